@@ -1,0 +1,1 @@
+"""lookonce: YOLOv3, complete, readable and trainable."""

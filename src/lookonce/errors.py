@@ -1,0 +1,52 @@
+"""Every error a user can meet.
+
+```
+LookonceError                what the command line prints without a traceback, exit code 2
+├── AnnotationError          an annotation file, or one row of it, cannot be used
+├── ImageError               a picture or video cannot be read, or is refused
+├── ConfigError              a setting, recipe or command-line value is wrong
+├── ModelFileError           a model or weights file is not what it should be
+├── SourceError              nothing to detect on: no such file, camera or stream
+├── DownloadError            a file could not be fetched, or is not the one expected
+├── TrainingError            a run cannot go on: non-finite loss, out of memory, stale checkpoint
+└── MissingExtraError        an optional dependency is not installed
+```
+
+A message names the file and the place in it, what was expected and what was found.
+"""
+
+
+class LookonceError(Exception):
+    """Base of all errors that are the input's fault, not lookonce's."""
+
+
+class AnnotationError(LookonceError):
+    """An annotation file, or one row of it, cannot be used."""
+
+
+class ImageError(LookonceError):
+    """A picture or video cannot be read, or is refused before decoding."""
+
+
+class ConfigError(LookonceError):
+    """A setting, a recipe or a command-line value is wrong."""
+
+
+class ModelFileError(LookonceError):
+    """A model, weights or `.cfg` file is damaged or describes something else."""
+
+
+class SourceError(LookonceError):
+    """There is nothing to detect on: no such file, folder, camera or stream."""
+
+
+class DownloadError(LookonceError):
+    """A file could not be fetched, or what came is not what was expected."""
+
+
+class TrainingError(LookonceError):
+    """A training run cannot go on."""
+
+
+class MissingExtraError(LookonceError):
+    """An optional dependency is not installed; the message is the line that installs it."""

@@ -1,0 +1,97 @@
+"""Box arithmetic, once, for numpy arrays and torch tensors alike.
+
+Legend: **N**, **M** boxes, `...` any leading axes. A box is `xyxy` = (left, top, right, bottom) in pixels;
+width is right - left, with no +1. Only the two conversions know any other form.
+
+Every function takes its operations from the array's own library (array-api-compat), so gradients flow
+through torch tensors and numpy stays free of torch.
+"""
+
+from typing import Any, TypeVar
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
+
+# Areas are in square pixels. Anything below this is an empty box; dividing by it keeps IoU, GIoU and their
+# gradients finite where the reference gives 0/0 (reference fault 2).
+SMALLEST_AREA = 1e-9
+
+
+def xyxy_to_cxcywh(boxes: Array) -> Array:
+    """(..., 4) corners -> (..., 4) centre x, centre y, width, height."""
+    xp = array_namespace(boxes)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return xp.concat([(low + high) / 2, high - low], axis=-1)
+
+
+def cxcywh_to_xyxy(boxes: Array) -> Array:
+    """(..., 4) centre x, centre y, width, height -> (..., 4) corners."""
+    xp = array_namespace(boxes)
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return xp.concat([centre - half, centre + half], axis=-1)
+
+
+def area(boxes: Array) -> Array:
+    """(..., 4) -> (...). An inverted box has area 0."""
+    xp = array_namespace(boxes)
+    sides = xp.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union, element by element: (..., 4), (..., 4) -> (...), broadcasting.
+
+    Two empty boxes give 0 (the reference gives NaN).
+    """
+    return _overlap(a, b)[0]
+
+
+def pairwise_iou(a: Array, b: Array) -> Array:
+    """IoU of every box of `a` with every box of `b`: (N, 4), (M, 4) -> (N, M)."""
+    return iou(a[:, None, :], b[None, :, :])
+
+
+def giou(a: Array, b: Array) -> Array:
+    """Generalised IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
+
+    GIoU = IoU - (E - U) / E with E the area of the smallest enclosing box and U that of the union
+    (Rezatofighi et al. 2019). Unlike IoU it has a gradient while the boxes do not touch.
+    Two empty boxes in one place give 0.
+    """
+    xp = array_namespace(a, b)
+    overlap, union = _overlap(a, b)
+    low = xp.minimum(a[..., :2], b[..., :2])
+    high = xp.maximum(a[..., 2:], b[..., 2:])
+    enclosing = area(xp.concat([low, high], axis=-1))
+    return overlap - (enclosing - union) / xp.clip(enclosing, SMALLEST_AREA, None)
+
+
+def pairwise_giou(a: Array, b: Array) -> Array:
+    """GIoU of every box of `a` with every box of `b`: (N, 4), (M, 4) -> (N, M)."""
+    return giou(a[:, None, :], b[None, :, :])
+
+
+def clip(boxes: Array, height: float, width: float) -> Array:
+    """Cut (..., 4) boxes to a picture of the given size; a box outside becomes empty, on the border."""
+    xp = array_namespace(boxes)
+    x = xp.clip(boxes[..., 0::2], 0, width)
+    y = xp.clip(boxes[..., 1::2], 0, height)
+    return xp.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], axis=-1)
+
+
+def is_empty(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(..., 4) -> (...): no width, no height, inverted, or not a number."""
+    return ~((boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1]))
+
+
+def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
+    """IoU and the area of the union, both (...)."""
+    xp = array_namespace(a, b)
+    low = xp.maximum(a[..., :2], b[..., :2])
+    high = xp.minimum(a[..., 2:], b[..., 2:])
+    intersection = area(xp.concat([low, high], axis=-1))
+    union = area(a) + area(b) - intersection
+    return intersection / xp.clip(union, SMALLEST_AREA, None), union

@@ -1,0 +1,104 @@
+"""Fit a picture into the network's input, and bring boxes back.
+
+```
+   picture (H, W)              input (height, width)
+  ┌──────────────┐            ┌──────────────────────┐ ┐
+  │              │            │░░░░░░ grey 128 ░░░░░░│ │ top
+  │              │   resize   ├──────────────────────┤ ┘
+  │              │  ───────►  │  resized             │
+  └──────────────┘            ├──────────────────────┤
+                              │░░░░░░░░░░░░░░░░░░░░░░│ an odd pixel goes below, or right
+                              └──────────────────────┘
+```
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.geometry import boxes as box_ops
+
+GREY = 128  # of 255; the reference's padding
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """The way in and the way back of one picture size.
+
+    The sizes are whole pixels, so the true scale can differ between the axes by a rounding; boxes use that
+    true scale and the whole-pixel offsets both ways (reference fault 6).
+
+    Attributes:
+        source: (height, width) of the picture.
+        target: (height, width) of the network input.
+        resized: (height, width) of the picture inside the input, at least 1 each.
+        top: rows of padding above.
+        left: columns of padding to the left.
+    """
+
+    source: tuple[int, int]
+    target: tuple[int, int]
+    resized: tuple[int, int]
+    top: int
+    left: int
+
+    @classmethod
+    def fit(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
+        """The largest size that keeps the picture's shape, centred.
+
+        The size is computed in whole numbers: the tighter side fills the input exactly, the other is rounded
+        down but never to 0.
+        """
+        (h, w), (height, width) = source, target
+        if width * h <= height * w:
+            resized = max(1, width * h // w), width
+        else:
+            resized = height, max(1, height * w // h)
+        return cls(source, target, resized, (height - resized[0]) // 2, (width - resized[1]) // 2)
+
+    @classmethod
+    def stretch(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
+        """Fill the input and give up the picture's shape, as Darknet's AlexeyAB line does."""
+        return cls(source, target, target, 0, 0)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(vertical, horizontal) factors from picture to input."""
+        return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
+
+    def image(self, picture: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 -> (height, width, 3) uint8: bilinear, half-pixel centres, no antialiasing.
+
+        Writes into `out` where given, so that a batch can be filled in place.
+        """
+        if picture.shape[:2] != self.source:
+            raise ValueError(f"expected a picture of {self.source}, found {picture.shape[:2]}")
+        canvas = np.empty((*self.target, 3), np.uint8) if out is None else out
+        bottom, right = self.top + self.resized[0], self.left + self.resized[1]
+        canvas[: self.top] = canvas[bottom:] = GREY
+        canvas[:, : self.left] = canvas[:, right:] = GREY
+        inside = canvas[self.top : bottom, self.left : right]
+        if self.resized == self.source:
+            inside[:] = picture
+        else:
+            inside[:] = cv2.resize(picture, self.resized[::-1], interpolation=cv2.INTER_LINEAR)
+        return canvas
+
+    def boxes_in(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 4) xyxy in picture pixels -> in input pixels."""
+        return (boxes * self._scale4() + self._offset4()).astype(np.float32)
+
+    def boxes_out(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 4) xyxy in input pixels -> in picture pixels, cut at the picture's border."""
+        back = (boxes - self._offset4()) / self._scale4()
+        return box_ops.clip(back, *self.source).astype(np.float32)
+
+    def _scale4(self) -> NDArray[np.float64]:
+        vertical, horizontal = self.scale
+        return np.array([horizontal, vertical, horizontal, vertical])
+
+    def _offset4(self) -> NDArray[np.float64]:
+        return np.array([self.left, self.top, self.left, self.top], np.float64)

@@ -1,0 +1,83 @@
+"""One annotated picture, and a set of them as it came from an annotation file.
+
+Whatever form the annotations had, this is what they become: corners in float pixels of the picture as it
+is displayed (EXIF rotation applied), class numbers counted from 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _no_flags() -> NDArray[np.bool_]:
+    return np.zeros(0, bool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One annotated picture. N may be 0: a background picture counts.
+
+    Attributes:
+        path: the picture.
+        boxes: (N, 4) float32 xyxy, pixels of the picture.
+        labels: (N,) int64 class numbers.
+        difficult: (N,) VOC's flag: neither rewarded nor punished in evaluation, trained on.
+        crowd: (N,) COCO's flag: one box around many objects; ignored in evaluation, not trained on.
+        image_id: the id that COCO annotations gave the picture, kept so results can be handed back.
+        size: (height, width) as the annotation declares it, None where it does not.
+    """
+
+    path: Path
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    difficult: NDArray[np.bool_] = field(default_factory=_no_flags)
+    crowd: NDArray[np.bool_] = field(default_factory=_no_flags)
+    image_id: int | str | None = None
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        for name in ("difficult", "crowd"):  # left out means: none is flagged
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.zeros(n, bool))
+        shapes = self.boxes.shape, self.labels.shape, self.difficult.shape, self.crowd.shape
+        if shapes != ((n, 4), (n,), (n,), (n,)):
+            raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in an annotation file that was set aside; reported once and counted.
+
+    Attributes:
+        place: `file:line`, or `file: box 3`, where a person finds it.
+        what: what was expected and what was found.
+    """
+
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSet:
+    """Annotated pictures, their class names, and what had to be set aside on the way.
+
+    Attributes:
+        names: class names; `labels` index into them.
+        samples: in the order of the annotation file.
+        problems: one for every row or picture set aside.
+        format: how the annotations were recognised: `lines`, `coco`, `voc` or `yolo`.
+        category_ids: COCO's own number of each class, in the order of `names`; empty elsewhere.
+    """
+
+    names: tuple[str, ...]
+    samples: Sequence[Sample]
+    problems: Sequence[Problem]
+    format: str
+    category_ids: tuple[int, ...] = ()
