@@ -15,10 +15,12 @@ def replacing(path: Path) -> Iterator[Path]:
     but never half of one. The temporary name keeps the suffix, since some writers choose a format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False) as made:
+    with NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
+    ) as made:
         temporary = Path(made.name)
     try:
-        os.chmod(temporary, 0o666 & ~_umask())  # NamedTemporaryFile makes private files
+        temporary.chmod(0o666 & ~_umask())  # NamedTemporaryFile makes private files
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())

@@ -46,7 +46,9 @@ class Detections:
 
     def __iter__(self) -> Iterator[tuple[str, float, tuple[float, float, float, float]]]:
         """Yield (name, score, (left, top, right, bottom)) for each object."""
-        for box, score, label in zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True):
+        for box, score, label in zip(
+            self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+        ):
             yield self.name_of(label), score, (box[0], box[1], box[2], box[3])
 
     def name_of(self, label: int) -> str:

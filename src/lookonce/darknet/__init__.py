@@ -1,0 +1,1 @@
+"""Darknet models in and out: `.cfg` and `.weights`, without torch."""

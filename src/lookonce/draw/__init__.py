@@ -1,0 +1,1 @@
+"""Boxes, labels and plots as pictures."""

@@ -1,0 +1,1 @@
+"""The networks, readable top-down, and their files."""

@@ -1,0 +1,1 @@
+"""Detection without torch: backends, sources, the Detector, writers."""

@@ -1,0 +1,26 @@
+"""Where the real pictures, models and reference numbers lie; tests that need them skip where they are absent."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(name: str) -> Path:
+    path = SHARED / name
+    if not path.is_dir():
+        pytest.skip(f"needs the shared folder {name}, not part of the repository")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real annotated pictures, photographs and Darknet models."""
+    return _folder("data")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Numbers of the original TensorFlow code."""
+    return _folder("reference")
