@@ -1,4 +1,4 @@
-"""Where the real pictures, models and reference numbers lie; tests that need them skip where they are absent."""
+"""Where the real pictures, models and reference numbers lie. Tests that need them skip without them."""
 
 from pathlib import Path
 

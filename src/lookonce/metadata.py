@@ -54,7 +54,7 @@ class ModelInfo:
             version = fields.pop("format_version")
             if version != FORMAT_VERSION:
                 raise ModelFileError(
-                    f"{file}: expected model format version {FORMAT_VERSION}, found {version}: update lookonce"
+                    f"{file}: expected model format version {FORMAT_VERSION}, found {version}"
                 )
             fields["names"] = tuple(str(name) for name in fields["names"])
             fields["anchors"] = tuple(

@@ -1,0 +1,133 @@
+"""Which cell and prior is responsible for which object (the write-up's `preprocess_true_boxes`).
+
+Legend: **N** boxes of one picture, **P** positives, **A** = 3 priors a scale, **G** = all priors of all scales.
+
+A prior is placed on the centre of the cell that holds the box's centre. Every prior whose IoU with the box is
+above 0.3 becomes positive, on every scale; if none is, the best of all does:
+
+    boxes (N, 4) -> cell_of -> prior_ious (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import AnnotationError
+from lookonce.geometry.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
+
+POSITIVE_IOU = 0.3  # strictly above; from the TensorFlow reference
+
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Positives:
+    """The cells and priors that must find an object. Sparse: everything else is background.
+
+    Attributes:
+        scale: (P,) int64, 0 is the finest.
+        row: (P,) int64 cell row.
+        column: (P,) int64 cell column.
+        prior: (P,) int64 index within the scale.
+        box: (P, 4) float32 xyxy, pixels of the network input.
+        label: (P,) int64 class number.
+        lost: how many earlier choices were replaced by a later box on the same cell and prior.
+    """
+
+    scale: NDArray[np.int64]
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    prior: NDArray[np.int64]
+    box: NDArray[np.float32]
+    label: NDArray[np.int64]
+    lost: int = 0
+
+
+def assign(
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    anchors: Anchors,
+    strides: tuple[int, ...],
+    input_size: tuple[int, int],
+    num_classes: int,
+) -> Positives:
+    """Assign the boxes of one picture.
+
+    Args:
+        boxes: (N, 4) xyxy, pixels of the network input, centres inside it.
+        labels: (N,) class numbers.
+        anchors: per scale, (width, height) in pixels of the network input.
+        strides: per scale, pixels a cell.
+        input_size: (height, width) of the network input.
+        num_classes: C; every label is below it.
+
+    Raises:
+        AnnotationError: a class number is out of range.
+    """
+    _check_labels(labels, num_classes)
+    cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
+    chosen = choose(prior_ious(boxes, cells, anchors, strides))  # (N, G)
+    box_index, prior_index = np.nonzero(chosen)  # by box, so that later boxes come later
+    per_scale = len(anchors[0])
+    scale, prior = np.divmod(prior_index, per_scale)
+    column, row = cells[box_index, scale].T
+    kept = drop_collisions(scale, row, column, prior)
+    return Positives(
+        scale=scale[kept],
+        row=row[kept],
+        column=column[kept],
+        prior=prior[kept],
+        box=boxes[box_index[kept]].astype(np.float32),
+        label=labels[box_index[kept]].astype(np.int64),
+        lost=len(scale) - len(kept),
+    )
+
+
+def cell_of(
+    boxes: NDArray[np.float32], strides: tuple[int, ...], input_size: tuple[int, int]
+) -> NDArray[np.int64]:
+    """(N, 4) -> (N, scales, 2): column and row of the cell that holds each box's centre, on each scale.
+
+    A centre on the right or bottom border belongs to the last cell (reference fault 3).
+    """
+    centre = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
+    stride = np.array(strides)[:, None]  # (scales, 1)
+    cells_a_side = np.array(input_size[::-1]) // stride  # (scales, 2): columns, rows
+    return np.clip(np.floor(centre / stride), 0, cells_a_side - 1).astype(np.int64)
+
+
+def prior_ious(
+    boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """IoU of each box with each prior standing on the middle of the box's cell: -> (N, G), finest first."""
+    stride = np.array(strides, np.float64)[:, None]
+    middle = (cells + 0.5) * stride  # (N, scales, 2) pixels
+    sides = np.array(anchors, np.float64)  # (scales, A, 2)
+    n, scales, per_scale = len(boxes), *sides.shape[:2]
+    placed = np.empty((n, scales, per_scale, 4))
+    placed[..., :2] = middle[:, :, None]
+    placed[..., 2:] = sides
+    overlap = iou(boxes.astype(np.float64)[:, None, None], cxcywh_to_xyxy(placed))
+    return overlap.reshape(n, scales * per_scale)
+
+
+def choose(ious: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N, G) IoU -> (N, G) positive: above 0.3, else the best one (the first on ties)."""
+    positive = ious > POSITIVE_IOU
+    hopeless = np.flatnonzero(~positive.any(axis=1))
+    positive[hopeless, ious[hopeless].argmax(axis=1)] = True
+    return positive
+
+
+def drop_collisions(*key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices of the choices that stand: of equal keys only the last does, as in the reference."""
+    stacked = np.stack(key, axis=1)[::-1]
+    _, first_from_the_end = np.unique(stacked, axis=0, return_index=True)
+    return np.sort(len(stacked) - 1 - first_from_the_end)
+
+
+def _check_labels(labels: NDArray[np.int64], num_classes: int) -> None:
+    bad = labels[(labels < 0) | (labels >= num_classes)]
+    if len(bad):
+        raise AnnotationError(f"expected class numbers from 0 to {num_classes - 1}, found {bad[0]}")
