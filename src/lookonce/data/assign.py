@@ -1,6 +1,6 @@
 """Which cell and prior is responsible for which object (the write-up's `preprocess_true_boxes`).
 
-Legend: **N** boxes of one picture, **P** positives, **A** = 3 priors a scale, **G** = all priors of all scales.
+Legend: **N** boxes of one picture, **P** positives, **A** = 3 priors a scale, **G** priors of all scales.
 
 A prior is placed on the centre of the cell that holds the box's centre. Every prior whose IoU with the box is
 above 0.3 becomes positive, on every scale; if none is, the best of all does:
@@ -94,7 +94,8 @@ def cell_of(
     centre = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
     stride = np.array(strides)[:, None]  # (scales, 1)
     cells_a_side = np.array(input_size[::-1]) // stride  # (scales, 2): columns, rows
-    return np.clip(np.floor(centre / stride), 0, cells_a_side - 1).astype(np.int64)
+    cells: NDArray[np.int64] = np.clip(np.floor(centre / stride), 0, cells_a_side - 1).astype(np.int64)
+    return cells
 
 
 def prior_ious(
