@@ -1,0 +1,82 @@
+"""The few blocks that all three networks are made of.
+
+Legend: **B** batch, **C** channels, **H**, **W** height and width.
+
+Modules are created in the order in which a Darknet weight file lists them, so walking over a network's
+`ConvBlock`s is walking through the file.
+"""
+
+import torch
+from torch import Tensor, nn
+
+LEAKY_SLOPE = 0.1  # Darknet's "leaky"
+BN_MOMENTUM = 0.01  # Keras' 0.99 in torch's convention
+KERNEL_DEVIATION = 0.01  # the reference's initialisation: normal, biases 0
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch normalisation, leaky ReLU: (B, C, H, W) -> (B, out, H/stride, W/stride)."""
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, *, bn_epsilon: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(out, eps=bn_epsilon, momentum=BN_MOMENTUM)
+        self.activation = nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
+        nn.init.normal_(self.conv.weight, std=KERNEL_DEVIATION)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        y: Tensor = self.activation(self.bn(self.conv(x)))
+        return y
+
+
+class Head(nn.Conv2d):
+    """The last 1x1 convolution of a scale, with bias and no activation: -> (B, A*(5+C), S, S)."""
+
+    def __init__(self, channels: int, priors: int, num_classes: int) -> None:
+        super().__init__(channels, priors * (5 + num_classes), kernel_size=1)
+        nn.init.normal_(self.weight, std=KERNEL_DEVIATION)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+
+class Residual(nn.Module):
+    """Squeeze to half the channels, expand, add; no activation after the sum. Shape is kept."""
+
+    def __init__(self, channels: int, *, bn_epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.squeeze = ConvBlock(channels, channels // 2, 1, bn_epsilon=bn_epsilon)
+        self.expand = ConvBlock(channels // 2, channels, 3, bn_epsilon=bn_epsilon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        y: Tensor = x + self.expand(self.squeeze(x))
+        return y
+
+
+class SpatialPyramidPooling(nn.Module):
+    """Max over 5, 9 and 13 cells around each cell, beside the cell itself: (B, C, H, W) -> (B, 4C, H, W).
+
+    The order of the four parts is that of `yolov3-spp.cfg`: 13, 9, 5, input.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in (13, 9, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        return torch.cat([*(pool(x) for pool in self.pools), x], dim=1)
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Put each batch normalisation into the convolution before it, in place, for inference.
+
+    kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
+    """
+    for block in network.modules():
+        if isinstance(block, ConvBlock) and isinstance(block.bn, nn.BatchNorm2d):
+            block.conv = nn.utils.fuse_conv_bn_eval(block.conv.eval(), block.bn.eval())
+            block.bn = nn.Identity()

@@ -1,0 +1,98 @@
+"""The lookonce model file: one `.safetensors` file that needs nothing else.
+
+Weights under their names in the network, and one JSON entry in the header (`ModelInfo`). A checkpoint of a
+running training is the same file with the optimizer's tensors beside them, under `training/`; readers of
+models pass those by. Nothing is ever unpickled.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lookonce._files import replacing
+from lookonce.errors import ModelFileError
+from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.model.network import build
+
+TRAINING_PREFIX = "training/"
+
+
+def save_model(
+    path: Path, weights: Mapping[str, Tensor], info: ModelInfo, training: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write a model file in one piece; `weights` is a network's state dict."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    for name, tensor in (training or {}).items():
+        tensors[TRAINING_PREFIX + name] = tensor.detach().cpu().contiguous()
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={METADATA_KEY: info.to_json()})
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
+    """Read a model file into the network it describes.
+
+    Raises:
+        ModelFileError: not a lookonce model, cut short, or weights that do not fit the description.
+    """
+    weights, info = load_weights(path)
+    network = build(info)
+    wrong = mismatches(network.state_dict(), weights)
+    if wrong:
+        raise ModelFileError(
+            f"{path}: the weights do not fit {info.architecture} at width {info.width}: {wrong[0]}"
+        )
+    network.load_state_dict(weights)
+    return network, info
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
+    """The weights of a model file by name, and its description.
+
+    Raises:
+        ModelFileError: not a lookonce model, or cut short.
+    """
+    return _read(path, training=False)
+
+
+def load_training(path: Path) -> dict[str, Tensor]:
+    """What a training left in its checkpoint beside the weights; empty for a plain model.
+
+    Raises:
+        ModelFileError: not a lookonce model, or cut short.
+    """
+    return _read(path, training=True)[0]
+
+
+def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """One sentence for each tensor that is missing, of another shape, or unknown."""
+    lines = []
+    for name, tensor in expected.items():
+        if name not in found:
+            lines.append(f"{name} is missing")
+        elif found[name].shape != tensor.shape:
+            lines.append(f"{name}: expected {tuple(tensor.shape)}, found {tuple(found[name].shape)}")
+    return lines + [f"{name} belongs nowhere" for name in found if name not in expected]
+
+
+def _read(path: Path, *, training: bool) -> tuple[dict[str, Tensor], ModelInfo]:
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = (file.metadata() or {}).get(METADATA_KEY)
+            if described is None:
+                raise ModelFileError(
+                    f"{path}: expected a lookonce model, found safetensors without its description"
+                )
+            info = ModelInfo.from_json(described, str(path))
+            tensors = {
+                name.removeprefix(TRAINING_PREFIX): file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 - not a dict
+                if name.startswith(TRAINING_PREFIX) == training
+            }
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path}: expected a lookonce model (.safetensors): {error}") from error
+    return tensors, info

@@ -1,0 +1,42 @@
+"""A network from its description, and pictures into what a network takes."""
+
+import torch
+from torch import Tensor, nn
+
+from lookonce.errors import ModelFileError
+from lookonce.metadata import ModelInfo
+from lookonce.model.tiny import YOLOv3Tiny
+from lookonce.model.yolov3 import YOLOv3
+
+ARCHITECTURES = ("yolov3", "yolov3-spp", "yolov3-tiny")
+
+
+def build(info: ModelInfo) -> nn.Module:
+    """Make the network that `info` describes, with fresh weights, in channels-last memory.
+
+    Raises:
+        ModelFileError: an architecture that has no readable model here.
+    """
+    priors = len(info.anchors[0])
+    network: nn.Module
+    match info.architecture:
+        case "yolov3" | "yolov3-spp":
+            network = YOLOv3(
+                len(info.names),
+                width=info.width,
+                bn_epsilon=info.bn_epsilon,
+                spp=info.architecture == "yolov3-spp",
+                priors=priors,
+            )
+        case "yolov3-tiny":
+            network = YOLOv3Tiny(len(info.names), width=info.width, bn_epsilon=info.bn_epsilon, priors=priors)
+        case other:
+            raise ModelFileError(
+                f"expected one of the architectures {', '.join(ARCHITECTURES)}, found {other!r}"
+            )
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def to_input(images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 -> float32 in [0, 1], channels-last: RGB / 255, nothing else, as the reference."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -1,0 +1,60 @@
+"""YOLOv3-tiny: seven convolutions with max pooling between them, two scales.
+
+Legend: **B** batch, **A** = 3 priors, **C** classes, **H**, **W** input height and width.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from lookonce.model.blocks import ConvBlock, Head
+from lookonce.model.darknet53 import Channels
+from lookonce.model.yolov3 import join
+
+
+class YOLOv3Tiny(nn.Module):
+    """(B, 3, H, W) float in [0, 1] -> raw maps of strides 16, 32, each (B, A*(5+C), H/s, W/s)."""
+
+    def __init__(
+        self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = 1e-5, priors: int = 3
+    ) -> None:
+        super().__init__()
+        channels, eps = Channels(width), bn_epsilon
+        self.backbone = TinyBackbone(channels, bn_epsilon=eps)
+        self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
+        self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
+        self.coarse_head = Head(channels(512), priors, num_classes)
+        self.to_fine = ConvBlock(channels(256), channels(128), 1, bn_epsilon=eps)
+        self.fine = ConvBlock(channels(128) + channels(256), channels(256), 3, bn_epsilon=eps)
+        self.fine_head = Head(channels(256), priors, num_classes)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the raw maps, finest first."""
+        skip, deep = self.backbone(x)
+        features = self.squeeze(deep)
+        coarse = self.coarse_head(self.coarse(features))
+        fine = self.fine_head(self.fine(join(self.to_fine(features), skip)))
+        return [fine, coarse]
+
+
+class TinyBackbone(nn.Module):
+    """(B, 3, H, W) -> the fifth convolution's output (stride 16) and the last one's (stride 32)."""
+
+    def __init__(self, channels: Channels, *, bn_epsilon: float = 1e-5) -> None:
+        super().__init__()
+        sizes = [3, *(channels(c) for c in (16, 32, 64, 128, 256, 512, 1024))]
+        self.convs = nn.ModuleList(
+            ConvBlock(before, after, 3, bn_epsilon=bn_epsilon)
+            for before, after in zip(sizes, sizes[1:], strict=False)
+        )
+        self.halve = nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (skip, deep)."""
+        for conv in self.convs[:4]:
+            x = self.halve(conv(x))
+        skip: Tensor = self.convs[4](x)
+        x = self.convs[5](self.halve(skip))
+        # Darknet's pooling with stride 1 keeps the size: it looks one cell beyond the right and bottom edge,
+        # where there is nothing, so the border never wins
+        x = nn.functional.max_pool2d(pad(x, (0, 1, 0, 1), value=float("-inf")), 2, stride=1)
+        return skip, self.convs[6](x)

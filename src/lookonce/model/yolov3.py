@@ -1,0 +1,85 @@
+"""YOLOv3: backbone, neck, heads, read from top to bottom.
+
+Legend: **B** batch, **A** = 3 priors, **C** classes, **H**, **W** input height and width.
+
+```
+            stride 32         16              8
+ Darknet53 ──► conv        route_2         route_1
+                │             │               │
+              five ──► up ─► cat ─► five ─► up ─► cat ─► five
+                │                     │                    │
+             3x3, head            3x3, head            3x3, head      raw maps (B, A*(5+C), H/s, W/s)
+```
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from lookonce.model.blocks import ConvBlock, Head, SpatialPyramidPooling
+from lookonce.model.darknet53 import Channels, Darknet53
+
+
+class YOLOv3(nn.Module):
+    """(B, 3, H, W) float in [0, 1] -> raw maps of strides 8, 16, 32, each (B, A*(5+C), H/s, W/s).
+
+    The neck's modules stand in Darknet's order: coarse scale first. `spp` pools over several sizes in the
+    middle of the coarse scale's five convolutions, as `yolov3-spp.cfg` does.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        width: float = 1.0,
+        bn_epsilon: float = 1e-5,
+        spp: bool = False,
+        priors: int = 3,
+    ) -> None:
+        super().__init__()
+        channels, eps = Channels(width), bn_epsilon
+        self.backbone = Darknet53(channels, bn_epsilon=eps)
+        self.coarse = _Scale(channels(1024), channels(512), num_classes, priors, eps, spp=spp)
+        self.to_medium = ConvBlock(channels(512), channels(256), 1, bn_epsilon=eps)
+        self.medium = _Scale(channels(256) + channels(512), channels(256), num_classes, priors, eps)
+        self.to_fine = ConvBlock(channels(256), channels(128), 1, bn_epsilon=eps)
+        self.fine = _Scale(channels(128) + channels(256), channels(128), num_classes, priors, eps)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the raw maps, finest first."""
+        route_1, route_2, deep = self.backbone(x)
+        coarse, features = self.coarse(deep)
+        medium, features = self.medium(join(self.to_medium(features), route_2))
+        fine, _ = self.fine(join(self.to_fine(features), route_1))
+        return [fine, medium, coarse]
+
+
+class _Scale(nn.Module):
+    """Five convolutions that the next finer scale shares, then this scale's own 3x3 and head."""
+
+    def __init__(
+        self, channels: int, narrow: int, num_classes: int, priors: int, eps: float, *, spp: bool = False
+    ) -> None:
+        super().__init__()
+        wide = 2 * narrow
+        self.five = nn.Sequential(
+            ConvBlock(channels, narrow, 1, bn_epsilon=eps),
+            ConvBlock(narrow, wide, 3, bn_epsilon=eps),
+            ConvBlock(wide, narrow, 1, bn_epsilon=eps),
+            # with pyramid pooling: a fourfold wider input, and one convolution more, as in the .cfg
+            *([SpatialPyramidPooling(), ConvBlock(4 * narrow, narrow, 1, bn_epsilon=eps)] if spp else []),
+            ConvBlock(narrow, wide, 3, bn_epsilon=eps),
+            ConvBlock(wide, narrow, 1, bn_epsilon=eps),
+        )
+        self.own = ConvBlock(narrow, wide, 3, bn_epsilon=eps)
+        self.head = Head(wide, priors, num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the raw map and the features for the next finer scale."""
+        features = self.five(x)
+        return self.head(self.own(features)), features
+
+
+def join(coarse: Tensor, skip: Tensor) -> Tensor:
+    """Double the coarse map (nearest) and put the skip connection behind it: up-sampled first, as Darknet."""
+    return torch.cat([interpolate(coarse, scale_factor=2.0, mode="nearest"), skip], dim=1)
