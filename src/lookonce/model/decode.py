@@ -36,10 +36,19 @@ def decode_boxes(raw: Tensor, column: Tensor, row: Tensor, prior: Tensor, stride
 
     Returns xyxy in pixels of the network input.
     """
-    corner = torch.stack(torch.broadcast_tensors(column, row), dim=-1)
+    corner = torch.stack([column.expand_as(raw[..., 0]), row.expand_as(raw[..., 0])], dim=-1)
     centre = (torch.sigmoid(raw[..., :2]) + corner) * stride
     sides = prior * torch.exp(raw[..., 2:4].clamp(-LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))
     return cxcywh_to_xyxy(torch.cat([centre, sides], dim=-1))
+
+
+def decode_all_boxes(maps: Tensor, anchors: Sequence[tuple[float, float]], stride: int) -> Tensor:
+    """The boxes of every cell and prior: (B, S, S, A, >=4) -> (B, S, S, A, 4) xyxy in input pixels."""
+    _, rows, columns, _, _ = maps.shape
+    column = torch.arange(columns, device=maps.device, dtype=maps.dtype)[None, :, None]  # (1, S, 1)
+    row = torch.arange(rows, device=maps.device, dtype=maps.dtype)[:, None, None]  # (S, 1, 1)
+    sides = torch.tensor(anchors, device=maps.device, dtype=maps.dtype)  # (A, 2)
+    return decode_boxes(maps, column, row, sides, stride)
 
 
 def decode_scale(raw: Tensor, anchors: Sequence[tuple[float, float]], stride: int) -> Tensor:
@@ -48,12 +57,7 @@ def decode_scale(raw: Tensor, anchors: Sequence[tuple[float, float]], stride: in
     The last axis holds xyxy in input pixels, objectness, class probabilities.
     """
     maps = by_prior(raw, len(anchors))
-    _, rows, columns, _, _ = maps.shape
-    column = torch.arange(columns, device=raw.device, dtype=raw.dtype)[None, :, None]  # (1, S, 1)
-    row = torch.arange(rows, device=raw.device, dtype=raw.dtype)[:, None, None]  # (S, 1, 1)
-    sides = torch.tensor(anchors, device=raw.device, dtype=raw.dtype)  # (A, 2)
-    boxes = decode_boxes(maps, column, row, sides, stride)
-    return torch.cat([boxes, torch.sigmoid(maps[..., 4:])], dim=-1)
+    return torch.cat([decode_all_boxes(maps, anchors, stride), torch.sigmoid(maps[..., 4:])], dim=-1)
 
 
 def decode(

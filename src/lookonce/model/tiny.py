@@ -3,6 +3,8 @@
 Legend: **B** batch, **A** = 3 priors, **C** classes, **H**, **W** input height and width.
 """
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -44,7 +46,7 @@ class TinyBackbone(nn.Module):
         sizes = [3, *(channels(c) for c in (16, 32, 64, 128, 256, 512, 1024))]
         self.convs = nn.ModuleList(
             ConvBlock(before, after, 3, bn_epsilon=bn_epsilon)
-            for before, after in zip(sizes, sizes[1:], strict=False)
+            for before, after in pairwise(sizes)
         )
         self.halve = nn.MaxPool2d(2)
 

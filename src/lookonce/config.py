@@ -1,0 +1,171 @@
+"""Settings: typed, checked when made, read from YAML and `--set a.b=c`.
+
+Every field has its unit and, where it is somebody's number, its source.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from lookonce.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value))]
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """`416`, `"416"`, `"320x416"` or (320, 416) -> (height, width), multiples of 32.
+
+    Raises:
+        ValueError: anything else; pydantic and the command line name the setting.
+    """
+    try:
+        sides = [int(side) for side in (str(value).lower().split("x") if isinstance(value, int | str) else value)]
+    except (TypeError, ValueError):
+        sides = []
+    if len(sides) == 1:
+        sides *= 2
+    if len(sides) != 2 or any(side < 32 or side % 32 for side in sides):
+        raise ValueError(
+            f"expected a size like 416 or 320x416 (height x width), multiples of 32, found {value!r}"
+        )
+    return sides[0], sides[1]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class AugmentSettings(_Section):
+    """How a picture is changed before it is learnt from; each with the probability given."""
+
+    flip: Share = 0.5
+    """Mirror left and right. Write-up: 0.5."""
+    crop: Share = 0.5
+    """Cut away any part that holds no box. Write-up: 0.5."""
+    translate: Share = 0.5
+    """Shift so that all boxes stay inside. Write-up: 0.5."""
+
+
+class OptimizerSettings(_Section):
+    """The step from gradients to weights, and its rate over time."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    rate: float = Field(1e-3, gt=0)
+    """Learning rate after warm-up. Write-up: 1e-3 with Adam."""
+    end_rate: float = Field(1e-6, ge=0)
+    """Learning rate of the last step. Write-up: 1e-6."""
+    warmup_epochs: float = Field(2, ge=0)
+    """The rate rises from 0 in a straight line over these epochs. Write-up: 2."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """SGD's momentum and Adam's first beta."""
+    weight_decay: float = Field(0.0, ge=0)
+    """On convolution kernels only. The write-up declares 5e-4 and never applies it (reference fault 8)."""
+    clip: float = Field(0.0, ge=0)
+    """Largest norm of the whole gradient; 0 leaves it as it is."""
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are averaged into one step."""
+
+
+class LossSettings(_Section):
+    """Weights and thresholds of the three losses."""
+
+    ignore_iou: Share = 0.5
+    """Background that overlaps any truth by this IoU or more is not punished. Paper 2.1: 0.5; yolov3.cfg: 0.7."""
+    label_smoothing: Share = 0.01
+    """Share of the class target spread evenly over all classes. Write-up: 0.01."""
+    giou: float = Field(1.0, ge=0)
+    conf: float = Field(1.0, ge=0)
+    prob: float = Field(1.0, ge=0)
+
+
+class TrainSettings(_Section):
+    """Everything that decides what a training does; saved beside its results."""
+
+    model: Literal["yolov3", "yolov3-spp", "yolov3-tiny"] = "yolov3-tiny"
+    width: float = Field(1.0, gt=0, le=2)
+    """Factor on the channel counts."""
+    size: Size = (416, 416)
+    """(height, width) of the network input."""
+    epochs: int = Field(30, ge=1)
+    batch: int = Field(16, ge=1)
+    """Pictures a step. Write-up: 16."""
+    seed: int = Field(0, ge=0)
+    """Of weights, order and augmentation."""
+    workers: int = Field(2, ge=0)
+    """Threads that read and augment pictures; 0 does it in between steps."""
+    freeze: Literal["nothing", "backbone"] = "nothing"
+    """Keep the backbone's weights and statistics, for a transfer from another model."""
+    anchors: Literal["official", "data"] = "official"
+    """The published priors, or k-means priors of the training boxes."""
+    log_every: int = Field(10, ge=1)
+    """Steps between two lines of the log."""
+    evaluate_every: int = Field(1, ge=1)
+    """Epochs between two evaluations; the last epoch is always evaluated."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+    loss: LossSettings = LossSettings()
+    augment: AugmentSettings = AugmentSettings()
+
+    @model_validator(mode="after")
+    def _steps_exist(self) -> Self:
+        if self.optimizer.end_rate > self.optimizer.rate:
+            raise ValueError("optimizer.end_rate is above optimizer.rate")
+        return self
+
+
+def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **options: Any) -> TrainSettings:
+    """Settings from a recipe, then command-line options that were given, then `a.b=c` assignments.
+
+    Args:
+        recipe: a YAML file of settings; None starts from the defaults.
+        assignments: `a.b=c`, the value read as YAML.
+        options: top-level settings by name; None means: not given.
+
+    Raises:
+        ConfigError: unreadable YAML, an unknown key, or a value out of range; the place is named.
+    """
+    tree = read_yaml(recipe) if recipe else {}
+    tree |= {name: value for name, value in options.items() if value is not None}
+    for assignment in assignments:
+        _assign(tree, assignment)
+    try:
+        return TrainSettings(**tree)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
+        raise ConfigError(f"{recipe or 'settings'}: " + "; ".join(lines)) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: missing, not YAML (the line is named), or not a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected settings as `name: value`, found {type(tree).__name__}")
+    return tree
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> None:
+    """Put `a.b=c` into a tree of settings."""
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {assignment}: expected name=value")
+    *sections, leaf = name.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {assignment}: {section} is a value, not a section")
+    try:
+        tree[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {assignment}: {value!r} is not YAML") from error

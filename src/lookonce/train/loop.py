@@ -1,0 +1,115 @@
+"""The training loop: one epoch, in the order in which it happens.
+
+    batch -> images to the device -> network -> losses -> backward -> (every `accumulate` batches) clip, step
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lookonce.config import TrainSettings
+from lookonce.data.loader import Batch, Loader
+from lookonce.metadata import ModelInfo
+from lookonce.model.network import to_input
+from lookonce.train.loss import Losses, compute_losses
+from lookonce.train.meter import LossMeter
+from lookonce.train.optimizer import set_rate
+from lookonce.train.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What the log gets to see.
+
+    Attributes:
+        step: optimizer steps done in this run.
+        rate: learning rate of the last one.
+        losses: means by term since the last report.
+        pictures: learnt from since the last report.
+    """
+
+    step: int
+    rate: float
+    losses: dict[str, float]
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStats:
+    """What one epoch did.
+
+    Attributes:
+        losses: mean of each term over the pictures.
+        pictures: how many were learnt from.
+        seconds: wall time.
+        waited: seconds of it spent waiting for pictures.
+    """
+
+    losses: dict[str, float]
+    pictures: int
+    seconds: float
+    waited: float
+
+
+def train_one_epoch(
+    network: nn.Module,
+    loader: Loader,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    info: ModelInfo,
+    settings: TrainSettings,
+    epoch: int,
+    log: Callable[[StepReport], None],
+) -> EpochStats:
+    """Learn once from every picture.
+
+    Args:
+        network: in training mode.
+        loader: gives the batches of an epoch.
+        optimizer: of the network's parameters.
+        schedule: learning rate by optimizer step.
+        info: priors and strides.
+        settings: loss, clipping, accumulation, logging.
+        epoch: counted from 0; decides order and augmentation.
+        log: called every `log_every` batches and after the last.
+
+    Raises:
+        TrainingError: a loss is not finite; the message names the pictures.
+    """
+    meter, started = LossMeter(), time.perf_counter()
+    accumulate = settings.optimizer.accumulate
+    batches = len(loader)
+    step = epoch * steps_an_epoch(batches, accumulate)
+    reported = 0
+    for number, batch in enumerate(loader.epoch(epoch), start=1):
+        losses = forward(network, batch, info, settings)
+        meter.add(losses, batch.paths)
+        (losses.total() / accumulate).backward()
+        if number % accumulate == 0 or number == batches:
+            step += 1
+            set_rate(optimizer, schedule(step))
+            if settings.optimizer.clip:
+                nn.utils.clip_grad_norm_(network.parameters(), settings.optimizer.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        if number % settings.log_every == 0 or number == batches:
+            means = meter.read()
+            log(StepReport(step, schedule(step), means, meter.pictures - reported))
+            reported = meter.pictures
+    return EpochStats(meter.means(), meter.pictures, time.perf_counter() - started, loader.waited)
+
+
+def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings) -> Losses:
+    """The losses of a batch, on the network's device."""
+    device = next(network.parameters()).device
+    raw_maps = network(to_input(batch.images.to(device, non_blocking=True)))
+    positives, truth = batch.positives.to(device), batch.truth.to(device)
+    return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
+
+
+def steps_an_epoch(batches: int, accumulate: int) -> int:
+    """Optimizer steps; the last one may hold fewer batches."""
+    return -(-batches // accumulate)

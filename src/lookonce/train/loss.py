@@ -1,0 +1,142 @@
+"""The three losses of the write-up's `compute_loss`, sparse.
+
+Legend: **B** batch, **A** = 3 priors, **C** classes, **S** cells a side, **N** truth boxes of the fullest
+picture, **P** positives.
+
+Per picture, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
+
+    giou = sum over positives (2 - w*h / area of the input) * (1 - GIoU(decoded box, truth))
+    conf = sum over all cells (o - p)^2 * BCE(o) * [o = 1 or best IoU with any truth < ignore threshold]
+    prob = sum over positives and classes BCE(smoothed label)
+
+Each is summed over the scales and averaged over the batch. Where we differ from the reference, by decision: GIoU
+is evaluated on positives only (its fault 1, NaN), and the ignore test sees every box of the picture (fault 11).
+All arithmetic is float32, whatever the network runs in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from lookonce.config import LossSettings
+from lookonce.data.loader import BatchPositives
+from lookonce.geometry.boxes import area, giou, iou
+from lookonce.model.decode import by_prior, decode_all_boxes, decode_boxes
+
+Anchors = Sequence[Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Loss terms of each picture of a batch, (B,) each, still attached to the graph."""
+
+    giou: Tensor
+    conf: Tensor
+    prob: Tensor
+
+    def per_picture(self) -> Tensor:
+        """The three terms added: (B,)."""
+        return self.giou + self.conf + self.prob
+
+    def total(self) -> Tensor:
+        """The number to minimise: the mean over the pictures."""
+        return self.per_picture().mean()
+
+
+def compute_losses(
+    raw_maps: Sequence[Tensor],
+    positives: BatchPositives,
+    truth: Tensor,
+    anchors: Anchors,
+    strides: Sequence[int],
+    settings: LossSettings,
+) -> Losses:
+    """Losses of a batch, summed over the scales.
+
+    Args:
+        raw_maps: per scale (B, A*(5+C), S, S), finest first.
+        positives: the assigned cells and priors.
+        truth: (B, N, 4) xyxy in input pixels; pictures with fewer boxes are filled up with zeros.
+        anchors: per scale, prior sides in input pixels.
+        strides: per scale.
+        settings: weights, ignore threshold, label smoothing.
+    """
+    scales = [
+        scale_losses(raw, positives.on_scale(s), truth, anchors[s], strides[s], settings)
+        for s, raw in enumerate(raw_maps)
+    ]
+    return Losses(
+        giou=settings.giou * torch.stack([scale.giou for scale in scales]).sum(0),
+        conf=settings.conf * torch.stack([scale.conf for scale in scales]).sum(0),
+        prob=settings.prob * torch.stack([scale.prob for scale in scales]).sum(0),
+    )
+
+
+def scale_losses(
+    raw: Tensor,
+    positives: BatchPositives,
+    truth: Tensor,
+    anchors: Sequence[tuple[float, float]],
+    stride: int,
+    settings: LossSettings,
+) -> Losses:
+    """Losses of one scale, unweighted; see `compute_losses`."""
+    maps = by_prior(raw.float(), len(anchors))  # (B, S, S, A, 5+C)
+    cell = positives.image, positives.row, positives.column, positives.prior
+    picked = maps[cell]  # (P, 5+C)
+    sides = torch.tensor(anchors, device=raw.device)[positives.prior]  # (P, 2)
+    boxes = decode_boxes(picked, positives.column, positives.row, sides, stride)
+    input_area = raw.shape[2] * raw.shape[3] * stride**2
+    logits = maps[..., 4]
+    target = torch.zeros_like(logits)
+    target[cell] = 1.0
+    ignored = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth) >= settings.ignore_iou
+    return Losses(
+        giou=_sum_by_picture(giou_terms(boxes, positives.box, input_area), positives.image, len(raw)),
+        conf=conf_terms(logits, target, ignored).sum(dim=(1, 2, 3)),
+        prob=_sum_by_picture(
+            prob_terms(picked[:, 5:], positives.label, settings.label_smoothing), positives.image, len(raw)
+        ),
+    )
+
+
+def giou_terms(boxes: Tensor, truth: Tensor, input_area: int) -> Tensor:
+    """(P, 4), (P, 4) -> (P,): 1 - GIoU, weighing small objects up to twice as much as the largest."""
+    weight = 2 - area(truth) / input_area
+    return weight * (1 - giou(boxes, truth))
+
+
+def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
+    """(B, S, S, A) each -> the same: focal objectness with gamma 2 (Lin et al. 2017).
+
+    Positives always count; background counts unless ignored. The gradient flows through the focal factor
+    too, as in the reference.
+    """
+    focal = (target - torch.sigmoid(logits)) ** 2
+    counted = (target > 0) | ~ignored
+    return focal * bce(logits, target, reduction="none") * counted
+
+
+def prob_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """(P, C), (P,) -> (P,): independent classes, target (1 - smoothing) * one-hot + smoothing / C."""
+    num_classes = logits.shape[1]
+    target = torch.full_like(logits, smoothing / num_classes)
+    target.scatter_(1, labels[:, None], 1 - smoothing + smoothing / num_classes)
+    return bce(logits, target, reduction="none").sum(dim=1)
+
+
+@torch.no_grad()
+def best_iou(boxes: Tensor, truth: Tensor) -> Tensor:
+    """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): IoU of each decoded box with the truth it fits best."""
+    best = boxes.new_zeros(boxes.shape[:-1])
+    for one in truth.unbind(dim=1):  # a loop over N keeps the memory at one box a picture
+        torch.maximum(best, iou(boxes, one[:, None, None, None, :]), out=best)
+    return best
+
+
+def _sum_by_picture(terms: Tensor, image: Tensor, batch: int) -> Tensor:
+    """(P,) -> (B,)."""
+    return terms.new_zeros(batch).index_add(0, image, terms)

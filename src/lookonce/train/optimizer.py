@@ -1,0 +1,60 @@
+"""Adam and SGD, with weight decay on convolution kernels only, and their state as plain tensors."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from lookonce.config import OptimizerSettings
+from lookonce.errors import TrainingError
+
+ADAM_EPSILON = 1e-7  # Keras' default, as in the reference
+
+
+def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
+    """An optimizer over everything that is not frozen; kernels decay, biases and normalisation do not."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    if settings.name == "adam":
+        betas = settings.momentum, 0.999
+        return Adam(groups, lr=settings.rate, betas=betas, eps=ADAM_EPSILON, fused=True)
+    return SGD(groups, lr=settings.rate, momentum=settings.momentum, fused=True)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Use a learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's memory as `number of the parameter/name` -> tensor; `restore` takes it back."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}/{name}": torch.as_tensor(value)
+        for number, slots in state.items()
+        for name, value in slots.items()
+        if value is not None
+    }
+
+
+def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        TrainingError: the tensors are those of another network or optimizer.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition("/")
+        state.setdefault(int(number), {})[name] = tensor
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    if set(state) != set(range(len(trained))):
+        raise TrainingError(
+            f"the checkpoint holds optimizer state for {len(state)} parameters, this run trains {len(trained)}"
+        )
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
