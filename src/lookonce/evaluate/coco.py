@@ -1,0 +1,238 @@
+"""The twelve COCO numbers, and AP of each class.
+
+The arithmetic is faster-coco-eval's, which gives what pycocotools gives; here samples and detections become
+its input, and its arrays become `Metrics`.
+
+Legend: **T** IoU thresholds 0.50, 0.55 ... 0.95; **R** 101 recall levels; **C** classes; **A** area ranges
+(all, small, medium, large); **M** limits on the detections of one class in one picture.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._optional import require
+from lookonce.detections import Detections
+from lookonce.evaluate.inputs import check, objects_that_count
+from lookonce.geometry.boxes import area
+from lookonce.samples import Sample
+
+CAPS = (1, 10, 100)  # COCO counts that many detections of each class in a picture, the best first
+ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: below 32², up to 96², above, in pixels of the picture
+IOU_50, IOU_75 = 0, 5  # places among the ten thresholds
+# COCO has no flag for "ignore this object" other than crowd, but leaves out whatever lies outside an area
+# range. No range holds this area, so a difficult object is neither rewarded nor missed, and its overlap is
+# still plain IoU.
+IGNORED_AREA = 1e11
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """One class. A class without an object that counts has NaN.
+
+    Attributes:
+        name: of the class.
+        objects: that count: neither difficult nor crowd.
+        ap: mean over the ten IoU thresholds.
+        ap50: at IoU 0.50.
+        ap75: at IoU 0.75.
+        ar: share of the objects found, mean over the thresholds, at most 100 detections a picture.
+    """
+
+    name: str
+    objects: int
+    ap: float
+    ap50: float
+    ap75: float
+    ar: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """How good detections are, in COCO's numbers. Each is a mean over the classes that have objects.
+
+    NaN means: there was nothing to measure it on.
+
+    Attributes:
+        ap: average precision, mean over the IoU thresholds 0.50 to 0.95. The number to compare by.
+        ap50: at IoU 0.50.
+        ap75: at IoU 0.75.
+        ap_small: of objects below 32 x 32 pixels.
+        ap_medium: between 32 x 32 and 96 x 96.
+        ap_large: above 96 x 96.
+        ar_1: average recall with 1 detection of each class in each picture.
+        ar_10: with 10.
+        ar_100: with 100. All numbers above and the three below keep to these 100.
+        ar_small: recall of the small objects.
+        ar_medium: of the medium ones.
+        ar_large: of the large ones.
+        ap_uncapped: `ap` with every detection counted, not the best 100 alone.
+        ar_uncapped: `ar_100` likewise.
+        crowded: pictures with more than 100 objects of one class: COCO's numbers cannot reach 1 there, the
+            uncapped ones can.
+        pictures: how many.
+        objects: that count: neither difficult nor crowd.
+        detections: how many.
+        classes: one for each name, in the order of the names.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    ar_1: float
+    ar_10: float
+    ar_100: float
+    ar_small: float
+    ar_medium: float
+    ar_large: float
+    ap_uncapped: float
+    ar_uncapped: float
+    crowded: int
+    pictures: int
+    objects: int
+    detections: int
+    classes: tuple[ClassMetrics, ...]
+
+    def to_json(self) -> str:
+        """A JSON object; NaN becomes null."""
+        return json.dumps(without_nan(asdict(self)), indent=2, ensure_ascii=False)
+
+
+def without_nan(value: Any) -> Any:
+    """The same nest of dicts and lists with NaN replaced by None: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Metrics:
+    """Compare detections with the truth, picture by picture. Prints nothing.
+
+    Crowd boxes are COCO's: any number of detections may lie in them, unpunished. Difficult boxes are
+    ignored: a detection matched to one counts neither way.
+
+    Args:
+        truth: annotated pictures.
+        detections: of the same pictures, in the same order.
+        names: of the classes that the labels of both count.
+
+    Raises:
+        MissingExtraError: faster-coco-eval is not installed.
+        ValueError: not one result for each picture, or a label outside the names.
+    """
+    check(truth, detections, names)
+    precision, recall = _accumulated(truth, detections, names)
+    counts = objects_that_count(truth, len(names))  # (pictures, C)
+    per_class = counts.sum(axis=0)
+    return Metrics(
+        **_twelve(precision, recall),
+        ap_uncapped=_mean(precision[..., ALL, -1]),
+        ar_uncapped=_mean(recall[..., ALL, -1]),
+        crowded=int((counts > CAPS[-1]).any(axis=1).sum()),
+        pictures=len(truth),
+        objects=int(per_class.sum()),
+        detections=sum(len(found) for found in detections),
+        classes=tuple(
+            _class_metrics(name, int(per_class[c]), precision[:, :, c, ALL, 2], recall[:, c, ALL, 2])
+            for c, name in enumerate(names)
+        ),
+    )
+
+
+def _accumulated(
+    truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Run faster-coco-eval: precision (T, R, C, A, M) and recall (T, C, A, M), -1 where nothing counts.
+
+    M has the three caps and, last, one that no picture reaches.
+    """
+    fce = require("faster_coco_eval", extra="train")
+    most = max((len(found) for found in detections), default=0)
+    frame = {
+        "images": [{"id": i} for i in range(len(truth))],
+        "categories": [{"id": c, "name": name} for c, name in enumerate(names)],
+    }
+    run = fce.COCOeval_faster(
+        fce.COCO({**frame, "annotations": list(_truth_rows(truth))}),
+        fce.COCO({**frame, "annotations": list(_detection_rows(detections))}),
+        iouType="bbox",
+    )
+    run.params.maxDets = [*CAPS, max(CAPS[-1] + 1, most)]
+    run.evaluate()
+    run.accumulate()
+    return run.eval["precision"], run.eval["recall"]
+
+
+def _truth_rows(truth: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for image, sample in enumerate(truth):
+        areas = np.where(sample.difficult & ~sample.crowd, IGNORED_AREA, area(sample.boxes.astype(float)))
+        flags = zip(areas.tolist(), sample.crowd.tolist(), strict=True)
+        for row, (extent, crowd) in zip(_rows(image, sample.boxes, sample.labels), flags, strict=True):
+            number += 1  # from 1: 0 means "unmatched" to the evaluator
+            yield {**row, "id": number, "area": extent, "iscrowd": int(crowd)}
+
+
+def _detection_rows(detections: Sequence[Detections]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for image, found in enumerate(detections):
+        values = zip(area(found.boxes.astype(float)).tolist(), found.scores.tolist(), strict=True)
+        for row, (extent, score) in zip(_rows(image, found.boxes, found.labels), values, strict=True):
+            number += 1
+            yield {**row, "id": number, "area": extent, "iscrowd": 0, "score": score}
+
+
+def _rows(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """The part of an annotation that truth and detections share; COCO's box is left, top, width, height."""
+    exact = boxes.astype(np.float64)
+    corner_and_size = np.concatenate([exact[:, :2], exact[:, 2:] - exact[:, :2]], axis=1)
+    for box, label in zip(corner_and_size.tolist(), labels.tolist(), strict=True):
+        yield {"image_id": image, "category_id": label, "bbox": box}
+
+
+def _twelve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
+    """COCO's summary, by the names of `Metrics`."""
+    return {
+        "ap": _mean(precision[..., ALL, 2]),
+        "ap50": _mean(precision[IOU_50, ..., ALL, 2]),
+        "ap75": _mean(precision[IOU_75, ..., ALL, 2]),
+        "ap_small": _mean(precision[..., SMALL, 2]),
+        "ap_medium": _mean(precision[..., MEDIUM, 2]),
+        "ap_large": _mean(precision[..., LARGE, 2]),
+        "ar_1": _mean(recall[..., ALL, 0]),
+        "ar_10": _mean(recall[..., ALL, 1]),
+        "ar_100": _mean(recall[..., ALL, 2]),
+        "ar_small": _mean(recall[..., SMALL, 2]),
+        "ar_medium": _mean(recall[..., MEDIUM, 2]),
+        "ar_large": _mean(recall[..., LARGE, 2]),
+    }
+
+
+def _class_metrics(
+    name: str, objects: int, precision: NDArray[np.float64], recall: NDArray[np.float64]
+) -> ClassMetrics:
+    """From one class's precision (T, R) and recall (T,)."""
+    return ClassMetrics(
+        name=name,
+        objects=objects,
+        ap=_mean(precision),
+        ap50=_mean(precision[IOU_50]),
+        ap75=_mean(precision[IOU_75]),
+        ar=_mean(recall),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Mean of what could be measured; NaN where nothing could (COCO marks both with -1)."""
+    measured = values[values > -1]
+    return float(measured.mean()) if measured.size else math.nan

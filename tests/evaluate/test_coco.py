@@ -1,0 +1,195 @@
+"""COCO's numbers: against pycocotools, and by hand where they can be told at sight."""
+
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from lookonce.detections import Detections
+from lookonce.evaluate.coco import ClassMetrics, Metrics, evaluate
+from lookonce.samples import Sample
+
+from .conftest import Case, random_case
+
+TWELVE = (
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+    "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large",
+)  # fmt: skip
+
+
+def sample(boxes: list, labels: list[int] | None = None, **flags: list[bool]) -> Sample:
+    labels = [0] * len(boxes) if labels is None else labels
+    arrays = {name: np.array(flag, bool) for name, flag in flags.items()}
+    return Sample(
+        Path("a.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), **arrays
+    )
+
+
+def found(boxes: list, scores: list[float], labels: list[int] | None = None) -> Detections:
+    labels = [0] * len(boxes) if labels is None else labels
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64)
+    )
+
+
+def by_pycocotools(case: Case, caps: tuple[int, int, int] = (1, 10, 100)) -> COCOeval:
+    """The same comparison by the reference program."""
+    truth, detections, names = case
+    rows, results = [], []
+    for i, (annotated, result) in enumerate(zip(truth, detections, strict=True)):
+        for n in range(len(annotated.labels)):
+            x, y, right, bottom = map(float, annotated.boxes[n])
+            ignored = annotated.difficult[n] and not annotated.crowd[n]
+            rows.append(
+                {
+                    "id": len(rows) + 1,
+                    "image_id": i,
+                    "category_id": int(annotated.labels[n]),
+                    "bbox": [x, y, right - x, bottom - y],
+                    "area": 1e12 if ignored else (right - x) * (bottom - y),
+                    "iscrowd": int(annotated.crowd[n]),
+                }
+            )
+        for n in range(len(result)):
+            x, y, right, bottom = map(float, result.boxes[n])
+            box = [x, y, right - x, bottom - y]
+            label, score = int(result.labels[n]), float(result.scores[n])
+            results.append({"image_id": i, "category_id": label, "bbox": box, "score": score})
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": i} for i in range(len(truth))],
+            "categories": [{"id": c, "name": name} for c, name in enumerate(names)],
+            "annotations": rows,
+        }
+        coco.createIndex()
+        run = COCOeval(coco, coco.loadRes(results), "bbox")
+        run.params.maxDets = list(caps)
+        run.evaluate()
+        run.accumulate()
+        if caps == (1, 10, 100):  # its summary knows no other
+            run.summarize()
+    return run
+
+
+def mean(values: np.ndarray) -> float:
+    return float(values[values > -1].mean()) if (values > -1).any() else math.nan
+
+
+def assert_equal_to_pycocotools(case: Case) -> Metrics:
+    ours = evaluate(*case)
+    run = by_pycocotools(case)
+    theirs = [math.nan if value == -1 else value for value in run.stats]
+    np.testing.assert_allclose([getattr(ours, name) for name in TWELVE], theirs, atol=1e-6)
+    precision, recall = run.eval["precision"][:, :, :, 0, 2], run.eval["recall"][:, :, 0, 2]
+    for c, row in enumerate(ours.classes):
+        expected = [mean(precision[:, :, c]), mean(precision[0, :, c]), mean(precision[5, :, c])]
+        np.testing.assert_allclose([row.ap, row.ap50, row.ap75], expected, atol=1e-6)
+        np.testing.assert_allclose(row.ar, mean(recall[:, c]), atol=1e-6)
+    return ours
+
+
+def test_no_pictures_measure_nothing() -> None:
+    metrics = evaluate([], [], ["cat"])
+    assert math.isnan(metrics.ap)
+    assert (metrics.pictures, metrics.objects, metrics.detections) == (0, 0, 0)
+
+
+def test_nothing_found_is_zero_and_an_absent_class_is_nan() -> None:
+    metrics = evaluate([sample([[0, 0, 40, 40]])], [Detections.none()], ["cat", "dog"])
+    assert (metrics.ap, metrics.ar_100, metrics.ap_medium) == (0, 0, 0)
+    assert math.isnan(metrics.ap_small)
+    assert metrics.classes[0] == ClassMetrics("cat", 1, 0, 0, 0, 0)
+    assert math.isnan(metrics.classes[1].ap)
+
+
+def test_detections_on_a_background_picture_are_false_alarms() -> None:
+    truth = [sample([[0, 0, 40, 40]]), sample([])]
+    right = found([[0, 0, 40, 40]], [0.5])
+    assert evaluate(truth, [right, found([], [])], ["cat"]).ap == pytest.approx(1)
+    assert evaluate(truth, [right, found([[5, 5, 9, 9]], [0.9])], ["cat"]).ap == pytest.approx(0.5)
+
+
+def test_voc_sample_equals_pycocotools(voc_sample: Case) -> None:
+    metrics = assert_equal_to_pycocotools(voc_sample)
+    assert (metrics.pictures, metrics.objects, metrics.detections) == (100, 273, 452)
+    assert metrics.ap50 > 0.3  # the detections are of these pictures, in this order
+
+
+@pytest.mark.parametrize(
+    ("seed", "pictures", "classes", "objects"),
+    [(0, 12, 1, 6), (1, 20, 3, 10), (2, 8, 30, 20), (3, 2, 2, 300)],
+)
+def test_random_sets_with_crowds_and_difficult_objects_equal_pycocotools(
+    seed: int, pictures: int, classes: int, objects: int
+) -> None:
+    assert_equal_to_pycocotools(random_case(seed, pictures, classes, objects))
+
+
+def test_a_difficult_object_is_neither_rewarded_nor_missed() -> None:
+    boxes = [[0, 0, 40, 40], [100, 100, 150, 150]]
+    plain, difficult = [sample(boxes)], [sample(boxes, difficult=[False, True])]
+    one, both = found(boxes[:1], [0.5]), found(boxes, [0.5, 0.9])
+    assert evaluate(plain, [one], ["cat"]).ar_100 == pytest.approx(0.5)
+    assert evaluate(difficult, [one], ["cat"]).ar_100 == pytest.approx(1)
+    assert evaluate(difficult, [both], ["cat"]).ap == pytest.approx(1)
+    assert evaluate(difficult, [both], ["cat"]).objects == 1
+
+
+def test_any_number_of_detections_may_lie_in_a_crowd() -> None:
+    truth = [sample([[0, 0, 40, 40], [100, 0, 300, 200]], crowd=[False, True])]
+    inside = found([[110, 10, 150, 60], [200, 50, 260, 150], [0, 0, 40, 40]], [0.9, 0.8, 0.7])
+    assert evaluate(truth, [inside], ["head"]).ap == pytest.approx(1)
+
+
+def test_beyond_100_detections_the_uncapped_numbers_go_on() -> None:
+    corner = np.arange(150) * 50.0
+    boxes = np.stack([corner, 0 * corner, corner + 40, 0 * corner + 40], axis=1)
+    case = [sample(boxes.tolist())], [found(boxes.tolist(), [0.9] * 150)], ("head",)
+    metrics = evaluate(*case)
+    assert metrics.ar_100 == pytest.approx(100 / 150)
+    assert (metrics.ap_uncapped, metrics.ar_uncapped) == pytest.approx((1, 1))
+    assert metrics.crowded == 1
+    assert_equal_to_pycocotools(case)
+
+
+def test_uncapped_equals_pycocotools_with_the_cap_raised() -> None:
+    case = random_case(5, 2, 1, 400)
+    run = by_pycocotools(case, (1, 10, 1000))
+    metrics = evaluate(*case)
+    assert metrics.ap_uncapped == pytest.approx(mean(run.eval["precision"][..., 0, 2]), abs=1e-6)
+    assert metrics.ar_uncapped == pytest.approx(mean(run.eval["recall"][..., 0, 2]), abs=1e-6)
+    assert metrics.ar_uncapped > metrics.ar_100
+
+
+def test_json_has_null_for_what_could_not_be_measured() -> None:
+    metrics = evaluate([sample([[0, 0, 40, 40]])], [found([[0, 0, 40, 40]], [0.5])], ["chat", "été"])
+    written = json.loads(metrics.to_json(), parse_constant=pytest.fail)
+    assert written["ap"] == pytest.approx(1)
+    assert written["ap_small"] is None
+    assert written["classes"][1]["name"] == "été"
+
+
+def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    evaluate(*random_case(0, 3, 2, 5))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("truth", "detections", "message"),
+    [
+        ([sample([])], [], "expected one result for each of 1 pictures, found 0"),
+        ([sample([])], [found([[0, 0, 9, 9]], [0.5], [1])], "expected labels 0 to 0, found 1 to 1"),
+        ([sample([[0, 0, 9, 9]], [-1])], [found([], [])], "expected labels 0 to 0, found -1 to -1"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(truth: list, detections: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(truth, detections, ["cat"])
