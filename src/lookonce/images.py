@@ -1,0 +1,161 @@
+"""Pictures in and out: bytes -> RGB uint8, upright, of bounded size.
+
+Every picture becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, grey and palette
+pictures expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dropped: the colours below it
+are used as they are (TIFF alone holds them premultiplied, so there transparent means black).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import replacing
+from lookonce._image_header import ImageHeader, read_header
+from lookonce.errors import ImageError
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+# 2**29 bytes of RGB. Twice what Pillow warns at; no camera we know of makes larger pictures.
+MAX_PIXELS = 178_956_970
+MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
+
+JPEG_END_MARKER = b"\xff\xd9"
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, by suffix, sorted by name.
+
+    Raises:
+        ImageError: not a folder.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: expected a folder of pictures, found {_what_is_at(folder)}")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture as displayed, from its header alone.
+
+    Raises:
+        ImageError: as `read_image`, except for damage behind the header.
+    """
+    try:
+        with path.open("rb") as stream:
+            header = _checked_header(stream, str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return header.height, header.width
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read a picture: (H, W, 3) uint8 RGB, contiguous.
+
+    Raises:
+        ImageError: missing, a folder, empty, not a picture, cut short, damaged, or too large to unpack.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode a picture held in memory: (H, W, 3) uint8 RGB, contiguous; `name` is for errors.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    header = _checked_header(BytesIO(data), name)
+    # Some OpenCV releases fill the missing rows of a JPEG with grey and say nothing.
+    if header.format == "JPEG" and data.rfind(JPEG_END_MARKER, header.data_start) < 0:
+        raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
+    with _silent_opencv():
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise ImageError(
+            f"{name}: expected a {header.format} picture of {header.width} x {header.height}, "
+            "found data that does not decode: the file is damaged, cut short, or of a rare kind"
+        )
+    if picture.shape[:2] != (header.height, header.width):
+        raise ImageError(
+            f"{name}: expected {header.width} x {header.height} pixels from its header, "
+            f"found {picture.shape[1]} x {picture.shape[0]}"
+        )
+    return picture.astype(np.uint8, copy=False)
+
+
+def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
+    """Write an (H, W, 3) uint8 RGB picture in the format of the path's suffix, whole or not at all.
+
+    Raises:
+        ImageError: a suffix that is no picture's, or the file cannot be written.
+    """
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ImageError(
+            f"{path}: expected a picture's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
+        )
+    _, encoded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
+    """The header of a picture that is safe to decode."""
+    try:
+        header = read_header(stream)
+    except ValueError as error:
+        raise ImageError(f"{name}: {error}") from error
+    height, width = header.height, header.width
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
+        raise ImageError(
+            f"{name}: expected at most {MAX_PIXELS:,} pixels and sides of 1 to {MAX_SIDE:,}, "
+            f"found {width:,} x {height:,} in its header; not decoded"
+        )
+    return header
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path}: expected a picture, found {_what_is_at(path) or error.strerror}")
+
+
+def _what_is_at(path: Path) -> str | None:
+    if not path.exists():
+        return "no such file"
+    return "a folder" if path.is_dir() else None
+
+
+_quiet_lock = Lock()
+_quiet_depth = 0
+_level_before = 0
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Keep OpenCV from writing to the terminal what we say ourselves, with the file's name.
+
+    Its log level is global and pictures are decoded by several threads: the first in switches the log off,
+    the last out restores it.
+    """
+    global _quiet_depth, _level_before
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _level_before = cv2.utils.logging.setLogLevel(0)
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                cv2.utils.logging.setLogLevel(_level_before)

@@ -1,0 +1,281 @@
+"""Every kind of picture file a user may have, good and bad, made for real."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lookonce.errors import ImageError
+from lookonce.images import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    decode_image,
+    list_images,
+    read_image,
+    read_size,
+    write_image,
+)
+
+COLOURS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top left, top right, then below
+
+
+@pytest.fixture(scope="module")
+def quarters() -> Image.Image:
+    """40 rows, 60 columns, four colours, so that a swapped axis or channel shows."""
+    picture = np.empty((40, 60, 3), np.uint8)
+    for colour, (row, column) in zip(COLOURS, ((0, 0), (0, 30), (20, 0), (20, 30)), strict=True):
+        picture[row : row + 20, column : column + 30] = colour
+    return Image.fromarray(picture)
+
+
+def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def corners(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
+    height, width = picture.shape[:2]
+    rows, columns = [height // 4, 3 * height // 4], [width // 4, 3 * width // 4]
+    return picture[np.ix_(rows, columns)].reshape(4, 3).astype(int)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str) -> None:
+    path = tmp_path / f"picture.{kind.lower()}"
+    path.write_bytes(encode(quarters, kind))
+    picture = read_image(path)
+    assert picture.shape == (40, 60, 3)
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    assert read_size(path) == (40, 60)
+    np.testing.assert_allclose(corners(picture), COLOURS, atol=6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        *[(mode, kind) for mode in ("1", "L") for kind in ("JPEG", "PNG", "BMP", "TIFF")],
+        *[("P", kind) for kind in ("PNG", "BMP", "TIFF")],
+        ("LA", "PNG"),
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+    ],
+)
+def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str) -> None:
+    converted = quarters.convert(mode, dither=Image.Dither.NONE)
+    picture = decode_image(encode(converted, kind), "picture")
+    assert picture.shape == (40, 60, 3)
+    np.testing.assert_allclose(corners(picture), corners(np.asarray(converted.convert("RGB"))), atol=6)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+def test_transparency_is_dropped_and_the_colours_stay(quarters: Image.Image, kind: str) -> None:
+    veiled = quarters.convert("RGBA")
+    veiled.putalpha(Image.fromarray(np.tile(np.linspace(40, 255, 60).astype(np.uint8), (40, 1))))
+    picture = decode_image(encode(veiled, kind), "picture")
+    np.testing.assert_allclose(corners(picture), COLOURS, atol=6)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_keep_the_upper_eight(quarters: Image.Image, suffix: str, channels: int) -> None:
+    eight = np.asarray(quarters)[..., ::-1] if channels == 3 else np.asarray(quarters.convert("L"))
+    _, data = cv2.imencode(suffix, eight.astype(np.uint16) * 256 + 200)
+    picture = decode_image(data.tobytes(), "picture")
+    expected = eight[..., ::-1] if channels == 3 else np.repeat(eight[..., None], 3, axis=2)
+    np.testing.assert_allclose(picture.astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied(tmp_path: Path, quarters: Image.Image, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"tiffinfo": {274: orientation}} if kind == "TIFF" else {"exif": exif}
+    path = tmp_path / f"picture.{kind.lower()}"
+    path.write_bytes(encode(quarters, kind, **options))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    picture = read_image(path)
+    assert read_size(path) == picture.shape[:2] == expected.shape[:2]
+    np.testing.assert_allclose(corners(picture), corners(expected), atol=6)
+
+
+def test_damaged_exif_is_upright_and_silent(quarters: Image.Image, capfd: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    data = bytearray(encode(quarters, "JPEG", exif=exif))
+    start = data.index(b"Exif\0\0") + 6
+    data[start + 4 : start + 8] = b"\xff\xff\xff\xff"  # the directory lies behind the end
+    assert decode_image(bytes(data), "picture").shape == (40, 60, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["with space.jpg", "Köpfe 頭.jpg", "quote'\".jpg", "ümlaut/Straße.png"])
+def test_any_path(tmp_path: Path, quarters: Image.Image, name: str) -> None:
+    path = tmp_path / name
+    write_image(path, np.asarray(quarters))
+    np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
+
+
+def test_real_photographs(data: Path) -> None:
+    paths = list_images(data / "photos")
+    assert [path.name for path in paths][:2] == ["dog.jpg", "eagle.jpg"]
+    for path in paths:
+        picture = read_image(path)
+        assert picture.shape[:2] == read_size(path)
+        with Image.open(path) as reference:
+            difference = np.abs(picture.astype(int) - np.asarray(reference.convert("RGB")))
+        assert difference.max() <= 2
+
+
+def test_bytes_after_a_complete_jpeg_do_no_harm(quarters: Image.Image) -> None:
+    assert decode_image(encode(quarters, "JPEG") + bytes(1000), "picture").shape == (40, 60, 3)
+
+
+# ---- bad files
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("keep", [0.97, 0.5, 0.1])
+def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
+    data = encode(Image.fromarray(noise), kind)
+    path = tmp_path / f"cut.{kind.lower()}"
+    path.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(ImageError, match=r"cut\.\w+: expected .*, found ") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # the decoder's own words do not reach the terminal
+
+
+def test_progressive_jpeg_cut_short(quarters: Image.Image) -> None:
+    data = encode(quarters.resize((300, 200)), "JPEG", progressive=True)
+    with pytest.raises(ImageError, match="cut short"):
+        decode_image(data[: len(data) // 2], "picture")
+
+
+def test_a_thumbnail_does_not_hide_the_cut(quarters: Image.Image) -> None:
+    """The thumbnail inside EXIF has an end marker of its own."""
+    thumbnail = b"Exif\0\0" + bytes(8) + encode(quarters, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    data = encode(quarters.resize((300, 200)), "JPEG")
+    with pytest.raises(ImageError, match="end marker"):
+        decode_image(data[:2] + segment + data[2:-20], "picture")
+
+
+def test_damage_inside(quarters: Image.Image) -> None:
+    data = bytearray(encode(quarters, "PNG"))
+    middle = data.index(b"IDAT") + 30
+    data[middle : middle + 20] = bytes(20)
+    with pytest.raises(ImageError, match=r"picture: expected a PNG picture of 60 x 40, .* damaged"):
+        decode_image(bytes(data), "picture")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "an empty file"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "an HTML page"),
+        (b"\n\n  <HTML>", "an HTML page"),
+        (b"GIF89a" + bytes(20), "a GIF"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"not a picture at all", "bytes 6e 6f 74"),
+        (b"\xff\xd8\xff", "cut short"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(3), "cut short"),
+        (b"\xff\xd8\xff\xe0\x00\x04\0\0junk", "other data"),
+    ],
+)
+def test_not_a_picture(tmp_path: Path, content: bytes, found: str) -> None:
+    path = tmp_path / "page.jpg"
+    path.write_bytes(content)
+    for read in (read_image, read_size):
+        with pytest.raises(ImageError, match=rf"page\.jpg: expected .*found .*{found}"):
+            read(path)
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    for read in (read_image, read_size):
+        with pytest.raises(ImageError, match=r"gone\.jpg: expected a picture, found no such file"):
+            read(tmp_path / "gone.jpg")
+        with pytest.raises(ImageError, match="expected a picture, found a folder"):
+            read(tmp_path)
+
+
+def bomb_png(side: int) -> bytes:
+    """A valid PNG of side x side bits in a few KB."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    packer = zlib.compressobj(9)
+    row = bytes(side // 8 + 1)
+    pixels = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_a_few_kilobytes_that_unpack_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb_png(20_000))
+    assert path.stat().st_size < 100_000
+    assert 20_000**2 * 3 > 1e9
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for read in (read_image, read_size):
+        with pytest.raises(ImageError, match=rf"bomb\.png: .*{MAX_PIXELS:,} pixels.*20,000 x 20,000"):
+            read(path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 40), (60, 0), (40_000, 1)])
+def test_absurd_sides(quarters: Image.Image, width: int, height: int) -> None:
+    data = bytearray(encode(quarters, "PNG"))
+    data[16:24] = struct.pack(">II", width, height)
+    with pytest.raises(ImageError, match=f"{width:,} x {height:,}"):
+        decode_image(bytes(data), "picture")
+
+
+# ---- writing and listing
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_written_pictures_come_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
+    path = tmp_path / f"written{suffix}"
+    write_image(path, np.asarray(quarters))
+    np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_unknown_suffix_is_refused(tmp_path: Path, quarters: Image.Image) -> None:
+    with pytest.raises(ImageError, match=r"x\.gif: expected a picture's suffix .* found '\.gif'"):
+        write_image(tmp_path / "x.gif", np.asarray(quarters))
+
+
+def test_failed_write_leaves_the_earlier_picture(
+    tmp_path: Path, quarters: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kept.png"
+    write_image(path, np.asarray(quarters))
+    before = path.read_bytes()
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(ImageError, match=r"kept\.png: cannot be written: No space left"):
+        write_image(path, np.zeros((3, 4, 3), np.uint8))
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["kept.png"]
+
+
+def test_list_images(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "notes.txt", "c.webp"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
+    with pytest.raises(ImageError, match="expected a folder of pictures, found no such file"):
+        list_images(tmp_path / "gone")
