@@ -1,0 +1,140 @@
+"""Change a picture and its boxes together before the network learns from them.
+
+Two layers. `flip`, `crop` and `translate` are plain geometry: told exactly what to do, they do it to pixels
+and boxes. The `random_*` functions draw what to do from an explicit generator; `PIPELINE` lists them in the
+order of the write-up. A new change (colour, for one) is one more function of the same form and one more row;
+what mixes several pictures (mosaic) belongs before the pipeline, where the data set has the others at hand.
+
+Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
+In a picture without boxes the middle half (of the width and of the height) takes the place of that union, so
+background is varied as well and never cropped away.
+
+Coordinates are pixels; boxes keep their fractions (the reference cuts them to whole numbers, its fault 5).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from lookonce.config import AugmentSettings
+
+Boxes = NDArray[np.float32]  # (N, 4) xyxy
+Image = NDArray[np.uint8]  # (H, W, 3)
+Rect = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture in memory and what is in it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB; may share memory with the picture it was made from.
+        boxes: (N, 4) float32 xyxy, inside the picture.
+        labels: (N,) int64 class numbers.
+    """
+
+    image: Image
+    boxes: Boxes
+    labels: NDArray[np.int64]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def flip(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
+    """Mirror left and right: x becomes width - x."""
+    mirrored = boxes.copy()
+    mirrored[:, 0::2] = image.shape[1] - boxes[:, 2::-2]
+    return np.asarray(cv2.flip(image, 1), np.uint8), mirrored
+
+
+def crop(image: Image, boxes: Boxes, rect: Rect) -> tuple[Image, Boxes]:
+    """Keep a rectangle of whole pixels; the image is a view."""
+    left, top, right, bottom = rect
+    return image[top:bottom, left:right], boxes - np.array([left, top, left, top], np.float32)
+
+
+def translate(image: Image, boxes: Boxes, x: float, y: float) -> tuple[Image, Boxes]:
+    """Shift right by x and down by y, fractions included: bilinear, black where nothing was, same size."""
+    height, width = image.shape[:2]
+    matrix = np.array([[1, 0, x], [0, 1, y]], np.float64)
+    shifted = cv2.warpAffine(image, matrix, (width, height))
+    return np.asarray(shifted, np.uint8), boxes + np.array([x, y, x, y], np.float32)
+
+
+def random_flip(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+    """Mirror, with probability `settings.flip`."""
+    if rng.random() >= settings.flip:
+        return picture
+    return Picture(*flip(picture.image, picture.boxes), picture.labels)
+
+
+def random_crop(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+    """Cut a random part off each of the four sides, up to the boxes, with probability `settings.crop`.
+
+    The reference never cuts right and bottom, by a slip (its fault 4).
+    """
+    if rng.random() >= settings.crop:
+        return picture
+    margins = rng.uniform(0, margins_around(picture))
+    return Picture(*crop(picture.image, picture.boxes, crop_rect(picture, margins)), picture.labels)
+
+
+def random_translate(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+    """Shift by a random way that keeps every box inside, with probability `settings.translate`."""
+    if rng.random() >= settings.translate:
+        return picture
+    left, top, right, bottom = margins_around(picture)
+    x, y = rng.uniform((-left, -top), (right, bottom))
+    return Picture(*translate(picture.image, picture.boxes, x, y), picture.labels)
+
+
+Augmentation = Callable[[Picture, AugmentSettings, Generator], Picture]
+PIPELINE: tuple[Augmentation, ...] = (random_flip, random_crop, random_translate)
+
+
+def augment(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+    """Run the pipeline: the same types in and out, the same number of boxes.
+
+    Args:
+        picture: boxes inside the image.
+        settings: the probability of each change.
+        rng: decides everything; the same state gives the same result.
+    """
+    for step in PIPELINE:
+        picture = step(picture, settings, rng)
+    return picture
+
+
+def union_of_boxes(picture: Picture) -> NDArray[np.float64]:
+    """What must stay in sight, (4,) xyxy: all boxes, or the middle half of a picture that has none."""
+    if len(picture.boxes) == 0:
+        height, width = picture.size
+        return np.array([width, height, 3 * width, 3 * height]) / 4
+    low, high = picture.boxes[:, :2].min(axis=0), picture.boxes[:, 2:].max(axis=0)
+    return np.concatenate([low, high]).astype(np.float64)
+
+
+def margins_around(picture: Picture) -> NDArray[np.float64]:
+    """Pixels between that union and the left, top, right and bottom border: (4,), never negative."""
+    height, width = picture.size
+    left, top, right, bottom = union_of_boxes(picture)
+    return np.maximum([left, top, width - right, height - bottom], 0)
+
+
+def crop_rect(picture: Picture, margins: NDArray[np.float64]) -> Rect:
+    """The whole pixels that hold the union and these margins (left, top, right, bottom) around it."""
+    height, width = picture.size
+    left, top, right, bottom = union_of_boxes(picture) + margins * (-1, -1, 1, 1)
+    return (
+        max(0, int(np.floor(left))),
+        max(0, int(np.floor(top))),
+        min(width, int(np.ceil(right))),
+        min(height, int(np.ceil(bottom))),
+    )
