@@ -1,11 +1,13 @@
-"""The torch backend: runs a `.safetensors` model for the `Detector`."""
+"""The torch backend: a network, freshly loaded or still in training, for the `Detector`."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.files import load_model
@@ -13,20 +15,20 @@ from lookonce.model.network import to_input
 
 
 class TorchBackend:
-    """Network with folded batch normalisation, and decoding; see `runtime.backends.Backend`."""
+    """Network and decoding as one function; see `runtime.backends.Backend`.
 
-    def __init__(self, path: Path, *, threads: int | None = None, device: str = "cpu") -> None:
-        network, self.info = load_model(path)
-        fold_batch_norm(network.eval())
-        self._network = network.to(device)
-        self._device = device
-        if threads is not None:
-            torch.set_num_threads(threads)
+    The network is used as it is, wherever it is, in whatever mode it is in.
+    """
+
+    def __init__(self, network: nn.Module, info: ModelInfo) -> None:
+        self.info = info
+        self._network = network
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`."""
+        device = next(self._network.parameters()).device
         with torch.inference_mode():
-            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device)
+            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
             raw_maps = self._network(to_input(batch))
             decoded: NDArray[np.float32] = (
                 decode(raw_maps, self.info.anchors, self.info.strides).cpu().numpy()
@@ -34,5 +36,17 @@ class TorchBackend:
         return decoded
 
     def close(self) -> None:
-        """Let the network go."""
-        del self._network
+        """Nothing to give back: the network belongs to whoever made it."""
+
+
+def open_model(path: Path, *, threads: int | None = None) -> TorchBackend:
+    """A model file with its batch normalisation folded, on an accelerator where there is one.
+
+    Raises:
+        ModelFileError: as `model.files.load_model`.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network, info = load_model(path)
+    fold_batch_norm(network.eval())
+    return TorchBackend(network.to("cuda" if torch.cuda.is_available() else "cpu"), info)

@@ -45,8 +45,7 @@ class TinyBackbone(nn.Module):
         super().__init__()
         sizes = [3, *(channels(c) for c in (16, 32, 64, 128, 256, 512, 1024))]
         self.convs = nn.ModuleList(
-            ConvBlock(before, after, 3, bn_epsilon=bn_epsilon)
-            for before, after in pairwise(sizes)
+            ConvBlock(before, after, 3, bn_epsilon=bn_epsilon) for before, after in pairwise(sizes)
         )
         self.halve = nn.MaxPool2d(2)
 

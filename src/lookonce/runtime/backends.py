@@ -33,7 +33,7 @@ class Backend(Protocol):
 # File suffix -> "module:function". The function takes the path and keyword options, and returns a Backend,
 # or the path of a file to open in its place (a converter).
 OPENERS = {
-    ".safetensors": "lookonce.model.backend:TorchBackend",
+    ".safetensors": "lookonce.model.backend:open_model",
     ".onnx": "lookonce.runtime.onnx_backend:OnnxBackend",
     ".cfg": "lookonce.darknet.onnx_graph:cached_onnx",
 }

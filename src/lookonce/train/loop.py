@@ -1,6 +1,6 @@
 """The training loop: one epoch, in the order in which it happens.
 
-    batch -> images to the device -> network -> losses -> backward -> (every `accumulate` batches) clip, step
+batch -> images to the device -> network -> losses -> backward -> (every `accumulate` batches) clip, step
 """
 
 import time

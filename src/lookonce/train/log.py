@@ -1,0 +1,140 @@
+"""What a run says of itself: TensorBoard, the same as CSV, and a bar and lines on the terminal."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+
+from lookonce._files import write_text
+from lookonce._optional import require
+from lookonce.train.loop import EpochStats, StepReport
+
+STEPS, EPOCHS = "steps.csv", "epochs.csv"
+LOSS_COLUMNS = ("total_loss", "giou_loss", "conf_loss", "prob_loss")
+STEP_COLUMNS = ("step", "lr", *LOSS_COLUMNS)
+EPOCH_COLUMNS = ("epoch", *LOSS_COLUMNS, "ap", "ap50", "pictures_per_second", "waited_share", "minutes")
+DATA_BOUND = 0.1  # share of an epoch spent waiting for pictures from which on the log complains
+
+
+class RunLog:
+    """The log of one run; a resumed run continues the same files and repeats no row.
+
+    TensorBoard tags are the write-up's: `lr`, `loss/total_loss`, `loss/giou_loss`, `loss/conf_loss`,
+    `loss/prob_loss`; beside them `val/ap`, `val/ap50` and the pictures `val/predictions`.
+    """
+
+    def __init__(
+        self, folder: Path, console: Console, *, epochs: int, pictures: int, done_epochs: int, done_steps: int
+    ) -> None:
+        """Open the log.
+
+        Args:
+            folder: of the run.
+            console: where the bar and the lines go.
+            epochs: of the whole run.
+            pictures: of one epoch.
+            done_epochs: epochs in the checkpoint; rows of later ones, from a sitting cut off, are taken back.
+            done_steps: likewise.
+        """
+        self._console, self._epochs_total = console, epochs
+        self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
+        self._epochs = _Table(folder / EPOCHS, EPOCH_COLUMNS, keep=done_epochs)
+        board = require("torch.utils.tensorboard", "train").SummaryWriter
+        self._board: Any = board(str(folder / "tensorboard"), purge_step=done_steps + 1)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _Rate(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task(
+            f"epoch {done_epochs + 1}/{epochs}",
+            total=epochs * pictures,
+            completed=done_epochs * pictures,
+            losses="",
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._board.close()
+        self._steps.close()
+        self._epochs.close()
+
+    def step(self, report: StepReport) -> None:
+        """Take in a logged step."""
+        losses = report.losses
+        self._board.add_scalar("lr", report.rate, report.step)
+        for term, value in losses.items():
+            self._board.add_scalar(f"loss/{term}_loss", value, report.step)
+        self._steps.add([report.step, report.rate, *losses.values()])
+        text = (
+            f"loss {losses['total']:.3g} = {losses['giou']:.3g} + {losses['conf']:.3g} + {losses['prob']:.3g}"
+        )
+        self._bar.update(self._task, advance=report.pictures, losses=text)
+
+    def epoch(self, number: int, stats: EpochStats, metrics: Mapping[str, float], minutes: float) -> None:
+        """Take in a finished epoch, counted from 1; `metrics` is empty where it was not evaluated."""
+        rate, waited = stats.pictures / stats.seconds, stats.waited / stats.seconds
+        ap, ap50 = metrics.get("ap", ""), metrics.get("ap50", "")
+        self._epochs.add([number, *stats.losses.values(), ap, ap50, rate, waited, minutes])
+        for name, value in metrics.items():
+            self._board.add_scalar(f"val/{name}", value, number)
+        self._board.flush()
+        line = f"epoch {number}/{self._epochs_total}  loss {stats.losses['total']:.4g}"
+        if metrics:
+            line += f"  AP50 {metrics['ap50']:.3f}  AP {metrics['ap']:.3f}"
+        line += f"  {rate:.1f} pictures/s  {minutes:.1f} min"
+        if waited > DATA_BOUND:
+            line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for pictures"
+        self._console.print(line, highlight=False)
+        self._bar.update(
+            self._task, description=f"epoch {min(number + 1, self._epochs_total)}/{self._epochs_total}"
+        )
+
+    def predictions(self, sheet: NDArray[np.uint8], epoch: int) -> None:
+        """Show a picture (H, W, 3) of what the model finds after an epoch."""
+        self._board.add_image("val/predictions", sheet, epoch, dataformats="HWC")
+
+
+class _Table:
+    """A CSV file that grows by a row at a time; its first column counts up from 1."""
+
+    def __init__(self, path: Path, columns: Sequence[str], keep: int) -> None:
+        rows = []
+        if keep and path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= keep]
+        write_text(path, "".join(",".join(row) + "\n" for row in [columns, *rows]))
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def add(self, row: Sequence[object]) -> None:
+        """Write a row; it is on its way to the disk when this returns."""
+        self._writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class _Rate(ProgressColumn):
+    """Pictures a second."""
+
+    def render(self, task: Task) -> str:
+        """Text of the column."""
+        return f"{task.speed:.1f} pictures/s" if task.speed else ""

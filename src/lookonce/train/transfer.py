@@ -1,0 +1,52 @@
+"""Start from another model's weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from lookonce.errors import ModelFileError
+from lookonce.metadata import ModelInfo
+from lookonce.model.files import load_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What was taken over, tensor by tensor."""
+
+    taken: int
+    left: tuple[str, ...]
+
+
+def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
+    """Copy every tensor of a lookonce model that has a place here.
+
+    The heads come along only where the class names are the same: a head for other classes of the same number
+    would fit in shape and mean something else.
+
+    Raises:
+        ModelFileError: not a lookonce model, or nothing in it fits.
+    """
+    weights, source_info = load_weights(source)
+    own = network.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name in own
+        and own[name].shape == tensor.shape
+        and ("head" not in name or source_info.names == info.names)
+    }
+    if not fitting:
+        raise ModelFileError(
+            f"{source}: nothing in this {source_info.architecture} fits a {info.architecture} "
+            f"of width {info.width}"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return Transfer(len(fitting), tuple(name for name in own if name not in fitting))
+
+
+def freeze_backbone(network: nn.Module) -> None:
+    """Keep the backbone's weights, and its batch normalisation at its running statistics."""
+    backbone = network.get_submodule("backbone")
+    backbone.requires_grad_(False)
+    backbone.eval()
