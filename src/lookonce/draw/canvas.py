@@ -1,0 +1,102 @@
+"""A picture to draw on: lines and letters that grow with it, and labels that keep out of each other's way."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from lookonce.draw.palette import BLACK, Colour, class_colour, ink_on
+from lookonce.draw.text import legible, shortened
+from lookonce.geometry.boxes import area, clip, pairwise_iou
+
+MOST_HIDDEN = 0.4  # share of a box that a label may cover
+
+
+class Canvas:
+    """Draws on a copy of a picture.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy of everything that will be drawn, so that no label hides one of them.
+    """
+
+    def __init__(self, picture: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
+        self._image = Image.fromarray(picture)
+        self._draw = ImageDraw.Draw(self._image)
+        self._width, self._height = self._image.size
+        shorter = min(self._image.size)
+        self._line = max(2, round(shorter / 250))
+        self._letters = max(11, round(shorter / 36))
+        self._boxes = boxes
+        self._labels = np.zeros((0, 4), np.float32)  # places already taken, xyxy
+
+    def picture(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+        return np.array(self._image)
+
+    def solid(self, box: Sequence[float], colour: Colour) -> None:
+        """A line with a dark edge, so that it shows on any ground; thinner where it would fill the box."""
+        left, top, right, bottom = self._pixels(box)
+        thin = min(right - left, bottom - top) < 12 * self._line
+        self._draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=BLACK)
+        self._draw.rectangle(
+            (left, top, right, bottom), outline=colour, width=self._line // 2 if thin else self._line
+        )
+
+    def dashed(self, box: Sequence[float], colour: Colour) -> None:
+        """Dashes on a dark line."""
+        left, top, right, bottom = self._pixels(box)
+        self._draw.rectangle((left, top, right, bottom), outline=BLACK, width=self._line)
+        inset = self._line - 1
+        for start, end in _dashes(left, right, 4 * self._line):
+            self._draw.rectangle((start, top, end, min(top + inset, bottom)), fill=colour)
+            self._draw.rectangle((start, max(bottom - inset, top), end, bottom), fill=colour)
+        for start, end in _dashes(top, bottom, 4 * self._line):
+            self._draw.rectangle((left, start, min(left + inset, right), end), fill=colour)
+            self._draw.rectangle((max(right - inset, left), start, right, end), fill=colour)
+
+    def label(self, box: Sequence[float], label: int, name: str, suffix: str = "") -> None:
+        """Write name and suffix at the box, where they hide neither a label nor a box; else not at all."""
+        shown, font = legible(name, label, self._letters)
+        margin = self._line
+        text = shortened(shown, suffix, font, self._width - 1 - 2 * margin)
+        width, height = font.getlength(text) + 2 * margin, self._letters * 1.25 + margin
+        for left, top in self._places(box, width, height):
+            place = np.array([left, top, left + width, top + height], np.float32)
+            if self._is_free(place):
+                break
+        else:
+            return
+        self._labels = np.concatenate([self._labels, place[None]])
+        colour = class_colour(label)
+        self._draw.rectangle(place.round().tolist(), fill=colour)
+        self._draw.text((left + margin, top + height / 2), text, font=font, fill=ink_on(colour), anchor="lm")
+
+    def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
+        """Left and top of a label above the box, inside it and below it, moved into the picture."""
+        left, top, _, bottom = self._pixels(box)
+        for edge in (top - height, top, bottom + 1):
+            yield (
+                float(np.clip(left, 0, max(self._width - 1 - width, 0))),
+                float(np.clip(edge, 0, max(self._height - 1 - height, 0))),
+            )
+
+    def _is_free(self, place: NDArray[np.float32]) -> bool:
+        left, top, right, bottom = place
+        if pairwise_iou(place[None], self._labels).any():
+            return False
+        hidden = clip(self._boxes - place[[0, 1, 0, 1]], bottom - top, right - left)
+        return bool((area(hidden) <= MOST_HIDDEN * area(self._boxes)).all())
+
+    def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
+        """First and last column and row of a box, inside the picture; one pixel at least."""
+        left, right = sorted(min(max(round(x), 0), self._width - 1) for x in (box[0], box[2] - 1))
+        top, bottom = sorted(min(max(round(y), 0), self._height - 1) for y in (box[1], box[3] - 1))
+        return left, top, right, bottom
+
+
+def _dashes(first: int, last: int, length: int) -> Iterator[tuple[int, int]]:
+    """Every other stretch of the given length between two pixels."""
+    for start in range(first, last + 1, 2 * length):
+        yield start, min(start + length - 1, last)

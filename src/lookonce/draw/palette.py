@@ -1,0 +1,42 @@
+"""The colour of each class."""
+
+Colour = tuple[int, int, int]  # RGB
+
+# The seven colours of Okabe and Ito that colour-blind people tell apart ("Color Universal Design", 2008),
+# then each time the bright colour farthest from all before it in Oklab.
+PALETTE: tuple[Colour, ...] = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (240, 228, 66),
+    (213, 94, 0),
+    (0, 114, 178),
+    (144, 0, 248),
+    (0, 248, 0),
+    (248, 0, 232),
+    (40, 248, 208),
+    (40, 64, 248),
+    (184, 0, 88),
+    (120, 104, 0),
+    (128, 72, 160),
+    (136, 184, 0),
+    (136, 128, 248),
+    (248, 184, 248),
+    (248, 56, 160),
+    (224, 120, 248),
+)
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
+
+
+def class_colour(label: int) -> Colour:
+    """The same colour for the same class number, always; the 21st class starts again."""
+    return PALETTE[label % len(PALETTE)]
+
+
+def ink_on(paper: Colour) -> Colour:
+    """Black or white, whichever has the greater contrast (WCAG 2.1) with the paper."""
+    linear = [(c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in paper]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return BLACK if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else WHITE

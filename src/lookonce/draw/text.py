@@ -1,0 +1,73 @@
+"""Class names in whatever script, in a font that has the letters.
+
+Pillow brings a font for ASCII alone. Other letters come from the fonts of the machine, and where none has
+them the class number in brackets stands for the name.
+"""
+
+from functools import lru_cache
+
+from PIL import ImageFont
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Found by name in the system's font folders: Linux, macOS, Windows; the wide ones (Chinese, Japanese,
+# Korean) last.
+SYSTEM_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "LiberationSans-Regular.ttf",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+    "Nirmala.ttf",
+    "NotoSansDevanagari-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "wqy-microhei.ttc",
+)
+NO_LETTER = "\uffff"  # never a character: a font shows its sign for "I do not have this"
+
+
+@lru_cache(maxsize=4096)
+def legible(name: str, label: int, size: int) -> tuple[str, Font]:
+    """What to write for a class, and the font to write it in.
+
+    Args:
+        name: of the class.
+        label: its number, written where no font has the letters of the name.
+        size: of the letters, in pixels.
+    """
+    for font in (_bundled(size), *_system_fonts(size)):
+        if _has_letters(font, name):
+            return name, font
+    return f"[{label}]", _bundled(size)
+
+
+def shortened(name: str, suffix: str, font: Font, width: float) -> str:
+    """Name and suffix, the name cut with an ellipsis until both fit the width in pixels."""
+    text, kept = name + suffix, name
+    while kept and font.getlength(text) > width:
+        kept = kept[:-1]
+        text = f"{kept}…{suffix}"
+    return text
+
+
+@lru_cache(maxsize=64)
+def _bundled(size: int) -> Font:
+    return ImageFont.load_default(size)
+
+
+@lru_cache(maxsize=64)
+def _system_fonts(size: int) -> tuple[Font, ...]:
+    found = []
+    for file in SYSTEM_FONTS:
+        try:
+            found.append(ImageFont.truetype(file, size))
+        except OSError:  # not on this machine
+            continue
+    return tuple(found)
+
+
+def _has_letters(font: Font, text: str) -> bool:
+    missing = bytes(font.getmask(NO_LETTER))
+    return all(bytes(font.getmask(letter)) != missing for letter in set(text) if not letter.isspace())

@@ -1,0 +1,127 @@
+"""Boxes on pictures: what is painted, where, and what is left alone."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.draw.boxes import annotate
+from lookonce.draw.palette import PALETTE
+from lookonce.samples import Sample
+
+GROUND = 200
+
+
+def ground(height: int = 240, width: int = 320) -> np.ndarray:
+    return np.full((height, width, 3), GROUND, np.uint8)
+
+
+def found(boxes: list, scores: list[float], labels: list[int], names: tuple[str, ...] = ()) -> Detections:
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+        names,
+    )
+
+
+def real(boxes: list, labels: list[int]) -> Sample:
+    return Sample(Path("a.jpg"), np.array(boxes, np.float32), np.array(labels, np.int64))
+
+
+def painted(picture: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns that differ from the ground."""
+    rows, columns = np.nonzero((picture != GROUND).any(axis=2))
+    return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+
+
+def shows(picture: np.ndarray, label: int) -> np.ndarray:
+    return (picture == PALETTE[label]).all(axis=2)
+
+
+def test_nothing_found_leaves_the_picture_as_it_was() -> None:
+    picture = ground()
+    drawn = annotate(picture, Detections.none())
+    np.testing.assert_array_equal(drawn, picture)
+    assert drawn is not picture
+
+
+def test_the_picture_given_is_not_drawn_on() -> None:
+    picture = ground()
+    annotate(picture, found([[50, 50, 150, 150]], [0.9], [0]))
+    assert (picture == GROUND).all()
+
+
+def test_a_solid_box_lies_on_its_pixels_and_its_label_above() -> None:
+    drawn = annotate(ground(), found([[50, 60, 150, 160]], [0.9], [1], ("cat", "dog")))
+    colour = shows(drawn, 1)
+    assert colour[159, 50:150].all()
+    assert colour[60:160, 50].all()
+    assert colour[60:160, 149].all()
+    assert not colour[160:].any()
+    assert not colour[60:, 150:].any()
+    assert colour[45:60].any()  # the label
+    assert not colour[70:150, 60:140].any()  # what is in the box stays visible
+
+
+def test_the_truth_is_dashed() -> None:
+    drawn = annotate(ground(), truth=real([[50, 60, 150, 160]], [1]), names=("cat", "dog"))
+    bottom = shows(drawn, 1)[159, 50:150]
+    assert bottom.any()
+    assert not bottom.all()
+
+
+@pytest.mark.parametrize(
+    "box", [[-40, -30, 90, 70], [250, 200, 400, 300], [0, 0, 320, 240], [300, 0, 320, 8], [5, 235, 6, 236]]
+)
+def test_labels_stay_inside_the_picture(box: list[float]) -> None:
+    names = ("ein recht langer Name",)
+    drawn = annotate(ground(), found([box], [0.9], [0], names))
+    rows, columns = painted(drawn)
+    assert rows.stop <= 240
+    assert columns.stop <= 320
+    assert shows(drawn, 0).sum() > 1000  # the label's paper was found a place
+
+
+def test_a_name_longer_than_the_picture_is_cut_before_the_border() -> None:
+    drawn = annotate(ground(), found([[0, 100, 320, 200]], [0.9], [0], ("word " * 40,)))
+    ink = (drawn[80:99] == 0).all(axis=2)
+    assert ink.any()
+    assert not ink[:, -2:].any()
+
+
+def test_lines_and_letters_grow_with_the_picture() -> None:
+    small = annotate(ground(500, 800), found([[60, 60, 240, 180]], [0.9], [0], ("cat",)))
+    large = annotate(ground(2500, 4000), found([[300, 300, 1200, 900]], [0.9], [0], ("cat",)))
+    assert shows(large, 0).mean() == pytest.approx(shows(small, 0).mean(), rel=0.3)
+    label_rows = [
+        shows(picture, 0)[: 60 * factor].any(axis=1).sum() for picture, factor in ((small, 1), (large, 5))
+    ]
+    assert label_rows[1] == pytest.approx(5 * label_rows[0], rel=0.3)
+
+
+def test_the_best_detection_lies_on_top() -> None:
+    same = [[50, 60, 250, 220]] * 2
+    drawn = annotate(ground(), found(same, [0.9, 0.3], [2, 5]))
+    assert shows(drawn, 2)[219, 50:250].all()
+
+
+def test_in_a_crowd_no_label_hides_a_box() -> None:
+    boxes = [[x, y, x + 12, y + 12] for y in range(40, 200, 16) for x in range(20, 300, 16)]
+    drawn = annotate(ground(), found(boxes, [0.5] * len(boxes), [0] * len(boxes), ("head",)))
+    inside = [drawn[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4] for x0, y0, x1, y1 in boxes]
+    hidden = sum((patch != GROUND).any(axis=2).mean() > 0.5 for patch in inside)
+    assert hidden == 0
+    assert shows(drawn, 0)[:38].any()  # labels found a place above the crowd
+
+
+def test_a_real_picture_with_names_in_cyrillic(data: Path) -> None:
+    picture = cv2.imread(str(data / "photos/dog.jpg"))[..., ::-1]
+    detections = found(
+        [[130, 220, 310, 540], [470, 75, 690, 170]], [0.98, 0.91], [0, 1], ("собака", "машина")
+    )
+    drawn = annotate(picture, detections)
+    assert drawn.shape == picture.shape
+    assert 0.002 < (drawn != picture).any(axis=2).mean() < 0.1

@@ -1,0 +1,24 @@
+"""Colours that can be told apart, and ink that can be read."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lookonce.draw.palette import BLACK, PALETTE, WHITE, class_colour, ink_on
+
+
+def test_a_class_keeps_its_colour_and_the_palette_starts_again() -> None:
+    assert class_colour(3) == PALETTE[3] == class_colour(3 + len(PALETTE))
+
+
+def test_no_two_classes_look_alike() -> None:
+    distances = [np.linalg.norm(np.subtract(a, b)) for a, b in itertools.combinations(PALETTE, 2)]
+    assert min(distances) > 50  # of 441 from black to white
+
+
+@pytest.mark.parametrize(
+    ("paper", "ink"), [(WHITE, BLACK), (BLACK, WHITE), ((240, 228, 66), BLACK), ((40, 64, 248), WHITE)]
+)
+def test_ink_contrasts_with_its_paper(paper: tuple[int, int, int], ink: tuple[int, int, int]) -> None:
+    assert ink_on(paper) == ink

@@ -1,0 +1,50 @@
+"""Names in any script; the fonts of the machine may or may not have them."""
+
+import pytest
+from PIL import ImageFont
+
+from lookonce.draw import text
+from lookonce.draw.text import legible, shortened
+
+FONT = ImageFont.load_default(16)
+
+
+@pytest.fixture
+def no_system_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_system_fonts", lambda size: ())
+    legible.cache_clear()
+    yield
+    legible.cache_clear()
+
+
+def test_an_ascii_name_needs_no_font_of_the_machine(no_system_fonts: None) -> None:
+    shown, font = legible("traffic light", 9, 16)
+    assert shown == "traffic light"
+    assert font.getname() == FONT.getname()
+
+
+@pytest.mark.usefixtures("no_system_fonts")
+@pytest.mark.parametrize("name", ["Fußgänger", "голова", "犬"])
+def test_where_no_font_has_the_letters_the_number_is_shown(name: str) -> None:
+    assert legible(name, 7, 16)[0] == "[7]"
+
+
+def test_other_letters_come_from_a_font_of_the_machine() -> None:
+    try:
+        ImageFont.truetype("DejaVuSans.ttf", 16)
+    except OSError:
+        pytest.skip("needs the font DejaVu Sans on this machine")
+    shown, font = legible("голова", 0, 16)
+    assert shown == "голова"
+    assert font.getname() != FONT.getname()
+
+
+def test_a_name_that_fits_is_left_alone() -> None:
+    assert shortened("dog", " 0.98", FONT, 200) == "dog 0.98"
+
+
+def test_a_long_name_is_cut_and_the_score_kept() -> None:
+    cut = shortened("a very long name indeed", " 0.98", FONT, 100)
+    assert cut.startswith("a very")
+    assert cut.endswith("… 0.98")
+    assert FONT.getlength(cut) <= 100
