@@ -1,0 +1,246 @@
+"""Batches of prepared pictures, made ahead of time by threads.
+
+Legend: **B** pictures of a batch, **H**, **W** input size, **P** positives, **N** boxes of the fullest one.
+
+Threads rather than processes: reading, decoding, warping and resizing all happen in OpenCV, outside Python's
+lock, so two threads fill two cores, nothing is imported twice, and a batch needs no copy to get here
+(`benchmarks/loader.md` has the figures).
+
+The order of an epoch and every augmentation depend on (seed, epoch, index) only: the same batches come with
+any number of workers, and after a resume.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lookonce.data.dataset import Dataset, Example
+from lookonce.errors import AnnotationError, ImageError
+from lookonce.samples import Problem
+
+BATCHES_AHEAD = 2  # beside those being made: enough to bridge a slow one, little memory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchPositives:
+    """The cells and priors of a batch that must find an object: `Positives` with an image column.
+
+    Attributes:
+        image: (P,) int64 position in the batch.
+        scale: (P,) int64, 0 is the finest.
+        row: (P,) int64 cell row.
+        column: (P,) int64 cell column.
+        prior: (P,) int64 index within the scale.
+        box: (P, 4) float32 xyxy, pixels of the input.
+        label: (P,) int64 class number.
+    """
+
+    image: Tensor
+    scale: Tensor
+    row: Tensor
+    column: Tensor
+    prior: Tensor
+    box: Tensor
+    label: Tensor
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Self:
+        """Put the positives of several pictures one after the other."""
+        parts = [example.positives for example in examples]
+        image = np.repeat(np.arange(len(parts)), [len(part.label) for part in parts])
+        names = [field.name for field in fields(cls) if field.name != "image"]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(torch.from_numpy(image), **{name: torch.from_numpy(c) for name, c in columns.items()})
+
+    def on_scale(self, scale: int) -> Self:
+        """Those of one scale."""
+        here = self.scale == scale
+        return self._each(lambda column: column[here])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        return self._each(lambda column: column.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)(*(change(getattr(self, field.name)) for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Pictures and what they teach.
+
+    Attributes:
+        images: (B, 3, H, W) uint8 RGB, channels last in memory.
+        positives: of all pictures.
+        truth: (B, N, 4) float32 xyxy in input pixels; pictures with fewer boxes are filled up with zeros.
+        examples: (B,) what each picture is, and the way back from input to picture.
+    """
+
+    images: Tensor
+    positives: BatchPositives
+    truth: Tensor
+    examples: tuple[Example, ...]
+
+    @classmethod
+    def of(cls, images: NDArray[np.uint8], examples: Sequence[Example]) -> Self:
+        """(B, H, W, 3) pixels and their examples -> a batch; the pixels are not copied."""
+        truth = np.zeros((len(examples), max(len(example.boxes) for example in examples), 4), np.float32)
+        for row, example in zip(truth, examples, strict=True):
+            row[: len(example.boxes)] = example.boxes
+        channels_last = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return cls(channels_last, BatchPositives.of(examples), torch.from_numpy(truth), tuple(examples))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The picture files, in the order of the batch."""
+        return tuple(example.sample.path for example in self.examples)
+
+
+_Made = tuple[Batch | None, list[Problem]]
+
+
+class Loader:
+    """Batches of an epoch, each made before it is asked for. Leaving a `with` block ends its threads.
+
+    A picture that cannot be read is left out of its batch, which is then smaller, and named once; the run
+    goes on. A batch of which nothing is left is skipped.
+
+    Attributes:
+        waited: seconds that the consumer of the running epoch stood idle for want of a batch.
+        problems: pictures and boxes set aside so far, each once, in the order of their discovery.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch: int,
+        workers: int,
+        *,
+        shuffle: bool = True,
+        strict: bool = False,
+        report: Callable[[Problem], None] = lambda problem: None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            dataset: pictures, layout of the network, augmentation and seed.
+            batch: pictures a batch; the last batch of an epoch may hold fewer.
+            workers: threads; 0 makes each batch when it is asked for.
+            shuffle: a new order each epoch; else that of the dataset.
+            strict: a problem is an error.
+            report: called once for each problem, in the consumer's thread.
+        """
+        self.dataset = dataset
+        self.batch = batch
+        self.shuffle = shuffle
+        self.strict = strict
+        self.waited = 0.0
+        self.problems: list[Problem] = []
+        self._report = report
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, "lookonce-loader") if workers else None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.dataset) // self.batch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, counted from 0.
+
+        Args:
+            epoch: decides order and augmentation.
+            skip: leave out so many batches at the start, unread: for a resume in mid-epoch.
+
+        Raises:
+            ImageError: no picture can be read; or one cannot, and the loader is strict.
+            AnnotationError: a box had to be set aside, and the loader is strict.
+        """
+        self.waited, empty = 0.0, True
+        made = self._made_ahead(epoch, self._batches(epoch)[skip:])
+        while ready := self._wait_for(made):
+            batch, problems = ready
+            self._note(problems)
+            if batch is not None:
+                empty = False
+                yield batch
+        if empty and self.problems:
+            raise ImageError(
+                f"none of {len(self.dataset)} pictures can be used; the first: {self.problems[0]}"
+            )
+
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The indices of each batch."""
+        indices = self.dataset.order(epoch) if self.shuffle else np.arange(len(self.dataset))
+        return [indices[start : start + self.batch] for start in range(0, len(indices), self.batch)]
+
+    def _made_ahead(self, epoch: int, batches: Sequence[NDArray[np.int64]]) -> Iterator[_Made]:
+        """Make batches in order, some ahead of the consumer."""
+        if self._pool is None:
+            yield from (self._make(epoch, indices) for indices in batches)
+            return
+        waiting = iter(batches)
+        ahead = deque(
+            self._pool.submit(self._make, epoch, indices)
+            for indices in islice(waiting, self._workers + BATCHES_AHEAD)
+        )
+        try:
+            while ahead:
+                made = ahead.popleft().result()
+                ahead.extend(self._pool.submit(self._make, epoch, indices) for indices in islice(waiting, 1))
+                yield made
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    def _wait_for(self, made: Iterator[_Made]) -> _Made | None:
+        started = time.perf_counter()
+        ready = next(made, None)
+        self.waited += time.perf_counter() - started
+        return ready
+
+    def _make(self, epoch: int, indices: NDArray[np.int64]) -> _Made:
+        """One batch, and what had to be set aside for it. Runs in a worker."""
+        images = np.empty((len(indices), *self.dataset.info.input_size, 3), np.uint8)
+        examples: list[Example] = []
+        problems: list[Problem] = []
+        for index in indices.tolist():
+            path = self.dataset.samples[index].path
+            try:
+                example = self.dataset.load(index, epoch, out=images[len(examples)])
+            except ImageError as error:
+                if self.strict:
+                    raise
+                problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
+            except Exception as error:  # a fault of ours, or memory: say where
+                error.add_note(f"while loading {path}")
+                raise
+            else:
+                examples.append(example)
+                problems.extend(example.problems)
+        return (Batch.of(images[: len(examples)], examples) if examples else None), problems
+
+    def _note(self, problems: Sequence[Problem]) -> None:
+        """Report what was not reported before."""
+        for problem in problems:
+            if self.strict:
+                raise AnnotationError(str(problem))
+            if problem not in self.problems:
+                self.problems.append(problem)
+                self._report(problem)
