@@ -20,8 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
     ) as made:
         temporary = Path(made.name)
     try:
-        temporary.chmod(0o666 & ~_umask())  # NamedTemporaryFile makes private files
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # temporary files are private, and some writers make their own
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
@@ -33,6 +33,16 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text in one piece: see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Where files are kept that can be made or fetched again: `LOOKONCE_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("LOOKONCE_CACHE")
+    if chosen:
+        return Path(chosen)
+    # an empty or relative XDG_CACHE_HOME counts as unset (XDG Base Directory Specification)
+    users = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (users if users.is_absolute() else Path.home() / ".cache") / "lookonce"
 
 
 def _umask() -> int:

@@ -23,7 +23,9 @@ def parse_size(value: Any) -> tuple[int, int]:
         ValueError: anything else; pydantic and the command line name the setting.
     """
     try:
-        sides = [int(side) for side in (str(value).lower().split("x") if isinstance(value, int | str) else value)]
+        sides = [
+            int(side) for side in (str(value).lower().split("x") if isinstance(value, int | str) else value)
+        ]
     except (TypeError, ValueError):
         sides = []
     if len(sides) == 1:
@@ -74,7 +76,7 @@ class LossSettings(_Section):
     """Weights and thresholds of the three losses."""
 
     ignore_iou: Share = 0.5
-    """Background that overlaps any truth by this IoU or more is not punished. Paper 2.1: 0.5; yolov3.cfg: 0.7."""
+    """Background that overlaps any truth by this IoU or more is not punished. Paper 2.1: 0.5; cfg: 0.7."""
     label_smoothing: Share = 0.01
     """Share of the class target spread evenly over all classes. Write-up: 0.01."""
     giou: float = Field(1.0, ge=0)
@@ -97,10 +99,14 @@ class TrainSettings(_Section):
     """Of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
     """Threads that read and augment pictures; 0 does it in between steps."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network while it learns; the losses and the weights stay float32."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "official"
     """The published priors, or k-means priors of the training boxes."""
+    holdout: float = Field(0.1, ge=0, lt=1)
+    """Share of the training pictures kept for validation where the data has no validation part."""
     log_every: int = Field(10, ge=1)
     """Steps between two lines of the log."""
     evaluate_every: int = Field(1, ge=1)

@@ -22,7 +22,7 @@ class Progress:
 
     Attributes:
         epochs: done.
-        best_ap: highest validation AP so far; -1 before the first evaluation.
+        best_ap: highest validation AP so far; -1 before the first evaluation that found a number.
         best_epoch: when, counted from 1.
         seconds: of training and evaluation so far, over all sittings.
     """
@@ -43,20 +43,31 @@ class Progress:
             ) from error
 
 
-def save_last(
-    folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer, progress: Progress
-) -> None:
-    """Write `last.safetensors`: everything that `resume` needs, in one file, in one piece."""
+def save(
+    folder: Path,
+    network: nn.Module,
+    info: ModelInfo,
+    optimizer: Optimizer,
+    progress: Progress,
+    metrics: Mapping[str, float],
+) -> Progress:
+    """Write the checkpoints of an epoch, each in one piece.
+
+    `best.safetensors` is the model alone, with the metrics it reached; `last.safetensors` is the model and
+    everything that `resume` needs. The best comes first, so that `last` never tells of one that is not there.
+    `metrics` is empty after an epoch without evaluation; a run that never evaluates has the last as its best.
+
+    Returns:
+        The progress with the best so far.
+    """
+    ap = metrics.get("ap", -1.0)
+    if ap > progress.best_ap or progress.best_ap < 0:
+        progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
+        described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
+        save_model(folder / BEST, network.state_dict(), described)
     described = _with_training(info, progress=asdict(progress))
     save_model(folder / LAST, network.state_dict(), described, optimizer_tensors(optimizer))
-
-
-def save_best(
-    folder: Path, network: nn.Module, info: ModelInfo, progress: Progress, metrics: Mapping[str, float]
-) -> None:
-    """Write `best.safetensors`: the model alone, with the metrics it reached."""
-    described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
-    save_model(folder / BEST, network.state_dict(), described)
+    return progress
 
 
 def resume(folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer) -> Progress:

@@ -4,9 +4,10 @@ batch -> images to the device -> network -> losses -> backward -> (every `accumu
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -81,21 +82,20 @@ def train_one_epoch(
     """
     meter, started = LossMeter(), time.perf_counter()
     accumulate = settings.optimizer.accumulate
-    batches = len(loader)
-    step = epoch * steps_an_epoch(batches, accumulate)
+    step = epoch * steps_an_epoch(len(loader), accumulate)
     reported = 0
-    for number, batch in enumerate(loader.epoch(epoch), start=1):
+    for number, (batch, last) in enumerate(_with_last(loader.epoch(epoch)), start=1):
         losses = forward(network, batch, info, settings)
         meter.add(losses, batch.paths)
-        (losses.total() / accumulate).backward()
-        if number % accumulate == 0 or number == batches:
+        (losses.total() / accumulate).backward()  # type: ignore[no-untyped-call]
+        if number % accumulate == 0 or last:
             step += 1
             set_rate(optimizer, schedule(step))
             if settings.optimizer.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), settings.optimizer.clip)
             optimizer.step()
             optimizer.zero_grad()
-        if number % settings.log_every == 0 or number == batches:
+        if number % settings.log_every == 0 or last:
             means = meter.read()
             log(StepReport(step, schedule(step), means, meter.pictures - reported))
             reported = meter.pictures
@@ -105,7 +105,9 @@ def train_one_epoch(
 def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings) -> Losses:
     """The losses of a batch, on the network's device."""
     device = next(network.parameters()).device
-    raw_maps = network(to_input(batch.images.to(device, non_blocking=True)))
+    images = to_input(batch.images.to(device, non_blocking=True))
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        raw_maps = network(images)
     positives, truth = batch.positives.to(device), batch.truth.to(device)
     return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
 
@@ -113,3 +115,11 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
 def steps_an_epoch(batches: int, accumulate: int) -> int:
     """Optimizer steps; the last one may hold fewer batches."""
     return -(-batches // accumulate)
+
+
+def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch, and whether it is the last; a loader may skip unreadable ones, so counting will not do."""
+    ahead = next(batches, None)
+    while ahead is not None:
+        batch, ahead = ahead, next(batches, None)
+        yield batch, ahead is None

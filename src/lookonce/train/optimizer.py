@@ -55,6 +55,6 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     if set(state) != set(range(len(trained))):
         raise TrainingError(
-            f"the checkpoint holds optimizer state for {len(state)} parameters, this run trains {len(trained)}"
+            f"the checkpoint's optimizer state is of {len(state)} parameters, this run trains {len(trained)}"
         )
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,14 +1,17 @@
 """How good the network is right now, measured as `lookonce evaluate` measures it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import nn
 
+from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
-from lookonce.evaluate.coco import Metrics, evaluate
+from lookonce.errors import ImageError
+from lookonce.evaluate.coco import evaluate
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
@@ -20,19 +23,56 @@ SHOWN_CONFIDENCE = 0.25
 SHOWN, CELL = 9, (320, 320)  # pictures of predictions, and their size
 
 
-def validate(
-    network: nn.Module, info: ModelInfo, samples: Sequence[Sample], batch: int
-) -> tuple[Metrics, list[Detections]]:
-    """Detect on annotated pictures with the network as it stands; its mode is put back afterwards."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        detector = Detector(TorchBackend(network, info), confidence=CONFIDENCE)
-        detections = list(detector.detect_many((sample.path for sample in samples), batch=batch))
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    return evaluate(samples, detections, info.names), detections
+class Judge:
+    """Evaluates the network on the validation pictures when it is due."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        info: ModelInfo,
+        samples: Sequence[Sample],
+        settings: TrainSettings,
+        console: Console,
+    ) -> None:
+        self._network, self._names, self._settings = network, info.names, settings
+        self._detector = Detector(TorchBackend(network, info), confidence=CONFIDENCE)
+        self._samples = readable(samples, console)
+
+    def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
+        """AP and AP50 after an epoch, counted from 1; empty where no evaluation is due or possible.
+
+        `show` receives a sheet (H, W, 3) of pictures with what was found on them.
+        """
+        due = epoch % self._settings.evaluate_every == 0 or epoch == self._settings.epochs
+        if not due or not self._samples:
+            return {}
+        detections = self._detect()
+        metrics = evaluate(self._samples, detections, self._names)
+        if show is not None:
+            show(prediction_sheet(self._samples, detections, self._names))
+        return {"ap": metrics.ap, "ap50": metrics.ap50}
+
+    def _detect(self) -> list[Detections]:
+        self._network.eval()
+        found: list[Detections] = []
+        for start in range(0, len(self._samples), self._settings.batch):
+            batch = self._samples[start : start + self._settings.batch]
+            found += self._detector.detect_many([sample.path for sample in batch])
+        self._network.train()
+        return found
+
+
+def readable(samples: Sequence[Sample], console: Console) -> list[Sample]:
+    """The samples whose picture can be read; the others are named, so that none of them ends a run later."""
+    kept = []
+    for sample in samples:
+        try:
+            read_image(sample.path)
+        except ImageError as error:
+            console.print(f"set aside: {error}", highlight=False, markup=False)
+        else:
+            kept.append(sample)
+    return kept
 
 
 def prediction_sheet(

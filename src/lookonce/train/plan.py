@@ -1,0 +1,73 @@
+"""What data and settings ask for: a model with its priors, and a learning rate over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookonce.config import TrainSettings
+from lookonce.errors import AnnotationError
+from lookonce.geometry.anchors import OFFICIAL, Anchors, flatten, kmeans_anchors, per_scale
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.images import read_size
+from lookonce.metadata import ModelInfo
+from lookonce.samples import Sample
+from lookonce.train.loop import steps_an_epoch
+from lookonce.train.schedule import Schedule
+
+STRIDES = {"yolov3": (8, 16, 32), "yolov3-spp": (8, 16, 32), "yolov3-tiny": (16, 32)}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainData:
+    """What a run learns from and is judged by.
+
+    Attributes:
+        names: class names.
+        train: pictures to learn from.
+        val: pictures to judge by; may be empty, then the last model is the best one.
+    """
+
+    names: tuple[str, ...]
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+
+
+def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
+    """The model that this data and these settings ask for."""
+    strides = STRIDES[settings.model]
+    anchors = OFFICIAL[settings.model]
+    if settings.anchors == "data":
+        anchors = data_anchors(data.train, settings.size, anchors)
+    return ModelInfo(
+        architecture=settings.model,
+        names=data.names,
+        anchors=anchors,
+        strides=strides,
+        input_size=settings.size,
+        width=settings.width,
+    )
+
+
+def data_anchors(samples: Sequence[Sample], size: tuple[int, int], like: Anchors) -> Anchors:
+    """k-means priors of the training boxes in the network input, as many as `like` has.
+
+    Raises:
+        AnnotationError: there are no boxes.
+    """
+    shapes = []
+    for sample in samples:
+        box = Letterbox.fit(sample.size or read_size(sample.path), size).boxes_in(sample.boxes)
+        shapes.append(box[:, 2:] - box[:, :2])
+    if not sum(map(len, shapes)):
+        raise AnnotationError("expected boxes to take priors from, found none in the training pictures")
+    priors = kmeans_anchors(np.concatenate(shapes).astype(np.float64), len(flatten(like)))
+    return per_scale(priors, len(like))
+
+
+def make_schedule(settings: TrainSettings, batches: int) -> Schedule:
+    """The learning rate for epochs of so many batches."""
+    optimizer = settings.optimizer
+    steps = steps_an_epoch(batches, optimizer.accumulate)
+    warmup = round(optimizer.warmup_epochs * steps)
+    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps)
