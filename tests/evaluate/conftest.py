@@ -33,6 +33,21 @@ def voc_sample(data: Path) -> Case:
     return truth, detections, names
 
 
+def sample(boxes: list, labels: list[int] | None = None, **flags: list[bool]) -> Sample:
+    labels = [0] * len(boxes) if labels is None else labels
+    arrays = {name: np.array(flag, bool) for name, flag in flags.items()}
+    return Sample(
+        Path("a.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), **arrays
+    )
+
+
+def found(boxes: list, scores: list[float], labels: list[int] | None = None) -> Detections:
+    labels = [0] * len(boxes) if labels is None else labels
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64)
+    )
+
+
 def corners(rows: list[dict]) -> np.ndarray:
     """COCO's left, top, width, height -> xyxy."""
     boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,29 +12,13 @@ from pycocotools.cocoeval import COCOeval
 
 from lookonce.detections import Detections
 from lookonce.evaluate.coco import ClassMetrics, Metrics, evaluate
-from lookonce.samples import Sample
 
-from .conftest import Case, random_case
+from .conftest import Case, found, random_case, sample
 
 TWELVE = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
     "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
-
-
-def sample(boxes: list, labels: list[int] | None = None, **flags: list[bool]) -> Sample:
-    labels = [0] * len(boxes) if labels is None else labels
-    arrays = {name: np.array(flag, bool) for name, flag in flags.items()}
-    return Sample(
-        Path("a.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), **arrays
-    )
-
-
-def found(boxes: list, scores: list[float], labels: list[int] | None = None) -> Detections:
-    labels = [0] * len(boxes) if labels is None else labels
-    return Detections(
-        np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels, np.int64)
-    )
 
 
 def by_pycocotools(case: Case, caps: tuple[int, int, int] = (1, 10, 100)) -> COCOeval:

@@ -1,0 +1,80 @@
+"""Which class is taken for which, what is missed, and what is seen where nothing is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.evaluate.inputs import check
+from lookonce.evaluate.matching import IOU, in_crowd
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.samples import Sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Confusion:
+    """Counts of objects and detections by class, background last.
+
+    Attributes:
+        counts: (C+1, C+1) int64, row: true class, column: detected class. The last column holds the objects
+            that were missed, the last row the false alarms.
+        confidence: detections above it were counted.
+        iou: overlap from which on a detection and an object are one.
+    """
+
+    counts: NDArray[np.int64]
+    confidence: float
+    iou: float
+
+
+def confusion(
+    truth: Sequence[Sample],
+    detections: Sequence[Detections],
+    names: Sequence[str],
+    confidence: float,
+    iou: float = IOU,
+) -> Confusion:
+    """Pair objects with detections, one to one, and count the pairs by class.
+
+    In each picture the detections take objects of their own class first; objects and detections left over
+    then pair across classes. Difficult objects take part, but a pair with one is not counted; nor is a
+    detection left over in a crowd of its class.
+
+    Raises:
+        ValueError: not one result for each picture, or a label outside the names.
+    """
+    check(truth, detections, names)
+    background = len(names)
+    counts = np.zeros((background + 1, background + 1), np.int64)
+    for sample, result in zip(truth, detections, strict=True):
+        found = result[result.scores > confidence]
+        partner = _pair(sample, found, iou)
+        paired = partner >= 0
+        missed = ~(sample.difficult | sample.crowd)
+        missed[partner[paired]] = False
+        false_alarm = ~(paired | in_crowd(sample, found, iou))
+        paired[paired] = ~sample.difficult[partner[paired]]
+        np.add.at(counts, (sample.labels[partner[paired]], found.labels[paired]), 1)
+        np.add.at(counts[:, background], sample.labels[missed], 1)
+        np.add.at(counts[background], found.labels[false_alarm], 1)
+    return Confusion(counts, confidence, iou)
+
+
+def _pair(sample: Sample, found: Detections, iou: float) -> NDArray[np.int64]:
+    """The object of each detection, -1 for none: (D,)."""
+    overlap = pairwise_iou(found.boxes.astype(float), sample.boxes.astype(float))  # (D, G)
+    overlap[:, sample.crowd] = 0
+    same = found.labels[:, None] == sample.labels[None, :]
+    partner = np.full(len(found), -1, np.int64)
+    for allowed in (same, ~same):
+        possible = np.where(allowed & (overlap >= iou), overlap, 0)
+        possible[partner >= 0] = 0
+        possible[:, partner[partner >= 0]] = 0
+        for d in np.flatnonzero(possible.any(axis=1)):  # by falling score
+            g = possible[d].argmax()
+            if possible[d, g] > 0:
+                partner[d] = g
+                possible[:, g] = 0
+    return partner

@@ -1,0 +1,113 @@
+"""Precision, recall and F1 at every confidence, and the confidence to choose."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.evaluate.matching import Matches
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What one confidence threshold gives.
+
+    Attributes:
+        confidence: keep detections above it. It lies halfway between the last score kept and the first one
+            dropped, so a filter may ask for "above" or "at least".
+        precision: share of the detections kept that are right.
+        recall: share of the objects found.
+        f1: harmonic mean of the two.
+    """
+
+    confidence: float
+    precision: float
+    recall: float
+    f1: float
+
+
+NOWHERE = OperatingPoint(math.nan, math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One class, or all together, at every threshold that changes something. D distinct scores, falling.
+
+    Attributes:
+        objects: how many there were to be found.
+        scores: (D,) the lowest score kept.
+        precision: (D,)
+        recall: (D,) NaN where there are no objects.
+    """
+
+    objects: int
+    scores: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """(D,) harmonic mean of precision and recall; 0 where both are."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / np.where(total == 0, 1, total)
+
+    def best(self) -> OperatingPoint:
+        """The highest F1; `NOWHERE` without objects or detections."""
+        if self.objects == 0 or len(self.scores) == 0:
+            return NOWHERE
+        return self._point(int(self.f1.argmax()))
+
+    def at_precision(self, precision: float) -> OperatingPoint:
+        """The highest recall with at least this precision; `NOWHERE` where no threshold reaches it."""
+        reached = np.flatnonzero(self.precision >= precision)
+        if self.objects == 0 or len(reached) == 0:
+            return NOWHERE
+        return self._point(int(reached[-1]))  # recall only grows along the curve
+
+    def _point(self, i: int) -> OperatingPoint:
+        dropped = self.scores[i + 1] if i + 1 < len(self.scores) else 0.0
+        return OperatingPoint(
+            confidence=float((self.scores[i] + dropped) / 2),
+            precision=float(self.precision[i]),
+            recall=float(self.recall[i]),
+            f1=float(self.f1[i]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """All curves of one evaluation.
+
+    Attributes:
+        overall: every class together, each detection and object counting the same.
+        classes: one for each class.
+    """
+
+    overall: Curve
+    classes: tuple[Curve, ...]
+
+
+def curves(matches: Matches) -> Curves:
+    """The curves of judged detections."""
+    return Curves(
+        overall=_curve(matches.scores, matches.correct, int(matches.objects.sum())),
+        classes=tuple(
+            _curve(matches.scores[mine], matches.correct[mine], int(objects))
+            for c, objects in enumerate(matches.objects)
+            for mine in [matches.labels == c]
+        ),
+    )
+
+
+def _curve(scores: NDArray[np.float32], correct: NDArray[np.bool_], objects: int) -> Curve:
+    """From one class's scores, falling, and which of them are right."""
+    right = np.cumsum(correct)
+    last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores stay or go together
+    kept = np.arange(1, len(scores) + 1)[last]
+    return Curve(
+        objects=objects,
+        scores=scores[last].astype(np.float64),
+        precision=right[last] / kept,
+        recall=right[last] / (objects or math.nan),
+    )

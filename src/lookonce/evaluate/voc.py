@@ -1,0 +1,39 @@
+"""Average precision as PASCAL VOC has measured it since 2010."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.evaluate.matching import Matches
+
+
+def average_precisions(matches: Matches) -> tuple[float, ...]:
+    """AP of each class at the IoU of the matches; NaN for a class without objects."""
+    return tuple(
+        average_precision(matches.correct[matches.labels == c], int(objects))
+        for c, objects in enumerate(matches.objects)
+    )
+
+
+def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
+    """Area under the precision-recall curve, interpolated at every point.
+
+    Each right detection raises recall by 1 / objects; the precision there is the best that any lower
+    threshold reaches, so that the curve only falls.
+
+    Args:
+        correct: (D,) detections by falling score.
+        objects: how many there were to be found.
+    """
+    if objects == 0:
+        return math.nan
+    precision = np.cumsum(correct) / np.arange(1, len(correct) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[correct].sum() / objects)
+
+
+def mean_average_precision(per_class: tuple[float, ...]) -> float:
+    """Mean over the classes that have objects; NaN where none has."""
+    measured = [value for value in per_class if not math.isnan(value)]
+    return sum(measured) / len(measured) if measured else math.nan

@@ -1,0 +1,70 @@
+"""The confusion matrix: rows are the truth, columns what was detected, background last."""
+
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.evaluate.confusion import confusion
+from lookonce.evaluate.matching import match
+from lookonce.samples import Sample
+
+from .conftest import Case, found, random_case, sample
+
+NAMES = ("cat", "dog")
+BOX = [0, 0, 40, 40]
+NEAR = [0, 0, 40, 36]
+FAR = [100, 100, 140, 140]
+BOTH = [BOX, NEAR]
+
+
+def test_no_pictures_have_no_counts() -> None:
+    assert confusion([], [], NAMES, 0.5).counts.tolist() == [[0, 0, 0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("truth", "result", "counts"),
+    [
+        (sample([]), found([], []), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        (sample([BOX]), found([], []), [[0, 0, 1], [0, 0, 0], [0, 0, 0]]),  # missed
+        (sample([]), found([BOX], [0.9], [1]), [[0, 0, 0], [0, 0, 0], [0, 1, 0]]),  # false alarm
+        (sample([BOX]), found([NEAR], [0.9]), [[1, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        (sample([BOX]), found([NEAR], [0.9], [1]), [[0, 1, 0], [0, 0, 0], [0, 0, 0]]),  # taken for a dog
+        (sample([BOX]), found([FAR], [0.9]), [[0, 0, 1], [0, 0, 0], [1, 0, 0]]),
+        # its own class comes first, though the other has the better score and box
+        (sample([BOX]), found([BOX, NEAR], [0.9, 0.6], [1, 0]), [[1, 0, 0], [0, 0, 0], [0, 1, 0]]),
+        # one object, two detections: the second is a false alarm
+        (sample([BOX]), found([BOX, NEAR], [0.9, 0.6]), [[1, 0, 0], [0, 0, 0], [1, 0, 0]]),
+        # two objects in one place, found as each other's class or not, pair up
+        (sample(BOTH, [0, 1]), found(BOTH[::-1], [0.9, 0.8], [0, 1]), [[1, 0, 0], [0, 1, 0], [0, 0, 0]]),
+        (sample(BOTH, [0, 0]), found(BOTH, [0.9, 0.8], [0, 1]), [[1, 1, 0], [0, 0, 0], [0, 0, 0]]),
+        (sample(BOTH, [0, 1]), found([BOX], [0.9], [0]), [[1, 0, 0], [0, 0, 1], [0, 0, 0]]),
+        (sample([BOX]), found([BOX], [0.5]), [[0, 0, 1], [0, 0, 0], [0, 0, 0]]),  # not above the confidence
+        (sample([BOX], difficult=[True]), found([BOX], [0.9], [1]), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        (sample([BOX], difficult=[True]), found([], []), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        (sample([BOX], crowd=[True]), found([BOX, BOX], [0.9, 0.8]), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        (sample([BOX], crowd=[True]), found([BOX], [0.9], [1]), [[0, 0, 0], [0, 0, 0], [0, 1, 0]]),
+    ],
+)  # fmt: skip
+def test_by_hand(truth: Sample, result: Detections, counts: list) -> None:
+    assert confusion([truth], [result], NAMES, 0.5).counts.tolist() == counts
+
+
+def test_a_higher_iou_breaks_a_pair() -> None:
+    counts = confusion([sample([BOX])], [found([NEAR], [0.9])], NAMES, 0.5, iou=0.95).counts
+    assert counts[0, 2] == counts[2, 0] == 1
+
+
+def test_rows_and_columns_add_up() -> None:
+    case = random_case(7, 20, 4, 10, flags=False)
+    truth, detections, _ = case
+    counts = confusion(*case, confidence=0.3).counts
+    assert counts.sum(axis=1)[:-1].tolist() == np.bincount(np.concatenate([s.labels for s in truth])).tolist()
+    above = np.concatenate([d.labels[d.scores > 0.3] for d in detections])
+    assert counts.sum(axis=0)[:-1].tolist() == np.bincount(above, minlength=4).tolist()
+
+
+def test_the_diagonal_is_what_the_matches_call_right(voc_sample: Case) -> None:
+    counts = confusion(*voc_sample, confidence=0).counts
+    right = match(*voc_sample).correct.sum()
+    assert counts.trace() == pytest.approx(right, rel=0.02)  # pairing may save a near-duplicate or two
+    assert counts.trace() > 100

@@ -1,0 +1,82 @@
+"""Which detections are right."""
+
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.evaluate.matching import in_crowd, match
+
+from .conftest import found, sample
+
+BOX = [0, 0, 40, 40]
+NEAR = [0, 0, 40, 30]  # IoU 0.75 with BOX
+FAR = [100, 100, 140, 140]
+
+
+def test_no_pictures_have_no_matches() -> None:
+    matches = match([], [], ["cat", "dog"])
+    assert len(matches.scores) == len(matches.correct) == 0
+    assert matches.objects.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "correct"),
+    [
+        ([BOX], [0], [True]),
+        ([FAR], [0], [False]),
+        ([BOX], [1], [False]),  # the wrong class
+        ([NEAR, BOX], [0, 0], [True, False]),  # the better score, not the better box
+        ([FAR, NEAR, BOX], [0, 0, 0], [False, True, False]),
+    ],
+)
+def test_the_best_detection_of_an_object_is_right(
+    boxes: list, labels: list[int], correct: list[bool]
+) -> None:
+    scores = [0.9, 0.8, 0.7][: len(boxes)]
+    assert match([sample([BOX])], [found(boxes, scores, labels)], ["a", "b"]).correct.tolist() == correct
+
+
+@pytest.mark.parametrize(("iou", "correct"), [(0.75, True), (0.76, False)])
+def test_the_threshold_itself_is_enough(iou: float, correct: bool) -> None:
+    assert match([sample([BOX])], [found([NEAR], [0.9])], ["a"], iou).correct.tolist() == [correct]
+
+
+def test_pictures_are_judged_apart_and_ordered_together() -> None:
+    matches = match(
+        [sample([BOX]), sample([BOX], [1])],
+        [found([BOX, FAR], [0.5, 0.4]), found([BOX, BOX], [0.9, 0.1], [1, 1])],
+        ["a", "b"],
+    )
+    np.testing.assert_allclose(matches.scores, [0.9, 0.5, 0.4, 0.1])
+    assert matches.labels.tolist() == [1, 0, 0, 1]
+    assert matches.correct.tolist() == [True, True, False, False]
+    assert matches.objects.tolist() == [1, 1]
+
+
+def test_detections_in_any_order_are_judged_by_score() -> None:
+    matches = match([sample([BOX])], [found([BOX, NEAR], [0.3, 0.9])], ["a"])
+    assert matches.correct.tolist() == [True, False]
+    np.testing.assert_allclose(matches.scores, [0.9, 0.3])
+
+
+def test_detections_of_a_difficult_object_do_not_count() -> None:
+    truth = sample([BOX, FAR], difficult=[True, False])
+    matches = match([truth], [found([BOX, NEAR, FAR], [0.9, 0.8, 0.7])], ["a"])
+    assert matches.correct.tolist() == [True]
+    assert matches.objects.tolist() == [1]
+
+
+def test_detections_in_a_crowd_do_not_count_but_right_ones_do() -> None:
+    truth = sample([[0, 0, 200, 200], BOX], crowd=[True, False])
+    inside, outside = [50, 50, 90, 90], [300, 300, 340, 340]
+    matches = match([truth], [found([inside, BOX, BOX, outside], [0.9, 0.8, 0.7, 0.6])], ["a"])
+    np.testing.assert_allclose(matches.scores, [0.8, 0.6])
+    assert matches.correct.tolist() == [True, False]
+
+
+def test_a_crowd_holds_what_lies_in_it_for_the_most_part_and_is_of_its_class() -> None:
+    truth = sample([[0, 0, 20, 10]], crowd=[True])
+    boxes = [[10, 0, 30, 10], [9, 0, 31, 10], [11, 0, 31, 10], [0, 0, 10, 10]]
+    result = found(boxes, [0.9] * 4, [0, 0, 0, 1])
+    assert in_crowd(truth, result, 0.5).tolist() == [True, True, False, False]
+    assert in_crowd(truth, Detections.none(), 0.5).shape == (0,)
