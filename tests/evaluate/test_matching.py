@@ -49,7 +49,7 @@ def test_pictures_are_judged_apart_and_ordered_together() -> None:
     )
     np.testing.assert_allclose(matches.scores, [0.9, 0.5, 0.4, 0.1])
     assert matches.labels.tolist() == [1, 0, 0, 1]
-    assert matches.correct.tolist() == [True, True, False, False]
+    assert matches.correct.tolist() == [True, True, False, False, False]
     assert matches.objects.tolist() == [1, 1]
 
 
@@ -76,7 +76,7 @@ def test_detections_in_a_crowd_do_not_count_but_right_ones_do() -> None:
 
 def test_a_crowd_holds_what_lies_in_it_for_the_most_part_and_is_of_its_class() -> None:
     truth = sample([[0, 0, 20, 10]], crowd=[True])
-    boxes = [[10, 0, 30, 10], [9, 0, 31, 10], [11, 0, 31, 10], [0, 0, 10, 10]]
-    result = found(boxes, [0.9] * 4, [0, 0, 0, 1])
-    assert in_crowd(truth, result, 0.5).tolist() == [True, True, False, False]
+    boxes = [[10, 0, 30, 10], [9, 0, 31, 10], [11, 0, 31, 10], [0, 0, 10, 10], [5, 5, 5, 5]]
+    result = found(boxes, [0.9] * 5, [0, 0, 0, 1, 0])
+    assert in_crowd(truth, result, 0.5).tolist() == [True, True, False, False, False]
     assert in_crowd(truth, Detections.none(), 0.5).shape == (0,)

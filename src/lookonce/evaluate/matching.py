@@ -69,10 +69,10 @@ def match(
 def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
     """Detections of which at least the share `iou` lies in a crowd of their class: (D,)."""
     boxes, crowd = found.boxes.astype(float), sample.boxes[sample.crowd].astype(float)
-    overlap: NDArray[np.float64] = pairwise_iou(boxes, crowd)
-    both = area(boxes)[:, None] + area(crowd)[None, :]
-    intersection = overlap * both / (1 + overlap)  # since IoU = I / (A + B - I)
-    inside = intersection >= iou * area(boxes)[:, None]
+    covered = iou * area(boxes)[:, None]
+    # The IoU of a box with `covered` pixels in the crowd: I / (A + B - I).
+    enough = covered / (area(boxes)[:, None] + area(crowd)[None, :] - covered)
+    inside = (pairwise_iou(boxes, crowd) >= enough) & (covered > 0)
     inside &= found.labels[:, None] == sample.labels[sample.crowd][None, :]
     in_any: NDArray[np.bool_] = inside.any(axis=1)
     return in_any
