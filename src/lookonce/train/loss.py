@@ -10,8 +10,8 @@ Per picture, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
     prob = sum over positives and classes BCE(smoothed label)
 
 Each is summed over the scales and averaged over the batch. Where we differ from the reference, by decision:
-GIoU is evaluated on positives only (its fault 1, NaN), and the ignore test sees every box of the picture (fault
-11). All arithmetic is float32, whatever the network runs in.
+GIoU is evaluated on positives only (its fault 1, NaN); the ignore test sees every box of the picture (11).
+All arithmetic is float32, whatever the network runs in.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,152 @@
+"""`lookonce train`: from annotated pictures to a model file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from lookonce.config import TrainSettings, load_settings
+from lookonce.data.formats import load_samples, splits_of
+from lookonce.errors import AnnotationError
+from lookonce.samples import Sample, SampleSet
+
+if TYPE_CHECKING:
+    from lookonce.train.plan import TrainData
+
+SHOWN_PROBLEMS = 5
+
+
+def train(
+    data: Path,
+    out: Path,
+    *,
+    names: Path | None = None,
+    recipe: Path | None = None,
+    assignments: Sequence[str] = (),
+    weights: Path | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    **options: Any,
+) -> int:
+    """Train until the last epoch.
+
+    Args:
+        data: annotations, in any form.
+        out: run folder.
+        names: file of class names, where the annotations have numbers alone.
+        recipe: YAML of settings.
+        assignments: settings as `a.b=c`.
+        weights: a lookonce model to start from.
+        resume: go on with the run in `out`.
+        strict: stop at the first bad row or picture.
+        options: settings given as options of their own; None means: not given.
+
+    Returns:
+        0 done, 130 stopped by Ctrl-C.
+    """
+    from lookonce.train.run import train as run
+
+    console = Console()
+    settings = load_settings(recipe, assignments, **options)
+    prepared = load_data(data, settings, names, console, strict=strict)
+    try:
+        result = run(prepared, settings, out, console, weights=weights, resume=resume, strict=strict)
+    except KeyboardInterrupt:
+        console.print(f"stopped: the epochs in {out} are safe; the same command with --resume goes on")
+        return 130
+    progress = result.progress
+    judged = (
+        f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"
+    )
+    console.print(f"best model: {result.model} ({judged})", highlight=False, soft_wrap=True)
+    return 0
+
+
+def self_test(
+    data: Path,
+    *,
+    names: Path | None = None,
+    recipe: Path | None = None,
+    assignments: Sequence[str] = (),
+    strict: bool = False,
+    **options: Any,
+) -> int:
+    """Memorise eight pictures, and say what that means; arguments as for `train`.
+
+    Returns:
+        0 memorised, 1 not.
+    """
+    from lookonce.train.self_test import GOAL
+    from lookonce.train.self_test import self_test as run
+
+    console = Console()
+    settings = load_settings(recipe, assignments, **options)
+    outcome = run(load_data(data, settings, names, console, strict=strict), settings, console)
+    reached = (
+        f"AP50 {outcome.ap50:.3f} on the same pictures after {outcome.steps} steps, {outcome.seconds:.0f} s"
+    )
+    if outcome.passed:
+        console.print(f"self-test passed: {reached}", highlight=False)
+        return 0
+    console.print(f"self-test failed: {reached}, expected {GOAL}", highlight=False)
+    if outcome.lost:
+        console.print(
+            f"{outcome.lost} assignments were taken over by another object on the same cell and prior: "
+            "a larger --size or yolov3 instead of yolov3-tiny keeps neighbours apart",
+            highlight=False,
+        )
+    console.print(
+        "otherwise look at the boxes and classes: a network can learn eight sound pictures by heart"
+    )
+    return 1
+
+
+def load_data(
+    data: Path, settings: TrainSettings, names: Path | None, console: Console, *, strict: bool
+) -> "TrainData":
+    """Training and validation pictures; without a validation part, some of the training ones are held out.
+
+    A test part is never touched here.
+
+    Raises:
+        AnnotationError: not recognised, nothing in it, or validation classes that differ.
+    """
+    from lookonce.train.plan import TrainData
+
+    learn = load_samples(data, "train", names, strict)
+    _say(learn, "train", console)
+    if not learn.samples:
+        raise AnnotationError(f"{data}: expected pictures to learn from, found none")
+    if "val" not in splits_of(data):
+        kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
+        console.print(
+            f"val: no such part; {len(held_out)} of the training pictures are held out", highlight=False
+        )
+        return TrainData(learn.names, kept, held_out)
+    judge = load_samples(data, "val", names, strict)
+    _say(judge, "val", console)
+    if judge.names != learn.names:
+        raise AnnotationError(
+            f"{data}: expected the same classes in train and val, found {learn.names} and {judge.names}"
+        )
+    return TrainData(learn.names, learn.samples, judge.samples)
+
+
+def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Split pictures at random into (to learn from, to judge by); at least one stays to learn from."""
+    order = np.random.default_rng(seed).permutation(len(samples))
+    taken = set(order[: min(round(share * len(samples)), len(samples) - 1)].tolist())
+    return (
+        [sample for i, sample in enumerate(samples) if i not in taken],
+        [sample for i, sample in enumerate(samples) if i in taken],
+    )
+
+
+def _say(found: SampleSet, part: str, console: Console) -> None:
+    console.print(f"{part}: {found.describe()}", highlight=False, markup=False)
+    for problem in found.problems[:SHOWN_PROBLEMS]:
+        console.print(f"  {problem.outcome}: {problem}", highlight=False, markup=False)
+    if len(found.problems) > SHOWN_PROBLEMS:
+        console.print(f"  and {len(found.problems) - SHOWN_PROBLEMS} more", highlight=False)

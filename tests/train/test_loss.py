@@ -1,0 +1,92 @@
+"""Losses and their gradients against the original code, and the decisions where we differ."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lookonce.config import LossSettings
+from lookonce.data.loader import BatchPositives
+from lookonce.geometry.boxes import cxcywh_to_xyxy
+from lookonce.train.loss import compute_losses, scale_losses
+
+STRIDES = (8, 16, 32)
+PLAIN = LossSettings()
+
+
+def positives(cells: Tensor, boxes: Tensor, labels: Tensor, scale: int = 0) -> BatchPositives:
+    """From (P, 4) image, row, column, prior."""
+    image, row, column, prior = cells.long().unbind(1)
+    return BatchPositives(image, torch.full_like(image, scale), row, column, prior, boxes, labels)
+
+
+def no_positives() -> BatchPositives:
+    return positives(torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+
+
+@pytest.mark.parametrize("k", range(10))
+def test_values_and_gradients_equal_the_reference(reference: Path, k: int) -> None:
+    stored, targets = np.load(reference / "loss.npz"), np.load(reference / "targets.npz")
+    case = json.loads((reference / "loss.json").read_text())["cases"][k]
+    anchors = targets[f"anchors_{case['anchors']}_px"].tolist()
+    settings = LossSettings(ignore_iou=case["iou_loss_thresh"])
+    for s in range(3):
+        logits = torch.from_numpy(stored[f"logits{k}_{s}"]).permute(0, 3, 1, 2).requires_grad_()
+        rows = torch.from_numpy(stored[f"rows{k}_{s}"])
+        assigned = positives(
+            torch.from_numpy(stored[f"idx{k}_{s}"].astype(np.int64)),
+            cxcywh_to_xyxy(rows[:, :4]),
+            rows[:, 5:].argmax(dim=1),
+        )
+        # the reference's ignore test sees only the boxes assigned on this scale, so it gets just those here
+        truth = cxcywh_to_xyxy(torch.from_numpy(stored[f"gt{k}_{s}"]))
+        losses = scale_losses(logits, assigned, truth, anchors[s], STRIDES[s], settings)
+        losses.total().backward()
+        found = [float(term.detach().mean()) for term in (losses.giou, losses.conf, losses.prob)]
+        np.testing.assert_allclose(found, stored[f"loss{k}"][s], rtol=2e-6, atol=1e-6)
+        assert logits.grad is not None
+        np.testing.assert_allclose(logits.grad.permute(0, 2, 3, 1), stored[f"grad{k}_{s}"], atol=6e-6)
+
+
+def test_overflowing_background_leaves_loss_and_gradient_finite() -> None:
+    raw = torch.full((2, 3 * 8, 4, 5), 300.0, requires_grad=True)
+    truth = torch.tensor([[[10.0, 10.0, 50.0, 40.0]], [[0.0, 0.0, 0.0, 0.0]]])
+    losses = scale_losses(raw, no_positives(), truth, [(373.0, 326.0)] * 3, 32, PLAIN)
+    losses.total().backward()
+    assert torch.isfinite(losses.total())
+    assert raw.grad is not None
+    assert torch.isfinite(raw.grad).all()
+
+
+def test_every_scale_ignores_what_fits_any_box_of_the_picture() -> None:
+    # a prediction on the coarse scale that fits a box assigned on the fine one
+    fine, coarse = torch.zeros(1, 8, 4, 4), torch.zeros(1, 8, 2, 2)
+    box = torch.tensor([[8.0, 8.0, 24.0, 24.0]])  # coarse: cell (0, 0), prior 16 x 16, logits 0
+    assigned = positives(torch.tensor([[0, 1, 1, 0]]), box, torch.tensor([0]))
+    anchors = [[(16.0, 16.0)], [(16.0, 16.0)]]
+    seen = compute_losses([fine, coarse], assigned, box[None], anchors, (16, 32), PLAIN)
+    blind = compute_losses([fine, coarse], assigned, torch.zeros(1, 1, 4), anchors, (16, 32), PLAIN)
+    one_cell = 0.25 * np.log(2)  # (0 - 1/2)^2 * BCE(0)
+    assert float(blind.conf) - float(seen.conf) == pytest.approx(one_cell, rel=1e-5)
+
+
+def test_a_batch_without_boxes_has_objectness_only() -> None:
+    raw = torch.zeros(2, 3 * 7, 3, 4)
+    losses = scale_losses(raw, no_positives(), torch.zeros(2, 0, 4), [(10.0, 10.0)] * 3, 16, PLAIN)
+    assert losses.giou.tolist() == losses.prob.tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(losses.conf, 3 * 3 * 4 * 0.25 * np.log(2), rtol=1e-6)
+
+
+def test_weights_scale_their_own_term() -> None:
+    raw = [torch.zeros(1, 3 * 7, 3, 4)]
+    box = torch.tensor([[10.0, 10.0, 30.0, 26.0]])
+    assigned = positives(torch.tensor([[0, 1, 1, 0]]), box, torch.tensor([1]))
+    anchors = [[(10.0, 10.0)] * 3]
+    plain = compute_losses(raw, assigned, box[None], anchors, (16,), PLAIN)
+    heavy = compute_losses(raw, assigned, box[None], anchors, (16,), LossSettings(giou=2, conf=3, prob=5))
+    for name, factor in (("giou", 2), ("conf", 3), ("prob", 5)):
+        assert float(getattr(heavy, name)) == pytest.approx(factor * float(getattr(plain, name)))
+        assert float(getattr(plain, name)) > 0
