@@ -12,6 +12,11 @@ METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ON
 Fit = Literal["letterbox", "stretch"]
 
 
+def scaled_channels(full: int, width: float) -> int:
+    """The channel count that stands for `full` at a width factor: a multiple of 8, at least 8."""
+    return max(8, round(full * width / 8) * 8)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """Description carried inside every model file.

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from lookonce.metadata import scaled_channels
 from lookonce.model.blocks import ConvBlock, Residual
 
 STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))  # residual blocks, channels (paper, table 1)
@@ -43,4 +44,4 @@ class Channels:
 
     def __call__(self, full: int) -> int:
         """The count that stands for `full` channels."""
-        return max(8, round(full * self.width / 8) * 8)
+        return scaled_channels(full, self.width)

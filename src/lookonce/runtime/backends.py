@@ -35,7 +35,7 @@ class Backend(Protocol):
 OPENERS = {
     ".safetensors": "lookonce.model.backend:open_model",
     ".onnx": "lookonce.runtime.onnx_backend:OnnxBackend",
-    ".cfg": "lookonce.darknet.onnx_graph:cached_onnx",
+    ".cfg": "lookonce.darknet.cache:cached_onnx",
 }
 
 

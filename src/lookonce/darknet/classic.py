@@ -1,0 +1,218 @@
+"""The three networks of lookonce as `.cfg` text, and the way to tell that a `.cfg` is one of them.
+
+Legend: **C** classes. Full channel counts, before the width factor, are those of the official files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lookonce.darknet.cfg import LayerSection, Route, Shortcut, parse_cfg
+from lookonce.darknet.network import ConvSpec, Layer, Network, resolve
+from lookonce.errors import ModelFileError
+from lookonce.metadata import ModelInfo, scaled_channels
+
+STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))  # residual blocks, channels (paper, table 1)
+NECK = (512, 256, 128)  # narrow channels of the scales, coarse to fine
+WIDEST = 1024  # channels of the widest convolution in all three
+CLASSIC = {"yolov3": (75, 3), "yolov3-spp": (76, 3), "yolov3-tiny": (13, 2)}  # convolutions, scales
+
+
+def classic_cfg(info: ModelInfo) -> str:
+    """The `.cfg` of a yolov3, yolov3-spp or yolov3-tiny of any width, classes, priors and input size."""
+    text = _Text(info)
+    if info.architecture == "yolov3-tiny":
+        _tiny(text)
+    else:
+        _yolov3(text, spp=info.architecture == "yolov3-spp")
+    return "\n".join(text.lines)
+
+
+def recognise(network: Network) -> tuple[str, float] | None:
+    """The architecture and width of a `.cfg` that is one of the three networks; None for any other."""
+    for architecture, counts in CLASSIC.items():
+        if (len(network.convolutions), len(network.scales)) == counts:
+            for width in _widths(network.convolutions):
+                if _is(network, architecture, width):
+                    return architecture, width
+    return None
+
+
+class _Text:
+    """A `.cfg` that grows layer by layer."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._info = info
+        self._scales = list(range(len(info.strides)))  # the coarsest comes first in the file
+        self.layers = 0
+        self.lines = [
+            f"# Written by lookonce: {info.architecture}, width {info.width:g}, {len(info.names)} classes",
+            _net(info),
+        ]
+
+    def add(self, kind: str, **keys: object) -> int:
+        """Append a section; return its layer number."""
+        self.lines += [f"[{kind}]", *(f"{key.rstrip('_')}={value}" for key, value in keys.items()), ""]
+        self.layers += 1
+        return self.layers - 1
+
+    def channels(self, full: int) -> int:
+        """A full channel count under the model's width."""
+        return scaled_channels(full, self._info.width)
+
+    def convolution(self, filters: int, size: int, stride: int = 1) -> int:
+        """A convolution with batch normalisation and leaky ReLU."""
+        return self.add(
+            "convolutional",
+            batch_normalize=1,
+            filters=filters,
+            size=size,
+            stride=stride,
+            pad=1,
+            activation="leaky",
+        )
+
+    def head(self) -> None:
+        """The last convolution of the next finer scale, and its [yolo]."""
+        scale, info = self._scales.pop(), self._info
+        first = sum(len(priors) for priors in info.anchors[:scale])
+        mask = range(first, first + len(info.anchors[scale]))
+        anchors = [side for priors in info.anchors for prior in priors for side in prior]
+        filters = len(mask) * (5 + len(info.names))
+        self.add("convolutional", filters=filters, size=1, stride=1, pad=1, activation="linear")
+        self.add(
+            "yolo",
+            mask=",".join(map(str, mask)),
+            anchors=",".join(map(_short, anchors)),
+            classes=len(info.names),
+            num=len(anchors) // 2,
+            jitter=0.3,
+            ignore_thresh=0.7,
+            truth_thresh=1,
+            random=1,
+        )
+
+    def go_finer(self, filters: int, skip: int) -> None:
+        """From the features before a head to the next finer scale, joined with a layer of the backbone."""
+        self.add("route", layers=-4)
+        self.convolution(filters, 1)
+        self.add("upsample", stride=2)
+        self.add("route", layers=f"-1,{skip}")
+
+
+def _net(info: ModelInfo) -> str:
+    """[net]: the input size; the rest is the training of the official files, for who trains on in Darknet."""
+    height, width = info.input_size
+    return f"""\
+[net]
+batch=1
+subdivisions=1
+width={width}
+height={height}
+channels=3
+momentum=0.9
+decay=0.0005
+angle=0
+saturation=1.5
+exposure=1.5
+hue=.1
+learning_rate=0.001
+burn_in=1000
+max_batches=500200
+policy=steps
+steps=400000,450000
+scales=.1,.1
+"""
+
+
+def _yolov3(text: _Text, *, spp: bool) -> None:
+    text.convolution(text.channels(32), 3)
+    ends = []
+    for repeats, full in STAGES:
+        wide = text.channels(full)
+        end = text.convolution(wide, 3, stride=2)
+        for _ in range(repeats):
+            text.convolution(wide // 2, 1)
+            text.convolution(wide, 3)
+            end = text.add("shortcut", from_=-3, activation="linear")
+        ends.append(end)
+    skips = [ends[3], ends[2]]  # strides 16 and 8
+    for scale, full in enumerate(NECK):
+        if scale:
+            text.go_finer(text.channels(full), skips[scale - 1])
+        _scale(text, text.channels(full), spp=spp and scale == 0)
+        text.head()
+
+
+def _scale(text: _Text, narrow: int, *, spp: bool) -> None:
+    """Five convolutions that the next scale shares, and the 3x3 before the head."""
+    text.convolution(narrow, 1)
+    text.convolution(2 * narrow, 3)
+    text.convolution(narrow, 1)
+    if spp:
+        _pyramid(text)
+        text.convolution(narrow, 1)
+    text.convolution(2 * narrow, 3)
+    text.convolution(narrow, 1)
+    text.convolution(2 * narrow, 3)
+
+
+def _pyramid(text: _Text) -> None:
+    """Maxima over 5, 9 and 13 cells of one layer, joined as 13, 9, 5, itself."""
+    for size, back in ((5, -2), (9, -4)):
+        text.add("maxpool", stride=1, size=size)
+        text.add("route", layers=back)
+    text.add("maxpool", stride=1, size=13)
+    text.add("route", layers="-1,-3,-5,-6")
+
+
+def _tiny(text: _Text) -> None:
+    skip = 0
+    for full in (16, 32, 64, 128, 256, 512):
+        last = text.convolution(text.channels(full), 3)
+        skip = last if full == 256 else skip
+        text.add("maxpool", size=2, stride=1 if full == 512 else 2)
+    text.convolution(text.channels(1024), 3)
+    text.convolution(text.channels(256), 1)
+    text.convolution(text.channels(512), 3)
+    text.head()
+    text.go_finer(text.channels(128), skip)
+    text.convolution(text.channels(256), 3)
+    text.head()
+
+
+def _short(number: float) -> str:
+    """12.0 as `12`, anything else in full."""
+    return str(int(number)) if number == int(number) else repr(number)
+
+
+def _widths(convolutions: Sequence[ConvSpec]) -> list[float]:
+    """Width factors that may have led to these channels, the roundest first."""
+    exact = max((spec.filters for spec in convolutions if spec.batch_normalize), default=0) / WIDEST
+    return [width for digits in range(1, 6) if (width := round(exact, digits)) > 0]
+
+
+def _is(network: Network, architecture: str, width: float) -> bool:
+    """Whether a network equals one of the three with its classes, priors and input size."""
+    info = ModelInfo(
+        architecture,
+        names=("",) * network.classes,
+        anchors=tuple(scale.section.priors for scale in network.scales),
+        strides=tuple(scale.stride for scale in network.scales),
+        input_size=(network.cfg.net.height, network.cfg.net.width),
+        width=width,
+    )
+    try:
+        classic = resolve(parse_cfg(classic_cfg(info), network.cfg.file))
+    except ModelFileError:  # an input size that the other takes and the classic one does not
+        return False
+    return _parts(network) == _parts(classic)
+
+
+def _parts(network: Network) -> list[tuple[LayerSection, tuple[int, ...]]]:
+    """What makes two networks the same: every section and what it reads, however the file writes that."""
+    return [(_unwritten(layer), layer.sources) for layer in network.layers]
+
+
+def _unwritten(layer: Layer) -> LayerSection:
+    section = layer.section
+    return replace(section, layers=()) if isinstance(section, Route | Shortcut) else section

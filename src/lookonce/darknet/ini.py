@@ -1,0 +1,184 @@
+"""The text form of a `.cfg`: sections of `key=value` lines, each with its line number.
+
+Facts from Darknet's own files: blanks never count, `#` and `;` begin a comment, a section may come many
+times, and its place in the file is its layer number.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+from lookonce.errors import ModelFileError
+
+LARGEST_FILE = 1 << 20  # bytes; the official files have 8,000
+_HEADER = re.compile(r"\[(\w+)\]")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One `key=value` line."""
+
+    value: str
+    line: int
+
+
+@dataclass(slots=True)
+class Section:
+    """One `[kind]` with its options, and the typed way to take them out.
+
+    Every option must be taken, or passed by in `leftovers`, so nothing in a file goes unseen.
+
+    Attributes:
+        file: named in errors.
+        kind: the word in brackets.
+        line: where the bracket stands.
+        options: by key; a key may stand several times.
+        asked: the keys that somebody wanted, for hints.
+    """
+
+    file: str
+    kind: str
+    line: int
+    options: dict[str, list[Option]] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+
+    def error(self, what: str, line: int | None = None) -> ModelFileError:
+        """An error at a line of this section."""
+        return ModelFileError(f"{self.file}:{line or self.line}: [{self.kind}] {what}")
+
+    def integer(self, key: str, default: int | None, low: int, high: int) -> int:
+        """A whole number between `low` and `high`; a default of None means that the key is needed."""
+        option = self._take(key, default is None)
+        if option is None:
+            assert default is not None
+            return default
+        value = self._whole(key, option.value, option.line)
+        if not low <= value <= high:
+            raise self.error(f"{key}: expected {low} to {high}, found {value}", option.line)
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """A finite decimal number."""
+        option = self._take(key)
+        return default if option is None else self._decimal(key, option.value, option.line)
+
+    def integers(self, key: str, *, needed: bool = False) -> tuple[int, ...]:
+        """Whole numbers between commas; none where the key is absent."""
+        return self._list(key, self._whole, needed)
+
+    def numbers(self, key: str, *, needed: bool = False) -> tuple[float, ...]:
+        """Finite decimal numbers between commas; none where the key is absent."""
+        return self._list(key, self._decimal, needed)
+
+    def word(self, key: str, default: str, known: tuple[str, ...]) -> str:
+        """One of the known words."""
+        option = self._take(key)
+        if option is None:
+            return default
+        if option.value not in known:
+            raise self.error(
+                f"{key}: expected one of {', '.join(known)}, found {option.value!r}", option.line
+            )
+        return option.value
+
+    def only(self, key: str, neutral: str) -> None:
+        """Let a key stand only where it changes nothing."""
+        option = self._take(key)
+        if option is not None and option.value != neutral and _as_number(option.value) != _as_number(neutral):
+            raise self.error(f"{key}={option.value} is not supported (only {key}={neutral})", option.line)
+
+    def leftovers(self, harmless: frozenset[str]) -> list[str]:
+        """The keys passed by because they do not change what the network computes.
+
+        Raises:
+            ModelFileError: a key is neither taken nor harmless; a misspelt one would change the result.
+        """
+        for key, options in self.options.items():
+            if key not in harmless:
+                close = get_close_matches(key, harmless | self.asked, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise self.error(f"unknown key {key!r}{hint}", options[0].line)
+        return list(self.options)
+
+    def _take(self, key: str, needed: bool = False) -> Option | None:
+        self.asked.add(key)
+        options = self.options.pop(key, [])
+        if needed and not options:
+            raise self.error(f"expected the key {key!r}, found none")
+        for other in options[1:]:
+            if other.value != options[0].value:  # Darknet would take the first, OpenCV the last
+                raise self.error(
+                    f"{key}={other.value} contradicts {key}={options[0].value} in line {options[0].line}",
+                    other.line,
+                )
+        return options[0] if options else None
+
+    def _list(self, key: str, convert: Callable[[str, str, int], T], needed: bool) -> tuple[T, ...]:
+        option = self._take(key, needed)
+        if option is None:
+            return ()
+        return tuple(convert(key, item, option.line) for item in option.value.split(","))
+
+    def _whole(self, key: str, text: str, line: int) -> int:
+        if not _INTEGER.fullmatch(text):
+            raise self.error(f"{key}: expected a whole number, found {text!r}", line)
+        return int(text)
+
+    def _decimal(self, key: str, text: str, line: int) -> float:
+        value = _as_number(text)
+        if value is None or not math.isfinite(value):
+            raise self.error(f"{key}: expected a number, found {text!r}", line)
+        return value
+
+
+def read_sections(path: Path) -> list[Section]:
+    """Read a `.cfg` file into its sections.
+
+    Raises:
+        ModelFileError: not readable, far too large, not text, or a line that is neither.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ModelFileError(f"{path}: expected a Darknet .cfg file: {error.strerror}") from error
+    if len(content) > LARGEST_FILE:
+        raise ModelFileError(f"{path}: expected a .cfg of at most {LARGEST_FILE:,} bytes, found more")
+    if b"\0" in content:
+        raise ModelFileError(f"{path}: expected a .cfg, which is text, found binary data")
+    # comments may be in any encoding; everything else is ASCII
+    return parse_sections(content.decode("utf-8-sig", errors="replace"), str(path))
+
+
+def parse_sections(text: str, file: str) -> list[Section]:
+    """Cut the text of a `.cfg` into its sections; `file` is named in errors.
+
+    Raises:
+        ModelFileError: a line that is no section, option or comment, or an option before any section.
+    """
+    if text.lstrip().startswith("<"):
+        raise ModelFileError(f"{file}: expected a .cfg, found a web page saved under its name")
+    sections: list[Section] = []
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = "".join(re.split("[#;]", raw, maxsplit=1)[0].split())  # blanks never count
+        if header := _HEADER.fullmatch(line):
+            sections.append(Section(file, header[1], number))
+        elif line:
+            key, equals, value = line.partition("=")
+            if not (key and equals and value and sections):
+                raise ModelFileError(
+                    f"{file}:{number}: expected [section], key=value or # comment, found {raw.strip()[:60]!r}"
+                )
+            sections[-1].options.setdefault(key, []).append(Option(value, number))
+    return sections
+
+
+def _as_number(text: str) -> float | None:
+    return float(text) if _NUMBER.fullmatch(text) else None

@@ -1,0 +1,163 @@
+"""A `.cfg` with its `.weights` as an ONNX graph: batch normalisation folded, decoding included.
+
+The graph obeys `runtime.backends.Backend`: uint8 RGB pictures in, candidates in input pixels out. Batch,
+height and width are free: the grid of cells is made from the shapes at hand.
+
+Legend: **B** batch, **H**, **W** input height and width, **A** priors of a scale, **K** candidates,
+**C** classes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from lookonce.darknet.cfg import AvgPool, Convolutional, MaxPool, Route, Shortcut, Upsample
+from lookonce.darknet.network import IMAGE, Layer, Network
+from lookonce.darknet.onnx_decode import add_decoding
+from lookonce.darknet.onnx_nodes import Nodes
+from lookonce.darknet.weights import BN_EPSILON, ConvWeights, Floats
+from lookonce.errors import ModelFileError
+from lookonce.metadata import METADATA_KEY, ModelInfo
+
+OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
+LEAKY_SLOPE = 0.1  # Darknet's "leaky"
+
+
+def build_onnx(
+    network: Network, weights: Sequence[ConvWeights], info: ModelInfo, *, raw_maps: bool = False
+) -> onnx.ModelProto:
+    """Build the graph.
+
+    Args:
+        network: the resolved `.cfg`.
+        weights: of every convolution, in file order; see `weights.check_weights`.
+        info: goes into the file's metadata.
+        raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
+
+    Raises:
+        ModelFileError: there is no [yolo].
+    """
+    if not network.scales:
+        raise ModelFileError(f"{network.cfg.file}: expected a detector, found no [yolo] section")
+    nodes = Nodes()
+    outputs = {IMAGE: _picture(nodes)}
+    convolutions = iter(weights)
+    for layer in network.layers:
+        nodes.prefix = f"{layer.index}_{type(layer.section).__name__.lower()}"
+        inputs = [outputs[source] for source in layer.sources]
+        if isinstance(layer.section, Convolutional):
+            outputs[layer.index] = _convolution(nodes, layer.section, next(convolutions), inputs[0])
+        else:
+            outputs[layer.index] = _weightless(nodes, network, layer, inputs)
+    raw = [outputs[scale.source] for scale in network.scales]
+    candidates = add_decoding(nodes, network.scales, raw)
+    return _model(nodes, network, info, candidates, raw if raw_maps else [])
+
+
+def _picture(nodes: Nodes) -> str:
+    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1]."""
+    planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
+    return nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
+
+
+def _folded(weights: ConvWeights) -> tuple[Floats, Floats]:
+    """Kernel and bias with the batch normalisation inside.
+
+    kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
+    """
+    norm = weights.batch_norm
+    if norm is None:
+        return weights.kernel, weights.bias
+    factor = (norm.gamma / np.sqrt(norm.variance.astype(np.float64) + BN_EPSILON)).astype(np.float32)
+    return weights.kernel * factor[:, None, None, None], weights.bias - norm.mean * factor
+
+
+def _convolution(nodes: Nodes, section: Convolutional, weights: ConvWeights, source: str) -> str:
+    kernel, bias = _folded(weights)
+    made = nodes.add(
+        "Conv",
+        source,
+        nodes.constant(kernel),
+        nodes.constant(bias),
+        kernel_shape=[section.size] * 2,
+        strides=[section.stride] * 2,
+        pads=[section.padding] * 4,
+        group=section.groups,
+    )
+    return _activation(nodes, section.activation, made)
+
+
+def _activation(nodes: Nodes, name: str, x: str) -> str:
+    match name:
+        case "leaky":
+            return nodes.add("LeakyRelu", x, alpha=LEAKY_SLOPE)
+        case "relu":
+            return nodes.add("Relu", x)
+        case "relu6":
+            return nodes.add("Clip", x, nodes.floats(0), nodes.floats(6))
+        case "logistic":
+            return nodes.add("Sigmoid", x)
+        case "swish":
+            return nodes.add("Mul", x, nodes.add("Sigmoid", x))
+        case "mish":
+            return nodes.add("Mul", x, nodes.add("Tanh", nodes.add("Softplus", x)))
+    return x  # linear
+
+
+def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str]) -> str:
+    """Everything but a convolution; [dropout] and [yolo] hand on what they get."""
+    match layer.section:
+        case Shortcut(_, activation):
+            total = inputs[0]
+            for other in inputs[1:]:
+                total = nodes.add("Add", total, other)
+            return _activation(nodes, activation, total)
+        case Route(_, groups, group_id):
+            parts = inputs
+            if groups > 1:
+                channels = [network.shape(source).channels for source in layer.sources]
+                parts = [_part(nodes, *each, groups, group_id) for each in zip(inputs, channels, strict=True)]
+            return nodes.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+        case MaxPool(size, stride, padding):
+            before = padding // 2  # the odd cell goes right and below; what lies outside never wins
+            pads = [before, before, padding - before, padding - before]
+            return nodes.add("MaxPool", inputs[0], kernel_shape=[size] * 2, strides=[stride] * 2, pads=pads)
+        case Upsample(stride):
+            factors = nodes.floats(1, 1, stride, stride)
+            return nodes.add(
+                "Resize", inputs[0], "", factors, mode="nearest", nearest_mode="floor",
+                coordinate_transformation_mode="asymmetric",
+            )  # fmt: skip
+        case AvgPool():
+            return nodes.add("GlobalAveragePool", inputs[0])
+    return inputs[0]
+
+
+def _part(nodes: Nodes, source: str, channels: int, groups: int, group_id: int) -> str:
+    """One of `groups` equal parts of the channels."""
+    part = channels // groups
+    first, last = nodes.integers(part * group_id), nodes.integers(part * (group_id + 1))
+    return nodes.add("Slice", source, first, last, nodes.integers(1))
+
+
+def _model(
+    nodes: Nodes, network: Network, info: ModelInfo, candidates: str, raw_maps: Sequence[str]
+) -> onnx.ModelProto:
+    nodes.nodes.append(helper.make_node("Identity", [candidates], ["candidates"], name="candidates"))
+    outputs = [_value("candidates", TensorProto.FLOAT, "batch", "candidates", 5 + network.classes)]
+    for scale, raw in zip(network.scales, raw_maps, strict=False):
+        channels = len(scale.section.priors) * (5 + network.classes)
+        outputs.append(_value(raw, TensorProto.FLOAT, "batch", channels, f"rows_{raw}", f"columns_{raw}"))
+    picture = _value("images", TensorProto.UINT8, "batch", "height", "width", 3)
+    graph = helper.make_graph(nodes.nodes, "darknet", [picture], outputs, nodes.constants)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="lookonce"
+    )
+    helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+    return model
+
+
+def _value(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)

@@ -1,0 +1,189 @@
+"""A `.weights` file: a header, then float32 numbers in the order of the `.cfg`, little-endian.
+
+```
+  major, minor, revision   3 x int32     0.1.x: `seen` is 32 bits wide, 0.2.x: 64 bits
+  seen                     int32/int64   pictures seen in training
+  per convolution          beta, gamma, mean, variance  or  bias     (out,) each
+                           kernel                                    (out, in / groups, size, size)
+```
+"""
+
+import io
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import replacing
+from lookonce.darknet.network import ConvSpec
+from lookonce.errors import ModelFileError
+
+Floats = NDArray[np.float32]
+FLOAT = np.dtype("<f4")
+VERSION = (0, 2, 0)  # what is written; read by every Darknet since 2016 and by OpenCV
+
+# Added to the variance under the root. Darknet itself has sqrt(var) + 1e-6 (original, on the processor) or
+# sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has sqrt(var + 1e-6). OpenCV's is
+# taken, as the one that can be checked against here. They differ where variances are below 1e-3.
+BN_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The head of a weight file; `size` is its length in bytes."""
+
+    version: tuple[int, int, int]
+    seen: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchNorm:
+    """Batch normalisation as the file has it, each (out,); `beta` stands in `ConvWeights.bias`."""
+
+    gamma: Floats
+    mean: Floats
+    variance: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvWeights:
+    """One convolution: kernel (out, in / groups, size, size), bias (out,), batch normalisation or none."""
+
+    kernel: Floats
+    bias: Floats
+    batch_norm: BatchNorm | None = None
+
+    def in_file_order(self) -> tuple[Floats, ...]:
+        """The arrays as they stand in the file."""
+        if self.batch_norm is None:
+            return self.bias, self.kernel
+        return self.bias, self.batch_norm.gamma, self.batch_norm.mean, self.batch_norm.variance, self.kernel
+
+
+def read_weights(
+    path: Path, specs: Sequence[ConvSpec], *, partial: bool = False
+) -> tuple[Header, list[ConvWeights]]:
+    """Read a weight file. All arrays are views on one buffer of the file's size.
+
+    Args:
+        path: the `.weights` file, or a backbone such as `darknet53.conv.74`.
+        specs: the convolutions of the `.cfg`, in file order.
+        partial: accept a file that ends after any convolution; the result is that much shorter.
+
+    Raises:
+        ModelFileError: not a weight file, too short (naming the layer it ran out in) or too long.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            header = _read_header(path, file.read(20))
+            _check_whole(path, size - header.size)
+            count = _complete(path, (size - header.size) // FLOAT.itemsize, specs, partial)
+            file.seek(header.size)
+            numbers = np.fromfile(file, FLOAT, sum(spec.numbers for spec in specs[:count]))
+    except OSError as error:
+        raise ModelFileError(f"{path}: expected a Darknet weight file: {error.strerror}") from error
+    return header, _cut(path, numbers, specs[:count])
+
+
+def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[ConvWeights]) -> None:
+    """Look at every number before a network is made of them; reading alone does not.
+
+    Raises:
+        ModelFileError: numbers that are infinite or not a number, or a variance below 0.
+    """
+    for spec, weights in zip(specs, convolutions, strict=False):
+        finite = all(np.isfinite(array).all() for array in weights.in_file_order())
+        norm = weights.batch_norm
+        # the smallest that `write` can make of a variance of 0
+        if not finite or (norm is not None and norm.variance.min() < -BN_EPSILON):
+            raise ModelFileError(
+                f"{path}: layer {spec.layer} (line {spec.line} of the .cfg) holds numbers that are infinite, "
+                "not a number, or a variance below 0; the file is damaged or belongs to another .cfg"
+            )
+
+
+def write_weights(path: Path, convolutions: Sequence[ConvWeights], seen: int = 0) -> None:
+    """Write a weight file in one piece; `read_weights` gives back the same bits."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<3iq", *VERSION, seen))
+        for convolution in convolutions:
+            for array in convolution.in_file_order():
+                np.ascontiguousarray(array, FLOAT).tofile(file)
+
+
+def _read_header(path: Path, start: bytes) -> Header:
+    if start.lstrip()[:1] == b"<":
+        raise ModelFileError(f"{path}: expected Darknet weights, found a web page saved under their name")
+    if len(start) < 20:
+        raise ModelFileError(f"{path}: expected a header of 20 bytes, found a file of {len(start)}")
+    major, minor, revision = struct.unpack_from("<3i", start)
+    if major != 0 or minor not in (1, 2):
+        raise ModelFileError(
+            f"{path}: expected Darknet weights of version 0.1 or 0.2, found {major}.{minor}.{revision}"
+        )
+    form, size = ("<q", 20) if minor == 2 else ("<i", 16)
+    return Header((major, minor, revision), struct.unpack_from(form, start, 12)[0], size)
+
+
+def _check_whole(path: Path, size: int) -> None:
+    if size % FLOAT.itemsize:
+        raise ModelFileError(
+            f"{path}: expected numbers of {FLOAT.itemsize} bytes after the header, found {size:,} bytes; "
+            "the file is cut short or damaged"
+        )
+
+
+def _complete(path: Path, found: int, specs: Sequence[ConvSpec], partial: bool) -> int:
+    """How many convolutions the file holds, from its length alone."""
+    expected = 0
+    for index, spec in enumerate(specs):
+        if partial and expected == found and index:
+            return index
+        expected += spec.numbers
+        if found < expected:
+            raise _too_short(path, found, specs, index, expected)
+    if found > expected:
+        raise ModelFileError(
+            f"{path}: {found - expected:,} numbers too long: the .cfg has {expected:,}, the file {found:,}; "
+            "do the two belong together?"
+        )
+    return len(specs)
+
+
+def _too_short(
+    path: Path, found: int, specs: Sequence[ConvSpec], index: int, expected: int
+) -> ModelFileError:
+    spec, missing = specs[index], expected - found
+    whole = sum(spec.numbers for spec in specs)
+    if missing == spec.numbers and index:
+        what = f"holds the first {index} of {len(specs)} convolutions and ends before"
+    else:
+        what = f"ran out in convolution {index + 1} of {len(specs)},"
+    return ModelFileError(
+        f"{path}: {what} layer {spec.layer} (line {spec.line} of the .cfg), which lacks {missing:,} "
+        f"of its {spec.numbers:,} numbers; the .cfg has {whole:,}, the file {found:,}"
+    )
+
+
+def _cut(path: Path, numbers: Floats, specs: Sequence[ConvSpec]) -> list[ConvWeights]:
+    """Cut the buffer into the arrays of each convolution, without copying."""
+    if len(numbers) != sum(spec.numbers for spec in specs):
+        raise ModelFileError(f"{path}: became shorter while it was read")
+    start, convolutions = 0, []
+    for spec in specs:
+        block = numbers[start : start + spec.numbers]
+        start += spec.numbers
+        out = spec.filters
+        if spec.batch_normalize:
+            beta, gamma, mean, variance = block[: 4 * out].reshape(4, out)
+            kernel = block[4 * out :].reshape(spec.kernel_shape)
+            convolutions.append(ConvWeights(kernel, beta, BatchNorm(gamma, mean, variance)))
+        else:
+            convolutions.append(ConvWeights(block[out:].reshape(spec.kernel_shape), block[:out]))
+    return convolutions

@@ -1,0 +1,114 @@
+"""Darknet files into the readable networks, and back.
+
+Walking over a network's blocks is walking through the weight file (see `blocks`), so nothing is looked up
+by name.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lookonce.darknet.cache import describe, weights_beside
+from lookonce.darknet.cfg import parse_cfg, read_cfg
+from lookonce.darknet.classic import CLASSIC, classic_cfg
+from lookonce.darknet.names import find_names
+from lookonce.darknet.network import ConvSpec, resolve
+from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats, check_weights, read_weights
+from lookonce.darknet.write import write_darknet
+from lookonce.errors import ModelFileError
+from lookonce.metadata import ModelInfo
+from lookonce.model.blocks import ConvBlock, Head
+from lookonce.model.network import build
+
+
+def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
+    """Read a `.cfg` and the `.weights` beside it into the readable network of the same architecture.
+
+    Raises:
+        ModelFileError: a damaged or missing file, or a `.cfg` that is none of the three networks.
+    """
+    resolved = resolve(read_cfg(cfg))
+    info = describe(resolved, find_names(cfg, resolved.classes)[0])
+    if info.architecture not in CLASSIC:
+        raise ModelFileError(
+            f"{cfg}: expected the network of {', '.join(CLASSIC)} (of any width, classes and priors), found "
+            "another; lookonce detects with it, but cannot train it"
+        )
+    network = build(info)
+    _fill(network, resolved.convolutions, weights_beside(cfg))
+    return network, info
+
+
+def load_first_layers(network: nn.Module, info: ModelInfo, path: Path) -> int:
+    """Start a network from a weight file that may end early, as the backbone `darknet53.conv.74` does.
+
+    The length of the file tells where it ends.
+
+    Returns:
+        How many convolutions were filled, from the first on.
+
+    Raises:
+        ModelFileError: no weight file, or one that does not end after a convolution of this network.
+    """
+    specs = resolve(parse_cfg(classic_cfg(info), info.architecture)).convolutions
+    return _fill(network, specs, path, partial=True)
+
+
+def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
+    """Write a network as `.cfg`, `.weights` and `.names`; see `darknet.write.write_darknet`.
+
+    Raises:
+        ModelFileError: class names that Darknet's form cannot hold.
+    """
+    write_darknet(cfg, info, [_arrays(*pair) for pair in _convolutions(network)])
+
+
+def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+    """Every convolution and its batch normalisation, in file order."""
+    for module in network.modules():
+        if isinstance(module, ConvBlock):
+            assert isinstance(module.bn, nn.BatchNorm2d), "batch normalisation was folded away"
+            yield module.conv, module.bn
+        elif isinstance(module, Head):
+            yield module, None
+
+
+def _fill(network: nn.Module, specs: Sequence[ConvSpec], path: Path, *, partial: bool = False) -> int:
+    """Copy a weight file into the convolutions, or the first of them; return how many."""
+    arrays = read_weights(path, specs, partial=partial)[1]
+    check_weights(path, specs, arrays)
+    with torch.no_grad():
+        for weights, (convolution, norm) in zip(arrays, _convolutions(network), strict=False):
+            convolution.weight.copy_(_tensor(weights.kernel))
+            if norm is None:
+                assert convolution.bias is not None
+                convolution.bias.copy_(_tensor(weights.bias))
+            else:
+                assert weights.batch_norm is not None
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                norm.bias.copy_(_tensor(weights.bias))
+                norm.weight.copy_(_tensor(weights.batch_norm.gamma))
+                norm.running_mean.copy_(_tensor(weights.batch_norm.mean))
+                norm.running_var.copy_(_tensor(weights.batch_norm.variance))
+    return len(arrays)
+
+
+def _arrays(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> ConvWeights:
+    kernel = _floats(convolution.weight)
+    if norm is None:
+        return ConvWeights(kernel, _floats(convolution.bias))
+    batch_norm = BatchNorm(_floats(norm.weight), _floats(norm.running_mean), _floats(norm.running_var))
+    return ConvWeights(kernel, _floats(norm.bias), batch_norm)
+
+
+def _tensor(array: Floats) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+
+
+def _floats(tensor: Tensor | None) -> Floats:
+    assert tensor is not None
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
