@@ -36,7 +36,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where files are kept that can be made or fetched again: `LOOKONCE_CACHE`, else the user's cache folder."""
+    """Where files are kept that can be made or fetched again: `LOOKONCE_CACHE`, else the user's cache."""
     chosen = os.environ.get("LOOKONCE_CACHE")
     if chosen:
         return Path(chosen)
