@@ -49,7 +49,7 @@ def test_pictures_are_judged_apart_and_ordered_together() -> None:
     )
     np.testing.assert_allclose(matches.scores, [0.9, 0.5, 0.4, 0.1])
     assert matches.labels.tolist() == [1, 0, 0, 1]
-    assert matches.correct.tolist() == [True, True, False, False, False]
+    assert matches.correct.tolist() == [True, True, False, False]
     assert matches.objects.tolist() == [1, 1]
 
 
