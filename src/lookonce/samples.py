@@ -7,6 +7,7 @@ is displayed (EXIF rotation applied), class numbers counted from 0.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Sample:
         difficult: (N,) VOC's flag: neither rewarded nor punished in evaluation, trained on.
         crowd: (N,) COCO's flag: one box around many objects; ignored in evaluation, not trained on.
         image_id: the id that COCO annotations gave the picture, kept so results can be handed back.
-        size: (height, width) as the annotation declares it, None where it does not.
+        size: (height, width) of the picture as displayed; None where nobody has looked yet.
     """
 
     path: Path
@@ -48,17 +49,22 @@ class Sample:
             raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
 
 
+Outcome = Literal["set aside", "repaired", "noted"]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in an annotation file that was set aside; reported once and counted.
+    """Something odd in an annotation file; reported once and counted.
 
     Attributes:
         place: `file:line`, or `file: box 3`, where a person finds it.
         what: what was expected and what was found.
+        outcome: a row or picture was left out, or kept with a change, or kept as it is.
     """
 
     place: str
     what: str
+    outcome: Outcome = "set aside"
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -66,14 +72,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Annotated pictures, their class names, and what had to be set aside on the way.
+    """Annotated pictures, their class names, and what was odd about the annotations.
 
     Attributes:
         names: class names; `labels` index into them.
         samples: in the order of the annotation file.
-        problems: one for every row or picture set aside.
-        format: how the annotations were recognised: `lines`, `coco`, `voc` or `yolo`.
+        problems: one for every row or picture set aside or repaired, and what else is worth knowing.
+        format: how the annotations were recognised: `lines`, `coco`, `voc` or `yolo`; `coco+voc` for a
+            set put together from both.
         category_ids: COCO's own number of each class, in the order of `names`; empty elsewhere.
+        origin: what was recognised, in words.
     """
 
     names: tuple[str, ...]
@@ -81,3 +89,17 @@ class SampleSet:
     problems: Sequence[Problem]
     format: str
     category_ids: tuple[int, ...] = ()
+    origin: str = ""
+
+    def describe(self) -> str:
+        """One line: what was recognised and how much it holds."""
+        boxes = sum(len(sample.boxes) for sample in self.samples)
+        background = sum(len(sample.boxes) == 0 for sample in self.samples)
+        return (
+            f"{self.origin or self.format}: {_count(len(self.samples), 'picture')} ({background} without "
+            f"objects), {_count(boxes, 'box', 'boxes')}, {_count(len(self.names), 'class', 'classes')}"
+        )
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"

@@ -1,1 +1,11 @@
-"""Annotation files in and out; the format is recognised."""
+"""Annotation files in and out: one-line text, COCO, Pascal VOC, YOLO; each reads to `SampleSet`.
+
+load_samples(DATA) -> recognise -> a reader parses -> the collector decides on dirty data -> SampleSet
+write_samples(sets, "coco", out)
+"""
+
+from lookonce.data.formats.recognise import load_samples, recognise, splits_of
+from lookonce.data.formats.source import Source
+from lookonce.data.formats.write import WRITERS, write_samples
+
+__all__ = ["WRITERS", "Source", "load_samples", "recognise", "splits_of", "write_samples"]

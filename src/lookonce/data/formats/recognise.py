@@ -1,0 +1,90 @@
+"""Which format DATA is in, found out in a fixed order and said aloud."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lookonce.data.formats import coco, dataset_yaml, lines, voc, yolo
+from lookonce.data.formats.collect import Names
+from lookonce.data.formats.files import read_names
+from lookonce.data.formats.source import Source
+from lookonce.errors import AnnotationError
+from lookonce.samples import SampleSet
+
+Recogniser = Callable[[Path], Source | None]
+
+# A folder can be two things, as VOC with its boxes in COCO form beside it. VOC comes first: its lists say
+# which pictures belong to which split. YOLO's lists of pictures are `.txt` like plain lines and come before.
+ORDER: dict[str, Recogniser] = {
+    "Pascal VOC": voc.recognise,
+    "COCO": coco.recognise,
+    "YOLO": yolo.recognise,
+    "lines": lines.recognise,
+}
+
+
+def recognise(path: Path) -> Source:
+    """What a dataset YAML, folder, `.json`, `.txt` or `obj.data` is; a YAML in a folder speaks for it.
+
+    Raises:
+        AnnotationError: nothing there, or nothing that is known.
+    """
+    return dataset_yaml.recognise(path, _recognise_annotations) or _recognise_annotations(path)
+
+
+def _recognise_annotations(path: Path) -> Source:
+    """Everything but a dataset YAML."""
+    if not path.exists():
+        raise AnnotationError(f"{path}: expected annotations, found no such file or folder")
+    forms = iter(ORDER.items())
+    for _, recogniser in forms:
+        if source := recogniser(path):
+            also = [name for name, other in forms if path.is_dir() and _is_also(other, path)]
+            remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
+            return replace(source, title=source.title + remark)
+    raise AnnotationError(
+        f"{path}: expected a dataset YAML, a COCO .json, a .txt with one line a picture, a Darknet .data "
+        "file, or a folder in VOC, COCO or YOLO layout, found none of these"
+    )
+
+
+def _is_also(recogniser: Recogniser, path: Path) -> bool:
+    try:
+        return recogniser(path) is not None
+    except AnnotationError:  # what is not going to be read need not be sound
+        return False
+
+
+def load_samples(
+    path: Path, split: str | None = None, names: Path | Names | None = None, strict: bool = False
+) -> SampleSet:
+    """Read annotated pictures, whatever their form.
+
+    Args:
+        path: a dataset YAML; a folder in VOC, COCO or YOLO layout; a COCO `.json`; a `.txt` with one line a
+            picture; Darknet's `obj.data`.
+        split: `train`, `val`, `test` or another the data has; None takes everything, each picture once.
+            Where there is no `train`, `trainval` stands in, and data without splits stands in for any; the
+            set's `origin` says so.
+        names: class names, or a file of them, where the annotations hold numbers alone or in place of
+            their own order.
+        strict: raise at the first problem.
+
+    Returns:
+        The pictures; `describe()` says what was recognised, `problems` what was set aside.
+
+    Raises:
+        AnnotationError: not recognised, no such split, unusable as a whole, or a problem in strict mode.
+    """
+    if isinstance(names, Path):
+        names = read_names(names)
+    return recognise(path).load(split, names, strict)
+
+
+def splits_of(path: Path) -> tuple[str, ...]:
+    """The splits that `load_samples` can give; none where the data is not divided.
+
+    Raises:
+        AnnotationError: not recognised.
+    """
+    return recognise(path).splits

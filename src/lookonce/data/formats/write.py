@@ -1,0 +1,77 @@
+"""From samples to any of the four formats."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from lookonce.data.formats import coco, lines, voc, yolo
+from lookonce.errors import AnnotationError
+from lookonce.samples import Problem, Sample, SampleSet
+
+WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
+    "coco": coco.write,
+    "voc": voc.write,
+    "yolo": yolo.write,
+    "lines": lines.write,
+}
+KEEP_CROWD = ("coco",)
+KEEP_DIFFICULT = ("coco", "voc")
+
+
+def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[Path, list[Problem]]:
+    """Write the splits of one data set in one format, into a new or empty folder.
+
+    COCO and one-line text name the pictures where they are; VOC and YOLO need them in a folder of their own,
+    which is filled with links (copies where links are not to be had).
+
+    Args:
+        sets: split -> samples, all with the same class names.
+        form: `coco`, `voc`, `yolo` or `lines`.
+        out: the folder.
+
+    Returns:
+        What to give as DATA to read it back, and what the format had no place for: crowd boxes are left out
+        (with the picture, where it has no other), difficult objects lose their flag.
+
+    Raises:
+        AnnotationError: the folder holds something, it cannot be written, or the classes differ.
+    """
+    if form not in WRITERS:
+        raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
+    if len({samples.names for samples in sets.values()}) != 1:
+        raise AnnotationError(f"{out}: expected splits with the same class names")
+    lost: list[Problem] = []
+    fitting = {split: _fitting(samples, form, lost) for split, samples in sets.items()}
+    try:
+        if out.exists() and next(out.iterdir(), None):
+            raise AnnotationError(f"{out}: expected a new or empty folder, found files in it")
+        return WRITERS[form](out, fitting), list(dict.fromkeys(lost))
+    except OSError as error:
+        raise AnnotationError(f"{error.filename or out}: cannot be written: {error.strerror}") from error
+
+
+def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
+    """The part of a set that a format can hold; what it cannot goes to `lost`."""
+    kept = []
+    for sample in samples.samples:
+        if form not in KEEP_DIFFICULT and sample.difficult.any():
+            count = int(sample.difficult.sum())
+            lost.append(Problem(str(sample.path), f"{count} difficult objects lose their flag", "repaired"))
+        if form in KEEP_CROWD or not sample.crowd.any():
+            kept.append(sample)
+            continue
+        lost.append(Problem(str(sample.path), f"{int(sample.crowd.sum())} crowd boxes are left out"))
+        if not sample.crowd.all():
+            kept.append(_without_crowd(sample))
+    return replace(samples, samples=kept)
+
+
+def _without_crowd(sample: Sample) -> Sample:
+    one = ~sample.crowd
+    return replace(
+        sample,
+        boxes=sample.boxes[one],
+        labels=sample.labels[one],
+        difficult=sample.difficult[one],
+        crowd=sample.crowd[one],
+    )

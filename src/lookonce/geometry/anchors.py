@@ -1,0 +1,135 @@
+"""Priors: the published ones, and k-means priors for new data.
+
+Legend: **N** boxes, **K** priors. A shape is (width, height) in pixels of the network input; where a box
+stands plays no part, so two shapes are compared as boxes that share their upper left corner.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.geometry.boxes import pairwise_iou
+
+Anchors = tuple[
+    tuple[tuple[float, float], ...], ...
+]  # per scale, finest first: (width, height) of each prior
+Shapes = NDArray[np.float64]  # (N, 2)
+
+GOOD_IOU = 0.5  # a prior this near needs little bending; the IoU at which AP50 counts a box as found
+RESTARTS = 5
+MOST_ROUNDS = 100
+MOST_SHAPES = 20_000  # k-means looks at a sample of larger sets: the medians hardly move, the time does
+
+# yolov3.cfg and yolov3-spp.cfg; mask 0,1,2 belongs to stride 8, 3,4,5 to 16 and 6,7,8 to 32.
+YOLOV3: Anchors = (
+    ((10, 13), (16, 30), (33, 23)),
+    ((30, 61), (62, 45), (59, 119)),
+    ((116, 90), (156, 198), (373, 326)),
+)
+# yolov3-tiny.cfg: mask 0,1,2 for stride 16 and 3,4,5 for 32. Files with 1,2,3 for stride 16 exist too: they
+# never use (10, 14) and use (81, 82) twice. A `.cfg` that says so is read as it says.
+YOLOV3_TINY: Anchors = (
+    ((10, 14), (23, 27), (37, 58)),
+    ((81, 82), (135, 169), (344, 319)),
+)
+OFFICIAL: dict[str, Anchors] = {"yolov3": YOLOV3, "yolov3-spp": YOLOV3, "yolov3-tiny": YOLOV3_TINY}
+
+
+def flatten(anchors: Anchors) -> Shapes:
+    """Priors per scale -> (K, 2), finest scale first."""
+    return np.array([prior for scale in anchors for prior in scale], np.float64).reshape(-1, 2)
+
+
+def per_scale(shapes: Shapes, scales: int) -> Anchors:
+    """(K, 2) sorted by area -> the same number of priors on each scale, the smallest on the finest.
+
+    Raises:
+        ValueError: K is no multiple of the number of scales.
+    """
+    if len(shapes) % scales:
+        raise ValueError(f"expected a multiple of {scales} priors, found {len(shapes)}")
+    return tuple(tuple((w, h) for w, h in scale.tolist()) for scale in np.split(shapes, scales))
+
+
+def shape_iou(shapes: Shapes, priors: Shapes) -> Shapes:
+    """IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
+    return pairwise_iou(_at_origin(shapes), _at_origin(priors))
+
+
+def best_possible_recall(shapes: Shapes, priors: Shapes, iou: float = GOOD_IOU) -> float:
+    """Share of the boxes that some prior meets with this shape IoU or more; NaN without boxes."""
+    best = shape_iou(shapes, priors).max(axis=1)
+    return float(np.mean(best >= iou)) if len(best) else float("nan")
+
+
+def mean_best_iou(shapes: Shapes, priors: Shapes) -> float:
+    """Mean over the boxes of the IoU with their best prior; NaN without boxes."""
+    best = shape_iou(shapes, priors).max(axis=1)
+    return float(np.mean(best)) if len(best) else float("nan")
+
+
+def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
+    """The k shapes that the boxes resemble most: k-means with 1 - shape IoU as the distance.
+
+    Each centre moves to the median of its boxes, which a few huge boxes do not drag along. The best of
+    several starts counts, and within a start its best round, since with this distance a round can also lose.
+
+    Args:
+        shapes: (N, 2), all sides above 0.
+        k: priors wanted.
+        seed: the same seed gives the same priors.
+
+    Returns:
+        (k, 2), sorted by area.
+
+    Raises:
+        ValueError: fewer than k different shapes.
+    """
+    if (different := _different(shapes)) < k:
+        raise ValueError(f"expected at least {k} different box shapes, found {different}")
+    rng = np.random.default_rng(seed)
+    if len(shapes) > MOST_SHAPES:
+        sample = rng.choice(shapes, MOST_SHAPES, replace=False)
+        shapes = sample if _different(sample) >= k else shapes
+    tries = [_refine(shapes, _spread_out(shapes, k, rng)) for _ in range(RESTARTS)]
+    best = max(tries, key=lambda centres: mean_best_iou(shapes, centres))
+    return best[np.argsort(best.prod(axis=1), kind="stable")]
+
+
+def _spread_out(shapes: Shapes, k: int, rng: np.random.Generator) -> Shapes:
+    """First centres, each drawn among the boxes far from those before it (k-means++, Arthur 2007)."""
+    chosen = [int(rng.integers(len(shapes)))]
+    nearest = np.ones(len(shapes))
+    for _ in range(k - 1):
+        nearest = np.minimum(nearest, 1 - shape_iou(shapes, shapes[chosen[-1:]])[:, 0])
+        weight = nearest**2
+        chosen.append(int(rng.choice(len(shapes), p=weight / weight.sum())))
+    return shapes[chosen]
+
+
+def _refine(shapes: Shapes, centres: Shapes) -> Shapes:
+    """Move centres to the medians of their boxes until none changes owner; the best round is returned."""
+    best, best_score, owner = centres, -1.0, np.full(len(shapes), -1)
+    for _ in range(MOST_ROUNDS):
+        overlap = shape_iou(shapes, centres)  # (N, K)
+        if (score := overlap.max(axis=1).mean()) > best_score:
+            best, best_score = centres, score
+        before, owner = owner, overlap.argmax(axis=1)
+        if (owner == before).all():
+            break
+        centres = np.stack(
+            [
+                np.median(shapes[owner == i], axis=0) if (owner == i).any() else c
+                for i, c in enumerate(centres)
+            ]
+        )
+    return best
+
+
+def _different(shapes: Shapes) -> int:
+    """How many shapes differ by a thousandth of a pixel or more."""
+    return len(np.unique(shapes.round(3), axis=0))
+
+
+def _at_origin(shapes: Shapes) -> Shapes:
+    """(..., 2) -> (..., 4) xyxy with the upper left corner at 0, 0."""
+    return np.concatenate([np.zeros_like(shapes), shapes], axis=-1)
