@@ -36,9 +36,7 @@ def cxcywh_to_xyxy(boxes: Array) -> Array:
 
 def area(boxes: Array) -> Array:
     """(..., 4) -> (...). An inverted box has area 0."""
-    xp = array_namespace(boxes)
-    sides = xp.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
-    return sides[..., 0] * sides[..., 1]
+    return (boxes[..., 2] - boxes[..., 0]).clip(0) * (boxes[..., 3] - boxes[..., 1]).clip(0)
 
 
 def iou(a: Array, b: Array) -> Array:
@@ -54,6 +52,20 @@ def pairwise_iou(a: Array, b: Array) -> Array:
     return iou(a[:, None, :], b[None, :, :])
 
 
+def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether boxes share area: (N, 4), (M, 4) -> (N, M). IoU is above 0 only where this is true.
+
+    Costs a tenth of IoU, so it is worth asking first where most boxes lie apart.
+    """
+    left, top, right, bottom = np.ascontiguousarray(a.T)[:, :, None]
+    left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)[:, None, :]
+    shared = left < right_b
+    shared &= left_b < right
+    shared &= top < bottom_b
+    shared &= top_b < bottom
+    return shared
+
+
 def giou(a: Array, b: Array) -> Array:
     """Generalised IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
@@ -63,10 +75,10 @@ def giou(a: Array, b: Array) -> Array:
     """
     xp = array_namespace(a, b)
     overlap, union = _overlap(a, b)
-    low = xp.minimum(a[..., :2], b[..., :2])
-    high = xp.maximum(a[..., 2:], b[..., 2:])
-    enclosing = area(xp.concat([low, high], axis=-1))
-    return overlap - (enclosing - union) / xp.clip(enclosing, SMALLEST_AREA, None)
+    width = xp.maximum(a[..., 2], b[..., 2]) - xp.minimum(a[..., 0], b[..., 0])
+    height = xp.maximum(a[..., 3], b[..., 3]) - xp.minimum(a[..., 1], b[..., 1])
+    enclosing = width.clip(0) * height.clip(0)
+    return overlap - (enclosing - union) / enclosing.clip(SMALLEST_AREA)
 
 
 def pairwise_giou(a: Array, b: Array) -> Array:
@@ -90,8 +102,8 @@ def is_empty(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
 def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
     """IoU and the area of the union, both (...)."""
     xp = array_namespace(a, b)
-    low = xp.maximum(a[..., :2], b[..., :2])
-    high = xp.minimum(a[..., 2:], b[..., 2:])
-    intersection = area(xp.concat([low, high], axis=-1))
+    width = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
+    height = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
+    intersection = width.clip(0) * height.clip(0)
     union = area(a) + area(b) - intersection
-    return intersection / xp.clip(union, SMALLEST_AREA, None), union
+    return intersection / union.clip(SMALLEST_AREA), union

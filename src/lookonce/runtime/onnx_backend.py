@@ -1,0 +1,99 @@
+"""The ONNX Runtime backend: runs what `lookonce export --to onnx` writes."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from lookonce.errors import ConfigError, ModelFileError
+from lookonce.metadata import METADATA_KEY, ModelInfo
+
+ORT_FATAL = 4  # log level: what goes wrong is raised, so nothing need be printed as well
+
+
+class OnnxBackend:
+    """Network and decoding as one graph; see `runtime.backends.Backend`. Any thread may call it."""
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        """Open the file.
+
+        Args:
+            path: the `.onnx` file.
+            threads: for one picture or batch; None leaves the choice to ONNX Runtime (one a core).
+
+        Raises:
+            ModelFileError: not an ONNX file, damaged, or not one that lookonce wrote.
+        """
+        self._path = path
+        self._session: ort.InferenceSession | None = _open_session(path, threads)
+        self.info = _read_info(self._session, path)
+        self._input = _checked_input(self._session, self.info, path)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
+
+        Raises:
+            ConfigError: the file was exported for one fixed size, and this is another.
+            ValueError: the backend was closed.
+        """
+        if self._session is None:
+            raise ValueError(f"{self._path}: this backend was closed")
+        for fixed, given in zip(self._input.shape, images.shape, strict=True):
+            if isinstance(fixed, int) and fixed != given:
+                raise ConfigError(
+                    f"{self._path}: expected input of the shape it was exported for, {self._input.shape} "
+                    f"(batch, height, width, channels), found {list(images.shape)}"
+                )
+        (candidates,) = self._session.run(None, {self._input.name: images})
+        decoded: NDArray[np.float32] = candidates
+        return decoded
+
+    def close(self) -> None:
+        """Free the session; calling afterwards is an error."""
+        self._session = None
+
+
+def _open_session(path: Path, threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = ORT_FATAL
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
+        raise ModelFileError(f"{path}: expected an ONNX model, found {_describe(path, error)}") from error
+
+
+def _describe(path: Path, error: Exception) -> str:
+    """Name what people mistake for a model; else what ONNX Runtime says."""
+    with path.open("rb") as stream:
+        start = stream.read(512)
+    if not start:
+        return "an empty file"
+    if b"<html" in start.lower() or start.lstrip().lower().startswith(b"<!doctype html"):
+        return "an HTML page (a failed download?)"
+    return f"a file that is damaged, cut short, or something else: {error}"
+
+
+def _read_info(session: ort.InferenceSession, path: Path) -> ModelInfo:
+    entries = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in entries:
+        raise ModelFileError(
+            f"{path}: expected the description that lookonce writes into its ONNX files "
+            f"(metadata entry {METADATA_KEY!r}), found {sorted(entries) or 'no metadata'}"
+        )
+    return ModelInfo.from_json(entries[METADATA_KEY], str(path))
+
+
+def _checked_input(session: ort.InferenceSession, info: ModelInfo, path: Path) -> ort.NodeArg:
+    """The graph's only input, after a look at whether the graph is what its description says."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    columns = 5 + len(info.names)
+    found = [(node.type, node.shape) for node in (*inputs, *outputs)]
+    match found:
+        case [("tensor(uint8)", [_, _, _, 3]), ("tensor(float)", [_, _, last])] if last == columns:
+            return inputs[0]
+    raise ModelFileError(
+        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found {found}"
+    )

@@ -1,0 +1,104 @@
+"""Suppression against the obvious slow implementation, and the reference."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookonce.geometry import nms as nms_module
+from lookonce.geometry.boxes import iou
+from lookonce.geometry.nms import nms
+
+
+def obvious_nms(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None, iou_threshold: float
+) -> list[int]:
+    """Take the best, drop what overlaps it, repeat."""
+    waiting = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    kept = []
+    while waiting:
+        best, *rest = waiting
+        kept.append(best)
+        waiting = [
+            i
+            for i in rest
+            if (labels is not None and labels[i] != labels[best])
+            or not iou(boxes[best], boxes[i]) > iou_threshold
+        ]
+    return kept
+
+
+def crowd(seed: int, count: int, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes on a coarse grid with few different scores: many exact ties and equal boxes."""
+    rng = np.random.default_rng(seed)
+    low = rng.integers(0, 12, (count, 2))
+    boxes = np.concatenate([low, low + rng.integers(0, 6, (count, 2))], axis=1).astype(np.float32)
+    scores = (rng.integers(1, 8, count) / 8).astype(np.float32)
+    return boxes, scores, rng.integers(0, classes, count)
+
+
+def test_nothing_in_nothing_out() -> None:
+    kept = nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), 0.5)
+
+    assert kept.shape == (0,)
+    assert kept.dtype == np.int64
+
+
+def test_drops_above_the_threshold_keeps_at_it() -> None:
+    boxes = np.array([[0, 0, 4, 2], [2, 0, 6, 2]], np.float32)  # IoU 4 / 12
+    scores = np.array([0.5, 0.9], np.float32)
+    exactly = float(iou(boxes[0], boxes[1]))
+
+    assert nms(boxes, scores, None, exactly).tolist() == [1, 0]
+    assert nms(boxes, scores, None, np.nextafter(exactly, 0)).tolist() == [1]
+
+
+def test_a_dropped_box_drops_nothing() -> None:
+    row = np.array([[x, 0, x + 10, 10] for x in (0, 4, 8)], np.float32)  # each overlaps its neighbour only
+
+    assert nms(row, np.array([0.9, 0.8, 0.7], np.float32), None, 0.3).tolist() == [0, 2]
+
+
+def test_classes_suppress_each_other_only_without_labels() -> None:
+    boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 4]], np.float32)
+    scores = np.array([0.5, 0.6], np.float32)
+
+    assert nms(boxes, scores, np.array([0, 1]), 0.5).tolist() == [1, 0]
+    assert nms(boxes, scores, None, 0.5).tolist() == [1]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 60),
+    classes=st.integers(1, 4),
+    agnostic=st.booleans(),
+    iou_threshold=st.sampled_from([0.0, 0.25, 0.45, 0.5, 1.0]),
+    block=st.integers(1, 80),
+)
+def test_equals_the_obvious(
+    seed: int, count: int, classes: int, agnostic: bool, iou_threshold: float, block: int
+) -> None:
+    boxes, scores, labels = crowd(seed, count, classes)
+    groups = None if agnostic else labels
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nms_module, "BLOCK", block)
+        kept = nms(boxes, scores, groups, iou_threshold)
+
+    assert kept.tolist() == obvious_nms(boxes, scores, groups, iou_threshold)
+
+
+def test_equals_the_reference(reference: Path) -> None:
+    cases = json.loads((reference / "postprocess.json").read_text())
+    with np.load(reference / "postprocess.npz") as stored:
+        for case in cases:
+            before, after = (stored[f"{when}_nms{case['case']}"] for when in ("before", "after"))
+            kept = before[
+                nms(before[:, :4], before[:, 4], before[:, 5].astype(np.int64), case["nms_iou_threshold"])
+            ]
+            by_class = kept[np.argsort(kept[:, 5], kind="stable")]
+            np.testing.assert_array_equal(by_class, after)
+    assert len(cases) == 8

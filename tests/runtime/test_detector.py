@@ -1,0 +1,178 @@
+"""The Detector over a tiny real ONNX network."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
+
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError, ImageError, ModelFileError
+from lookonce.images import write_image
+from lookonce.runtime.detector import Detector
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def detector(model: Path) -> Iterator[Detector]:
+    with Detector.open(model, threads=1) as opened:
+        yield opened
+
+
+def found(detections: Detections) -> list[tuple[str, list[float]]]:
+    return [(name, list(box)) for name, _, box in detections]
+
+
+def test_boxes_are_in_pixels_of_the_picture(detector: Detector) -> None:
+    # 128 x 256 -> 48 x 96 inside 64 x 96: 8 rows of padding, scale 0.375; a cell is 85.33 pixels wide.
+    two = picture((128, 256), ((171, 64, 256, 128), YELLOW), ((0, 0, 86, 64), MAGENTA))
+
+    assert detector.size == (64, 96)
+    assert detector.names == ("green", "blue")
+    result = sorted(found(detector(two)))
+    assert [name for name, _ in result] == ["blue", "green"]
+    np.testing.assert_allclose(result[0][1], [0, 0, 85.333, 64], atol=1e-3)
+    np.testing.assert_allclose(result[1][1], [170.667, 64, 256, 128], atol=1e-3)
+
+
+def test_stretch_comes_from_the_file_and_can_be_overridden(tmp_path: Path, model: Path) -> None:
+    stretching = write_tiny_model(tmp_path / "stretch.onnx", info=replace(INFO, fit="stretch"))
+    corner = picture((128, 256), ((171, 64, 256, 128), YELLOW))
+    full_cell = [pytest.approx(512 / 3, abs=1e-3), 64, 256, 128]
+
+    assert found(Detector.open(stretching)(corner)) == [("green", full_cell)]
+    assert found(Detector.open(model, fit="stretch")(corner)) == [("green", full_cell)]
+    letterboxed = Detector.open(stretching, fit="letterbox", confidence=0.4)(corner)
+    assert letterboxed.scores[0] < 0.7  # a quarter of the cell is padding
+
+
+def test_array_path_and_bytes_are_one(detector: Detector, tmp_path: Path) -> None:
+    rgb = picture((64, 96), ((0, 0, 32, 32), MAGENTA), ((64, 32, 96, 64), YELLOW))
+    path = tmp_path / "a picture.png"
+    write_image(path, rgb)
+
+    results = [found(detector(image)) for image in (rgb, path, str(path), path.read_bytes())]
+
+    assert results == [[("blue", [0, 0, 32, 32]), ("green", [64, 32, 96, 64])]] * 4
+
+
+def test_options(model: Path) -> None:
+    # Objectness and colour both fade: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
+    rgb = picture(
+        (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), (204, 204, 0)), ((64, 0, 96, 32), (204, 0, 204))
+    )
+
+    def detect(**options: object) -> list[str]:
+        with Detector.open(model, **options) as opened:  # type: ignore[arg-type]
+            return [name for name, _, _ in opened(rgb)]
+
+    assert detect() == ["green", "green", "blue"]
+    assert detect(confidence=0.5) == ["green"]
+    assert detect(classes=["blue"]) == ["blue"]
+    assert detect(classes=[0]) == ["green", "green"]
+    assert detect(classes=[]) == []
+
+
+def test_any_size_of_multiples_of_32(model: Path) -> None:
+    rgb = picture((64, 96), ((0, 0, 32, 32), YELLOW))
+
+    assert Detector.open(model, size=(128, 192)).size == (128, 192)
+    assert found(Detector.open(model, size=96)(rgb))[0][0] == "green"
+    assert len(Detector.open(model, size=(128, 192))(rgb)) == 4  # twice as fine: four cells
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 100}, "size: expected multiples of 32, found 100 wide and 100 high"),
+        ({"size": (320, -32)}, "size: .* found -32 wide and 320 high"),
+        ({"size": 0}, "size"),
+        ({"confidence": 1.5}, "confidence: expected a number from 0 to 1, found 1.5"),
+        ({"iou": float("nan")}, "iou: .* found nan"),
+        ({"classes": ["red"]}, "classes: expected some of green, blue; found 'red'"),
+        ({"classes": [2]}, "classes: .* found 2"),
+        ({"classes": [-1]}, "classes: .* found -1"),
+    ],
+)
+def test_wrong_options_are_named(model: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Detector.open(model, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((64, 96), np.uint8),
+        np.zeros((64, 96, 4), np.uint8),
+        np.zeros((64, 96, 3), np.float32),
+        np.zeros((0, 96, 3), np.uint8),
+    ],
+)
+def test_an_array_that_is_no_rgb_picture(detector: Detector, image: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"expected an RGB array \(H, W, 3\) of uint8, found"):
+        detector(image)
+
+
+def test_bad_files_are_named(detector: Detector, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"absent\.jpg"):
+        detector(tmp_path / "absent.jpg")
+    with pytest.raises(ImageError, match="picture of 12 bytes"):
+        detector(b"not an image")
+    with pytest.raises(ModelFileError, match=r"absent\.onnx: no such file"):
+        Detector.open(tmp_path / "absent.onnx")
+    text = tmp_path / "model.txt"
+    text.touch()
+    with pytest.raises(ModelFileError, match=r"found suffix '\.txt'"):
+        Detector.open(text)
+
+
+def test_batches_are_lazy_and_in_order(detector: Detector) -> None:
+    seen = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for number in range(7):
+            seen.append(number)
+            yield picture((64, 96 + number), *[((0, 0, 32, 32), YELLOW)] * (number % 2))
+
+    detector(picture((64, 96)))  # a batch of one before, so that the buffer has to grow
+    results = detector.detect_many(pictures(), batch=3)
+
+    assert len(next(results)) == 0
+    assert seen == [0, 1, 2]
+    assert [len(result) for result in results] == [1, 0, 1, 0, 1, 0]
+    assert list(detector.detect_many([])) == []
+
+
+def test_eight_threads_get_what_one_gets(detector: Detector) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [
+        rng.choice([0, 255], (rng.integers(2, 9), rng.integers(2, 9), 3)).astype(np.uint8) for _ in range(96)
+    ]
+    pictures = [cv2.resize(p, None, fx=16, fy=16, interpolation=cv2.INTER_NEAREST) for p in pictures]
+    alone = [detector(each) for each in pictures]
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(detector, pictures))
+
+    assert sum(map(len, alone)) > 50
+    for expected, result in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(result.boxes, expected.boxes)
+        np.testing.assert_array_equal(result.scores, expected.scores)
+        np.testing.assert_array_equal(result.labels, expected.labels)
+
+
+def test_warm_up_then_close(model: Path) -> None:
+    detector = Detector.open(model)
+    detector.warm_up()
+    detector.close()
+
+    with pytest.raises(ValueError, match="closed"):
+        detector(picture((64, 96)))

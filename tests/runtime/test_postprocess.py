@@ -1,0 +1,138 @@
+"""From candidates to detections: by hand, and against the reference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.geometry.boxes import cxcywh_to_xyxy
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.runtime.postprocess import postprocess
+
+SQUARE = Letterbox.fit((100, 100), (100, 100))
+
+
+def rows(*values: list[float]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_no_candidates() -> None:
+    found = postprocess(np.zeros((0, 7), np.float32), SQUARE, names=("a", "b"))
+
+    assert len(found) == 0
+    assert found.names == ("a", "b")
+
+
+def test_score_is_objectness_times_the_best_class() -> None:
+    found = postprocess(rows([10, 20, 30, 60, 0.8, 0.25, 0.75, 0.75]), SQUARE)
+
+    assert found.boxes.tolist() == [[10, 20, 30, 60]]
+    assert found.scores.tolist() == [pytest.approx(0.6)]
+    assert found.labels.tolist() == [1]  # the first on ties
+
+
+def test_confidence_is_a_strict_limit_on_the_score() -> None:
+    candidates = rows([0, 0, 9, 9, 0.5, 1.0], [20, 0, 29, 9, 0.5, 0.875], [40, 0, 49, 9, 0.25, 1.0])
+
+    assert postprocess(candidates, SQUARE, confidence=0.4375).scores.tolist() == [0.5]
+    assert postprocess(candidates, SQUARE, confidence=0.0).scores.tolist() == [0.5, 0.4375, 0.25]
+
+
+def test_class_filter_and_suppression_across_classes() -> None:
+    candidates = rows([0, 0, 9, 9, 0.9, 0.1, 0.9], [0, 0, 9, 9, 0.9, 0.8, 0.1], [50, 50, 60, 60, 0.9, 0.7, 0])
+
+    assert postprocess(candidates, SQUARE).labels.tolist() == [1, 0, 0]
+    assert postprocess(candidates, SQUARE, class_agnostic=True).labels.tolist() == [1, 0]
+    assert postprocess(candidates, SQUARE, classes=[0]).labels.tolist() == [0, 0]
+    assert postprocess(candidates, SQUARE, classes=[0], class_agnostic=True).labels.tolist() == [0, 0]
+    assert len(postprocess(candidates, SQUARE, classes=[])) == 0
+
+
+def test_boxes_come_back_to_the_picture_and_invisible_ones_go() -> None:
+    letterbox = Letterbox.fit((50, 100), (200, 200))  # scale 2, 50 rows of padding
+    candidates = rows(
+        [20, 60, 40, 90, 0.9, 1],  # inside
+        [150, 40, 220, 170, 0.8, 1],  # beyond three borders
+        [20, 0, 40, 50, 0.7, 1],  # in the padding alone
+        [70, 70, 60, 80, 0.6, 1],  # inverted
+        [np.nan, 70, 60, 80, 0.5, 1],
+    )
+
+    assert postprocess(candidates, letterbox).boxes.tolist() == [[10, 5, 20, 20], [75, 0, 100, 50]]
+
+
+def test_boxes_are_cut_before_suppression() -> None:
+    one_object = rows([-400, 0, 50, 50, 0.9, 1], [0, 0, 50, 50, 0.8, 1])  # equal where the picture is
+
+    assert postprocess(one_object, SQUARE).scores.tolist() == [pytest.approx(0.9)]
+
+
+def test_infinite_and_undefined_numbers_do_no_harm() -> None:
+    candidates = rows(
+        [-np.inf, -np.inf, np.inf, np.inf, 0.9, 1],
+        [0, 0, 9, 9, np.nan, 1],
+        [0, 0, 9, 9, 0.9, np.nan],
+    )
+
+    assert postprocess(candidates, SQUARE).boxes.tolist() == [[0, 0, 100, 100]]
+
+
+@pytest.fixture(scope="module", params=range(8))
+def case(request: pytest.FixtureRequest, reference: Path) -> dict[str, Any]:
+    number = request.param
+    described = json.loads((reference / "postprocess.json").read_text())[number]
+    with np.load(reference / "postprocess.npz") as stored:
+        pred = stored[f"pred{number}"]
+        return {
+            **described,
+            "candidates": np.concatenate([cxcywh_to_xyxy(pred[:, :4]), pred[:, 4:]], axis=1),
+            "before_nms": stored[f"before_nms{number}"],
+            "after_nms": stored[f"after_nms{number}"],
+        }
+
+
+class ReferenceWayBack(Letterbox):
+    """The reference's rule: unrounded padding, one scale, low corner cut at 0 only, high at side - 1."""
+
+    def boxes_out(self, boxes: np.ndarray) -> np.ndarray:
+        (height, width), (rows, columns) = self.source, self.target
+        scale = min(columns / width, rows / height)
+        padding = np.array([columns - scale * width, rows - scale * height]) / 2
+        low, high = (boxes[:, :2] - padding) / scale, (boxes[:, 2:] - padding) / scale
+        cut = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
+        return np.concatenate(cut, axis=1).astype(np.float32)
+
+
+def detect(way_back: type[Letterbox], case: dict[str, Any], iou: float) -> Detections:
+    letterbox = way_back.fit((case["original_height"], case["original_width"]), (case["input_size"],) * 2)
+    return postprocess(case["candidates"], letterbox, confidence=case["score_threshold"], iou=iou)
+
+
+def by_class(found: Detections) -> Detections:
+    return found[np.argsort(found.labels, kind="stable")]
+
+
+def test_with_the_references_way_back_the_result_is_the_references(case: dict[str, Any]) -> None:
+    found = by_class(detect(ReferenceWayBack, case, case["nms_iou_threshold"]))
+    expected = case["after_nms"]
+
+    np.testing.assert_array_equal(found.labels, expected[:, 5])
+    np.testing.assert_array_equal(found.scores, expected[:, 4])
+    np.testing.assert_allclose(found.boxes, expected[:, :4], atol=4e-4, rtol=0)
+
+
+def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]) -> None:
+    """Whole padding and true scales: up to a pixel of the input. Cut at side: a pixel of the picture."""
+    found = detect(Letterbox, case, iou=1.0)  # nothing is suppressed
+    expected = case["before_nms"][np.argsort(-case["before_nms"][:, 4], kind="stable")]
+    in_both = np.isin(found.scores, expected[:, 4])
+    picture_pixels = max(case["original_height"], case["original_width"]) / case["input_size"]
+
+    np.testing.assert_array_equal(found.scores[in_both], expected[:, 4])
+    assert (np.abs(found.boxes[in_both] - expected[:, :4]) <= max(1, picture_pixels) * 1.01).all()
+    # What the reference alone drops lies in the last pixel, where its rule leaves no side.
+    last_pixel = case["original_width"] - 1, case["original_height"] - 1
+    assert (found.boxes[~in_both, :2] >= last_pixel).any(axis=1).all()
