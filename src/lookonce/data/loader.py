@@ -200,14 +200,10 @@ class Loader:
             self._pool.submit(self._make, epoch, indices)
             for indices in islice(waiting, self._workers + BATCHES_AHEAD)
         )
-        try:
-            while ahead:
-                made = ahead.popleft().result()
-                ahead.extend(self._pool.submit(self._make, epoch, indices) for indices in islice(waiting, 1))
-                yield made
-        finally:
-            for future in ahead:
-                future.cancel()
+        while ahead:
+            made = ahead.popleft().result()
+            ahead.extend(self._pool.submit(self._make, epoch, indices) for indices in islice(waiting, 1))
+            yield made
 
     def _wait_for(self, made: Iterator[_Made]) -> _Made | None:
         started = time.perf_counter()

@@ -1,0 +1,281 @@
+"""Batches: the same for any number of workers, whole after bad pictures, resumable, and no thread left."""
+
+import gc
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.data.drawn_samples import INFO, draw_samples
+
+from lookonce.config import AugmentSettings
+from lookonce.data import loader as loader_module
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Batch, BatchPositives, Loader
+from lookonce.errors import AnnotationError, ImageError
+from lookonce.samples import Problem, Sample
+
+WORKERS = [0, 1, 3]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    return draw_samples(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture
+def dataset(samples: list[Sample]) -> Dataset:
+    return Dataset(samples, INFO, AugmentSettings(), seed=3)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name.startswith("lookonce-loader"):
+            thread.join(timeout=10)
+    assert threading.active_count() == before
+
+
+def with_bad_pictures(samples: list[Sample], folder: Path) -> list[Sample]:
+    """The second and the last sample's pictures become unreadable."""
+    cut, page = folder / "cut.png", folder / "page.jpg"
+    cut.write_bytes(samples[1].path.read_bytes()[:100])
+    page.write_text("<html></html>")
+    return [samples[0], replace(samples[1], path=cut), *samples[2:-1], replace(samples[-1], path=page)]
+
+
+def assert_equal(first: Batch, second: Batch) -> None:
+    assert first.paths == second.paths
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.truth, second.truth)
+    for name in BatchPositives.__dataclass_fields__:
+        assert torch.equal(getattr(first.positives, name), getattr(second.positives, name))
+
+
+# ---- what a batch holds
+
+
+def test_no_samples_no_batches() -> None:
+    with Loader(Dataset([], INFO, None), 4, 1) as loader:
+        assert len(loader) == 0
+        assert list(loader.epoch(0)) == []
+
+
+def test_batches(dataset: Dataset, samples: list[Sample]) -> None:
+    with Loader(replace_augmentation(dataset), 3, 1, shuffle=False) as loader:
+        batches = list(loader.epoch(0))
+    assert len(loader) == 3
+    assert [len(batch.images) for batch in batches] == [3, 3, 1]  # the last one is partial
+    assert [path for batch in batches for path in batch.paths] == [sample.path for sample in samples]
+    batch = batches[1]
+    assert batch.images.shape == (3, 3, 64, 96)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.truth.shape == (3, 3, 4)  # pictures 3, 4, 5 hold 3, 0, 1 boxes
+    assert batch.truth[1].count_nonzero() == 0
+    for example, truth, image in zip(batch.examples, batch.truth, batch.images, strict=True):
+        np.testing.assert_array_equal(truth[: len(example.boxes)], example.boxes)
+        expected = np.empty((64, 96, 3), np.uint8)
+        loader.dataset.load(samples.index(example.sample), 0, expected)
+        np.testing.assert_array_equal(image.permute(1, 2, 0), expected)
+
+
+def replace_augmentation(dataset: Dataset) -> Dataset:
+    return Dataset(dataset.samples, dataset.info, None, dataset.seed)
+
+
+def test_positives_carry_their_picture(dataset: Dataset) -> None:
+    with Loader(dataset, 7, 0) as loader:
+        (batch,) = loader.epoch(0)
+    positives = batch.positives
+    for number, example in enumerate(batch.examples):
+        mine = positives.image == number
+        assert int(mine.sum()) == len(example.positives.label)
+        for name in ("scale", "row", "column", "prior", "box", "label"):
+            np.testing.assert_array_equal(getattr(positives, name)[mine], getattr(example.positives, name))
+    assert positives.box.dtype == torch.float32
+    assert {c.dtype for c in (positives.image, positives.row, positives.label)} == {torch.int64}
+
+
+def test_positives_of_one_scale(dataset: Dataset) -> None:
+    with Loader(dataset, 7, 0) as loader:
+        (batch,) = loader.epoch(0)
+    parts = [batch.positives.on_scale(scale).to("cpu") for scale in (0, 1)]
+    assert all(len(part.label) > 0 for part in parts)
+    assert sum(len(part.label) for part in parts) == len(batch.positives.label)
+    for scale, part in enumerate(parts):
+        assert (part.scale == scale).all()
+        assert part.box.shape == (len(part.label), 4)
+
+
+def test_only_background(samples: list[Sample]) -> None:
+    with Loader(Dataset([samples[0], samples[4]], INFO, AugmentSettings()), 2, 0) as loader:
+        (batch,) = loader.epoch(0)
+    assert batch.truth.shape == (2, 0, 4)
+    assert batch.positives.box.shape == (0, 4)
+
+
+# ---- reproducible
+
+
+def test_same_batches_whatever_the_number_of_workers(dataset: Dataset) -> None:
+    runs = []
+    for workers in WORKERS:
+        with Loader(dataset, 2, workers) as loader:
+            runs.append([*loader.epoch(0), *loader.epoch(1)])
+    for run in runs[1:]:
+        for first, second in zip(runs[0], run, strict=True):
+            assert_equal(first, second)
+    first_epoch, second_epoch = runs[0][:4], runs[0][4:]
+    assert [batch.paths for batch in first_epoch] != [batch.paths for batch in second_epoch]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("skip", [0, 1, 3, 4])
+def test_resume_gives_the_remaining_batches(dataset: Dataset, workers: int, skip: int) -> None:
+    with Loader(dataset, 2, workers) as loader:
+        whole, rest = list(loader.epoch(5)), list(loader.epoch(5, skip=skip))
+    assert len(rest) == 4 - skip
+    for first, second in zip(whole[skip:], rest, strict=True):
+        assert_equal(first, second)
+
+
+def test_skipped_batches_are_not_read(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    load = Dataset.load
+    monkeypatch.setattr(
+        Dataset, "load", lambda self, index, *rest, **k: read.append(index) or load(self, index, *rest, **k)
+    )
+    with Loader(dataset, 2, 0) as loader:
+        assert len(list(loader.epoch(0, skip=3))) == 1
+    assert read == [dataset.order(0)[6]]
+
+
+# ---- bad pictures
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_bad_pictures_are_left_out_and_named_once(
+    samples: list[Sample], tmp_path: Path, workers: int
+) -> None:
+    bad = with_bad_pictures(samples, tmp_path)
+    reported: list[Problem] = []
+    with Loader(Dataset(bad, INFO, None), 3, workers, shuffle=False, report=reported.append) as loader:
+        batches = [*loader.epoch(0), *loader.epoch(1)]
+    assert [len(batch.images) for batch in batches] == [2, 3, 2, 3]  # the last batch had one picture
+    assert batches[0].paths == (samples[0].path, samples[2].path)
+    assert batches[0].images.is_contiguous(memory_format=torch.channels_last)
+    assert reported == loader.problems
+    assert [problem.place for problem in reported] == [str(bad[1].path), str(bad[-1].path)]
+    assert "cut short" in reported[0].what
+    assert "HTML" in reported[1].what
+
+
+def test_a_box_outside_is_named_once(samples: list[Sample]) -> None:
+    outside = replace(samples[1], boxes=np.array([[500, 500, 510, 510]], np.float32))
+    with Loader(Dataset([outside], INFO, None), 1, 0) as loader:
+        batches = [*loader.epoch(0), *loader.epoch(1)]
+    assert [len(batch.examples[0].boxes) for batch in batches] == [0, 0]
+    assert [problem.place for problem in loader.problems] == [f"{outside.path}: box 1"]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_strict_stops_at_the_first_bad_picture(samples: list[Sample], tmp_path: Path, workers: int) -> None:
+    bad = with_bad_pictures(samples, tmp_path)
+    with (
+        Loader(Dataset(bad, INFO, None), 1, workers, shuffle=False, strict=True) as loader,
+        pytest.raises(ImageError, match=r"cut\.png: .*cut short"),
+    ):
+        list(loader.epoch(0))
+
+
+def test_strict_stops_at_a_box_outside(samples: list[Sample]) -> None:
+    outside = replace(samples[1], boxes=np.array([[500, 500, 510, 510]], np.float32))
+    with (
+        Loader(Dataset([outside], INFO, None), 1, 0, strict=True) as loader,
+        pytest.raises(AnnotationError, match="box 1: expected a box inside"),
+    ):
+        list(loader.epoch(0))
+
+
+def test_nothing_can_be_read(tmp_path: Path, samples: list[Sample]) -> None:
+    gone = [replace(sample, path=tmp_path / "gone.png") for sample in samples[:3]]
+    with (
+        Loader(Dataset(gone, INFO, None), 2, 1) as loader,
+        pytest.raises(ImageError, match=r"none of 3 pictures can be used; the first: .*gone\.png"),
+    ):
+        list(loader.epoch(0))
+
+
+# ---- clean ends
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_fault_in_a_worker_names_the_picture(
+    dataset: Dataset, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("lookonce.data.dataset.augment", out_of_memory)
+    with Loader(dataset, 2, workers) as loader, pytest.raises(MemoryError) as caught:
+        list(loader.epoch(0))
+    first = dataset.samples[dataset.order(0)[0]].path
+    assert caught.value.__notes__ == [f"while loading {first}"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_interrupt_ends_the_threads_and_the_work(
+    samples: list[Sample], error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make = Loader._make
+    monkeypatch.setattr(Loader, "_make", lambda *args: made.append(1) or make(*args))
+
+    def interrupted_run() -> None:
+        with Loader(Dataset(samples * 50, INFO, None), 1, 2) as loader:
+            for _ in loader.epoch(0):
+                raise error
+
+    with pytest.raises(error):
+        interrupted_run()
+    assert len(made) <= 1 + 2 + loader_module.BATCHES_AHEAD
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lookonce-loader")]
+
+
+def test_an_epoch_broken_off_can_be_followed_by_another(dataset: Dataset) -> None:
+    with Loader(dataset, 2, 2) as loader:
+        for _ in loader.epoch(0):
+            break
+        assert len(list(loader.epoch(1))) == 4
+
+
+def test_waiting_is_counted_per_epoch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that ticks once a reading: one tick for each batch and one to learn that there is no more."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr(loader_module.time, "perf_counter", lambda: float(next(ticks)))
+    with Loader(dataset, 2, 0) as loader:
+        for epoch in range(2):
+            list(loader.epoch(epoch))
+            assert loader.waited == 5
+
+
+def test_real_pictures(data: Path) -> None:
+    paths = sorted((data / "bccd" / "JPEGImages").glob("*.jpg"))[:12]
+    one_box = np.array([[100, 80, 300, 250]], np.float32)
+    samples = [Sample(path, one_box, np.array([1])) for path in paths]
+    info = replace(INFO, input_size=(320, 320))
+    with Loader(Dataset(samples, info, AugmentSettings()), 5, 2) as loader:
+        batches = list(loader.epoch(0))
+    assert loader.problems == []
+    assert sorted(path for batch in batches for path in batch.paths) == paths
+    for batch in batches:
+        assert batch.images.shape[1:] == (3, 320, 320)
+        assert (batch.truth[..., 2:] - batch.truth[..., :2] > 50).all()
+        assert set(batch.positives.image.tolist()) == set(range(len(batch.images)))
