@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.1  # Darknet's "leaky"
-BN_MOMENTUM = 0.01  # Keras' 0.99 in torch's convention
+# The reference's is 0.01 (0.99 in Keras' convention). Its running statistics then still carry their initial
+# values after hundreds of steps, and a small data set has no more than that.
+BN_MOMENTUM = 0.03
 KERNEL_DEVIATION = 0.01  # the reference's initialisation: normal, biases 0
 
 
@@ -69,6 +71,21 @@ class SpatialPyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
         return torch.cat([*(pool(x) for pool in self.pools), x], dim=1)
+
+
+def follow_statistics(network: nn.Module, step: int) -> None:
+    """Let the running statistics be the plain average of the first steps, and then move on with momentum.
+
+    With a fixed momentum the initial variance of 1 stays in the average; activations here begin far below it,
+    so early in a run the network in evaluation mode would find nothing.
+
+    Args:
+        network: its batch normalisations are set.
+        step: number of the coming training step, counted from 1 over the run.
+    """
+    for block in network.modules():
+        if isinstance(block, nn.BatchNorm2d):
+            block.momentum = max(BN_MOMENTUM, 1 / step)
 
 
 def fold_batch_norm(network: nn.Module) -> None:

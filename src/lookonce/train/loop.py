@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from lookonce.config import TrainSettings
 from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
+from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import to_input
 from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.meter import LossMeter
@@ -85,6 +86,7 @@ def train_one_epoch(
     step = epoch * steps_an_epoch(len(loader), accumulate)
     reported = 0
     for number, (batch, last) in enumerate(_with_last(loader.epoch(epoch)), start=1):
+        follow_statistics(network, epoch * len(loader) + number)
         losses = forward(network, batch, info, settings)
         meter.add(losses, batch.paths)
         (losses.total() / accumulate).backward()  # type: ignore[no-untyped-call]

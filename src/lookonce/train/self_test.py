@@ -30,8 +30,6 @@ PICTURES = 8
 GOAL = 0.99  # AP50
 SECONDS = 180.0
 MOST_STEPS, EVALUATE_EVERY = 600, 20
-# The running statistics must follow within these few steps; the reference's 0.01 is for long runs
-BN_MOMENTUM = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +72,6 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
     torch.manual_seed(settings.seed)
     info = describe(TrainData(data.names, chosen, chosen), settings)
     network = build(info)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = BN_MOMENTUM
     return _memorise(network, info, chosen, settings, console)
 
 
