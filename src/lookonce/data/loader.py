@@ -110,7 +110,9 @@ _Made = tuple[Batch | None, list[Problem]]
 
 
 class Loader:
-    """Batches of an epoch, each made before it is asked for. Leaving a `with` block ends its threads.
+    """Batches of an epoch, each made before it is asked for.
+
+    Use it in a `with` block: leaving the block ends the threads.
 
     A picture that cannot be read is left out of its batch, which is then smaller, and named once; the run
     goes on. A batch of which nothing is left is skipped.

@@ -1,0 +1,174 @@
+"""How fast pictures come from disk to batch: by stage, by thread, and against worker processes.
+
+    python benchmarks/loader.py DATA [--size 320] [--batch 16] [--rounds 5]
+
+DATA is any annotated data set (its `train` split is read). Prints and writes nothing else. A rate is the best
+of the rounds; a rate per processor second counts the work of all threads and holds on a busy machine too.
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from lookonce.config import AugmentSettings, parse_size
+from lookonce.data.assign import assign
+from lookonce.data.augment import augment
+from lookonce.data.dataset import Dataset, trainable
+from lookonce.data.formats import load_samples
+from lookonce.data.loader import Batch, Loader
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.images import decode_image
+from lookonce.metadata import ModelInfo
+from lookonce.samples import SampleSet
+
+# yolov3-tiny's published priors
+ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--size", type=parse_size, default=(320, 320))
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+
+    found = load_samples(options.data, "train")
+    info = ModelInfo("yolov3-tiny", found.names, ANCHORS, (16, 32), options.size)
+    dataset = Dataset(found.samples, info, AugmentSettings())
+    describe_run(found, options)
+    profile(dataset, options.rounds)
+    for workers in (0, 1, 2, 4):
+        with Loader(dataset, options.batch, workers) as loader:
+            report(f"threads: {workers}", loader.epoch, options.rounds)
+    own = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    with Loader(dataset, options.batch, 2) as loader:
+        report("threads: 2, none of OpenCV's own", loader.epoch, options.rounds)
+    cv2.setNumThreads(own)
+    for start in ("fork", "spawn"):
+        report(
+            f"processes: 2, {start}, new each epoch", process_epochs(dataset, options.batch, start, False), 3
+        )
+        report(f"processes: 2, {start}, kept", process_epochs(dataset, options.batch, start, True), 3)
+
+
+def describe_run(found: SampleSet, options: argparse.Namespace) -> None:
+    sizes = [decode_image(s.path.read_bytes(), str(s.path)).shape[:2] for s in found.samples[:50]]
+    height, width = np.median(sizes, axis=0).astype(int)
+    boxes = sum(len(sample.boxes) for sample in found.samples)
+    versions = f"Python {platform.python_version()}, OpenCV {cv2.__version__}, NumPy {np.__version__}"
+    print(f"{date.today()}  {cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{versions}, torch {torch.__version__}")
+    print(f"{len(found.samples)} pictures of {width}x{height} (median), {boxes} boxes")
+    print(f"to {options.size[0]}x{options.size[1]}, flip, crop, translate at 0.5, batch {options.batch}\n")
+
+
+def cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def profile(dataset: Dataset, rounds: int) -> None:
+    """Milliseconds a picture of each stage, each picture in its fastest round."""
+    times = np.array([[stages(dataset, index) for index in range(len(dataset))] for _ in range(rounds)]).min(
+        axis=0
+    )
+    print("ms a picture, one thread    mean    median")
+    for name, stage in zip(STAGES, times.T, strict=True):
+        print(f"{name:24s} {1e3 * stage.mean():7.3f}   {1e3 * np.median(stage):7.3f}")
+    total = times.sum(axis=1).mean()
+    print(f"{'all':24s} {1e3 * total:7.3f}   = {1 / total:.0f} pictures/s\n")
+
+
+STAGES = ("read the file", "decode", "augment", "letterbox", "assign")
+
+
+def stages(dataset: Dataset, index: int) -> list[float]:
+    """Seconds of each stage: `Dataset.load` taken apart, the same work in the same order."""
+    sample, info = dataset.samples[index], dataset.info
+    pixels = np.empty((*info.input_size, 3), np.uint8)
+    marks = [time.perf_counter()]
+
+    def mark() -> None:
+        marks.append(time.perf_counter())
+
+    data = sample.path.read_bytes()
+    mark()
+    image = decode_image(data, str(sample.path))
+    mark()
+    picture, _ = trainable(sample, image)
+    picture = augment(picture, AugmentSettings(), np.random.default_rng((0, index)))
+    mark()
+    box = Letterbox.fit(picture.size, info.input_size)
+    box.image(picture.image, pixels)
+    boxes = box.boxes_in(picture.boxes)
+    mark()
+    assign(boxes, picture.labels, info.anchors, info.strides, info.input_size, len(info.names))
+    mark()
+    return np.diff(marks).tolist()
+
+
+def report(name: str, epoch: Callable[[int], Iterable[Batch]], rounds: int) -> None:
+    """Pictures a second, and a second of this process's processor time, over whole epochs."""
+    rates, first_batches = [], []
+    for number in range(rounds):
+        start, busy, pictures = time.perf_counter(), time.process_time(), 0
+        for batch in epoch(number):
+            if not pictures:
+                first_batches.append(time.perf_counter() - start)
+            pictures += len(batch.images)
+        rates.append((pictures / (time.perf_counter() - start), pictures / (time.process_time() - busy)))
+    wall, per_core = (max(column) for column in zip(*rates, strict=True))
+    shown = "" if name.startswith("processes") else f"{per_core:6.0f} per processor second"
+    print(f"{name:36s} {wall:5.0f} pictures/s {shown:28s} first batch {1e3 * min(first_batches):5.0f} ms")
+
+
+class BatchesOfOneEpoch(TorchDataset[Batch]):
+    """The same batches as the loader's, for torch's worker processes."""
+
+    def __init__(self, dataset: Dataset, batch: int) -> None:
+        order = dataset.order(0)
+        self.dataset = dataset
+        self.batches = [order[start : start + batch] for start in range(0, len(order), batch)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        images = np.empty((len(self.batches[number]), *self.dataset.info.input_size, 3), np.uint8)
+        indices = self.batches[number].tolist()
+        examples = [self.dataset.load(index, 0, out) for index, out in zip(indices, images, strict=True)]
+        return Batch.of(images, examples)
+
+
+def process_epochs(dataset: Dataset, batch: int, start: str, keep: bool) -> Callable[[int], Iterable[Batch]]:
+    loader = DataLoader(
+        BatchesOfOneEpoch(dataset, batch),
+        batch_size=None,
+        num_workers=2,
+        collate_fn=unchanged,
+        multiprocessing_context=start,
+        persistent_workers=keep,
+    )
+    return lambda epoch: loader
+
+
+def unchanged(batch: Any) -> Any:
+    return batch
+
+
+if __name__ == "__main__":
+    main()
