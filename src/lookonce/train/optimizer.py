@@ -57,4 +57,9 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         raise TrainingError(
             f"the checkpoint's optimizer state is of {len(state)} parameters, this run trains {len(trained)}"
         )
+    for number, slots in state.items():
+        for name, tensor in slots.items():
+            if tensor.shape == trained[number].shape:
+                # the fused step goes through memory as it lies, so the state must lie like its parameter
+                slots[name] = torch.empty_like(trained[number].detach()).copy_(tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,234 @@
+"""Whole runs: what they leave, and that nothing is lost when they are cut off."""
+
+import csv
+import io
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from lookonce.config import TrainSettings, load_settings
+from lookonce.errors import ConfigError, ModelFileError, TrainingError
+from lookonce.model.files import load_model, load_weights, save_model
+from lookonce.runtime.detector import Detector
+from lookonce.samples import Sample
+from lookonce.train.checkpoint import BEST, LAST
+from lookonce.train.plan import TrainData, describe
+from lookonce.train.run import train
+from tests.data.drawn_samples import INFO, draw_samples
+
+QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=2", "optimizer.warmup_epochs=0.5")
+
+
+def settings(*assignments: str) -> TrainSettings:
+    return load_settings(None, (*QUICK, *assignments))
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainData:
+    samples = draw_samples(tmp_path, 7)
+    return TrainData(INFO.names, samples, samples[:4])
+
+
+def weights(folder: Path, name: str = LAST) -> dict[str, torch.Tensor]:
+    return load_weights(folder / name)[0]
+
+
+def test_a_run_leaves_models_settings_and_logs(data: TrainData, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = train(data, settings("epochs=2"), out, quiet())
+    assert result.model == out / BEST
+    assert result.progress.epochs == 2
+    with Detector.open(result.model) as detector:
+        assert detector.size == (64, 96)
+        detector(data.train[0].path)
+    with (out / "epochs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    with (out / "steps.csv").open() as file:
+        steps = list(csv.DictReader(file))
+    assert [step["step"] for step in steps] == ["2", "3", "5", "6"]
+    for step in steps:
+        parts = sum(float(step[name]) for name in ("giou_loss", "conf_loss", "prob_loss"))
+        assert float(step["total_loss"]) == pytest.approx(parts, rel=1e-4)
+    assert list((out / "tensorboard").iterdir())
+    assert not list(out.glob(".*")), "temporary files left behind"
+
+
+def test_tensorboard_has_the_write_ups_scalars(data: TrainData, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    terms = {"loss/total_loss", "loss/giou_loss", "loss/conf_loss", "loss/prob_loss"}
+    assert {"lr", "val/ap", "val/ap50"} | terms <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["val/predictions"]
+
+
+class Interrupted(Exception):
+    """Raised by the test in the middle of a run."""
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    wanted = settings("epochs=4", f"optimizer.name={optimizer}")
+    train(data, wanted, tmp_path / "whole", quiet())
+    with monkeypatch.context() as patch:
+        patch.setattr("lookonce.train.run.checkpoint.save", _saving_until(3))
+        with pytest.raises(Interrupted):
+            train(data, wanted, tmp_path / "cut", quiet())
+    result = train(data, wanted, tmp_path / "cut", quiet(), resume=True)
+    assert result.progress.epochs == 4
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert (tmp_path / "whole/steps.csv").read_text() == (tmp_path / "cut/steps.csv").read_text()
+
+
+def _saving_until(epoch: int) -> object:
+    """The real thing, but the checkpoint of `epoch` never gets written."""
+    from lookonce.train.checkpoint import save
+
+    def saving(out: Path, network: nn.Module, info: object, optimizer: object, progress, metrics):  # type: ignore[no-untyped-def]
+        if progress.epochs == epoch:
+            raise Interrupted
+        return save(out, network, info, optimizer, progress, metrics)  # type: ignore[arg-type]
+
+    return saving
+
+
+def test_a_killed_process_resumes(tmp_path: Path) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "run"
+    lines = write_lines(folder)
+    (folder / "things.names").write_text("disc\nbar\nring\n")
+    command = [sys.executable, "-m", "lookonce", "train", str(lines), "--names", str(folder / "things.names")]
+    command += ["--out", str(out), "--epochs", "6"]
+    for assignment in QUICK:
+        command += ["--set", assignment]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    give_up = time.monotonic() + 120
+    while not (out / LAST).exists() and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    load_model(out / LAST)
+    done = subprocess.run(
+        [*command, "--resume"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with (out / "epochs.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4", "5", "6"]
+
+
+def write_lines(folder: Path) -> Path:
+    """The drawn pictures as one-line text."""
+    folder.mkdir()
+    rows = []
+    for sample in draw_samples(folder, 7):
+        boxes = [
+            ",".join([f"{v:.2f}" for v in box] + [str(label)])
+            for box, label in zip(sample.boxes, sample.labels, strict=True)
+        ]
+        rows.append(" ".join([f'"{sample.path.name}"', *boxes]))
+    lines = folder / "lines.txt"
+    lines.write_text("\n".join(rows) + "\n")
+    return lines
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    before = (tmp_path / "run" / LAST).read_bytes()
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    with pytest.raises(ConfigError, match="keeps its settings"):
+        train(data, settings("epochs=2"), tmp_path / "run", quiet(), resume=True)
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_nothing_to_resume(data: TrainData, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
+
+
+def test_a_non_finite_loss_stops_and_names_the_picture(data: TrainData, tmp_path: Path) -> None:
+    hopeless = settings("epochs=30", "optimizer.name=sgd", "optimizer.rate=1e30", "optimizer.warmup_epochs=0")
+    with pytest.raises(TrainingError, match=r"not finite on .*picture \d\.png.*optimizer\.rate"):
+        train(data, hopeless, tmp_path / "run", quiet())
+
+
+def test_an_unreadable_picture_is_set_aside_and_the_run_goes_on(data: TrainData, tmp_path: Path) -> None:
+    data.train[5].path.write_bytes(b"<html>not a picture</html>")
+    console = Console(record=True, width=300, file=io.StringIO())
+    result = train(data, settings("epochs=2"), tmp_path / "run", console)
+    assert result.progress.epochs == 2
+    said = console.export_text()
+    assert len(re.findall(r"set aside.*picture 5\.png", said)) == 1
+
+
+def test_without_validation_pictures_the_last_model_is_the_best(data: TrainData, tmp_path: Path) -> None:
+    train(TrainData(data.names, data.train, ()), settings("epochs=2"), tmp_path / "run", quiet())
+    best, last = weights(tmp_path / "run", BEST), weights(tmp_path / "run", LAST)
+    assert all(torch.equal(best[name], last[name]) for name in last)
+
+
+def test_transfer_takes_what_fits_and_leaves_foreign_heads(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1"), tmp_path / "first", quiet())
+    other = TrainData(("cat", "dog", "cow"), data.train, ())
+    frozen = settings("epochs=1", "freeze=backbone")
+    train(other, frozen, tmp_path / "second", quiet(), weights=tmp_path / "first" / LAST)
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    backbone = [name for name in before if name.startswith("backbone.")]
+    assert len(backbone) > 20
+    assert all(torch.equal(before[name], after[name]) for name in backbone), "the backbone is frozen"
+    assert not torch.equal(before["fine.conv.weight"], after["fine.conv.weight"])
+
+
+def test_weights_of_nothing_that_fits_are_refused(data: TrainData, tmp_path: Path) -> None:
+    info = describe(data, settings())
+    save_model(tmp_path / "other.safetensors", {"something.else": torch.zeros(3)}, info)
+    with pytest.raises(ModelFileError, match="nothing in this"):
+        train(data, settings("epochs=1"), tmp_path / "run", quiet(), weights=tmp_path / "other.safetensors")
+
+
+def test_accumulated_batches_give_the_step_of_their_mean(data: TrainData, tmp_path: Path) -> None:
+    """Two batches of one accumulated step: as many optimizer steps as groups of batches."""
+    train(data, settings("epochs=2", "optimizer.accumulate=2", "log_every=1"), tmp_path / "run", quiet())
+    with (tmp_path / "run" / "steps.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [0, 1, 2, 2, 3, 4]
+
+
+def test_priors_from_data_are_those_of_the_boxes_in_the_input(data: TrainData) -> None:
+    info = describe(data, settings("anchors=data"))
+    shapes = np.array(info.anchors).reshape(-1, 2)
+    assert np.all(np.diff(shapes.prod(axis=1)) >= 0)
+    assert shapes.max() <= 96
+    assert info.anchors != describe(data, settings()).anchors
+
+
+def test_bfloat16_learns_like_float32(data: TrainData, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        train(data, settings("epochs=3", f"precision={precision}"), tmp_path / precision, quiet())
+    rows = [
+        (tmp_path / precision / "epochs.csv").read_text().splitlines()[-1]
+        for precision in ("float32", "bfloat16")
+    ]
+    finals = [float(row.split(",")[1]) for row in rows]
+    assert finals[1] == pytest.approx(finals[0], rel=0.05)
+    assert not math.isclose(finals[0], finals[1], rel_tol=1e-9), "both ran in float32"
