@@ -1,0 +1,214 @@
+"""Curves and the confusion matrix as pictures.
+
+Figures are built directly, without pyplot: no window, no global state, safe in any thread.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import replacing
+from lookonce._optional import require
+from lookonce.evaluate.confusion import Confusion
+from lookonce.evaluate.curves import Curve, Curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours that colour-blind people tell apart, without their yellow: too pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, MUTED, FAINT = "#222222", "#666666", "#DDDDDD"
+ALL = "all classes"
+LONGEST_NAME = 28  # letters
+# Asked for letter by letter, where the machine has them; matplotlib brings the first.
+FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Arial Unicode MS")
+
+
+class _Line(NamedTuple):
+    """A curve to draw: its points, what to write beside it, and how good it is."""
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    dot: tuple[float, float]
+    note: str
+    worth: float
+
+
+def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]) -> "Figure":
+    """Precision over recall, a line for each class; the area under a line is VOC's AP50.
+
+    Args:
+        curves: of all classes.
+        names: of the classes.
+        ap50: VOC's, of each class.
+    """
+    lines = [
+        _precision_line(curve, _short(name), f"{ap:.2f}", ap)
+        for curve, name, ap in zip(curves.classes, names, ap50, strict=True)
+        if curve.objects
+    ]
+    mean = sum(line.worth for line in lines) / len(lines) if lines else math.nan
+    figure, axes = _figure(
+        "Precision and recall at IoU 0.50",
+        f"The area under a line is its AP50{_mean_note(mean, lines)}. Dot: best F1.",
+    )
+    axes.set(xlabel="recall: share of the objects found", ylabel="precision: share of detections right")
+    _draw(axes, lines, _precision_line(curves.overall, ALL, "", math.inf))
+    return figure
+
+
+def f1_confidence(curves: Curves, names: Sequence[str]) -> "Figure":
+    """F1 over the confidence threshold, a line for each class: where to set `--conf`."""
+    lines = [
+        _f1_line(curve, _short(name))
+        for curve, name in zip(curves.classes, names, strict=True)
+        if curve.objects
+    ]
+    overall = _f1_line(curves.overall, ALL)
+    figure, axes = _figure(
+        "F1 at each confidence threshold",
+        f"IoU 0.50. Best, all objects together: {overall.note or 'nothing found'}.",
+    )
+    axes.set(xlabel="confidence threshold", ylabel="F1: harmonic mean of precision and recall")
+    _draw(axes, lines, overall)
+    return figure
+
+
+def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
+    """Counts of true class by detected class; the shade is the share of the row."""
+    counts = confusion.counts
+    side = float(np.clip(4 + 0.34 * len(counts), 5, 24))
+    figure, axes = _figure(
+        "What was found as what",
+        f"Detections above confidence {confusion.confidence:.2g}, IoU {confusion.iou:.2f}. "
+        "Shade: share of the row.",
+        size=(max(side, 6.6), side),
+    )
+    axes.set_anchor("W")
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    letters = float(np.clip(260 / len(counts), 5, 10))
+    ticks, labels = range(len(counts)), [_short(name) for name in names]
+    style: dict[str, Any] = {"fontsize": letters, "fontfamily": _fonts(), "parse_math": False}
+    axes.set_yticks(ticks, [*labels, "nothing there"], **style)
+    axes.set_xticks(ticks, [*labels, "missed"], rotation=90 if len(counts) > 5 else 0, **style)
+    axes.set(xlabel="detected class", ylabel="true class")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if share[row, column] > 0.5 else INK
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=letters, color=colour)
+    edge = len(counts) - 1.5  # background is no class: a line sets it apart
+    axes.axhline(edge, color=MUTED, linewidth=1)
+    axes.axvline(edge, color=MUTED, linewidth=1)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # shown as an empty box
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def _figure(title: str, subtitle: str, size: tuple[float, float] = (8.4, 5.6)) -> "tuple[Figure, Axes]":
+    """An empty plot with its headings."""
+    figure: Figure = require("matplotlib.figure", "train").Figure(size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=26)
+    axes.annotate(
+        subtitle, (0, 1), xytext=(0, 9), xycoords="axes fraction", textcoords="offset points", color=MUTED
+    )
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _precision_line(curve: Curve, name: str, note: str, worth: float) -> _Line:
+    """Precision made to fall, as AP measures it, over recall from 0."""
+    if not len(curve.scores):
+        return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), note, worth)
+    falling = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    x, y = np.append(0, curve.recall), np.append(falling[0], falling)
+    best = curve.best()
+    return _Line(name, x, y, (best.recall, best.precision), note, worth)
+
+
+def _f1_line(curve: Curve, name: str) -> _Line:
+    """F1 over the threshold, from 0 to 1: constant between two scores, 0 above the highest."""
+    if not len(curve.scores) or not curve.objects:
+        return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), "", 0)
+    x = np.concatenate([[0], curve.scores[::-1], [1]])
+    y = np.concatenate([curve.f1[-1:], curve.f1[::-1], [0]])
+    best = curve.best()
+    note = f"{best.f1:.2f} at {best.confidence:.2g}"
+    return _Line(name, x, y, (best.confidence, best.f1), note, best.f1)
+
+
+def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
+    """Few classes in a colour each; of many, the three best and the three worst, the others grey."""
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    ranked = sorted(lines, key=lambda line: -line.worth)
+    named = ranked if len(ranked) <= len(COLOURS) else ranked[:3] + ranked[-3:]
+    for line in ranked:
+        if not any(line is other for other in named):
+            axes.step(line.x, line.y, where="pre", color="#BBBBBB", linewidth=0.7)
+    coloured = list(zip(named, COLOURS, strict=False))
+    if len(lines) > 1:
+        coloured.insert(0, (overall, INK))
+    for line, colour in reversed(coloured):
+        width = 2.4 if colour == INK else 1.6
+        axes.step(line.x, line.y, where="pre", color=colour, linewidth=width)
+        axes.plot(*line.dot, "o", color=colour, markersize=6, markeredgecolor="white", clip_on=False)
+    _label(axes, [(f"{line.name}  {line.note}", colour) for line, colour in coloured], len(lines))
+
+
+def _label(axes: "Axes", entries: Sequence[tuple[str, str]], classes: int) -> None:
+    """Names to the right of the plot, in their lines' colours, the best on top."""
+    for i, (text, colour) in enumerate(entries):
+        gap = 0.05 if classes > len(COLOURS) and i > len(entries) // 2 else 0  # between best and worst
+        y = 0.97 - 0.065 * i - gap
+        axes.annotate(
+            text,
+            (1.02, y),
+            xycoords="axes fraction",
+            color=colour,
+            fontweight="bold" if colour == INK else "normal",
+            va="center",
+            parse_math=False,
+            fontfamily=_fonts(),
+            annotation_clip=False,
+        )
+    if classes > len(COLOURS):
+        y = 0.97 - 0.065 * len(entries) - 0.06
+        axes.annotate(
+            f"grey: the other {classes - len(COLOURS)} classes",
+            (1.02, y),
+            xycoords="axes fraction",
+            color=MUTED,
+            va="center",
+        )
+
+
+def _mean_note(mean: float, lines: Sequence[_Line]) -> str:
+    if not lines:
+        return "; there are no objects to find"
+    return f"; their mean is {mean:.3f}" if len(lines) > 1 else f", {mean:.3f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def _fonts() -> list[str]:
+    manager: Any = require("matplotlib.font_manager", "train").fontManager
+    present = set(manager.get_font_names())
+    return [font for font in FONTS if font in present]

@@ -1,0 +1,116 @@
+"""One evaluation: everything measured, as numbers, JSON and pictures."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lookonce._files import write_text
+from lookonce.detections import Detections
+from lookonce.evaluate import plots
+from lookonce.evaluate.coco import Metrics, evaluate, without_nan
+from lookonce.evaluate.confusion import Confusion, confusion
+from lookonce.evaluate.curves import Curve, Curves, curves
+from lookonce.evaluate.matching import match
+from lookonce.evaluate.voc import average_precisions, mean_average_precision
+from lookonce.samples import Sample
+
+PRECISION = 0.9  # "recall at precision 0.9": what is found while nine of ten detections are right
+USUAL_CONFIDENCE = 0.25  # for the confusion matrix, where no confidence is best because nothing is right
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Everything measured on one set of pictures.
+
+    Attributes:
+        names: of the classes.
+        metrics: COCO's numbers.
+        voc_ap50: VOC's AP at IoU 0.5, of each class; NaN for a class without objects.
+        curves: precision, recall and F1 at every confidence.
+        confusion: at the confidence of the best F1.
+    """
+
+    names: tuple[str, ...]
+    metrics: Metrics
+    voc_ap50: tuple[float, ...]
+    curves: Curves
+    confusion: Confusion
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: None where there was nothing to measure."""
+        metrics = asdict(self.metrics)
+        rows = zip(metrics.pop("classes"), self.voc_ap50, self.curves.classes, strict=True)
+        numbers = {
+            **metrics,
+            "voc_ap50": mean_average_precision(self.voc_ap50),
+            **_points(self.curves.overall),
+            "classes": [{**row, "voc_ap50": ap, **_points(curve)} for row, ap, curve in rows],
+            "confusion": {
+                "confidence": self.confusion.confidence,
+                "iou": self.confusion.iou,
+                "names": [*self.names, "background"],
+                "counts": self.confusion.counts.tolist(),
+            },
+        }
+        result: dict[str, Any] = without_nan(numbers)
+        return result
+
+
+def evaluate_detections(
+    truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+) -> Evaluation:
+    """Measure everything.
+
+    Args:
+        truth: annotated pictures.
+        detections: of the same pictures, in the same order; with low scores too, or the curves end early.
+        names: of the classes that the labels of both count.
+
+    Raises:
+        MissingExtraError: faster-coco-eval is not installed.
+        ValueError: not one result for each picture, or a label outside the names.
+    """
+    matches = match(truth, detections, names)
+    drawn = curves(matches)
+    best = drawn.overall.best().confidence
+    return Evaluation(
+        names=tuple(names),
+        metrics=evaluate(truth, detections, names),
+        voc_ap50=average_precisions(matches),
+        curves=drawn,
+        confusion=confusion(truth, detections, names, USUAL_CONFIDENCE if math.isnan(best) else best),
+    )
+
+
+def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
+    """Write `metrics.json` and the pictures into a folder, each whole or not at all.
+
+    Args:
+        folder: made where absent.
+        evaluation: what was measured.
+        about: what it was measured on; goes into the JSON first.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    numbers = {**about, **evaluation.to_dict()}
+    write_text(folder / "metrics.json", json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
+    names, drawn = evaluation.names, evaluation.curves
+    pictures = {
+        "precision_recall.png": plots.precision_recall(drawn, names, evaluation.voc_ap50),
+        "f1_confidence.png": plots.f1_confidence(drawn, names),
+        "confusion.png": plots.confusion_matrix(evaluation.confusion, names),
+    }
+    for name, figure in pictures.items():
+        plots.save(figure, folder / name)
+
+
+def _points(curve: Curve) -> dict[str, dict[str, float]]:
+    """The two thresholds worth knowing."""
+    return {
+        "best_f1": asdict(curve.best()),
+        f"at_precision_{PRECISION}": asdict(curve.at_precision(PRECISION)),
+    }
