@@ -15,17 +15,16 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tests.data.drawn_samples import INFO, draw_samples
 from torch import nn
 
 from lookonce.config import TrainSettings, load_settings
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
 from lookonce.model.files import load_model, load_weights, save_model
 from lookonce.runtime.detector import Detector
-from lookonce.samples import Sample
 from lookonce.train.checkpoint import BEST, LAST
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import train
-from tests.data.drawn_samples import INFO, draw_samples
 
 QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=2", "optimizer.warmup_epochs=0.5")
 
@@ -80,7 +79,7 @@ def test_tensorboard_has_the_write_ups_scalars(data: TrainData, tmp_path: Path) 
     assert events.Tags()["images"] == ["val/predictions"]
 
 
-class Interrupted(Exception):
+class CutOffError(Exception):
     """Raised by the test in the middle of a run."""
 
 
@@ -92,7 +91,7 @@ def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(
     train(data, wanted, tmp_path / "whole", quiet())
     with monkeypatch.context() as patch:
         patch.setattr("lookonce.train.run.checkpoint.save", _saving_until(3))
-        with pytest.raises(Interrupted):
+        with pytest.raises(CutOffError):
             train(data, wanted, tmp_path / "cut", quiet())
     result = train(data, wanted, tmp_path / "cut", quiet(), resume=True)
     assert result.progress.epochs == 4
@@ -107,7 +106,7 @@ def _saving_until(epoch: int) -> object:
 
     def saving(out: Path, network: nn.Module, info: object, optimizer: object, progress, metrics):  # type: ignore[no-untyped-def]
         if progress.epochs == epoch:
-            raise Interrupted
+            raise CutOffError
         return save(out, network, info, optimizer, progress, metrics)  # type: ignore[arg-type]
 
     return saving

@@ -52,14 +52,14 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     for key, tensor in tensors.items():
         number, _, name = key.partition("/")
         state.setdefault(int(number), {})[name] = tensor
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    trained: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
     if set(state) != set(range(len(trained))):
         raise TrainingError(
             f"the checkpoint's optimizer state is of {len(state)} parameters, this run trains {len(trained)}"
         )
-    for number, slots in state.items():
+    for parameter, slots in zip(trained, (state[i] for i in range(len(trained))), strict=True):
         for name, tensor in slots.items():
-            if tensor.shape == trained[number].shape:
+            if tensor.shape == parameter.shape:
                 # the fused step goes through memory as it lies, so the state must lie like its parameter
-                slots[name] = torch.empty_like(trained[number].detach()).copy_(tensor)
+                slots[name] = torch.empty_like(parameter.detach()).copy_(tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,53 @@
+"""Settings: where they come from, and what is said when they are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from lookonce.config import load_settings
+from lookonce.errors import ConfigError
+
+
+def test_options_win_over_the_recipe_and_assignments_over_both(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("epochs: 5\nbatch: 4\nsize: 320x416\noptimizer: {rate: 0.01, momentum: 0.8}\n")
+    settings = load_settings(recipe, ["optimizer.rate=2e-3", "batch=2"], epochs=7, batch=3, model=None)
+    assert (settings.epochs, settings.batch, settings.size) == (7, 2, (320, 416))
+    assert (settings.optimizer.rate, settings.optimizer.momentum) == (0.002, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        ("optimiser.rate=1", "optimiser: Extra inputs are not permitted"),
+        ("optimizer.rate=-1", "optimizer.rate: Input should be greater than 0, found -1"),
+        ("size=100", "multiples of 32, found 100"),
+        ("size=[320, 1.5, 3]", "multiples of 32"),
+        ("epochs=many", "epochs: .*found 'many'"),
+        ("epochs", "expected name=value"),
+        ("epochs.x=1", "epochs is a value"),
+        ("optimizer.end_rate=1", "end_rate is above"),
+        ("loss.giou=.nan", "loss.giou"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, assignment: str, complaint: str) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("epochs: 5\n")
+    with pytest.raises(ConfigError, match=complaint):
+        load_settings(recipe, [assignment])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [("epochs: [", "not YAML.*line"), ("- 1\n- 2\n", "expected settings"), ("", "expected settings")],
+)
+def test_an_unreadable_recipe_is_named(tmp_path: Path, content: str, complaint: str) -> None:
+    recipe = tmp_path / "broken recipe.yaml"
+    recipe.write_text(content)
+    with pytest.raises(ConfigError, match=rf"broken recipe\.yaml: .*{complaint}"):
+        load_settings(recipe)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_settings(tmp_path / "nowhere.yaml")

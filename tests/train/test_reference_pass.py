@@ -1,0 +1,100 @@
+"""One training-mode pass of the whole network against the original code: losses, gradients, statistics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lookonce.config import LossSettings
+from lookonce.data.assign import assign
+from lookonce.data.loader import BatchPositives
+from lookonce.geometry.anchors import YOLOV3
+from lookonce.model.blocks import Head
+from lookonce.model.network import to_input
+from lookonce.model.yolov3 import YOLOv3
+from lookonce.train.loss import Losses, scale_losses
+from tests.model.reference_weights import convolutions, fill
+
+STRIDES, SIDE, KERAS_MOMENTUM = (8, 16, 32), 96, 0.01
+
+
+@pytest.fixture(scope="module")
+def stored(reference: Path) -> dict[str, np.ndarray]:
+    return dict(np.load(reference / "network.npz"))
+
+
+@pytest.fixture(scope="module")
+def network(stored: dict[str, np.ndarray]) -> nn.Module:
+    network = YOLOv3(3, bn_epsilon=1e-3).to(memory_format=torch.channels_last)
+    fill(network)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = KERAS_MOMENTUM
+    return network.train()
+
+
+@pytest.fixture(scope="module")
+def losses(network: nn.Module, stored: dict[str, np.ndarray]) -> tuple[list[torch.Tensor], list[Losses]]:
+    """Raw maps and losses by scale, after the backward pass."""
+    maps = network(to_input(torch.from_numpy(stored["images"]).permute(0, 3, 1, 2)))
+    by_scale = []
+    for s in range(3):
+        positives, truth = _targets(stored["train_boxes"], s)
+        by_scale.append(scale_losses(maps[s], positives, truth, YOLOV3[s], STRIDES[s], LossSettings()))
+    torch.stack([scale.total() for scale in by_scale]).sum().backward()
+    return maps, by_scale
+
+
+def _targets(rows: np.ndarray, scale: int) -> tuple[BatchPositives, torch.Tensor]:
+    """Positives of one scale, and as truth only the boxes assigned there, as the reference has it."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in BatchPositives.__dataclass_fields__}
+    truth = np.zeros((2, len(rows), 4), np.float32)
+    for image in range(2):
+        boxes = rows[rows[:, 0] == image]
+        found = assign(boxes[:, 1:5].astype(np.float32), boxes[:, 5], YOLOV3, STRIDES, (SIDE, SIDE), 3)
+        here = found.scale == scale
+        columns["image"].append(np.full(here.sum(), image))
+        for name in ("scale", "row", "column", "prior", "box", "label"):
+            columns[name].append(getattr(found, name)[here])
+        kept = np.unique(found.box[here], axis=0)
+        truth[image, : len(kept)] = kept
+    tensors = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in columns.items()}
+    return BatchPositives(**tensors), torch.from_numpy(truth)
+
+
+def test_training_mode_heads(
+    losses: tuple[list[torch.Tensor], list[Losses]], stored: dict[str, np.ndarray]
+) -> None:
+    for i, raw in enumerate(losses[0]):
+        expected = stored[f"train_head{i}"]
+        np.testing.assert_allclose(raw.detach().permute(0, 2, 3, 1), expected, atol=3e-4)
+
+
+def test_losses(losses: tuple[list[torch.Tensor], list[Losses]], stored: dict[str, np.ndarray]) -> None:
+    found = [[float(term.detach().mean()) for term in (s.giou, s.conf, s.prob)] for s in losses[1]]
+    np.testing.assert_allclose(found, stored["train_loss"], rtol=1e-4)
+
+
+@pytest.mark.usefixtures("losses")
+def test_gradient_norms_of_every_convolution(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
+    for i, (block, _) in enumerate(convolutions(network)):
+        if isinstance(block, Head):
+            pairs = [("kernel", block.weight), ("bias", block.bias)]
+        else:
+            pairs = [("kernel", block.conv.weight), ("gamma", block.bn.weight), ("beta", block.bn.bias)]
+        for name, parameter in pairs:
+            assert parameter.grad is not None
+            assert float(parameter.grad.norm()) == pytest.approx(
+                float(stored[f"train_gradnorm_{name}"][i]), rel=0.02
+            ), f"convolution {i}, {name}"
+
+
+@pytest.mark.usefixtures("losses")
+def test_running_statistics(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
+    for i, (block, _) in enumerate(convolutions(network)):
+        if not isinstance(block, Head):
+            mean, variance = block.bn.running_mean[:8], block.bn.running_var[:8]
+            np.testing.assert_allclose(mean, stored["train_running_mean_first8"][i][: len(mean)], atol=1e-6)
+            np.testing.assert_allclose(variance, stored["train_running_var_first8"][i][: len(mean)], rtol=1e-5)
