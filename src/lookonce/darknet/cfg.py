@@ -117,13 +117,13 @@ class Cfg:
         file: named in errors.
         net: the [net] section.
         layers: in file order; the place in this tuple is Darknet's layer number.
-        ignored: keys that change nothing here, as `section.key`, each once.
+        ignored: by kind of section, the keys that change nothing here, each once.
     """
 
     file: str
     net: Net
     layers: tuple[LayerSection, ...]
-    ignored: tuple[str, ...]
+    ignored: dict[str, list[str]]
 
 
 def read_cfg(path: Path) -> Cfg:
@@ -145,7 +145,7 @@ def _typed(sections: list[Section], file: str) -> Cfg:
         raise ModelFileError(f"{file}: expected a .cfg that begins with [net], found none")
     if not 2 <= len(sections) <= MOST_LAYERS:
         raise ModelFileError(f"{file}: expected 1 to {MOST_LAYERS} layers, found {len(sections) - 1}")
-    ignored: dict[str, None] = {}  # a set that keeps the order of the file
+    ignored: dict[str, list[str]] = {}
     net = _net(sections[0])
     _finish(sections[0], ignored)
     layers: list[LayerSection] = []
@@ -154,15 +154,18 @@ def _typed(sections: list[Section], file: str) -> Cfg:
             raise section.error(f"is not a section lookonce knows; it knows {', '.join(_LAYERS)}")
         layers.append(_LAYERS[section.kind](section))
         _finish(section, ignored)
-    return Cfg(file, net, tuple(layers), tuple(ignored))
+    return Cfg(file, net, tuple(layers), ignored)
 
 
-def _finish(section: Section, ignored: dict[str, None]) -> None:
-    """Look at the keys that nobody took."""
+def _finish(section: Section, ignored: dict[str, list[str]]) -> None:
+    """Look at the keys that nobody took, and note the harmless ones."""
     for key, neutral in SWITCHED_OFF.get(section.kind, {}).items():
         section.only(key, neutral)
     harmless = HARMLESS.get(section.kind, HARMLESS_IN_ANY_LAYER)
-    ignored.update(dict.fromkeys(f"{section.kind}.{key}" for key in section.leftovers(harmless)))
+    for key in section.leftovers(harmless):
+        listed = ignored.setdefault(section.kind, [])
+        if key not in listed:
+            listed.append(key)
 
 
 def _net(section: Section) -> Net:

@@ -3,7 +3,6 @@
 Legend: **C** classes. Full channel counts, before the width factor, are those of the official files.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from lookonce.darknet.cfg import LayerSection, Route, Shortcut, parse_cfg
@@ -13,8 +12,12 @@ from lookonce.metadata import ModelInfo, scaled_channels
 
 STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))  # residual blocks, channels (paper, table 1)
 NECK = (512, 256, 128)  # narrow channels of the scales, coarse to fine
-WIDEST = 1024  # channels of the widest convolution in all three
-CLASSIC = {"yolov3": (75, 3), "yolov3-spp": (76, 3), "yolov3-tiny": (13, 2)}  # convolutions, scales
+DEEPEST = 1024  # channels at the end of the backbone in all three
+CLASSIC = {  # convolutions, of these in the backbone, scales
+    "yolov3": (75, 52, 3),
+    "yolov3-spp": (76, 52, 3),
+    "yolov3-tiny": (13, 7, 2),
+}
 
 
 def classic_cfg(info: ModelInfo) -> str:
@@ -29,9 +32,9 @@ def classic_cfg(info: ModelInfo) -> str:
 
 def recognise(network: Network) -> tuple[str, float] | None:
     """The architecture and width of a `.cfg` that is one of the three networks; None for any other."""
-    for architecture, counts in CLASSIC.items():
-        if (len(network.convolutions), len(network.scales)) == counts:
-            for width in _widths(network.convolutions):
+    for architecture, (convolutions, backbone, scales) in CLASSIC.items():
+        if (len(network.convolutions), len(network.scales)) == (convolutions, scales):
+            for width in _widths(network.convolutions[backbone - 1]):
                 if _is(network, architecture, width):
                     return architecture, width
     return None
@@ -185,9 +188,9 @@ def _short(number: float) -> str:
     return str(int(number)) if number == int(number) else repr(number)
 
 
-def _widths(convolutions: Sequence[ConvSpec]) -> list[float]:
-    """Width factors that may have led to these channels, the roundest first."""
-    exact = max((spec.filters for spec in convolutions if spec.batch_normalize), default=0) / WIDEST
+def _widths(deepest: ConvSpec) -> list[float]:
+    """Width factors that may have led to the last channels of a backbone, the roundest first."""
+    exact = deepest.filters / DEEPEST
     return [width for digits in range(1, 6) if (width := round(exact, digits)) > 0]
 
 

@@ -91,7 +91,9 @@ class Section:
     def only(self, key: str, neutral: str) -> None:
         """Let a key stand only where it changes nothing."""
         option = self._take(key)
-        if option is not None and option.value != neutral and _as_number(option.value) != _as_number(neutral):
+        if option is None or option.value == neutral:
+            return
+        if _as_number(option.value) is None or _as_number(option.value) != _as_number(neutral):
             raise self.error(f"{key}={option.value} is not supported (only {key}={neutral})", option.line)
 
     def leftovers(self, harmless: frozenset[str]) -> list[str]:

@@ -18,7 +18,6 @@ from lookonce.darknet.network import IMAGE, Layer, Network
 from lookonce.darknet.onnx_decode import add_decoding
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.weights import BN_EPSILON, ConvWeights, Floats
-from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
@@ -31,16 +30,11 @@ def build_onnx(
     """Build the graph.
 
     Args:
-        network: the resolved `.cfg`.
+        network: the resolved `.cfg`, with at least one [yolo].
         weights: of every convolution, in file order; see `weights.check_weights`.
         info: goes into the file's metadata.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
-
-    Raises:
-        ModelFileError: there is no [yolo].
     """
-    if not network.scales:
-        raise ModelFileError(f"{network.cfg.file}: expected a detector, found no [yolo] section")
     nodes = Nodes()
     outputs = {IMAGE: _picture(nodes)}
     convolutions = iter(weights)

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lookonce.darknet.cache import describe, weights_beside
-from lookonce.darknet.cfg import parse_cfg, read_cfg
+from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import CLASSIC, classic_cfg
-from lookonce.darknet.names import find_names
-from lookonce.darknet.network import ConvSpec, resolve
+from lookonce.darknet.files import open_darknet
+from lookonce.darknet.network import resolve
 from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats, check_weights, read_weights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
@@ -30,16 +29,15 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
     Raises:
         ModelFileError: a damaged or missing file, or a `.cfg` that is none of the three networks.
     """
-    resolved = resolve(read_cfg(cfg))
-    info = describe(resolved, find_names(cfg, resolved.classes)[0])
-    if info.architecture not in CLASSIC:
+    model = open_darknet(cfg)
+    if model.info.architecture not in CLASSIC:
         raise ModelFileError(
             f"{cfg}: expected the network of {', '.join(CLASSIC)} (of any width, classes and priors), found "
             "another; lookonce detects with it, but cannot train it"
         )
-    network = build(info)
-    _fill(network, resolved.convolutions, weights_beside(cfg))
-    return network, info
+    network = build(model.info)
+    _fill(network, model.read_weights())
+    return network, model.info
 
 
 def load_first_layers(network: nn.Module, info: ModelInfo, path: Path) -> int:
@@ -54,7 +52,10 @@ def load_first_layers(network: nn.Module, info: ModelInfo, path: Path) -> int:
         ModelFileError: no weight file, or one that does not end after a convolution of this network.
     """
     specs = resolve(parse_cfg(classic_cfg(info), info.architecture)).convolutions
-    return _fill(network, specs, path, partial=True)
+    convolutions = read_weights(path, specs, partial=True)[1]
+    check_weights(path, specs, convolutions)
+    _fill(network, convolutions)
+    return len(convolutions)
 
 
 def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
@@ -76,10 +77,8 @@ def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2
             yield module, None
 
 
-def _fill(network: nn.Module, specs: Sequence[ConvSpec], path: Path, *, partial: bool = False) -> int:
-    """Copy a weight file into the convolutions, or the first of them; return how many."""
-    arrays = read_weights(path, specs, partial=partial)[1]
-    check_weights(path, specs, arrays)
+def _fill(network: nn.Module, arrays: Sequence[ConvWeights]) -> None:
+    """Copy arrays into the first convolutions."""
     with torch.no_grad():
         for weights, (convolution, norm) in zip(arrays, _convolutions(network), strict=False):
             convolution.weight.copy_(_tensor(weights.kernel))
@@ -94,7 +93,6 @@ def _fill(network: nn.Module, specs: Sequence[ConvSpec], path: Path, *, partial:
                 norm.weight.copy_(_tensor(weights.batch_norm.gamma))
                 norm.running_mean.copy_(_tensor(weights.batch_norm.mean))
                 norm.running_var.copy_(_tensor(weights.batch_norm.variance))
-    return len(arrays)
 
 
 def _arrays(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> ConvWeights:

@@ -1,0 +1,74 @@
+"""OpenCV's own Darknet importer, and random weights to compare on."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from lookonce.darknet.cfg import Shortcut
+from lookonce.darknet.files import describe
+from lookonce.darknet.network import Network
+from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.darknet.weights import BatchNorm, ConvWeights
+
+needs_opencv_importer = pytest.mark.skipif(
+    not hasattr(cv2.dnn, "readNetFromDarknet"), reason="OpenCV 5 has no Darknet importer; needs OpenCV 4"
+)
+
+
+def random_weights(network: Network, seed: int = 0) -> list[ConvWeights]:
+    """Weights under which activations neither die nor explode: scaled by fan-in, residual branches halved."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for spec in network.convolutions:
+        fan_in = int(np.prod(spec.kernel_shape[1:]))
+        gain = np.sqrt((1.4 if spec.batch_normalize else 1.0) / fan_in)
+        kernel = rng.standard_normal(spec.kernel_shape, dtype=np.float32) * np.float32(gain)
+        bias, mean = (0.1 * rng.standard_normal((2, spec.filters), dtype=np.float32)).astype(np.float32)
+        norm = None
+        if spec.batch_normalize:
+            after = network.layers[spec.layer + 1].section
+            gamma = rng.uniform(0.8, 1.2, spec.filters) * (0.5 if isinstance(after, Shortcut) else 1)
+            variance = rng.uniform(0.6, 1.4, spec.filters)
+            norm = BatchNorm(gamma.astype(np.float32), mean, variance.astype(np.float32))
+        made.append(ConvWeights(kernel, bias, norm))
+    return made
+
+
+def in_memory(cfg_text: str, weights: list[ConvWeights]) -> cv2.dnn.Net:
+    """OpenCV's network of a `.cfg` and weights that are in no file."""
+    arrays = [array.ravel() for convolution in weights for array in convolution.in_file_order()]
+    header = np.array([0, 2, 0, 0, 0], np.int32).view(np.float32)
+    content = np.concatenate([header, *arrays]).view(np.uint8)
+    return cv2.dnn.readNetFromDarknet(np.frombuffer(cfg_text.encode(), np.uint8), content)
+
+
+def in_files(cfg: Path) -> cv2.dnn.Net:
+    """OpenCV's network of a `.cfg` and the `.weights` beside it."""
+    return cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
+
+
+def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, pictures: np.ndarray) -> list[np.ndarray]:
+    """The inputs of the [yolo] layers, finest first, for RGB pictures (B, H, W, 3) uint8."""
+    imported.setInput(cv2.dnn.blobFromImages(list(pictures), 1 / 255.0))
+    imported.enableFusion(False)  # a layer that was fused away cannot be asked for its output
+    return list(imported.forward([f"conv_{scale.source}" for scale in network.scales]))
+
+
+def lookonce_outputs(
+    network: Network, weights: list[ConvWeights], pictures: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(B, K, 5+C) candidates and the raw maps, finest first."""
+    info = describe(network, tuple(str(number) for number in range(network.classes)))
+    model = build_onnx(network, weights, info, raw_maps=True)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    candidates, *raw_maps = session.run(None, {"images": pictures})
+    return candidates, raw_maps
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference over the largest value."""
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

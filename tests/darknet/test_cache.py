@@ -1,0 +1,114 @@
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from lookonce.darknet.cache import cached_onnx
+from lookonce.errors import ModelFileError
+from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.runtime.detector import Detector
+
+NAME = "MobileNetV2-YOLOv3-Nano-coco"
+
+
+@pytest.fixture
+def cfg(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    for suffix in (".cfg", ".weights"):
+        shutil.copyfile(data / "darknet" / f"{NAME}{suffix}", tmp_path / f"model{suffix}")
+    return tmp_path / "model.cfg"
+
+
+def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        made = cached_onnx(cfg)
+        written = made.stat().st_mtime_ns
+        assert cached_onnx(cfg, threads=1) == made
+
+    assert made.parent == cfg.parent / "cache" / "darknet"
+    assert made.stat().st_mtime_ns == written
+    (record,) = caplog.records  # unused keys are listed once, not at every start
+    assert "not used here: [net] batch, subdivisions, momentum" in record.message
+    assert "[yolo] jitter" in record.message
+
+
+def test_description(cfg: Path, data: Path) -> None:
+    shutil.copyfile(data / "darknet" / "coco.names", cfg.with_suffix(".names"))
+
+    model = onnx.load(cached_onnx(cfg))
+
+    onnx.checker.check_model(model, full_check=True)
+    described = {entry.key: entry.value for entry in model.metadata_props}
+    info = ModelInfo.from_json(described[METADATA_KEY], "x")
+    assert (info.architecture, info.input_size, info.strides) == ("darknet", (320, 320), (16, 32))
+    assert info.anchors[0] == ((12, 18), (37, 49), (52, 132))
+    assert info.names[16] == "dog"
+    assert info.bn_epsilon == 1e-6
+
+
+@pytest.mark.parametrize("changed", ["model.cfg", "model.weights", "model.names"])
+def test_a_change_of_any_file_makes_a_new_one(cfg: Path, changed: str) -> None:
+    before = cached_onnx(cfg)
+
+    if changed == "model.names":
+        (cfg.parent / changed).write_text("\n".join(f"name {number}" for number in range(80)))
+    elif changed == "model.cfg":
+        cfg.write_text(cfg.read_text() + "\n# a comment\n")
+    else:
+        content = bytearray((cfg.parent / changed).read_bytes())
+        content[-4:] = np.float32(0.25).tobytes()
+        (cfg.parent / changed).write_bytes(content)
+
+    assert cached_onnx(cfg) != before
+
+
+def test_many_at_once_agree_and_leave_nothing_behind(cfg: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(cached_onnx, [cfg] * 8))
+
+    assert list((cfg.parent / "cache" / "darknet").iterdir()) == list(made)
+
+
+def test_missing_weights_tell_what_is_there(cfg: Path) -> None:
+    cfg.with_suffix(".weights").rename(cfg.with_name("model_best.weights"))
+
+    with pytest.raises(
+        ModelFileError, match=r"expected its weights as model.weights .*found model_best.weights"
+    ):
+        Detector.open(cfg)
+
+
+def test_damaged_weights_make_no_model(cfg: Path) -> None:
+    content = cfg.with_suffix(".weights").read_bytes()
+    cfg.with_suffix(".weights").write_bytes(content[:-8] + np.float32([1, np.nan]).tobytes())
+
+    with pytest.raises(ModelFileError, match="infinite, not a number"):
+        cached_onnx(cfg)
+    assert not (cfg.parent / "cache").exists()
+
+
+def test_a_network_without_yolo_is_no_detector(cfg: Path) -> None:
+    cfg.write_text("[net]\nwidth=32\nheight=32\n[convolutional]\nfilters=2\n")
+
+    with pytest.raises(ModelFileError, match=r"expected a detector, found no \[yolo\]"):
+        cached_onnx(cfg)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_cache_that_cannot_be_written(cfg: Path) -> None:
+    (cfg.parent / "cache").mkdir(mode=0o500)
+
+    with pytest.raises(ModelFileError, match="set LOOKONCE_CACHE"):
+        cached_onnx(cfg)
+
+
+def test_cache_that_is_a_file(cfg: Path) -> None:
+    (cfg.parent / "cache").write_text("")
+
+    with pytest.raises(ModelFileError, match=r"cannot be written .* set LOOKONCE_CACHE"):
+        cached_onnx(cfg)

@@ -1,0 +1,79 @@
+"""What is found on real photographs, against a detector written here with nothing but OpenCV."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.darknet.oracle import in_files, needs_opencv_importer
+
+from lookonce.runtime.detector import Detector
+
+CONFIDENCE, IOU = 0.25, 0.45
+PHOTOS = ["dog", "eagle", "giraffe", "horses", "kite", "person", "scream"]
+Found = list[tuple[int, float, np.ndarray]]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+
+
+@needs_opencv_importer
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+@pytest.mark.parametrize("size", [(320, 320), (256, 416)])
+@pytest.mark.parametrize("name", ["MobileNetV2-YOLOv3-Nano-coco", "yolo-fastest-1.1-xl"])
+def test_same_objects_as_opencv(data: Path, name: str, size: tuple[int, int], fit: str) -> None:
+    cfg = data / "darknet" / f"{name}.cfg"
+    imported = in_files(cfg)
+    total = 0
+    with Detector.open(cfg, size=size, fit=fit, confidence=CONFIDENCE, iou=IOU, threads=1) as detector:
+        for photo in PHOTOS:
+            picture = cv2.imread(str(data / "photos" / f"{photo}.jpg"))[..., ::-1]
+            found = detector(np.ascontiguousarray(picture))
+            expected = opencv_detections(imported, picture, size, fit)
+            _assert_same(list(zip(found.labels, found.scores, found.boxes, strict=True)), expected)
+            total += len(expected)
+    assert total > 20
+
+
+def test_known_objects_on_the_dog_photograph(data: Path) -> None:
+    with Detector.open(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg", fit="stretch") as detector:
+        found = detector(data / "photos" / "dog.jpg")
+
+    best: dict[str, float] = {}
+    for name, score, _ in found:
+        best.setdefault(name, round(score, 2))
+    assert best == {"dog": 0.98, "car": 0.91, "bicycle": 0.46}
+
+
+def opencv_detections(imported: cv2.dnn.Net, picture: np.ndarray, size: tuple[int, int], fit: str) -> Found:
+    """(class, score, xyxy) in pixels of an RGB picture."""
+    height, width = picture.shape[:2]
+    scale = np.array([size[1] / width, size[0] / height])
+    if fit == "letterbox":
+        scale[:] = scale.min()
+    inside = np.floor(scale * (width, height) + 1e-6).astype(int)
+    left, top = (np.array(size[::-1]) - inside) // 2
+    canvas = np.full((*size, 3), 128, np.uint8)
+    canvas[top : top + inside[1], left : left + inside[0]] = cv2.resize(picture, inside.tolist())
+    imported.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255.0))
+    rows = np.concatenate(imported.forward(imported.getUnconnectedOutLayersNames()))
+    labels, scores = rows[:, 5:].argmax(1), rows[:, 5:].max(1)
+    centre, sides = rows[:, :2] * size[::-1], rows[:, 2:4] * size[::-1]
+    low, high = ((centre + sign * sides / 2 - (left, top)) / (inside / (width, height)) for sign in (-1, 1))
+    low, high = np.clip(low, 0, (width, height)), np.clip(high, 0, (width, height))
+    kept = cv2.dnn.NMSBoxesBatched(np.hstack([low, high - low]), scores, labels, CONFIDENCE, IOU)
+    return [(int(labels[i]), float(scores[i]), np.hstack([low[i], high[i]])) for i in kept]
+
+
+def _assert_same(found: Found, expected: Found) -> None:
+    def order(one: tuple[int, float, np.ndarray]) -> tuple[int, float]:
+        return int(one[0]), -float(one[1])
+
+    assert [int(label) for label, _, _ in sorted(found, key=order)] == sorted(
+        label for label, _, _ in expected
+    )
+    for ours, theirs in zip(sorted(found, key=order), sorted(expected, key=order), strict=True):
+        assert abs(ours[1] - theirs[1]) < 0.005
+        assert np.abs(ours[2] - theirs[2]).max() < 1

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from lookonce.darknet.names import find_names, read_names
+from lookonce.errors import ModelFileError
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> Path:
+    return tmp_path / "model.cfg"
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+
+
+def test_numbers_where_there_is_no_file(cfg: Path) -> None:
+    assert find_names(cfg, 3) == (("0", "1", "2"), None)
+
+
+def test_file_of_the_same_name_comes_first(cfg: Path) -> None:
+    write(cfg.parent, model__names="a\nbig dog\r\n\n", obj__data="names=obj.names", obj__names="x\ny")
+
+    assert find_names(cfg, 2) == (("a", "big dog"), cfg.with_suffix(".names"))
+
+
+def test_file_of_the_same_name_must_fit(cfg: Path) -> None:
+    write(cfg.parent, model__names="a\nb\n")
+
+    with pytest.raises(
+        ModelFileError, match=r"model.names: expected 3 class names, as in model.cfg, found 2"
+    ):
+        find_names(cfg, 3)
+
+
+@pytest.mark.parametrize("data", ["obj__data", "model__data"])
+@pytest.mark.parametrize("pointer", ["obj.names", "data/obj.names", "/nowhere/obj.names"])
+def test_data_file_points_to_the_names(cfg: Path, data: str, pointer: str) -> None:
+    write(
+        cfg.parent, **{data: f"classes = 2\nnames = {pointer}\n"}, obj__names="Käfer\nb", more__names="x\ny"
+    )
+
+    assert find_names(cfg, 2) == (("Käfer", "b"), cfg.with_name("obj.names"))
+
+
+def test_data_file_of_another_model_does_no_harm(cfg: Path) -> None:
+    write(cfg.parent, obj__data="names=obj.names", obj__names="x\ny")
+    assert find_names(cfg, 3) == (("0", "1", "2"), None)
+
+    write(cfg.parent, obj__data="train=train.txt")
+    assert find_names(cfg, 3) == (("0", "1", "2"), None)
+
+
+def test_own_data_file_without_its_names_is_an_error(cfg: Path) -> None:
+    write(cfg.parent, model__data="names=gone.names")
+    with pytest.raises(ModelFileError, match=r"names=gone.names: no such file"):
+        find_names(cfg, 2)
+
+    write(cfg.parent, model__data="train=train.txt")
+    with pytest.raises(ModelFileError, match="expected a line names = FILE"):
+        find_names(cfg, 2)
+
+
+def test_the_only_fitting_names_in_the_folder(cfg: Path) -> None:
+    write(cfg.parent, three__names="a\nb\nc\n", two__names="x\ny\n")
+    assert find_names(cfg, 3) == (("a", "b", "c"), cfg.with_name("three.names"))
+
+    write(cfg.parent, other__names="d\ne\nf\n")
+    assert find_names(cfg, 3) == (("0", "1", "2"), None)
+
+
+def test_coco_names_beside_the_official_files(data: Path) -> None:
+    names, file = find_names(data / "darknet" / "yolov3.cfg", 80)
+
+    assert (names[0], names[79], file) == ("person", "toothbrush", data / "darknet" / "coco.names")
+
+
+def test_files_that_are_no_names(tmp_path: Path) -> None:
+    for content in (b"\0\1", b"a\n" * 600_000):
+        (tmp_path / "x.names").write_bytes(content)
+        with pytest.raises(ModelFileError, match="expected a text file of at most 1,048,576 bytes"):
+            read_names(tmp_path / "x.names")
+        assert find_names(tmp_path / "model.cfg", 2)[1] is None
