@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,6 +69,181 @@ def train(
     if self_test:
         raise typer.Exit(command.self_test(data, **shared))
     raise typer.Exit(command.train(data, out, weights=weights, resume=resume, **shared))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".safetensors, .onnx, or .cfg beside .weights.")],
+    data: Annotated[Path, typer.Argument(help="Annotations: a dataset YAML, folder, .json or .txt.")],
+    split: Annotated[str, typer.Option(help="The part of the data to measure on.")] = "val",
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/evaluate"),
+    names: Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="The numbers, also here.")] = None,
+    size: Annotated[str | None, typer.Option(help="416, or 320x416; as the model was made.")] = None,
+    conf: Annotated[float, typer.Option(help="Detections above it count. AP wants it low.")] = 0.001,
+    iou: Annotated[float, typer.Option(help="Of two boxes overlapping more, the better stays.")] = 0.45,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")] = False,
+) -> None:
+    """Measure how good a model is: COCO's numbers, VOC's AP50, curves and confusion matrix.
+
+    Example: lookonce evaluate runs/mine/best.safetensors my-pictures/ --split test --out runs/test
+    """
+    from lookonce.commands.evaluate import evaluate as command
+
+    code = command(
+        model,
+        data,
+        out,
+        split=split,
+        names=names,
+        json_file=json_file,
+        size=size,
+        confidence=conf,
+        iou=iou,
+        strict=strict,
+    )
+    raise typer.Exit(code)
+
+
+data_app = typer.Typer(no_args_is_help=True, help="Look at annotations, and change their form.")
+app.add_typer(data_app, name="data")
+
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Annotations: a dataset YAML, folder, .json, .txt or .data.")
+]
+NamesOption = Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@data_app.command("convert")
+def data_convert(
+    data: DataArgument,
+    to: Annotated[str, typer.Option(help="coco, voc, yolo or lines.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    names: NamesOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Write annotations in another format, split by split.
+
+    Example: lookonce data convert my-voc/ --to coco --out my-coco
+    """
+    from lookonce.commands.data_convert import convert
+
+    raise typer.Exit(convert(data, to, out, names, strict=strict))
+
+
+@data_app.command("stats")
+def data_stats(
+    data: DataArgument, names: NamesOption = None, as_json: JsonOption = False, strict: StrictOption = False
+) -> None:
+    """Count pictures, classes and box sizes in every split.
+
+    Example: lookonce data stats my-voc/ --json > counts.json
+    """
+    from lookonce.commands.data_stats import stats
+
+    raise typer.Exit(stats(data, names, as_json=as_json, strict=strict))
+
+
+@data_app.command("anchors")
+def data_anchors(
+    data: DataArgument,
+    model: Annotated[str, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.")] = "yolov3-tiny",
+    size: Annotated[str, typer.Option(help="416, or 320x416 (height x width).")] = "416",
+    names: NamesOption = None,
+    as_json: JsonOption = False,
+    strict: StrictOption = False,
+) -> None:
+    """Find the priors that suit the boxes, and say how much better they are than the published ones.
+
+    Example: lookonce data anchors my-voc/ --model yolov3-tiny --size 320x416
+    """
+    from lookonce.commands.data_anchors import anchors
+
+    raise typer.Exit(anchors(data, model, size, names, as_json=as_json, strict=strict))
+
+
+@app.command()
+def detect(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file: .safetensors, .onnx or .cfg.")
+    ],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Files, folders, globs, videos, camera numbers, stream URLs."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
+    save: Annotated[
+        str, typer.Option(help="Some of images,json,csv,coco; images means annotated pictures and videos.")
+    ] = "images,json",
+    conf: Annotated[float, typer.Option(help="Keep detections whose score lies above.")] = 0.25,
+    iou: Annotated[float, typer.Option(help="Of two boxes that overlap by more, keep the better.")] = 0.45,
+    classes: Annotated[
+        str | None, typer.Option(help="Keep these classes alone: names or numbers, a,b.")
+    ] = None,
+    agnostic: Annotated[
+        bool, typer.Option("--agnostic", help="Of overlapping boxes keep one, whatever their classes.")
+    ] = False,
+    size: Annotated[
+        str | None, typer.Option(help="416, or 320x416 (height x width); as the model was made.")
+    ] = None,
+    fit: Annotated[str | None, typer.Option(help="letterbox or stretch; as the model was made.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; one a core.")] = None,
+    coco_ids: Annotated[
+        Path | None, typer.Option(help="COCO annotations whose picture and class ids coco results take over.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first file that cannot be read.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find objects in pictures and videos.
+
+    Example: lookonce detect model.onnx photos/ clip.mp4 --save images,csv --classes dog,cat
+    """
+    from lookonce.commands import detect as command
+
+    code = command.detect(
+        model,
+        sources,
+        out,
+        save=save,
+        coco_ids=coco_ids,
+        strict=strict,
+        as_json=as_json,
+        confidence=conf,
+        iou=iou,
+        classes=classes,
+        class_agnostic=agnostic,
+        size=size,
+        fit=fit,
+        threads=threads,
+    )
+    raise typer.Exit(code)
+
+
+class ExportTarget(StrEnum):
+    """What `lookonce export` can write."""
+
+    DARKNET = "darknet"
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A lookonce model: .safetensors.")],
+    to: Annotated[ExportTarget, typer.Option(help="The form to write.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("exported"),
+) -> None:
+    """Write a trained model in the form that another program reads.
+
+    Example: lookonce export runs/mine/best.safetensors --to darknet --out mine
+    """
+    from lookonce.commands.export import export_darknet
+
+    raise typer.Exit(export_darknet(model, out))
 
 
 def main() -> None:
