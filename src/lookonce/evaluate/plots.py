@@ -74,7 +74,7 @@ def f1_confidence(curves: Curves, names: Sequence[str]) -> "Figure":
     overall = _f1_line(curves.overall, ALL)
     figure, axes = _figure(
         "F1 at each confidence threshold",
-        f"IoU 0.50. Best, all objects together: {overall.note or 'nothing found'}.",
+        f"IoU 0.50. Best, all objects together: {overall.note}.",
     )
     axes.set(xlabel="confidence threshold", ylabel="F1: harmonic mean of precision and recall")
     _draw(axes, lines, overall)
@@ -145,7 +145,7 @@ def _precision_line(curve: Curve, name: str, note: str, worth: float) -> _Line:
 def _f1_line(curve: Curve, name: str) -> _Line:
     """F1 over the threshold, from 0 to 1: constant between two scores, 0 above the highest."""
     if not len(curve.scores) or not curve.objects:
-        return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), "", 0)
+        return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), "nothing found", 0)
     x = np.concatenate([[0], curve.scores[::-1], [1]])
     y = np.concatenate([curve.f1[-1:], curve.f1[::-1], [0]])
     best = curve.best()

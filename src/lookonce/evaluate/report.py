@@ -85,7 +85,7 @@ def evaluate_detections(
     )
 
 
-def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
+def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> str:
     """Write `metrics.json` and the pictures into a folder, each whole or not at all.
 
     Args:
@@ -93,11 +93,14 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
         evaluation: what was measured.
         about: what it was measured on; goes into the JSON first.
 
+    Returns:
+        The content of `metrics.json`.
+
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    numbers = {**about, **evaluation.to_dict()}
-    write_text(folder / "metrics.json", json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
+    numbers = json.dumps({**about, **evaluation.to_dict()}, indent=2, ensure_ascii=False) + "\n"
+    write_text(folder / "metrics.json", numbers)
     names, drawn = evaluation.names, evaluation.curves
     pictures = {
         "precision_recall.png": plots.precision_recall(drawn, names, evaluation.voc_ap50),
@@ -106,6 +109,7 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     }
     for name, figure in pictures.items():
         plots.save(figure, folder / name)
+    return numbers
 
 
 def _points(curve: Curve) -> dict[str, dict[str, float]]:
