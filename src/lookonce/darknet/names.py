@@ -64,10 +64,18 @@ def _names_of(data: Path) -> Path:
         key, _, value = (part.strip() for part in line.partition("="))
         if key == "names":
             for place in (data.parent / value, Path(value), data.parent / Path(value).name):
-                if place.is_file():
+                if _is_file(place):
                     return place
             raise ModelFileError(f"{data}: names={value}: no such file here or beside it")
     raise ModelFileError(f"{data}: expected a line names = FILE, found none")
+
+
+def _is_file(path: Path) -> bool:
+    """`Path.is_file`, which raises for a name too long to be one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _names_or_nothing(file: Path) -> tuple[str, ...]:
