@@ -4,8 +4,7 @@ load_samples(DATA) -> recognise -> a reader parses -> the collector decides on d
 write_samples(sets, "coco", out)
 """
 
-from lookonce.data.formats.recognise import load_samples, recognise, splits_of
-from lookonce.data.formats.source import Source
+from lookonce.data.formats.recognise import load_samples, load_splits, splits_of
 from lookonce.data.formats.write import WRITERS, write_samples
 
-__all__ = ["WRITERS", "Source", "load_samples", "recognise", "splits_of", "write_samples"]
+__all__ = ["WRITERS", "load_samples", "load_splits", "splits_of", "write_samples"]

@@ -83,7 +83,8 @@ def _read(path: Path, names: Names | None, strict: bool) -> SampleSet:
         collector.add(root / image["file_name"], rows[key], place, declared=declared, image_id=key)
     number_of = {label: number for number, label in label_of.items()}
     ids = tuple(number_of[i] for i in range(len(names))) if len(number_of) == len(names) else ()
-    return collector.result("coco", f"pictures in {root}", ids)
+    where = [f"pictures in {(root / image['file_name']).parent}" for image in images.values()]
+    return collector.result("coco", where[0] if where else "", ids)
 
 
 def _parse(path: Path) -> dict[str, list[Any]]:
@@ -194,17 +195,18 @@ def _shown(value: Any) -> str:
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `<split>.json` for each split; pictures stay where they are."""
+    kept = next((samples.category_ids for samples in sets.values() if samples.category_ids), ())
     for split, samples in sets.items():
-        write_text(out / f"{split}.json", json.dumps(_tree(samples, out), ensure_ascii=False))
+        ids = kept or tuple(range(1, len(samples.names) + 1))
+        write_text(out / f"{split}.json", json.dumps(_tree(samples, ids, out), ensure_ascii=False))
     return out
 
 
-def _tree(samples: SampleSet, out: Path) -> dict[str, Any]:
+def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[str, Any]:
     """A set as COCO; numbers it came with are kept."""
     ids = [sample.image_id for sample in samples.samples]
     if len({i for i in ids if isinstance(i, int)}) < len(ids):
         ids = list(range(1, len(ids) + 1))
-    categories = samples.category_ids or tuple(range(1, len(samples.names) + 1))
     pairs = list(zip(ids, samples.samples, strict=True))
     annotations = [entry for key, sample in pairs for entry in _annotations(key, sample, categories)]
     return {

@@ -70,6 +70,7 @@ class Collector:
         rows: Sequence[Row],
         place: str,
         *,
+        listed: str = "",
         declared: tuple[int, int] | None = None,
         image_id: int | str | None = None,
         relative: bool = False,
@@ -79,13 +80,17 @@ class Collector:
         Args:
             picture: its file.
             rows: its boxes, faulty ones included.
-            place: where the picture is listed.
+            place: where the annotation of the picture is.
+            listed: where the picture is listed, if not there.
             declared: (height, width) according to the annotation.
             image_id: COCO's.
             relative: boxes are centre and size in fractions of the picture's sides, not corners in pixels.
         """
-        if (first := self._listed.setdefault(picture, place)) != place:
-            return self.report(place, f"{picture.name} is listed again; it counts as on {first}")
+        listed = listed or place
+        if picture in self._listed:
+            what = f"{picture.name} is listed again; it counts as on {self._listed[picture]}"
+            return self.report(listed, what)
+        self._listed[picture] = listed
         if (size := self._size(picture, place, declared)) is None:
             return None
         kept, boxes = self._usable(rows, size, relative)

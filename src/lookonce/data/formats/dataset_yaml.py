@@ -93,6 +93,7 @@ def _read(
 ) -> SampleSet:
     if names is not None and names != own:
         raise AnnotationError(f"expected the classes {', '.join(names)}, found {', '.join(own)}")
-    sets = [open_source(entry).load(split, own, strict) for entry in entries]
+    sources = [open_source(entry) for entry in entries]
+    sets = [source.load(split if source.splits else None, own, strict) for source in sources]
     noted = SampleSet(own, [], unknown, sets[0].format, sets[0].category_ids)
     return merge([*sets, noted], "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lookonce.data.formats import coco, dataset_yaml, lines, voc, yolo
 from lookonce.data.formats.collect import Names
-from lookonce.data.formats.files import read_names
+from lookonce.data.formats.files import read_names, split_in
 from lookonce.data.formats.source import Source
 from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
@@ -76,9 +76,23 @@ def load_samples(
     Raises:
         AnnotationError: not recognised, no such split, unusable as a whole, or a problem in strict mode.
     """
-    if isinstance(names, Path):
-        names = read_names(names)
-    return recognise(path).load(split, names, strict)
+    return recognise(path).load(split, _read(names), strict)
+
+
+def load_splits(path: Path, names: Path | Names | None = None, strict: bool = False) -> dict[str, SampleSet]:
+    """Every split, all under the class names of the first; arguments and errors as for `load_samples`.
+
+    Data without splits counts as the split its file name speaks of, else as `train`.
+    """
+    source, given, sets = recognise(path), _read(names), dict[str, SampleSet]()
+    for split in source.splits or (split_in(path.stem) or "train",):
+        sets[split] = source.load(split, given, strict)
+        given = sets[split].names
+    return sets
+
+
+def _read(names: Path | Names | None) -> Names | None:
+    return read_names(names) if isinstance(names, Path) else names
 
 
 def splits_of(path: Path) -> tuple[str, ...]:

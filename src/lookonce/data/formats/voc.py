@@ -139,7 +139,7 @@ class VocFolder:
             what = f"declares {record.depth} channel(s); every picture is read in colour"
             collector.report(str(file), what, "noted")
         rows = [_labelled(name, row, collector.names) for name, row in record.objects]
-        collector.add(self._picture(record), rows, str(file), declared=record.declared)
+        collector.add(self._picture(record), rows, str(file), listed=place, declared=record.declared)
 
     def _picture(self, record: Record) -> Path:
         """The picture of the XML's own name; where there is none, the one the XML names."""
@@ -185,9 +185,9 @@ def _object(file: Path, index: int, node: ET.Element) -> tuple[str, Row]:
 
 
 def _box(node: ET.Element) -> Box:
-    left, top, right, bottom = (
-        float(_text(node, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
-    )
+    found = node.find("bndbox")
+    corners = {side.tag: side.text or "" for side in found} if found is not None else {}
+    left, top, right, bottom = (float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax"))
     return left, top, right, bottom
 
 

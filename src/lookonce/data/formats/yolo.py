@@ -106,7 +106,7 @@ def _read_folder(folder: Path, top: Path, names: Names | None, strict: bool) -> 
 
 def _read_list(path: Path, names: Names | None, strict: bool) -> SampleSet:
     pairs = _listed_pairs(path)
-    return _read_pairs(pairs, names or _names_near(path.parent), strict, f"list {path}")
+    return _read_pairs(pairs, names or _names_near(path.parent), strict)
 
 
 def _listed_pairs(path: Path) -> list[Pair]:
@@ -115,7 +115,7 @@ def _listed_pairs(path: Path) -> list[Pair]:
     return [(f"{path}:{line}", root / picture, label_file(root / picture)) for line, picture in lines]
 
 
-def _read_pairs(pairs: Sequence[Pair], names: Names, strict: bool, origin: str) -> SampleSet:
+def _read_pairs(pairs: Sequence[Pair], names: Names, strict: bool, origin: str = "") -> SampleSet:
     """Read the labels of pictures.
 
     Raises:
@@ -123,8 +123,8 @@ def _read_pairs(pairs: Sequence[Pair], names: Names, strict: bool, origin: str) 
     """
     if pairs and not any(labels for _, _, labels in pairs):
         raise AnnotationError(
-            f"{origin}: expected labels beside the pictures or in a parallel folder `labels`, found none "
-            f"for any of {len(pairs)} pictures, {pairs[0][1]} for one"
+            f"{pairs[0][0]}: expected labels beside the pictures or in a parallel folder `labels`, "
+            f"found none for any of {len(pairs)} pictures, {pairs[0][1]} for one"
         )
     collector = Collector(names, strict)
     for place, picture, labels in pairs:
@@ -257,7 +257,8 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _lines(sample: Sample) -> Iterator[str]:
+    """Ten decimals: read back, a box is the same to the last bit of float32 on most pictures."""
     height, width = size_of(sample)
     relative = xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / (width, height, width, height)
     for label, sides in zip(sample.labels.tolist(), relative.tolist(), strict=True):
-        yield " ".join([str(label), *(f"{side:.8f}" for side in sides)])
+        yield " ".join([str(label), *(f"{side:.10f}" for side in sides)])

@@ -1,0 +1,104 @@
+"""`lookonce data anchors`: k-means priors of a data set, beside the published ones."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from lookonce.commands.report import say, say_samples
+from lookonce.config import parse_size
+from lookonce.data.formats import load_samples, splits_of
+from lookonce.data.statistics import input_shapes
+from lookonce.errors import AnnotationError, ConfigError
+from lookonce.geometry.anchors import (
+    OFFICIAL,
+    Shapes,
+    best_possible_recall,
+    flatten,
+    kmeans_anchors,
+    mean_best_iou,
+)
+
+DECIMALS = 1  # of a pixel; what is measured is what is printed
+
+
+def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: bool, strict: bool) -> int:
+    """Print priors for the boxes as the network sees them, and how well they and the published ones fit.
+
+    Returns:
+        0 done, 1 done but something was set aside or repaired.
+
+    Raises:
+        ConfigError: an unknown model or a size that is none.
+        AnnotationError: unusable annotations, or fewer different boxes than priors.
+    """
+    official, target = _official(model), _size(size)
+    found = load_samples(data, _split_to_learn_from(data), names, strict)
+    code = say_samples({"": found}, Console(stderr=True))
+    shapes = input_shapes(found.samples, target)
+    try:
+        fitted = kmeans_anchors(shapes, len(official)).round(DECIMALS)
+    except ValueError as error:
+        raise AnnotationError(f"{data}: {error}") from error
+    fits = {"official": Fit.of(official, shapes), "data": Fit.of(fitted, shapes)}
+    if as_json:
+        about = {"model": model, "size": target, "boxes": len(shapes)}
+        print(json.dumps(about | {name: asdict(fit) for name, fit in fits.items()}))
+    else:
+        Console().print(_table(fits))
+        say(f"for a .cfg: anchors = {_as_cfg(fitted)}", Console())
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How well priors suit boxes.
+
+    Attributes:
+        anchors: (width, height) of each prior in pixels of the network input, by area.
+        best_possible_recall: share of boxes that a prior meets with shape IoU of 0.5 or more.
+        mean_best_iou: mean IoU of the boxes with their best prior.
+    """
+
+    anchors: list[list[float]]
+    best_possible_recall: float
+    mean_best_iou: float
+
+    @classmethod
+    def of(cls, priors: Shapes, shapes: Shapes) -> Self:
+        """Measure."""
+        return cls(priors.tolist(), best_possible_recall(shapes, priors), mean_best_iou(shapes, priors))
+
+
+def _official(model: str) -> Shapes:
+    if model not in OFFICIAL:
+        raise ConfigError(f"--model: expected one of {', '.join(OFFICIAL)}, found {model!r}")
+    return flatten(OFFICIAL[model])
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ConfigError(f"--size: {error}") from error
+
+
+def _split_to_learn_from(data: Path) -> str | None:
+    return "train" if {"train", "trainval"} & set(splits_of(data)) else None
+
+
+def _table(fits: Mapping[str, Fit]) -> Table:
+    table = Table("priors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
+    for name, fit in fits.items():
+        sides = "  ".join(f"{w:g}x{h:g}" for w, h in fit.anchors)
+        table.add_row(name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
+    return table
+
+
+def _as_cfg(priors: Shapes) -> str:
+    return ", ".join(f"{w:g},{h:g}" for w, h in priors.tolist())

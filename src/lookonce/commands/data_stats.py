@@ -1,0 +1,89 @@
+"""`lookonce data stats`: counts and sizes, a column for each split."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from lookonce.commands.report import count_problems, say_samples
+from lookonce.data.formats import load_splits
+from lookonce.data.statistics import Spread, Statistics, statistics
+from lookonce.samples import Problem, SampleSet
+
+
+def stats(data: Path, names: Path | None, *, as_json: bool, strict: bool) -> int:
+    """Print the statistics of every split of `data`.
+
+    Returns:
+        0 done, 1 done but something was set aside or repaired.
+    """
+    sets = load_splits(data, names, strict)
+    counted = {split: statistics(found) for split, found in sets.items()}
+    code = say_samples(sets, Console(stderr=True))
+    if as_json:
+        print(json.dumps(_tree(sets, counted), indent=2, ensure_ascii=False))
+    else:
+        Console().print(_table(counted))
+    return code
+
+
+def _tree(sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> dict[str, object]:
+    problems: list[Problem] = list(dict.fromkeys(p for found in sets.values() for p in found.problems))
+    return {
+        "recognised": {split: found.describe() for split, found in sets.items()},
+        "splits": {split: asdict(each) for split, each in counted.items()},
+        "problems": count_problems(problems) | {"list": [asdict(problem) for problem in problems]},
+    }
+
+
+def _table(counted: Mapping[str, Statistics]) -> Table:
+    table = Table(box=SIMPLE)
+    table.add_column("", no_wrap=True)
+    for split in counted:
+        table.add_column(split, justify="right", overflow="fold")
+    for title, cells in _rows(list(counted.values())):
+        if not cells:
+            table.add_section()
+        table.add_row(title, *cells)
+    return table
+
+
+def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
+    """Title and one cell a split; no cells: a heading."""
+    return [
+        ("pictures", [str(s.pictures) for s in each]),
+        ("  without objects", [str(s.background) for s in each]),
+        ("boxes", [str(s.boxes) for s in each]),
+        ("  difficult", [str(s.difficult) for s in each]),
+        ("  crowd", [str(s.crowd) for s in each]),
+        ("of class (in pictures)", []),
+        *(
+            (f"  {name}", [f"{s.per_class[name]} ({s.pictures_per_class[name]})" for s in each])
+            for name in each[0].per_class
+        ),
+        ("box sizes", []),
+        ("  below 32x32 pixels", [_share(s.small, s.boxes) for s in each]),
+        ("  up to 96x96", [_share(s.medium, s.boxes) for s in each]),
+        ("  above", [_share(s.large, s.boxes) for s in each]),
+        ("least/median/most", []),
+        ("  boxes a picture", [_spread(s.boxes_per_picture) for s in each]),
+        ("  box width", [_spread(s.box_width) for s in each]),
+        ("  box height", [_spread(s.box_height) for s in each]),
+        ("  picture width", [_spread(s.picture_width) for s in each]),
+        ("  picture height", [_spread(s.picture_height) for s in each]),
+    ]
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} ({part / whole:.0%})" if whole else "0"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    values = (spread.least, spread.median, spread.most)
+    return "/".join(f"{value:.4g}" for value in values) if spread.least < spread.most else f"{values[0]:.4g}"

@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lookonce.cli import app, main
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False, env={"COLUMNS": "100"})
+
+
+def test_stats(data: Path) -> None:
+    found = run("stats", data / "heads")
+    assert found.exit_code == 1
+    assert "10516 (525)" in found.stdout
+    assert "Pascal VOC folder" in found.stderr
+    assert "2 set aside, 16 repaired, 9 noted" in found.stderr
+    assert "PartA_01002.xml: object 60: [958, 231, 958, 231] has no area" in found.stderr
+    assert found.stderr.count("declares 0x0") == 3
+    assert "13 more like the last, 16 in all" in found.stderr
+
+
+def test_stats_for_machines(data: Path) -> None:
+    found = run("stats", data / "heads", "--json")
+    tree: dict[str, Any] = json.loads(found.stdout)
+    assert tree["splits"]["val"]["per_class"] == {"head": 2501}
+    assert tree["splits"]["train"]["boxes_per_picture"] == {"least": 0, "median": 14, "most": 116}
+    assert {key: tree["problems"][key] for key in ("set aside", "repaired", "noted")} == {
+        "set aside": 2,
+        "repaired": 16,
+        "noted": 9,
+    }
+    assert len(tree["problems"]["list"]) == 27
+
+
+def test_sound_data_ends_with_0(data: Path) -> None:
+    assert run("stats", data / "voc_sample").exit_code == 0
+
+
+def test_anchors(data: Path) -> None:
+    found = run("anchors", data / "bccd", "--model", "yolov3-tiny", "--size", "320x416", "--json")
+    tree = json.loads(found.stdout)
+    assert (tree["size"], tree["boxes"], len(tree["data"]["anchors"])) == ([320, 416], 2804, 6)
+    assert tree["official"]["anchors"][0] == [10, 14]
+    assert tree["official"]["mean_best_iou"] == pytest.approx(0.6921, abs=1e-4)
+    assert tree["official"]["best_possible_recall"] == pytest.approx(0.9775, abs=1e-4)
+    assert tree["data"]["mean_best_iou"] > 0.86
+    assert tree["data"]["best_possible_recall"] > 0.99
+    assert "split train" in found.stderr
+
+
+def test_anchors_as_a_table(data: Path) -> None:
+    found = run("anchors", data / "voc_sample", "--model", "yolov3")
+    assert "373x326" in found.stdout
+    assert "for a .cfg: anchors = " in found.stdout
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "lines"])
+def test_convert(data: Path, tmp_path: Path, form: str) -> None:
+    found = run("convert", data / "voc_sample", "--to", form, "--out", tmp_path / "out")
+    assert found.exit_code == 0
+    assert f"written as {form}: " in found.stderr
+    again = json.loads(run("stats", tmp_path / "out", "--json").stdout)
+    assert {split: each["boxes"] for split, each in again["splits"].items()} == {"train": 216, "val": 57}
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("stats no-such-folder", "no-such-folder: expected annotations, found no such file or folder"),
+        ("anchors {data}/bccd --model yolov4", "--model: expected one of yolov3, yolov3-spp, yolov3-tiny"),
+        ("anchors {data}/bccd --size 100", "--size: expected a size like 416 or 320x416"),
+        ("stats {data}/heads --strict", "PartA_01003.xml: object 46: [693, 84, 693, 84] has no area"),
+        ("convert {data}/bccd --to cvat --out {tmp}/x", "expected a format among coco, voc, yolo, lines"),
+        ("convert {data}/bccd --to coco --out {data}/photos", "expected a new or empty folder"),
+    ],
+)
+def test_wrong_input_is_one_line_and_2(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    what: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lookonce", "data", *words.format(data=data, tmp=tmp_path).split()])
+    with pytest.raises(SystemExit) as left:
+        main()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert left.value.code == 2
+    assert last.startswith("lookonce: ")
+    assert what in last
+
+
+def test_too_few_boxes_for_priors(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = data / "photos" / "dog.jpg"
+    (tmp_path / "classes.txt").write_text("dog\n")
+    (tmp_path / "a.txt").write_text(f"{picture} 1,2,30,40,0\n")
+    with pytest.raises(Exception, match="expected at least 6 different box shapes, found 1"):
+        run("anchors", tmp_path / "a.txt")

@@ -1,0 +1,116 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lookonce.geometry import anchors as priors
+from lookonce.geometry.anchors import (
+    OFFICIAL,
+    best_possible_recall,
+    flatten,
+    kmeans_anchors,
+    mean_best_iou,
+    per_scale,
+    shape_iou,
+)
+from lookonce.geometry.boxes import iou
+
+NONE = np.zeros((0, 2))
+
+
+def shapes(least: int = 1, most: int = 40):
+    sides = st.floats(0.5, 2000, allow_nan=False).map(lambda side: round(side, 2))
+    return st.integers(least, most).flatmap(lambda n: arrays(np.float64, (n, 2), elements=sides))
+
+
+@pytest.mark.parametrize("name", sorted(OFFICIAL))
+def test_official_priors_are_those_of_the_cfg(data: Path, name: str) -> None:
+    text = (data / "darknet" / f"{name}.cfg").read_text()
+    masks = [[int(i) for i in mask.split(",")] for mask in re.findall(r"^mask\s*=\s*(.+)$", text, re.M)]
+    sides = np.array(re.findall(r"^anchors\s*=\s*(.+)$", text, re.M)[0].split(","), float).reshape(-1, 2)
+    coarse_to_fine = [sides[mask].tolist() for mask in masks]
+    assert [[list(prior) for prior in scale] for scale in OFFICIAL[name]] == coarse_to_fine[::-1]
+
+
+def test_shape_iou_without_boxes() -> None:
+    assert shape_iou(NONE, np.ones((3, 2))).shape == (0, 3)
+
+
+def test_shape_iou_by_hand() -> None:
+    found = shape_iou(np.array([[10.0, 10], [20, 5], [10, 20]]), np.array([[10.0, 10], [40, 1]]))
+    # 10x10 and 20x5 share 10x5 of 150; 10x10 and 10x20 share 100 of 200
+    assert found == pytest.approx(np.array([[1, 10 / 130], [1 / 3, 20 / 120], [1 / 2, 10 / 230]]))
+
+
+@given(shapes(), shapes())
+def test_shape_iou_is_the_iou_of_boxes_with_one_corner_in_common(a: np.ndarray, b: np.ndarray) -> None:
+    found = shape_iou(a, b)
+    assert found.shape == (len(a), len(b))
+    assert found == pytest.approx(shape_iou(b, a).T)
+    assert ((found > 0) & (found <= 1 + 1e-12)).all()
+    corner = np.array([7.0, 9.0])
+    box_a, box_b = (np.concatenate([corner, corner + each[0]]) for each in (a, b))
+    assert found[0, 0] == pytest.approx(float(iou(box_a, box_b)))
+
+
+def test_fit_without_boxes_is_unknown() -> None:
+    assert np.isnan(best_possible_recall(NONE, np.ones((3, 2))))
+    assert np.isnan(mean_best_iou(NONE, np.ones((3, 2))))
+
+
+def test_fit_by_hand() -> None:
+    boxes, wanted = np.array([[10.0, 10], [20, 5], [10, 20], [100, 100]]), np.array([[10.0, 10]])
+    assert best_possible_recall(boxes, wanted) == 0.5  # 1 and exactly 1/2, but not 1/3 and 1/100
+    assert best_possible_recall(boxes, wanted, iou=0.3) == 0.75
+    assert mean_best_iou(boxes, wanted) == pytest.approx((1 + 1 / 3 + 1 / 2 + 1 / 100) / 4)
+
+
+@given(shapes(least=4), st.integers(0, 5))
+def test_kmeans(boxes: np.ndarray, seed: int) -> None:
+    k = min(4, len(np.unique(boxes, axis=0)))
+    found = kmeans_anchors(boxes, k, seed)
+    assert found.shape == (k, 2)
+    assert (np.diff(found.prod(axis=1)) >= 0).all()
+    assert (found == kmeans_anchors(boxes, k, seed)).all()
+    assert (found >= boxes.min(axis=0)).all()
+    assert (found <= boxes.max(axis=0)).all()
+
+
+@given(shapes(least=1, most=6))
+def test_as_many_priors_as_shapes_meet_every_box(boxes: np.ndarray) -> None:
+    distinct = np.unique(boxes, axis=0)
+    assert mean_best_iou(boxes, kmeans_anchors(boxes, len(distinct))) == pytest.approx(1)
+
+
+def test_kmeans_finds_the_heaps() -> None:
+    rng = np.random.default_rng(3)
+    heaps = np.array([[20.0, 20], [60, 30], [30, 90], [200, 200]])
+    boxes = np.concatenate([heap * rng.uniform(0.95, 1.05, (50, 2)) for heap in heaps])
+    assert kmeans_anchors(boxes, 4) == pytest.approx(heaps, rel=0.03)
+
+
+def test_fewer_shapes_than_priors() -> None:
+    with pytest.raises(ValueError, match="expected at least 3 different box shapes, found 2"):
+        kmeans_anchors(np.array([[10.0, 10], [10, 10], [20, 20]]), 3)
+    with pytest.raises(ValueError, match="found 0"):
+        kmeans_anchors(NONE, 1)
+
+
+def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priors, "MOST_SHAPES", 50)
+    boxes = np.random.default_rng(0).uniform(10, 100, (1000, 2))
+    assert mean_best_iou(boxes, kmeans_anchors(boxes, 6)) > 0.6
+    rare = np.concatenate([np.full((1000, 2), 50.0), [[10, 10], [90, 20]]])  # a sample may miss these
+    assert kmeans_anchors(rare, 3).tolist() == [[10, 10], [90, 20], [50, 50]]
+
+
+def test_scales() -> None:
+    for anchors in OFFICIAL.values():
+        assert per_scale(flatten(anchors), len(anchors)) == anchors
+    assert flatten(OFFICIAL["yolov3-tiny"])[0].tolist() == [10, 14]
+    with pytest.raises(ValueError, match="multiple of 2"):
+        per_scale(np.ones((5, 2)), 2)
