@@ -1,0 +1,270 @@
+"""`lookonce evaluate`: how good a model is on annotated pictures."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from lookonce._files import write_text
+from lookonce.commands.report import count_problems, say, say_problems
+from lookonce.config import parse_size
+from lookonce.data.formats import load_samples
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError, ImageError
+from lookonce.evaluate.curves import OperatingPoint
+from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
+from lookonce.images import read_image
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import in_background
+from lookonce.samples import Problem, Sample
+
+
+class Shared(NamedTuple):
+    """The classes that model and data both know, in the data's order.
+
+    Attributes:
+        names: of the shared classes.
+        from_model: the model's class number -> the shared one, -1 for a class the data does not have.
+        from_data: the data's class number -> the shared one, -1 for a class the model does not know.
+    """
+
+    names: tuple[str, ...]
+    from_model: NDArray[np.int64]
+    from_data: NDArray[np.int64]
+
+
+def evaluate(
+    model: Path,
+    data: Path,
+    out: Path,
+    *,
+    split: str,
+    names: Path | None,
+    json_file: Path | None,
+    size: str | None,
+    confidence: float,
+    iou: float,
+    strict: bool,
+) -> int:
+    """Detect on annotated pictures, compare, print and write what came out.
+
+    Args:
+        model: any model file that lookonce reads.
+        data: annotations, in any form.
+        out: folder of the report.
+        split: the part of the data to measure on.
+        names: file of class names, where the annotations have numbers alone.
+        json_file: a further place for the numbers.
+        size: of the network's input, `416` or `320x416`; None: as the model was made.
+        confidence: detections count above it. Low, since AP looks at all of them.
+        iou: of suppression.
+        strict: stop at the first bad row or picture.
+
+    Returns:
+        0 done, 1 if rows or pictures had to be set aside.
+
+    Raises:
+        ConfigError: a bad size or threshold, or no class in common.
+        ImageError: not one picture could be read.
+    """
+    console = Console()
+    with Detector.open(model, size=_parsed(size), confidence=confidence, iou=iou) as detector:
+        annotated = load_samples(data, split, names, strict)
+        say(f"{split}: {annotated.describe()}", console)
+        shared = share_classes(detector.names, annotated.names)
+        _say_left_out(shared, detector.names, annotated.names, console)
+        measured, found, unreadable = _detect(detector, annotated.samples, console, strict=strict)
+        about: dict[str, Any] = {
+            "model": str(model),
+            "data": str(data),
+            "split": split,
+            "input_size": detector.size,
+        }
+    problems = [*annotated.problems, *unreadable]
+    exit_code = say_problems(problems, console)
+    if not measured:
+        raise ImageError(f"{data}: expected pictures to measure on, found none that can be read")
+    evaluation = evaluate_detections(
+        [_shared_truth(sample, shared) for sample in measured],
+        [_shared_detections(each, shared) for each in found],
+        shared.names,
+    )
+    about |= {"confidence": confidence, "nms_iou": iou, "problems": count_problems(problems)}
+    numbers = write_report(out, evaluation, about)
+    if json_file is not None:
+        write_text(json_file, numbers)
+    _print(evaluation, console)
+    say(f"report: {out}", console)
+    return exit_code
+
+
+def share_classes(model: Sequence[str], data: Sequence[str]) -> Shared:
+    """Match classes by name.
+
+    Raises:
+        ConfigError: no class in common.
+    """
+    names = tuple(name for name in data if name in set(model))
+    if not names:
+        raise ConfigError(
+            f"expected classes that model and data share, found none: the model has {_listed(model)}, "
+            f"the data {_listed(data)}"
+        )
+    number = {name: i for i, name in enumerate(names)}
+    from_model, from_data = (
+        np.array([number.get(name, -1) for name in theirs], np.int64) for theirs in (model, data)
+    )
+    return Shared(names, from_model, from_data)
+
+
+def _say_left_out(shared: Shared, model: Sequence[str], data: Sequence[str], console: Console) -> None:
+    """Name the classes that are not measured."""
+    kept = set(shared.names)
+    unknown, unused = ([name for name in names if name not in kept] for names in (data, model))
+    if unknown:
+        say(f"left out: the model does not know {_listed(unknown)}", console)
+    if unused:
+        say(f"left out: the data does not have {_listed(unused)}", console)
+
+
+def _shared_truth(sample: Sample, shared: Shared) -> Sample:
+    labels = shared.from_data[sample.labels]
+    keep = labels >= 0
+    return replace(
+        sample,
+        boxes=sample.boxes[keep],
+        labels=labels[keep],
+        difficult=sample.difficult[keep],
+        crowd=sample.crowd[keep],
+    )
+
+
+def _shared_detections(found: Detections, shared: Shared) -> Detections:
+    labels = shared.from_model[found.labels]
+    keep = labels >= 0
+    return Detections(found.boxes[keep], found.scores[keep], labels[keep], shared.names)
+
+
+def _detect(
+    detector: Detector, samples: Sequence[Sample], console: Console, *, strict: bool
+) -> tuple[list[Sample], list[Detections], list[Problem]]:
+    """Samples whose picture could be read, what was found in each, and what was wrong with the others."""
+    measured: list[Sample] = []
+    found: list[Detections] = []
+    unreadable: list[Problem] = []
+    with _progress(console) as progress, closing(in_background(_read(samples))) as pictures:
+        for sample, picture in progress.track(pictures, total=len(samples), description="detecting"):
+            if isinstance(picture, ImageError):
+                if strict:
+                    raise picture
+                unreadable.append(Problem(str(sample.path), str(picture)))
+                continue
+            measured.append(sample)
+            found.append(detector(picture))
+    return measured, found, unreadable
+
+
+def _read(samples: Sequence[Sample]) -> Iterator[tuple[Sample, NDArray[np.uint8] | ImageError]]:
+    for sample in samples:
+        try:
+            yield sample, read_image(sample.path)
+        except ImageError as error:
+            yield sample, error
+
+
+class _Rate(ProgressColumn):
+    """Pictures a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} pictures/s" if speed else "")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,  # a log file gets no bar
+    )
+
+
+def _print(evaluation: Evaluation, console: Console) -> None:
+    """The tables: by class, then COCO's numbers."""
+    metrics, overall = evaluation.metrics, evaluation.curves.overall
+    table = Table("class", box=None, header_style="bold", title_justify="left")
+    for heading in ("objects", "AP", "AP50", "VOC AP50", "best F1", "at conf", f"recall@P{PRECISION}"):
+        table.add_column(heading, justify="right")
+    rows = zip(metrics.classes, evaluation.voc_ap50, evaluation.curves.classes, strict=True)
+    for row, voc, curve in rows:
+        points = _cells(curve.best(), curve.at_precision(PRECISION), curve.objects)
+        table.add_row(
+            Text(row.name), str(row.objects), _number(row.ap), _number(row.ap50), _number(voc), *points
+        )
+    if len(metrics.classes) > 1:
+        means = _number(metrics.ap), _number(metrics.ap50), _number(evaluation.to_dict()["voc_ap50"])
+        points = _cells(overall.best(), overall.at_precision(PRECISION), overall.objects)
+        table.add_row("all", str(metrics.objects), *means, *points, style="bold")
+    console.print(table)
+    say(_by_size(evaluation), console)
+    if metrics.crowded:
+        say(
+            f"{metrics.crowded} pictures hold more than 100 objects of one class, and COCO counts 100 "
+            f"detections there: with all, AP {_number(metrics.ap_uncapped)}, "
+            f"AR {_number(metrics.ar_uncapped)}",
+            console,
+        )
+
+
+def _by_size(evaluation: Evaluation) -> str:
+    m = evaluation.metrics
+    return (
+        f"AP75 {_number(m.ap75)}; AP small {_number(m.ap_small)}, medium {_number(m.ap_medium)}, "
+        f"large {_number(m.ap_large)}\n"
+        f"AR at 1 {_number(m.ar_1)}, 10 {_number(m.ar_10)}, 100 {_number(m.ar_100)}; "
+        f"small {_number(m.ar_small)}, medium {_number(m.ar_medium)}, large {_number(m.ar_large)}"
+    )
+
+
+def _cells(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[str, str, str]:
+    """Best F1, its confidence, and recall at the precision: 0 where that is never reached."""
+    recall = 0.0 if objects and math.isnan(precise.recall) else precise.recall
+    return _number(best.f1), _number(best.confidence), _number(recall)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _parsed(size: str | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    try:
+        return parse_size(size)
+    except ValueError as error:
+        raise ConfigError(f"--size: {error}") from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"

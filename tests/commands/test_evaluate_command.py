@@ -1,0 +1,182 @@
+"""`lookonce evaluate`, from the command line to the files it leaves."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookonce import cli
+from lookonce.commands import evaluate as command
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError
+
+REPORT = ["confusion.png", "f1_confidence.png", "metrics.json", "precision_recall.png"]
+BOX = [10, 10, 50, 40]
+Damage = Callable[[bytes], bytes]
+
+
+class FixedDetector:
+    """Stands in for `Detector`: finds one `dog` in every picture, in the box of the truth."""
+
+    names = ("cat", "dog", "bird")
+    size = (64, 96)
+
+    @classmethod
+    def open(cls, path: Path, **_: object) -> "FixedDetector":
+        return cls()
+
+    def __enter__(self) -> "FixedDetector":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, picture: np.ndarray) -> Detections:
+        assert picture.shape[2] == 3
+        return Detections(np.array([BOX], np.float32), np.array([0.8], np.float32), np.array([1]), self.names)
+
+
+@pytest.fixture
+def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "Detector", FixedDetector)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two pictures with a dog (class 0) where the detector finds it, one with a fish (class 1), in lines."""
+    noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
+    for name in ("a", "b", "c"):
+        Image.fromarray(noise).save(tmp_path / f"{name}.png")
+    box = ",".join(map(str, BOX))
+    (tmp_path / "lines.txt").write_text(f"a.png {box},0\nb.png {box},0\nc.png {box},1\n")
+    (tmp_path / "names.txt").write_text("dog\nfish\n")
+    return tmp_path
+
+
+def cut(content: bytes) -> bytes:
+    """Seen when the annotations are read."""
+    return content[:10_000]
+
+
+def scratch(content: bytes) -> bytes:
+    """Seen only when the picture is decoded."""
+    return content[:5_000] + bytes(5_000) + content[10_000:]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["lookonce", "evaluate", *map(str, words)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return int(left.value.code or 0)
+
+
+def evaluate_lines(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: object) -> int:
+    return run(
+        monkeypatch, "model.onnx", folder / "lines.txt", "--names", folder / "names.txt",
+        "--out", folder / "report", *more,
+    )  # fmt: skip
+
+
+def test_help_has_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--help") == 0
+    assert "Example: lookonce evaluate" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fixed")
+def test_classes_are_matched_by_name_and_the_others_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    assert evaluate_lines(monkeypatch, pictures, "--json", pictures / "numbers.json") == 0
+    said = capsys.readouterr().out
+    assert "the model does not know fish" in said
+    assert "the data does not have cat, bird" in said
+    assert sorted(path.name for path in (pictures / "report").iterdir()) == REPORT
+    numbers = json.loads((pictures / "report" / "metrics.json").read_text())
+    assert numbers == json.loads((pictures / "numbers.json").read_text())
+    assert [row["name"] for row in numbers["classes"]] == ["dog"]
+    assert numbers["input_size"] == [64, 96]
+    assert (numbers["pictures"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
+    assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish picture's dog is a false alarm
+    assert numbers["best_f1"]["f1"] == pytest.approx(0.8)
+
+
+@pytest.mark.usefixtures("fixed")
+@pytest.mark.parametrize("damage", [cut, scratch])
+def test_a_bad_picture_is_set_aside_named_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, damage: Damage
+) -> None:
+    (pictures / "b.png").write_bytes(damage((pictures / "b.png").read_bytes()))
+    assert evaluate_lines(monkeypatch, pictures) == 1
+    assert "b.png" in capsys.readouterr().out
+    numbers = json.loads((pictures / "report" / "metrics.json").read_text())
+    assert (numbers["pictures"], numbers["problems"]["set aside"]) == (2, 1)
+
+
+@pytest.mark.usefixtures("fixed")
+@pytest.mark.parametrize("damage", [cut, scratch])
+def test_strict_stops_at_a_bad_picture_and_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, damage: Damage
+) -> None:
+    (pictures / "b.png").write_bytes(damage((pictures / "b.png").read_bytes()))
+    assert evaluate_lines(monkeypatch, pictures, "--strict") == 2
+    assert "b.png" in capsys.readouterr().err
+    assert not (pictures / "report").exists()
+
+
+@pytest.mark.usefixtures("fixed")
+def test_no_readable_picture_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    for path in pictures.glob("*.png"):
+        path.write_bytes(b"not a picture at all")
+    assert evaluate_lines(monkeypatch, pictures) == 2
+    assert "found none that can be read" in capsys.readouterr().err
+    assert not (pictures / "report").exists()
+
+
+@pytest.mark.usefixtures("fixed")
+def test_a_bad_size_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    assert evaluate_lines(monkeypatch, pictures, "--size", "100") == 2
+    assert "--size: expected a size like 416" in capsys.readouterr().err
+
+
+def test_a_missing_model_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    assert evaluate_lines(monkeypatch, pictures) == 2
+    assert "model.onnx: no such file" in capsys.readouterr().err
+
+
+def test_shared_classes_keep_the_order_of_the_data() -> None:
+    shared = command.share_classes(("cat", "dog", "bird"), ("fish", "bird", "cat"))
+    assert shared.names == ("bird", "cat")
+    assert shared.from_model.tolist() == [1, -1, 0]
+    assert shared.from_data.tolist() == [-1, 0, 1]
+
+
+def test_no_class_in_common_names_both_sides() -> None:
+    with pytest.raises(ConfigError, match=r"the model has cat, dog, the data head"):
+        command.share_classes(("cat", "dog"), ("head",))
+
+
+def test_a_darknet_model_on_voc_pictures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
+    folder = data / "voc_sample" / "gts" / "pascalvoc_format"
+    assert run(monkeypatch, model, folder, "--out", tmp_path / "report") == 0
+    said = capsys.readouterr().out
+    assert "100 pictures" in said
+    assert "left out: the data does not have truck" in said
+    numbers = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert numbers["ap50"] == pytest.approx(0.438, abs=0.01)
+    by_name = {row["name"]: row for row in numbers["classes"]}
+    assert by_name["bus"]["ap50"] > 0.9
+    assert by_name["aeroplane"]["ap50"] == 0  # this network never says aeroplane
