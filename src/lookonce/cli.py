@@ -73,7 +73,9 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".safetensors, .onnx, or .cfg beside .weights.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=".safetensors, .onnx, or .cfg beside .weights.")
+    ],
     data: Annotated[Path, typer.Argument(help="Annotations: a dataset YAML, folder, .json or .txt.")],
     split: Annotated[str, typer.Option(help="The part of the data to measure on.")] = "val",
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/evaluate"),

@@ -146,6 +146,15 @@ def test_a_bad_size_is_named(
     assert "--size: expected a size like 416" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("package", ["faster_coco_eval", "matplotlib"])
+def test_a_missing_extra_is_said_before_any_detecting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert evaluate_lines(monkeypatch, pictures) == 2
+    assert "pip install 'lookonce[train]'" in capsys.readouterr().err
+
+
 def test_a_missing_model_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
 ) -> None:

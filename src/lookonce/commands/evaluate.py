@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lookonce._files import write_text
+from lookonce._optional import require
 from lookonce.commands.report import count_problems, say, say_problems
 from lookonce.config import parse_size
 from lookonce.data.formats import load_samples
@@ -83,8 +84,11 @@ def evaluate(
     Raises:
         ConfigError: a bad size or threshold, or no class in common.
         ImageError: not one picture could be read.
+        MissingExtraError: what measures or plots is not installed.
     """
     console = Console()
+    for package in ("faster_coco_eval", "matplotlib"):  # before all the detecting, not after it
+        require(package, extra="train")
     with Detector.open(model, size=_parsed(size), confidence=confidence, iou=iou) as detector:
         annotated = load_samples(data, split, names, strict)
         say(f"{split}: {annotated.describe()}", console)
@@ -101,11 +105,7 @@ def evaluate(
     exit_code = say_problems(problems, console)
     if not measured:
         raise ImageError(f"{data}: expected pictures to measure on, found none that can be read")
-    evaluation = evaluate_detections(
-        [_shared_truth(sample, shared) for sample in measured],
-        [_shared_detections(each, shared) for each in found],
-        shared.names,
-    )
+    evaluation = _compare(measured, found, shared)
     about |= {"confidence": confidence, "nms_iou": iou, "problems": count_problems(problems)}
     numbers = write_report(out, evaluation, about)
     if json_file is not None:
@@ -142,6 +142,15 @@ def _say_left_out(shared: Shared, model: Sequence[str], data: Sequence[str], con
         say(f"left out: the model does not know {_listed(unknown)}", console)
     if unused:
         say(f"left out: the data does not have {_listed(unused)}", console)
+
+
+def _compare(truth: Sequence[Sample], found: Sequence[Detections], shared: Shared) -> Evaluation:
+    """Measure on the shared classes alone."""
+    return evaluate_detections(
+        [_shared_truth(sample, shared) for sample in truth],
+        [_shared_detections(each, shared) for each in found],
+        shared.names,
+    )
 
 
 def _shared_truth(sample: Sample, shared: Shared) -> Sample:
