@@ -189,3 +189,13 @@ def test_a_darknet_model_on_voc_pictures(
     by_name = {row["name"]: row for row in numbers["classes"]}
     assert by_name["bus"]["ap50"] > 0.9
     assert by_name["aeroplane"]["ap50"] == 0  # this network never says aeroplane
+
+
+@pytest.mark.usefixtures("fixed")
+def test_more_than_100_objects_in_a_picture_are_spoken_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    boxes = " ".join(f"{x},{y},{x + 5},{y + 5},0" for x in range(0, 90, 8) for y in range(0, 72, 8))
+    (pictures / "lines.txt").write_text(f"a.png {boxes}\n")
+    assert evaluate_lines(monkeypatch, pictures) == 0
+    assert "more than 100 objects of one class: 1;" in capsys.readouterr().out
