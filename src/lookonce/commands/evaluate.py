@@ -238,8 +238,8 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     say(_by_size(evaluation), console)
     if metrics.crowded:
         say(
-            f"pictures with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 detections "
-            f"there, with all it is AP {_number(metrics.ap_uncapped)}, AR {_number(metrics.ar_uncapped)}",
+            f"pictures with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 "
+            f"detections there, with all it is AP {_number(metrics.ap_uncapped)}, AR {_number(metrics.ar_uncapped)}",
             console,
         )
 
