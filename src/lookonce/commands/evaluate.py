@@ -239,7 +239,8 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     if metrics.crowded:
         say(
             f"pictures with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 "
-            f"detections there, with all it is AP {_number(metrics.ap_uncapped)}, AR {_number(metrics.ar_uncapped)}",
+            f"detections there, with all it is AP {_number(metrics.ap_uncapped)}, "
+            f"AR {_number(metrics.ar_uncapped)}",
             console,
         )
 
