@@ -1,1 +1,61 @@
-"""lookonce: YOLOv3, complete, readable and trainable."""
+"""lookonce: YOLOv3, complete, readable and trainable.
+
+```python
+from lookonce import Detector
+
+detector = Detector.open("model.onnx")
+for name, score, (left, top, right, bottom) in detector("street.jpg"):
+    print(f"{name} {score:.2f} at {left:.0f}, {top:.0f}")
+```
+
+What is imported from here needs no torch. A name is loaded when it is first used, so `import lookonce` costs
+next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lookonce.detections import Detections
+    from lookonce.draw.boxes import annotate
+    from lookonce.errors import LookonceError
+    from lookonce.images import read_image, write_image
+    from lookonce.metadata import ModelInfo
+    from lookonce.runtime.detector import Detector
+    from lookonce.runtime.sources import Frame, Sources
+
+__all__ = [
+    "Detections",
+    "Detector",
+    "Frame",
+    "LookonceError",
+    "ModelInfo",
+    "Sources",
+    "annotate",
+    "read_image",
+    "write_image",
+]
+
+_HOMES = {
+    "Detections": "lookonce.detections",
+    "Detector": "lookonce.runtime.detector",
+    "Frame": "lookonce.runtime.sources",
+    "LookonceError": "lookonce.errors",
+    "ModelInfo": "lookonce.metadata",
+    "Sources": "lookonce.runtime.sources",
+    "annotate": "lookonce.draw.boxes",
+    "read_image": "lookonce.images",
+    "write_image": "lookonce.images",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -77,7 +77,7 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     # Some OpenCV releases fill the missing rows of a JPEG with grey and say nothing.
     if header.format == "JPEG" and data.rfind(JPEG_END_MARKER, header.data_start) < 0:
         raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
-    with _silent_opencv():
+    with silent_opencv():
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if picture is None:
         raise ImageError(
@@ -141,7 +141,7 @@ _level_before = 0
 
 
 @contextmanager
-def _silent_opencv() -> Iterator[None]:
+def silent_opencv() -> Iterator[None]:
     """Keep OpenCV from writing to the terminal what we say ourselves, with the file's name.
 
     Its log level is global and pictures are decoded by several threads: the first in switches the log off,

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from threading import local
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +65,13 @@ class Detector:
             fit: `letterbox` or `stretch`; None: as the model was made.
 
         Raises:
-            ConfigError: a size that is no multiple of 32, a threshold outside 0 to 1, an unknown class.
+            ConfigError: a size that is no multiple of 32, a threshold outside 0 to 1, an unknown class or
+                fit.
         """
         self.info = backend.info
         self.size = _checked_size(size, backend.info)
         self._backend = backend
-        self._fit = Letterbox.stretch if (fit or backend.info.fit) == "stretch" else Letterbox.fit
+        self._fit = Letterbox.stretch if _checked_fit(fit or self.info.fit) == "stretch" else Letterbox.fit
         self._confidence = _checked_share("confidence", confidence)
         self._iou = _checked_share("iou", iou)
         self._classes = None if classes is None else _class_numbers(classes, backend.info.names)
@@ -222,10 +223,20 @@ def _checked_share(setting: str, value: float) -> float:
     return value
 
 
+def _checked_fit(fit: str) -> str:
+    if fit not in get_args(Fit):
+        raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {fit!r}")
+    return fit
+
+
 def _class_numbers(classes: Collection[str | int], names: tuple[str, ...]) -> tuple[int, ...]:
-    """Numbers of classes given by name or number."""
-    numbers = {name: number for number, name in enumerate(names)}
+    """Numbers of classes given by name or number; a text of digits is a number unless it is a name."""
+    numbers = {str(number): number for number in range(len(names))}
+    numbers |= {name: number for number, name in enumerate(names)}
+    found = []
     for wanted in classes:
-        if wanted not in numbers and wanted not in range(len(names)):
+        number = numbers.get(wanted) if isinstance(wanted, str) else wanted
+        if number is None or not 0 <= number < len(names):
             raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
-    return tuple(numbers[wanted] if isinstance(wanted, str) else int(wanted) for wanted in classes)
+        found.append(int(number))
+    return tuple(found)

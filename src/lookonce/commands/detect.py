@@ -1,0 +1,237 @@
+"""`lookonce detect`: pictures and videos in; annotated pictures and lists of detections out."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lookonce.commands.interrupts import Interrupts
+from lookonce.commands.report import say
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError, LookonceError
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import in_background
+from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
+
+KINDS = ("images", "json", "csv", "coco")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run came to.
+
+    Attributes:
+        frames: pictures and video frames that are done.
+        classes: detections of each class, by name.
+        seconds: that it took.
+    """
+
+    frames: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+def detect(
+    model: Path,
+    sources: Sequence[str],
+    out: Path,
+    *,
+    save: str,
+    coco_ids: Path | None = None,
+    strict: bool = False,
+    as_json: bool = False,
+    **options: Any,
+) -> int:
+    """Detect on all sources.
+
+    Args:
+        model: any model file.
+        sources: files, folders, globs, camera numbers, URLs.
+        out: folder for the results.
+        save: some of `KINDS`, with commas between.
+        coco_ids: a COCO annotation file whose picture and category numbers the COCO results shall carry.
+        strict: stop at the first file that cannot be read.
+        as_json: print the summary as JSON.
+        options: see `_open`.
+
+    Returns:
+        0 done; 1 files were set aside; 128 and the signal's number where one stopped the run.
+    """
+    kinds = _kinds(save)
+    frames = Sources(sources, strict=strict)
+    tally = Tally()
+    writers: list[Writer] = []
+    with _open(model, **options) as detector, Interrupts() as interrupts:
+        makers = _makers(out, detector.names, coco_ids)
+        try:
+            with ExitStack() as stack:
+                writers = [stack.enter_context(makers[kind]()) for kind in kinds]
+                _run(detector, frames, writers, tally, interrupts)
+        except KeyboardInterrupt:
+            pass  # what was done until then is stored
+        except OSError as error:
+            raise LookonceError(f"{out}: results cannot be written: {error.strerror or error}") from error
+    saved = {kind: str(writer.path) for kind, writer in zip(kinds, writers, strict=True)}
+    _report(tally, frames, saved, stopped=bool(interrupts.signal), as_json=as_json)
+    return 128 + interrupts.signal if interrupts.signal else int(bool(frames.problems))
+
+
+def _open(
+    model: Path,
+    *,
+    size: str | None = None,
+    classes: str | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Detector:
+    """A Detector from what the command line gives.
+
+    Args:
+        model: any model file.
+        size: `416` or `320x416`; None as the model was made.
+        classes: names or numbers with commas between; None for all.
+        threads: of the engine; None leaves the choice to it.
+        options: of `Detector.open`.
+    """
+    if size is not None:
+        from lookonce.config import parse_size  # slow to import
+
+        try:
+            options["size"] = parse_size(size)
+        except ValueError as error:
+            raise ConfigError(f"--size: {error}") from error
+    if classes is not None:
+        options["classes"] = [name.strip() for name in classes.split(",")]
+    if threads is not None:
+        options["threads"] = threads
+    return Detector.open(model, **options)
+
+
+def _kinds(save: str) -> list[str]:
+    kinds = [kind.strip() for kind in save.split(",")]
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ConfigError(
+            f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
+        )
+    return kinds
+
+
+def _makers(out: Path, names: Sequence[str], coco_ids: Path | None) -> dict[str, Callable[[], Writer]]:
+    return {
+        "images": lambda: PictureWriter(out / "annotated"),
+        "json": lambda: JsonWriter(out / "detections.json", names),
+        "csv": lambda: CsvWriter(out / "detections.csv"),
+        "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(names, coco_ids)),
+    }
+
+
+def _coco_numbers(
+    names: Sequence[str], annotations: Path | None
+) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
+    """COCO's number of each class, and of each picture by file name.
+
+    Without annotations classes count from 1, as is usual in COCO files.
+    """
+    if annotations is None:
+        return range(1, len(names) + 1), None
+    from lookonce.data.formats import load_samples  # needed here alone
+
+    truth = load_samples(annotations)
+    numbers = dict(zip(truth.names, truth.category_ids, strict=False))
+    if missing := [name for name in names if name not in numbers]:
+        raise ConfigError(
+            f"{annotations}: expected COCO annotations with all classes of the model, "
+            f"found none named {', '.join(map(repr, missing))}"
+        )
+    pictures = {sample.path.name: sample.image_id for sample in truth.samples if sample.image_id is not None}
+    return [numbers[name] for name in names], pictures
+
+
+def _run(
+    detector: Detector,
+    frames: Sources,
+    writers: Sequence[Writer],
+    tally: Tally,
+    interrupts: Interrupts,
+) -> None:
+    """Read, detect and write, each in a thread of its own; writing and the count happen in this one."""
+    start = perf_counter()
+    results = in_background(_results(detector, frames))
+    with closing(results), _progress() as progress:
+        bar = progress.add_task("detecting", total=frames.count())
+        shown = 0
+        while (result := interrupts.wait_for(partial(next, results, None))) is not None:
+            for writer in writers:
+                writer.add(*result)
+            tally.frames += 1
+            tally.classes.update(name for name, _, _ in result[1])
+            tally.seconds = perf_counter() - start
+            progress.update(bar, advance=1, rate=f"{tally.frames / tally.seconds:.1f}/s")
+            shown = _name_problems(frames, shown, progress.console)
+        _name_problems(frames, shown, progress.console)
+
+
+def _results(detector: Detector, frames: Sources) -> Iterator[tuple[Frame, Detections]]:
+    with closing(in_background(frames)) as decoded:
+        for frame in decoded:
+            yield frame, detector(frame.image)
+
+
+def _progress() -> Progress:
+    """On the error stream, so that the output stays free for results; nothing where no one looks at it."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+
+
+def _name_problems(frames: Sources, shown: int, console: Console) -> int:
+    """Print the files set aside since `shown` of them were named; returns how many there are."""
+    for problem in frames.problems[shown:]:
+        say(f"set aside: {problem}", console)
+        shown += 1
+    return shown
+
+
+def _report(tally: Tally, frames: Sources, saved: Mapping[str, str], *, stopped: bool, as_json: bool) -> None:
+    if as_json:
+        summary = {
+            "frames": tally.frames,
+            "detections": dict(tally.classes.most_common()),
+            "seconds": round(tally.seconds, 3),
+            "complete": not stopped,
+            "set_aside": [str(problem) for problem in frames.problems],
+            "saved": saved,
+        }
+        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    rate = tally.frames / tally.seconds if tally.frames else 0.0
+    say(
+        f"{'stopped after' if stopped else 'done:'} {_count(tally.frames, 'picture')}, "
+        f"{_count(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)",
+        console,
+    )
+    if tally.classes:
+        say("  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common()), console)
+    if frames.problems:
+        say(f"  {_count(len(frames.problems), 'file')} set aside, named above", console)
+    for kind, path in saved.items():
+        say(f"  {kind + ':':8}{path}", console)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,241 @@
+"""What becomes of detections: annotated pictures and videos, JSON, CSV, COCO results.
+
+A writer takes frame after frame and holds none of them. Its files appear under their names when it is
+closed, whole, or, where the run was stopped, with everything that was done until then.
+"""
+
+import csv
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from lookonce._files import replacing
+from lookonce.detections import Detections
+from lookonce.draw.boxes import annotate
+from lookonce.errors import ConfigError
+from lookonce.images import IMAGE_SUFFIXES, write_image
+from lookonce.runtime.sources import Frame
+from lookonce.runtime.video import CLIP_SUFFIXES, ClipWriter
+
+BOX_DIGITS = 3  # of a pixel: a float32 has no more to give at 10,000 pixels
+SCORE_DIGITS = 6
+
+
+class Writer(ABC):
+    """Stores the detections of one run. Use it in a `with` block.
+
+    Attributes:
+        path: the file or folder that holds the results.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Store one frame's detections.
+
+        Raises:
+            LookonceError: the results cannot be stored.
+            OSError: likewise, as when the disk is full.
+        """
+
+    @abstractmethod
+    def close(self, *, complete: bool) -> None:
+        """Finish the files; `complete` says whether the run went through to its end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(complete=kind is None)
+
+
+class PictureWriter(Writer):
+    """Annotated pictures and videos in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._clip: ClipWriter | None = None
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Write the annotated picture, or append it to its video.
+
+        Raises:
+            ConfigError: the result would replace the file that it was made from.
+            ImageError: the file cannot be written.
+        """
+        target = self._target(frame)
+        if frame.path is not None and target.exists() and target.samefile(frame.path):
+            raise ConfigError(
+                f"{target}: the annotated picture would replace its source; choose another --out"
+            )
+        drawn = annotate(frame.image, detections)
+        if self._clip is not None and self._clip.path != target:
+            self._close_clip()
+        if frame.moment is None:
+            write_image(target, drawn)
+            return
+        if self._clip is None:
+            self._clip = ClipWriter(target, drawn.shape[:2], frame.moment.rate)
+        self._clip.add(drawn)
+
+    def close(self, *, complete: bool) -> None:
+        """Finish the last video."""
+        self._close_clip()
+
+    def _target(self, frame: Frame) -> Path:
+        """The frame's own name below the folder, with a suffix added where we cannot write its kind."""
+        known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".mp4")
+        path = self.path / frame.relative
+        return path if path.suffix.lower() in known else path.with_name(path.name + usual)
+
+    def _close_clip(self) -> None:
+        clip, self._clip = self._clip, None
+        if clip is not None:
+            clip.close()
+
+
+class TextWriter(Writer):
+    """A text file that grows under a temporary name and gets its own when closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._open = ExitStack()
+        temporary = self._open.enter_context(replacing(path))
+        self._stream: TextIO = self._open.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+
+    def close(self, *, complete: bool) -> None:
+        """Write what belongs at the end; give the file its name."""
+        with self._open:
+            self._stream.write(self._tail(complete))
+
+    def _tail(self, complete: bool) -> str:
+        return ""
+
+
+class JsonWriter(TextWriter):
+    """One object: the class names, and a line for each picture or frame, in order.
+
+    `complete` is false at its end where the run was stopped before the last picture.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        super().__init__(path)
+        self._between = f'{{"names": {_json(list(names))}, "pictures": [\n'
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Append a line; boxes are [left, top, right, bottom] in pixels of the picture."""
+        height, width = frame.image.shape[:2]
+        picture: dict[str, Any] = {"file": frame.name, "width": width, "height": height}
+        if frame.moment is not None:
+            picture |= {"frame": frame.moment.number, "seconds": round(frame.moment.seconds, 3)}
+        picture["detections"] = [
+            {"class": name, "score": round(score, SCORE_DIGITS), "box": _rounded(box)}
+            for name, score, box in detections
+        ]
+        self._stream.write(self._between + _json(picture))
+        self._between = ",\n"
+
+    def _tail(self, complete: bool) -> str:
+        opening = "" if self._between == ",\n" else self._between
+        return f'{opening}\n], "complete": {_json(complete)}}}\n'
+
+
+class CsvWriter(TextWriter):
+    """A row for each detection; a picture in which nothing was found has none."""
+
+    COLUMNS = ("file", "frame", "class", "score", "left", "top", "right", "bottom")
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._rows = csv.writer(self._stream, lineterminator="\n")
+        self._rows.writerow(self.COLUMNS)
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Append rows; `frame` stays empty for a picture."""
+        number = "" if frame.moment is None else frame.moment.number
+        self._rows.writerows(
+            (frame.name, number, name, round(score, SCORE_DIGITS), *_rounded(box))
+            for name, score, box in detections
+        )
+
+
+class CocoWriter(TextWriter):
+    """COCO results: a list with an entry for each detection, as pycocotools' `loadRes` reads it.
+
+    The picture's id is what `image_ids` has for its file name; without `image_ids` it is the name without
+    suffix, as a number where it is one (COCO names its own files so); a video's frames add their number.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        category_ids: Sequence[int],
+        image_ids: Mapping[str, int | str] | None = None,
+    ) -> None:
+        """Begin the file.
+
+        Args:
+            path: the file.
+            category_ids: COCO's number of each class, in the order of the model's names.
+            image_ids: the number of each picture, by file name.
+        """
+        super().__init__(path)
+        self._category_ids = category_ids
+        self._image_ids = image_ids
+        self._files: dict[int | str, str] = {}
+        self._between = "[\n"
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Append the detections.
+
+        Raises:
+            ConfigError: the picture has no id, or one that another file has too.
+        """
+        image_id = self._image_id(frame)
+        if self._files.setdefault(image_id, frame.name) != frame.name:
+            raise ConfigError(
+                f"{frame.name}: expected a picture id of its own, found {image_id!r}, which "
+                f"{self._files[image_id]} has too"
+            )
+        values = zip(
+            detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True
+        )
+        for label, score, (left, top, right, bottom) in values:
+            entry = {
+                "image_id": image_id,
+                "category_id": self._category_ids[label],
+                "bbox": _rounded((left, top, right - left, bottom - top)),
+                "score": round(score, SCORE_DIGITS),
+            }
+            self._stream.write(self._between + _json(entry))
+            self._between = ",\n"
+
+    def _image_id(self, frame: Frame) -> int | str:
+        if self._image_ids is not None:
+            try:
+                return self._image_ids[frame.relative.name]
+            except KeyError:
+                raise ConfigError(f"{frame.name}: the list of picture ids does not have this file") from None
+        stem = frame.relative.stem
+        if frame.moment is not None:
+            return f"{stem}-{frame.moment.number}"
+        return int(stem) if stem.isdecimal() else stem
+
+    def _tail(self, complete: bool) -> str:
+        return "\n]\n" if self._between == ",\n" else "[]\n"
+
+
+def _rounded(box: Sequence[float]) -> list[float]:
+    return [round(side, BOX_DIGITS) for side in box]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

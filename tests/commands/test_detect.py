@@ -1,0 +1,310 @@
+"""`lookonce detect` from end to end: files in, files out, exit codes, signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
+from typer.testing import CliRunner, Result
+
+from lookonce.cli import app, main
+from lookonce.commands.interrupts import Interrupts
+from lookonce.errors import LookonceError
+from lookonce.images import read_image, write_image
+from lookonce.runtime.video import ClipWriter, read_frames
+
+LEFT, RIGHT = (0, 0, 32, 32), (64, 0, 96, 32)
+LOOKONCE = [sys.executable, "-c", "from lookonce.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three pictures: two objects, one object, none."""
+    folder = tmp_path / "photos"
+    write_image(folder / "1 both.png", picture((64, 96), (LEFT, YELLOW), (RIGHT, MAGENTA)))
+    write_image(folder / "2 one.png", picture((64, 96), (RIGHT, MAGENTA)))
+    write_image(folder / "3 none.png", picture((64, 96)))
+    return folder
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["detect", *map(str, words)], catch_exceptions=False)
+
+
+def found_in(path: Path) -> dict[str, list[str]]:
+    """File name -> classes found."""
+    tree = json.loads((path / "detections.json").read_text())
+    return {Path(p["file"]).name: [d["class"] for d in p["detections"]] for p in tree["pictures"]}
+
+
+def test_a_folder(model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    result = run(model, photos, "--out", out)
+
+    assert result.exit_code == 0
+    assert "done: 3 pictures, 3 detections" in result.stdout
+    assert "blue 2, green 1" in result.stdout
+    assert str(out / "detections.json") in result.stdout
+    assert found_in(out) == {"1 both.png": ["green", "blue"], "2 one.png": ["blue"], "3 none.png": []}
+    annotated = sorted((out / "annotated").iterdir())
+    assert [path.name for path in annotated] == ["1 both.png", "2 one.png", "3 none.png"]
+    assert (read_image(annotated[0]) != read_image(photos / "1 both.png")).any()
+
+
+def test_everything_that_can_be_saved(model: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    assert run(model, photos / "*one*", "--out", out, "--save", "csv, coco").exit_code == 0
+
+    assert sorted(path.name for path in out.iterdir()) == ["coco_results.json", "detections.csv"]
+    (entry,) = json.loads((out / "coco_results.json").read_text())
+    assert entry == {"image_id": "2 one", "category_id": 2, "bbox": [64, 0, 32, 32], "score": 1}
+    assert (out / "detections.csv").read_text().splitlines()[1:] == [
+        f"{photos / '2 one.png'},,blue,1.0,64.0,0.0,96.0,32.0"
+    ]
+
+
+def test_coco_ids_of_an_annotation_file(model: Path, photos: Path, tmp_path: Path) -> None:
+    annotations = {
+        "images": [{"id": 41, "file_name": "2 one.png", "width": 96, "height": 64}],
+        "categories": [{"id": 90, "name": "blue"}, {"id": 5, "name": "green"}],
+        "annotations": [{"id": 1, "image_id": 41, "category_id": 90, "bbox": [64, 0, 32, 32], "area": 1024}],
+    }
+    (photos / "truth.json").write_text(json.dumps(annotations))
+    words = (model, photos / "2 one.png", "--out", tmp_path, "--save", "coco", "--coco-ids")
+
+    assert run(*words, photos / "truth.json").exit_code == 0
+    (entry,) = json.loads((tmp_path / "coco_results.json").read_text())
+    assert (entry["image_id"], entry["category_id"]) == (41, 90)
+
+    annotations["categories"].pop()
+    (photos / "truth.json").write_text(json.dumps(annotations))
+    with pytest.raises(LookonceError, match=r"truth\.json: .* found none named 'green'"):
+        run(*words, photos / "truth.json")
+
+
+def test_options_reach_the_detector(model: Path, photos: Path, tmp_path: Path) -> None:
+    def found(*words: str) -> list[str]:
+        run(model, photos / "1 both.png", "--out", tmp_path, "--save", "json", *words)
+        return found_in(tmp_path)["1 both.png"]
+
+    assert found() == ["green", "blue"]
+    assert found("--classes", "blue") == ["blue"]
+    assert found("--classes", "0") == ["green"]
+    assert found("--conf", "1") == []
+    assert len(found("--size", "128x192")) == 8  # twice as fine: four cells for each
+    assert found("--fit", "stretch", "--threads", "1", "--iou", "0.1", "--agnostic") == ["green", "blue"]
+
+
+def test_video_in_video_out(model: Path, tmp_path: Path) -> None:
+    clip = ClipWriter(tmp_path / "clip.mp4", (64, 96), 12.5)
+    for number in range(9):
+        clip.add(picture((64, 96), *[(LEFT, YELLOW)] * (number >= 4)))
+    clip.close()
+    out = tmp_path / "out"
+
+    assert run(model, tmp_path / "clip.mp4", "--out", out, "--save", "images,json").exit_code == 0
+
+    frames = list(read_frames(out / "annotated" / "clip.mp4"))
+    assert len(frames) == 9
+    assert frames[0][0].shape == (64, 96, 3)
+    assert frames[0][1].rate == 12.5
+    pictures = json.loads((out / "detections.json").read_text())["pictures"]
+    assert [len(each["detections"]) for each in pictures] == [0] * 4 + [1] * 5
+    assert [each["frame"] for each in pictures] == list(range(9))
+    assert pictures[5]["seconds"] == 0.4
+
+
+def test_bad_pictures_are_named_once_and_counted(model: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_text("<html>")
+    out = tmp_path / "out"
+
+    result = run(model, photos, photos / "bad.jpg", "--out", out)
+
+    assert result.exit_code == 1
+    assert result.stderr.count("bad.jpg") == 1
+    assert "set aside: " in result.stderr
+    assert "1 file set aside" in result.stdout
+    assert len(found_in(out)) == 3
+
+
+def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_text("<html>")
+
+    result = run(model, photos, "--out", tmp_path, "--save", "json", "--json")
+
+    summary = json.loads(result.stdout)
+    assert summary.pop("seconds") > 0
+    (problem,) = summary.pop("set_aside")
+    assert "HTML" in problem
+    assert summary == {
+        "frames": 3,
+        "detections": {"blue": 2, "green": 1},
+        "complete": True,
+        "saved": {"json": str(tmp_path / "detections.json")},
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{model}", "absent.jpg"], "absent.jpg: expected a file"),
+        (["absent.onnx", "{photos}"], "absent.onnx: no such file"),
+        (
+            ["{model}", "{photos}", "--save", "xml"],
+            "--save: expected some of images, json, csv, coco, found 'xml'",
+        ),
+        (["{model}", "{photos}", "--size", "100"], "--size: expected a size like 416"),
+        (["{model}", "{photos}", "--fit", "crop"], "fit: expected letterbox or stretch, found 'crop'"),
+        (["{model}", "{photos}", "--classes", "red"], "classes: expected some of green, blue; found 'red'"),
+        (["{model}", "{photos}", "--conf", "2"], "confidence: expected a number from 0 to 1"),
+        (["{model}", "{photos}/bad.jpg"], "bad.jpg: expected a picture"),
+        (["{model}", "{photos}", "--strict"], "bad.jpg: expected a picture"),
+        (["{model}", "{photos}/2 one.png", "--out", "{photos}/bad.jpg"], "results cannot be written"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    model: Path,
+    photos: Path,
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (photos / "bad.jpg").write_text("<html>")
+    monkeypatch.chdir(photos.parent)
+    filled = [word.format(model=model, photos=photos) for word in words]
+    monkeypatch.setattr(sys, "argv", ["lookonce", "detect", *filled])
+
+    with pytest.raises(SystemExit) as left:
+        main()
+
+    assert left.value.code == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert not list(photos.parent.rglob(".detections*"))
+
+
+def test_strict_keeps_what_was_done(model: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "2 two.jpg").write_text("<html>")
+
+    with pytest.raises(LookonceError, match=r"2 two\.jpg"):
+        run(model, photos, "--out", tmp_path, "--save", "json", "--strict")
+
+    tree = json.loads((tmp_path / "detections.json").read_text())
+    assert tree["complete"] is False
+    assert len(tree["pictures"]) == 2
+
+
+def test_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
+    block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'safetensors', 'matplotlib')));"
+    code = f"{block} import lookonce; lookonce.Detector; from lookonce.cli import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "detect", model, photos, "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len(found_in(tmp_path / "out")) == 3
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Pictures enough for a run to be met in its midst."""
+    content = cv2.imencode(".png", picture((240, 320), ((0, 0, 320, 240), MAGENTA)))[1].tobytes()
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(600):
+        (folder / f"{number:03}.png").write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def midway(model: Path, many: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A real run over many pictures that has begun to write."""
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*LOOKONCE, "detect", model, many, "--out", out, "--save", "images,json,csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not (out / "annotated" / "005.png").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal(midway: subprocess.Popen[str], tmp_path: Path, number: int) -> None:
+    midway.send_signal(number)
+    time.sleep(0.01)
+    midway.send_signal(number)  # an impatient second one changes nothing
+    stdout, stderr = midway.communicate(timeout=30)
+
+    out = tmp_path / "out"
+    assert midway.returncode == 128 + number, stderr
+    assert "stopped after" in stdout
+    assert stderr == ""
+    done = sorted(path.name for path in (out / "annotated").iterdir())
+    assert 5 < len(done) < 600
+    assert all(read_image(out / "annotated" / name).shape == (240, 320, 3) for name in done)
+    assert list(found_in(out)) == done
+    assert json.loads((out / "detections.json").read_text())["complete"] is False
+    rows = (out / "detections.csv").read_text().splitlines()[1:]
+    assert sorted({Path(row.split(",")[0]).name for row in rows}) == done
+    assert sorted(path.name for path in out.iterdir()) == ["annotated", "detections.csv", "detections.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+def test_killed_outright(midway: subprocess.Popen[str], tmp_path: Path) -> None:
+    midway.kill()
+    midway.communicate(timeout=30)
+
+    visible = [path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file()]
+    assert 5 < len(visible) < 600
+    assert all(path.suffix == ".png" and np.any(read_image(path)) for path in visible)  # and no half a list
+
+
+def test_interrupts_wait_until_they_are_welcome() -> None:
+    work = []
+    with Interrupts() as interrupts:
+        assert interrupts.wait_for(lambda: 1) == 1
+        signal.raise_signal(signal.SIGINT)
+        work.append("was not cut in two")
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.wait_for(lambda: work.append("began"))
+        signal.raise_signal(signal.SIGINT)
+    assert work == ["was not cut in two"]
+    assert interrupts.signal == signal.SIGINT
+
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        interrupts.wait_for(lambda: signal.raise_signal(signal.SIGTERM))
+    assert interrupts.signal == signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt):  # Python's own handler is back
+        signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,192 @@
+"""Which files a source stands for, and what happens to bad ones."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lookonce.errors import ImageError, SourceError
+from lookonce.images import write_image
+from lookonce.runtime.sources import Frame, Sources
+
+
+def write_grey(path: Path, grey: int = 100) -> Path:
+    write_image(path, np.full((8, 12, 3), grey, np.uint8))
+    return path
+
+
+def write_video(path: Path, frames: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (32, 16))
+    for number in range(frames):
+        writer.write(np.full((16, 32, 3), 10 * number, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures in folders, with names that cause trouble; the tests stand in it."""
+    for number, name in enumerate(
+        ("b.png", "a.JPG", "c [1].png", "über all.webp", "more/a.png", "more/deep/b.png")
+    ):
+        write_grey(tmp_path / name, 20 * number)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "._b.png").write_bytes(b"what macOS leaves beside a picture")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        (["b.png"], ["b.png"]),
+        (["."], ["a.JPG", "b.png", "c [1].png", "über all.webp"]),
+        (["*.png"], ["b.png", "c [1].png"]),
+        (["c [1].png"], ["c [1].png"]),  # a file before a pattern
+        (["**/*.png"], ["b.png", "c [1].png", "more/a.png", "more/deep/b.png"]),
+        (["more", "b.png"], ["more/a.png", "b.png"]),  # in the order given
+        (["b.png", "./b.png", "more/../b.png"], ["b.png"]),
+        (["0"], ["0"]),
+        (["rtsp://somewhere/live"], ["rtsp://somewhere/live"]),
+    ],
+)
+def test_what_a_source_stands_for(album: Path, sources: list[str], expected: list[str]) -> None:
+    assert [str(origin) for origin in Sources(sources).origins] == expected
+
+
+def test_a_camera_is_a_number_unless_a_file_has_that_name(album: Path) -> None:
+    assert Sources(["7"]).origins == [7]
+    (album / "7").touch()
+    assert Sources(["7"]).origins == [Path("7")]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("absent.jpg", "absent.jpg: expected a file, folder, pattern, camera number or URL, found no such"),
+        ("empty", "empty: expected pictures or videos directly in this folder, found none among 0 entries"),
+        ("*.gif", r"\*\.gif: expected a pattern that matches pictures or videos, found none among 0"),
+        ("*.txt", "found none among 1 entries"),
+    ],
+)
+def test_a_source_that_is_nothing(album: Path, source: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        Sources(["b.png", source])
+
+
+def test_frames_of_pictures(album: Path) -> None:
+    frames = list(Sources(["more", "b.png"]))
+
+    assert [frame.name for frame in frames] == [str(Path("more/a.png")), "b.png"]
+    assert [frame.relative for frame in frames] == [Path("more/a.png"), Path("b.png")]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [80, 0]
+    assert frames[0].image.shape == (8, 12, 3)
+    assert frames[0].path == Path("more/a.png")
+    assert frames[0].moment is None
+
+
+def test_equal_names_stay_apart(tmp_path: Path) -> None:
+    for folder in ("one/x", "two/x"):
+        write_grey(tmp_path / folder / "1.png")
+
+    frames = list(Sources([tmp_path / "one" / "x", tmp_path / "two" / "x"]))
+
+    assert [frame.relative for frame in frames] == [Path("one/x/1.png"), Path("two/x/1.png")]
+
+
+def test_a_link_keeps_its_own_name(album: Path) -> None:
+    (album / "link.png").symlink_to(album / "more" / "a.png")
+
+    assert [frame.relative for frame in Sources(["link.png", "more/a.png"])] == [
+        Path("link.png"),
+        Path("more/a.png"),
+    ]
+
+
+def test_pictures_and_videos_mix(album: Path) -> None:
+    write_video(album / "more" / "clip.avi", 3)
+    sources = Sources(["more"])
+
+    frames = list(sources)
+
+    assert sources.count() == 4
+    assert [frame.relative.name for frame in frames] == ["a.png", "clip.avi", "clip.avi", "clip.avi"]
+    moments = [frame.moment for frame in frames]
+    assert moments[0] is None
+    assert [moment.number for moment in moments[1:] if moment] == [0, 1, 2]
+    assert frames[3].image.shape == (16, 32, 3)
+    assert frames[3].name == str(Path("more/clip.avi"))
+
+
+def test_no_count_with_a_camera(album: Path) -> None:
+    assert Sources(["b.png", "0"]).count() is None
+
+
+def test_reading_is_lazy(album: Path) -> None:
+    frames = iter(Sources(["b.png", "a.JPG"]))
+
+    assert next(frames).name == "b.png"
+    (album / "a.JPG").unlink()
+    assert list(frames) == []
+
+
+def damage(album: Path) -> list[str]:
+    """Bad files among good ones: cut short, a web page, empty, a video that is none."""
+    good = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
+    (album / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (album / "page.png").write_text("<!DOCTYPE html><html>404</html>")
+    (album / "nothing.jpg").touch()
+    (album / "film.mp4").write_bytes(bytes(999))
+    return ["cut.jpg", "film.mp4", "nothing.jpg", "page.png"]
+
+
+def test_bad_files_are_set_aside_and_counted(album: Path) -> None:
+    bad = damage(album)
+    sources = Sources(["."])
+
+    frames = list(sources)
+
+    assert len(frames) == 4
+    assert sorted(problem.place for problem in sources.problems) == bad
+    assert {problem.outcome for problem in sources.problems} == {"set aside"}
+    by_name = {problem.place: problem.what for problem in sources.problems}
+    assert "cut short" in by_name["cut.jpg"]
+    assert "HTML" in by_name["page.png"]
+    assert "empty" in by_name["nothing.jpg"]
+    assert not any(name in what for name, what in by_name.items())  # named once
+    list(sources)
+    assert len(sources.problems) == 4  # counted anew
+
+
+def test_strict_stops_at_the_first_bad_file(album: Path) -> None:
+    damage(album)
+    seen: list[Frame] = []
+
+    with pytest.raises(ImageError, match=r"cut\.jpg"):
+        seen.extend(Sources([".", "notes.txt"], strict=True))
+    assert Sources(["."], strict=True).problems == []
+
+
+def test_when_nothing_can_be_read_it_is_an_error(album: Path) -> None:
+    damage(album)
+
+    with pytest.raises(ImageError, match=r"page\.png.*HTML"):
+        list(Sources(["page.png"]))
+    with pytest.raises(SourceError, match=r"none of 2 files can be read; the first: page\.png: .*HTML"):
+        list(Sources(["page.png", "cut.jpg"]))
+
+
+def test_a_video_that_ends_early_keeps_its_frames(album: Path) -> None:
+    video = write_video(album / "short.avi", 20)
+    os.truncate(video, video.stat().st_size * 2 // 3)
+    sources = Sources([video, "b.png"])
+
+    frames = list(sources)
+
+    assert len(frames) > 5
+    assert frames[-1].name == "b.png"
+    assert "expected 20 frames" in sources.problems[0].what

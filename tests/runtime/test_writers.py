@@ -1,0 +1,237 @@
+"""What the writers leave on the disk."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError
+from lookonce.images import read_image, write_image
+from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.video import Moment, read_frames
+from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
+
+NAMES = ("cat", 'a "big", dog')
+
+
+def frame(name: str = "pics/one.png", moment: Moment | None = None) -> Frame:
+    return Frame(np.zeros((40, 60, 3), np.uint8), name, Path(name), moment=moment)
+
+
+def two() -> Detections:
+    boxes = np.array([[1, 2, 31.5, 22.25], [0, 0, 10, 10]], np.float32)
+    return Detections(boxes, np.array([0.9, 0.5], np.float32), np.array([1, 0]), NAMES)
+
+
+NONE = Detections.none(NAMES)
+
+TEXT_WRITERS: list[Callable[[Path], Writer]] = [
+    lambda path: JsonWriter(path, NAMES),
+    CsvWriter,
+    lambda path: CocoWriter(path, [1, 2]),
+]
+
+
+def test_json(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "detections.json"
+    with JsonWriter(path, NAMES) as writer:
+        writer.add(frame("pics/ü.png"), two())
+        writer.add(frame("clip.mp4", Moment(7, 0.28, 25.0)), NONE)
+        assert not path.exists()  # before it is whole
+
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "names": list(NAMES),
+        "pictures": [
+            {
+                "file": "pics/ü.png",
+                "width": 60,
+                "height": 40,
+                "detections": [
+                    {"class": NAMES[1], "score": 0.9, "box": [1, 2, 31.5, 22.25]},
+                    {"class": "cat", "score": 0.5, "box": [0, 0, 10, 10]},
+                ],
+            },
+            {"file": "clip.mp4", "width": 60, "height": 40, "frame": 7, "seconds": 0.28, "detections": []},
+        ],
+        "complete": True,
+    }
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = tmp_path / "detections.csv"
+    with CsvWriter(path) as writer:
+        writer.add(frame('a,"b".png'), two())
+        writer.add(frame("empty.png"), NONE)
+        writer.add(frame("clip.mp4", Moment(3, 0.1, 25.0)), two()[0])
+
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["file"], row["frame"], row["class"]) for row in rows] == [
+        ('a,"b".png', "", NAMES[1]),
+        ('a,"b".png', "", "cat"),
+        ("clip.mp4", "3", NAMES[1]),
+    ]
+    assert [float(rows[0][side]) for side in ("left", "top", "right", "bottom")] == [1, 2, 31.5, 22.25]
+    assert float(rows[0]["score"]) == 0.9
+
+
+def test_coco_results_are_read_by_pycocotools(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with CocoWriter(path, [18, 17], {"one.png": 139}) as writer:
+        writer.add(frame(), two())
+    truth = COCO()
+    truth.dataset = {
+        "info": {},
+        "images": [{"id": 139}],
+        "categories": [{"id": 17}, {"id": 18}],
+        "annotations": [],
+    }
+    truth.createIndex()
+
+    found = truth.loadRes(str(path)).loadAnns([1, 2])
+
+    assert [entry["category_id"] for entry in found] == [17, 18]
+    assert found[0]["bbox"] == [1, 2, 30.5, 20.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "moment", "image_id"),
+    [
+        ("val2017/000000000139.jpg", None, 139),
+        ("dog.jpg", None, "dog"),
+        ("clip.mp4", Moment(4, 0.2, 25.0), "clip-4"),
+    ],
+)
+def test_coco_picture_ids(tmp_path: Path, name: str, moment: Moment | None, image_id: int | str) -> None:
+    path = tmp_path / "results.json"
+    with CocoWriter(path, [1, 2]) as writer:
+        writer.add(frame(name, moment), two())
+
+    assert {entry["image_id"] for entry in json.loads(path.read_text())} == {image_id}
+
+
+def test_coco_ids_that_clash_or_lack(tmp_path: Path) -> None:
+    with CocoWriter(tmp_path / "a.json", [1, 2]) as writer:
+        writer.add(frame("a/1.png"), two())
+        with pytest.raises(ConfigError, match=r"b/1\.png: expected .* found 1, which a/1\.png has too"):
+            writer.add(frame("b/1.png"), two())
+    with (
+        CocoWriter(tmp_path / "b.json", [1, 2], {"2.png": 2}) as writer,
+        pytest.raises(ConfigError, match=r"a/1\.png: the list of picture ids does not have this file"),
+    ):
+        writer.add(frame("a/1.png"), two())
+
+
+@pytest.mark.parametrize("make", TEXT_WRITERS)
+def test_nothing_added_is_still_a_whole_file(make: Callable[[Path], Writer], tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with make(path):
+        pass
+
+    text = path.read_text()
+    assert (
+        json.loads(text) in ([], {"names": list(NAMES), "pictures": [], "complete": True})
+        if (text[0] in "[{")
+        else text == "file,frame,class,score,left,top,right,bottom\n"
+    )
+
+
+@pytest.mark.parametrize("make", TEXT_WRITERS)
+def test_a_stopped_run_leaves_what_was_done(make: Callable[[Path], Writer], tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+
+    def stopped() -> None:
+        with make(path) as writer:
+            writer.add(frame(), two())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+
+    text = path.read_text()
+    assert "31.5" in text or "30.5" in text
+    if text.startswith("{"):
+        assert json.loads(text)["complete"] is False
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    writer = JsonWriter(tmp_path / "results.json", NAMES)
+    writer._stream.close()
+    full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115  (the writer closes it)
+    writer._stream = writer._open.enter_context(full)
+
+    writer.add(frame(), two())
+    with pytest.raises(OSError, match="No space left"):
+        writer.close(complete=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_annotated_pictures_keep_name_folder_and_size(tmp_path: Path) -> None:
+    with PictureWriter(tmp_path) as writer:
+        writer.add(frame("a/1.png"), two())
+        writer.add(frame("b/1.png"), NONE)
+        writer.add(frame("c/upload.dat"), two())
+
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == [
+        "a/1.png",
+        "b/1.png",
+        "c/upload.dat.png",
+    ]
+    drawn = read_image(tmp_path / "a" / "1.png")
+    assert drawn.shape == (40, 60, 3)
+    assert drawn.any()
+    assert not read_image(tmp_path / "b" / "1.png").any()
+
+
+def test_annotated_videos_keep_size_rate_and_length(tmp_path: Path) -> None:
+    clips = [("one.avi", 5, 10.0), ("one.mp4", 3, 30.0)]
+    with PictureWriter(tmp_path) as writer:
+        for name, frames, rate in clips:
+            for number in range(frames):
+                writer.add(frame(name, Moment(number, number / rate, rate)), two())
+            writer.add(frame(f"{name}.png"), NONE)
+
+    for name, frames, rate in clips:
+        written = list(read_frames(tmp_path / (name if name.endswith(".mp4") else f"{name}.mp4")))
+        assert len(written) == frames
+        assert written[0][0].shape == (40, 60, 3)
+        assert written[0][0].any()
+        assert written[0][1].rate == rate
+
+
+def test_a_source_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "1.png"
+    write_image(path, np.zeros((40, 60, 3), np.uint8))
+    before = path.read_bytes()
+    (only,) = Sources([path])
+
+    with (
+        PictureWriter(tmp_path) as writer,
+        pytest.raises(ConfigError, match=r"1\.png: the annotated picture would replace its source"),
+    ):
+        writer.add(only, two())
+    assert path.read_bytes() == before
+
+
+def test_a_whole_stopped_video_is_playable(tmp_path: Path) -> None:
+    def stopped() -> None:
+        with PictureWriter(tmp_path) as writer:
+            for number in range(4):
+                writer.add(frame("clip.mp4", Moment(number, number / 25, 25.0)), two())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+
+    capture = cv2.VideoCapture(str(tmp_path / "clip.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    capture.release()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]

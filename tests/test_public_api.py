@@ -1,0 +1,49 @@
+"""What `import lookonce` offers, and what it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import lookonce
+
+PUBLIC = [
+    "Detections",
+    "Detector",
+    "Frame",
+    "LookonceError",
+    "ModelInfo",
+    "Sources",
+    "annotate",
+    "read_image",
+    "write_image",
+]
+
+
+def test_the_list() -> None:
+    assert lookonce.__all__ == PUBLIC
+    assert set(PUBLIC) <= set(dir(lookonce))
+    for name in PUBLIC:
+        assert getattr(lookonce, name).__name__ == name
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'lookonce' has no attribute 'YOLO'"):
+        lookonce.YOLO  # noqa: B018
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    heavy = ("numpy", "cv2", "onnxruntime", "torch", "typer", "pydantic")
+
+    assert run(f"import sys, lookonce; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+def test_every_name_loads_where_torch_cannot() -> None:
+    block = "import sys; sys.modules['torch'] = None;"
+
+    assert run(f"{block} from lookonce import *; print(Detector.__name__)") == "Detector"
