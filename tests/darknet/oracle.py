@@ -17,6 +17,8 @@ needs_opencv_importer = pytest.mark.skipif(
     not hasattr(cv2.dnn, "readNetFromDarknet"), reason="OpenCV 5 has no Darknet importer; needs OpenCV 4"
 )
 
+Found = list[tuple[int, float, np.ndarray]]
+
 
 def random_weights(network: Network, seed: int = 0) -> list[ConvWeights]:
     """Weights under which activations neither die nor explode: scaled by fan-in, residual branches halved."""
@@ -66,6 +68,33 @@ def lookonce_outputs(
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     candidates, *raw_maps = session.run(None, {"images": pictures})
     return candidates, raw_maps
+
+
+def opencv_detections(
+    imported: cv2.dnn.Net,
+    picture: np.ndarray,
+    size: tuple[int, int],
+    fit: str,
+    confidence: float,
+    iou: float,
+) -> Found:
+    """What a detector finds that is made of nothing but OpenCV: (class, score, xyxy) in an RGB picture."""
+    height, width = picture.shape[:2]
+    scale = np.array([size[1] / width, size[0] / height])
+    if fit == "letterbox":
+        scale[:] = scale.min()
+    inside = np.floor(scale * (width, height) + 1e-6).astype(int)
+    left, top = (np.array(size[::-1]) - inside) // 2
+    canvas = np.full((*size, 3), 128, np.uint8)
+    canvas[top : top + inside[1], left : left + inside[0]] = cv2.resize(picture, inside.tolist())
+    imported.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255.0))
+    rows = np.concatenate(imported.forward(imported.getUnconnectedOutLayersNames()))
+    labels, scores = rows[:, 5:].argmax(1), rows[:, 5:].max(1)
+    centre, sides = rows[:, :2] * size[::-1], rows[:, 2:4] * size[::-1]
+    low, high = ((centre + sign * sides / 2 - (left, top)) / (inside / (width, height)) for sign in (-1, 1))
+    low, high = np.clip(low, 0, (width, height)), np.clip(high, 0, (width, height))
+    kept = cv2.dnn.NMSBoxesBatched(np.hstack([low, high - low]), scores, labels, confidence, iou)
+    return [(int(labels[i]), float(scores[i]), np.hstack([low[i], high[i]])) for i in kept]
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:

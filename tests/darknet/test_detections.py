@@ -5,13 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.darknet.oracle import in_files, needs_opencv_importer
+from tests.darknet.oracle import Found, in_files, needs_opencv_importer, opencv_detections
 
 from lookonce.runtime.detector import Detector
 
 CONFIDENCE, IOU = 0.25, 0.45
 PHOTOS = ["dog", "eagle", "giraffe", "horses", "kite", "person", "scream"]
-Found = list[tuple[int, float, np.ndarray]]
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +30,7 @@ def test_same_objects_as_opencv(data: Path, name: str, size: tuple[int, int], fi
         for photo in PHOTOS:
             picture = cv2.imread(str(data / "photos" / f"{photo}.jpg"))[..., ::-1]
             found = detector(np.ascontiguousarray(picture))
-            expected = opencv_detections(imported, picture, size, fit)
+            expected = opencv_detections(imported, picture, size, fit, CONFIDENCE, IOU)
             _assert_same(list(zip(found.labels, found.scores, found.boxes, strict=True)), expected)
             total += len(expected)
     assert total > 20
@@ -45,26 +44,6 @@ def test_known_objects_on_the_dog_photograph(data: Path) -> None:
     for name, score, _ in found:
         best.setdefault(name, round(score, 2))
     assert best == {"dog": 0.98, "car": 0.91, "bicycle": 0.46}
-
-
-def opencv_detections(imported: cv2.dnn.Net, picture: np.ndarray, size: tuple[int, int], fit: str) -> Found:
-    """(class, score, xyxy) in pixels of an RGB picture."""
-    height, width = picture.shape[:2]
-    scale = np.array([size[1] / width, size[0] / height])
-    if fit == "letterbox":
-        scale[:] = scale.min()
-    inside = np.floor(scale * (width, height) + 1e-6).astype(int)
-    left, top = (np.array(size[::-1]) - inside) // 2
-    canvas = np.full((*size, 3), 128, np.uint8)
-    canvas[top : top + inside[1], left : left + inside[0]] = cv2.resize(picture, inside.tolist())
-    imported.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255.0))
-    rows = np.concatenate(imported.forward(imported.getUnconnectedOutLayersNames()))
-    labels, scores = rows[:, 5:].argmax(1), rows[:, 5:].max(1)
-    centre, sides = rows[:, :2] * size[::-1], rows[:, 2:4] * size[::-1]
-    low, high = ((centre + sign * sides / 2 - (left, top)) / (inside / (width, height)) for sign in (-1, 1))
-    low, high = np.clip(low, 0, (width, height)), np.clip(high, 0, (width, height))
-    kept = cv2.dnn.NMSBoxesBatched(np.hstack([low, high - low]), scores, labels, CONFIDENCE, IOU)
-    return [(int(labels[i]), float(scores[i]), np.hstack([low[i], high[i]])) for i in kept]
 
 
 def _assert_same(found: Found, expected: Found) -> None:

@@ -189,11 +189,13 @@ def test_rare_layers_equal_torch() -> None:
     functional = torch.nn.functional
     network = resolve(parse_cfg(RARE, "rare.cfg"))
     weights = random_weights(network)
+    weights[0].kernel[:] *= 10  # so that relu6 has something to cut
     pictures = np.random.default_rng(1).integers(0, 256, (2, 93, 62, 3), dtype=np.uint8)
     kernels = [(torch.tensor(each.kernel), torch.tensor(each.bias)) for each in weights]
 
     x = torch.tensor(pictures).permute(0, 3, 1, 2) / 255
     first = functional.relu6(functional.conv2d(x, *kernels[0], stride=3, padding=2))
+    assert 0.05 < (first == 6).float().mean() < 0.5
     second = functional.mish(functional.conv2d(first, *kernels[1]))
     third = functional.silu(second + first + first)
     route = torch.cat([third[:, 4:6], second[:, 4:6]], dim=1)

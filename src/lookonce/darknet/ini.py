@@ -16,8 +16,8 @@ from lookonce.errors import ModelFileError
 
 LARGEST_FILE = 1 << 20  # bytes; the official files have 8,000
 _HEADER = re.compile(r"\[(\w+)\]")
-_INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 T = TypeVar("T")
 
 

@@ -1,0 +1,88 @@
+"""How fast, and in how much memory, a large weight file is read. Linux.
+
+    python benchmarks/darknet_read.py yolov3.cfg
+
+Writes weights of the right size with random content to a temporary folder, then, in one process and in turns,
+reads the file plainly and as weights. Memory is measured in fresh processes, before and after the reading.
+"""
+
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+from machine import machine_line
+
+from lookonce.darknet.cfg import read_cfg
+from lookonce.darknet.network import resolve
+from lookonce.darknet.weights import read_weights
+
+ROUNDS = 15
+PEAK = """
+import sys
+from pathlib import Path
+from lookonce.darknet.cfg import read_cfg
+from lookonce.darknet.network import resolve
+from lookonce.darknet.weights import read_weights
+
+def peak():
+    (line,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+specs = resolve(read_cfg(Path(sys.argv[1]))).convolutions
+before = peak()
+kept = read_weights(Path(sys.argv[2]), specs)
+for weights in kept[1]:
+    for array in weights.in_file_order():
+        array.max()
+print(peak() - before)
+"""
+
+
+def main(cfg: Path) -> None:
+    specs = resolve(read_cfg(cfg)).convolutions
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "random.weights"
+        with file.open("wb") as out:
+            out.write(struct.pack("<3iq", 0, 2, 0, 0))
+            numbers = sum(spec.numbers for spec in specs)
+            np.random.default_rng(0).integers(0, 2**32, numbers, np.uint32).tofile(out)
+        size = file.stat().st_size
+        print(machine_line("numpy"))
+        print(f"{cfg.name}: {len(specs)} convolutions, {size:,} bytes of random content, in the page cache")
+        plain, weights = [], []
+        for _ in range(ROUNDS):
+            plain.append(timed(file.read_bytes))
+            weights.append(timed(lambda: read_weights(file, specs)))
+        print(f"plain read    {summary(plain)}")
+        print(f"read_weights  {summary(weights)}")
+        print(f"ratio of the medians {median(weights) / median(plain):.2f} (to be at most 1.5)")
+        grown = grown_in_a_fresh_process(cfg, file)
+        print(f"memory: the peak grows by {grown:,} bytes, {grown / size:.3f} x the file (to be at most 2)")
+
+
+def timed(read: Callable[[], object]) -> float:
+    start = perf_counter()
+    kept = read()
+    stop = perf_counter()
+    del kept  # giving memory back is not part of reading
+    return stop - start
+
+
+def summary(seconds: list[float]) -> str:
+    least, most = min(seconds) * 1e3, max(seconds) * 1e3
+    return f"median {median(seconds) * 1e3:.0f} ms, {least:.0f} to {most:.0f}, of {ROUNDS}"
+
+
+def grown_in_a_fresh_process(cfg: Path, file: Path) -> int:
+    command = [sys.executable, "-c", PEAK, str(cfg), str(file)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
