@@ -3,8 +3,8 @@
 Legend: **N**, **M** boxes, `...` any leading axes. A box is `xyxy` = (left, top, right, bottom) in pixels;
 width is right - left, with no +1. Only the two conversions know any other form.
 
-Every function takes its operations from the array's own library (array-api-compat), so gradients flow
-through torch tensors and numpy stays free of torch.
+Every function takes its operations from the array's own library, so gradients flow through torch tensors and
+numpy stays free of torch.
 """
 
 from typing import Any, TypeVar
@@ -22,16 +22,16 @@ SMALLEST_AREA = 1e-9
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
     """(..., 4) corners -> (..., 4) centre x, centre y, width, height."""
-    xp = array_namespace(boxes)
+    xp = _library(boxes)
     low, high = boxes[..., :2], boxes[..., 2:]
-    return xp.concat([(low + high) / 2, high - low], axis=-1)
+    return xp.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
     """(..., 4) centre x, centre y, width, height -> (..., 4) corners."""
-    xp = array_namespace(boxes)
+    xp = _library(boxes)
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return xp.concat([centre - half, centre + half], axis=-1)
+    return xp.concatenate([centre - half, centre + half], axis=-1)
 
 
 def area(boxes: Array) -> Array:
@@ -73,7 +73,7 @@ def giou(a: Array, b: Array) -> Array:
     (Rezatofighi et al. 2019). Unlike IoU it has a gradient while the boxes do not touch.
     Two empty boxes in one place give 0.
     """
-    xp = array_namespace(a, b)
+    xp = _library(a, b)
     overlap, union = _overlap(a, b)
     width = xp.maximum(a[..., 2], b[..., 2]) - xp.minimum(a[..., 0], b[..., 0])
     height = xp.maximum(a[..., 3], b[..., 3]) - xp.minimum(a[..., 1], b[..., 1])
@@ -88,7 +88,7 @@ def pairwise_giou(a: Array, b: Array) -> Array:
 
 def clip(boxes: Array, height: float, width: float) -> Array:
     """Cut (..., 4) boxes to a picture of the given size; a box outside becomes empty, on the border."""
-    xp = array_namespace(boxes)
+    xp = _library(boxes)
     x = xp.clip(boxes[..., 0::2], 0, width)
     y = xp.clip(boxes[..., 1::2], 0, height)
     return xp.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], axis=-1)
@@ -99,9 +99,18 @@ def is_empty(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
     return ~((boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1]))
 
 
+def _library(*arrays: Array) -> Any:
+    """numpy, or for any other arrays what array-api-compat finds.
+
+    numpy has every operation used here under the same name; array-api-compat's view of it would take as long
+    to import as numpy itself, which whoever starts a process to detect on one picture would feel.
+    """
+    return np if all(isinstance(array, np.ndarray) for array in arrays) else array_namespace(*arrays)
+
+
 def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
     """IoU and the area of the union, both (...)."""
-    xp = array_namespace(a, b)
+    xp = _library(a, b)
     width = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
     height = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])
     intersection = width.clip(0) * height.clip(0)
