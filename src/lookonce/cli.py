@@ -38,7 +38,9 @@ def train(
     size: Annotated[str | None, typer.Option(help="416, or 320x416 (height x width).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times every picture is learnt from; 30.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures a step; 16.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="A lookonce model to start from.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from: .safetensors, .cfg beside .weights, darknet53.conv.74.")
+    ] = None,
     names: Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     assignments: Annotated[

@@ -206,7 +206,7 @@ def test_rare_layers_equal_torch() -> None:
     assert [network.shape(index) for index in range(6)] == [
         part.shape[1:] for part in (first, second, third, route, pool, up)
     ]
-    assert relative_error(lookonce_outputs(network, weights, pictures)[1][0], expected.numpy()) < 1e-6
+    assert relative_error(lookonce_outputs(network, weights, pictures)[1][0], expected.numpy()) < 1e-5
 
 
 def test_average_pooling_equals_numpy() -> None:

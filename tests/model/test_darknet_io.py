@@ -18,9 +18,10 @@ from lookonce.darknet.network import resolve
 from lookonce.darknet.weights import write_weights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
-from lookonce.model.darknet_io import load_darknet, load_first_layers, save_darknet
+from lookonce.model.darknet_io import load_darknet, load_start, save_darknet
 from lookonce.model.decode import decode
 from lookonce.model.network import ARCHITECTURES, build, to_input
+from lookonce.train.transfer import transfer
 
 
 @pytest.fixture(autouse=True)
@@ -118,33 +119,55 @@ def test_another_epsilon_is_written_so_that_the_maps_are_the_same(
         assert relative_error(onnx, original.numpy()) < 1e-5
 
 
-def test_a_backbone_starts_a_network_of_other_classes(tmp_path: Path) -> None:
+def test_a_backbone_is_known_by_its_length(tmp_path: Path) -> None:
     info = described("yolov3")
     source = random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     write_weights(tmp_path / "darknet53.conv.74", source[:52])
-    network = build(replace(info, names=("a", "b", "c", "d")))
-    neck = network.get_submodule("coarse.five.0.conv").weight.clone()
 
-    taken = load_first_layers(
-        network, replace(info, names=("a", "b", "c", "d")), tmp_path / "darknet53.conv.74"
+    weights, _ = load_start(tmp_path / "darknet53.conv.74", replace(info, names=("a", "b", "c")))
+
+    assert len(weights) == 52 * 6  # with torch's counter of batches
+    assert all(name.startswith("backbone.") for name in weights)
+    assert torch.equal(weights["backbone.stem.conv.weight"], torch.from_numpy(source[0].kernel))
+    last = "backbone.stages.4.4.expand"
+    assert torch.equal(weights[f"{last}.conv.weight"], torch.from_numpy(source[51].kernel))
+    assert torch.equal(weights[f"{last}.bn.running_var"], torch.from_numpy(source[51].batch_norm.variance))
+
+
+def test_a_training_starts_from_a_backbone(tmp_path: Path) -> None:
+    info = described("yolov3")
+    write_weights(tmp_path / "x.conv.74", random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))[:52])
+    network = build(info)
+
+    taken = transfer(network, info, tmp_path / "x.conv.74")
+
+    assert taken.taken == 52 * 6
+    assert taken.left[0] == "coarse.five.0.conv.weight"
+
+
+@pytest.mark.parametrize("given", ["model.cfg", "model.weights"])
+def test_a_training_of_other_classes_starts_from_a_whole_model(tmp_path: Path, given: str) -> None:
+    info = described("yolov3-tiny")
+    save_darknet(tmp_path / "model.cfg", trained(info), info)
+    other = replace(info, names=("a", "b", "c"))
+    network = build(other)
+
+    taken = transfer(network, other, tmp_path / given)
+
+    assert taken.left == tuple(
+        f"{head}.{part}" for head in ("coarse_head", "fine_head") for part in ("weight", "bias")
     )
-
-    assert taken == 52
-    assert torch.equal(network.get_submodule("backbone.stem.conv").weight, torch.from_numpy(source[0].kernel))
-    last = network.get_submodule("backbone.stages.4.4.expand")
-    assert torch.equal(last.conv.weight, torch.from_numpy(source[51].kernel))
-    assert torch.equal(last.bn.running_var, torch.from_numpy(source[51].batch_norm.variance))
-    assert torch.equal(network.get_submodule("coarse.five.0.conv").weight, neck)
+    expected = trained(info).state_dict()["backbone.convs.0.bn.running_var"]
+    assert torch.equal(network.state_dict()["backbone.convs.0.bn.running_var"], expected)
 
 
 def test_a_backbone_of_another_width(tmp_path: Path) -> None:
     info = described("yolov3")
     source = random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     write_weights(tmp_path / "x.conv.74", source[:52])
-    wider = replace(info, width=0.25)
 
     with pytest.raises(ModelFileError, match="ran out in convolution"):
-        load_first_layers(build(wider), wider, tmp_path / "x.conv.74")
+        load_start(tmp_path / "x.conv.74", replace(info, width=0.25))
 
 
 def test_a_network_that_is_none_of_the_three(data: Path) -> None:
@@ -158,8 +181,9 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     weights[3].kernel[0] = np.nan
     (tmp_path / "model.cfg").write_text(classic_cfg(info))
     write_weights(tmp_path / "model.weights", weights)
+    write_weights(tmp_path / "alone.weights", weights)
 
     with pytest.raises(ModelFileError, match="infinite, not a number"):
         load_darknet(tmp_path / "model.cfg")
     with pytest.raises(ModelFileError, match="infinite, not a number"):
-        load_first_layers(build(info), info, tmp_path / "model.weights")
+        load_start(tmp_path / "alone.weights", info)

@@ -44,22 +44,30 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
     return network, model.info
 
 
-def load_first_layers(network: nn.Module, info: ModelInfo, path: Path) -> int:
-    """Start a network from a weight file that may end early, as the backbone `darknet53.conv.74` does.
+def load_start(source: Path, info: ModelInfo) -> tuple[dict[str, Tensor], ModelInfo]:
+    """Weights to start a training from, by their names in the network, and what they were trained as.
 
-    The length of the file tells where it ends.
-
-    Returns:
-        How many convolutions were filled, from the first on.
+    Args:
+        source: a `.cfg` or `.weights` with the other half beside it; or weights alone, which belong to the
+            network to be trained and may end early, as the backbone `darknet53.conv.74` does: the length
+            of the file tells where.
+        info: of the network to be trained.
 
     Raises:
-        ModelFileError: no weight file, or one that does not end after a convolution of this network.
+        ModelFileError: as `load_darknet`; or weights alone that end within a convolution, or too late.
     """
+    cfg = source.with_suffix(".cfg")
+    if source.suffix in (".cfg", ".weights") and cfg.is_file():
+        whole, source_info = load_darknet(cfg)
+        return whole.state_dict(), source_info
     specs = resolve(parse_cfg(classic_cfg(info), info.architecture)).convolutions
-    convolutions = read_weights(path, specs, partial=True)[1]
-    check_weights(path, specs, convolutions)
-    _fill(network, convolutions)
-    return len(convolutions)
+    arrays = read_weights(source, specs, partial=True)[1]
+    check_weights(source, specs, arrays)
+    network = build(info)
+    _fill(network, arrays)
+    blocks = [name for name, module in network.named_modules() if isinstance(module, ConvBlock | Head)]
+    filled = tuple(f"{name}." for name in blocks[: len(arrays)])
+    return {name: each for name, each in network.state_dict().items() if name.startswith(filled)}, info
 
 
 def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:

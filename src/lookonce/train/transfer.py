@@ -7,6 +7,7 @@ from torch import nn
 
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
+from lookonce.model.darknet_io import load_start
 from lookonce.model.files import load_weights
 
 
@@ -19,15 +20,23 @@ class Transfer:
 
 
 def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
-    """Copy every tensor of a lookonce model that has a place here.
+    """Copy every tensor of another model that has a place here.
 
     The heads come along only where the class names are the same: a head for other classes of the same number
     would fit in shape and mean something else.
 
+    Args:
+        network: to be trained.
+        info: its description.
+        source: a lookonce model, or Darknet files as `model.darknet_io.load_start` takes them.
+
     Raises:
-        ModelFileError: not a lookonce model, or nothing in it fits.
+        ModelFileError: not such a model, or nothing in it fits.
     """
-    weights, source_info = load_weights(source)
+    if source.suffix == ".safetensors":
+        weights, source_info = load_weights(source)
+    else:
+        weights, source_info = load_start(source, info)
     own = network.state_dict()
     fitting = {
         name: tensor
