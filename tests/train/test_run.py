@@ -122,7 +122,7 @@ def test_a_killed_process_resumes(tmp_path: Path) -> None:
         command += ["--set", assignment]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     while not (out / LAST).exists() and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -6,6 +6,7 @@ batch -> images to the device -> network -> losses -> backward -> (every `accumu
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -108,10 +109,22 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
     """The losses of a batch, on the network's device."""
     device = next(network.parameters()).device
     images = to_input(batch.images.to(device, non_blocking=True))
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(settings, device)):
         raw_maps = network(images)
     positives, truth = batch.positives.to(device), batch.truth.to(device)
     return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
+
+
+def in_bfloat16(settings: TrainSettings, device: torch.device) -> bool:
+    """Whether the network's arithmetic is bfloat16: where it is emulated it would be slower, not faster."""
+    if settings.precision == "auto":
+        return torch.cuda.is_bf16_supported() if device.type == "cuda" else _processor_has_bfloat16()
+    return settings.precision == "bfloat16"
+
+
+@cache
+def _processor_has_bfloat16() -> bool:
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def steps_an_epoch(batches: int, accumulate: int) -> int:

@@ -103,7 +103,7 @@ def train(
         done_steps=progress.epochs * schedule.steps // settings.epochs,
     )
     judge = Judge(network, info, data.val, settings, console)
-    with log, _memory_advice(settings):
+    with loader, log, _memory_advice(settings):
         for epoch in range(progress.epochs, settings.epochs):
             started = time.perf_counter()
             network.train()

@@ -100,7 +100,7 @@ def _memorise(
     rate = settings.optimizer.rate
     schedule = Schedule(rate, rate / 100, warmup=EVALUATE_EVERY, steps=MOST_STEPS)
     judge = Judge(network, info, chosen, settings, console)
-    lost = sum(batch_example.positives.lost for batch in loader.epoch(0) for batch_example in batch.examples)
+    lost = sum(example.positives.lost for batch in loader.epoch(0) for example in batch.examples)
     started, ap50, step = time.perf_counter(), 0.0, 0
     columns = (
         TextColumn("memorising {task.total} s at most"),

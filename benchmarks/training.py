@@ -1,0 +1,167 @@
+"""Training speed as ratios within one run: the real loop, the bare step, the plain eager step, the loss.
+
+    python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8]
+
+DATA is any annotated data set (its `train` split is read). In every round each contender takes the same
+number of steps, one contender after the other, so that a noisy machine is noisy for all; ratios are medians
+over the rounds of the ratio within a round.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, count, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import machine_line
+from torch import nn
+from torch.optim import Adam
+
+from lookonce.config import TrainSettings, parse_size
+from lookonce.data.assign import assign
+from lookonce.data.dataset import Dataset
+from lookonce.data.formats import load_samples
+from lookonce.data.loader import Batch, Loader
+from lookonce.metadata import ModelInfo
+from lookonce.model.blocks import follow_statistics
+from lookonce.model.network import build, to_input
+from lookonce.train.loop import forward
+from lookonce.train.loss import compute_losses
+from lookonce.train.optimizer import make_optimizer
+from lookonce.train.plan import TrainData, describe
+
+STEPS = 4  # of each contender in a round
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--size", type=parse_size, default=(320, 320))
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=8)
+    options = parser.parse_args()
+
+    found = load_samples(options.data, "train")
+    settings = TrainSettings(size=options.size, batch=options.batch)
+    info = describe(TrainData(found.names, found.samples, ()), settings)
+    print(machine_line("torch", "numpy", "opencv-python-headless"))
+    print(found.describe())
+    print(f"yolov3-tiny at {info.input_size}, batch {options.batch}, {options.rounds} rounds\n")
+    with Loader(Dataset(found.samples, info, settings.augment), options.batch, settings.workers) as loader:
+        real = full_batches(loader)
+        fixed = next(real)
+        contenders = {
+            "whole loop, float32": stepper(info, settings, "float32", lambda: next(real)),
+            "bare step, float32": stepper(info, settings, "float32", lambda: fixed),
+            "plain eager step, float32": plain_stepper(info, fixed),
+            "whole loop, bfloat16": stepper(info, settings, "bfloat16", lambda: next(real)),
+            "bare step, bfloat16": stepper(info, settings, "bfloat16", lambda: fixed),
+        }
+        seconds = race(contenders, options.rounds)
+    report(seconds, options.batch)
+    report_loss(info, settings, fixed, statistics.median(seconds["bare step, float32"]))
+
+
+def full_batches(loader: Loader) -> Iterator[Batch]:
+    """Batches of real pictures without end, each of the full size."""
+    batches = chain.from_iterable(loader.epoch(epoch) for epoch in count())
+    return (batch for batch in batches if len(batch.images) == loader.batch)
+
+
+def stepper(
+    info: ModelInfo, settings: TrainSettings, precision: str, next_batch: Callable[[], Batch]
+) -> Callable[[], None]:
+    """One step of our loop on whatever batch comes next."""
+    settings = settings.model_copy(update={"precision": precision})
+    network = build(info).train()
+    optimizer = make_optimizer(network, settings.optimizer)
+    steps = count(1)
+
+    def step() -> None:
+        follow_statistics(network, next(steps))
+        forward(network, next_batch(), info, settings).total().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def plain_stepper(info: ModelInfo, batch: Batch) -> Callable[[], None]:
+    """What anybody writes first: eager, channels-last, torch's default Adam, a loss that costs nothing."""
+    network = build(info).train()
+    optimizer = Adam(network.parameters())
+    images = to_input(batch.images)
+
+    def step() -> None:
+        torch.stack([(raw**2).mean() for raw in network(images)]).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def race(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds a step of each contender in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, step in contenders.items():
+            started = time.perf_counter()
+            for _ in range(STEPS):
+                step()
+            if number:  # the first round warms up
+                seconds[name].append((time.perf_counter() - started) / STEPS)
+    return seconds
+
+
+def report(seconds: dict[str, list[float]], batch: int) -> None:
+    for name, values in seconds.items():
+        print(
+            f"{name:28} {batch / statistics.median(values):6.1f} pictures/s (best {batch / min(values):.1f})"
+        )
+    print()
+    for name, base in [
+        ("whole loop, float32", "bare step, float32"),
+        ("whole loop, bfloat16", "bare step, bfloat16"),
+        ("bare step, float32", "plain eager step, float32"),
+        ("bare step, bfloat16", "plain eager step, float32"),
+    ]:
+        ratios = [b / a for a, b in zip(seconds[name], seconds[base], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"speed of {name} / {base}: {statistics.median(ratios):.2f} ({spread})")
+
+
+def report_loss(info: ModelInfo, settings: TrainSettings, batch: Batch, step_seconds: float) -> None:
+    """Time of assignment and of the loss, forward and backward, against the step."""
+    network: nn.Module = build(info)
+    raw_maps = [raw.detach().requires_grad_() for raw in network(to_input(batch.images))]
+
+    def assignment() -> None:
+        for example in batch.examples:
+            assign(
+                example.boxes, example.labels, info.anchors, info.strides, info.input_size, len(info.names)
+            )
+
+    def loss() -> None:
+        losses = compute_losses(
+            raw_maps, batch.positives, batch.truth, info.anchors, info.strides, settings.loss
+        )
+        torch.autograd.grad(losses.total(), raw_maps)
+
+    print()
+    for work in (assignment, loss):
+        times = []
+        for _ in islice(count(), 20):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+        share = np.median(times) / step_seconds
+        print(
+            f"{work.__name__:12} {1e3 * np.median(times):6.1f} ms a batch, {share:.1%} of a bare float32 step"
+        )
+
+
+if __name__ == "__main__":
+    main()

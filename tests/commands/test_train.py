@@ -1,0 +1,139 @@
+"""`lookonce train` as a user types it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lookonce.cli import app
+from lookonce.commands.train import hold_out
+from lookonce.images import write_image
+from lookonce.model.files import load_model
+from tests.data.drawn_samples import draw_samples
+
+QUICK = ["--set", "width=0.125", "--size", "64x96", "--batch", "3", "--set", "workers=1"]
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """The drawn pictures as one-line text, in a folder whose name has a space."""
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    rows = []
+    for sample in draw_samples(folder, 7):
+        boxes = [
+            ",".join([*(f"{side:.2f}" for side in box), str(label)])
+            for box, label in zip(sample.boxes, sample.labels, strict=True)
+        ]
+        rows.append(" ".join([f'"{sample.path.name}"', *boxes]))
+    (folder / "things.names").write_text("disc\nbar\nring\n")
+    (folder / "lines.txt").write_text("\n".join(rows) + "\n")
+    return folder / "lines.txt"
+
+
+def arguments(lines: Path, out: Path, *more: str) -> list[str]:
+    names = str(lines.parent / "things.names")
+    return ["train", str(lines), "--names", names, "--out", str(out), *QUICK, *more]
+
+
+def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
+    assert ran.exit_code == 0, ran.output
+    assert "1 of the training pictures are held out" in ran.output
+    _, info = load_model(tmp_path / "run" / "best.safetensors")
+    assert info.names == ("disc", "bar", "ring")
+    assert (info.input_size, info.width) == ((64, 96), 0.125)
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--size", "100"], "multiples of 32, found '100'"),
+        (["--model", "yolov9"], "model: Input should be 'yolov3'"),
+        (["--set", "colour=1"], "colour: Extra inputs"),
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
+        (["--resume"], "nothing to resume"),
+        (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    lines: Path, tmp_path: Path, more: list[str], complaint: str
+) -> None:
+    command = [sys.executable, "-m", "lookonce", *arguments(lines, tmp_path / "run", *more)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert complaint in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
+def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "lookonce", *arguments(lines, out, "--epochs", "200")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        give_up = time.monotonic() + 300
+        while not (out / "last.safetensors").exists() and time.monotonic() < give_up:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume goes on" in output
+    load_model(out / "last.safetensors")
+    assert not list(out.glob(".*"))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 2), (0.99, 7)])
+def test_hold_out_keeps_every_picture_once(tmp_path: Path, share: float, expected: int) -> None:
+    samples = draw_samples(tmp_path, 8)
+    kept, held_out = hold_out(samples, share, seed=3)
+    assert len(held_out) == expected
+    assert {s.path for s in kept} | {s.path for s in held_out} == {s.path for s in samples}
+    assert len(kept) + len(held_out) == 8
+
+
+@pytest.fixture
+def bright_discs(tmp_path: Path) -> Path:
+    """Ten easy pictures: two bright discs on dark noise, as one-line text."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for i in range(10):
+        picture = rng.integers(0, 60, (96, 128, 3), np.uint8)
+        boxes = []
+        for x in (32, 96):
+            radius, y = int(rng.integers(12, 26)), int(rng.integers(30, 66))
+            cv2.circle(picture, (x, y), radius, (250, 200, 90), -1)
+            boxes.append(f"{x - radius},{y - radius},{x + radius + 1},{y + radius + 1},0")
+        write_image(tmp_path / f"{i}.png", picture)
+        rows.append(" ".join([f"{i}.png", *boxes]))
+    (tmp_path / "discs.txt").write_text("\n".join(rows) + "\n")
+    (tmp_path / "discs.names").write_text("disc\n")
+    return tmp_path / "discs.txt"
+
+
+def self_test_arguments(lines: Path) -> list[str]:
+    settings = ["--size", "96x128", "--set", "width=0.25", "--set", "optimizer.rate=0.004"]
+    return ["train", str(lines), "--names", str(lines.with_suffix(".names")), "--self-test", *settings]
+
+
+def test_self_test_memorises_sound_pictures(bright_discs: Path) -> None:
+    ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
+    assert ran.exit_code == 0, ran.output
+    assert "self-test passed" in ran.output
+
+
+def test_self_test_that_runs_out_of_time_is_exit_code_1(
+    bright_discs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.train.self_test.SECONDS", 0.5)
+    ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
+    assert ran.exit_code == 1
+    assert "self-test failed" in ran.output
