@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
 from typer.testing import CliRunner, Result
 
 from lookonce.cli import app, main
@@ -20,6 +19,7 @@ from lookonce.commands.interrupts import Interrupts
 from lookonce.errors import LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.video import ClipWriter, read_frames
+from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
 
 LEFT, RIGHT = (0, 0, 32, 32), (64, 0, 96, 32)
 LOOKONCE = [sys.executable, "-c", "from lookonce.cli import main; main()"]
@@ -94,6 +94,9 @@ def test_coco_ids_of_an_annotation_file(model: Path, photos: Path, tmp_path: Pat
     annotations["categories"].pop()
     (photos / "truth.json").write_text(json.dumps(annotations))
     with pytest.raises(LookonceError, match=r"truth\.json: .* found none named 'green'"):
+        run(*words, photos / "truth.json")
+    (photos / "truth.json").write_text("[]")
+    with pytest.raises(LookonceError, match=r"truth\.json: expected a COCO annotation file"):
         run(*words, photos / "truth.json")
 
 
@@ -263,8 +266,6 @@ def midway(model: Path, many: Path, tmp_path: Path) -> Iterator[subprocess.Popen
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_a_signal(midway: subprocess.Popen[str], tmp_path: Path, number: int) -> None:
     midway.send_signal(number)
-    time.sleep(0.01)
-    midway.send_signal(number)  # an impatient second one changes nothing
     stdout, stderr = midway.communicate(timeout=30)
 
     out = tmp_path / "out"

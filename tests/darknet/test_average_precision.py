@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from tests.darknet.oracle import needs_opencv_importer, opencv_detections
 from typer.testing import CliRunner
 
 from lookonce.cli import app
+from tests.darknet.oracle import needs_opencv_importer, opencv_detections
 
 CONFIDENCE, IOU = 0.001, 0.45  # as `lookonce evaluate`
 

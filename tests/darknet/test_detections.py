@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.darknet.oracle import Found, in_files, needs_opencv_importer, opencv_detections
 
 from lookonce.runtime.detector import Detector
+from tests.darknet.oracle import Found, in_files, needs_opencv_importer, opencv_detections
 
 CONFIDENCE, IOU = 0.25, 0.45
 PHOTOS = ["dog", "eagle", "giraffe", "horses", "kite", "person", "scream"]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.darknet.oracle import lookonce_outputs, random_weights
 
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import recognise
@@ -14,6 +13,7 @@ from lookonce.darknet.names import find_names
 from lookonce.darknet.network import ConvSpec, Network, resolve
 from lookonce.darknet.weights import check_weights, read_weights, write_weights
 from lookonce.errors import LookonceError
+from tests.darknet.oracle import lookonce_outputs, random_weights
 
 KEYS = """
     width height channels filters size stride pad padding groups group_id batch_normalize activation from

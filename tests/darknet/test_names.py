@@ -54,9 +54,10 @@ def test_data_file_of_another_model_does_no_harm(cfg: Path) -> None:
 
 
 def test_own_data_file_without_its_names_is_an_error(cfg: Path) -> None:
-    write(cfg.parent, model__data="names=gone.names")
-    with pytest.raises(ModelFileError, match=r"names=gone.names: no such file"):
-        find_names(cfg, 2)
+    for name in ("gone.names", "a" * 5000):
+        write(cfg.parent, model__data=f"names={name}")
+        with pytest.raises(ModelFileError, match=f"names={name}: no such file"):
+            find_names(cfg, 2)
 
     write(cfg.parent, model__data="train=train.txt")
     with pytest.raises(ModelFileError, match="expected a line names = FILE"):

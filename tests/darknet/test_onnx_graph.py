@@ -4,6 +4,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+from lookonce.darknet.cfg import parse_cfg, read_cfg
+from lookonce.darknet.network import resolve
+from lookonce.darknet.weights import read_weights, write_weights
 from tests.darknet.oracle import (
     in_files,
     in_memory,
@@ -13,10 +17,6 @@ from tests.darknet.oracle import (
     random_weights,
     relative_error,
 )
-
-from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.network import resolve
-from lookonce.darknet.weights import read_weights, write_weights
 
 TRAINED = ["MobileNetV2-YOLOv3-Nano-coco", "yolo-fastest-1.1-xl"]
 OFFICIAL = ["yolov3", "yolov3-spp", "yolov3-tiny", "yolov3-voc", "yolov3-openimages"]

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.darknet.oracle import random_weights
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
 from lookonce.darknet.network import ConvSpec, resolve
 from lookonce.darknet.weights import check_weights, read_weights, write_weights
 from lookonce.errors import ModelFileError
+from tests.darknet.oracle import random_weights
 
 # layer 0: 4 x 5 of batch normalisation and 5 x 3 x 3 x 3, layer 2: 7 biases and 7 x 5
 SPECS = [ConvSpec(0, 3, 3, 5, 3, 1, True), ConvSpec(2, 9, 5, 7, 1, 1, False)]

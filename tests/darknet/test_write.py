@@ -3,14 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.darknet.oracle import (
-    in_files,
-    lookonce_outputs,
-    needs_opencv_importer,
-    opencv_raw_maps,
-    random_weights,
-    relative_error,
-)
 
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
@@ -20,6 +12,14 @@ from lookonce.darknet.weights import ConvWeights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
+from tests.darknet.oracle import (
+    in_files,
+    lookonce_outputs,
+    needs_opencv_importer,
+    opencv_raw_maps,
+    random_weights,
+    relative_error,
+)
 
 INFO = ModelInfo(
     "yolov3-tiny",

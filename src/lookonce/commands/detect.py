@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lookonce.commands.interrupts import Interrupts
 from lookonce.commands.report import say
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError, LookonceError
+from lookonce.errors import AnnotationError, ConfigError, LookonceError
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import in_background
 from lookonce.runtime.sources import Frame, Sources
@@ -71,6 +71,7 @@ def detect(
     tally = Tally()
     writers: list[Writer] = []
     with _open(model, **options) as detector, Interrupts() as interrupts:
+        say(_describe(model, detector), Console(stderr=True))
         makers = _makers(out, detector.names, coco_ids)
         try:
             with ExitStack() as stack:
@@ -116,6 +117,14 @@ def _open(
     return Detector.open(model, **options)
 
 
+def _describe(model: Path, detector: Detector) -> str:
+    height, width = detector.size
+    return (
+        f"{model}: {detector.info.architecture}, {_count(len(detector.names), 'class', 'classes')}, "
+        f"input {height}x{width} (height x width), {detector.fit}"
+    )
+
+
 def _kinds(save: str) -> list[str]:
     kinds = [kind.strip() for kind in save.split(",")]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
@@ -143,16 +152,17 @@ def _coco_numbers(
     """
     if annotations is None:
         return range(1, len(names) + 1), None
-    from lookonce.data.formats import load_samples  # needed here alone
-
-    truth = load_samples(annotations)
-    numbers = dict(zip(truth.names, truth.category_ids, strict=False))
+    try:
+        tree = json.loads(annotations.read_text(encoding="utf-8"))
+        numbers = {str(entry["name"]): int(entry["id"]) for entry in tree["categories"]}
+        pictures = {Path(entry["file_name"]).name: entry["id"] for entry in tree["images"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
     if missing := [name for name in names if name not in numbers]:
-        raise ConfigError(
-            f"{annotations}: expected COCO annotations with all classes of the model, "
+        raise AnnotationError(
+            f"{annotations}: expected categories for all classes of the model, "
             f"found none named {', '.join(map(repr, missing))}"
         )
-    pictures = {sample.path.name: sample.image_id for sample in truth.samples if sample.image_id is not None}
     return [numbers[name] for name in names], pictures
 
 
@@ -233,5 +243,5 @@ def _report(tally: Tally, frames: Sources, saved: Mapping[str, str], *, stopped:
         say(f"  {kind + ':':8}{path}", console)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -8,7 +8,6 @@ from typing import Any
 import onnx
 
 from lookonce._files import cache_folder, replacing
-from lookonce.darknet.cfg import Cfg
 from lookonce.darknet.files import DarknetModel, open_darknet
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import ModelFileError
@@ -32,7 +31,7 @@ def cached_onnx(cfg: Path, **_: Any) -> Path:
     made = cache_folder() / "darknet" / f"{cfg.stem}-{_content(cfg, model)}.onnx"
     if not made.exists():
         _convert(model, made)
-        _list_ignored(model.network.cfg)
+        _say_once(model)
     return made
 
 
@@ -59,7 +58,14 @@ def _convert(model: DarknetModel, made: Path) -> None:
         ) from error
 
 
-def _list_ignored(cfg: Cfg) -> None:
+def _say_once(model: DarknetModel) -> None:
+    """What the user may wonder about later."""
+    cfg = model.network.cfg
     if cfg.ignored:
         sections = "; ".join(f"[{kind}] {', '.join(keys)}" for kind, keys in cfg.ignored.items())
         log.warning("%s: for training or post-processing, not used here: %s", cfg.file, sections)
+    if model.names is None:
+        wanted = Path(cfg.file).with_suffix(".names").name
+        log.warning("%s: no class names found, classes go by number: expected %s beside it", cfg.file, wanted)
+    else:
+        log.warning("%s: class names from %s", cfg.file, model.names)

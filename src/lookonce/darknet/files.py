@@ -20,11 +20,13 @@ class DarknetModel:
         network: the resolved `.cfg`.
         info: what it says of itself, in lookonce's words.
         weights: the `.weights` file.
+        names: the file of class names; None: there is none, and the classes are called by their numbers.
     """
 
     network: Network
     info: ModelInfo
     weights: Path
+    names: Path | None
 
     def read_weights(self) -> list[ConvWeights]:
         """Every convolution in file order, checked number by number.
@@ -51,7 +53,8 @@ def open_darknet(cfg: Path) -> DarknetModel:
     if not weights.is_file():
         others = ", ".join(sorted(file.name for file in cfg.parent.glob("*.weights"))) or "none"
         raise ModelFileError(f"{cfg}: expected its weights as {weights.name} beside it, found {others}")
-    return DarknetModel(network, describe(network, find_names(cfg, network.classes)[0]), weights)
+    names, names_file = find_names(cfg, network.classes)
+    return DarknetModel(network, describe(network, names), weights, names_file)
 
 
 def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:

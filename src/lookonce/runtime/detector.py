@@ -40,6 +40,7 @@ class Detector:
     Attributes:
         info: what the model file says of itself.
         size: (height, width) of the network's input.
+        fit: how a picture gets to that size.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class Detector:
         self.info = backend.info
         self.size = _checked_size(size, backend.info)
         self._backend = backend
-        self._fit = Letterbox.stretch if _checked_fit(fit or self.info.fit) == "stretch" else Letterbox.fit
+        self.fit: Fit = _checked_fit(fit or self.info.fit)
+        self._letterbox = Letterbox.stretch if self.fit == "stretch" else Letterbox.fit
         self._confidence = _checked_share("confidence", confidence)
         self._iou = _checked_share("iou", iou)
         self._classes = None if classes is None else _class_numbers(classes, backend.info.names)
@@ -169,7 +171,7 @@ class Detector:
     def _detect(self, images: Sequence[Image]) -> list[Detections]:
         """One batch, all at once."""
         pictures = [_pixels(image) for image in images]
-        letterboxes = [self._fit(picture.shape[:2], self.size) for picture in pictures]
+        letterboxes = [self._letterbox(picture.shape[:2], self.size) for picture in pictures]
         inputs = self._input_buffer(len(pictures))
         for picture, letterbox, place in zip(pictures, letterboxes, inputs, strict=True):
             letterbox.image(picture, out=place)
@@ -223,7 +225,7 @@ def _checked_share(setting: str, value: float) -> float:
     return value
 
 
-def _checked_fit(fit: str) -> str:
+def _checked_fit(fit: Fit) -> Fit:
     if fit not in get_args(Fit):
         raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {fit!r}")
     return fit
