@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.data.drawn_samples import INFO, draw_samples
 
 from lookonce.config import AugmentSettings
 from lookonce.data.assign import assign
@@ -16,6 +15,7 @@ from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import read_image
 from lookonce.samples import Sample
+from tests.data.drawn_samples import INFO, draw_samples
 
 ALWAYS = AugmentSettings(flip=1, crop=1, translate=1)
 

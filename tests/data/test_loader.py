@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.data.drawn_samples import INFO, draw_samples
 
 from lookonce.config import AugmentSettings
 from lookonce.data import loader as loader_module
@@ -17,6 +16,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, BatchPositives, Loader
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.samples import Problem, Sample
+from tests.data.drawn_samples import INFO, draw_samples
 
 WORKERS = [0, 1, 3]
 

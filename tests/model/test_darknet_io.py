@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.darknet.oracle import lookonce_outputs, random_weights, relative_error
 from torch import Tensor
 
 from lookonce.darknet.cfg import parse_cfg
@@ -22,6 +21,7 @@ from lookonce.model.darknet_io import load_darknet, load_start, save_darknet
 from lookonce.model.decode import decode
 from lookonce.model.network import ARCHITECTURES, build, to_input
 from lookonce.train.transfer import transfer
+from tests.darknet.oracle import lookonce_outputs, random_weights, relative_error
 
 
 @pytest.fixture(autouse=True)

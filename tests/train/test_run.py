@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from tests.data.drawn_samples import INFO, draw_samples
 from torch import nn
 
 from lookonce.config import TrainSettings, load_settings
@@ -25,6 +24,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import BEST, LAST
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import train
+from tests.data.drawn_samples import INFO, draw_samples
 
 QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=2", "optimizer.warmup_epochs=0.5")
 

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import AnnotationError
+from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 
 POSITIVE_IOU = 0.3  # strictly above; from the TensorFlow reference
-
-Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

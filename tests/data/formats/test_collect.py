@@ -86,6 +86,11 @@ def test_a_box_over_the_border_is_cut(picture: PictureMaker) -> None:
         collect(picture("b.png"), row, strict=True)
 
 
+def test_a_pixel_over_the_border_is_no_rounding(picture: PictureMaker) -> None:
+    found = collect(picture("a.png"), Row("f:1: box 1", (10, 10, 81, 40), 0)).result("lines", "")
+    assert [p.outcome for p in found.problems] == ["repaired"]
+
+
 def test_a_rounding_over_the_border_is_cut_without_a_word(picture: PictureMaker) -> None:
     found = collect(picture("a.png"), Row("", (-0.3, 0, 80.4, 60), 0), strict=True).result("lines", "")
     assert found.samples[0].boxes.tolist() == [[0, 0, 80, 60]]
