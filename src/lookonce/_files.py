@@ -29,6 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Delete the temporary files that a process killed within `replacing(path)` left behind."""
+    for leftover in path.parent.glob(f".{path.stem}-*{path.suffix}"):
+        leftover.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text in one piece: see `replacing`."""
     with replacing(path) as temporary:

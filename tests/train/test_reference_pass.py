@@ -97,4 +97,6 @@ def test_running_statistics(network: nn.Module, stored: dict[str, np.ndarray]) -
         if not isinstance(block, Head):
             mean, variance = block.bn.running_mean[:8], block.bn.running_var[:8]
             np.testing.assert_allclose(mean, stored["train_running_mean_first8"][i][: len(mean)], atol=1e-6)
-            np.testing.assert_allclose(variance, stored["train_running_var_first8"][i][: len(mean)], rtol=1e-5)
+            np.testing.assert_allclose(
+                variance, stored["train_running_var_first8"][i][: len(mean)], rtol=1e-5
+            )

@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -161,6 +162,15 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path:
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
 
+def test_what_a_kill_left_half_written_is_removed(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    half = tmp_path / "run" / ".last-x8f_k2.safetensors"
+    half.write_bytes(b"half a checkpoint")
+    train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
+    assert not half.exists()
+    load_model(tmp_path / "run" / LAST)
+
+
 def test_nothing_to_resume(data: TrainData, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to resume"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
@@ -231,3 +241,21 @@ def test_bfloat16_learns_like_float32(data: TrainData, tmp_path: Path) -> None:
     finals = [float(row.split(",")[1]) for row in rows]
     assert finals[1] == pytest.approx(finals[0], rel=0.05)
     assert not math.isclose(finals[0], finals[1], rel_tol=1e-9), "both ran in float32"
+
+
+def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "pictures")
+    (tmp_path / "things.names").write_text("disc\nbar\nring\n")
+    command = [sys.executable, "-m", "lookonce", "train", str(lines), "--size", "2048"]
+    command += ["--names", str(tmp_path / "things.names"), "--out", str(tmp_path / "run")]
+    four_gigabytes = 4 * 2**30
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (four_gigabytes, four_gigabytes)),
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert "out of memory at batch 16, size 2048x2048: lower --batch" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -18,7 +18,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from lookonce._files import write_text
+from lookonce._files import remove_leftovers, write_text
 from lookonce.config import TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
@@ -126,6 +126,8 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings.
     """
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        remove_leftovers(out / name)
     file, text = out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     if not resume:
         if (out / checkpoint.LAST).exists():
