@@ -23,7 +23,7 @@ def test_a_new_text_replaces_the_old_one(tmp_path: Path) -> None:
 def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
+    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:  # noqa: PT012 - one act
         temporary.write_text("half")
         raise ZeroDivisionError
     assert target.read_text() == "old"
