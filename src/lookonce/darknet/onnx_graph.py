@@ -35,7 +35,14 @@ def build_onnx(
         info: goes into the file's metadata.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
     """
-    nodes = Nodes()
+    model = helper.make_model(
+        onnx.GraphProto(name="darknet"),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="lookonce",
+    )
+    helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+    nodes = Nodes(model.graph)
     outputs = {IMAGE: _picture(nodes)}
     convolutions = iter(weights)
     for layer in network.layers:
@@ -47,7 +54,8 @@ def build_onnx(
             outputs[layer.index] = _weightless(nodes, network, layer, inputs)
     raw = [outputs[scale.source] for scale in network.scales]
     candidates = add_decoding(nodes, network.scales, raw)
-    return _model(nodes, network, info, candidates, raw if raw_maps else [])
+    _declare(model.graph, network, candidates, raw if raw_maps else [])
+    return model
 
 
 def _picture(nodes: Nodes) -> str:
@@ -136,21 +144,17 @@ def _part(nodes: Nodes, source: str, channels: int, groups: int, group_id: int) 
     return nodes.add("Slice", source, first, last, nodes.integers(1))
 
 
-def _model(
-    nodes: Nodes, network: Network, info: ModelInfo, candidates: str, raw_maps: Sequence[str]
-) -> onnx.ModelProto:
-    nodes.nodes.append(helper.make_node("Identity", [candidates], ["candidates"], name="candidates"))
-    outputs = [_value("candidates", TensorProto.FLOAT, "batch", "candidates", 5 + network.classes)]
+def _declare(graph: onnx.GraphProto, network: Network, candidates: str, raw_maps: Sequence[str]) -> None:
+    """Name the graph's input and outputs."""
+    graph.input.append(_value("images", TensorProto.UINT8, "batch", "height", "width", 3))
+    graph.node.append(helper.make_node("Identity", [candidates], ["candidates"], name="candidates"))
+    columns = 5 + network.classes
+    graph.output.append(_value("candidates", TensorProto.FLOAT, "batch", "count", columns))
     for scale, raw in zip(network.scales, raw_maps, strict=False):
-        channels = len(scale.section.priors) * (5 + network.classes)
-        outputs.append(_value(raw, TensorProto.FLOAT, "batch", channels, f"rows_{raw}", f"columns_{raw}"))
-    picture = _value("images", TensorProto.UINT8, "batch", "height", "width", 3)
-    graph = helper.make_graph(nodes.nodes, "darknet", [picture], outputs, nodes.constants)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="lookonce"
-    )
-    helper.set_model_props(model, {METADATA_KEY: info.to_json()})
-    return model
+        channels = len(scale.section.priors) * columns
+        graph.output.append(
+            _value(raw, TensorProto.FLOAT, "batch", channels, f"{raw}/rows", f"{raw}/columns")
+        )
 
 
 def _value(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:

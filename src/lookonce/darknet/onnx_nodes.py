@@ -1,19 +1,23 @@
-"""A list of ONNX nodes that grows."""
+"""An ONNX graph that grows."""
 
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 
 class Nodes:
-    """Nodes and constants under construction; outputs are named after the layer in `prefix`."""
+    """Adds nodes and constants to a graph in place, so that large weights are not copied about.
 
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+    Attributes:
+        graph: what grows.
+        prefix: the layer that new outputs are named after.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
         self.prefix = "input"
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
@@ -22,15 +26,18 @@ class Nodes:
 
     def add_many(self, operator: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
         """Append a node with several outputs; return their names."""
-        name = f"{self.prefix}/{operator.lower()}_{len(self.nodes)}"
+        name = f"{self.prefix}/{operator.lower()}_{len(self.graph.node)}"
         made = [name] if outputs == 1 else [f"{name}_{number}" for number in range(outputs)]
-        self.nodes.append(helper.make_node(operator, inputs, made, name=name, **attributes))
+        self.graph.node.append(helper.make_node(operator, inputs, made, name=name, **attributes))
         return made
 
     def constant(self, array: NDArray[Any]) -> str:
         """Append a constant; return its name."""
-        name = f"{self.prefix}/constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(array, name))
+        name = f"{self.prefix}/constant_{len(self.graph.initializer)}"
+        tensor = self.graph.initializer.add(name=name)
+        tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor.dims.extend(array.shape)
+        tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         return name
 
     def floats(self, *values: float) -> str:

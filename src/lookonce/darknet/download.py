@@ -1,0 +1,286 @@
+"""One file from the first mirror that has it whole: resumed, checked, and in place only once it is complete.
+
+```
+NAME        the whole file, checked
+NAME.part   what has come so far; a kill leaves it, and the next call goes on from there
+NAME.from   where that came from: URL, and ETag or date, so that pieces of two files are never joined
+NAME.lock   held while a process is at it; the system lets go of it when the process dies
+```
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from lookonce._files import write_text
+from lookonce.errors import DownloadError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; the check at the end still finds what two processes mixed
+    fcntl = None  # type: ignore[assignment]
+
+CHUNK = 1 << 16  # bytes
+TIMEOUT = 30.0  # seconds without a byte, after which a connection counts as broken
+ATTEMPTS = 20  # at one mirror, while each brings more of the file
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """What is to be fetched.
+
+    Attributes:
+        name: the last part of its address, and its name here.
+        size: bytes.
+        sha256: of its content, in hexadecimal; None where none is published.
+    """
+
+    name: str
+    size: int
+    sha256: str | None = None
+
+
+class Meter(Protocol):
+    """Whoever watches a download."""
+
+    def begin(self, url: str, done: int) -> None:
+        """Bytes from `done` on are now coming from `url`."""
+
+    def advance(self, count: int) -> None:
+        """So many more bytes are safe."""
+
+
+class _RefusedError(Exception):
+    """This mirror does not have the file; asking it again is no use."""
+
+
+class _BrokenError(Exception):
+    """The connection failed; asking again may help."""
+
+
+def download(
+    file: RemoteFile, folder: Path, mirrors: Sequence[str], headers: Mapping[str, str], meter: Meter
+) -> Path:
+    """The path of the file in `folder`, fetched if it is not there yet.
+
+    Args:
+        file: what is expected.
+        folder: where it goes.
+        mirrors: addresses to which the file's name is added, tried in turn.
+        headers: to be sent along.
+        meter: told of the progress.
+
+    Raises:
+        DownloadError: no mirror has it (each is named with the reason), the folder cannot be written, or
+            another process is fetching it.
+    """
+    target = folder / file.name
+    urls = [f"{base.rstrip('/')}/{file.name}" for base in mirrors]
+    try:
+        if not _is_whole(target, file):
+            folder.mkdir(parents=True, exist_ok=True)
+            with _alone(target):
+                _from_any(file, target, urls, headers, meter)
+    except OSError as error:  # of the disk: those of the network have become `_BrokenError`
+        raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    with _beside(target, ".lock").open("wb") as held:
+        if fcntl is not None:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DownloadError(f"{target}: another process is fetching it") from error
+        yield
+
+
+def _is_whole(target: Path, file: RemoteFile) -> bool:
+    wrong = _difference(target, file) if target.exists() else "not there yet"
+    if wrong and target.exists():
+        log.warning("%s: %s; it is fetched again", target, wrong)
+    return not wrong
+
+
+def _from_any(
+    file: RemoteFile, target: Path, urls: Sequence[str], headers: Mapping[str, str], meter: Meter
+) -> None:
+    """Try one mirror after the other; what one has sent counts for the next, where a SHA-256 can tell."""
+    part, reasons = _beside(target, ".part"), []
+    for url in urls:
+        try:
+            _from_one(file, part, url, headers, meter)
+        except _RefusedError as refusal:
+            reasons.append(f"{url}: {' '.join(str(refusal).split())}")
+        else:
+            part.replace(target)
+            part.with_suffix(".from").unlink(missing_ok=True)
+            return
+    kept = f" {_size(part):,} bytes are kept, the same command goes on from there." if _size(part) else ""
+    raise DownloadError(
+        f"{file.name} cannot be fetched. {'; '.join(reasons)}.{kept} Without a network, put the file here by "
+        f"hand: {target}; or name a server that has it: LOOKONCE_MIRROR=https://..."
+    )
+
+
+def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
+    """Ask one mirror until the file is whole, again after each break that came with some more of it."""
+    begun_before = _keep_if_of_use(part, file, url) > 0
+    for _ in range(ATTEMPTS):
+        before = _size(part)
+        if before == file.size:
+            break
+        try:
+            _receive(file, part, url, headers, meter)
+        except _BrokenError as broken:
+            if _size(part) <= before:
+                raise _RefusedError(str(broken)) from broken
+    if _size(part) < file.size:
+        raise _RefusedError(f"the connection broke {ATTEMPTS} times")
+    if wrong := _difference(part, file):
+        part.unlink()
+        if not begun_before:
+            raise _RefusedError(wrong)
+        _from_one(file, part, url, headers, meter)  # the fault may lie in the piece that was there before
+
+
+def _keep_if_of_use(part: Path, file: RemoteFile, url: str) -> int:
+    """Bytes of an earlier attempt that may be gone on from; others are removed.
+
+    With a known SHA-256 a piece from anywhere will do, since joining two files would be found out.
+    """
+    foreign = file.sha256 is None and _origin(part).get("url") != url
+    if foreign or _size(part) > file.size:
+        part.unlink(missing_ok=True)
+    return _size(part)
+
+
+def _receive(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
+    """One answer of one mirror, as far as it goes."""
+    have = _size(part)
+    request = Request(url, headers={**headers, **_range(part, url, have)})
+    with _open(request) as answer:
+        start = _start(answer, file, have)
+        if start == 0:
+            part.unlink(missing_ok=True)
+            write_text(part.with_suffix(".from"), json.dumps({"url": url, "validator": _validator(answer)}))
+        meter.begin(url, start)
+        with part.open("ab", buffering=0) as out:  # a kill loses no more than a chunk
+            _copy(answer, out, file, start, meter)
+
+
+def _range(part: Path, url: str, have: int) -> dict[str, str]:
+    """Ask for the rest alone, and for all of it if the file has changed since (RFC 9110, 13.1.5 and 14.2)."""
+    if not have:
+        return {}
+    origin = _origin(part)
+    validator = origin.get("validator") if origin.get("url") == url else None
+    return {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
+
+
+def _start(answer: Any, file: RemoteFile, have: int) -> int:
+    """The place in the file from which on it is sent.
+
+    Raises:
+        _RefusedError: it is another file.
+    """
+    if answer.headers.get_content_type() == "text/html":
+        raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
+    length, start = answer.headers.get("Content-Length", ""), 0
+    total = f"{int(length):,}" if length.isdigit() else None
+    if answer.status == 206:
+        sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+        if sent is None or int(sent[1]) != have:
+            raise _RefusedError(f"expected the bytes from {have:,} on, found others")
+        start, total = have, f"{int(sent[2]):,}" if sent[2] != "*" else None
+    if total not in (None, f"{file.size:,}"):
+        raise _RefusedError(f"expected {file.size:,} bytes, found {total}")
+    return start
+
+
+def _open(request: Request) -> Any:
+    try:
+        return urlopen(request, timeout=TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
+    except (OSError, HTTPException) as error:
+        raise _BrokenError(_reason(error)) from error
+
+
+def _read(answer: Any, count: int) -> bytes:
+    try:
+        content: bytes = answer.read(count)
+    except (OSError, HTTPException) as error:
+        raise _BrokenError(_reason(error)) from error
+    return content
+
+
+def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Meter) -> None:
+    done = start
+    while chunk := _read(answer, min(CHUNK, file.size - done + 1)):  # one more, to see whether there is more
+        if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+            raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
+        done += len(chunk)
+        if done > file.size:
+            out.truncate(0)
+            raise _RefusedError(f"expected {file.size:,} bytes, found more")
+        out.write(chunk)
+        meter.advance(len(chunk))
+    os.fsync(out.fileno())
+    if done < file.size:
+        raise _BrokenError(f"the connection ended after {done:,} of {file.size:,} bytes")
+
+
+def _difference(path: Path, file: RemoteFile) -> str | None:
+    """In what a file on the disk is not the one expected."""
+    if _size(path) != file.size:
+        return f"expected {file.size:,} bytes, found {_size(path):,}"
+    if file.sha256 is None:
+        return None
+    with path.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    return None if found else f"expected SHA-256 {file.sha256}, found {found}"
+
+
+def _validator(answer: Any) -> str | None:
+    """What tells one version of a file from the next; a weak ETag (W/) promises too little."""
+    tag: str | None = answer.headers.get("ETag")
+    modified: str | None = answer.headers.get("Last-Modified")
+    return tag if tag and not tag.startswith("W/") else modified
+
+
+def _origin(part: Path) -> dict[str, Any]:
+    try:
+        origin = json.loads(part.with_suffix(".from").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return origin if isinstance(origin, dict) else {}
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer for {TIMEOUT:g} s"
+    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(target.name + suffix)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

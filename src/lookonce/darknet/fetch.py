@@ -1,0 +1,129 @@
+"""The official weights, from their publisher or a mirror, with `.cfg` and class names beside them.
+
+The networks are known here, so only weights travel: `.cfg` and `.names` are written from the description.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookonce._files import cache_folder, write_text
+from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.download import Meter, RemoteFile, download
+from lookonce.errors import ConfigError, DownloadError
+from lookonce.geometry.anchors import OFFICIAL
+from lookonce.metadata import ModelInfo
+
+MIRROR = "LOOKONCE_MIRROR"  # environment: where to look instead
+PUBLISHED = ("https://pjreddie.com/media/files", "https://data.pjreddie.com/files")
+HEADERS = {
+    "Referer": "https://pjreddie.com",  # without it the first answers 403
+    "User-Agent": "lookonce",
+}
+
+# The 80 classes of COCO as Darknet's coco.names spells them, in its order.
+_COCO = """
+person, bicycle, car, motorbike, aeroplane, bus, train, truck, boat, traffic light, fire hydrant,
+stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe,
+backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat,
+baseball glove, skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl,
+banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, sofa, pottedplant,
+bed, diningtable, toilet, tvmonitor, laptop, mouse, remote, keyboard, cell phone, microwave, oven,
+toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
+"""
+COCO_NAMES = tuple(name.strip() for name in _COCO.split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What can be fetched under one name.
+
+    Attributes:
+        weights: the file.
+        info: the detector it makes; None for a bare backbone.
+    """
+
+    weights: RemoteFile
+    info: ModelInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Where it lies; `cfg` and `names` are None for a bare backbone."""
+
+    weights: Path
+    cfg: Path | None = None
+    names: Path | None = None
+
+
+def fetch(name: str, meter: Meter) -> Fetched:
+    """Fetch what is not in the cache yet, into the folder `models` of `cache_folder`.
+
+    Raises:
+        ConfigError: there is nothing of this name, or `LOOKONCE_MIRROR` is no address.
+        DownloadError: see `download`.
+    """
+    published = find(name)
+    folder = cache_folder() / "models"
+    weights = download(published.weights, folder, mirrors(), HEADERS, meter)
+    if published.info is None:
+        return Fetched(weights)
+    names, cfg = weights.with_suffix(".names"), weights.with_suffix(".cfg")
+    _write(names, "".join(f"{each}\n" for each in published.info.names))
+    _write(cfg, classic_cfg(published.info))
+    return Fetched(weights, cfg, names)
+
+
+def find(name: str) -> Published:
+    """What is published under a name.
+
+    Raises:
+        ConfigError: nothing is.
+    """
+    if name not in REGISTRY:
+        raise ConfigError(f"{name}: expected one of {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def mirrors() -> tuple[str, ...]:
+    """Where to look, in this order. `LOOKONCE_MIRROR` stands alone: behind it there may be no way out.
+
+    Raises:
+        ConfigError: `LOOKONCE_MIRROR` is no address.
+    """
+    chosen = os.environ.get(MIRROR)
+    if not chosen:
+        return PUBLISHED
+    if not chosen.startswith(("https://", "http://", "file:///")):
+        raise ConfigError(f"{MIRROR}: expected https://..., http://... or file:///..., found {chosen!r}")
+    return (chosen,)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write what is not there already; a cache that everyone shares may be closed for writing."""
+    try:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    except OSError as error:
+        raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _detector(architecture: str, side: int, size: int, sha256: str) -> Published:
+    strides = (8, 16, 32)[-len(OFFICIAL[architecture]) :]
+    info = ModelInfo(architecture, COCO_NAMES, OFFICIAL[architecture], strides, (side, side))
+    return Published(RemoteFile(f"{architecture}.weights", size, sha256), info)
+
+
+REGISTRY = {
+    "yolov3": _detector(
+        "yolov3", 608, 248_007_048, "523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a21b32f297"
+    ),
+    "yolov3-spp": _detector(
+        "yolov3-spp", 608, 252_209_544, "87a1e8c85c763316f34e428f2295e1db9ed4abcec59dd9544f8052f50de327b4"
+    ),
+    "yolov3-tiny": _detector(
+        "yolov3-tiny", 416, 35_434_956, "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c"
+    ),
+    # the first 52 convolutions, trained on ImageNet; no checksum of it is published
+    "darknet53": Published(RemoteFile("darknet53.conv.74", 162_482_580), None),
+}
