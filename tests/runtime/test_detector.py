@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
 
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
+from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.tiny_onnx import CELL, INFO, YELLOW, picture, write_tiny_model
 
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.onnx_backend import OnnxBackend
+from tests.tiny_onnx import CELL, INFO, YELLOW, picture, write_tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,11 @@
 """Which files a source stands for, and what happens to bad ones."""
 
 import os
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -120,6 +124,40 @@ def test_pictures_and_videos_mix(album: Path) -> None:
     assert [moment.number for moment in moments[1:] if moment] == [0, 1, 2]
     assert frames[3].image.shape == (16, 32, 3)
     assert frames[3].name == str(Path("more/clip.avi"))
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Serves `tmp_path` over HTTP."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=tmp_path)) as http:
+        thread = Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+def test_a_stream(album: Path, server: str) -> None:
+    write_video(album / "clip.avi", 4)
+    sources = Sources(["b.png", f"{server}/clip.avi"])
+
+    frames = list(sources)
+
+    assert [frame.relative for frame in frames] == [Path("b.png")] + [Path("stream-1")] * 4
+    assert frames[1].name == f"{server}/clip.avi"
+    assert frames[1].path is None
+    assert [frame.moment.number for frame in frames[1:] if frame.moment] == [0, 1, 2, 3]
+    assert sources.count() is None
+
+
+def test_a_stream_that_is_not_there(album: Path, server: str) -> None:
+    with pytest.raises(ImageError, match=rf"^{server}/absent\.avi: expected a video, found nothing"):
+        list(Sources([f"{server}/absent.avi"]))
 
 
 def test_no_count_with_a_camera(album: Path) -> None:
