@@ -1,0 +1,82 @@
+"""The page's commands and Python run, in the page's order; trainings only as far as their options."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lookonce.cli import app
+from lookonce.metadata import ModelInfo
+from lookonce.model.darknet_io import save_darknet
+from lookonce.model.files import save_model
+from lookonce.model.network import build
+
+PAGE = Path(__file__).parents[2] / "docs" / "darknet.md"
+INFO = ModelInfo(
+    "yolov3-tiny",
+    names=("cat", "dog"),
+    anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0))),
+    strides=(16, 32),
+    input_size=(96, 96),
+    width=0.125,
+)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.fixture
+def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything the page names."""
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    source = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco"
+    for suffix in (".cfg", ".weights"):
+        shutil.copy(source.with_suffix(suffix), tmp_path / f"model{suffix}")
+    shutil.copy(data / "darknet" / "coco.names", tmp_path / "model.names")
+    (tmp_path / "photos").symlink_to(data / "photos")
+    (tmp_path / "my-pictures").symlink_to(data / "voc_sample")
+    torch.manual_seed(0)
+    save_model(tmp_path / "best.safetensors", build(INFO).state_dict(), INFO)
+    save_darknet(tmp_path / "yolov3-tiny.cfg", build(INFO), INFO)
+    return tmp_path
+
+
+def test_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = []
+
+    def train(*arguments: Any, **options: Any) -> int:
+        trainings.append(options["weights"])
+        return 0
+
+    monkeypatch.setattr("lookonce.commands.train.train", train)
+    said = ""
+    for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("console")), re.M):
+        found = CliRunner().invoke(app, shlex.split(line), catch_exceptions=False)
+        assert found.exit_code == 0, line
+        said += found.output
+
+    assert "model.cfg: darknet, 80 classes, input 320x320 (height x width), letterbox" in said
+    assert "input 416x416 (height x width), stretch" in said
+    assert "yolov3-tiny, 2 classes, written as for-darknet/best.cfg" in said
+    assert [weights.name for weights in trainings] == [
+        "yolov3.cfg",
+        "darknet53.conv.74",
+        "yolov3-tiny.conv.15",
+    ]
+
+
+def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    detect, load = blocks("python")
+
+    exec(detect, {})
+    assert "dog 0.96 at " in capsys.readouterr().out
+
+    exec(load, {})
+    assert capsys.readouterr().out == "yolov3-tiny 0.125 2 classes\n"
