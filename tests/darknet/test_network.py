@@ -93,7 +93,7 @@ def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
         ("[convolutional]\nfilters=8\ngroups=2", "groups=2, 3 channels and filters=8"),
         ("[convolutional]\nfilters=8\ngroups=3", "groups=3, 3 channels and filters=8"),
         ("[convolutional]\nfilters=8\nsize=500", "would give an output of 8x-179x-83"),
-        (CONV + "[upsample]\nstride=1000", r"output of 8x320000x416000; expected 1 to 536,870,912 numbers"),
+        (CONV + "[upsample]\nstride=1000", r"output of 8x320000x416000; expected 1 to 268,435,456 numbers"),
         (CONV + "[route]\nlayers=-1,-1,-1,-1,-1,-1,-1,-1\n" * 15, r"x.cfg:\d+: .*would give an output of"),
         ("[convolutional]\nfilters=65536\n[convolutional]\nfilters=8192\nsize=3", "x.cfg:4: .*would give"),
         (

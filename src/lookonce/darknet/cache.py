@@ -5,11 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from lookonce._files import cache_folder, replacing
 from lookonce.darknet.files import DarknetModel, open_darknet
-from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import ModelFileError
 
 GRAPH_VERSION = 1  # raise it when the same files give another graph
@@ -48,6 +45,10 @@ def _content(cfg: Path, model: DarknetModel) -> str:
 
 
 def _convert(model: DarknetModel, made: Path) -> None:
+    import onnx  # slow to import, and needed on first use only
+
+    from lookonce.darknet.onnx_graph import build_onnx
+
     graph = build_onnx(model.network, model.read_weights(), model.info)
     try:
         with replacing(made) as temporary:

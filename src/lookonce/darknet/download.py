@@ -253,7 +253,7 @@ def _difference(path: Path, file: RemoteFile) -> str | None:
         return None
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
-    return None if found else f"expected SHA-256 {file.sha256}, found {found}"
+    return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found}"
 
 
 def _validator(answer: Any) -> str | None:

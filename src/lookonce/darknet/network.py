@@ -21,7 +21,7 @@ from lookonce.darknet.cfg import (
 from lookonce.errors import ModelFileError
 
 IMAGE = -1  # the source of the first layer
-LARGEST_OUTPUT = 1 << 29  # numbers in one layer's output for one picture: 2 GiB
+LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one picture: 1 GiB, yolov3 at 2880x2880
 MOST_NUMBERS = 500_000_000  # weights; ONNX cannot hold more than 2 GB in one file
 
 
