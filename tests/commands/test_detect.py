@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -160,6 +161,30 @@ def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None
         "complete": True,
         "saved": {"json": str(tmp_path / "detections.json")},
     }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_text("<html>")
+    ours, its = os.openpty()
+    process = subprocess.Popen(
+        [*LOOKONCE, "detect", model, photos, "--out", tmp_path / "out"],
+        stdout=subprocess.DEVNULL,
+        stderr=its,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "150"},
+    )
+    os.close(its)
+    seen = b""
+    with suppress(OSError):  # how a pseudo-terminal says that the other side has left
+        while piece := os.read(ours, 1 << 16):
+            seen += piece
+    os.close(ours)
+
+    assert process.wait() == 1
+    assert b"3/4" in seen  # one was set aside
+    assert b"/s" in seen
+    assert b"Traceback" not in seen
+    assert seen.count(b"bad.jpg") == 1
 
 
 @pytest.mark.parametrize(

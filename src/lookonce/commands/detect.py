@@ -177,7 +177,7 @@ def _run(
     start = perf_counter()
     results = in_background(_results(detector, frames))
     with closing(results), _progress() as progress:
-        bar = progress.add_task("detecting", total=frames.count())
+        bar = progress.add_task("detecting", total=frames.count(), rate="")
         shown = 0
         while (result := interrupts.wait_for(partial(next, results, None))) is not None:
             for writer in writers:
