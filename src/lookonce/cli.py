@@ -175,9 +175,7 @@ def detect(
     ],
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE...", help="Files, folders, globs, videos, camera numbers, stream URLs."
-        ),
+        typer.Argument(metavar="SOURCE", help="Files, folders, globs, videos, camera numbers, stream URLs."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
     save: Annotated[
@@ -248,6 +246,20 @@ def export(
     from lookonce.commands.export import export_darknet
 
     raise typer.Exit(export_darknet(model, out))
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch official weights into the cache: checked, resumed if cut off, with .cfg and class names.
+
+    Example: lookonce fetch yolov3-tiny
+    """
+    from lookonce.commands import fetch as command
+
+    raise typer.Exit(command.fetch(name, as_json=as_json))
 
 
 def main() -> None:

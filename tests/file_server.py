@@ -1,0 +1,96 @@
+"""A web server on this machine that behaves as badly as it is told to."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with what is said of the path; the rest is 404. Notes every request's headers."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Server"
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        self.server.seen.append((self.path, dict(self.headers)))
+        self.server.answers.get(self.path, missing)(self)
+
+    def answer(self, status: int, body: bytes, **headers: object) -> None:
+        """Headers with `_` for `-`; `length` replaces the true Content-Length, None leaves it out."""
+        length = headers.pop("length", len(body))
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def wanted(self) -> int:
+        """The byte that the request wants to start from."""
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        return int(asked[1]) if asked else 0
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing to the terminal."""
+
+
+class Server(ThreadingHTTPServer):
+    """Attributes: `answers`, path -> what to do; `seen`, (path, headers) of every request."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[str, Callable[[Handler], None]] = {}
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for _, headers in self.seen]
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def missing(request: Handler) -> None:
+    request.answer(404, b"")
+
+
+def sound(content: bytes, etag: str = '"1"', stop_after: int | None = None) -> Callable[[Handler], None]:
+    """A server as it should be, which may break each connection after so many bytes."""
+
+    def do(request: Handler) -> None:
+        start = request.wanted()
+        if start and request.headers.get("If-Range", etag) != etag:
+            start = 0
+        if start > len(content):
+            return request.answer(416, b"")
+        sent = content[start:][:stop_after]
+        headers = {"ETag": etag, "length": len(content) - start}
+        if start:
+            place = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            request.answer(206, sent, Content_Range=place, **headers)
+        else:
+            request.answer(200, sent, **headers)
+
+    return do
+
+
+def deaf(content: bytes, stop_after: int | None = None) -> Callable[[Handler], None]:
+    """A server that does not know Range."""
+    return lambda request: request.answer(200, content[:stop_after], length=len(content))
+
+
+def redirect(url: str) -> Callable[[Handler], None]:
+    return lambda request: request.answer(302, b"", Location=url)
