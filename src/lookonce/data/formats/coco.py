@@ -198,7 +198,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     kept = next((samples.category_ids for samples in sets.values() if samples.category_ids), ())
     for split, samples in sets.items():
         ids = kept or tuple(range(1, len(samples.names) + 1))
-        write_text(out / f"{split}.json", json.dumps(_tree(samples, ids, out), ensure_ascii=False))
+        write_text(out / f"{split}.json", json.dumps(_tree(samples, ids, out)))
     return out
 
 

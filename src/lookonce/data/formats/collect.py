@@ -119,7 +119,7 @@ class Collector:
         """The picture's own (height, width), which is what counts; None where it cannot be read."""
         try:
             size = read_size(picture)
-        except ImageError as error:
+        except (ImageError, OSError, ValueError) as error:  # the last two: a name that no file can have
             self.report(place, str(error))
             return None
         if declared is not None and declared != size:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lookonce.config import read_yaml
 from lookonce.data.formats.collect import Names
-from lookonce.data.formats.files import SPLIT_WORDS, by_split, checked_names
+from lookonce.data.formats.files import SPLIT_WORDS, by_split, checked_names, exists
 from lookonce.data.formats.source import Source, merge
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
@@ -54,12 +54,15 @@ def recognise(path: Path, open_source: Open) -> Source | None:
 
 def _names(path: Path, tree: dict[str, Any]) -> Names:
     given = tree.get("names")
-    if isinstance(given, dict) and sorted(given, key=str) != sorted(range(len(given)), key=str):
+    if isinstance(given, dict) and set(given) != set(range(len(given))):
         raise AnnotationError(f"{path}: expected names numbered from 0 without a gap, found {list(given)}")
     if isinstance(given, dict):
         given = [given[i] for i in range(len(given))]
-    if not isinstance(given, list) or any(isinstance(name, dict | list | None) for name in given):
-        raise AnnotationError(f"{path}: expected names: with a list of class names, found {given!r}")
+    if not isinstance(given, list) or any(type(name) not in (str, int, float) for name in given):
+        raise AnnotationError(
+            f"{path}: expected names: with a list of class names, found {given!r} "
+            "(yes, no and dates need quotes)"
+        )
     names = checked_names(path, [str(name) for name in given])
     if tree.get("nc", len(names)) != len(names):
         raise AnnotationError(f"{path}: expected {tree['nc']} class names (nc:), found {len(names)}")
@@ -77,7 +80,7 @@ def _find(path: Path, start: str, entry: str, key: str) -> Path:
     """The place of an entry. Some exports write `../train` for a folder that lies beside the YAML."""
     tried = [path.parent / start / entry, path.parent / entry, path.parent / entry.removeprefix("../")]
     for place in tried:
-        if place.exists():
+        if exists(place):
             return place
     raise AnnotationError(f"{path}: expected {key}: {entry} at {tried[0]}, found nothing there")
 

@@ -115,6 +115,19 @@ def picture_roots(folder: Path) -> list[Path]:
     return [root for base in around(folder) for root in (*(base / name for name in PICTURE_FOLDERS), base)]
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is the name of none."""
+    return exists(path) and path.is_file()
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder."""
+    try:
+        return path.exists()
+    except OSError:  # too long a name, or a folder that may not be entered
+        return False
+
+
 def root_of(names: Iterable[str], roots: Sequence[Path], place: Path) -> Path:
     """The first root that holds a picture; the other pictures are looked for there and nowhere else.
 
@@ -124,7 +137,7 @@ def root_of(names: Iterable[str], roots: Sequence[Path], place: Path) -> Path:
     names = list(names)
     for name in names:
         for root in roots:
-            if (root / name).is_file():
+            if is_file(root / name):
                 return root
     if not names:
         return roots[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lookonce.data.formats import coco, dataset_yaml, lines, voc, yolo
 from lookonce.data.formats.collect import Names
-from lookonce.data.formats.files import read_names, split_in
+from lookonce.data.formats.files import exists, read_names, split_in
 from lookonce.data.formats.source import Source
 from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
@@ -34,7 +34,7 @@ def recognise(path: Path) -> Source:
 
 def _recognise_annotations(path: Path) -> Source:
     """Everything but a dataset YAML."""
-    if not path.exists():
+    if not exists(path):
         raise AnnotationError(f"{path}: expected annotations, found no such file or folder")
     forms = iter(ORDER.items())
     for _, recogniser in forms:

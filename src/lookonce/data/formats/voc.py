@@ -24,6 +24,7 @@ from lookonce.data.formats.files import (
     SPLITS,
     by_split,
     find_names,
+    is_file,
     picture_roots,
     pictures_by_stem,
     read_lines,
@@ -127,14 +128,14 @@ class VocFolder:
     def _listed(self, file: Path) -> Iterator[tuple[str, str]]:
         """Place and picture name of each line of a list."""
         for line, text in read_lines(file):
-            exact = (self.annotations / f"{text}.xml").exists()  # a name may end in a number of its own
+            exact = is_file(self.annotations / f"{text}.xml")  # a name may end in a number of its own
             yield f"{file}:{line}", text if exact else _PRESENCE.sub("", text)
 
     def _add(self, collector: Collector, place: str, stem: str) -> None:
         file = self.annotations / f"{stem}.xml"
         record = self.record(file)
         if record.fault:
-            return collector.report(str(file) if file.exists() else place, record.fault)
+            return collector.report(str(file) if is_file(file) else place, record.fault)
         if record.depth not in ("", "3"):
             what = f"declares {record.depth} channel(s); every picture is read in colour"
             collector.report(str(file), what, "noted")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookonce.data.formats import coco, lines, voc, yolo
+from lookonce.data.formats.files import exists
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -14,6 +15,7 @@ WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
     "yolo": yolo.write,
     "lines": lines.write,
 }
+KEEP_ANY_NAME = ("coco",)
 KEEP_CROWD = ("coco",)
 KEEP_DIFFICULT = ("coco", "voc")
 
@@ -36,24 +38,38 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
     Raises:
         AnnotationError: the folder holds something, it cannot be written, or the classes differ.
     """
-    if form not in WRITERS:
-        raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
+    check_target(form, out)
     if len({samples.names for samples in sets.values()}) != 1:
         raise AnnotationError(f"{out}: expected splits with the same class names")
     lost: list[Problem] = []
     fitting = {split: _fitting(samples, form, lost) for split, samples in sets.items()}
     try:
-        if out.exists() and next(out.iterdir(), None):
-            raise AnnotationError(f"{out}: expected a new or empty folder, found files in it")
         return WRITERS[form](out, fitting), list(dict.fromkeys(lost))
+    except UnicodeEncodeError as error:
+        raise AnnotationError(f"{out}: expected names in Unicode, found {error.object!r}") from error
     except OSError as error:
         raise AnnotationError(f"{error.filename or out}: cannot be written: {error.strerror}") from error
+
+
+def check_target(form: str, out: Path) -> None:
+    """Say early that `write_samples` is going to refuse.
+
+    Raises:
+        AnnotationError: an unknown format, or `out` is no new or empty folder.
+    """
+    if form not in WRITERS:
+        raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
+    if exists(out) and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise AnnotationError(f"{out}: expected a new or empty folder, found files")
 
 
 def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
     """The part of a set that a format can hold; what it cannot goes to `lost`."""
     kept = []
     for sample in samples.samples:
+        if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
+            lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
+            continue
         if form not in KEEP_DIFFICULT and sample.difficult.any():
             count = int(sample.difficult.sum())
             lost.append(Problem(str(sample.path), f"{count} difficult objects lose their flag", "repaired"))

@@ -20,6 +20,7 @@ from lookonce.data.formats.files import (
     SPLIT_WORDS,
     around,
     find_names,
+    is_file,
     one_each,
     picture_roots,
     pictures_by_stem,
@@ -87,15 +88,15 @@ def _has_labels(folder: Path) -> bool:
 
 def label_file(picture: Path) -> Path | None:
     """The labels of a picture: in the parallel folder `labels`, else beside it; None for a background."""
-    parts = picture.parts
+    parts, labels = picture.parts, f"{picture.stem}.txt"
     for name in PICTURE_FOLDERS:
         if name in parts:
             last = len(parts) - 1 - parts[::-1].index(name)
-            parallel = Path(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt")
-            if parallel.is_file():
+            parallel = Path(*parts[:last], "labels", *parts[last + 1 : -1], labels)
+            if is_file(parallel):
                 return parallel
-    beside = picture.with_suffix(".txt")
-    return beside if beside.is_file() else None
+    beside = picture.with_name(labels) if picture.name else picture
+    return beside if is_file(beside) else None
 
 
 def _read_folder(folder: Path, top: Path, names: Names | None, strict: bool) -> SampleSet:
@@ -240,7 +241,7 @@ def _darknet_names(path: Path, settings: Mapping[str, str]) -> Names:
 def _find(path: Path, value: str) -> Path | None:
     """A file that `obj.data` names; paths start where Darknet was started, often one folder above."""
     tried = [*(base / value for base in around(path.parent)), path.parent / Path(value).name]
-    return next((file for file in tried if file.is_file()), None)
+    return next((file for file in tried if is_file(file)), None)
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
