@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._optional import require
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
 
@@ -38,6 +39,9 @@ OPENERS = {
     ".cfg": "lookonce.darknet.cache:cached_onnx",
 }
 
+# File suffix -> the package it needs, and the extra that has it. What is not here runs in a base install.
+NEEDS = {".safetensors": ("torch", "train")}
+
 
 def open_backend(path: Path, **options: Any) -> Backend:
     """Open a model file with the backend its suffix names.
@@ -54,5 +58,7 @@ def open_backend(path: Path, **options: Any) -> Backend:
         raise ModelFileError(
             f"{path}: expected a model file ({', '.join(OPENERS)}), found suffix {path.suffix!r}"
         ) from None
+    if needed := NEEDS.get(path.suffix.lower()):
+        require(*needed)
     opened = getattr(import_module(module), name)(path, **options)
     return open_backend(opened, **options) if isinstance(opened, Path) else opened
