@@ -1,0 +1,31 @@
+"""Find objects on one picture, print them, and write the picture with their boxes.
+
+    python examples/detect_and_draw.py MODEL PICTURE OUT
+
+MODEL is any file that lookonce or Darknet writes; only .safetensors needs PyTorch.
+"""
+
+import sys
+from pathlib import Path
+
+from lookonce import Detector, LookonceError, annotate, read_image, write_image
+
+
+def main(model: Path, picture: Path, out: Path) -> None:
+    """Detect, print, draw."""
+    image = read_image(picture)  # (H, W, 3) uint8, red first, upright
+    with Detector.open(model, confidence=0.25) as detector:
+        found = detector(image)
+    for name, score, (left, top, right, bottom) in found:
+        print(f"{name} {score:.2f}  from {left:.0f}, {top:.0f} to {right:.0f}, {bottom:.0f}")
+    write_image(out, annotate(image, found))
+    print(f"{len(found)} objects drawn in {out}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except LookonceError as error:
+        sys.exit(f"{error}")

@@ -1,0 +1,176 @@
+"""The pages of the documentation: their examples run, what they link to exists.
+
+A page starts in a folder of its own that holds
+
+    my-pictures/                 COCO, with train, val and test; classes disc, bar, ring
+    photos/                      dog.jpg and two more pictures
+    model.safetensors            a small yolov3-tiny for these classes; also runs/mine/best.safetensors
+    model.cfg .weights .names    the same in Darknet's form
+    model.onnx                   the same as an ONNX file
+    demo/                        what the README needs of what `lookonce demo` leaves
+
+and its fenced blocks run one after the other: `python` in one namespace, `console` line by line where a line
+starts with `$ `. What is not to be run, because it takes long or needs the internet, is fenced as `text`; of
+such commands the options must exist.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+
+from lookonce.cli import app
+from lookonce.darknet.cache import cached_onnx
+from lookonce.data.formats import write_samples
+from lookonce.images import write_image
+from lookonce.model.darknet_io import save_darknet
+from lookonce.model.files import save_model
+from lookonce.model.network import build
+from lookonce.samples import SampleSet
+from tests.data.drawn_samples import INFO, draw_samples
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+# pages whose tests look closer at what comes out, and need real pictures for it
+TESTED_IN = {
+    "annotation-formats.md": "tests/docs/test_annotation_formats.py",
+    "darknet.md": "tests/docs/test_darknet.py",
+    "detect.md": "tests/docs/test_detect_pages.py",
+    "python.md": "tests/docs/test_detect_pages.py",
+}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(language, content) of every fenced block."""
+    return FENCE.findall(page.read_text(encoding="utf-8"))
+
+
+def commands(block: str) -> list[str]:
+    """What is typed in a console block; a backslash goes on in the next line."""
+    return re.findall(r"^\$ (.+)$", block.replace("\\\n", " "), re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that every page starts with a copy of."""
+    folder = tmp_path_factory.mktemp("prepared")
+    drawn = draw_samples(folder / "drawn", 9)
+    splits = {"train": drawn[:5], "val": drawn[5:7], "test": drawn[7:]}
+    sets = {name: SampleSet(INFO.names, samples, [], "drawn") for name, samples in splits.items()}
+    write_samples(sets, "coco", folder / "my-pictures")
+    noise = np.random.default_rng(1)
+    for name in ("photos/dog.jpg", "photos/kite.jpg", "photos/street.png", "demo/unseen/0000.png"):
+        write_image(folder / name, noise.integers(0, 256, (90, 120, 3), np.uint8))
+    _write_models(folder)
+    return folder
+
+
+def _write_models(folder: Path) -> None:
+    torch.manual_seed(0)
+    info = replace(INFO, width=0.125)
+    network = build(info).eval()
+    for name in (
+        "model.safetensors",
+        "best.safetensors",
+        "runs/mine/best.safetensors",
+        "demo/model.safetensors",
+    ):
+        save_model(folder / name, network.state_dict(), info)
+    for name in ("model.cfg", "yolov3-tiny.cfg"):
+        save_darknet(folder / name, network, info)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKONCE_CACHE", str(folder / "cache"))
+        shutil.copy(cached_onnx(folder / "model.cfg"), folder / "model.onnx")
+
+
+@pytest.fixture
+def desk(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy for one page, which is where it starts; commands find this lookonce and this Python."""
+    folder = tmp_path / "desk"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("LOOKONCE_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return folder
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in TESTED_IN], ids=lambda page: page.name)
+def test_the_examples_run(page: Path, desk: Path) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    for language, content in blocks(page):
+        if language == "python":
+            exec(compile(content, str(page), "exec"), names)
+        elif language == "console":
+            for command in commands(content):
+                ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+                assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+
+
+@pytest.mark.parametrize(("page", "test"), TESTED_IN.items())
+def test_a_page_left_out_here_is_tested_elsewhere(page: str, test: str) -> None:
+    assert (DOCS / page).exists()
+    assert page in (ROOT / test).read_text(encoding="utf-8")
+
+
+def shown() -> list[tuple[str, str]]:
+    """(page, command) of every `lookonce` that a page shows, run or not."""
+    content = [(page.name, text) for page in PAGES for language, text in blocks(page) if language != "python"]
+    return [
+        (page, command)
+        for page, text in content
+        for command in re.findall(r"^(?:\$ )?(?:\w+=\S+ )?(lookonce .+)$", text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(("page", "command"), shown())
+def test_a_command_shown_is_one_that_there_is(page: str, command: str) -> None:
+    words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
+    verb = typer.main.get_command(app)
+    while (verbs := getattr(verb, "commands", {})) and words:
+        name = words.pop(0)
+        assert name in verbs, f"{page}: no command {name}"
+        verb = verbs[name]
+    known = {name for parameter in verb.params for name in parameter.opts} | {"--help"}
+    used = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert used <= known, f"{page}: {command}"
+
+
+def without_code(page: Path) -> str:
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    titles = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    text = without_code(page)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    for target in targets:
+        if re.match(r"\w+:", target):
+            continue  # another site
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[.+?\]\((.+?)\)", index, re.MULTILINE)
+    assert sorted(listed) == [page.name for page in PAGES if page.parent == DOCS and page.stem != "index"]

@@ -1,0 +1,51 @@
+"""The scripts in `examples/`, run as their first lines say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.images import read_image, write_image
+from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / script), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "model.onnx")
+
+
+def test_detect_and_draw(model: Path, tmp_path: Path) -> None:
+    shown, out = tmp_path / "picture.png", tmp_path / "found.png"
+    pixels = picture((64, 96), ((0, 0, 32, 32), YELLOW), ((64, 0, 96, 32), MAGENTA))
+    write_image(shown, pixels)
+
+    ran = run("detect_and_draw.py", model, shown, out)
+
+    assert ran.returncode == 0, ran.stderr
+    *objects, last = ran.stdout.splitlines()
+    assert sorted(objects) == ["blue 1.00  from 64, 0 to 96, 32", "green 1.00  from 0, 0 to 32, 32"]
+    assert last == f"2 objects drawn in {out}"
+    assert read_image(out).shape == pixels.shape
+    assert np.any(read_image(out) != pixels)
+
+
+def test_detect_and_draw_says_what_is_wrong(model: Path, tmp_path: Path) -> None:
+    assert "detect_and_draw.py MODEL PICTURE OUT" in run("detect_and_draw.py").stderr
+    ran = run("detect_and_draw.py", model, tmp_path / "absent.jpg", tmp_path / "out.png")
+    assert ran.returncode == 1
+    assert "absent.jpg" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_every_example_is_run_here() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'run("{script.name}"' in text for script in EXAMPLES.glob("*.py"))
