@@ -250,7 +250,9 @@ def export(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Fetch official weights into the cache: checked, resumed if cut off, with .cfg and class names.
@@ -263,10 +265,10 @@ def fetch(
 
 
 def main() -> None:
-    """Run the command line; an error of the input becomes one line and exit code 2."""
+    """Run the command line; an error of the input, or of the disk, becomes one line and exit code 2."""
     try:
         app()
-    except LookonceError as error:
+    except (LookonceError, OSError) as error:
         typer.echo(f"lookonce: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:

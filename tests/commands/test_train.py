@@ -1,6 +1,7 @@
 """`lookonce train` as a user types it."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def arguments(lines: Path, out: Path, *more: str) -> list[str]:
 def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
-    assert "1 of the training pictures are held out" in ran.output
+    assert "1 of the training pictures are held out for validation" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
     assert (info.input_size, info.width) == ((64, 96), 0.125)
@@ -72,6 +73,27 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert complaint in ran.stderr
     assert "Traceback" not in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line_and_loses_no_checkpoint(lines: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: every write beyond it fails as on a full one."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "lookonce", *arguments(lines, out, "--epochs", "1")]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    before = (out / "last.safetensors").read_bytes()
+    (out / "settings.yaml").write_text((out / "settings.yaml").read_text().replace("epochs: 1", "epochs: 2"))
+    command = [sys.executable, "-m", "lookonce", *arguments(lines, out, "--epochs", "2", "--resume")]
+
+    def full_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
+
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=full_disk)
+    assert ran.returncode == 2, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ".safetensors: cannot be written" in ran.stderr
+    assert (out / "last.safetensors").read_bytes() == before
+    assert not list(out.glob(".*"))
 
 
 def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Path) -> None:

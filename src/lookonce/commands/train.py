@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from lookonce.commands.report import say, say_samples
 from lookonce.config import TrainSettings, load_settings
 from lookonce.data.formats import load_samples, splits_of
 from lookonce.errors import AnnotationError
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import Sample
 
 if TYPE_CHECKING:
     from lookonce.train.plan import TrainData
-
-SHOWN_PROBLEMS = 5
 
 
 def train(
@@ -116,17 +115,15 @@ def load_data(
     from lookonce.train.plan import TrainData
 
     learn = load_samples(data, "train", names, strict)
-    _say(learn, "train", console)
+    say_samples({"train": learn}, console)
     if not learn.samples:
         raise AnnotationError(f"{data}: expected pictures to learn from, found none")
     if "val" not in splits_of(data):
         kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
-        console.print(
-            f"val: no such part; {len(held_out)} of the training pictures are held out", highlight=False
-        )
+        say(f"no val part: {len(held_out)} of the training pictures are held out for validation", console)
         return TrainData(learn.names, kept, held_out)
     judge = load_samples(data, "val", names, strict)
-    _say(judge, "val", console)
+    say_samples({"val": judge}, console)
     if judge.names != learn.names:
         raise AnnotationError(
             f"{data}: expected the same classes in train and val, found {learn.names} and {judge.names}"
@@ -142,11 +139,3 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[S
         [sample for i, sample in enumerate(samples) if i not in taken],
         [sample for i, sample in enumerate(samples) if i in taken],
     )
-
-
-def _say(found: SampleSet, part: str, console: Console) -> None:
-    console.print(f"{part}: {found.describe()}", highlight=False, markup=False)
-    for problem in found.problems[:SHOWN_PROBLEMS]:
-        console.print(f"  {problem.outcome}: {problem}", highlight=False, markup=False)
-    if len(found.problems) > SHOWN_PROBLEMS:
-        console.print(f"  and {len(found.problems) - SHOWN_PROBLEMS} more", highlight=False)

@@ -23,12 +23,19 @@ TRAINING_PREFIX = "training/"
 def save_model(
     path: Path, weights: Mapping[str, Tensor], info: ModelInfo, training: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write a model file in one piece; `weights` is a network's state dict."""
+    """Write a model file in one piece; `weights` is a network's state dict.
+
+    Raises:
+        ModelFileError: it cannot be written, on a full disk for one; an earlier file of the name is kept.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     for name, tensor in (training or {}).items():
         tensors[TRAINING_PREFIX + name] = tensor.detach().cpu().contiguous()
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={METADATA_KEY: info.to_json()})
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={METADATA_KEY: info.to_json()})
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path}: cannot be written: {error}") from error
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from lookonce.config import TrainSettings
+from lookonce.data.statistics import input_shapes
 from lookonce.errors import AnnotationError
 from lookonce.geometry.anchors import OFFICIAL, Anchors, flatten, kmeans_anchors, per_scale
-from lookonce.geometry.letterbox import Letterbox
-from lookonce.images import read_size
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample
 from lookonce.train.loop import steps_an_epoch
@@ -53,15 +50,12 @@ def data_anchors(samples: Sequence[Sample], size: tuple[int, int], like: Anchors
     """k-means priors of the training boxes in the network input, as many as `like` has.
 
     Raises:
-        AnnotationError: there are no boxes.
+        AnnotationError: there are fewer different boxes than priors.
     """
-    shapes = []
-    for sample in samples:
-        box = Letterbox.fit(sample.size or read_size(sample.path), size).boxes_in(sample.boxes)
-        shapes.append(box[:, 2:] - box[:, :2])
-    if not sum(map(len, shapes)):
-        raise AnnotationError("expected boxes to take priors from, found none in the training pictures")
-    priors = kmeans_anchors(np.concatenate(shapes).astype(np.float64), len(flatten(like)))
+    try:
+        priors = kmeans_anchors(input_shapes(samples, size), len(flatten(like)))
+    except ValueError as error:
+        raise AnnotationError(f"no priors from the training boxes: {error}") from error
     return per_scale(priors, len(like))
 
 
