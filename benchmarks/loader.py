@@ -7,17 +7,14 @@ of the rounds; a rate per processor second counts the work of all threads and ho
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Iterable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
+from machine import machine_line
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -68,17 +65,9 @@ def describe_run(found: SampleSet, options: argparse.Namespace) -> None:
     sizes = [decode_image(s.path.read_bytes(), str(s.path)).shape[:2] for s in found.samples[:50]]
     height, width = np.median(sizes, axis=0).astype(int)
     boxes = sum(len(sample.boxes) for sample in found.samples)
-    versions = f"Python {platform.python_version()}, OpenCV {cv2.__version__}, NumPy {np.__version__}"
-    print(f"{date.today()}  {cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"{versions}, torch {torch.__version__}")
+    print(machine_line("opencv-python-headless", "numpy", "torch"))
     print(f"{len(found.samples)} pictures of {width}x{height} (median), {boxes} boxes")
     print(f"to {options.size[0]}x{options.size[1]}, flip, crop, translate at 0.5, batch {options.batch}\n")
-
-
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def profile(dataset: Dataset, rounds: int) -> None:
