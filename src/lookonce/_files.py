@@ -8,11 +8,14 @@ from tempfile import NamedTemporaryFile
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` once the block ends without an error.
 
     The data reaches the disk before the rename, so a kill or a full disk leaves the earlier file, or none,
     but never half of one. The temporary name keeps the suffix, since some writers choose a format by it.
+
+    Waiting for the disk can take longer than making a file. Not `durable` leaves that out, for files that
+    come by the hundred and can be made again: a kill still leaves whole files, a power cut may not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(
@@ -22,8 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # temporary files are private, and some writers make their own
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
         )
     _, encoded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     try:
-        with replacing(path) as temporary:
+        with replacing(path, durable=False) as temporary:
             temporary.write_bytes(encoded.tobytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error

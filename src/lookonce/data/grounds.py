@@ -1,0 +1,93 @@
+"""Textured grounds for rendered pictures: clouds, cloth, wood, tiles, dots."""
+
+import colorsys
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def ground(rng: Generator, height: int, width: int) -> Floats:
+    """A texture in two related colours: (H, W, 3) float32, 0..255."""
+    clouds = _clouds(rng, height, width)
+    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, clouds)
+    blend = (0.35 * clouds + 0.65 * pattern)[..., None]
+    dark, light = _two_colours(rng)
+    canvas: Floats = dark + blend * (light - dark)
+    return canvas
+
+
+def _two_colours(rng: Generator) -> tuple[Floats, Floats]:
+    """Muted, close in hue: the letters should be what stands out."""
+    hue, saturation = rng.random(), rng.uniform(0.05, 0.5)
+    value = rng.uniform(0.25, 0.9)
+    dark = colorsys.hsv_to_rgb(hue, saturation, value * rng.uniform(0.6, 0.85))
+    light = colorsys.hsv_to_rgb((hue + rng.uniform(-0.08, 0.08)) % 1, saturation * 0.8, value)
+    return 255 * np.array(dark, np.float32), 255 * np.array(light, np.float32)
+
+
+def _clouds(rng: Generator, height: int, width: int) -> Floats:
+    """Smooth noise, every octave half as wide and weaker than the one before: (H, W), 0..1."""
+    total = np.zeros((height, width), np.float32)
+    fading = rng.uniform(0.4, 0.7)
+    for octave in range(5):
+        cells = 3 * 2**octave
+        grid = rng.random((cells, cells), np.float32) * np.float32(fading**octave)
+        total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    clouds: Floats = (total - total.min()) / (total.max() - total.min())
+    return clouds
+
+
+def _along(rng: Generator, clouds: Floats, bend: float) -> tuple[Floats, Floats]:
+    """Two crossing directions as coordinates in pixels, bent by the clouds: (H, W) each."""
+    y, x = np.indices(clouds.shape, np.float32)
+    angle = rng.uniform(0, np.pi)
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    bent = np.float32(bend) * clouds
+    return cosine * x + sine * y + bent, cosine * y - sine * x + bent
+
+
+def _plain(rng: Generator, clouds: Floats) -> Floats:
+    return clouds
+
+
+def _wood(rng: Generator, clouds: Floats) -> Floats:
+    """Bands, bent a lot and of uneven width."""
+    across, _ = _along(rng, clouds, bend=rng.uniform(60, 160))
+    return _wave(across * np.float32(rng.uniform(0.1, 0.3)))
+
+
+def _cloth(rng: Generator, clouds: Floats) -> Floats:
+    """Threads over and under each other."""
+    across, along = _along(rng, clouds, bend=6)
+    thread = np.float32(rng.uniform(0.5, 1.2))
+    return np.float32(0.5) * (_wave(across * thread) + _wave(along * thread))
+
+
+def _tiles(rng: Generator, clouds: Floats) -> Floats:
+    """A board of squares, softened."""
+    across, along = _along(rng, clouds, bend=4)
+    side = np.float32(rng.uniform(18, 60))
+    board = ((across // side + along // side) % 2).astype(np.float32)
+    return cv2.GaussianBlur(board, (0, 0), rng.uniform(0.8, 2)).astype(np.float32)
+
+
+def _dots(rng: Generator, clouds: Floats) -> Floats:
+    """Round spots on a grid."""
+    across, along = _along(rng, clouds, bend=10)
+    pitch = np.float32(2 * np.pi / rng.uniform(10, 40))
+    peaks = np.sin(across * pitch) * np.sin(along * pitch)
+    spots: Floats = 1 / (1 + np.exp(-6 * (peaks - np.float32(0.4))))
+    return spots
+
+
+def _wave(phase: Floats) -> Floats:
+    """A sine between 0 and 1."""
+    wave: Floats = np.float32(0.5) + np.float32(0.5) * np.sin(phase)
+    return wave
+
+
+_PATTERNS = (_plain, _wood, _cloth, _tiles, _dots)

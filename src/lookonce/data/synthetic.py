@@ -1,0 +1,208 @@
+"""Pictures to try everything on without having any: letters and digits on textured grounds.
+
+Sizes, colours, turns and grounds vary; the boxes are taken from the pixels drawn, so they are exact. The same
+seed gives the same pictures, whatever number of them is asked for.
+
+    ground -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow -> light and grain
+"""
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lookonce.data.formats import write_samples
+from lookonce.data.grounds import ground
+from lookonce.images import write_image
+from lookonce.samples import Sample, SampleSet
+
+# None of these looks like another one when turned: no 6 with 9, N with Z, M with W, O with 0.
+CLASSES = ("2", "3", "4", "5", "8", "A", "F", "H", "R", "X")
+SIZES = ((320, 320), (320, 320), (288, 352), (352, 288), (240, 320))  # (height, width) of the pictures
+SIDES = 24, 150  # pixels: height of a letter before it is turned
+MOST_OBJECTS = 8
+BACKGROUND = 0.06  # share of pictures without an object
+TURN = 35  # degrees, either way
+CONTRAST = 75  # grey levels between a letter and the ground below it
+TRIES = 12  # at finding a free place, before the object is left out
+FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+SPLITS = {"train": 1, "val": 2, "test": 3}  # the number is part of the seed, so no picture is in two
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """One rendered picture.
+
+    Attributes:
+        picture: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) float32 xyxy, tight around what is drawn; no two of them meet.
+        labels: (N,) int64, into `CLASSES`.
+    """
+
+    picture: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
+    """Write pictures and their annotations, as one-line text.
+
+    Args:
+        out: a new or empty folder; gets `pictures/` and `annotations/`.
+        counts: number of pictures of each of the splits `train`, `val`, `test`.
+        seed: another one gives other pictures.
+
+    Returns:
+        The dataset YAML, to be given as DATA.
+
+    Raises:
+        AnnotationError: `out` cannot be written, or holds annotations already.
+    """
+    sets = {}
+    for split, count in counts.items():
+        samples = [_write(out / "pictures" / split, seed, split, number) for number in range(count)]
+        sets[split] = SampleSet(CLASSES, samples, [], "lines")
+    written, _ = write_samples(sets, "lines", out / "annotations")
+    return written
+
+
+def scene(rng: Generator) -> Scene:
+    """Draw one picture; what it shows depends on the generator alone."""
+    height, width = SIZES[rng.integers(len(SIZES))]
+    canvas = ground(rng, height, width)
+    boxes: list[tuple[int, int, int, int]] = []
+    labels: list[int] = []
+    wanted = 0 if rng.random() < BACKGROUND else int(rng.integers(2, MOST_OBJECTS + 1))
+    for label in rng.integers(len(CLASSES), size=wanted).tolist():
+        mask = glyph(rng, CLASSES[label])
+        place = _free_place(rng, mask, (height, width), boxes)
+        if place is not None:
+            _paint(rng, canvas, mask, *place)
+            boxes.append(_extent(mask, *place))
+            labels.append(label)
+    return Scene(
+        _photographed(rng, canvas),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(labels, np.int64),
+    )
+
+
+def glyph(rng: Generator, letter: str) -> Floats:
+    """A letter of random face, weight, size and turn: (h, w) opacity 0..1, with a margin for its shadow."""
+    side = float(np.exp(rng.uniform(*np.log(SIDES))))
+    drawn = _drawn(rng, letter, 2 * round(side))  # twice the size: smooth edges once it is turned and halved
+    height, width = drawn.shape
+    angle, shear = np.deg2rad(rng.uniform(-TURN, TURN)), rng.uniform(-0.15, 0.15)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = 0.5 * turn @ np.array([[rng.uniform(0.85, 1.1), shear], [0, 1]])
+    corners = turn @ (np.array([[-1, 1, -1, 1], [-1, -1, 1, 1]]) * [[width / 2], [height / 2]])
+    margin = 3 + 0.08 * side
+    half = np.ceil(np.abs(corners).max(axis=1) + margin)
+    shift = half - turn @ [width / 2, height / 2]
+    size = int(2 * half[0]), int(2 * half[1])
+    warped = cv2.warpAffine(drawn, np.column_stack([turn, shift]), size, flags=cv2.INTER_LINEAR)
+    mask: Floats = warped.astype(np.float32) / np.float32(255)
+    return mask
+
+
+def _write(folder: Path, seed: int, split: str, number: int) -> Sample:
+    drawn = scene(np.random.default_rng((seed, SPLITS[split], number)))
+    path = folder / f"{number:04d}.jpg"
+    write_image(path, drawn.picture)
+    return Sample(path, drawn.boxes, drawn.labels, size=drawn.picture.shape[:2])
+
+
+def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
+    """An upright letter, about `side` pixels high: (h, w) uint8 opacity."""
+    if rng.random() < 0.5:
+        return _drawn_with_pen(letter, side, FACES[rng.integers(len(FACES))], rng.uniform(0.05, 0.16))
+    font = _font(round(side * 1.4))  # a capital is 0.7 of the font's size
+    stroke = round(side * rng.uniform(0, 0.07))
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(letter, stroke_width=stroke))
+    image = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(image).text((-left, -top), letter, 255, font, stroke_width=stroke)
+    return np.asarray(image)
+
+
+def _drawn_with_pen(letter: str, side: int, face: int, weight: float) -> NDArray[np.uint8]:
+    """In one of OpenCV's stroke fonts, `weight` being the width of the pen as a share of the height."""
+    pen = max(2, round(side * weight))
+    scale = (side - pen) / 21  # a capital is 21 pixels high at scale 1
+    (width, height), base = cv2.getTextSize(letter, face, scale, pen)
+    image = np.zeros((height + base + 2 * pen, width + 2 * pen), np.uint8)
+    cv2.putText(image, letter, (pen, height + pen), face, scale, 255, pen, cv2.LINE_AA)
+    return image
+
+
+@lru_cache(maxsize=512)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _free_place(
+    rng: Generator, mask: Floats, size: tuple[int, int], taken: list[tuple[int, int, int, int]]
+) -> tuple[int, int] | None:
+    """Left and top for a mask so that its box meets no other and all of it is in the picture."""
+    room = size[1] - mask.shape[1], size[0] - mask.shape[0]
+    if min(room) < 0:
+        return None
+    for _ in range(TRIES):
+        left, top = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
+        x0, y0, x1, y1 = _extent(mask, left, top)
+        if all(x1 <= a or c <= x0 or y1 <= b or d <= y0 for a, b, c, d in taken):
+            return left, top
+    return None
+
+
+def _extent(mask: Floats, left: int, top: int) -> tuple[int, int, int, int]:
+    """The box (x0, y0, x1, y1) around the pixels that are more than half covered."""
+    covered = mask > 0.5
+    columns, rows = np.flatnonzero(covered.any(axis=0)), np.flatnonzero(covered.any(axis=1))
+    return left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1
+
+
+def _paint(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) -> None:
+    """Lay a shadow and then the letter on the canvas, in a colour that stands out."""
+    spot = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]
+    below = cv2.mean(spot, (mask > 0.5).astype(np.uint8))[:3]
+    reach = 1 + 0.01 * max(mask.shape)
+    offset = np.array([[1, 0, reach], [0, 1, reach]], np.float32)
+    shadow = cv2.GaussianBlur(cv2.warpAffine(mask, offset, mask.shape[::-1]), (0, 0), reach)
+    spot *= 1 - np.float32(rng.uniform(0, 0.6)) * shadow[..., None]
+    first, second = (_colour(rng, below) for _ in range(2))
+    fade = np.linspace(0, rng.uniform(0, 0.5), mask.shape[0], dtype=np.float32)[:, None, None]
+    spot += mask[..., None] * (first + fade * (second - first) - spot)
+
+
+def _colour(rng: Generator, below: Sequence[float]) -> Floats:
+    """A random colour, far enough in brightness from the one below it: (3,) RGB 0..255."""
+    for _ in range(TRIES):
+        hue, saturation, value = rng.uniform((0, 0.2, 0.1), (1, 1, 1))
+        colour = [255 * channel for channel in colorsys.hsv_to_rgb(hue, saturation, value)]
+        if abs(_brightness(colour) - _brightness(below)) >= CONTRAST:
+            return np.array(colour, np.float32)
+    return np.full(3, 20 if _brightness(below) > 127 else 235, np.float32)
+
+
+def _brightness(colour: Sequence[float]) -> float:
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
+
+
+def _photographed(rng: Generator, canvas: Floats) -> NDArray[np.uint8]:
+    """Uneven light, and the grain of a sensor."""
+    height, width = canvas.shape[:2]
+    across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * np.float32(rng.uniform(-0.15, 0.15))
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(rng.uniform(-0.15, 0.15))
+    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0, 7))
+    lit = canvas * (1 + across + down)[..., None] + grain[..., None]
+    return lit.clip(0, 255).round().astype(np.uint8)

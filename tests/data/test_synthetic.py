@@ -1,0 +1,125 @@
+"""Rendered pictures: reproducible, and their boxes are where the letters are."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.data.formats import load_samples, load_splits
+from lookonce.data.grounds import ground
+from lookonce.data.synthetic import CLASSES, MOST_OBJECTS, SIDES, SIZES, Scene, glyph, render, scene
+from lookonce.errors import AnnotationError
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.images import read_image
+
+SOME = [scene(np.random.default_rng(seed)) for seed in range(24)]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
+        render(tmp_path / folder, {"train": 3, "val": 2}, seed)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert files(tmp_path / "a") != files(tmp_path / "c")
+
+
+def test_more_pictures_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    render(tmp_path / "few", {"train": 2})
+    render(tmp_path / "many", {"train": 4, "test": 1})
+    few, many = files(tmp_path / "few"), files(tmp_path / "many")
+    pictures = [name for name in few if name.endswith(".jpg")]
+    assert len(pictures) == 2
+    assert all(few[name] == many[name] for name in pictures)
+
+
+def test_no_picture_is_in_two_splits(tmp_path: Path) -> None:
+    render(tmp_path, {"train": 4, "val": 4, "test": 4})
+    pictures = [content for name, content in files(tmp_path).items() if name.endswith(".jpg")]
+    assert len(set(pictures)) == len(pictures) == 12
+
+
+def test_what_is_written_reads_back_without_a_complaint(tmp_path: Path) -> None:
+    data = render(tmp_path / "made", {"train": 5, "val": 2}, seed=1)
+    sets = load_splits(data)
+    assert {split: len(found.samples) for split, found in sets.items()} == {"train": 5, "val": 2}
+    assert all(problem.outcome == "noted" for found in sets.values() for problem in found.problems)
+    found = load_samples(data, "train")
+    assert found.names == CLASSES
+    for number, sample in enumerate(found.samples):
+        drawn = scene(np.random.default_rng((1, 1, number)))
+        np.testing.assert_array_equal(sample.boxes, drawn.boxes)
+        np.testing.assert_array_equal(sample.labels, drawn.labels)
+        picture = read_image(sample.path)
+        assert picture.shape == drawn.picture.shape
+        assert np.abs(picture.astype(int) - drawn.picture).mean() < 12  # JPEG
+
+
+def test_an_existing_folder_of_annotations_is_left_alone(tmp_path: Path) -> None:
+    render(tmp_path, {"val": 1})
+    with pytest.raises(AnnotationError, match="new or empty folder"):
+        render(tmp_path, {"val": 1})
+
+
+@pytest.mark.parametrize("drawn", SOME[:8])
+def test_boxes_are_inside_apart_and_of_sensible_size(drawn: Scene) -> None:
+    height, width = drawn.picture.shape[:2]
+    assert (height, width) in SIZES
+    assert drawn.boxes.shape == (len(drawn.labels), 4)
+    assert (drawn.boxes >= 0).all()
+    assert (drawn.boxes <= (width, height, width, height)).all()
+    sides = drawn.boxes[:, 2:] - drawn.boxes[:, :2]
+    assert (sides >= 0.25 * SIDES[0]).all()
+    assert (sides <= 2 * SIDES[1]).all()
+    overlaps = pairwise_iou(drawn.boxes, drawn.boxes)
+    assert all(overlaps[a, b] == 0 for a, b in combinations(range(len(drawn.boxes)), 2))
+
+
+def test_every_class_and_empty_pictures_occur() -> None:
+    drawn = [*SOME, *(scene(np.random.default_rng(seed)) for seed in range(100, 130))]
+    assert set(np.concatenate([each.labels for each in drawn])) == set(range(len(CLASSES)))
+    counts = {len(each.labels) for each in drawn}
+    assert 0 in counts
+    assert max(counts) <= MOST_OBJECTS
+
+
+def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a plain ground without light and grain, every pixel of the colour of a letter is in its box."""
+    module = "lookonce.data.synthetic"
+    grey = 128.0
+    monkeypatch.setattr(f"{module}.ground", lambda rng, h, w: np.full((h, w, 3), grey, np.float32))
+    monkeypatch.setattr(f"{module}._photographed", lambda rng, canvas: canvas.round().astype(np.uint8))
+    for seed in range(8):
+        drawn = scene(np.random.default_rng(seed))
+        # a shadow only darkens all channels alike; a letter also changes their ratio, or is brighter
+        channels = drawn.picture.astype(int)
+        lettered = (np.ptp(channels, axis=2) > 60) | (channels.max(axis=2) > grey + 60)
+        inside = np.zeros(lettered.shape, bool)
+        for x0, y0, x1, y1 in drawn.boxes.astype(int):
+            inside[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = True
+            assert lettered[y0:y1, x0:x1].any() or channels[y0:y1, x0:x1].min() < grey - 60
+        assert not (lettered & ~inside).any()
+
+
+@pytest.mark.parametrize("letter", CLASSES)
+def test_a_glyph_fits_its_mask(letter: str) -> None:
+    for seed in range(6):
+        mask = glyph(np.random.default_rng(seed), letter)
+        assert mask.dtype == np.float32
+        assert 0 <= mask.min() < 0.01
+        assert 0.99 < mask.max() <= 1
+        border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+        assert border.max() == 0, "cut off"
+
+
+def test_grounds_are_textured_and_of_the_size_asked_for() -> None:
+    for seed in range(20):
+        canvas = ground(np.random.default_rng(seed), 60, 90)
+        assert canvas.shape == (60, 90, 3)
+        assert canvas.dtype == np.float32
+        assert canvas.min() >= 0
+        assert canvas.max() <= 255
+        assert canvas.std(axis=(0, 1)).max() > 2
