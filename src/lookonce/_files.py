@@ -11,8 +11,8 @@ from tempfile import NamedTemporaryFile
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` once the block ends without an error.
 
-    A kill or a full disk leaves the earlier file, or none, but never half of one; a power cut may, unless the
-    block ends with `sync`. The temporary name keeps the suffix, since some writers choose a format by it.
+    The data reaches the disk before the rename, so a kill or a full disk leaves the earlier file, or none,
+    but never half of one. The temporary name keeps the suffix, since some writers choose a format by it.
 
     Waiting for the disk can take longer than making a file. Not `durable` leaves that out, for files that
     come by the hundred and can be made again: a kill still leaves whole files, a power cut may not.
@@ -31,12 +31,6 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file has reached the disk. Takes tens of milliseconds: for what must outlive a power cut."""
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
 
 
 def remove_leftovers(path: Path) -> None:

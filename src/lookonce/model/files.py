@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lookonce._files import replacing, sync
+from lookonce._files import replacing
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.model.network import build
@@ -34,7 +34,6 @@ def save_model(
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={METADATA_KEY: info.to_json()})
-            sync(temporary)
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path}: cannot be written: {error}") from error
 
