@@ -31,6 +31,19 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("demo"),
+) -> None:
+    """Render pictures, train on them, evaluate and detect: minutes on two cores.
+
+    Example: lookonce demo --out demo
+    """
+    from lookonce.commands.demo import demo as command
+
+    raise typer.Exit(command(out))
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="Annotations: a dataset YAML, folder, .json or .txt.")],
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/train"),

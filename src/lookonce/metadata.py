@@ -9,6 +9,12 @@ from lookonce.errors import ModelFileError
 FORMAT_VERSION = 1
 METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ONNX metadata
 
+# Added to the variance under the root, in new models and Darknet files. Darknet itself has sqrt(var) + 1e-6
+# (original, on the processor) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has
+# sqrt(var + 1e-6). OpenCV's is taken, as the one that can be checked against here. With one value for both, a
+# model written as Darknet files and read back has the same bits.
+BN_EPSILON = 1e-6
+
 Fit = Literal["letterbox", "stretch"]
 
 
@@ -28,7 +34,7 @@ class ModelInfo:
         strides: per scale, finest first; yolov3-tiny has two scales.
         input_size: (height, width) the model was made for; any multiples of 32 work.
         width: factor on the channel counts.
-        bn_epsilon: batch normalisation's epsilon: 1e-5 here, 1e-3 in the TensorFlow reference.
+        bn_epsilon: batch normalisation's epsilon; 1e-3 in the TensorFlow reference.
         fit: how a picture gets to the input size.
         training: free-form summary of how it was trained.
     """
@@ -39,7 +45,7 @@ class ModelInfo:
     strides: tuple[int, ...]
     input_size: tuple[int, int]
     width: float = 1.0
-    bn_epsilon: float = 1e-5
+    bn_epsilon: float = BN_EPSILON
     fit: Fit = "letterbox"
     training: dict[str, Any] = field(default_factory=dict)
 

@@ -11,8 +11,8 @@ from lookonce.darknet.fetch import COCO_NAMES, PUBLISHED, REGISTRY, find, mirror
 from lookonce.darknet.files import describe
 from lookonce.darknet.names import read_names
 from lookonce.darknet.network import resolve
-from lookonce.darknet.weights import BN_EPSILON
 from lookonce.errors import ConfigError
+from lookonce.metadata import BN_EPSILON
 
 DETECTORS = [name for name, published in REGISTRY.items() if published.info]
 HEADER = 20  # bytes

@@ -7,9 +7,9 @@ from lookonce.darknet.cfg import read_cfg
 from lookonce.darknet.classic import recognise
 from lookonce.darknet.names import find_names
 from lookonce.darknet.network import Network, resolve
-from lookonce.darknet.weights import BN_EPSILON, ConvWeights, check_weights, read_weights
+from lookonce.darknet.weights import ConvWeights, check_weights, read_weights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import BN_EPSILON, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

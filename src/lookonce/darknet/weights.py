@@ -20,15 +20,11 @@ from numpy.typing import NDArray
 from lookonce._files import replacing
 from lookonce.darknet.network import ConvSpec
 from lookonce.errors import ModelFileError
+from lookonce.metadata import BN_EPSILON
 
 Floats = NDArray[np.float32]
 FLOAT = np.dtype("<f4")
 VERSION = (0, 2, 0)  # what is written; read by every Darknet since 2016 and by OpenCV
-
-# Added to the variance under the root. Darknet itself has sqrt(var) + 1e-6 (original, on the processor) or
-# sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has sqrt(var + 1e-6). OpenCV's is
-# taken, as the one that can be checked against here. They differ where variances are below 1e-3.
-BN_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True)

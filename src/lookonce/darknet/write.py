@@ -10,9 +10,9 @@ from lookonce._files import write_text
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import CLASSIC, classic_cfg
 from lookonce.darknet.network import resolve
-from lookonce.darknet.weights import BN_EPSILON, ConvWeights, write_weights
+from lookonce.darknet.weights import ConvWeights, write_weights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import BN_EPSILON, ModelInfo
 
 
 def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights]) -> None:

@@ -33,7 +33,7 @@ TURN = 35  # degrees, either way
 CONTRAST = 75  # grey levels between a letter and the ground below it
 TRIES = 12  # at finding a free place, before the object is left out
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
-SPLITS = {"train": 1, "val": 2, "test": 3}  # the number is part of the seed, so no picture is in two
+STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no picture is in two
 
 Floats = NDArray[np.float32]
 
@@ -75,6 +75,16 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
     return written
 
 
+def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
+    """Write pictures without annotation, other ones than `render` makes, to detect on.
+
+    Raises:
+        ImageError: the folder cannot be written.
+    """
+    for number in range(count):
+        write_image(folder / f"{number:04d}.png", _numbered(seed, "unseen", number).picture)
+
+
 def scene(rng: Generator) -> Scene:
     """Draw one picture; what it shows depends on the generator alone."""
     height, width = SIZES[rng.integers(len(SIZES))]
@@ -114,8 +124,12 @@ def glyph(rng: Generator, letter: str) -> Floats:
     return mask
 
 
+def _numbered(seed: int, stream: str, number: int) -> Scene:
+    return scene(np.random.default_rng((seed, STREAMS[stream], number)))
+
+
 def _write(folder: Path, seed: int, split: str, number: int) -> Sample:
-    drawn = scene(np.random.default_rng((seed, SPLITS[split], number)))
+    drawn = _numbered(seed, split, number)
     path = folder / f"{number:04d}.jpg"
     write_image(path, drawn.picture)
     return Sample(path, drawn.boxes, drawn.labels, size=drawn.picture.shape[:2])

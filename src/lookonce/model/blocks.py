@@ -9,6 +9,8 @@ Modules are created in the order in which a Darknet weight file lists them, so w
 import torch
 from torch import Tensor, nn
 
+from lookonce.metadata import BN_EPSILON
+
 LEAKY_SLOPE = 0.1  # Darknet's "leaky"
 # The reference's is 0.01 (0.99 in Keras' convention). Its running statistics then still carry their initial
 # values after hundreds of steps, and a small data set has no more than that.
@@ -20,7 +22,7 @@ class ConvBlock(nn.Module):
     """Convolution, batch normalisation, leaky ReLU: (B, C, H, W) -> (B, out, H/stride, W/stride)."""
 
     def __init__(
-        self, channels: int, out: int, kernel: int, stride: int = 1, *, bn_epsilon: float = 1e-5
+        self, channels: int, out: int, kernel: int, stride: int = 1, *, bn_epsilon: float = BN_EPSILON
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
@@ -47,7 +49,7 @@ class Head(nn.Conv2d):
 class Residual(nn.Module):
     """Squeeze to half the channels, expand, add; no activation after the sum. Shape is kept."""
 
-    def __init__(self, channels: int, *, bn_epsilon: float = 1e-5) -> None:
+    def __init__(self, channels: int, *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
         self.squeeze = ConvBlock(channels, channels // 2, 1, bn_epsilon=bn_epsilon)
         self.expand = ConvBlock(channels // 2, channels, 3, bn_epsilon=bn_epsilon)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lookonce.metadata import scaled_channels
+from lookonce.metadata import BN_EPSILON, scaled_channels
 from lookonce.model.blocks import ConvBlock, Residual
 
 STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))  # residual blocks, channels (paper, table 1)
@@ -15,7 +15,7 @@ class Darknet53(nn.Module):
     and conv in the write-up.
     """
 
-    def __init__(self, channels: "Channels", *, bn_epsilon: float = 1e-5) -> None:
+    def __init__(self, channels: "Channels", *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
         self.stem = ConvBlock(3, channels(32), 3, bn_epsilon=bn_epsilon)
         self.stages = nn.ModuleList(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from lookonce.metadata import BN_EPSILON
 from lookonce.model.blocks import ConvBlock, Head
 from lookonce.model.darknet53 import Channels
 from lookonce.model.yolov3 import join
@@ -17,7 +18,7 @@ class YOLOv3Tiny(nn.Module):
     """(B, 3, H, W) float in [0, 1] -> raw maps of strides 16, 32, each (B, A*(5+C), H/s, W/s)."""
 
     def __init__(
-        self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = 1e-5, priors: int = 3
+        self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, priors: int = 3
     ) -> None:
         super().__init__()
         channels, eps = Channels(width), bn_epsilon
@@ -41,7 +42,7 @@ class YOLOv3Tiny(nn.Module):
 class TinyBackbone(nn.Module):
     """(B, 3, H, W) -> the fifth convolution's output (stride 16) and the last one's (stride 32)."""
 
-    def __init__(self, channels: Channels, *, bn_epsilon: float = 1e-5) -> None:
+    def __init__(self, channels: Channels, *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
         sizes = [3, *(channels(c) for c in (16, 32, 64, 128, 256, 512, 1024))]
         self.convs = nn.ModuleList(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from lookonce.metadata import BN_EPSILON
 from lookonce.model.blocks import ConvBlock, Head, SpatialPyramidPooling
 from lookonce.model.darknet53 import Channels, Darknet53
 
@@ -32,7 +33,7 @@ class YOLOv3(nn.Module):
         num_classes: int,
         *,
         width: float = 1.0,
-        bn_epsilon: float = 1e-5,
+        bn_epsilon: float = BN_EPSILON,
         spp: bool = False,
         priors: int = 3,
     ) -> None:
