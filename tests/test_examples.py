@@ -46,6 +46,17 @@ def test_detect_and_draw_says_what_is_wrong(model: Path, tmp_path: Path) -> None
     assert "Traceback" not in ran.stderr
 
 
+def test_contact_sheet(model: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / "shown" / f"{number}.png", picture((64, 96), ((0, 0, 32, 32), YELLOW)))
+
+    ran = run("contact_sheet.py", model, tmp_path / "shown", tmp_path / "sheet.png")
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == f"3 pictures on {tmp_path / 'sheet.png'}\n"
+    assert read_image(tmp_path / "sheet.png").shape == (320, 4 * 320 + 3 * 4, 3)
+
+
 def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert all(f'run("{script.name}"' in text for script in EXAMPLES.glob("*.py"))
