@@ -8,10 +8,20 @@ import pytest
 
 from lookonce.data.formats import load_samples, load_splits
 from lookonce.data.grounds import ground
-from lookonce.data.synthetic import CLASSES, MOST_OBJECTS, SIDES, SIZES, Scene, glyph, render, scene
+from lookonce.data.synthetic import (
+    CLASSES,
+    MOST_OBJECTS,
+    SIDES,
+    SIZES,
+    Scene,
+    glyph,
+    render,
+    render_unseen,
+    scene,
+)
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import pairwise_iou
-from lookonce.images import read_image
+from lookonce.images import list_images, read_image
 
 SOME = [scene(np.random.default_rng(seed)) for seed in range(24)]
 
@@ -123,3 +133,16 @@ def test_grounds_are_textured_and_of_the_size_asked_for() -> None:
         assert canvas.min() >= 0
         assert canvas.max() <= 255
         assert canvas.std(axis=(0, 1)).max() > 2
+
+
+def test_unseen_pictures_are_others(tmp_path: Path) -> None:
+    render(tmp_path, {"train": 3, "val": 3, "test": 3})
+    render_unseen(tmp_path / "unseen", 3)
+    unseen = [read_image(path) for path in list_images(tmp_path / "unseen")]
+    assert len(unseen) == 3
+    for path in (tmp_path / "pictures").rglob("*.jpg"):
+        assert all(
+            picture.shape != new.shape or np.abs(picture.astype(int) - new).mean() > 12
+            for picture in [read_image(path)]
+            for new in unseen
+        )
