@@ -54,7 +54,23 @@ def test_contact_sheet(model: Path, tmp_path: Path) -> None:
 
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == f"3 pictures on {tmp_path / 'sheet.png'}\n"
-    assert read_image(tmp_path / "sheet.png").shape == (320, 4 * 320 + 3 * 4, 3)
+    # 1000 wide less two gaps of 4: pictures of 3:2 are 992 / 3 wide, so 220 high
+    assert read_image(tmp_path / "sheet.png").shape == (220, 1000, 3)
+
+
+def test_contact_sheet_of_several_rows_and_shapes(model: Path, tmp_path: Path) -> None:
+    for number, (height, width) in enumerate([(64, 96), (96, 64), (64, 64), (50, 90), (64, 96)]):
+        object_above_left = picture((height, width), ((0, 0, 32, 32), YELLOW))
+        write_image(tmp_path / "shown" / f"{number}.png", object_above_left)
+
+    assert run("contact_sheet.py", model, tmp_path / "shown", tmp_path / "sheet.png").returncode == 0
+
+    sheet = read_image(tmp_path / "sheet.png")
+    first = round((1000 - 3 * 4) / (3 / 2 + 2 / 3 + 1 + 9 / 5))
+    assert sheet.shape == (first + 4 + round(1000 / (3 / 2)), 1000, 3)
+    assert (sheet[first : first + 4] == 255).all(), "a white line between the rows"
+    assert not (sheet[:first, -1] == 255).any(), "the row is filled"
+    assert not (sheet[first + 4 :, -1] == 255).any()
 
 
 def test_every_example_is_run_here() -> None:

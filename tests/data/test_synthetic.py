@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.random import Generator
 
 from lookonce.data.formats import load_samples, load_splits
-from lookonce.data.grounds import ground
+from lookonce.data.grounds import Floats, ground
 from lookonce.data.synthetic import (
     CLASSES,
     MOST_OBJECTS,
@@ -112,6 +113,27 @@ def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
             inside[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = True
             assert lettered[y0:y1, x0:x1].any() or channels[y0:y1, x0:x1].min() < grey - 60
         assert not (lettered & ~inside).any()
+
+
+def test_boxes_are_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With white letters on black, every side of a box touches its letter and nothing lies outside."""
+    module = "lookonce.data.synthetic"
+
+    def paint_white(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) -> None:
+        height, width = mask.shape
+        canvas[top : top + height, left : left + width] += 255 * mask[..., None]
+
+    monkeypatch.setattr(f"{module}.ground", lambda rng, h, w: np.zeros((h, w, 3), np.float32))
+    monkeypatch.setattr(f"{module}._photographed", lambda rng, canvas: canvas.clip(0, 255).astype(np.uint8))
+    monkeypatch.setattr(f"{module}._paint", paint_white)
+    for seed in range(12):
+        drawn = scene(np.random.default_rng(seed))
+        lettered = drawn.picture[..., 0] > 127
+        for x0, y0, x1, y1 in drawn.boxes.astype(int):
+            inside = lettered[y0:y1, x0:x1]
+            assert all(side.any() for side in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+            lettered[y0:y1, x0:x1] = False
+        assert not lettered.any()
 
 
 @pytest.mark.parametrize("letter", CLASSES)
