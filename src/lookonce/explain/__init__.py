@@ -1,0 +1,1 @@
+"""The walk of one picture through one model, with every number of it."""
