@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lookonce.darknet.cfg import AvgPool, Convolutional, MaxPool, Route, Shortcut, Upsample
 from lookonce.darknet.network import IMAGE, Layer, Network
 from lookonce.darknet.onnx_decode import add_decoding
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.weights import ConvWeights, Floats
-from lookonce.metadata import BN_EPSILON, METADATA_KEY, ModelInfo
+from lookonce.metadata import METADATA_KEY, ModelInfo
 
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
 LEAKY_SLOPE = 0.1  # Darknet's "leaky"
@@ -32,7 +32,7 @@ def build_onnx(
     Args:
         network: the resolved `.cfg`, with at least one [yolo].
         weights: of every convolution, in file order; see `weights.check_weights`.
-        info: goes into the file's metadata.
+        info: goes into the file's metadata; its `bn_epsilon` belongs to the weights.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
     """
     model = helper.make_model(
@@ -49,7 +49,8 @@ def build_onnx(
         nodes.prefix = f"{layer.index}_{type(layer.section).__name__.lower()}"
         inputs = [outputs[source] for source in layer.sources]
         if isinstance(layer.section, Convolutional):
-            outputs[layer.index] = _convolution(nodes, layer.section, next(convolutions), inputs[0])
+            folded = _folded(next(convolutions), info.bn_epsilon)
+            outputs[layer.index] = _convolution(nodes, layer.section, folded, inputs[0])
         else:
             outputs[layer.index] = _weightless(nodes, network, layer, inputs)
     raw = [outputs[scale.source] for scale in network.scales]
@@ -58,13 +59,24 @@ def build_onnx(
     return model
 
 
+def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
+    """The folded arrays of the convolutions of a built graph, in file order; what is no array is left out."""
+    arrays = {tensor.name: tensor for tensor in graph.initializer}
+    inputs = [node.input[1:] for node in graph.node if node.op_type == "Conv" and len(node.input) == 3]
+    return [
+        ConvWeights(numpy_helper.to_array(arrays[kernel]), numpy_helper.to_array(arrays[bias]))
+        for kernel, bias in inputs
+        if kernel in arrays and bias in arrays
+    ]
+
+
 def _picture(nodes: Nodes) -> str:
     """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1]."""
     planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
     return nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
 
 
-def _folded(weights: ConvWeights) -> tuple[Floats, Floats]:
+def _folded(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
     """Kernel and bias with the batch normalisation inside.
 
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
@@ -72,12 +84,12 @@ def _folded(weights: ConvWeights) -> tuple[Floats, Floats]:
     norm = weights.batch_norm
     if norm is None:
         return weights.kernel, weights.bias
-    factor = (norm.gamma / np.sqrt(norm.variance.astype(np.float64) + BN_EPSILON)).astype(np.float32)
+    factor = (norm.gamma / np.sqrt(norm.variance.astype(np.float64) + epsilon)).astype(np.float32)
     return weights.kernel * factor[:, None, None, None], weights.bias - norm.mean * factor
 
 
-def _convolution(nodes: Nodes, section: Convolutional, weights: ConvWeights, source: str) -> str:
-    kernel, bias = _folded(weights)
+def _convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floats], source: str) -> str:
+    kernel, bias = folded
     made = nodes.add(
         "Conv",
         source,

@@ -22,6 +22,7 @@ from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import ConvBlock, Head
+from lookonce.model.files import load_model
 from lookonce.model.network import build, to_input
 
 LARGEST_DIFFERENCE = 1e-4  # of a written model's raw maps; measured: below 1e-5
@@ -42,6 +43,16 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
     network = build(model.info)
     _fill(network, model.read_weights())
     return network, model.info
+
+
+def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
+    """The convolutions of a `.safetensors` model in file order, without their names, and its description.
+
+    Raises:
+        ModelFileError: as `model.files.load_model`.
+    """
+    network, info = load_model(path)
+    return [_arrays(*pair) for pair in _convolutions(network)], info
 
 
 def load_start(source: Path, info: ModelInfo) -> tuple[dict[str, Tensor], ModelInfo]:

@@ -1,0 +1,101 @@
+"""Any float model as a resolved Darknet network with its arrays: what exports and explanations start from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookonce._optional import require
+from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.classic import CLASSIC, classic_cfg
+from lookonce.darknet.files import open_darknet
+from lookonce.darknet.network import Network, resolve
+from lookonce.darknet.weights import ConvWeights
+from lookonce.errors import ModelFileError
+from lookonce.metadata import METADATA_KEY, ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model, whatever file it came from.
+
+    Attributes:
+        network: its layers, with every shape at `info.input_size`.
+        weights: of every convolution, in file order. `info.bn_epsilon` belongs to their batch normalisation;
+            an `.onnx` file has that folded, so there `batch_norm` is None.
+        info: what the model says of itself.
+    """
+
+    network: Network
+    weights: list[ConvWeights]
+    info: ModelInfo
+
+
+def read_source(path: Path) -> Source:
+    """Read a float model. Only `.safetensors` needs torch.
+
+    Args:
+        path: `.safetensors`; `.cfg` with its `.weights` beside it; or an `.onnx` file that lookonce wrote of
+            one of its three networks.
+
+    Raises:
+        ModelFileError: no such file, damaged, or a model whose arrays cannot be had from this kind of file.
+        MissingExtraError: torch is needed and not installed.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file")
+    if path.suffix.lower() not in READERS:
+        raise ModelFileError(
+            f"{path}: expected a float model ({', '.join(READERS)}), found suffix {path.suffix!r}"
+        )
+    return READERS[path.suffix.lower()](path)
+
+
+def _read_safetensors(path: Path) -> Source:
+    require("torch", "train")
+    from lookonce.model.darknet_io import load_arrays
+
+    weights, info = load_arrays(path)
+    return Source(_classic(path, info), weights, info)
+
+
+def _read_darknet(path: Path) -> Source:
+    model = open_darknet(path)
+    return Source(model.network, model.read_weights(), model.info)
+
+
+def _read_onnx(path: Path) -> Source:
+    import onnx  # slow to import
+
+    from lookonce.darknet.onnx_graph import read_convolutions
+
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's exceptions share no base below Exception
+        raise ModelFileError(f"{path}: expected an ONNX model: {error}") from error
+    described = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
+    if described is None:
+        raise ModelFileError(f"{path}: expected an ONNX file that lookonce wrote, found no description in it")
+    info = ModelInfo.from_json(described, str(path))
+    if info.architecture not in CLASSIC:
+        raise ModelFileError(
+            f"{path}: expected the network of {', '.join(CLASSIC)}, found {info.architecture}; give the file "
+            "it was made from"
+        )
+    network, weights = _classic(path, info), read_convolutions(model.graph)
+    if [each.kernel.shape for each in weights] != [spec.kernel_shape for spec in network.convolutions]:
+        raise ModelFileError(
+            f"{path}: expected the float convolutions of {info.architecture}, found others; give the file it "
+            "was made from"
+        )
+    return Source(network, weights, info)
+
+
+def _classic(path: Path, info: ModelInfo) -> Network:
+    return resolve(parse_cfg(classic_cfg(info), str(path)))
+
+
+READERS: dict[str, Callable[[Path], Source]] = {
+    ".safetensors": _read_safetensors,
+    ".cfg": _read_darknet,
+    ".onnx": _read_onnx,
+}
