@@ -1,0 +1,59 @@
+"""Records as plain data for JSON.
+
+A dataclass becomes an object, a tuple a list, a number that JSON does not have (infinite, not a number) null.
+An array becomes `{"dtype": "float32", "shape": [...], "base64": "..."}`, its numbers little-endian, the last
+axis running fastest: exact, and a fifth of the length of written digits. A field marked with `NOT_IN_JSON` is
+left out.
+"""
+
+import math
+from base64 import b64encode
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOT_IN_JSON = {"json": False}  # metadata of a dataclass field
+
+# What a script can read: no 64-bit integers, no booleans.
+_WRITTEN_AS = {"i": "<i4", "f": "<f4", "b": "u1", "u": "u1"}
+
+
+def plain(value: Any) -> Any:
+    """Any record, or part of one, as what `json.dumps` takes.
+
+    Raises:
+        TypeError: a value that records do not hold.
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Path():
+            return str(value)
+        case np.ndarray():
+            return packed(value)
+        case tuple() | list():
+            return [plain(each) for each in value]
+        case dict():
+            return {str(key): plain(each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name))
+            for field in fields(value)
+            if field.metadata.get("json", True)
+        }
+    raise TypeError(f"expected a record, found {type(value).__name__}")
+
+
+def packed(array: NDArray[Any]) -> dict[str, Any]:
+    """An array as text: float32, int32 or uint8."""
+    written = np.ascontiguousarray(array, np.dtype(_WRITTEN_AS[array.dtype.kind]))
+    return {
+        "dtype": written.dtype.name,
+        "shape": list(array.shape),
+        "base64": b64encode(written.tobytes()).decode("ascii"),
+    }
