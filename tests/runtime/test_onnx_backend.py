@@ -57,6 +57,7 @@ def test_a_closed_backend_says_so(model: Path) -> None:
 def test_a_fixed_size_is_named(tmp_path: Path) -> None:
     backend = OnnxBackend(write_tiny_model(tmp_path / "fixed.onnx", shape=("batch", 64, 96)))
 
+    assert backend.input_shape == (None, 64, 96)
     assert backend(np.zeros((2, 64, 96, 3), np.uint8)).shape == (2, 6, 7)
     with pytest.raises(ConfigError, match=r"fixed\.onnx: .*'batch', 64, 96, 3.* found \[2, 96, 64, 3\]"):
         backend(np.zeros((2, 96, 64, 3), np.uint8))

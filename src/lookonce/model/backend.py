@@ -12,6 +12,7 @@ from lookonce.model.blocks import fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
+from lookonce.runtime.backends import InputShape
 
 
 class TorchBackend:
@@ -22,6 +23,7 @@ class TorchBackend:
 
     def __init__(self, network: nn.Module, info: ModelInfo) -> None:
         self.info = info
+        self.input_shape: InputShape = (None, None, None)
         self._network = network
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

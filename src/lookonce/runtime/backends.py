@@ -11,14 +11,21 @@ from lookonce._optional import require
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
 
+InputShape = tuple[int | None, int | None, int | None]
+
 
 class Backend(Protocol):
     """A network and its decoding as one function, on pictures that already have the network's size.
 
     Legend: **B** batch, **K** candidates of all scales (10,647 at 416), **C** classes.
+
+    Attributes:
+        info: what the model file says of itself.
+        input_shape: (B, H, W) that the file is fixed to; None where any will do.
     """
 
     info: ModelInfo
+    input_shape: InputShape
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32.
@@ -28,7 +35,11 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what the engine holds."""
+        """Give back what the engine holds.
+
+        Closing twice is closing once. A call that another thread is in the middle of ends in its result or
+        in an error, as one that comes later does.
+        """
 
 
 # File suffix -> "module:function". The function takes the path and keyword options, and returns a Backend,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.runtime.backends import InputShape
 
 ORT_FATAL = 4  # log level: what goes wrong is raised, so nothing need be printed as well
 
@@ -29,6 +30,7 @@ class OnnxBackend:
         self._session: ort.InferenceSession | None = _open_session(path, threads)
         self.info = _read_info(self._session, path)
         self._input = _checked_input(self._session, self.info, path)
+        self.input_shape = _fixed(self._input.shape)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
@@ -37,7 +39,8 @@ class OnnxBackend:
             ConfigError: the file was exported for one fixed size, and this is another.
             ValueError: the backend was closed.
         """
-        if self._session is None:
+        session = self._session  # keeps it alive until this call is done, whoever closes meanwhile
+        if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
         for fixed, given in zip(self._input.shape, images.shape, strict=True):
             if isinstance(fixed, int) and fixed != given:
@@ -45,7 +48,7 @@ class OnnxBackend:
                     f"{self._path}: expected input of the shape it was exported for, {self._input.shape} "
                     f"(batch, height, width, channels), found {list(images.shape)}"
                 )
-        (candidates,) = self._session.run(None, {self._input.name: images})
+        (candidates,) = session.run(None, {self._input.name: images})
         decoded: NDArray[np.float32] = candidates
         return decoded
 
@@ -74,6 +77,12 @@ def _describe(path: Path, error: Exception) -> str:
     if b"<html" in start.lower() or start.lstrip().lower().startswith(b"<!doctype html"):
         return "an HTML page (a failed download?)"
     return f"a file that is damaged, cut short, or something else: {error}"
+
+
+def _fixed(shape: list[int | str]) -> InputShape:
+    """(B, H, W) of an input (B, H, W, 3): an open side has a name in its place."""
+    batch, height, width = (side if isinstance(side, int) else None for side in shape[:3])
+    return batch, height, width
 
 
 def _read_info(session: ort.InferenceSession, path: Path) -> ModelInfo:
