@@ -1,9 +1,16 @@
-"""Where the real pictures, models and reference numbers lie. Tests that need them skip without them."""
+"""Real pictures, models and reference numbers (tests that need them skip without them); a small model."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.network import resolve
+from lookonce.darknet.write import write_darknet
+from lookonce.metadata import ModelInfo
+from tests.darknet.oracle import random_weights
 
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,3 +36,19 @@ def data() -> Path:
 def reference() -> Path:
     """Numbers of the original TensorFlow code."""
     return _folder("reference")
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`small.cfg` and its weights: a narrow yolov3-tiny, two classes, a wide input, weights at random."""
+    info = ModelInfo(
+        "yolov3-tiny",
+        names=("cat", "dog"),
+        anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0))),
+        strides=(16, 32),
+        input_size=(64, 96),
+        width=0.25,
+    )
+    cfg = tmp_path_factory.mktemp("small") / "small.cfg"
+    write_darknet(cfg, info, random_weights(resolve(parse_cfg(classic_cfg(info), "small"))))
+    return cfg

@@ -262,6 +262,41 @@ def export(
 
 
 @app.command()
+def bench(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Any model file.")],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of onnxruntime,openvino,torch,opencv,lookonce-openvino; all that can run it."
+        ),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="416, or 320x416; as the model was made.")] = None,
+    batch: Annotated[str, typer.Option(help="Pictures at a time: 1, or 1,8.")] = "1",
+    threads: Annotated[str | None, typer.Option(help="Of the engines: 2, or 1,2; one a core.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and a plot.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how fast a model runs here, beside the engines that could run it instead.
+
+    Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
+    """
+    from lookonce.commands.bench import bench as command
+
+    code = command(
+        model,
+        against=against,
+        size=size,
+        batches=batch,
+        threads=threads,
+        rounds=rounds,
+        out=out,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def fetch(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")

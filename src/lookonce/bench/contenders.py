@@ -1,0 +1,201 @@
+"""Everything that can run a model, opened the way its makers advise. One table, one row each.
+
+A contender's opener gets the files and the case, and returns a function that does one batch, start to end.
+A bare engine is handed its input in the form that it likes best, so it has nothing to prepare.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._optional import require
+from lookonce.bench.files import Files
+
+Run = Callable[[], object]
+
+PICTURE = (720, 1280)  # (height, width) of what the Detector gets
+OBJECT_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is measured.
+
+    Attributes:
+        size: (height, width) of the network's input.
+        batch: pictures at a time.
+        threads: of the engine.
+    """
+
+    size: tuple[int, int]
+    batch: int
+    threads: int
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.size[0]}x{self.size[1]}, batch {self.batch}, {threads}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to run a model.
+
+    Attributes:
+        name: what the command line and the table call it.
+        package: what must be installed; empty for what every install has.
+        open: files and case -> the function to time.
+        fits: whether it can run these files at all.
+    """
+
+    name: str
+    package: str
+    open: Callable[[Files, Case], Run]
+    fits: Callable[[Files], bool]
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return not self.package or find_spec(self.package) is not None
+
+
+def _detector(files: Files, case: Case) -> Run:
+    """Letterbox, network, decoding, suppression: a picture in memory -> `Detections`."""
+    return _opened(files, case)
+
+
+def _detector_openvino(files: Files, case: Case) -> Run:
+    return _opened(files, case, backend="openvino")
+
+
+def _opened(files: Files, case: Case, **options: Any) -> Run:
+    from lookonce.runtime.detector import Detector
+
+    detector = Detector.open(files.graph, size=case.size, threads=case.threads, **options)
+    pictures = [_picture(seed) for seed in range(case.batch)]
+    return lambda: list(detector.detect_many(pictures, batch=case.batch))
+
+
+def _onnxruntime(files: Files, case: Case) -> Run:
+    import onnxruntime as ort
+
+    assert files.network is not None
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = case.threads
+    session = ort.InferenceSession(files.network, options, providers=["CPUExecutionProvider"])
+    feeds = {session.get_inputs()[0].name: _planes(case)}
+    return lambda: session.run(None, feeds)
+
+
+def _openvino(files: Files, case: Case) -> Run:
+    ov = require("openvino", "openvino")
+    core = ov.Core()
+    network = (
+        _cut(ov, core.read_model(files.graph)) if files.network is None else core.read_model(files.network)
+    )
+    planes = files.network is not None
+    network.reshape([case.batch, 3, *case.size] if planes else [case.batch, *case.size, 3])
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": case.threads,
+        "INFERENCE_PRECISION_HINT": "f32",  # as the others; its own default is bfloat16 where native
+    }
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    given = _planes(case) if planes else np.stack([_fitted(seed, case) for seed in range(case.batch)])
+    return lambda: request.infer([given], share_inputs=True, share_outputs=True)
+
+
+def _cut(ov: Any, model: Any) -> Any:
+    """A model that lookonce wrote, without its decoding; uint8 pictures stay its input."""
+    transposes = [
+        op
+        for op in model.get_ordered_ops()
+        if op.get_type_name() == "Transpose" and op.get_friendly_name().startswith("decode_")
+    ]
+    return ov.Model([op.input_value(0) for op in transposes], model.get_parameters(), "network")
+
+
+def _torch(files: Files, case: Case) -> Run:
+    """Eager, channels-last, batch normalisation folded."""
+    torch = require("torch", "train")
+    from lookonce.model.blocks import fold_batch_norm
+    from lookonce.model.darknet_io import load_darknet
+    from lookonce.model.files import load_model
+
+    torch.set_num_threads(case.threads)
+    network = (load_darknet if files.model.suffix == ".cfg" else load_model)(files.model)[0]
+    fold_batch_norm(network.eval())
+    channels_last = {"memory_format": torch.channels_last}
+    network.to(**channels_last)
+    given = torch.from_numpy(_planes(case)).contiguous(**channels_last)
+
+    def run() -> object:
+        with torch.inference_mode():
+            return network(given)
+
+    return run
+
+
+def _opencv(files: Files, case: Case) -> Run:
+    """OpenCV's DNN module: by its Darknet importer where the model is one, as its users do."""
+    cv2.setNumThreads(case.threads)
+    if files.model.suffix == ".cfg":
+        network = cv2.dnn.readNetFromDarknet(str(files.model), str(files.model.with_suffix(".weights")))
+    else:
+        network = cv2.dnn.readNetFromONNX(str(files.network))
+    outputs = network.getUnconnectedOutLayersNames()
+    given = _planes(case)
+
+    def run() -> object:
+        network.setInput(given)
+        return network.forward(outputs)
+
+    return run
+
+
+def _with_network(files: Files) -> bool:
+    return files.network is not None
+
+
+def _float_network(files: Files) -> bool:
+    return files.is_float
+
+
+def _readable(files: Files) -> bool:
+    return files.is_float and files.model.suffix in (".safetensors", ".cfg")
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("lookonce", "", _detector, lambda files: True),
+        Contender("lookonce-openvino", "openvino", _detector_openvino, _with_network),
+        Contender("onnxruntime", "onnxruntime", _onnxruntime, _with_network),
+        Contender("openvino", "openvino", _openvino, lambda files: True),
+        Contender("torch", "torch", _torch, _readable),
+        Contender("opencv", "", _opencv, _float_network),
+    )
+}
+
+
+def _picture(seed: int) -> NDArray[np.uint8]:
+    """A rendered picture as large as a video's, (720, 1280, 3)."""
+    from lookonce.data.synthetic import scene
+
+    drawn = scene(np.random.default_rng(OBJECT_SEED + seed)).picture
+    return cv2.resize(drawn, PICTURE[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+
+
+def _fitted(seed: int, case: Case) -> NDArray[np.uint8]:
+    """The same at the input's size, (H, W, 3)."""
+    return cv2.resize(_picture(seed), case.size[::-1]).astype(np.uint8, copy=False)
+
+
+def _planes(case: Case) -> NDArray[np.float32]:
+    """The batch as a bare engine wants it: (B, 3, H, W) float32 in [0, 1], contiguous."""
+    pictures = np.stack([_fitted(seed, case) for seed in range(case.batch)])
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

@@ -1,0 +1,87 @@
+"""One model in the forms that the contenders read.
+
+The bare engines get the network alone: float pictures in, raw maps out, nothing to normalise or to decode. So
+what the Detector does beside the network counts against the Detector.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx.utils import Extractor
+
+from lookonce.errors import ModelFileError
+from lookonce.export.source import read_source
+
+DECODING = "decode_"  # nodes of `darknet.onnx_decode` begin so; the first of a scale reads its raw map
+NORMALISING = "Div"  # the last node before the network: pixels over 255
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a model's forms are.
+
+    Attributes:
+        model: as the user gave it.
+        graph: what an engine runs for the Detector: `.onnx` or OpenVINO's `.xml`.
+        network: the network alone as `.onnx`; None for OpenVINO files, which are cut when opened.
+        is_float: whether its weights are float32, so that every engine can run the same network.
+    """
+
+    model: Path
+    graph: Path
+    network: Path | None
+    is_float: bool
+
+
+def prepare(model: Path, folder: Path) -> Files:
+    """Write the forms of a model that its own file is not.
+
+    Args:
+        model: any model file that lookonce reads.
+        folder: for what is written.
+
+    Raises:
+        ModelFileError: the model cannot be read.
+    """
+    if not model.is_file():
+        raise ModelFileError(f"{model}: no such file")
+    if model.suffix.lower() == ".xml":
+        return Files(model, model, None, is_float=False)
+    graph = model
+    if model.suffix.lower() != ".onnx":
+        from lookonce.darknet.onnx_graph import build_onnx
+
+        source = read_source(model)
+        graph = folder / "graph.onnx"
+        onnx.save(build_onnx(source.network, source.weights, source.info), graph)
+    network = folder / "network.onnx"
+    cut = _network_alone(graph)
+    onnx.save(cut, network)
+    return Files(
+        model, graph, network, is_float=not any(n.op_type == "DequantizeLinear" for n in cut.graph.node)
+    )
+
+
+def _network_alone(path: Path) -> onnx.ModelProto:
+    """The part of a graph between normalising and decoding: (B, 3, H, W) float32 -> raw maps."""
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's own kinds, not public
+        raise ModelFileError(f"{path}: expected an ONNX model, found something else: {error}") from error
+    pixels = [node.output[0] for node in model.graph.node if node.op_type == NORMALISING][:1]
+    maps = [
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Transpose" and node.name.startswith(DECODING)
+    ]
+    if not pixels or not maps:
+        raise ModelFileError(f"{path}: expected a graph that lookonce wrote, found no decoding in it")
+    float32 = onnx.TensorProto.FLOAT
+    model.graph.value_info.append(
+        onnx.helper.make_tensor_value_info(pixels[0], float32, ("batch", 3, "height", "width"))
+    )
+    for name in maps:
+        shape = ("batch", None, f"{name}/rows", f"{name}/columns")
+        model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, float32, shape))
+    return Extractor(model).extract_model(pixels, maps)

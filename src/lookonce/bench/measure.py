@@ -1,0 +1,137 @@
+"""All contenders in turn, round after round, so that a slow minute of the machine slows all of them alike."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lookonce.bench.contenders import Case
+from lookonce.bench.files import Files
+from lookonce.bench.worker import ContenderError, Turn, Worker
+
+ROUNDS = 10
+SHORTEST_TURN = 0.3  # seconds: a turn of a fast contender holds more batches
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row to measure.
+
+    Attributes:
+        contender: a key of `contenders.CONTENDERS`.
+        files: the model it runs.
+        label: what the table calls it.
+    """
+
+    contender: str
+    files: Files
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured of one row.
+
+    Attributes:
+        label: what the table calls it.
+        case: size, batch, threads.
+        turns: milliseconds of each batch, round by round; empty where it could not run.
+        peak_mib: of its process, everything included; NaN where unknown.
+        opening_seconds: from opening the model to the end of the warm-up.
+        error: why it could not run; empty where it could.
+    """
+
+    label: str
+    case: Case
+    turns: tuple[tuple[float, ...], ...] = ()
+    peak_mib: float = math.nan
+    opening_seconds: float = math.nan
+    error: str = ""
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds a batch that `share` percent of all batches stay below; NaN without any."""
+        return float(np.percentile(np.concatenate(self.turns), share)) if self.turns else math.nan
+
+    @property
+    def per_second(self) -> float:
+        """Pictures a second, by the median batch."""
+        return 1000 * self.case.batch / self.percentile(50)
+
+    def ratio(self, other: "Result") -> float:
+        """This one's time over the other's: the median of the ratios within each round."""
+        pairs = zip(self.turns, other.turns, strict=False)
+        ratios = [float(np.median(mine) / np.median(theirs)) for mine, theirs in pairs]
+        return float(np.median(ratios)) if ratios else math.nan
+
+
+@dataclass(slots=True)
+class _Running:
+    """A row while it is measured."""
+
+    entry: Entry
+    worker: Worker
+    batches: int
+    turns: list[Turn] = field(default_factory=list)
+
+
+def measure(
+    entries: Sequence[Entry],
+    case: Case,
+    *,
+    rounds: int = ROUNDS,
+    advance: Callable[[str], None] = lambda label: None,
+) -> list[Result]:
+    """Measure every row in one run.
+
+    Args:
+        entries: the rows.
+        case: size, batch, threads.
+        rounds: how often each row has its turn; the first batch of a turn wakes it and does not count.
+        advance: called with a row's label after it was opened, and after each of its turns.
+
+    Returns:
+        One for each row, in order. A row that cannot run says why.
+    """
+    failed: dict[int, str] = {}
+    running: dict[int, _Running] = {}
+    with ExitStack() as stack:
+        for number, entry in enumerate(entries):
+            try:
+                worker = stack.enter_context(Worker(entry.contender, entry.files, case))
+                running[number] = _Running(entry, worker, _batches(worker.run(1)))
+            except ContenderError as error:
+                failed[number] = str(error)
+            advance(entry.label)
+        for _ in range(rounds):
+            for number, row in list(running.items()):
+                try:
+                    row.turns.append(row.worker.run(1 + row.batches))
+                except ContenderError as error:
+                    failed[number] = str(error)
+                    del running[number]
+                advance(row.entry.label)
+    return [
+        Result(entry.label, case, error=failed[number])
+        if number in failed
+        else _result(running[number], case)
+        for number, entry in enumerate(entries)
+    ]
+
+
+def _batches(turn: Turn) -> int:
+    """How many fill a turn."""
+    return max(2, math.ceil(SHORTEST_TURN / turn.seconds[-1]))
+
+
+def _result(row: _Running, case: Case) -> Result:
+    turns = tuple(tuple(1000 * seconds for seconds in turn.seconds[1:]) for turn in row.turns)
+    peak = row.turns[-1].peak_bytes if row.turns else None
+    return Result(
+        row.entry.label,
+        case,
+        turns,
+        peak_mib=math.nan if peak is None else peak / 2**20,
+        opening_seconds=row.worker.opening_seconds,
+    )

@@ -1,0 +1,103 @@
+"""What was measured, as text, as JSON and as a plot."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from lookonce._optional import require
+from lookonce.bench.measure import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PERCENTILES = (50, 90, 99)
+OURS, THEIRS, INK, MUTED, FAINT = "#0072B2", "#999999", "#222222", "#666666", "#DDDDDD"
+HEADINGS = ("", "ms", "90 %", "99 %", "pictures/s", "time", "peak MiB", "opening s")
+
+
+def as_text(results: Sequence[Result]) -> str:
+    """A table for each case. `time` is that of the first row that ran, as 1."""
+    return "\n\n".join(_case_table(list(rows)) for _, rows in groupby(results, key=lambda row: row.case))
+
+
+def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """For JSON: every turn's milliseconds too; None where nothing was measured."""
+    return [
+        {
+            "label": row.label,
+            "size": list(row.case.size),
+            "batch": row.case.batch,
+            "threads": row.case.threads,
+            **{f"ms_{share}": _number(row.percentile(share)) for share in PERCENTILES},
+            "pictures_per_second": _number(row.per_second),
+            "peak_mib": _number(row.peak_mib),
+            "opening_seconds": _number(row.opening_seconds),
+            "turns_ms": [list(turn) for turn in row.turns],
+            "error": row.error or None,
+        }
+        for row in results
+    ]
+
+
+def plot(results: Sequence[Result], title: str) -> "Figure":
+    """A bar for each row: the median batch, a line to its 99th percentile.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    rows = [row for row in results if row.turns]
+    figure: Figure = require("matplotlib.figure", "train").Figure(
+        (8.4, 1.6 + 0.36 * max(1, len(rows))), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    places = range(len(rows))
+    medians = [row.percentile(50) for row in rows]
+    tails = [row.percentile(99) - median for row, median in zip(rows, medians, strict=True)]
+    colours = [OURS if row.label.startswith("lookonce") else THEIRS for row in rows]
+    axes.barh(
+        places, medians, xerr=[[0] * len(rows), tails], color=colours, height=0.7, error_kw={"ecolor": MUTED}
+    )
+    axes.set_yticks(places, [f"{row.label}, {row.case}" for row in rows], parse_math=False)
+    for place, row in zip(places, rows, strict=True):
+        axes.annotate(f" {row.percentile(50):.1f}", (row.percentile(99), place), va="center", color=INK)
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, parse_math=False)
+    axes.set_xlabel("milliseconds a batch: bar to the median, line to the 99th percentile", color=MUTED)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.margins(x=0.12)
+    return figure
+
+
+def _case_table(rows: Sequence[Result]) -> str:
+    ran = [row for row in rows if row.turns]
+    cells = [HEADINGS, *(_cells(row, ran[0]) for row in ran)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    missing = [f"{row.label}: not measured: {row.error}" for row in rows if not row.turns]
+    return "\n".join([str(rows[0].case), *lines, *missing])
+
+
+def _cells(row: Result, reference: Result) -> tuple[str, ...]:
+    milliseconds = (f"{row.percentile(share):.1f}" for share in PERCENTILES)
+    peak = "" if math.isnan(row.peak_mib) else f"{row.peak_mib:.0f}"
+    return (
+        row.label,
+        *milliseconds,
+        f"{row.per_second:.1f}",
+        f"{row.ratio(reference):.2f}",
+        peak,
+        f"{row.opening_seconds:.2f}",
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

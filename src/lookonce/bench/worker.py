@@ -1,0 +1,120 @@
+"""A contender in a process of its own, which waits without using the processor until it is asked to run."""
+
+import multiprocessing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from lookonce.bench.contenders import CONTENDERS, Case, Run
+from lookonce.bench.files import Files
+from lookonce.errors import LookonceError
+
+WARM_UP = 2  # batches that are not timed when a contender is opened
+PATIENCE = 10.0  # seconds a process gets to end
+
+
+class ContenderError(LookonceError):
+    """A contender cannot run this model, or broke down while it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn of a contender gave.
+
+    Attributes:
+        seconds: of each batch.
+        peak_bytes: of memory, of the whole process until then; None where the system does not tell.
+    """
+
+    seconds: tuple[float, ...]
+    peak_bytes: int | None
+
+
+class Worker:
+    """Opens a contender, and runs it when asked. Use it in a `with` block."""
+
+    def __init__(self, contender: str, files: Files, case: Case) -> None:
+        """Start the process and wait until the contender is warm.
+
+        Raises:
+            ContenderError: it cannot be opened; the message is the engine's.
+        """
+        context = multiprocessing.get_context("spawn")  # a fork would inherit this process's memory
+        self._pipe, theirs = context.Pipe()
+        self._name = contender
+        self._process = context.Process(target=_serve, args=(theirs, contender, files, case), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.opening_seconds: float = self._answer()
+
+    def run(self, batches: int) -> Turn:
+        """Run some batches, each timed.
+
+        Raises:
+            ContenderError: the engine failed, or its process ended.
+        """
+        try:
+            self._pipe.send(batches)
+        except OSError as error:
+            raise ContenderError(f"{self._name}: its process has ended") from error
+        turn: Turn = self._answer()
+        return turn
+
+    def _answer(self) -> Any:
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join(PATIENCE)
+            raise ContenderError(
+                f"{self._name}: its process ended with code {self._process.exitcode}; out of memory?"
+            ) from None
+        if isinstance(answer, str):
+            raise ContenderError(f"{self._name}: {answer}")
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pipe.close()
+        self._process.join(PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+
+
+def _serve(pipe: Connection, contender: str, files: Files, case: Case) -> None:
+    """The process's main function. A text as an answer is an error."""
+    try:
+        start = perf_counter()
+        run = CONTENDERS[contender].open(files, case)
+        for _ in range(WARM_UP):
+            run()
+        pipe.send(perf_counter() - start)
+        while True:
+            batches = pipe.recv()
+            pipe.send(Turn(tuple(_timed(run) for _ in range(batches)), peak_bytes()))
+    except (EOFError, KeyboardInterrupt):
+        return  # nobody asks any more
+    except Exception as error:  # engines raise what they like
+        pipe.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _timed(run: Run) -> float:
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def peak_bytes() -> int | None:
+    """The most memory this process ever held; None where the system does not tell."""
+    try:  # getrusage would count what the parent held before this program began
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024

@@ -1,0 +1,115 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from lookonce.bench.contenders import Case
+from lookonce.bench.files import Files, prepare
+from lookonce.bench.measure import Entry, Result, measure
+from lookonce.bench.worker import ContenderError, Turn, Worker, peak_bytes
+
+CASE = Case((64, 96), batch=2, threads=1)
+
+
+@pytest.fixture(scope="module")
+def files(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return prepare(small_model, tmp_path_factory.mktemp("forms"))
+
+
+@pytest.mark.parametrize("contender", ["lookonce", "onnxruntime", "openvino", "torch", "opencv"])
+def test_every_contender_runs_the_same_model(contender: str, files: Files) -> None:
+    with Worker(contender, files, CASE) as worker:
+        turn = worker.run(3)
+
+    assert len(turn.seconds) == 3
+    assert all(seconds > 0 for seconds in turn.seconds)
+    assert worker.opening_seconds > sum(turn.seconds) / 3
+
+
+def test_memory_is_the_contenders_own(files: Files) -> None:
+    ballast = bytearray(400 * 2**20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    with Worker("lookonce", files, CASE) as worker:
+        peak = worker.run(1).peak_bytes
+
+    mine = peak_bytes()
+    assert mine is not None
+    assert peak is not None
+    assert mine > len(ballast)
+    assert peak < len(ballast)
+
+
+def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
+    absent = Files(Path("gone.cfg"), Path("gone.onnx"), Path("gone.onnx"), is_float=True)
+    entries = [
+        Entry("onnxruntime", files, "first"),
+        Entry("onnxruntime", absent, "gone"),
+        Entry("lookonce", files, "last"),
+    ]
+    advances: list[str] = []
+
+    results = measure(entries, CASE, rounds=2, advance=advances.append)
+
+    assert [result.label for result in results] == ["first", "gone", "last"]
+    assert [len(result.turns) for result in results] == [2, 0, 2]
+    assert "gone.onnx" in results[1].error
+    assert advances == ["first", "gone", "last", "first", "last", "first", "last"]
+
+
+class Sleepy:
+    """A worker whose first batch of a turn is slow, as after a pause."""
+
+    opening_seconds = 1.0
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def run(self, batches: int) -> Turn:
+        return Turn((9.0,) + (0.2,) * (batches - 1), None)
+
+    def __enter__(self) -> "Sleepy":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_the_batch_that_wakes_a_contender_does_not_count(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.bench.measure.Worker", Sleepy)
+
+    (result,) = measure([Entry("lookonce", files, "sleepy")], CASE, rounds=1)
+
+    assert result.turns == ((200.0, 200.0),)
+
+
+def test_a_killed_process_is_an_error_not_a_hang(files: Files) -> None:
+    with Worker("onnxruntime", files, CASE) as worker:
+        assert worker._process.pid is not None
+        os.kill(worker._process.pid, signal.SIGKILL)
+        with pytest.raises(ContenderError, match="onnxruntime: its process"):
+            worker.run(1)
+
+
+def test_no_process_is_left(files: Files) -> None:
+    with Worker("onnxruntime", files, CASE) as worker:
+        pass
+    assert worker._process.exitcode == 0
+
+
+def test_numbers_of_a_row() -> None:
+    row = Result("a", Case((32, 32), 4, 1), ((10.0, 20.0), (30.0, 40.0)))
+
+    assert row.percentile(50) == 25
+    assert row.percentile(99) == pytest.approx(39.7)
+    assert row.per_second == 160
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """The machine was three times slower in the second round, for both."""
+    fast = Result("fast", CASE, ((10.0,), (30.0,), (10.0,)))
+    slow = Result("slow", CASE, ((20.0,), (60.0,), (21.0,)))
+
+    assert slow.ratio(fast) == 2

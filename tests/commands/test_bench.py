@@ -1,0 +1,55 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lookonce.cli import app
+
+
+def test_tables_json_and_plot(small_model: Path, tmp_path: Path) -> None:
+    arguments = ["bench", str(small_model), "--against", "onnxruntime", "--batch", "1,2", "--threads", "1"]
+    command = [sys.executable, "-m", "lookonce", *arguments, "--rounds", "2", "--out", str(tmp_path / "out")]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "64x96, batch 1, 1 thread\n" in ran.stdout
+    assert "64x96, batch 2, 1 thread\n" in ran.stdout
+    numbers = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert [(row["label"], row["batch"]) for row in numbers["results"]] == [
+        ("lookonce", 1),
+        ("onnxruntime", 1),
+        ("lookonce", 2),
+        ("onnxruntime", 2),
+    ]
+    assert all(len(row["turns_ms"]) == 2 for row in numbers["results"])
+    assert (tmp_path / "out" / "bench.png").stat().st_size > 5000
+
+
+def test_json_on_the_output(small_model: Path) -> None:
+    arguments = ["bench", str(small_model), "--against", "onnxruntime", "--rounds", "1", "--json"]
+    command = [sys.executable, "-m", "lookonce", *arguments]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert json.loads(ran.stdout)["model"] == str(small_model)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--against", "tensorrt"], "expected some of lookonce, "),
+        (["--batch", "0"], "--batch: expected numbers such as 1,8, found '0'"),
+        (["--threads", "x"], "--threads: expected numbers"),
+        (["--size", "100"], "multiples of 32"),
+    ],
+)
+def test_wrong_options_are_said_before_measuring(
+    small_model: Path, options: list[str], complaint: str
+) -> None:
+    found = CliRunner().invoke(app, ["bench", str(small_model), *options])
+
+    assert complaint in str(found.exception)
