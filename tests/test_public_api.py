@@ -10,6 +10,7 @@ import lookonce
 PUBLIC = [
     "Detections",
     "Detector",
+    "Explainer",
     "Frame",
     "LookonceError",
     "ModelInfo",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lookonce.detections import Detections
     from lookonce.draw.boxes import annotate
     from lookonce.errors import LookonceError
+    from lookonce.explain.explainer import Explainer
     from lookonce.images import read_image, write_image
     from lookonce.metadata import ModelInfo
     from lookonce.runtime.detector import Detector
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Detections",
     "Detector",
+    "Explainer",
     "Frame",
     "LookonceError",
     "ModelInfo",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Detections": "lookonce.detections",
     "Detector": "lookonce.runtime.detector",
+    "Explainer": "lookonce.explain.explainer",
     "Frame": "lookonce.runtime.sources",
     "LookonceError": "lookonce.errors",
     "ModelInfo": "lookonce.metadata",

@@ -1,1 +1,6 @@
-"""The walk of one picture through one model, with every number of it."""
+"""The walk of one picture through one model, with the numbers of that very run."""
+
+from lookonce.explain.explainer import Explainer, explain
+from lookonce.explain.records import Explanation
+
+__all__ = ["Explainer", "Explanation", "explain"]

@@ -1,0 +1,160 @@
+"""Stage 6 of an explanation: which priors each object asked for, and which of them it got.
+
+The functions are those of training (`data.assign`); what they decide in passing is kept.
+
+Legend: **N** annotated objects, **n** of them trained on, **G** priors of all scales.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.assign import (
+    POSITIVE_IOU,
+    Positives,
+    assign,
+    cell_of,
+    choose,
+    prior_ious,
+)
+from lookonce.errors import AnnotationError
+from lookonce.explain.records import Scale
+from lookonce.explain.truth_records import Box, Place, Positive
+from lookonce.geometry.anchors import Anchors
+from lookonce.geometry.boxes import clip, giou, iou, is_empty, xyxy_to_cxcywh
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.samples import Sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """The objects of one picture, and what each chose.
+
+    Attributes:
+        numbers: (n,) int64 of the objects trained on: visible, and no crowd.
+        boxes: (n, 4) float32 xyxy, input pixels.
+        labels: (n,) int64.
+        ious: (n, G) float64 with each prior on the middle of the object's cell.
+        cells: (n, scales, 2) int64 column and row.
+        chosen: for each object its places, in the order of the priors.
+        owner: for each chosen place the object (of the n) that it must find: the last that chose it.
+        positives: the same, as training has it.
+    """
+
+    numbers: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ious: NDArray[np.float64]
+    cells: NDArray[np.int64]
+    chosen: tuple[tuple[Place, ...], ...]
+    owner: dict[Place, int]
+    positives: Positives
+
+
+def assign_objects(
+    truth: Sample, letterbox: Letterbox, scales: tuple[Scale, ...], num_classes: int
+) -> Assignment:
+    """Assign the annotated objects as training would.
+
+    Raises:
+        AnnotationError: a class number out of range, or a network whose scales have different numbers of
+            priors, which training does not take.
+    """
+    anchors: Anchors = tuple(scale.priors for scale in scales)
+    if len({len(priors) for priors in anchors}) > 1:
+        raise AnnotationError(
+            "expected a network with the same number of priors on each scale to assign objects to, found "
+            + ", ".join(str(len(priors)) for priors in anchors)
+        )
+    strides = tuple(scale.stride for scale in scales)
+    # As `data.dataset.trainable` has it, which does not say which boxes are left.
+    visible = clip(truth.boxes, *letterbox.source)
+    numbers = np.flatnonzero(~is_empty(visible) & ~truth.crowd)
+    boxes, labels = letterbox.boxes_in(visible[numbers]), truth.labels[numbers]
+    positives = assign(boxes, labels, anchors, strides, letterbox.target, num_classes)
+    cells = cell_of(boxes, strides, letterbox.target)
+    ious = prior_ious(boxes, cells, anchors, strides)
+    chosen = [_places(mask, cell, len(anchors[0])) for mask, cell in zip(choose(ious), cells, strict=True)]
+    owner = {place: number for number, places in enumerate(chosen) for place in places}
+    return Assignment(numbers, boxes, labels, ious, cells, tuple(chosen), owner, positives)
+
+
+def _places(chosen: NDArray[np.bool_], cells: NDArray[np.int64], per_scale: int) -> tuple[Place, ...]:
+    """The chosen priors (G,) of one object as places, its cells (scales, 2) being (column, row)."""
+    places = []
+    for number in np.flatnonzero(chosen).tolist():
+        scale, prior = divmod(number, per_scale)
+        column, row = cells[scale].tolist()
+        places.append((scale, row, column, prior))
+    return tuple(places)
+
+
+def describe_positives(
+    assignment: Assignment, index: int, scales: tuple[Scale, ...], label_smoothing: float
+) -> tuple[Positive, ...]:
+    """What each place chosen by one object (of the n) was asked for, and what it predicts; without losses."""
+    return tuple(
+        _positive(assignment, index, place, scales[place[0]], label_smoothing)
+        for place in assignment.chosen[index]
+    )
+
+
+def _positive(
+    assignment: Assignment, index: int, place: Place, scale: Scale, label_smoothing: float
+) -> Positive:
+    _, row, column, prior = place
+    box, label = assignment.boxes[index], int(assignment.labels[index])
+    prior_iou = float(assignment.ious[index, place[0] * len(scale.priors) + prior])
+    predicted, share = scale.boxes[row, column, prior], label_smoothing / scale.probabilities.shape[-1]
+    offset, raw_target = _targets(box, place, scale)
+    owner = assignment.owner[place]
+    return Positive(
+        place=place,
+        prior_iou=prior_iou,
+        reason=f"above {POSITIVE_IOU}" if prior_iou > POSITIVE_IOU else "best of all",
+        replaced_by=None if owner == index else int(assignment.numbers[owner]),
+        target_offset=offset,
+        target_raw=raw_target,
+        target_classes=(1 - label_smoothing + share, share),
+        raw=_five(scale.raw[row, column, prior, :5]),
+        objectness=float(scale.objectness[row, column, prior]),
+        probability=float(scale.probabilities[row, column, prior, label]),
+        box=four(predicted),
+        iou=float(iou(predicted, box)),
+        giou=float(giou(predicted, box)),
+        enclosing=four(np.concatenate([np.minimum(predicted, box)[:2], np.maximum(predicted, box)[2:]])),
+        losses=None,
+    )
+
+
+def _targets(
+    box: NDArray[np.float32], place: Place, scale: Scale
+) -> tuple[tuple[float, float], tuple[float | None, float | None, float, float]]:
+    """The decoding turned round: the offset within the cell, and tx, ty, tw, th."""
+    _, row, column, prior = place
+    x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()
+    inside = x / scale.stride - column, y / scale.stride - row
+    stretch = scale.scale_x_y
+    tx, ty = (_logit((each + (stretch - 1) / 2) / stretch) for each in inside)
+    prior_width, prior_height = scale.priors[prior]
+    tw, th = (
+        float(np.log(max(side, 1e-9) / prior_side))
+        for side, prior_side in ((width, prior_width), (height, prior_height))
+    )
+    return inside, (tx, ty, tw, th)
+
+
+def _logit(p: float) -> float | None:
+    return float(np.log(p / (1 - p))) if 0 < p < 1 else None
+
+
+def four(array: NDArray[np.floating]) -> Box:
+    """An array of four as a box."""
+    a, b, c, d = array.tolist()
+    return a, b, c, d
+
+
+def _five(array: NDArray[np.float32]) -> tuple[float, float, float, float, float]:
+    a, b, c, d, e = array.tolist()
+    return a, b, c, d, e

@@ -1,0 +1,187 @@
+"""One picture through one model, and everything on the way kept.
+
+```python
+from lookonce.explain import explain
+
+found = explain("model.safetensors", "street.jpg")
+print(found.to_dict()["candidates"])
+```
+"""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.config import LossSettings
+from lookonce.errors import ConfigError, ImageError
+from lookonce.explain.features import tiles_of
+from lookonce.explain.heads import fit_in, read_scales
+from lookonce.explain.layers import describe_layers
+from lookonce.explain.records import Explanation
+from lookonce.explain.suppression import list_candidates, suppress
+from lookonce.explain.trace import Tracer
+from lookonce.explain.truth import check_truth, explain_truth
+from lookonce.explain.words import stage_words
+from lookonce.export.source import Source, read_source
+from lookonce.images import read_image
+from lookonce.runtime.detector import COARSEST_STRIDE
+from lookonce.runtime.postprocess import CONFIDENCE, IOU
+from lookonce.samples import Sample
+
+Image = NDArray[np.uint8] | str | Path
+
+
+class Explainer:
+    """Explains pictures, one after the other, with one model.
+
+    Attributes:
+        info: what the model says of itself.
+        size: (height, width) of the network's input.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        file: str = "",
+        size: int | tuple[int, int] | None = None,
+        confidence: float = CONFIDENCE,
+        iou: float = IOU,
+        loss: LossSettings | None = None,
+    ) -> None:
+        """Take a model that is already read; most callers want `Explainer.open`.
+
+        Args:
+            source: layers, weights and description.
+            file: where it came from.
+            size: side of a square input, or (height, width); multiples of 32. None: as the model was made.
+            confidence: a detection's score lies above it.
+            iou: of two boxes whose IoU lies above it, the better one stays.
+            loss: of the training that the losses are shown for; None: the usual settings.
+
+        Raises:
+            ConfigError: a size that is no multiple of 32, or a threshold outside 0 to 1.
+            ModelFileError: the network does not fit together at this size.
+        """
+        for setting, value in (("confidence", confidence), ("iou", iou)):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
+        self.info = source.info
+        self.size = _checked_size(size, source.info.input_size)
+        self._file = file
+        self._confidence, self._iou = confidence, iou
+        self._loss = loss or LossSettings()
+        self._tracer = Tracer(source, self.size)
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path,
+        *,
+        size: int | tuple[int, int] | None = None,
+        confidence: float = CONFIDENCE,
+        iou: float = IOU,
+        loss: LossSettings | None = None,
+    ) -> Self:
+        """Read a float model: `.safetensors`, `.cfg` with its weights, or `.onnx` of one of our networks.
+
+        Args:
+            model: its file.
+            size: see the class, as for all that follow.
+            confidence: likewise.
+            iou: likewise.
+            loss: likewise.
+
+        Raises:
+            ModelFileError: no such file, damaged, or a model whose layers cannot be had from it.
+            MissingExtraError: a `.safetensors`, and torch is not installed.
+            ConfigError: see the class.
+        """
+        source = read_source(Path(model))
+        return cls(source, file=str(model), size=size, confidence=confidence, iou=iou, loss=loss)
+
+    def __call__(self, image: Image, truth: Sample | None = None, *, features: bool = False) -> Explanation:
+        """Explain one picture.
+
+        Args:
+            image: a file, or RGB pixels (H, W, 3) uint8.
+            truth: its annotation, class numbers as in the model.
+            features: keep thumbnails of feature maps.
+
+        Raises:
+            ImageError: the picture cannot be read, or the array is no RGB picture.
+            AnnotationError: a class number that the model does not have.
+        """
+        if truth is not None:
+            check_truth(truth, self.info.names)
+        picture, file = _pixels(image)
+        entry = fit_in(picture, self.size, self.info.fit, file)
+        network, run = self._tracer.network, self._tracer.run(entry.pixels, features=features)
+        timing, seconds = self._tracer.timing()
+        scales = read_scales(network, run)
+        candidates = list_candidates(run.candidates, scales, entry.letterbox, self._confidence)
+        suppression = suppress(candidates, self._confidence, self._iou)
+        return Explanation(
+            model=self._file,
+            info=self.info,
+            input=entry,
+            layers=describe_layers(network, self.info.architecture, seconds, timing.seconds),
+            timing=timing,
+            features=tuple(tiles_of(*each) for each in sorted(run.outputs.items())),
+            scales=scales,
+            candidates=candidates,
+            suppression=suppression,
+            truth=None
+            if truth is None
+            else explain_truth(truth, entry, scales, candidates, suppression, self.info.names, self._loss),
+            words=stage_words(),
+        )
+
+
+def explain(
+    model: str | Path,
+    image: Image,
+    truth: Sample | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
+    confidence: float = CONFIDENCE,
+    iou: float = IOU,
+    features: bool = False,
+) -> Explanation:
+    """Explain one picture; `Explainer` explains several without reading the model again.
+
+    Args:
+        model: its file; see `Explainer.open`.
+        image: a file, or RGB pixels (H, W, 3) uint8.
+        truth: its annotation, class numbers as in the model.
+        size: side of the input, or (height, width); None: as the model was made.
+        confidence: a detection's score lies above it.
+        iou: of two boxes whose IoU lies above it, the better one stays.
+        features: keep thumbnails of feature maps.
+
+    Raises:
+        LookonceError: as `Explainer.open` and `Explainer`.
+    """
+    return Explainer.open(model, size=size, confidence=confidence, iou=iou)(image, truth, features=features)
+
+
+def _pixels(image: Image) -> tuple[NDArray[np.uint8], Path | None]:
+    """(H, W, 3) uint8 RGB, and the file it came from."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image)), Path(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ImageError(f"expected an RGB array (H, W, 3) of uint8, found {image.shape} of {image.dtype}")
+    return image, None
+
+
+def _checked_size(size: int | tuple[int, int] | None, own: tuple[int, int]) -> tuple[int, int]:
+    if size is None:
+        return own
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) <= 0 or height % COARSEST_STRIDE or width % COARSEST_STRIDE:
+        raise ConfigError(
+            f"size: expected multiples of {COARSEST_STRIDE}, found {width} wide and {height} high"
+        )
+    return height, width
