@@ -26,7 +26,7 @@ from lookonce.explain.truth import check_truth, explain_truth
 from lookonce.explain.words import stage_words
 from lookonce.export.source import Source, read_source
 from lookonce.images import read_image
-from lookonce.runtime.detector import COARSEST_STRIDE
+from lookonce.metadata import ModelInfo
 from lookonce.runtime.postprocess import CONFIDENCE, IOU
 from lookonce.samples import Sample
 
@@ -56,20 +56,21 @@ class Explainer:
         Args:
             source: layers, weights and description.
             file: where it came from.
-            size: side of a square input, or (height, width); multiples of 32. None: as the model was made.
+            size: side of a square input, or (height, width), multiples of the coarsest stride; None: as the
+                model was made.
             confidence: a detection's score lies above it.
             iou: of two boxes whose IoU lies above it, the better one stays.
             loss: of the training that the losses are shown for; None: the usual settings.
 
         Raises:
-            ConfigError: a size that is no multiple of 32, or a threshold outside 0 to 1.
+            ConfigError: a size that is no such multiple, or a threshold outside 0 to 1.
             ModelFileError: the network does not fit together at this size.
         """
         for setting, value in (("confidence", confidence), ("iou", iou)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
         self.info = source.info
-        self.size = _checked_size(size, source.info.input_size)
+        self.size = _checked_size(size, source.info)
         self._file = file
         self._confidence, self._iou = confidence, iou
         self._loss = loss or LossSettings()
@@ -176,12 +177,11 @@ def _pixels(image: Image) -> tuple[NDArray[np.uint8], Path | None]:
     return image, None
 
 
-def _checked_size(size: int | tuple[int, int] | None, own: tuple[int, int]) -> tuple[int, int]:
+def _checked_size(size: int | tuple[int, int] | None, info: ModelInfo) -> tuple[int, int]:
     if size is None:
-        return own
+        return info.input_size
     height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) <= 0 or height % COARSEST_STRIDE or width % COARSEST_STRIDE:
-        raise ConfigError(
-            f"size: expected multiples of {COARSEST_STRIDE}, found {width} wide and {height} high"
-        )
+    coarsest = max(info.strides)
+    if min(height, width) <= 0 or height % coarsest or width % coarsest:
+        raise ConfigError(f"size: expected multiples of {coarsest}, found {width} wide and {height} high")
     return height, width

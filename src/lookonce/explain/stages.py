@@ -302,8 +302,8 @@ def _reason(stage: StageName, best: int, case: Case, predictions: Predictions, n
     nearest = f"its best prediction has IoU {overlap:.2f} and objectness {objectness:.3f}"
     return {
         "suppressed by NMS": f"IoU {overlap:.2f}, score {score:.2f}",
-        "below threshold": f"IoU {overlap:.2f}, objectness {objectness:.2f}, but score {score:.3f}; more than "
-        f"{case.confidence:g} is needed",
+        "below threshold": f"IoU {overlap:.2f}, objectness {objectness:.2f}, but score {score:.3f}, where "
+        f"more than {case.confidence:g} is needed",
         "wrong class": f"IoU {overlap:.2f}, objectness {objectness:.2f}, but taken for "
         f"{names[label]}, score {score:.2f}",
         "box too loose": f"IoU {overlap:.2f} where {FOUND_IOU} is needed; objectness {objectness:.2f}",
