@@ -1,13 +1,16 @@
-"""Iterating in the background: order, bounds, errors, and no thread left behind."""
+"""Working in parallel: order, bounds, errors, and no thread left behind."""
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from random import Random
 
 import pytest
 
-from lookonce.runtime.pipeline import in_background
+from lookonce.runtime.pipeline import Plan, in_parallel, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -45,44 +48,112 @@ def settle(counter: Counter) -> int:
     return made
 
 
+def same(number: int) -> int:
+    return number
+
+
 def test_nothing() -> None:
-    assert list(in_background([])) == []
+    assert list(in_parallel([], same)) == []
+    assert list(in_parallel([], same, workers=3)) == []
 
 
-def test_order_is_kept_in_another_thread() -> None:
-    counter = Counter(200)
+@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_order_is_kept_whoever_is_slow(workers: int, ahead: int) -> None:
+    counter = Counter(300)
+    random = Random(workers + ahead)
+    workers_seen = set()
 
-    assert list(in_background(iter(counter), ahead=3)) == list(range(1, 201))
-    assert threading.get_ident() not in counter.threads
-    assert len(counter.threads) == 1
+    def slow(number: int) -> int:
+        workers_seen.add(threading.get_ident())
+        time.sleep(random.choice([0, 0, 0.002]))
+        return -number
+
+    assert list(in_parallel(iter(counter), slow, workers, ahead)) == [-n for n in range(1, 301)]
+    assert threading.get_ident() not in counter.threads | workers_seen
+    assert len(workers_seen) == workers
 
 
-def test_no_more_than_a_few_ahead() -> None:
+def test_workers_work_at_the_same_time() -> None:
+    together = threading.Barrier(3)
+
+    assert len(list(in_parallel(range(9), lambda number: together.wait(timeout=30), workers=3))) == 9
+
+
+def test_a_result_does_not_wait_for_the_next_item() -> None:
+    used = threading.Event()
+
+    def slow_source() -> Iterator[int]:
+        yield 1
+        assert used.wait(timeout=30)  # as a camera, whose next frame comes when it comes
+        yield 2
+
+    results = in_parallel(slow_source(), same, workers=2)
+    assert next(results) == 1
+    used.set()
+    assert list(results) == [2]
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 3), (2, 4), (5, 0)])
+def test_no_more_than_a_few_ahead(workers: int, ahead: int) -> None:
     counter = Counter(1000)
-    with closing(in_background(iter(counter), ahead=3)) as numbers:
+    with closing(in_parallel(iter(counter), same, workers, ahead)) as numbers:
         assert next(numbers) == 1
-        assert settle(counter) == 1 + 3 + 1  # used, waiting, in the making
+        assert settle(counter) == workers + ahead
+        assert next(numbers) == 2
+        assert settle(counter) == workers + ahead + 1
+
+
+def test_a_slow_consumer_does_not_fill_the_memory() -> None:
+    class Picture:
+        pass
+
+    alive: weakref.WeakSet[Picture] = weakref.WeakSet()
+    most = 0
+
+    def decode(number: int) -> Picture:
+        picture = Picture()
+        alive.add(picture)
+        return picture
+
+    with closing(in_parallel(range(2000), decode, workers=3, ahead=4)) as pictures:
+        for number, _ in enumerate(pictures):
+            if number % 50 == 0:
+                time.sleep(0.002)
+            most = max(most, len(alive))
+    assert number == 1999
+    assert 3 <= most <= 3 + 4 + 1
 
 
 def test_nothing_begins_before_it_is_wanted() -> None:
     counter = Counter(10)
-    numbers = in_background(iter(counter))
+    numbers = in_parallel(iter(counter), same)
 
     assert settle(counter) == 0
     numbers.close()
 
 
-def test_an_error_comes_after_the_items_before_it() -> None:
-    def failing() -> Iterator[int]:
-        yield 1
-        yield 2
+def failing() -> Iterator[int]:
+    yield 1
+    yield 2
+    raise OSError("the disk is gone")
+
+
+def refuse_three(number: int) -> int:
+    if number == 3:
         raise OSError("the disk is gone")
+    return number
 
-    numbers = in_background(failing())
 
-    assert [next(numbers), next(numbers)] == [1, 2]
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(numbers)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_an_error_comes_after_the_results_before_it(workers: int) -> None:
+    for numbers in (
+        in_parallel(failing(), same, workers),
+        in_parallel(iter(Counter(1000)), refuse_three, workers),
+    ):
+        assert [next(numbers), next(numbers)] == [1, 2]
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(numbers)
 
 
 def test_an_error_while_closing_the_items_is_not_a_hang() -> None:
@@ -94,44 +165,62 @@ def test_an_error_while_closing_the_items_is_not_a_hang() -> None:
             raise OSError("cannot close")
 
     with pytest.raises(OSError, match="cannot close"):
-        list(in_background(sour()))
+        list(in_parallel(sour(), same))
 
 
-@pytest.mark.parametrize("ahead", [1, 4])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("ahead", [0, 4])
 @pytest.mark.parametrize("used", [1, 2, 7])
-def test_leaving_early_closes_the_items(ahead: int, used: int) -> None:
-    for _ in range(30):  # the thread is met in different moments
+def test_leaving_early_closes_the_items(workers: int, ahead: int, used: int) -> None:
+    for _ in range(20):  # the threads are met in different moments
         counter = Counter(1000)
         items = iter(counter)
-        with closing(in_background(items, ahead)) as numbers:
+        with closing(in_parallel(items, same, workers, ahead)) as numbers:
             for _ in range(used):
                 next(numbers)
         assert counter.closed  # although `items` is still held here
         assert counter.made < 1000
 
 
-def test_chains_end_from_the_outside_in() -> None:
-    counter = Counter(1000)
-
-    def doubled() -> Iterator[int]:
-        with closing(in_background(iter(counter))) as numbers:
-            for number in numbers:
-                yield 2 * number
-
-    with closing(in_background(doubled())) as results:
-        assert [next(results), next(results)] == [2, 4]
-        assert threading.active_count() >= 3
-    assert counter.closed
-
-
-def test_a_keyboard_interrupt_of_the_user_ends_the_thread() -> None:
+def test_a_keyboard_interrupt_of_the_user_ends_the_threads() -> None:
     counter = Counter(1000)
 
     def interrupted() -> None:
-        with closing(in_background(iter(counter))) as numbers:
+        with closing(in_parallel(iter(counter), same, workers=2)) as numbers:
             next(numbers)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert counter.closed
+
+
+@pytest.mark.parametrize(
+    ("cores", "frames", "threads", "expected"),
+    [
+        (4, 0, None, Plan(1, 4)),  # a video that does not know its length
+        (4, 1, None, Plan(1, 4)),  # one picture: all cores for it
+        (4, 2, None, Plan(2, 2)),
+        (4, 200, None, Plan(4, 1)),
+        (4, None, None, Plan(1, 4, ahead=1)),  # live: the newest frame as soon as can be
+        (4, 200, 2, Plan(2, 2)),
+        (4, 200, 9, Plan(1, 9)),
+        (4, None, 2, Plan(1, 2, ahead=1)),
+    ],
+)
+def test_plans(
+    cores: int, frames: int | None, threads: int | None, expected: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.runtime.pipeline.usable_cores", lambda: cores)
+
+    assert Plan.of(frames, threads) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a choice of cores")
+def test_only_cores_that_may_be_used_count() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

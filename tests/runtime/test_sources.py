@@ -1,7 +1,10 @@
 """Which files a source stands for, and what happens to bad ones."""
 
 import os
+import time
+import weakref
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 from lookonce.errors import ImageError, SourceError
 from lookonce.images import write_image
+from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.sources import Frame, Sources
 
 
@@ -40,6 +44,10 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "._b.png").write_bytes(b"what macOS leaves beside a picture")
     (tmp_path / "empty").mkdir()
+    lines = ["more/deep/b.png", "", "more", "gone.png", "http://host/live"]
+    (tmp_path / "list.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    (tmp_path / "blank.txt").write_text(" \n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\x00")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -56,6 +64,8 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["b.png", "./b.png", "more/../b.png"], ["b.png"]),
         (["0"], ["0"]),
         (["rtsp://somewhere/live"], ["rtsp://somewhere/live"]),
+        (["-", "b.png", "-"], ["-", "b.png"]),
+        (["@list.txt", "*.JPG"], ["more/deep/b.png", "more/a.png", "gone.png", "http://host/live", "a.JPG"]),
     ],
 )
 def test_what_a_source_stands_for(album: Path, sources: list[str], expected: list[str]) -> None:
@@ -74,7 +84,10 @@ def test_a_camera_is_a_number_unless_a_file_has_that_name(album: Path) -> None:
         ("absent.jpg", "absent.jpg: expected a file, folder, pattern, camera number or URL, found no such"),
         ("empty", "empty: expected pictures or videos directly in this folder, found none among 0 entries"),
         ("*.gif", r"\*\.gif: expected a pattern that matches pictures or videos, found none among 0"),
-        ("*.txt", "found none among 1 entries"),
+        ("*.txt", "found none among 4 entries"),
+        ("@absent.txt", "@absent.txt: expected a text file of paths, found .*No such file"),
+        ("@bytes.txt", "@bytes.txt: expected a text file of paths, found .*decode"),
+        ("@blank.txt", "@blank.txt: expected a path in each line, found an empty list"),
     ],
 )
 def test_a_source_that_is_nothing(album: Path, source: str, message: str) -> None:
@@ -153,6 +166,51 @@ def test_a_stream(album: Path, server: str) -> None:
     assert frames[1].path is None
     assert [frame.moment.number for frame in frames[1:] if frame.moment] == [0, 1, 2, 3]
     assert sources.count() is None
+
+
+@pytest.mark.parametrize("words", [["b.png", "clip.avi", "more"], ["."]])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_many_at_a_time_give_what_one_gives(album: Path, words: list[str], workers: int) -> None:
+    damage(album)
+    write_video(album / "clip.avi", 12)
+    alone, parallel = Sources(words), Sources(words)
+    expected = [(frame.name, frame.moment, frame.image.mean()) for frame in alone]
+
+    results = list(parallel.map(lambda frame: frame.image.mean(), Plan(workers, 1)))
+
+    assert [(frame.name, frame.moment, mean) for frame, mean in results] == expected
+    assert parallel.problems == alone.problems
+    assert len(expected) > 12
+
+
+def test_a_large_folder_and_a_slow_reader_do_not_fill_the_memory(tmp_path: Path) -> None:
+    content = write_grey(tmp_path / "0000.bmp").read_bytes()
+    for number in range(1, 2000):
+        (tmp_path / f"{number:04}.bmp").write_bytes(content)
+    alive: set[int] = set()
+    most = []
+
+    def work(frame: Frame) -> None:
+        alive.add(id(frame.image))
+        weakref.finalize(frame.image, alive.discard, id(frame.image))
+
+    with closing(Sources([tmp_path]).map(work, Plan(workers=3, threads=1, ahead=4))) as results:
+        for number, _ in enumerate(results):
+            if number % 100 == 0:
+                time.sleep(0.01)
+            most.append(len(alive))
+    assert len(most) == 2000
+    assert 3 <= max(most) <= 3 + 4 + 1
+
+
+def test_the_rest_of_a_folder(album: Path) -> None:
+    sources = Sources(["b.png", "more"])
+    sources.leave_out({"b.png", "another"})
+    assert [frame.name for frame in sources] == [str(Path("more/a.png"))]
+    assert sources.count() == 1
+
+    sources.leave_out([str(Path("more/a.png"))])
+    assert list(sources) == []
 
 
 def test_a_stream_that_is_not_there(album: Path, server: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from lookonce.commands.report import say
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, LookonceError
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import in_background
+from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
 
@@ -49,6 +49,7 @@ def detect(
     coco_ids: Path | None = None,
     strict: bool = False,
     as_json: bool = False,
+    threads: int | None = None,
     **options: Any,
 ) -> int:
     """Detect on all sources.
@@ -61,6 +62,7 @@ def detect(
         coco_ids: a COCO annotation file whose picture and category numbers the COCO results shall carry.
         strict: stop at the first file that cannot be read.
         as_json: print the summary as JSON.
+        threads: of the engine, for one picture; None leaves the choice to `Plan`.
         options: see `_open`.
 
     Returns:
@@ -68,15 +70,24 @@ def detect(
     """
     kinds = _kinds(save)
     frames = Sources(sources, strict=strict)
+    total = frames.count()
+    plan = Plan.of(total, threads)
     tally = Tally()
     writers: list[Writer] = []
-    with _open(model, **options) as detector, Interrupts() as interrupts:
+    with _open(model, threads=plan.threads, **options) as detector, Interrupts() as interrupts:
         say(_describe(model, detector), Console(stderr=True))
         makers = _makers(out, detector.names, coco_ids)
         try:
             with ExitStack() as stack:
                 writers = [stack.enter_context(makers[kind]()) for kind in kinds]
-                _run(detector, frames, writers, tally, interrupts)
+                _run(
+                    frames.map(lambda frame: detector(frame.image), plan),
+                    frames,
+                    total,
+                    writers,
+                    tally,
+                    interrupts,
+                )
         except KeyboardInterrupt:
             pass  # what was done until then is stored
         except OSError as error:
@@ -91,7 +102,6 @@ def _open(
     *,
     size: str | None = None,
     classes: str | None = None,
-    threads: int | None = None,
     **options: Any,
 ) -> Detector:
     """A Detector from what the command line gives.
@@ -100,7 +110,6 @@ def _open(
         model: any model file.
         size: `416` or `320x416`; None as the model was made.
         classes: names or numbers with commas between; None for all.
-        threads: of the engine; None leaves the choice to it.
         options: of `Detector.open`.
     """
     if size is not None:
@@ -112,8 +121,6 @@ def _open(
             raise ConfigError(f"--size: {error}") from error
     if classes is not None:
         options["classes"] = [name.strip() for name in classes.split(",")]
-    if threads is not None:
-        options["threads"] = threads
     return Detector.open(model, **options)
 
 
@@ -167,17 +174,17 @@ def _coco_numbers(
 
 
 def _run(
-    detector: Detector,
+    results: Generator[tuple[Frame, Detections], None, None],
     frames: Sources,
+    total: int | None,
     writers: Sequence[Writer],
     tally: Tally,
     interrupts: Interrupts,
 ) -> None:
-    """Read, detect and write, each in a thread of its own; writing and the count happen in this one."""
+    """Write and count the results, which are made in other threads."""
     start = perf_counter()
-    results = in_background(_results(detector, frames))
     with closing(results), _progress() as progress:
-        bar = progress.add_task("detecting", total=frames.count(), rate="")
+        bar = progress.add_task("detecting", total=total, rate="")
         shown = 0
         while (result := interrupts.wait_for(partial(next, results, None))) is not None:
             for writer in writers:
@@ -188,12 +195,6 @@ def _run(
             progress.update(bar, advance=1, rate=f"{tally.frames / tally.seconds:.1f}/s")
             shown = _name_problems(frames, shown, progress.console)
         _name_problems(frames, shown, progress.console)
-
-
-def _results(detector: Detector, frames: Sources) -> Iterator[tuple[Frame, Detections]]:
-    with closing(in_background(frames)) as decoded:
-        for frame in decoded:
-            yield frame, detector(frame.image)
 
 
 def _progress() -> Progress:

@@ -1,9 +1,10 @@
 """`lookonce evaluate`: how good a model is on annotated pictures."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ from lookonce.evaluate.curves import OperatingPoint
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import in_background
+from lookonce.runtime.pipeline import Plan, in_parallel
 from lookonce.samples import Problem, Sample
 
 
@@ -89,12 +90,14 @@ def evaluate(
     console = Console()
     for package in ("faster_coco_eval", "matplotlib"):  # before all the detecting, not after it
         require(package, extra="train")
-    with Detector.open(model, size=_parsed(size), confidence=confidence, iou=iou) as detector:
-        annotated = load_samples(data, split, names, strict)
-        say(f"{split}: {annotated.describe()}", console)
+    annotated = load_samples(data, split, names, strict)
+    say(f"{split}: {annotated.describe()}", console)
+    plan = Plan.of(len(annotated.samples))
+    options: dict[str, Any] = {"size": _parsed(size), "confidence": confidence, "iou": iou}
+    with Detector.open(model, threads=plan.threads, **options) as detector:
         shared = share_classes(detector.names, annotated.names)
         _say_left_out(shared, detector.names, annotated.names, console)
-        measured, found, unreadable = _detect(detector, annotated.samples, console, strict=strict)
+        measured, found, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
         about: dict[str, Any] = {
             "model": str(model),
             "data": str(data),
@@ -172,30 +175,32 @@ def _shared_detections(found: Detections, shared: Shared) -> Detections:
 
 
 def _detect(
-    detector: Detector, samples: Sequence[Sample], console: Console, *, strict: bool
+    detector: Detector, samples: Sequence[Sample], plan: Plan, console: Console, *, strict: bool
 ) -> tuple[list[Sample], list[Detections], list[Problem]]:
     """Samples whose picture could be read, what was found in each, and what was wrong with the others."""
     measured: list[Sample] = []
     found: list[Detections] = []
     unreadable: list[Problem] = []
-    with _progress(console) as progress, closing(in_background(_read(samples))) as pictures:
-        for sample, picture in progress.track(pictures, total=len(samples), description="detecting"):
-            if isinstance(picture, ImageError):
+    results = in_parallel(samples, partial(_attempt, detector), plan.workers)
+    with _progress(console) as progress, closing(results):
+        tracked = progress.track(results, total=len(samples), description="detecting")
+        for sample, result in zip(samples, tracked, strict=True):
+            if isinstance(result, ImageError):
                 if strict:
-                    raise picture
-                unreadable.append(Problem(str(sample.path), str(picture)))
+                    raise result
+                unreadable.append(Problem(str(sample.path), str(result)))
                 continue
             measured.append(sample)
-            found.append(detector(picture))
+            found.append(result)
     return measured, found, unreadable
 
 
-def _read(samples: Sequence[Sample]) -> Iterator[tuple[Sample, NDArray[np.uint8] | ImageError]]:
-    for sample in samples:
-        try:
-            yield sample, read_image(sample.path)
-        except ImageError as error:
-            yield sample, error
+def _attempt(detector: Detector, sample: Sample) -> Detections | ImageError:
+    """Read and detect; a picture that cannot be read is a result too."""
+    try:
+        return detector(read_image(sample.path))
+    except ImageError as error:
+        return error
 
 
 class _Rate(ProgressColumn):

@@ -1,23 +1,45 @@
-"""Pictures to detect on, wherever they come from, one at a time.
+"""Pictures to detect on, wherever they come from.
 
-A source is a picture or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, or a
-stream's URL. A folder stands for the pictures and videos directly in it; hidden files are left out.
+A source is a picture or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
+URL, `-` for pictures on standard input, `@list.txt` for a text file that names a source in each line, or `@-`
+for such a list on standard input. A folder stands for the pictures and videos directly in it; hidden files
+are left out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from glob import glob, has_magic
 from itertools import chain
 from os.path import abspath, commonpath
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError, SourceError
-from lookonce.images import IMAGE_SUFFIXES, read_image
-from lookonce.runtime.video import VIDEO_SUFFIXES, Moment, Origin, count_frames, name_of, read_frames
+from lookonce.images import IMAGE_SUFFIXES, decode_image, read_image
+from lookonce.runtime.live import LiveCounts, LiveFrames
+from lookonce.runtime.pipeline import Plan, in_parallel
+from lookonce.runtime.stdin import PipedPictures
+from lookonce.runtime.video import (
+    USUAL_RATE,
+    VIDEO_SUFFIXES,
+    Moment,
+    Origin,
+    count_frames,
+    name_of,
+    read_frames,
+)
 from lookonce.samples import Problem
+
+T = TypeVar("T")
+
+PIPED = "-"  # pictures on standard input
+LIST = "@"  # before the name of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +48,10 @@ class Frame:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        name: the file as it was given, the camera, or the stream's URL without user and password.
+        name: the file as it was given, the camera, the stream's URL without user and password, or `-`.
         relative: a path to store results under: below the folder that holds all files of the sources, so
             that equal names in several folders stay apart.
-        path: the file; None for a camera or stream.
+        path: the file; None for a camera, a stream or standard input.
         moment: where in its video it stands; None for a picture.
     """
 
@@ -40,14 +62,32 @@ class Frame:
     moment: Moment | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A frame that is still to be decoded, or an error that is still to be met."""
+
+    name: str
+    read: Callable[[], Frame]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """What could not be read, and why."""
+
+    name: str
+    error: ImageError
+
+
 class Sources:
     """The frames of several sources, in the order given; a file that is given twice comes once.
 
-    Iterating reads one frame at a time. A file that cannot be read is set aside.
+    Iterating reads one frame at a time; `map` works on several at the same time. What cannot be read is set
+    aside.
 
     Attributes:
         origins: the files, cameras and streams.
         problems: one for each file set aside, while and after iterating.
+        live: what cameras and streams dropped, and how often they came back.
     """
 
     def __init__(self, sources: Sequence[str | Path], *, strict: bool = False) -> None:
@@ -65,18 +105,24 @@ class Sources:
             distinct.setdefault(_identity(origin), origin)
         self.origins = list(distinct.values())
         self.problems: list[Problem] = []
+        self.live = LiveCounts()
         self._strict = strict
         folders = [_absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
+        self._running: LiveFrames | PipedPictures | None = None
 
     def count(self) -> int | None:
-        """How many frames there will be, by what the files declare; None where a camera or stream is."""
+        """How many frames there will be, by what the files declare; None where only time will tell."""
         total = 0
         for origin in self.origins:
             if not isinstance(origin, Path):
                 return None
             total += count_frames(origin) if _is_video(origin) else 1
         return total
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Do not read the files of these names, for example because they were read before."""
+        self.origins = [origin for origin in self.origins if name_of(origin) not in names]
 
     def __iter__(self) -> Iterator[Frame]:
         """Read frame after frame.
@@ -85,54 +131,132 @@ class Sources:
             ImageError: a file cannot be read, and it is the only one, or the sources are strict.
             SourceError: not one of several files can be read.
         """
+        for frame, _ in self._sort_out(map(partial(_attempt, lambda frame: None), self._unread())):
+            yield frame
+
+    def map(self, work: Callable[[Frame], T], plan: Plan) -> Generator[tuple[Frame, T], None, None]:
+        """Read and work on several frames at the same time; the results come in order.
+
+        Close it (`contextlib.closing`) where not all results are wanted: that ends its threads.
+
+        Args:
+            work: called in several threads.
+            plan: how many at a time.
+
+        Raises:
+            ImageError: as when iterating.
+            SourceError: likewise.
+        """
+        with closing(
+            in_parallel(self._unread(), partial(_attempt, work), plan.workers, plan.ahead)
+        ) as outcomes:
+            try:
+                yield from self._sort_out(outcomes)
+            finally:  # a worker may be waiting for a frame that never comes
+                if self._running is not None:
+                    self._running.close()
+
+    def _sort_out(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
+        """Set aside what is bad, hand on the rest."""
         self.problems.clear()
         frames = 0
-        for number, origin in enumerate(self.origins):
-            try:
-                for frame in self._frames(number, origin):
-                    frames += 1
-                    yield frame
-            except ImageError as error:
-                if self._strict or len(self.origins) == 1:
-                    raise
-                name = name_of(origin)
-                self.problems.append(Problem(name, str(error).removeprefix(f"{name}: ")))
-        if not frames:
+        for outcome in outcomes:
+            if isinstance(outcome, _Bad):
+                if self._strict or (len(self.origins) == 1 and not frames):
+                    raise outcome.error
+                what = str(outcome.error).removeprefix(f"{outcome.name}: ")
+                self.problems.append(Problem(outcome.name, what))
+                continue
+            frames += 1
+            yield outcome
+        if self.origins and not frames:
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
 
-    def _frames(self, number: int, origin: Origin) -> Iterator[Frame]:
-        """The frames of one origin; `number` tells streams apart."""
-        name = name_of(origin)
-        match origin:
-            case Path():
-                relative = _absolute(origin).relative_to(self._root)
-                if not _is_video(origin):
-                    yield Frame(read_image(origin), name, relative, origin)
-                    return
-            case int():
-                relative = Path(f"camera-{origin}")
-            case str():
-                relative = Path(f"stream-{number}")
-        path = origin if isinstance(origin, Path) else None
-        for image, moment in read_frames(origin):
-            yield Frame(image, name, relative, path, moment)
+    def _unread(self) -> Iterator[_Unread]:
+        """Everything there is to read. Pictures are only named here: whoever calls `read` decodes them."""
+        for number, origin in enumerate(self.origins):
+            name = name_of(origin)
+            try:
+                match origin:
+                    case Path():
+                        yield from self._of_file(origin)
+                    case "-":
+                        yield from self._of_stdin()
+                    case _:
+                        relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
+                        self._running = LiveFrames(origin, self.live)
+                        for image, moment in self._running:
+                            yield _Unread(name, partial(Frame, image, name, relative, None, moment))
+            except ImageError as error:
+                yield _Unread(name, partial(_fail, error))
+
+    def _of_file(self, path: Path) -> Iterator[_Unread]:
+        name, relative = name_of(path), _absolute(path).relative_to(self._root)
+        if not _is_video(path):
+            yield _Unread(name, lambda: Frame(read_image(path), name, relative, path))
+            return
+        for image, moment in read_frames(path):
+            yield _Unread(name, partial(Frame, image, name, relative, path, moment))
+
+    def _of_stdin(self) -> Iterator[_Unread]:
+        """One picture, or pictures one after the other, which are a video without a known rate."""
+        self._running = PipedPictures(sys.stdin.buffer)
+        for number, (data, alone) in enumerate(self._running):
+            moment = None if alone else Moment(number, number / USUAL_RATE, USUAL_RATE)
+            name = PIPED if alone else f"{PIPED} (picture {number})"
+            yield _Unread(name, partial(_decode, data, name, moment))
+
+
+def _attempt(work: Callable[[Frame], T], unread: _Unread) -> tuple[Frame, T] | _Bad:
+    """Read and work; what is wrong with the file is a result too."""
+    try:
+        frame = unread.read()
+    except ImageError as error:
+        return _Bad(unread.name, error)
+    return frame, work(frame)
+
+
+def _decode(data: bytes, name: str, moment: Moment | None) -> Frame:
+    return Frame(decode_image(data, name), PIPED, Path("stdin"), moment=moment)
+
+
+def _fail(error: ImageError) -> Frame:
+    raise error
 
 
 def _resolve(source: str | Path) -> list[Origin]:
     """The files, camera or stream that a source stands for."""
     text, path = str(source), Path(source)
-    if "://" in text:
+    if "://" in text or text == PIPED:
         return [text]
     if path.is_dir():
         return _readable(path.iterdir(), f"{text}: expected pictures or videos directly in this folder")
     if path.exists():
         return [path]
+    if text.startswith(LIST):
+        return _listed(text.removeprefix(LIST))
     if text.isdecimal():
         return [int(text)]
     if has_magic(text):
         matches = map(Path, glob(text, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
         return _readable(matches, f"{text}: expected a pattern that matches pictures or videos")
     raise SourceError(f"{text}: expected a file, folder, pattern, camera number or URL, found no such file")
+
+
+def _listed(name: str) -> list[Origin]:
+    """The files, folders and streams of a list; a file that does not exist is met when its turn comes."""
+    try:
+        text = sys.stdin.read() if name == PIPED else Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{LIST}{name}: expected a text file of paths, found {error}") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise SourceError(f"{LIST}{name}: expected a path in each line, found an empty list")
+    return [
+        origin
+        for line in lines
+        for origin in (_resolve(line) if "://" in line or Path(line).is_dir() else [Path(line)])
+    ]
 
 
 def _readable(entries: Iterable[Path], expected: str) -> list[Origin]:

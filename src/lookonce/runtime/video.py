@@ -61,34 +61,29 @@ def count_frames(path: Path) -> int:
     return max(0, count)
 
 
-def read_frames(origin: Origin) -> Generator[tuple[NDArray[np.uint8], Moment], None, None]:
-    """Read a video, stream or camera: (H, W, 3) uint8 RGB, one frame at a time.
+def read_frames(path: Path) -> Generator[tuple[NDArray[np.uint8], Moment], None, None]:
+    """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
 
     Raises:
-        ImageError: it does not open, has no frame, or (a file) ends well before its declared end.
+        ImageError: it does not open, has no frame, or ends well before its declared end.
     """
     number = 0
-    with _opened(origin) as capture:
-        declared = capture.get(cv2.CAP_PROP_FRAME_COUNT) if isinstance(origin, Path) else 0
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0 < rate <= FASTEST_RATE else USUAL_RATE
-        while (grabbed := capture.read())[0]:
-            bgr = grabbed[1]
-            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            yield (
-                cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False),
-                Moment(number, seconds, rate),
-            )
+    with opened(path) as capture:
+        declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = rate_of(capture)
+        for image, seconds in frames_of(capture):
+            yield image, Moment(number, seconds, rate)
             number += 1
-    if number < max(1, WHOLE * declared):
-        raise ImageError(
-            f"{name_of(origin)}: expected {int(declared) or 'some'} frames, found {number}: "
-            "the video is damaged or cut short"
-        )
+    check_whole(path, declared, number)
 
 
 @contextmanager
-def _opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
+def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
+    """A video file, stream or camera, opened.
+
+    Raises:
+        ImageError: it does not open.
+    """
     with silent_opencv():
         capture = _capture(origin)
     try:
@@ -97,6 +92,32 @@ def _opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
         yield capture
     finally:
         capture.release()
+
+
+def rate_of(capture: cv2.VideoCapture) -> float:
+    """Frames a second, as declared where that can be true."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 0 < rate <= FASTEST_RATE else USUAL_RATE
+
+
+def frames_of(capture: cv2.VideoCapture) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """(H, W, 3) uint8 RGB and seconds from the start, until there are no more."""
+    while (grabbed := capture.read())[0]:
+        seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        yield cv2.cvtColor(grabbed[1], cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), seconds
+
+
+def check_whole(origin: Origin, declared: int, found: int) -> None:
+    """Compare the frames found with those declared.
+
+    Raises:
+        ImageError: there was none, or well fewer than declared.
+    """
+    if found < max(1, WHOLE * declared):
+        raise ImageError(
+            f"{name_of(origin)}: expected {declared if declared > 0 else 'some'} frames, found {found}: "
+            "the video is damaged or cut short"
+        )
 
 
 def _capture(origin: Origin) -> cv2.VideoCapture:

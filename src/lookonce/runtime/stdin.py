@@ -1,0 +1,145 @@
+"""Pictures on standard input: one of any kind, or JPEGs one after the other, as `ffmpeg -f mjpeg -` sends."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from lookonce.errors import ImageError
+from lookonce.runtime.live import Handover, reading
+
+PIECE = 1 << 16
+LARGEST = 1 << 28  # bytes of one picture: what never ends shall not fill the memory
+
+JPEG_START, JPEG_END = b"\xff\xd8", 0xD9
+JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+JPEG_SCAN = 0xDA
+IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # a byte 0xFF of the picture; restarts
+
+
+class PipedPictures:
+    """The encoded pictures of a stream of bytes, each with whether it is the only one.
+
+    None is dropped: whoever sends has to wait. A thread of its own reads, since such a read cannot be
+    interrupted.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._descriptor = stream.fileno()  # a stream's own lock would be held at the end of the process
+        self._pictures: Handover[tuple[bytes, bool]] = Handover()
+
+    def __iter__(self) -> Iterator[tuple[bytes, bool]]:
+        """Take picture after picture.
+
+        Raises:
+            ImageError: there is nothing, or a picture that does not end.
+        """
+        with reading(self._read, self._pictures, self.close):
+            yield from self._pictures
+
+    def close(self) -> None:
+        """End the iteration, from any thread."""
+        self._pictures.end()
+
+    def _read(self) -> None:
+        pictures = split_pictures(lambda: os.read(self._descriptor, PIECE))
+        first, second = next(pictures, None), next(pictures, None)
+        if first is None:
+            raise ImageError("-: expected a picture on standard input, found nothing")
+        self._pictures.put((first, second is None))
+        if second is not None:
+            self._pictures.put((second, False))
+        for picture in pictures:
+            self._pictures.put((picture, False))
+
+
+def split_pictures(read: Callable[[], bytes]) -> Iterator[bytes]:
+    """Cut a stream of bytes into pictures.
+
+    JPEGs are told apart by their markers; what lies between them is skipped. Anything else is one picture.
+
+    Args:
+        read: returns the next bytes, none at the end.
+
+    Raises:
+        ImageError: a picture that does not end.
+    """
+    buffer = _Buffer(read)
+    if not buffer.starts_with_jpeg():
+        if everything := buffer.take_all():
+            yield everything
+        return
+    while buffer.skip_to_jpeg():
+        yield buffer.take(_jpeg_length(buffer))
+
+
+class _Buffer:
+    """Bytes that were read and not yet taken."""
+
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        self.data = bytearray()
+        self._read = read
+        self._ended = False
+
+    def has(self, count: int) -> bool:
+        """Whether so many bytes are there, after reading on for them."""
+        while len(self.data) < count and not self._ended:
+            piece = self._read()
+            self._ended = not piece
+            self.data.extend(piece)
+            if len(self.data) > LARGEST:
+                raise ImageError(f"-: expected pictures of at most {LARGEST:,} bytes, found a larger one")
+        return len(self.data) >= count
+
+    def starts_with_jpeg(self) -> bool:
+        return self.has(len(JPEG_START)) and self.data.startswith(JPEG_START)
+
+    def skip_to_jpeg(self) -> bool:
+        """Drop what lies before the next JPEG; returns whether there is one."""
+        while self.has(len(JPEG_START)):
+            start = self.data.find(JPEG_START)
+            if start >= 0:
+                del self.data[:start]
+                return True
+            del self.data[:-1]  # the last byte may be half a marker
+        return False
+
+    def take(self, count: int) -> bytes:
+        taken = bytes(self.data[:count])
+        del self.data[:count]
+        return taken
+
+    def take_all(self) -> bytes:
+        while self.has(len(self.data) + 1):
+            pass
+        return self.take(len(self.data))
+
+
+def _jpeg_length(buffer: _Buffer) -> int:
+    """Bytes of the JPEG that the buffer begins with (ITU T.81 annex B); all where it is cut short."""
+    at = len(JPEG_START)
+    while buffer.has(at + 2):
+        marker = buffer.data[at + 1]
+        if marker == JPEG_END:
+            return at + 2
+        if marker in JPEG_WITHOUT_LENGTH:
+            at += 2
+        elif not buffer.has(at + 4):
+            break
+        else:
+            at += 2 + int.from_bytes(buffer.data[at + 2 : at + 4])
+            if marker == JPEG_SCAN:
+                at = _after_scan(buffer, at)
+    return len(buffer.data)
+
+
+def _after_scan(buffer: _Buffer, at: int) -> int:
+    """Where the first marker behind the coded picture stands."""
+    while buffer.has(at + 2):
+        at = buffer.data.find(b"\xff", at)
+        if at < 0:
+            at = len(buffer.data)
+        elif buffer.has(at + 2) and buffer.data[at + 1] not in IN_SCAN:
+            break
+        else:
+            at += 2
+    return at
