@@ -1,6 +1,7 @@
 import logging
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,11 +28,11 @@ def cfg(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         made = cached_onnx(cfg)
-        written = made.stat().st_mtime_ns
-        assert cached_onnx(cfg, threads=1) == made
+        made_once = made.stat().st_ino
+        assert cached_onnx(cfg) == made
 
     assert made.parent == cfg.parent / "cache" / "darknet"
-    assert made.stat().st_mtime_ns == written
+    assert made.stat().st_ino == made_once
     ignored, names = (record.message for record in caplog.records)  # once, not at every start
     assert "not used here: [net] batch, subdivisions, momentum" in ignored
     assert "[yolo] jitter" in ignored
@@ -66,6 +67,23 @@ def test_a_change_of_any_file_makes_a_new_one(cfg: Path, changed: str) -> None:
         (cfg.parent / changed).write_bytes(content)
 
     assert cached_onnx(cfg) != before
+
+
+def test_what_nobody_opened_for_a_month_goes_when_another_is_made(cfg: Path) -> None:
+    day = 24 * 3600
+    first, other = cached_onnx(cfg), cfg.parent / "cache" / "darknet" / "other-0123.onnx"
+    killed = other.with_name(".model-0123-half.onnx")
+    for file in (other, killed):
+        file.touch()
+    for file in (first, other, killed):
+        os.utime(file, (0, time.time() - 31 * day))
+    cached_onnx(cfg)  # a use
+    assert other.exists(), "nothing new was made"
+
+    cfg.write_text(cfg.read_text() + "\n# a comment\n")
+    second = cached_onnx(cfg)
+
+    assert set(second.parent.iterdir()) == {first, second}
 
 
 def test_many_at_once_agree_and_leave_nothing_behind(cfg: Path) -> None:

@@ -1,29 +1,52 @@
-"""Which backend opens which file, in an environment that lacks what one of them needs."""
+"""Which engine runs which file, by suffix or by choice, and where what one of them needs is missing."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from lookonce.errors import MissingExtraError, ModelFileError
+from lookonce.errors import ConfigError, MissingExtraError, ModelFileError
 from lookonce.runtime.backends import open_backend
 from tests.tiny_onnx import write_tiny_model
 
 
-def test_without_torch_its_files_say_what_to_install_and_others_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("package", "suffix", "extra"),
+    [("torch", ".safetensors", "train"), ("openvino", ".xml", "openvino")],
+)
+def test_what_is_missing_is_named_and_other_files_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, suffix: str, extra: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "model.safetensors").touch()
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / f"model{suffix}").touch()
 
-    with pytest.raises(MissingExtraError, match=r"'torch'.*pip install 'lookonce\[train\]'"):
-        open_backend(tmp_path / "model.safetensors")
+    with pytest.raises(MissingExtraError, match=rf"'{package}'.*pip install 'lookonce\[{extra}\]'"):
+        open_backend(tmp_path / f"model{suffix}")
 
     open_backend(write_tiny_model(tmp_path / "model.onnx")).close()
+
+
+def test_a_choice_that_is_not_installed_is_no_silent_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    with pytest.raises(MissingExtraError, match="openvino"):
+        open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="openvino")
 
 
 def test_an_unknown_suffix_lists_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "model.pt").touch()
 
-    with pytest.raises(ModelFileError, match=r"model\.pt: .*\.safetensors, \.onnx, \.cfg.*'\.pt'"):
+    with pytest.raises(ModelFileError, match=r"model\.pt: .*\.onnx, \.xml, \.safetensors, \.cfg.*'\.pt'"):
         open_backend(tmp_path / "model.pt")
+
+
+def test_an_unknown_engine_lists_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected one of onnxruntime, openvino, torch, found 'tensorrt'"):
+        open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="tensorrt")
+
+
+def test_an_engine_that_does_not_read_such_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.onnx: expected a file that torch runs \(\.safetensors\)"):
+        open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="torch")

@@ -2,23 +2,25 @@
 
 import hashlib
 import logging
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from lookonce._files import cache_folder, replacing
 from lookonce.darknet.files import DarknetModel, open_darknet
 from lookonce.errors import ModelFileError
 
 GRAPH_VERSION = 1  # raise it when the same files give another graph
+KEPT_DAYS = 30
 log = logging.getLogger(__name__)
 
 
-def cached_onnx(cfg: Path, **_: Any) -> Path:
+def cached_onnx(cfg: Path) -> Path:
     """The ONNX file of a Darknet model, whose `.weights` stand beside its `.cfg`.
 
     Made on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`, weights and
-    class names, so a changed file makes a new one. Processes may do this at the same time. The options of
-    a backend are for the one that runs the result.
+    class names, so a changed file makes a new one. What was not opened for `KEPT_DAYS` is deleted when a new
+    one is made. Processes may do all of this at the same time.
 
     Raises:
         ModelFileError: one of the files is missing, damaged, or does not fit the others; the cache folder
@@ -26,8 +28,11 @@ def cached_onnx(cfg: Path, **_: Any) -> Path:
     """
     model = open_darknet(cfg)
     made = cache_folder() / "darknet" / f"{cfg.stem}-{_content(cfg, model)}.onnx"
-    if not made.exists():
+    if made.exists():
+        _note_use(made)
+    else:
         _convert(model, made)
+        _delete_unused(made.parent)
         _say_once(model)
     return made
 
@@ -57,6 +62,20 @@ def _convert(model: DarknetModel, made: Path) -> None:
         raise ModelFileError(
             f"{made}: cannot be written ({error.strerror}); set LOOKONCE_CACHE to a folder with room"
         ) from error
+
+
+def _note_use(made: Path) -> None:
+    """Keep the time of use as the file's own time: file systems often do not record reading."""
+    with suppress(OSError):  # a cache that can only be read still serves
+        made.touch()
+
+
+def _delete_unused(folder: Path) -> None:
+    oldest = time.time() - KEPT_DAYS * 24 * 3600
+    for file in folder.glob("*.onnx"):
+        with suppress(OSError):  # another process may be at it too
+            if file.stat().st_mtime < oldest:
+                file.unlink()
 
 
 def _say_once(model: DarknetModel) -> None:

@@ -1,5 +1,7 @@
-"""Which backend opens which file: one table, one row each, imported only when used."""
+"""Which engine runs which file: one table, one row each, imported only when used."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._optional import require
-from lookonce.errors import ModelFileError
+from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
 
 InputShape = tuple[int | None, int | None, int | None]
@@ -42,34 +44,103 @@ class Backend(Protocol):
         """
 
 
-# File suffix -> "module:function". The function takes the path and keyword options, and returns a Backend,
-# or the path of a file to open in its place (a converter).
-OPENERS = {
-    ".safetensors": "lookonce.model.backend:open_model",
-    ".onnx": "lookonce.runtime.onnx_backend:OnnxBackend",
-    ".cfg": "lookonce.darknet.cache:cached_onnx",
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs networks.
+
+    Attributes:
+        opener: `module:function`; takes the path and keyword options, and returns a Backend.
+        suffixes: of the files it reads.
+        needs: the package it needs, and the extra that has it; None: runs in a base install.
+    """
+
+    opener: str
+    suffixes: tuple[str, ...]
+    needs: tuple[str, str] | None = None
+
+
+# The first engine that reads a suffix is the one that runs it, unless another is asked for. So `.onnx` gives
+# the same numbers whatever is installed; OpenVINO is faster on some machines and networks (docs/export.md).
+ENGINES = {
+    "onnxruntime": Engine("lookonce.runtime.onnx_backend:OnnxBackend", (".onnx",)),
+    "openvino": Engine(
+        "lookonce.runtime.openvino_backend:OpenVinoBackend", (".xml", ".onnx"), ("openvino", "openvino")
+    ),
+    "torch": Engine("lookonce.model.backend:open_model", (".safetensors",), ("torch", "train")),
 }
 
-# File suffix -> the package it needs, and the extra that has it. What is not here runs in a base install.
-NEEDS = {".safetensors": ("torch", "train")}
+# File suffix -> "module:function" that takes the path and returns that of a file to open in its place.
+CONVERTERS = {".cfg": "lookonce.darknet.cache:cached_onnx"}
 
 
-def open_backend(path: Path, **options: Any) -> Backend:
-    """Open a model file with the backend its suffix names.
+def open_backend(path: Path, *, backend: str | None = None, **options: Any) -> Backend:
+    """Open a model file with the engine its suffix names, or with another that reads it.
+
+    Args:
+        path: the model file.
+        backend: a name in `ENGINES`; None for the first there that reads such files.
+        **options: of the engine; `threads` is understood by all.
 
     Raises:
-        ModelFileError: no such file, or a suffix that no backend reads.
-        MissingExtraError: the backend's package is not installed.
+        ModelFileError: no such file, or a suffix that no engine reads.
+        ConfigError: no such engine, or one that does not read such files.
+        MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
-    try:
-        module, _, name = OPENERS[path.suffix.lower()].partition(":")
-    except KeyError:
-        raise ModelFileError(
-            f"{path}: expected a model file ({', '.join(OPENERS)}), found suffix {path.suffix!r}"
-        ) from None
-    if needed := NEEDS.get(path.suffix.lower()):
-        require(*needed)
-    opened = getattr(import_module(module), name)(path, **options)
-    return open_backend(opened, **options) if isinstance(opened, Path) else opened
+    if converter := CONVERTERS.get(path.suffix.lower()):
+        return open_backend(_load(converter)(path), backend=backend, **options)
+    engine = _engine(path, backend)
+    if engine.needs:
+        require(*engine.needs)
+    opened: Backend = _load(engine.opener)(path, **options)
+    return opened
+
+
+def describe_content(path: Path, error: Exception) -> str:
+    """What a file is that should have been a model: what people take for one, or the engine's own words."""
+    with path.open("rb") as stream:
+        start = stream.read(512)
+    if not start:
+        return "an empty file"
+    if b"<html" in start.lower() or start.lstrip().lower().startswith(b"<!doctype html"):
+        return "an HTML page (a failed download?)"
+    return f"a file that is damaged, cut short, or something else: {error}"
+
+
+def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
+    """Compare the shape (B, H, W, 3) of pictures with what a file is fixed to.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if any(side is not None and side != found for side, found in zip(fixed, given, strict=False)):
+        expected = ", ".join("any" if side is None else str(side) for side in fixed)
+        raise ConfigError(
+            f"{path}: expected input of the shape it was exported for, ({expected}, 3) "
+            f"(batch, height, width, channels), found {given}"
+        )
+
+
+def _engine(path: Path, name: str | None) -> Engine:
+    suffix = path.suffix.lower()
+    if name is not None and name not in ENGINES:
+        raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {name!r}")
+    candidates = list(ENGINES.values()) if name is None else [ENGINES[name]]
+    for engine in candidates:
+        if suffix in engine.suffixes:
+            return engine
+    if name is not None:
+        raise ConfigError(
+            f"{path}: expected a file that {name} runs ({', '.join(ENGINES[name].suffixes)}), found suffix "
+            f"{path.suffix!r}; `lookonce export` may make one"
+        )
+    known = dict.fromkeys([suffix for engine in candidates for suffix in engine.suffixes] + list(CONVERTERS))
+    raise ModelFileError(f"{path}: expected a model file ({', '.join(known)}), found suffix {path.suffix!r}")
+
+
+def _load(place: str) -> Callable[..., Any]:
+    """The function that `module:function` names."""
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function

@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lookonce.errors import ConfigError, ModelFileError
+from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
-from lookonce.runtime.backends import InputShape
+from lookonce.runtime.backends import InputShape, check_shape, describe_content
 
 ORT_FATAL = 4  # log level: what goes wrong is raised, so nothing need be printed as well
 
@@ -42,12 +42,7 @@ class OnnxBackend:
         session = self._session  # keeps it alive until this call is done, whoever closes meanwhile
         if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
-        for fixed, given in zip(self._input.shape, images.shape, strict=True):
-            if isinstance(fixed, int) and fixed != given:
-                raise ConfigError(
-                    f"{self._path}: expected input of the shape it was exported for, {self._input.shape} "
-                    f"(batch, height, width, channels), found {list(images.shape)}"
-                )
+        check_shape(self._path, self.input_shape, images.shape)
         (candidates,) = session.run(None, {self._input.name: images})
         decoded: NDArray[np.float32] = candidates
         return decoded
@@ -65,18 +60,9 @@ def _open_session(path: Path, threads: int | None) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
-        raise ModelFileError(f"{path}: expected an ONNX model, found {_describe(path, error)}") from error
-
-
-def _describe(path: Path, error: Exception) -> str:
-    """Name what people mistake for a model; else what ONNX Runtime says."""
-    with path.open("rb") as stream:
-        start = stream.read(512)
-    if not start:
-        return "an empty file"
-    if b"<html" in start.lower() or start.lstrip().lower().startswith(b"<!doctype html"):
-        return "an HTML page (a failed download?)"
-    return f"a file that is damaged, cut short, or something else: {error}"
+        raise ModelFileError(
+            f"{path}: expected an ONNX model, found {describe_content(path, error)}"
+        ) from error
 
 
 def _fixed(shape: list[int | str]) -> InputShape:
