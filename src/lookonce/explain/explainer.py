@@ -137,7 +137,7 @@ class Explainer:
             truth=None
             if truth is None
             else explain_truth(truth, entry, scales, candidates, suppression, self.info.names, self._loss),
-            words=stage_words(),
+            words=stage_words(self.info.architecture),
         )
 
 

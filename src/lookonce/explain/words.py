@@ -2,6 +2,14 @@
 
 from lookonce.explain.records import Words
 
+# The network's own function, by architecture; of any other `.cfg` there is a graph and no readable network.
+_NETWORKS = {
+    "yolov3": "lookonce.model.yolov3.YOLOv3.forward",
+    "yolov3-spp": "lookonce.model.yolov3.YOLOv3.forward",
+    "yolov3-tiny": "lookonce.model.tiny.YOLOv3Tiny.forward",
+}
+_ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"
+
 _STAGES = (
     (
         "input",
@@ -19,7 +27,7 @@ _STAGES = (
         "coarsest features, and on the way to finer scales joins them with earlier ones, so that small "
         "objects are seen with an idea of their surroundings. Each head is one 1x1 convolution.",
         ("multiply-adds = H * W * out * in / groups * size * size",),
-        "lookonce.model.yolov3.YOLOv3.forward",
+        _ANY_NETWORK,
     ),
     (
         "heads",
@@ -69,7 +77,7 @@ _STAGES = (
         (
             "giou = Σ positives (2 - w*h / input area) * (1 - GIoU)",
             "GIoU = IoU - (E - U) / E",
-            "conf = Σ places (o - p)² * BCE(o, p), but background only where its best IoU < 0.5",
+            "conf = Σ places (o - p)² * BCE(o, p), background only where its best IoU < ignore threshold",
             "prob = Σ positives, classes BCE(smoothed target)",
         ),
         "lookonce.train.loss.compute_losses",
@@ -81,15 +89,16 @@ _STAGES = (
         "For each object that no detection stands for, and each detection that stands for none, exactly one "
         "stage is named: the last one that its best prediction reached.",
         ("found: IoU >= 0.5, right class, the best such detection",),
-        "lookonce.explain.stages.judge",
+        "lookonce.explain.stages.judge_objects",
     ),
 )
 
 
-def stage_words() -> tuple[Words, ...]:
-    """All stages, in the order of the pipeline."""
+def stage_words(architecture: str) -> tuple[Words, ...]:
+    """All stages, in the order of the pipeline, of a network of this architecture."""
+    functions = {"network": _NETWORKS.get(architecture, _ANY_NETWORK)}
     return tuple(
-        Words(stage, title, text, formula, function, _path(function))
+        Words(stage, title, text, formula, name := functions.get(stage, function), _path(name))
         for stage, title, text, formula, function in _STAGES
     )
 
