@@ -1,12 +1,13 @@
 """The OpenVINO backend: runs what `lookonce export --to openvino` writes, and lookonce's `.onnx` files.
 
-OpenVINO is faster when it knows the shape beforehand, so the network is compiled for each size that comes: on
-a yolov3-tiny at 416, an open height and width cost 1.3 to 1.5 times the time, an open batch 1.05 times.
+OpenVINO is faster when it knows the shape beforehand: on a yolov3-tiny at 416, open height and width cost 1.3
+to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes
+that come; all further ones share a network that takes any.
 """
 
 import os
 import re
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -23,7 +24,8 @@ from lookonce.runtime.backends import InputShape, check_shape, describe_content
 ov = require("openvino", "openvino")
 
 DESCRIPTION = ["framework", METADATA_KEY]  # where its ONNX reader puts an entry of ONNX metadata
-MOST_COMPILED = 4  # shapes; each holds the weights once more, in the form that suits it
+MOST_SHAPES = 4  # with a network of their own, which holds the weights once more in the form that suits it
+ANY_SHAPE = None, None, None
 MOST_STREAMS = 8  # calls that run side by side, each on threads of its own
 
 
@@ -55,7 +57,7 @@ class OpenVinoBackend:
         self.info = _read_info(self._model, path)
         self.input_shape = _checked_input(self._model, self.info, path)
         self._settings = _settings(threads)
-        self._compiled: OrderedDict[InputShape, _Compiled] = OrderedDict()
+        self._compiled: dict[InputShape, _Compiled] = {}
         self._compiling = Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -84,17 +86,16 @@ class OpenVinoBackend:
             self._compiled.clear()
 
     def _compiled_for(self, shape: InputShape) -> _Compiled:
-        """The network for (B, H, W), compiled now if it was not used lately; the batch may be open."""
+        """The network for (B, H, W), compiled now if it is not yet; None is an open side."""
         with self._compiling:
             if self._model is None:
                 raise ValueError(f"{self._path}: this backend was closed")
+            if shape not in self._compiled and len(self._compiled) >= MOST_SHAPES:
+                shape = ANY_SHAPE
             if shape not in self._compiled:
                 model = self._model.clone()
                 model.reshape([-1 if side is None else side for side in (*shape, 3)])
                 self._compiled[shape] = _Compiled(self._core.compile_model(model, "CPU", self._settings))
-                if len(self._compiled) > MOST_COMPILED:
-                    self._compiled.popitem(last=False)
-            self._compiled.move_to_end(shape)
             return self._compiled[shape]
 
 
