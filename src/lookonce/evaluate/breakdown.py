@@ -1,0 +1,178 @@
+"""AP and recall by size, shape and crowding of the objects: where a model is weak.
+
+The objects are cut into bins by one property. A right detection belongs to the bin of its object, a false one
+to the bin that its own box falls in, as in COCO's AP by area. In each bin AP50 is the mean over the classes
+that have objects there.
+
+Bins hold about equally many objects, so that each says something whatever the data: where all objects are
+small by COCO's measure, fifths still tell the smaller from the larger.
+
+Legend: **D** detections, **G** objects, **C** classes, **K** bins.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.evaluate.errors import Judged, Outcome
+from lookonce.evaluate.oracles import class_average_precisions
+from lookonce.geometry.boxes import area, pairwise_intersects
+from lookonce.samples import Sample
+
+COCO_SIZES = (32.0, 96.0)  # sides of the squares that part small, medium and large
+BINS = 5
+FEWEST = 25  # objects in a bin: below, one object more or fewer is 4 % of recall
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The objects between two values of a property.
+
+    Attributes:
+        low: the least value among the bin's objects; NaN without objects.
+        high: the greatest.
+        objects: how many.
+        ap50: mean over the classes with objects here; NaN without objects.
+        recall: share of the objects with a right detection above the confidence.
+    """
+
+    low: float
+    high: float
+    objects: int
+    ap50: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """AP by four properties.
+
+    Attributes:
+        coco_size: three bins: COCO's small, medium and large, by area in pixels of the picture.
+        size: bins of the square root of the area, pixels of the picture.
+        shape: bins of width over height.
+        crowding: bins of the number of other objects near, of any class: those that meet the box when it is
+            grown by half its width and height on each side, to four times its area.
+    """
+
+    coco_size: tuple[Bin, ...]
+    size: tuple[Bin, ...]
+    shape: tuple[Bin, ...]
+    crowding: tuple[Bin, ...]
+
+
+def breakdown(
+    judged: Judged, truth: Sequence[Sample], detections: Sequence[Detections], confidence: float
+) -> Breakdown:
+    """Cut the objects by each property.
+
+    Args:
+        judged: what became of the detections.
+        truth: the pictures that were judged.
+        detections: of them.
+        confidence: a right detection above it finds its object.
+    """
+    objects = judged.objects
+    found = judged.above(confidence).found()
+    sizes = _side(objects.boxes), _side(judged.boxes)
+    shapes = _shape(objects.boxes), _shape(judged.boxes)
+    crowds = _crowding(judged, truth, detections)
+    return Breakdown(
+        coco_size=_bins(judged, *sizes, np.array(COCO_SIZES), found),
+        size=_bins(judged, *sizes, even_edges(sizes[0][objects.counts]), found),
+        shape=_bins(judged, *shapes, even_edges(shapes[0][objects.counts]), found),
+        crowding=_bins(judged, *crowds, even_edges(crowds[0][objects.counts]), found),
+    )
+
+
+def even_edges(values: NDArray[np.float64], bins: int = BINS, fewest: int = FEWEST) -> NDArray[np.float64]:
+    """The least value of every bin but the first: (K-1,), for about equally full bins.
+
+    Equal values stay together. There are at most `bins` bins, and fewer rather than one with less than
+    `fewest` values.
+    """
+    distinct, first = np.unique(np.sort(values), return_index=True)
+    wanted = len(values) * np.arange(1, bins) / bins  # values below each edge
+    nearest = np.abs(first[:, None] - wanted).argmin(axis=0) if len(values) else np.zeros(0, np.int64)
+    edges, below = [], 0
+    for i in np.unique(nearest):
+        if min(first[i] - below, len(values) - first[i]) >= fewest:
+            edges.append(distinct[i])
+            below = first[i]
+    return np.array(edges)
+
+
+def _bins(
+    judged: Judged,
+    of_objects: NDArray[np.float64],
+    of_detections: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    found: NDArray[np.bool_],
+) -> tuple[Bin, ...]:
+    """AP and recall of each bin.
+
+    Args:
+        judged: what became of the detections.
+        of_objects: (G,) the property of each object.
+        of_detections: (D,) and of each detection's box.
+        edges: (K-1,) the least value of every bin but the first.
+        found: (G,) objects with a right detection above the confidence.
+    """
+    objects = judged.objects
+    right = judged.has(Outcome.RIGHT)
+    place = np.digitize(of_objects, edges)
+    own_place = np.digitize(of_detections, edges)
+    own_place[right] = place[judged.object[right]]
+    own_place[judged.has(Outcome.IGNORED)] = -1
+    bins = []
+    for k in range(len(edges) + 1):
+        inside, mine = objects.counts & (place == k), own_place == k
+        counts = np.bincount(objects.labels[inside], minlength=judged.classes)
+        ap = class_average_precisions(judged.scores[mine], judged.labels[mine], right[mine], counts)
+        bins.append(_bin(of_objects[inside], ap[counts > 0], found[inside]))
+    return tuple(bins)
+
+
+def _bin(values: NDArray[np.float64], ap: NDArray[np.float64], found: NDArray[np.bool_]) -> Bin:
+    if len(values) == 0:
+        return Bin(math.nan, math.nan, 0, math.nan, math.nan)
+    return Bin(float(values.min()), float(values.max()), len(values), float(ap.mean()), float(found.mean()))
+
+
+def _side(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N,) side of the square with the area of each box."""
+    side: NDArray[np.float64] = np.sqrt(area(boxes.astype(np.float64)))
+    return side
+
+
+def _shape(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N,) width over height."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).clip(1e-6)
+    shape: NDArray[np.float64] = sides[:, 0] / sides[:, 1]
+    return shape
+
+
+def _crowding(
+    judged: Judged, truth: Sequence[Sample], detections: Sequence[Detections]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many other objects are near each object, (G,), and near each detection, (D,).
+
+    Where a detection lies on an object, that one is not "other".
+    """
+    of_objects, of_detections = [np.zeros(0)], [np.zeros(0)]
+    for sample, found in zip(truth, detections, strict=True):
+        boxes = sample.boxes[~sample.crowd]
+        of_objects.append(pairwise_intersects(_grown(sample.boxes), boxes).sum(axis=1) - ~sample.crowd)
+        of_detections.append(pairwise_intersects(_grown(found.boxes), boxes).sum(axis=1))
+    on_object = ~judged.has(Outcome.BACKGROUND, Outcome.IGNORED)
+    return np.concatenate(of_objects), np.concatenate(of_detections) - on_object
+
+
+def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, 4) boxes of twice the width and height around the same centres."""
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)

@@ -1,0 +1,241 @@
+"""What kind of error each false detection is, and which objects were missed: TIDE's six types.
+
+The definitions are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors"
+(2020), section 2.2, with their thresholds. By the overlap of a false detection with the objects of its
+picture:
+
+```
+                      objects of its own class
+ objects of           below 0.1        0.1 to 0.5       0.5 and above
+ other   below 0.1    background       localisation     duplicate
+ classes 0.1 to 0.5   both             localisation     duplicate
+         from 0.5     classification   localisation     classification
+```
+
+The paper's definitions overlap; where two hold, the one that its authors' program tests first is taken, so
+that numbers can be compared. An object is **missed** when no detection is right about it and no
+classification or localisation error stands for it either.
+
+Which detections are right is COCO's rule: by falling score each takes the object of its class that it
+overlaps most among those still free. So the AP here is COCO's AP50, but of all detections, not of the best
+100 in a picture. What lies on a difficult object or in a crowd is ignored, as in `matching`.
+
+Legend: **D** detections, **G** objects; of one picture or of all, as each function says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.evaluate.inputs import check
+from lookonce.evaluate.matching import IOU, in_crowd
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.samples import Sample
+
+Item = TypeVar("Item", bound=np.generic)
+
+FOREGROUND = IOU  # t_f of the paper: from this overlap on, a box is right
+BACKGROUND = 0.1  # t_b of the paper: below it, a box has nothing to do with an object
+
+
+class Outcome(IntEnum):
+    """What became of a detection; the last but one, of an object."""
+
+    RIGHT = 0
+    CLASSIFICATION = 1
+    LOCALISATION = 2
+    BOTH = 3
+    DUPLICATE = 4
+    BACKGROUND = 5
+    MISSED = 6
+    IGNORED = 7
+
+    @property
+    def text(self) -> str:
+        """For people and JSON."""
+        return self.name.lower()
+
+
+FALSE = tuple(Outcome(i) for i in range(1, 6))  # the types of a false detection
+ERRORS = (*FALSE, Outcome.MISSED)
+REPAIRABLE = (
+    Outcome.CLASSIFICATION,
+    Outcome.LOCALISATION,
+)  # they stand for an object, and could become right
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """All annotated objects of all pictures.
+
+    Attributes:
+        picture: (G,) int64 number of the picture.
+        boxes: (G, 4) float32 xyxy, pixels of the picture.
+        labels: (G,) int64.
+        counts: (G,) bool: neither difficult nor crowd.
+    """
+
+    picture: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    counts: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """All detections of all pictures, picture by picture, and what became of each.
+
+    Attributes:
+        objects: what there was to be found.
+        classes: how many classes the labels count.
+        picture: (D,) int64 number of the picture.
+        boxes: (D, 4) float32 xyxy, pixels of the picture.
+        scores: (D,) float32.
+        labels: (D,) int64.
+        outcome: (D,) int8, of `Outcome`.
+        object: (D,) int64 the object that a detection stands for, or would if it were right; -1 for none.
+    """
+
+    objects: Objects
+    classes: int
+    picture: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    outcome: NDArray[np.int8]
+    object: NDArray[np.int64]
+
+    def above(self, confidence: float) -> "Judged":
+        """The same without the detections up to a confidence. Judged anew, the rest would be the same."""
+        keep = self.scores > confidence
+        arrays = ("picture", "boxes", "scores", "labels", "outcome", "object")
+        return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
+
+    def has(self, *outcomes: Outcome) -> NDArray[np.bool_]:
+        """(D,): detections with one of these outcomes."""
+        return np.isin(self.outcome, outcomes)
+
+    def found(self) -> NDArray[np.bool_]:
+        """(G,): objects with a right detection."""
+        return self._with_detection(Outcome.RIGHT)
+
+    def missed(self) -> NDArray[np.bool_]:
+        """(G,): objects that count, and that no right or repairable detection stands for."""
+        return self.objects.counts & ~self._with_detection(Outcome.RIGHT, *REPAIRABLE)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many detections, or missed objects, have the outcome."""
+        return int((self.missed() if outcome == Outcome.MISSED else self.has(outcome)).sum())
+
+    def _with_detection(self, *outcomes: Outcome) -> NDArray[np.bool_]:
+        held = np.zeros(len(self.objects), bool)
+        held[self.object[self.has(*outcomes)]] = True
+        return held
+
+
+def judge(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Judged:
+    """Give every detection one outcome.
+
+    Args:
+        truth: annotated pictures.
+        detections: of the same pictures, in the same order.
+        names: of the classes that the labels of both count.
+
+    Raises:
+        ValueError: not one result for each picture, or a label outside the names.
+    """
+    check(truth, detections, names)
+    first = np.cumsum([0, *(len(sample.labels) for sample in truth)])[:-1]
+    judged = [_judge_picture(*pair) for pair in zip(truth, detections, strict=True)]
+    numbers = np.arange(len(truth))
+    return Judged(
+        objects=Objects(
+            picture=np.repeat(numbers, [len(sample.labels) for sample in truth]),
+            boxes=_joined([sample.boxes for sample in truth], np.zeros((0, 4), np.float32)),
+            labels=_joined([sample.labels for sample in truth], np.zeros(0, np.int64)),
+            counts=_joined([~(sample.difficult | sample.crowd) for sample in truth], np.zeros(0, bool)),
+        ),
+        classes=len(names),
+        picture=np.repeat(numbers, [len(found) for found in detections]),
+        boxes=_joined([found.boxes for found in detections], np.zeros((0, 4), np.float32)),
+        scores=_joined([found.scores for found in detections], np.zeros(0, np.float32)),
+        labels=_joined([found.labels for found in detections], np.zeros(0, np.int64)),
+        outcome=_joined([outcome for outcome, _ in judged], np.zeros(0, np.int8)),
+        object=_joined(
+            [np.where(own < 0, -1, own + start) for (_, own), start in zip(judged, first, strict=True)],
+            np.zeros(0, np.int64),
+        ),
+    )
+
+
+def _judge_picture(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Outcome of each detection of one picture, and its object, counted in the picture: both (D,)."""
+    overlap = pairwise_iou(found.boxes.astype(float), sample.boxes.astype(float))  # (D, G)
+    overlap[:, sample.crowd] = 0
+    same = found.labels[:, None] == sample.labels[None, :]
+    own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
+    partner = _partners(own, found.scores, sample.difficult)
+    own_iou, other_iou = own.max(axis=1, initial=0), other.max(axis=1, initial=0)
+    outcome = np.select(
+        [
+            (partner >= 0) & np.append(sample.difficult, False)[partner],
+            partner >= 0,
+            in_crowd(sample, found, FOREGROUND),
+            (own_iou >= BACKGROUND) & (own_iou < FOREGROUND),
+            other_iou >= FOREGROUND,
+            own_iou >= FOREGROUND,
+            other_iou >= BACKGROUND,
+        ],
+        [
+            Outcome.IGNORED,
+            Outcome.RIGHT,
+            Outcome.IGNORED,
+            Outcome.LOCALISATION,
+            Outcome.CLASSIFICATION,
+            Outcome.DUPLICATE,
+            Outcome.BOTH,
+        ],
+        Outcome.BACKGROUND,
+    ).astype(np.int8)
+    for kinds, overlaps in (
+        ((Outcome.LOCALISATION, Outcome.DUPLICATE), own),
+        ((Outcome.CLASSIFICATION,), other),
+    ):
+        mine = np.isin(outcome, kinds)
+        if mine.any():
+            partner[mine] = overlaps[mine].argmax(axis=1)
+    return outcome, partner
+
+
+def _partners(
+    overlap: NDArray[np.float64], scores: NDArray[np.float32], difficult: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The object that each detection takes, -1 for none: (D,). Difficult objects are second choice.
+
+    Args:
+        overlap: (D, G) IoU with the objects of the same class, else 0.
+        scores: (D,)
+        difficult: (G,)
+    """
+    wish = np.where(overlap >= FOREGROUND, overlap + ~difficult, 0)
+    partner = np.full(len(scores), -1, np.int64)
+    order = np.argsort(-scores, kind="stable")
+    for d in order[wish[order].any(axis=1)]:
+        g = wish[d].argmax()
+        if wish[d, g] > 0:
+            partner[d] = g
+            wish[:, g] = 0
+    return partner
+
+
+def _joined(arrays: Sequence[NDArray[Item]], none: NDArray[Item]) -> NDArray[Item]:
+    """One after the other; `none` gives the type where there is no array at all."""
+    return np.concatenate([none, *arrays])

@@ -1,0 +1,232 @@
+"""Every type of error, by hand; then against COCO's AP and the numbers of TIDE's own program."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.evaluate import oracles
+from lookonce.evaluate.coco import ALL, IOU_50, _accumulated
+from lookonce.evaluate.errors import ERRORS, FALSE, Judged, Outcome, judge
+from lookonce.evaluate.oracles import ap_repaired, average_precision, costs
+from lookonce.samples import Sample
+
+from .conftest import Case, found, random_case, sample
+
+NAMES = ("cat", "dog")
+BOX = [0, 0, 40, 40]
+NEAR = [0, 0, 40, 36]  # IoU 0.90 with BOX
+LOOSE = [0, 0, 40, 12]  # 0.30
+TOUCHING = [0, 0, 40, 3]  # 0.075
+FAR = [100, 100, 140, 140]
+CAT, DOG = 0, 1
+RIGHT, CLS, LOC, BOTH, DUPLICATE, BACKGROUND, MISSED, IGNORED = Outcome
+
+# tidecv 1.0.1 (MIT) on the 452 detections of voc_sample, IoU 0.5 and 0.1, any number of detections a picture:
+# TIDE().evaluate(truth, detections), then get_main_errors() and get_special_errors(), in AP points.
+TIDE_AP50 = 61.00296805
+TIDE_COSTS = {
+    CLS: 2.45573568,
+    LOC: 6.14340887,
+    BOTH: 4.62400018,
+    DUPLICATE: 0.00468024,
+    BACKGROUND: 10.91069555,
+    MISSED: 7.57695482,
+}
+TIDE_COUNTS = {CLS: 3, LOC: 33, BOTH: 22, DUPLICATE: 2, BACKGROUND: 166, MISSED: 35}
+TIDE_FALSE_POSITIVES, TIDE_FALSE_NEGATIVES = 20.53168541, 12.30407636
+
+
+def one(truth: Sample, result: Detections) -> Judged:
+    return judge([truth], [result], NAMES)
+
+
+def without_ties(case: Case) -> Case:
+    """The same with all scores different, so that no order is by chance."""
+    truth, detections, names = case
+    rng = np.random.default_rng(0)
+    scored = [replace(each, scores=np.sort(rng.random(len(each), np.float32))[::-1]) for each in detections]
+    return truth, scored, names
+
+
+@pytest.mark.parametrize(
+    ("truth", "result", "outcomes", "missed"),
+    [
+        (sample([]), found([], []), [], 0),
+        (sample([BOX]), found([], []), [], 1),
+        (sample([]), found([BOX], [0.9]), [BACKGROUND], 0),
+        (sample([BOX]), found([NEAR], [0.9]), [RIGHT], 0),
+        (sample([BOX]), found([FAR], [0.9]), [BACKGROUND], 1),
+        (sample([BOX]), found([TOUCHING], [0.9]), [BACKGROUND], 1),
+        (sample([BOX]), found([NEAR], [0.9], [DOG]), [CLS], 0),
+        (sample([BOX]), found([LOOSE], [0.9]), [LOC], 0),
+        (sample([BOX]), found([LOOSE], [0.9], [DOG]), [BOTH], 1),
+        (sample([BOX]), found([TOUCHING], [0.9], [DOG]), [BACKGROUND], 1),
+        (sample([BOX]), found([BOX, NEAR], [0.9, 0.6]), [RIGHT, DUPLICATE], 0),
+        # by falling score, whatever the order they come in
+        (sample([BOX]), found([BOX, NEAR], [0.6, 0.9]), [DUPLICATE, RIGHT], 0),
+        # one object each, though both overlap the first one most
+        (sample([BOX, NEAR]), found([BOX, BOX], [0.9, 0.6]), [RIGHT, RIGHT], 0),
+        # an error that stands for an object keeps it from being missed, a right one beside it changes nothing
+        (sample([BOX]), found([LOOSE, BOX], [0.9, 0.6]), [LOC, RIGHT], 0),
+        # where two definitions hold: localisation before classification before duplicate
+        (sample([LOOSE, BOX], [CAT, DOG]), found([BOX], [0.9], [CAT]), [LOC], 1),
+        (sample([BOX, NEAR], [CAT, DOG]), found([BOX, NEAR], [0.9, 0.8], [CAT, CAT]), [RIGHT, CLS], 0),
+        # difficult: one detection is ignored, a second is a duplicate; it is never missed
+        (sample([BOX], difficult=[True]), found([BOX, NEAR], [0.9, 0.8]), [IGNORED, DUPLICATE], 0),
+        (sample([BOX], difficult=[True]), found([LOOSE], [0.9]), [LOC], 0),
+        (sample([BOX, NEAR], difficult=[True, False]), found([BOX], [0.9]), [RIGHT], 0),
+        (sample([BOX], crowd=[True]), found([BOX, NEAR], [0.9, 0.8]), [IGNORED, IGNORED], 0),
+        (sample([BOX], crowd=[True]), found([BOX], [0.9], [DOG]), [BACKGROUND], 0),
+    ],
+)  # fmt: skip
+def test_by_hand(truth: Sample, result: Detections, outcomes: list[Outcome], missed: int) -> None:
+    judged = one(truth, result)
+
+    assert [Outcome(each) for each in judged.outcome] == outcomes
+    assert judged.count(MISSED) == missed
+
+
+def test_the_thresholds_belong_to_the_better_side() -> None:
+    half, tenth = [0, 0, 40, 20], [0, 0, 40, 4]
+
+    judged = one(sample([BOX]), found([tenth, half], [0.9, 0.8]))
+
+    assert [Outcome(each) for each in judged.outcome] == [LOC, RIGHT]
+
+
+def test_objects_are_counted_through_all_pictures() -> None:
+    truth = [sample([BOX, FAR]), sample([]), sample([FAR, BOX], [CAT, DOG])]
+    results = [found([BOX], [0.9]), found([BOX], [0.8]), found([BOX, FAR], [0.7, 0.6], [CAT, CAT])]
+
+    judged = judge(truth, results, NAMES)
+
+    assert judged.picture.tolist() == [0, 1, 2, 2]
+    assert judged.object.tolist() == [0, -1, 3, 2]
+    assert [Outcome(each) for each in judged.outcome] == [RIGHT, BACKGROUND, CLS, RIGHT]
+    assert judged.missed().tolist() == [False, True, False, False]
+
+
+def test_above_a_confidence_is_judging_only_what_is_above_it() -> None:
+    truth, detections, names = random_case(3, 20, 3, 12)
+
+    judged = judge(truth, detections, names).above(0.5)
+
+    anew = judge(truth, [each[each.scores > 0.5] for each in detections], names)
+    assert judged.outcome.tolist() == anew.outcome.tolist()
+    assert judged.missed().tolist() == anew.missed().tolist()
+
+
+def test_each_detection_has_one_type_and_each_object_one_right_detection() -> None:
+    case = random_case(4, 40, 4, 12)
+
+    judged = judge(*case)
+
+    counted = sum(judged.count(outcome) for outcome in (*FALSE, RIGHT, IGNORED))
+    assert counted == sum(map(len, case[1]))
+    right = judged.object[judged.has(RIGHT)]
+    assert len(right) == len(np.unique(right)) > 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ap50_is_cocos_without_a_limit(seed: int) -> None:
+    case = without_ties(random_case(seed, 30, 4, 15))
+
+    precision, _ = _accumulated(*case)
+
+    expected = precision[IOU_50, :, :, ALL, -1].mean(axis=0)
+    np.testing.assert_allclose(costs(judge(*case)).ap50, expected, atol=1e-9)
+
+
+def test_costs_are_those_of_tides_own_program(voc_sample: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    # COCO's recall levels, np.linspace(0, 1, 101), differ from tidecv's by an ulp, which moves one level here
+    monkeypatch.setattr(oracles, "RECALLS", np.arange(101) / 100)
+    judged = judge(*voc_sample)
+
+    found = costs(judged)
+
+    assert 100 * found.ap50.mean() == pytest.approx(TIDE_AP50, abs=1e-6)
+    assert {error: judged.count(error) for error in ERRORS} == TIDE_COUNTS
+    for error, cost in TIDE_COSTS.items():
+        assert 100 * found.of[error].mean() == pytest.approx(cost, abs=1e-6), error
+    assert 100 * found.false_positives.mean() == pytest.approx(TIDE_FALSE_POSITIVES, abs=1e-6)
+    assert 100 * found.false_negatives.mean() == pytest.approx(TIDE_FALSE_NEGATIVES, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("truth", "result", "error", "before", "after"),
+    [
+        # the wrong class on the second cat: with its class, both are found
+        (sample([BOX, FAR]), found([BOX, FAR], [0.9, 0.8], [CAT, DOG]), CLS, 51 / 101, 1),
+        (sample([BOX, FAR]), found([BOX, [100, 100, 140, 112]], [0.9, 0.8]), LOC, 51 / 101, 1),
+        # a false detection above the right one halves precision
+        (sample([BOX]), found([LOOSE, BOX], [0.9, 0.8], [CAT, CAT]), LOC, 0.5, 1),
+        (sample([BOX]), found([FAR, BOX], [0.9, 0.8]), BACKGROUND, 0.5, 1),
+        (sample([BOX, FAR]), found([BOX, NEAR, FAR], [0.9, 0.8, 0.7]), DUPLICATE, (51 + 50 * 2 / 3) / 101, 1),
+        (sample([BOX, FAR]), found([BOX], [0.9]), MISSED, 51 / 101, 1),
+        # nothing left to find, nothing found: right; something found: wrong
+        (sample([BOX]), found([], []), MISSED, 0, 1),
+        (sample([BOX]), found([FAR], [0.9]), MISSED, 0, 0),
+        # of two wrong classes on one object, the better is repaired and the other goes
+        (sample([BOX]), found([BOX, NEAR], [0.9, 0.8], [DOG, DOG]), CLS, 0, 1),
+        # an error on a difficult object goes
+        (sample([BOX, FAR], difficult=[True, False]), found([LOOSE, FAR], [0.9, 0.8]), LOC, 0.5, 1),
+    ],
+)  # fmt: skip
+def test_one_oracle_by_hand(
+    truth: Sample, result: Detections, error: Outcome, before: float, after: float
+) -> None:
+    judged = one(truth, result)
+
+    assert ap_repaired(judged, ())[CAT] == pytest.approx(before)
+    assert ap_repaired(judged, (error,))[CAT] == pytest.approx(after)
+    for other in set(ERRORS) - {error}:
+        assert ap_repaired(judged, (other,))[CAT] <= max(before, after) + 1e-9
+
+
+def test_both_goes_where_it_stands_in_the_way() -> None:
+    truth = sample([BOX, FAR], [CAT, DOG])
+
+    judged = one(truth, found([[100, 100, 140, 112], BOX], [0.9, 0.8], [CAT, CAT]))
+
+    assert judged.count(BOTH) == 1
+    assert costs(judged).of[BOTH].tolist() == pytest.approx([0.5, 0])
+
+
+def test_an_object_that_was_found_keeps_its_detection() -> None:
+    judged = one(sample([BOX]), found([NEAR, FAR, BOX], [0.9, 0.8, 0.7], [DOG, CAT, CAT]))
+
+    # the wrong class above it does not take its place, or AP would be 1
+    assert ap_repaired(judged, (CLS,))[CAT] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_all_repaired_ap_is_1(seed: int) -> None:
+    judged = judge(*random_case(seed, 30, 4, 10))
+
+    assert ap_repaired(judged, ()).max() < 0.95
+    np.testing.assert_allclose(ap_repaired(judged, ERRORS), 1)
+
+
+def test_a_repair_of_all_costs_no_more_than_there_is() -> None:
+    case = costs(judge(*random_case(8, 30, 3, 10)))
+
+    for gained in (*case.of.values(), case.false_positives, case.false_negatives):
+        assert (case.ap50 + gained <= 1 + 1e-9).all()
+        assert (gained > -0.01).all()  # levels of recall may shift by a little
+
+
+def test_a_class_without_objects_has_no_ap_and_spoils_no_mean() -> None:
+    case = costs(one(sample([BOX]), found([BOX, FAR], [0.9, 0.8], [CAT, DOG])))
+
+    assert case.ap50[CAT] == 1
+    assert np.isnan(case.ap50[DOG])
+    assert np.isnan(case.of[BACKGROUND][DOG])
+
+
+def test_nothing_at_all() -> None:
+    case = costs(judge([], [], NAMES))
+
+    assert np.isnan(case.ap50).all()
+    assert average_precision(np.zeros(0, bool), 3) == 0

@@ -1,0 +1,36 @@
+"""Which pictures come first in the gallery."""
+
+from lookonce.evaluate.errors import Outcome, judge
+from lookonce.evaluate.worst import worst_pictures
+
+from .conftest import found, random_case, sample
+
+BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
+
+
+def test_most_errors_first_then_the_more_confident() -> None:
+    truth = [sample([BOX]), sample([BOX]), sample([BOX]), sample([BOX, FAR])]
+    results = [
+        found([BOX], [0.9]),
+        found([BOX, FAR], [0.9, 0.6]),
+        found([BOX, FAR], [0.9, 0.8]),
+        found([AWAY], [0.3]),
+    ]
+
+    worst = worst_pictures(judge(truth, results, ("cat",)), 4, most=24)
+
+    assert [(each.picture, each.total) for each in worst] == [(3, 3), (2, 1), (1, 1)]
+    assert worst[0].errors == {Outcome.BACKGROUND: 1, Outcome.MISSED: 2}
+
+
+def test_at_most_so_many_and_all_errors_counted_once() -> None:
+    truth, detections, names = random_case(6, 40, 3, 8)
+    judged = judge(truth, detections, names)
+
+    assert len(worst_pictures(judged, 40, most=5)) == 5
+    total = sum(each.total for each in worst_pictures(judged, 40, most=40))
+    assert total == sum(judged.count(Outcome(error)) for error in range(1, 7))
+
+
+def test_no_pictures() -> None:
+    assert worst_pictures(judge([], [], ("cat",)), 0, most=3) == ()
