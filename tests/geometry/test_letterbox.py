@@ -62,6 +62,38 @@ def test_boxes_come_back(
     assert back.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "shape", "top", "left"),
+    [
+        ((720, 1280), (416, 416), (256, 416), 11, 0),  # 234 rows: 22 of padding instead of 182
+        ((1280, 720), (416, 416), (416, 256), 0, 11),
+        ((100, 100), (320, 416), (320, 320), 0, 0),
+        ((416, 416), (416, 416), (416, 416), 0, 0),
+        ((1, 1000), (416, 416), (32, 416), 15, 0),  # 31 rows of padding: the odd one goes below
+    ],
+)
+def test_rectangle_by_hand(
+    source: tuple[int, int], target: tuple[int, int], shape: tuple[int, int], top: int, left: int
+) -> None:
+    letterbox = Letterbox.rectangle(source, target, 32)
+
+    assert (letterbox.target, letterbox.top, letterbox.left) == (shape, top, left)
+    assert letterbox.image(np.zeros((*source, 3), np.uint8)).shape == (*shape, 3)
+
+
+@given(sizes, targets)
+def test_rectangle_leaves_out_padding_and_nothing_else(
+    source: tuple[int, int], target: tuple[int, int]
+) -> None:
+    whole, tight = Letterbox.fit(source, target), Letterbox.rectangle(source, target, 32)
+
+    assert tight.resized == whole.resized
+    for side, most, picture in zip(tight.target, target, tight.resized, strict=True):
+        assert side % 32 == 0
+        assert picture <= side <= most
+        assert side - picture < 32
+
+
 def test_boxes_outside_are_cut_at_the_border() -> None:
     letterbox = Letterbox.fit((100, 200), (416, 416))  # scale 2.08, 104 rows of padding
 

@@ -11,6 +11,7 @@ import pytest
 
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError, ModelFileError
+from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
 from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
@@ -79,6 +80,84 @@ def test_options(model: Path) -> None:
     assert detect(classes=["blue"]) == ["blue"]
     assert detect(classes=[0]) == ["green", "green"]
     assert detect(classes=[]) == []
+
+
+def test_rect_leaves_out_padding_and_groups_equal_shapes(model: Path) -> None:
+    # 192 x 192 shrinks to 96 x 96; half as high, to 48 x 96 in 64 x 96, with 8 rows of padding.
+    square = picture((192, 192), ((64, 0, 128, 64), YELLOW))
+    wide = picture((96, 192), ((64, 48, 128, 96), MAGENTA))
+
+    with Detector.open(model, size=96, rect=True, confidence=0.1) as tight:
+        shapes = recorded(tight)
+        results = [found(each) for each in tight.detect_many([square, wide, square, wide], batch=3)]
+
+    assert shapes == [(2, 96, 96, 3), (1, 64, 96, 3), (1, 64, 96, 3)]
+    assert results[0] == results[2] == [("green", [64, 0, 128, 64])]
+    assert results[1] == results[3] == [("blue", [64, 48, 128, 96])]
+
+
+def recorded(detector: Detector) -> list[tuple[int, ...]]:
+    """The shapes that reach the network from now on."""
+    backend, shapes = detector._backend, []
+    assert backend is not None
+
+    class Recorder:
+        info, input_shape, close = backend.info, backend.input_shape, backend.close
+
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            shapes.append(images.shape)
+            return backend(images)
+
+    detector._backend = Recorder()
+    return shapes
+
+
+def test_a_file_with_a_fixed_size(tmp_path: Path) -> None:
+    fixed = write_tiny_model(tmp_path / "fixed.onnx", replace(INFO, input_size=(96, 96)), ("batch", 64, 96))
+
+    assert Detector.open(fixed).size == (64, 96)  # what it is, not what it was made as
+    assert Detector.open(fixed, size=(64, 96)).size == (64, 96)
+    with pytest.raises(
+        ConfigError, match=r"size: this file is fixed to .* 96 wide and 64 high, found 96 wide"
+    ):
+        Detector.open(fixed, size=96)
+    with pytest.raises(ConfigError, match=r"rect: expected .* any height and width, .* fixed to 64x96"):
+        Detector.open(fixed, rect=True)
+
+
+def test_a_file_with_a_fixed_batch(tmp_path: Path) -> None:
+    fixed = write_tiny_model(tmp_path / "fixed.onnx", shape=(2, 64, 96))
+    pictures = [picture((64, 96), *[((0, 0, 32, 32), YELLOW)] * (number % 2)) for number in range(5)]
+
+    with Detector.open(fixed) as detector:
+        assert [len(each) for each in detector.detect_many(pictures)] == [0, 1, 0, 1, 0]
+        assert len(detector(pictures[1])) == 1
+
+
+def test_rect_needs_a_letterbox(tmp_path: Path, model: Path) -> None:
+    stretching = write_tiny_model(tmp_path / "stretch.onnx", info=replace(INFO, fit="stretch"))
+
+    for path, fit in ((stretching, None), (model, "stretch")):
+        with pytest.raises(ConfigError, match=r"rect: leaves out the padding of a letterbox, .* stretched"):
+            Detector.open(path, fit=fit, rect=True)  # type: ignore[arg-type]
+    assert Detector.open(stretching, fit="letterbox", rect=True).rect
+
+
+def test_rect_on_real_photographs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+    cfg = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
+    photographs = sorted((data / "photos").iterdir())
+
+    with (
+        Detector.open(cfg, confidence=0.5, threads=1) as square,
+        Detector.open(cfg, confidence=0.3, threads=1, rect=True) as tight,
+    ):
+        pairs = list(zip(map(square, photographs), tight.detect_many(photographs), strict=True))
+
+    # Every sure object is found again: grey beside the picture is not what the network needs.
+    assert sum(len(one) for one, _ in pairs) > 15
+    for one, other in pairs:
+        assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()
 
 
 def test_any_size_of_multiples_of_32(model: Path) -> None:
@@ -170,9 +249,12 @@ def test_eight_threads_get_what_one_gets(detector: Detector) -> None:
 
 
 def test_warm_up_then_close(model: Path) -> None:
-    detector = Detector.open(model)
+    detector = Detector.open(model, tiles=(1, 2))
     detector.warm_up()
     detector.close()
+    detector.close()
 
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match="this Detector was closed"):
         detector(picture((64, 96)))
+    with pytest.raises(ValueError, match="this Detector was closed"):
+        next(detector.detect_many([picture((64, 96))]))

@@ -94,6 +94,11 @@ def clip(boxes: Array, height: float, width: float) -> Array:
     return xp.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], axis=-1)
 
 
+def shift(boxes: NDArray[np.float32], x: float, y: float) -> NDArray[np.float32]:
+    """(N, 4) moved right by x and down by y pixels."""
+    return boxes + np.array([x, y, x, y], np.float32)
+
+
 def is_empty(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(..., 4) -> (...): no width, no height, inverted, or not a number."""
     return ~((boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1]))

@@ -64,6 +64,16 @@ class Letterbox:
         """Fill the input and give up the picture's shape, as Darknet's AlexeyAB line does."""
         return cls(source, target, target, 0, 0)
 
+    @classmethod
+    def rectangle(cls, source: tuple[int, int], target: tuple[int, int], multiple: int) -> Self:
+        """As `fit`, in the smallest input whose sides are such multiples: wide pictures get a wide one.
+
+        The picture is as large in it as `fit` makes it; only padding is left out. `target` has such sides.
+        """
+        resized = cls.fit(source, target).resized
+        height, width = (-(-side // multiple) * multiple for side in resized)
+        return cls(source, (height, width), resized, (height - resized[0]) // 2, (width - resized[1]) // 2)
+
     @property
     def scale(self) -> tuple[float, float]:
         """(vertical, horizontal) factors from picture to input."""

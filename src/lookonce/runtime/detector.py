@@ -12,11 +12,11 @@ Legend: **B** pictures in a batch, **K** candidates, **C** classes.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from threading import local
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,22 @@ from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
 from lookonce.geometry.letterbox import GREY, Letterbox
 from lookonce.images import decode_image, read_image
-from lookonce.metadata import Fit, ModelInfo
+from lookonce.metadata import Fit
 from lookonce.runtime.backends import Backend, open_backend
-from lookonce.runtime.postprocess import CONFIDENCE, IOU, postprocess
+from lookonce.runtime.options import (
+    COARSEST_STRIDE,
+    checked_fit,
+    checked_rect,
+    checked_share,
+    checked_size,
+    class_numbers,
+)
+from lookonce.runtime.postprocess import CONFIDENCE, IOU, locate, suppress
+from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling, Window, join
 
 Image = NDArray[np.uint8] | str | Path | bytes  # RGB pixels (H, W, 3), a file, or a file's content
 
-COARSEST_STRIDE = 32  # of all three networks: an input's sides must be multiples of it
+BATCH = 8  # pictures or tiles that go through the network together
 
 
 class Detector:
@@ -39,8 +48,10 @@ class Detector:
 
     Attributes:
         info: what the model file says of itself.
-        size: (height, width) of the network's input.
+        size: (height, width) of the network's input; with `rect`, the largest.
         fit: how a picture gets to that size.
+        rect: whether padding is left out.
+        tiling: how pictures are cut into tiles; None: they are not.
     """
 
     def __init__(
@@ -53,6 +64,9 @@ class Detector:
         classes: Collection[str | int] | None = None,
         class_agnostic: bool = False,
         fit: Fit | None = None,
+        rect: bool = False,
+        tiles: Tiles | None = None,
+        overlap: float = OVERLAP,
     ) -> None:
         """Wrap a backend that is already open; most callers want `Detector.open`.
 
@@ -64,19 +78,27 @@ class Detector:
             classes: names or numbers of the classes wanted; None for all.
             class_agnostic: one place holds one object, whatever its class.
             fit: `letterbox` or `stretch`; None: as the model was made.
+            rect: leave out the letterbox's padding but for what makes multiples of 32: less work on
+                pictures that are wider or higher than the input.
+            tiles: look at parts of each picture too, for small objects: side of a square tile in pixels of
+                the picture, or (rows, columns).
+            overlap: share of a tile's side that the next tile has too.
 
         Raises:
-            ConfigError: a size that is no multiple of 32, a threshold outside 0 to 1, an unknown class or
-                fit.
+            ConfigError: a size that is no multiple of 32 or not that of a file with a fixed one, a threshold
+                outside 0 to 1, an unknown class or fit, an impossible tiling, or `rect` where the input
+                has no padding or no freedom.
         """
         self.info = backend.info
-        self.size = _checked_size(size, backend.info)
-        self._backend = backend
-        self.fit: Fit = _checked_fit(fit or self.info.fit)
-        self._letterbox = Letterbox.stretch if self.fit == "stretch" else Letterbox.fit
-        self._confidence = _checked_share("confidence", confidence)
-        self._iou = _checked_share("iou", iou)
-        self._classes = None if classes is None else _class_numbers(classes, backend.info.names)
+        self.size = checked_size(size, backend)
+        self._backend: Backend | None = backend
+        self._fixed_batch = backend.input_shape[0]
+        self.fit: Fit = checked_fit(fit or self.info.fit)
+        self.rect = checked_rect(rect, self.fit, backend)
+        self.tiling = None if tiles is None else Tiling(tiles, overlap)
+        self._confidence = checked_share("confidence", confidence)
+        self._iou = checked_share("iou", iou)
+        self._classes = None if classes is None else class_numbers(classes, backend.info.names)
         self._class_agnostic = class_agnostic
         self._buffers = local()
 
@@ -91,6 +113,9 @@ class Detector:
         classes: Collection[str | int] | None = None,
         class_agnostic: bool = False,
         fit: Fit | None = None,
+        rect: bool = False,
+        tiles: Tiles | None = None,
+        overlap: float = OVERLAP,
         **backend_options: Any,
     ) -> Self:
         """Open a model file; its suffix decides what runs it.
@@ -103,6 +128,9 @@ class Detector:
             classes: likewise.
             class_agnostic: likewise.
             fit: likewise.
+            rect: likewise.
+            tiles: likewise.
+            overlap: likewise.
             **backend_options: handed to the backend; `threads` is understood by all.
 
         Raises:
@@ -120,6 +148,9 @@ class Detector:
                 classes=classes,
                 class_agnostic=class_agnostic,
                 fit=fit,
+                rect=rect,
+                tiles=tiles,
+                overlap=overlap,
             )
         except ConfigError:
             backend.close()
@@ -135,30 +166,38 @@ class Detector:
 
         Raises:
             ImageError: the picture cannot be read, or the array is no RGB picture.
+            ValueError: the detector was closed.
         """
-        return self._detect([image])[0]
+        return self._detect([image], BATCH)[0]
 
-    def detect_many(self, images: Iterable[Image], *, batch: int = 8) -> Iterator[Detections]:
+    def detect_many(self, images: Iterable[Image], *, batch: int = BATCH) -> Iterator[Detections]:
         """Detect on pictures of any sizes, some at a time, lazily: one result for each, in order.
 
         Args:
             images: any number of them; only one batch is held at a time.
-            batch: how many go through the network together.
+            batch: how many go through the network together, tiles counted one by one. With `rect` only
+                inputs of one shape do.
 
         Raises:
             ImageError: as for a single picture, when its batch comes.
+            ValueError: the detector was closed.
         """
         waiting = iter(images)
         while group := list(islice(waiting, batch)):
-            yield from self._detect(group)
+            yield from self._detect(group, batch)
 
     def warm_up(self) -> None:
         """Run once on a grey picture, so that the first real one does not pay for what is set up lazily."""
         self(np.full((*self.size, 3), GREY, np.uint8))
 
     def close(self) -> None:
-        """Free what the engine holds; detecting afterwards is an error."""
-        self._backend.close()
+        """Free what the engine holds; detecting afterwards is an error, closing again is not.
+
+        A detection under way in another thread ends in its result or in that error.
+        """
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -168,33 +207,83 @@ class Detector:
     ) -> None:
         self.close()
 
-    def _detect(self, images: Sequence[Image]) -> list[Detections]:
-        """One batch, all at once."""
-        pictures = [_pixels(image) for image in images]
-        letterboxes = [self._letterbox(picture.shape[:2], self.size) for picture in pictures]
-        inputs = self._input_buffer(len(pictures))
-        for picture, letterbox, place in zip(pictures, letterboxes, inputs, strict=True):
-            letterbox.image(picture, out=place)
-        candidates = self._backend(inputs)  # (B, K, 5+C)
-        return [self._finish(*each) for each in zip(candidates, letterboxes, strict=True)]
+    def _detect(self, images: Sequence[Image], batch: int) -> list[Detections]:
+        """A few pictures, each in one look or several, the looks `batch` by `batch` through the network."""
+        looks_of = [self._looks(_pixels(image)) for image in images]
+        looks = list(chain.from_iterable(looks_of))
+        found: dict[int, Detections] = {}
+        for alike in _batches([look.letterbox.target for look in looks], self._fixed_batch or batch):
+            found |= zip(alike, self._run([looks[place] for place in alike]), strict=True)
+        in_order = (found[place] for place in range(len(looks)))
+        return [self._finish(looks, list(islice(in_order, len(looks)))) for looks in looks_of]
 
-    def _input_buffer(self, count: int) -> NDArray[np.uint8]:
+    def _looks(self, picture: NDArray[np.uint8]) -> list["_Look"]:
+        """The whole picture, and its tiles where wanted."""
+        size = picture.shape[0], picture.shape[1]
+        windows = [Window(0, 0, size[1], size[0])] if self.tiling is None else self.tiling.windows(size)
+        return [_Look(part := window.of(picture), window, self._letterbox(part), size) for window in windows]
+
+    def _letterbox(self, picture: NDArray[np.uint8]) -> Letterbox:
+        size = picture.shape[0], picture.shape[1]
+        if self.rect:
+            return Letterbox.rectangle(size, self.size, COARSEST_STRIDE)
+        return (Letterbox.stretch if self.fit == "stretch" else Letterbox.fit)(size, self.size)
+
+    def _run(self, looks: Sequence["_Look"]) -> list[Detections]:
+        """Through the network, all of one input shape: what each holds before suppression, in its pixels."""
+        backend = self._backend
+        if backend is None:
+            raise ValueError("this Detector was closed")
+        inputs = self._input_buffer(self._fixed_batch or len(looks), looks[0].letterbox.target)
+        for look, place in zip(looks, inputs[: len(looks)], strict=True):
+            look.letterbox.image(look.pixels, out=place)
+        candidates = backend(inputs)[: len(looks)]  # (B, K, 5+C)
+        return [
+            locate(
+                each,
+                look.letterbox,
+                confidence=self._confidence,
+                classes=self._classes,
+                names=self.names,
+            )
+            for each, look in zip(candidates, looks, strict=True)
+        ]
+
+    def _input_buffer(self, count: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
         """(count, height, width, 3), reused by later calls of the same thread: fresh pages cost time."""
-        buffer: NDArray[np.uint8] | None = getattr(self._buffers, "batch", None)
-        if buffer is None or len(buffer) < count:
-            buffer = self._buffers.batch = np.empty((count, *self.size, 3), np.uint8)
-        return buffer[:count]
+        needed = count * shape[0] * shape[1] * 3
+        buffer: NDArray[np.uint8] | None = getattr(self._buffers, "pixels", None)
+        if buffer is None or len(buffer) < needed:
+            buffer = self._buffers.pixels = np.empty(needed, np.uint8)
+        return buffer[:needed].reshape(count, *shape, 3)
 
-    def _finish(self, candidates: NDArray[np.float32], letterbox: Letterbox) -> Detections:
-        return postprocess(
-            candidates,
-            letterbox,
-            confidence=self._confidence,
-            iou=self._iou,
-            classes=self._classes,
-            class_agnostic=self._class_agnostic,
-            names=self.names,
-        )
+    def _finish(self, looks: Sequence["_Look"], found: Sequence[Detections]) -> Detections:
+        """One picture's result."""
+        windows, size = [look.window for look in looks], looks[0].picture_size
+        together = found[0] if len(found) == 1 else join(found, windows, size)
+        return suppress(together, self._iou, class_agnostic=self._class_agnostic)
+
+
+class _Look(NamedTuple):
+    """A part of a picture, or the whole, on its way through the network."""
+
+    pixels: NDArray[np.uint8]  # (H, W, 3), a view
+    window: Window
+    letterbox: Letterbox
+    picture_size: tuple[int, int]  # (height, width) of the whole
+
+
+def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int]]:
+    """Places of equal shapes, at most `batch` at a time, in order of their first.
+
+    One shape padded to another would do the work that `rect` is there to save.
+    """
+    alike: dict[tuple[int, int], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        alike.setdefault(shape, []).append(place)
+    for places in alike.values():
+        for start in range(0, len(places), batch):
+            yield places[start : start + batch]
 
 
 def _pixels(image: Image) -> NDArray[np.uint8]:
@@ -206,39 +295,3 @@ def _pixels(image: Image) -> NDArray[np.uint8]:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ImageError(f"expected an RGB array (H, W, 3) of uint8, found {image.shape} of {image.dtype}")
     return image
-
-
-def _checked_size(size: int | tuple[int, int] | None, info: ModelInfo) -> tuple[int, int]:
-    if size is None:
-        return info.input_size
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) <= 0 or height % COARSEST_STRIDE or width % COARSEST_STRIDE:
-        raise ConfigError(
-            f"size: expected multiples of {COARSEST_STRIDE}, found {width} wide and {height} high"
-        )
-    return height, width
-
-
-def _checked_share(setting: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
-    return value
-
-
-def _checked_fit(fit: Fit) -> Fit:
-    if fit not in get_args(Fit):
-        raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {fit!r}")
-    return fit
-
-
-def _class_numbers(classes: Collection[str | int], names: tuple[str, ...]) -> tuple[int, ...]:
-    """Numbers of classes given by name or number; a text of digits is a number unless it is a name."""
-    numbers = {str(number): number for number in range(len(names))}
-    numbers |= {name: number for number, name in enumerate(names)}
-    found = []
-    for wanted in classes:
-        number = numbers.get(wanted) if isinstance(wanted, str) else wanted
-        if number is None or not 0 <= number < len(names):
-            raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
-        found.append(int(number))
-    return tuple(found)

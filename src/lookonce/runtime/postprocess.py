@@ -44,12 +44,28 @@ def postprocess(
     Returns:
         By falling score; equal scores in the order of the candidates.
     """
+    found = locate(candidates, letterbox, confidence=confidence, classes=classes, names=names)
+    return suppress(found, iou, class_agnostic=class_agnostic)
+
+
+def locate(
+    candidates: NDArray[np.float32],
+    letterbox: Letterbox,
+    *,
+    confidence: float,
+    classes: Collection[int] | None,
+    names: tuple[str, ...],
+) -> Detections:
+    """The first half of `postprocess`: all that scores, in the order of the candidates."""
     boxes, scores, labels = _filter(candidates, confidence, classes)
     boxes = letterbox.boxes_out(boxes)
     visible = np.flatnonzero(~is_empty(boxes))
-    boxes, scores, labels = boxes[visible], scores[visible], labels[visible]
-    kept = nms(boxes, scores, None if class_agnostic else labels, iou)
-    return Detections(boxes[kept], scores[kept], labels[kept], names)
+    return Detections(boxes[visible], scores[visible], labels[visible], names)
+
+
+def suppress(found: Detections, iou: float, *, class_agnostic: bool) -> Detections:
+    """The second half: of boxes on one object the best, by falling score."""
+    return found[nms(found.boxes, found.scores, None if class_agnostic else found.labels, iou)]
 
 
 def _filter(

@@ -1,0 +1,89 @@
+"""What a `Detector` may be told, checked before the first picture: a message names the option."""
+
+from collections.abc import Collection
+from typing import get_args
+
+from lookonce.errors import ConfigError
+from lookonce.metadata import Fit
+from lookonce.runtime.backends import Backend
+
+COARSEST_STRIDE = 32  # of all three networks: an input's sides must be multiples of it
+
+
+def checked_size(size: int | tuple[int, int] | None, backend: Backend) -> tuple[int, int]:
+    """(height, width) of the input: as asked for, else as the file is fixed, else as the model was made.
+
+    Raises:
+        ConfigError: no multiples of 32, or not what the file is fixed to.
+    """
+    _, *fixed = backend.input_shape
+    expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
+    height, width = (size, size) if isinstance(size, int) else size or expected
+    if min(height, width) <= 0 or height % COARSEST_STRIDE or width % COARSEST_STRIDE:
+        raise ConfigError(
+            f"size: expected multiples of {COARSEST_STRIDE}, found {width} wide and {height} high"
+        )
+    if any(side not in (None, given) for side, given in zip(fixed, (height, width), strict=True)):
+        raise ConfigError(
+            f"size: this file is fixed to an input {expected[1]} wide and {expected[0]} high, "
+            f"found {width} wide and {height} high; a model exported with an open size takes any"
+        )
+    return height, width
+
+
+def checked_rect(rect: bool, fit: Fit, backend: Backend) -> bool:
+    """Whether padding is left out.
+
+    Raises:
+        ConfigError: there is none, or the file's input is fixed.
+    """
+    if rect and fit == "stretch":
+        raise ConfigError(
+            "rect: leaves out the padding of a letterbox, but here pictures are stretched to the input, "
+            "without padding; expected fit 'letterbox'"
+        )
+    if rect and backend.input_shape[1:] != (None, None):
+        raise ConfigError(
+            "rect: expected a model whose input takes any height and width, found a file fixed to "
+            f"{backend.input_shape[1]}x{backend.input_shape[2]} (height x width); export it with an open size"
+        )
+    return rect
+
+
+def checked_share(setting: str, value: float) -> float:
+    """A threshold.
+
+    Raises:
+        ConfigError: not from 0 to 1.
+    """
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
+    return value
+
+
+def checked_fit(fit: Fit) -> Fit:
+    """How pictures get to the input's size.
+
+    Raises:
+        ConfigError: no such way.
+    """
+    if fit not in get_args(Fit):
+        raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {fit!r}")
+    return fit
+
+
+def class_numbers(classes: Collection[str | int], names: tuple[str, ...]) -> tuple[int, ...]:
+    """Numbers of classes given by name or number; a text of digits is a number unless it is a name.
+
+    Raises:
+        ConfigError: no such class.
+    """
+    numbers = {str(number): number for number in range(len(names))}
+    numbers |= {name: number for number, name in enumerate(names)}
+    found = []
+    for wanted in classes:
+        number = numbers.get(wanted) if isinstance(wanted, str) else wanted
+        if number is None or not 0 <= number < len(names):
+            raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
+        found.append(int(number))
+    return tuple(found)

@@ -1,0 +1,144 @@
+"""Looking at a large picture in parts, so that its small objects are not shrunk away.
+
+```
+   ┌────────┬───┬────────┐
+   │        │░░░│        │     Tiles overlap (░). An object on a border is cut off in one tile, and that
+   │   1    │░▣░│   2    │     box is dropped; another tile has the object whole.
+   │        │░░░│        │     What is larger than the overlap is whole in the look at the whole picture,
+   ├░░░░░░░░┼░░░┼░░░░░░░░┤     which always comes along.
+   │   3    │░░░│   4    │
+   └────────┴───┴────────┘
+```
+
+Legend: **N** boxes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError
+from lookonce.geometry import boxes as box_ops
+
+Tiles = int | tuple[int, int]  # side in pixels of the picture, or (rows, columns)
+
+OVERLAP = 0.2  # of a tile's side; from 0.1 to 0.3 AP is the same (benchmarks/tiles.md)
+SMALLEST_SIDE = 32  # a tile of fewer pixels was meant as something else
+BORDER = 1.0  # pixels; a box that ends so near to a tile's inner border may go on beyond it
+
+
+class Window(NamedTuple):
+    """A part of a picture, in whole pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) -> (bottom - top, right - left, 3), a view."""
+        return picture[self.top : self.bottom, self.left : self.right]
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How pictures are cut into tiles.
+
+    Attributes:
+        tiles: side of a square tile in pixels of the picture, as many as it takes; or (rows, columns), of
+            whatever size that gives.
+        overlap: share of a tile's side that the next tile has too, at least.
+
+    Raises:
+        ConfigError: a side below 32 pixels, no row or column, or an overlap outside 0 to 0.9.
+    """
+
+    tiles: Tiles
+    overlap: float = OVERLAP
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tiles, int):
+            if self.tiles < SMALLEST_SIDE:
+                raise ConfigError(
+                    f"tiles: expected a side of {SMALLEST_SIDE} pixels or more, found {self.tiles}; "
+                    f"rows and columns are two numbers, such as 2x2"
+                )
+        elif min(self.tiles) < 1:
+            raise ConfigError(f"tiles: expected one row and column or more, found {self.tiles}")
+        if not 0 <= self.overlap <= 0.9:
+            raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap}")
+
+    def windows(self, size: tuple[int, int]) -> list[Window]:
+        """The whole picture, then its tiles row by row; the whole alone where one tile would cover it."""
+        height, width = size
+        if isinstance(self.tiles, int):
+            rows, columns = (_spans(side, self.tiles, self._count(side)) for side in size)
+        else:
+            rows, columns = (
+                _spans(side, ceil(side / (count - (count - 1) * self.overlap)), count)
+                for side, count in zip(size, self.tiles, strict=True)
+            )
+        tiles = [Window(left, top, right, bottom) for top, bottom in rows for left, right in columns]
+        whole = Window(0, 0, width, height)
+        return [whole] if tiles == [whole] else [whole, *tiles]
+
+    def _count(self, side: int) -> int:
+        """Tiles of the given side, each a step of its own part from the next, that cover this many pixels."""
+        assert isinstance(self.tiles, int)
+        return 1 + max(0, ceil((side - self.tiles) / (self.tiles * (1 - self.overlap))))
+
+
+def parse_tiles(text: str) -> Tiles:
+    """`640` or `2x3` (rows x columns).
+
+    Raises:
+        ConfigError: anything else.
+    """
+    match [int(part) if part.isdecimal() else None for part in text.lower().split("x")]:
+        case [int(side)]:
+            return side
+        case [int(rows), int(columns)]:
+            return rows, columns
+    raise ConfigError(
+        f"--tiles: expected rows x columns such as 2x3, or a side in pixels such as 640, found {text!r}"
+    )
+
+
+def join(parts: Sequence[Detections], windows: Sequence[Window], size: tuple[int, int]) -> Detections:
+    """What was found in the windows of one picture, as boxes of the picture, without those cut off.
+
+    An object that several windows hold is still in it several times: suppression follows.
+
+    Args:
+        parts: for each window, with boxes in pixels of the window.
+        windows: in the same order.
+        size: (height, width) of the picture.
+    """
+    boxes = [box_ops.shift(part.boxes, w.left, w.top) for part, w in zip(parts, windows, strict=True)]
+    whole = [~_cut_off(each, window, size) for each, window in zip(boxes, windows, strict=True)]
+    return Detections(
+        np.concatenate([each[kept] for each, kept in zip(boxes, whole, strict=True)]),
+        np.concatenate([part.scores[kept] for part, kept in zip(parts, whole, strict=True)]),
+        np.concatenate([part.labels[kept] for part, kept in zip(parts, whole, strict=True)]),
+        parts[0].names,
+    )
+
+
+def _cut_off(boxes: NDArray[np.float32], window: Window, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(N, 4) inside a window -> (N,): ends at a border of the window that is none of the picture's."""
+    height, width = size
+    inner = np.array(window) != [0, 0, width, height]
+    cut: NDArray[np.bool_] = np.any(inner & (np.abs(boxes - np.array(window)) <= BORDER), axis=1)
+    return cut
+
+
+def _spans(side: int, tile: int, count: int) -> list[tuple[int, int]]:
+    """Evenly spaced (start, end) of so many tiles on a side of the picture, fewer where two are the same."""
+    tile = min(tile, side)
+    starts = [round(number * (side - tile) / max(1, count - 1)) for number in range(count)]
+    return [(start, start + tile) for start in dict.fromkeys(starts)]

@@ -1,0 +1,99 @@
+"""One Detector, eight threads, real networks and photographs: the same bits as one after the other."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.images import read_image
+from lookonce.metadata import ModelInfo
+from lookonce.model.backend import TorchBackend
+from lookonce.model.network import build
+from lookonce.runtime.backends import Backend, open_backend
+from lookonce.runtime.detector import Detector
+
+THREADS = 8
+ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))  # yolov3-tiny's
+
+
+def opened(kind: str, cfg: Path) -> Backend:
+    """A real network; for torch, which knows the three classic ones alone, one with random weights."""
+    if kind == "torch":
+        torch.manual_seed(0)
+        info = ModelInfo("yolov3-tiny", ("a", "b"), ANCHORS, (16, 32), (256, 256), width=0.25)
+        return TorchBackend(build(info).eval(), info)
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    return open_backend(cfg, backend=kind, threads=1)
+
+
+@pytest.fixture(params=["torch", "onnxruntime", "openvino"])
+def backend(
+    request: pytest.FixtureRequest, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Backend]:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+    engine = opened(request.param, data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def pictures(data: Path) -> list[NDArray[np.uint8]]:
+    """The photographs in three sizes and shapes each."""
+    whole = [read_image(path) for path in sorted((data / "photos").iterdir())]
+    half = [np.asarray(cv2.resize(each, None, fx=0.5, fy=0.5), np.uint8) for each in whole]
+    return [*whole, *half, *(each[:, : each.shape[1] // 2] for each in whole)]
+
+
+def same_bits(one: Detections, other: Detections) -> bool:
+    return all(
+        np.array_equal(a, b)
+        for a, b in ((one.boxes, other.boxes), (one.scores, other.scores), (one.labels, other.labels))
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"rect": True}, {"tiles": (1, 2)}], ids=["plain", "rect", "tiles"])
+def test_eight_threads_get_the_same_bits(
+    backend: Backend, pictures: list[NDArray[np.uint8]], options: dict[str, object]
+) -> None:
+    detector = Detector(backend, size=256, confidence=0.1, **options)  # type: ignore[arg-type]
+    alone = [detector(each) for each in pictures]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        together = list(pool.map(detector, pictures))
+
+    assert sum(map(len, alone)) > 50
+    assert all(map(same_bits, alone, together))
+
+
+def test_closing_while_others_detect_is_an_error_for_them_and_no_crash(
+    backend: Backend, pictures: list[NDArray[np.uint8]]
+) -> None:
+    detector = Detector(backend, size=256, confidence=0.1)
+    expected = detector(pictures[0])
+    running = Event()
+
+    def detect_until_closed() -> str:
+        while True:
+            try:
+                found = detector(pictures[0])
+            except ValueError as error:
+                return str(error)
+            running.set()
+            assert same_bits(found, expected)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        ends = [pool.submit(detect_until_closed) for _ in range(THREADS)]
+        assert running.wait(60)
+        detector.close()
+        said = [end.result(60) for end in ends]
+
+    assert all("closed" in each for each in said), said
+    detector.close()

@@ -1,0 +1,184 @@
+"""Which tiles there are, which of their boxes count, and the Detector over them."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.images import read_image
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.tiles import Tiling, Window, join, parse_tiles
+from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
+
+WHOLE = Window(0, 0, 200, 100)
+
+
+def test_a_grid_by_hand() -> None:
+    # Two columns that share a quarter: 2 x 120 - 30 = 210; the row is as high as the picture.
+    assert Tiling((1, 2), overlap=0.25).windows((100, 210)) == [
+        Window(0, 0, 210, 100),
+        Window(0, 0, 120, 100),
+        Window(90, 0, 210, 100),
+    ]
+
+
+def test_squares_by_hand() -> None:
+    # Steps of 80 would need tiles at 0, 80 and 160; those end at 260, so they move together.
+    windows = Tiling(100, overlap=0.2).windows((100, 250))
+
+    assert windows[1:] == [Window(0, 0, 100, 100), Window(75, 0, 175, 100), Window(150, 0, 250, 100)]
+
+
+def test_a_picture_as_small_as_a_tile_is_looked_at_once() -> None:
+    assert Tiling(640).windows((480, 640)) == [Window(0, 0, 640, 480)]
+    assert Tiling((1, 1)).windows((480, 640)) == [Window(0, 0, 640, 480)]
+
+
+@given(
+    size=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    tiles=st.integers(32, 1500) | st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    overlap=st.floats(0, 0.9),
+)
+def test_tiles_lie_inside_cover_every_pixel_and_overlap_as_asked(
+    size: tuple[int, int], tiles: int | tuple[int, int], overlap: float
+) -> None:
+    height, width = size
+    whole, *windows = Tiling(tiles, overlap).windows(size)
+    windows = windows[:2000]
+    covered = np.zeros(width, bool)
+    for window in windows:
+        assert 0 <= window.left < window.right <= width
+        assert 0 <= window.top < window.bottom <= height
+        covered[window.left : window.right] = True
+        if isinstance(tiles, int):
+            assert window.right - window.left == min(tiles, width)
+            assert window.bottom - window.top == min(tiles, height)
+
+    assert whole == Window(0, 0, width, height)
+    if not windows:
+        return
+    columns = sorted({(window.left, window.right) for window in windows})
+    if len(windows) < 2000:
+        assert covered.all()
+    for (_, right), (left, end) in pairwise(columns):
+        assert right - left >= overlap * (end - left) - 1.5  # ends and starts are whole pixels
+
+
+@pytest.mark.parametrize(("text", "tiles"), [("640", 640), ("2x3", (2, 3)), ("2X3", (2, 3))])
+def test_text_of_the_command_line(text: str, tiles: int | tuple[int, int]) -> None:
+    assert parse_tiles(text) == tiles
+
+
+@pytest.mark.parametrize("text", ["", "x", "2x", "-640", "2x3x4", "1.5", "two"])
+def test_text_that_means_no_tiles(text: str) -> None:
+    with pytest.raises(ConfigError, match="--tiles: expected rows x columns such as 2x3, or a side"):
+        parse_tiles(text)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "overlap", "message"),
+    [
+        (2, 0.2, "tiles: expected a side of 32 pixels or more, found 2; .* such as 2x2"),
+        ((0, 3), 0.2, r"tiles: expected one row and column or more, found \(0, 3\)"),
+        (640, 1.0, "overlap: expected a number from 0 to 0.9, found 1.0"),
+        (640, float("nan"), "overlap"),
+    ],
+)
+def test_impossible_tilings_are_named(tiles: int | tuple[int, int], overlap: float, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Tiling(tiles, overlap)
+
+
+def part(*boxes: tuple[float, float, float, float]) -> Detections:
+    n = len(boxes)
+    return Detections(
+        np.array(boxes, np.float32).reshape(n, 4), np.full(n, 0.5, np.float32), np.zeros(n, np.int64)
+    )
+
+
+def test_nothing_joined_is_nothing() -> None:
+    assert join([part(), part()], [WHOLE, Window(0, 0, 120, 100)], (100, 200)).boxes.shape == (0, 4)
+
+
+def test_boxes_move_to_the_picture_and_cut_ones_go() -> None:
+    left, right = Window(0, 0, 120, 100), Window(80, 0, 200, 100)
+
+    joined = join(
+        [
+            part((0, 0, 200, 100)),  # the whole picture has no inner border
+            part((0, 0, 30, 100), (90, 10, 119.5, 20), (90, 10, 118, 20)),
+            part((0, 10, 9, 20), (5, 10, 120, 100)),
+        ],
+        [WHOLE, left, right],
+        (100, 200),
+    )
+
+    # Gone: what ends at the left tile's right side, what begins at the right tile's left side.
+    assert joined.boxes.tolist() == [[0, 0, 200, 100], [0, 0, 30, 100], [90, 10, 118, 20], [85, 10, 200, 100]]
+
+
+def test_rows_have_inner_borders_too() -> None:
+    joined = join([part((5, 0, 9, 20), (5, 20, 9, 60))], [Window(0, 40, 200, 100)], (100, 200))
+
+    assert joined.boxes.tolist() == [[5, 60, 9, 100]]
+
+
+def test_the_detector_finds_in_tiles_what_is_too_small_in_the_whole(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    # In the whole a cell of the network is 96 pixels wide, so that these are a faint part of it. Each lies in
+    # the middle of one tile, and at an inner border of those around.
+    large = picture((288, 320), ((32, 64, 64, 96), YELLOW), ((256, 224, 288, 256), MAGENTA))
+
+    with (
+        Detector.open(model, size=96) as plain,
+        Detector.open(model, size=96, tiles=96, overlap=2 / 3, iou=1) as tiled,
+    ):
+        assert len(plain(large)) == 0
+        found = tiled(large)
+
+    assert dict(zip(found.labels.tolist(), found.boxes.tolist(), strict=True)) == {
+        0: [32, 64, 64, 96],
+        1: [256, 224, 288, 256],
+    }
+    assert len(found) == 2  # although nothing was suppressed
+
+
+def test_batches_of_tiles_are_bounded_and_pictures_keep_their_order(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Counting:
+        info = INFO
+        input_shape = (None, None, None)
+
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            seen.append(len(images))
+            return np.zeros((len(images), 6, 7), np.float32)
+
+        def close(self) -> None: ...
+
+    detector = Detector(Counting(), tiles=64)
+    assert [len(found) for found in detector.detect_many([picture((300, 400))] * 2, batch=5)] == [0, 0]
+    assert max(seen) == 5
+    assert sum(seen) == 2 * (1 + 6 * 8)
+
+
+def test_tiles_of_a_real_photograph(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kites far away: tiles find more of them, and lose nothing that the whole picture shows well."""
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+    model = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
+    photograph = read_image(data / "photos" / "kite.jpg")
+
+    with Detector.open(model, confidence=0.4, threads=1) as plain:
+        whole = plain(photograph)
+    with Detector.open(model, confidence=0.4, threads=1, tiles=(2, 3)) as tiled:
+        parts = tiled(photograph)
+
+    assert len(parts) > len(whole)
+    same = pairwise_iou(whole.boxes, parts.boxes) > 0.45
+    assert (same & (whole.labels[:, None] == parts.labels)).any(axis=1).all()
