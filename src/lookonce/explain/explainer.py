@@ -119,7 +119,8 @@ class Explainer:
             check_truth(truth, self.info.names)
         picture, file = _pixels(image)
         entry = fit_in(picture, self.size, self.info.fit, file)
-        network, run = self._tracer.network, self._tracer.run(entry.pixels, features=features)
+        network, run = self._tracer.network, self._tracer.run(entry.pixels)
+        outputs = self._tracer.outputs(entry.pixels) if features else {}
         timing, seconds = self._tracer.timing()
         scales = read_scales(network, run)
         candidates = list_candidates(run.candidates, scales, entry.letterbox, self._confidence)
@@ -130,7 +131,7 @@ class Explainer:
             input=entry,
             layers=describe_layers(network, self.info.architecture, seconds, timing.seconds),
             timing=timing,
-            features=tuple(tiles_of(*each) for each in sorted(run.outputs.items())),
+            features=tuple(tiles_of(*each) for each in sorted(outputs.items())),
             scales=scales,
             candidates=candidates,
             suppression=suppression,

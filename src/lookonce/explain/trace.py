@@ -45,12 +45,10 @@ class Run:
     Attributes:
         candidates: (K, 5+C) float32 xyxy in input pixels, objectness, class probabilities.
         raw_maps: per scale (A*(5+C), S, T) float32, finest first.
-        outputs: by layer, (channels, rows, columns) float32; empty unless asked for.
     """
 
     candidates: NDArray[np.float32]
     raw_maps: tuple[NDArray[np.float32], ...]
-    outputs: dict[int, NDArray[np.float32]]
 
 
 class Tracer:
@@ -68,25 +66,32 @@ class Tracer:
         """
         self.network = at_size(source.network, size)
         self._source = source
-        self._sessions: dict[bool, ort.InferenceSession] = {}
+        self._session: ort.InferenceSession | None = None
+        self._layers_session: ort.InferenceSession | None = None
         self._timing: tuple[Timing, dict[int, float]] | None = None
 
-    def run(self, pixels: NDArray[np.uint8], *, features: bool) -> Run:
-        """Send (height, width, 3) uint8 RGB through; with `features`, keep every layer's output."""
-        if features not in self._sessions:
-            self._sessions[features] = self._open(self._graph(features), ort.SessionOptions())
-        session = self._sessions[features]
-        names = [output.name for output in session.get_outputs()]
-        found = dict(
-            zip(names, (each[0] for each in session.run(names, {"images": pixels[None]})), strict=True)
-        )
-        scales = len(self.network.scales)
-        by_layer = {int(match[1]): array for name, array in found.items() if (match := _LAYER.match(name))}
-        return Run(
-            found["candidates"],
-            tuple(found[name] for name in names[1 : 1 + scales]),
-            by_layer if features else {},
-        )
+    def run(self, pixels: NDArray[np.uint8]) -> Run:
+        """Send (height, width, 3) uint8 RGB of the network's size through; the bits are the Detector's."""
+        if self._session is None:
+            self._session = _open(self._graph(), ort.SessionOptions())
+        candidates, *raw_maps = self._session.run(None, {"images": pixels[None]})
+        return Run(candidates[0], tuple(raw_map[0] for raw_map in raw_maps))
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
+        """The output (channels, rows, columns) of every layer that computes something, by its number.
+
+        A graph of its own: with so many outputs fewer nodes can be fused, which changes the last bits.
+        """
+        if self._layers_session is None:
+            self._layers_session = _open(with_layer_outputs(self._graph()), ort.SessionOptions())
+        session = self._layers_session
+        layers = {
+            output.name: int(match[1])
+            for output in session.get_outputs()
+            if (match := _LAYER.match(output.name))
+        }
+        found = session.run(list(layers), {"images": pixels[None]})
+        return {layer: output[0] for layer, output in zip(layers.values(), found, strict=True)}
 
     def timing(self) -> tuple[Timing, dict[int, float]]:
         """Seconds by layer, measured once: they hardly depend on the picture."""
@@ -94,13 +99,8 @@ class Tracer:
             self._timing = self._measure()
         return self._timing
 
-    def _graph(self, features: bool) -> onnx.ModelProto:
-        graph = build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
-        return with_layer_outputs(graph) if features else graph
-
-    def _open(self, graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
-        options.log_severity_level = ORT_FATAL
-        return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    def _graph(self) -> onnx.ModelProto:
+        return build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
 
     def _measure(self) -> tuple[Timing, dict[int, float]]:
         noise = np.random.default_rng(0).integers(0, 256, (1, *self._input_size(), 3), np.uint8)
@@ -109,7 +109,7 @@ class Tracer:
             options.intra_op_num_threads = 1
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
-            session = self._open(self._graph(False), options)
+            session = _open(self._graph(), options)
             for _ in range(1 + RUNS):
                 session.run(["candidates"], {"images": noise})
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -120,6 +120,11 @@ class Tracer:
     def _input_size(self) -> tuple[int, int]:
         net = self.network.cfg.net
         return net.height, net.width
+
+
+def _open(graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
+    options.log_severity_level = ORT_FATAL
+    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def at_size(network: Network, size: tuple[int, int]) -> Network:

@@ -1,0 +1,22 @@
+"""The explainers that several tests share; opening one takes a second."""
+
+from pathlib import Path
+
+import pytest
+
+from lookonce.explain import Explainer
+from tests.explain.models import write_model
+
+NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
+
+
+@pytest.fixture(scope="session")
+def nano(data: Path) -> Explainer:
+    """A real network that detects, trained on COCO; its cells are stretched (scale_x_y)."""
+    return Explainer.open(data / "darknet" / NANO)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Explainer:
+    """A yolov3-tiny of three classes with random weights."""
+    return Explainer.open(write_model(tmp_path_factory.mktemp("tiny")), confidence=0.5)

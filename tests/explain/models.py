@@ -1,0 +1,27 @@
+"""Small models with weights drawn at random, and the real one that detects."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lookonce.geometry.anchors import OFFICIAL
+from lookonce.metadata import ModelInfo
+from lookonce.model.files import save_model
+from lookonce.model.network import build
+from tests.model.reference_weights import fill
+
+STRIDES = {"yolov3": (8, 16, 32), "yolov3-spp": (8, 16, 32), "yolov3-tiny": (16, 32)}
+SIZE = (96, 128)  # height is not width
+
+
+def info_of(architecture: str, names: tuple[str, ...] = ("disc", "bar", "ring")) -> ModelInfo:
+    return ModelInfo(architecture, names, OFFICIAL[architecture], STRIDES[architecture], SIZE, width=0.125)
+
+
+def write_model(folder: Path, architecture: str = "yolov3-tiny", **fields: object) -> Path:
+    """A model file; its detections are noise, and many."""
+    info = replace(info_of(architecture), **fields)
+    network = build(info)
+    fill(network)
+    path = folder / f"{architecture}.safetensors"
+    save_model(path, network.state_dict(), info)
+    return path

@@ -1,0 +1,166 @@
+"""Candidates and suppression: exactly what the Detector does, and who suppressed whom."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce import Detections, Detector
+from lookonce.explain import Explainer, Explanation, suppression
+from lookonce.explain.records import BELOW, KEPT, Candidates
+from lookonce.explain.suppression import list_candidates, suppress
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.runtime.postprocess import postprocess
+
+THRESHOLDS = [(c, i) for c in (0.01, 0.05, 0.25, 0.5, 0.8) for i in (0.0, 0.2, 0.45, 0.7, 1.0)]
+
+
+def detections(found: Explanation, confidence: float, iou: float) -> Detections:
+    kept = suppress(found.candidates, confidence, iou).kept
+    listed = found.candidates
+    return Detections(listed.boxes[kept], listed.scores[kept], listed.labels[kept])
+
+
+def assert_same(found: Detections, expected: Detections) -> None:
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def all_candidates(explainer: Explainer, found: Explanation) -> np.ndarray:
+    return explainer._tracer.run(found.input.pixels).candidates
+
+
+@pytest.mark.parametrize("photo", ["dog", "eagle", "giraffe", "horses", "kite", "person", "scream"])
+def test_every_pair_of_thresholds_gives_what_postprocess_gives(
+    photo: str, nano: Explainer, data: Path
+) -> None:
+    found = nano(data / "photos" / f"{photo}.jpg")
+    candidates = all_candidates(nano, found)
+    for confidence, iou in THRESHOLDS:
+        expected = postprocess(candidates, found.input.letterbox, confidence=confidence, iou=iou)
+        assert_same(detections(found, confidence, iou), expected)
+
+
+@pytest.mark.parametrize("confidence", [0.3, 0.5, 0.6])
+def test_noise_with_hundreds_of_overlaps(confidence: float, tiny: Explainer) -> None:
+    found = tiny(np.random.default_rng(1).integers(0, 256, (200, 120, 3), np.uint8))
+    candidates = all_candidates(tiny, found)
+    for iou in (0.0, 0.1, 0.45, 0.9):
+        expected = postprocess(candidates, found.input.letterbox, confidence=confidence, iou=iou)
+        assert_same(detections(found, confidence, iou), expected)
+
+
+@pytest.mark.parametrize("photo", ["dog", "horses"])
+def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
+    with Detector.open(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg") as detector:
+        expected = detector(data / "photos" / f"{photo}.jpg")
+
+    assert len(expected) > 1
+    assert_same(nano(data / "photos" / f"{photo}.jpg").detections, expected)
+
+
+def by_hand(listed: Candidates, confidence: float, iou: float) -> tuple[list[int], list[int]]:
+    """Greedy suppression one box after the other: the kept ones, and who suppressed each."""
+    order = [i for i in np.argsort(-listed.scores, kind="stable").tolist() if listed.scores[i] > confidence]
+    by, kept = [BELOW] * len(listed), []
+    for i in order:
+        by[i] = KEPT
+        for better in kept:
+            overlap = pairwise_iou(listed.boxes[better : better + 1], listed.boxes[i : i + 1])[0, 0]
+            if listed.labels[better] == listed.labels[i] and overlap > iou:
+                by[i] = better
+                break
+        if by[i] == KEPT:
+            kept.append(i)
+    return kept, by
+
+
+@pytest.mark.parametrize(("confidence", "iou"), [(0.01, 0.45), (0.3, 0.1), (0.25, 0.0)])
+def test_who_suppressed_whom(confidence: float, iou: float, nano: Explainer, data: Path) -> None:
+    listed = nano(data / "photos" / "horses.jpg").candidates
+    found = suppress(listed, confidence, iou)
+    kept, by = by_hand(listed, confidence, iou)
+
+    assert found.kept.tolist() == kept
+    assert found.suppressed_by.tolist() == by
+    assert any(each >= 0 for each in by)
+    for loser, winner in enumerate(by):
+        overlap = pairwise_iou(listed.boxes[[loser]], listed.boxes[[winner]])[0, 0] if winner >= 0 else 0
+        assert found.iou[loser] == overlap
+        assert winner < 0 or overlap > iou
+
+
+def test_places_lead_back_to_the_prediction(nano: Explainer, data: Path) -> None:
+    found = nano(data / "photos" / "dog.jpg")
+    assert len(found.candidates) > 50
+    for place, objectness, score, label in zip(
+        found.candidates.places.tolist(),
+        found.candidates.objectness,
+        found.candidates.scores,
+        found.candidates.labels,
+        strict=True,
+    ):
+        scale, *where = found.scales[place[0]], *place[1:]
+        assert scale.objectness[tuple(where)] == objectness
+        assert scale.probabilities[tuple(where)].argmax() == label
+        assert scale.probabilities[tuple(where)].max() * objectness == score
+
+
+def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    full = tiny(picture).candidates
+    monkeypatch.setattr(suppression, "LIMIT", 60)
+    found = tiny(picture)
+    cut = found.candidates
+
+    assert (full.left_out, full.complete_from, full.floor) == (0, 0.01, 0.01)
+    assert (len(cut), cut.limit) == (60, 60)
+    assert cut.left_out == len(full) - 60
+    assert cut.complete_from == np.sort(full.scores)[-61]
+    assert cut.complete_from < 0.5
+    np.testing.assert_array_equal(cut.scores, full.scores[full.scores > cut.complete_from])
+    candidates = all_candidates(tiny, found)
+    for confidence in (cut.complete_from, 0.5, 0.6):
+        expected = postprocess(candidates, found.input.letterbox, confidence=confidence, iou=0.45)
+        assert_same(detections(found, confidence, 0.45), expected)
+    with pytest.raises(ValueError, match=r"expected a confidence from 0\.\d+ on, found 0\.02"):
+        suppress(cut, 0.02, 0.45)
+
+
+def test_the_cap_never_cuts_above_the_confidence(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suppression, "LIMIT", 3)
+    found = tiny(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8))
+    above = np.count_nonzero(found.candidates.scores > 0.5)
+
+    assert len(found.candidates) == above > 3
+    assert found.candidates.complete_from <= 0.5
+
+
+def test_a_confidence_below_the_floor_lowers_it(nano: Explainer, data: Path) -> None:
+    found = nano(data / "photos" / "dog.jpg")
+    candidates = all_candidates(nano, found)
+    listed = list_candidates(candidates, found.scales, found.input.letterbox, 0.001)
+
+    assert listed.floor == 0.001
+    assert len(listed) > len(found.candidates)
+    expected = postprocess(candidates, found.input.letterbox, confidence=0.001)
+    np.testing.assert_array_equal(listed.scores[suppress(listed, 0.001, 0.45).kept], expected.scores)
+
+
+def test_boxes_outside_the_picture_are_counted(nano: Explainer, data: Path) -> None:
+    found = nano(data / "photos" / "dog.jpg")
+    candidates = all_candidates(nano, found).copy()
+    best = candidates[:, 4].argmax()
+    candidates[best, :4] = (10, 2, 60, 20)  # in the padding above the picture
+
+    assert list_candidates(candidates, found.scales, found.input.letterbox, 0.25).invisible == 1
+
+
+def test_nothing_above_the_confidence(nano: Explainer) -> None:
+    found = nano(np.zeros((50, 70, 3), np.uint8))
+    result = suppress(found.candidates, 0.99, 0.45)
+
+    assert len(result.kept) == 0
+    assert set(result.suppressed_by.tolist()) <= {BELOW}
+    assert len(found.detections) == 0
