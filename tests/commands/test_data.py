@@ -21,6 +21,8 @@ def test_stats(data: Path) -> None:
     assert "PartA_01002.xml: object 60: [958, 231, 958, 231] has no area" in found.stderr
     assert found.stderr.count("declares 0x0") == 3
     assert "13 more like the last, 16 in all" in found.stderr
+    assert "every picture is read in colour; 8 such in all\n" in found.stderr  # only noted: one line
+    assert found.stderr.count("  noted: ") == 2
 
 
 def test_stats_for_machines(data: Path) -> None:
