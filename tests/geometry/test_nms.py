@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lookonce.geometry import nms as nms_module
 from lookonce.geometry.boxes import iou
-from lookonce.geometry.nms import nms
+from lookonce.geometry.nms import SIGMA, nms, soft_nms
 
 
 def obvious_nms(
@@ -89,6 +89,55 @@ def test_equals_the_obvious(
         kept = nms(boxes, scores, groups, iou_threshold)
 
     assert kept.tolist() == obvious_nms(boxes, scores, groups, iou_threshold)
+
+
+def obvious_soft_nms(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None, floor: float
+) -> list[tuple[int, float]]:
+    """Bodla et al. 2017, figure 2, box by box."""
+    left = {i: float(score) for i, score in enumerate(scores) if score > floor}
+    kept = []
+    while left:
+        best = max(left, key=lambda i: (left[i], -i))
+        kept.append((best, left.pop(best)))
+        for i in left:
+            if labels is None or labels[i] == labels[best]:
+                left[i] *= np.exp(-(float(iou(boxes[best], boxes[i])) ** 2) / SIGMA)
+        left = {i: score for i, score in left.items() if score > floor}
+    return kept
+
+
+def test_soft_of_nothing_is_nothing() -> None:
+    kept, scores = soft_nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), None, 0.1)
+
+    assert (kept.shape, kept.dtype) == ((0,), np.int64)
+    assert (scores.shape, scores.dtype) == ((0,), np.float32)
+
+
+def test_soft_by_hand() -> None:
+    # IoU of the first two is 1/3: exp(-1/9 / 0.5) = 0.8007; the third lies apart.
+    boxes = np.array([[0, 0, 4, 2], [2, 0, 6, 2], [9, 0, 10, 1]], np.float32)
+    scores = np.array([0.9, 0.75, 0.7], np.float32)
+
+    kept, left = soft_nms(boxes, scores, None, 0.1)
+    assert kept.tolist() == [0, 2, 1]
+    np.testing.assert_allclose(left, [0.9, 0.7, 0.6006], atol=1e-4)
+    assert soft_nms(boxes, scores, None, 0.65)[0].tolist() == [0, 2]
+    assert soft_nms(boxes, scores, np.array([0, 1, 0]), 0.1)[1].tolist() == scores.tolist()
+
+
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 40), agnostic=st.booleans())
+def test_soft_equals_the_obvious(seed: int, count: int, agnostic: bool) -> None:
+    boxes, _, labels = crowd(seed, count, 3)
+    scores = np.random.default_rng(seed).uniform(0, 1, count).astype(np.float32)
+    groups = None if agnostic else labels
+
+    kept, left = soft_nms(boxes, scores, groups, 0.05)
+    expected = obvious_soft_nms(boxes, scores, groups, 0.05)
+
+    assert kept.tolist() == [i for i, _ in expected]
+    np.testing.assert_allclose(left, [score for _, score in expected], rtol=1e-5)
+    assert (np.diff(left) <= 0).all()
 
 
 def test_equals_the_reference(reference: Path) -> None:

@@ -82,6 +82,24 @@ def test_options(model: Path) -> None:
     assert detect(classes=[]) == []
 
 
+def test_soft_nms_keeps_second_boxes_with_less_score(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+    cfg, photograph = data / "darknet" / "yolo-fastest-1.1-xl.cfg", data / "photos" / "horses.jpg"
+
+    with (
+        Detector.open(cfg, confidence=0.1) as hard,
+        Detector.open(cfg, confidence=0.1, soft_nms=True) as soft,
+    ):
+        one, other = hard(photograph), soft(photograph)
+
+    assert len(other) > len(one) > 1
+    assert other.scores[0] == one.scores[0]
+    assert (other.scores > 0.1).all()
+    assert (np.diff(other.scores) <= 0).all()
+
+
 def test_rect_leaves_out_padding_and_groups_equal_shapes(model: Path) -> None:
     # 192 x 192 shrinks to 96 x 96; half as high, to 48 x 96 in 64 x 96, with 8 rows of padding.
     square = picture((192, 192), ((64, 0, 128, 64), YELLOW))

@@ -51,6 +51,18 @@ def test_class_filter_and_suppression_across_classes() -> None:
     assert len(postprocess(candidates, SQUARE, classes=[])) == 0
 
 
+def test_soft_suppression_lowers_scores_within_a_class_or_across() -> None:
+    candidates = rows([0, 0, 10, 10, 0.9, 1, 0], [0, 0, 10, 10, 0.8, 1, 0], [0, 0, 10, 10, 0.7, 0, 1])
+    once, twice = np.exp(-2), np.exp(-4)  # IoU 1, sigma 0.5
+
+    def scores(**options: bool) -> list[float]:
+        return postprocess(candidates, SQUARE, confidence=0.001, soft=True, **options).scores.tolist()
+
+    assert scores() == pytest.approx([0.9, 0.7, 0.8 * once])
+    assert scores(class_agnostic=True) == pytest.approx([0.9, 0.8 * once, 0.7 * twice])
+    assert len(postprocess(candidates, SQUARE, confidence=0.2, soft=True)) == 2
+
+
 def test_boxes_come_back_to_the_picture_and_invisible_ones_go() -> None:
     letterbox = Letterbox.fit((50, 100), (200, 200))  # scale 2, 50 rows of padding
     candidates = rows(

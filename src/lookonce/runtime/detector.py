@@ -63,6 +63,7 @@ class Detector:
         iou: float = IOU,
         classes: Collection[str | int] | None = None,
         class_agnostic: bool = False,
+        soft_nms: bool = False,
         fit: Fit | None = None,
         rect: bool = False,
         tiles: Tiles | None = None,
@@ -77,6 +78,7 @@ class Detector:
             iou: of two boxes whose IoU lies above it, the better one stays.
             classes: names or numbers of the classes wanted; None for all.
             class_agnostic: one place holds one object, whatever its class.
+            soft_nms: in place of `iou`: overlapping boxes lose score instead of being dropped.
             fit: `letterbox` or `stretch`; None: as the model was made.
             rect: leave out the letterbox's padding but for what makes multiples of 32: less work on
                 pictures that are wider or higher than the input.
@@ -100,6 +102,7 @@ class Detector:
         self._iou = checked_share("iou", iou)
         self._classes = None if classes is None else class_numbers(classes, backend.info.names)
         self._class_agnostic = class_agnostic
+        self._soft_floor = self._confidence if soft_nms else None
         self._buffers = local()
 
     @classmethod
@@ -112,6 +115,7 @@ class Detector:
         iou: float = IOU,
         classes: Collection[str | int] | None = None,
         class_agnostic: bool = False,
+        soft_nms: bool = False,
         fit: Fit | None = None,
         rect: bool = False,
         tiles: Tiles | None = None,
@@ -127,6 +131,7 @@ class Detector:
             iou: likewise.
             classes: likewise.
             class_agnostic: likewise.
+            soft_nms: likewise.
             fit: likewise.
             rect: likewise.
             tiles: likewise.
@@ -147,6 +152,7 @@ class Detector:
                 iou=iou,
                 classes=classes,
                 class_agnostic=class_agnostic,
+                soft_nms=soft_nms,
                 fit=fit,
                 rect=rect,
                 tiles=tiles,
@@ -261,7 +267,7 @@ class Detector:
         """One picture's result."""
         windows, size = [look.window for look in looks], looks[0].picture_size
         together = found[0] if len(found) == 1 else join(found, windows, size)
-        return suppress(together, self._iou, class_agnostic=self._class_agnostic)
+        return suppress(together, self._iou, class_agnostic=self._class_agnostic, soft_floor=self._soft_floor)
 
 
 class _Look(NamedTuple):

@@ -4,6 +4,7 @@ Legend: **K** candidates of all scales (10,647 at 416), **C** classes, **N** det
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.geometry.boxes import is_empty
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.geometry.nms import nms
+from lookonce.geometry.nms import nms, soft_nms
 
 CONFIDENCE = 0.25  # darknet's detector: -thresh 0.25
 IOU = 0.45  # darknet's detector and the reference's evaluation script
@@ -25,6 +26,7 @@ def postprocess(
     iou: float = IOU,
     classes: Collection[int] | None = None,
     class_agnostic: bool = False,
+    soft: bool = False,
     names: tuple[str, ...] = (),
 ) -> Detections:
     """Filter by score, bring the boxes back to the picture, suppress duplicates.
@@ -39,13 +41,15 @@ def postprocess(
         iou: a box is dropped when its IoU with a better one lies above it.
         classes: the class numbers wanted; None for all.
         class_agnostic: suppress across classes, so that one place holds one object.
+        soft: lower the scores of overlapping boxes, in place of dropping them by `iou`.
         names: class names, handed on to the result.
 
     Returns:
         By falling score; equal scores in the order of the candidates.
     """
     found = locate(candidates, letterbox, confidence=confidence, classes=classes, names=names)
-    return suppress(found, iou, class_agnostic=class_agnostic)
+    floor = confidence if soft else None
+    return suppress(found, iou, class_agnostic=class_agnostic, soft_floor=floor)
 
 
 def locate(
@@ -63,9 +67,18 @@ def locate(
     return Detections(boxes[visible], scores[visible], labels[visible], names)
 
 
-def suppress(found: Detections, iou: float, *, class_agnostic: bool) -> Detections:
-    """The second half: of boxes on one object the best, by falling score."""
-    return found[nms(found.boxes, found.scores, None if class_agnostic else found.labels, iou)]
+def suppress(
+    found: Detections, iou: float, *, class_agnostic: bool, soft_floor: float | None = None
+) -> Detections:
+    """The second half: of boxes on one object the best, by falling score.
+
+    Where a soft floor is given, overlapping boxes lose score instead, and stay as long as they are above it.
+    """
+    labels = None if class_agnostic else found.labels
+    if soft_floor is None:
+        return found[nms(found.boxes, found.scores, labels, iou)]
+    kept, scores = soft_nms(found.boxes, found.scores, labels, soft_floor)
+    return replace(found[kept], scores=scores)
 
 
 def _filter(
