@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -33,9 +34,14 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def leftovers(path: Path) -> list[Path]:
+    """The temporary files that processes killed within `replacing(path)` left behind."""
+    return sorted(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
+
+
 def remove_leftovers(path: Path) -> None:
-    """Delete the temporary files that a process killed within `replacing(path)` left behind."""
-    for leftover in path.parent.glob(f".{path.stem}-*{path.suffix}"):
+    """Delete them; no other process may be writing the file."""
+    for leftover in leftovers(path):
         leftover.unlink()
 
 

@@ -188,7 +188,10 @@ def detect(
     ],
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE", help="Files, folders, globs, videos, camera numbers, stream URLs."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="Files, folders, globs, videos, camera numbers, stream URLs; - for standard input, @list.txt.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
     save: Annotated[
@@ -206,12 +209,17 @@ def detect(
         str | None, typer.Option(help="416, or 320x416 (height x width); as the model was made.")
     ] = None,
     fit: Annotated[str | None, typer.Option(help="letterbox or stretch; as the model was made.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the engine; one a core.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the engine for one picture; chosen by the sources.")
+    ] = None,
     coco_ids: Annotated[
         Path | None, typer.Option(help="COCO annotations whose picture and class ids coco results take over.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first file that cannot be read.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run into the same --out.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -229,6 +237,7 @@ def detect(
         coco_ids=coco_ids,
         strict=strict,
         as_json=as_json,
+        resume=resume,
         confidence=conf,
         iou=iou,
         classes=classes,

@@ -20,6 +20,7 @@ from lookonce.commands.interrupts import Interrupts
 from lookonce.errors import LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.video import ClipWriter, read_frames
+from tests.mjpeg_server import camera, free_port
 from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
 
 LEFT, RIGHT = (0, 0, 32, 32), (64, 0, 96, 32)
@@ -157,8 +158,11 @@ def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None
     assert "HTML" in problem
     assert summary == {
         "frames": 3,
+        "kept": 0,
         "detections": {"blue": 2, "green": 1},
         "complete": True,
+        "dropped": 0,
+        "reconnects": 0,
         "saved": {"json": str(tmp_path / "detections.json")},
     }
 
@@ -260,7 +264,7 @@ def many(tmp_path: Path) -> Path:
     content = cv2.imencode(".png", picture((240, 320), ((0, 0, 320, 240), MAGENTA)))[1].tobytes()
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(600):
+    for number in range(200):
         (folder / f"{number:03}.png").write_bytes(content)
     return folder
 
@@ -299,7 +303,7 @@ def test_stopped_by_a_signal(midway: subprocess.Popen[str], tmp_path: Path, numb
     assert stderr.endswith("tiny.onnx: cells, 2 classes, input 64x96 (height x width), letterbox\n")
     assert stderr.count("\n") == 1
     done = sorted(path.name for path in (out / "annotated").iterdir())
-    assert 5 < len(done) < 600
+    assert 5 < len(done) < 200
     assert all(read_image(out / "annotated" / name).shape == (240, 320, 3) for name in done)
     assert list(found_in(out)) == done
     assert json.loads((out / "detections.json").read_text())["complete"] is False
@@ -314,8 +318,204 @@ def test_killed_outright(midway: subprocess.Popen[str], tmp_path: Path) -> None:
     midway.communicate(timeout=30)
 
     visible = [path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file()]
-    assert 5 < len(visible) < 600
+    assert 5 < len(visible) < 200
     assert all(path.suffix == ".png" and np.any(read_image(path)) for path in visible)  # and no half a list
+
+
+def again(model: Path, folder: Path, out: Path, *words: object) -> tuple[Result, dict[str, object]]:
+    result = run(model, folder, "--out", out, "--save", "images,json,csv,coco", "--resume", "--json", *words)
+    return result, json.loads(result.stdout)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below; hidden ones count."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_cut_off_goes_on(
+    model: Path, many: Path, midway: subprocess.Popen[str], tmp_path: Path, number: int
+) -> None:
+    midway.send_signal(number)
+    midway.communicate(timeout=30)
+    out = tmp_path / "out"
+    before = contents(out / "annotated")
+
+    result, summary = again(model, many, out)
+
+    assert result.exit_code == 0
+    assert summary["frames"] == 200
+    assert 5 <= summary["kept"] < 200
+    assert summary["kept"] >= len([name for name in before if not name.startswith(".")]) - 1
+    assert summary["detections"] == {"blue": 1200}  # six cells each
+    for leftover in (out / "annotated").glob(".*"):  # a picture that was being written at the kill
+        leftover.unlink()
+    whole = tmp_path / "whole"
+    run(model, many, "--out", whole, "--save", "images,json,csv,coco")
+    assert contents(out) == contents(whole)
+
+
+def test_resume_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tmp_path: Path) -> None:
+    first, begun = again(model, photos, tmp_path / "out")
+    written = contents(tmp_path / "out")
+    second, finished = again(model, photos, tmp_path / "out")
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert (begun["kept"], begun["frames"]) == (0, 3)
+    assert (finished["kept"], finished["frames"]) == (3, 3)
+    assert finished["detections"] == begun["detections"]
+    assert contents(tmp_path / "out") == written
+
+
+def test_resume_takes_what_is_new_and_tries_bad_files_again(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "2 one.png").rename(photos / "hidden")
+    (photos / "2 one.png").write_text("<html>")
+    assert again(model, photos, tmp_path / "out")[0].exit_code == 1
+    assert again(model, photos, tmp_path / "out")[0].exit_code == 1  # although nothing else is left
+    (photos / "hidden").rename(photos / "2 one.png")
+    write_image(photos / "0 new.png", picture((64, 96), (LEFT, YELLOW)))
+
+    result, summary = again(model, photos, tmp_path / "out")
+
+    assert result.exit_code == 0
+    assert (summary["kept"], summary["frames"]) == (2, 4)
+    assert found_in(tmp_path / "out") == {
+        "1 both.png": ["green", "blue"],
+        "3 none.png": [],
+        "0 new.png": ["green"],
+        "2 one.png": ["blue"],
+    }
+
+
+def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Path, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        clip = ClipWriter(photos / name, (64, 96), 12.5)
+        for _ in range(5):
+            clip.add(picture((64, 96), (LEFT, YELLOW)))
+        clip.close()
+    words = (model, photos, "--save", "images,json,csv", "--out")
+    run(*words, tmp_path / "whole")
+    run(*words, tmp_path / "out")
+    results = tmp_path / "out" / "detections.json"
+    torn = results.read_text().splitlines(keepends=True)[
+        : 1 + 3 + 5 + 3
+    ]  # head, pictures, a.mp4, part of b.mp4
+    (tmp_path / "out" / ".detections-1x.json").write_text("".join(torn)[:-40])
+    results.unlink()
+
+    result = run(*words, tmp_path / "out", "--resume")
+
+    assert "8 pictures of them kept from the earlier run" in result.stdout
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{photos}", "--save", "csv"], "--resume: goes on from the json results"),
+        (["{photos}", "-"], "--resume: expected files alone"),
+        (["{photos}", "--conf", "0.5"], "detections.json: expected results of the same model and options"),
+        (["{photos}", "--save", "json"], "detections.json: expected results of the same model and options"),
+        (["{photos}/2 one.png"], "found results of {photos}/1 both.png, which is not among them"),
+    ],
+)
+def test_resume_does_not_mix(
+    model: Path, photos: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    run(model, photos, "--out", tmp_path / "out")
+    before = contents(tmp_path / "out")
+
+    with pytest.raises(LookonceError) as raised:
+        run(model, *[word.format(photos=photos) for word in words], "--out", tmp_path / "out", "--resume")
+
+    assert message.format(photos=photos) in str(raised.value)
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path) -> None:
+    port, out = free_port(), tmp_path / "out"
+    command = [*LOOKONCE, "detect", model, f"http://127.0.0.1:{port}/", "--out", out, "--json"]
+
+    def written(least: int) -> None:
+        """Wait for so many frames more in the growing file."""
+        deadline = time.monotonic() + 60
+        least += len(seen())
+        while len(seen()) < least:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def seen() -> list[str]:
+        return [line for file in out.glob(".detections-*.json") for line in file.read_text().splitlines()]
+
+    with camera(port):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            written(8)
+        except BaseException:
+            process.kill()
+            raise
+    try:
+        with camera(port):
+            written(8)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+
+    assert process.returncode == 130, stderr
+    summary = json.loads(stdout)
+    assert summary["complete"] is False
+    assert summary["reconnects"] == 1
+    assert summary["dropped"] >= 0
+    pictures = json.loads((out / "detections.json").read_text())["pictures"]
+    assert len(pictures) == summary["frames"] >= 14
+    numbers = [each["frame"] for each in pictures]
+    assert numbers == sorted(set(numbers))
+    assert len(list(read_frames(out / "annotated" / "stream-0.mp4"))) == len(pictures)
+    assert sorted(path.name for path in out.iterdir()) == ["annotated", "detections.json"]
+
+
+def test_pictures_and_lists_on_standard_input(model: Path, photos: Path, tmp_path: Path) -> None:
+    def piped(sent: bytes, *words: str) -> dict[str, list[str]]:
+        done = subprocess.run(
+            [*LOOKONCE, "detect", model, *words, "--out", tmp_path / "out"],
+            input=sent,
+            capture_output=True,
+            timeout=60,
+            cwd=photos,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return found_in(tmp_path / "out")
+
+    assert piped((photos / "2 one.png").read_bytes(), "-") == {"-": ["blue"]}
+    assert (tmp_path / "out" / "annotated" / "stdin.png").exists()
+    listed = piped(b"2 one.png\n1 both.png\n", "@-", "3 none.png")
+    assert listed == {"2 one.png": ["blue"], "1 both.png": ["green", "blue"], "3 none.png": []}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+def test_ctrl_c_while_standard_input_says_nothing(model: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*LOOKONCE, "detect", model, "-", "--out", tmp_path / "out"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        assert b"tiny.onnx" in process.stderr.readline()  # it has begun
+        while not list(tmp_path.glob("out/.detections-*")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_interrupts_wait_until_they_are_welcome() -> None:

@@ -182,6 +182,22 @@ def test_leaving_early_closes_the_items(workers: int, ahead: int, used: int) -> 
         assert counter.made < 1000
 
 
+def test_a_source_that_waits_for_ever_is_told_to_stop() -> None:
+    stopped = threading.Event()
+
+    def camera() -> Iterator[int]:
+        yield 1
+        stopped.wait(timeout=60)
+
+    def interrupted() -> None:
+        for _ in in_parallel(camera(), same, workers=2, stop=stopped.set):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert stopped.is_set()
+
+
 def test_a_keyboard_interrupt_of_the_user_ends_the_threads() -> None:
     counter = Counter(1000)
 

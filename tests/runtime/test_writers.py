@@ -168,9 +168,10 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115  (the writer closes it)
     writer._stream = writer._open.enter_context(full)
 
-    writer.add(frame(), two())
     with pytest.raises(OSError, match="No space left"):
-        writer.close(complete=True)
+        writer.add(frame(), two())
+    with pytest.raises(OSError, match="No space left"):
+        writer.close(complete=False)
     assert list(tmp_path.iterdir()) == []
 
 

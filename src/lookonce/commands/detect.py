@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,16 +13,19 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lookonce._files import remove_leftovers
 from lookonce.commands.interrupts import Interrupts
 from lookonce.commands.report import say
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, LookonceError
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
 
 KINDS = ("images", "json", "csv", "coco")
+RESULTS = "detections.json"
 
 
 @dataclass(slots=True)
@@ -30,11 +33,13 @@ class Tally:
     """What a run came to.
 
     Attributes:
-        frames: pictures and video frames that are done.
+        kept: pictures and video frames that an earlier run had done.
+        frames: those that this one has done.
         classes: detections of each class, by name.
         seconds: that it took.
     """
 
+    kept: int = 0
     frames: int = 0
     classes: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -49,6 +54,7 @@ def detect(
     coco_ids: Path | None = None,
     strict: bool = False,
     as_json: bool = False,
+    resume: bool = False,
     threads: int | None = None,
     **options: Any,
 ) -> int:
@@ -62,6 +68,7 @@ def detect(
         coco_ids: a COCO annotation file whose picture and category numbers the COCO results shall carry.
         strict: stop at the first file that cannot be read.
         as_json: print the summary as JSON.
+        resume: go on with an unfinished run into the same folder.
         threads: of the engine, for one picture; None leaves the choice to `Plan`.
         options: see `_open`.
 
@@ -70,31 +77,72 @@ def detect(
     """
     kinds = _kinds(save)
     frames = Sources(sources, strict=strict)
-    total = frames.count()
-    plan = Plan.of(total, threads)
-    tally = Tally()
+    run = _identify(model, options, annotated="images" in kinds)
+    done = _resume(out / RESULTS, frames, kinds, run) if resume else []
+    plan = Plan.of(total := frames.count(), threads)
+    tally = Tally(kept=len(done))
     writers: list[Writer] = []
     with _open(model, threads=plan.threads, **options) as detector, Interrupts() as interrupts:
         say(_describe(model, detector), Console(stderr=True))
-        makers = _makers(out, detector.names, coco_ids)
+        makers = _makers(out, detector.names, coco_ids, run)
         try:
             with ExitStack() as stack:
                 writers = [stack.enter_context(makers[kind]()) for kind in kinds]
-                _run(
-                    frames.map(lambda frame: detector(frame.image), plan),
-                    frames,
-                    total,
-                    writers,
-                    tally,
-                    interrupts,
-                )
+                _keep(done, writers, tally)
+                results = frames.map(lambda frame: detector(frame.image), plan)
+                _run(results, frames, total, writers, tally, interrupts)
         except KeyboardInterrupt:
             pass  # what was done until then is stored
         except OSError as error:
             raise LookonceError(f"{out}: results cannot be written: {error.strerror or error}") from error
-    saved = {kind: str(writer.path) for kind, writer in zip(kinds, writers, strict=True)}
+    saved = {kind: writer.path for kind, writer in zip(kinds, writers, strict=True)}
+    if resume:
+        for path in saved.values():
+            remove_leftovers(path)
     _report(tally, frames, saved, stopped=bool(interrupts.signal), as_json=as_json)
     return 128 + interrupts.signal if interrupts.signal else int(bool(frames.problems))
+
+
+def _identify(model: Path, options: Mapping[str, Any], *, annotated: bool) -> dict[str, Any]:
+    """What decides the results, as far as it can be told without reading the model."""
+    files = [model, *(model.with_suffix(suffix) for suffix in (".weights", ".bin"))]
+    found = [(file.name, file.stat()) for file in files if file.exists()]
+    return {
+        "model": str(model),
+        "files": [[name, stat.st_size, int(stat.st_mtime)] for name, stat in found],
+        "options": dict(options),
+        "annotated": annotated,
+    }
+
+
+def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[str, Any]) -> list[Done]:
+    """What an earlier run has done; it is left out of `frames`.
+
+    Raises:
+        ConfigError: there is nothing to go on from, or it belongs to something else.
+    """
+    if "json" not in kinds:
+        raise ConfigError("--resume: goes on from the json results; expected json among --save")
+    if any(not isinstance(origin, Path) for origin in frames.origins):
+        raise ConfigError("--resume: expected files alone; cameras, streams and standard input begin anew")
+    done = read_done(results, run)
+    wanted = {str(origin) for origin in frames.origins}
+    if strange := [frame.name for frame, _ in done if frame.name not in wanted]:
+        raise ConfigError(
+            f"--resume: expected the sources of the earlier run, found results of {strange[0]}, which is not "
+            "among them; choose another --out, or leave out --resume"
+        )
+    frames.leave_out({frame.name for frame, _ in done})
+    return done
+
+
+def _keep(done: Sequence[Done], writers: Sequence[Writer], tally: Tally) -> None:
+    """Take over what was done; annotated pictures and videos are in place already."""
+    for frame, detections in done:
+        for writer in writers:
+            if not isinstance(writer, PictureWriter):
+                writer.add(frame, detections)
+        tally.classes.update(name for name, _, _ in detections)
 
 
 def _open(
@@ -110,6 +158,7 @@ def _open(
         model: any model file.
         size: `416` or `320x416`; None as the model was made.
         classes: names or numbers with commas between; None for all.
+        tiles: `2x3` or `640`; None: no tiles.
         options: of `Detector.open`.
     """
     if size is not None:
@@ -133,18 +182,21 @@ def _describe(model: Path, detector: Detector) -> str:
 
 
 def _kinds(save: str) -> list[str]:
+    """The kinds asked for, pictures first: what the json results tell of is then in place before they do."""
     kinds = [kind.strip() for kind in save.split(",")]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ConfigError(
             f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
         )
-    return kinds
+    return [kind for kind in KINDS if kind in kinds]
 
 
-def _makers(out: Path, names: Sequence[str], coco_ids: Path | None) -> dict[str, Callable[[], Writer]]:
+def _makers(
+    out: Path, names: Sequence[str], coco_ids: Path | None, run: Mapping[str, Any]
+) -> dict[str, Callable[[], Writer]]:
     return {
         "images": lambda: PictureWriter(out / "annotated"),
-        "json": lambda: JsonWriter(out / "detections.json", names),
+        "json": lambda: JsonWriter(out / RESULTS, names, run),
         "csv": lambda: CsvWriter(out / "detections.csv"),
         "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(names, coco_ids)),
     }
@@ -217,31 +269,45 @@ def _name_problems(frames: Sources, shown: int, console: Console) -> int:
     return shown
 
 
-def _report(tally: Tally, frames: Sources, saved: Mapping[str, str], *, stopped: bool, as_json: bool) -> None:
+def _report(
+    tally: Tally, frames: Sources, saved: Mapping[str, Path], *, stopped: bool, as_json: bool
+) -> None:
     if as_json:
         summary = {
-            "frames": tally.frames,
+            "frames": tally.kept + tally.frames,
+            "kept": tally.kept,
             "detections": dict(tally.classes.most_common()),
             "seconds": round(tally.seconds, 3),
             "complete": not stopped,
             "set_aside": [str(problem) for problem in frames.problems],
-            "saved": saved,
+            "dropped": frames.live.dropped,
+            "reconnects": frames.live.reconnects,
+            "saved": {kind: str(path) for kind, path in saved.items()},
         }
         print(json.dumps(summary, indent=2, ensure_ascii=False))
         return
     console = Console()
-    rate = tally.frames / tally.seconds if tally.frames else 0.0
-    say(
-        f"{'stopped after' if stopped else 'done:'} {_count(tally.frames, 'picture')}, "
-        f"{_count(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)",
-        console,
-    )
-    if tally.classes:
-        say("  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common()), console)
-    if frames.problems:
-        say(f"  {_count(len(frames.problems), 'file')} set aside, named above", console)
+    for line in _summary(tally, frames, stopped):
+        say(line, console)
     for kind, path in saved.items():
         say(f"  {kind + ':':8}{path}", console)
+
+
+def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
+    rate = tally.frames / tally.seconds if tally.frames else 0.0
+    yield (
+        f"{'stopped after' if stopped else 'done:'} {_count(tally.kept + tally.frames, 'picture')}, "
+        f"{_count(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)"
+    )
+    if tally.kept:
+        yield f"  {_count(tally.kept, 'picture')} of them kept from the earlier run"
+    if tally.classes:
+        yield "  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common())
+    if any(not isinstance(origin, Path) for origin in frames.origins):
+        dropped, reconnects = frames.live.dropped, frames.live.reconnects
+        yield f"  live: {_count(dropped, 'frame')} dropped, {_count(reconnects, 'reconnect')}"
+    if frames.problems:
+        yield f"  {_count(len(frames.problems), 'file')} set aside, named above"
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:

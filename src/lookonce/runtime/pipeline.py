@@ -65,7 +65,12 @@ def usable_cores() -> int:
 
 
 def in_parallel(
-    items: Iterable[T], work: Callable[[T], R], workers: int = 1, ahead: int = AHEAD
+    items: Iterable[T],
+    work: Callable[[T], R],
+    workers: int = 1,
+    ahead: int = AHEAD,
+    *,
+    stop: Callable[[], None] = lambda: None,
 ) -> Generator[R, None, None]:
     """Map in threads; results come in the order of the items, each as soon as it and all before it are done.
 
@@ -78,6 +83,8 @@ def in_parallel(
         workers: threads.
         ahead: items that may be taken before their turn, beside one for each worker. So at most
             `workers + ahead` are taken and not yet handed out; memory holds no more, and the one in use.
+        stop: called at the end, before the threads are waited for: `items` may be waiting for what never
+            comes, as a camera does.
     """
     line = _Line(items, work, workers + ahead)
     threads = [Thread(target=line.serve, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
@@ -90,6 +97,7 @@ def in_parallel(
             line.room.release()
     finally:
         line.close(workers)
+        stop()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()

@@ -107,6 +107,7 @@ class Sources:
         self.problems: list[Problem] = []
         self.live = LiveCounts()
         self._strict = strict
+        self._whole = True  # nothing was left out; then it is an error when nothing can be read
         folders = [_absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
         self._running: LiveFrames | PipedPictures | None = None
@@ -123,6 +124,7 @@ class Sources:
     def leave_out(self, names: Collection[str]) -> None:
         """Do not read the files of these names, for example because they were read before."""
         self.origins = [origin for origin in self.origins if name_of(origin) not in names]
+        self._whole = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Read frame after frame.
@@ -147,14 +149,15 @@ class Sources:
             ImageError: as when iterating.
             SourceError: likewise.
         """
-        with closing(
-            in_parallel(self._unread(), partial(_attempt, work), plan.workers, plan.ahead)
-        ) as outcomes:
-            try:
-                yield from self._sort_out(outcomes)
-            finally:  # a worker may be waiting for a frame that never comes
-                if self._running is not None:
-                    self._running.close()
+        attempt = partial(_attempt, work)
+        outcomes = in_parallel(self._unread(), attempt, plan.workers, plan.ahead, stop=self._stop)
+        with closing(outcomes):
+            yield from self._sort_out(outcomes)
+
+    def _stop(self) -> None:
+        """Do not wait for another frame of a stream."""
+        if self._running is not None:
+            self._running.close()
 
     def _sort_out(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
         """Set aside what is bad, hand on the rest."""
@@ -162,14 +165,14 @@ class Sources:
         frames = 0
         for outcome in outcomes:
             if isinstance(outcome, _Bad):
-                if self._strict or (len(self.origins) == 1 and not frames):
+                if self._strict or (self._whole and len(self.origins) == 1 and not frames):
                     raise outcome.error
                 what = str(outcome.error).removeprefix(f"{outcome.name}: ")
                 self.problems.append(Problem(outcome.name, what))
                 continue
             frames += 1
             yield outcome
-        if self.origins and not frames:
+        if self._whole and not frames and self.problems:
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
 
     def _unread(self) -> Iterator[_Unread]:

@@ -121,14 +121,23 @@ class TextWriter(Writer):
 
 
 class JsonWriter(TextWriter):
-    """One object: the class names, and a line for each picture or frame, in order.
+    """One object: the class names, what made the results, and a line for each picture or frame, in order.
 
-    `complete` is false at its end where the run was stopped before the last picture.
+    `complete` is false at its end where the run was stopped before the last picture. Each line is on the disk
+    once it is added, so a run that is killed can be gone on with (`runtime.resume`).
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
+    def __init__(self, path: Path, names: Sequence[str], run: Mapping[str, Any] | None = None) -> None:
+        """Begin the file.
+
+        Args:
+            path: the file.
+            names: the model's classes.
+            run: model and options, for whoever reads the results later.
+        """
         super().__init__(path)
-        self._between = f'{{"names": {_json(list(names))}, "pictures": [\n'
+        head = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
+        self._between = _json(head).removesuffix("}") + ', "pictures": [\n'
 
     def add(self, frame: Frame, detections: Detections) -> None:
         """Append a line; boxes are [left, top, right, bottom] in pixels of the picture."""
@@ -141,6 +150,7 @@ class JsonWriter(TextWriter):
             for name, score, box in detections
         ]
         self._stream.write(self._between + _json(picture))
+        self._stream.flush()
         self._between = ",\n"
 
     def _tail(self, complete: bool) -> str:

@@ -1,0 +1,82 @@
+"""What an unfinished run has done already, read back from its `detections.json`.
+
+A run that was killed leaves that file under its temporary name, with a line for each picture that is done;
+the last line may be torn. A run that was stopped leaves it under its own name.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookonce._files import leftovers
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError
+from lookonce.runtime.sources import Frame
+from lookonce.runtime.video import Moment
+
+Done = tuple[Frame, Detections]
+
+
+def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
+    """The frames that are done, without their pixels; empty where nothing was begun.
+
+    The frames of the last file are left out if it is a video: it may have been cut off in its midst.
+
+    Args:
+        path: the results that `JsonWriter` wrote, or began to write.
+        run: what made them; see `JsonWriter`.
+
+    Raises:
+        ConfigError: there are results, but of another model or with other options.
+    """
+    found = [(file, lines) for file in (path, *leftovers(path)) if (lines := _read(file))]
+    if not found:
+        return []
+    begun = [lines for _, lines in found if lines[0].get("run") == run]
+    if not begun:
+        file, lines = found[0]
+        raise ConfigError(
+            f"{file}: expected results of the same model and options, {json.dumps(run)}, "
+            f"found {json.dumps(lines[0].get('run'))}; choose another --out, or leave out --resume"
+        )
+    head, *records = max(begun, key=len)
+    files = [list(frames) for _, frames in groupby(records, key=lambda record: record["file"])]
+    if files and "frame" in files[-1][0]:
+        files.pop()
+    return [_done(record, head["names"]) for frames in files for record in frames]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The head, then the record of each frame, up to the first line that is torn; empty without a head."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    head, *lines = text.split("\n")
+    return list(_parsed([f"{head}]}}", *(line.removesuffix(",") for line in lines)]))
+
+
+def _parsed(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def _done(record: Mapping[str, Any], names: Sequence[str]) -> Done:
+    found = record["detections"]
+    detections = Detections(
+        np.array([each["box"] for each in found], np.float32).reshape(-1, 4),
+        np.array([each["score"] for each in found], np.float32),
+        np.array([names.index(each["class"]) for each in found], np.int64),
+        tuple(names),
+    )
+    no_pixels = np.broadcast_to(np.uint8(0), (record["height"], record["width"], 3))
+    moment = Moment(record["frame"], record["seconds"], 0.0) if "frame" in record else None
+    name = record["file"]
+    return Frame(no_pixels, name, Path(name), moment=moment), detections

@@ -1,0 +1,70 @@
+"""A camera as many are: a web server whose answer never ends, one JPEG after the other.
+
+Run as a process of its own, so that it can be killed: `python mjpeg_server.py PORT RATE`. Each frame is one
+colour, a little brighter than the one before. `/stall` sends ten frames and then nothing more.
+"""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIZE = (48, 64)
+
+
+class Camera(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        number = 0
+        while self.path != "/stall" or number < 10:
+            self._send(number)
+            number += 1
+        time.sleep(600)
+
+    def _send(self, number: int) -> None:
+        frame = np.full((*SIZE, 3), number % 256, np.uint8)
+        jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
+        self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
+        self.wfile.write(jpeg + b"\r\n")
+        time.sleep(1 / RATE)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def camera(port: int, rate: float = 100) -> Iterator[subprocess.Popen[bytes]]:
+    """The process; it listens once this is entered."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__)), str(port), str(rate)], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"listening\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+if __name__ == "__main__":
+    RATE = float(sys.argv[2])
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Camera)
+    print("listening", flush=True)
+    server.serve_forever()

@@ -1,0 +1,157 @@
+"""Live streams, from a real server that is killed and comes back."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+
+import pytest
+
+from lookonce.errors import ImageError
+from lookonce.runtime import live
+from lookonce.runtime.live import Handover, LiveCounts, LiveFrames
+from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.sources import Sources
+from tests.mjpeg_server import SIZE, camera, free_port
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def test_whoever_is_slow_gets_the_newest_frame(port: int) -> None:
+    counts = LiveCounts()
+    with camera(port), closing(iter(LiveFrames(f"http://127.0.0.1:{port}/", counts))) as frames:
+        taken = []
+        for image, moment in islice(frames, 6):
+            assert image.shape == (*SIZE, 3)
+            assert abs(int(image[0, 0, 0]) - moment.number % 256) <= 2  # the very frame of this number
+            taken.append(moment)
+            time.sleep(0.1)
+
+    numbers, seconds = [m.number for m in taken], [m.seconds for m in taken]
+    assert numbers == sorted(set(numbers))
+    assert seconds == sorted(seconds)
+    assert counts.dropped >= numbers[-1] - 5 > 0
+    assert counts.reconnects == 0
+
+
+def test_a_stream_that_is_cut_goes_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PAUSES", (0.05,) * 1000)
+    sources = Sources([f"http://127.0.0.1:{port}/"])
+    with closing(sources.map(lambda frame: frame.image.shape, Plan.of(sources.count()))) as results:
+        with camera(port):
+            before = [frame.moment.number for frame, _ in islice(results, 5) if frame.moment]
+        with camera(port):  # the first was killed
+            after = []
+            while sources.live.reconnects == 0 or len(after) < 5:
+                frame, _ = next(results)
+                assert frame.moment is not None
+                after.append(frame.moment.number)
+
+    numbers = before + after
+    assert numbers == sorted(set(numbers))
+    assert sources.live.reconnects == 1
+    assert sources.problems == []
+
+
+def test_a_stream_that_does_not_come_back_is_named(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PAUSES", (0.05, 0.1, 0.2))
+    sources = Sources([f"http://user:secret@127.0.0.1:{port}/"])
+    with closing(sources.map(lambda frame: None, Plan.of(None))) as results:
+        with camera(port):
+            next(results)
+        rest = len(list(results))
+
+    (problem,) = sources.problems
+    assert problem.place == f"http://127.0.0.1:{port}/"
+    assert "broke off after" in problem.what
+    assert "3 attempts in 0 s did not bring it back" in problem.what
+    assert rest <= 3  # what was on its way
+
+
+def test_a_stream_that_was_never_there_is_an_error_at_once(port: int) -> None:
+    with pytest.raises(ImageError, match=rf"^http://127\.0\.0\.1:{port}/: expected a video, found nothing"):
+        next(iter(LiveFrames(f"http://user:secret@127.0.0.1:{port}/", LiveCounts())))
+
+
+def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match="camera 99: expected a video"):
+        next(iter(LiveFrames(99, LiveCounts())))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_server_that_says_nothing_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PARTING", 0.05)
+    monkeypatch.setattr("lookonce.runtime.video.PATIENCE_MS", 700)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        frames = LiveFrames(f"http://127.0.0.1:{silent.getsockname()[1]}/", LiveCounts())
+        closer = threading.Timer(0.2, frames.close)
+        closer.start()
+        assert list(frames) == []
+        closer.join()
+        readers = [thread for thread in threading.enumerate() if thread.name == "lookonce-reader"]
+        assert readers  # still stuck, and not waited for
+        for reader in readers:
+            reader.join(30)
+
+
+def taken_from(handover: Handover[int], work: Callable[[], None]) -> list[int]:
+    """What arrives when `work` runs in another thread."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    taken = list(handover)
+    thread.join()
+    return taken
+
+
+def test_handover_keeps_all_that_is_put() -> None:
+    handover: Handover[int] = Handover()
+
+    def work() -> None:
+        for number in range(500):
+            handover.put(number)
+        handover.end()
+
+    assert taken_from(handover, work) == list(range(500))
+
+
+def test_handover_replaces_what_is_offered() -> None:
+    handover: Handover[int] = Handover()
+
+    assert [handover.offer(number) for number in range(3)] == [False, True, True]
+    handover.end()
+    assert list(handover) == [2]
+
+
+def test_handover_ends_with_its_error_after_the_last_item() -> None:
+    handover: Handover[int] = Handover()
+    handover.put(1)
+    handover.end(OSError("unplugged"))
+    handover.end()
+    taken = iter(handover)
+
+    assert next(taken) == 1
+    with pytest.raises(OSError, match="unplugged"):
+        next(taken)
+
+
+def test_handover_lets_go_of_a_reader_that_waits_for_room() -> None:
+    handover: Handover[int] = Handover()
+    handover.put(1)
+    waiting = threading.Thread(target=handover.put, args=(2,))
+    waiting.start()
+    handover.end()
+
+    waiting.join(30)
+    assert not waiting.is_alive()
