@@ -86,6 +86,22 @@ def train(
     raise typer.Exit(command.train(data, out, weights=weights, resume=resume, **shared))
 
 
+RectOption = Annotated[
+    bool,
+    typer.Option("--rect", help="Leave out the letterbox's padding: less work on wide or high pictures."),
+]
+TilesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Look at parts too, for small objects: 2x3 (rows x columns), or a side in pixels, 640."
+    ),
+]
+OverlapOption = Annotated[float, typer.Option(help="Share of a tile's side that the next tile has too.")]
+SoftNmsOption = Annotated[
+    bool, typer.Option("--soft-nms", help="Overlapping boxes lose score; in place of --iou.")
+]
+
+
 @app.command()
 def evaluate(
     model: Annotated[
@@ -99,6 +115,10 @@ def evaluate(
     size: Annotated[str | None, typer.Option(help="416, or 320x416; as the model was made.")] = None,
     conf: Annotated[float, typer.Option(help="Detections above it count. AP wants it low.")] = 0.001,
     iou: Annotated[float, typer.Option(help="Of two boxes overlapping more, the better stays.")] = 0.45,
+    rect: RectOption = False,
+    tiles: TilesOption = None,
+    overlap: OverlapOption = 0.2,
+    soft_nms: SoftNmsOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")] = False,
 ) -> None:
     """Measure how good a model is: COCO's numbers, VOC's AP50, curves and confusion matrix.
@@ -117,6 +137,10 @@ def evaluate(
         size=size,
         confidence=conf,
         iou=iou,
+        rect=rect,
+        tiles=tiles,
+        overlap=overlap,
+        soft_nms=soft_nms,
         strict=strict,
     )
     raise typer.Exit(code)
@@ -209,6 +233,10 @@ def detect(
         str | None, typer.Option(help="416, or 320x416 (height x width); as the model was made.")
     ] = None,
     fit: Annotated[str | None, typer.Option(help="letterbox or stretch; as the model was made.")] = None,
+    rect: RectOption = False,
+    tiles: TilesOption = None,
+    overlap: OverlapOption = 0.2,
+    soft_nms: SoftNmsOption = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the engine for one picture; chosen by the sources.")
     ] = None,
@@ -244,6 +272,10 @@ def detect(
         class_agnostic=agnostic,
         size=size,
         fit=fit,
+        rect=rect,
+        tiles=tiles,
+        overlap=overlap,
+        soft_nms=soft_nms,
         threads=threads,
     )
     raise typer.Exit(code)

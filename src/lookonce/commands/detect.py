@@ -22,6 +22,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.tiles import parse_tiles
 from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
 
 KINDS = ("images", "json", "csv", "coco")
@@ -150,6 +151,7 @@ def _open(
     *,
     size: str | None = None,
     classes: str | None = None,
+    tiles: str | None = None,
     **options: Any,
 ) -> Detector:
     """A Detector from what the command line gives.
@@ -170,6 +172,8 @@ def _open(
             raise ConfigError(f"--size: {error}") from error
     if classes is not None:
         options["classes"] = [name.strip() for name in classes.split(",")]
+    if tiles is not None:
+        options["tiles"] = parse_tiles(tiles)
     return Detector.open(model, **options)
 
 
@@ -178,6 +182,7 @@ def _describe(model: Path, detector: Detector) -> str:
     return (
         f"{model}: {detector.info.architecture}, {_count(len(detector.names), 'class', 'classes')}, "
         f"input {height}x{width} (height x width), {detector.fit}"
+        f"{', rect' if detector.rect else ''}{f', {detector.tiling}' if detector.tiling else ''}"
     )
 
 

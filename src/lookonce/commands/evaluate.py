@@ -35,6 +35,7 @@ from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections,
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, in_parallel
+from lookonce.runtime.tiles import OVERLAP, parse_tiles
 from lookonce.samples import Problem, Sample
 
 
@@ -63,6 +64,10 @@ def evaluate(
     size: str | None,
     confidence: float,
     iou: float,
+    rect: bool = False,
+    tiles: str | None = None,
+    overlap: float = OVERLAP,
+    soft_nms: bool = False,
     strict: bool,
 ) -> int:
     """Detect on annotated pictures, compare, print and write what came out.
@@ -77,6 +82,10 @@ def evaluate(
         size: of the network's input, `416` or `320x416`; None: as the model was made.
         confidence: detections count above it. Low, since AP looks at all of them.
         iou: of suppression.
+        rect: leave out the letterbox's padding.
+        tiles: look at parts too: `2x3` or `640`; None: no tiles.
+        overlap: share of a tile's side that the next tile has too.
+        soft_nms: lower the scores of overlapping boxes, in place of `iou`.
         strict: stop at the first bad row or picture.
 
     Returns:
@@ -93,7 +102,15 @@ def evaluate(
     annotated = load_samples(data, split, names, strict)
     say(f"{split}: {annotated.describe()}", console)
     plan = Plan.of(len(annotated.samples))
-    options: dict[str, Any] = {"size": _parsed(size), "confidence": confidence, "iou": iou}
+    options: dict[str, Any] = {
+        "size": _parsed(size),
+        "confidence": confidence,
+        "iou": iou,
+        "rect": rect,
+        "tiles": None if tiles is None else parse_tiles(tiles),
+        "overlap": overlap,
+        "soft_nms": soft_nms,
+    }
     with Detector.open(model, threads=plan.threads, **options) as detector:
         shared = share_classes(detector.names, annotated.names)
         _say_left_out(shared, detector.names, annotated.names, console)
@@ -103,6 +120,10 @@ def evaluate(
             "data": str(data),
             "split": split,
             "input_size": detector.size,
+            "rect": rect,
+            "tiles": tiles,
+            "overlap": None if tiles is None else overlap,
+            "soft_nms": soft_nms,
         }
     problems = [*annotated.problems, *unreadable]
     exit_code = say_problems(problems, console)

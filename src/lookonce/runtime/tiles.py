@@ -73,6 +73,15 @@ class Tiling:
         if not 0 <= self.overlap <= 0.9:
             raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap}")
 
+    def __str__(self) -> str:
+        """As a person reads it: `2x3 tiles overlapping by 0.2`."""
+        tiles = (
+            f"tiles of {self.tiles}"
+            if isinstance(self.tiles, int)
+            else f"{self.tiles[0]}x{self.tiles[1]} tiles"
+        )
+        return f"{tiles} overlapping by {self.overlap:g}"
+
     def windows(self, size: tuple[int, int]) -> list[Window]:
         """The whole picture, then its tiles row by row; the whole alone where one tile would cover it."""
         height, width = size
