@@ -76,7 +76,7 @@ def _network(found: Explanation) -> Iterator[str]:
         )
         for each in layers
     )
-    yield from _table(headings.split(","), rows, most=len(layers))
+    yield from _table(headings.split(","), rows, whole=True)
 
 
 def _heads(found: Explanation) -> Iterator[str]:
@@ -248,10 +248,11 @@ def _place(scales: tuple[Scale, ...], place: Iterable[int]) -> str:
 
 
 def _table(
-    headings: Sequence[str], rows: Iterable[Sequence[object]], *, most: int = MOST_ROWS
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, whole: bool = False
 ) -> Iterator[str]:
-    """A table, its columns padded; of more than `most` rows the first."""
+    """A table, its columns padded; of very many rows only the first unless it is wanted whole."""
     cells = [[str(value) for value in row] for row in rows]
+    most = len(cells) if whole else MOST_ROWS
     shown = [list(headings), *cells[:most]]
     widths = [max(len(row[column]) for row in shown) for column in range(len(headings))]
     lines = [

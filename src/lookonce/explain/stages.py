@@ -254,7 +254,7 @@ def _missed(
     stage, numbers = lost_at(case, predictions)
     if not len(numbers):
         return Verdict(
-            stage, f"no prediction overlaps it; the best prior has an IoU of {case.best_prior:.2f}"
+            stage, f"no prediction comes near it; the best prior has an IoU of {case.best_prior:.2f}"
         )
     rank = predictions.scores if stage == "suppressed by NMS" else predictions.objectness
     if stage in ("box too loose", "no prior fits"):

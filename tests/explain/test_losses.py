@@ -1,0 +1,149 @@
+"""The losses of an explanation are those of training, and their parts add up."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lookonce.config import LossSettings
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Batch
+from lookonce.explain import Explainer, Explanation
+from lookonce.model.files import load_model
+from lookonce.model.network import to_input
+from lookonce.samples import Sample
+from lookonce.train.loss import Losses, compute_losses
+from tests.data.drawn_samples import draw_samples
+from tests.explain.models import SIZE, write_model
+
+SETTINGS = LossSettings(ignore_iou=0.3, label_smoothing=0.1, giou=2.0, conf=0.5, prob=3.0)
+
+
+def trained_on(path: Path, sample: Sample) -> Losses:
+    """The losses that training computes for one picture."""
+    network, info = load_model(path)
+    dataset = Dataset([sample], info, None)
+    pixels = np.empty((1, *info.input_size, 3), np.uint8)
+    batch = Batch.of(pixels, [dataset.load(0, 0, pixels[0])])
+    with torch.inference_mode():
+        raw_maps = network.eval()(to_input(batch.images))
+        return compute_losses(raw_maps, batch.positives, batch.truth, info.anchors, info.strides, SETTINGS)
+
+
+def crowded(sample: Sample) -> Sample:
+    """The first box a crowd, and one box twice, so that places are replaced."""
+    crowd = np.arange(len(sample.labels) + 1) == 0
+    return replace(
+        sample,
+        boxes=np.concatenate([sample.boxes, sample.boxes[-1:]]),
+        labels=np.append(sample.labels, (sample.labels[-1] + 1) % 3),
+        difficult=np.zeros(len(crowd), bool),
+        crowd=crowd,
+    )
+
+
+@pytest.fixture(scope="module", params=["yolov3-tiny", "yolov3"])
+def explained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Explanation, Losses]]:
+    folder = tmp_path_factory.mktemp("losses")
+    path = write_model(folder, request.param)
+    explainer = Explainer.open(path, confidence=0.6, loss=SETTINGS)
+    samples = draw_samples(folder)[:5]
+    samples[3] = crowded(samples[3])
+    return [(explainer(sample.path, sample), trained_on(path, sample)) for sample in samples]
+
+
+def test_totals_equal_training(explained: list[tuple[Explanation, Losses]]) -> None:
+    for found, expected in explained:
+        assert found.truth is not None
+        assert found.truth.losses is not None
+        total = found.truth.losses.total
+        assert total.giou == pytest.approx(float(expected.giou), rel=1e-4)
+        assert total.conf == pytest.approx(float(expected.conf), rel=1e-4)
+        assert total.prob == pytest.approx(float(expected.prob), rel=1e-4)
+        assert total.total == pytest.approx(float(expected.total()), rel=1e-4)
+
+
+def test_parts_add_up(explained: list[tuple[Explanation, Losses]]) -> None:
+    for found, _ in explained:
+        truth = found.truth
+        assert truth is not None
+        assert truth.losses is not None
+        places = {p.place: p for each in truth.objects for p in each.positives if p.replaced_by is None}
+        for name in ("giou", "conf", "prob"):
+            total = getattr(truth.losses.total, name)
+            assert sum(getattr(each, name) for each in truth.losses.scales) == pytest.approx(total, rel=1e-5)
+            objects = sum(getattr(each.losses, name) for each in truth.objects)
+            background = truth.losses.background if name == "conf" else 0
+            assert objects + background == pytest.approx(total, rel=1e-5)
+        for number, scale in enumerate(truth.scales):
+            assert scale.conf is not None
+            assert scale.conf.sum() == pytest.approx(truth.losses.scales[number].conf, rel=1e-5)
+            assert (scale.conf[scale.ignored] == 0).all()
+            assert (scale.conf[~scale.ignored] > 0).all()
+            marked = {(number, *place) for place in np.argwhere(scale.positive).tolist()}
+            assert marked == {place for place in places if place[0] == number}
+        for place, positive in places.items():
+            assert positive.losses is not None
+            conf = truth.scales[place[0]].conf
+            assert conf is not None
+            assert positive.losses.conf == pytest.approx(conf[place[1:]])
+
+
+def test_giou_loss_of_a_place_follows_from_its_numbers(explained: list[tuple[Explanation, Losses]]) -> None:
+    height, width = SIZE
+    seen = 0
+    for found, _ in explained:
+        assert found.truth is not None
+        for each in found.truth.objects:
+            left, top, right, bottom = each.input_box
+            weight = 2 - (right - left) * (bottom - top) / (height * width)
+            for positive in each.positives:
+                if positive.losses is not None:
+                    expected = SETTINGS.giou * weight * (1 - positive.giou)
+                    assert positive.losses.giou == pytest.approx(expected, rel=1e-4)
+                    seen += 1
+    assert seen > 5
+
+
+def test_replaced_places_and_crowds_cost_nothing(explained: list[tuple[Explanation, Losses]]) -> None:
+    truth = explained[3][0].truth
+    assert truth is not None
+    crowd, *_, earlier, later = truth.objects
+
+    assert (crowd.prior_ious, crowd.positives, crowd.verdict.stage) == ((), (), "not counted")
+    assert truth.lost_positives == len(earlier.positives) > 0
+    assert {positive.replaced_by for positive in earlier.positives} == {later.number}
+    assert all(positive.losses is None for positive in earlier.positives)
+    assert earlier.losses is not None
+    assert earlier.losses.total == 0
+
+
+def test_ignored_is_what_fits_an_object_without_being_asked(
+    explained: list[tuple[Explanation, Losses]],
+) -> None:
+    ignored = 0
+    for found, _ in explained:
+        assert found.truth is not None
+        for scale in found.truth.scales:
+            assert not (scale.ignored & scale.positive).any()
+            np.testing.assert_array_equal(
+                scale.ignored | scale.positive, (scale.best_iou >= 0.3) | scale.positive
+            )
+            ignored += scale.ignored.sum()
+    assert ignored > 0
+
+
+def test_a_stretched_network_says_why_it_has_no_losses(nano: Explainer, data: Path) -> None:
+    path = data / "photos" / "dog.jpg"
+    truth = nano(
+        path, Sample(path, np.array([[128, 208, 352, 540]], np.float32), np.array([16], np.int64))
+    ).truth
+
+    assert truth is not None
+    assert (truth.losses, truth.objects[0].losses, truth.scales[0].conf) == (None, None, None)
+    assert "scale_x_y" in truth.why_no_losses
+    assert truth.objects[0].verdict.stage == "found"

@@ -1,0 +1,283 @@
+"""Each stage by a constructed case, and the whole against evaluation on real pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.evaluate.matching import match
+from lookonce.explain import Explainer, Explanation
+from lookonce.explain.records import Candidates, Suppression
+from lookonce.explain.stages import (
+    DETECTION_STAGES,
+    OBJECT_STAGES,
+    Predictions,
+    judge_detections,
+    judge_objects,
+)
+from lookonce.explain.suppression import suppress
+from lookonce.explain.truth_records import StageName, Verdict
+from lookonce.samples import Sample
+
+CAT, DOG = 0, 1
+NAMES = ("cat", "dog")
+CONFIDENCE, IOU = 0.25, 0.45
+OBJECT = (100, 100, 200, 200)  # a dog
+
+
+class Guess(NamedTuple):
+    """One prediction; its other class is improbable."""
+
+    box: tuple[float, float, float, float]
+    objectness: float
+    label: int = DOG
+    probability: float = 1.0
+
+
+def shifted(by: float, box: tuple[float, float, float, float] = OBJECT) -> tuple[float, float, float, float]:
+    """Moved to the right. Of a square of 100, IoU is (100 - by) / (100 + by)."""
+    left, top, right, bottom = box
+    return left + by, top, right + by, bottom
+
+
+def tables(guesses: tuple[Guess, ...]) -> tuple[Predictions, Candidates, Suppression]:
+    n = len(guesses)
+    predictions = Predictions(
+        places=np.array([(0, 0, i, 0) for i in range(n)], np.int64).reshape(-1, 4),
+        boxes=np.array([guess.box for guess in guesses], np.float32).reshape(-1, 4),
+        objectness=np.array([guess.objectness for guess in guesses], np.float32),
+        scores=np.array([guess.objectness * guess.probability for guess in guesses], np.float32),
+        labels=np.array([guess.label for guess in guesses], np.int64),
+    )
+    listed = predictions.scores > 0.01
+    candidates = Candidates(
+        *(
+            getattr(predictions, name)[listed]
+            for name in ("places", "boxes", "objectness", "scores", "labels")
+        ),
+        total=n, floor=0.01, left_out=0, limit=3000, complete_from=0.01, invisible=0,
+    )  # fmt: skip
+    return predictions, candidates, suppress(candidates, CONFIDENCE, IOU)
+
+
+def truth_of(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] | None = None) -> Sample:
+    numbers = np.array(labels or (DOG,) * len(boxes), np.int64)
+    return Sample(Path("p.jpg"), np.array(boxes, np.float32).reshape(-1, 4), numbers)
+
+
+def judged(
+    truth: Sample, *guesses: Guess, prior: float = 0.6
+) -> tuple[tuple[Verdict, ...], tuple[Verdict, ...]]:
+    """Verdicts on objects and on detections."""
+    predictions, candidates, suppression = tables(guesses)
+    kept = suppression.kept
+    found = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], NAMES)
+    on_detections, stands_for = judge_detections(truth, found)
+    priors = np.full(len(truth.labels), prior)
+    return (
+        judge_objects(truth, priors, predictions, candidates, suppression, stands_for, NAMES),
+        on_detections,
+    )
+
+
+def stages(verdicts: tuple[Verdict, ...]) -> list[StageName]:
+    return [verdict.stage for verdict in verdicts]
+
+
+def test_found() -> None:
+    objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.9))
+
+    assert (stages(objects), stages(detections)) == (["found"], ["found"])
+    assert objects[0].text == "detection 0, score 0.90, IoU 0.82"
+    assert (objects[0].place, objects[0].label) == ((0, 0, 0, 0), DOG)
+    assert detections[0].text == "dog, score 0.90: stands for object 0 (dog), IoU 0.82"
+
+
+def test_suppressed_by_nms() -> None:
+    # two dogs, the second half hidden: its good box goes, since the better one of the first overlaps it
+    second = shifted(30)
+    objects, detections = judged(
+        truth_of(OBJECT, second), Guess(OBJECT, 0.9), Guess(shifted(29), 0.5), Guess(shifted(31), 0.3)
+    )
+
+    assert (stages(objects), stages(detections)) == (["found", "suppressed by NMS"], ["found"])
+    assert objects[1].text == (
+        "IoU 0.98, score 0.50: suppressed by detection 0, score 0.90, at IoU 0.55, above 0.45"
+    )
+    assert objects[1].place == (0, 0, 1, 0)
+
+
+def test_below_threshold() -> None:
+    (verdict,), _ = judged(truth_of(OBJECT), Guess(shifted(10), 0.6, DOG, 0.4), Guess(OBJECT, 0.2))
+
+    assert verdict.stage == "below threshold"
+    assert verdict.text == "IoU 0.82, objectness 0.60, but score 0.240, where more than 0.25 is needed"
+
+
+def test_wrong_class() -> None:
+    objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.8, CAT), Guess(OBJECT, 0.2))
+
+    assert (stages(objects), stages(detections)) == (["wrong class"], ["wrong class"])
+    assert objects[0].text == "IoU 0.82, objectness 0.80, but taken for cat, score 0.80"
+    assert detections[0].text == "cat, score 0.80: IoU 0.82 with object 0 (dog), which is another class"
+
+
+def test_box_too_loose() -> None:
+    objects, detections = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), Guess(OBJECT, 0.2))
+
+    assert (stages(objects), stages(detections)) == (["box too loose"], ["box too loose"])
+    assert objects[0].text == "IoU 0.33 where 0.5 is needed; objectness 0.80"
+    assert objects[0].iou == pytest.approx(1 / 3)
+
+
+def test_objectness_low() -> None:
+    objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.2), Guess(shifted(80), 0.24))
+
+    assert (stages(objects), stages(detections)) == (["objectness low"], [])
+    assert objects[0].text == (
+        "its best prediction has IoU 0.82 and objectness 0.200, where more than 0.25 is needed"
+    )
+
+
+def test_no_prior_fits() -> None:
+    objects, _ = judged(truth_of(OBJECT), Guess(shifted(60), 0.2), prior=0.3)
+
+    assert stages(objects) == ["no prior fits"]
+    assert objects[0].text.startswith("the best prior has an IoU of 0.30; its best prediction has IoU 0.25")
+
+
+def test_no_prediction_near() -> None:
+    objects, _ = judged(truth_of(OBJECT), Guess((0, 0, 20, 20), 0.2), prior=0.1)
+
+    assert objects == (
+        Verdict("no prior fits", "no prediction comes near it; the best prior has an IoU of 0.10"),
+    )
+
+
+def test_a_prior_that_does_not_fit_is_not_blamed_where_a_box_was_found() -> None:
+    objects, _ = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), prior=0.1)
+
+    assert stages(objects) == ["box too loose"]
+
+
+def test_duplicate() -> None:
+    # both stand for the one object, and overlap each other by 0.43 only
+    _, detections = judged(truth_of(OBJECT), Guess(shifted(20), 0.9), Guess(shifted(-20), 0.8))
+
+    assert stages(detections) == ["found", "duplicate"]
+    assert detections[1].text == (
+        "dog, score 0.80: IoU 0.67 with object 0 (dog), which a better detection stands for"
+    )
+
+
+@pytest.mark.parametrize(("score", "stage"), [(0.5, "truth probably missing"), (0.49, "background")])
+def test_nothing_annotated_there(score: float, stage: StageName) -> None:
+    objects, detections = judged(truth_of(OBJECT), Guess(OBJECT, 0.9), Guess((300, 300, 350, 350), score))
+
+    assert stages(detections) == ["found", stage]
+    assert detections[1].text == f"dog, score {score:.2f}: no object overlaps it by 0.1 or more"
+    assert stages(objects) == ["found"]
+
+
+def test_a_picture_without_objects() -> None:
+    objects, detections = judged(truth_of(), Guess(OBJECT, 0.9))
+
+    assert (objects, stages(detections)) == ((), ["truth probably missing"])
+
+
+def test_difficult_and_crowd_do_not_count() -> None:
+    truth = replace(
+        truth_of(OBJECT, (300, 0, 500, 200), (600, 0, 700, 100)),
+        difficult=np.array([True, False, False]),
+        crowd=np.array([False, True, False]),
+    )
+    objects, detections = judged(truth, Guess(OBJECT, 0.9), Guess((310, 10, 350, 50), 0.8))
+
+    assert stages(objects) == ["not counted", "not counted", "objectness low"]
+    assert [verdict.text for verdict in objects[:2]] == ["marked difficult", "marked crowd"]
+    assert stages(detections) == ["not counted", "not counted"]
+
+
+# Of any two stages that both hold, the later one of the pipeline is named.
+ORDER: tuple[tuple[StageName, Guess], ...] = (
+    ("objectness low", Guess(shifted(5), 0.2)),
+    ("box too loose", Guess(shifted(50), 0.8)),
+    ("wrong class", Guess(shifted(20), 0.8, CAT)),
+    ("below threshold", Guess(shifted(10), 0.6, DOG, 0.4)),
+)
+
+
+@pytest.mark.parametrize("upto", range(1, 5))
+def test_the_last_stage_reached_is_named(upto: int) -> None:
+    guesses = [guess for _, guess in ORDER[:upto]]
+    for order in (guesses, guesses[::-1]):
+        objects, _ = judged(truth_of(OBJECT), *order)
+        assert stages(objects) == [ORDER[upto - 1][0]]
+
+
+def test_predictions_belong_to_the_object_of_their_class_that_they_fit() -> None:
+    # a cat in front of a dog, both boxes nearly the same: each detection stands for its own
+    objects, detections = judged(
+        truth_of(OBJECT, shifted(5), labels=(DOG, CAT)), Guess(shifted(5), 0.9, DOG), Guess(OBJECT, 0.8, CAT)
+    )
+
+    assert stages(objects) == stages(detections) == ["found", "found"]
+
+
+def test_another_objects_box_is_no_loose_box() -> None:
+    neighbour = shifted(60)  # overlaps the object by 0.25
+    objects, _ = judged(truth_of(OBJECT, neighbour), Guess(neighbour, 0.9), Guess(OBJECT, 0.1))
+
+    assert stages(objects) == ["objectness low", "found"]
+
+
+def test_every_stage_has_a_meaning_and_none_is_unused() -> None:
+    assert set(OBJECT_STAGES) | set(DETECTION_STAGES) == set(get_args(StageName))
+    assert "0.5" in OBJECT_STAGES["found"]
+    assert "0.1 to 0.5" in OBJECT_STAGES["box too loose"]
+    assert "0.3" in OBJECT_STAGES["no prior fits"]
+
+
+def perturbed(found: Explanation, seed: int) -> Sample:
+    """Annotation made of what was found: boxes moved, classes changed, some left out, some invented."""
+    rng = np.random.default_rng(seed)
+    candidates = found.candidates
+    chosen = rng.choice(len(candidates), min(25, len(candidates)), replace=False)
+    boxes = candidates.boxes[chosen] + rng.normal(0, 6, (len(chosen), 4)).astype(np.float32)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
+    labels = np.where(
+        rng.random(len(chosen)) < 0.2, rng.integers(0, 80, len(chosen)), candidates.labels[chosen]
+    )
+    return Sample(
+        Path("p.jpg"),
+        boxes,
+        labels,
+        difficult=rng.random(len(chosen)) < 0.1,
+        crowd=rng.random(len(chosen)) < 0.1,
+    )
+
+
+@pytest.mark.parametrize("photo", ["dog", "horses", "kite", "person"])
+def test_found_is_what_evaluation_counts_as_correct(photo: str, nano: Explainer, data: Path) -> None:
+    path, seen = data / "photos" / f"{photo}.jpg", set[StageName]()
+    plain = nano(path)
+    for seed in range(6):
+        truth = perturbed(plain, seed)
+        found = nano(path, truth)
+        assert found.truth is not None
+        matches = match([truth], [found.detections], found.info.names)
+        verdicts = found.truth.detections
+        counted = [verdict.stage != "not counted" for verdict in verdicts]
+        correct = [verdict.stage == "found" for verdict in verdicts if verdict.stage != "not counted"]
+
+        assert sum(counted) == len(matches.scores)
+        np.testing.assert_array_equal(correct, matches.correct)
+        stands_for = [each.detection for each in found.truth.objects if each.verdict.stage == "found"]
+        assert sorted(stands_for) == [i for i, each in enumerate(verdicts) if each.stage == "found"]
+        assert all(each.verdict.stage in OBJECT_STAGES for each in found.truth.objects)
+        assert all(each.stage in DETECTION_STAGES for each in verdicts)
+        seen |= {each.verdict.stage for each in found.truth.objects}
+    assert len(seen) >= 3

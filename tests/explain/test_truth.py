@@ -1,0 +1,102 @@
+"""The annotation of one picture out of a set."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.data.formats import load_samples
+from lookonce.errors import AnnotationError, ConfigError
+from lookonce.explain import Explainer
+from lookonce.explain.truth import find_truth
+from lookonce.images import write_image
+from lookonce.samples import Sample
+
+NAMES = ("Platelets", "RBC", "WBC")  # not the order of the data
+
+
+def test_by_path_with_the_models_class_numbers(data: Path) -> None:
+    path = data / "bccd" / "JPEGImages" / "BloodImage_00003.jpg"
+    (expected,) = (each for each in load_samples(data / "bccd").samples if each.path.name == path.name)
+    names = load_samples(data / "bccd").names
+
+    truth, remarks = find_truth(data / "bccd", path, NAMES)
+
+    np.testing.assert_array_equal(truth.boxes, expected.boxes)
+    assert [NAMES[label] for label in truth.labels] == [names[label] for label in expected.labels]
+    assert remarks == ()
+
+
+def test_by_file_name_where_the_picture_lies_elsewhere(data: Path) -> None:
+    truth, _ = find_truth(data / "bccd", Path("/somewhere/BloodImage_00003.jpg"), NAMES)
+
+    assert len(truth.labels) == 17
+
+
+def test_objects_of_unknown_classes_are_named(data: Path) -> None:
+    path = data / "bccd" / "JPEGImages" / "BloodImage_00003.jpg"
+
+    truth, remarks = find_truth(data / "bccd", path, ("WBC", "Platelets", "dog"))
+
+    assert sorted(truth.labels.tolist()) == [0, 1]
+    assert remarks == ("15 of 17 objects left out: the model does not know RBC",)
+
+
+def test_no_such_picture(data: Path) -> None:
+    with pytest.raises(
+        AnnotationError,
+        match=r"bccd: expected a picture cat\.jpg or one named cat\.jpg, found none among 364: "
+        r"BloodImage_\d+\.jpg, .* and 359 more",
+    ):
+        find_truth(data / "bccd", Path("cat.jpg"), NAMES)
+
+
+def test_a_split_is_looked_through_alone(data: Path) -> None:
+    test = load_samples(data / "bccd", "test").samples[0].path
+
+    assert len(find_truth(data / "bccd", test, NAMES, split="test")[0].labels) > 0
+    with pytest.raises(AnnotationError, match="found none among 292"):
+        find_truth(data / "bccd", test, NAMES, split="trainval")
+
+
+def test_several_pictures_of_one_name(tmp_path: Path) -> None:
+    lines = []
+    for folder in ("a", "b"):
+        write_image(tmp_path / folder / "p.png", np.zeros((40, 40, 3), np.uint8))
+        lines.append(f"{folder}/p.png 1,1,20,20,0\n")
+    (tmp_path / "lines.txt").write_text("".join(lines))
+    (tmp_path / "classes.names").write_text("cat\n")
+    where = tmp_path / "lines.txt"
+
+    truth, _ = find_truth(where, tmp_path / "b" / "p.png", ("cat",), data_names=tmp_path / "classes.names")
+    assert truth.path == tmp_path / "b" / "p.png"
+    with pytest.raises(
+        AnnotationError, match=r"expected one picture named p\.png, found 2: .*a/p\.png, .*b/p"
+    ):
+        find_truth(where, Path("p.png"), ("cat",), data_names=tmp_path / "classes.names")
+
+
+def test_no_class_in_common(data: Path) -> None:
+    path = data / "bccd" / "JPEGImages" / "BloodImage_00003.jpg"
+
+    with pytest.raises(ConfigError, match=r"share, found none: the model has dog, the data .*WBC"):
+        find_truth(data / "bccd", path, ("dog",))
+
+
+def test_what_was_odd_about_the_picture_is_handed_on(data: Path) -> None:
+    # its XML declares 0x0
+    samples = load_samples(data / "heads")
+    place = next(problem.place for problem in samples.problems if "0x0" in problem.what)
+
+    _, remarks = find_truth(data / "heads", Path(f"{Path(place.split(':')[0]).stem}.jpg"), samples.names)
+
+    assert any("0x0" in remark for remark in remarks)
+    assert len(remarks) <= 2
+
+
+def test_a_class_number_out_of_range(tiny: Explainer) -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    truth = Sample(Path("p.png"), np.array([[1, 1, 20, 20]], np.float32), np.array([3]))
+
+    with pytest.raises(AnnotationError, match=r"p\.png: expected class numbers from 0 to 2, found 3"):
+        tiny(picture, truth)

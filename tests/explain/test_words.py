@@ -1,0 +1,55 @@
+"""What is said of the stages: every function named exists, in the file named."""
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from lookonce.explain.words import stage_words
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def named(function: str) -> object:
+    """What a dotted name stands for."""
+    parts = function.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        try:
+            found: object = import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            found = getattr(found, part)
+        return found
+    raise AssertionError(function)
+
+
+@pytest.mark.parametrize("architecture", ["yolov3", "yolov3-spp", "yolov3-tiny", "darknet"])
+def test_every_function_exists_where_it_is_said_to_be(architecture: str) -> None:
+    for words in stage_words(architecture):
+        function = named(words.function)
+        assert callable(function), words.function
+        assert Path(inspect.getfile(function)) == REPOSITORY / words.path
+
+
+def test_each_network_has_its_own_function() -> None:
+    functions = {name: stage_words(name)[1].function for name in ("yolov3", "yolov3-tiny", "darknet")}
+
+    assert functions == {
+        "yolov3": "lookonce.model.yolov3.YOLOv3.forward",
+        "yolov3-tiny": "lookonce.model.tiny.YOLOv3Tiny.forward",
+        "darknet": "lookonce.darknet.onnx_graph.build_onnx",
+    }
+
+
+def test_stages_are_told_in_order_in_a_few_sentences() -> None:
+    found = stage_words("yolov3")
+
+    assert [words.stage for words in found] == [
+        "input", "network", "heads", "decode", "nms", "assignment", "losses", "verdicts",
+    ]  # fmt: skip
+    for words in found:
+        assert 2 <= words.text.count(". ") + words.text.count("? ") + 1 <= 4, words.stage
+        assert words.formula
+        assert words.title
