@@ -10,15 +10,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import SEEK_CUR, BytesIO
 from struct import unpack
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
 EXIF_PREFIX = b"Exif\0\0"
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without a picture
+TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
 TIFF_SHORT, TIFF_LONG = 3, 4  # field types
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # a JPEG segment cannot be longer; other formats are held to the same
+
+
+Colour = Literal["colour", "grey", "palette", "alpha", "16-bit", "CMYK"]
+JPEG_COLOURS: dict[int, Colour] = {1: "grey", 4: "CMYK"}  # by the number of components
+PNG_COLOURS: dict[int, Colour] = {0: "grey", 3: "palette", 4: "alpha", 6: "alpha"}  # by colour type
+TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}  # by photometric
+
+
+class Found(NamedTuple):
+    """What one walker found: sides as stored, EXIF's orientation, and how colours are coded."""
+
+    width: int
+    height: int
+    orientation: int
+    colour: Colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +46,16 @@ class ImageHeader:
         height: rows as displayed, after EXIF rotation.
         width: columns as displayed.
         data_start: offset of the coded picture (JPEG), or of the end of what was read.
+        orientation: EXIF's, 1 (upright) to 8.
+        colour: how colours are coded; whatever it is, pictures are read as 8-bit RGB.
     """
 
     format: str
     height: int
     width: int
     data_start: int
+    orientation: int = 1
+    colour: Colour = "colour"
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
@@ -48,17 +68,17 @@ def read_header(stream: BinaryIO) -> ImageHeader:
     for name, is_format, parse in FORMATS:
         if is_format(magic):
             stream.seek(0)
-            width, height, orientation = parse(stream)
+            width, height, orientation, colour = parse(stream)
             if orientation >= 5:  # EXIF 5 to 8 turn the picture by a quarter
                 width, height = height, width
-            return ImageHeader(name, height, width, stream.tell())
+            return ImageHeader(name, height, width, stream.tell(), orientation, colour)
     known = ", ".join(name for name, _, _ in FORMATS)
     raise ValueError(f"expected a picture ({known}), found {_describe(magic + stream.read(500))}")
 
 
-def _jpeg(stream: BinaryIO) -> tuple[int, int, int]:
+def _jpeg(stream: BinaryIO) -> Found:
     """Walk the segments up to the first scan."""
-    width = height = 0
+    width = height = components = 0
     orientation = 1
     stream.seek(2)
     while (marker := _jpeg_marker(stream)) != JPEG_END:
@@ -67,13 +87,13 @@ def _jpeg(stream: BinaryIO) -> tuple[int, int, int]:
         (length,) = unpack(">H", _take(stream, 2))
         after = stream.tell() + length - 2
         if marker in JPEG_SIZE_MARKERS:
-            height, width = unpack(">xHH", _take(stream, 5))
+            height, width, components = unpack(">xHHB", _take(stream, 6))
         elif marker == JPEG_APP1 and orientation == 1:
             orientation = _exif_orientation(stream.read(max(0, length - 2)))
         elif marker == JPEG_SCAN:
             break
         stream.seek(after)
-    return width, height, orientation
+    return Found(width, height, orientation, JPEG_COLOURS.get(components, "colour"))
 
 
 def _jpeg_marker(stream: BinaryIO) -> int:
@@ -85,33 +105,36 @@ def _jpeg_marker(stream: BinaryIO) -> int:
     return code[0]
 
 
-def _png(stream: BinaryIO) -> tuple[int, int, int]:
+def _png(stream: BinaryIO) -> Found:
     """Walk all chunks, so that a file cut short is noticed and EXIF is found wherever it stands."""
     width = height = 0
     orientation = 1
+    colour: Colour = "colour"
     stream.seek(8)
     while True:
         length, kind = unpack(">I4s", _take(stream, 8))
         after = stream.tell() + length + 4  # 4: checksum
         if kind == b"IHDR":
-            width, height = unpack(">II", _take(stream, 8))
+            width, height, depth, code = unpack(">IIBB", _take(stream, 10))
+            colour = "16-bit" if depth == 16 else PNG_COLOURS.get(code, "colour")
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
-            return width, height, orientation
+            return Found(width, height, orientation, colour)
         stream.seek(after)
 
 
-def _webp(stream: BinaryIO) -> tuple[int, int, int]:
+def _webp(stream: BinaryIO) -> Found:
     """The first chunk holds the size; an `EXIF` chunk may follow the picture of an extended file."""
     stream.seek(12)
     kind, length = unpack("<4sI", _take(stream, 8))
     if kind == b"VP8 ":
         width, height = unpack("<6xHH", _take(stream, 10))
-        return width & 0x3FFF, height & 0x3FFF, 1  # the two upper bits ask for upscaling
+        return Found(width & 0x3FFF, height & 0x3FFF, 1, "colour")  # the two upper bits ask for upscaling
     if kind == b"VP8L":
         (bits,) = unpack("<xI", _take(stream, 5))
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1
+        colour: Colour = "alpha" if bits >> 28 & 1 else "colour"
+        return Found((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, colour)
     fields = _take(stream, 10)
     width, height = (int.from_bytes(fields[i : i + 3], "little") + 1 for i in (4, 7))
     orientation = 1
@@ -122,22 +145,27 @@ def _webp(stream: BinaryIO) -> tuple[int, int, int]:
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
             break
         stream.seek(length + length % 2, SEEK_CUR)  # chunks are padded to an even length
-    return width, height, orientation
+    return Found(width, height, orientation, "alpha" if fields[0] & 0x10 else "colour")
 
 
-def _bmp(stream: BinaryIO) -> tuple[int, int, int]:
+def _bmp(stream: BinaryIO) -> Found:
     stream.seek(14)
     (header_size,) = unpack("<I", _take(stream, 4))
     if header_size == 12:  # OS/2
-        width, height = unpack("<HH", _take(stream, 4))
+        width, height, bits = unpack("<HHxxH", _take(stream, 8))
     else:
-        width, height = unpack("<ii", _take(stream, 8))
-    return width, abs(height), 1  # a negative height means: first row on top
+        width, height, bits = unpack("<iixxH", _take(stream, 12))
+    return Found(
+        width, abs(height), 1, "palette" if bits <= 8 else "colour"
+    )  # a negative height means: first row on top
 
 
-def _tiff(stream: BinaryIO) -> tuple[int, int, int]:
+def _tiff(stream: BinaryIO) -> Found:
     tags = _tiff_tags(stream)
-    return tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0), tags.get(TIFF_ORIENTATION, 1)
+    colour = (
+        "16-bit" if tags.get(TIFF_BITS) == 16 else TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
+    )
+    return Found(tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0), tags.get(TIFF_ORIENTATION, 1), colour)
 
 
 def _tiff_tags(stream: BinaryIO) -> dict[int, int]:
@@ -188,7 +216,7 @@ def _describe(start: bytes) -> str:
     return f"a file that begins with the bytes {start[:8].hex(' ')}"
 
 
-FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], tuple[int, int, int]]], ...] = (
+FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]], ...] = (
     ("JPEG", lambda magic: magic.startswith(b"\xff\xd8\xff"), _jpeg),
     ("PNG", lambda magic: magic.startswith(b"\x89PNG\r\n\x1a\n"), _png),
     ("WebP", lambda magic: magic[:4] == b"RIFF" and magic[8:] == b"WEBP", _webp),

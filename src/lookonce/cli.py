@@ -174,17 +174,48 @@ def data_convert(
     raise typer.Exit(convert(data, to, out, names, strict=strict))
 
 
+@data_app.command("check")
+def data_check(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("runs/check"),
+    model: Annotated[
+        str | None, typer.Option(help="What is to be trained: yolov3, yolov3-spp or yolov3-tiny (default).")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="416, or 320x416 (height x width), of the input.")] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="A trained model: list the labels that it doubts as well.")
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write a corrected copy into this new or empty folder.")
+    ] = None,
+    names: NamesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find what is wrong with pictures and boxes, and show it on a page. Exit code 1: a person is needed.
+
+    Example: lookonce data check my-voc/ --size 416 --out runs/check --fix my-voc-fixed
+    """
+    from lookonce.commands.data_check import check
+
+    code = check(data, out, names=names, model=model, size=size, detector=detector, fix=fix, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @data_app.command("stats")
 def data_stats(
-    data: DataArgument, names: NamesOption = None, as_json: JsonOption = False, strict: StrictOption = False
+    data: DataArgument,
+    out: Annotated[Path | None, typer.Option(help="Folder for a page with plots: stats.html.")] = None,
+    names: NamesOption = None,
+    as_json: JsonOption = False,
+    strict: StrictOption = False,
 ) -> None:
     """Count pictures, classes and box sizes in every split.
 
-    Example: lookonce data stats my-voc/ --json > counts.json
+    Example: lookonce data stats my-voc/ --out runs/stats
     """
     from lookonce.commands.data_stats import stats
 
-    raise typer.Exit(stats(data, names, as_json=as_json, strict=strict))
+    raise typer.Exit(stats(data, names, out=out, as_json=as_json, strict=strict))
 
 
 @data_app.command("anchors")

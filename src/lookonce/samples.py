@@ -4,7 +4,7 @@ Whatever form the annotations had, this is what they become: corners in float pi
 is displayed (EXIF rotation applied), class numbers counted from 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -60,11 +60,19 @@ class Problem:
         place: `file:line`, or `file: box 3`, where a person finds it.
         what: what was expected and what was found.
         outcome: a row or picture was left out, or kept with a change, or kept as it is.
+        kind: what sort of thing it is, one word of `data.check.kinds`; empty where nobody sorts it.
+        picture: the file it is about.
+        box: xyxy in pixels as written, where it is about one box.
+        label: the class number of that box.
     """
 
     place: str
     what: str
     outcome: Outcome = "set aside"
+    kind: str = ""
+    picture: Path | None = None
+    box: tuple[float, float, float, float] | None = None
+    label: int | None = None
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -82,6 +90,7 @@ class SampleSet:
             set put together from both.
         category_ids: COCO's own number of each class, in the order of `names`; empty elsewhere.
         origin: what was recognised, in words.
+        places: picture -> where each of its boxes is written, as far as the reader knows.
     """
 
     names: tuple[str, ...]
@@ -90,6 +99,7 @@ class SampleSet:
     format: str
     category_ids: tuple[int, ...] = ()
     origin: str = ""
+    places: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
         """One line: what was recognised and how much it holds."""

@@ -9,26 +9,60 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from lookonce.commands.report import count_problems, say_samples
+from lookonce._files import write_text
+from lookonce.commands.data_plots import plots
+from lookonce.commands.report import count_problems, say, say_samples
+from lookonce.data.check.advice import advise
+from lookonce.data.check.diagnose import split_to_learn_from
+from lookonce.data.check.network import official
 from lookonce.data.formats import load_splits
 from lookonce.data.statistics import Spread, Statistics, statistics
+from lookonce.pages.render import render
 from lookonce.samples import Problem, SampleSet
 
+PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # whose input the plots show; `data check` takes any
 
-def stats(data: Path, names: Path | None, *, as_json: bool, strict: bool) -> int:
+
+def stats(data: Path, names: Path | None, *, out: Path | None, as_json: bool, strict: bool) -> int:
     """Print the statistics of every split of `data`.
+
+    Args:
+        data: annotations, in any form.
+        names: file of class names, where the annotations have numbers alone.
+        out: a folder for `stats.html`, the same with plots.
+        as_json: print JSON.
+        strict: stop at the first bad row.
 
     Returns:
         0 done, 1 done but something was set aside or repaired.
     """
     sets = load_splits(data, names, strict)
     counted = {split: statistics(found) for split, found in sets.items()}
-    code = say_samples(sets, Console(stderr=True))
+    console = Console(stderr=True)
+    code = say_samples(sets, console)
     if as_json:
         print(json.dumps(_tree(sets, counted), indent=2))
     else:
         Console().print(_table(counted))
+    if out is not None:
+        write_text(out / "stats.html", _page(str(data), sets, counted))
+        say(f"page: {out / 'stats.html'}", console)
     return code
+
+
+def _page(title: str, sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> str:
+    learn = split_to_learn_from(sets)
+    network = official(*PAGE_NETWORK)
+    advice = advise(sets[learn].samples, network)
+    return render(
+        "stats.html",
+        title=title,
+        described={split: found.describe() for split, found in sets.items()},
+        rows=_rows(list(counted.values())),
+        advice=advice,
+        learn=learn,
+        plots=plots(sets[learn], network, advice),
+    )
 
 
 def _tree(sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> dict[str, object]:
@@ -36,8 +70,12 @@ def _tree(sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> d
     return {
         "recognised": {split: found.describe() for split, found in sets.items()},
         "splits": {split: asdict(each) for split, each in counted.items()},
-        "problems": count_problems(problems) | {"list": [asdict(problem) for problem in problems]},
+        "problems": count_problems(problems) | {"list": [_entry(problem) for problem in problems]},
     }
+
+
+def _entry(problem: Problem) -> dict[str, str]:
+    return {"place": problem.place, "what": problem.what, "outcome": problem.outcome, "kind": problem.kind}
 
 
 def _table(counted: Mapping[str, Statistics]) -> Table:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from lookonce.config import TrainSettings
 from lookonce.data.statistics import input_shapes
 from lookonce.errors import AnnotationError
-from lookonce.geometry.anchors import OFFICIAL, Anchors, flatten, kmeans_anchors, per_scale
+from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors, flatten, kmeans_anchors, per_scale
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample
 from lookonce.train.loop import steps_an_epoch
 from lookonce.train.schedule import Schedule
-
-STRIDES = {"yolov3": (8, 16, 32), "yolov3-spp": (8, 16, 32), "yolov3-tiny": (16, 32)}
 
 
 @dataclass(frozen=True, slots=True)

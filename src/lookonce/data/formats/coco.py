@@ -130,9 +130,11 @@ def _images(path: Path, entries: list[Any], collector: Collector) -> dict[Any, d
             and isinstance(entry.get("file_name"), str)
             and entry["file_name"]
         ):
-            collector.report(f"{path}: images[{i}]", f"expected id and file_name, found {_shown(entry)}")
+            collector.report(
+                f"{path}: images[{i}]", f"expected id and file_name, found {_shown(entry)}", kind="row"
+            )
         elif entry["id"] in images:
-            collector.report(f"{path}: images[{i}]", f"the id {entry['id']} is there already")
+            collector.report(f"{path}: images[{i}]", f"the id {entry['id']} is there already", kind="row")
         else:
             images[entry["id"]] = entry
     return images
@@ -151,12 +153,12 @@ def _rows_by_image(
     for i, entry in enumerate(entries):
         place = f"{path}: annotations[{i}]"
         if not isinstance(entry, dict):
-            collector.report(place, f"expected an annotation, found {_shown(entry)}")
+            collector.report(place, f"expected an annotation, found {_shown(entry)}", kind="row")
             continue
         place = f"{path}: annotation {entry.get('id', f'[{i}]')}"
         key = entry.get("image_id")
         if not isinstance(key, int | str) or key not in images:
-            collector.report(place, f"expected the id of a picture, found {_shown(key)}")
+            collector.report(place, f"expected the id of a picture, found {_shown(key)}", kind="row")
             continue
         rows[key].append(_row(place, entry, categories, label_of))
     return rows
@@ -167,7 +169,7 @@ def _row(place: str, entry: dict[str, Any], categories: dict[int, str], label_of
     if not isinstance(category, int) or category not in categories:
         return Row(place, fault=f"expected the id of a category, found {_shown(category)}")
     if category not in label_of:
-        return Row(place, fault=f"the class {categories[category]!r} is not among the names")
+        return Row(place, fault=f"the class {categories[category]!r} is not among the names", kind="class")
     try:
         box = _corners(entry["bbox"])
     except (KeyError, TypeError, ValueError, OverflowError):

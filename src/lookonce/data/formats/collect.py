@@ -6,11 +6,12 @@ used, cuts what reaches over the border, sets the rest aside, and remembers a `P
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.formats.files import is_file
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry import boxes as box_ops
 from lookonce.images import read_size
@@ -32,6 +33,7 @@ class Row(NamedTuple):
         difficult: VOC's flag.
         crowd: COCO's flag.
         fault: why the row could not be parsed; then nothing but `place` counts.
+        kind: of that fault: `row`, or `class` where only the class is unknown.
     """
 
     place: str
@@ -40,6 +42,7 @@ class Row(NamedTuple):
     difficult: bool = False
     crowd: bool = False
     fault: str = ""
+    kind: str = "row"
 
 
 class Collector:
@@ -52,14 +55,15 @@ class Collector:
         self._samples: list[Sample] = []
         self._problems: list[Problem] = []
         self._listed: dict[Path, str] = {}  # picture -> where it was listed first
+        self._places: dict[Path, tuple[str, ...]] = {}
 
-    def report(self, place: str, what: str, outcome: Outcome = "set aside") -> None:
-        """Remember a problem.
+    def report(self, place: str, what: str, outcome: Outcome = "set aside", **about: Any) -> None:
+        """Remember a problem; `about` are the other fields of `Problem`.
 
         Raises:
             AnnotationError: in strict mode, unless it is only worth a note.
         """
-        problem = Problem(place, what, outcome)
+        problem = Problem(place, what, outcome, **about)
         if self._strict and outcome != "noted":
             raise AnnotationError(str(problem))
         self._problems.append(problem)
@@ -89,16 +93,18 @@ class Collector:
         listed = listed or place
         if picture in self._listed:
             what = f"{picture.name} is listed again; it counts as on {self._listed[picture]}"
-            return self.report(listed, what)
+            return self.report(listed, what, kind="listed-twice", picture=picture)
         self._listed[picture] = listed
         if (size := self._size(picture, place, declared)) is None:
             return None
-        kept, boxes = self._usable(rows, size, relative)
+        kept, boxes = self._usable(picture, rows, size, relative)
         if not rows:
-            self.report(place, "no object: kept as a background picture", "noted")
+            what = "no object: kept as a background picture"
+            self.report(place, what, "noted", kind="background", picture=picture)
         elif not kept:
             what = f"none of its {len(rows)} boxes is usable, so the picture is left out: it is no background"
-            return self.report(place, what)
+            return self.report(place, what, kind="unusable", picture=picture)
+        self._places[picture] = tuple(row.place for row in kept)
         self._samples.append(
             Sample(
                 path=picture,
@@ -113,25 +119,28 @@ class Collector:
 
     def result(self, form: str, origin: str, category_ids: tuple[int, ...] = ()) -> SampleSet:
         """Everything gathered."""
-        return SampleSet(self.names, self._samples, self._problems, form, category_ids, origin)
+        return SampleSet(self.names, self._samples, self._problems, form, category_ids, origin, self._places)
 
     def _size(self, picture: Path, place: str, declared: tuple[int, int] | None) -> tuple[int, int] | None:
         """The picture's own (height, width), which is what counts; None where it cannot be read."""
         try:
             size = read_size(picture)
         except (ImageError, OSError, ValueError) as error:  # the last two: a name that no file can have
-            self.report(place, str(error))
+            kind = "unreadable" if is_file(picture) else "missing"
+            self.report(place, str(error), kind=kind, picture=picture)
             return None
         if declared is not None and declared != size:
             hint = " (turned by EXIF, or height and width exchanged)" if declared == size[::-1] else ""
-            self.report(place, f"declares {_wxh(declared)}, the picture has {_wxh(size)}{hint}", "repaired")
+            what = f"declares {_wxh(declared)}, the picture has {_wxh(size)}{hint}"
+            kind = "wrong-size" if all(declared) else "no-size"
+            self.report(place, what, "repaired", kind=kind, picture=picture)
         return size
 
     def _usable(
-        self, rows: Sequence[Row], size: tuple[int, int], relative: bool
+        self, picture: Path, rows: Sequence[Row], size: tuple[int, int], relative: bool
     ) -> tuple[list[Row], NDArray[np.float32]]:
         """The rows that can be used, and their boxes (N, 4) xyxy in pixels, cut to the picture."""
-        sound = [row for row in rows if self._is_sound(row)]
+        sound = [row for row in rows if self._is_sound(picture, row)]
         height, width = size
         boxes = np.array([row.box for row in sound], np.float64).reshape(-1, 4)
         if relative:
@@ -139,32 +148,47 @@ class Collector:
         cut = box_ops.clip(boxes, height, width).astype(np.float32)
         unusable = box_ops.is_empty(cut) | ~np.isfinite(boxes).all(axis=1)
         for i in np.flatnonzero(unusable):
-            self.report(sound[i].place, f"{_text(boxes[i])} {_defect(boxes[i], size)}")
+            kind, defect = _defect(boxes[i], size)
+            self._report_box(sound[i], boxes[i], defect, kind=kind, picture=picture)
         over = (np.abs(boxes - cut) > ROUNDING).any(axis=1) & ~unusable
         for i in np.flatnonzero(over):
-            what = f"{_text(boxes[i])} reaches over the {_wxh(size)} picture: cut to {_text(cut[i])}"
-            self.report(sound[i].place, what, "repaired")
+            what = f"reaches over the {_wxh(size)} picture: cut to {_text(cut[i])}"
+            self._report_box(sound[i], boxes[i], what, "repaired", kind="border", picture=picture)
         return [row for row, bad in zip(sound, unusable, strict=True) if not bad], cut[~unusable]
 
-    def _is_sound(self, row: Row) -> bool:
-        fault = row.fault
+    def _report_box(
+        self,
+        row: Row,
+        box: NDArray[np.float64],
+        what: str,
+        outcome: Outcome = "set aside",
+        *,
+        kind: str,
+        picture: Path,
+    ) -> None:
+        about = {"kind": kind, "picture": picture, "box": tuple(box.tolist()), "label": row.label}
+        self.report(row.place, f"{_text(box)} {what}", outcome, **about)
+
+    def _is_sound(self, picture: Path, row: Row) -> bool:
+        fault, kind = row.fault, row.kind
         if not fault and not 0 <= row.label < len(self.names):
             fault = f"expected a class number from 0 to {len(self.names) - 1}, found {row.label}"
+            kind = "class"
         if fault:
-            self.report(row.place, fault)
+            self.report(row.place, fault, kind=kind, picture=picture)
         return not fault
 
 
-def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> str:
-    """Why nothing remains of a box."""
+def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[str, str]:
+    """Why nothing remains of a box: the kind, and in words."""
     left, top, right, bottom = box.tolist()
     if not np.isfinite(box).all():
-        return "is not made of numbers"
+        return "not-numbers", "is not made of numbers"
     if right < left or bottom < top:
-        return "is inverted: expected left, top, right, bottom"
+        return "inverted", "is inverted: expected left, top, right, bottom"
     if right == left or bottom == top:
-        return "has no area"
-    return f"lies outside the {_wxh(size)} picture"
+        return "empty", "has no area"
+    return "outside", f"lies outside the {_wxh(size)} picture"
 
 
 def _wxh(size: tuple[int, int]) -> str:

@@ -36,7 +36,7 @@ def recognise(path: Path, open_source: Open) -> Source | None:
     tree = read_yaml(path)
     names = _names(path, tree)
     unknown = [
-        Problem(str(path), f"the key {key!r} is unknown and has no effect", "noted")
+        Problem(str(path), f"the key {key!r} is unknown and has no effect", "noted", kind="setting")
         for key in tree
         if key not in SPLIT_WORDS and key not in OTHER_KEYS
     ]

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,34 @@ from lookonce.images import read_size
 from lookonce.samples import Sample, SampleSet
 
 DECIMALS = 3  # of a pixel; whole numbers stay whole, as most readers of VOC and of one-line text want them
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder beside `path` to fill; its content comes to `path` once the block ends without an error.
+
+    A kill leaves `.<name>.unfinished`, which the next try clears away, and no folder that looks finished.
+    Everything reaches the disk before that, at once: waiting for each of ten thousand small files takes
+    minutes.
+
+    Args:
+        path: a new or empty folder.
+    """
+    path = path.absolute()
+    temporary = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if hasattr(os, "sync"):  # not on Windows
+            os.sync()
+        if not path.exists():
+            temporary.replace(path)
+            return
+        for child in sorted(temporary.iterdir()):  # the folder itself stays: someone may stand in it
+            child.replace(path / child.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def tidy(value: float) -> float:
@@ -88,11 +117,16 @@ def stems_of(samples: SampleSet, named: Mapping[str, Sample]) -> list[str]:
 
 
 def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
-    """Put the pictures into a folder as links, or as copies where links are not to be had."""
+    """Put the pictures into a folder as links, or as copies where links are not to be had.
+
+    Pictures that are there already stay.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     placed = {}
     for stem, sample in named.items():
         placed[stem] = folder / f"{stem}{sample.path.suffix}"
+        if placed[stem] == sample.path:
+            continue
         try:
             placed[stem].symlink_to(sample.path.resolve())
         except OSError:  # Windows without the right to make links, or a file system without them

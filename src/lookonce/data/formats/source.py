@@ -71,7 +71,9 @@ def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
             )
     samples: dict[Path, Sample] = {}
     problems: dict[Problem, None] = {}
+    places: dict[Path, tuple[str, ...]] = {}
     for each in sets:
+        places |= {path: where for path, where in each.places.items() if path not in places}
         for sample in each.samples:
             samples.setdefault(sample.path.absolute(), sample)
         problems |= dict.fromkeys(each.problems)
@@ -81,5 +83,6 @@ def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
         problems=list(problems),
         format="+".join(sorted({each.format for each in sets})),
         category_ids=sets[0].category_ids if len({each.category_ids for each in sets}) == 1 else (),
+        places=places,
         origin="; ".join(dict.fromkeys(text for text in [title, *(each.origin for each in sets)] if text)),
     )

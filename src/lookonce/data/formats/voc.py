@@ -135,10 +135,11 @@ class VocFolder:
         file = self.annotations / f"{stem}.xml"
         record = self.record(file)
         if record.fault:
-            return collector.report(str(file) if is_file(file) else place, record.fault)
+            return collector.report(str(file) if is_file(file) else place, record.fault, kind="annotation")
         if record.depth not in ("", "3"):
             what = f"declares {record.depth} channel(s); every picture is read in colour"
-            collector.report(str(file), what, "noted")
+            picture = self._picture(record)
+            collector.report(str(file), what, "noted", kind="channels", picture=picture)
         rows = [_labelled(name, row, collector.names) for name, row in record.objects]
         collector.add(self._picture(record), rows, str(file), listed=place, declared=record.declared)
 
@@ -196,7 +197,7 @@ def _labelled(name: str, row: Row, names: Names) -> Row:
     if row.fault:
         return row
     if name not in names:
-        return row._replace(fault=f"the class {name!r} is not among the names")
+        return row._replace(fault=f"the class {name!r} is not among the names", kind="class")
     return row._replace(label=names.index(name))
 
 
@@ -219,7 +220,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     named = distinct(sets)
     pictures = gather(named, out / "JPEGImages")
     for stem, sample in named.items():
-        with replacing(out / "Annotations" / f"{stem}.xml") as temporary:
+        with replacing(out / "Annotations" / f"{stem}.xml", durable=False) as temporary:
             ET.ElementTree(_tree(pictures[stem], sample, names)).write(temporary, encoding="utf-8")
     for split, samples in sets.items():
         write_text(out / LISTS / f"{split}.txt", "".join(f"{stem}\n" for stem in stems_of(samples, named)))

@@ -1,11 +1,13 @@
 """From samples to any of the four formats."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from lookonce.data.formats import coco, lines, voc, yolo
 from lookonce.data.formats.files import exists
+from lookonce.data.formats.layout import whole_folder
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -43,8 +45,21 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
         raise AnnotationError(f"{out}: expected splits with the same class names")
     lost: list[Problem] = []
     fitting = {split: _fitting(samples, form, lost) for split, samples in sets.items()}
+    with writing(out) as folder:
+        written = WRITERS[form](folder, fitting)
+    return out / written.relative_to(folder), list(dict.fromkeys(lost))
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `out` as a whole: see `whole_folder`.
+
+    Raises:
+        AnnotationError: it cannot be written.
+    """
     try:
-        return WRITERS[form](out, fitting), list(dict.fromkeys(lost))
+        with whole_folder(out) as folder:
+            yield folder
     except UnicodeEncodeError as error:
         raise AnnotationError(f"{out}: expected names in Unicode, found {error.object!r}") from error
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookonce._files import write_text
+from lookonce._files import replacing, write_text
 from lookonce.data.formats.collect import Collector, Names, Row
 from lookonce.data.formats.files import (
     PICTURE_FOLDERS,
@@ -132,7 +132,7 @@ def _read_pairs(pairs: Sequence[Pair], names: Names, strict: bool, origin: str =
         try:
             rows = list(_rows(labels)) if labels else []
         except AnnotationError as error:  # a label file that is no text
-            collector.report(place, str(error))
+            collector.report(place, str(error), kind="annotation", picture=picture)
             continue
         collector.add(picture, rows, place, relative=True)
     return collector.result("yolo", origin)
@@ -249,7 +249,9 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     named = distinct(sets)
     pictures = gather(named, out / "images")
     for stem, sample in named.items():
-        write_text(out / "labels" / f"{stem}.txt", "".join(f"{line}\n" for line in _lines(sample)))
+        lines = "".join(f"{line}\n" for line in _lines(sample))
+        with replacing(out / "labels" / f"{stem}.txt", durable=False) as temporary:
+            temporary.write_text(lines, encoding="utf-8")
     for split, samples in sets.items():
         listed = (f"./images/{pictures[stem].name}\n" for stem in stems_of(samples, named))
         write_text(out / f"{split}.txt", "".join(listed))

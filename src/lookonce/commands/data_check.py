@@ -1,0 +1,173 @@
+"""`lookonce data check`: the doctor."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lookonce._files import write_text
+from lookonce.commands.check_page import check_page, severity_counts
+from lookonce.commands.report import say
+from lookonce.config import parse_size
+from lookonce.data.check.diagnose import Diagnosis, diagnose, pictures_of
+from lookonce.data.check.findings import Finding
+from lookonce.data.check.fix import write_fixed
+from lookonce.data.check.kinds import KINDS, SEVERITIES
+from lookonce.data.check.network import Network, official
+from lookonce.data.formats import check_target, load_splits
+from lookonce.errors import AnnotationError, ConfigError
+from lookonce.samples import Sample, SampleSet
+
+SHOWN = 3  # places of a kind that are printed
+
+
+def check(
+    data: Path,
+    out: Path,
+    *,
+    names: Path | None = None,
+    model: str | None = None,
+    size: str | None = None,
+    detector: Path | None = None,
+    fix: Path | None = None,
+    as_json: bool = False,
+) -> int:
+    """Examine every picture and box; write the page; say what was found.
+
+    Args:
+        data: annotations, in any form.
+        out: folder of `report.html` and `findings.json`.
+        names: file of class names, where the annotations have numbers alone.
+        model: the network that is going to be trained; with `detector`, that one's.
+        size: of its input.
+        detector: a trained model, whose doubts about the labels are listed.
+        fix: a folder for a corrected copy.
+        as_json: print the findings as JSON.
+
+    Returns:
+        0 sound, or nothing that needs a person; 1 something does; 130 stopped by Ctrl-C.
+
+    Raises:
+        AnnotationError: unusable annotations, or `fix` is no new or empty folder.
+        ConfigError: an unknown model, a wrong size.
+        ModelFileError: `detector` is no model.
+    """
+    console = Console(stderr=True)
+    if fix is not None:
+        check_target("voc", fix)
+    with ExitStack() as stack:
+        network, doubted = _network(model, size, detector, stack)
+        sets = load_splits(data, names)
+        _check_pictures(data, sets)
+        for found in sets.values():
+            say(found.describe(), console)
+        try:
+            diagnosis = _examine(sets, network, doubted, console)
+            write_text(out / "findings.json", json.dumps(as_tree(diagnosis), indent=1))
+            write_text(out / "report.html", check_page(str(data), diagnosis))
+            if fix is not None:
+                written = write_fixed(diagnosis, fix)
+        except KeyboardInterrupt:
+            say(f"stopped: no page in {out} was changed by half, and no corrected copy was begun", console)
+            return 130
+    if as_json:
+        print(json.dumps(as_tree(diagnosis)))
+    else:
+        say_findings(diagnosis, Console())
+    say(f"page: {out / 'report.html'}", console)
+    if fix is not None:
+        say(f"corrected copy: {written.data}; {written.changes} changes, {written.left} left, "
+            f"each in {fix / 'changes.csv'}", console)  # fmt: skip
+    return int(diagnosis.needs_person)
+
+
+def as_tree(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Everything found, for machines."""
+    by_kind = diagnosis.by_kind()
+    return {
+        "recognised": {split: found.describe() for split, found in diagnosis.sets.items()},
+        "network": {"model": diagnosis.network.model, "size": diagnosis.network.size},
+        "severities": severity_counts(diagnosis.findings),
+        "counts": {kind: len(found) for kind, found in by_kind.items()},
+        "claims_lost": diagnosis.claims_lost,
+        "advice": {
+            "size": diagnosis.advice.size_reason,
+            "model": diagnosis.advice.model_reason,
+            "priors": diagnosis.advice.prior_reason,
+        },
+        "findings": [_entry(finding) for finding in diagnosis.findings],
+    }
+
+
+def say_findings(diagnosis: Diagnosis, console: Console) -> None:
+    """Print the kinds, gravest first, with the first places of each."""
+    for kind, found in diagnosis.by_kind().items():
+        about = KINDS[kind]
+        say(f"\n{about.title}: {len(found)} ({SEVERITIES[about.severity]})", console)
+        for finding in found[:SHOWN]:
+            say(f"  {finding.place}: {finding.what}", console)
+        if len(found) > SHOWN:
+            say(f"  and {len(found) - SHOWN} more", console)
+        say(f"  {about.remedy}", console)
+    advice = diagnosis.advice
+    for title, reason in (
+        ("Input size", advice.size_reason),
+        ("Model", advice.model_reason),
+        ("Priors", advice.prior_reason),
+    ):
+        say(f"\n{title}: {reason}", console)
+    totals = severity_counts(diagnosis.findings)
+    say("\n" + ", ".join(f"{totals[severity]} {words}" for severity, words in SEVERITIES.items()), console)
+
+
+Doubted = Callable[[SampleSet, Sample], Iterator[Finding]]
+
+
+def _network(
+    model: str | None, size: str | None, detector: Path | None, stack: ExitStack
+) -> tuple[Network, Doubted | None]:
+    """What is going to be trained, and what a trained model doubts."""
+    try:
+        wanted = None if size is None else parse_size(size)
+    except ValueError as error:
+        raise ConfigError(f"--size: {error}") from error
+    if detector is None:
+        return official(model or "yolov3-tiny", wanted or (416, 416)), None
+    from lookonce.commands.check_labels import Doubts
+
+    doubts = stack.enter_context(Doubts.open(detector, wanted))
+    network = doubts.network
+    if model is not None:
+        network = official(model, wanted or network.size)
+    return network, doubts
+
+
+def _check_pictures(data: Path, sets: dict[str, SampleSet]) -> None:
+    if not pictures_of(sets):
+        raise AnnotationError(f"{data}: expected annotated pictures, found none")
+
+
+def _examine(
+    sets: dict[str, SampleSet], network: Network, doubted: Doubted | None, console: Console
+) -> Diagnosis:
+    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        passes = 1 if doubted is None else 2
+        task = progress.add_task("pictures", total=passes * len(pictures_of(sets)))
+        return diagnose(sets, network, lambda: progress.advance(task), doubted)
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "severity": KINDS[finding.kind].severity,
+        "place": finding.place,
+        "what": finding.what,
+        "picture": None if finding.picture is None else str(finding.picture),
+        "boxes": finding.boxes,
+        "others": [str(path) for path in finding.others],
+    }
