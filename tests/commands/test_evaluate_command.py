@@ -11,10 +11,21 @@ from PIL import Image
 
 from lookonce import cli
 from lookonce.commands import evaluate as command
+from lookonce.commands.evaluate_errors import error_marks
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
+from lookonce.evaluate.error_page import COLOURS
+from lookonce.evaluate.errors import Outcome, judge
+from lookonce.samples import Sample
 
-REPORT = ["confusion.png", "f1_confidence.png", "metrics.json", "precision_recall.png"]
+REPORT = [
+    "confusion.png",
+    "errors.html",
+    "errors.json",
+    "f1_confidence.png",
+    "metrics.json",
+    "precision_recall.png",
+]
 BOX = [10, 10, 50, 40]
 Damage = Callable[[bytes], bytes]
 
@@ -102,6 +113,14 @@ def test_classes_are_matched_by_name_and_the_others_named(
     assert (numbers["pictures"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
     assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish picture's dog is a false alarm
     assert numbers["best_f1"]["f1"] == pytest.approx(0.8)
+    errors = json.loads((pictures / "report" / "errors.json").read_text())
+    assert {name: each["count"] for name, each in errors["types"].items() if each["count"]} == {
+        "background": 1
+    }
+    assert errors["worst"] == [{"picture": str(pictures / "c.png"), "errors": {"background": 1}}]
+    page = (pictures / "report" / "errors.html").read_text()
+    assert 'alt="c.png: 1 background"' in page
+    assert "a.png" not in page  # nothing is wrong there
 
 
 @pytest.mark.usefixtures("fixed")
@@ -189,6 +208,31 @@ def test_a_darknet_model_on_voc_pictures(
     by_name = {row["name"]: row for row in numbers["classes"]}
     assert by_name["bus"]["ap50"] > 0.9
     assert by_name["aeroplane"]["ap50"] == 0  # this network never says aeroplane
+
+
+def test_marks_are_errors_first_and_right_detections_last() -> None:
+    box, far, away = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
+    truth = Sample(Path("a.png"), np.array([box, far, away], np.float32), np.array([0, 0, 1]))
+    boxes = np.array([box, [100, 100, 140, 112], [300, 300, 340, 340]], np.float32)
+    found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 0, 1]))
+    judged = judge([truth], [found], ("cat", "dog"))
+
+    marks = error_marks(judged, 0, ("cat", "dog"))
+
+    assert [(mark.name + mark.suffix, mark.dashed) for mark in marks] == [
+        ("box: cat 0.80", False),
+        ("backgr.: dog 0.70", False),
+        ("cat", True),  # the loose box stands for it
+        ("missed: dog", True),
+        (" 0.90", False),
+    ]
+    assert [mark.colour for mark in marks] == [
+        COLOURS[Outcome.LOCALISATION],
+        COLOURS[Outcome.BACKGROUND],
+        COLOURS[Outcome.RIGHT],
+        COLOURS[Outcome.MISSED],
+        COLOURS[Outcome.RIGHT],
+    ]
 
 
 @pytest.mark.usefixtures("fixed")

@@ -35,5 +35,5 @@ def test_every_number_in_the_json_is_explained() -> None:
 
 def test_its_pictures_exist() -> None:
     linked = re.findall(r"\]\((images/[^)]+)\)", PAGE.read_text())
-    assert len(linked) == 3
+    assert len(linked) == 4
     assert all((PAGE.parent / name).exists() for name in linked)

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from lookonce._files import write_text
 from lookonce._optional import require
+from lookonce.commands.evaluate_errors import write_errors
 from lookonce.commands.report import count_problems, say, say_problems
 from lookonce.config import parse_size
 from lookonce.data.formats import load_samples
@@ -129,13 +130,16 @@ def evaluate(
     exit_code = say_problems(problems, console)
     if not measured:
         raise ImageError(f"{data}: expected pictures to measure on, found none that can be read")
-    evaluation = _compare(measured, found, shared)
+    truth = [_shared_truth(sample, shared) for sample in measured]
+    compared = [_shared_detections(each, shared) for each in found]
+    evaluation = evaluate_detections(truth, compared, shared.names)
     about |= {"confidence": confidence, "nms_iou": iou, "problems": count_problems(problems)}
     numbers = write_report(out, evaluation, about)
     if json_file is not None:
         write_text(json_file, numbers)
+    write_errors(out, truth, compared, evaluation, about)
     _print(evaluation, console)
-    say(f"report: {out}", console)
+    say(f"report: {out}, its errors: {out / 'errors.html'}", console)
     return exit_code
 
 
@@ -166,15 +170,6 @@ def _say_left_out(shared: Shared, model: Sequence[str], data: Sequence[str], con
         say(f"left out: the model does not know {_listed(unknown)}", console)
     if unused:
         say(f"left out: the data does not have {_listed(unused)}", console)
-
-
-def _compare(truth: Sequence[Sample], found: Sequence[Detections], shared: Shared) -> Evaluation:
-    """Measure on the shared classes alone."""
-    return evaluate_detections(
-        [_shared_truth(sample, shared) for sample in truth],
-        [_shared_detections(each, shared) for each in found],
-        shared.names,
-    )
 
 
 def _shared_truth(sample: Sample, shared: Shared) -> Sample:

@@ -56,8 +56,13 @@ class Canvas:
             self._draw.rectangle((left, start, min(left + inset, right), end), fill=colour)
             self._draw.rectangle((max(right - inset, left), start, right, end), fill=colour)
 
-    def label(self, box: Sequence[float], label: int, name: str, suffix: str = "") -> None:
-        """Write name and suffix at the box, where they hide neither a label nor a box; else not at all."""
+    def label(
+        self, box: Sequence[float], label: int, name: str, suffix: str = "", colour: Colour | None = None
+    ) -> None:
+        """Write name and suffix at the box, where they hide neither a label nor a box; else not at all.
+
+        On the class's colour, unless another is given.
+        """
         shown, font = legible(name, label, self._letters)
         margin = self._line
         text = shortened(shown, suffix, font, self._width - 1 - 2 * margin)
@@ -69,9 +74,9 @@ class Canvas:
         else:
             return
         self._labels = np.concatenate([self._labels, place[None]])
-        colour = class_colour(label)
-        self._draw.rectangle(place.round().tolist(), fill=colour)
-        self._draw.text((left + margin, top + height / 2), text, font=font, fill=ink_on(colour), anchor="lm")
+        paper = class_colour(label) if colour is None else colour
+        self._draw.rectangle(place.round().tolist(), fill=paper)
+        self._draw.text((left + margin, top + height / 2), text, font=font, fill=ink_on(paper), anchor="lm")
 
     def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
         """Left and top of a label above the box, inside it and below it, moved into the picture."""

@@ -1,0 +1,94 @@
+"""The error report of `lookonce evaluate`: its numbers, its page and its pictures.
+
+DIR/
+    errors.json      the numbers
+    errors.html      the page, with the worst pictures in it
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookonce.detections import Detections
+from lookonce.draw.marks import Mark, draw_marks
+from lookonce.evaluate.error_page import COLOURS, GalleryPicture, write_error_page
+from lookonce.evaluate.error_report import error_report, write_errors_json
+from lookonce.evaluate.errors import Judged, Outcome
+from lookonce.evaluate.report import Evaluation
+from lookonce.evaluate.worst import WorstPicture
+from lookonce.images import read_image
+from lookonce.pages.render import jpeg_url
+from lookonce.samples import Sample
+
+LONGEST = 800  # pixels of a picture in the gallery
+QUALITY = 80
+SHORT = {
+    Outcome.CLASSIFICATION: "class",
+    Outcome.LOCALISATION: "box",
+    Outcome.BOTH: "both",
+    Outcome.DUPLICATE: "dupl.",
+    Outcome.BACKGROUND: "backgr.",
+}
+
+
+def write_errors(
+    out: Path,
+    truth: Sequence[Sample],
+    found: Sequence[Detections],
+    evaluation: Evaluation,
+    about: dict[str, Any],
+) -> None:
+    """Look into the errors and write DIR/errors.json and DIR/errors.html.
+
+    Args:
+        out: the folder.
+        truth: the pictures, with the class numbers of the evaluation.
+        found: in them, likewise.
+        evaluation: of both.
+        about: what was measured.
+    """
+    report = error_report(truth, found, evaluation)
+    write_errors_json(out / "errors.json", report, [str(sample.path) for sample in truth], about)
+    gallery = [
+        _gallery_picture(worst, truth[worst.picture].path, report.in_use, evaluation.names, "")
+        for worst in report.worst
+    ]
+    write_error_page(out / "errors.html", report, gallery, "", about)
+
+
+def _gallery_picture(
+    worst: WorstPicture, path: Path, in_use: Judged, names: Sequence[str], link: str
+) -> GalleryPicture:
+    """Read and draw one picture."""
+    drawn = draw_marks(read_image(path), error_marks(in_use, worst.picture, names), LONGEST)
+    return GalleryPicture(path.name, jpeg_url(drawn, QUALITY), worst.errors, link)
+
+
+def error_marks(judged: Judged, picture: int, names: Sequence[str]) -> list[Mark]:
+    """Boxes for one picture: errors first, then missed objects, objects half fitted, and what is right."""
+    mine = np.flatnonzero((judged.picture == picture) & ~judged.has(Outcome.IGNORED))
+    by_error = sorted(mine, key=lambda d: judged.outcome[d] == Outcome.RIGHT)
+    detections = [_detection_mark(judged, int(d), names) for d in by_error]
+    false = [mark for mark, d in zip(detections, by_error, strict=True) if judged.outcome[d] != Outcome.RIGHT]
+    return [*false, *_object_marks(judged, picture, names), *detections[len(false) :]]
+
+
+def _detection_mark(judged: Judged, d: int, names: Sequence[str]) -> Mark:
+    outcome, label = Outcome(judged.outcome[d]), int(judged.labels[d])
+    name = "" if outcome == Outcome.RIGHT else f"{SHORT[outcome]}: {names[label]}"
+    return Mark(judged.boxes[d], label, name, f" {judged.scores[d]:.2f}", COLOURS[outcome])
+
+
+def _object_marks(judged: Judged, picture: int, names: Sequence[str]) -> list[Mark]:
+    """Dashed: objects that were missed, and those whose detection is only nearly right."""
+    objects = judged.objects
+    missed, unfound = judged.missed(), objects.counts & ~judged.found()
+    marks = []
+    for g in np.flatnonzero((objects.picture == picture) & unfound):
+        label = int(objects.labels[g])
+        outcome = Outcome.MISSED if missed[g] else Outcome.RIGHT
+        name = f"missed: {names[label]}" if missed[g] else names[label]
+        marks.append(Mark(objects.boxes[g], label, name, "", COLOURS[outcome], dashed=True))
+    return marks

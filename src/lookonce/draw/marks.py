@@ -1,0 +1,57 @@
+"""Boxes in whatever colour their meaning has, not their class's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.draw.canvas import Canvas
+from lookonce.draw.palette import Colour
+from lookonce.geometry.letterbox import Letterbox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """One box to draw.
+
+    Attributes:
+        box: (4,) float32 xyxy, pixels of the picture.
+        label: class number, written where no font has the letters of the name.
+        name: of the class; empty for a box without a label.
+        suffix: what follows the name.
+        colour: of box and label.
+        dashed: else solid.
+    """
+
+    box: NDArray[np.float32]
+    label: int
+    name: str
+    suffix: str
+    colour: Colour
+    dashed: bool = False
+
+
+def draw_marks(picture: NDArray[np.uint8], marks: Sequence[Mark], longest: int) -> NDArray[np.uint8]:
+    """A copy of the picture, scaled, with all boxes; the first marks on top, and first to place their labels.
+
+    Scaled before it is drawn on, so that lines and letters have the size of the result.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        marks: what to draw.
+        longest: the longer side of the result, in pixels.
+    """
+    height, width = picture.shape[:2]
+    scale = longest / max(height, width)
+    fit = Letterbox.stretch((height, width), (max(round(height * scale), 1), max(round(width * scale), 1)))
+    boxes = fit.boxes_in(np.array([mark.box for mark in marks], np.float32).reshape(-1, 4))
+    canvas = Canvas(fit.image(picture), boxes)
+    placed = list(zip(boxes.tolist(), marks, strict=True))
+    for box, mark in reversed(placed):
+        line = canvas.dashed if mark.dashed else canvas.solid
+        line(box, mark.colour)
+    for box, mark in placed:
+        if mark.name:
+            canvas.label(box, mark.label, mark.name, mark.suffix, mark.colour)
+    return canvas.picture()

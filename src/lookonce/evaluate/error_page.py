@@ -1,0 +1,194 @@
+"""The error report as a page."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookonce._files import write_text
+from lookonce.evaluate.breakdown import FEWEST, Bin
+from lookonce.evaluate.error_report import ErrorReport
+from lookonce.evaluate.errors import ERRORS, Outcome
+from lookonce.pages.render import render
+
+# Okabe and Ito's colours that colour-blind people tell apart, and two more; each also stands beside its name.
+COLOURS: dict[Outcome, tuple[int, int, int]] = {
+    Outcome.RIGHT: (0, 158, 115),
+    Outcome.CLASSIFICATION: (86, 180, 233),
+    Outcome.LOCALISATION: (230, 159, 0),
+    Outcome.BOTH: (144, 0, 248),
+    Outcome.DUPLICATE: (240, 228, 66),
+    Outcome.BACKGROUND: (213, 94, 0),
+    Outcome.MISSED: (248, 0, 232),
+}
+NOUNS = {
+    Outcome.CLASSIFICATION: "wrong classes",
+    Outcome.LOCALISATION: "loose boxes",
+    Outcome.BOTH: "wrong classes in loose boxes",
+    Outcome.DUPLICATE: "duplicates",
+    Outcome.BACKGROUND: "detections of nothing",
+    Outcome.MISSED: "missed objects",
+}
+MEANINGS = {
+    Outcome.CLASSIFICATION: "on an object of another class: overlap 0.5 or more",
+    Outcome.LOCALISATION: "the right class, but the box fits badly: overlap 0.1 to 0.5",
+    Outcome.BOTH: "another class, and the box fits badly: overlap 0.1 to 0.5",
+    Outcome.DUPLICATE: "a second detection of an object that is found already",
+    Outcome.BACKGROUND: "on nothing that is annotated: overlap below 0.1",
+    Outcome.MISSED: "an object that no detection is on, nor one that only needs another class or box",
+}
+ADVICE = {
+    Outcome.CLASSIFICATION: "See in confusion.png which classes are taken for each other. Add pictures of "
+    "both, look for objects annotated with the wrong class, or make them one class if nobody needs to tell "
+    "them apart.",
+    Outcome.LOCALISATION: "Look whether the annotated boxes are tight and drawn by one rule. Fit the priors "
+    "to the data (lookonce data anchors), train longer, or use a larger input size.",
+    Outcome.BOTH: "Mostly crowds and objects cut off. What helps against classification and localisation "
+    "errors helps here.",
+    Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. Too low, "
+    "and true neighbours go with them: watch missed.",
+    Outcome.BACKGROUND: "First look at the pictures below: often the object is there and the annotation is "
+    "missing. Else add pictures without objects that show what is mistaken, or raise --conf.",
+    Outcome.MISSED: "See by size and by crowding which objects these are. Small ones need a larger input "
+    "size; rare ones more pictures; crowded ones a higher --iou. Or lower --conf, if misses are worse than "
+    "false alarms.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPicture:
+    """One of the worst pictures, drawn.
+
+    Attributes:
+        name: of its file.
+        url: the picture with its boxes, as a data URL.
+        errors: how many of each type.
+        explained: link to the page that explains it; empty where there is none.
+    """
+
+    name: str
+    url: str
+    errors: dict[Outcome, int]
+    explained: str
+
+
+def write_error_page(
+    path: Path, report: ErrorReport, gallery: Sequence[GalleryPicture], note: str, about: dict[str, Any]
+) -> None:
+    """Write one HTML file, whole or not at all.
+
+    Args:
+        path: of the file.
+        report: what was found.
+        gallery: the worst pictures, drawn, the worst first.
+        note: on the explanations: how many there are, or how to get them.
+        about: `model`, `data` and `split` that were measured.
+    """
+    shown = sum(sum(picture.errors.values()) for picture in gallery)
+    page = render(
+        "errors.html",
+        about=about,
+        report=report,
+        headline=headline(report),
+        types=[_type_row(error, report) for error in ERRORS],
+        largest=_largest_cost(report),
+        names=[(error.text, _css(error)) for error in (Outcome.RIGHT, *ERRORS)],
+        breakdowns=_breakdowns(report),
+        fewest=FEWEST,
+        gallery=[_card(picture) for picture in gallery],
+        shown=shown,
+        total=sum(kind.in_use for kind in report.types.values()),
+        note=note,
+    )
+    write_text(path, page)
+
+
+def headline(report: ErrorReport) -> str:
+    """The finding, in two sentences."""
+    if math.isnan(report.ap50):
+        return "There are no objects to find, so there is no AP."
+    return f"{_most_frequent(report)} {_most_costly(report)}"
+
+
+def _most_frequent(report: ErrorReport) -> str:
+    error, most = max(report.types.items(), key=lambda item: item[1].in_use)
+    total = sum(each.in_use for each in report.types.values())
+    if total == 0:
+        return f"No errors at confidence {report.confidence:.3f}."
+    return f"{most.in_use} of {total} errors at confidence {report.confidence:.3f} are {NOUNS[error]}."
+
+
+def _most_costly(report: ErrorReport) -> str:
+    error, most = max(report.types.items(), key=lambda item: item[1].cost)
+    if most.cost <= 0:
+        return "No type of error costs any AP50."
+    return (
+        f"Over all detections, {NOUNS[error]} cost most: with these alone repaired, AP50 would be "
+        f"{report.ap50 + most.cost:.3f} instead of {report.ap50:.3f}."
+    )
+
+
+def _largest_cost(report: ErrorReport) -> float:
+    """Of one type, for the length of bars; 1 where nothing costs anything."""
+    costs = [cost for each in report.types.values() for cost in (each.cost, each.cost_in_use)]
+    return max((cost for cost in costs if cost > 0), default=1.0)
+
+
+def _type_row(error: Outcome, report: ErrorReport) -> dict[str, Any]:
+    return {
+        "name": error.text,
+        "colour": _css(error),
+        "meaning": MEANINGS[error],
+        "advice": ADVICE[error],
+        "numbers": report.types[error],
+    }
+
+
+def _card(picture: GalleryPicture) -> dict[str, Any]:
+    return {
+        "name": picture.name,
+        "url": picture.url,
+        "explained": picture.explained,
+        "errors": [(error.text, _css(error), count) for error, count in picture.errors.items()],
+        "text": ", ".join(f"{count} {error.text}" for error, count in picture.errors.items()),
+    }
+
+
+def _breakdowns(report: ErrorReport) -> list[dict[str, Any]]:
+    """A table for each property: heading, what it is, and its bins with their names."""
+    parts = report.breakdown
+    coco = zip(("small", "medium", "large"), parts.coco_size, strict=True)
+    return [
+        {
+            "heading": "By size, COCO's classes",
+            "what": "small: area below 32², large: from 96² pixels of the picture",
+            "bins": [(name, each) for name, each in coco],
+        },
+        {
+            "heading": "By size, in equal shares",
+            "what": "side of the square with the box's area, in pixels of the picture",
+            "bins": [(_range(each, 0), each) for each in parts.size],
+        },
+        {
+            "heading": "By shape",
+            "what": "width over height: below 1 is upright, above 1 lies flat",
+            "bins": [(_range(each, 2), each) for each in parts.shape],
+        },
+        {
+            "heading": "By crowding",
+            "what": "other objects that meet the box, grown to twice its width and height",
+            "bins": [(_range(each, 0), each) for each in parts.crowding],
+        },
+    ]
+
+
+def _range(each: Bin, digits: int) -> str:
+    if math.isnan(each.low):
+        return "none"
+    low, high = f"{each.low:.{digits}f}", f"{each.high:.{digits}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _css(error: Outcome) -> str:
+    return f"rgb{COLOURS[error]}"
