@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 
 @contextmanager
@@ -37,6 +37,22 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def leftovers(path: Path) -> list[Path]:
     """The temporary files that processes killed within `replacing(path)` left behind."""
     return sorted(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
+
+
+@contextmanager
+def replacing_together(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a file that others belong to: yield its name in a new folder beside it.
+
+    Once the block ends without an error, all that is in the folder moves to where `path` is, itself last.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+        main = Path(folder) / path.name
+        yield main
+        for made in sorted(main.parent.iterdir(), key=lambda each: each == main):
+            with made.open("rb") as written:
+                os.fsync(written.fileno())
+            made.replace(path.parent / made.name)
 
 
 def remove_leftovers(path: Path) -> None:

@@ -315,22 +315,51 @@ def detect(
 class ExportTarget(StrEnum):
     """What `lookonce export` can write."""
 
+    ONNX = "onnx"
+    OPENVINO = "openvino"
     DARKNET = "darknet"
 
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A lookonce model: .safetensors.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=".safetensors, .cfg beside .weights, or .onnx.")
+    ],
     to: Annotated[ExportTarget, typer.Option(help="The form to write.")],
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("exported"),
+    out: Annotated[Path, typer.Option(help="A folder, or the file's name.")] = Path("exported"),
+    size: Annotated[
+        str | None, typer.Option(help="416, or 320x416 (height x width); as the model was made.")
+    ] = None,
+    static: Annotated[
+        bool, typer.Option("--static", help="Fix batch 1 and the size; else both are open.")
+    ] = False,
+    nms: Annotated[bool, typer.Option("--nms", help="Suppress duplicates within the graph.")] = False,
+    conf: Annotated[float | None, typer.Option(help="With --nms: scores lie above it; 0.25.")] = None,
+    iou: Annotated[
+        float | None, typer.Option(help="With --nms: of two boxes that overlap by more, the better; 0.45.")
+    ] = None,
+    verify_on: Annotated[
+        Path | None, typer.Option(help="Pictures for the comparison; a few rendered ones and noise.")
+    ] = None,
 ) -> None:
-    """Write a trained model in the form that another program reads.
+    """Write a model in the form that another program reads; fails unless both compute the same.
 
-    Example: lookonce export runs/mine/best.safetensors --to darknet --out mine
+    Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
     """
-    from lookonce.commands.export import export_darknet
+    from lookonce.commands.export import export as command
 
-    raise typer.Exit(export_darknet(model, out))
+    code = command(
+        model,
+        to.value,
+        out,
+        size=size,
+        static=static,
+        nms=nms,
+        confidence=conf,
+        iou=iou,
+        verify_on=verify_on,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

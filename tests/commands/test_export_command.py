@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import Result
 from typer.testing import CliRunner
 
 from lookonce.cli import app, main
 from lookonce.darknet.files import open_darknet
 from lookonce.darknet.weights import write_weights
-from lookonce.errors import ModelFileError
+from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import largest_difference, load_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
+from lookonce.runtime.detector import Detector
 
 INFO = ModelInfo(
     "yolov3-tiny",
@@ -58,11 +60,104 @@ def test_the_proof_can_fail(model: Path, tmp_path: Path) -> None:
         largest_difference(cfg, network)
 
 
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["export", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(("to", "written"), [("onnx", ["mine.onnx"]), ("openvino", ["mine.bin", "mine.xml"])])
+@pytest.mark.parametrize("options", [(), ("--static", "--size", "96x64"), ("--nms", "--conf", "0.3")])
+def test_engine_files_are_written_and_proved(
+    model: Path, tmp_path: Path, to: str, written: list[str], options: tuple[str, ...]
+) -> None:
+    found = run(model, "--to", to, "--out", tmp_path / "out", *options)
+
+    assert found.exit_code == 0, found.exception
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == written
+    said = " ".join(found.stdout.split())
+    assert f"written as {tmp_path}/out/{written[-1]}" in said
+    assert f"read back and run beside {model} on 3 pictures: boxes differ by at most" in said
+    size = "96x64" if options[:1] == ("--static",) else "64x96"
+    shapes = "batch 1 and size fixed" if options[:1] == ("--static",) else "any batch and size"
+    assert f"yolov3-tiny, 2 classes, input {size} (height x width), {shapes}" in said
+    assert ("suppression inside: the same" in said) == (options[:1] == ("--nms",))
+    if options[:1] != ("--nms",):
+        with Detector.open(tmp_path / "out" / written[-1]) as detector:
+            assert detector.size == ((96, 64) if options else (64, 96))
+
+
+def test_a_darknet_model_is_exported_without_torch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    cfg = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
+
+    found = run(
+        cfg, "--to", "openvino", "--out", tmp_path / "fast.xml", "--verify-on", data / "photos" / "dog.jpg"
+    )
+
+    assert found.exit_code == 0, found.exception
+    assert "on 2 pictures" in found.stdout
+    assert (tmp_path / "fast.bin").exists()
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "darknet"])
+def test_what_differs_gets_no_name_and_an_earlier_file_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    name = {"onnx": "mine.onnx", "openvino": "mine.xml", "darknet": "mine.cfg"}[to]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("earlier")
+    monkeypatch.setattr("lookonce.export.verify.BOX_TOLERANCE", 0.0)
+    monkeypatch.setattr("lookonce.model.darknet_io.LARGEST_DIFFERENCE", 0.0)
+    arguments = ["lookonce", "export", str(model), "--to", to, "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", arguments)
+
+    with pytest.raises(SystemExit) as stopped:
+        main()
+
+    assert stopped.value.code == 2
+    assert f"{name}: expected" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--to", "onnx", "--conf", "0.3"), "thresholds of suppression in the graph, which --nms asks for"),
+        (("--to", "onnx", "--nms", "--iou", "1.5"), "iou: expected a number from 0 to 1"),
+        (("--to", "onnx", "--size", "100"), "--size: expected a size like 416"),
+        (("--to", "darknet", "--nms"), "no place for the other options"),
+        (("--to", "onnx", "--out", "x.xml"), r"expected a folder, or a file that ends in .onnx"),
+    ],
+)
+def test_impossible_options(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    found = run(model, *options)
+
+    assert isinstance(found.exception, ConfigError)
+    assert message in str(found.exception)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_a_model_is_not_written_over_itself(model: Path, tmp_path: Path) -> None:
+    assert run(model, "--to", "onnx", "--out", tmp_path).exit_code == 0
+
+    found = run(tmp_path / "mine.onnx", "--to", "onnx", "--out", tmp_path)
+
+    assert "expected another file than the model itself" in str(found.exception)
+
+
+@pytest.mark.parametrize("to", ["onnx", "darknet"])
 def test_a_folder_that_cannot_be_written(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
 ) -> None:
     (tmp_path / "out").write_text("a file")
-    arguments = ["lookonce", "export", str(model), "--to", "darknet", "--out", str(tmp_path / "out")]
+    arguments = ["lookonce", "export", str(model), "--to", to, "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
 
     with pytest.raises(SystemExit) as stopped:

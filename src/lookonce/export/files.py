@@ -1,0 +1,31 @@
+"""Exported graphs as files: ONNX, and OpenVINO's `.xml` with its `.bin`. The same graph, the same bytes."""
+
+import re
+from pathlib import Path
+
+import onnx
+
+from lookonce._optional import require
+
+NUMBERED = re.compile(r"(.+)_\d+")  # how OpenVINO calls what has no name: by kind, and how many it ever made
+
+
+def write_onnx(graph: onnx.ModelProto, path: Path) -> None:
+    """Write one `.onnx` file."""
+    path.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+def write_openvino(graph: onnx.ModelProto, path: Path) -> None:
+    """Write `path`, an `.xml` file, and the `.bin` beside it; weights stay float32.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
+    ov = require("openvino", "openvino")
+    model = ov.Core().read_model(graph.SerializeToString())
+    model.set_friendly_name(graph.producer_name)
+    for number, node in enumerate(model.get_ordered_ops()):
+        # its running numbers depend on what the process did before
+        if (name := NUMBERED.fullmatch(node.get_friendly_name())) and name[1] == node.get_type_name():
+            node.set_friendly_name(f"{name[1]}.{number}")
+    ov.save_model(model, path, compress_to_fp16=False)

@@ -1,0 +1,50 @@
+"""The graph that is exported: built by `darknet.onnx_graph`, here it gets its shapes and is checked."""
+
+from dataclasses import replace
+
+import onnx
+
+from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.errors import ConfigError
+from lookonce.export.nms import Suppression, add_suppression
+from lookonce.export.source import Source
+
+
+def with_size(source: Source, size: tuple[int, int]) -> Source:
+    """The same model for another (height, width).
+
+    Raises:
+        ConfigError: the network cannot take it.
+    """
+    coarsest = max(source.info.strides)
+    if any(side % coarsest for side in size):
+        raise ConfigError(f"size: expected multiples of {coarsest}, found {size[0]}x{size[1]}")
+    return replace(source, info=replace(source.info, input_size=size))
+
+
+def export_graph(
+    source: Source, *, static: bool = False, suppression: Suppression | None = None
+) -> onnx.ModelProto:
+    """One graph: uint8 RGB pictures in, candidates or detections out.
+
+    Args:
+        source: the model.
+        static: fix the batch to 1 and the input to the model's size, for engines that want it so.
+        suppression: put it into the graph; see `nms.add_suppression`.
+    """
+    model = build_onnx(source.network, source.weights, source.info)
+    if static:
+        _fix(model.graph, source)
+    if suppression is not None:
+        add_suppression(model, suppression)
+    onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is ours, not the model's
+    return model
+
+
+def _fix(graph: onnx.GraphProto, source: Source) -> None:
+    """Numbers in place of the open sides: input (1, H, W, 3), output (1, K, 5+C)."""
+    (height, width), scales = source.info.input_size, source.network.scales
+    count = sum((height // s.stride) * (width // s.stride) * len(s.section.priors) for s in scales)
+    for value, sides in ((graph.input[0], (1, height, width)), (graph.output[0], (1, count))):
+        for place, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
+            place.dim_value = side

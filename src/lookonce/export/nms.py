@@ -1,0 +1,114 @@
+"""Suppression inside an exported graph, by the standard operator NonMaxSuppression.
+
+Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
+all pictures together.
+
+```
+  candidates ─► class, score ─► NonMaxSuppression ─► gather ─► by falling score ─► detections (N, 7)
+  (B, K, 5+C)   one a candidate  within a class                                    picture, xyxy, score, class
+```
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from lookonce.darknet.onnx_nodes import Nodes
+from lookonce.errors import ConfigError
+from lookonce.runtime.postprocess import CONFIDENCE, IOU
+
+METADATA_KEY = "lookonce.suppression"  # of the entry that says with which thresholds
+OUTPUT = "detections"
+COLUMNS = 7  # picture, xyxy, score, class
+MOST = 1 << 20  # a class and picture: more than there are candidates at 4096x4096, so nothing is cut off
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Thresholds, fixed in the graph, as in `runtime.postprocess.postprocess`.
+
+    Attributes:
+        confidence: a score must lie above it.
+        iou: a box is dropped when its IoU with a better one lies above it.
+    """
+
+    confidence: float = CONFIDENCE
+    iou: float = IOU
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
+
+
+def add_suppression(model: onnx.ModelProto, suppression: Suppression) -> None:
+    """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (N, 7), by falling score.
+
+    As in `postprocess`, a candidate has one class, the most probable, and boxes are cut before suppression:
+    there at the picture's border, here, where the picture is not known, at the input's.
+    """
+    nodes = Nodes(model.graph)
+    nodes.prefix = "suppression"
+    (candidates,) = (output.name for output in model.graph.output)
+    classes = _last(model.graph.output[0]) - 5
+    boxes, objectness, probabilities = nodes.add_many(
+        "Split", candidates, nodes.integers(4, 1, classes), outputs=3, axis=-1
+    )
+    boxes = _cut(nodes, boxes)  # (B, K, 4)
+    labels = nodes.add("ArgMax", probabilities, axis=-1, keepdims=0)  # (B, K), the first of equals
+    best = nodes.add("ReduceMax", probabilities, axes=[-1], keepdims=1)
+    scores = nodes.add("Mul", objectness, best)  # (B, K, 1)
+    kept = nodes.add(
+        "NonMaxSuppression", boxes, _by_class(nodes, scores, labels, classes), nodes.integers(MOST),
+        nodes.constant(np.array([suppression.iou], np.float32)),
+        nodes.constant(np.array([suppression.confidence], np.float32)),
+    )  # fmt: skip
+    picture, label, place = nodes.add_many(
+        "Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1
+    )  # (N, 1)
+    where = nodes.add("Concat", picture, place, axis=1)  # (N, 2)
+    parts = [
+        nodes.add("Cast", picture, to=TensorProto.FLOAT),
+        nodes.add("GatherND", boxes, where),
+        nodes.add("GatherND", scores, where),
+        nodes.add("Cast", label, to=TensorProto.FLOAT),
+    ]
+    _declare(model.graph, _by_falling_score(nodes, nodes.add("Concat", *parts, axis=1)))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(asdict(suppression), sort_keys=True)
+
+
+def _cut(nodes: Nodes, boxes: str) -> str:
+    """Boxes cut at the border of the input."""
+    shape = nodes.add("Shape", nodes.graph.input[0].name)  # B, H, W, 3
+    border = nodes.add("Gather", shape, nodes.integers(2, 1, 2, 1))  # W, H, W, H
+    inside = nodes.add("Min", boxes, nodes.add("Cast", border, to=TensorProto.FLOAT))
+    return nodes.add("Max", inside, nodes.floats(0))
+
+
+def _by_class(nodes: Nodes, scores: str, labels: str, classes: int) -> str:
+    """(B, K, 1) scores and (B, K) labels -> (B, C, K): the score at the label, else 0, which is below any."""
+    spread = nodes.add(
+        "OneHot", labels, nodes.constant(np.array(classes)), nodes.constant(np.array([0, 1], np.float32))
+    )  # (B, K, C)
+    return nodes.add("Transpose", nodes.add("Mul", spread, scores), perm=[0, 2, 1])
+
+
+def _by_falling_score(nodes: Nodes, rows: str) -> str:
+    count = nodes.add("Gather", nodes.add("Shape", rows), nodes.integers(0))
+    scores = nodes.add("Gather", rows, nodes.constant(np.array(5)), axis=1)
+    order = nodes.add_many("TopK", scores, count, outputs=2, axis=0)[1]
+    return nodes.add("Gather", rows, order, axis=0)
+
+
+def _declare(graph: onnx.GraphProto, rows: str) -> None:
+    graph.node.append(helper.make_node("Identity", [rows], [OUTPUT], name=OUTPUT))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["found", COLUMNS]))
+
+
+def _last(value: onnx.ValueInfoProto) -> int:
+    return int(value.type.tensor_type.shape.dim[-1].dim_value)

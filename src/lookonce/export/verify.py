@@ -1,0 +1,187 @@
+"""Proof of an export: the file, read back from the disk, beside the model that it was made from.
+
+Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
+all pictures together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._optional import require
+from lookonce.errors import ModelFileError
+from lookonce.export.nms import Suppression
+from lookonce.geometry.boxes import clip
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.backends import Backend, open_backend
+from lookonce.runtime.postprocess import postprocess
+
+# Engines add up in different orders. Measured in float32, trained and random networks: see docs/export.md.
+BOX_TOLERANCE = 0.1  # pixels of the input
+SCORE_TOLERANCE = 2e-4  # of objectness and class probabilities
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came out.
+
+    Attributes:
+        boxes: the largest difference of a side of any candidate within the input, in its pixels.
+        scores: the largest difference of an objectness or class probability.
+        pictures: how many were looked at.
+        detections: rows that the suppression in the graph gave; None where there is none.
+    """
+
+    boxes: float
+    scores: float
+    pictures: int
+    detections: int | None
+
+
+def prove(
+    model: Path,
+    exported: Path,
+    info: ModelInfo,
+    pictures: Sequence[Images],
+    *,
+    static: bool = False,
+    suppression: Suppression | None = None,
+) -> Proof:
+    """Run both on the same pictures: all candidates must agree, and what is left of them after suppression.
+
+    Where the shapes are open, all pictures go in as one batch, and the first once more in another shape.
+
+    Args:
+        model: the file that was exported from.
+        exported: the `.onnx` or `.xml` file.
+        info: the description in it.
+        pictures: RGB, of any size.
+        static: the shapes are fixed, to a batch of 1.
+        suppression: what the graph has of it.
+
+    Raises:
+        ModelFileError: they differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or in a detection.
+    """
+    reference = _open_reference(model)
+    run = _open_exported(exported, suppression)
+    boxes = scores = 0.0
+    detections = 0
+    for batch in _batches(pictures, info, static=static or any(reference.input_shape)):
+        expected = reference(batch)
+        candidates, rows = run(batch)
+        boxes = max(boxes, _apart(_inside(candidates, batch), _inside(expected, batch)))
+        scores = max(scores, _apart(candidates[..., 4:], expected[..., 4:]))
+        if suppression is not None:
+            _check_rows(exported, rows, candidates, batch, suppression)
+            detections += len(rows)
+    reference.close()
+    if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
+        raise ModelFileError(
+            f"{exported.name}: expected what {model} computes, found boxes {boxes:.2g} pixels and scores "
+            f"{scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); not kept"
+        )
+    return Proof(boxes, scores, len(pictures), None if suppression is None else detections)
+
+
+def _open_reference(model: Path) -> Backend:
+    """The model as it is: a trained one by torch on the processor, its batch normalisation not folded."""
+    if model.suffix.lower() != ".safetensors":
+        return open_backend(model)
+    require("torch", "train")
+    from lookonce.model.backend import TorchBackend
+    from lookonce.model.files import load_model
+
+    network, info = load_model(model)
+    return TorchBackend(network.eval(), info)
+
+
+def _open_exported(path: Path, suppression: Suppression | None) -> Callable[[Images], tuple[Floats, Floats]]:
+    """Pictures -> candidates (B, K, 5+C) and detections (N, 7), none without suppression."""
+    if suppression is None:
+        backend = open_backend(path)
+        return lambda images: (backend(images), np.empty((0, 7), np.float32))
+    return _openvino_pair(path) if path.suffix == ".xml" else _onnx_pair(path)
+
+
+def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
+    """With the candidates, which are inside, as a further output."""
+    import onnx
+    import onnxruntime as ort
+
+    model = onnx.load(path)
+    model.graph.output.add(name="candidates").type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def run(images: Images) -> tuple[Floats, Floats]:
+        rows, candidates = session.run(None, {"images": images})
+        return candidates, rows
+
+    return run
+
+
+def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
+    ov = require("openvino", "openvino")
+    core = ov.Core()
+    model = core.read_model(path)
+    model.add_outputs("candidates")
+    network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(images: Images) -> tuple[Floats, Floats]:
+        rows, candidates = network([images]).to_tuple()
+        return candidates, rows
+
+    return run
+
+
+def _batches(pictures: Sequence[Images], info: ModelInfo, *, static: bool) -> Iterator[Images]:
+    """Pictures as the network gets them, (B, H, W, 3)."""
+    fitted = np.stack([_fitted(picture, info, info.input_size) for picture in pictures])
+    if static:
+        yield from fitted[:, None]
+        return
+    yield fitted
+    height, width = info.input_size
+    yield _fitted(pictures[0], info, (height, width + max(info.strides)))[None]
+
+
+def _fitted(picture: Images, info: ModelInfo, size: tuple[int, int]) -> Images:
+    fit = Letterbox.stretch if info.fit == "stretch" else Letterbox.fit
+    return fit(picture.shape[:2], size).image(picture)
+
+
+def _inside(candidates: Floats, batch: Images) -> Floats:
+    """Boxes cut at the input's border: beyond it even the exponential's last bit is many pixels."""
+    return clip(candidates[..., :4], *batch.shape[1:3])
+
+
+def _apart(a: Floats, b: Floats) -> float:
+    return float(np.abs(a - b).max(initial=0)) if a.shape == b.shape else float("inf")
+
+
+def _check_rows(
+    exported: Path, rows: Floats, candidates: Floats, batch: Images, suppression: Suppression
+) -> None:
+    """Compare with lookonce's own suppression of the same candidates: the same detections to the bit."""
+    whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
+    expected = set()
+    for number, each in enumerate(candidates):
+        found = postprocess(each, whole, confidence=suppression.confidence, iou=suppression.iou)
+        columns = np.full(len(found), number), found.boxes, found.scores, found.labels
+        expected |= _as_set(np.column_stack(columns))
+    different = len(_as_set(rows) ^ expected)
+    if different or (np.diff(rows[:, 5]) > 0).any():
+        raise ModelFileError(
+            f"{exported.name}: expected the {len(expected)} detections of lookonce's own suppression by "
+            f"falling score, found {len(rows)}, {different} of them differently; not kept"
+        )
+
+
+def _as_set(rows: NDArray[np.floating]) -> set[tuple[float, ...]]:
+    return set(map(tuple, rows.tolist()))

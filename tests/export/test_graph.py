@@ -1,0 +1,140 @@
+"""The exported graph: shapes open and fixed, suppression inside, valid by the ONNX specification."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.errors import ConfigError
+from lookonce.export.graph import export_graph, with_size
+from lookonce.export.nms import METADATA_KEY, Suppression
+from lookonce.export.source import Source, read_source
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.runtime.postprocess import postprocess
+from tests.export.models import INFO, write_model
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    return read_source(write_model(tmp_path_factory.mktemp("model") / "model.safetensors"))
+
+
+def pictures(batch: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (batch, height, width, 3), np.uint8)
+
+
+def run(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+def sides(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
+
+
+def test_open_shapes(source: Source) -> None:
+    graph = export_graph(source)
+
+    assert sides(graph.graph.input[0]) == ["batch", "height", "width", 3]
+    assert sides(graph.graph.output[0]) == ["batch", "count", 8]
+    assert graph.opset_import[0].version == 17
+    assert run(graph, pictures(3, 96, 160)).shape == (3, 2 * (6 * 10 + 3 * 5), 8)
+
+
+def test_fixed_shapes_give_the_same_numbers(source: Source) -> None:
+    wide = with_size(source, (96, 160))
+
+    graph = export_graph(wide, static=True)
+
+    assert sides(graph.graph.input[0]) == [1, 96, 160, 3]
+    assert sides(graph.graph.output[0]) == [1, 150, 8]
+    images = pictures(1, 96, 160)
+    np.testing.assert_allclose(run(graph, images), run(export_graph(source), images), rtol=1e-5, atol=1e-4)
+    with pytest.raises(Exception, match="Got invalid dimensions"):
+        run(graph, pictures(2, 96, 160))
+
+
+def test_a_size_that_the_network_cannot_take(source: Source) -> None:
+    with pytest.raises(ConfigError, match="expected multiples of 32, found 64x48"):
+        with_size(source, (64, 48))
+
+
+@pytest.mark.parametrize(("static", "batch"), [(False, 1), (False, 3), (True, 1)])
+def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: int) -> None:
+    thresholds, images = Suppression(0.3, 0.4), pictures(batch, 64, 96)
+    candidates = run(export_graph(source), images)
+
+    rows = run(export_graph(source, static=static, suppression=thresholds), images)
+
+    size = 64, 96
+    expected = []
+    for number, each in enumerate(candidates):
+        found = postprocess(each, Letterbox.stretch(size, size), confidence=0.3, iou=0.4)
+        columns = np.full(len(found), number), found.boxes, found.scores, found.labels
+        expected.append(np.column_stack(columns))
+    wanted = np.concatenate(expected)
+    wanted = wanted[np.argsort(-wanted[:, 5], kind="stable")]
+    assert len(wanted) > 5 * batch
+    assert len(set(wanted[:, 6])) == 3
+    assert len(wanted) < sum((each[:, 4] * each[:, 5:].max(1) > 0.3).sum() for each in candidates)
+    np.testing.assert_allclose(rows, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_found_is_no_row(source: Source) -> None:
+    rows = run(export_graph(source, suppression=Suppression(confidence=1.0)), pictures(2, 64, 96))
+
+    assert rows.shape == (0, 7)
+
+
+def test_the_thresholds_stand_in_the_file(source: Source) -> None:
+    graph = export_graph(source, suppression=Suppression(0.3, 0.4))
+
+    described = {entry.key: entry.value for entry in graph.metadata_props}
+    assert described[METADATA_KEY] == '{"confidence": 0.3, "iou": 0.4}'
+
+
+@pytest.mark.parametrize("name", ["confidence", "iou"])
+def test_a_threshold_that_is_no_share(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}: expected a number from 0 to 1, found 1\.5"):
+        Suppression(**{name: 1.5})
+
+
+def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
+    """ONNX's reference implementation, sharing no code with any engine (its pooling is wrong at borders)."""
+    three = replace(
+        INFO, architecture="yolov3", anchors=(INFO.anchors[0], *INFO.anchors), strides=(8, 16, 32)
+    )
+    graph = export_graph(read_source(write_model(tmp_path / "model.safetensors", three)))
+    images = pictures(2, 32, 64)
+
+    expected = ReferenceEvaluator(graph).run(None, {"images": images})[0]
+
+    np.testing.assert_allclose(run(graph, images), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("suppression", [None, Suppression()])
+def test_a_graph_against_the_specification_is_not_handed_out(
+    source: Source, monkeypatch: pytest.MonkeyPatch, static: bool, suppression: Suppression | None
+) -> None:
+    def build(*arguments: object) -> onnx.ModelProto:
+        graph = build_onnx(*arguments)  # type: ignore[arg-type]
+        next(node for node in graph.graph.node if node.op_type == "Conv").input[0] = "nowhere"
+        return graph
+
+    export_graph(source, static=static, suppression=suppression)
+    monkeypatch.setattr("lookonce.export.graph.build_onnx", build)
+
+    with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
+        export_graph(source, static=static, suppression=suppression)
+
+
+def test_an_architecture_of_another_file_can_be_suppressed_too(data: Path) -> None:
+    source = read_source(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
+
+    assert sides(export_graph(source, suppression=Suppression()).graph.output[0]) == ["found", 7]
