@@ -115,23 +115,27 @@ def test_options_reach_the_detector(model: Path, photos: Path, tmp_path: Path) -
     assert found("--fit", "stretch", "--threads", "1", "--iou", "0.1", "--agnostic") == ["green", "blue"]
 
 
-def test_video_in_video_out(model: Path, tmp_path: Path) -> None:
-    clip = ClipWriter(tmp_path / "clip.mp4", (64, 96), 12.5)
-    for number in range(9):
+@pytest.mark.parametrize("rate", [12.5, 30_000 / 1001])
+def test_video_in_video_out(model: Path, tmp_path: Path, rate: float) -> None:
+    clip = ClipWriter(tmp_path / "clip.mp4", (64, 96), rate)
+    for number in range(40):
         clip.add(picture((64, 96), *[(LEFT, YELLOW)] * (number >= 4)))
     clip.close()
     out = tmp_path / "out"
 
     assert run(model, tmp_path / "clip.mp4", "--out", out, "--save", "images,json").exit_code == 0
 
-    frames = list(read_frames(out / "annotated" / "clip.mp4"))
-    assert len(frames) == 9
-    assert frames[0][0].shape == (64, 96, 3)
-    assert frames[0][1].rate == 12.5
+    given, made = (
+        list(read_frames(path)) for path in (tmp_path / "clip.mp4", out / "annotated" / "clip.mp4")
+    )
+    assert [moment for _, moment in made] == [moment for _, moment in given]  # number, seconds, rate
+    assert made[-1][1].seconds == pytest.approx(39 / rate, abs=1e-3)
+    assert made[0][1].rate == pytest.approx(rate, abs=1e-3)  # the writer keeps three digits
+    assert {image.shape for image, _ in made} == {(64, 96, 3)}
     pictures = json.loads((out / "detections.json").read_text())["pictures"]
-    assert [len(each["detections"]) for each in pictures] == [0] * 4 + [1] * 5
-    assert [each["frame"] for each in pictures] == list(range(9))
-    assert pictures[5]["seconds"] == 0.4
+    assert [len(each["detections"]) for each in pictures] == [0] * 4 + [1] * 36
+    assert [each["frame"] for each in pictures] == list(range(40))
+    assert pictures[5]["seconds"] == round(5 / rate, 3)
 
 
 def test_bad_pictures_are_named_once_and_counted(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """`docs/detect.md` and `docs/python.md`: every command and every line of Python runs."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,16 @@ def test_commands(desk: Path) -> None:
     coco = json.loads((desk / "detections" / "coco_results.json").read_text())
     assert {entry["image_id"] for entry in coco} <= set(range(100, 107))
     assert min(entry["category_id"] for entry in coco) == 200
+
+
+def test_pipes(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    lines = re.findall(r"^\$ (.+ \| lookonce .+)$", "\n".join(blocks("detect.md", "console")), re.M)
+    said = [
+        subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True) for line in lines
+    ]
+
+    assert [done.stdout.split(" picture")[0] for done in said] == ["done: 7", "done: 1"]
 
 
 def test_the_json_example_is_what_is_written(desk: Path) -> None:

@@ -1,0 +1,242 @@
+"""A folder of photographs, JPEG in and JSON out, against what the bare engine can do at most.
+
+    python benchmarks/folder.py PICTURES MODEL... [--count 200] [--rounds 5] [--backends onnxruntime,openvino]
+
+The bare engine gets inputs that are ready, throws its output away, and runs every plan that could be
+fastest: batch 1 and 8, one thread and all, one call at a time and one on each core. Its best plan is the
+reference. All take turns in each round; figures are medians over the rounds, the ratio is the median of each
+round's. Processor time counts all threads; unlike the rate it hardly depends on what else the machine does.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnxruntime as ort
+import openvino as ov
+from machine import machine_line
+from numpy.typing import NDArray
+
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.images import decode_image, list_images, read_image
+from lookonce.runtime.backends import ENGINES, open_backend
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import Plan, usable_cores
+from lookonce.runtime.postprocess import postprocess
+from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.writers import JsonWriter
+
+Rate = Callable[[int], float]  # pictures -> pictures a second
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pictures", type=Path, help="a folder")
+    parser.add_argument("models", type=Path, nargs="+", help=".onnx or .xml")
+    parser.add_argument("--count", type=int, default=200, help="pictures of the folder, evenly spread")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backends", default="onnxruntime,openvino")
+    options = parser.parse_args()
+
+    print(machine_line("onnxruntime", "openvino", "opencv-python-headless", "numpy"))
+    found = list_images(options.pictures)
+    pictures = found[:: max(1, len(found) // options.count)][: options.count]
+    sizes = np.median([read_image(path).shape[:2] for path in pictures], axis=0).astype(int)
+    print(f"{len(pictures)} pictures of {sizes[1]}x{sizes[0]} (median), {usable_cores()} cores\n")
+    for model in options.models:
+        for backend in options.backends.split(","):
+            if model.suffix in ENGINES[backend].suffixes:
+                compare(model, backend, pictures, options.rounds)
+
+
+def compare(model: Path, backend: str, pictures: Sequence[Path], rounds: int) -> None:
+    """One model on one engine: the table, what is left, and the command as a user runs it."""
+    print(f"{model.name}, {backend}")
+    plan = Plan.of(len(pictures))
+    with TemporaryDirectory() as folder, Detector.open(model, backend=backend, threads=plan.threads) as ours:
+        fitted = fit(read_image(pictures[0]), ours)
+        contenders: dict[str, Rate] = dict(bare_plans(model, backend, fitted))
+        contenders["folder, JPEG to JSON"] = folder_rate(ours, plan, pictures, Path(folder))
+        for rate in contenders.values():
+            rate(2 * usable_cores())  # what is set up lazily
+        turns = [[timed(rate, len(pictures)) for rate in contenders.values()] for _ in range(rounds)]
+    report(list(contenders), np.array(turns))
+    profile(model, backend, pictures[:: max(1, len(pictures) // 40)])
+    if ENGINES[backend].suffixes[0] == model.suffix:  # what the command chooses by itself
+        for workers in dict.fromkeys((1, plan.workers)):
+            print(f"  {run_command(model, pictures, workers)}")
+    print(flush=True)
+
+
+def timed(rate: Rate, pictures: int) -> tuple[float, float]:
+    """Pictures a second, and pictures a second of processor time."""
+    before = time.process_time()
+    return rate(pictures), pictures / (time.process_time() - before)
+
+
+def report(names: Sequence[str], turns: NDArray[np.float64]) -> None:
+    """The table of (round, contender, rate and rate by processor time); ours is the last contender."""
+    medians, least, most = np.median(turns, axis=0), turns.min(axis=0), turns.max(axis=0)
+    print(f"  {'':36s}  pictures/s   (least to most)   processor ms a picture")
+    for row, name in enumerate(names):
+        spread = f"({least[row, 0]:.2f} to {most[row, 0]:.2f})"
+        print(f"  {name:36s}  {medians[row, 0]:10.2f}   {spread:18s}{1e3 / medians[row, 1]:10.2f}")
+    for column, what in enumerate(("pictures/s", "by processor time")):
+        best = int(medians[:-1, column].argmax())
+        ratio = np.median(turns[:, -1, column] / turns[:, best, column])
+        print(f"  folder / best bare plan, {what}: {ratio:.3f}   (best: {names[best]})")
+
+
+def fit(picture: NDArray[np.uint8], detector: Detector) -> NDArray[np.uint8]:
+    """(1, H, W, 3), as the network wants it."""
+    return Letterbox.fit(picture.shape[:2], detector.size).image(picture)[None]
+
+
+def bare_plans(model: Path, backend: str, fitted: NDArray[np.uint8]) -> Iterator[tuple[str, Rate]]:
+    """Every way to run the engine alone that could be the fastest."""
+    cores = usable_cores()
+    for batch in (1, 8):
+        images = np.repeat(fitted, batch, axis=0)
+        for threads in dict.fromkeys((1, cores)):
+            for calls in dict.fromkeys((1, cores // threads)):
+                shape = f"batch {batch}, {threads} threads, {calls} at a time"
+                if backend == "onnxruntime":
+                    yield f"bare: {shape}", bare_onnx(model, images, threads, calls)
+                elif threads * calls == cores:
+                    yield f"bare: {shape}", bare_openvino(model, images, calls, cores)
+
+
+def bare_onnx(model: Path, images: NDArray[np.uint8], threads: int, calls: int) -> Rate:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: images}
+
+    def rate(pictures: int) -> float:
+        runs = -(-pictures // len(images) // calls) or 1
+        start = time.perf_counter()
+        with ThreadPoolExecutor(calls) as pool:
+            list(pool.map(lambda _: [session.run(None, feed) for _ in range(runs)], range(calls)))
+        return runs * calls * len(images) / (time.perf_counter() - start)
+
+    return rate
+
+
+def bare_openvino(model: Path, images: NDArray[np.uint8], streams: int, cores: int) -> Rate:
+    """OpenVINO's own way to a high rate: a queue of requests, as many as there are streams."""
+    core = ov.Core()
+    network = core.read_model(model)
+    network.reshape(list(images.shape))
+    settings = {
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": cores,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+    }
+    queue = ov.AsyncInferQueue(core.compile_model(network, "CPU", settings), streams)
+
+    def rate(pictures: int) -> float:
+        runs = -(-pictures // len(images))
+        start = time.perf_counter()
+        for _ in range(runs):
+            queue.start_async([images], share_inputs=True)
+        queue.wait_all()
+        return runs * len(images) / (time.perf_counter() - start)
+
+    return rate
+
+
+def folder_rate(detector: Detector, plan: Plan, pictures: Sequence[Path], folder: Path) -> Rate:
+    """What `lookonce detect` does between opening the model and its last line."""
+
+    def detect(frame: Frame) -> object:
+        return detector(frame.image)
+
+    def rate(count: int) -> float:
+        start = time.perf_counter()
+        with (
+            JsonWriter(folder / "detections.json", detector.names) as writer,
+            closing(Sources(pictures[:count]).map(detect, plan)) as results,
+        ):
+            for result in results:
+                writer.add(*result)
+        return count / (time.perf_counter() - start)
+
+    return rate
+
+
+STAGES = ("read", "decode", "letterbox", "network", "post-processing", "JSON")
+
+
+def profile(model: Path, backend: str, pictures: Sequence[Path]) -> None:
+    """Milliseconds a picture of each stage, on one thread, one after the other."""
+    network = open_backend(model, backend=backend, threads=1)
+    size = network.info.input_size
+    times = np.zeros((3, len(pictures), len(STAGES)))
+    with TemporaryDirectory() as folder, JsonWriter(Path(folder) / "a.json", network.info.names) as writer:
+        for turn in times:
+            for row, path in zip(turn, pictures, strict=True):
+                marks = [time.perf_counter()]
+                for _ in islice(stages(path, network, size, writer), len(STAGES)):
+                    marks.append(time.perf_counter())
+                row[:] = np.diff(marks)
+    network.close()
+    means = 1e3 * times.min(axis=0).mean(axis=0)
+    around = means.sum() - means[STAGES.index("network")]
+    shown = ", ".join(f"{name} {mean:.2f}" for name, mean in zip(STAGES, means, strict=True))
+    print(f"  ms a picture on one thread: {shown}; around the network {around / means.sum():.1%}")
+
+
+def stages(path: Path, network: object, size: tuple[int, int], writer: JsonWriter) -> Iterator[None]:
+    """One picture's way; stops after each stage."""
+    data = path.read_bytes()
+    yield
+    image = decode_image(data, str(path))
+    yield
+    letterbox = Letterbox.fit(image.shape[:2], size)
+    fitted = letterbox.image(image)[None]
+    yield
+    candidates = network(fitted)[0]  # type: ignore[operator]
+    yield
+    detections = postprocess(candidates, letterbox)
+    yield
+    writer.add(Frame(image, str(path), Path(path.name)), detections)
+    yield
+
+
+def run_command(model: Path, pictures: Sequence[Path], workers: int) -> str:
+    """The whole process, with its start, and the most memory that it held."""
+    threads = max(1, usable_cores() // workers)
+    main = "from lookonce.cli import main; main()"
+    # a small process in between: a child's peak begins with that of the process that starts it
+    watch = (
+        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True);"
+        "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
+    )
+    with TemporaryDirectory() as folder:
+        names = Path(folder) / "list.txt"
+        names.write_text("\n".join(map(str, pictures)))
+        words = ["detect", model, f"@{names}", "--out", folder, "--save", "json"]
+        command = [sys.executable, "-c", main, *map(str, words), "--threads", str(threads)]
+        start = time.perf_counter()
+        watched = subprocess.run(
+            [sys.executable, "-c", watch, *command], capture_output=True, text=True, check=True
+        )
+        seconds = time.perf_counter() - start
+    code, memory = watched.stdout.split()
+    return (
+        f"lookonce detect, {workers} at a time, {threads} threads each: exit code {code}, "
+        f"{seconds:.1f} s from start to end, at most {memory} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
