@@ -18,10 +18,10 @@ from lookonce.model.network import build
 from tests.explain.models import info_of
 
 
-def official(data: Path, name: str, side: int = 416) -> tuple[Layer, ...]:
+def official(data: Path, name: str, side: int = 416, width: int | None = None) -> tuple[Layer, ...]:
     network = resolve(read_cfg(data / "darknet" / f"{name}.cfg"))
     architecture = describe(network, ("",) * network.classes).architecture
-    return describe_layers(at_size(network, (side, side)), architecture, {}, 0.0)
+    return describe_layers(at_size(network, (side, width or side)), architecture, {}, 0.0)
 
 
 def test_the_shapes_of_the_write_up(data: Path) -> None:
@@ -48,6 +48,21 @@ def test_every_convolution_equals_the_reference(data: Path, reference: Path) -> 
         assert layer.shape == (out, height, width)
         assert layer.parameters == row["values_in_weight_file"]
         assert layer.multiply_adds == out * inputs * rows * columns * height * width
+
+
+def test_the_backbone_hands_on_the_ends_of_its_last_three_stages(data: Path) -> None:
+    names = {layer.title: layer.name for layer in official(data, "yolov3") if layer.title}
+
+    assert names["route_1"] == "backbone.stages.2.8"
+    assert names["route_2"] == "backbone.stages.3.8"
+    assert names["conv"] == "backbone.stages.4.4"
+
+
+def test_multiply_adds_of_a_wide_input(data: Path) -> None:
+    square, wide = (official(data, "yolov3", 320, width) for width in (320, 416))
+
+    for one, other in zip(square, wide, strict=True):
+        assert other.multiply_adds * 320 == one.multiply_adds * 416
 
 
 @pytest.mark.parametrize(

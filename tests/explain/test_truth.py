@@ -94,6 +94,24 @@ def test_what_was_odd_about_the_picture_is_handed_on(data: Path) -> None:
     assert len(remarks) <= 2
 
 
+def test_what_was_odd_about_another_picture_is_not(tmp_path: Path) -> None:
+    for name, width in (("p1", 20), ("p10", 60), ("p-1", 60)):
+        write_image(tmp_path / "JPEGImages" / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
+        box = f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{width}</xmax><ymax>20</ymax></bndbox>"
+        xml = (
+            f"<annotation><filename>{name}.png</filename><object><name>cat</name>{box}</object></annotation>"
+        )
+        (tmp_path / "Annotations").mkdir(exist_ok=True)
+        (tmp_path / "Annotations" / f"{name}.xml").write_text(xml)
+
+    _, quiet = find_truth(tmp_path, Path("p1.png"), ("cat",))
+    _, odd = find_truth(tmp_path, Path("p10.png"), ("cat",))
+
+    assert quiet == ()
+    assert len(odd) == 1
+    assert "reaches over" in odd[0]
+
+
 def test_a_class_number_out_of_range(tiny: Explainer) -> None:
     picture = np.zeros((40, 40, 3), np.uint8)
     truth = Sample(Path("p.png"), np.array([[1, 1, 20, 20]], np.float32), np.array([3]))

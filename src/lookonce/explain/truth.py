@@ -3,6 +3,7 @@
 Legend: **N** objects, **n** of them trained on.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def find_truth(
     labels = np.array([number.get(name, -1) for name in annotated.names], np.int64)[sample.labels]
     known = labels >= 0
     unknown = sorted({annotated.names[label] for label in sample.labels[~known].tolist()})
-    remarks = [str(problem) for problem in annotated.problems if sample.path.stem in problem.place]
+    mine = re.compile(rf"(?<![\w-]){re.escape(sample.path.stem)}(?![\w-])")
+    remarks = [str(problem) for problem in annotated.problems if mine.search(problem.place)]
     if unknown:
         remarks.append(
             f"{np.count_nonzero(~known)} of {len(known)} objects left out: the model does not know "
