@@ -220,10 +220,10 @@ def test_marks_are_errors_first_and_right_detections_last() -> None:
     marks = error_marks(judged, 0, ("cat", "dog"))
 
     assert [(mark.name + mark.suffix, mark.dashed) for mark in marks] == [
-        ("box: cat 0.80", False),
-        ("backgr.: dog 0.70", False),
+        ("box cat 0.80", False),
+        ("backgr. dog 0.70", False),
         ("cat", True),  # the loose box stands for it
-        ("missed: dog", True),
+        ("missed dog", True),
         (" 0.90", False),
     ]
     assert [mark.colour for mark in marks] == [
@@ -233,6 +233,14 @@ def test_marks_are_errors_first_and_right_detections_last() -> None:
         COLOURS[Outcome.MISSED],
         COLOURS[Outcome.RIGHT],
     ]
+
+
+def test_a_single_class_is_not_named_on_every_box() -> None:
+    truth = Sample(Path("a.png"), np.array([BOX], np.float32), np.array([0]))
+
+    (mark,) = error_marks(judge([truth], [Detections.none()], ("head",)), 0, ("head",))
+
+    assert mark.name == "missed"
 
 
 @pytest.mark.usefixtures("fixed")

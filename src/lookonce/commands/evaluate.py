@@ -126,21 +126,35 @@ def evaluate(
             "overlap": None if tiles is None else overlap,
             "soft_nms": soft_nms,
         }
+    about |= {"confidence": confidence, "nms_iou": iou}
     problems = [*annotated.problems, *unreadable]
     exit_code = say_problems(problems, console)
     if not measured:
         raise ImageError(f"{data}: expected pictures to measure on, found none that can be read")
+    about["problems"] = count_problems(problems)
     truth = [_shared_truth(sample, shared) for sample in measured]
     compared = [_shared_detections(each, shared) for each in found]
-    evaluation = evaluate_detections(truth, compared, shared.names)
-    about |= {"confidence": confidence, "nms_iou": iou, "problems": count_problems(problems)}
+    _report(out, json_file, truth, compared, shared.names, about, console)
+    return exit_code
+
+
+def _report(
+    out: Path,
+    json_file: Path | None,
+    truth: Sequence[Sample],
+    found: Sequence[Detections],
+    names: Sequence[str],
+    about: dict[str, Any],
+    console: Console,
+) -> None:
+    """Measure, write and print."""
+    evaluation = evaluate_detections(truth, found, names)
     numbers = write_report(out, evaluation, about)
     if json_file is not None:
         write_text(json_file, numbers)
-    write_errors(out, truth, compared, evaluation, about)
+    write_errors(out, truth, found, evaluation, about)
     _print(evaluation, console)
     say(f"report: {out}, its errors: {out / 'errors.html'}", console)
-    return exit_code
 
 
 def share_classes(model: Sequence[str], data: Sequence[str]) -> Shared:

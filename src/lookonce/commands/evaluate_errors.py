@@ -67,17 +67,21 @@ def _gallery_picture(
 
 
 def error_marks(judged: Judged, picture: int, names: Sequence[str]) -> list[Mark]:
-    """Boxes for one picture: errors first, then missed objects, objects half fitted, and what is right."""
+    """Boxes for one picture: errors first, then missed objects, objects half fitted, and what is right.
+
+    Where there is only one class its name is left out: pictures are crowded enough.
+    """
+    shown = names if len(names) > 1 else [""]
     mine = np.flatnonzero((judged.picture == picture) & ~judged.has(Outcome.IGNORED))
     by_error = sorted(mine, key=lambda d: judged.outcome[d] == Outcome.RIGHT)
-    detections = [_detection_mark(judged, int(d), names) for d in by_error]
+    detections = [_detection_mark(judged, int(d), shown) for d in by_error]
     false = [mark for mark, d in zip(detections, by_error, strict=True) if judged.outcome[d] != Outcome.RIGHT]
-    return [*false, *_object_marks(judged, picture, names), *detections[len(false) :]]
+    return [*false, *_object_marks(judged, picture, shown), *detections[len(false) :]]
 
 
 def _detection_mark(judged: Judged, d: int, names: Sequence[str]) -> Mark:
     outcome, label = Outcome(judged.outcome[d]), int(judged.labels[d])
-    name = "" if outcome == Outcome.RIGHT else f"{SHORT[outcome]}: {names[label]}"
+    name = "" if outcome == Outcome.RIGHT else f"{SHORT[outcome]} {names[label]}".strip()
     return Mark(judged.boxes[d], label, name, f" {judged.scores[d]:.2f}", COLOURS[outcome])
 
 
@@ -89,6 +93,6 @@ def _object_marks(judged: Judged, picture: int, names: Sequence[str]) -> list[Ma
     for g in np.flatnonzero((objects.picture == picture) & unfound):
         label = int(objects.labels[g])
         outcome = Outcome.MISSED if missed[g] else Outcome.RIGHT
-        name = f"missed: {names[label]}" if missed[g] else names[label]
+        name = f"missed {names[label]}".strip() if missed[g] else names[label]
         marks.append(Mark(objects.boxes[g], label, name, "", COLOURS[outcome], dashed=True))
     return marks
