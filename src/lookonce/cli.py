@@ -268,6 +268,9 @@ def detect(
     tiles: TilesOption = None,
     overlap: OverlapOption = 0.2,
     soft_nms: SoftNmsOption = False,
+    backend: Annotated[
+        str | None, typer.Option(help="onnxruntime, openvino or torch; what suits the file.")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the engine for one picture; chosen by the sources.")
     ] = None,
@@ -307,6 +310,7 @@ def detect(
         tiles=tiles,
         overlap=overlap,
         soft_nms=soft_nms,
+        backend=backend,
         threads=threads,
     )
     raise typer.Exit(code)

@@ -1,0 +1,112 @@
+"""The same picture through every engine: the same detections.
+
+Tolerances: boxes 0.1 pixels of the original picture, scores 1e-4; as many detections, of the same classes, in
+the same order.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lookonce.cli import app
+from lookonce.detections import Detections
+from lookonce.export.files import write_onnx, write_openvino
+from lookonce.export.graph import export_graph
+from lookonce.export.source import read_source
+from lookonce.images import read_image
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.detector import Detector
+from tests.export.models import write_model
+
+BOXES, SCORES = 0.1, 1e-4
+PHOTOS = "dog", "eagle", "horses"
+NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
+INFO = ModelInfo(
+    "yolov3",
+    names=("cat", "dog", "eel"),
+    anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)), ((116.0, 90.0), (156.0, 198.0))),
+    strides=(8, 16, 32),
+    input_size=(128, 160),
+    width=0.125,
+)
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one model of random weights in every form."""
+    folder = tmp_path_factory.mktemp("models")
+    graph = export_graph(read_source(write_model(folder / "model.safetensors", INFO)))
+    write_onnx(graph, folder / "model.onnx")
+    write_openvino(graph, folder / "model.xml")
+    return folder
+
+
+def detect(model: Path, pictures: list[np.ndarray], batch: int, **options: object) -> list[Detections]:
+    with Detector.open(model, threads=1, **options) as detector:  # type: ignore[arg-type]
+        return list(detector.detect_many(pictures, batch=batch))
+
+
+def assert_same(found: list[Detections], expected: list[Detections], at_least: int) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert len(theirs) >= at_least
+        assert ours.labels.tolist() == theirs.labels.tolist()
+        np.testing.assert_allclose(ours.boxes, theirs.boxes, rtol=0, atol=BOXES)
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=0, atol=SCORES)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "backend"), [(".onnx", "onnxruntime"), (".onnx", "openvino"), (".xml", "openvino")]
+)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("size", [None, (96, 224)])
+def test_torch_and_the_others(
+    data: Path, seeded: Path, suffix: str, backend: str, batch: int, size: tuple[int, int] | None
+) -> None:
+    pictures = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
+    expected = detect(seeded / "model.safetensors", pictures, batch, size=size, confidence=0.5)
+
+    found = detect(seeded / f"model{suffix}", pictures, batch, size=size, confidence=0.5, backend=backend)
+
+    assert_same(found, expected, at_least=5)
+
+
+def test_the_command_line_can_choose(data: Path, seeded: Path, tmp_path: Path) -> None:
+    words = [
+        "detect",
+        seeded / "model.onnx",
+        data / "photos" / "dog.jpg",
+        "--out",
+        tmp_path,
+        "--save",
+        "json",
+    ]
+    lists = []
+    for backend in ("onnxruntime", "openvino"):
+        ran = CliRunner().invoke(app, [*map(str, words), "--backend", backend])
+        assert ran.exit_code == 0, ran.output
+        lists.append(json.loads((tmp_path / "detections.json").read_text())["pictures"][0]["detections"])
+    scores = [[each["score"] for each in found] for found in lists]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+    ran = CliRunner().invoke(app, [*map(str, words), "--backend", "torch"])
+
+    assert "expected a file that torch runs (.safetensors)" in str(ran.exception)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("size", [None, (256, 352)])
+def test_a_trained_darknet_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, size: tuple[int, int] | None
+) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+    model = data / "darknet" / NANO
+    pictures = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
+    expected = detect(model, pictures, batch, size=size, backend="onnxruntime")
+
+    found = detect(model, pictures, batch, size=size, backend="openvino")
+
+    assert_same(found, expected, at_least=1)
+    assert "dog" in [found[0].name_of(label) for label in found[0].labels]
