@@ -94,7 +94,7 @@ class Letterbox:
         if self.resized == self.source:
             inside[:] = picture
         else:
-            inside[:] = cv2.resize(picture, self.resized[::-1], interpolation=cv2.INTER_LINEAR)
+            cv2.resize(picture, self.resized[::-1], dst=inside, interpolation=cv2.INTER_LINEAR)
         return canvas
 
     def boxes_in(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:

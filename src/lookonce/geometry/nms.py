@@ -59,6 +59,7 @@ def soft_nms(
     scores: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
     floor: float,
+    sigma: float = SIGMA,
 ) -> tuple[Indices, NDArray[np.float32]]:
     """Lower the score of each box by every better one that it overlaps: times exp(-IoU²/sigma).
 
@@ -70,6 +71,7 @@ def soft_nms(
         scores: (N,).
         labels: (N,) to lower scores within each class only; None does so across classes.
         floor: a box is dropped when its score is no longer above it.
+        sigma: the larger, the less is lost.
 
     Returns:
         Indices of the kept boxes, (K,) int64, and their new scores, (K,) float32, falling.
@@ -85,7 +87,7 @@ def soft_nms(
         overlap = iou(boxes[best], boxes[waiting])
         if labels is not None:
             overlap[labels[waiting] != labels[best]] = 0
-        left = left * np.exp(-(overlap**2) / SIGMA, dtype=np.float32)
+        left = left * np.exp(-(overlap**2) / sigma, dtype=np.float32)
         above = left > floor
         waiting, left = waiting[above], left[above]
     return np.array([best for best, _ in kept], np.int64), np.array([score for _, score in kept], np.float32)

@@ -40,8 +40,6 @@ from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling, Window, join
 
 Image = NDArray[np.uint8] | str | Path | bytes  # RGB pixels (H, W, 3), a file, or a file's content
 
-BATCH = 8  # pictures or tiles that go through the network together
-
 
 class Detector:
     """Finds objects in pictures. May be called from several threads at once.
@@ -170,13 +168,16 @@ class Detector:
     def __call__(self, image: Image) -> Detections:
         """Detect on one picture: RGB pixels (H, W, 3) uint8, a file, or a file's content.
 
+        Tiles go through the network one by one: on a processor that is as fast as several together, and
+        takes the memory of one. On an accelerator use `detect_many`.
+
         Raises:
             ImageError: the picture cannot be read, or the array is no RGB picture.
             ValueError: the detector was closed.
         """
-        return self._detect([image], BATCH)[0]
+        return self._detect([image], batch=1)[0]
 
-    def detect_many(self, images: Iterable[Image], *, batch: int = BATCH) -> Iterator[Detections]:
+    def detect_many(self, images: Iterable[Image], *, batch: int = 8) -> Iterator[Detections]:
         """Detect on pictures of any sizes, some at a time, lazily: one result for each, in order.
 
         Args:

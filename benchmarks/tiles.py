@@ -1,0 +1,130 @@
+"""What rect and tiles cost and find: time, AP by object size, and recall, beside a larger input.
+
+    python benchmarks/tiles.py MODEL DATA [--split val] [--names FILE] [--shape 16x9] [--only plain,rect]
+
+Prints one line a setting. Time is that of the whole Detector without reading files, at confidence 0.25, the
+median over some pictures; all settings take turns on each picture, so a ratio holds on a busy machine too.
+Everything else is measured on all pictures with detections above 0.01. `--shape` cuts every picture to a
+shape, around its middle.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from machine import machine_line
+from numpy.typing import NDArray
+
+from lookonce import Detector, read_image
+from lookonce.data.formats import load_samples
+from lookonce.detections import Detections
+from lookonce.evaluate.coco import evaluate
+from lookonce.evaluate.curves import curves
+from lookonce.evaluate.matching import match
+from lookonce.geometry import boxes as box_ops
+from lookonce.samples import Sample
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "rect": {"rect": True},
+    "size x 1.5": {"scale": 1.5},
+    "size x 2": {"scale": 2},
+    "size x 2, rect": {"scale": 2, "rect": True},
+    "tiles 2x2": {"tiles": (2, 2)},
+    "tiles 2x2, rect": {"tiles": (2, 2), "rect": True},
+    "tiles 2x3": {"tiles": (2, 3)},
+    "tiles 3x3": {"tiles": (3, 3)},
+    "tiles 2x2, overlap 0.1": {"tiles": (2, 2), "overlap": 0.1},
+    "tiles 2x2, overlap 0.3": {"tiles": (2, 2), "overlap": 0.3},
+}
+TIMED, CONFIDENCE = 12, 0.01
+COLUMNS = "ms    time   AP50     AP   AP75   small medium large   R small medium large   R@P0.9     F1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--names", type=Path)
+    parser.add_argument("--shape", type=lambda text: tuple(map(int, text.split("x"))))
+    parser.add_argument("--only", type=lambda text: text.split(","))
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+
+    truth = load_samples(options.data, options.split, options.names)
+    pairs = [cut(sample, read_image(sample.path), options.shape) for sample in truth.samples]
+    samples, pictures = [sample for sample, _ in pairs], [picture for _, picture in pairs]
+    settings = {name: SETTINGS[name] for name in options.only or SETTINGS}
+    print(machine_line("torch", "onnxruntime", "opencv-python-headless", "numpy"))
+    print(f"{options.model.name}, {options.threads} thread(s), {truth.describe()}")
+    shape = f", cut to {options.shape[0]}:{options.shape[1]}" if options.shape else ""
+    print(f"{len(pictures)} pictures{shape}, {sum(len(sample.boxes) for sample in samples)} boxes in them\n")
+    times = take_turns(options.model, settings, pictures[:: max(1, len(pictures) // TIMED)], options.threads)
+    print(f"{'':24}{COLUMNS}", flush=True)
+    for name, setting in settings.items():
+        with opened(options.model, setting, CONFIDENCE, options.threads) as detector:
+            found = [detector(picture) for picture in pictures]
+        cost = f"{1e3 * times[name]:5.0f} {times[name] / times['plain']:6.2f}x"
+        print(f"{name:22}{cost} {row(samples, found, truth.names)}", flush=True)
+
+
+def cut(
+    sample: Sample, picture: NDArray[np.uint8], shape: tuple[int, int] | None
+) -> tuple[Sample, NDArray[np.uint8]]:
+    """The middle of a picture in a shape (width, height), with the boxes that are half in it or more."""
+    if shape is None:
+        return sample, picture
+    height, width = picture.shape[:2]
+    columns, rows = min(width, height * shape[0] // shape[1]), min(height, width * shape[1] // shape[0])
+    left, top = (width - columns) // 2, (height - rows) // 2
+    boxes = box_ops.clip(box_ops.shift(sample.boxes, -left, -top), rows, columns)
+    inside = box_ops.area(boxes) > 0.5 * box_ops.area(sample.boxes)
+    kept = replace(
+        sample,
+        boxes=boxes[inside],
+        labels=sample.labels[inside],
+        difficult=sample.difficult[inside],
+        crowd=sample.crowd[inside],
+        size=(rows, columns),
+    )
+    return kept, np.ascontiguousarray(picture[top : top + rows, left : left + columns])
+
+
+def opened(model: Path, setting: dict[str, object], confidence: float, threads: int) -> Detector:
+    setting = dict(setting)
+    if scale := setting.pop("scale", None):
+        with Detector.open(model) as plain:
+            setting["size"] = tuple(round(side * scale / 32) * 32 for side in plain.size)
+    return Detector.open(model, confidence=confidence, threads=threads, **setting)
+
+
+def take_turns(
+    model: Path, settings: dict[str, dict[str, object]], pictures: Sequence[NDArray[np.uint8]], threads: int
+) -> dict[str, float]:
+    """Median seconds a picture."""
+    detectors = {name: opened(model, setting, 0.25, threads) for name, setting in settings.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in settings}
+    for number, picture in enumerate([pictures[0], *pictures]):
+        for name, detector in detectors.items():
+            start = perf_counter()
+            detector(picture)
+            if number:  # the first is to warm up
+                seconds[name].append(perf_counter() - start)
+    return {name: float(np.median(each)) for name, each in seconds.items()}
+
+
+def row(truth: Sequence[Sample], found: Sequence[Detections], names: tuple[str, ...]) -> str:
+    m, curve = evaluate(truth, found, names), curves(match(truth, found, names)).overall
+    return (
+        f"{m.ap50:6.3f} {m.ap:6.3f} {m.ap75:6.3f}  {m.ap_small:6.3f} {m.ap_medium:6.3f} {m.ap_large:6.3f}  "
+        f"{m.ar_small:6.3f} {m.ar_medium:6.3f} {m.ar_large:6.3f}   {curve.at_precision(0.9).recall:6.3f} "
+        f"{curve.best().f1:6.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
