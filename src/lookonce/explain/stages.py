@@ -202,7 +202,6 @@ def _owners(truth: Sample, predictions: Predictions) -> tuple[NDArray[np.int64],
     usable = np.where(truth.crowd, 0, overlap)
     same = np.where(predictions.labels[:, None] == truth.labels, usable, 0)
     owner = np.where(same.max(axis=1) >= FOUND_IOU, same.argmax(axis=1), usable.argmax(axis=1))
-    owner[usable.max(axis=1) == 0] = -1
     return owner, overlap
 
 
