@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from random import Random
 
+import cv2
 import pytest
 
 from lookonce.runtime.pipeline import Plan, in_parallel, usable_cores
@@ -78,6 +79,17 @@ def test_workers_work_at_the_same_time() -> None:
     together = threading.Barrier(3)
 
     assert len(list(in_parallel(range(9), lambda number: together.wait(timeout=30), workers=3))) == 9
+
+
+def test_opencv_has_no_threads_of_its_own_meanwhile() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        assert set(in_parallel(range(4), lambda number: cv2.getNumThreads(), workers=1)) == {3}
+        assert set(in_parallel(range(4), lambda number: cv2.getNumThreads(), workers=2)) == {1}
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_a_result_does_not_wait_for_the_next_item() -> None:
