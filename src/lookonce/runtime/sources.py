@@ -37,6 +37,7 @@ from lookonce.runtime.video import (
 from lookonce.samples import Problem
 
 T = TypeVar("T")
+Stream = TypeVar("Stream", LiveFrames, PipedPictures)
 
 PIPED = "-"  # pictures on standard input
 LIST = "@"  # before the name of a list
@@ -111,6 +112,7 @@ class Sources:
         folders = [_absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
         self._running: LiveFrames | PipedPictures | None = None
+        self._stopped = False
 
     def count(self) -> int | None:
         """How many frames there will be, by what the files declare; None where only time will tell."""
@@ -149,15 +151,24 @@ class Sources:
             ImageError: as when iterating.
             SourceError: likewise.
         """
+        self._stopped = False
         attempt = partial(_attempt, work)
         outcomes = in_parallel(self._unread(), attempt, plan.workers, plan.ahead, stop=self._stop)
         with closing(outcomes):
             yield from self._sort_out(outcomes)
 
     def _stop(self) -> None:
-        """Do not wait for another frame of a stream."""
+        """Do not wait for another frame of a stream, nor begin with one."""
+        self._stopped = True
         if self._running is not None:
             self._running.close()
+
+    def _opened(self, running: Stream) -> Stream:
+        """What `_stop` has to close."""
+        self._running = running
+        if self._stopped:  # just before it could be closed
+            running.close()
+        return running
 
     def _sort_out(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
         """Set aside what is bad, hand on the rest."""
@@ -187,8 +198,7 @@ class Sources:
                         yield from self._of_stdin()
                     case _:
                         relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
-                        self._running = LiveFrames(origin, self.live)
-                        for image, moment in self._running:
+                        for image, moment in self._opened(LiveFrames(origin, self.live)):
                             yield _Unread(name, partial(Frame, image, name, relative, None, moment))
             except ImageError as error:
                 yield _Unread(name, partial(_fail, error))
@@ -203,8 +213,7 @@ class Sources:
 
     def _of_stdin(self) -> Iterator[_Unread]:
         """One picture, or pictures one after the other, which are a video without a known rate."""
-        self._running = PipedPictures(sys.stdin.buffer)
-        for number, (data, alone) in enumerate(self._running):
+        for number, (data, alone) in enumerate(self._opened(PipedPictures(sys.stdin.buffer))):
             moment = None if alone else Moment(number, number / USUAL_RATE, USUAL_RATE)
             name = PIPED if alone else f"{PIPED} (picture {number})"
             yield _Unread(name, partial(_decode, data, name, moment))
@@ -252,7 +261,7 @@ def _listed(name: str) -> list[Origin]:
         text = sys.stdin.read() if name == PIPED else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{LIST}{name}: expected a text file of paths, found {error}") from error
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
     if not lines:
         raise SourceError(f"{LIST}{name}: expected a path in each line, found an empty list")
     return [
