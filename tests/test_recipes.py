@@ -10,7 +10,7 @@ from lookonce.config import load_settings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.network import build
-from lookonce.train.loop import train_one_epoch
+from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe, make_schedule
 from tests.data.drawn_samples import INFO, draw_samples
@@ -35,10 +35,11 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
     with Loader(dataset, settings.batch, workers=0) as loader:
         schedule = make_schedule(settings, len(loader))
         optimizer = make_optimizer(network, settings.optimizer)
-        stats = train_one_epoch(network, loader, optimizer, schedule, info, settings, 0, lambda report: None)
+        epoch = Epoch(0)
+        train_one_epoch(network, loader, optimizer, schedule, info, settings, epoch)
 
-    assert stats.pictures == 2
-    assert all(np.isfinite(value) for value in stats.losses.values())
+    assert epoch.meter.pictures == 2
+    assert all(np.isfinite(value) for value in epoch.meter.means().values())
     assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
 
 

@@ -60,6 +60,9 @@ def train(
         list[str] | None, typer.Option("--set", help="Any setting, such as optimizer.rate=0.0005.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    extend: Annotated[
+        int | None, typer.Option(min=1, help="Give the finished run in --out so many epochs more.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")] = False,
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Only memorise 8 pictures: are data and settings sound?")
@@ -83,7 +86,7 @@ def train(
     }
     if self_test:
         raise typer.Exit(command.self_test(data, **shared))
-    raise typer.Exit(command.train(data, out, weights=weights, resume=resume, **shared))
+    raise typer.Exit(command.train(data, out, weights=weights, resume=resume, extend=extend, **shared))
 
 
 RectOption = Annotated[

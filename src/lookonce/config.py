@@ -82,6 +82,8 @@ class LossSettings(_Section):
     giou: float = Field(1.0, ge=0)
     conf: float = Field(1.0, ge=0)
     prob: float = Field(1.0, ge=0)
+    non_finite: Literal["stop", "skip"] = "stop"
+    """What a batch does whose loss is infinite or NaN: end the run, or be left out and counted."""
 
 
 class TrainSettings(_Section):
@@ -112,6 +114,8 @@ class TrainSettings(_Section):
     """Steps between two lines of the log."""
     evaluate_every: int = Field(1, ge=1)
     """Epochs between two evaluations; the last epoch is always evaluated."""
+    checkpoint_minutes: float = Field(10, gt=0)
+    """Between two checkpoints within an epoch; every epoch ends with one as well."""
     optimizer: OptimizerSettings = OptimizerSettings()
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()

@@ -48,5 +48,9 @@ class TrainingError(LookonceError):
     """A training run cannot go on."""
 
 
+class NonFiniteLossError(TrainingError):
+    """A loss became infinite or NaN; the message names the pictures."""
+
+
 class MissingExtraError(LookonceError):
     """An optional dependency is not installed; the message is the line that installs it."""

@@ -1,8 +1,11 @@
 """`lookonce train`: from annotated pictures to a model file."""
 
+import signal
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rich.console import Console
@@ -26,6 +29,7 @@ def train(
     assignments: Sequence[str] = (),
     weights: Path | None = None,
     resume: bool = False,
+    extend: int | None = None,
     strict: bool = False,
     **options: Any,
 ) -> int:
@@ -38,29 +42,72 @@ def train(
         recipe: YAML of settings.
         assignments: settings as `a.b=c`.
         weights: a lookonce model to start from.
-        resume: go on with the run in `out`.
+        resume: go on with the run in `out`; without a recipe, its own settings hold.
+        extend: epochs that a run which is done gets on top.
         strict: stop at the first bad row or picture.
         options: settings given as options of their own; None means: not given.
 
     Returns:
-        0 done, 130 stopped by Ctrl-C.
+        0 done; 128 and the signal's number where one stopped the run, which is 130 for Ctrl-C.
     """
+    from lookonce.train.run import SETTINGS, Stopped
     from lookonce.train.run import train as run
 
     console = Console()
+    resume = resume or extend is not None
+    if resume and recipe is None and (out / SETTINGS).exists():
+        recipe = out / SETTINGS
     settings = load_settings(recipe, assignments, **options)
+    if extend is not None:
+        settings = settings.model_copy(update={"epochs": settings.epochs + extend})
     prepared = load_data(data, settings, names, console, strict=strict)
-    try:
-        result = run(prepared, settings, out, console, weights=weights, resume=resume, strict=strict)
-    except KeyboardInterrupt:
-        console.print(f"stopped: the epochs in {out} are safe; the same command with --resume goes on")
-        return 130
+    with StopAtStep() as asked:
+        try:
+            result = run(
+                prepared, settings, out, console, weights=weights, resume=resume, strict=strict, stop=asked
+            )
+        except Stopped:
+            say(f"stopped, and saved: lookonce train {data} --out {out} --resume goes on from here", console)
+            return 128 + asked.signal
     progress = result.progress
     judged = (
         f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"
     )
     console.print(f"best model: {result.model} ({judged})", highlight=False, soft_wrap=True)
     return 0
+
+
+class StopAtStep(AbstractContextManager["StopAtStep"]):
+    """While the block runs, the first Ctrl-C or polite kill is a request, the second acts at once.
+
+    Attributes:
+        signal: the number of the signal that came; 0 while none has.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Whether a signal came."""
+        return self.signal != 0
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
 
 
 def self_test(

@@ -84,21 +84,25 @@ class Batch:
         positives: of all pictures.
         truth: (B, N, 4) float32 xyxy in input pixels; pictures with fewer boxes are filled up with zeros.
         examples: (B,) what each picture is, and the way back from input to picture.
+        number: of this batch in its epoch, from 1; one of which nothing could be read leaves a gap.
     """
 
     images: Tensor
     positives: BatchPositives
     truth: Tensor
     examples: tuple[Example, ...]
+    number: int = 1
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8], examples: Sequence[Example]) -> Self:
+    def of(cls, images: NDArray[np.uint8], examples: Sequence[Example], number: int = 1) -> Self:
         """(B, H, W, 3) pixels and their examples -> a batch; the pixels are not copied."""
         truth = np.zeros((len(examples), max(len(example.boxes) for example in examples), 4), np.float32)
         for row, example in zip(truth, examples, strict=True):
             row[: len(example.boxes)] = example.boxes
         channels_last = torch.from_numpy(images).permute(0, 3, 1, 2)
-        return cls(channels_last, BatchPositives.of(examples), torch.from_numpy(truth), tuple(examples))
+        return cls(
+            channels_last, BatchPositives.of(examples), torch.from_numpy(truth), tuple(examples), number
+        )
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -175,7 +179,7 @@ class Loader:
             AnnotationError: a box had to be set aside, and the loader is strict.
         """
         self.waited, empty = 0.0, True
-        made = self._made_ahead(epoch, self._batches(epoch)[skip:])
+        made = self._made_ahead(epoch, list(enumerate(self._batches(epoch), start=1))[skip:])
         while ready := self._wait_for(made):
             batch, problems = ready
             self._note(problems)
@@ -192,19 +196,19 @@ class Loader:
         indices = self.dataset.order(epoch) if self.shuffle else np.arange(len(self.dataset))
         return [indices[start : start + self.batch] for start in range(0, len(indices), self.batch)]
 
-    def _made_ahead(self, epoch: int, batches: Sequence[NDArray[np.int64]]) -> Iterator[_Made]:
-        """Make batches in order, some ahead of the consumer."""
+    def _made_ahead(self, epoch: int, batches: Sequence[tuple[int, NDArray[np.int64]]]) -> Iterator[_Made]:
+        """Make numbered batches in order, some ahead of the consumer."""
         if self._pool is None:
-            yield from (self._make(epoch, indices) for indices in batches)
+            yield from (self._make(epoch, *batch) for batch in batches)
             return
         waiting = iter(batches)
         ahead = deque(
-            self._pool.submit(self._make, epoch, indices)
-            for indices in islice(waiting, self._workers + BATCHES_AHEAD)
+            self._pool.submit(self._make, epoch, *batch)
+            for batch in islice(waiting, self._workers + BATCHES_AHEAD)
         )
         while ahead:
             made = ahead.popleft().result()
-            ahead.extend(self._pool.submit(self._make, epoch, indices) for indices in islice(waiting, 1))
+            ahead.extend(self._pool.submit(self._make, epoch, *batch) for batch in islice(waiting, 1))
             yield made
 
     def _wait_for(self, made: Iterator[_Made]) -> _Made | None:
@@ -213,7 +217,7 @@ class Loader:
         self.waited += time.perf_counter() - started
         return ready
 
-    def _make(self, epoch: int, indices: NDArray[np.int64]) -> _Made:
+    def _make(self, epoch: int, number: int, indices: NDArray[np.int64]) -> _Made:
         """One batch, and what had to be set aside for it. Runs in a worker."""
         images = np.empty((len(indices), *self.dataset.info.input_size, 3), np.uint8)
         examples: list[Example] = []
@@ -232,7 +236,7 @@ class Loader:
             else:
                 examples.append(example)
                 problems.extend(example.problems)
-        return (Batch.of(images[: len(examples)], examples) if examples else None), problems
+        return (Batch.of(images[: len(examples)], examples, number) if examples else None), problems
 
     def _note(self, problems: Sequence[Problem]) -> None:
         """Report what was not reported before."""

@@ -5,15 +5,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lookonce.errors import TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.files import load_training, load_weights, save_model
+from lookonce.train.loop import Epoch
+from lookonce.train.meter import LossMeter, MeterState
 from lookonce.train.optimizer import optimizer_tensors, restore
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+OPTIMIZER, UNREAD = "optimizer/", "meter/unread"  # names of a checkpoint's further tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Progress:
         epochs: done.
         best_ap: highest validation AP so far; -1 before the first evaluation that found a number.
         best_epoch: when, counted from 1.
-        seconds: of training and evaluation so far, over all sittings.
+        seconds: of training and evaluation so far, over all sittings; of finished epochs.
     """
 
     epochs: int = 0
@@ -51,7 +54,7 @@ def save(
     progress: Progress,
     metrics: Mapping[str, float],
 ) -> Progress:
-    """Write the checkpoints of an epoch, each in one piece.
+    """Write the checkpoints of a finished epoch, each in one piece.
 
     `best.safetensors` is the model alone, with the metrics it reached; `last.safetensors` is the model and
     everything that `resume` needs. The best comes first, so that `last` never tells of one that is not there.
@@ -65,13 +68,50 @@ def save(
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
         save_model(folder / BEST, network.state_dict(), described)
-    described = _with_training(info, progress=asdict(progress))
-    save_model(folder / LAST, network.state_dict(), described, optimizer_tensors(optimizer))
+    save_within(folder, network, info, optimizer, progress, Epoch(progress.epochs))
     return progress
 
 
-def resume(folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer) -> Progress:
-    """Put a run back to where its last checkpoint was.
+def save_within(
+    folder: Path,
+    network: nn.Module,
+    info: ModelInfo,
+    optimizer: Optimizer,
+    progress: Progress,
+    epoch: Epoch,
+) -> None:
+    """Write `last.safetensors` as things stand, after an optimizer step of the epoch.
+
+    Raises:
+        NonFiniteLossError: a loss that nobody had looked at yet is not finite; nothing is written.
+    """
+    meter = epoch.meter.state()
+    standing = {
+        "number": epoch.number,
+        "batches": epoch.batches,
+        "seconds": epoch.seconds,
+        "waited": epoch.waited,
+        "skipped": epoch.skipped,
+        "pictures": meter.pictures,
+        "sums": dict(meter.sums),
+    }
+    described = _with_training(info, progress=asdict(progress), running=standing)
+    tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
+    save_model(folder / LAST, network.state_dict(), described, {**tensors, UNREAD: meter.unread})
+
+
+def progress_of(folder: Path) -> Progress:
+    """How far the run in a folder is.
+
+    Raises:
+        ModelFileError: the checkpoint is damaged.
+        TrainingError: it is a plain model.
+    """
+    return Progress.of(load_weights(folder / LAST)[1], folder / LAST)
+
+
+def resume(folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer) -> tuple[Progress, Epoch]:
+    """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
 
     Raises:
         ModelFileError: the checkpoint is damaged.
@@ -81,9 +121,23 @@ def resume(folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimiz
     weights, saved = load_weights(file)
     if replace(saved, training={}) != replace(info, training={}):
         raise TrainingError(f"{file}: the checkpoint is of another model or other classes than this run")
+    tensors = load_training(file)
+    epoch = _epoch(saved, tensors, file)
     network.load_state_dict(weights)
-    restore(optimizer, load_training(file))
-    return Progress.of(saved, file)
+    restore(
+        optimizer,
+        {name.removeprefix(OPTIMIZER): each for name, each in tensors.items() if name.startswith(OPTIMIZER)},
+    )
+    return Progress.of(saved, file), epoch
+
+
+def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> Epoch:
+    try:
+        standing = dict(info.training["running"])
+        meter = MeterState(standing.pop("pictures"), standing.pop("sums"), tensors[UNREAD])
+        return Epoch(meter=LossMeter.of(meter), **standing)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{file}: expected a checkpoint of a training, found a plain model") from error
 
 
 def _with_training(info: ModelInfo, **entries: Any) -> ModelInfo:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 
 from lookonce._files import write_text
 from lookonce._optional import require
-from lookonce.train.loop import EpochStats, StepReport
+from lookonce.train.loop import Epoch, StepReport
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 LOSS_COLUMNS = ("total_loss", "giou_loss", "conf_loss", "prob_loss")
@@ -30,7 +30,15 @@ class RunLog:
     """
 
     def __init__(
-        self, folder: Path, console: Console, *, epochs: int, pictures: int, done_epochs: int, done_steps: int
+        self,
+        folder: Path,
+        console: Console,
+        *,
+        epochs: int,
+        pictures: int,
+        done_epochs: int,
+        done_steps: int,
+        done_pictures: int,
     ) -> None:
         """Open the log.
 
@@ -41,6 +49,7 @@ class RunLog:
             pictures: of one epoch.
             done_epochs: epochs in the checkpoint; rows of later ones, from a sitting cut off, are taken back.
             done_steps: likewise.
+            done_pictures: of the epoch that goes on.
         """
         self._console, self._epochs_total = console, epochs
         self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
@@ -58,7 +67,7 @@ class RunLog:
         self._task = self._bar.add_task(
             f"epoch {done_epochs + 1}/{epochs}",
             total=epochs * pictures,
-            completed=done_epochs * pictures,
+            completed=done_epochs * pictures + done_pictures,
             losses="",
         )
 
@@ -86,18 +95,21 @@ class RunLog:
         )
         self._bar.update(self._task, advance=report.pictures, losses=text)
 
-    def epoch(self, number: int, stats: EpochStats, metrics: Mapping[str, float], minutes: float) -> None:
+    def epoch(self, number: int, epoch: Epoch, metrics: Mapping[str, float], minutes: float) -> None:
         """Take in a finished epoch, counted from 1; `metrics` is empty where it was not evaluated."""
-        rate, waited = stats.pictures / stats.seconds, stats.waited / stats.seconds
+        rate, waited = epoch.meter.pictures / epoch.seconds, epoch.waited / epoch.seconds
+        losses = epoch.meter.means()
         ap, ap50 = metrics.get("ap", ""), metrics.get("ap50", "")
-        self._epochs.add([number, *stats.losses.values(), ap, ap50, rate, waited, minutes])
+        self._epochs.add([number, *losses.values(), ap, ap50, rate, waited, minutes])
         for name, value in metrics.items():
             self._board.add_scalar(f"val/{name}", value, number)
         self._board.flush()
-        line = f"epoch {number}/{self._epochs_total}  loss {stats.losses['total']:.4g}"
+        line = f"epoch {number}/{self._epochs_total}  loss {losses['total']:.4g}"
         if metrics:
             line += f"  AP50 {metrics['ap50']:.3f}  AP {metrics['ap']:.3f}"
         line += f"  {rate:.1f} pictures/s  {minutes:.1f} min"
+        if epoch.skipped:
+            line += f"  [yellow]{epoch.skipped} batches left out: their loss was not finite[/]"
         if waited > DATA_BOUND:
             line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for pictures"
         self._console.print(line, highlight=False)

@@ -5,7 +5,7 @@ batch -> images to the device -> network -> losses -> backward -> (every `accumu
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lookonce.config import TrainSettings
 from lookonce.data.loader import Batch, Loader
+from lookonce.errors import TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import to_input
@@ -21,6 +22,8 @@ from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.meter import LossMeter
 from lookonce.train.optimizer import set_rate
 from lookonce.train.schedule import Schedule
+
+MOST_SKIPPED = 10  # batches in a row, or all of an epoch: not a bad picture, but ruined weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +43,25 @@ class StepReport:
     pictures: int
 
 
-@dataclass(frozen=True, slots=True)
-class EpochStats:
-    """What one epoch did.
+@dataclass(slots=True)
+class Epoch:
+    """An epoch that is under way, or done.
 
     Attributes:
-        losses: mean of each term over the pictures.
-        pictures: how many were learnt from.
-        seconds: wall time.
-        waited: seconds of it spent waiting for pictures.
+        number: counted from 0; decides order and augmentation.
+        batches: learnt from so far; a checkpoint within the epoch goes on after them.
+        meter: of the losses.
+        seconds: of learning, over all sittings.
+        waited: seconds of these spent waiting for pictures.
+        skipped: batches left out for a loss that was not finite.
     """
 
-    losses: dict[str, float]
-    pictures: int
-    seconds: float
-    waited: float
+    number: int
+    batches: int = 0
+    meter: LossMeter = field(default_factory=LossMeter)
+    seconds: float = 0.0
+    waited: float = 0.0
+    skipped: int = 0
 
 
 def train_one_epoch(
@@ -64,9 +71,10 @@ def train_one_epoch(
     schedule: Schedule,
     info: ModelInfo,
     settings: TrainSettings,
-    epoch: int,
-    log: Callable[[StepReport], None],
-) -> EpochStats:
+    epoch: Epoch,
+    log: Callable[[StepReport], None] = lambda report: None,
+    after_step: Callable[[], None] = lambda: None,
+) -> None:
     """Learn once from every picture.
 
     Args:
@@ -76,33 +84,62 @@ def train_one_epoch(
         schedule: learning rate by optimizer step.
         info: priors and strides.
         settings: loss, clipping, accumulation, logging.
-        epoch: counted from 0; decides order and augmentation.
+        epoch: where it stands; kept up to date after every optimizer step.
         log: called every `log_every` batches and after the last.
+        after_step: called after every optimizer step, when everything may be saved.
 
     Raises:
-        TrainingError: a loss is not finite; the message names the pictures.
+        NonFiniteLossError: a loss is not finite, and the settings do not say to skip it.
+        TrainingError: they do, and nothing else comes any more.
     """
-    meter, started = LossMeter(), time.perf_counter()
     accumulate = settings.optimizer.accumulate
-    step = epoch * steps_an_epoch(len(loader), accumulate)
-    reported = 0
-    for number, (batch, last) in enumerate(_with_last(loader.epoch(epoch)), start=1):
-        follow_statistics(network, epoch * len(loader) + number)
-        losses = forward(network, batch, info, settings)
-        meter.add(losses, batch.paths)
-        (losses.total() / accumulate).backward()  # type: ignore[no-untyped-call]
-        if number % accumulate == 0 or last:
-            step += 1
-            set_rate(optimizer, schedule(step))
-            if settings.optimizer.clip:
-                nn.utils.clip_grad_norm_(network.parameters(), settings.optimizer.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-        if number % settings.log_every == 0 or last:
-            means = meter.read()
-            log(StepReport(step, schedule(step), means, meter.pictures - reported))
-            reported = meter.pictures
-    return EpochStats(meter.means(), meter.pictures, time.perf_counter() - started, loader.waited)
+    started, seconds, waited = time.perf_counter(), epoch.seconds, epoch.waited
+    before = epoch.number * steps_an_epoch(len(loader), accumulate)
+    reported, in_a_row = epoch.meter.pictures, 0
+    for batch, last in _with_last(loader.epoch(epoch.number, skip=epoch.batches)):
+        follow_statistics(network, epoch.number * len(loader) + batch.number)
+        learnt = _learn(network, batch, info, settings, epoch.meter)
+        epoch.skipped += not learnt
+        in_a_row = 0 if learnt else in_a_row + 1
+        if in_a_row == min(MOST_SKIPPED, len(loader)):
+            raise TrainingError(
+                f"the loss of {in_a_row} batches in a row was not finite, the last on "
+                f"{', '.join(map(str, batch.paths))}: the weights are ruined; lower --set optimizer.rate="
+            )
+        stepped = last or batch.number % accumulate == 0
+        step = before + batch.number // accumulate + (stepped and batch.number % accumulate > 0)
+        if stepped:
+            _step(network, optimizer, schedule(step), settings)
+        if epoch.meter.has_unread and (last or batch.number % settings.log_every == 0):
+            means = epoch.meter.read()
+            log(StepReport(step, schedule(step), means, epoch.meter.pictures - reported))
+            reported = epoch.meter.pictures
+        if stepped:
+            epoch.batches = batch.number
+            epoch.seconds = seconds + time.perf_counter() - started
+            epoch.waited = waited + loader.waited
+            after_step()
+
+
+def _learn(
+    network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings, meter: LossMeter
+) -> bool:
+    """Add a batch's gradients; False where its loss is not finite and it was left out."""
+    losses = forward(network, batch, info, settings)
+    total = losses.total()
+    if settings.loss.non_finite == "skip" and not torch.isfinite(total):
+        return False
+    meter.add(losses, batch.paths)
+    (total / settings.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+    return True
+
+
+def _step(network: nn.Module, optimizer: Optimizer, rate: float, settings: TrainSettings) -> None:
+    set_rate(optimizer, rate)
+    if settings.optimizer.clip:
+        nn.utils.clip_grad_norm_(network.parameters(), settings.optimizer.clip)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings) -> Losses:
@@ -130,6 +167,11 @@ def _processor_has_bfloat16() -> bool:
 def steps_an_epoch(batches: int, accumulate: int) -> int:
     """Optimizer steps; the last one may hold fewer batches."""
     return -(-batches // accumulate)
+
+
+def steps_done(epoch: Epoch, batches: int, accumulate: int) -> int:
+    """Optimizer steps of a run until where its epoch stands, at so many batches an epoch."""
+    return epoch.number * steps_an_epoch(batches, accumulate) + steps_an_epoch(epoch.batches, accumulate)
 
 
 def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:

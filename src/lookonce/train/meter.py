@@ -1,15 +1,32 @@
 """Running means of the losses, read only when the log asks: reading makes an accelerator wait."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from lookonce.errors import TrainingError
+from lookonce.errors import NonFiniteLossError
 from lookonce.train.loss import Losses
 
 TERMS = ("total", "giou", "conf", "prob")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeterState:
+    """A meter in the middle of an epoch.
+
+    Attributes:
+        pictures: read out so far.
+        sums: of the terms over these.
+        unread: (4, n) terms of the pictures since.
+    """
+
+    pictures: int
+    sums: Mapping[str, float]
+    unread: Tensor
 
 
 class LossMeter:
@@ -24,11 +41,36 @@ class LossMeter:
         self._sums = dict.fromkeys(TERMS, 0.0)
         self._unread: list[tuple[Tensor, Sequence[Path]]] = []  # (4, B) each
 
+    @classmethod
+    def of(cls, state: MeterState) -> Self:
+        """Go on where another meter was."""
+        meter = cls()
+        meter.pictures, meter._sums = state.pictures, {term: state.sums[term] for term in TERMS}
+        if state.unread.numel():
+            meter._unread = [(state.unread, ())]
+        return meter
+
+    def state(self) -> MeterState:
+        """For a checkpoint.
+
+        Raises:
+            NonFiniteLossError: as `read`.
+        """
+        for terms, paths in self._unread:
+            _check_finite(terms, paths)
+        unread = [terms.cpu() for terms, _ in self._unread]
+        return MeterState(self.pictures, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self._unread)
+
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
         """Take in a batch; nothing is read yet, except on a processor, where reading is free.
 
         Raises:
-            TrainingError: as `read`.
+            NonFiniteLossError: as `read`.
         """
         terms = torch.stack([losses.per_picture(), losses.giou, losses.conf, losses.prob]).detach()
         self._unread.append((terms, paths))
@@ -39,12 +81,13 @@ class LossMeter:
         """Means by term over the batches since the last reading.
 
         Raises:
-            TrainingError: a loss was not finite; the pictures are named.
+            NonFiniteLossError: a loss was not finite; the pictures are named.
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
-        sums = torch.cat([terms for terms, _ in self._unread], dim=1).sum(dim=1).tolist()
-        pictures = sum(len(paths) for _, paths in self._unread)
+        device = self._unread[-1][0].device
+        terms = torch.cat([terms.to(device) for terms, _ in self._unread], dim=1)
+        sums, pictures = terms.sum(dim=1).tolist(), terms.shape[1]
         self._unread.clear()
         self.pictures += pictures
         for term, value in zip(TERMS, sums, strict=True):
@@ -60,7 +103,8 @@ def _check_finite(terms: Tensor, paths: Sequence[Path]) -> None:
     finite = torch.isfinite(terms[0])
     if not finite.all():
         names = [str(path) for path, good in zip(paths, finite.tolist(), strict=True) if not good]
-        raise TrainingError(
-            f"the loss is not finite on {', '.join(names)}: look at these pictures' boxes, "
-            "or lower the rate (--set optimizer.rate=...) or clip gradients (--set optimizer.clip=10)"
+        raise NonFiniteLossError(
+            f"the loss is not finite on {', '.join(names)}: look at these pictures' boxes, lower the rate "
+            "(--set optimizer.rate=...), clip gradients (--set optimizer.clip=10), or leave such batches out "
+            "(--set loss.non_finite=skip)"
         )

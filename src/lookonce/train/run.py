@@ -2,38 +2,41 @@
 
 run folder/
     settings.yaml       what was asked for; `--resume` reads it back
-    last.safetensors    after every epoch: a model, and everything needed to go on
+    last.safetensors    every few minutes: a model, and everything needed to go on
     best.safetensors    the model with the highest validation AP
     steps.csv, epochs.csv, tensorboard/
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from rich.console import Console
 
 from lookonce._files import remove_leftovers, write_text
-from lookonce.config import TrainSettings
+from lookonce.config import TrainSettings, load_settings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
-from lookonce.errors import ConfigError, TrainingError
+from lookonce.errors import ConfigError, NonFiniteLossError, TrainingError
+from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.train import checkpoint
 from lookonce.train.checkpoint import Progress
 from lookonce.train.log import RunLog
-from lookonce.train.loop import train_one_epoch
+from lookonce.train.loop import Epoch, steps_done, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe, make_schedule
 from lookonce.train.transfer import freeze_backbone, transfer
 from lookonce.train.validate import Judge
 
 SETTINGS = "settings.yaml"
+NON_FINITE = "non_finite.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ class RunResult:
     progress: Progress
 
 
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and has saved where it stood."""
+
+
 def train(
     data: TrainData,
     settings: TrainSettings,
@@ -58,70 +65,149 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
     strict: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Train until the last epoch.
 
     Args:
         data: annotated pictures.
-        settings: of the run; a resumed run must have the same.
+        settings: of the run; a resumed run must have the same, but for more epochs once it is done.
         out: run folder.
         console: for the bar and the log lines.
         weights: a lookonce model to start from.
         resume: go on from `out/last.safetensors`.
         strict: stop at the first picture or box that would be set aside.
+        stop: asked after every step; once true, the run saves where it stands and ends.
 
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings.
         TrainingError: a non-finite loss, or out of memory; the message says what to do.
         ModelFileError: `weights` or the checkpoint is damaged or does not fit.
+        Stopped: `stop` was true.
     """
     prepare_folder(out, settings, resume=resume)
     torch.manual_seed(settings.seed)
-    info = describe(data, settings)
-    network = build(info).to("cuda" if torch.cuda.is_available() else "cpu")
-    say = partial(console.print, highlight=False, markup=False)
+    run = _Run(data, settings, out, console, stop)
     if weights and not resume:
-        taken = transfer(network, info, weights)
-        say(f"{weights}: took {taken.taken} tensors, {len(taken.left)} start fresh")
-    optimizer = make_optimizer(network, settings.optimizer)
-    progress = checkpoint.resume(out, network, info, optimizer) if resume else Progress()
-    dataset = Dataset(data.train, info, settings.augment, settings.seed)
-    loader = Loader(
-        dataset,
-        settings.batch,
-        settings.workers,
-        strict=strict,
-        report=lambda problem: say(f"set aside: {problem}"),
-    )
-    schedule = make_schedule(settings, len(loader))
-    log = RunLog(
-        out,
-        console,
-        epochs=settings.epochs,
-        pictures=len(data.train),
-        done_epochs=progress.epochs,
-        done_steps=progress.epochs * schedule.steps // settings.epochs,
-    )
-    judge = Judge(network, info, data.val, settings, console)
-    with loader, log, _memory_advice(settings):
-        for epoch in range(progress.epochs, settings.epochs):
-            started = time.perf_counter()
-            network.train()
-            if settings.freeze == "backbone":
-                freeze_backbone(network)
-            stats = train_one_epoch(network, loader, optimizer, schedule, info, settings, epoch, log.step)
-            progress = replace(progress, epochs=epoch + 1)
-            metrics = judge.after(progress.epochs, partial(log.predictions, epoch=progress.epochs))
-            seconds = progress.seconds + time.perf_counter() - started
-            progress = checkpoint.save(
-                out, network, info, optimizer, replace(progress, seconds=seconds), metrics
+        taken = transfer(run.network, run.info, weights)
+        run.say(f"{weights}: took {taken.taken} tensors, {len(taken.left)} start fresh")
+    run.prepare(resume=resume, strict=strict)
+    with run.loader, run.log, _memory_advice(settings):
+        return RunResult(out / checkpoint.BEST, run.to_the_end())
+
+
+class _Run:
+    """One sitting of a run."""
+
+    def __init__(
+        self,
+        data: TrainData,
+        settings: TrainSettings,
+        out: Path,
+        console: Console,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._data, self._settings, self._out, self._console = data, settings, out, console
+        self._stop = stop
+        self.info = describe(data, settings)
+        self.network = build(self.info).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def say(self, text: str) -> None:
+        """Print a line as it is."""
+        self._console.print(text, highlight=False, markup=False)
+
+    def prepare(self, *, resume: bool, strict: bool) -> None:
+        """Everything that needs the first weights in place."""
+        data, settings, out = self._data, self._settings, self._out
+        self._optimizer = make_optimizer(self.network, settings.optimizer)
+        self._progress, self._epoch = Progress(), Epoch(0)
+        if resume:
+            self._progress, self._epoch = checkpoint.resume(out, self.network, self.info, self._optimizer)
+        self.loader = Loader(
+            Dataset(data.train, self.info, settings.augment, settings.seed),
+            settings.batch,
+            settings.workers,
+            strict=strict,
+            report=lambda problem: self.say(f"set aside: {problem}"),
+        )
+        self._schedule = make_schedule(settings, len(self.loader))
+        self.log = RunLog(
+            out,
+            self._console,
+            epochs=settings.epochs,
+            pictures=len(data.train),
+            done_epochs=self._progress.epochs,
+            done_steps=steps_done(self._epoch, len(self.loader), settings.optimizer.accumulate),
+            done_pictures=self._epoch.meter.pictures,
+        )
+        self._judge = Judge(self.network, self.info, data.val, settings, self._console)
+
+    def to_the_end(self) -> Progress:
+        """Epoch after epoch."""
+        self._saved = time.monotonic()
+        while self._epoch.number < self._settings.epochs:
+            self._learn_and_judge(self._epoch)
+            self._epoch = Epoch(self._epoch.number + 1)
+            if self._stop():
+                raise Stopped
+        return self._progress
+
+    def _learn_and_judge(self, epoch: Epoch) -> None:
+        self.network.train()
+        if self._settings.freeze == "backbone":
+            freeze_backbone(self.network)
+        try:
+            train_one_epoch(
+                self.network,
+                self.loader,
+                self._optimizer,
+                self._schedule,
+                self.info,
+                self._settings,
+                epoch,
+                self.log.step,
+                self._after_step,
             )
-            log.epoch(progress.epochs, stats, metrics, seconds / 60)
-    return RunResult(out / checkpoint.BEST, progress)
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
+        judging = time.perf_counter()
+        done = epoch.number + 1
+        metrics = self._judge.after(done, partial(self.log.predictions, epoch=done))
+        seconds = self._progress.seconds + epoch.seconds + time.perf_counter() - judging
+        self._progress = checkpoint.save(
+            self._out,
+            self.network,
+            self.info,
+            self._optimizer,
+            replace(self._progress, epochs=done, seconds=seconds),
+            metrics,
+        )
+        self._saved = time.monotonic()
+        self.log.epoch(done, epoch, metrics, seconds / 60)
+
+    def _after_step(self) -> None:
+        """Save when it is time, or when the run shall stop."""
+        stopping = self._stop()
+        if stopping or time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes:
+            checkpoint.save_within(
+                self._out, self.network, self.info, self._optimizer, self._progress, self._epoch
+            )
+            self._saved = time.monotonic()
+        if stopping:
+            raise Stopped
+
+    def _dump(self, error: NonFiniteLossError) -> str:
+        """Keep what led to a loss that is not finite; say where."""
+        path = self._out / NON_FINITE
+        save_model(path, self.network.state_dict(), replace(self.info, training={"error": str(error)}))
+        return f"the weights that gave it are in {path}"
 
 
 def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Make the run folder, or check that there is a run with the same settings to go on with.
+    """Make the run folder, or check that there is a run to go on with.
+
+    A resumed run keeps its settings. Once it is done it may be given more epochs: the learning rate then goes
+    on where a run of that length would be.
 
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings.
@@ -134,11 +220,42 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
             raise ConfigError(
                 f"{out}: holds a run already: --resume goes on with it, another --out starts anew"
             )
-        write_text(file, text)
     elif not (out / checkpoint.LAST).exists():
         raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
-    elif file.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{file}: a resumed run keeps its settings; leave out the options, or start anew")
+    elif file.read_text(encoding="utf-8") == text:
+        return
+    else:
+        _check_extension(out, load_settings(file), settings)
+    write_text(file, text)
+
+
+def _check_extension(out: Path, before: TrainSettings, wanted: TrainSettings) -> None:
+    differing = {
+        f"{name}: {mine} instead of {theirs}"
+        for (name, mine), theirs in zip(_flat(wanted).items(), _flat(before).values(), strict=True)
+        if mine != theirs and name != "epochs"
+    }
+    if differing:
+        raise ConfigError(
+            f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(sorted(differing))}; "
+            "leave the options out, or start anew"
+        )
+    done = checkpoint.progress_of(out).epochs
+    if done < before.epochs or wanted.epochs < done:
+        raise ConfigError(
+            f"{out}: expected a run that is done, and more epochs than it has; found {done} of "
+            f"{before.epochs} epochs done, {wanted.epochs} wanted: first --resume it to its end"
+        )
+
+
+def _flat(settings: TrainSettings) -> dict[str, Any]:
+    """`section.name` -> value."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.model_dump(mode="json").items():
+        flat |= (
+            {f"{name}.{leaf}": v for leaf, v in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return flat
 
 
 @contextmanager

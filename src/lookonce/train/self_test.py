@@ -20,7 +20,7 @@ from lookonce.errors import AnnotationError
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 from lookonce.samples import Sample
-from lookonce.train.loop import train_one_epoch
+from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.schedule import Schedule
@@ -111,10 +111,11 @@ def _memorise(
         task = bar.add_task("", total=SECONDS)
         while step < MOST_STEPS and ap50 < GOAL and time.perf_counter() - started < SECONDS:
             network.train()
-            stats = train_one_epoch(
-                network, loader, optimizer, schedule, info, settings, step, lambda report: None
-            )
+            epoch = Epoch(step)
+            train_one_epoch(network, loader, optimizer, schedule, info, settings, epoch)
             step += 1
             ap50 = judge.after(step).get("ap50", ap50)
-            bar.update(task, description=f"step {step}  loss {stats.losses['total']:.3g}  AP50 {ap50:.3f}")
+            bar.update(
+                task, description=f"step {step}  loss {epoch.meter.means()['total']:.3g}  AP50 {ap50:.3f}"
+            )
     return SelfTest(ap50, step, time.perf_counter() - started, lost)

@@ -1,0 +1,82 @@
+"""Train in a child process, kill it again and again, and at last let it finish.
+
+    python -m tests.train.killed_run PICTURES OUT EPOCHS KILLS SEED
+
+Everything is imported once and each attempt is a fork, so that an attempt costs what it trains. Every second
+kill waits until a checkpoint is being written. Prints how many of the kills left half a checkpoint behind.
+"""
+
+import io
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from lookonce.config import load_settings
+from lookonce.train.checkpoint import LAST
+from lookonce.train.plan import TrainData
+from lookonce.train.run import train
+from tests.data.drawn_samples import INFO, draw_samples
+
+SETTINGS = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=5", "evaluate_every=4")
+EVERY_STEP = "checkpoint_minutes=1e-9"
+LONGEST_WAIT = 0.3  # seconds from the first checkpoint of an attempt to the kill
+
+
+def attempt(data: TrainData, out: Path, epochs: int) -> None:
+    settings = load_settings(None, (*SETTINGS, EVERY_STEP, f"epochs={epochs}"))
+    train(data, settings, out, Console(file=io.StringIO()), resume=(out / LAST).exists())
+
+
+def half_written(out: Path) -> bool:
+    return any(out.glob(f".{Path(LAST).stem}-*"))
+
+
+def stamp(out: Path) -> int:
+    """Changes with every checkpoint."""
+    return (out / LAST).stat().st_mtime_ns if (out / LAST).exists() else 0
+
+
+def killed(data: TrainData, out: Path, epochs: int, wait: float, *, while_writing: bool) -> bool:
+    """Whether the kill fell into the writing of a checkpoint."""
+    child = os.fork()
+    if not child:
+        attempt(data, out, epochs)
+        os._exit(0)
+    before, give_up = stamp(out), time.monotonic() + 30
+    while stamp(out) == before and time.monotonic() < give_up:
+        time.sleep(0.001)
+    time.sleep(wait)
+    while while_writing and time.monotonic() < give_up:
+        if half_written(out):
+            os.kill(child, signal.SIGSTOP)  # it may have been finished meanwhile
+            if half_written(out):
+                break
+            os.kill(child, signal.SIGCONT)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return half_written(out)
+
+
+def main() -> None:
+    pictures, out = map(Path, sys.argv[1:3])
+    epochs, kills, seed = map(int, sys.argv[3:])
+    torch.set_num_threads(1)  # a process with threads must not fork
+    samples = draw_samples(pictures, 7)
+    data = TrainData(INFO.names, samples, samples[:2])
+    waits = random.Random(seed)
+    halves = sum(
+        killed(data, out, epochs, waits.uniform(0, LONGEST_WAIT), while_writing=bool(number % 2))
+        for number in range(kills)
+    )
+    attempt(data, out, epochs)
+    print(halves)
+
+
+if __name__ == "__main__":
+    main()

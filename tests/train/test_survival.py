@@ -1,0 +1,177 @@
+"""No run is lost: killed at any moment, stopped by hand, ended by a bad batch, or not long enough."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from lookonce.config import load_settings
+from lookonce.errors import ConfigError, TrainingError
+from lookonce.model.files import load_model, load_weights
+from lookonce.train import loop
+from lookonce.train.checkpoint import LAST
+from lookonce.train.loss import Losses
+from lookonce.train.plan import TrainData
+from lookonce.train.run import NON_FINITE, Stopped, train
+from tests.data.drawn_samples import INFO, draw_samples
+from tests.train.killed_run import EVERY_STEP, SETTINGS
+from tests.train.test_run import settings, write_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainData:
+    samples = draw_samples(tmp_path, 7)
+    return TrainData(INFO.names, samples, samples[:4])
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    mine, theirs = load_weights(one)[0], load_weights(other)[0]
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def column(file: Path, name: str) -> list[str]:
+    with file.open(newline="") as stream:
+        return [row[name] for row in csv.DictReader(stream)]
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, kills: int) -> None:
+    command, epochs = [sys.executable, "-m", "tests.train.killed_run"], str(4 * kills)
+
+    whole = [*command, str(tmp_path / "a"), str(tmp_path / "whole"), epochs, "0", "0"]
+    subprocess.run(whole, env=SINGLE, cwd=ROOT, check=True, capture_output=True)
+    cut = [*command, str(tmp_path / "b"), str(tmp_path / "cut"), epochs, str(kills), "7"]
+    halves = subprocess.run(cut, env=SINGLE, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    assert int(halves) >= kills // 2 - 1, "no kill fell into the writing of a checkpoint"
+    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+    assert (tmp_path / "whole/steps.csv").read_text() == (tmp_path / "cut/steps.csv").read_text()
+    for name in ("epoch", "total_loss", "ap"):
+        found = column(tmp_path / "cut/epochs.csv", name)
+        assert found == column(tmp_path / "whole/epochs.csv", name)
+    assert not list((tmp_path / "cut").glob(".*")), "half a checkpoint was left"
+
+
+def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path) -> None:
+    lines, names = write_lines(tmp_path / "pictures"), tmp_path / "things.names"
+    names.write_text("disc\nbar\nring\n")
+    command = [sys.executable, "-m", "lookonce", "train", str(lines), "--names", str(names), "--out"]
+    options = [part for each in SETTINGS for part in ("--set", each)] + ["--set", "epochs=40"]
+    subprocess.run([*command, str(tmp_path / "whole"), *options], env=SINGLE, check=True, capture_output=True)
+
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "cut"), *options], env=SINGLE, stdout=subprocess.PIPE, text=True
+    )
+    give_up = time.monotonic() + 120
+    while not (tmp_path / "cut" / LAST).exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[0]
+
+    assert process.returncode == 130
+    assert f"stopped, and saved: lookonce train {lines} --out {tmp_path}/cut --resume goes on" in said
+    done = column(tmp_path / "cut/epochs.csv", "epoch")
+    assert 0 < len(done) < 40
+    subprocess.run([*command, str(tmp_path / "cut"), "--resume"], env=SINGLE, check=True, capture_output=True)
+    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+
+
+def test_a_stop_within_an_epoch_is_saved_at_the_step(data: TrainData, tmp_path: Path) -> None:
+    asked = iter([False, False, False, False, True])
+    with pytest.raises(Stopped):
+        train(data, settings("epochs=3"), tmp_path / "run", quiet(), stop=lambda: next(asked))
+
+    running = load_weights(tmp_path / "run" / LAST)[1].training["running"]
+    assert (running["number"], running["batches"]) == (1, 1)
+
+
+def test_a_run_that_is_done_can_be_extended(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=2"), tmp_path / "run", quiet())
+    train(data, settings("epochs=4"), tmp_path / "run", quiet(), resume=True)
+    train(data, settings("epochs=4"), tmp_path / "long", quiet())
+
+    assert column(tmp_path / "run/epochs.csv", "epoch") == ["1", "2", "3", "4"]
+    assert yaml.safe_load((tmp_path / "run/settings.yaml").read_text())["epochs"] == 4
+    rates, expected = (column(tmp_path / name / "steps.csv", "lr") for name in ("run", "long"))
+    assert rates[4:] == expected[4:], "the rate goes on where a run of that length would be"
+    assert rates[:4] != expected[:4]
+
+
+def test_a_run_that_is_not_done_keeps_its_length(data: TrainData, tmp_path: Path) -> None:
+    asked = iter([False] * 3 + [True])
+    with pytest.raises(Stopped):
+        train(data, settings("epochs=2"), tmp_path / "run", quiet(), stop=lambda: next(asked))
+    before = (tmp_path / "run/settings.yaml").read_text()
+
+    with pytest.raises(ConfigError, match="1 of 2 epochs done, 4 wanted: first --resume it to its end"):
+        train(data, settings("epochs=4"), tmp_path / "run", quiet(), resume=True)
+    with pytest.raises(ConfigError, match=r"found optimizer\.rate: 0\.5 instead of 0\.001"):
+        train(data, settings("epochs=4", "optimizer.rate=0.5"), tmp_path / "run", quiet(), resume=True)
+    assert (tmp_path / "run/settings.yaml").read_text() == before
+
+
+class BadBatch:
+    """The real forward pass, but one batch's loss is not a number."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.forward = number, loop.forward
+
+    def __call__(self, network, batch, info, wanted) -> Losses:  # type: ignore[no-untyped-def]
+        losses = self.forward(network, batch, info, wanted)
+        if batch.number == self.number:
+            losses = Losses(losses.giou * torch.nan, losses.conf, losses.prob)
+        return losses
+
+
+def test_a_bad_batch_is_left_out_where_the_settings_say_so(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "forward", BadBatch(2))
+    console = Console(record=True, width=300, file=io.StringIO())
+
+    train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", console)
+
+    assert console.export_text().count("1 batches left out: their loss was not finite") == 2
+    assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
+
+
+def test_skipping_ends_when_the_weights_are_ruined(data: TrainData, tmp_path: Path) -> None:
+    hopeless = ("optimizer.name=sgd", "optimizer.rate=1e30", "optimizer.warmup_epochs=0")
+    with pytest.raises(TrainingError, match=r"3 batches in a row.*picture \d\.png.*weights are ruined"):
+        train(data, settings("epochs=30", "loss.non_finite=skip", *hopeless), tmp_path / "run", quiet())
+
+
+def test_the_weights_that_gave_a_non_finite_loss_are_kept(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "forward", BadBatch(2))
+    with pytest.raises(TrainingError, match=rf"not finite on .*picture .*{NON_FINITE}"):
+        train(data, settings("epochs=2"), tmp_path / "run", quiet())
+
+    assert "picture" in load_model(tmp_path / "run" / NON_FINITE)[1].training["error"]
+
+
+def test_a_checkpoint_waits_for_its_minutes(data: TrainData, tmp_path: Path) -> None:
+    """With a minute between checkpoints none falls within these epochs; with every step, all of them."""
+    seen = []
+    for wanted in (settings("epochs=1"), load_settings(None, (*SETTINGS, "epochs=1", EVERY_STEP))):
+        out = tmp_path / str(wanted.checkpoint_minutes)
+        asked = (out / LAST).exists
+        train(data, wanted, out, quiet(), stop=lambda asked=asked: seen.append(asked()) or False)
+    assert seen == [False, False, False, True, False, True, True, True]
