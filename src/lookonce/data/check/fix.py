@@ -221,7 +221,7 @@ def _change(
         action, after = "removed", f"{now} stays" if finding.kind == "identical" else ""
     elif KINDS[finding.kind].fixable:
         action = "changed"
-    elif finding.kind in LEFT_OUT or not placed:
+    elif finding.kind in LEFT_OUT or (finding.picture and not placed):
         action = "left out"
     return Change(action, finding.kind, finding.place, finding.what, after)
 

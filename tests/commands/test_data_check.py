@@ -1,0 +1,228 @@
+"""`lookonce data check` as it is typed, and its page in a browser."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from lookonce.cli import app, main
+from lookonce.commands.check_pictures import finding_picture, window
+from lookonce.data.check.findings import Finding
+from lookonce.images import write_image
+from lookonce.samples import Sample
+from tests.browser import DESKTOP, PHONE, opened
+from tests.data.check.faults import EXPECTED, Voc, drawn, everything_wrong
+from tests.tiny_onnx import BLACK, MAGENTA, YELLOW, picture, write_tiny_model
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False, env={"COLUMNS": "100"})
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faulty")
+    return everything_wrong(folder / "voc", folder)
+
+
+@pytest.fixture(scope="module")
+def report(faulty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report of everything at once."""
+    out = tmp_path_factory.mktemp("report")
+    assert run("check", faulty, "--out", out).exit_code == 1
+    return out
+
+
+def sound(folder: Path, count: int = 60) -> Path:
+    voc = Voc(folder)
+    for number in range(count):
+        voc.add(f"{number}.jpg", content=drawn(number))
+    return voc.finish(["cat"])
+
+
+def test_a_sound_set_ends_with_0(tmp_path: Path) -> None:
+    found = run("check", sound(tmp_path / "voc"), "--out", tmp_path / "out")
+    assert found.exit_code == 0
+    assert "0 needs a person, 0 worth a look, 0 for information" in found.stdout
+    assert "Nothing odd was found" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_what_needs_a_person_ends_with_1(report: Path) -> None:
+    tree: dict[str, Any] = json.loads((report / "findings.json").read_text())
+    assert tree["counts"] == EXPECTED
+    assert len(tree["findings"]) == sum(EXPECTED.values())
+    empty = next(each for each in tree["findings"] if each["kind"] == "empty")
+    assert (empty["severity"], empty["boxes"]) == ("look", [[50, 60, 50, 60]])
+    assert empty["picture"].endswith("empty-box.jpg")
+
+
+def test_for_machines(faulty: Path, tmp_path: Path) -> None:
+    found = run("check", faulty, "--out", tmp_path, "--json", "--model", "yolov3", "--size", "320x416")
+    tree = json.loads(found.stdout)
+    assert tree["network"] == {"model": "yolov3", "size": [320, 416]}
+    assert tree["counts"]["leak"] == 1
+
+
+def test_in_words(faulty: Path, tmp_path: Path) -> None:
+    found = run("check", faulty, "--out", tmp_path)
+    assert "Odd colour modes: 3 (worth a look)" in found.stdout
+    assert "empty-box.xml:7: object 2: [50, 60, 50, 60] has no area" in found.stdout
+    assert "Input size: Objects below 12 pixels: " in found.stdout
+
+
+def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) -> None:
+    found = run("check", faulty, "--out", tmp_path / "a", "--fix", tmp_path / "fixed")
+    assert found.exit_code == 1
+    assert f"corrected copy: {tmp_path / 'fixed'}; 13 changes, 15 left" in found.stderr
+    again = json.loads(run("check", tmp_path / "fixed", "--out", tmp_path / "b", "--json").stdout)
+    assert not {"empty", "exif", "suffix", "colour", "identical", "border"} & again["counts"].keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("no-such-folder", "expected annotations, found no such file or folder"),
+        ("{voc} --size 417", "--size: expected a size like 416"),
+        ("{voc} --model yolov4", "--model: expected one of yolov3, yolov3-spp, yolov3-tiny, found 'yolov4'"),
+        ("{voc} --detector {voc}/none.onnx", "none.onnx"),
+        ("{voc} --fix {voc}", "expected a new or empty folder, found files"),
+    ],
+)
+def test_wrong_input_is_one_line_and_2(
+    faulty: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    what: str,
+) -> None:
+    typed = words.format(voc=faulty).split()
+    monkeypatch.setattr("sys.argv", ["lookonce", "data", "check", *typed, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert what in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_said_and_leaves_nothing(
+    faulty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lookonce.data.check.pictures.inspect", stop)
+    found = run("check", faulty, "--out", tmp_path / "out", "--fix", tmp_path / "fixed")
+    assert found.exit_code == 130
+    assert "stopped: " in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_has_its_say(tmp_path: Path) -> None:
+    """Of three objects one is labelled, one is not, and one has the wrong class; a box is on nothing."""
+    voc = Voc(tmp_path / "voc")
+    cells = picture(
+        (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), YELLOW), ((64, 32, 96, 64), MAGENTA)
+    )
+    rows = [("green", 0, 0, 32, 32), ("green", 64, 32, 96, 64), ("blue", 0, 32, 32, 64)]
+    voc.add("a.png", rows, content=cells, size=(96, 64, 3))
+    model = write_tiny_model(tmp_path / "model.onnx")
+    found = run(
+        "check", voc.finish(["green", "blue"]), "--detector", model, "--out", tmp_path / "out", "--json"
+    )
+    tree = json.loads(found.stdout)
+    whats = {each["kind"]: each["what"] for each in tree["findings"]}
+    assert tree["network"]["model"] == "cells"
+    assert whats["missing-box"] == "green 1.00 at [32, 0, 64, 32], and no box there"
+    assert whats["doubtful-class"] == "labelled 'green', the model says 'blue' with 1.00"
+    assert whats["unfound-box"] == "blue: no detection comes near"
+    assert tree["counts"]["unfound-box"] == tree["counts"]["missing-box"] == 1
+
+
+def test_a_model_for_other_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add("a.jpg")
+    model = write_tiny_model(tmp_path / "model.onnx")
+    typed = ["check", voc.finish(), "--detector", model, "--out", tmp_path / "out"]
+    monkeypatch.setattr("sys.argv", ["lookonce", "data", *map(str, typed)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+
+
+def test_statistics_as_a_page(faulty: Path, tmp_path: Path) -> None:
+    found = run("stats", faulty, "--out", tmp_path)
+    assert f"page: {tmp_path / 'stats.html'}" in found.stderr
+    page = (tmp_path / "stats.html").read_text()
+    assert "Shapes and priors" in page
+    with opened(tmp_path / "stats.html", PHONE) as seen:
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+        assert seen.page.locator("svg.map").count() == 2
+        assert seen.errors == seen.requests == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_page(report: Path, size: tuple[int, int]) -> None:
+    with opened(report / "report.html", size, dark=size == PHONE) as seen:
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert seen.page.locator(".kind").count() == len(EXPECTED)
+        seen.page.click("a[href='#empty']")
+        figure = seen.page.locator("#empty figure")
+        seen.page.wait_for_function("document.querySelector('#empty img').naturalWidth > 100", timeout=10_000)
+        assert "empty-box.xml:7: object 2" in figure.inner_text()
+        assert "This picture cannot be shown" in seen.page.locator("#truncated").inner_text()
+        assert seen.errors == seen.requests == []
+
+
+def test_by_keyboard_alone(report: Path) -> None:
+    with opened(report / "report.html") as seen:
+        seen.page.keyboard.press("Tab")
+        seen.page.keyboard.press("Enter")
+        assert seen.page.evaluate("document.activeElement.id") == "main"
+        seen.page.locator("#leak summary").focus()
+        seen.page.keyboard.press("Enter")
+        assert seen.page.locator("#leak details li").is_visible()
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add("a.jpg", [("&lt;script&gt;alert(2)&lt;/script&gt;", 40, 30, 140, 120)])
+    odd = "<img src=x onerror=alert(1)>.jpg"
+    voc.add(odd, [("&lt;script&gt;alert(2)&lt;/script&gt;", 50, 50, 50, 90), ("ape&amp;", 1, 1, 9, 9)])
+    data = voc.finish(["<script>alert(2)</script>"])
+    for typed, name in ((["check"], "report.html"), (["stats"], "stats.html")):
+        run(*typed, data, "--out", tmp_path / "out")
+        with opened(tmp_path / "out" / name) as seen:
+            seen.page.wait_for_timeout(200)
+            text = seen.page.inner_text("main")
+            assert "<script>alert(2)</script>" in text
+            assert name == "stats.html" or HOSTILE in seen.page.content().replace("&lt;", "<").replace(
+                "&gt;", ">"
+            )
+            assert seen.errors == seen.requests == []
+
+
+def test_small_things_are_shown_enlarged() -> None:
+    size = 1000, 2000
+    assert window(np.array([[0, 0, 600, 10]], np.float32), size) == (0, 0, 2000, 1000)
+    assert window(np.array([[500, 500, 520, 510]], np.float32), size) == (450, 445, 570, 565)
+    assert window(np.array([[1990, 0, 2000, 4]], np.float32), size) == (1936, 0, 2000, 64)
+    assert window(np.zeros((0, 4), np.float32), size) == (0, 0, 2000, 1000)
+    assert window(np.array([[np.nan] * 4], np.float32), size) == (0, 0, 2000, 1000)
+
+
+def test_what_it_is_about_is_red_even_without_area(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.full((300, 400, 3), BLACK, np.uint8))
+    sample = Sample(tmp_path / "a.png", np.array([[100, 100, 200, 200]], np.float32), np.array([0]))
+    finding = Finding("empty", "", "", tmp_path / "a.png", ((150.0, 150.0, 150.0, 150.0),))
+    image = finding_picture([finding], {sample.path: sample})
+    assert image is not None
+    red = (image == (255, 59, 48)).all(axis=2)
+    rows, columns = np.nonzero(red)
+    assert (abs(rows.mean() - image.shape[0] / 2), abs(columns.mean() - image.shape[1] / 2)) < (2, 2)
+    assert red.sum() > 30
