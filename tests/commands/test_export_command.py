@@ -80,7 +80,10 @@ def test_engine_files_are_written_and_proved(
     shapes = "batch 1 and size fixed" if options[:1] == ("--static",) else "any batch and size"
     assert f"yolov3-tiny, 2 classes, input {size} (height x width), {shapes}" in said
     assert ("suppression inside: the same" in said) == (options[:1] == ("--nms",))
-    if options[:1] != ("--nms",):
+    if options[:1] == ("--nms",):
+        with pytest.raises(ModelFileError, match="exported with --nms is for other programs"):
+            Detector.open(tmp_path / "out" / written[-1])
+    else:
         with Detector.open(tmp_path / "out" / written[-1]) as detector:
             assert detector.size == ((96, 64) if options else (64, 96))
 
