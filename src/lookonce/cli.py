@@ -123,8 +123,9 @@ def evaluate(
     overlap: OverlapOption = 0.2,
     soft_nms: SoftNmsOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")] = False,
+    explain: Annotated[int, typer.Option(min=0, help="Explain so many of the worst pictures.")] = 6,
 ) -> None:
-    """Measure how good a model is: COCO's numbers, VOC's AP50, curves and confusion matrix.
+    """Measure how good a model is and what goes wrong: COCO's numbers, curves, types of error.
 
     Example: lookonce evaluate runs/mine/best.safetensors my-pictures/ --split test --out runs/test
     """
@@ -145,6 +146,7 @@ def evaluate(
         overlap=overlap,
         soft_nms=soft_nms,
         strict=strict,
+        explain=explain,
     )
     raise typer.Exit(code)
 
@@ -319,6 +321,46 @@ def detect(
     raise typer.Exit(code)
 
 
+@app.command()
+def explain(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A float model: .safetensors, .onnx, or .cfg by .weights.")
+    ],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
+    truth: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Annotations that hold the picture, in any form.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    names: Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")] = None,
+    conf: Annotated[float, typer.Option(help="A detection's score lies above it.")] = 0.25,
+    iou: Annotated[float, typer.Option(help="Of two boxes that overlap by more, keep the better.")] = 0.45,
+    size: Annotated[str | None, typer.Option(help="416, or 320x416; as the model was made.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="The records, also here.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the explanation instead of writing the page.")
+    ] = False,
+) -> None:
+    """Show every step of a picture's way through a model on a page: shapes, formulas, numbers, losses.
+
+    Example: lookonce explain model.safetensors photos/dog.jpg --out dog.html
+    """
+    from lookonce.commands.explain import explain as command
+
+    code = command(
+        model,
+        image,
+        out,
+        truth=truth,
+        names=names,
+        confidence=conf,
+        iou=iou,
+        size=size,
+        json_file=json_file,
+        markdown=markdown,
+    )
+    raise typer.Exit(code)
+
+
 class ExportTarget(StrEnum):
     """What `lookonce export` can write."""
 
@@ -348,12 +390,30 @@ def export(
     verify_on: Annotated[
         Path | None, typer.Option(help="Pictures for the comparison; a few rendered ones and noise.")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="A quarter of the size, faster; kept if its AP is.")
+    ] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="With --int8: DATA or DATA/split, or a folder of pictures.")
+    ] = None,
+    gate_on: Annotated[
+        Path | None,
+        typer.Option(help="With --int8: DATA or DATA/split to compare AP on; val of --calibrate."),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --int8: the AP that may be lost; 0.005.")
+    ] = None,
+    no_gate: Annotated[
+        bool, typer.Option("--no-gate", help="With --int8: do not compare, whatever is lost.")
+    ] = False,
+    names: NamesOption = None,
 ) -> None:
     """Write a model in the form that another program reads; fails unless both compute the same.
 
     Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
     """
     from lookonce.commands.export import export as command
+    from lookonce.commands.export_int8 import checked_options
 
     code = command(
         model,
@@ -365,6 +425,7 @@ def export(
         confidence=conf,
         iou=iou,
         verify_on=verify_on,
+        int8=checked_options(int8, calibrate, gate_on, max_drop, names, no_gate=no_gate),
     )
     raise typer.Exit(code)
 

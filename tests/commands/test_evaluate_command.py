@@ -1,6 +1,7 @@
 """`lookonce evaluate`, from the command line to the files it leaves."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.evaluate.error_page import COLOURS
 from lookonce.evaluate.errors import Outcome, judge
+from lookonce.explain import explainer, page
 from lookonce.samples import Sample
 
 REPORT = [
@@ -118,9 +120,11 @@ def test_classes_are_matched_by_name_and_the_others_named(
         "background": 1
     }
     assert errors["worst"] == [{"picture": str(pictures / "c.png"), "errors": {"background": 1}}]
-    page = (pictures / "report" / "errors.html").read_text()
-    assert 'alt="c.png: 1 background"' in page
-    assert "a.png" not in page  # nothing is wrong there
+    html = (pictures / "report" / "errors.html").read_text()
+    assert 'alt="c.png: 1 background"' in html
+    assert "a.png" not in html  # nothing is wrong there
+    assert "Not explained: model.onnx: no such file." in html
+    assert "not explained: model.onnx: no such file" in said
 
 
 @pytest.mark.usefixtures("fixed")
@@ -199,7 +203,7 @@ def test_a_darknet_model_on_voc_pictures(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
     folder = data / "voc_sample" / "gts" / "pascalvoc_format"
-    assert run(monkeypatch, model, folder, "--out", tmp_path / "report") == 0
+    assert run(monkeypatch, model, folder, "--out", tmp_path / "report", "--explain", 2) == 0
     said = capsys.readouterr().out
     assert "100 pictures" in said
     assert "left out: the data does not have truck" in said
@@ -208,6 +212,48 @@ def test_a_darknet_model_on_voc_pictures(
     by_name = {row["name"]: row for row in numbers["classes"]}
     assert by_name["bus"]["ap50"] > 0.9
     assert by_name["aeroplane"]["ap50"] == 0  # this network never says aeroplane
+    links = re.findall(r'href="(explained/[^"]+)"', (tmp_path / "report" / "errors.html").read_text())
+    assert links == ["explained/01.html", "explained/02.html"]
+    worst = json.loads((tmp_path / "report" / "errors.json").read_text())["worst"]
+    for link, each in zip(links, worst, strict=False):
+        assert Path(each["picture"]).name in (tmp_path / "report" / link).read_text()
+
+
+@pytest.mark.usefixtures("fixed")
+def test_the_explanation_has_the_models_own_class_numbers(
+    monkeypatch: pytest.MonkeyPatch, pictures: Path
+) -> None:
+    asked = []
+
+    class Recorder:
+        @classmethod
+        def open(cls, model: Path, **options: object) -> "Recorder":
+            asked.append((str(model), options))
+            return cls()
+
+        def __call__(self, picture: Path, truth: Sample, *, features: bool) -> str:
+            asked.append((picture.name, truth.labels.tolist(), features))
+            return "explained"
+
+    monkeypatch.setattr(explainer, "Explainer", Recorder)
+    monkeypatch.setattr(page, "write_page", lambda explanation, path: asked.append((explanation, path.name)))
+    (pictures / "lines.txt").write_text("a.png 0,50,90,75,0 0,0,5,5,1\nb.png 10,10,50,40,0\n")
+
+    assert evaluate_lines(monkeypatch, pictures) == 0
+
+    assert asked == [
+        ("model.onnx", {"size": (64, 96), "confidence": pytest.approx(0.4), "iou": 0.45}),
+        ("a.png", [1], True),  # the data's dog is 0, the model's 1; it knows no fish
+        ("explained", "01.html"),
+    ]
+
+
+@pytest.mark.usefixtures("fixed")
+def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
+    assert evaluate_lines(monkeypatch, pictures, "--explain", 0) == 0
+    html = (pictures / "report" / "errors.html").read_text()
+    assert "Not explained" not in html
+    assert 'href="explained' not in html
 
 
 def test_marks_are_errors_first_and_right_detections_last() -> None:

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from lookonce._files import write_text
 from lookonce._optional import require
-from lookonce.commands.evaluate_errors import write_errors
+from lookonce.commands.evaluate_errors import Explaining, write_errors
 from lookonce.commands.report import count_problems, say, say_problems
 from lookonce.config import parse_size
 from lookonce.data.formats import load_samples
@@ -38,6 +38,8 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, in_parallel
 from lookonce.runtime.tiles import OVERLAP, parse_tiles
 from lookonce.samples import Problem, Sample
+
+EXPLAINED = 6  # pictures; each takes some seconds and a few megabytes
 
 
 class Shared(NamedTuple):
@@ -70,6 +72,7 @@ def evaluate(
     overlap: float = OVERLAP,
     soft_nms: bool = False,
     strict: bool,
+    explain: int = EXPLAINED,
 ) -> int:
     """Detect on annotated pictures, compare, print and write what came out.
 
@@ -88,6 +91,7 @@ def evaluate(
         overlap: share of a tile's side that the next tile has too.
         soft_nms: lower the scores of overlapping boxes, in place of `iou`.
         strict: stop at the first bad row or picture.
+        explain: so many of the worst pictures, each on a page of its own.
 
     Returns:
         0 done, 1 if rows or pictures had to be set aside.
@@ -126,6 +130,7 @@ def evaluate(
             "overlap": None if tiles is None else overlap,
             "soft_nms": soft_nms,
         }
+        explaining = Explaining(model, detector.names, detector.size, iou, explain)
     about |= {"confidence": confidence, "nms_iou": iou}
     problems = [*annotated.problems, *unreadable]
     exit_code = say_problems(problems, console)
@@ -134,7 +139,7 @@ def evaluate(
     about["problems"] = count_problems(problems)
     truth = [_shared_truth(sample, shared) for sample in measured]
     compared = [_shared_detections(each, shared) for each in found]
-    _report(out, json_file, truth, compared, shared.names, about, console)
+    _report(out, json_file, truth, compared, shared.names, about, explaining, console)
     return exit_code
 
 
@@ -145,6 +150,7 @@ def _report(
     found: Sequence[Detections],
     names: Sequence[str],
     about: dict[str, Any],
+    explaining: Explaining,
     console: Console,
 ) -> None:
     """Measure, write and print."""
@@ -152,7 +158,7 @@ def _report(
     numbers = write_report(out, evaluation, about)
     if json_file is not None:
         write_text(json_file, numbers)
-    write_errors(out, truth, found, evaluation, about)
+    write_errors(out, truth, found, evaluation, about, explaining, console)
     _print(evaluation, console)
     say(f"report: {out}, its errors: {out / 'errors.html'}", console)
 
