@@ -90,6 +90,6 @@ def _checked_input(session: ort.InferenceSession, info: ModelInfo, path: Path) -
         case [("tensor(uint8)", [_, _, _, 3]), ("tensor(float)", [_, _, last])] if last == columns:
             return inputs[0]
     raise ModelFileError(
-        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found {found}; "
-        "a file exported with --nms is for other programs"
+        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found "
+        f"{found}; a file exported with --nms is for other programs"
     )

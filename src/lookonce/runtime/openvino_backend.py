@@ -149,8 +149,8 @@ def _checked_input(model: Any, info: ModelInfo, path: Path) -> InputShape:
         case [("u8", (batch, height, width, 3)), ("f32", (_, _, last))] if last == columns:
             return batch, height, width
     raise ModelFileError(
-        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found {found}; "
-        "a file exported with --nms is for other programs"
+        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found "
+        f"{found}; a file exported with --nms is for other programs"
     )
 
 
