@@ -27,7 +27,7 @@ from lookonce.geometry import boxes as box_ops
 
 Tiles = int | tuple[int, int]  # side in pixels of the picture, or (rows, columns)
 
-OVERLAP = 0.2  # of a tile's side; from 0.1 to 0.3 AP is the same (benchmarks/tiles.md)
+OVERLAP = 0.2  # of a tile's side: more than most small objects, a third more tiles than none
 SMALLEST_SIDE = 32  # a tile of fewer pixels was meant as something else
 BORDER = 1.0  # pixels; a box that ends so near to a tile's inner border may go on beyond it
 
