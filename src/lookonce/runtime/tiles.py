@@ -27,7 +27,7 @@ from lookonce.geometry import boxes as box_ops
 
 Tiles = int | tuple[int, int]  # side in pixels of the picture, or (rows, columns)
 
-OVERLAP = 0.2  # of a tile's side: more than most small objects, a third more tiles than none
+OVERLAP = 0.2  # of a tile's side: more than most small objects
 SMALLEST_SIDE = 32  # a tile of fewer pixels was meant as something else
 BORDER = 1.0  # pixels; a box that ends so near to a tile's inner border may go on beyond it
 
