@@ -7,6 +7,7 @@ from rich.console import Console
 
 from lookonce._files import replacing_together
 from lookonce._optional import require
+from lookonce.commands.export_int8 import Int8, export_int8
 from lookonce.commands.report import say
 from lookonce.config import parse_size
 from lookonce.errors import ConfigError, LookonceError
@@ -43,6 +44,7 @@ def export(
     confidence: float | None = None,
     iou: float | None = None,
     verify_on: Path | None = None,
+    int8: Int8 | None = None,
 ) -> int:
     """Write a model for another program, run both, and keep the file if they agree.
 
@@ -56,9 +58,10 @@ def export(
         confidence: its threshold; None for the Detector's.
         iou: likewise.
         verify_on: pictures to compare on; None for rendered ones.
+        int8: write int8, in this way; None: float32.
 
     Returns:
-        0: what was written computes what the model does.
+        0: what was written computes what the model does; 1: int8 that loses too much of it.
 
     Raises:
         LookonceError: not such a model, an impossible option, a place that cannot be written, or a comparison
@@ -66,20 +69,22 @@ def export(
         MissingExtraError: torch or OpenVINO is needed and not installed.
     """
     form = _form(size, static, nms, confidence, iou)
-    path = _target(model, to, out)
+    path = _target(model, to, out, ".int8" if int8 else "")
+    if int8 and nms:
+        raise ConfigError("--int8 and --nms: the gate compares what suppression has not yet thinned out")
     try:
         if to == "darknet":
-            if form != Form() or verify_on is not None:
+            if form != Form() or verify_on is not None or int8:
                 raise ConfigError("--to darknet: such files have no place for the other options of export")
             _export_darknet(model, path)
         else:
-            _export_graph(model, path, form, verify_on)
+            return _export_graph(model, path, form, verify_on, int8)
     except OSError as error:
         raise LookonceError(f"{out}: the model cannot be written: {error.strerror or error}") from error
     return 0
 
 
-def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None) -> None:
+def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None) -> int:
     if path.suffix == ".xml":
         require("openvino", "openvino")  # before all the reading, not after it
     from lookonce.export.files import write_onnx, write_openvino
@@ -92,10 +97,13 @@ def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None) -
         source = with_size(source, form.size)
     graph = export_graph(source, static=form.static, suppression=form.suppression)
     pictures = proof_pictures(verify_on, source.info)
+    if int8 is not None:
+        return export_int8(model, path, graph, source.info, int8, pictures, static=form.static)
     with replacing_together(path) as made:
         (write_openvino if path.suffix == ".xml" else write_onnx)(graph, made)
         proof = prove(model, made, source.info, pictures, static=form.static, suppression=form.suppression)
     _report(model, path, source.info, form, proof)
+    return 0
 
 
 def _export_darknet(model: Path, cfg: Path) -> None:
@@ -132,14 +140,16 @@ def _form(size: str | None, static: bool, nms: bool, confidence: float | None, i
     return Form(parsed, static, Suppression(**given) if nms else None)
 
 
-def _target(model: Path, to: str, out: Path) -> Path:
+def _target(model: Path, to: str, out: Path, mark: str) -> Path:
     """The file to write: `out` itself if it is called so, else one with the model's name in the folder `out`.
+
+    The mark follows the model's name.
 
     Raises:
         ConfigError: `out` is called as another kind of file, or is the model.
     """
     suffix = SUFFIXES[to]
-    path = out if out.suffix == suffix else out / f"{model.stem}{suffix}"
+    path = out if out.suffix == suffix else out / f"{model.stem}{mark}{suffix}"
     if path is not out and out.suffix in SUFFIXES.values():
         raise ConfigError(f"--out {out}: expected a folder, or a file that ends in {suffix}")
     if path.resolve() == model.resolve():

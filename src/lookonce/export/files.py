@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -21,9 +22,24 @@ def write_openvino(graph: onnx.ModelProto, path: Path) -> None:
     Raises:
         MissingExtraError: OpenVINO is not installed.
     """
+    save_openvino(read_openvino(graph), path)
+
+
+def read_openvino(graph: onnx.ModelProto) -> Any:
+    """The graph as an `openvino.Model`.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+    """
     ov = require("openvino", "openvino")
     model = ov.Core().read_model(graph.SerializeToString())
     model.set_friendly_name(graph.producer_name)
+    return model
+
+
+def save_openvino(model: Any, path: Path) -> None:
+    """Write an `openvino.Model` as `path` and the `.bin` beside it."""
+    ov = require("openvino", "openvino")
     for number, node in enumerate(model.get_ordered_ops()):
         # its running numbers depend on what the process did before
         if (name := NUMBERED.fullmatch(node.get_friendly_name())) and name[1] == node.get_type_name():

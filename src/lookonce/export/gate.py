@@ -1,0 +1,100 @@
+"""The accuracy gate: average precision before and after, on pictures that nothing was calibrated on."""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.errors import AnnotationError, ConfigError, ImageError
+from lookonce.evaluate.coco import Metrics, evaluate
+from lookonce.images import read_image
+from lookonce.runtime.detector import Detector
+from lookonce.samples import Problem, Sample, SampleSet
+
+CONFIDENCE = 0.001  # AP looks at doubtful detections too; as `lookonce evaluate`
+MAX_DROP = 0.005  # of AP: about what two trainings of one recipe differ by, and five times int8's usual loss
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        before: of the float model.
+        after: of the int8 model.
+        unreadable: pictures that were left out.
+    """
+
+    before: Metrics
+    after: Metrics
+    unreadable: list[Problem]
+
+    @property
+    def drop(self) -> float:
+        """The AP that was lost; negative where int8 did better."""
+        return self.before.ap - self.after.ap
+
+
+def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Sample]:
+    """The pictures that were not calibrated on."""
+    seen = {path.absolute() for path in calibrated}
+    return [sample for sample in samples if sample.path.absolute() not in seen]
+
+
+def in_model_terms(found: SampleSet, names: Sequence[str]) -> list[Sample]:
+    """The samples with the model's class numbers; objects of classes that it does not know are left out.
+
+    Raises:
+        ConfigError: it knows none of the classes.
+    """
+    numbers = np.array([names.index(name) if name in names else -1 for name in found.names], np.int64)
+    if not (numbers >= 0).any():
+        raise ConfigError(
+            f"{found.origin}: expected classes of the model ({', '.join(names)}), found "
+            f"{', '.join(found.names) or 'none'}"
+        )
+    return [_renumbered(sample, numbers[sample.labels]) for sample in found.samples]
+
+
+def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
+    """Detect with both and measure.
+
+    Args:
+        before: the float model; its confidence should be low.
+        after: the int8 model, likewise.
+        samples: annotated pictures, labels as the model's.
+
+    Raises:
+        AnnotationError: no object among them, so that there is nothing to measure.
+        MissingExtraError: what measures is not installed.
+    """
+    measured: list[Sample] = []
+    found: list[tuple[Detections, Detections]] = []
+    unreadable: list[Problem] = []
+    for sample in samples:
+        try:
+            picture = read_image(sample.path)
+        except ImageError as error:
+            unreadable.append(Problem(str(sample.path), str(error)))
+            continue
+        measured.append(sample)
+        found.append((before(picture), after(picture)))
+    first, second = (evaluate(measured, [pair[side] for pair in found], before.names) for side in (0, 1))
+    if math.isnan(first.ap):
+        raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} pictures")
+    return Comparison(first, second, unreadable)
+
+
+def _renumbered(sample: Sample, labels: NDArray[np.int64]) -> Sample:
+    keep = labels >= 0
+    return replace(
+        sample,
+        boxes=sample.boxes[keep],
+        labels=labels[keep],
+        difficult=sample.difficult[keep],
+        crowd=sample.crowd[keep],
+    )
