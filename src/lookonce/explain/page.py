@@ -1,0 +1,122 @@
+"""An explanation as one HTML file.
+
+The page only shows the records, and computes again what a reader may change: the decoding of any cell, and
+the filter and NMS at other thresholds. Templates: `pages/templates/explain*`.
+"""
+
+from pathlib import Path, PurePath
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import write_text
+from lookonce.draw.palette import PALETTE, ink_on
+from lookonce.explain.drawing import arithmetic, blocks_of
+from lookonce.explain.packing import plain
+from lookonce.explain.records import BELOW, Explanation, Features
+from lookonce.pages.render import jpeg_url, render
+
+LONGEST = 1024  # pixels of the picture on the page; the numbers are those of the picture itself
+FEATURE_QUALITY = 75
+NAMED = 6  # detections in the summary
+
+
+def write_page(explanation: Explanation, path: Path) -> None:
+    """Write the page: whole or not at all.
+
+    Args:
+        explanation: made with `features=True` where feature maps are to be seen.
+        path: of the HTML file.
+    """
+    write_text(path, page(explanation))
+
+
+def page(explanation: Explanation) -> str:
+    """The HTML of the page."""
+    layers, entry = explanation.layers, explanation.input
+    return render(
+        "explain.html",
+        file=PurePath(entry.file).name or "a picture",
+        explanation=explanation,
+        totals={
+            "parameters": sum(layer.parameters for layer in layers),
+            "trainable": sum(layer.trainable for layer in layers),
+            "multiply_adds": sum(layer.multiply_adds for layer in layers),
+            "predictions": explanation.candidates.total,
+            "above": int(np.count_nonzero(explanation.suppression.suppressed_by != BELOW)),
+            "kept": len(explanation.suppression.kept),
+        },
+        found=_found(explanation),
+        picture=jpeg_url(_at_most(entry.picture, LONGEST)),
+        pixels=jpeg_url(entry.pixels, quality=92),
+        words={words.stage: words for words in explanation.words},
+        data=page_data(explanation),
+    )
+
+
+def page_data(explanation: Explanation) -> dict[str, Any]:
+    """What the page's script reads: records as in the JSON, without what it computes itself."""
+    layers, entry = explanation.layers, explanation.input
+    image = (3, *entry.target)
+    return {
+        "file": PurePath(entry.file).name,
+        "names": list(explanation.info.names),
+        "colours": [{"paper": _css(paper), "ink": _css(ink_on(paper))} for paper in PALETTE],
+        "input": plain(entry),
+        "layers": [
+            {**plain(layer), "arithmetic": list(arithmetic(layer, layers, image))} for layer in layers
+        ],
+        "blocks": plain(blocks_of(layers)),
+        "features": {each.layer: _strip(each) for each in explanation.features},
+        "scales": [
+            {name: value for name, value in plain(scale).items() if name not in ("boxes", "objectness")}
+            for scale in explanation.scales
+        ],
+        "candidates": plain(explanation.candidates),
+        "suppression": {
+            "confidence": explanation.suppression.confidence,
+            "threshold": explanation.suppression.threshold,
+        },
+        "truth": plain(explanation.truth),
+    }
+
+
+def _found(explanation: Explanation) -> str:
+    """The detections in words."""
+    found = explanation.detections
+    named = [
+        f"{found.name_of(int(label))} {score:.2f}"
+        for label, score in zip(found.labels[:NAMED], found.scores[:NAMED], strict=True)
+    ]
+    more = len(found) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "") if named else "nothing"
+
+
+def _strip(features: Features) -> dict[str, Any]:
+    """The tiles (n, h, w) side by side as one picture, and what is needed to cut it up."""
+    count, height, width = features.tiles.shape
+    joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
+    coloured = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    return {
+        "url": jpeg_url(coloured.astype(np.uint8, copy=False), FEATURE_QUALITY),
+        "channels": list(features.channels),
+        "low": features.low.tolist(),
+        "high": features.high.tolist(),
+        "size": [width, height],
+    }
+
+
+def _at_most(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """(H, W, 3) -> the same picture, shrunk where a side is longer."""
+    height, width = picture.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return picture
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return f"rgb({colour[0]} {colour[1]} {colour[2]})"

@@ -1,0 +1,183 @@
+// Stages 3 and 4: the objectness maps, and the decoding of one cell and prior.
+
+const SHOWN_CLASSES = 8;
+const sayCell = announcer("decode-status");
+const grid = pictureWithLayers("input", {
+  tabindex: 0, role: "application", "aria-roledescription": "grid of cells",
+  "aria-label": "Cells of the chosen map over the picture: arrow keys move, Home goes to the surest cell",
+});
+let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, prior
+
+const objectnessAt = (place) => sigmoid(scales[place[0]].raw[rawAt(place) + 4]);
+
+/** The surest cell of one map. */
+function surest(number, prior) {
+  const { rows, columns } = scales[number];
+  let best = [number, 0, 0, prior], highest = -Infinity;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const place = [number, row, column, prior], logit = scales[number].raw[rawAt(place) + 4];
+      if (logit > highest) [best, highest] = [place, logit];
+    }
+  }
+  return best;
+}
+
+/** How many cells of a map have an objectness above a threshold. */
+function cellsAbove(number, prior, threshold) {
+  const { rows, columns } = scales[number];
+  let count = 0;
+  for (let cell = 0; cell < rows * columns; cell++) {
+    count += objectnessAt([number, Math.floor(cell / columns), cell % columns, prior]) > threshold;
+  }
+  return count;
+}
+
+/** A map as a button: the picture, the objectness over it. */
+function mapButton(number, prior) {
+  const scale = scales[number], best = surest(number, prior);
+  const [height, width] = sizes.input;
+  const canvas = el("canvas", { width: 208, height: Math.round(208 * height / width), "aria-hidden": "true" });
+  const overlay = cellMap(number, (row, column) => objectnessAt([number, row, column, prior]));
+  byId("pixels").decode().then(() => {
+    const paper = canvas.getContext("2d");
+    paper.drawImage(byId("pixels"), 0, 0, canvas.width, canvas.height);
+    paper.imageSmoothingEnabled = false;
+    paper.drawImage(overlay, 0, 0, canvas.width, canvas.height);
+  });
+  const confidence = data.suppression.confidence;
+  return el("button", { type: "button", class: "map", "aria-pressed": "false", onclick: () => { showCell(best); goTo("decode"); } }, canvas,
+    el("span", {}, `stride ${scale.stride}, ${priorText(scale.priors[prior])}`,
+      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, prior, confidence)} of ${scale.rows * scale.columns} above ${confidence}`)));
+}
+
+const mapButtons = scales.map((scale, number) => scale.priors.map((_, prior) => mapButton(number, prior)));
+byId("maps").style.setProperty("--priors", Math.max(...scales.map((scale) => scale.priors.length)));
+byId("maps").append(...mapButtons.flat());
+
+const mapChoice = select("map", scales.flatMap((scale) => scale.priors.map((prior) => `stride ${scale.stride}, prior ${priorText(prior)}`)),
+  (place) => showCell(surest(...mapOf(place))));
+const rowField = numberField("row", { min: 0, step: 1 }, (row) => moveTo(row, chosen[2]));
+const columnField = numberField("column", { min: 0, step: 1 }, (column) => moveTo(chosen[1], column));
+byId("decode-controls").append(mapChoice.whole, rowField.whole, columnField.whole);
+byId("grid").append(grid.drawing);
+
+/** The scale and prior of a place in the list of maps. */
+function mapOf(place) {
+  for (let number = 0; number < scales.length; number++) {
+    if (place < scales[number].priors.length) return [number, place];
+    place -= scales[number].priors.length;
+  }
+  throw new RangeError("no such map");
+}
+
+/** Go to a cell of the same map, or the nearest that there is. */
+function moveTo(row, column) {
+  const { rows, columns } = scales[chosen[0]], cut = (value, count) => Math.min(Math.max(Math.trunc(value) || 0, 0), count - 1);
+  showCell([chosen[0], cut(row, rows), cut(column, columns), chosen[3]]);
+}
+
+grid.drawing.addEventListener("click", (event) => {
+  const frame = grid.drawing.getBoundingClientRect(), { rows, columns } = scales[chosen[0]];
+  moveTo(Math.floor((event.clientY - frame.top) / frame.height * rows), Math.floor((event.clientX - frame.left) / frame.width * columns));
+});
+grid.drawing.addEventListener("keydown", (event) => {
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  if (steps[event.key]) moveTo(chosen[1] + steps[event.key][0], chosen[2] + steps[event.key][1]);
+  else if (event.key === "Home") showCell(surest(chosen[0], chosen[3]));
+  else return;
+  event.preventDefault();
+});
+
+/** Decode a place and show every step. @param {number[]} place */
+function showCell(place) {
+  const newMap = place[0] !== chosen[0] || place[3] !== chosen[3] || !grid.under.hasChildNodes();
+  chosen = place;
+  const [number, row, column, prior] = place, scale = scales[number], found = decode(place);
+  if (newMap) {
+    grid.under.replaceChildren(mapImage(cellMap(number, (r, c) => objectnessAt([number, r, c, prior]))), cellLines(scale));
+    mapButtons.flat().forEach((button) => button.setAttribute("aria-pressed", String(button === mapButtons[number][prior])));
+    mapChoice.list.selectedIndex = mapButtons.flat().indexOf(mapButtons[number][prior]);
+    [rowField.field.max, columnField.field.max] = [scale.rows - 1, scale.columns - 1];
+  }
+  [rowField.field.value, columnField.field.value] = [row, column];
+  const [x, y] = [(column + 0.5) * scale.stride, (row + 0.5) * scale.stride], [w, h] = found.prior;
+  grid.layer.replaceChildren(
+    svg("rect", { class: "cell", x: column * scale.stride, y: row * scale.stride, width: scale.stride, height: scale.stride }),
+    outline([x - w / 2, y - h / 2, x + w / 2, y + h / 2], "var(--prior)", { class: "dashed" }),
+    outline(found.box, "var(--box)"),
+    svg("circle", { cx: found.centre[0], cy: found.centre[1], r: Math.max(...sizes.input) / 110, fill: "var(--box)", stroke: "#000000", "stroke-width": 1 }));
+  byId("formulas").replaceChildren(...formulas(found));
+  sayCell(`Row ${row}, column ${column}: objectness ${digits(found.objectness, 3)}, ${names[found.label]}, score ${digits(found.score, 3)}, box ${pixels(found.box)}.`);
+}
+
+/** The raw numbers, each step with its numbers filled in, and the classes. */
+function formulas(found) {
+  const { raw: [tx, ty, tw, th, to], stretch, stride, prior, offset, centre, sides, label } = found;
+  const [, row, column] = found.place, t = (value) => digits(value, 4);
+  const wider = stretch === 1 ? "" : ` · ${stretch} − ${digits((stretch - 1) / 2, 3)}`;
+  const rawNumbers = { tx, ty, tw, th, to };
+  const axis = (name, corner, corner_value, logit, within, at) => step(`centre ${name}`,
+    [`${name} = (${corner} + σ(t${name})${wider}) · stride`, `  = (${corner_value} + σ(${t(logit)})${wider}) · ${stride}`, `  = (${corner_value} + ${t(within)}) · ${stride}`],
+    `  = ${digits(at, 2)}`, curve(sigmoid, logit));
+  const side = (name, word, priorSide, logit, length) => step(word,
+    [`${name} = prior ${word} · exp(t${name})`, `  = ${priorSide} · exp(${t(logit)})`, `  = ${priorSide} · ${t(Math.exp(logit))}`],
+    `  = ${digits(length, 2)}`, curve(Math.exp, logit));
+  return [
+    el("h3", {}, `Stride ${stride}, row ${row}, column ${column}, prior ${priorText(prior)}`),
+    el("dl", { class: "raw", "aria-label": "Raw numbers of the head" }, ...Object.entries(rawNumbers).map(([name, value]) =>
+      el("div", {}, el("dt", {}, name), el("dd", { "data-raw": name }, t(value))))),
+    el("ol", { class: "steps" },
+      axis("x", "column", column, tx, offset[0], centre[0]), axis("y", "row", row, ty, offset[1], centre[1]),
+      side("w", "width", prior[0], tw, sides[0]), side("h", "height", prior[1], th, sides[1]),
+      step("objectness", ["o = σ(to)", `  = σ(${t(to)})`], `  = ${t(found.objectness)}`, curve(sigmoid, to)),
+      step(`best class: ${names[label]}`, [`p = σ(${t(found.logits[label])})`], `  = ${t(found.probabilities[label])}`, curve(sigmoid, found.logits[label])),
+      step("score", [`o · p = ${t(found.objectness)} · ${t(found.probabilities[label])}`], `  = ${t(found.score)}`),
+      step("box", ["left, top, right, bottom = x ∓ w/2, y ∓ h/2", `input    ${pixels(found.box)}`], `picture  ${pixels(found.pictureBox)}`)),
+    ...classTables(found),
+  ];
+}
+
+function step(title, lines, result, drawing) {
+  const words = el("div", {}, el("strong", {}, title), ...lines.map((line) => el("code", {}, line)), el("code", { class: "result", "data-result": title.split(":")[0] }, result));
+  return el("li", { class: drawing ? undefined : "plain" }, words, ...(drawing ? [drawing] : []));
+}
+
+/** A function around a point of it. */
+function curve(formula, at) {
+  const reach = formula === sigmoid ? Math.max(6, Math.abs(at) * 1.1) : Math.max(2, Math.abs(at) * 1.1);
+  const top = formula === sigmoid ? 1 : Math.exp(reach);
+  const spot = (t) => [40 + 38 * t / reach, 46 - 42 * formula(t) / top];
+  const points = Array.from({ length: 41 }, (_, place) => spot(reach * (place / 20 - 1)).map((value) => value.toFixed(1)).join(" "));
+  const [x, y] = spot(at);
+  return svg("svg", { class: "curve", viewBox: "0 0 80 50", "aria-hidden": "true" },
+    svg("path", { class: "axis", d: "M0 46H80M40 0V50" }), svg("path", { d: `M${points.join("L")}` }),
+    svg("path", { class: "drop", d: `M${x} 46V${y}H40` }), svg("circle", { cx: x, cy: y, r: 3.5 }));
+}
+
+/** The classes by falling probability: the first few, the rest to unfold. */
+function classTables({ logits, probabilities, objectness }) {
+  const order = probabilities.map((_, label) => label).sort((a, b) => logits[b] - logits[a]);
+  const rows = order.map((label) => ({ cells: [
+    names[label], digits(logits[label], 4), digits(probabilities[label], 4), digits(objectness * probabilities[label], 4),
+    el("span", { class: "bar", style: `width: ${(100 * probabilities[label]).toFixed(1)}%` }),
+  ] }));
+  const headings = ["class", "#logit", "#σ(logit)", "#· objectness", ""];
+  const shown = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Classes" },
+    table("Classes are independent of each other: their probabilities need not add up to 1.", headings, rows.slice(0, SHOWN_CLASSES), { class: "classes" }));
+  if (rows.length <= SHOWN_CLASSES) return [shown];
+  const rest = el("details", {}, el("summary", {}, `${rows.length - SHOWN_CLASSES} more classes`));
+  rest.addEventListener("toggle", () => {
+    if (rest.childElementCount === 1) rest.append(table("The rest", headings, rows.slice(SHOWN_CLASSES), { class: "classes" }));
+  });
+  return [shown, rest];
+}
+
+/** Show a place in stage 4, from anywhere on the page. */
+function decodeHere(place) {
+  showCell(place);
+  goTo("decode");
+}
+
+// What was found best is the first to be looked at.
+showCell(candidates.count ? placeOf(ranked[0]) : surest(scales.length - 1, 0));

@@ -1,0 +1,93 @@
+"use strict";
+// Making elements. Text is always set as text: a name that holds HTML is shown, not obeyed.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An HTML element.
+ * @param {string} tag
+ * @param {Object<string, *>} attributes `onclick` and the like are listened to; undefined and false are left out.
+ * @param {...(Node|string|number)} children
+ * @returns {HTMLElement}
+ */
+function el(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** An SVG element; otherwise as `el`. @returns {SVGElement} */
+function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return element;
+}
+
+/** @param {string} id @returns {HTMLElement} */
+const byId = (id) => document.getElementById(id);
+
+/** A drop-down list with its label. @param {string[]} options @param {function(number)} changed given the place */
+function select(label, options, changed) {
+  const list = el("select", { onchange: () => changed(list.selectedIndex) });
+  list.append(...options.map((option) => el("option", {}, option)));
+  return { list, whole: el("label", {}, label, list) };
+}
+
+/** A field for a number with its label. */
+function numberField(label, limits, changed) {
+  const field = el("input", { type: "number", ...limits, onchange: () => changed(Number(field.value)) });
+  return { field, whole: el("label", {}, label, field) };
+}
+
+/**
+ * A table.
+ * @param {string} caption
+ * @param {Array<string>} headings a heading that starts with # stands over numbers
+ * @param {Array<{cells: Array<Node|string|number>, chosen?: boolean}>} rows the first cell heads its row
+ */
+function table(caption, headings, rows, attributes = {}) {
+  const isNumber = headings.map((heading) => heading.startsWith("#"));
+  const kind = (place) => (isNumber[place] ? "number" : undefined);
+  const head = headings.map((heading, place) =>
+    el("th", { scope: "col", class: kind(place) }, heading.replace(/^#/, "")));
+  const body = rows.map(({ cells, chosen }) => el("tr", { class: chosen && "chosen" }, ...cells.map((cell, place) =>
+    place === 0 ? el("th", { scope: "row" }, cell) : el("td", { class: kind(place) }, cell))));
+  return el("table", attributes, el("caption", {}, caption),
+    el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body));
+}
+
+/** Say something to screen readers once it has settled, so that a held arrow key does not chatter. */
+function announcer(id) {
+  let waiting = 0;
+  return (text) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { byId(id).textContent = text; }, 250);
+  };
+}
+
+/** Go to a stage, and put the focus there. */
+function goTo(id) {
+  byId(id).scrollIntoView();
+  const title = byId(`${id}-title`);
+  title.tabIndex = -1;
+  title.focus({ preventScroll: true });
+}
+
+// The link of the stage that is being read is marked.
+const stageLinks = new Map([...document.querySelectorAll(".walk a")].map((link) => [link.hash.slice(1), link]));
+const inView = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) continue;
+    for (const link of stageLinks.values()) link.removeAttribute("aria-current");
+    const link = stageLinks.get(entry.target.id);
+    link.setAttribute("aria-current", "true");
+    const bar = link.closest("ol");  // scrolled by itself: scrollIntoView would move the page as well
+    bar.scrollLeft = link.offsetLeft - bar.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2;
+  }
+}, { rootMargin: "-20% 0px -75% 0px" });
+for (const id of stageLinks.keys()) inView.observe(byId(id));

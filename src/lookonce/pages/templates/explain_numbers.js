@@ -1,0 +1,124 @@
+// The numbers of the page, and the arithmetic of the detector, in float32 where the detector has float32.
+
+const data = JSON.parse(byId("data").textContent);
+const { names, scales, layers } = data;
+const f32 = Math.fround;
+const LARGEST_LOG_SIDE = 10;  // model/decode.py
+const SMALLEST_AREA = f32(1e-9);  // geometry/boxes.py
+
+/** An array as `explain/packing.py` writes it: little-endian, as every machine with a browser is. */
+function unpacked({ dtype, base64 }) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const types = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
+  return new types[dtype](bytes.buffer);
+}
+
+for (const scale of scales) {
+  scale.raw = unpacked(scale.raw);
+  [scale.rows, scale.columns] = scale.grid;
+}
+const candidates = {
+  places: unpacked(data.candidates.places),
+  boxes: unpacked(data.candidates.boxes),
+  scores: unpacked(data.candidates.scores),
+  labels: unpacked(data.candidates.labels),
+};
+candidates.count = candidates.scores.length;
+
+/** @param {number} x */
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+/** Where the numbers of a place begin within its scale's raw map. @param {number[]} place */
+function rawAt([number, row, column, prior]) {
+  const scale = scales[number];
+  return ((row * scale.columns + column) * scale.priors.length + prior) * (5 + names.length);
+}
+
+/**
+ * Decode one place: what `model/decode.py` does for all of them.
+ * @param {number[]} place scale, row, column, prior
+ */
+function decode(place) {
+  const [number, row, column, prior] = place;
+  const { raw, stride, priors, scale_x_y: stretch } = scales[number];
+  const start = rawAt(place);
+  const [tx, ty, tw, th, to] = raw.subarray(start, start + 5);
+  const logits = raw.subarray(start + 5, start + 5 + names.length);
+  const within = (t) => sigmoid(t) * stretch - (stretch - 1) / 2;
+  const side = (priorSide, t) => priorSide * Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
+  const offset = [within(tx), within(ty)];
+  const centre = [(column + offset[0]) * stride, (row + offset[1]) * stride];
+  const sides = [side(priors[prior][0], tw), side(priors[prior][1], th)];
+  const box = [centre[0] - sides[0] / 2, centre[1] - sides[1] / 2, centre[0] + sides[0] / 2, centre[1] + sides[1] / 2];
+  const probabilities = Array.from(logits, sigmoid);
+  const label = logits.indexOf(Math.max(...logits));
+  const objectness = sigmoid(to);
+  return {
+    place, raw: [tx, ty, tw, th, to], logits, stride, prior: priors[prior], stretch, offset, centre, sides, box,
+    pictureBox: boxOut(box), objectness, probabilities, label, score: objectness * probabilities[label],
+  };
+}
+
+/** Input pixels to picture pixels, cut at the picture's border. @param {number[]} box xyxy */
+function boxOut(box) {
+  const [down, across] = data.input.scale, [left, top] = data.input.pads, [height, width] = data.input.source;
+  const cut = (value, most) => Math.min(Math.max(value, 0), most);
+  return [
+    cut((box[0] - left) / across, width), cut((box[1] - top) / down, height),
+    cut((box[2] - left) / across, width), cut((box[3] - top) / down, height),
+  ];
+}
+
+/** The box (xyxy, picture pixels) of a candidate. */
+const boxOf = (index) => candidates.boxes.subarray(4 * index, 4 * index + 4);
+/** The place of a candidate in the network. */
+const placeOf = (index) => Array.from(candidates.places.subarray(4 * index, 4 * index + 4));
+
+function area(box) {
+  return f32(f32(Math.max(f32(box[2] - box[0]), 0)) * f32(Math.max(f32(box[3] - box[1]), 0)));
+}
+
+/** Intersection, union and IoU of two float32 boxes, rounded at every step as numpy does. */
+function overlap(a, b) {
+  const width = Math.max(f32(Math.min(a[2], b[2]) - Math.max(a[0], b[0])), 0);
+  const height = Math.max(f32(Math.min(a[3], b[3]) - Math.max(a[1], b[1])), 0);
+  const intersection = f32(width * height);
+  const union = f32(f32(area(a) + area(b)) - intersection);
+  return { intersection, union, iou: f32(intersection / Math.max(union, SMALLEST_AREA)) };
+}
+
+/** The area of the smallest box around both, and GIoU. */
+function generalised(a, b) {
+  const { intersection, union, iou } = overlap(a, b);
+  const enclosing = (Math.max(a[2], b[2]) - Math.min(a[0], b[0])) * (Math.max(a[3], b[3]) - Math.min(a[1], b[1]));
+  return { intersection, union, iou, enclosing, giou: iou - (enclosing - union) / Math.max(enclosing, SMALLEST_AREA) };
+}
+
+// Best first; of equal scores the earlier first, since sorting is stable.
+const ranked = Array.from({ length: candidates.count }, (_, index) => index)
+  .sort((a, b) => candidates.scores[b] - candidates.scores[a]);
+
+/**
+ * What `runtime/postprocess.py` makes of the candidates.
+ * @param {number} confidence a score must lie above it
+ * @param {number} threshold a box goes when its IoU with a better one of its class lies above it
+ * @returns {Object} above, kept: numbers of candidates, by falling score; suppressedBy: number -> (by, iou)
+ */
+function suppress(confidence, threshold) {
+  const least = f32(confidence), most = f32(threshold);  // numpy compares in float32, too
+  const above = ranked.filter((index) => candidates.scores[index] > least);
+  const kept = [], suppressedBy = new Map();
+  for (const index of above) {
+    const found = kept.find((better) => candidates.labels[better] === candidates.labels[index]
+      && overlap(boxOf(better), boxOf(index)).iou > most);
+    if (found === undefined) kept.push(index);
+    else suppressedBy.set(index, { by: found, iou: overlap(boxOf(found), boxOf(index)).iou });
+  }
+  return { above, kept, suppressedBy };
+}
+
+const digits = (value, count) => value.toFixed(count).replace(/^-/, "−");
+const pixels = (values) => Array.from(values, (value) => digits(value, 1)).join(", ");
+const thousands = (value) => value.toLocaleString("en");
+const shapeText = ([channels, height, width]) => `${height}×${width}×${channels}`;
+const priorText = ([width, height]) => `${width} × ${height}`;

@@ -1,0 +1,110 @@
+"""What tests read off an open explanation page."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookonce.detections import Detections
+from lookonce.explain import Explanation
+from lookonce.runtime.postprocess import postprocess
+from tests.browser import Opened
+
+# Every element that shows text of its own and stands on a plain background, with its contrast (WCAG 2.1).
+CONTRAST = """() => {
+  const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const paper = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor);
+      if (at.matches("rect.frame ~ *")) break;
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return numbers(getComputedStyle(document.body).backgroundColor);
+  };
+  const poor = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!words || !element.checkVisibility() || element.closest("script, .picture svg")) continue;
+    const style = getComputedStyle(element);
+    const ink = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
+    const [a, b] = [luminance(numbers(ink)), luminance(paper(element))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) poor.push(`${element.tagName}: ${element.textContent}`);
+  }
+  return poor;
+}"""
+
+# Moves both sliders to each of many positions, and notes what is listed there.
+SLIDE = """(positions) => positions.map(([confidence, threshold]) => {
+  for (const [id, value] of [["confidence", confidence], ["threshold", threshold]]) {
+    const field = document.getElementById(id).nextElementSibling;
+    field.value = value;
+    field.dispatchEvent(new Event("change"));
+  }
+  const rows = [...document.querySelectorAll("#candidates tbody tr")];
+  return rows.map((row) => [...row.cells].map((cell) => cell.textContent));
+})"""
+
+Row = tuple[str, str, str, str, str]  # class, score, what becomes of it, IoU, box
+
+
+def slide(seen: Opened, positions: list[tuple[float, float]]) -> list[list[Row]]:
+    """The list of candidates at each (confidence, IoU)."""
+    listed: list[list[Row]] = seen.page.evaluate(SLIDE, positions)
+    return [[tuple(row) for row in rows] for rows in listed]
+
+
+def detections_at(found: Explanation, confidence: float, iou: float) -> Detections:
+    """What the Detector gives, from every prediction."""
+    every = [
+        np.concatenate([scale.boxes, scale.objectness[..., None], scale.probabilities], axis=-1)
+        for scale in found.scales
+    ]
+    rows = np.concatenate([scale.reshape(-1, scale.shape[-1]) for scale in every])
+    return postprocess(rows, found.input.letterbox, confidence=confidence, iou=iou, names=found.info.names)
+
+
+def as_rows(found: Detections) -> list[tuple[str, str, str]]:
+    """Class, score and box as the page writes them."""
+    return [
+        (found.name_of(int(label)), f"{score:.3f}", ", ".join(f"{side:.1f}" for side in box))
+        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+    ]
+
+
+def go_to_cell(seen: Opened, place: tuple[int, int, int, int], priors: int = 3) -> None:
+    """Choose a map and a cell in stage 4, by the form beside the picture."""
+    scale, row, column, prior = place
+    controls = seen.page.locator("#decode-controls")
+    controls.locator("select").select_option(index=scale * priors + prior)
+    for number, value in enumerate((row, column)):
+        field = controls.locator("input").nth(number)
+        field.fill(str(value))
+        field.dispatch_event("change")
+
+
+def decoded(seen: Opened) -> dict[str, Any]:
+    """The numbers that stage 4 shows, by name."""
+    texts: dict[str, str] = seen.page.evaluate(
+        """() => Object.fromEntries(
+        [...document.querySelectorAll("#formulas [data-raw], #formulas [data-result]")]
+        .map((each) => [each.dataset.raw ?? each.dataset.result, each.textContent]))"""
+    )
+    return {name: _numbers(text) for name, text in texts.items()}
+
+
+def _numbers(text: str) -> Any:
+    values = [
+        float(word)
+        for word in text.replace("−", "-").replace(",", " ").split()
+        if word not in ("=", "picture")
+    ]
+    return values[0] if len(values) == 1 else values
+
+
+def save_html(folder: Path, html: str) -> Path:
+    """As a file that a browser opens."""
+    path = folder / "page.html"
+    path.write_text(html, encoding="utf-8")
+    return path
