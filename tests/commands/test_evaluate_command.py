@@ -12,6 +12,7 @@ from PIL import Image
 
 from lookonce import cli
 from lookonce.commands import evaluate as command
+from lookonce.commands import opening
 from lookonce.commands.evaluate_errors import error_marks
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
@@ -55,7 +56,7 @@ class FixedDetector:
 
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "Detector", FixedDetector)
+    monkeypatch.setattr(opening, "Detector", FixedDetector)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_classes_are_matched_by_name_and_the_others_named(
     numbers = json.loads((pictures / "report" / "metrics.json").read_text())
     assert numbers == json.loads((pictures / "numbers.json").read_text())
     assert [row["name"] for row in numbers["classes"]] == ["dog"]
-    assert numbers["input_size"] == [64, 96]
+    assert numbers["size"] == [64, 96]
     assert (numbers["pictures"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
     assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish picture's dog is a false alarm
     assert numbers["best_f1"]["f1"] == pytest.approx(0.8)

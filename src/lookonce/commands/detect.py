@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lookonce._files import remove_leftovers
 from lookonce.commands.interrupts import Interrupts
+from lookonce.commands.opening import open_detector
 from lookonce.commands.report import say
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, LookonceError
@@ -22,7 +23,6 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
-from lookonce.runtime.tiles import parse_tiles
 from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
 
 KINDS = ("images", "json", "csv", "coco")
@@ -71,7 +71,7 @@ def detect(
         as_json: print the summary as JSON.
         resume: go on with an unfinished run into the same folder.
         threads: of the engine, for one picture; None leaves the choice to `Plan`.
-        options: see `_open`.
+        options: see `opening.open_detector`.
 
     Returns:
         0 done; 1 files were set aside; 128 and the signal's number where one stopped the run.
@@ -83,7 +83,7 @@ def detect(
     plan = Plan.of(total := frames.count(), threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
-    with _open(model, threads=plan.threads, **options) as detector, Interrupts() as interrupts:
+    with open_detector(model, threads=plan.threads, **options) as detector, Interrupts() as interrupts:
         say(_describe(model, detector), Console(stderr=True))
         makers = _makers(out, detector.names, coco_ids, run)
         try:
@@ -144,37 +144,6 @@ def _keep(done: Sequence[Done], writers: Sequence[Writer], tally: Tally) -> None
             if not isinstance(writer, PictureWriter):
                 writer.add(frame, detections)
         tally.classes.update(name for name, _, _ in detections)
-
-
-def _open(
-    model: Path,
-    *,
-    size: str | None = None,
-    classes: str | None = None,
-    tiles: str | None = None,
-    **options: Any,
-) -> Detector:
-    """A Detector from what the command line gives.
-
-    Args:
-        model: any model file.
-        size: `416` or `320x416`; None as the model was made.
-        classes: names or numbers with commas between; None for all.
-        tiles: `2x3` or `640`; None: no tiles.
-        options: of `Detector.open`.
-    """
-    if size is not None:
-        from lookonce.config import parse_size  # slow to import
-
-        try:
-            options["size"] = parse_size(size)
-        except ValueError as error:
-            raise ConfigError(f"--size: {error}") from error
-    if classes is not None:
-        options["classes"] = [name.strip() for name in classes.split(",")]
-    if tiles is not None:
-        options["tiles"] = parse_tiles(tiles)
-    return Detector.open(model, **options)
 
 
 def _describe(model: Path, detector: Detector) -> str:

@@ -26,8 +26,8 @@ from rich.text import Text
 from lookonce._files import write_text
 from lookonce._optional import require
 from lookonce.commands.evaluate_errors import Explaining, write_errors
+from lookonce.commands.opening import open_detector
 from lookonce.commands.report import count_problems, say, say_problems
-from lookonce.config import parse_size
 from lookonce.data.formats import load_samples
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
@@ -36,9 +36,20 @@ from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections,
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, in_parallel
-from lookonce.runtime.tiles import OVERLAP, parse_tiles
+from lookonce.runtime.postprocess import IOU
+from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample
 
+# How pictures are looked at unless something else is asked for; the confidence is low since AP looks at all.
+LOOKING: dict[str, Any] = {
+    "size": None,
+    "confidence": 0.001,
+    "iou": IOU,
+    "rect": False,
+    "tiles": None,
+    "overlap": OVERLAP,
+    "soft_nms": False,
+}
 EXPLAINED = 6  # pictures; each takes some seconds and a few megabytes
 
 
@@ -62,17 +73,11 @@ def evaluate(
     out: Path,
     *,
     split: str,
-    names: Path | None,
-    json_file: Path | None,
-    size: str | None,
-    confidence: float,
-    iou: float,
-    rect: bool = False,
-    tiles: str | None = None,
-    overlap: float = OVERLAP,
-    soft_nms: bool = False,
-    strict: bool,
+    names: Path | None = None,
+    json_file: Path | None = None,
+    strict: bool = False,
     explain: int = EXPLAINED,
+    **looking: Any,
 ) -> int:
     """Detect on annotated pictures, compare, print and write what came out.
 
@@ -83,15 +88,9 @@ def evaluate(
         split: the part of the data to measure on.
         names: file of class names, where the annotations have numbers alone.
         json_file: a further place for the numbers.
-        size: of the network's input, `416` or `320x416`; None: as the model was made.
-        confidence: detections count above it. Low, since AP looks at all of them.
-        iou: of suppression.
-        rect: leave out the letterbox's padding.
-        tiles: look at parts too: `2x3` or `640`; None: no tiles.
-        overlap: share of a tile's side that the next tile has too.
-        soft_nms: lower the scores of overlapping boxes, in place of `iou`.
         strict: stop at the first bad row or picture.
         explain: so many of the worst pictures, each on a page of its own.
+        **looking: how to detect, see `opening.open_detector`; else as `LOOKING` has it.
 
     Returns:
         0 done, 1 if rows or pictures had to be set aside.
@@ -107,35 +106,20 @@ def evaluate(
     annotated = load_samples(data, split, names, strict)
     say(f"{split}: {annotated.describe()}", console)
     plan = Plan.of(len(annotated.samples))
-    options: dict[str, Any] = {
-        "size": _parsed(size),
-        "confidence": confidence,
-        "iou": iou,
-        "rect": rect,
-        "tiles": None if tiles is None else parse_tiles(tiles),
-        "overlap": overlap,
-        "soft_nms": soft_nms,
-    }
-    with Detector.open(model, threads=plan.threads, **options) as detector:
+    looking = {**LOOKING, **looking}
+    with open_detector(model, threads=plan.threads, **looking) as detector:
         shared = share_classes(detector.names, annotated.names)
         _say_left_out(shared, detector.names, annotated.names, console)
         measured, found, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
-        about: dict[str, Any] = {
-            "model": str(model),
-            "data": str(data),
-            "split": split,
-            "input_size": detector.size,
-            "rect": rect,
-            "tiles": tiles,
-            "overlap": None if tiles is None else overlap,
-            "soft_nms": soft_nms,
-        }
-        explaining = Explaining(model, detector.names, detector.size, iou, explain)
-    about |= {"confidence": confidence, "nms_iou": iou}
+        size = detector.size
+        explaining = Explaining(model, detector.names, size, looking["iou"], explain)
     problems = [*annotated.problems, *unreadable]
     exit_code = say_problems(problems, console)
     if not measured:
         raise ImageError(f"{data}: expected pictures to measure on, found none that can be read")
+    about = {"model": str(model), "data": str(data), "split": split, **looking, "size": size}
+    if looking["tiles"] is None:
+        about["overlap"] = None
     about["problems"] = count_problems(problems)
     truth = [_shared_truth(sample, shared) for sample in measured]
     compared = [_shared_detections(each, shared) for each in found]
@@ -304,15 +288,6 @@ def _cells(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple
 
 def _number(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _parsed(size: str | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    try:
-        return parse_size(size)
-    except ValueError as error:
-        raise ConfigError(f"--size: {error}") from error
 
 
 def _listed(names: Sequence[str]) -> str:
