@@ -74,6 +74,7 @@ def test_a_claim_lost_with_another_prior_left_is_no_object_lost() -> None:
 def test_crowds_are_left_out() -> None:
     found, sample = case([[0, 0, 5, 5], [0, 0, 5, 5]], crowd=1)
     assert [each.place for each in small_boxes(found, sample, NETWORK)] == ["a.jpg: box 2"]
+    assert [each.place for each in misshapen_boxes(found, sample, NETWORK)] == ["a.jpg: box 2"]
     assert list(repeated_boxes(found, sample)) == []
     assert lost_objects(found, sample, NETWORK) == (0, [])
 

@@ -45,6 +45,16 @@ def test_correlation_forgives_light_but_not_another_picture() -> None:
     assert correlation(first, second) < 0.9
 
 
+def test_an_equal_hash_is_not_enough() -> None:
+    """Both grow brighter to the right, one of them suddenly."""
+    slope = np.linspace(0, 1, 32)
+    pictures = np.stack([np.tile(255 * slope**power, (32, 1)) for power in (1, 6)]).astype(np.uint8)
+    pictures[1] += np.arange(32, dtype=np.uint8)[None] // 4
+    first, second = hashes(pictures)
+    assert (first != second).sum() <= duplicates.HASH_DISTANCE
+    assert similar_pairs(pictures) == []
+
+
 def test_flat_pictures_resemble_each_other_by_brightness() -> None:
     black, grey = np.zeros((32, 32), np.uint8), np.full((32, 32), 90, np.uint8)
     assert correlation(black, black) == 1

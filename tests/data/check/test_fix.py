@@ -76,6 +76,18 @@ def test_what_the_list_says_has_been_done(fixed: Path) -> None:
     assert "same-1.jpg" in train
     assert "same-2.jpg" not in train
     assert {"leak-1.jpg", "other-1.jpg", "other-2.jpg", "anew-2.jpg"} <= train.keys()
+    assert "leak-2.jpg" in [sample.path.name for sample in load_splits(fixed)["val"].samples]
+
+
+def test_an_inverted_box_beyond_repair_is_left_out(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    rows = [("cat", 10, 10, 90, 90), ("cat", 400, 60, 300, 100), ("cat", 300, 60, 200, 100)]
+    voc.add("a.jpg", rows)
+    write_fixed(diagnose(load_splits(voc.finish()), NETWORK), tmp_path / "out")
+    actions = [line["action"] for line in changes(tmp_path / "out") if line["kind"] == "inverted"]
+    assert sorted(actions) == ["changed", "left out"]
+    (sample,) = load_splits(tmp_path / "out")["train"].samples
+    assert sample.boxes.tolist() == [[10, 10, 90, 90], [200, 60, 240, 100]]
 
 
 def test_pictures_are_the_same_to_look_at(faulty: Path, fixed: Path) -> None:

@@ -77,13 +77,9 @@ def inspect_all(
     """
     facts = {}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        try:
-            for path, each in zip(paths, pool.map(inspect, paths), strict=True):
-                facts[path] = each
-                done()
-        except BaseException:  # Ctrl-C: what waits shall not be begun
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for each in pool.map(inspect, paths):  # left early, by Ctrl-C, it begins nothing more
+            facts[each.path] = each
+            done()
     return facts
 
 

@@ -1,0 +1,67 @@
+"""What a header says of colour and orientation, for files that Pillow made."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookonce._image_header import read_header
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
+
+
+def made(mode: str, form: str, **options: object) -> BytesIO:
+    stream = BytesIO()
+    deep = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257)
+    image = deep if mode == "I;16" else Image.fromarray(PIXELS).convert("RGB").convert(mode)
+    image.save(stream, form, **options)
+    stream.seek(0)
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "options", "colour"),
+    [
+        ("RGB", "JPEG", {}, "colour"),
+        ("L", "JPEG", {}, "grey"),
+        ("CMYK", "JPEG", {}, "CMYK"),
+        ("RGB", "JPEG", {"progressive": True}, "colour"),
+        ("RGB", "PNG", {}, "colour"),
+        ("L", "PNG", {}, "grey"),
+        ("1", "PNG", {}, "grey"),
+        ("P", "PNG", {}, "palette"),
+        ("LA", "PNG", {}, "alpha"),
+        ("RGBA", "PNG", {}, "alpha"),
+        ("I;16", "PNG", {}, "16-bit"),
+        ("RGB", "WEBP", {}, "colour"),
+        ("RGB", "WEBP", {"lossless": True}, "colour"),
+        ("RGB", "BMP", {}, "colour"),
+        ("P", "BMP", {}, "palette"),
+        ("RGB", "TIFF", {}, "colour"),
+        ("L", "TIFF", {}, "grey"),
+        ("P", "TIFF", {}, "palette"),
+        ("CMYK", "TIFF", {}, "CMYK"),
+        ("I;16", "TIFF", {}, "16-bit"),
+    ],
+)
+def test_colour(mode: str, form: str, options: dict[str, object], colour: str) -> None:
+    header = read_header(made(mode, form, **options))
+    assert (header.colour, header.height, header.width) == (colour, 20, 30)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_transparency_of_webp(lossless: bool) -> None:
+    stream = BytesIO()
+    Image.fromarray(PIXELS).save(stream, "WEBP", lossless=lossless)
+    assert read_header(BytesIO(stream.getvalue())).colour == "alpha"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_orientation(form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    header = read_header(made("RGB", form, exif=exif))
+    assert header.orientation == orientation
+    assert (header.height, header.width) == ((30, 20) if orientation == 6 else (20, 30))
