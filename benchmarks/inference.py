@@ -1,0 +1,120 @@
+"""Every contender on every network, all in turn in one run: the table of `benchmarks/inference.md`.
+
+    python benchmarks/inference.py [--models yolov3,yolov3-spp,yolov3-tiny] [--rounds 5] [--base-only]
+
+Weights are random, which is as fast as trained ones. One thing at a time is changed from the base case,
+416x416, batch 1, two threads: the size, the batch, the threads. int8 files are made on the spot by
+the product's own quantisation, calibrated on rendered pictures.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from machine import machine_line
+from numpy.typing import NDArray
+from random_models import write_random
+
+from lookonce.bench.contenders import CONTENDERS, Case
+from lookonce.bench.files import Files, prepare
+from lookonce.bench.measure import Entry, Result, measure
+from lookonce.bench.table import as_text
+from lookonce.data.synthetic import scene
+from lookonce.export.files import write_onnx
+from lookonce.export.graph import export_graph
+from lookonce.export.quantize_onnx import quantize_onnx
+from lookonce.export.quantize_openvino import quantize_openvino
+from lookonce.export.source import read_source
+from lookonce.geometry.letterbox import Letterbox
+
+CALIBRATION = 8  # pictures
+BASE = Case((416, 416), batch=1, threads=2)
+CASES = (
+    BASE,
+    Case((416, 416), batch=1, threads=1),
+    Case((416, 416), batch=8, threads=2),
+    Case((320, 320), batch=1, threads=2),
+    Case((608, 608), batch=1, threads=2),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", default="yolov3,yolov3-spp,yolov3-tiny")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--base-only", action="store_true", help="416x416, batch 1, two threads")
+    options = parser.parse_args()
+
+    print(machine_line("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy"))
+    print(
+        "lookonce: a 1280x720 picture in memory to detections; the others: the network alone, input ready\n"
+    )
+    with TemporaryDirectory() as folder:
+        for model in options.models.split(","):
+            entries = list(rows(model, Path(folder)))
+            for case in CASES[:1] if options.base_only else CASES:
+                results = measure(entries, case, rounds=options.rounds)
+                print(f"{model}, {as_text(results)}\n{verdicts(results)}\n", flush=True)
+
+
+def rows(model: str, folder: Path) -> Iterator[Entry]:
+    """Our Detector and every engine, in float32 and in int8."""
+    for form, files in forms(model, folder).items():
+        for name, contender in CONTENDERS.items():
+            # an int8 file is run by the engine it was made for
+            foreign = form == "int8.onnx" and name.endswith("openvino")
+            if contender.installed and contender.fits(files) and not foreign:
+                yield Entry(name, files, f"{name} {form}")
+
+
+def forms(model: str, folder: Path) -> dict[str, Files]:
+    """The network as Darknet files, which every contender can be given, and in int8 for two engines."""
+    cfg = write_random(model, folder)
+    graph = export_graph(read_source(cfg))
+    info = read_source(cfg).info
+    rng = np.random.default_rng(0)
+    pictures = [Letterbox.fit(each.shape[:2], info.input_size).image(each) for each in rendered(rng)]
+    small = {"int8.onnx": folder / f"{model}-int8.onnx", "int8.xml": folder / f"{model}-int8.xml"}
+    write_onnx(quantize_onnx(graph, np.stack(pictures)), small["int8.onnx"])
+    quantize_openvino(graph, np.stack(pictures), small["int8.xml"])
+    return {form: prepare(path, made(path)) for form, path in {"float32": cfg, **small}.items()}
+
+
+def rendered(rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
+    """Pictures to calibrate on: what comes out is not looked at, so a few will do."""
+    return (scene(rng).picture for _ in range(CALIBRATION))
+
+
+def made(path: Path) -> Path:
+    """A folder for the forms of a file."""
+    folder = path.with_name(f"{path.name}-forms")
+    folder.mkdir()
+    return folder
+
+
+def verdicts(results: Sequence[Result]) -> str:
+    """Ours against the fastest bare engine, for each form; int8 against the fastest float32."""
+    ran = [row for row in results if row.turns]
+    ours, bare = fastest(ran, ours=True, form="float32"), fastest(ran, ours=False, form="float32")
+    lines = [f"{ours.label} / {bare.label}, the fastest bare engine: {ours.ratio(bare):.3f}"]
+    small = [row for row in ran if "int8" in row.label]
+    if small:
+        mine, theirs = fastest(small, ours=True, form="int8"), fastest(small, ours=False, form="int8")
+        lines.append(f"{mine.label} / {theirs.label}: {mine.ratio(theirs):.3f}")
+        quickest = min((ours, bare), key=lambda row: row.percentile(50))
+        lines.append(f"{quickest.label} / {mine.label}: {quickest.ratio(mine):.2f}")
+        opencv = [row for row in ran if row.label.startswith("opencv")]
+        lines += [f"{row.label} / {mine.label}: {row.ratio(mine):.2f}" for row in opencv]
+    return "\n".join(lines)
+
+
+def fastest(results: Sequence[Result], *, ours: bool, form: str) -> Result:
+    """The row with the lowest median."""
+    rows = [row for row in results if row.label.startswith("lookonce") == ours and form in row.label]
+    return min(rows, key=lambda row: row.percentile(50))
+
+
+if __name__ == "__main__":
+    main()
