@@ -37,7 +37,13 @@ def test_every_step_runs_and_what_it_names_is_there(
     assert json.loads((out / "report" / "metrics.json").read_text())["split"] == "test"
     summary = said[said.index("AP50") :]
     assert f"AP50 {json.loads((out / 'report' / 'metrics.json').read_text())['ap50']:.3f} on 3" in said
-    for place in ("found/annotated", "report/precision_recall.png", "model.safetensors", "run/epochs.csv"):
+    for place in (
+        "found/annotated",
+        "report/precision_recall.png",
+        "model.safetensors",
+        "run/epochs.csv",
+        "explained.html",
+    ):
         assert str(out / place) in summary
         assert (out / place).exists()
 
@@ -49,17 +55,19 @@ def test_the_commands_it_shows_are_the_ones_it_runs(
     out = tmp_path / "demo"
     assert command.demo(out) == 1, "an untrained model is below the goal"
     shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("$ lookonce ")]
-    assert [line.split()[2] for line in shown] == ["train", "evaluate", "detect"]
+    assert [line.split()[2] for line in shown] == ["train", "evaluate", "detect", "explain"]
     results = [out / "run" / "settings.yaml", out / "report" / "metrics.json"]
     before = [path.read_bytes() for path in results]
     for folder in ("run", "report", "found"):
         shutil.rmtree(out / folder)
+    (out / "explained.html").unlink()
     for line in shown:
         monkeypatch.setattr("sys.argv", line[2:].split())
         with pytest.raises(SystemExit) as left:
             main()
         assert left.value.code == 0, line
     assert [path.read_bytes() for path in results] == before
+    assert (out / "explained.html").exists()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:

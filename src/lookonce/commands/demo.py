@@ -7,6 +7,7 @@ demo/
     report/                  how good that is on the test pictures: numbers and curves
     unseen/                  pictures without annotation
     found/                   the same with what was found on them
+    explained.html           one of them, with every number on its way through the model
 """
 
 import json
@@ -37,7 +38,7 @@ GOAL = 0.80  # AP50 on the test pictures; below it something is wrong with this 
 
 
 def demo(out: Path) -> int:
-    """Render, train, evaluate, detect, and say where everything lies.
+    """Render, train, evaluate, detect, explain, and say where everything lies.
 
     Returns:
         0 done, 1 the model is worse than it should be, 130 stopped by Ctrl-C.
@@ -59,6 +60,7 @@ def demo(out: Path) -> int:
     ap50 = _evaluate(model, data, out / "report", console)
     if code := _detect(model, out, console):
         return code
+    _explain(model, out, console)
     _say_results(out, ap50, (time.perf_counter() - started) / 60, console)
     return int(ap50 < GOAL)
 
@@ -85,18 +87,7 @@ def _evaluate(model: Path, data: Path, out: Path, console: Console) -> float:
     from lookonce.commands.evaluate import evaluate
 
     _say_command(["evaluate", str(model), str(data), "--split", "test", "--out", str(out)], console)
-    evaluate(
-        model,
-        data,
-        out,
-        split="test",
-        names=None,
-        json_file=None,
-        size=None,
-        confidence=0.001,
-        iou=0.45,
-        strict=False,
-    )
+    evaluate(model, data, out, split="test")
     return float(json.loads((out / "metrics.json").read_text(encoding="utf-8"))["ap50"])
 
 
@@ -108,6 +99,14 @@ def _detect(model: Path, out: Path, console: Console) -> int:
     return detect(model, [unseen], found, save="images,json")
 
 
+def _explain(model: Path, out: Path, console: Console) -> None:
+    from lookonce.commands.explain import explain
+
+    picture, page = out / "unseen" / "0000.png", out / "explained.html"
+    _say_command(["explain", str(model), str(picture), "--out", str(page)], console)
+    explain(model, picture, page)
+
+
 def _say_results(out: Path, ap50: float, minutes: float, console: Console) -> None:
     say(
         f"\nAP50 {ap50:.3f} on {COUNTS['test']} pictures it had never seen, {minutes:.1f} minutes in all",
@@ -116,6 +115,7 @@ def _say_results(out: Path, ap50: float, minutes: float, console: Console) -> No
     if ap50 < GOAL:
         say(f"expected {GOAL:.2f} or more: something is wrong with this installation", console)
     say(f"annotated pictures  {out / 'found' / 'annotated'}", console)
+    say(f"how it sees         {out / 'explained.html'}", console)
     say(f"curves              {out / 'report' / 'precision_recall.png'}", console)
     say(f"model               {out / 'model.safetensors'}", console)
     say(f"its training        {out / 'run' / 'epochs.csv'}", console)

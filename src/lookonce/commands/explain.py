@@ -15,6 +15,7 @@ from lookonce.errors import AnnotationError, ConfigError
 from lookonce.explain import Explainer, Explanation
 from lookonce.explain.markdown import to_markdown
 from lookonce.explain.page import write_page
+from lookonce.runtime.postprocess import CONFIDENCE, IOU
 from lookonce.samples import Sample, SampleSet
 
 
@@ -25,8 +26,8 @@ def explain(
     *,
     truth: Path | None = None,
     names: Path | None = None,
-    confidence: float,
-    iou: float,
+    confidence: float = CONFIDENCE,
+    iou: float = IOU,
     size: str | None = None,
     json_file: Path | None = None,
     markdown: bool = False,
