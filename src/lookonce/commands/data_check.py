@@ -72,7 +72,10 @@ def check(
             if fix is not None:
                 written = write_fixed(diagnosis, fix)
         except KeyboardInterrupt:
-            say(f"stopped: no page in {out} was changed by half, and no corrected copy was begun", console)
+            say(
+                f"stopped: nothing in {out} is half-written, and there is no half of a corrected copy",
+                console,
+            )
             return 130
     if as_json:
         print(json.dumps(as_tree(diagnosis)))

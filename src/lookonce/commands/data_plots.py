@@ -81,8 +81,8 @@ def plots(found: SampleSet, network: Network, advice: Advice) -> Plots:
     shapes = input_shapes(samples, network.size)
     return Plots(
         classes=_class_bars(found),
-        per_picture=_histogram([len(sample.labels) for sample in samples], PICTURE_EDGES),
-        sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES),
+        per_picture=_histogram([len(sample.labels) for sample in samples], PICTURE_EDGES, step=1),
+        sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
         positions=_positions(samples),
         shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
         priors={fit.name: _marks(fit.shapes) for fit in advice.priors},
@@ -100,8 +100,16 @@ def _class_bars(found: SampleSet) -> tuple[Bar, ...]:
     )
 
 
-def _histogram(values: Sequence[float] | NDArray[np.float64], edges: Sequence[int]) -> tuple[Bar, ...]:
-    """Counts between edges; empty rows at both ends are left out."""
+def _histogram(
+    values: Sequence[float] | NDArray[np.float64], edges: Sequence[int], step: int
+) -> tuple[Bar, ...]:
+    """Counts from each edge to below the next; empty rows at both ends are left out.
+
+    Args:
+        values: any number of them.
+        edges: ascending.
+        step: between neighbouring values: 1 for whole numbers, 0 for others; the last of a row is named.
+    """
     counts = np.histogram(values, [*edges, np.inf])[0]
     filled = np.flatnonzero(counts)
     if not len(filled):
@@ -109,14 +117,15 @@ def _histogram(values: Sequence[float] | NDArray[np.float64], edges: Sequence[in
     most, total = counts.max(), counts.sum()
     rows = range(filled[0], filled[-1] + 1)
     return tuple(
-        Bar(_range(edges, i), f"{counts[i]} ({counts[i] / total:.0%})", float(counts[i] / most)) for i in rows
+        Bar(_range(edges, i, step), f"{counts[i]} ({counts[i] / total:.0%})", float(counts[i] / most))
+        for i in rows
     )
 
 
-def _range(edges: Sequence[int], i: int) -> str:
+def _range(edges: Sequence[int], i: int, step: int) -> str:
     if i + 1 == len(edges):
         return f"{edges[i]} and more"
-    last = edges[i + 1] - 1
+    last = edges[i + 1] - step
     return str(edges[i]) if last == edges[i] else f"{edges[i]} to {last}"
 
 
