@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import onnx
 from rich.console import Console
@@ -80,8 +80,7 @@ def checked_options(
     return Int8(calibrate, gate_on, MAX_DROP if max_drop is None else max_drop, not no_gate, names)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan(NamedTuple):
     """Which pictures are for what.
 
     Attributes:
@@ -123,20 +122,20 @@ def export_int8(
     """
     _require(path, options)
     console = Console(file=sys.stdout)  # bound now: the tools' own output is kept back later
-    plan = _plan(options, info, console)
+    inputs, judged = plan(options, info, console)
     from lookonce.export.files import write_onnx
 
     with TemporaryDirectory(prefix="lookonce-") as folder, replacing_together(path) as made:
         before = Path(folder) / f"{path.stem}.onnx"
         write_onnx(graph, before)
         prove(model, before, info, proof, static=static)
-        _quantize(graph, plan.inputs, made, console)
+        _quantize(graph, inputs, made, console)
         share = _size(made) / before.stat().st_size
-        compared = None if plan.judged is None else _compare(before, made, plan.judged, console)
+        compared = None if judged is None else _compare(before, made, judged, console)
         refused = compared is not None and not compared.drop <= options.max_drop
         if refused:
             path = _reject(made, path)
-    say(f"int8, calibrated on {len(plan.inputs)} pictures: {path}, {share:.2f} x the float file", console)
+    say(f"int8, calibrated on {len(inputs)} pictures: {path}, {share:.2f} x the float file", console)
     return _judge(compared, options, refused, console)
 
 
@@ -150,8 +149,13 @@ def _require(path: Path, options: Int8) -> None:
         require("faster_coco_eval", "train")
 
 
-def _plan(options: Int8, info: ModelInfo, console: Console) -> _Plan:
-    """Choose and read."""
+def plan(options: Int8, info: ModelInfo, console: Console | None = None) -> Plan:
+    """Choose and read the pictures, and say which.
+
+    Raises:
+        LookonceError: data that cannot be used, or annotations missing that the gate needs.
+    """
+    console = console or Console()
     data, split = _split_of(options.calibrate)
     found = _annotated(data, split or "train", options.names)
     paths = list_images(data) if found is None else [sample.path for sample in found.samples]
@@ -175,7 +179,7 @@ def _plan(options: Int8, info: ModelInfo, console: Console) -> _Plan:
     elif judged is not None:
         judged = left
         say(f"gate: {len(judged)} pictures that were not calibrated on", console)
-    return _Plan(inputs, judged)
+    return Plan(inputs, judged)
 
 
 def _judged(
@@ -282,9 +286,9 @@ def _table(compared: Comparison) -> Table:
             cells = _cells((before.ap, after.ap), (before.ap50, after.ap50))
             table.add_row(Text(before.name), str(before.objects), *cells)
     whole, now = compared.before, compared.after
-    table.add_row(
-        "all", str(whole.objects), *_cells((whole.ap, now.ap), (whole.ap50, now.ap50)), style="bold"
-    )
+    if table.row_count > 1:
+        cells = _cells((whole.ap, now.ap), (whole.ap50, now.ap50))
+        table.add_row("all", str(whole.objects), *cells, style="bold")
     return table
 
 

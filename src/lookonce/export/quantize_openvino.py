@@ -58,6 +58,7 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
             ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
         )
     noted = with_note(info, "nncf", len(inputs), "first convolution, heads, decoding")
+    del quantized.rt_info["nncf"]  # its own note names nodes by running numbers, other ones every time
     quantized.set_rt_info(noted.to_json(), ["framework", METADATA_KEY])
     save_openvino(quantized, path)
 

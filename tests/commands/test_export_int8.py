@@ -1,0 +1,229 @@
+"""`lookonce export --int8`: what is calibrated on, what is judged on, what is refused."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from lookonce.cli import app
+from lookonce.errors import AnnotationError, ConfigError, ImageError, MissingExtraError
+from lookonce.images import write_image
+from lookonce.runtime.detector import Detector
+from tests.export.models import INFO, write_model
+
+PICTURES = 6
+HEIGHT, WIDTH = INFO.input_size
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and pictures annotated with what it detects: in float its AP is near 1."""
+    folder = tmp_path_factory.mktemp("int8")
+    model = write_model(folder / "mine.safetensors")
+    rng = np.random.default_rng(0)
+    for number in range(PICTURES):
+        blocks = rng.integers(0, 256, (HEIGHT // 16, WIDTH // 16, 3), np.uint8)
+        write_image(folder / f"{number}.png", np.kron(blocks, np.ones((16, 16, 1), np.uint8)))
+        write_image(folder / "black" / f"{number}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    for split, numbers in {"train": range(PICTURES // 2), "val": range(PICTURES // 2, PICTURES)}.items():
+        (folder / f"{split}.json").write_text(_annotations(model, folder, numbers))
+    (folder / "data.yaml").write_text(f"names: [{', '.join(INFO.names)}]\ntrain: train.json\nval: val.json\n")
+    return folder
+
+
+def _annotations(model: Path, folder: Path, numbers: range) -> str:
+    images, rows = [], []
+    with Detector.open(model, confidence=0.001) as detector:
+        for number in numbers:
+            images.append({"id": number, "file_name": f"{number}.png", "width": WIDTH, "height": HEIGHT})
+            found = detector(folder / f"{number}.png")[:10]
+            for box, label in zip(found.boxes.tolist(), found.labels.tolist(), strict=True):
+                left, top, right, bottom = box
+                rows.append(
+                    {
+                        "id": len(rows) + 1,
+                        "image_id": number,
+                        "category_id": label,
+                        "bbox": [left, top, right - left, bottom - top],
+                        "iscrowd": 0,
+                    }
+                )
+    categories = [{"id": number, "name": name} for number, name in enumerate(INFO.names)]
+    return json.dumps({"images": images, "annotations": rows, "categories": categories})
+
+
+def run(folder: Path, out: Path, *options: str, to: str = "onnx") -> Result:
+    return CliRunner().invoke(
+        app, ["export", str(folder / "mine.safetensors"), "--to", to, "--out", str(out), "--int8", *options]
+    )
+
+
+def files(out: Path) -> list[str]:
+    return sorted(each.name for each in out.iterdir()) if out.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("to", "names"),
+    [("onnx", ["mine.int8.onnx"]), ("openvino", ["mine.int8.bin", "mine.int8.xml"])],
+)
+def test_it_is_calibrated_on_train_judged_on_val_and_kept(
+    folder: Path, tmp_path: Path, to: str, names: list[str]
+) -> None:
+    found = run(folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"), "--max-drop", "1", to=to)
+
+    assert found.exit_code == 0, found.output
+    assert files(tmp_path / "out") == names
+    assert "gate: 3 pictures that were not calibrated on" in found.stdout
+    assert "int8, calibrated on 3 pictures" in found.stdout
+    assert "accepted: AP 0.9" in found.stdout or "accepted: AP 1.0" in found.stdout
+    for name in INFO.names:
+        assert f"\n {name}" in found.stdout
+    with Detector.open(tmp_path / "out" / names[-1]) as detector:
+        assert detector.names == INFO.names
+        assert detector.info.training["int8"]["pictures"] == 3
+
+
+@pytest.mark.parametrize(
+    ("to", "names"),
+    [
+        ("onnx", ["mine.int8.rejected.onnx"]),
+        ("openvino", ["mine.int8.rejected.bin", "mine.int8.rejected.xml"]),
+    ],
+)
+def test_a_ruined_file_is_refused_and_kept_under_another_name(
+    folder: Path, tmp_path: Path, to: str, names: list[str]
+) -> None:
+    """Whoever calibrates on black pictures learns nothing about the range of values."""
+    options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "data.yaml")
+    found = run(folder, tmp_path / "out", *options, to=to)
+
+    assert found.exit_code == 1, found.output
+    assert files(tmp_path / "out") == names
+    assert "refused: AP" in found.stdout
+    assert "it may lose 0.005 (--max-drop)" in found.stdout
+    Detector.open(tmp_path / "out" / names[-1]).close()
+
+
+def test_one_undivided_set_serves_both_with_half_each(folder: Path, tmp_path: Path) -> None:
+    found = run(folder, tmp_path, "--calibrate", str(folder / "train.json"), "--max-drop", "1")
+
+    assert found.exit_code == 0, found.output
+    assert "gate: 2 pictures that were not calibrated on" in found.stdout
+    assert "calibrated on 1 pictures" in found.stdout
+
+
+def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
+    options = (
+        "--calibrate",
+        str(folder / "data.yaml" / "val"),
+        "--gate-on",
+        str(folder / "data.yaml" / "train"),
+    )
+    found = run(folder, tmp_path, *options, "--max-drop", "1")
+
+    assert found.exit_code == 0, found.output
+    assert found.stdout.index("split val") < found.stdout.index("split train")
+
+
+def test_the_only_picture_serves_both_and_this_is_said(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "train.json").read_text())
+    content["images"] = content["images"][:1]
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] == 0]
+    write_image(tmp_path / "0.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
+    (tmp_path / "one.json").write_text(json.dumps(content))
+    found = run(folder, tmp_path / "out", "--calibrate", str(tmp_path / "one.json"), "--max-drop", "1")
+
+    assert "there are no pictures but those calibrated on" in found.stdout, found.output
+
+
+def test_pictures_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
+    found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"))
+
+    assert isinstance(found.exception, ConfigError)
+    assert "--gate-on, or go without by --no-gate" in str(found.exception)
+    assert not files(tmp_path / "out")
+
+    found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"), "--no-gate")
+    assert found.exit_code == 0, found.output
+    assert "not compared with the float model (--no-gate)" in found.stdout
+    assert files(tmp_path / "out") == ["mine.int8.onnx"]
+
+
+def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Path) -> None:
+    os.link(folder / "0.png", tmp_path / "0.png")
+    (tmp_path / "torn.png").write_bytes((folder / "0.png").read_bytes()[:40])
+    found = run(folder, tmp_path / "out", "--calibrate", str(tmp_path), "--no-gate")
+
+    assert found.exit_code == 0, found.output
+    assert "torn.png" in found.stdout
+    assert "1 set aside" in found.stdout
+    assert "calibrated on 1 pictures" in found.stdout
+
+    (tmp_path / "0.png").unlink()
+    found = run(folder, tmp_path / "none", "--calibrate", str(tmp_path), "--no-gate")
+    assert isinstance(found.exception, ImageError)
+    assert not files(tmp_path / "none")
+
+
+def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "train.json").read_text()) | {"annotations": []}
+    (folder / "empty.json").write_text(json.dumps(content))
+    options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "empty.json")
+    found = run(folder, tmp_path / "out", *options)
+
+    assert isinstance(found.exception, AnnotationError)
+    assert "expected objects to measure AP on, found none in 3 pictures" in str(found.exception)
+    assert not files(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--calibrate", "x", "--to", "onnx"], "they go with --int8"),
+        (["--no-gate", "--to", "onnx"], "they go with --int8"),
+        (["--int8", "--to", "onnx"], "by --calibrate DATA"),
+        (["--int8", "--to", "onnx", "--calibrate", "x", "--no-gate", "--max-drop", "0.1"], "--no-gate"),
+        (["--int8", "--to", "onnx", "--calibrate", "x", "--nms"], "--int8 and --nms"),
+        (["--int8", "--to", "darknet", "--calibrate", "x"], "no place for the other options"),
+    ],
+)
+def test_options_that_do_not_belong_together(
+    folder: Path, tmp_path: Path, options: list[str], expected: str
+) -> None:
+    found = CliRunner().invoke(
+        app, ["export", str(folder / "mine.safetensors"), "--out", str(tmp_path), *options]
+    )
+
+    assert isinstance(found.exception, ConfigError)
+    assert expected in str(found.exception)
+
+
+def test_no_such_data(folder: Path, tmp_path: Path) -> None:
+    found = run(folder, tmp_path, "--calibrate", str(tmp_path / "absent"))
+
+    assert isinstance(found.exception, AnnotationError)
+    assert f"{tmp_path / 'absent'}: expected annotations, found no such file" in str(found.exception)
+
+
+def test_what_is_missing_is_said_before_anything_is_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "nncf", None)
+    found = run(folder, tmp_path, "--calibrate", str(tmp_path / "absent"), to="openvino")
+
+    assert isinstance(found.exception, MissingExtraError)
+    assert "pip install 'lookonce[export]'" in str(found.exception)
+
+
+def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lookonce.export.quantize_onnx.quantize_static", interrupted)
+    run(folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"))
+
+    assert not files(tmp_path / "out")
