@@ -2,7 +2,7 @@
 
 Measured choices (docs/int8.md): unsigned activations, which x86 multiplies faster than signed ones; weights
 by channel, in 7 bits, so that no processor's 16-bit sums overflow; ranges from the least to the largest value
-seen. The first convolution is int8 too: in float it costs a fifth of the time and gains nothing.
+seen. The first convolution is int8 too: in float it takes a third more time and gains nothing.
 """
 
 from collections.abc import Iterable, Iterator

@@ -7,9 +7,8 @@ everywhere (docs/int8.md).
 """
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +30,6 @@ from lookonce.export.quantize import (
 from lookonce.metadata import METADATA_KEY, ModelInfo
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
-TELEMETRY = "openvino_telemetry"  # reports every use to its makers, by the network
 
 
 def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch: Watch = unwatched) -> None:
@@ -64,30 +62,15 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
 
 
 def import_nncf() -> ModuleType:
-    """NNCF, silent and without the package by which it calls home.
+    """NNCF, silent.
 
     Raises:
         MissingExtraError: OpenVINO or NNCF is not installed.
     """
     require("openvino", "export")
-    with _without(TELEMETRY):
-        nncf = require("nncf", "export")
+    nncf = require("nncf", "export")
     nncf.set_log_level(logging.ERROR)
     return nncf
-
-
-@contextmanager
-def _without(package: str) -> Iterator[None]:
-    """Within the block, importing the package fails as if it were not installed."""
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == package}
-    for name in before:
-        del sys.modules[name]
-    sys.modules[package] = None  # type: ignore[assignment]  # Python's own sign for it
-    try:
-        yield
-    finally:
-        del sys.modules[package]
-        sys.modules.update(before)
 
 
 def float_nodes(model: Any) -> list[str]:
