@@ -46,6 +46,7 @@ TESTED_IN = {
     "annotation-formats.md": "tests/docs/test_annotation_formats.py",
     "darknet.md": "tests/docs/test_darknet.py",
     "detect.md": "tests/docs/test_detect_pages.py",
+    "how-yolov3-works.md": "tests/docs/test_how_yolov3_works.py",
     "python.md": "tests/docs/test_detect_pages.py",
 }
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

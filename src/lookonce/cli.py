@@ -34,7 +34,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def demo(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("demo"),
 ) -> None:
-    """Render pictures, train on them, evaluate and detect: minutes on two cores.
+    """Render pictures, train on them, evaluate, detect and explain: minutes on two cores.
 
     Example: lookonce demo --out demo
     """

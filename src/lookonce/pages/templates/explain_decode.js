@@ -115,13 +115,13 @@ function showCell(place) {
 function formulas(found) {
   const { raw: [tx, ty, tw, th, to], stretch, stride, prior, offset, centre, sides, label } = found;
   const [, row, column] = found.place, t = (value) => digits(value, 4);
-  const wider = stretch === 1 ? "" : ` · ${stretch} − ${digits((stretch - 1) / 2, 3)}`;
+  const wider = stretch === 1 ? "" : ` · ${short(stretch)} − ${short((stretch - 1) / 2)}`;
   const rawNumbers = { tx, ty, tw, th, to };
-  const axis = (name, corner, corner_value, logit, within, at) => step(`centre ${name}`,
-    [`${name} = (${corner} + σ(t${name})${wider}) · stride`, `  = (${corner_value} + σ(${t(logit)})${wider}) · ${stride}`, `  = (${corner_value} + ${t(within)}) · ${stride}`],
+  const axis = (name, corner, cornerAt, logit, within, at) => step(`centre ${name}`,
+    [`${name} = (${corner} + σ(t${name})${wider}) · stride`, `  = (${cornerAt} + σ(${t(logit)})${wider}) · ${stride}`, `  = (${cornerAt} + ${t(within)}) · ${stride}`],
     `  = ${digits(at, 2)}`, curve(sigmoid, logit));
   const side = (name, word, priorSide, logit, length) => step(word,
-    [`${name} = prior ${word} · exp(t${name})`, `  = ${priorSide} · exp(${t(logit)})`, `  = ${priorSide} · ${t(Math.exp(logit))}`],
+    [`${name} = prior ${word} · exp(t${name})`, `  = ${short(priorSide)} · exp(${t(logit)})`, `  = ${short(priorSide)} · ${t(Math.exp(logit))}`],
     `  = ${digits(length, 2)}`, curve(Math.exp, logit));
   return [
     el("h3", {}, `Stride ${stride}, row ${row}, column ${column}, prior ${priorText(prior)}`),

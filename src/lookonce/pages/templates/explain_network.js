@@ -166,7 +166,10 @@ for (const button of document.querySelectorAll("#layers .sort")) {
 }
 
 drawNetwork();
-showBlock(data.blocks[0], false);
+showBlock(data.blocks.find((block) => block.layers.length > 1), false);
+// one layer open, to show what there is to see
+const firstConvolution = [...byId("block").querySelectorAll("details")].find((item) => item.textContent.includes("convolutional"));
+if (firstConvolution) firstConvolution.open = true;
 let drawnWidth = byId("drawing").clientWidth;
 new ResizeObserver(() => {
   if (byId("drawing").clientWidth !== drawnWidth) {

@@ -121,4 +121,5 @@ const digits = (value, count) => value.toFixed(count).replace(/^-/, "−");
 const pixels = (values) => Array.from(values, (value) => digits(value, 1)).join(", ");
 const thousands = (value) => value.toLocaleString("en");
 const shapeText = ([channels, height, width]) => `${height}×${width}×${channels}`;
-const priorText = ([width, height]) => `${width} × ${height}`;
+const short = (value) => String(Number(value.toPrecision(6)));  // as Python's "g"
+const priorText = ([width, height]) => `${short(width)} × ${short(height)}`;

@@ -6,7 +6,7 @@ let shownObject = truth.objects[0], shownPositive = 0;
 
 const tone = (stage) => (stage === "found" ? "good" : stage === "not counted" ? "muted" : "bad");
 const objectChips = truth.objects.map((object) => el("button", { type: "button", "aria-pressed": "false", onclick: () => showObject(object) },
-  `${object.number} ${object.name}`, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage)));
+  `${object.number}: ${object.name}`, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage)));
 byId("objects").append(...objectChips);
 byId("assigned").append(assignedPicture.drawing);
 
