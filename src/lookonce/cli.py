@@ -250,7 +250,7 @@ def detect(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders, globs, videos, camera numbers, stream URLs; - for standard input, @list.txt.",
+            help="Files, folders, globs, videos, camera numbers, stream URLs; - (standard input), @list.txt.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
