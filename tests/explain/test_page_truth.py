@@ -23,10 +23,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
     folder = tmp_path_factory.mktemp("hostile")
     noise = np.random.default_rng(3).integers(0, 256, (90, 170, 3), np.uint8)
     write_image(folder / FILE, noise)
+    explainer = Explainer.open(write_model(folder, names=NAMES), confidence=0.5)
     boxes = np.array([[20, 20, 60, 70], [100, 10, 104, 14], [0, 0, 170, 90]], np.float32)
     truth = Sample(folder / FILE, boxes, np.array([0, 1, 2]), crowd=np.array([False, False, True]))
-    explainer = Explainer.open(write_model(folder, names=NAMES), confidence=0.5)
-    return explainer(folder / FILE, truth, features=True)
+    explained = explainer(folder / FILE, truth, features=True)
+    assert explained.truth is not None
+    explained.truth.scales[0].ignored[0, 1, :2] = True  # which noise does not bring about
+    return explained
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +113,7 @@ def test_the_loss_map_counts_what_is_positive_and_ignored(seen: Opened, found: E
         seen.page.locator("#loss-controls select").select_option(index=number)
         said = seen.page.locator("#loss-controls p").inner_text()
         assert said.startswith(
-            f"{scale.positive.sum()} positives and {scale.ignored.sum()} ignored places among "
-            f"{scale.positive.size};"
+            f"Positive: {scale.positive.sum()}, ignored: {scale.ignored.sum()}, of {scale.positive.size} "
         )
 
 
@@ -130,3 +132,17 @@ def test_contrast(seen: Opened, scheme: str) -> None:
 def test_a_phone(seen: Opened) -> None:
     seen.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+
+
+def test_an_object_is_shown_close_up_or_in_the_whole_picture(seen: Opened, found: Explanation) -> None:
+    assert found.truth is not None
+    seen.page.locator("#objects button").nth(1).click()
+    drawing = seen.page.locator("#assigned > svg")
+    x, y, side, _ = (float(number) for number in (drawing.get_attribute("viewBox") or "").split())
+    left, top, right, bottom = found.truth.objects[1].input_box
+    assert x <= left < right <= x + side
+    assert y <= top < bottom <= y + side
+
+    seen.page.get_by_label("show the whole picture").check()
+    assert drawing.get_attribute("viewBox") == "0 0 128 96"
+    seen.page.get_by_label("show the whole picture").uncheck()

@@ -6,6 +6,7 @@ const grid = pictureWithLayers("input", {
   tabindex: 0, role: "application", "aria-roledescription": "grid of cells",
   "aria-label": "Cells of the chosen map over the picture: arrow keys move, Home goes to the surest cell",
 });
+const magnified = pictureWithLayers("input", { role: "img", "aria-label": "The cell, its prior and its box, close up" });
 let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, prior
 
 const objectnessAt = (place) => sigmoid(scales[place[0]].raw[rawAt(place) + 4]);
@@ -61,6 +62,7 @@ const rowField = numberField("row", { min: 0, step: 1 }, (row) => moveTo(row, ch
 const columnField = numberField("column", { min: 0, step: 1 }, (column) => moveTo(chosen[1], column));
 byId("decode-controls").append(mapChoice.whole, rowField.whole, columnField.whole);
 byId("grid").append(grid.drawing);
+byId("magnified").append(magnified.drawing);
 
 /** The scale and prior of a place in the list of maps. */
 function mapOf(place) {
@@ -102,11 +104,16 @@ function showCell(place) {
   }
   [rowField.field.value, columnField.field.value] = [row, column];
   const [x, y] = [(column + 0.5) * scale.stride, (row + 0.5) * scale.stride], [w, h] = found.prior;
-  grid.layer.replaceChildren(
-    svg("rect", { class: "cell", x: column * scale.stride, y: row * scale.stride, width: scale.stride, height: scale.stride }),
-    outline([x - w / 2, y - h / 2, x + w / 2, y + h / 2], "var(--prior)", { class: "dashed" }),
-    outline(found.box, "var(--box)"),
-    svg("circle", { cx: found.centre[0], cy: found.centre[1], r: Math.max(...sizes.input) / 110, fill: "var(--box)", stroke: "#000000", "stroke-width": 1 }));
+  const priorBox = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
+  const cell = [column, row, column + 1, row + 1].map((side) => side * scale.stride);
+  const marks = (dot) => [
+    svg("rect", { class: "cell", x: cell[0], y: cell[1], width: scale.stride, height: scale.stride }),
+    outline(priorBox, "var(--prior)", { class: "dashed" }), outline(found.box, "var(--box)"),
+    svg("circle", { cx: found.centre[0], cy: found.centre[1], r: dot, fill: "var(--box)", stroke: "#000000", "stroke-width": dot / 4 }),
+  ];
+  grid.layer.replaceChildren(...marks(Math.max(...sizes.input) / 110));
+  closeUp(magnified.drawing, [cell, priorBox, found.box], "input");
+  magnified.layer.replaceChildren(cellLines(scale), ...marks(magnified.drawing.viewBox.baseVal.width / 60));
   byId("formulas").replaceChildren(...formulas(found));
   sayCell(`Row ${row}, column ${column}: objectness ${digits(found.objectness, 3)}, ${names[found.label]}, score ${digits(found.score, 3)}, box ${pixels(found.box)}.`);
 }

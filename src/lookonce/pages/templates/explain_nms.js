@@ -98,6 +98,7 @@ function chooseCandidate(index) {
   setting.candidate = index;
   drawFound();
   showCandidate();
+  sayFound(byId("candidate").querySelector("h3").textContent);
   // The list is not made anew: the button that was pressed keeps the focus.
   for (const button of byId("candidates").querySelectorAll("button")) {
     button.closest("tr").classList.toggle("chosen", Number(button.dataset.candidate) === index);

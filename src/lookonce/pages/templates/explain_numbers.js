@@ -50,8 +50,9 @@ function decode(place) {
   const centre = [(column + offset[0]) * stride, (row + offset[1]) * stride];
   const sides = [side(priors[prior][0], tw), side(priors[prior][1], th)];
   const box = [centre[0] - sides[0] / 2, centre[1] - sides[1] / 2, centre[0] + sides[0] / 2, centre[1] + sides[1] / 2];
-  const probabilities = Array.from(logits, sigmoid);
-  const label = logits.indexOf(Math.max(...logits));
+  // the first of the most probable, in float32: several large logits may all give 1
+  const probabilities = Array.from(logits, (logit) => f32(sigmoid(logit)));
+  const label = probabilities.indexOf(Math.max(...probabilities));
   const objectness = sigmoid(to);
   return {
     place, raw: [tx, ty, tw, th, to], logits, stride, prior: priors[prior], stretch, offset, centre, sides, box,
@@ -122,4 +123,4 @@ const pixels = (values) => Array.from(values, (value) => digits(value, 1)).join(
 const thousands = (value) => value.toLocaleString("en");
 const shapeText = ([channels, height, width]) => `${height}×${width}×${channels}`;
 const short = (value) => String(Number(value.toPrecision(6)));  // as Python's "g"
-const priorText = ([width, height]) => `${short(width)} × ${short(height)}`;
+const priorText = (sides) => sides.map((side) => Number(side.toPrecision(4))).join(" × ");

@@ -16,6 +16,18 @@ function pictureWithLayers(which, attributes) {
   return { drawing: svg("svg", { viewBox: `0 0 ${width} ${height}`, ...attributes }, image, under, layer), under, layer };
 }
 
+/**
+ * Show only what lies around some boxes, in a square; never less than a tenth of the picture's longer side.
+ * @param {Array<number[]>} boxes xyxy
+ */
+function closeUp(drawing, boxes, which) {
+  const [height, width] = sizes[which];
+  const low = (axis) => Math.min(...boxes.map((box) => box[axis])), high = (axis) => Math.max(...boxes.map((box) => box[axis + 2]));
+  const side = Math.min(1.3 * Math.max(high(0) - low(0), high(1) - low(1), Math.max(height, width) / 13), Math.max(height, width));
+  const from = (axis, most) => Math.min(Math.max((low(axis) + high(axis) - side) / 2, Math.min(0, (most - side) / 2)), Math.max(most - side, (most - side) / 2));
+  drawing.setAttribute("viewBox", `${from(0, width)} ${from(1, height)} ${side} ${side}`);
+}
+
 /** A box outline that shows on any picture. @param {number[]} box xyxy @param {string} colour */
 function outline(box, colour, attributes = {}) {
   const shape = { x: box[0], y: box[1], width: Math.max(box[2] - box[0], 0), height: Math.max(box[3] - box[1], 0) };

@@ -2,17 +2,19 @@
 
 const { truth } = data;
 const assignedPicture = pictureWithLayers("input", { role: "img", "aria-label": "The object, its priors and what is predicted for it" });
-let shownObject = truth.objects[0], shownPositive = 0;
+const sayObject = announcer("object-status");
 
 const tone = (stage) => (stage === "found" ? "good" : stage === "not counted" ? "muted" : "bad");
 const objectChips = truth.objects.map((object) => el("button", { type: "button", "aria-pressed": "false", onclick: () => showObject(object) },
   `${object.number}: ${object.name}`, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage)));
 byId("objects").append(...objectChips);
 byId("assigned").append(assignedPicture.drawing);
+const wholePicture = el("input", { type: "checkbox", onchange: () => drawObject(...drawn) });
+byId("zoom").append(el("label", { class: "check" }, wholePicture, "show the whole picture"));
+let drawn = [];
 
 /** One object: its priors, its positives, its losses. */
 function showObject(object, positive = 0) {
-  [shownObject, shownPositive] = [object, positive];
   objectChips.forEach((chip, place) => chip.setAttribute("aria-pressed", String(truth.objects[place] === object)));
   const parts = [el("h3", {}, `Object ${object.number}: ${object.name}`),
     el("p", {}, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage), ` ${object.verdict.text}`)];
@@ -20,6 +22,7 @@ function showObject(object, positive = 0) {
   else parts.push(priorTable(object), ...positiveParts(object, positive));
   byId("object").replaceChildren(...parts);
   drawObject(object, object.positives[positive]);
+  sayObject(`Object ${object.number}, ${object.name}: ${object.verdict.stage}. ${object.verdict.text}`);
 }
 
 /** The IoU with every prior of every scale, and what follows from it. */
@@ -52,7 +55,7 @@ function positiveParts(object, at) {
   return [
     el("h3", {}, "What training asks of this cell and prior"), el("div", { class: "controls" }, choice.whole),
     el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}: the centre should be at ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell.`),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Target and prediction" }, table(`The target of every other class is ${digits(positive.target_classes[1], 4)}`, ["", "#target", "#predicted"], rows)),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Target and prediction" }, table(names.length === 1 ? "Target and prediction" : `The target of every other class is ${digits(positive.target_classes[1], 4)}`, ["", "#target", "#predicted"], rows)),
     ...giouSteps(object, positive),
     el("button", { type: "button", onclick: () => decodeHere(positive.place) }, "Decode this cell"),
   ];
@@ -75,6 +78,7 @@ function giouSteps(object, positive) {
 
 /** The object, its cell and prior at the chosen positive, what is predicted there, and E. */
 function drawObject(object, positive) {
+  drawn = [object, positive];
   const layer = [outline(object.input_box, "var(--truth)")];
   if (positive) {
     const [number, row, column, prior] = positive.place, { stride, priors } = scales[number];
@@ -84,10 +88,12 @@ function drawObject(object, positive) {
       outline(positive.enclosing, "var(--enclosing)", { class: "dashed" }), outline(positive.box, "var(--box)"));
     assignedPicture.under.replaceChildren(cellLines(scales[number]));
   }
+  if (wholePicture.checked) assignedPicture.drawing.setAttribute("viewBox", `0 0 ${sizes.input[1]} ${sizes.input[0]}`);
+  else closeUp(assignedPicture.drawing, [object.input_box, ...(positive ? [positive.enclosing] : [])], "input");
   assignedPicture.layer.replaceChildren(...layer);
 }
 
-if (shownObject) showObject(shownObject);
+if (truth.objects.length) showObject(truth.objects[0]);
 else byId("object").append(el("p", {}, "No object is annotated: everything is background."));
 
 /** The confidence loss of every cell, positives and ignored cells marked. */
@@ -116,8 +122,8 @@ function startLossMap() {
     lossPicture.under.replaceChildren(mapImage(cellMap(number, highest)), cellLines(scales[number]));
     lossPicture.layer.replaceChildren(svg("pattern", { id: "hatched", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       svg("rect", { width: 3, height: 6, fill: "#8aa0ff" })), ...marks);
-    lossPicture.drawing.setAttribute("aria-label", `Confidence loss of every cell of stride ${stride}: ${counts.positive} positives, ${counts.ignored} ignored places`);
-    said.textContent = `${counts.positive} positives and ${counts.ignored} ignored places among ${rows * columns * priors.length}; brightest: ${digits(most, 4)}.`;
+    lossPicture.drawing.setAttribute("aria-label", `Confidence loss of every cell of stride ${stride}: ${counts.positive} positive, ${counts.ignored} ignored`);
+    said.textContent = `Positive: ${counts.positive}, ignored: ${counts.ignored}, of ${rows * columns * priors.length} places. Brightest on any scale: ${digits(most, 4)}.`;
   }
   const said = el("p", { class: "muted", role: "status" });
   byId("loss-controls").append(choice.whole, said);
