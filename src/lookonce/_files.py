@@ -1,6 +1,7 @@
 """Files that are either whole or absent."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -35,7 +36,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """The temporary files that processes killed within `replacing(path)` left behind."""
+    """The temporary files and folders that processes killed within `replacing(path)` left behind."""
     return sorted(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
 
 
@@ -58,7 +59,10 @@ def replacing_together(path: Path) -> Iterator[Path]:
 def remove_leftovers(path: Path) -> None:
     """Delete them; no other process may be writing the file."""
     for leftover in leftovers(path):
-        leftover.unlink()
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ models pass those by. Nothing is ever unpickled.
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -32,8 +33,14 @@ def save_model(
     for name, tensor in (training or {}).items():
         tensors[TRAINING_PREFIX + name] = tensor.detach().cpu().contiguous()
     try:
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={METADATA_KEY: info.to_json()})
+        # the library writes to a name of its own choice first; in a folder of ours a kill leaves no stray
+        with (
+            replacing(path) as temporary,
+            TemporaryDirectory(path.suffix, f".{path.stem}-", path.parent) as folder,
+        ):
+            made = Path(folder) / path.name
+            save_file(tensors, made, metadata={METADATA_KEY: info.to_json()})
+            made.replace(temporary)
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path}: cannot be written: {error}") from error
 
