@@ -5,7 +5,7 @@ is displayed (EXIF rotation applied), class numbers counted from 0.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,28 @@ class Sample:
         shapes = self.boxes.shape, self.labels.shape, self.difficult.shape, self.crowd.shape
         if shapes != ((n, 4), (n,), (n,), (n,)):
             raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
+
+    def pick(self, kept: NDArray[np.bool_]) -> "Sample":
+        """The same picture with some of its objects: `kept` (N,)."""
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            labels=self.labels[kept],
+            difficult=self.difficult[kept],
+            crowd=self.crowd[kept],
+        )
+
+    def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
+        """The same picture under other class numbers, `numbers[label]`; objects that get -1 are left out."""
+        labels = numbers[self.labels]
+        known = labels >= 0
+        return replace(self.pick(known), labels=labels[known])
+
+
+def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]:
+    """For each of their class names its number in `names`, -1 where it is not one of them."""
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number.get(name, -1) for name in theirs], np.int64)
 
 
 Outcome = Literal["set aside", "repaired", "noted"]

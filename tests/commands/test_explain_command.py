@@ -75,7 +75,7 @@ def test_truth_is_matched_by_class_name(
         ("disc", [40, 5, 70, 30]),
     ]
     said = capsys.readouterr().out
-    assert "left out: 1 objects of classes that the model does not know: thing" in said
+    assert "1 of 3 objects left out: the model does not know thing" in said
     assert "2 annotated objects: " in said
 
 
@@ -99,7 +99,7 @@ def test_markdown_goes_to_the_terminal(
         (["absent.safetensors", "picture"], "absent.safetensors: no such file"),
         (["model", "picture", "--size", "65"], "--size: expected a size like 416"),
         (["model", "picture", "--conf", "2"], "confidence: expected a number from 0 to 1, found 2"),
-        (["model", "other", "--truth", "truth"], "found 0 pictures of this name among 1"),
+        (["model", "other", "--truth", "truth"], "or one named other.png, found none among 1: p.png"),
     ],
 )
 def test_wrong_input_leaves_no_page(

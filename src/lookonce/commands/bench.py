@@ -17,8 +17,8 @@ from lookonce.bench.files import Files, prepare
 from lookonce.bench.machine import about_machine
 from lookonce.bench.measure import Entry, Result, measure
 from lookonce.bench.table import as_dict, as_text, plot
+from lookonce.commands.opening import input_size
 from lookonce.commands.report import say
-from lookonce.config import parse_size
 from lookonce.errors import ConfigError
 from lookonce.evaluate.plots import save
 
@@ -107,11 +107,7 @@ def _contenders(against: str | None, files: Files) -> list[str]:
 def _cases(files: Files, size: str | None, batches: Sequence[int], threads: Sequence[int]) -> list[Case]:
     from lookonce.runtime.detector import Detector
 
-    try:
-        wanted = parse_size(size) if size is not None else None
-    except ValueError as error:
-        raise ConfigError(f"--size: {error}") from error
-    with Detector.open(files.graph, size=wanted) as detector:  # says what is wrong before the measuring
+    with Detector.open(files.graph, size=input_size(size)) as detector:
         height_width = detector.size
     return [Case(height_width, batch, count) for batch in batches for count in threads]
 

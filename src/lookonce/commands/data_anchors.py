@@ -10,8 +10,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from lookonce.commands.opening import input_size
 from lookonce.commands.report import say, say_samples
-from lookonce.config import parse_size
 from lookonce.data.formats import load_samples, splits_of
 from lookonce.data.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
@@ -37,7 +37,7 @@ def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: b
         ConfigError: an unknown model or a size that is none.
         AnnotationError: unusable annotations, or fewer different boxes than priors.
     """
-    official, target = _official(model), _size(size)
+    official, target = _official(model), input_size(size)
     found = load_samples(data, _split_to_learn_from(data), names, strict)
     code = say_samples({"": found}, Console(stderr=True))
     shapes = input_shapes(found.samples, target)
@@ -79,13 +79,6 @@ def _official(model: str) -> Shapes:
     if model not in OFFICIAL:
         raise ConfigError(f"--model: expected one of {', '.join(OFFICIAL)}, found {model!r}")
     return flatten(OFFICIAL[model])
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise ConfigError(f"--size: {error}") from error
 
 
 def _split_to_learn_from(data: Path) -> str | None:

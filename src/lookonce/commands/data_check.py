@@ -11,15 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lookonce._files import write_text
 from lookonce.commands.check_page import check_page, severity_counts
+from lookonce.commands.opening import input_size
 from lookonce.commands.report import say
-from lookonce.config import parse_size
 from lookonce.data.check.diagnose import Diagnosis, diagnose, pictures_of
 from lookonce.data.check.findings import Finding
 from lookonce.data.check.fix import write_fixed
 from lookonce.data.check.kinds import KINDS, SEVERITIES
 from lookonce.data.check.network import Network, official
 from lookonce.data.formats import check_target, load_splits
-from lookonce.errors import AnnotationError, ConfigError
+from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
 SHOWN = 3  # places of a kind that are printed
@@ -134,10 +134,7 @@ def _network(
     model: str | None, size: str | None, detector: Path | None, stack: ExitStack
 ) -> tuple[Network, Doubted | None]:
     """What is going to be trained, and what a trained model doubts."""
-    try:
-        wanted = None if size is None else parse_size(size)
-    except ValueError as error:
-        raise ConfigError(f"--size: {error}") from error
+    wanted = input_size(size)
     if detector is None:
         return official(model or "yolov3-tiny", wanted or (416, 416)), None
     from lookonce.commands.check_labels import Doubts

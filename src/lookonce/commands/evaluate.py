@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +37,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, in_parallel
 from lookonce.runtime.postprocess import IOU
 from lookonce.runtime.tiles import OVERLAP
-from lookonce.samples import Problem, Sample
+from lookonce.samples import Problem, Sample, numbers_in
 
 # How pictures are looked at unless something else is asked for; the confidence is low since AP looks at all.
 LOOKING: dict[str, Any] = {
@@ -121,7 +120,7 @@ def evaluate(
     if looking["tiles"] is None:
         about["overlap"] = None
     about["problems"] = count_problems(problems)
-    truth = [_shared_truth(sample, shared) for sample in measured]
+    truth = [sample.renumbered(shared.from_data) for sample in measured]
     compared = [_shared_detections(each, shared) for each in found]
     _report(out, json_file, truth, compared, shared.names, about, explaining, console)
     return exit_code
@@ -159,11 +158,7 @@ def share_classes(model: Sequence[str], data: Sequence[str]) -> Shared:
             f"expected classes that model and data share, found none: the model has {_listed(model)}, "
             f"the data {_listed(data)}"
         )
-    number = {name: i for i, name in enumerate(names)}
-    from_model, from_data = (
-        np.array([number.get(name, -1) for name in theirs], np.int64) for theirs in (model, data)
-    )
-    return Shared(names, from_model, from_data)
+    return Shared(names, numbers_in(names, model), numbers_in(names, data))
 
 
 def _say_left_out(shared: Shared, model: Sequence[str], data: Sequence[str], console: Console) -> None:
@@ -174,18 +169,6 @@ def _say_left_out(shared: Shared, model: Sequence[str], data: Sequence[str], con
         say(f"left out: the model does not know {_listed(unknown)}", console)
     if unused:
         say(f"left out: the data does not have {_listed(unused)}", console)
-
-
-def _shared_truth(sample: Sample, shared: Shared) -> Sample:
-    labels = shared.from_data[sample.labels]
-    keep = labels >= 0
-    return replace(
-        sample,
-        boxes=sample.boxes[keep],
-        labels=labels[keep],
-        difficult=sample.difficult[keep],
-        crowd=sample.crowd[keep],
-    )
 
 
 def _shared_detections(found: Detections, shared: Shared) -> Detections:

@@ -8,8 +8,8 @@ from rich.console import Console
 from lookonce._files import replacing_together
 from lookonce._optional import require
 from lookonce.commands.export_int8 import Int8, export_int8
+from lookonce.commands.opening import input_size
 from lookonce.commands.report import say
-from lookonce.config import parse_size
 from lookonce.errors import ConfigError, LookonceError
 from lookonce.export.nms import Suppression
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
@@ -133,11 +133,7 @@ def _form(size: str | None, static: bool, nms: bool, confidence: float | None, i
     given = {name: value for name, value in thresholds.items() if value is not None}
     if given and not nms:
         raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
-    try:
-        parsed = None if size is None else parse_size(size)
-    except ValueError as error:
-        raise ConfigError(f"--size: {error}") from error
-    return Form(parsed, static, Suppression(**given) if nms else None)
+    return Form(input_size(size), static, Suppression(**given) if nms else None)
 
 
 def _target(model: Path, to: str, out: Path, mark: str) -> Path:

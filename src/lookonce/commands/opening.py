@@ -1,7 +1,7 @@
-"""A Detector from what the command line gives."""
+"""What the command line gives, as the rest takes it: a Detector, the size of its input."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from lookonce.errors import ConfigError
 from lookonce.runtime.detector import Detector
@@ -29,15 +29,32 @@ def open_detector(
         ConfigError: a text that cannot be read as what it should be; the option is named.
         ModelFileError: as `Detector.open`.
     """
-    if size is not None:
-        from lookonce.config import parse_size  # slow to import
-
-        try:
-            options["size"] = parse_size(size)
-        except ValueError as error:
-            raise ConfigError(f"--size: {error}") from error
     if classes is not None:
         options["classes"] = [name.strip() for name in classes.split(",")]
     if tiles is not None:
         options["tiles"] = parse_tiles(tiles)
-    return Detector.open(model, **options)
+    return Detector.open(model, size=input_size(size), **options)
+
+
+@overload
+def input_size(text: str) -> tuple[int, int]: ...
+
+
+@overload
+def input_size(text: None) -> None: ...
+
+
+def input_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of `--size`: `416` or `320x416`; None for None.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text is None:
+        return None
+    from lookonce.config import parse_size  # slow to import
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ConfigError(f"--size: {error}") from error

@@ -21,7 +21,7 @@ from lookonce.explain.stages import Predictions, judge_detections, judge_objects
 from lookonce.explain.suppression import places_of
 from lookonce.explain.truth_records import Positive, ScaleTruth, Terms, TrueObject, Truth, Verdict
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import Sample, SampleSet, numbers_in
 
 SHOWN = 5  # names listed in a message
 
@@ -59,9 +59,8 @@ def find_truth(
             f"{data}: expected classes that model and data share, found none: the model has "
             f"{_some(names)}, the data {_some(annotated.names)}"
         )
-    number = {name: i for i, name in enumerate(names)}
-    labels = np.array([number.get(name, -1) for name in annotated.names], np.int64)[sample.labels]
-    known = labels >= 0
+    numbers = numbers_in(names, annotated.names)
+    known = numbers[sample.labels] >= 0
     unknown = sorted({annotated.names[label] for label in sample.labels[~known].tolist()})
     mine = re.compile(rf"(?<![\w-]){re.escape(sample.path.stem)}(?![\w-])")
     remarks = [str(problem) for problem in annotated.problems if mine.search(problem.place)]
@@ -70,7 +69,7 @@ def find_truth(
             f"{np.count_nonzero(~known)} of {len(known)} objects left out: the model does not know "
             f"{_some(unknown)}"
         )
-    return _kept(sample, labels, known), tuple(remarks)
+    return sample.renumbered(numbers), tuple(remarks)
 
 
 def _lookup(annotated: SampleSet, data: Path, image: Path) -> Sample:
@@ -87,16 +86,6 @@ def _lookup(annotated: SampleSet, data: Path, image: Path) -> Sample:
     raise AnnotationError(
         f"{data}: expected a picture {image} or one named {image.name}, found none among "
         f"{len(annotated.samples)}: {_some([sample.path.name for sample in annotated.samples])}"
-    )
-
-
-def _kept(sample: Sample, labels: NDArray[np.int64], known: NDArray[np.bool_]) -> Sample:
-    return replace(
-        sample,
-        boxes=sample.boxes[known],
-        labels=labels[known],
-        difficult=sample.difficult[known],
-        crowd=sample.crowd[known],
     )
 
 

@@ -2,21 +2,18 @@
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError
 from lookonce.evaluate.coco import Metrics, evaluate
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
-from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.samples import Problem, Sample, SampleSet, numbers_in
 
 CONFIDENCE = 0.001  # AP looks at doubtful detections too; as `lookonce evaluate`
-MAX_DROP = 0.005  # of AP: about what two trainings of one recipe differ by, and five times int8's usual loss
+MAX_DROP = 0.005  # of AP: about twice the largest loss measured so far (benchmarks/int8.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,13 @@ def in_model_terms(found: SampleSet, names: Sequence[str]) -> list[Sample]:
     Raises:
         ConfigError: it knows none of the classes.
     """
-    numbers = np.array([names.index(name) if name in names else -1 for name in found.names], np.int64)
+    numbers = numbers_in(names, found.names)
     if not (numbers >= 0).any():
         raise ConfigError(
             f"{found.origin}: expected classes of the model ({', '.join(names)}), found "
             f"{', '.join(found.names) or 'none'}"
         )
-    return [_renumbered(sample, numbers[sample.labels]) for sample in found.samples]
+    return [sample.renumbered(numbers) for sample in found.samples]
 
 
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
@@ -87,14 +84,3 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
     if math.isnan(first.ap):
         raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} pictures")
     return Comparison(first, second, unreadable)
-
-
-def _renumbered(sample: Sample, labels: NDArray[np.int64]) -> Sample:
-    keep = labels >= 0
-    return replace(
-        sample,
-        boxes=sample.boxes[keep],
-        labels=labels[keep],
-        difficult=sample.difficult[keep],
-        crowd=sample.crowd[keep],
-    )

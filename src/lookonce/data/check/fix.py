@@ -151,14 +151,7 @@ def _without_repeats(sample: Sample) -> Sample:
         for earlier, later in overlapping(sample)
         if sample.labels[earlier] == sample.labels[later] and not sample.crowd[[earlier, later]].any()
     }
-    keep = np.array([i not in repeated for i in range(len(sample.labels))], bool)
-    return replace(
-        sample,
-        boxes=sample.boxes[keep],
-        labels=sample.labels[keep],
-        difficult=sample.difficult[keep],
-        crowd=sample.crowd[keep],
-    )
+    return sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
 
 
 def _with_boxes(sample: Sample, inverted: list[Problem]) -> Sample:

@@ -9,7 +9,7 @@ from lookonce.data.formats import coco, lines, voc, yolo
 from lookonce.data.formats.files import exists
 from lookonce.data.formats.layout import whole_folder
 from lookonce.errors import AnnotationError
-from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.samples import Problem, SampleSet
 
 WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
     "coco": coco.write,
@@ -93,16 +93,5 @@ def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
             continue
         lost.append(Problem(str(sample.path), f"{int(sample.crowd.sum())} crowd boxes are left out"))
         if not sample.crowd.all():
-            kept.append(_without_crowd(sample))
+            kept.append(sample.pick(~sample.crowd))
     return replace(samples, samples=kept)
-
-
-def _without_crowd(sample: Sample) -> Sample:
-    one = ~sample.crowd
-    return replace(
-        sample,
-        boxes=sample.boxes[one],
-        labels=sample.labels[one],
-        difficult=sample.difficult[one],
-        crowd=sample.crowd[one],
-    )
