@@ -76,7 +76,7 @@ def _opened(files: Files, case: Case, **options: Any) -> Run:
     from lookonce.runtime.detector import Detector
 
     detector = Detector.open(files.graph, size=case.size, threads=case.threads, **options)
-    pictures = [_picture(seed) for seed in range(case.batch)]
+    pictures = [picture(seed) for seed in range(case.batch)]
     return lambda: list(detector.detect_many(pictures, batch=case.batch))
 
 
@@ -182,7 +182,7 @@ CONTENDERS = {
 }
 
 
-def _picture(seed: int) -> NDArray[np.uint8]:
+def picture(seed: int) -> NDArray[np.uint8]:
     """A rendered picture as large as a video's, (720, 1280, 3)."""
     from lookonce.data.synthetic import scene
 
@@ -192,7 +192,7 @@ def _picture(seed: int) -> NDArray[np.uint8]:
 
 def _fitted(seed: int, case: Case) -> NDArray[np.uint8]:
     """The same at the input's size, (H, W, 3)."""
-    return cv2.resize(_picture(seed), case.size[::-1]).astype(np.uint8, copy=False)
+    return cv2.resize(picture(seed), case.size[::-1]).astype(np.uint8, copy=False)
 
 
 def _planes(case: Case) -> NDArray[np.float32]:
