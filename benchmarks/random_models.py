@@ -19,6 +19,7 @@ from lookonce.metadata import ModelInfo
 
 CLASSES = 80
 PICTURES = 8
+SEEN = float(np.log(0.25 / 0.75))  # before the sigmoid: an objectness of 0.25, as `lookonce detect` asks for
 OBJECTS = 100  # cells and priors that see an object, about as many as with a trained model and a full picture
 
 
@@ -44,7 +45,7 @@ def write_random(architecture: str, folder: Path, size: int = 416) -> Path:
 
 
 def _surest(network: Network, weights: Sequence[ConvWeights], info: ModelInfo) -> float:
-    """The objectness, before the sigmoid, that at most `OBJECTS` cells and priors of a picture exceed."""
+    """What to take off the objectness, so that at most `OBJECTS` of a picture's cells and priors see one."""
     graph = build_onnx(network, weights, info, raw_maps=True).SerializeToString()
     session, surest = ort.InferenceSession(graph), []
     for seed in range(PICTURES):
@@ -53,7 +54,7 @@ def _surest(network: Network, weights: Sequence[ConvWeights], info: ModelInfo) -
         _, *maps = session.run(None, {"images": fitted[None]})
         objectness = np.concatenate([raw[:, 4 :: 5 + CLASSES].ravel() for raw in maps])
         surest.append(np.sort(objectness)[-OBJECTS])
-    return float(max(surest))
+    return float(max(surest)) - SEEN
 
 
 def _random(rng: np.random.Generator, spec: ConvSpec) -> ConvWeights:
