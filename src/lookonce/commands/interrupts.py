@@ -1,6 +1,7 @@
 """Ctrl-C, and a polite kill, at a place of our choosing."""
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
@@ -11,8 +12,8 @@ T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupts(AbstractContextManager["Interrupts"]):
-    """While the block runs, a signal stops it in `wait_for` alone, so no piece of work is cut in two.
+class _Signals(AbstractContextManager["_Signals"], ABC):
+    """While the block runs, Ctrl-C and a polite kill are noted instead of acting at once.
 
     Attributes:
         signal: the number of the signal that came; 0 while none has.
@@ -20,7 +21,6 @@ class Interrupts(AbstractContextManager["Interrupts"]):
 
     def __init__(self) -> None:
         self.signal = 0
-        self._waiting = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -32,6 +32,18 @@ class Interrupts(AbstractContextManager["Interrupts"]):
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @abstractmethod
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """A signal came."""
+
+
+class Interrupts(_Signals):
+    """A signal stops the block in `wait_for` alone, so no piece of work is cut in two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting = False
 
     def wait_for(self, call: Callable[[], T]) -> T:
         """Call, and give way to a signal that comes meanwhile or came before.
@@ -52,3 +64,16 @@ class Interrupts(AbstractContextManager["Interrupts"]):
         if self._waiting:
             self._waiting = False  # a second signal must not disturb what ends the run
             raise KeyboardInterrupt
+
+
+class StopRequest(_Signals):
+    """The first signal is a request, which the block asks for when it suits; a second acts at once."""
+
+    def __call__(self) -> bool:
+        """Whether a signal came."""
+        return self.signal != 0
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number

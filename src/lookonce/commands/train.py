@@ -1,15 +1,13 @@
 """`lookonce train`: from annotated pictures to a model file."""
 
-import signal
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
+from lookonce.commands.interrupts import StopRequest
 from lookonce.commands.report import say, say_samples
 from lookonce.config import TrainSettings, load_settings
 from lookonce.data.formats import load_samples, splits_of
@@ -61,7 +59,7 @@ def train(
     if extend is not None:
         settings = settings.model_copy(update={"epochs": settings.epochs + extend})
     prepared = load_data(data, settings, names, console, strict=strict)
-    with StopAtStep() as asked:
+    with StopRequest() as asked:
         try:
             result = run(
                 prepared, settings, out, console, weights=weights, resume=resume, strict=strict, stop=asked
@@ -75,39 +73,6 @@ def train(
     )
     console.print(f"best model: {result.model} ({judged})", highlight=False, soft_wrap=True)
     return 0
-
-
-class StopAtStep(AbstractContextManager["StopAtStep"]):
-    """While the block runs, the first Ctrl-C or polite kill is a request, the second acts at once.
-
-    Attributes:
-        signal: the number of the signal that came; 0 while none has.
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._before: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        """Whether a signal came."""
-        return self.signal != 0
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
-            raise KeyboardInterrupt
-        self.signal = number
 
 
 def self_test(
