@@ -50,16 +50,57 @@ class AugmentSettings(_Section):
     """Cut away any part that holds no box. Write-up: 0.5."""
     translate: Share = 0.5
     """Shift so that all boxes stay inside. Write-up: 0.5."""
+    hue: float = Field(0.0, ge=0, le=0.5)
+    """Largest turn of the colour circle, either way; 1 is all around. Darknet's yolov3.cfg: 0.1."""
+    saturation: float = Field(1.0, ge=1)
+    """Largest factor on the colours' strength, or divisor. Darknet's yolov3.cfg: 1.5."""
+    exposure: float = Field(1.0, ge=1)
+    """Largest factor on the brightness, or divisor. Darknet's yolov3.cfg: 1.5."""
+    zoom: tuple[float, float] = (1.0, 1.0)
+    """Least and largest enlargement. Above 1 a part of the picture fills the input, as a tile does."""
+    mosaic: Share = 0.0
+    """Four pictures around one point, with this probability (Bochkovskiy et al. 2020)."""
+    mixup: Share = 0.0
+    """Two pictures on top of each other, with this probability (Zhang et al. 2018)."""
+    plain_epochs: int = Field(0, ge=0)
+    """Last epochs of a run without mosaic and mixup, so that it ends on pictures as they are."""
+    multi_scale: Share = 0.0
+    """Each batch at a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
+
+    @model_validator(mode="after")
+    def _zoom_is_a_range(self) -> Self:
+        least, largest = self.zoom
+        if not 0.1 <= least <= largest <= 10:
+            raise ValueError(f"zoom: expected 0.1 <= least <= largest <= 10, found {self.zoom}")
+        return self
+
+
+class AssignSettings(_Section):
+    """Which priors learn to find an object."""
+
+    rule: Literal["iou", "best", "ratio"] = "iou"
+    """`iou`: every prior on the middle of the box's cell that overlaps it enough, else the best (write-up).
+    `best`: the prior of the nearest shape alone (paper). `ratio`: every prior whose sides are near the box's,
+    else the best."""
+    positive_iou: Share = 0.3
+    """The overlap that `iou` asks for, strictly above. Write-up: 0.3."""
+    largest_ratio: float = Field(4.0, gt=1)
+    """Between a side of the box and of the prior, either way, below which `ratio` takes the prior."""
+    rehome: bool = False
+    """Give a box that lost all its priors to others on the same cell the best one there that is free."""
 
 
 class OptimizerSettings(_Section):
     """The step from gradients to weights, and its rate over time."""
 
-    name: Literal["adam", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """`adamw` takes the weight decay off the weights themselves, `adam` and `sgd` add it to the gradient."""
     rate: float = Field(1e-3, gt=0)
     """Learning rate after warm-up. Write-up: 1e-3 with Adam."""
     end_rate: float = Field(1e-6, ge=0)
     """Learning rate of the last step. Write-up: 1e-6."""
+    shape: Literal["cosine", "linear"] = "cosine"
+    """Of the way from one to the other. Write-up: cosine."""
     warmup_epochs: float = Field(2, ge=0)
     """The rate rises from 0 in a straight line over these epochs. Write-up: 2."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -79,7 +120,12 @@ class LossSettings(_Section):
     """Background that overlaps any truth by this IoU or more is not punished. Paper 2.1: 0.5; cfg: 0.7."""
     label_smoothing: Share = 0.01
     """Share of the class target spread evenly over all classes. Write-up: 0.01."""
+    box: Literal["giou", "diou", "ciou"] = "giou"
+    """Measure of how far a box is off. Write-up: GIoU."""
+    objectness: Literal["one", "iou"] = "one"
+    """What a positive's objectness should be: 1 (write-up), or the IoU that its box has."""
     giou: float = Field(1.0, ge=0)
+    """Weight of the box loss, whichever measure it uses."""
     conf: float = Field(1.0, ge=0)
     prob: float = Field(1.0, ge=0)
     non_finite: Literal["stop", "skip"] = "stop"
@@ -108,6 +154,15 @@ class TrainSettings(_Section):
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "official"
     """The published priors, or k-means priors of the training boxes."""
+    init: Literal["reference", "he"] = "reference"
+    """First kernels: normal with deviation 0.01 (reference), or by fan-in (He et al. 2015)."""
+    objectness_prior: float = Field(0.5, gt=0, lt=1)
+    """Objectness that every cell answers before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of the running average of the weights, which is then judged and kept; 0 for none."""
+    repeat_rare: Share = 0.0
+    """Pictures of a class that fewer than this share of the pictures show come more often (repeat-factor
+    sampling, Gupta et al. 2019); 0 shows every picture once an epoch."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training pictures kept for validation where the data has no validation part."""
     log_every: int = Field(10, ge=1)
@@ -117,6 +172,7 @@ class TrainSettings(_Section):
     checkpoint_minutes: float = Field(10, gt=0)
     """Between two checkpoints within an epoch; every epoch ends with one as well."""
     optimizer: OptimizerSettings = OptimizerSettings()
+    assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
 

@@ -6,6 +6,9 @@ A prior is placed on the centre of the cell that holds the box's centre. Every p
 above 0.3 becomes positive, on every scale; if none is, the best of all does:
 
     boxes (N, 4) -> cell_of -> prior_ious (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
+
+That is the rule `iou`. Two others look at shapes alone, wherever in its cell the box stands, and `rehome`
+finds a place for boxes that lost theirs; see `AssignSettings`.
 """
 
 from dataclasses import dataclass
@@ -13,11 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.config import AssignSettings
 from lookonce.errors import AnnotationError
-from lookonce.geometry.anchors import Anchors
+from lookonce.geometry.anchors import Anchors, flatten, shape_iou
 from lookonce.geometry.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 
-POSITIVE_IOU = 0.3  # strictly above; from the TensorFlow reference
+WRITE_UP = AssignSettings()
+POSITIVE_IOU = WRITE_UP.positive_iou
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +55,7 @@ def assign(
     strides: tuple[int, ...],
     input_size: tuple[int, int],
     num_classes: int,
+    settings: AssignSettings = WRITE_UP,
 ) -> Positives:
     """Assign the boxes of one picture.
 
@@ -60,27 +66,84 @@ def assign(
         strides: per scale, pixels a cell.
         input_size: (height, width) of the network input.
         num_classes: C; every label is below it.
+        settings: the rule.
 
     Raises:
         AnnotationError: a class number is out of range.
     """
     _check_labels(labels, num_classes)
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
-    chosen = choose(prior_ious(boxes, cells, anchors, strides))  # (N, G)
+    fits, chosen = _fits_and_choice(boxes, cells, anchors, strides, settings)  # (N, G) each
     box_index, prior_index = np.nonzero(chosen)  # by box, so that later boxes come later
     per_scale = len(anchors[0])
-    scale, prior = np.divmod(prior_index, per_scale)
-    column, row = cells[box_index, scale].T
-    kept = drop_collisions(scale, row, column, prior)
+    kept = drop_collisions(*_places(box_index, prior_index, cells, per_scale))
+    lost = len(box_index) - len(kept)
+    box_index, prior_index = box_index[kept], prior_index[kept]
+    if settings.rehome:
+        box_index, prior_index = _rehome(box_index, prior_index, cells, fits, per_scale)
+    scale, row, column, prior = _places(box_index, prior_index, cells, per_scale)
     return Positives(
-        scale=scale[kept],
-        row=row[kept],
-        column=column[kept],
-        prior=prior[kept],
-        box=boxes[box_index[kept]].astype(np.float32),
-        label=labels[box_index[kept]].astype(np.int64),
-        lost=len(scale) - len(kept),
+        scale=scale,
+        row=row,
+        column=column,
+        prior=prior,
+        box=boxes[box_index].astype(np.float32),
+        label=labels[box_index].astype(np.int64),
+        lost=lost,
     )
+
+
+def _fits_and_choice(
+    boxes: NDArray[np.float32],
+    cells: NDArray[np.int64],
+    anchors: Anchors,
+    strides: tuple[int, ...],
+    settings: AssignSettings,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How well each prior fits each box, and which ones the rule makes positive: (N, G) each."""
+    if settings.rule == "iou":
+        fits = prior_ious(boxes, cells, anchors, strides)
+        return fits, choose(fits, settings.positive_iou)
+    sides, priors = np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), flatten(anchors)
+    fits = shape_iou(sides, priors)
+    if settings.rule == "best":
+        return fits, choose(fits, 1.0)
+    ratio = sides[:, None] / priors  # (N, G, 2)
+    near = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2) < settings.largest_ratio
+    near[np.arange(len(boxes)), fits.argmax(axis=1)] = True
+    return fits, near
+
+
+def _places(
+    box: NDArray[np.int64], prior: NDArray[np.int64], cells: NDArray[np.int64], per_scale: int
+) -> tuple[NDArray[np.int64], ...]:
+    """Box and prior numbers (P,) -> scale, row, column and prior within the scale, (P,) each."""
+    scale, within = np.divmod(prior, per_scale)
+    column, row = cells[box, scale].T
+    return scale, row, column, within
+
+
+def _rehome(
+    box: NDArray[np.int64],
+    prior: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    fits: NDArray[np.float64],
+    per_scale: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Add, for each box without a place, the best fitting prior that nobody has: -> box, prior (P,)."""
+    taken = set(zip(*(each.tolist() for each in _places(box, prior, cells, per_scale)), strict=True))
+    added: list[tuple[int, int]] = []
+    for homeless in np.setdiff1d(np.arange(len(cells)), box).tolist():
+        for candidate in np.argsort(-fits[homeless], kind="stable").tolist():
+            scale, within = divmod(candidate, per_scale)
+            column, row = cells[homeless, scale].tolist()
+            place = scale, row, column, within
+            if place not in taken and fits[homeless, candidate] > 0:
+                taken.add(place)
+                added.append((homeless, candidate))
+                break
+    extra = np.array(added, np.int64).reshape(-1, 2)
+    return np.concatenate([box, extra[:, 0]]), np.concatenate([prior, extra[:, 1]])
 
 
 def cell_of(
@@ -112,9 +175,9 @@ def prior_ious(
     return overlap.reshape(n, scales * per_scale)
 
 
-def choose(ious: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N, G) IoU -> (N, G) positive: above 0.3, else the best one (the first on ties)."""
-    positive = ious > POSITIVE_IOU
+def choose(ious: NDArray[np.float64], positive_iou: float = POSITIVE_IOU) -> NDArray[np.bool_]:
+    """(N, G) IoU -> (N, G) positive: above the limit, else the best one (the first on ties)."""
+    positive = ious > positive_iou
     hopeless = np.flatnonzero(~positive.any(axis=1))
     positive[hopeless, ious[hopeless].argmax(axis=1)] = True
     return positive

@@ -1,6 +1,6 @@
 """One picture made ready for the network.
 
-    read -> augment -> letterbox into the input -> assign its boxes to cells and priors
+    read -> augment -> compose with others, or letterbox into the input -> assign boxes to cells and priors
 
 Everything random about a picture is drawn from (seed, epoch, index) alone, so neither the number of workers
 nor an interruption changes what is learnt.
@@ -13,17 +13,18 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lookonce.config import AugmentSettings
-from lookonce.data.assign import Positives, assign
+from lookonce.config import AssignSettings, AugmentSettings
+from lookonce.data.assign import WRITE_UP, Positives, assign
 from lookonce.data.augment import Picture, augment
-from lookonce.errors import AnnotationError
+from lookonce.data.compose import mixup, mosaic, random_colour, random_zoom
+from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.geometry.letterbox import Letterbox
+from lookonce.geometry.letterbox import GREY, Letterbox
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem, Sample
 
-ORDER, PICTURE = 0, 1  # two streams of random numbers that never meet
+ORDER, PICTURE, SIZE = 0, 1, 2  # streams of random numbers that never meet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,15 @@ class Dataset:
     """Annotated pictures as a network of the given layout wants them."""
 
     def __init__(
-        self, samples: Sequence[Sample], info: ModelInfo, augmentation: AugmentSettings | None, seed: int = 0
+        self,
+        samples: Sequence[Sample],
+        info: ModelInfo,
+        augmentation: AugmentSettings | None,
+        seed: int = 0,
+        *,
+        epochs: int | None = None,
+        assignment: AssignSettings = WRITE_UP,
+        repeat_rare: float = 0.0,
     ) -> None:
         """Check the class numbers; no picture is opened yet.
 
@@ -60,6 +69,9 @@ class Dataset:
             info: input size, priors, strides, classes and fit of the network.
             augmentation: how pictures are changed; None leaves them as they are, for evaluation.
             seed: of order and augmentation.
+            epochs: of the run, the last of which may be plain ones.
+            assignment: the rule that gives boxes to cells and priors.
+            repeat_rare: see `TrainSettings`.
 
         Raises:
             AnnotationError: a class number that the network does not have; the picture is named.
@@ -70,13 +82,32 @@ class Dataset:
         self.info = info
         self.augmentation = augmentation
         self.seed = seed
+        self.epochs = epochs
+        self.assignment = assignment
+        self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
 
     def __len__(self) -> int:
-        return len(self.samples)
+        """Pictures an epoch, repeated ones counted each time."""
+        return round(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The indices of an epoch, (len,), shuffled."""
-        return np.random.default_rng((ORDER, self.seed, epoch)).permutation(len(self))
+        rng = np.random.default_rng((ORDER, self.seed, epoch))
+        if (self._repeats == 1).all():
+            return rng.permutation(len(self))
+        # evenly spaced marks on the line of all factors: each picture comes as often as its factor says,
+        # rounded up or down, and every epoch has the same length
+        marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
+        return rng.permutation(np.searchsorted(self._repeats.cumsum(), marks, side="right"))
+
+    def input_size(self, epoch: int, batch: int) -> tuple[int, int]:
+        """(height, width) of a numbered batch: the network's own, or drawn around it where scales vary."""
+        height, width = self.info.input_size
+        spread = self.augmentation.multi_scale if self.augmentation else 0
+        if spread == 0 or self._is_plain(epoch):
+            return height, width
+        factor = np.random.default_rng((SIZE, self.seed, epoch, batch)).uniform(1 - spread, 1 + spread)
+        return to_multiple(height * factor), to_multiple(width * factor)
 
     def load(self, index: int, epoch: int, out: NDArray[np.uint8]) -> Example:
         """Prepare one picture.
@@ -89,26 +120,62 @@ class Dataset:
         Raises:
             ImageError: the picture cannot be read.
         """
-        sample = self.samples[index]
-        picture, problems = trainable(sample, read_image(sample.path))
+        size = out.shape[0], out.shape[1]
+        picture, problems = trainable(self.samples[index], read_image(self.samples[index].path))
+        rng = np.random.default_rng((PICTURE, self.seed, epoch, index))
         if self.augmentation is not None:
-            picture = augment(picture, self.augmentation, self._generator(epoch, index))
+            picture = self._augment(picture, self.augmentation, epoch, size, rng)
         fit = Letterbox.stretch if self.info.fit == "stretch" else Letterbox.fit
-        letterbox = fit(picture.size, self.info.input_size)
+        letterbox = fit(picture.size, size)
         letterbox.image(picture.image, out)
+        if self.augmentation is not None:
+            random_colour(out, self.augmentation, rng)
         boxes = letterbox.boxes_in(picture.boxes)
         positives = assign(
             boxes,
             picture.labels,
             self.info.anchors,
             self.info.strides,
-            self.info.input_size,
+            size,
             len(self.info.names),
+            self.assignment,
         )
-        return Example(sample, letterbox, boxes, picture.labels, positives, problems)
+        return Example(self.samples[index], letterbox, boxes, picture.labels, positives, problems)
 
-    def _generator(self, epoch: int, index: int) -> Generator:
-        return np.random.default_rng((PICTURE, self.seed, epoch, index))
+    def _augment(
+        self, picture: Picture, settings: AugmentSettings, epoch: int, size: tuple[int, int], rng: Generator
+    ) -> Picture:
+        """Change a picture, and compose it with others where the settings say so."""
+        picture = augment(picture, settings, rng)
+        mixes = not self._is_plain(epoch)
+        if mixes and rng.random() < settings.mosaic:
+            return mosaic(
+                [picture, *(self._other(settings, rng) for _ in range(3))], size, settings.zoom, rng
+            )
+        if settings.zoom == (1.0, 1.0) and settings.mixup == 0:
+            return picture
+        picture = random_zoom(picture, size, settings.zoom, rng)
+        if mixes and rng.random() < settings.mixup:
+            return mixup(picture, random_zoom(self._other(settings, rng), size, settings.zoom, rng), rng)
+        return picture
+
+    def _other(self, settings: AugmentSettings, rng: Generator) -> Picture:
+        """Another picture, changed in its own way.
+
+        One that cannot be read is empty here: it is reported when its own turn comes.
+        """
+        sample = self.samples[int(rng.integers(len(self.samples)))]
+        try:
+            picture, _ = trainable(sample, read_image(sample.path))
+        except ImageError:
+            return Picture(
+                np.full((1, 1, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+            )
+        return augment(picture, settings, rng)
+
+    def _is_plain(self, epoch: int) -> bool:
+        plain = self.augmentation.plain_epochs if self.augmentation else 0
+        return self.epochs is not None and epoch >= self.epochs - plain
 
 
 def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[Picture, tuple[Problem, ...]]:
@@ -129,6 +196,26 @@ def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[Picture, tuple[
     )
     kept = ~outside & ~sample.crowd
     return Picture(image, boxes[kept], sample.labels[kept]), problems
+
+
+def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float) -> NDArray[np.float64]:
+    """How often each picture should come in an epoch: (pictures,), 1 or more.
+
+    A class that a share f of the pictures shows asks for max(1, sqrt(threshold / f)); a picture follows the
+    class that asks for most (Gupta et al. 2019, section 4).
+    """
+    shows = np.zeros((len(samples), num_classes), bool)
+    for row, sample in zip(shows, samples, strict=True):
+        row[sample.labels] = True
+    share = np.maximum(shows.mean(axis=0), 1e-12) if len(samples) else np.ones(num_classes)
+    asked = np.maximum(1.0, np.sqrt(threshold / share))
+    factors: NDArray[np.float64] = np.where(shows, asked, 1.0).max(axis=1, initial=1.0)
+    return factors
+
+
+def to_multiple(side: float) -> int:
+    """The nearest side that every network's strides divide."""
+    return max(32, 32 * round(side / 32))
 
 
 def _check_labels(sample: Sample, num_classes: int) -> None:

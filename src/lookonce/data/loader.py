@@ -219,7 +219,7 @@ class Loader:
 
     def _make(self, epoch: int, number: int, indices: NDArray[np.int64]) -> _Made:
         """One batch, and what had to be set aside for it. Runs in a worker."""
-        images = np.empty((len(indices), *self.dataset.info.input_size, 3), np.uint8)
+        images = np.empty((len(indices), *self.dataset.input_size(epoch, number), 3), np.uint8)
         examples: list[Example] = []
         problems: list[Problem] = []
         for index in indices.tolist():

@@ -108,7 +108,7 @@ def _scale_parts(
     import torch
 
     from lookonce.model.decode import decode_boxes
-    from lookonce.train.loss import conf_terms, giou_terms, prob_terms
+    from lookonce.train.loss import box_terms, conf_terms, prob_terms
 
     maps = torch.from_numpy(scale.raw)  # (S, T, A, 5+C)
     where = positives.row, positives.column, positives.prior
@@ -120,7 +120,7 @@ def _scale_parts(
     target[where] = 1.0
     conf = settings.conf * conf_terms(maps[..., 4], target, torch.from_numpy(ignored))
     columns = (
-        (settings.giou * giou_terms(boxes, positives.box, input_area)).tolist(),
+        (settings.giou * box_terms(boxes, positives.box, input_area)).tolist(),
         conf[where].tolist(),
         (settings.prob * prob_terms(picked[:, 5:], positives.label, settings.label_smoothing)).tolist(),
     )

@@ -7,6 +7,7 @@ Every function takes its operations from the array's own library, so gradients f
 numpy stays free of torch.
 """
 
+import math
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,6 +80,39 @@ def giou(a: Array, b: Array) -> Array:
     height = xp.maximum(a[..., 3], b[..., 3]) - xp.minimum(a[..., 1], b[..., 1])
     enclosing = width.clip(0) * height.clip(0)
     return overlap - (enclosing - union) / enclosing.clip(SMALLEST_AREA)
+
+
+def diou(a: Array, b: Array) -> Array:
+    """Distance IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
+
+    DIoU = IoU - d^2 / c^2 with d the distance of the centres and c the diagonal of the smallest enclosing box
+    (Zheng et al. 2020).
+    """
+    xp = _library(a, b)
+    overlap, _ = _overlap(a, b)
+    low, high = xp.minimum(a[..., :2], b[..., :2]), xp.maximum(a[..., 2:], b[..., 2:])
+    diagonal = ((high - low) ** 2).sum(-1)
+    distance = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) ** 2).sum(-1) / 4
+    return overlap - distance / diagonal.clip(SMALLEST_AREA)
+
+
+def ciou(a: Array, b: Array) -> Array:
+    """Complete IoU, element by element: (..., 4), (..., 4) -> (...): DIoU, less a term for the shape.
+
+    CIoU = DIoU - alpha v with v = 4 / pi^2 (arctan(w/h) - arctan(w'/h'))^2 and alpha = v / (1 - IoU + v),
+    which the gradient takes as a constant (Zheng et al. 2020).
+    """
+    xp = _library(a, b)
+
+    def angle(boxes: Array) -> Array:
+        sides = (boxes[..., 2:] - boxes[..., :2]).clip(0)
+        return xp.arctan(sides[..., 0] / sides[..., 1].clip(SMALLEST_AREA))
+
+    shape = 4 / math.pi**2 * (angle(a) - angle(b)) ** 2
+    weight = shape / (1 - iou(a, b) + shape).clip(SMALLEST_AREA)
+    if hasattr(weight, "detach"):
+        weight = weight.detach()
+    return diou(a, b) - weight * shape
 
 
 def pairwise_giou(a: Array, b: Array) -> Array:

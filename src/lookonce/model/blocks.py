@@ -41,6 +41,7 @@ class Head(nn.Conv2d):
 
     def __init__(self, channels: int, priors: int, num_classes: int) -> None:
         super().__init__(channels, priors * (5 + num_classes), kernel_size=1)
+        self.priors = priors
         nn.init.normal_(self.weight, std=KERNEL_DEVIATION)
         assert self.bias is not None
         nn.init.zeros_(self.bias)

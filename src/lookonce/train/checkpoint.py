@@ -5,18 +5,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lookonce.errors import TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.files import load_training, load_weights, save_model
+from lookonce.train.ema import Ema
 from lookonce.train.loop import Epoch
 from lookonce.train.meter import LossMeter, MeterState
 from lookonce.train.optimizer import optimizer_tensors, restore
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-OPTIMIZER, UNREAD = "optimizer/", "meter/unread"  # names of a checkpoint's further tensors
+# names of a checkpoint's further tensors
+OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ def save(
     network: nn.Module,
     info: ModelInfo,
     optimizer: Optimizer,
+    ema: Ema | None,
     progress: Progress,
     metrics: Mapping[str, float],
 ) -> Progress:
@@ -67,8 +71,8 @@ def save(
     if ap > progress.best_ap or progress.best_ap < 0:
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
-        save_model(folder / BEST, network.state_dict(), described)
-    save_within(folder, network, info, optimizer, progress, Epoch(progress.epochs))
+        save_model(folder / BEST, (ema.network if ema else network).state_dict(), described)
+    save_within(folder, network, info, optimizer, ema, progress, Epoch(progress.epochs))
     return progress
 
 
@@ -77,10 +81,13 @@ def save_within(
     network: nn.Module,
     info: ModelInfo,
     optimizer: Optimizer,
+    ema: Ema | None,
     progress: Progress,
     epoch: Epoch,
 ) -> None:
     """Write `last.safetensors` as things stand, after an optimizer step of the epoch.
+
+    Its model is the averaged one where there is an average; the weights that go on learning lie beside it.
 
     Raises:
         NonFiniteLossError: a loss that nobody had looked at yet is not finite; nothing is written.
@@ -97,7 +104,13 @@ def save_within(
     }
     described = _with_training(info, progress=asdict(progress), running=standing)
     tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
-    save_model(folder / LAST, network.state_dict(), described, {**tensors, UNREAD: meter.unread})
+    tensors[UNREAD] = meter.unread
+    if ema is None:
+        save_model(folder / LAST, network.state_dict(), described, tensors)
+        return
+    tensors[UPDATES] = torch.tensor(ema.updates)
+    tensors |= {f"{LEARNING}{name}": tensor for name, tensor in network.state_dict().items()}
+    save_model(folder / LAST, ema.network.state_dict(), described, tensors)
 
 
 def progress_of(folder: Path) -> Progress:
@@ -110,7 +123,9 @@ def progress_of(folder: Path) -> Progress:
     return Progress.of(load_weights(folder / LAST)[1], folder / LAST)
 
 
-def resume(folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer) -> tuple[Progress, Epoch]:
+def resume(
+    folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer, ema: Ema | None
+) -> tuple[Progress, Epoch]:
     """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
 
     Raises:
@@ -123,12 +138,17 @@ def resume(folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimiz
         raise TrainingError(f"{file}: the checkpoint is of another model or other classes than this run")
     tensors = load_training(file)
     epoch = _epoch(saved, tensors, file)
+    if ema is not None:
+        ema.restore(weights, int(tensors[UPDATES]))
+        weights = _under(LEARNING, tensors)
     network.load_state_dict(weights)
-    restore(
-        optimizer,
-        {name.removeprefix(OPTIMIZER): each for name, each in tensors.items() if name.startswith(OPTIMIZER)},
-    )
+    restore(optimizer, _under(OPTIMIZER, tensors))
     return Progress.of(saved, file), epoch
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
 def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> Epoch:

@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from lookonce.config import LossSettings
 from lookonce.data.loader import BatchPositives
-from lookonce.geometry.boxes import area, giou, iou
+from lookonce.geometry.boxes import area, ciou, diou, giou, iou
 from lookonce.model.decode import by_prior, decode_all_boxes, decode_boxes
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
@@ -92,10 +92,13 @@ def scale_losses(
     input_area = raw.shape[2] * raw.shape[3] * stride**2
     logits = maps[..., 4]
     target = torch.zeros_like(logits)
-    target[cell] = 1.0
+    target[cell] = 1.0 if settings.objectness == "one" else iou(boxes.detach(), positives.box)
     ignored = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth) >= settings.ignore_iou
+    ignored[cell] = False  # whatever its target, a positive counts
     return Losses(
-        giou=_sum_by_picture(giou_terms(boxes, positives.box, input_area), positives.image, len(raw)),
+        giou=_sum_by_picture(
+            box_terms(boxes, positives.box, input_area, settings.box), positives.image, len(raw)
+        ),
         conf=conf_terms(logits, target, ignored).sum(dim=(1, 2, 3)),
         prob=_sum_by_picture(
             prob_terms(picked[:, 5:], positives.label, settings.label_smoothing), positives.image, len(raw)
@@ -103,10 +106,13 @@ def scale_losses(
     )
 
 
-def giou_terms(boxes: Tensor, truth: Tensor, input_area: int) -> Tensor:
-    """(P, 4), (P, 4) -> (P,): 1 - GIoU, weighing small objects up to twice as much as the largest."""
+BOX_MEASURES = {"giou": giou, "diou": diou, "ciou": ciou}
+
+
+def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "giou") -> Tensor:
+    """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU; small objects weigh up to twice as much as large."""
     weight = 2 - area(truth) / input_area
-    return weight * (1 - giou(boxes, truth))
+    return weight * (1 - BOX_MEASURES[measure](boxes, truth))
 
 
 def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lookonce.config import OptimizerSettings
 from lookonce.errors import TrainingError
@@ -19,9 +19,10 @@ def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
     ]
-    if settings.name == "adam":
+    if settings.name != "sgd":
         betas = settings.momentum, 0.999
-        return Adam(groups, lr=settings.rate, betas=betas, eps=ADAM_EPSILON, fused=True)
+        kind = AdamW if settings.name == "adamw" else Adam
+        return kind(groups, lr=settings.rate, betas=betas, eps=ADAM_EPSILON, fused=True)
     return SGD(groups, lr=settings.rate, momentum=settings.momentum, fused=True)
 
 

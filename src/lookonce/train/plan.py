@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookonce.config import TrainSettings
+from lookonce.data.dataset import Dataset
 from lookonce.data.statistics import input_shapes
 from lookonce.errors import AnnotationError
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors, flatten, kmeans_anchors, per_scale
@@ -57,9 +58,22 @@ def data_anchors(samples: Sequence[Sample], size: tuple[int, int], like: Anchors
     return per_scale(priors, len(like))
 
 
+def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:
+    """The pictures to learn from, as the settings want them changed and assigned."""
+    return Dataset(
+        data.train,
+        info,
+        settings.augment,
+        settings.seed,
+        epochs=settings.epochs,
+        assignment=settings.assign,
+        repeat_rare=settings.repeat_rare,
+    )
+
+
 def make_schedule(settings: TrainSettings, batches: int) -> Schedule:
     """The learning rate for epochs of so many batches."""
     optimizer = settings.optimizer
     steps = steps_an_epoch(batches, optimizer.accumulate)
     warmup = round(optimizer.warmup_epochs * steps)
-    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps)
+    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps, optimizer.shape)

@@ -21,17 +21,18 @@ from rich.console import Console
 
 from lookonce._files import remove_leftovers, write_text
 from lookonce.config import TrainSettings, load_settings
-from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, NonFiniteLossError, TrainingError
 from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.train import checkpoint
 from lookonce.train.checkpoint import Progress
+from lookonce.train.ema import Ema
+from lookonce.train.init import initialise
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, steps_done, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
-from lookonce.train.plan import TrainData, describe, make_schedule
+from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
 from lookonce.train.transfer import freeze_backbone, transfer
 from lookonce.train.validate import Judge
 
@@ -110,7 +111,9 @@ class _Run:
         self._data, self._settings, self._out, self._console = data, settings, out, console
         self._stop = stop
         self.info = describe(data, settings)
-        self.network = build(self.info).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = initialise(build(self.info), settings).to(
+            "cuda" if torch.cuda.is_available() else "cpu"
+        )
 
     def say(self, text: str) -> None:
         """Print a line as it is."""
@@ -120,11 +123,14 @@ class _Run:
         """Everything that needs the first weights in place."""
         data, settings, out = self._data, self._settings, self._out
         self._optimizer = make_optimizer(self.network, settings.optimizer)
+        self._ema = Ema(self.network, settings.ema) if settings.ema else None
         self._progress, self._epoch = Progress(), Epoch(0)
         if resume:
-            self._progress, self._epoch = checkpoint.resume(out, self.network, self.info, self._optimizer)
+            self._progress, self._epoch = checkpoint.resume(
+                out, self.network, self.info, self._optimizer, self._ema
+            )
         self.loader = Loader(
-            Dataset(data.train, self.info, settings.augment, settings.seed),
+            make_dataset(data, self.info, settings),
             settings.batch,
             settings.workers,
             strict=strict,
@@ -135,12 +141,13 @@ class _Run:
             out,
             self._console,
             epochs=settings.epochs,
-            pictures=len(data.train),
+            pictures=len(self.loader.dataset),
             done_epochs=self._progress.epochs,
             done_steps=steps_done(self._epoch, len(self.loader), settings.optimizer.accumulate),
             done_pictures=self._epoch.meter.pictures,
         )
-        self._judge = Judge(self.network, self.info, data.val, settings, self._console)
+        judged = self._ema.network if self._ema else self.network
+        self._judge = Judge(judged, self.info, data.val, settings, self._console)
 
     def to_the_end(self) -> Progress:
         """Epoch after epoch."""
@@ -179,6 +186,7 @@ class _Run:
             self.network,
             self.info,
             self._optimizer,
+            self._ema,
             replace(self._progress, epochs=done, seconds=seconds),
             metrics,
         )
@@ -186,11 +194,19 @@ class _Run:
         self.log.epoch(done, epoch, metrics, seconds / 60)
 
     def _after_step(self) -> None:
-        """Save when it is time, or when the run shall stop."""
+        """Average the weights, and save when it is time, or when the run shall stop."""
+        if self._ema:
+            self._ema.update(self.network)
         stopping = self._stop()
         if stopping or time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes:
             checkpoint.save_within(
-                self._out, self.network, self.info, self._optimizer, self._progress, self._epoch
+                self._out,
+                self.network,
+                self.info,
+                self._optimizer,
+                self._ema,
+                self._progress,
+                self._epoch,
             )
             self._saved = time.monotonic()
         if stopping:

@@ -11,6 +11,7 @@ rate │    ╭──╮
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class Schedule:
         end_rate: at the last step.
         warmup: steps.
         steps: of the whole run.
+        shape: of the way down.
     """
 
     rate: float
     end_rate: float
     warmup: int
     steps: int
+    shape: Literal["cosine", "linear"] = "cosine"
 
     def __call__(self, step: int) -> float:
         """The rate for update `step`, 1 for the first."""
@@ -40,4 +43,5 @@ class Schedule:
         if step >= self.steps:
             return self.end_rate if self.steps > warmup else self.rate
         progress = (step - warmup) / (self.steps - warmup)
-        return self.end_rate + (self.rate - self.end_rate) / 2 * (1 + math.cos(math.pi * progress))
+        left = 1 - progress if self.shape == "linear" else (1 + math.cos(math.pi * progress)) / 2
+        return self.end_rate + (self.rate - self.end_rate) * left

@@ -1,0 +1,42 @@
+"""A running average of the weights: it scatters less than they do, so it is what gets judged and kept.
+
+average <- d * average + (1 - d) * weights after every optimizer step, with d = min(decay, (1 + n) / (10 + n))
+at update n, so that the first steps are soon forgotten. Running statistics are averaged along (Polyak and
+Juditsky 1992; the ramp is TensorFlow's).
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """The average of a network's weights.
+
+    Attributes:
+        network: a copy that holds the average.
+        updates: done so far.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = deepcopy(network).requires_grad_(False)
+        self.updates = 0
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take in the weights after an optimizer step."""
+        self.updates += 1
+        share = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
+        mine, theirs = self.network.state_dict(), network.state_dict()
+        averaged = [name for name, tensor in mine.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([mine[name] for name in averaged], [theirs[name] for name in averaged], share)
+        for name in mine.keys() - set(averaged):
+            mine[name].copy_(theirs[name])
+
+    def restore(self, weights: Mapping[str, Tensor], updates: int) -> None:
+        """Go on where another average was."""
+        self.network.load_state_dict(weights)
+        self.updates = updates
