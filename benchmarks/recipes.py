@@ -23,6 +23,8 @@ from machine import machine_line
 BASE = ("holdout=0.2", "workers=1", "anchors=data")
 ZOOM = "augment.zoom=[0.6,1.6]"
 COLOUR = ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5")
+MOSAIC = ("augment.mosaic=0.5", ZOOM, "augment.translate=0")
+START = ("init=he", "objectness_prior=0.01", "ema=0.998", "loss.objectness=iou")
 ROWS: dict[str, tuple[str, ...]] = {
     "classic": (),
     "he": ("init=he",),
@@ -50,10 +52,20 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "colour": COLOUR,
     "zoom": (ZOOM, "augment.translate=0"),
-    "mosaic": ("augment.mosaic=0.5", ZOOM, "augment.translate=0"),
+    "mosaic": MOSAIC,
     "mixup": ("augment.mixup=0.3",),
     "multi-scale": ("augment.multi_scale=0.25",),
+    "rectangles": ("augment.rectangles=true", "augment.plain_epochs=1"),
     "rare": ("repeat_rare=0.5",),
+    "start": START,
+    "start, ratio": (*START, "assign.rule=ratio"),
+    "start, rectangles": (*START, "augment.rectangles=true", "augment.plain_epochs=1"),
+    "start, batch 8": (*START, "batch=8"),
+    "start, adamw": (*START, "optimizer.name=adamw", "optimizer.weight_decay=0.05"),
+    "start, mosaic": (*START, *MOSAIC),
+    "start, ciou": (*START, "loss.box=ciou"),
+    "start, best": (*START, "assign.rule=best"),
+    "start, rehome": (*START, "assign.rehome=true"),
 }
 
 
@@ -109,7 +121,7 @@ def train(seed: int, row: str, options: argparse.Namespace) -> None:
 
 
 def folder(row: str, seed: int, options: argparse.Namespace) -> Path:
-    return options.out / options.title / f"{row.replace(' ', '_')}-{options.epochs}-{seed}"
+    return options.out / options.title / f"{row.replace(', ', '+').replace(' ', '_')}-{options.epochs}-{seed}"
 
 
 def last_epoch(out: Path) -> dict[str, str]:

@@ -62,10 +62,13 @@ class AugmentSettings(_Section):
     """Four pictures around one point, with this probability (Bochkovskiy et al. 2020)."""
     mixup: Share = 0.0
     """Two pictures on top of each other, with this probability (Zhang et al. 2018)."""
-    plain_epochs: int = Field(0, ge=0)
-    """Last epochs of a run without mosaic and mixup, so that it ends on pictures as they are."""
     multi_scale: Share = 0.0
     """Each batch at a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
+    rectangles: bool = False
+    """Batches of pictures of a like shape, in an input of that shape: no time is spent on padding."""
+    plain_epochs: int = Field(0, ge=0)
+    """Last epochs of a run without mosaic, mixup, varied scales and rectangles: it ends on the input that
+    the network is used with."""
 
     @model_validator(mode="after")
     def _zoom_is_a_range(self) -> Self:
