@@ -50,7 +50,9 @@ def train(
     model: Annotated[str | None, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny (default).")] = None,
     size: Annotated[str | None, typer.Option(help="416, or 320x416 (height x width).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times every picture is learnt from; 30.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures a step; 16.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Pictures a step; 16. auto: as many as fit into memory.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Start from: .safetensors, .cfg beside .weights, darknet53.conv.74.")
     ] = None,

@@ -14,6 +14,7 @@ from lookonce.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value))]
+Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
 
 def parse_size(value: Any) -> tuple[int, int]:
@@ -35,6 +36,15 @@ def parse_size(value: Any) -> tuple[int, int]:
             f"expected a size like 416 or 320x416 (height x width), multiples of 32, found {value!r}"
         )
     return sides[0], sides[1]
+
+
+def _parse_batch(value: Any) -> int | str:
+    """A count from 1, or `auto`."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
+        raise ValueError("expected a number of pictures from 1, or auto")
+    return int(value)
 
 
 class _Section(BaseModel):
@@ -144,8 +154,8 @@ class TrainSettings(_Section):
     size: Size = (416, 416)
     """(height, width) of the network input."""
     epochs: int = Field(30, ge=1)
-    batch: int = Field(16, ge=1)
-    """Pictures a step. Write-up: 16."""
+    batch: Batch = 16
+    """Pictures a step. Write-up: 16. `auto`: as many as fit into memory, found before the first step."""
     seed: int = Field(0, ge=0)
     """Of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
@@ -184,6 +194,12 @@ class TrainSettings(_Section):
         if self.optimizer.end_rate > self.optimizer.rate:
             raise ValueError("optimizer.end_rate is above optimizer.rate")
         return self
+
+    @property
+    def batch_size(self) -> int:
+        """The batch as a number; a run has replaced `auto` by one before anything asks."""
+        assert self.batch != "auto"
+        return self.batch
 
 
 def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **options: Any) -> TrainSettings:

@@ -26,6 +26,7 @@ from lookonce.errors import ConfigError, NonFiniteLossError, TrainingError
 from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.train import checkpoint
+from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
 from lookonce.train.ema import Ema
 from lookonce.train.init import initialise
@@ -81,12 +82,13 @@ def train(
         stop: asked after every step; once true, the run saves where it stands and ends.
 
     Raises:
-        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings.
+        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; or nobody
+            says what memory is free for `batch: auto`.
         TrainingError: a non-finite loss, or out of memory; the message says what to do.
         ModelFileError: `weights` or the checkpoint is damaged or does not fit.
         Stopped: `stop` was true.
     """
-    prepare_folder(out, settings, resume=resume)
+    settings = _prepared(data, settings, out, console, resume=resume)
     torch.manual_seed(settings.seed)
     run = _Run(data, settings, out, console, stop)
     if weights and not resume:
@@ -95,6 +97,21 @@ def train(
     run.prepare(resume=resume, strict=strict)
     with run.loader, run.log, _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
+
+
+def _prepared(
+    data: TrainData, settings: TrainSettings, out: Path, console: Console, *, resume: bool
+) -> TrainSettings:
+    """Make the run folder ready; `batch: auto` becomes a number, which is kept in the folder's settings."""
+    if resume and settings.batch == "auto" and (out / SETTINGS).exists():
+        settings = settings.model_copy(update={"batch": load_settings(out / SETTINGS).batch})
+    prepare_folder(out, settings, resume=resume)
+    if settings.batch == "auto":
+        choice = choose_batch(data, settings, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        console.print(choice.why, highlight=False, markup=False, soft_wrap=True)
+        settings = settings.model_copy(update={"batch": choice.batch})
+        prepare_folder(out, settings, resume=False)
+    return settings
 
 
 class _Run:
@@ -131,7 +148,7 @@ class _Run:
             )
         self.loader = Loader(
             make_dataset(data, self.info, settings),
-            settings.batch,
+            settings.batch_size,
             settings.workers,
             strict=strict,
             report=lambda problem: self.say(f"set aside: {problem}"),

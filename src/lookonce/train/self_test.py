@@ -95,7 +95,7 @@ def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
 def _memorise(
     network: nn.Module, info: ModelInfo, chosen: Sequence[Sample], settings: TrainSettings, console: Console
 ) -> SelfTest:
-    loader = Loader(Dataset(chosen, info, settings.augment, settings.seed), settings.batch, workers=0)
+    loader = Loader(Dataset(chosen, info, settings.augment, settings.seed), settings.batch_size, workers=0)
     optimizer = make_optimizer(network, settings.optimizer)
     rate = settings.optimizer.rate
     schedule = Schedule(rate, rate / 100, warmup=EVALUATE_EVERY, steps=MOST_STEPS)

@@ -55,8 +55,8 @@ class Judge:
     def _detect(self) -> list[Detections]:
         self._network.eval()
         found: list[Detections] = []
-        for start in range(0, len(self._samples), self._settings.batch):
-            batch = self._samples[start : start + self._settings.batch]
+        for start in range(0, len(self._samples), self._settings.batch_size):
+            batch = self._samples[start : start + self._settings.batch_size]
             found += self._detector.detect_many([sample.path for sample in batch])
         self._network.train()
         return found

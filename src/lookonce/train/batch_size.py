@@ -1,0 +1,233 @@
+"""`batch: auto`: the largest batch whose training step fits into memory.
+
+On a CUDA card steps are really taken, from the largest batch downwards, until one fits. On a processor the
+kernel kills a process that asks for too much, so nothing may be tried out: what one small forward pass keeps
+for its backward pass is counted, and grows in a straight line with the batch.
+"""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lookonce.config import TrainSettings
+from lookonce.data.dataset import to_multiple
+from lookonce.data.loader import BATCHES_AHEAD, Batch, BatchPositives
+from lookonce.errors import ConfigError, TrainingError
+from lookonce.metadata import ModelInfo
+from lookonce.model.network import build
+from lookonce.train.ema import Ema
+from lookonce.train.loop import forward
+from lookonce.train.optimizer import make_optimizer
+from lookonce.train.plan import TrainData, describe
+from lookonce.train.transfer import freeze_backbone
+
+BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would want another value
+FEWEST_STEPS = 8  # of an epoch: a small data set needs steps more than it needs large batches
+MARGIN = 0.8  # share of the free memory that a step may take: other programs and fragments want some too
+WEIGHT_COPIES = 5  # the weights, their gradients, Adam's two memories, a running average
+MOSAIC_PICTURES, MIXUP_PICTURES = 4, 2  # whose boxes one picture can hold
+
+
+@dataclass(frozen=True, slots=True)
+class StepMemory:
+    """Bytes that a training step needs: `fixed + batch * per_picture`."""
+
+    fixed: int
+    per_picture: int
+
+    def of(self, batch: int) -> int:
+        """Bytes at a batch."""
+        return self.fixed + batch * self.per_picture
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A batch, and why it is this one, in words."""
+
+    batch: int
+    why: str
+
+
+def choose_batch(data: TrainData, settings: TrainSettings, device: torch.device) -> Choice:
+    """The largest batch that fits, at the largest input that the run will see.
+
+    Args:
+        data: bounds the batch: an epoch keeps at least `FEWEST_STEPS` steps.
+        settings: of the run.
+        device: that the run is going to use.
+
+    Raises:
+        ConfigError: this system does not say how much memory is free.
+        TrainingError: not even one picture fits.
+    """
+    trial = Trial(data, settings, device)
+    most = max(len(data.train) // FEWEST_STEPS, 1)
+    batches = [batch for batch in BATCHES if batch <= most]
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        needs: Callable[[int], int] = trial.peak_on_cuda
+    else:
+        free = free_bytes()
+        needs = trial.estimate().of
+    height, width = trial.size
+    for batch in batches:
+        try:
+            need = needs(batch)
+        except torch.OutOfMemoryError:
+            continue
+        if need <= MARGIN * free:
+            limit = f"{MARGIN:.0%} of the memory"
+            if batch == batches[0]:
+                limit = f"at most {BATCHES[0]}" if batch == BATCHES[0] else f"{FEWEST_STEPS} steps an epoch"
+            return Choice(
+                batch,
+                f"batch {batch}: a step at {height}x{width} takes {_gib(need)} of {_gib(free)} free "
+                f"(limited by: {limit}); the learning rate stays {settings.optimizer.rate:g}",
+            )
+    raise TrainingError(
+        f"not even one picture of {height}x{width} fits into {MARGIN:.0%} of {_gib(free)}: "
+        "lower --size or --set width=..., or name a --batch to try it all the same"
+    )
+
+
+class Trial:
+    """Steps on made-up pictures, to learn what they need.
+
+    Attributes:
+        size: (height, width) of the largest input that the run will see.
+    """
+
+    def __init__(self, data: TrainData, settings: TrainSettings, device: torch.device) -> None:
+        # the priors' sides change no shape, and finding them in the data takes a while
+        self._info: ModelInfo = describe(data, settings.model_copy(update={"anchors": "official"}))
+        self._settings, self._device = settings, device
+        spread = 1 + settings.augment.multi_scale
+        self.size = to_multiple(settings.size[0] * spread), to_multiple(settings.size[1] * spread)
+        fullest = max((len(sample.boxes) for sample in data.train), default=0)
+        self._boxes = fullest * (MOSAIC_PICTURES if settings.augment.mosaic else 1)
+        self._boxes *= MIXUP_PICTURES if settings.augment.mixup else 1
+
+    def estimate(self) -> StepMemory:
+        """Count what a forward pass keeps for two and for three pictures; nothing large is allocated."""
+        network = self._network()
+        two, three = (self._kept(network, batch) for batch in (2, 3))
+        weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+        prepared = 3 * self.size[0] * self.size[1] * (self._settings.workers + BATCHES_AHEAD + 1)
+        return StepMemory(
+            fixed=two - 2 * (three - two) + WEIGHT_COPIES * weights, per_picture=three - two + prepared
+        )
+
+    def peak_on_cuda(self, batch: int) -> int:
+        """Bytes that two real steps take from the card; the second has the optimizer's memory in place.
+
+        Raises:
+            torch.OutOfMemoryError: there are not as many.
+        """
+        gc.collect()  # what a trial before this one left
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_reserved(self._device)
+        try:
+            self.take_steps(batch)
+            return torch.cuda.max_memory_reserved(self._device) - before
+        finally:
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def take_steps(self, batch: int) -> None:
+        """Two real steps at a batch."""
+        network = self._network()
+        average = Ema(network, self._settings.ema) if self._settings.ema else None
+        optimizer = make_optimizer(network, self._settings.optimizer)
+        for _ in range(2):
+            forward(network, self._batch(batch), self._info, self._settings).total().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+            if average:
+                average.update(network)
+
+    def _network(self) -> nn.Module:
+        network = build(self._info).to(self._device).train()
+        if self._settings.freeze == "backbone":
+            freeze_backbone(network)
+        return network
+
+    def _kept(self, network: nn.Module, batch: int) -> int:
+        """Bytes that autograd holds between the forward and the backward pass, the weights left out."""
+        held: dict[int, torch.UntypedStorage] = {}
+
+        def note(tensor: Tensor) -> None:
+            storage = tensor.untyped_storage()
+            held[storage.data_ptr()] = storage
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda packed: packed):
+            losses = forward(network, self._batch(batch), self._info, self._settings).total()
+        own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
+        del losses
+        return sum(storage.nbytes() for pointer, storage in held.items() if pointer not in own)
+
+    def _batch(self, batch: int) -> Batch:
+        """Grey pictures, each with as many boxes as the fullest; where these are changes no size."""
+        height, width = self.size
+        scales, priors = len(self._info.strides), len(self._info.anchors[0])
+        image = torch.arange(batch).repeat_interleave(self._boxes * priors)
+        number = torch.arange(len(image))
+        nowhere = torch.zeros_like(image)
+        box = torch.tensor([0.0, 0.0, width, height])
+        positives = BatchPositives(
+            image, number % scales, nowhere, nowhere, number % priors, box.expand(len(image), 4), nowhere
+        )
+        images = torch.full((batch, height, width, 3), 128, dtype=torch.uint8).permute(0, 3, 1, 2)
+        return Batch(images, positives, box.expand(batch, self._boxes, 4), ())
+
+
+def free_bytes(root: Path = Path("/")) -> int:
+    """Main memory that this process may still take: what the kernel has, and what its control groups allow.
+
+    Args:
+        root: under which `/proc` and `/sys` lie.
+
+    Raises:
+        ConfigError: no Linux, or one that does not say.
+    """
+    meminfo = _lines(root / "proc/meminfo")
+    free = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
+    if not free:
+        raise ConfigError("batch: auto knows the free memory on CUDA and Linux only: name a --batch")
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            names = "memory.max", "memory.current", "inactive_file"
+            top = root / "sys/fs/cgroup"
+        elif "memory" in controllers.split(","):
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+            top = root / "sys/fs/cgroup/memory"
+        else:
+            continue
+        group = top / path.strip("/")
+        free += [_left(folder, *names) for folder in (group, *group.parents) if folder.is_relative_to(top)]
+    return max(min(free), 0)
+
+
+def _left(group: Path, limit: str, usage: str, reclaimable: str) -> int:
+    """Bytes left in a control group; its cached files make room when asked."""
+    allowed, used = _lines(group / limit), _lines(group / usage)
+    if not allowed or not used or allowed[0] == "max":
+        return 2**63
+    statistics = dict(line.split() for line in _lines(group / "memory.stat"))
+    return int(allowed[0]) - int(used[0]) + int(statistics.get(reclaimable, 0))
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB"
