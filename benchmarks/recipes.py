@@ -24,14 +24,14 @@ BASE = ("holdout=0.2", "workers=1", "anchors=data")
 ZOOM = "augment.zoom=[0.6,1.6]"
 COLOUR = ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5")
 MOSAIC = ("augment.mosaic=0.5", ZOOM, "augment.translate=0")
-START = ("init=he", "objectness_prior=0.01", "ema=0.998", "loss.objectness=iou")
+START = ("objectness_prior=0.01", "ema=0.998", "loss.objectness=iou")
 ROWS: dict[str, tuple[str, ...]] = {
     "classic": (),
     "he": ("init=he",),
     "prior": ("objectness_prior=0.01",),
     "ema": ("ema=0.998",),
     "ratio": ("assign.rule=ratio",),
-    "ratio3": ("assign.rule=ratio", "assign.largest_ratio=3"),
+    "ratio 2": ("assign.rule=ratio", "assign.largest_ratio=2"),
     "best": ("assign.rule=best",),
     "rehome": ("assign.rehome=true",),
     "diou": ("loss.box=diou",),
@@ -58,8 +58,11 @@ ROWS: dict[str, tuple[str, ...]] = {
     "rectangles": ("augment.rectangles=true", "augment.plain_epochs=1"),
     "rare": ("repeat_rare=0.5",),
     "start": START,
-    "start, ratio": (*START, "assign.rule=ratio"),
+    "start, ratio 2": (*START, "assign.rule=ratio", "assign.largest_ratio=2", "assign.rehome=true"),
+    "start, ratio 4": (*START, "assign.rule=ratio", "assign.largest_ratio=4", "assign.rehome=true"),
     "start, rectangles": (*START, "augment.rectangles=true", "augment.plain_epochs=1"),
+    "start, rate 0.003": (*START, "optimizer.rate=0.003"),
+    "start, batch 4": (*START, "batch=4"),
     "start, batch 8": (*START, "batch=8"),
     "start, adamw": (*START, "optimizer.name=adamw", "optimizer.weight_decay=0.05"),
     "start, mosaic": (*START, *MOSAIC),
