@@ -203,17 +203,20 @@ class TrainSettings(_Section):
 
 
 def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **options: Any) -> TrainSettings:
-    """Settings from a recipe, then command-line options that were given, then `a.b=c` assignments.
+    """The default recipe, changed by a recipe, then by options that were given, then by `a.b=c` assignments.
 
     Args:
-        recipe: a YAML file of settings; None starts from the defaults.
+        recipe: a YAML file of settings; what it does not name stays as in the default recipe.
         assignments: `a.b=c`, the value read as YAML.
         options: top-level settings by name; None means: not given.
 
     Raises:
         ConfigError: unreadable YAML, an unknown key, or a value out of range; the place is named.
     """
-    tree = read_yaml(recipe) if recipe else {}
+    tree = TrainSettings().model_dump(mode="json")
+    for name, value in (read_yaml(recipe) if recipe else {}).items():
+        both_sections = isinstance(value, dict) and isinstance(tree.get(name), dict)
+        tree[name] = tree[name] | value if both_sections else value
     tree |= {name: value for name, value in options.items() if value is not None}
     for assignment in assignments:
         _assign(tree, assignment)
