@@ -25,6 +25,9 @@ ZOOM = "augment.zoom=[0.6,1.6]"
 COLOUR = ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5")
 MOSAIC = ("augment.mosaic=0.5", ZOOM, "augment.translate=0")
 START = ("objectness_prior=0.01", "ema=0.998", "loss.objectness=iou")
+RATIO = ("assign.rule=ratio", "assign.largest_ratio=2", "assign.rehome=true")
+RECTANGLES = ("augment.rectangles=true", "augment.plain_epochs=1")
+CORE = (*START, *RATIO, "batch=8")
 ROWS: dict[str, tuple[str, ...]] = {
     "classic": (),
     "he": ("init=he",),
@@ -55,20 +58,23 @@ ROWS: dict[str, tuple[str, ...]] = {
     "mosaic": MOSAIC,
     "mixup": ("augment.mixup=0.3",),
     "multi-scale": ("augment.multi_scale=0.25",),
-    "rectangles": ("augment.rectangles=true", "augment.plain_epochs=1"),
+    "rectangles": RECTANGLES,
     "rare": ("repeat_rare=0.5",),
     "start": START,
-    "start, ratio 2": (*START, "assign.rule=ratio", "assign.largest_ratio=2", "assign.rehome=true"),
-    "start, ratio 4": (*START, "assign.rule=ratio", "assign.largest_ratio=4", "assign.rehome=true"),
-    "start, rectangles": (*START, "augment.rectangles=true", "augment.plain_epochs=1"),
-    "start, rate 0.003": (*START, "optimizer.rate=0.003"),
-    "start, batch 4": (*START, "batch=4"),
     "start, batch 8": (*START, "batch=8"),
-    "start, adamw": (*START, "optimizer.name=adamw", "optimizer.weight_decay=0.05"),
-    "start, mosaic": (*START, *MOSAIC),
-    "start, ciou": (*START, "loss.box=ciou"),
-    "start, best": (*START, "assign.rule=best"),
-    "start, rehome": (*START, "assign.rehome=true"),
+    "start, ratio 2": (*START, *RATIO),
+    "core": CORE,
+    "core, batch 4": (*CORE, "batch=4"),
+    "core, ratio 4": (*CORE, "assign.largest_ratio=4"),
+    "core, rectangles": (*CORE, *RECTANGLES),
+    "core, mosaic": (*CORE, *MOSAIC),
+    "core, mosaic, rectangles": (*CORE, *MOSAIC, *RECTANGLES),
+    "core, zoom": (*CORE, ZOOM, "augment.translate=0"),
+    "core, colour": (*CORE, *COLOUR),
+    "core, adamw": (*CORE, "optimizer.name=adamw", "optimizer.weight_decay=0.05"),
+    "core, ciou": (*CORE, "loss.box=ciou"),
+    "core, giou x3": (*CORE, "loss.giou=3"),
+    "core, rate 0.002": (*CORE, "optimizer.rate=0.002"),
 }
 
 
