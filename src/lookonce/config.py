@@ -52,7 +52,7 @@ class _Section(BaseModel):
 
 
 class AugmentSettings(_Section):
-    """How a picture is changed before it is learnt from; each with the probability given."""
+    """How a picture is changed before it is learnt from; the defaults are the write-up's."""
 
     flip: Share = 0.5
     """Mirror left and right. Write-up: 0.5."""
@@ -89,7 +89,7 @@ class AugmentSettings(_Section):
 
 
 class AssignSettings(_Section):
-    """Which priors learn to find an object."""
+    """Which priors learn to find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
     """`iou`: every prior on the middle of the box's cell that overlaps it enough, else the best (write-up).
@@ -104,7 +104,7 @@ class AssignSettings(_Section):
 
 
 class OptimizerSettings(_Section):
-    """The step from gradients to weights, and its rate over time."""
+    """The step from gradients to weights, and its rate over time; the defaults are the write-up's."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     """`adamw` takes the weight decay off the weights themselves, `adam` and `sgd` add it to the gradient."""
@@ -127,7 +127,7 @@ class OptimizerSettings(_Section):
 
 
 class LossSettings(_Section):
-    """Weights and thresholds of the three losses."""
+    """Weights and thresholds of the three losses; the defaults are the write-up's."""
 
     ignore_iou: Share = 0.5
     """Background that overlaps any truth by this IoU or more is not punished. Paper 2.1: 0.5; cfg: 0.7."""
@@ -146,7 +146,11 @@ class LossSettings(_Section):
 
 
 class TrainSettings(_Section):
-    """Everything that decides what a training does; saved beside its results."""
+    """Everything that decides what a training does; saved beside its results.
+
+    The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the
+    write-up's, and `benchmarks/recipes.md` says what each difference between them brings.
+    """
 
     model: Literal["yolov3", "yolov3-spp", "yolov3-tiny"] = "yolov3-tiny"
     width: float = Field(1.0, gt=0, le=2)
@@ -154,7 +158,7 @@ class TrainSettings(_Section):
     size: Size = (416, 416)
     """(height, width) of the network input."""
     epochs: int = Field(30, ge=1)
-    batch: Batch = 16
+    batch: Batch = 8
     """Pictures a step. Write-up: 16. `auto`: as many as fit into memory, found before the first step."""
     seed: int = Field(0, ge=0)
     """Of weights, order and augmentation."""
@@ -165,13 +169,13 @@ class TrainSettings(_Section):
     computes in it natively."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
-    anchors: Literal["official", "data"] = "official"
+    anchors: Literal["official", "data"] = "data"
     """The published priors, or k-means priors of the training boxes."""
     init: Literal["reference", "he"] = "reference"
     """First kernels: normal with deviation 0.01 (reference), or by fan-in (He et al. 2015)."""
-    objectness_prior: float = Field(0.5, gt=0, lt=1)
+    objectness_prior: float = Field(0.01, gt=0, lt=1)
     """Objectness that every cell answers before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
-    ema: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(0.998, ge=0, lt=1)
     """Decay of the running average of the weights, which is then judged and kept; 0 for none."""
     repeat_rare: Share = 0.0
     """Pictures of a class that fewer than this share of the pictures show come more often (repeat-factor
@@ -185,8 +189,8 @@ class TrainSettings(_Section):
     checkpoint_minutes: float = Field(10, gt=0)
     """Between two checkpoints within an epoch; every epoch ends with one as well."""
     optimizer: OptimizerSettings = OptimizerSettings()
-    assign: AssignSettings = AssignSettings()
-    loss: LossSettings = LossSettings()
+    assign: AssignSettings = AssignSettings(rule="ratio", largest_ratio=2, rehome=True)
+    loss: LossSettings = LossSettings(objectness="iou")
     augment: AugmentSettings = AugmentSettings()
 
     @model_validator(mode="after")
