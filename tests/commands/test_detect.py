@@ -93,6 +93,10 @@ def test_coco_ids_of_an_annotation_file(model: Path, photos: Path, tmp_path: Pat
     (entry,) = json.loads((tmp_path / "coco_results.json").read_text())
     assert (entry["image_id"], entry["category_id"]) == (41, 90)
 
+    annotations["images"] += [{"id": 42, "file_name": "other/2 one.png", "width": 96, "height": 64}]
+    (photos / "truth.json").write_text(json.dumps(annotations))
+    with pytest.raises(LookonceError, match=r"truth\.json: .* found 2 called 2 one\.png"):
+        run(*words, photos / "truth.json")
     annotations["categories"].pop()
     (photos / "truth.json").write_text(json.dumps(annotations))
     with pytest.raises(LookonceError, match=r"truth\.json: .* found none named 'green'"):

@@ -201,7 +201,7 @@ def _coco_numbers(
     try:
         tree = json.loads(annotations.read_text(encoding="utf-8"))
         numbers = {str(entry["name"]): int(entry["id"]) for entry in tree["categories"]}
-        pictures = {Path(entry["file_name"]).name: entry["id"] for entry in tree["images"]}
+        pictures = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
     if missing := [name for name in names if name not in numbers]:
@@ -209,7 +209,12 @@ def _coco_numbers(
             f"{annotations}: expected categories for all classes of the model, "
             f"found none named {', '.join(map(repr, missing))}"
         )
-    return [numbers[name] for name in names], pictures
+    (name, count), *_ = [*Counter(name for name, _ in pictures).most_common(1), ("", 0)]
+    if count > 1:  # in several folders: results would get the id of another picture
+        raise AnnotationError(
+            f"{annotations}: expected a file name for one picture, found {count} called {name}"
+        )
+    return [numbers[name] for name in names], dict(pictures)
 
 
 def _run(
