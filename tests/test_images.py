@@ -279,3 +279,9 @@ def test_list_images(tmp_path: Path) -> None:
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
     with pytest.raises(ImageError, match="expected a folder of pictures, found no such file"):
         list_images(tmp_path / "gone")
+
+
+def test_a_picture_too_wide_for_its_format(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="20000 x 4 pixels cannot be written in this format"):
+        write_image(tmp_path / "wide.webp", np.zeros((4, 20_000, 3), np.uint8))
+    assert not list(tmp_path.iterdir())

@@ -102,7 +102,10 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
         raise ImageError(
             f"{path}: expected a picture's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
         )
-    _, encoded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    with silent_opencv():
+        done, encoded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    if not done:  # WebP ends at 16,383 pixels
+        raise ImageError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written in this format")
     try:
         with replacing(path, durable=False) as temporary:
             temporary.write_bytes(encoded.tobytes())

@@ -93,6 +93,10 @@ def test_coco_ids_of_an_annotation_file(model: Path, photos: Path, tmp_path: Pat
     (entry,) = json.loads((tmp_path / "coco_results.json").read_text())
     assert (entry["image_id"], entry["category_id"]) == (41, 90)
 
+    annotations["images"] += [{"id": 42, "file_name": "other/2 one.png", "width": 96, "height": 64}]
+    (photos / "truth.json").write_text(json.dumps(annotations))
+    with pytest.raises(LookonceError, match=r"truth\.json: .* found 2 called 2 one\.png"):
+        run(*words, photos / "truth.json")
     annotations["categories"].pop()
     (photos / "truth.json").write_text(json.dumps(annotations))
     with pytest.raises(LookonceError, match=r"truth\.json: .* found none named 'green'"):
@@ -234,6 +238,25 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert message in printed.err
     assert "Traceback" not in printed.err
     assert not list(photos.parent.rglob(".detections*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_names_that_are_not_utf8(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    write_image(folder / "1.png", picture((64, 96), (LEFT, YELLOW)))
+    write_image(tmp_path / "2.png", picture((64, 96)))
+    (folder / "clip.mp4").touch()
+    words = (tmp_path / "2.png", folder, "--save", "images,json,csv,coco", "--out", tmp_path / "out")
+
+    result = subprocess.run(
+        [*LOOKONCE, "detect", model, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert result.returncode == 1, result.stderr
+    assert "clip.mp4: expected a video under a name in UTF-8" in result.stderr
+    assert found_in(tmp_path / "out") == {"2.png": [], "1.png": ["green"]}
+    assert read_image(tmp_path / "out" / "annotated" / "caf\udce9" / "1.png").shape == (64, 96, 3)
+    assert run(model, *words, "--resume").stdout.count("2 pictures of them kept") == 1
 
 
 def test_strict_keeps_what_was_done(model: Path, photos: Path, tmp_path: Path) -> None:
@@ -392,6 +415,51 @@ def test_resume_takes_what_is_new_and_tries_bad_files_again(
         "0 new.png": ["green"],
         "2 one.png": ["blue"],
     }
+
+
+@pytest.mark.parametrize(
+    "ids", ["{}", '{"images": [], "categories": [{"name": "green", "id": 1}, {"name": "blue", "id": 2}]}']
+)
+def test_resume_that_cannot_begin_leaves_the_earlier_results(
+    model: Path, photos: Path, tmp_path: Path, ids: str
+) -> None:
+    out = tmp_path / "out"
+    run(model, photos, "--out", out, "--save", "json")
+    before = contents(out)
+    (tmp_path / "ids.json").write_text(ids)
+
+    with pytest.raises(LookonceError, match=r"annotation file|picture ids"):
+        run(
+            model,
+            photos,
+            "--out",
+            out,
+            "--save",
+            "json,csv,coco",
+            "--resume",
+            "--coco-ids",
+            tmp_path / "ids.json",
+        )
+
+    assert contents(out) == before
+
+
+def test_resume_tries_a_damaged_video_again(model: Path, photos: Path, tmp_path: Path) -> None:
+    clip = photos / "0 clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
+    for _ in range(20):
+        writer.write(np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
+    writer.release()
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    words = (model, photos, "--out", tmp_path / "out", "--save", "images,json")
+    assert run(*words).exit_code == 1
+
+    result = run(*words, "--resume")
+
+    assert result.exit_code == 1
+    assert "3 pictures of them kept" in result.stdout
+    assert "0 clip.avi: expected 20 frames" in result.stderr
+    assert found_in(tmp_path / "out").keys() == {"0 clip.avi", "1 both.png", "2 one.png", "3 none.png"}
 
 
 def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Path, tmp_path: Path) -> None:

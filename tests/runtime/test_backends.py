@@ -50,3 +50,10 @@ def test_an_unknown_engine_lists_what_there_is(tmp_path: Path) -> None:
 def test_an_engine_that_does_not_read_such_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.onnx: expected a file that torch runs \(\.safetensors\)"):
         open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="torch")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.safetensors"])
+def test_a_folder_is_no_model(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(ModelFileError, match=f"{name}: expected a model file, found a folder"):
+        open_backend(tmp_path / name)

@@ -186,10 +186,23 @@ def test_any_size_of_multiples_of_32(model: Path) -> None:
     assert len(Detector.open(model, size=(128, 192))(rgb)) == 4  # twice as fine: four cells
 
 
+def test_sides_fit_the_coarsest_scale(tmp_path: Path) -> None:
+    info = replace(INFO, strides=(16, 64), input_size=(64, 128))  # as a Darknet model may have
+    model = write_tiny_model(tmp_path / "coarse.onnx", info)
+
+    with pytest.raises(ConfigError, match="size: expected multiples of 64"):
+        Detector.open(model, size=96)
+    with Detector.open(model, rect=True) as detector:
+        inputs = recorded(detector)
+        detector(picture((10, 128)))
+    assert inputs == [(1, 64, 128, 3)]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 100}, "size: expected multiples of 32, found 100 wide and 100 high"),
+        ({"size": 100}, "size: expected multiples of 32 up to 8192, found 100 wide and 100 high"),
+        ({"size": 41600}, "size: expected multiples of 32 up to 8192, found 41600 wide and 41600 high"),
         ({"size": (320, -32)}, "size: .* found -32 wide and 320 high"),
         ({"size": 0}, "size"),
         ({"confidence": 1.5}, "confidence: expected a number from 0 to 1, found 1.5"),
@@ -246,6 +259,8 @@ def test_batches_are_lazy_and_in_order(detector: Detector) -> None:
     assert seen == [0, 1, 2]
     assert [len(result) for result in results] == [1, 0, 1, 0, 1, 0]
     assert list(detector.detect_many([])) == []
+    with pytest.raises(ValueError, match="batch: expected 1 or more, found 0"):
+        list(detector.detect_many(pictures(), batch=0))
 
 
 def test_eight_threads_get_what_one_gets(detector: Detector) -> None:

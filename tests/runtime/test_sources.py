@@ -1,6 +1,7 @@
 """Which files a source stands for, and what happens to bad ones."""
 
 import os
+import sys
 import time
 import weakref
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = ["more/deep/b.png", "", "more", "gone.png", "http://host/live"]
     (tmp_path / "list.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
     (tmp_path / "blank.txt").write_text(" \n")
+    (tmp_path / "nul.list").write_bytes(b"b.png\0a.JPG\0")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\x00")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -88,11 +90,19 @@ def test_a_camera_is_a_number_unless_a_file_has_that_name(album: Path) -> None:
         ("@absent.txt", "@absent.txt: expected a text file of paths, found .*No such file"),
         ("@bytes.txt", "@bytes.txt: expected a text file of paths, found .*decode"),
         ("@blank.txt", "@blank.txt: expected a path in each line, found an empty list"),
+        ("@nul.list", "@nul.list: expected a path in each line, found NUL bytes"),
     ],
 )
 def test_a_source_that_is_nothing(album: Path, source: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         Sources(["b.png", source])
+
+
+@pytest.mark.parametrize("source", ["-", "@-"])
+def test_standard_input_that_is_closed(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SourceError, match=f"{source}: expected something on standard input, found it closed"):
+        Sources([source])
 
 
 def test_frames_of_pictures(album: Path) -> None:

@@ -86,6 +86,7 @@ def test_text_that_means_no_tiles(text: str) -> None:
     [
         (2, 0.2, "tiles: expected a side of 32 pixels or more, found 2; .* such as 2x2"),
         ((0, 3), 0.2, r"tiles: expected one row and column or more, found \(0, 3\)"),
+        ((640, 640), 0.2, r"tiles: expected at most 100 .* \(640, 640\); a side in pixels is one number"),
         (640, 1.0, "overlap: expected a number from 0 to 0.9, found 1.0"),
         (640, float("nan"), "overlap"),
     ],

@@ -88,8 +88,9 @@ def detect(
         makers = _makers(out, detector.names, coco_ids, run)
         try:
             with ExitStack() as stack:
-                writers = [stack.enter_context(makers[kind]()) for kind in kinds]
-                _keep(done, writers, tally)
+                writers = _begin([makers[kind] for kind in kinds], done, tally)
+                for writer in writers:
+                    stack.enter_context(writer)
                 results = frames.map(lambda frame: detector(frame.image), plan)
                 _run(results, frames, total, writers, tally, interrupts)
         except KeyboardInterrupt:
@@ -135,6 +136,18 @@ def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[s
         )
     frames.leave_out({frame.name for frame, _ in done})
     return done
+
+
+def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: Tally) -> list[Writer]:
+    """Open the writers and take over what was done; if that fails, the earlier results stay as they are."""
+    writers: list[Writer] = []
+    with ExitStack() as unless_begun:
+        for make in makers:
+            writers.append(make())
+            unless_begun.push(writers[-1].abandon)
+        _keep(done, writers, tally)
+        unless_begun.pop_all()
+    return writers
 
 
 def _keep(done: Sequence[Done], writers: Sequence[Writer], tally: Tally) -> None:
@@ -188,7 +201,7 @@ def _coco_numbers(
     try:
         tree = json.loads(annotations.read_text(encoding="utf-8"))
         numbers = {str(entry["name"]): int(entry["id"]) for entry in tree["categories"]}
-        pictures = {Path(entry["file_name"]).name: entry["id"] for entry in tree["images"]}
+        pictures = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
     if missing := [name for name in names if name not in numbers]:
@@ -196,7 +209,12 @@ def _coco_numbers(
             f"{annotations}: expected categories for all classes of the model, "
             f"found none named {', '.join(map(repr, missing))}"
         )
-    return [numbers[name] for name in names], pictures
+    (name, count), *_ = [*Counter(name for name, _ in pictures).most_common(1), ("", 0)]
+    if count > 1:  # in several folders: results would get the id of another picture
+        raise AnnotationError(
+            f"{annotations}: expected a file name for one picture, found {count} called {name}"
+        )
+    return [numbers[name] for name in names], dict(pictures)
 
 
 def _run(

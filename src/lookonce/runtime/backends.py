@@ -88,6 +88,8 @@ def open_backend(path: Path, *, backend: str | None = None, **options: Any) -> B
     """
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
+    if path.is_dir():
+        raise ModelFileError(f"{path}: expected a model file, found a folder")
     if converter := CONVERTERS.get(path.suffix.lower()):
         return open_backend(_load(converter)(path), backend=backend, **options)
     engine = _engine(path, backend)

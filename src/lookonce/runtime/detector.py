@@ -28,12 +28,12 @@ from lookonce.images import decode_image, read_image
 from lookonce.metadata import Fit
 from lookonce.runtime.backends import Backend, open_backend
 from lookonce.runtime.options import (
-    COARSEST_STRIDE,
     checked_fit,
     checked_rect,
     checked_share,
     checked_size,
     class_numbers,
+    multiple_of_sides,
 )
 from lookonce.runtime.postprocess import CONFIDENCE, IOU, locate, suppress
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling, Window, join
@@ -187,8 +187,10 @@ class Detector:
 
         Raises:
             ImageError: as for a single picture, when its batch comes.
-            ValueError: the detector was closed.
+            ValueError: the detector was closed, or a batch of none.
         """
+        if batch < 1:
+            raise ValueError(f"batch: expected 1 or more, found {batch}")
         waiting = iter(images)
         while group := list(islice(waiting, batch)):
             yield from self._detect(group, batch)
@@ -233,7 +235,7 @@ class Detector:
     def _letterbox(self, picture: NDArray[np.uint8]) -> Letterbox:
         size = picture.shape[0], picture.shape[1]
         if self.rect:
-            return Letterbox.rectangle(size, self.size, COARSEST_STRIDE)
+            return Letterbox.rectangle(size, self.size, multiple_of_sides(self.info))
         return (Letterbox.stretch if self.fit == "stretch" else Letterbox.fit)(size, self.size)
 
     def _run(self, looks: Sequence["_Look"]) -> list[Detections]:

@@ -1,27 +1,37 @@
 """What a `Detector` may be told, checked before the first picture: a message names the option."""
 
 from collections.abc import Collection
+from math import lcm
 from typing import get_args
 
 from lookonce.errors import ConfigError
-from lookonce.metadata import Fit
+from lookonce.metadata import Fit, ModelInfo
 from lookonce.runtime.backends import Backend
 
-COARSEST_STRIDE = 32  # of all three networks: an input's sides must be multiples of it
+COARSEST_STRIDE = 32  # of all three networks
+LARGEST_SIDE = 8192  # pixels; a larger one is a slip, and would take all memory
+
+
+def multiple_of_sides(info: ModelInfo) -> int:
+    """What an input's sides must be multiples of: 32, but for a Darknet model with a coarser scale."""
+    return lcm(COARSEST_STRIDE, *info.strides)
 
 
 def checked_size(size: int | tuple[int, int] | None, backend: Backend) -> tuple[int, int]:
     """(height, width) of the input: as asked for, else as the file is fixed, else as the model was made.
 
     Raises:
-        ConfigError: no multiples of 32, or not what the file is fixed to.
+        ConfigError: no multiples of 32 (see `multiple_of_sides`), far too large, or not what the file is
+            fixed to.
     """
     _, *fixed = backend.input_shape
     expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
     height, width = (size, size) if isinstance(size, int) else size or expected
-    if min(height, width) <= 0 or height % COARSEST_STRIDE or width % COARSEST_STRIDE:
+    multiple = multiple_of_sides(backend.info)
+    if not all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width)):
         raise ConfigError(
-            f"size: expected multiples of {COARSEST_STRIDE}, found {width} wide and {height} high"
+            f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "
+            f"found {width} wide and {height} high"
         )
     if any(side not in (None, given) for side, given in zip(fixed, (height, width), strict=True)):
         raise ConfigError(

@@ -14,9 +14,9 @@ import numpy as np
 
 from lookonce._files import leftovers
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError
+from lookonce.errors import ConfigError, ImageError
 from lookonce.runtime.sources import Frame
-from lookonce.runtime.video import Moment
+from lookonce.runtime.video import Moment, check_whole, count_frames
 
 Done = tuple[Frame, Detections]
 
@@ -24,7 +24,8 @@ Done = tuple[Frame, Detections]
 def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
     """The frames that are done, without their pixels; empty where nothing was begun.
 
-    The frames of the last file are left out if it is a video: it may have been cut off in its midst.
+    The frames of a video that was not read to its end are left out, as it had been set aside; so are those
+    of the last file if it is a video, since it may have been cut off in its midst.
 
     Args:
         path: the results that `JsonWriter` wrote, or began to write.
@@ -47,7 +48,19 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
     files = [list(frames) for _, frames in groupby(records, key=lambda record: record["file"])]
     if files and "frame" in files[-1][0]:
         files.pop()
-    return [_done(record, head["names"]) for frames in files for record in frames]
+    return [_done(record, head["names"]) for frames in files if _is_whole(frames) for record in frames]
+
+
+def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all frames that a file declares are among its records."""
+    if "frame" not in frames[0]:
+        return True
+    path = Path(frames[0]["file"])
+    try:
+        check_whole(path, count_frames(path), len(frames))
+    except ImageError:
+        return False
+    return True
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

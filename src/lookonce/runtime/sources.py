@@ -239,6 +239,8 @@ def _fail(error: ImageError) -> Frame:
 def _resolve(source: str | Path) -> list[Origin]:
     """The files, camera or stream that a source stands for."""
     text, path = str(source), Path(source)
+    if text in (PIPED, LIST + PIPED) and sys.stdin is None:
+        raise SourceError(f"{text}: expected something on standard input, found it closed")
     if "://" in text or text == PIPED:
         return [text]
     if path.is_dir():
@@ -261,6 +263,8 @@ def _listed(name: str) -> list[Origin]:
         text = sys.stdin.read() if name == PIPED else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{LIST}{name}: expected a text file of paths, found {error}") from error
+    if "\0" in text:
+        raise SourceError(f"{LIST}{name}: expected a path in each line, found NUL bytes (`find -print0`?)")
     lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
     if not lines:
         raise SourceError(f"{LIST}{name}: expected a path in each line, found an empty list")

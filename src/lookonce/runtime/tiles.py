@@ -29,6 +29,7 @@ Tiles = int | tuple[int, int]  # side in pixels of the picture, or (rows, column
 
 OVERLAP = 0.2  # of a tile's side: more than most small objects
 SMALLEST_SIDE = 32  # a tile of fewer pixels was meant as something else
+MOST = 100  # rows or columns; more were meant as the side of a tile
 BORDER = 1.0  # pixels; a box that ends so near to a tile's inner border may go on beyond it
 
 
@@ -55,7 +56,8 @@ class Tiling:
         overlap: share of a tile's side that the next tile has too, at least.
 
     Raises:
-        ConfigError: a side below 32 pixels, no row or column, or an overlap outside 0 to 0.9.
+        ConfigError: a side below 32 pixels, rows or columns outside 1 to 100, or an overlap outside 0 to
+            0.9.
     """
 
     tiles: Tiles
@@ -70,6 +72,11 @@ class Tiling:
                 )
         elif min(self.tiles) < 1:
             raise ConfigError(f"tiles: expected one row and column or more, found {self.tiles}")
+        elif max(self.tiles) > MOST:
+            raise ConfigError(
+                f"tiles: expected at most {MOST} rows and columns, found {self.tiles}; "
+                "a side in pixels is one number, such as 640"
+            )
         if not 0 <= self.overlap <= 0.9:
             raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap}")
 

@@ -54,8 +54,11 @@ def name_of(origin: Origin) -> str:
 
 def count_frames(path: Path) -> int:
     """How many frames a video file says it has; 0 where it does not know or cannot be read."""
-    with silent_opencv():
-        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    try:
+        with silent_opencv():
+            capture = _capture(path)
+    except ImageError:
+        return 0
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
     return max(0, count)
@@ -133,7 +136,21 @@ def _capture(origin: Origin) -> cv2.VideoCapture:
             ]
             return cv2.VideoCapture(origin, cv2.CAP_FFMPEG, patience)
         case Path():  # absolute, so that a colon in the name is not taken for a protocol
-            return cv2.VideoCapture(str(origin.resolve()), cv2.CAP_FFMPEG)
+            return cv2.VideoCapture(_name_for_opencv(origin), cv2.CAP_FFMPEG)
+
+
+def _name_for_opencv(path: Path) -> str:
+    """The absolute path of a video.
+
+    Raises:
+        ImageError: it is not UTF-8, of which OpenCV's video functions crash, or no file can have it.
+    """
+    try:
+        name = str(path.resolve())
+        name.encode()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: expected a video under a name in UTF-8, found {error}") from error
+    return name
 
 
 class ClipWriter:
@@ -157,7 +174,7 @@ class ClipWriter:
         self._temporary = self._rename.enter_context(replacing(path))
         with silent_opencv():
             self._writer = cv2.VideoWriter(
-                str(self._temporary.resolve()),
+                _name_for_opencv(self._temporary),
                 cv2.CAP_FFMPEG,
                 cv2.VideoWriter.fourcc(*"mp4v"),
                 rate,

@@ -48,6 +48,12 @@ class Writer(ABC):
     def close(self, *, complete: bool) -> None:
         """Finish the files; `complete` says whether the run went through to its end."""
 
+    @abstractmethod
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drop the files that were begun, in place of `close`: those of an earlier run stay."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -90,6 +96,11 @@ class PictureWriter(Writer):
         """Finish the last video."""
         self._close_clip()
 
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to drop: before the first frame no file is begun."""
+
     def _target(self, frame: Frame) -> Path:
         """The frame's own name below the folder, with a suffix added where we cannot write its kind."""
         known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".mp4")
@@ -109,12 +120,21 @@ class TextWriter(Writer):
         super().__init__(path)
         self._open = ExitStack()
         temporary = self._open.enter_context(replacing(path))
-        self._stream: TextIO = self._open.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        # names of files need not be Unicode: then `\udcXX` stands for a byte, which JSON reads back
+        self._stream: TextIO = self._open.enter_context(
+            temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        )
 
     def close(self, *, complete: bool) -> None:
         """Write what belongs at the end; give the file its name."""
         with self._open:
             self._stream.write(self._tail(complete))
+
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drop the file under its temporary name."""
+        self._open.__exit__(kind, error, trace)
 
     def _tail(self, complete: bool) -> str:
         return ""
