@@ -72,7 +72,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def encodable(text: str) -> str:
-    r"""Text that UTF-8 can hold: bytes of a file name that are none become `\udcXX`, which JSON reads back."""
+    r"""Text that UTF-8 can hold: a byte of a file name that is none becomes `\udcXX`, as JSON writes it."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
