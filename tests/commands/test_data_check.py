@@ -94,6 +94,7 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
         ("{voc} --model yolov4", "--model: expected one of yolov3, yolov3-spp, yolov3-tiny, found 'yolov4'"),
         ("{voc} --detector {voc}/none.onnx", "none.onnx"),
         ("{voc} --fix {voc}", "expected a new or empty folder, found files"),
+        ("{voc} --fix {out}", "expected a place for the report outside the corrected copy"),
     ],
 )
 def test_wrong_input_is_one_line_and_2(
@@ -104,7 +105,7 @@ def test_wrong_input_is_one_line_and_2(
     words: str,
     what: str,
 ) -> None:
-    typed = words.format(voc=faulty).split()
+    typed = words.format(voc=faulty, out=tmp_path).split()
     monkeypatch.setattr("sys.argv", ["lookonce", "data", "check", *typed, "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as left:
         main()

@@ -59,6 +59,8 @@ def check(
     console = Console(stderr=True)
     if fix is not None:
         check_target("voc", fix)
+        if out.absolute().is_relative_to(fix.absolute()):
+            raise AnnotationError(f"{out}: expected a place for the report outside the corrected copy")
     with ExitStack() as stack:
         network, doubted = _network(model, size, detector, stack)
         sets = load_splits(data, names)
