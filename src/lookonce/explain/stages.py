@@ -256,8 +256,10 @@ def _missed(
         return Verdict(
             stage, f"no prediction comes near it; the best prior has an IoU of {case.best_prior:.2f}"
         )
-    rank = predictions.scores if stage == "suppressed by NMS" else predictions.objectness
-    if stage in ("box too loose", "no prior fits"):
+    rank: NDArray[np.floating] = predictions.objectness
+    if stage == "suppressed by NMS":
+        rank = predictions.scores
+    elif stage in ("box too loose", "no prior fits"):
         rank = case.overlap
     best = int(numbers[rank[numbers].argmax()])
     text = _reason(stage, best, case, predictions, names)
