@@ -208,6 +208,13 @@ def test_missing_and_folder(tmp_path: Path) -> None:
             read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["nul\0byte.jpg", "long" * 500 + ".jpg"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    for read in (read_image, read_size):
+        with pytest.raises(ImageError, match="expected a picture, found "):
+            read(tmp_path / name)
+
+
 def bomb_png(side: int) -> bytes:
     """A valid PNG of side x side bits in a few KB."""
 

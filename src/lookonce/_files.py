@@ -71,6 +71,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def encodable(text: str) -> str:
+    r"""Text that UTF-8 can hold: a byte of a file name that is none becomes `\udcXX`, as JSON writes it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def cache_folder() -> Path:
     """Where files are kept that can be made or fetched again: `LOOKONCE_CACHE`, else the user's cache."""
     chosen = os.environ.get("LOOKONCE_CACHE")

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
 
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -485,6 +486,8 @@ def fetch(
 
 def main() -> None:
     """Run the command line; an error of the input, or of the disk, becomes one line and exit code 2."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode; stderr does so
     try:
         app()
     except (LookonceError, OSError) as error:

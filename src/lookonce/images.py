@@ -49,7 +49,7 @@ def read_size(path: Path) -> tuple[int, int]:
     try:
         with path.open("rb") as stream:
             header = _checked_header(stream, str(path))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     return header.height, header.width
 
@@ -62,7 +62,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     return decode_image(data, str(path))
 
@@ -128,13 +128,17 @@ def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
     return header
 
 
-def _unreadable(path: Path, error: OSError) -> ImageError:
-    return ImageError(f"{path}: expected a picture, found {_what_is_at(path) or error.strerror}")
+def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return ImageError(f"{path}: expected a picture, found {_what_is_at(path) or reason}")
 
 
 def _what_is_at(path: Path) -> str | None:
-    if not path.exists():
-        return "no such file"
+    try:
+        if not path.exists():
+            return "no such file"
+    except OSError:  # a name that no file can have, or a folder that may not be entered
+        return None
     return "a folder" if path.is_dir() else None
 
 

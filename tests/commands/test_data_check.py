@@ -1,6 +1,9 @@
 """`lookonce data check` as it is typed, and its page in a browser."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from lookonce.data.check.findings import Finding
 from lookonce.images import write_image
 from lookonce.samples import Sample
 from tests.browser import DESKTOP, PHONE, opened
-from tests.data.check.faults import EXPECTED, Voc, drawn, everything_wrong
+from tests.data.check.faults import EXPECTED, SOUND, Voc, drawn, everything_wrong
 from tests.tiny_onnx import BLACK, MAGENTA, YELLOW, picture, write_tiny_model
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -91,6 +94,7 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
         ("{voc} --model yolov4", "--model: expected one of yolov3, yolov3-spp, yolov3-tiny, found 'yolov4'"),
         ("{voc} --detector {voc}/none.onnx", "none.onnx"),
         ("{voc} --fix {voc}", "expected a new or empty folder, found files"),
+        ("{voc} --fix {out}", "expected a place for the report outside the corrected copy"),
     ],
 )
 def test_wrong_input_is_one_line_and_2(
@@ -101,7 +105,7 @@ def test_wrong_input_is_one_line_and_2(
     words: str,
     what: str,
 ) -> None:
-    typed = words.format(voc=faulty).split()
+    typed = words.format(voc=faulty, out=tmp_path).split()
     monkeypatch.setattr("sys.argv", ["lookonce", "data", "check", *typed, "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as left:
         main()
@@ -207,6 +211,45 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
             assert all(each in text for each in shown)
             assert seen.page.locator("script, img[src='x']").count() == 0
             assert seen.errors == seen.requests == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.picture("caf\udce9.jpg").write_bytes(b"no picture")
+    voc.annotate("caf\udce9", SOUND, (240, 180, 3))
+    words = [sys.executable, "-m", "lookonce", "data", "check", voc.folder, "--out", tmp_path / "out"]
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == 1, done.stderr
+    assert rb"caf\udce9.jpg" in done.stdout
+    assert r"caf\udce9.jpg" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_numbers_beyond_every_picture(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add(
+        "a.jpg", [("cat", 40, 30, 1e308, 1e308), ("cat", 1e308, 1, 1e308, 9), ("cat", 1e300, 1e300, 1, 1)]
+    )
+    assert run("check", voc.finish(), "--out", tmp_path / "out").exit_code == 1
+    assert (tmp_path / "out" / "report.html").read_text().count("This picture cannot be shown") == 0
+
+
+def test_why_no_picture_is_left(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add("a.jpg", [("cat", 140, 120, 40, 30)])
+    found = run("check", voc.finish(), "--out", tmp_path / "out", "--fix", tmp_path / "fixed")
+    assert found.exit_code == 1
+    assert "is inverted" in found.stdout
+    assert "none of its 1 boxes is usable" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_missing_picture_whose_name_no_file_can_have(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "nul\0byte.jpg"}, {"id": 2, "file_name": "a.jpg"}]
+    write_image(tmp_path / "a.jpg", drawn(0))
+    tree = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "train.json").write_text(json.dumps(tree))
+    assert run("check", tmp_path / "train.json", "--out", tmp_path / "out").exit_code == 1
+    assert "This picture cannot be shown" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_small_things_are_shown_enlarged() -> None:

@@ -44,6 +44,17 @@ def test_objects_and_nothing_found(tmp_path: Path) -> None:
     assert numbers["confusion"]["counts"] == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
+def test_where_nothing_is_right_the_usual_confidence_stands_in() -> None:
+    far = found([[50, 50, 90, 90], [70, 70, 90, 90]], [0.9, 0.3])
+    matrix = evaluate_detections([sample([[0, 0, 9, 9]])], [far], ["cat"]).confusion
+    assert (matrix.confidence, matrix.counts.tolist()) == (0.25, [[0, 1], [2, 0]])
+
+
+def test_names_that_are_no_unicode_come_back(tmp_path: Path) -> None:
+    write_report(tmp_path, evaluate_detections([], [], ["cat"]), {"data": "caf\udce9"})
+    assert json.loads((tmp_path / "metrics.json").read_text())["data"] == "caf\udce9"
+
+
 def test_voc_sample(voc_sample: Case, tmp_path: Path) -> None:
     evaluation = evaluate_detections(*voc_sample)
     write_report(tmp_path, evaluation, {})

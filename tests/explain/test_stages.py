@@ -110,6 +110,14 @@ def test_suppressed_by_nms() -> None:
     assert objects[1].place == (0, 0, 1, 0)
 
 
+def test_as_exact_on_objects_as_on_detections() -> None:
+    truth = (437.79327392578125, 105.39337158203125, 612.387939453125, 210.97450256347656)
+    guess = (437.5298156738281, 105.39337158203125, 613.0473022460938, 315.4454040527344)  # float32: IoU 0.5
+    objects, detections = judged(truth_of(truth), Guess(guess, 0.9))
+
+    assert (stages(objects), stages(detections)) == (["box too loose"], ["box too loose"])
+
+
 def test_below_threshold() -> None:
     (verdict,), _ = judged(truth_of(OBJECT), Guess(shifted(10), 0.6, DOG, 0.4), Guess(OBJECT, 0.2))
 

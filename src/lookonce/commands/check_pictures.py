@@ -23,6 +23,7 @@ SMALLEST_WINDOW = 64  # pixels of the picture
 ENLARGE_BELOW = 0.2  # of the picture's side, the reach of the boxes for which a window is worth it
 LEAST_MARK = 14  # pixels of the report; a box without area is to be seen too
 MOST_BESIDE = 4
+FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is no float32
 
 
 def finding_picture(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> NDArray[np.uint8] | None:
@@ -35,7 +36,8 @@ def finding_picture(findings: Sequence[Finding], samples: Mapping[Path, Sample])
     first = findings[0]
     if first.picture is None:
         return None
-    boxes = np.array([box for each in findings for box in each.boxes], np.float32).reshape(-1, 4)
+    written = np.array([box for each in findings for box in each.boxes], np.float64).reshape(-1, 4)
+    boxes = written.clip(-FAR, FAR).astype(np.float32)
     try:
         if not first.others:
             return _drawn(first.picture, boxes, samples.get(first.picture))

@@ -59,6 +59,8 @@ def check(
     console = Console(stderr=True)
     if fix is not None:
         check_target("voc", fix)
+        if out.absolute().is_relative_to(fix.absolute()):
+            raise AnnotationError(f"{out}: expected a place for the report outside the corrected copy")
     with ExitStack() as stack:
         network, doubted = _network(model, size, detector, stack)
         sets = load_splits(data, names)
@@ -147,7 +149,8 @@ def _network(
 
 
 def _check_pictures(data: Path, sets: dict[str, SampleSet]) -> None:
-    if not pictures_of(sets):
+    """Where every picture was set aside, why is just what is asked for."""
+    if not any(found.samples or found.problems for found in sets.values()):
         raise AnnotationError(f"{data}: expected annotated pictures, found none")
 
 

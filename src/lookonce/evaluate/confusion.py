@@ -49,7 +49,8 @@ def confusion(
     background = len(names)
     counts = np.zeros((background + 1, background + 1), np.int64)
     for sample, result in zip(truth, detections, strict=True):
-        found = result[result.scores > confidence]
+        found = result[np.argsort(-result.scores, kind="stable")]
+        found = found[found.scores > confidence]
         partner = _pair(sample, found, iou)
         paired = partner >= 0
         missed = ~(sample.difficult | sample.crowd)
@@ -63,7 +64,7 @@ def confusion(
 
 
 def _pair(sample: Sample, found: Detections, iou: float) -> NDArray[np.int64]:
-    """The object of each detection, -1 for none: (D,)."""
+    """The object of each detection, given by falling score, -1 for none: (D,)."""
     overlap = pairwise_iou(found.boxes.astype(float), sample.boxes.astype(float))  # (D, G)
     overlap[:, sample.crowd] = 0
     same = found.labels[:, None] == sample.labels[None, :]
@@ -72,7 +73,7 @@ def _pair(sample: Sample, found: Detections, iou: float) -> NDArray[np.int64]:
         possible = np.where(allowed & (overlap >= iou), overlap, 0)
         possible[partner >= 0] = 0
         possible[:, partner[partner >= 0]] = 0
-        for d in np.flatnonzero(possible.any(axis=1)):  # by falling score
+        for d in np.flatnonzero(possible.any(axis=1)):  # the best score first
             g = possible[d].argmax()
             if possible[d, g] > 0:
                 partner[d] = g

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import write_text
+from lookonce._files import encodable, write_text
 from lookonce.detections import Detections
 from lookonce.evaluate.breakdown import Breakdown, breakdown
 from lookonce.evaluate.calibration import Calibration, calibration
@@ -193,7 +193,7 @@ def write_errors_json(
         about: what it was measured on; goes first.
     """
     numbers = {**about, **report.to_dict(pictures)}
-    write_text(path, json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, encodable(json.dumps(numbers, indent=2, ensure_ascii=False)) + "\n")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,13 +1,12 @@
 """One evaluation: everything measured, as numbers, JSON and pictures."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce._files import write_text
+from lookonce._files import encodable, write_text
 from lookonce.detections import Detections
 from lookonce.evaluate import plots
 from lookonce.evaluate.coco import Metrics, evaluate, without_nan
@@ -75,13 +74,13 @@ def evaluate_detections(
     """
     matches = match(truth, detections, names)
     drawn = curves(matches)
-    best = drawn.overall.best().confidence
+    best = drawn.overall.best()
     return Evaluation(
         names=tuple(names),
         metrics=evaluate(truth, detections, names),
         voc_ap50=average_precisions(matches),
         curves=drawn,
-        confusion=confusion(truth, detections, names, USUAL_CONFIDENCE if math.isnan(best) else best),
+        confusion=confusion(truth, detections, names, best.confidence if best.f1 > 0 else USUAL_CONFIDENCE),
     )
 
 
@@ -99,7 +98,8 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    numbers = json.dumps({**about, **evaluation.to_dict()}, indent=2, ensure_ascii=False) + "\n"
+    tree = {**about, **evaluation.to_dict()}
+    numbers = encodable(json.dumps(tree, indent=2, ensure_ascii=False)) + "\n"
     write_text(folder / "metrics.json", numbers)
     names, drawn = evaluation.names, evaluation.curves
     pictures = {

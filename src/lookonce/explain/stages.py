@@ -196,9 +196,10 @@ def _counts(truth: Sample, number: int) -> bool:
     return not (truth.difficult[number] or truth.crowd[number])
 
 
-def _owners(truth: Sample, predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _owners(truth: Sample, predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The object each prediction belongs to (K,), and the IoU of each with each object (K, N)."""
-    overlap = pairwise_iou(predictions.boxes, truth.boxes.astype(np.float32))
+    # As exact as in `judge_detections`: of what it calls loose, nothing here may be tight.
+    overlap = pairwise_iou(predictions.boxes.astype(float), truth.boxes.astype(float))
     usable = np.where(truth.crowd, 0, overlap)
     same = np.where(predictions.labels[:, None] == truth.labels, usable, 0)
     owner = np.where(same.max(axis=1) >= FOUND_IOU, same.argmax(axis=1), usable.argmax(axis=1))
@@ -238,7 +239,7 @@ class Case:
     label: int
     best_prior: float
     own: NDArray[np.int64]
-    overlap: NDArray[np.float32]
+    overlap: NDArray[np.float64]
     confidence: float
 
 
@@ -255,8 +256,10 @@ def _missed(
         return Verdict(
             stage, f"no prediction comes near it; the best prior has an IoU of {case.best_prior:.2f}"
         )
-    rank = predictions.scores if stage == "suppressed by NMS" else predictions.objectness
-    if stage in ("box too loose", "no prior fits"):
+    rank: NDArray[np.floating] = predictions.objectness
+    if stage == "suppressed by NMS":
+        rank = predictions.scores
+    elif stage in ("box too loose", "no prior fits"):
         rank = case.overlap
     best = int(numbers[rank[numbers].argmax()])
     text = _reason(stage, best, case, predictions, names)

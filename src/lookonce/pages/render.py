@@ -15,6 +15,8 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._files import encodable
+
 JPEG_QUALITY = 85
 
 
@@ -28,7 +30,8 @@ def render(template: str, **values: Any) -> str:
     Raises:
         jinja2.UndefinedError: a value is missing.
     """
-    return _environment().get_template(template).render(lookonce_version=version("lookonce"), **values)
+    page = _environment().get_template(template).render(lookonce_version=version("lookonce"), **values)
+    return encodable(page)
 
 
 def jpeg_url(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:

@@ -51,3 +51,11 @@ def test_another_class_on_a_box() -> None:
     ]
     assert doubted((BOXES[0], 0.7, 1), (BOXES[0], 0.06, 0), second) == []  # it sees a cat as well
     assert doubted((BOXES[0], 0.5, 1), second) == []  # not sure enough
+
+
+def test_what_lies_in_a_crowd_is_annotated() -> None:
+    small = [1, 1, 4, 4]  # IoU 0.09 with the crowd around it
+    assert [kind for kind, _ in doubted((small, 0.9, 0))] == ["missing-box", "unfound-box", "unfound-box"]
+    assert doubted((small, 0.9, 0), crowd=True) == []
+    assert [kind for kind, _ in doubted((small, 0.9, 1), crowd=True)] == ["missing-box"]  # a dog among cats
+    assert [kind for kind, _ in doubted(([6, 0, 16, 10], 0.9, 0), crowd=True)] == ["missing-box"]

@@ -165,6 +165,14 @@ def test_other_json_is_left_alone(picture: PictureMaker, tmp_path: Path) -> None
     assert len(load_samples(tmp_path, "val").samples) == 1
 
 
+def test_a_folder_named_like_a_file_is_no_coco(picture: PictureMaker, tmp_path: Path) -> None:
+    (tmp_path / "train.json").mkdir()
+    picture("images/a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
+    assert load_samples(tmp_path, names=("cat",)).format == "yolo"
+
+
 def test_both_dialects_and_the_split_files_of_the_sample(data: Path) -> None:
     gts = data / "voc_sample" / "gts"
     one = load_samples(gts / "coco_format_v1" / "instances_default.json")

@@ -6,7 +6,7 @@ import numpy as np
 
 from lookonce.data.check.findings import Finding, box_place, corners
 from lookonce.detections import Detections
-from lookonce.geometry.boxes import pairwise_iou
+from lookonce.geometry.boxes import area, pairwise_iou
 from lookonce.samples import Sample, SampleSet
 
 SURE = 0.6  # score from which a detection is taken for a fact
@@ -49,9 +49,20 @@ def _without_box(
     detections: Detections,
     overlap: np.ndarray[tuple[int, int], np.dtype[np.float64]],
 ) -> Iterator[Finding]:
-    lonely = (overlap < NEAR).all(axis=1) & (detections.scores >= SURE)
+    lonely = (overlap < NEAR).all(axis=1) & (detections.scores >= SURE) & ~_in_crowd(sample, detections)
     for i in np.flatnonzero(lonely).tolist():
         score, box = float(detections.scores[i]), tuple(detections.boxes[i].tolist())
         sides = ", ".join(f"{side:.0f}" for side in box)
         what = f"{found.names[int(detections.labels[i])]} {score:.2f} at [{sides}], and no box there"
         yield Finding("missing-box", str(sample.path), what, sample.path, (box,), weight=score)
+
+
+def _in_crowd(sample: Sample, detections: Detections) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """(D,): detections that lie for the most part in a crowd of their class, however small beside it."""
+    boxes, crowd = detections.boxes[:, None], sample.boxes[sample.crowd]
+    shared = np.minimum(boxes[..., 2:], crowd[:, 2:]) - np.maximum(boxes[..., :2], crowd[:, :2])
+    same = detections.labels[:, None] == sample.labels[sample.crowd]
+    inside: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
+        same & (shared.clip(0).prod(axis=-1) >= ON * area(boxes))
+    ).any(axis=1)
+    return inside

@@ -58,6 +58,8 @@ def _split_of(file: Path, folder: Path) -> str:
 
 
 def _looks_like_coco(file: Path) -> bool:
+    if not file.is_file():  # a folder can be named so
+        return False
     with file.open("rb") as stream:
         start = stream.read(SNIFFED)
     return start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(

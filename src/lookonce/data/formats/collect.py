@@ -125,7 +125,7 @@ class Collector:
         """The picture's own (height, width), which is what counts; None where it cannot be read."""
         try:
             size = read_size(picture)
-        except (ImageError, OSError, ValueError) as error:  # the last two: a name that no file can have
+        except ImageError as error:
             kind = "unreadable" if is_file(picture) else "missing"
             self.report(place, str(error), kind=kind, picture=picture)
             return None
