@@ -27,7 +27,7 @@ MOSAIC = ("augment.mosaic=0.5", ZOOM, "augment.translate=0")
 START = ("objectness_prior=0.01", "ema=0.998", "loss.objectness=iou")
 RATIO = ("assign.rule=ratio", "assign.largest_ratio=2", "assign.rehome=true")
 RECTANGLES = ("augment.rectangles=true", "augment.plain_epochs=1")
-CORE = (*START, *RATIO, "batch=8")
+CORE = (*START, "batch=8")
 ROWS: dict[str, tuple[str, ...]] = {
     "classic": (),
     "he": ("init=he",),
@@ -61,11 +61,11 @@ ROWS: dict[str, tuple[str, ...]] = {
     "rectangles": RECTANGLES,
     "rare": ("repeat_rare=0.5",),
     "start": START,
-    "start, batch 8": (*START, "batch=8"),
     "start, ratio 2": (*START, *RATIO),
     "core": CORE,
-    "core, batch 4": (*CORE, "batch=4"),
-    "core, ratio 4": (*CORE, "assign.largest_ratio=4"),
+    "core, rehome": (*CORE, "assign.rehome=true"),
+    "core, ratio 2": (*CORE, *RATIO),
+    "core, ratio 2, batch 4": (*CORE, *RATIO, "batch=4"),
     "core, rectangles": (*CORE, *RECTANGLES),
     "core, mosaic": (*CORE, *MOSAIC),
     "core, mosaic, rectangles": (*CORE, *MOSAIC, *RECTANGLES),
