@@ -23,13 +23,18 @@ from machine import machine_line
 BASE = ("holdout=0.2", "workers=1", "anchors=data")
 ZOOM = "augment.zoom=[0.6,1.6]"
 COLOUR = ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5")
+MOSAIC = ("augment.mosaic=0.5", ZOOM, "augment.translate=0")
+START = ("objectness_prior=0.01", "ema=0.998", "loss.objectness=iou")
+RATIO = ("assign.rule=ratio", "assign.largest_ratio=2", "assign.rehome=true")
+RECTANGLES = ("augment.rectangles=true", "augment.plain_epochs=1")
+CORE = (*START, *RATIO, "batch=8")
 ROWS: dict[str, tuple[str, ...]] = {
     "classic": (),
     "he": ("init=he",),
     "prior": ("objectness_prior=0.01",),
     "ema": ("ema=0.998",),
     "ratio": ("assign.rule=ratio",),
-    "ratio3": ("assign.rule=ratio", "assign.largest_ratio=3"),
+    "ratio 2": ("assign.rule=ratio", "assign.largest_ratio=2"),
     "best": ("assign.rule=best",),
     "rehome": ("assign.rehome=true",),
     "diou": ("loss.box=diou",),
@@ -50,10 +55,26 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "colour": COLOUR,
     "zoom": (ZOOM, "augment.translate=0"),
-    "mosaic": ("augment.mosaic=0.5", ZOOM, "augment.translate=0"),
+    "mosaic": MOSAIC,
     "mixup": ("augment.mixup=0.3",),
     "multi-scale": ("augment.multi_scale=0.25",),
+    "rectangles": RECTANGLES,
     "rare": ("repeat_rare=0.5",),
+    "start": START,
+    "start, batch 8": (*START, "batch=8"),
+    "start, ratio 2": (*START, *RATIO),
+    "core": CORE,
+    "core, batch 4": (*CORE, "batch=4"),
+    "core, ratio 4": (*CORE, "assign.largest_ratio=4"),
+    "core, rectangles": (*CORE, *RECTANGLES),
+    "core, mosaic": (*CORE, *MOSAIC),
+    "core, mosaic, rectangles": (*CORE, *MOSAIC, *RECTANGLES),
+    "core, zoom": (*CORE, ZOOM, "augment.translate=0"),
+    "core, colour": (*CORE, *COLOUR),
+    "core, adamw": (*CORE, "optimizer.name=adamw", "optimizer.weight_decay=0.05"),
+    "core, ciou": (*CORE, "loss.box=ciou"),
+    "core, giou x3": (*CORE, "loss.giou=3"),
+    "core, rate 0.002": (*CORE, "optimizer.rate=0.002"),
 }
 
 
@@ -109,7 +130,7 @@ def train(seed: int, row: str, options: argparse.Namespace) -> None:
 
 
 def folder(row: str, seed: int, options: argparse.Namespace) -> Path:
-    return options.out / options.title / f"{row.replace(' ', '_')}-{options.epochs}-{seed}"
+    return options.out / options.title / f"{row.replace(', ', '+').replace(' ', '_')}-{options.epochs}-{seed}"
 
 
 def last_epoch(out: Path) -> dict[str, str]:

@@ -72,10 +72,13 @@ class AugmentSettings(_Section):
     """Four pictures around one point, with this probability (Bochkovskiy et al. 2020)."""
     mixup: Share = 0.0
     """Two pictures on top of each other, with this probability (Zhang et al. 2018)."""
-    plain_epochs: int = Field(0, ge=0)
-    """Last epochs of a run without mosaic and mixup, so that it ends on pictures as they are."""
     multi_scale: Share = 0.0
     """Each batch at a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
+    rectangles: bool = False
+    """Batches of pictures of a like shape, in an input of that shape: no time is spent on padding."""
+    plain_epochs: int = Field(0, ge=0)
+    """Last epochs of a run without mosaic, mixup, varied scales and rectangles: it ends on the input that
+    the network is used with."""
 
     @model_validator(mode="after")
     def _zoom_is_a_range(self) -> Self:
@@ -200,17 +203,20 @@ class TrainSettings(_Section):
 
 
 def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **options: Any) -> TrainSettings:
-    """Settings from a recipe, then command-line options that were given, then `a.b=c` assignments.
+    """The default recipe, changed by a recipe, then by options that were given, then by `a.b=c` assignments.
 
     Args:
-        recipe: a YAML file of settings; None starts from the defaults.
+        recipe: a YAML file of settings; what it does not name stays as in the default recipe.
         assignments: `a.b=c`, the value read as YAML.
         options: top-level settings by name; None means: not given.
 
     Raises:
         ConfigError: unreadable YAML, an unknown key, or a value out of range; the place is named.
     """
-    tree = read_yaml(recipe) if recipe else {}
+    tree = TrainSettings().model_dump(mode="json")
+    for name, value in (read_yaml(recipe) if recipe else {}).items():
+        both_sections = isinstance(value, dict) and isinstance(tree.get(name), dict)
+        tree[name] = tree[name] | value if both_sections else value
     tree |= {name: value for name, value in options.items() if value is not None}
     for assignment in assignments:
         _assign(tree, assignment)

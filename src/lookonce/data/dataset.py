@@ -8,6 +8,7 @@ nor an interruption changes what is learnt.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.random import Generator
@@ -17,6 +18,7 @@ from lookonce.config import AssignSettings, AugmentSettings
 from lookonce.data.assign import WRITE_UP, Positives, assign
 from lookonce.data.augment import Picture, augment
 from lookonce.data.compose import mixup, mosaic, random_colour, random_zoom
+from lookonce.data.formats.layout import size_of
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
 from lookonce.geometry.letterbox import GREY, Letterbox
@@ -24,7 +26,8 @@ from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem, Sample
 
-ORDER, PICTURE, SIZE = 0, 1, 2  # streams of random numbers that never meet
+ORDER, PICTURE, SIZE, SHAPE = 0, 1, 2, 3  # streams of random numbers that never meet
+ASPECT_BLUR = 0.05  # of log(width / height): neighbours in shape change from epoch to epoch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,14 +103,29 @@ class Dataset:
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
         return rng.permutation(np.searchsorted(self._repeats.cumsum(), marks, side="right"))
 
-    def input_size(self, epoch: int, batch: int) -> tuple[int, int]:
-        """(height, width) of a numbered batch: the network's own, or drawn around it where scales vary."""
+    def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
+        """The indices of each batch of an epoch; pictures of a like shape together where that is wanted."""
+        order = self.order(epoch)
+        starts = range(0, len(order), batch)
+        if not self._shapes_vary(epoch):
+            return [order[start : start + batch] for start in starts]
+        rng = np.random.default_rng((SHAPE, self.seed, epoch))
+        blurred = np.log(self._aspects[order]) + rng.normal(0, ASPECT_BLUR, len(order))
+        order = order[np.argsort(blurred)]
+        return [order[starts[number] :][:batch] for number in rng.permutation(len(starts))]
+
+    def input_size(self, epoch: int, number: int, indices: NDArray[np.int64]) -> tuple[int, int]:
+        """(height, width) of a numbered batch: the network's, or around it where scales and shapes vary."""
         height, width = self.info.input_size
-        spread = self.augmentation.multi_scale if self.augmentation else 0
-        if spread == 0 or self._is_plain(epoch):
+        if self.augmentation is None or self._is_plain(epoch):
             return height, width
-        factor = np.random.default_rng((SIZE, self.seed, epoch, batch)).uniform(1 - spread, 1 + spread)
-        return to_multiple(height * factor), to_multiple(width * factor)
+        spread = self.augmentation.multi_scale
+        factor = np.random.default_rng((SIZE, self.seed, epoch, number)).uniform(1 - spread, 1 + spread)
+        aspect = np.exp(np.log(self._aspects[indices]).mean()) if self._shapes_vary(epoch) else width / height
+        return (
+            to_multiple(factor * min(height, width / aspect)),
+            to_multiple(factor * min(width, height * aspect)),
+        )
 
     def load(self, index: int, epoch: int, out: NDArray[np.uint8]) -> Example:
         """Prepare one picture.
@@ -173,6 +191,14 @@ class Dataset:
             )
         return augment(picture, settings, rng)
 
+    @cached_property
+    def _aspects(self) -> NDArray[np.float64]:
+        """Width over height of each picture, (samples,)."""
+        return np.array([aspect_of(sample) for sample in self.samples])
+
+    def _shapes_vary(self, epoch: int) -> bool:
+        return self.augmentation is not None and self.augmentation.rectangles and not self._is_plain(epoch)
+
     def _is_plain(self, epoch: int) -> bool:
         plain = self.augmentation.plain_epochs if self.augmentation else 0
         return self.epochs is not None and epoch >= self.epochs - plain
@@ -211,6 +237,15 @@ def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float
     asked = np.maximum(1.0, np.sqrt(threshold / share))
     factors: NDArray[np.float64] = np.where(shows, asked, 1.0).max(axis=1, initial=1.0)
     return factors
+
+
+def aspect_of(sample: Sample) -> float:
+    """Width over height; 1 where the picture cannot be read, which is reported when its turn comes."""
+    try:
+        height, width = size_of(sample)
+    except ImageError:
+        return 1.0
+    return width / height
 
 
 def to_multiple(side: float) -> int:

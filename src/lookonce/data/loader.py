@@ -193,7 +193,9 @@ class Loader:
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """The indices of each batch."""
-        indices = self.dataset.order(epoch) if self.shuffle else np.arange(len(self.dataset))
+        if self.shuffle:
+            return self.dataset.batches(epoch, self.batch)
+        indices = np.arange(len(self.dataset))
         return [indices[start : start + self.batch] for start in range(0, len(indices), self.batch)]
 
     def _made_ahead(self, epoch: int, batches: Sequence[tuple[int, NDArray[np.int64]]]) -> Iterator[_Made]:
@@ -219,7 +221,7 @@ class Loader:
 
     def _make(self, epoch: int, number: int, indices: NDArray[np.int64]) -> _Made:
         """One batch, and what had to be set aside for it. Runs in a worker."""
-        images = np.empty((len(indices), *self.dataset.input_size(epoch, number), 3), np.uint8)
+        images = np.empty((len(indices), *self.dataset.input_size(epoch, number, indices), 3), np.uint8)
         examples: list[Example] = []
         problems: list[Problem] = []
         for index in indices.tolist():

@@ -14,15 +14,15 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from lookonce.config import AugmentSettings, TrainSettings
-from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.errors import AnnotationError
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 from lookonce.samples import Sample
+from lookonce.train.init import initialise
 from lookonce.train.loop import Epoch, make_scaler, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
-from lookonce.train.plan import TrainData, describe
+from lookonce.train.plan import TrainData, describe, make_dataset
 from lookonce.train.schedule import Schedule
 from lookonce.train.validate import Judge
 
@@ -71,7 +71,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
     )
     torch.manual_seed(settings.seed)
     info = describe(TrainData(data.names, chosen, chosen), settings)
-    network = build(info)
+    network = initialise(build(info), settings)
     return _memorise(network, info, chosen, settings, console)
 
 
@@ -95,7 +95,8 @@ def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
 def _memorise(
     network: nn.Module, info: ModelInfo, chosen: Sequence[Sample], settings: TrainSettings, console: Console
 ) -> SelfTest:
-    loader = Loader(Dataset(chosen, info, settings.augment, settings.seed), settings.batch_size, workers=0)
+    data = TrainData(info.names, chosen, chosen)
+    loader = Loader(make_dataset(data, info, settings), settings.batch_size, workers=0)
     optimizer = make_optimizer(network, settings.optimizer)
     scaler = make_scaler(next(network.parameters()).device, settings)
     rate = settings.optimizer.rate
