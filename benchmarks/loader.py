@@ -1,9 +1,10 @@
 """How fast pictures come from disk to batch: by stage, by thread, and against worker processes.
 
-    python benchmarks/loader.py DATA [--size 320] [--batch 16] [--rounds 5]
+    python benchmarks/loader.py DATA [--size 320] [--batch 16] [--rounds 5] [--recipe FILE]
 
 DATA is any annotated data set (its `train` split is read). Prints and writes nothing else. A rate is the best
 of the rounds; a rate per processor second counts the work of all threads and holds on a busy machine too.
+With `--recipe` the pictures are changed as that recipe wants, and only threads are looked at.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from machine import machine_line
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from lookonce.config import AugmentSettings, parse_size
+from lookonce.config import AugmentSettings, load_settings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.augment import augment
 from lookonce.data.dataset import Dataset, trainable
@@ -28,6 +29,7 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import decode_image
 from lookonce.metadata import ModelInfo
 from lookonce.samples import SampleSet
+from lookonce.train.plan import TrainData, make_dataset
 
 # yolov3-tiny's published priors
 ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))
@@ -39,12 +41,20 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(320, 320))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--recipe", type=Path)
     options = parser.parse_args()
 
     found = load_samples(options.data, "train")
     info = ModelInfo("yolov3-tiny", found.names, ANCHORS, (16, 32), options.size)
-    dataset = Dataset(found.samples, info, AugmentSettings())
     describe_run(found, options)
+    if options.recipe:
+        settings = load_settings(options.recipe, size=options.size)
+        learnt = make_dataset(TrainData(found.names, found.samples, ()), info, settings)
+        for workers in (0, 2):
+            with Loader(learnt, options.batch, workers) as loader:
+                report(f"threads: {workers}", loader.epoch, options.rounds)
+        return
+    dataset = Dataset(found.samples, info, AugmentSettings())
     profile(dataset, options.rounds)
     for workers in (0, 1, 2, 4):
         with Loader(dataset, options.batch, workers) as loader:
@@ -67,7 +77,8 @@ def describe_run(found: SampleSet, options: argparse.Namespace) -> None:
     boxes = sum(len(sample.boxes) for sample in found.samples)
     print(machine_line("opencv-python-headless", "numpy", "torch"))
     print(f"{len(found.samples)} pictures of {width}x{height} (median), {boxes} boxes")
-    print(f"to {options.size[0]}x{options.size[1]}, flip, crop, translate at 0.5, batch {options.batch}\n")
+    changes = options.recipe or "flip, crop, translate at 0.5"
+    print(f"to {options.size[0]}x{options.size[1]}, {changes}, batch {options.batch}\n")
 
 
 def profile(dataset: Dataset, rounds: int) -> None:

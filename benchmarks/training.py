@@ -1,16 +1,19 @@
 """Training speed as ratios within one run: the real loop, the bare step, the plain eager step, the loss.
 
-    python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8]
+    python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8] [--recipe FILE] [--compile]
 
 DATA is any annotated data set (its `train` split is read). In every round each contender takes the same
 number of steps, one contender after the other, so that a noisy machine is noisy for all; ratios are medians
-over the rounds of the ratio within a round.
+over the rounds of the ratio within a round. `--recipe` (the default recipe, where there is such a file) adds
+the loop as that recipe has it, with its augmentation, losses and weight average; `--compile` adds the bare
+step compiled by torch, and says how long compiling took.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from machine import machine_line
 from torch import nn
 from torch.optim import Adam
 
-from lookonce.config import TrainSettings, parse_size
+from lookonce.config import TrainSettings, load_settings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.dataset import Dataset
 from lookonce.data.formats import load_samples
@@ -28,11 +31,14 @@ from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import build, to_input
+from lookonce.train.ema import Ema
 from lookonce.train.loop import forward
 from lookonce.train.loss import compute_losses
 from lookonce.train.optimizer import make_optimizer
-from lookonce.train.plan import TrainData, describe
+from lookonce.train.plan import TrainData, describe, make_dataset
 
+DEFAULT_RECIPE = Path(__file__).parents[1] / "recipes" / "default.yaml"
+BARE = "bare step, bfloat16"
 STEPS = 4  # of each contender in a round
 
 
@@ -42,31 +48,48 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(320, 320))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE if DEFAULT_RECIPE.exists() else None)
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
 
     found = load_samples(options.data, "train")
     settings = TrainSettings(size=options.size, batch=options.batch)
-    info = describe(TrainData(found.names, found.samples, ()), settings)
+    data = TrainData(found.names, found.samples, ())
+    info = describe(data, settings)
     print(machine_line("torch", "numpy", "opencv-python-headless"))
     print(found.describe())
     print(f"yolov3-tiny at {info.input_size}, batch {options.batch}, {options.rounds} rounds\n")
-    with Loader(Dataset(found.samples, info, settings.augment), options.batch, settings.workers) as loader:
-        real = full_batches(loader)
+    with ExitStack() as stack:
+        real = full_batches(stack, Dataset(found.samples, info, settings.augment), settings)
         fixed = next(real)
         contenders = {
             "whole loop, float32": stepper(info, settings, "float32", lambda: next(real)),
             "bare step, float32": stepper(info, settings, "float32", lambda: fixed),
             "plain eager step, float32": plain_stepper(info, fixed),
             "whole loop, bfloat16": stepper(info, settings, "bfloat16", lambda: next(real)),
-            "bare step, bfloat16": stepper(info, settings, "bfloat16", lambda: fixed),
+            BARE: stepper(info, settings, "bfloat16", lambda: fixed),
         }
+        ratios = list(RATIOS)
+        if options.recipe:
+            wanted = load_settings(options.recipe, size=options.size, batch=options.batch)
+            planned = describe(data, wanted)
+            drawn = full_batches(stack, make_dataset(data, planned, wanted), wanted)
+            name = f"whole loop, {options.recipe.stem}, bfloat16"
+            contenders[name] = stepper(planned, wanted, "bfloat16", lambda: next(drawn))
+            ratios += [(name, "whole loop, bfloat16"), (name, BARE)]
+        if options.compile:
+            name = f"{BARE}, compiled"
+            contenders[name] = compiled_stepper(info, settings, fixed)
+            ratios.append((name, BARE))
+        memory = {name: peak_memory(step) for name, step in contenders.items()}
         seconds = race(contenders, options.rounds)
-    report(seconds, options.batch)
+    report(seconds, memory, ratios, options.batch)
     report_loss(info, settings, fixed, statistics.median(seconds["bare step, float32"]))
 
 
-def full_batches(loader: Loader) -> Iterator[Batch]:
+def full_batches(stack: ExitStack, dataset: Dataset, settings: TrainSettings) -> Iterator[Batch]:
     """Batches of real pictures without end, each of the full size."""
+    loader = stack.enter_context(Loader(dataset, settings.batch_size, settings.workers))
     batches = chain.from_iterable(loader.epoch(epoch) for epoch in count())
     return (batch for batch in batches if len(batch.images) == loader.batch)
 
@@ -78,6 +101,7 @@ def stepper(
     settings = settings.model_copy(update={"precision": precision})
     network = build(info).train()
     optimizer = make_optimizer(network, settings.optimizer)
+    average = Ema(network, settings.ema) if settings.ema else None
     steps = count(1)
 
     def step() -> None:
@@ -85,8 +109,45 @@ def stepper(
         forward(network, next_batch(), info, settings).total().backward()
         optimizer.step()
         optimizer.zero_grad()
+        if average:
+            average.update(network)
 
     return step
+
+
+def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
+    """The bare bfloat16 step with a compiled network, whose momentum of statistics has stopped changing."""
+    settings = settings.model_copy(update={"precision": "bfloat16"})
+    network = build(info).train()
+    optimizer = make_optimizer(network, settings.optimizer)
+    compiled = torch.compile(network)
+
+    def step() -> None:
+        forward(compiled, batch, info, settings).total().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    started = time.perf_counter()
+    step()
+    print(f"compiling took {time.perf_counter() - started:.0f} s\n")
+    return step
+
+
+def peak_memory(step: Callable[[], None]) -> float:
+    """MiB that a step adds to this process at its height; NaN where the system does not say."""
+    step()  # the optimizer's memory is in place from now on
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the height starts again from here
+    except OSError:
+        return float("nan")
+    before = resident("VmRSS")
+    step()
+    return resident("VmHWM") - before
+
+
+def resident(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 def plain_stepper(info: ModelInfo, batch: Batch) -> Callable[[], None]:
@@ -116,18 +177,25 @@ def race(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, li
     return seconds
 
 
-def report(seconds: dict[str, list[float]], batch: int) -> None:
+RATIOS = (
+    ("whole loop, float32", "bare step, float32"),
+    ("whole loop, bfloat16", BARE),
+    ("bare step, float32", "plain eager step, float32"),
+    (BARE, "plain eager step, float32"),
+)
+
+
+def report(
+    seconds: dict[str, list[float]],
+    memory: dict[str, float],
+    pairs: Sequence[tuple[str, str]],
+    batch: int,
+) -> None:
     for name, values in seconds.items():
-        print(
-            f"{name:28} {batch / statistics.median(values):6.1f} pictures/s (best {batch / min(values):.1f})"
-        )
+        rate, best = batch / statistics.median(values), batch / min(values)
+        print(f"{name:34} {rate:6.1f} pictures/s (best {best:.1f}), a step takes {memory[name]:.0f} MiB")
     print()
-    for name, base in [
-        ("whole loop, float32", "bare step, float32"),
-        ("whole loop, bfloat16", "bare step, bfloat16"),
-        ("bare step, float32", "plain eager step, float32"),
-        ("bare step, bfloat16", "plain eager step, float32"),
-    ]:
+    for name, base in pairs:
         ratios = [b / a for a, b in zip(seconds[name], seconds[base], strict=True)]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(f"speed of {name} / {base}: {statistics.median(ratios):.2f} ({spread})")

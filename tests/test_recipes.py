@@ -10,7 +10,7 @@ from lookonce.config import load_settings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.network import build
-from lookonce.train.loop import Epoch, train_one_epoch
+from lookonce.train.loop import Epoch, make_scaler, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe, make_schedule
 from tests.data.drawn_samples import INFO, draw_samples
@@ -36,7 +36,8 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
         schedule = make_schedule(settings, len(loader))
         optimizer = make_optimizer(network, settings.optimizer)
         epoch = Epoch(0)
-        train_one_epoch(network, loader, optimizer, schedule, info, settings, epoch)
+        scaler = make_scaler(torch.device("cpu"), settings)
+        train_one_epoch(network, loader, optimizer, scaler, schedule, info, settings, epoch)
 
     assert epoch.meter.pictures == 2
     assert all(np.isfinite(value) for value in epoch.meter.means().values())

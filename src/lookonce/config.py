@@ -164,9 +164,9 @@ class TrainSettings(_Section):
     """Of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
     """Threads that read and augment pictures; 0 does it in between steps."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the network while it learns; losses and weights stay float32. `auto` takes bfloat16 where the device
-    computes in it natively."""
+    computes in it natively, and float16, with gradients scaled into its range, on other CUDA cards."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "data"

@@ -144,7 +144,7 @@ class Trial:
         average = Ema(network, self._settings.ema) if self._settings.ema else None
         optimizer = make_optimizer(network, self._settings.optimizer)
         for _ in range(2):
-            forward(network, self._batch(batch), self._info, self._settings).total().backward()  # type: ignore[no-untyped-call]
+            forward(network, self.batch(batch), self._info, self._settings).total().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             if average:
@@ -165,12 +165,12 @@ class Trial:
             held[storage.data_ptr()] = storage
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda packed: packed):
-            losses = forward(network, self._batch(batch), self._info, self._settings).total()
+            losses = forward(network, self.batch(batch), self._info, self._settings).total()
         own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
         del losses
         return sum(storage.nbytes() for pointer, storage in held.items() if pointer not in own)
 
-    def _batch(self, batch: int) -> Batch:
+    def batch(self, batch: int) -> Batch:
         """Grey pictures, each with as many boxes as the fullest; where these are changes no size."""
         height, width = self.size
         scales, priors = len(self._info.strides), len(self._info.anchors[0])

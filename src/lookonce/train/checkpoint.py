@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from lookonce.errors import TrainingError
@@ -54,6 +55,7 @@ def save(
     network: nn.Module,
     info: ModelInfo,
     optimizer: Optimizer,
+    scaler: GradScaler,
     ema: Ema | None,
     progress: Progress,
     metrics: Mapping[str, float],
@@ -72,7 +74,7 @@ def save(
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
         save_model(folder / BEST, (ema.network if ema else network).state_dict(), described)
-    save_within(folder, network, info, optimizer, ema, progress, Epoch(progress.epochs))
+    save_within(folder, network, info, optimizer, scaler, ema, progress, Epoch(progress.epochs))
     return progress
 
 
@@ -81,6 +83,7 @@ def save_within(
     network: nn.Module,
     info: ModelInfo,
     optimizer: Optimizer,
+    scaler: GradScaler,
     ema: Ema | None,
     progress: Progress,
     epoch: Epoch,
@@ -101,6 +104,7 @@ def save_within(
         "skipped": epoch.skipped,
         "pictures": meter.pictures,
         "sums": dict(meter.sums),
+        "scaler": scaler.state_dict(),
     }
     described = _with_training(info, progress=asdict(progress), running=standing)
     tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
@@ -124,7 +128,12 @@ def progress_of(folder: Path) -> Progress:
 
 
 def resume(
-    folder: Path, network: nn.Module, info: ModelInfo, optimizer: Optimizer, ema: Ema | None
+    folder: Path,
+    network: nn.Module,
+    info: ModelInfo,
+    optimizer: Optimizer,
+    scaler: GradScaler,
+    ema: Ema | None,
 ) -> tuple[Progress, Epoch]:
     """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
 
@@ -137,12 +146,14 @@ def resume(
     if replace(saved, training={}) != replace(info, training={}):
         raise TrainingError(f"{file}: the checkpoint is of another model or other classes than this run")
     tensors = load_training(file)
-    epoch = _epoch(saved, tensors, file)
+    epoch, scaling = _epoch(saved, tensors, file)
     if ema is not None:
         ema.restore(weights, int(tensors[UPDATES]))
         weights = _under(LEARNING, tensors)
     network.load_state_dict(weights)
     restore(optimizer, _under(OPTIMIZER, tensors))
+    if scaling:  # empty where the sitting before did not compute in float16
+        scaler.load_state_dict(scaling)
     return Progress.of(saved, file), epoch
 
 
@@ -151,11 +162,13 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
-def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> Epoch:
+def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> tuple[Epoch, dict[str, Any]]:
+    """The epoch, and the state of the gradient scaler."""
     try:
         standing = dict(info.training["running"])
         meter = MeterState(standing.pop("pictures"), standing.pop("sums"), tensors[UNREAD])
-        return Epoch(meter=LossMeter.of(meter), **standing)
+        scaling = dict(standing.pop("scaler"))
+        return Epoch(meter=LossMeter.of(meter), **standing), scaling
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{file}: expected a checkpoint of a training, found a plain model") from error
 

@@ -1,6 +1,7 @@
 """The training loop: one epoch, in the order in which it happens.
 
-batch -> images to the device -> network -> losses -> backward -> (every `accumulate` batches) clip, step
+batch -> images to the device -> network -> losses -> (in float16: scale) -> backward
+      -> (every `accumulate` batches) unscale, clip, step
 """
 
 import time
@@ -10,6 +11,7 @@ from functools import cache
 
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from lookonce.config import TrainSettings
@@ -23,6 +25,7 @@ from lookonce.train.meter import LossMeter
 from lookonce.train.optimizer import set_rate
 from lookonce.train.schedule import Schedule
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MOST_SKIPPED = 10  # batches in a row, or all of an epoch: not a bad picture, but ruined weights
 
 
@@ -68,6 +71,7 @@ def train_one_epoch(
     network: nn.Module,
     loader: Loader,
     optimizer: Optimizer,
+    scaler: GradScaler,
     schedule: Schedule,
     info: ModelInfo,
     settings: TrainSettings,
@@ -81,6 +85,7 @@ def train_one_epoch(
         network: in training mode.
         loader: gives the batches of an epoch.
         optimizer: of the network's parameters.
+        scaler: of the loss, from `make_scaler`; it leaves out a step whose gradients overflow float16.
         schedule: learning rate by optimizer step.
         info: priors and strides.
         settings: loss, clipping, accumulation, logging.
@@ -98,7 +103,7 @@ def train_one_epoch(
     reported, in_a_row = epoch.meter.pictures, 0
     for batch, last in _with_last(loader.epoch(epoch.number, skip=epoch.batches)):
         follow_statistics(network, epoch.number * len(loader) + batch.number)
-        learnt = _learn(network, batch, info, settings, epoch.meter)
+        learnt = _learn(network, scaler, batch, info, settings, epoch.meter)
         epoch.skipped += not learnt
         in_a_row = 0 if learnt else in_a_row + 1
         if in_a_row == min(MOST_SKIPPED, len(loader)):
@@ -109,7 +114,7 @@ def train_one_epoch(
         stepped = last or batch.number % accumulate == 0
         step = before + batch.number // accumulate + (stepped and batch.number % accumulate > 0)
         if stepped:
-            _step(network, optimizer, schedule(step), settings)
+            _step(network, optimizer, scaler, schedule(step), settings)
         if epoch.meter.has_unread and (last or batch.number % settings.log_every == 0):
             means = epoch.meter.read()
             log(StepReport(step, schedule(step), means, epoch.meter.pictures - reported))
@@ -122,7 +127,12 @@ def train_one_epoch(
 
 
 def _learn(
-    network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings, meter: LossMeter
+    network: nn.Module,
+    scaler: GradScaler,
+    batch: Batch,
+    info: ModelInfo,
+    settings: TrainSettings,
+    meter: LossMeter,
 ) -> bool:
     """Add a batch's gradients; False where its loss is not finite and it was left out."""
     losses = forward(network, batch, info, settings)
@@ -130,15 +140,21 @@ def _learn(
     if settings.loss.non_finite == "skip" and not torch.isfinite(total):
         return False
     meter.add(losses, batch.paths)
-    (total / settings.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+    scaler.scale(total / settings.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
     return True
 
 
-def _step(network: nn.Module, optimizer: Optimizer, rate: float, settings: TrainSettings) -> None:
+def _step(
+    network: nn.Module, optimizer: Optimizer, scaler: GradScaler, rate: float, settings: TrainSettings
+) -> None:
     set_rate(optimizer, rate)
+    if all(parameter.grad is None for parameter in network.parameters()):
+        return  # every batch of the step was left out; a scaler would take that for a mistake
     if settings.optimizer.clip:
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(network.parameters(), settings.optimizer.clip)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
     optimizer.zero_grad()
 
 
@@ -146,17 +162,26 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
     """The losses of a batch, on the network's device."""
     device = next(network.parameters()).device
     images = to_input(batch.images.to(device, non_blocking=True))
-    with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(settings, device)):
+    precision = precision_on(device, settings)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         raw_maps = network(images)
     positives, truth = batch.positives.to(device), batch.truth.to(device)
     return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
 
 
-def in_bfloat16(settings: TrainSettings, device: torch.device) -> bool:
-    """Whether the network's arithmetic is bfloat16: where it is emulated it would be slower, not faster."""
-    if settings.precision == "auto":
-        return torch.cuda.is_bf16_supported() if device.type == "cuda" else _processor_has_bfloat16()
-    return settings.precision == "bfloat16"
+def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
+    """Of the network's arithmetic: by default bfloat16, but not where it is emulated and so slower."""
+    if settings.precision != "auto":
+        return PRECISIONS[settings.precision]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    return torch.bfloat16 if _processor_has_bfloat16() else torch.float32
+
+
+def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
+    """Multiplies the loss, so that small gradients do not vanish in float16; else it does nothing."""
+    return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 @cache

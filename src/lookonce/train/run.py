@@ -31,7 +31,7 @@ from lookonce.train.checkpoint import Progress
 from lookonce.train.ema import Ema
 from lookonce.train.init import initialise
 from lookonce.train.log import RunLog
-from lookonce.train.loop import Epoch, steps_done, train_one_epoch
+from lookonce.train.loop import Epoch, make_scaler, steps_done, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
 from lookonce.train.transfer import freeze_backbone, transfer
@@ -140,11 +140,12 @@ class _Run:
         """Everything that needs the first weights in place."""
         data, settings, out = self._data, self._settings, self._out
         self._optimizer = make_optimizer(self.network, settings.optimizer)
+        self._scaler = make_scaler(next(self.network.parameters()).device, settings)
         self._ema = Ema(self.network, settings.ema) if settings.ema else None
         self._progress, self._epoch = Progress(), Epoch(0)
         if resume:
             self._progress, self._epoch = checkpoint.resume(
-                out, self.network, self.info, self._optimizer, self._ema
+                out, self.network, self.info, self._optimizer, self._scaler, self._ema
             )
         self.loader = Loader(
             make_dataset(data, self.info, settings),
@@ -185,6 +186,7 @@ class _Run:
                 self.network,
                 self.loader,
                 self._optimizer,
+                self._scaler,
                 self._schedule,
                 self.info,
                 self._settings,
@@ -203,6 +205,7 @@ class _Run:
             self.network,
             self.info,
             self._optimizer,
+            self._scaler,
             self._ema,
             replace(self._progress, epochs=done, seconds=seconds),
             metrics,
@@ -221,6 +224,7 @@ class _Run:
                 self.network,
                 self.info,
                 self._optimizer,
+                self._scaler,
                 self._ema,
                 self._progress,
                 self._epoch,
