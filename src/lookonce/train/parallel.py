@@ -8,8 +8,8 @@ DistributedDataParallel: a rank without pictures and several batches a step are 
 network keeps its names. What it costs: DDP would hide the sum behind the backward pass. yolov3 has 62 million
 weights, 250 MB a step, which is milliseconds between the GPUs of a machine beside some hundred of arithmetic.
 
-Decisions that must not differ (how many pictures a batch has, whether to stop) are exchanged on the processor,
-so no accelerator waits for them.
+Decisions that must not differ (how many pictures a batch has, whether to stop) are exchanged on the
+processor, so no accelerator waits for them.
 
 **A process that ends** must not leave the others waiting for ever. Every rank holds a connection to rank 0
 that carries nothing while all is well. When a process is killed its system closes the connection at once, and
@@ -22,17 +22,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from threading import Event, Lock, Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from lookonce.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -106,7 +109,7 @@ class _Joined(Group):
             return  # as in one process: after batches that were all left out there is no step
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
         summed = sum_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = summed.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(summed, [gradient.numel() for gradient in gradients])
         for parameter, gradient, part in zip(trained, gradients, parts, strict=True):
             parameter.grad = gradient.copy_(part.view_as(gradient))
 
@@ -153,9 +156,11 @@ def join() -> Iterator[Group]:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise ConfigError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set: start with torchrun")
+    from torch.distributed.rendezvous import rendezvous  # not in every build of torch
+
     rank, device = int(os.environ["RANK"]), _device_of(int(os.environ.get("LOCAL_RANK", "0")))
     try:
-        store = next(dist.rendezvous("env://", rank, size, timeout=JOINING))[0]
+        store = next(rendezvous("env://", rank, size, timeout=JOINING))[0]
         watch = _Watch(rank, size, store)
     except (RuntimeError, OSError) as error:
         raise TrainingError(f"expected {size} processes, not all came: {error}") from error
@@ -199,7 +204,7 @@ class _Watch:
     An exchange that fails for it asks `verdict`; a process that is stuck in one, or busy, is ended.
     """
 
-    def __init__(self, rank: int, size: int, store: dist.Store) -> None:
+    def __init__(self, rank: int, size: int, store: "Store") -> None:
         """Connect to rank 0, or as rank 0 wait until all others have.
 
         Raises:
@@ -261,7 +266,7 @@ class _Watch:
                 peer.shutdown(socket.SHUT_WR)
 
 
-def _accept(count: int, store: dist.Store) -> list[socket.socket]:
+def _accept(count: int, store: "Store") -> list[socket.socket]:
     """As rank 0: the connections of all others."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
@@ -271,7 +276,7 @@ def _accept(count: int, store: dist.Store) -> list[socket.socket]:
         return [server.accept()[0] for _ in range(count)]
 
 
-def _connect(store: dist.Store) -> socket.socket:
+def _connect(store: "Store") -> socket.socket:
     """As any other: the connection to rank 0."""
     port = int(store.get(WATCH))
     peer = socket.create_connection((os.environ["MASTER_ADDR"], port), JOINING.total_seconds())

@@ -6,11 +6,11 @@ values of a channel here, **N** on all ranks.
 With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g = dL/dy:
 
     mean   = sum over ranks n_r * mean_r / N
-    var    = sum over ranks n_r * (var_r + (mean_r - mean)^2) / N               (Chan et al. 1979: no cancellation)
+    var    = sum over ranks n_r * (var_r + (mean_r - mean)^2) / N          (Chan et al. 1979)
     dL/dx  = gamma / sqrt(var + eps) * (g - sum(g) / N - ^x * sum(g * ^x) / N)  with sums over all ranks
 
-Forward and backward exchange 2C + 1 and 2C numbers. A rank without pictures takes part with n = 0. torch's own
-class does the same on GPUs alone; this one runs anywhere, so it is tested anywhere.
+Forward and backward exchange 2C + 1 and 2C numbers. A rank without pictures takes part with n = 0. torch's
+own class does the same on GPUs alone; this one runs anywhere, so it is tested anywhere.
 """
 
 from typing import Any
@@ -56,7 +56,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if n:
         variance, mean = torch.var_mean(x.float(), PIXELS, correction=0)
     parts = stack_over_ranks(torch.cat([variance, mean, mean.new_full((1,), n)]))  # (R, 2C + 1)
-    variances, means, counts = parts.split([channels, channels, 1], dim=1)
+    variances, means, counts = torch.split(parts, [channels, channels, 1], dim=1)
     count = counts.sum(0)
     mean = (counts * means).sum(0) / count
     return mean, (counts * (variances + (means - mean) ** 2)).sum(0) / count, count
@@ -76,6 +76,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     running_mean: Tensor
     running_var: Tensor
+    num_batches_tracked: Tensor
     momentum: float
 
     @classmethod
@@ -95,7 +96,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
-            self.num_batches_tracked += 1  # type: ignore[operator]
+            self.num_batches_tracked.add_(1)
         return y  # type: ignore[no-any-return]
 
 
