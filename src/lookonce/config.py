@@ -167,6 +167,9 @@ class TrainSettings(_Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the network while it learns; losses and weights stay float32. `auto` takes bfloat16 where the device
     computes in it natively, and float16, with gradients scaled into its range, on other CUDA cards."""
+    sync_bn: bool = False
+    """Normalise over the pictures of all processes; else each process over its own, and rank 0's running
+    statistics are kept."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "data"

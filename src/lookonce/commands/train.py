@@ -1,5 +1,6 @@
 """`lookonce train`: from annotated pictures to a model file."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,27 +47,40 @@ def train(
         options: settings given as options of their own; None means: not given.
 
     Returns:
-        0 done; 128 and the signal's number where one stopped the run, which is 130 for Ctrl-C.
+        0 done; 128 and the signal's number where one stopped the run, which is 130 for Ctrl-C; a process that
+        stopped for another one's signal returns 143.
     """
+    from lookonce.train.parallel import join
     from lookonce.train.run import SETTINGS, Stopped
     from lookonce.train.run import train as run
 
-    console = Console()
+    def chosen() -> TrainSettings:
+        own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
+        settings = load_settings(recipe or own, assignments, **options)
+        return settings.model_copy(update={"epochs": settings.epochs + (extend or 0)})
+
     resume = resume or extend is not None
-    if resume and recipe is None and (out / SETTINGS).exists():
-        recipe = out / SETTINGS
-    settings = load_settings(recipe, assignments, **options)
-    if extend is not None:
-        settings = settings.model_copy(update={"epochs": settings.epochs + extend})
-    prepared = load_data(data, settings, names, console, strict=strict)
-    with StopRequest() as asked:
-        try:
-            result = run(
-                prepared, settings, out, console, weights=weights, resume=resume, strict=strict, stop=asked
-            )
-        except Stopped:
-            say(f"stopped, and saved: lookonce train {data} --out {out} --resume goes on from here", console)
-            return 128 + asked.signal
+    with join() as group:
+        console = Console(quiet=not group.is_first)
+        settings = group.on_first(chosen)
+        prepared = load_data(data, settings, names, console, strict=strict)
+        with StopRequest() as asked:
+            try:
+                result = run(
+                    prepared,
+                    settings,
+                    out,
+                    console,
+                    weights=weights,
+                    resume=resume,
+                    strict=strict,
+                    stop=asked,
+                    group=group,
+                )
+            except Stopped:
+                goes_on = f"lookonce train {data} --out {out} --resume goes on from here"
+                say(f"stopped, and saved: {goes_on}", console)
+                return 128 + (asked.signal or signal.SIGTERM)
     progress = result.progress
     judged = (
         f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"

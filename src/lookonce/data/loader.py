@@ -7,28 +7,34 @@ lock, so two threads fill two cores, nothing is imported twice, and a batch need
 (`benchmarks/loader.md` has the figures).
 
 The order of an epoch and every augmentation depend on (seed, epoch, index) only: the same batches come with
-any number of workers, and after a resume.
+any number of workers, and after a resume. Of several processes each makes its part of every batch, so they
+also come with any number of processes.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lookonce.data.assign import Positives
 from lookonce.data.dataset import Dataset, Example
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.samples import Problem
 
 BATCHES_AHEAD = 2  # beside those being made: enough to bridge a slow one, little memory
+_NONE = np.zeros(0, np.int64)
+NO_POSITIVES = Positives(
+    scale=_NONE, row=_NONE, column=_NONE, prior=_NONE, box=np.zeros((0, 4), np.float32), label=_NONE
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +62,7 @@ class BatchPositives:
     @classmethod
     def of(cls, examples: Sequence[Example]) -> Self:
         """Put the positives of several pictures one after the other."""
-        parts = [example.positives for example in examples]
+        parts = [example.positives for example in examples] or [NO_POSITIVES]
         image = np.repeat(np.arange(len(parts)), [len(part.label) for part in parts])
         names = [field.name for field in fields(cls) if field.name != "image"]
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
@@ -85,6 +91,7 @@ class Batch:
         truth: (B, N, 4) float32 xyxy in input pixels; pictures with fewer boxes are filled up with zeros.
         examples: (B,) what each picture is, and the way back from input to picture.
         number: of this batch in its epoch, from 1; one of which nothing could be read leaves a gap.
+        pictures: of all processes; B of them are here, which may be none.
     """
 
     images: Tensor
@@ -92,16 +99,23 @@ class Batch:
     truth: Tensor
     examples: tuple[Example, ...]
     number: int = 1
+    pictures: int = 0
 
     @classmethod
     def of(cls, images: NDArray[np.uint8], examples: Sequence[Example], number: int = 1) -> Self:
         """(B, H, W, 3) pixels and their examples -> a batch; the pixels are not copied."""
-        truth = np.zeros((len(examples), max(len(example.boxes) for example in examples), 4), np.float32)
+        most = max((len(example.boxes) for example in examples), default=0)
+        truth = np.zeros((len(examples), most, 4), np.float32)
         for row, example in zip(truth, examples, strict=True):
             row[: len(example.boxes)] = example.boxes
         channels_last = torch.from_numpy(images).permute(0, 3, 1, 2)
         return cls(
-            channels_last, BatchPositives.of(examples), torch.from_numpy(truth), tuple(examples), number
+            channels_last,
+            BatchPositives.of(examples),
+            torch.from_numpy(truth),
+            tuple(examples),
+            number,
+            len(examples),
         )
 
     @property
@@ -110,7 +124,7 @@ class Batch:
         return tuple(example.sample.path for example in self.examples)
 
 
-_Made = tuple[Batch | None, list[Problem]]
+_Made = tuple[Batch, list[Problem]]
 
 
 class Loader:
@@ -135,6 +149,8 @@ class Loader:
         shuffle: bool = True,
         strict: bool = False,
         report: Callable[[Problem], None] = lambda problem: None,
+        part: slice = slice(None),
+        gather: Callable[[Any], list[Any]] = lambda mine: [mine],
     ) -> None:
         """Nothing is read yet.
 
@@ -145,6 +161,8 @@ class Loader:
             shuffle: a new order each epoch; else that of the dataset.
             strict: a problem is an error.
             report: called once for each problem, in the consumer's thread.
+            part: of the pictures of each batch, those that this process makes.
+            gather: gives what each of the processes has, asked once a batch.
         """
         self.dataset = dataset
         self.batch = batch
@@ -152,7 +170,7 @@ class Loader:
         self.strict = strict
         self.waited = 0.0
         self.problems: list[Problem] = []
-        self._report = report
+        self._report, self._part, self._gather = report, part, gather
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "lookonce-loader") if workers else None
 
@@ -182,17 +200,19 @@ class Loader:
         made = self._made_ahead(epoch, list(enumerate(self._batches(epoch), start=1))[skip:])
         while ready := self._wait_for(made):
             batch, problems = ready
-            self._note(problems)
-            if batch is not None:
+            parts = self._gather((batch.pictures, problems))
+            self._note([problem for _, theirs in parts for problem in theirs])
+            pictures = sum(count for count, _ in parts)
+            if pictures:
                 empty = False
-                yield batch
+                yield replace(batch, pictures=pictures)
         if empty and self.problems:
             raise ImageError(
                 f"none of {len(self.dataset)} pictures can be used; the first: {self.problems[0]}"
             )
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The indices of each batch."""
+        """The indices of each batch of an epoch, over all processes."""
         if self.shuffle:
             return self.dataset.batches(epoch, self.batch)
         indices = np.arange(len(self.dataset))
@@ -220,8 +240,10 @@ class Loader:
         return ready
 
     def _make(self, epoch: int, number: int, indices: NDArray[np.int64]) -> _Made:
-        """One batch, and what had to be set aside for it. Runs in a worker."""
-        images = np.empty((len(indices), *self.dataset.input_size(epoch, number, indices), 3), np.uint8)
+        """This process's part of a batch, and what had to be set aside for it. Runs in a worker."""
+        size = self.dataset.input_size(epoch, number, indices)
+        indices = indices[self._part]
+        images = np.empty((len(indices), *size, 3), np.uint8)
         examples: list[Example] = []
         problems: list[Problem] = []
         for index in indices.tolist():
@@ -238,7 +260,7 @@ class Loader:
             else:
                 examples.append(example)
                 problems.extend(example.problems)
-        return (Batch.of(images[: len(examples)], examples, number) if examples else None), problems
+        return Batch.of(images[: len(examples)], examples, number), problems
 
     def _note(self, problems: Sequence[Problem]) -> None:
         """Report what was not reported before."""

@@ -52,13 +52,16 @@ class Choice:
     why: str
 
 
-def choose_batch(data: TrainData, settings: TrainSettings, device: torch.device) -> Choice:
+def choose_batch(
+    data: TrainData, settings: TrainSettings, device: torch.device, processes: int = 1
+) -> Choice:
     """The largest batch that fits, at the largest input that the run will see.
 
     Args:
         data: bounds the batch: an epoch keeps at least `FEWEST_STEPS` steps.
         settings: of the run.
         device: that the run is going to use.
+        processes: that divide each batch among them, each with such a device of its own.
 
     Raises:
         ConfigError: this system does not say how much memory is free.
@@ -76,7 +79,7 @@ def choose_batch(data: TrainData, settings: TrainSettings, device: torch.device)
     height, width = trial.size
     for batch in batches:
         try:
-            need = needs(batch)
+            need = needs(-(-batch // processes))
         except torch.OutOfMemoryError:
             continue
         if need <= MARGIN * free:

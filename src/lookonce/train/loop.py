@@ -2,12 +2,15 @@
 
 batch -> images to the device -> network -> losses -> (in float16: scale) -> backward
       -> (every `accumulate` batches) unscale, clip, step
+
+Of several processes each goes through its part of every batch, and all take the same steps.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 
 import torch
 from torch import nn
@@ -23,6 +26,7 @@ from lookonce.model.network import to_input
 from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.meter import LossMeter
 from lookonce.train.optimizer import set_rate
+from lookonce.train.parallel import ALONE, Group
 from lookonce.train.schedule import Schedule
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -78,6 +82,7 @@ def train_one_epoch(
     epoch: Epoch,
     log: Callable[[StepReport], None] = lambda report: None,
     after_step: Callable[[], None] = lambda: None,
+    group: Group = ALONE,
 ) -> None:
     """Learn once from every picture.
 
@@ -92,6 +97,7 @@ def train_one_epoch(
         epoch: where it stands; kept up to date after every optimizer step.
         log: called every `log_every` batches and after the last.
         after_step: called after every optimizer step, when everything may be saved.
+        group: the processes that share the batches.
 
     Raises:
         NonFiniteLossError: a loss is not finite, and the settings do not say to skip it.
@@ -103,20 +109,21 @@ def train_one_epoch(
     reported, in_a_row = epoch.meter.pictures, 0
     for batch, last in _with_last(loader.epoch(epoch.number, skip=epoch.batches)):
         follow_statistics(network, epoch.number * len(loader) + batch.number)
-        learnt = _learn(network, scaler, batch, info, settings, epoch.meter)
+        learnt = _learn(network, scaler, batch, info, settings, epoch.meter, group)
         epoch.skipped += not learnt
         in_a_row = 0 if learnt else in_a_row + 1
         if in_a_row == min(MOST_SKIPPED, len(loader)):
             raise TrainingError(
                 f"the loss of {in_a_row} batches in a row was not finite, the last on "
-                f"{', '.join(map(str, batch.paths))}: the weights are ruined; lower --set optimizer.rate="
+                f"{', '.join(map(str, chain(*group.gather(batch.paths))))}: the weights are ruined; "
+                "lower --set optimizer.rate="
             )
         stepped = last or batch.number % accumulate == 0
         step = before + batch.number // accumulate + (stepped and batch.number % accumulate > 0)
         if stepped:
+            group.sum_gradients(network)
             _step(network, optimizer, scaler, schedule(step), settings)
-        if epoch.meter.has_unread and (last or batch.number % settings.log_every == 0):
-            means = epoch.meter.read()
+        if (last or batch.number % settings.log_every == 0) and (means := epoch.meter.read(group.gather)):
             log(StepReport(step, schedule(step), means, epoch.meter.pictures - reported))
             reported = epoch.meter.pictures
         if stepped:
@@ -133,14 +140,17 @@ def _learn(
     info: ModelInfo,
     settings: TrainSettings,
     meter: LossMeter,
+    group: Group,
 ) -> bool:
     """Add a batch's gradients; False where its loss is not finite and it was left out."""
-    losses = forward(network, batch, info, settings)
-    total = losses.total()
-    if settings.loss.non_finite == "skip" and not torch.isfinite(total):
+    here = bool(batch.examples)
+    losses = forward(network, batch, info, settings) if here or settings.sync_bn else Losses.none()
+    total = losses.total(batch.pictures)
+    if settings.loss.non_finite == "skip" and not all(group.gather(bool(torch.isfinite(total)))):
         return False
     meter.add(losses, batch.paths)
-    scaler.scale(total / settings.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+    if total.requires_grad:
+        scaler.scale(total / settings.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
     return True
 
 

@@ -16,6 +16,7 @@ All arithmetic is float32, whatever the network runs in.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -37,13 +38,22 @@ class Losses:
     conf: Tensor
     prob: Tensor
 
+    @classmethod
+    def none(cls) -> Self:
+        """Those of no picture."""
+        return cls(torch.zeros(0), torch.zeros(0), torch.zeros(0))
+
     def per_picture(self) -> Tensor:
         """The three terms added: (B,)."""
         return self.giou + self.conf + self.prob
 
-    def total(self) -> Tensor:
-        """The number to minimise: the mean over the pictures."""
-        return self.per_picture().mean()
+    def total(self, pictures: int | None = None) -> Tensor:
+        """The number to minimise: the mean over the pictures.
+
+        Args:
+            pictures: to divide by, where these are a part of more.
+        """
+        return self.per_picture().sum() / (len(self.giou) if pictures is None else pictures)
 
 
 def compute_losses(

@@ -1,9 +1,9 @@
 """Running means of the losses, read only when the log asks: reading makes an accelerator wait."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from lookonce.errors import NonFiniteLossError
 from lookonce.train.loss import Losses
 
 TERMS = ("total", "giou", "conf", "prob")
+Gather = Callable[[Any], list[Any]]  # what each of the processes has, by rank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,8 @@ class MeterState:
 
 class LossMeter:
     """Means of the loss terms over pictures.
+
+    Each of several processes adds what it learnt; what is read is of all of them, and the same for all.
 
     Attributes:
         pictures: how many have been read out so far.
@@ -61,10 +64,18 @@ class LossMeter:
         unread = [terms.cpu() for terms, _ in self._unread]
         return MeterState(self.pictures, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
 
-    @property
-    def has_unread(self) -> bool:
-        """Whether there is anything to read."""
-        return bool(self._unread)
+    def of_all(self, gather: Gather) -> Self:
+        """A meter that holds what all processes have added, for a checkpoint.
+
+        Raises:
+            NonFiniteLossError: as `read`.
+        """
+        state = self.state()
+        return type(self).of(replace(state, unread=torch.cat(gather(state.unread), dim=1)))
+
+    def drop_unread(self) -> None:
+        """Leave what a checkpoint has not read to another process."""
+        self._unread.clear()
 
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
         """Take in a batch; nothing is read yet, except on a processor, where reading is free.
@@ -77,18 +88,22 @@ class LossMeter:
         if terms.device.type == "cpu":
             _check_finite(terms, paths)
 
-    def read(self) -> dict[str, float]:
-        """Means by term over the batches since the last reading.
+    def read(self, gather: Gather = lambda mine: [mine]) -> dict[str, float]:
+        """Means by term over all processes' batches since the last reading; empty if there were none.
 
         Raises:
             NonFiniteLossError: a loss was not finite; the pictures are named.
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
-        device = self._unread[-1][0].device
-        terms = torch.cat([terms.to(device) for terms, _ in self._unread], dim=1)
-        sums, pictures = terms.sum(dim=1).tolist(), terms.shape[1]
+        device = self._unread[-1][0].device if self._unread else "cpu"
+        terms = torch.cat([torch.zeros(4, 0), *(terms.to(device) for terms, _ in self._unread)], dim=1)
         self._unread.clear()
+        parts = gather((terms.shape[1], terms.sum(dim=1).tolist()))
+        pictures = sum(count for count, _ in parts)
+        if not pictures:
+            return {}
+        sums = [sum(column) for column in zip(*(sums for _, sums in parts), strict=True)]
         self.pictures += pictures
         for term, value in zip(TERMS, sums, strict=True):
             self._sums[term] += value

@@ -9,7 +9,7 @@ run folder/
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,9 @@ from lookonce.train.init import initialise
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, make_scaler, steps_done, train_one_epoch
 from lookonce.train.optimizer import make_optimizer
+from lookonce.train.parallel import ALONE, Group
 from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
+from lookonce.train.sync_norm import synchronise
 from lookonce.train.transfer import freeze_backbone, transfer
 from lookonce.train.validate import Judge
 
@@ -68,6 +70,7 @@ def train(
     resume: bool = False,
     strict: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> RunResult:
     """Train until the last epoch.
 
@@ -80,6 +83,7 @@ def train(
         resume: go on from `out/last.safetensors`.
         strict: stop at the first picture or box that would be set aside.
         stop: asked after every step; once true, the run saves where it stands and ends.
+        group: the processes that train together, all with the same arguments; the first evaluates and writes.
 
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; or nobody
@@ -88,26 +92,26 @@ def train(
         ModelFileError: `weights` or the checkpoint is damaged or does not fit.
         Stopped: `stop` was true.
     """
-    settings = _prepared(data, settings, out, console, resume=resume)
+    settings = group.on_first(lambda: _prepared(data, settings, out, console, group, resume=resume))
     torch.manual_seed(settings.seed)
-    run = _Run(data, settings, out, console, stop)
+    run = _Run(data, settings, out, console, stop, group)
     if weights and not resume:
         taken = transfer(run.network, run.info, weights)
         run.say(f"{weights}: took {taken.taken} tensors, {len(taken.left)} start fresh")
     run.prepare(resume=resume, strict=strict)
-    with run.loader, run.log, _memory_advice(settings):
+    with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
 
 def _prepared(
-    data: TrainData, settings: TrainSettings, out: Path, console: Console, *, resume: bool
+    data: TrainData, settings: TrainSettings, out: Path, console: Console, group: Group, *, resume: bool
 ) -> TrainSettings:
     """Make the run folder ready; `batch: auto` becomes a number, which is kept in the folder's settings."""
     if resume and settings.batch == "auto" and (out / SETTINGS).exists():
         settings = settings.model_copy(update={"batch": load_settings(out / SETTINGS).batch})
     prepare_folder(out, settings, resume=resume)
     if settings.batch == "auto":
-        choice = choose_batch(data, settings, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        choice = choose_batch(data, settings, group.device, group.size)
         console.print(choice.why, highlight=False, markup=False, soft_wrap=True)
         settings = settings.model_copy(update={"batch": choice.batch})
         prepare_folder(out, settings, resume=False)
@@ -124,13 +128,14 @@ class _Run:
         out: Path,
         console: Console,
         stop: Callable[[], bool],
+        group: Group,
     ) -> None:
         self._data, self._settings, self._out, self._console = data, settings, out, console
-        self._stop = stop
+        self._stop, self._group = stop, group
         self.info = describe(data, settings)
-        self.network = initialise(build(self.info), settings).to(
-            "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        self.network = initialise(build(self.info), settings).to(group.device)
+        if settings.sync_bn and group.size > 1:
+            synchronise(self.network)
 
     def say(self, text: str) -> None:
         """Print a line as it is."""
@@ -138,7 +143,7 @@ class _Run:
 
     def prepare(self, *, resume: bool, strict: bool) -> None:
         """Everything that needs the first weights in place."""
-        data, settings, out = self._data, self._settings, self._out
+        data, settings, out, group = self._data, self._settings, self._out, self._group
         self._optimizer = make_optimizer(self.network, settings.optimizer)
         self._scaler = make_scaler(next(self.network.parameters()).device, settings)
         self._ema = Ema(self.network, settings.ema) if settings.ema else None
@@ -147,14 +152,21 @@ class _Run:
             self._progress, self._epoch = checkpoint.resume(
                 out, self.network, self.info, self._optimizer, self._scaler, self._ema
             )
+            if not group.is_first:
+                self._epoch.meter.drop_unread()
         self.loader = Loader(
             make_dataset(data, self.info, settings),
             settings.batch_size,
             settings.workers,
             strict=strict,
             report=lambda problem: self.say(f"set aside: {problem}"),
+            part=slice(group.rank, None, group.size),
+            gather=group.gather,
         )
         self._schedule = make_schedule(settings, len(self.loader))
+        self.log: RunLog | None = None
+        if not group.is_first:
+            return
         self.log = RunLog(
             out,
             self._console,
@@ -173,11 +185,16 @@ class _Run:
         while self._epoch.number < self._settings.epochs:
             self._learn_and_judge(self._epoch)
             self._epoch = Epoch(self._epoch.number + 1)
-            if self._stop():
+            if any(self._group.gather(self._stop())):
                 raise Stopped
         return self._progress
 
     def _learn_and_judge(self, epoch: Epoch) -> None:
+        self._learn(epoch)
+        self._progress = self._group.on_first(lambda: self._judge_and_save(epoch))
+        self._saved = time.monotonic()
+
+    def _learn(self, epoch: Epoch) -> None:
         self.network.train()
         if self._settings.freeze == "backbone":
             freeze_backbone(self.network)
@@ -191,16 +208,21 @@ class _Run:
                 self.info,
                 self._settings,
                 epoch,
-                self.log.step,
+                self.log.step if self.log else lambda report: None,
                 self._after_step,
+                self._group,
             )
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
+
+    def _judge_and_save(self, epoch: Epoch) -> Progress:
+        """The end of an epoch, in the first process."""
+        assert self.log is not None
         judging = time.perf_counter()
         done = epoch.number + 1
         metrics = self._judge.after(done, partial(self.log.predictions, epoch=done))
         seconds = self._progress.seconds + epoch.seconds + time.perf_counter() - judging
-        self._progress = checkpoint.save(
+        progress = checkpoint.save(
             self._out,
             self.network,
             self.info,
@@ -210,24 +232,32 @@ class _Run:
             replace(self._progress, epochs=done, seconds=seconds),
             metrics,
         )
-        self._saved = time.monotonic()
         self.log.epoch(done, epoch, metrics, seconds / 60)
+        return progress
 
     def _after_step(self) -> None:
-        """Average the weights, and save when it is time, or when the run shall stop."""
+        """Average the weights, and save when it is time, or when the run shall stop.
+
+        One process that says so is enough.
+        """
         if self._ema:
             self._ema.update(self.network)
-        stopping = self._stop()
-        if stopping or time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes:
-            checkpoint.save_within(
-                self._out,
-                self.network,
-                self.info,
-                self._optimizer,
-                self._scaler,
-                self._ema,
-                self._progress,
-                self._epoch,
+        due = time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes
+        asked = self._group.gather((self._stop(), due))
+        stopping = any(stop for stop, _ in asked)
+        if stopping or any(due for _, due in asked):
+            epoch = replace(self._epoch, meter=self._epoch.meter.of_all(self._group.gather))
+            self._group.on_first(
+                lambda: checkpoint.save_within(
+                    self._out,
+                    self.network,
+                    self.info,
+                    self._optimizer,
+                    self._scaler,
+                    self._ema,
+                    self._progress,
+                    epoch,
+                )
             )
             self._saved = time.monotonic()
         if stopping:

@@ -1,0 +1,200 @@
+"""Run a scenario in two processes, as torchrun would start them.
+
+    python -m tests.train.ranks SCENARIO FOLDER
+
+Everything is imported once and each rank is a fork. What a rank says goes to `FOLDER/rank0.txt`, `rank1.txt`;
+prints the exit codes. Settings of the runs are one line each in `FOLDER/runs.txt`: name, then assignments.
+"""
+
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from lookonce.errors import LookonceError
+from lookonce.train import loop, parallel
+from lookonce.train.loss import Losses
+from lookonce.train.parallel import Group, join
+from lookonce.train.plan import TrainData
+from lookonce.train.run import Stopped, train
+from lookonce.train.sync_norm import synchronise
+from lookonce.train.validate import Judge
+
+RANKS = 2
+
+
+def runs(group: Group, folder: Path, before_batch: Callable[[int], object] = lambda number: None) -> None:
+    """Train as `runs.txt` says, or go on."""
+    data: TrainData = pickle.loads((folder / "data.pickle").read_bytes())
+    forward, stops = loop.forward, []
+    signal.signal(signal.SIGTERM, lambda *_: stops.append(True))
+
+    def watched(network, batch, *rest) -> Losses:  # type: ignore[no-untyped-def]
+        before_batch(batch.number)
+        return forward(network, batch, *rest)
+
+    loop.forward = watched
+    from tests.train.test_run import settings
+
+    for line in (folder / "runs.txt").read_text().splitlines():
+        name, *assignments = line.split()
+        console, out = Console(quiet=not group.is_first, width=200), folder / name
+        resume = (out / "last.safetensors").exists()
+        train(
+            data,
+            settings(*assignments),
+            out,
+            console,
+            resume=resume,
+            stop=lambda: bool(stops),
+            group=group,
+        )
+
+
+def killed(group: Group, folder: Path) -> None:
+    """Rank 1 is killed within the second batch."""
+    runs(group, folder, lambda number: number == 2 and group.rank == 1 and kill(signal.SIGKILL))
+
+
+def first_killed(group: Group, folder: Path) -> None:
+    runs(group, folder, lambda number: number == 2 and group.rank == 0 and kill(signal.SIGKILL))
+
+
+def killed_while_evaluating(group: Group, folder: Path) -> None:
+    """Rank 1 is killed while it waits for rank 0, which is busy for ten minutes."""
+    Judge.after = lambda *_: time.sleep(600)  # type: ignore[method-assign,assignment]
+    group.gather(0)
+    if group.rank == 1:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, 15)  # ends the process at once, by the system's hand
+    runs(group, folder)
+
+
+def stopped(group: Group, folder: Path) -> None:
+    """Rank 1 alone is asked to stop, in the second batch."""
+    runs(group, folder, lambda number: number == 2 and group.rank == 1 and kill(signal.SIGTERM))
+
+
+def not_finite(group: Group, folder: Path) -> None:
+    """The second batch's loss is not a number, on rank 1 alone."""
+    total = Losses.total
+
+    def bad(losses: Losses, pictures: int | None = None) -> torch.Tensor:
+        return total(losses, pictures) * (torch.nan if number == 2 and group.rank == 1 else 1)
+
+    def note(n: int) -> None:
+        nonlocal number
+        number = n
+
+    number = 0
+    Losses.total = bad  # type: ignore[method-assign]
+    runs(group, folder, note)
+
+
+def fails(group: Group, folder: Path) -> None:
+    """Rank 1 ends with an error while rank 0 waits for it."""
+    if group.rank == 1:
+        raise LookonceError("no more disk")
+    group.gather(0)
+
+
+def long_wait(group: Group, folder: Path) -> None:
+    """Rank 0 takes longer than processes may take to join."""
+    assert group.on_first(lambda: time.sleep(4) or group.rank) == 0
+
+
+def normalised(group: Group, folder: Path) -> None:
+    """Each rank normalises its part of each case, forward and back; see `normalise`."""
+    results = []
+    for x, gradient, sizes in torch.load(folder / "cases.pt"):
+        start = sum(sizes[: group.rank])
+        part = slice(start, start + sizes[group.rank])
+        network = nn.Sequential(norm_of(x.shape[1]))
+        synchronise(network)
+        assert type(network[0]) is not nn.BatchNorm2d
+        y, of_x = normalise(network, x[part], gradient[part])
+        group.sum_gradients(network)
+        norm = network[0]
+        shared = [norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
+        assert len({pickle.dumps(each) for each in group.gather([t.tolist() for t in shared])}) == 1
+        results.append([torch.cat(group.gather(y)), torch.cat(group.gather(of_x)), *shared])
+    if group.is_first:
+        torch.save(results, folder / "results.pt")
+
+
+def norm_of(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, momentum=0.3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(0.5, 2, channels))
+        norm.bias.copy_(torch.linspace(-1, 1, channels))
+    return norm
+
+
+def normalise(
+    network: nn.Module, x: torch.Tensor, gradient: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output, and the gradient of the input."""
+    x = x.clone().requires_grad_()
+    y = network(x)
+    y.backward(gradient)
+    assert x.grad is not None
+    return y.detach(), x.grad
+
+
+def kill(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def rank_of(scenario: str, folder: Path, rank: int, port: int) -> int:
+    """The life of one rank: its exit code."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    said = os.open(folder / f"rank{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    parallel.GRACE = 1  # for what is stuck on purpose
+    if scenario == "long_wait":
+        parallel.JOINING = timedelta(seconds=3)
+    try:
+        with join() as group:
+            try:
+                globals()[scenario](group, folder)
+            except Stopped:
+                return 143
+    except LookonceError as error:
+        print(f"lookonce: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main() -> None:
+    scenario, folder = sys.argv[1], Path(sys.argv[2])
+    torch.set_num_threads(1)  # a process with threads must not fork
+    with socket.create_server(("localhost", 0)) as probe:
+        port = probe.getsockname()[1]
+    children = []
+    for rank in range(RANKS):
+        child = os.fork()
+        if not child:
+            code = 70
+            try:
+                code = rank_of(scenario, folder, rank, port)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        children.append(child)
+    print(*[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Two processes learn what one does, and neither outlives the other; real processes, as torchrun starts them."""
+
+import csv
+import io
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Loader
+from lookonce.errors import ConfigError
+from lookonce.model.files import load_weights
+from lookonce.model.network import build
+from lookonce.train.checkpoint import LAST
+from lookonce.train.parallel import join
+from lookonce.train.plan import TrainData, describe
+from lookonce.train.run import Stopped, train
+from tests.data.drawn_samples import INFO, draw_samples
+from tests.train.ranks import norm_of, normalise
+from tests.train.test_run import settings, write_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
+SEED = 2
+SAME = (
+    f"seed={SEED}",
+    "precision=float32",
+    "sync_bn=true",
+    "log_every=1",
+    "optimizer.name=sgd",
+    "optimizer.rate=1e-4",
+    "optimizer.warmup_epochs=0",
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainData:
+    samples = draw_samples(tmp_path, 7)
+    data = TrainData(INFO.names, samples, samples[:2])
+    (tmp_path / "data.pickle").write_bytes(pickle.dumps(data))
+    return data
+
+
+def in_two(folder: Path, scenario: str, *runs: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Exit codes, and what was said, by rank."""
+    (folder / "runs.txt").write_text("".join(" ".join(run) + "\n" for run in runs))
+    command = [sys.executable, "-m", "tests.train.ranks", scenario, str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=SINGLE, capture_output=True, text=True, check=False, timeout=300
+    )
+    said = [(folder / f"rank{rank}.txt").read_text() for rank in range(2)]
+    assert done.returncode == 0, done.stderr + "".join(said)
+    return [int(code) for code in done.stdout.split()], said
+
+
+def in_one(folder: Path, data: TrainData, name: str, *assignments: str, resume: bool = False) -> str:
+    """What was said."""
+    console = Console(file=io.StringIO(), width=200, record=True)
+    train(data, settings(*assignments), folder / name, console, resume=resume)
+    return console.export_text()
+
+
+def columns(file: Path) -> dict[str, list[float]]:
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def assert_same_run(one: Path, two: Path, data: TrainData) -> None:
+    """Within rounding, which these untrained networks magnify: their activations are tiny."""
+    mine, theirs = columns(one / "steps.csv"), columns(two / "steps.csv")
+    assert mine["step"] == theirs["step"]
+    for name, values in mine.items():
+        np.testing.assert_allclose(theirs[name], values, rtol=1e-3, err_msg=name)
+    torch.manual_seed(SEED)
+    start = build(describe(data, settings(*SAME)))
+    weights, others = load_weights(one / LAST)[0], load_weights(two / LAST)[0]
+    assert weights.keys() == others.keys() == start.state_dict().keys()
+    for name, _ in start.named_buffers():
+        torch.testing.assert_close(others[name], weights[name], rtol=0.02, atol=1e-4)
+    for name, before in start.named_parameters():
+        learnt, difference = weights[name] - before.detach(), others[name] - weights[name]
+        assert difference.norm() < 0.02 * learnt.norm(), f"{name}: {difference.norm() / learnt.norm():.2g}"
+
+
+def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> None:
+    """7 pictures in batches of 3: the last one leaves rank 1 without pictures, and one cannot be read."""
+    data.train[5].path.write_bytes(b"<html>not a picture</html>")
+    cases = (
+        ("plain", *SAME, "epochs=2"),
+        ("grouped", *SAME, "epochs=2", "optimizer.accumulate=2", "optimizer.clip=1"),
+    )
+    codes, (said, by_the_other) = in_two(tmp_path, "runs", *[(f"{name}-two", *rest) for name, *rest in cases])
+
+    assert codes == [0, 0], said
+    for name, *rest in cases:
+        in_one(tmp_path, data, f"{name}-one", *rest)
+        assert_same_run(tmp_path / f"{name}-one", tmp_path / f"{name}-two", data)
+        finished = columns(tmp_path / f"{name}-two" / "epochs.csv")
+        assert finished["epoch"] == [1, 2]
+        np.testing.assert_allclose(
+            finished["total_loss"], columns(tmp_path / f"{name}-one" / "epochs.csv")["total_loss"], rtol=2e-4
+        )
+    assert said.count("set aside") == 2, "once a run, whichever rank found it"
+    assert by_the_other == "", "rank 0 speaks alone"
+
+
+def test_synchronised_normalisation_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(3)
+    cases = []
+    for batch, sizes in ((4, (3, 1)), (3, (3, 0)), (2, (0, 2))):
+        x = 30 + torch.randn((batch, 5, 3, 4), generator=random)  # a mean that would cancel
+        cases.append((x, torch.randn(x.shape, generator=random), sizes))
+    torch.save(cases, tmp_path / "cases.pt")
+    codes, said = in_two(tmp_path, "normalised")
+
+    assert codes == [0, 0], said
+    for (x, gradient, _), results in zip(cases, torch.load(tmp_path / "results.pt"), strict=True):
+        norm = norm_of(x.shape[1])
+        y, of_x = normalise(norm, x, gradient)
+        assert norm.weight.grad is not None
+        assert norm.bias.grad is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        expected = [y, of_x, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
+        for found, wanted in zip(results, expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_path: Path) -> None:
+    """Stopped by a signal to one rank in mid-epoch; from two to one, and from one to two."""
+    wanted = (*SAME, "epochs=3", "log_every=2")
+    codes, said = in_two(tmp_path, "stopped", ("two-one", *wanted))
+    assert codes == [143, 143], said
+    running = load_weights(tmp_path / "two-one" / LAST)[1].training["running"]
+    assert (running["number"], running["batches"]) == (0, 2)
+    in_one(tmp_path, data, "two-one", *wanted, resume=True)
+
+    asked = iter(
+        [False, False, False, False, True]
+    )  # after batch 1 of epoch 2: a loss that was not logged yet
+    with pytest.raises(Stopped):
+        train(
+            data,
+            settings(*wanted),
+            tmp_path / "one-two",
+            Console(quiet=True),
+            stop=lambda: next(asked),
+        )
+    running = load_weights(tmp_path / "one-two" / LAST)[1].training["running"]
+    assert (running["number"], running["batches"], running["pictures"]) == (1, 1, 0)
+    codes, said = in_two(tmp_path, "runs", ("one-two", *wanted))
+    assert codes == [0, 0], said
+
+    in_one(tmp_path, data, "whole", *wanted)
+    assert_same_run(tmp_path / "whole", tmp_path / "two-one", data)
+    assert_same_run(tmp_path / "whole", tmp_path / "one-two", data)
+
+
+def test_a_batch_is_left_out_by_all_or_by_none(data: TrainData, tmp_path: Path) -> None:
+    codes, (said, _) = in_two(tmp_path, "not_finite", ("run", *SAME, "epochs=1", "loss.non_finite=skip"))
+
+    assert codes == [0, 0], said
+    assert "1 batches left out: their loss was not finite" in said
+    assert columns(tmp_path / "run/steps.csv")["step"] == [1, 3]
+    assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "dead", "survivor"),
+    [("killed", 1, 0), ("first_killed", 0, 1), ("killed_while_evaluating", 1, 0)],
+)
+def test_no_process_outlives_a_dead_one(
+    data: TrainData, tmp_path: Path, scenario: str, dead: int, survivor: int
+) -> None:
+    codes, said = in_two(tmp_path, scenario, ("run", *SAME, "epochs=1"))
+
+    assert codes[dead] < 0, "killed by a signal"
+    assert codes[survivor] == 2, said[survivor]
+    assert f"lookonce: rank {dead} of 2 (process " in said[survivor]
+    assert "is gone" in said[survivor]
+    assert "--resume" in said[survivor]
+    assert "Traceback" not in said[survivor]
+
+
+def test_an_error_of_one_process_is_said_by_all(data: TrainData, tmp_path: Path) -> None:
+    codes, said = in_two(tmp_path, "fails")
+
+    assert codes == [2, 2]
+    assert "lookonce: no more disk" in said[1]
+    assert "lookonce: rank 1 of 2 ended: no more disk" in said[0]
+
+
+def test_a_long_evaluation_is_waited_for(tmp_path: Path) -> None:
+    codes, said = in_two(tmp_path, "long_wait")
+    assert codes == [0, 0], said
+
+
+def test_torchrun(tmp_path: Path) -> None:
+    lines, names = write_lines(tmp_path / "pictures"), tmp_path / "things.names"
+    names.write_text("disc\nbar\nring\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "lookonce", "train", str(lines), "--names", str(names), "--out", str(tmp_path / "run")]
+    for assignment in ("epochs=1", "width=0.125", "size=64x96", "batch=3"):
+        command += ["--set", assignment]
+    done = subprocess.run(command, env=SINGLE, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best model:") == 1
+    assert len(list((tmp_path / "run/tensorboard").iterdir())) == 1
+
+
+def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(ConfigError, match=r"MASTER_ADDR.*start with torchrun"), join():
+        pass
+
+
+def test_parts_of_a_batch_make_the_batch(data: TrainData) -> None:
+    dataset = Dataset(data.train, INFO, None)
+    whole = [batch.paths for batch in Loader(dataset, 3, 0).epoch(1)]
+    parts = [
+        [batch.paths for batch in Loader(dataset, 3, 0, part=slice(rank, None, 2), gather=_present).epoch(1)]
+        for rank in range(2)
+    ]
+    assert len(whole) == len(parts[0]) == len(parts[1]) == 3
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert batch[::2] == first
+        assert batch[1::2] == second
+    assert parts[1][2] == ()
+
+
+def _present(mine: tuple[int, list]) -> list[tuple[int, list]]:
+    """As if the other process had a picture."""
+    return [mine, (1, [])]
