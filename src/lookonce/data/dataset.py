@@ -2,7 +2,7 @@
 
     read -> augment -> compose with others, or letterbox into the input -> assign boxes to cells and priors
 
-Everything random about a picture is drawn from (seed, epoch, index) alone, so neither the number of workers
+Everything random about a picture is drawn from (seed, epoch, turn) alone, so neither the number of workers
 nor an interruption changes what is learnt.
 """
 
@@ -94,44 +94,59 @@ class Dataset:
         return round(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The indices of an epoch, (len,), shuffled."""
+        """The turns of an epoch, (len,), shuffled.
+
+        Turn n is of the sample n modulo their count: a repeated picture's second turn has a number of its
+        own, and so an augmentation of its own.
+        """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
             return rng.permutation(len(self))
         # evenly spaced marks on the line of all factors: each picture comes as often as its factor says,
         # rounded up or down, and every epoch has the same length
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
-        return rng.permutation(np.searchsorted(self._repeats.cumsum(), marks, side="right"))
+        indices = np.searchsorted(self._repeats.cumsum(), marks, side="right")
+        _, first = np.unique(indices, return_index=True)
+        earlier = np.arange(len(indices)) - first[np.searchsorted(indices[first], indices)]
+        return rng.permutation(indices + len(self.samples) * earlier)
 
     def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
-        """The indices of each batch of an epoch; pictures of a like shape together where that is wanted."""
+        """The turns of each batch of an epoch; pictures of a like shape together where that is wanted."""
         order = self.order(epoch)
         starts = range(0, len(order), batch)
         if not self._shapes_vary(epoch):
             return [order[start : start + batch] for start in starts]
         rng = np.random.default_rng((SHAPE, self.seed, epoch))
-        blurred = np.log(self._aspects[order]) + rng.normal(0, ASPECT_BLUR, len(order))
+        blurred = np.log(self._aspects[order % len(self.samples)]) + rng.normal(0, ASPECT_BLUR, len(order))
         order = order[np.argsort(blurred)]
         return [order[starts[number] :][:batch] for number in rng.permutation(len(starts))]
 
-    def input_size(self, epoch: int, number: int, indices: NDArray[np.int64]) -> tuple[int, int]:
+    def input_size(self, epoch: int, number: int, turns: NDArray[np.int64]) -> tuple[int, int]:
         """(height, width) of a numbered batch: the network's, or around it where scales and shapes vary."""
         height, width = self.info.input_size
         if self.augmentation is None or self._is_plain(epoch):
             return height, width
         spread = self.augmentation.multi_scale
         factor = np.random.default_rng((SIZE, self.seed, epoch, number)).uniform(1 - spread, 1 + spread)
-        aspect = np.exp(np.log(self._aspects[indices]).mean()) if self._shapes_vary(epoch) else width / height
+        aspect = (
+            np.exp(np.log(self._aspects[turns % len(self.samples)]).mean())
+            if self._shapes_vary(epoch)
+            else width / height
+        )
         return (
             to_multiple(factor * min(height, width / aspect)),
             to_multiple(factor * min(width, height * aspect)),
         )
 
-    def load(self, index: int, epoch: int, out: NDArray[np.uint8]) -> Example:
+    def sample(self, turn: int) -> Sample:
+        """The sample whose turn it is."""
+        return self.samples[turn % len(self.samples)]
+
+    def load(self, turn: int, epoch: int, out: NDArray[np.uint8]) -> Example:
         """Prepare one picture.
 
         Args:
-            index: of the sample.
+            turn: number of the sample, or of a further turn of it; see `order`.
             epoch: another epoch, another augmentation.
             out: (height, width, 3) uint8, receives the pixels.
 
@@ -139,8 +154,9 @@ class Dataset:
             ImageError: the picture cannot be read.
         """
         size = out.shape[0], out.shape[1]
-        picture, problems = trainable(self.samples[index], read_image(self.samples[index].path))
-        rng = np.random.default_rng((PICTURE, self.seed, epoch, index))
+        sample = self.sample(turn)
+        picture, problems = trainable(sample, read_image(sample.path))
+        rng = np.random.default_rng((PICTURE, self.seed, epoch, turn))
         if self.augmentation is not None:
             picture = self._augment(picture, self.augmentation, epoch, size, rng)
         fit = Letterbox.stretch if self.info.fit == "stretch" else Letterbox.fit
@@ -158,7 +174,7 @@ class Dataset:
             len(self.info.names),
             self.assignment,
         )
-        return Example(self.samples[index], letterbox, boxes, picture.labels, positives, problems)
+        return Example(sample, letterbox, boxes, picture.labels, positives, problems)
 
     def _augment(
         self, picture: Picture, settings: AugmentSettings, epoch: int, size: tuple[int, int], rng: Generator

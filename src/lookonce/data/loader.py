@@ -6,7 +6,7 @@ Threads rather than processes: reading, decoding, warping and resizing all happe
 lock, so two threads fill two cores, nothing is imported twice, and a batch needs no copy to get here
 (`benchmarks/loader.md` has the figures).
 
-The order of an epoch and every augmentation depend on (seed, epoch, index) only: the same batches come with
+The order of an epoch and every augmentation depend on (seed, epoch, turn) only: the same batches come with
 any number of workers, and after a resume. Of several processes each makes its part of every batch, so they
 also come with any number of processes.
 """
@@ -239,17 +239,17 @@ class Loader:
         self.waited += time.perf_counter() - started
         return ready
 
-    def _make(self, epoch: int, number: int, indices: NDArray[np.int64]) -> _Made:
+    def _make(self, epoch: int, number: int, turns: NDArray[np.int64]) -> _Made:
         """This process's part of a batch, and what had to be set aside for it. Runs in a worker."""
-        size = self.dataset.input_size(epoch, number, indices)
-        indices = indices[self._part]
-        images = np.empty((len(indices), *size, 3), np.uint8)
+        size = self.dataset.input_size(epoch, number, turns)
+        turns = turns[self._part]
+        images = np.empty((len(turns), *size, 3), np.uint8)
         examples: list[Example] = []
         problems: list[Problem] = []
-        for index in indices.tolist():
-            path = self.dataset.samples[index].path
+        for turn in turns.tolist():
+            path = self.dataset.sample(turn).path
             try:
-                example = self.dataset.load(index, epoch, out=images[len(examples)])
+                example = self.dataset.load(turn, epoch, out=images[len(examples)])
             except ImageError as error:
                 if self.strict:
                     raise
