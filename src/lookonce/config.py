@@ -163,6 +163,8 @@ class TrainSettings(_Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the network while it learns; losses and weights stay float32. `auto` takes bfloat16 where the device
     computes in it natively, and float16, with gradients scaled into its range, on other CUDA cards."""
+    compile: bool = False
+    """Let torch compile the network: slower on the processors measured so far, for trying out on a card."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "official"

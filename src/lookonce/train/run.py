@@ -28,6 +28,7 @@ from lookonce.model.network import build
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
+from lookonce.train.compiled import Compiled
 from lookonce.train.ema import Ema
 from lookonce.train.init import initialise
 from lookonce.train.log import RunLog
@@ -154,6 +155,9 @@ class _Run:
             strict=strict,
             report=lambda problem: self.say(f"set aside: {problem}"),
         )
+        self._learner = (
+            Compiled(self.network, settings.batch_size) if settings.compile else self.network
+        )  # the weights are one and the same
         self._schedule = make_schedule(settings, len(self.loader))
         self.log = RunLog(
             out,
@@ -183,7 +187,7 @@ class _Run:
             freeze_backbone(self.network)
         try:
             train_one_epoch(
-                self.network,
+                self._learner,
                 self.loader,
                 self._optimizer,
                 self._scaler,
