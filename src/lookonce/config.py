@@ -170,6 +170,8 @@ class TrainSettings(_Section):
     sync_bn: bool = False
     """Normalise over the pictures of all processes; else each process over its own, and rank 0's running
     statistics are kept."""
+    compile: bool = False
+    """Let torch compile the network: slower on the processors measured so far, for trying out on a card."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "data"

@@ -28,6 +28,7 @@ from lookonce.model.network import build
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
+from lookonce.train.compiled import Compiled
 from lookonce.train.ema import Ema
 from lookonce.train.init import initialise
 from lookonce.train.log import RunLog
@@ -163,6 +164,9 @@ class _Run:
             part=slice(group.rank, None, group.size),
             gather=group.gather,
         )
+        self._learner = (
+            Compiled(self.network, settings.batch_size) if settings.compile else self.network
+        )  # the weights are one and the same
         self._schedule = make_schedule(settings, len(self.loader))
         self.log: RunLog | None = None
         if not group.is_first:
@@ -200,7 +204,7 @@ class _Run:
             freeze_backbone(self.network)
         try:
             train_one_epoch(
-                self.network,
+                self._learner,
                 self.loader,
                 self._optimizer,
                 self._scaler,
