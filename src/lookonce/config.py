@@ -63,7 +63,7 @@ class AugmentSettings(_Section):
     mixup: Share = 0.0
     """Two pictures on top of each other, with this probability (Zhang et al. 2018)."""
     plain_epochs: int = Field(0, ge=0)
-    """Last epochs of a run without mosaic and mixup, so that it ends on pictures as they are."""
+    """Last epochs of a run without mosaic, mixup and varied scales, to end on pictures as they are."""
     multi_scale: Share = 0.0
     """Each batch at a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
 

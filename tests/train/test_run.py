@@ -105,10 +105,10 @@ def _saving_until(epoch: int) -> object:
     """The real thing, but the checkpoint of `epoch` never gets written."""
     from lookonce.train.checkpoint import save
 
-    def saving(out: Path, network: nn.Module, info: object, optimizer: object, progress, metrics):  # type: ignore[no-untyped-def]
+    def saving(out: Path, network: nn.Module, info: object, optimizer: object, ema, progress, metrics):  # type: ignore[no-untyped-def]
         if progress.epochs == epoch:
             raise CutOffError
-        return save(out, network, info, optimizer, progress, metrics)  # type: ignore[arg-type]
+        return save(out, network, info, optimizer, ema, progress, metrics)  # type: ignore[arg-type]
 
     return saving
 
