@@ -2,8 +2,8 @@
 
 Two layers. `flip`, `crop` and `translate` are plain geometry: told exactly what to do, they do it to pixels
 and boxes. The `random_*` functions draw what to do from an explicit generator; `PIPELINE` lists them in the
-order of the write-up. A new change (colour, for one) is one more function of the same form and one more row;
-what mixes several pictures (mosaic) belongs before the pipeline, where the data set has the others at hand.
+order of the write-up. A new change that keeps every box whole is one more function of the same form and one
+more row; what cuts into boxes or mixes several pictures comes afterwards, in `compose`.
 
 Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
 In a picture without boxes the middle half (of the width and of the height) takes the place of that union, so

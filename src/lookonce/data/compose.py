@@ -122,9 +122,9 @@ def random_colour(image: Image, settings: AugmentSettings, rng: Generator) -> No
     exposure = _between((1 / settings.exposure, settings.exposure), rng)
     levels = np.arange(256)
     tables = (
-        (levels + 180 * turn) % 180,  # OpenCV counts hue to 180, so that it fits a byte
-        np.minimum(levels * saturation, 255),
-        np.minimum(levels * exposure, 255),
+        np.rint(levels + 180 * turn) % 180,  # OpenCV counts hue to 180, so that it fits a byte
+        np.rint(np.minimum(levels * saturation, 255)),
+        np.rint(np.minimum(levels * exposure, 255)),
     )
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     cv2.LUT(hsv, np.stack(tables, axis=1).astype(np.uint8)[None], dst=hsv)

@@ -6,6 +6,7 @@ Everything random about a picture is drawn from (seed, epoch, turn) alone, so ne
 nor an interruption changes what is learnt.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +92,7 @@ class Dataset:
 
     def __len__(self) -> int:
         """Pictures an epoch, repeated ones counted each time."""
-        return round(float(self._repeats.sum()))
+        return math.ceil(self._repeats.sum())
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The turns of an epoch, (len,), shuffled.
@@ -102,8 +103,8 @@ class Dataset:
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
             return rng.permutation(len(self))
-        # evenly spaced marks on the line of all factors: each picture comes as often as its factor says,
-        # rounded up or down, and every epoch has the same length
+        # evenly spaced marks, at most 1 apart, on the line of all factors: each picture comes at least once,
+        # as often as its factor says, rounded up or down, and every epoch has the same length
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
         indices = np.searchsorted(self._repeats.cumsum(), marks, side="right")
         _, first = np.unique(indices, return_index=True)
@@ -186,10 +187,11 @@ class Dataset:
             return mosaic(
                 [picture, *(self._other(settings, rng) for _ in range(3))], size, settings.zoom, rng
             )
-        if settings.zoom == (1.0, 1.0) and settings.mixup == 0:
+        mixed = mixes and rng.random() < settings.mixup
+        if settings.zoom == (1.0, 1.0) and not mixed:
             return picture
         picture = random_zoom(picture, size, settings.zoom, rng)
-        if mixes and rng.random() < settings.mixup:
+        if mixed:
             return mixup(picture, random_zoom(self._other(settings, rng), size, settings.zoom, rng), rng)
         return picture
 

@@ -293,10 +293,11 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
             )
     elif not (out / checkpoint.LAST).exists():
         raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
-    elif file.read_text(encoding="utf-8") == text:
-        return
     else:
-        _check_extension(out, load_settings(file), settings)
+        before = load_settings(file)  # what an older file does not name is at its default
+        if before == settings:
+            return
+        _check_extension(out, before, settings)
     write_text(file, text)
 
 
