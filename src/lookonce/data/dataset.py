@@ -92,7 +92,7 @@ class Dataset:
 
     def __len__(self) -> int:
         """Pictures an epoch, repeated ones counted each time."""
-        return math.ceil(self._repeats.sum())
+        return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The turns of an epoch, (len,), shuffled.
