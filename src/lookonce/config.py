@@ -194,9 +194,11 @@ class TrainSettings(_Section):
     checkpoint_minutes: float = Field(10, gt=0)
     """Between two checkpoints within an epoch; every epoch ends with one as well."""
     optimizer: OptimizerSettings = OptimizerSettings()
-    assign: AssignSettings = AssignSettings(rule="ratio", largest_ratio=2, rehome=True)
+    assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings(objectness="iou")
-    augment: AugmentSettings = AugmentSettings()
+    augment: AugmentSettings = AugmentSettings(
+        translate=0, zoom=(0.6, 1.6), mosaic=0.5, rectangles=True, plain_epochs=5
+    )
 
     @model_validator(mode="after")
     def _steps_exist(self) -> Self:
