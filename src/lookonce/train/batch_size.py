@@ -75,7 +75,8 @@ def choose_batch(
         needs: Callable[[int], int] = trial.peak_on_cuda
     else:
         free = free_bytes()
-        needs = trial.estimate().of
+        memory = trial.estimate()
+        needs = lambda pictures: processes * memory.of(pictures)  # noqa: E731 - all share one memory
     height, width = trial.size
     for batch in batches:
         try:
