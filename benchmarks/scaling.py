@@ -1,0 +1,259 @@
+"""What it should take to train yolov3 on COCO on 1, 8 and 64 cards: counted and computed, not measured.
+
+    python benchmarks/scaling.py            # prints the tables of docs/scaling.md
+
+Counted from the network itself: its arithmetic and what it keeps for the backward pass. Published: what other
+trainings of this kind reach, what cards can do and what they cost. The rest is multiplied; docs/scaling.md
+names every source.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from lookonce.geometry.anchors import OFFICIAL, STRIDES
+from lookonce.metadata import ModelInfo
+from lookonce.model.network import build
+
+MODEL, CLASSES, SIZES = "yolov3", 80, (416, 608)
+PICTURES, EPOCHS, BYTES = 118_287, 300, 19.3e9  # COCO train2017 and its archive
+PASSES = 3  # a backward pass is two forward passes: gradients of the inputs, and of the weights
+ADAM_COPIES = 5  # weights, gradients, their sum over the processes, Adam's two memories
+LOADER = 540  # pictures/s per core, benchmarks/loader.md
+SGD_COPIES = 3  # weights, gradients, momentum: MMDetection's trainings
+RESNET50 = 2 * 4.09  # GFLOPs forward at 224: torchvision lists 4.09 G multiply-adds
+SIDE_BY_SIDE = (1, 8, 64)  # cards
+
+
+@dataclass(frozen=True)
+class Published:
+    """A training that somebody else measured."""
+
+    what: str
+    card: str
+    cards: int
+    rate: float  # pictures/s of all cards
+    forward: float  # GFLOPs a picture
+    peak: float  # TFLOPS of a card in 16 bit, dense
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the cards' peak that the network's arithmetic makes use of."""
+        return self.rate * PASSES * self.forward / (self.cards * self.peak * 1000)
+
+
+@dataclass(frozen=True)
+class Range:
+    """From the cautious end to the hopeful one, both published."""
+
+    low: float
+    high: float
+
+    def __mul__(self, factor: "float | Range") -> "Range":
+        other = factor if isinstance(factor, Range) else Range(factor, factor)
+        return Range(self.low * other.low, self.high * other.high)
+
+    def under(self, total: float) -> "Range":
+        """`total` divided by it."""
+        return Range(total / self.high, total / self.low)
+
+    def text(self, form: str = ",.0f") -> str:
+        return f"{self.low:{form}} to {self.high:{form}}"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card to train on."""
+
+    name: str
+    peak: float  # TFLOPS in 16 bit, dense
+    memory: float  # bytes
+    price: Range  # dollars an hour
+    relative: float = 1.0  # of the published utilisation
+
+
+@dataclass(frozen=True)
+class Network:
+    """What one picture takes."""
+
+    size: int
+    forward: float  # GFLOPs
+    kept: float  # bytes for the backward pass, float32
+    weights: int  # trained parameters
+
+
+T4 = Card("T4", 65, 16e9, Range(0.35, 0.98))
+A100 = Card("A100 80 GB", 312, 80e9, Range(0.80, 3.00))
+# MLPerf Training 3.0, ResNet-50 on 16 cards: 7.8 minutes, and 14.4 on as many A100, with 3.2 times the peak
+H100 = Card("H100 SXM", 989.4, 80e9, Range(1.99, 5.00), relative=14.4 / 7.8 * 312 / 989.4)
+CARDS = (T4, A100, H100)
+
+# Share of the cards' joint throughput, ResNet-50. 8: A100 (NVIDIA: 16,621 to 2,470 pictures/s), V100 (Paddle:
+# 10,650 to 1,445). 64: the time to train on 8 and on 64 H100 (MLPerf 3.0: 13.466 and 2.664 minutes; larger
+# batches also need more epochs), and 32 V100 in 4 nodes (Paddle: 39,972 to 1,445).
+SCALING = {
+    1: Range(1, 1),
+    8: Range(16_621 / 2_470 / 8, 10_649.9 / 1_444.94 / 8),
+    64: Range(16_621 / 2_470 / 8 * 13.466 / 2.664 / 8, 39_972.13 / 1_444.94 / 32),
+}
+LINKS = (  # bytes/s in one direction, and cards that share them
+    ("8 cards, NVLink of A100, 300 GB/s", 8, 300e9),
+    ("64 cards, 400 Gb/s a card", 64, 50e9),
+    ("64 cards, 100 Gb/s a node", 64, 12.5e9),
+    ("64 cards, 10 Gb/s a node", 64, 1.25e9),
+)
+
+
+@cache
+def count(size: int) -> Network:
+    """Run the network on one picture without memory behind it, and note what passes."""
+    info = ModelInfo(
+        MODEL, tuple(map(str, range(CLASSES))), OFFICIAL[MODEL], STRIDES[MODEL], input_size=(size, size)
+    )
+    with torch.device("meta"):
+        network, picture = build(info).train(), torch.empty(1, 3, size, size)
+    own = {id(parameter) for parameter in network.parameters()}
+    held: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if id(tensor) not in own:
+            storage = tensor.untyped_storage()
+            held[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            maps = network(picture)
+        forward = counter.get_total_flops()
+    del maps
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return Network(size, forward / 1e9, sum(held.values()), weights)
+
+
+def trainings(at_416: Network) -> tuple[Published, ...]:
+    """What others measured."""
+    yolov3 = at_416.forward
+    return (
+        Published("YOLOv3 416, GluonCV, mixed precision", "V100", 8, 353, yolov3, 125),
+        Published("YOLOv3 416, MindSpore", "V100", 8, 320 * 82_783 / (18 * 3600), yolov3, 125),
+        Published("ResNet-50, NVIDIA, mixed precision", "V100", 1, 1_200, RESNET50, 125),
+        Published("ResNet-50, NVIDIA, mixed precision", "A100", 1, 2_470, RESNET50, 312),
+        Published("ResNet-50, NVIDIA, mixed precision", "A100", 8, 16_621, RESNET50, 312),
+    )
+
+
+def rate_of(card: Card, network: Network, utilisation: Range) -> Range:
+    """Pictures/s of one card."""
+    return utilisation * (card.relative * card.peak * 1000 / (PASSES * network.forward))
+
+
+def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    """In Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def arithmetic(networks: Sequence[Network]) -> str:
+    head = ("input", "forward, GFLOPs", "training, GFLOPs", "kept for the backward pass, MB in float32")
+    rows = (
+        (str(n.size), f"{n.forward:.1f}", f"{PASSES * n.forward:.1f}", f"{n.kept / 1e6:.0f}")
+        for n in networks
+    )
+    return table(head, rows)
+
+
+def published(found: Sequence[Published]) -> str:
+    head = ("training", "cards", "pictures/s", "share of the 16-bit peak")
+    rows = ((p.what, f"{p.cards} {p.card}", f"{p.rate:,.0f}", f"{p.utilisation:.1%}") for p in found)
+    return table(head, rows)
+
+
+def plan(networks: Sequence[Network], utilisation: Range) -> str:
+    head = ("card", "input", "cards", "pictures/s", "minutes an epoch", "days", "dollars")
+
+    def rows() -> Iterator[Sequence[str]]:
+        for card in CARDS:
+            for network in networks:
+                for cards in SIDE_BY_SIDE:
+                    rate = rate_of(card, network, utilisation) * SCALING[cards] * cards
+                    hours = rate.under(PICTURES * EPOCHS / 3600)
+                    dollars = Range(hours.low * card.price.low, hours.high * card.price.high) * cards
+                    yield (
+                        card.name,
+                        str(network.size),
+                        str(cards),
+                        rate.text(),
+                        rate.under(PICTURES / 60).text(".1f"),
+                        (hours * (1 / 24)).text(".2f"),
+                        dollars.text(),
+                    )
+
+    return table(head, rows())
+
+
+def memory(networks: Sequence[Network]) -> str:
+    head = ("card", "input", "pictures that fit, float32", "16 bit")
+    fixed = SGD_COPIES * 4 * networks[0].weights / 1e9
+    share = (4.7 - fixed) / (7.4 - fixed)  # mixed precision to float32, GB: MMDetection, 8 pictures of 608
+
+    def rows() -> Iterator[Sequence[str]]:
+        for card in CARDS[:2]:  # an H100 holds as much as an A100
+            for network in networks:
+                fits = (0.8 * card.memory - ADAM_COPIES * 4 * network.weights) / network.kept
+                name = card.name if card is T4 else "80 GB"
+                yield name, str(network.size), f"{fits:.0f}", f"{fits / share:.0f}"
+
+    return table(head, rows())
+
+
+def loading(networks: Sequence[Network], utilisation: Range) -> str:
+    head = ("card", "input", "pictures/s of one card", "cores a card", "MB/s a card", "GB/s, 64 cards")
+
+    def rows() -> Iterator[Sequence[str]]:
+        for card in CARDS:
+            for network in networks:
+                rate = rate_of(card, network, utilisation)
+                traffic = rate * (BYTES / PICTURES)
+                yield (
+                    card.name,
+                    str(network.size),
+                    rate.text(),
+                    (rate * (1 / LOADER)).text(".2f"),
+                    (traffic * 1e-6).text(),
+                    (traffic * 64e-9).text(".1f"),
+                )
+
+    return table(head, rows())
+
+
+def exchange(weights: int) -> str:
+    """Time of a ring that sums the gradients: each card, or node, sends 2 (n - 1) / n times their bytes."""
+    head = ("cards and link", "ms to sum the gradients")
+    rows = (
+        (name, f"{1000 * 2 * (cards - 1) / cards * 4 * weights / speed:.1f}") for name, cards, speed in LINKS
+    )
+    return table(head, rows)
+
+
+def main() -> None:
+    networks = [count(size) for size in SIZES]
+    found = trainings(networks[0])
+    on_yolov3 = [training.utilisation for training in found if "YOLOv3" in training.what]
+    on_a100 = [training.utilisation for training in found if training.card == "A100"]
+    utilisation = Range(min(on_yolov3), max(on_a100))
+    tables = (
+        arithmetic(networks),
+        published(found),
+        plan(networks, utilisation),
+        loading(networks, utilisation),
+        memory(networks),
+        exchange(networks[0].weights),
+    )
+    print("\n\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()
