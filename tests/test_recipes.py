@@ -1,12 +1,21 @@
 """Every shipped recipe loads, and what it asks for can be built and learns from a batch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from lookonce.config import load_settings
+from lookonce.config import (
+    AssignSettings,
+    AugmentSettings,
+    LossSettings,
+    OptimizerSettings,
+    TrainSettings,
+    load_settings,
+)
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.network import build
@@ -59,3 +68,29 @@ def test_the_classic_recipe_is_the_write_ups() -> None:
     optimizer = settings.optimizer
     assert (optimizer.name, optimizer.rate, optimizer.end_rate) == ("adam", 1e-3, 1e-6)
     assert (optimizer.warmup_epochs, optimizer.weight_decay, optimizer.clip) == (2, 0, 0)
+
+
+def test_the_default_recipe_is_written_out_in_full() -> None:
+    recipe = next(recipe for recipe in RECIPES if recipe.stem == "default")
+    tree = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    defaults = TrainSettings()
+    assert TrainSettings(**tree) == defaults
+    assert _names(tree) == _names(defaults.model_dump(mode="json"))
+
+
+def test_the_classic_recipe_names_every_section_as_the_write_up_has_it() -> None:
+    settings = load_settings(next(recipe for recipe in RECIPES if recipe.stem == "classic"))
+    assert settings.assign == AssignSettings()
+    assert settings.loss == LossSettings()
+    assert settings.augment == AugmentSettings()
+    assert settings.optimizer == OptimizerSettings()
+    assert (settings.init, settings.objectness_prior, settings.ema) == ("reference", 0.5, 0)
+    assert settings.repeat_rare == 0
+
+
+def _names(tree: dict[str, Any]) -> set[str]:
+    return {
+        f"{name}.{leaf}"
+        for name, value in tree.items()
+        for leaf in (value if isinstance(value, dict) else [""])
+    }

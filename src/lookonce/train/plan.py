@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from lookonce.config import TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.statistics import input_shapes
-from lookonce.errors import AnnotationError
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors, flatten, kmeans_anchors, per_scale
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample
@@ -48,13 +47,12 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
 def data_anchors(samples: Sequence[Sample], size: tuple[int, int], like: Anchors) -> Anchors:
     """k-means priors of the training boxes in the network input, as many as `like` has.
 
-    Raises:
-        AnnotationError: there are fewer different boxes than priors.
+    Where there are fewer different boxes than that, `like` itself is as good as any.
     """
     try:
         priors = kmeans_anchors(input_shapes(samples, size), len(flatten(like)))
-    except ValueError as error:
-        raise AnnotationError(f"no priors from the training boxes: {error}") from error
+    except ValueError:
+        return like
     return per_scale(priors, len(like))
 
 

@@ -23,6 +23,7 @@ from lookonce._files import remove_leftovers, write_text
 from lookonce.config import TrainSettings, load_settings
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, NonFiniteLossError, TrainingError
+from lookonce.geometry.anchors import OFFICIAL
 from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.train import checkpoint
@@ -134,6 +135,8 @@ class _Run:
         self._data, self._settings, self._out, self._console = data, settings, out, console
         self._stop, self._group = stop, group
         self.info = describe(data, settings)
+        if settings.anchors == "data" and self.info.anchors == OFFICIAL[settings.model]:
+            self.say("too few different boxes to find priors in: the published ones are used")
         self.network = initialise(build(self.info), settings).to(group.device)
         if settings.sync_bn and group.size > 1:
             synchronise(self.network)
