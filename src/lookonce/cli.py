@@ -52,7 +52,7 @@ def train(
     size: Annotated[str | None, typer.Option(help="416, or 320x416 (height x width).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times every picture is learnt from; 30.")] = None,
     batch: Annotated[
-        str | None, typer.Option(help="Pictures a step; 16. auto: as many as fit into memory.")
+        str | None, typer.Option(help="Pictures a step; 8. auto: as many as fit into memory.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Start from: .safetensors, .cfg beside .weights, darknet53.conv.74.")
