@@ -137,7 +137,9 @@ def test_best_is_the_one_prior_of_the_nearest_shape(box: list[float], place: tup
 
 
 def test_best_gives_one_positive_a_box() -> None:
-    boxes = [[x, y, x + w, y + h] for x in (5, 205) for y in (5, 205) for w, h in ((9, 30), (33, 20), (90, 80))]
+    boxes = [
+        [x, y, x + w, y + h] for x in (5, 205) for y in (5, 205) for w, h in ((9, 30), (33, 20), (90, 80))
+    ]
     found = found_by(AssignSettings(rule="best"), *boxes)
     assert found.lost == 0
     np.testing.assert_array_equal(np.sort(found.box, axis=0), np.sort(np.array(boxes, np.float32), axis=0))
@@ -146,7 +148,10 @@ def test_best_gives_one_positive_a_box() -> None:
 def test_best_and_ratio_look_at_shapes_wherever_the_box_stands_in_its_cell() -> None:
     for rule in ("best", "ratio"):
         settings = AssignSettings(rule=rule)
-        middle, corner = found_by(settings, [95, 95, 105, 108]), found_by(settings, [91.2, 91.2, 101.2, 104.2])
+        middle, corner = (
+            found_by(settings, [95, 95, 105, 108]),
+            found_by(settings, [91.2, 91.2, 101.2, 104.2]),
+        )
         kinds = [set(zip(each.scale.tolist(), each.prior.tolist(), strict=True)) for each in (middle, corner)]
         assert kinds[0] == kinds[1]
 
@@ -190,9 +195,7 @@ def test_ratio_leaves_out_a_best_prior_that_is_not_near_where_others_are() -> No
     best = places(found_by(AssignSettings(rule="best"), box))
     for limit in np.arange(1.5, 12, 0.5):
         settings = AssignSettings(rule="ratio", largest_ratio=limit)
-        near = [
-            max(15 / w, w / 15, 400 / h, h / 400) < limit for sides in COCO for w, h in sides
-        ]
+        near = [max(15 / w, w / 15, 400 / h, h / 400) < limit for sides in COCO for w, h in sides]
         found = found_by(settings, box)
         expected = np.flatnonzero(near).tolist() or [3 * best[0][0] + best[0][3]]
         assert (3 * found.scale + found.prior).tolist() == expected

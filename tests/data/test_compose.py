@@ -85,7 +85,9 @@ def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
 def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
     """Neighbours have different colours, so that what is cut ends where its window ends."""
     rng = np.random.default_rng(seed)
-    pictures = [rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)]
+    pictures = [
+        rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
+    ]
     whole = mosaic(pictures, SIZE, ZOOM, rng)
     assert whole.image.shape == (*SIZE, 3)
     assert len(whole.boxes) == len(whole.labels)
@@ -114,7 +116,9 @@ def test_mosaic_shows_all_four_pictures_around_one_point() -> None:
 
 
 def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None:
-    small = Picture(np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int))
+    small = Picture(
+        np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int)
+    )
     for seed in range(20):
         drawn = mosaic([small] * 4, SIZE, (0.2, 0.2), np.random.default_rng(seed))
         left, top = drawn.boxes[0, 2:]
