@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookonce.data.assign import assign
+from lookonce.config import AssignSettings
+from lookonce.data.assign import Positives, assign
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 
@@ -83,3 +84,169 @@ def test_the_later_of_two_equal_boxes_wins_and_the_loss_is_counted() -> None:
 def test_a_class_out_of_range_is_an_error(label: int) -> None:
     with pytest.raises(AnnotationError, match=rf"0 to 2, found {label}"):
         one([10, 10, 40, 40], label)
+
+
+def found_by(settings: AssignSettings, *boxes: list[float]) -> Positives:
+    sides = np.array(boxes, np.float32).reshape(-1, 4)
+    return assign(sides, np.arange(len(boxes)) % 3, COCO, STRIDES, (416, 416), 3, settings)
+
+
+def places(found: Positives) -> list[tuple[int, ...]]:
+    return list(zip(*(getattr(found, n).tolist() for n in ("scale", "row", "column", "prior")), strict=True))
+
+
+def random_boxes(seed: int, count: int) -> list[list[float]]:
+    """Many on few cells, so that they collide."""
+    rng = np.random.default_rng(seed)
+    centre, sides = rng.uniform(0, 100, (count, 2)), np.exp(rng.uniform(1, 5.5, (count, 2)))
+    return np.hstack([centre - sides / 2, centre + sides / 2]).tolist()
+
+
+RULES = ["iou", "best", "ratio"]
+
+
+@pytest.mark.parametrize("rehome", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_no_boxes_by_any_rule(rule: str, rehome: bool) -> None:
+    found = found_by(AssignSettings(rule=rule, rehome=rehome))
+    assert found.box.shape == (0, 4)
+    assert (len(found.scale), len(found.label), found.lost) == (0, 0, 0)
+
+
+def test_the_limit_of_iou_is_a_setting() -> None:
+    box = [100, 100, 130, 161]
+    counts = [len(found_by(AssignSettings(positive_iou=limit), box).scale) for limit in (0.1, 0.3, 0.5, 1.0)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[1]
+    assert counts[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [
+        ([200, 200, 210, 213], (0, 25, 25, 0)),  # 10 x 13, an exact shape
+        ([200, 200, 230, 261], (1, 14, 13, 0)),  # 30 x 61: centre (215, 230.5)
+        ([0, 0, 373, 326], (2, 5, 5, 2)),
+        ([200, 200, 262, 245], (1, 13, 14, 1)),
+        ([200, 200, 200.5, 200.5], (0, 25, 25, 0)),  # smaller than any
+        ([0, 0, 416, 416], (2, 6, 6, 2)),
+    ],
+)
+def test_best_is_the_one_prior_of_the_nearest_shape(box: list[float], place: tuple[int, ...]) -> None:
+    assert places(found_by(AssignSettings(rule="best"), box)) == [place]
+
+
+def test_best_gives_one_positive_a_box() -> None:
+    boxes = [
+        [x, y, x + w, y + h] for x in (5, 205) for y in (5, 205) for w, h in ((9, 30), (33, 20), (90, 80))
+    ]
+    found = found_by(AssignSettings(rule="best"), *boxes)
+    assert found.lost == 0
+    np.testing.assert_array_equal(np.sort(found.box, axis=0), np.sort(np.array(boxes, np.float32), axis=0))
+
+
+def test_best_and_ratio_look_at_shapes_wherever_the_box_stands_in_its_cell() -> None:
+    for rule in ("best", "ratio"):
+        settings = AssignSettings(rule=rule)
+        middle, corner = (
+            found_by(settings, [95, 95, 105, 108]),
+            found_by(settings, [91.2, 91.2, 101.2, 104.2]),
+        )
+        kinds = [set(zip(each.scale.tolist(), each.prior.tolist(), strict=True)) for each in (middle, corner)]
+        assert kinds[0] == kinds[1]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "taken"),
+    [
+        (119.9, 61, True),
+        (120.1, 61, False),
+        (30, 243.9, True),
+        (30, 244.1, False),
+        (7.6, 61, True),
+        (7.4, 61, False),
+        (30, 15.3, True),
+        (30, 15.2, False),
+        (120, 61, False),  # strictly below
+    ],
+)
+def test_ratio_takes_priors_up_to_its_limit(width: float, height: float, taken: bool) -> None:
+    found = found_by(AssignSettings(rule="ratio", largest_ratio=4), [100, 100, 100 + width, 100 + height])
+    asked = (found.scale == 1) & (found.prior == 0)  # the prior of 30 x 61
+    assert asked.any() == taken
+    assert len(found.scale) >= 1
+
+
+def test_ratio_takes_every_near_prior_on_every_scale() -> None:
+    found = found_by(AssignSettings(rule="ratio", largest_ratio=2), [200, 200, 240, 270])  # 40 x 70
+    near = {
+        (scale, prior)
+        for scale, sides in enumerate(COCO)
+        for prior, (w, h) in enumerate(sides)
+        if max(40 / w, w / 40, 70 / h, h / 70) < 2
+    }
+    assert len(near) == 3
+    assert set(zip(found.scale.tolist(), found.prior.tolist(), strict=True)) == near
+
+
+def test_ratio_leaves_out_a_best_prior_that_is_not_near_where_others_are() -> None:
+    """As the limit rises, the best by overlap is alone at first, then it depends on the sides alone."""
+    box = [200, 0, 215, 400]
+    best = places(found_by(AssignSettings(rule="best"), box))
+    for limit in np.arange(1.5, 12, 0.5):
+        settings = AssignSettings(rule="ratio", largest_ratio=limit)
+        near = [max(15 / w, w / 15, 400 / h, h / 400) < limit for sides in COCO for w, h in sides]
+        found = found_by(settings, box)
+        expected = np.flatnonzero(near).tolist() or [3 * best[0][0] + best[0][3]]
+        assert (3 * found.scale + found.prior).tolist() == expected
+
+
+def test_ratio_without_a_near_prior_takes_the_best() -> None:
+    found = found_by(AssignSettings(rule="ratio", largest_ratio=1.01), [200, 200, 400, 210])
+    assert len(found.scale) == 1
+    assert places(found) == places(found_by(AssignSettings(rule="best"), [200, 200, 400, 210]))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rehome_gives_two_equal_boxes_a_place_each(rule: str) -> None:
+    twins = [[100, 100, 116, 130]] * 2
+    plain = found_by(AssignSettings(rule=rule), *twins)
+    found = found_by(AssignSettings(rule=rule, rehome=True), *twins)
+    assert set(plain.label.tolist()) == {1}
+    assert set(found.label.tolist()) == {0, 1}
+    assert found.lost == plain.lost == len(plain.label)
+    assert (found.label == 0).sum() == 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(10))
+def test_rehome_only_adds_and_takes_no_place_of_another(rule: str, seed: int) -> None:
+    boxes = random_boxes(seed, 60)
+    plain, found = (found_by(AssignSettings(rule=rule, rehome=on), *boxes) for on in (False, True))
+    again = found_by(AssignSettings(rule=rule, rehome=True), *boxes)
+    assert places(found) == places(again)
+    assert places(found)[: len(plain.scale)] == places(plain)
+    np.testing.assert_array_equal(found.box[: len(plain.box)], plain.box)
+    assert len(set(places(found))) == len(found.scale)
+    assert found.lost == plain.lost
+    homes_before, homes = ({tuple(box) for box in each.box.tolist()} for each in (plain, found))
+    assert homes_before <= homes
+    added = found.box[len(plain.box) :]
+    assert len(np.unique(added, axis=0)) == len(added), "one place is enough"
+    assert not homes_before & {tuple(box) for box in added.tolist()}
+
+
+def test_rehome_takes_the_best_free_prior() -> None:
+    """Three of the shape 30 x 61: the last has the prior, the others the next best ones in turn."""
+    found = found_by(AssignSettings(rule="best", rehome=True), *[[100, 100, 130, 161]] * 3)
+    sides = np.array(COCO, float).reshape(-1, 2)
+    shared = np.minimum(sides, [30, 61]).prod(axis=1)
+    best = np.argsort(-shared / (sides.prod(axis=1) + 30 * 61 - shared), kind="stable")[:3]
+    assert found.label.tolist() == [2, 0, 1]
+    assert (3 * found.scale + found.prior).tolist() == best.tolist()
+
+
+def test_a_box_keeps_out_where_every_prior_of_its_cell_is_taken() -> None:
+    found = found_by(AssignSettings(rule="best", rehome=True), *[[100, 100, 130, 161]] * 12)
+    assert len(found.scale) == 9
+    assert found.lost == 11

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from lookonce.config import AugmentSettings
+from lookonce.config import AssignSettings, AugmentSettings
 from lookonce.data.assign import assign
 from lookonce.data.augment import Picture, augment
-from lookonce.data.dataset import Dataset, Example, trainable
+from lookonce.data.dataset import Dataset, Example, repeat_factors, to_multiple, trainable
+from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import read_image
@@ -130,3 +132,188 @@ def test_unreadable_picture(tmp_path: Path) -> None:
     sample = Sample(tmp_path / "gone.jpg", np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     with pytest.raises(ImageError, match=r"gone\.jpg: .* no such file"):
         load(Dataset([sample], INFO, None), 0)
+
+
+EVERYTHING = AugmentSettings(
+    mosaic=0.5, mixup=0.4, zoom=(0.6, 1.6), hue=0.05, saturation=1.5, exposure=1.5, multi_scale=0.5
+)
+
+
+def drawn(dataset: Dataset, epoch: int, workers: int) -> list[Batch]:
+    with Loader(dataset, 3, workers) as loader:
+        return list(loader.epoch(epoch))
+
+
+def test_compositions_follow_seed_epoch_and_index_for_any_number_of_workers(samples: list[Sample]) -> None:
+    one = drawn(Dataset(samples, INFO, EVERYTHING, seed=4, epochs=9), 1, workers=0)
+    for workers in (1, 3):
+        other = drawn(Dataset(samples, INFO, EVERYTHING, seed=4, epochs=9), 1, workers)
+        for mine, theirs in zip(one, other, strict=True):
+            assert torch.equal(mine.images, theirs.images)
+            assert torch.equal(mine.truth, theirs.truth)
+    for seed, epoch in ((5, 1), (4, 2)):
+        for mine, theirs in zip(
+            one, drawn(Dataset(samples, INFO, EVERYTHING, seed=seed, epochs=9), epoch, 0), strict=True
+        ):
+            assert mine.images.shape != theirs.images.shape or not torch.equal(mine.images, theirs.images)
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"mosaic": 1}, {"mixup": 1}, {"mosaic": 0.5, "mixup": 1, "zoom": (0.5, 2)}]
+)
+def test_composed_boxes_lie_in_the_input_and_are_assigned(
+    samples: list[Sample], wanted: dict[str, float]
+) -> None:
+    dataset = Dataset(samples, INFO, AugmentSettings(**wanted))
+    counts = []
+    for epoch in range(12):
+        _, example = load(dataset, 5, epoch)
+        assert example.letterbox.resized == example.letterbox.source == (64, 96)
+        assert (example.boxes >= 0).all()
+        assert (example.boxes <= [96, 64, 96, 64]).all()
+        assert len(example.boxes) == len(example.labels)
+        expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, (64, 96), 3)
+        np.testing.assert_array_equal(example.positives.box, expected.box)
+        counts.append(len(example.labels))
+    assert max(counts) > len(samples[5].labels), "others came along"
+
+
+def test_plain_epochs_are_plain(samples: list[Sample]) -> None:
+    mixing = ALWAYS.model_copy(update={"mosaic": 0.5, "mixup": 1.0, "multi_scale": 0.5, "plain_epochs": 2})
+    mixed, plain = Dataset(samples, INFO, mixing, 1, epochs=5), Dataset(samples, INFO, ALWAYS, 1)
+    for epoch in range(5):
+        same = [
+            np.array_equal(load(mixed, i, epoch)[0], load(plain, i, epoch)[0]) for i in range(len(samples))
+        ]
+        assert all(same) if epoch >= 3 else not any(same)
+        sizes = {mixed.input_size(epoch, batch) for batch in range(1, 20)}
+        assert (sizes == {INFO.input_size}) == (epoch >= 3)
+
+
+def test_pictures_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -> None:
+    sometimes, never = (
+        Dataset(samples, INFO, AugmentSettings(mixup=0.5)),
+        Dataset(samples, INFO, AugmentSettings()),
+    )
+    same = [
+        np.array_equal(load(sometimes, i, epoch)[0], load(never, i, epoch)[0])
+        for i in range(7)
+        for epoch in range(10)
+    ]
+    assert 20 < sum(same) < 50
+
+
+def test_without_additions_the_epochs_of_a_run_change_nothing(samples: list[Sample]) -> None:
+    one, other = Dataset(samples, INFO, ALWAYS), Dataset(samples, INFO, ALWAYS, epochs=3)
+    for epoch in range(3):
+        np.testing.assert_array_equal(load(one, 3, epoch)[0], load(other, 3, epoch)[0])
+        assert other.input_size(epoch, 1) == INFO.input_size
+
+
+def test_an_unreadable_partner_is_grey_and_reported_once_in_its_own_turn(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.jpg"
+    page.write_text("<html></html>")
+    bad = replace(samples[3], path=page)
+    dataset = Dataset([samples[0], *[bad] * 30], INFO, AugmentSettings(mosaic=1))  # the first has no box
+    greys = 0
+    for epoch in range(10):
+        pixels, example = load(dataset, 0, epoch)
+        greys += bool((pixels[-16:, -24:] == 128).all())
+        assert len(example.boxes) == 0
+        assert example.problems == ()
+    assert greys >= 8
+    for wanted in ({"mosaic": 1}, {"mixup": 1}):
+        with Loader(Dataset([*samples, bad], INFO, AugmentSettings(**wanted)), 4, 2) as loader:
+            seen = [sum(len(batch.paths) for batch in loader.epoch(epoch)) for epoch in range(3)]
+        assert seen == [7, 7, 7]
+        assert [problem.place for problem in loader.problems] == [str(page)]
+
+
+def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samples: list[Sample]) -> None:
+    info = replace(INFO, input_size=(320, 416))
+    wanted = AugmentSettings(multi_scale=0.25)
+    dataset = Dataset(samples, info, wanted, seed=2, epochs=100)
+    sizes = [dataset.input_size(epoch, batch) for epoch in range(20) for batch in range(1, 21)]
+    heights, widths = zip(*sizes, strict=True)
+    assert set(heights) == set(range(256, 416, 32)), "240 to 400, rounded"
+    assert set(widths) == set(range(320, 544, 32)), "312 to 520, rounded"
+    ratios = np.array(widths) / np.array(heights)
+    assert np.abs(ratios - 1.3).max() < 0.25, "both sides by one factor"
+    again = Dataset(samples, info, wanted, seed=2, epochs=100)
+    assert [again.input_size(epoch, batch) for epoch in range(20) for batch in range(1, 21)] == sizes
+    other = Dataset(samples, info, wanted, seed=3, epochs=100)
+    assert [other.input_size(epoch, batch) for epoch in range(20) for batch in range(1, 21)] != sizes
+    assert Dataset(samples, info, None).input_size(0, 1) == (320, 416)
+
+
+@pytest.mark.parametrize(
+    ("side", "nearest"), [(1, 32), (47, 32), (49, 64), (416, 416), (431, 416), (433, 448)]
+)
+def test_to_multiple(side: float, nearest: int) -> None:
+    assert to_multiple(side) == nearest
+
+
+def test_batches_of_varied_scales_hold_pictures_of_one_size(samples: list[Sample]) -> None:
+    dataset = Dataset(samples, INFO, AugmentSettings(multi_scale=0.9), seed=1)
+    shapes = set()
+    for epoch in range(6):
+        for batch in drawn(dataset, epoch, workers=1):
+            shape = tuple(batch.images.shape[-2:])
+            assert shape == dataset.input_size(epoch, batch.number)
+            for example in batch.examples:
+                assert example.letterbox.target == shape
+                assert (example.boxes <= [*shape[::-1], *shape[::-1]]).all()
+                expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, shape, 3)
+                np.testing.assert_array_equal(example.positives.row, expected.row)
+            shapes.add(shape)
+    assert len(shapes) > 3
+
+
+def test_the_rule_of_assignment_is_the_settings(samples: list[Sample]) -> None:
+    wanted = AssignSettings(rule="best", rehome=True)
+    _, example = load(Dataset(samples, INFO, None, assignment=wanted), 3)
+    assert len(example.positives.label) == len(example.labels) == 3
+
+
+def showing(*labels: list[int]) -> list[Sample]:
+    return [
+        Sample(
+            Path("x.png"), np.tile(np.array([[0, 0, 9, 9]], np.float32), (len(each), 1)), np.array(each, int)
+        )
+        for each in labels
+    ]
+
+
+def test_repeat_factors_by_hand() -> None:
+    """Class 0 on 8 of 10 pictures, 1 on 2, 2 on 1: with 0.4, factors 1, sqrt(2) and 2."""
+    samples = showing([0], [0], [0, 0], [0], [0], [0], [0, 1], [0, 1, 2], [], [])
+    found = repeat_factors(samples, 3, 0.4)
+    np.testing.assert_allclose(found, [1] * 6 + [2**0.5, 2, 1, 1])
+    assert (repeat_factors(samples, 3, 0) == 1).all()
+    assert repeat_factors([], 3, 0.4).shape == (0,)
+    assert len(Dataset(samples, INFO, None, repeat_rare=0.4)) == 12  # 11.4, rounded up
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.15, 0.3, 0.5, 1.0])
+def test_each_picture_comes_at_least_once_and_as_often_as_its_factor(threshold: float) -> None:
+    samples = showing(*[[0]] * 20, *[[0, 1]] * 3, [2], [], [1])
+    dataset = Dataset(samples, INFO, None, seed=1, repeat_rare=threshold)
+    factors = repeat_factors(samples, 3, threshold)
+    counts = np.array([np.bincount(dataset.order(epoch), minlength=len(samples)) for epoch in range(400)])
+    assert (counts.sum(axis=1) == len(dataset)).all(), "every epoch is of one length"
+    assert 0 <= len(dataset) - factors.sum() < 1
+    assert counts.min() == 1
+    wanted = factors * len(dataset) / factors.sum()
+    assert (np.abs(counts - wanted) < 1 + 1e-9).all()
+    np.testing.assert_allclose(counts.mean(axis=0), wanted, atol=0.12)
+    np.testing.assert_array_equal(
+        dataset.order(3), Dataset(samples, INFO, None, seed=1, repeat_rare=threshold).order(3)
+    )
+
+
+def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:
+    samples = showing(*[[0, 1, 2]] * 9)
+    one, other = Dataset(samples, INFO, None), Dataset(samples, INFO, None, repeat_rare=0.9)
+    np.testing.assert_array_equal(one.order(2), other.order(2))

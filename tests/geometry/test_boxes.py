@@ -150,3 +150,92 @@ def test_intersects_where_iou_is_above_zero() -> None:
     assert (shared == (box_ops.pairwise_iou(*real) > 0)).all()
     assert shared.any()
     assert not shared.all()
+
+
+def shape_term(w: float, h: float, v: float, t: float, iou: float) -> float:
+    difference = 4 / np.pi**2 * (np.arctan(w / h) - np.arctan(v / t)) ** 2
+    return difference**2 / (1 - iou + difference)
+
+
+@pytest.mark.parametrize("of", LIBRARIES)
+@pytest.mark.parametrize(
+    ("a", "b", "diou", "less"),
+    [
+        ([0, 0, 4, 2], [0, 0, 4, 2], 1, 0),
+        ([0, 0, 4, 2], [2, 0, 6, 2], 1 / 3 - 4 / 40, 0),  # centres 2 apart, 6 x 2 around both
+        ([0, 0, 2, 2], [4, 4, 6, 6], -32 / 72, 0),
+        ([0, 0, 8, 4], [2, 1, 4, 3], 1 / 8 - 1 / 80, shape_term(8, 4, 2, 2, 1 / 8)),
+        ([0, 0, 2, 8], [0, 0, 8, 2], 4 / 28 - 18 / 128, shape_term(2, 8, 8, 2, 1 / 7)),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 0, 0),
+    ],
+)
+def test_diou_and_ciou_by_hand(
+    of: Callable[[Any], Any], a: list[int], b: list[int], diou: float, less: float
+) -> None:
+    for first, second in ((a, b), (b, a)):
+        boxes = of(np.array([first], np.float32)), of(np.array([second], np.float32))
+        assert float(box_ops.diou(*boxes)[0]) == pytest.approx(diou, abs=1e-6)
+        assert float(box_ops.ciou(*boxes)[0]) == pytest.approx(diou - less, abs=1e-6)
+
+
+def random_pairs(count: int, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes of sides 5 to 60, some apart and some on top of each other."""
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 60, (2, count, 2))
+    return tuple(np.concatenate([low, low + rng.uniform(5, 60, low.shape)], axis=-1).astype(dtype))
+
+
+@pytest.mark.parametrize("name", ["diou", "ciou"])
+def test_diou_and_ciou_agree_in_both_libraries_and_keep_their_range(name: str) -> None:
+    measure = getattr(box_ops, name)
+    for dtype, tolerance in ((np.float32, 1e-6), (np.float64, 1e-14)):
+        a, b = random_pairs(500, dtype)
+        found = measure(a, b)
+        assert found.dtype == dtype
+        assert found.shape == (500,)
+        np.testing.assert_allclose(measure(torch.as_tensor(a), torch.as_tensor(b)), found, atol=tolerance)
+        assert (found <= box_ops.iou(a, b) + 1e-6).all()
+        assert (found > (-1 if name == "diou" else -2)).all()
+        np.testing.assert_allclose(measure(a, a), 1, atol=1e-6)
+        assert measure(a[:0], b[:0]).shape == (0,)
+        assert measure(a[:7, None], b[None, :5]).shape == (7, 5)
+
+
+@pytest.mark.parametrize("name", ["diou", "ciou"])
+def test_gradients_are_those_of_the_formula_with_alpha_held(name: str) -> None:
+    a, b = random_pairs(100)
+    tensor = torch.tensor(a, requires_grad=True)
+    getattr(box_ops, name)(tensor, torch.tensor(b)).sum().backward()
+    assert tensor.grad is not None
+
+    def shapes(boxes: np.ndarray) -> np.ndarray:
+        w, h = (boxes[:, 2:] - boxes[:, :2]).T
+        v, t = (b[:, 2:] - b[:, :2]).T
+        return 4 / np.pi**2 * (np.arctan2(w, h) - np.arctan2(v, t)) ** 2
+
+    alpha = shapes(a) / (1 - box_ops.iou(a, b) + shapes(a)) if name == "ciou" else 0
+
+    def value(boxes: np.ndarray) -> np.ndarray:
+        return box_ops.diou(boxes, b) - alpha * shapes(boxes)
+
+    step = 1e-5
+    for side in range(4):
+        moved = np.zeros_like(a)
+        moved[:, side] = step
+        numerical = (value(a + moved) - value(a - moved)) / (2 * step)
+        np.testing.assert_allclose(tensor.grad[:, side].numpy(), numerical, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["diou", "ciou"])
+@pytest.mark.parametrize(
+    "box",
+    [[5, 5, 5, 5], [5, 5, 9, 5], [5, 5, 5, 9], [9, 9, 5, 5], [0, 0, 1e6, 1e-6], [5, 5, 9, 9]],
+    ids=["point", "flat", "thin", "inverted", "strip", "equal"],
+)
+def test_gradients_of_strange_boxes_are_finite(name: str, box: list[float]) -> None:
+    strange = torch.tensor([box], dtype=torch.float32, requires_grad=True)
+    for other in (torch.tensor([[5.0, 5.0, 9.0, 9.0]]), strange.detach()):
+        value = getattr(box_ops, name)(strange, other)
+        (gradient,) = torch.autograd.grad(value.sum(), strange)
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(gradient).all()

@@ -90,3 +90,82 @@ def test_weights_scale_their_own_term() -> None:
     for name, factor in (("giou", 2), ("conf", 3), ("prob", 5)):
         assert float(getattr(heavy, name)) == pytest.approx(factor * float(getattr(plain, name)))
         assert float(getattr(plain, name)) > 0
+
+
+def one_object(
+    truth: list[float], logit: float = 0.0, **wanted: object
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The one cell of a 16 x 16 prior that decodes to (8, 8, 24, 24) is positive: its losses and gradient."""
+    raw = torch.zeros(1, 7, 2, 2)
+    raw[:, 4] = logit
+    raw.requires_grad_()
+    assigned = positives(torch.tensor([[0, 0, 0, 0]]), torch.tensor([truth]), torch.tensor([1]))
+    losses = scale_losses(raw, assigned, torch.tensor([[truth]]), [(16.0, 16.0)], 32, LossSettings(**wanted))
+    (gradient,) = torch.autograd.grad(losses.total(), raw)
+    return losses.giou.detach(), losses.conf.detach(), losses.prob.detach(), gradient
+
+
+TRUTH = [8.0, 8.0, 40.0, 24.0]  # twice as wide: IoU 1/2, centres 8 apart, 32 x 16 around both
+
+
+@pytest.mark.parametrize(
+    ("measure", "value"),
+    [
+        ("giou", 0.5),
+        ("diou", 0.5 - 64 / 1280),
+        ("ciou", 0.5 - 64 / 1280 - (s := 4 / np.pi**2 * (np.pi / 4 - np.arctan(2)) ** 2) ** 2 / (0.5 + s)),
+    ],
+)
+def test_the_box_loss_by_each_measure(measure: str, value: float) -> None:
+    weight = 2 - 32 * 16 / 64**2
+    box, conf, prob, gradient = one_object(TRUTH, box=measure)
+    assert float(box) == pytest.approx(weight * (1 - value), rel=1e-5)
+    plain = one_object(TRUTH)
+    assert (conf, prob) == (plain[1], plain[2]), "the others do not change"
+    assert (gradient[0, 2, 0, 0] < 0).all(), "it wants to be wider"
+
+
+@pytest.mark.parametrize("logit", [-1.0, 0.0, 2.0])
+def test_objectness_may_learn_the_iou_of_its_box(logit: float) -> None:
+    """(t - p)^2 BCE(t) with t = 1/2 on the positive; its box overlaps by 1/2, which ignores no positive."""
+    p, target = 1 / (1 + np.exp(-logit)), 0.5
+    background = 3 * p**2 * -np.log(1 - p)
+    expected = (target - p) ** 2 * -(target * np.log(p) + (1 - target) * np.log(1 - p))
+    box, conf, prob, _ = one_object(TRUTH, logit, objectness="iou")
+    assert float(conf) == pytest.approx(expected + background, rel=1e-5)
+    plain = one_object(TRUTH, logit)
+    assert (box, prob) == (plain[0], plain[2])
+    assert float(plain[1]) == pytest.approx((1 - p) ** 2 * -np.log(p) + background, rel=1e-5)
+
+
+def test_the_iou_is_a_target_that_no_gradient_flows_into() -> None:
+    """Without the other terms, only the objectness of the cells moves."""
+    _, _, _, gradient = one_object(TRUTH, 2.0, objectness="iou")
+    _, _, _, plain = one_object(TRUTH, 2.0)
+    assert torch.equal(gradient[:, :4], plain[:, :4])
+    assert torch.equal(gradient[:, 5:], plain[:, 5:])
+    assert gradient[0, 4, 0, 0] > 0 > plain[0, 4, 0, 0], "too sure for a box that fits by half"
+
+
+def test_a_positive_whose_box_misses_counts_as_background() -> None:
+    """Its target is 0, and it counts although its box fits another truth."""
+    raw = torch.zeros(1, 7, 2, 2)
+    assigned = positives(
+        torch.tensor([[0, 0, 0, 0]]), torch.tensor([[50.0, 50.0, 60.0, 60.0]]), torch.tensor([1])
+    )
+    truth = torch.tensor([[[50.0, 50.0, 60.0, 60.0], [8.0, 8.0, 24.0, 24.0]]])
+    losses = scale_losses(raw, assigned, truth, [(16.0, 16.0)], 32, LossSettings(objectness="iou"))
+    assert float(losses.conf) == pytest.approx(4 * 0.25 * np.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("measure", ["giou", "diou", "ciou"])
+def test_overflowing_positives_leave_loss_and_gradient_finite(measure: str) -> None:
+    for value in (-300.0, 300.0):
+        raw = torch.full((1, 7, 2, 2), value, requires_grad=True)
+        box = torch.tensor([TRUTH])
+        assigned = positives(torch.tensor([[0, 0, 0, 0]]), box, torch.tensor([1]))
+        settings = LossSettings(box=measure, objectness="iou")
+        total = scale_losses(raw, assigned, box[None], [(373.0, 326.0)], 32, settings).total()
+        (gradient,) = torch.autograd.grad(total, raw)
+        assert torch.isfinite(total)
+        assert torch.isfinite(gradient).all()

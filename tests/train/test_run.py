@@ -10,20 +10,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 from lookonce.config import TrainSettings, load_settings
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
-from lookonce.model.files import load_model, load_weights, save_model
+from lookonce.model.files import load_model, load_training, load_weights, save_model
 from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import BEST, LAST, Progress
-from lookonce.train.plan import TrainData, describe
-from lookonce.train.run import train
+from lookonce.train.ema import Ema
+from lookonce.train.plan import TrainData, describe, make_dataset
+from lookonce.train.run import Stopped, train
 from tests.data.drawn_samples import INFO, draw_samples
 
 QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=2", "optimizer.warmup_epochs=0.5")
@@ -98,6 +101,100 @@ def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit(
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert (tmp_path / "whole/steps.csv").read_text() == (tmp_path / "cut/steps.csv").read_text()
+
+
+ADDITIONS = (
+    "ema=0.9",
+    "augment.mosaic=0.5",
+    "augment.mixup=0.3",
+    "augment.zoom=[0.7,1.5]",
+    "augment.hue=0.1",
+    "augment.multi_scale=0.4",
+    "augment.plain_epochs=1",
+    "optimizer.name=adamw",
+    "loss.box=ciou",
+    "loss.objectness=iou",
+    "assign.rehome=true",
+    "repeat_rare=0.9",
+)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4], ids=["within", "after an epoch", "within the second"])
+def test_a_run_with_every_addition_resumes_bit_for_bit(data: TrainData, tmp_path: Path, steps: int) -> None:
+    wanted = settings("epochs=2", "evaluate_every=2", *ADDITIONS)
+    train(data, wanted, tmp_path / "whole", quiet())
+    asked = iter([False] * (steps - 1) + [True])
+    with pytest.raises(Stopped):
+        train(data, wanted, tmp_path / "cut", quiet(), stop=lambda: next(asked))
+    train(data, wanted, tmp_path / "cut", quiet(), resume=True)
+    for read in (load_training, lambda file: load_weights(file)[0]):
+        whole, resumed = read(tmp_path / "whole" / LAST), read(tmp_path / "cut" / LAST)
+        assert whole.keys() == resumed.keys()
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert (tmp_path / "whole/steps.csv").read_text() == (tmp_path / "cut/steps.csv").read_text()
+
+
+def test_the_averaged_weights_are_judged_and_kept(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Followed by hand from the weights after each step."""
+    decays = [2 / 11, 3 / 12, 4 / 13]  # at updates 1 to 3, below the decay asked for
+    followed: dict[str, torch.Tensor] = {}
+    started = Ema.update
+
+    def follow(ema: Ema, network: nn.Module) -> None:
+        now = {name: tensor.double() for name, tensor in network.state_dict().items()}
+        before = followed or {name: tensor.double() for name, tensor in ema.network.state_dict().items()}
+        decay = decays[ema.updates]
+        followed.update({name: decay * before[name] + (1 - decay) * now[name] for name in now})
+        started(ema, network)
+
+    monkeypatch.setattr(Ema, "update", follow)
+    train(data, settings("epochs=1", "ema=0.9"), tmp_path / "run", quiet())
+    best, last = weights(tmp_path / "run", BEST), weights(tmp_path / "run", LAST)
+    kept = load_training(tmp_path / "run" / LAST)
+    assert int(kept["ema/updates"]) == 3
+    differing = 0
+    for name, tensor in best.items():
+        assert torch.equal(tensor, last[name])
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), followed[name], rtol=1e-4, atol=1e-6)
+            differing += not torch.equal(tensor, kept[f"learning/{name}"])
+    assert differing > 20
+    assert load_model(tmp_path / "run" / LAST)[0].state_dict().keys() == best.keys()
+
+
+def test_an_averaged_run_can_be_extended(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1", *ADDITIONS), tmp_path / "run", quiet())
+    steps = int(load_training(tmp_path / "run" / LAST)["ema/updates"])
+    result = train(data, settings("epochs=2", *ADDITIONS), tmp_path / "run", quiet(), resume=True)
+    assert result.progress.epochs == 2
+    assert int(load_training(tmp_path / "run" / LAST)["ema/updates"]) == 2 * steps
+
+
+def test_a_run_of_before_a_setting_was_added_resumes(data: TrainData, tmp_path: Path) -> None:
+    asked = iter([False, True])
+    with pytest.raises(Stopped):
+        train(data, settings("epochs=1"), tmp_path / "run", quiet(), stop=lambda: next(asked))
+    file = tmp_path / "run" / "settings.yaml"
+    older = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name != "ema"}
+    del older["augment"]["mosaic"]
+    file.write_text(yaml.safe_dump(older))
+    assert train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True).progress.epochs == 1
+
+
+def test_rare_classes_lengthen_the_epoch_and_the_schedule(data: TrainData, tmp_path: Path) -> None:
+    samples = [replace(each, labels=np.zeros_like(each.labels)) for each in data.train]
+    samples[3] = replace(samples[3], labels=np.full_like(samples[3].labels, 2))  # one in seven: factor 2.65
+    wanted = settings("epochs=2", "repeat_rare=1.0", "log_every=1")
+    train(TrainData(data.names, samples, ()), wanted, tmp_path / "run", quiet())
+    with (tmp_path / "run" / "steps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    length = len(make_dataset(TrainData(data.names, samples, ()), describe(data, wanted), wanted))
+    assert length > 9
+    batches = -(-length // 3)
+    assert [int(row["step"]) for row in rows] == list(range(1, 2 * batches + 1))
+    assert float(rows[-1]["lr"]) == pytest.approx(wanted.optimizer.end_rate)
 
 
 def _saving_until(epoch: int) -> object:

@@ -110,7 +110,8 @@ def _fits_and_choice(
         return fits, choose(fits, 1.0)
     ratio = sides[:, None] / priors  # (N, G, 2)
     near = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2) < settings.largest_ratio
-    near[np.arange(len(boxes)), fits.argmax(axis=1)] = True
+    hopeless = np.flatnonzero(~near.any(axis=1))
+    near[hopeless, fits[hopeless].argmax(axis=1)] = True
     return fits, near
 
 

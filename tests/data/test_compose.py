@@ -1,0 +1,274 @@
+"""Pictures drawn into the input: boxes stay on their objects, which are seen by their colours."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookonce.config import AugmentSettings
+from lookonce.data.augment import Picture
+from lookonce.data.compose import in_sight, mixup, mosaic, place, random_colour, random_zoom
+from lookonce.geometry.letterbox import GREY
+
+SIZE = 64, 96  # rectangular, so that swapped axes show
+PURE = 255 * np.eye(3, dtype=np.uint8)  # red, green, blue
+ZOOM = 0.7, 2.0
+
+
+def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> Picture:
+    """A black picture of odd or even sides, with a rectangle of its label's colour in up to four quarters.
+
+    Each lies on whole pixels, at least 6 wide and high, and 6 from any other.
+    """
+    height, width = rng.integers(60, 160, 2).tolist()
+    image, boxes = np.zeros((height, width, 3), np.uint8), []
+    for number, label in enumerate(labels):
+        quarter = np.array([number % 2 * width, number // 2 * height]) // 2
+        low = quarter + rng.integers(0, 9, 2)
+        high = np.minimum(low + rng.integers(6, 60, 2), quarter + np.array([width, height]) // 2 - 6)
+        image[low[1] : high[1], low[0] : high[0]] = PURE[label]
+        boxes.append([*low, *high])
+    return Picture(image, np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+
+
+def assert_boxes_fit_their_colours(picture: Picture) -> None:
+    """On the middle row and column of each box its colour begins and ends within a pixel of the box.
+
+    A pixel has the colour where its channel exceeds the others by half, in front of black and grey alike.
+    """
+    height, width = picture.size
+    assert (picture.boxes >= 0).all()
+    assert (picture.boxes <= [width, height, width, height]).all()
+    for box, label in zip(picture.boxes, picture.labels, strict=True):
+        channels = picture.image.astype(int)
+        others = np.delete(channels, label, axis=2).max(axis=2)
+        coloured = channels[..., label] - others > 127
+        middle_x, middle_y = int(box[0::2].mean()), int(box[1::2].mean())
+        for line, low, high in (
+            (coloured[middle_y], box[0], box[2]),
+            (coloured[:, middle_x], box[1], box[3]),
+        ):
+            centres = np.arange(len(line)) + 0.5
+            assert line[(centres > low + 1) & (centres < high - 1)].all()
+            assert not line[(centres < low - 1) & (centres > low - 2)].any()
+            assert not line[(centres > high + 1) & (centres < high + 2)].any()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_zoom_keeps_boxes_on_their_objects(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rectangles(rng, [0, 1, 2, 0][: seed % 5])
+    zoomed = random_zoom(picture, SIZE, ZOOM, rng)
+    assert zoomed.image.shape == (*SIZE, 3)
+    assert zoomed.boxes.dtype == np.float32
+    assert_boxes_fit_their_colours(zoomed)
+
+
+def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
+    picture = Picture(
+        np.full((64, 96, 3), 255, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, np.int64)
+    )
+    widths = [
+        (np.ptp(np.flatnonzero((zoomed.image == 255).all(axis=2).any(axis=0))) + 1) / 96
+        for zoomed in (random_zoom(picture, SIZE, (0.5, 0.8), np.random.default_rng(k)) for k in range(200))
+    ]
+    assert min(widths) == pytest.approx(0.5, abs=0.04)
+    assert max(widths) == pytest.approx(0.8, abs=0.04)
+    drawn = [random_zoom(picture, SIZE, (1.0, 1.0), np.random.default_rng(k)) for k in range(3)]
+    for each in drawn:
+        np.testing.assert_array_equal(each.image, picture.image)
+        np.testing.assert_array_equal(each.boxes, picture.boxes)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
+    """Neighbours have different colours, so that what is cut ends where its window ends."""
+    rng = np.random.default_rng(seed)
+    pictures = [
+        rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
+    ]
+    whole = mosaic(pictures, SIZE, ZOOM, rng)
+    assert whole.image.shape == (*SIZE, 3)
+    assert len(whole.boxes) == len(whole.labels)
+    assert_boxes_fit_their_colours(whole)
+
+
+def test_mosaic_shows_all_four_pictures_around_one_point() -> None:
+    """Where each fills its window, there is nothing else, and the point is never near the border."""
+    no_boxes = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    pictures = [Picture(np.full((64, 96, 3), level, np.uint8), *no_boxes) for level in (10, 60, 180, 250)]
+    points = set()
+    for seed in range(50):
+        image = mosaic(pictures, SIZE, (1.0, 1.0), np.random.default_rng(seed)).image
+        left, top = (image[0, :, 0] == 10).sum(), (image[:, 0, 0] == 10).sum()
+        assert 24 <= left <= 72
+        assert 16 <= top <= 48
+        for level, window in (
+            (10, image[:top, :left]),
+            (60, image[:top, left:]),
+            (180, image[top:, :left]),
+            (250, image[top:, left:]),
+        ):
+            assert (window == level).all()
+        points.add((left, top))
+    assert len(points) > 40
+
+
+def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None:
+    small = Picture(
+        np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int)
+    )
+    for seed in range(20):
+        drawn = mosaic([small] * 4, SIZE, (0.2, 0.2), np.random.default_rng(seed))
+        left, top = drawn.boxes[0, 2:]
+        assert left == round(left)
+        assert top == round(top)
+        width, height = 0.2 * 96, 0.2 * 64
+        np.testing.assert_allclose(
+            drawn.boxes,
+            [
+                [left - width, top - height, left, top],
+                [left, top - height, left + width, top],
+                [left - width, top, left, top + height],
+                [left, top, left + width, top + height],
+            ],
+            rtol=1e-5,
+        )
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 40), (40, 1), (3, 2)])
+def test_tiny_pictures(sides: tuple[int, int]) -> None:
+    height, width = sides
+    whole = np.array([[0, 0, width, height]], np.float32)
+    tiny = Picture(np.full((height, width, 3), PURE[1]), whole, np.array([1]))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        for drawn in (random_zoom(tiny, SIZE, (1, 1), rng), mosaic([tiny] * 4, SIZE, (1, 1), rng)):
+            assert len(drawn.boxes) >= (min(SIZE[0] / height, SIZE[1] / width) >= 8)
+            for box in drawn.boxes:
+                x, y = ((box[:2] + box[2:]) / 2).astype(int)
+                assert drawn.image[y, x, 1] > drawn.image[y, x, 0]
+                assert (box[2:] - box[:2] >= 2).all()
+
+
+def test_pictures_without_boxes() -> None:
+    rng = np.random.default_rng(0)
+    empty = rectangles(rng, [])
+    for drawn in (
+        random_zoom(empty, SIZE, ZOOM, rng),
+        mosaic([empty] * 4, SIZE, ZOOM, rng),
+        mixup(random_zoom(empty, SIZE, ZOOM, rng), random_zoom(empty, SIZE, ZOOM, rng), rng),
+    ):
+        assert drawn.boxes.shape == (0, 4)
+        assert drawn.labels.shape == (0,)
+
+
+def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight() -> None:
+    boxes = np.array(
+        [
+            [0, 0, 10, 10],  # whole
+            [13, 0, 23, 10],  # 7 of 10 columns in sight
+            [16.9, 0, 26.9, 10],  # 3.1 of 10: just enough
+            [17.2, 0, 27.2, 10],  # 2.8 of 10
+            [20, 0, 30, 10],  # outside
+            [0, 0, 0.9, 10],  # 1.8 pixels of the canvas
+        ],
+        np.float32,
+    )
+    picture = Picture(np.full((10, 30, 3), 9, np.uint8), boxes, np.arange(6))
+    canvas = np.full((50, 80, 3), 77, np.uint8)
+    drawn = place(picture, canvas, (20, 10, 60, 45), scale=2, x=20, y=12)
+    assert drawn.labels.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(drawn.boxes, [[20, 12, 40, 32], [46, 12, 60, 32], [53.8, 12, 60, 32]])
+    inside = np.zeros((50, 80), bool)
+    inside[10:45, 20:60] = True
+    assert drawn.image is canvas
+    assert (canvas[~inside] == 77).all()
+    assert (canvas[13:31, 21:60] == 9).all()
+    assert (canvas[33:45, 20:60] == GREY).all()
+
+
+@pytest.mark.parametrize(
+    ("cut", "kept"),
+    [([0, 0, 3.1, 10], True), ([0, 0, 2.9, 10], False), ([0, 0, 10, 3.1], True), ([8, 8, 8, 8], False)],
+)
+def test_in_sight(cut: list[float], kept: bool) -> None:
+    whole = np.array([[0, 0, 10, 10]], np.float32)
+    assert in_sight(np.array([cut], np.float32), whole).tolist() == [kept]
+
+
+def test_in_sight_of_no_boxes() -> None:
+    assert in_sight(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32)).shape == (0,)
+
+
+def test_mixup_shows_both_with_all_their_boxes() -> None:
+    one, other = rectangles(np.random.default_rng(1), [0, 1]), rectangles(np.random.default_rng(2), [2])
+    one = random_zoom(one, SIZE, (1, 1), np.random.default_rng(3))
+    other = random_zoom(other, SIZE, (1, 1), np.random.default_rng(4))
+    shares = []
+    for seed in range(50):
+        mixed = mixup(one, other, np.random.default_rng(seed))
+        np.testing.assert_array_equal(mixed.boxes, np.concatenate([one.boxes, other.boxes]))
+        assert mixed.labels.tolist() == [0, 1, 2]
+        top, bottom = one.image.astype(float), other.image.astype(float)
+        share = ((mixed.image - bottom) * (top - bottom)).sum() / ((top - bottom) ** 2).sum()
+        np.testing.assert_allclose(mixed.image, share * top + (1 - share) * bottom, atol=2)
+        shares.append(share)
+    assert 0.1 < min(shares) < 0.4 < np.mean(shares) < 0.6 < max(shares) < 0.9
+
+
+def coloured(colour: Sequence[int], seed: int, **settings: float) -> NDArray[np.uint8]:
+    image = np.full((2, 3, 3), colour, np.uint8)
+    random_colour(image, AugmentSettings(**settings), np.random.default_rng(seed))
+    assert (image == image[0, 0]).all()
+    return image[0, 0]
+
+
+def test_no_change_of_colour_leaves_every_bit() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    before, rng = image.copy(), np.random.default_rng(1)
+    random_colour(image, AugmentSettings(), rng)
+    np.testing.assert_array_equal(image, before)
+    assert rng.random() == np.random.default_rng(1).random(), "nothing was drawn"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hue_turns_red_by_the_angle_drawn(seed: int) -> None:
+    degrees = 360 * np.random.default_rng(seed).uniform(-0.15, 0.15)  # the first number drawn; up to 54
+    red, green, blue = coloured([255, 0, 0], seed, hue=0.15).tolist()
+    assert red == 255
+    rises, stays = (green, blue) if degrees > 0 else (blue, green)
+    assert rises == pytest.approx(255 * abs(degrees) / 60, abs=1.5 * 255 / 60)  # OpenCV's steps: 2 degrees
+    assert stays == 0
+
+
+def test_hue_leaves_greys_alone() -> None:
+    for seed in range(10):
+        assert coloured([90, 90, 90], seed, hue=0.5).tolist() == [90, 90, 90]
+
+
+def test_exposure_is_a_factor_either_way() -> None:
+    levels = np.array([coloured([100, 100, 100], seed, exposure=2)[0] for seed in range(300)]) / 100
+    assert levels.min() == pytest.approx(0.5, abs=0.02)
+    assert levels.max() == pytest.approx(2, abs=0.04)
+    assert np.median(levels) == pytest.approx(1, abs=0.1)
+    bright = [coloured([250, 250, 250], seed, exposure=2)[0] for seed in range(30)]
+    assert max(bright) == 255, "no overflow into black"
+    assert min(bright) >= 125
+
+
+def test_saturation_is_a_factor_of_the_distance_from_grey() -> None:
+    found = np.array([coloured([200, 150, 150], seed, saturation=2) for seed in range(300)]).astype(int)
+    assert (found[:, 0] == 200).all()
+    np.testing.assert_array_equal(found[:, 1], found[:, 2])
+    assert found[:, 1].min() == pytest.approx(100, abs=2)
+    assert found[:, 1].max() == pytest.approx(175, abs=2)
+
+
+def test_colours_are_rounded_not_cut() -> None:
+    """A factor next to 1 changes nothing, where cutting would darken half of the levels."""
+    image = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
+    before = image.copy()
+    random_colour(image, AugmentSettings(exposure=1.0001), np.random.default_rng(0))
+    np.testing.assert_array_equal(image, before)
