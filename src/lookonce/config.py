@@ -175,7 +175,7 @@ class TrainSettings(_Section):
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "data"
-    """The published priors, or k-means priors of the training boxes; the published, where these are too few."""
+    """The published priors, or k-means priors of the training boxes (the published if too few)."""
     init: Literal["reference", "he"] = "reference"
     """First kernels: normal with deviation 0.01 (reference), or by fan-in (He et al. 2015)."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)

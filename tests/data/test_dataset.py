@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from lookonce.config import AssignSettings, AugmentSettings
 from lookonce.data.assign import assign
@@ -20,6 +21,7 @@ from lookonce.samples import Sample
 from tests.data.drawn_samples import INFO, draw_samples
 
 ALWAYS = AugmentSettings(flip=1, crop=1, translate=1)
+TURNS = np.arange(4)  # of a batch; they decide its size only where shapes vary
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +188,7 @@ def test_plain_epochs_are_plain(samples: list[Sample]) -> None:
             np.array_equal(load(mixed, i, epoch)[0], load(plain, i, epoch)[0]) for i in range(len(samples))
         ]
         assert all(same) if epoch >= 3 else not any(same)
-        sizes = {mixed.input_size(epoch, batch) for batch in range(1, 20)}
+        sizes = {mixed.input_size(epoch, batch, TURNS) for batch in range(1, 20)}
         assert (sizes == {INFO.input_size}) == (epoch >= 3)
 
 
@@ -207,7 +209,7 @@ def test_without_additions_the_epochs_of_a_run_change_nothing(samples: list[Samp
     one, other = Dataset(samples, INFO, ALWAYS), Dataset(samples, INFO, ALWAYS, epochs=3)
     for epoch in range(3):
         np.testing.assert_array_equal(load(one, 3, epoch)[0], load(other, 3, epoch)[0])
-        assert other.input_size(epoch, 1) == INFO.input_size
+        assert other.input_size(epoch, 1, TURNS) == INFO.input_size
 
 
 def test_an_unreadable_partner_is_grey_and_reported_once_in_its_own_turn(
@@ -235,17 +237,17 @@ def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samp
     info = replace(INFO, input_size=(320, 416))
     wanted = AugmentSettings(multi_scale=0.25)
     dataset = Dataset(samples, info, wanted, seed=2, epochs=100)
-    sizes = [dataset.input_size(epoch, batch) for epoch in range(20) for batch in range(1, 21)]
+    sizes = [dataset.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)]
     heights, widths = zip(*sizes, strict=True)
     assert set(heights) == set(range(256, 416, 32)), "240 to 400, rounded"
     assert set(widths) == set(range(320, 544, 32)), "312 to 520, rounded"
     ratios = np.array(widths) / np.array(heights)
     assert np.abs(ratios - 1.3).max() < 0.25, "both sides by one factor"
     again = Dataset(samples, info, wanted, seed=2, epochs=100)
-    assert [again.input_size(epoch, batch) for epoch in range(20) for batch in range(1, 21)] == sizes
+    assert [again.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] == sizes
     other = Dataset(samples, info, wanted, seed=3, epochs=100)
-    assert [other.input_size(epoch, batch) for epoch in range(20) for batch in range(1, 21)] != sizes
-    assert Dataset(samples, info, None).input_size(0, 1) == (320, 416)
+    assert [other.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] != sizes
+    assert Dataset(samples, info, None).input_size(0, 1, TURNS) == (320, 416)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +263,7 @@ def test_batches_of_varied_scales_hold_pictures_of_one_size(samples: list[Sample
     for epoch in range(6):
         for batch in drawn(dataset, epoch, workers=1):
             shape = tuple(batch.images.shape[-2:])
-            assert shape == dataset.input_size(epoch, batch.number)
+            assert shape == dataset.input_size(epoch, batch.number, TURNS)
             for example in batch.examples:
                 assert example.letterbox.target == shape
                 assert (example.boxes <= [*shape[::-1], *shape[::-1]]).all()
@@ -301,7 +303,9 @@ def test_each_picture_comes_at_least_once_and_as_often_as_its_factor(threshold: 
     samples = showing(*[[0]] * 20, *[[0, 1]] * 3, [2], [], [1])
     dataset = Dataset(samples, INFO, None, seed=1, repeat_rare=threshold)
     factors = repeat_factors(samples, 3, threshold)
-    counts = np.array([np.bincount(dataset.order(epoch), minlength=len(samples)) for epoch in range(400)])
+    orders = [dataset.order(epoch) for epoch in range(400)]
+    assert all(len(np.unique(turns)) == len(dataset) for turns in orders), "each turn is drawn anew"
+    counts = np.array([np.bincount(turns % len(samples), minlength=len(samples)) for turns in orders])
     assert (counts.sum(axis=1) == len(dataset)).all(), "every epoch is of one length"
     assert 0 <= len(dataset) - factors.sum() < 1
     assert counts.min() == 1
@@ -317,3 +321,47 @@ def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:
     samples = showing(*[[0, 1, 2]] * 9)
     one, other = Dataset(samples, INFO, None), Dataset(samples, INFO, None, repeat_rare=0.9)
     np.testing.assert_array_equal(one.order(2), other.order(2))
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Twelve wide, twelve square and twelve high pictures, in turn; the last, a high one, is gone."""
+    folder = tmp_path_factory.mktemp("shapes")
+    samples = []
+    for number in range(36):
+        width, height = ((200, 92), (100, 100), (92, 200))[number % 3]
+        path = folder / f"{number}.png"
+        Image.fromarray(np.full((height, width, 3), 7 * number, np.uint8)).save(path)
+        samples.append(Sample(path, np.array([[10, 10, 60, 60]], np.float32), np.array([0]), size=None))
+    samples[-1].path.unlink()
+    return samples
+
+
+def test_rectangles_group_pictures_of_a_like_shape(shapes: list[Sample]) -> None:
+    wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True, plain_epochs=1)
+    info = replace(INFO, input_size=(416, 416))
+    dataset = Dataset(shapes, info, wanted, epochs=4)
+    orders = []
+    for epoch in range(3):
+        batches = dataset.batches(epoch, 6)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(36))
+        sizes = [dataset.input_size(epoch, number, turns) for number, turns in enumerate(batches, start=1)]
+        assert sizes.count((192, 416)) == 2, "191.4, rounded"
+        assert sizes.count((416, 192)) >= 1, "one batch also holds the picture whose shape nobody knows"
+        orders.append([batch.tolist() for batch in batches])
+    assert orders[0] != orders[1] != orders[2]
+    assert orders[0] == [batch.tolist() for batch in Dataset(shapes, info, wanted, epochs=4).batches(0, 6)]
+    plain = dataset.batches(3, 6)
+    assert {dataset.input_size(3, 1, turns) for turns in plain} == {(416, 416)}
+    np.testing.assert_array_equal(np.concatenate(plain), dataset.order(3))
+
+
+def test_every_process_prepares_its_part_of_a_rectangle_at_the_size_of_the_whole(
+    shapes: list[Sample],
+) -> None:
+    wanted = AugmentSettings(rectangles=True, multi_scale=0.5)
+    dataset = Dataset(shapes[:-1], INFO, wanted)
+    loaders = [Loader(dataset, 5, 0, part=slice(rank, None, 2)) for rank in range(2)]
+    for one, other in zip(*(loader.epoch(0) for loader in loaders), strict=True):
+        assert one.images.shape[2:] == other.images.shape[2:]
+        assert len(one.images) - len(other.images) in (0, 1)

@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from torch import nn
 
 from lookonce.config import TrainSettings, load_settings
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
