@@ -198,6 +198,14 @@ def test_in_sight(cut: list[float], kept: bool) -> None:
     assert in_sight(np.array([cut], np.float32), whole).tolist() == [kept]
 
 
+def test_pixel_centres_lie_at_halves() -> None:
+    """Enlarged three times, the middle of each three by three pixels has the colour it had."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    picture = Picture(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    canvas = place(picture, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).image
+    np.testing.assert_array_equal(canvas[3:17:3, 5:25:3], image)
+
+
 def test_in_sight_of_no_boxes() -> None:
     assert in_sight(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32)).shape == (0,)
 

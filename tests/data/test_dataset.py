@@ -243,6 +243,7 @@ def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samp
     assert set(widths) == set(range(320, 544, 32)), "312 to 520, rounded"
     ratios = np.array(widths) / np.array(heights)
     assert np.abs(ratios - 1.3).max() < 0.25, "both sides by one factor"
+    assert len(set(sizes[:20])) > 3, "also within an epoch"
     again = Dataset(samples, info, wanted, seed=2, epochs=100)
     assert [again.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] == sizes
     other = Dataset(samples, info, wanted, seed=3, epochs=100)
