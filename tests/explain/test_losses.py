@@ -21,7 +21,10 @@ from tests.explain.models import SIZE, write_model
 SETTINGS = LossSettings(ignore_iou=0.3, label_smoothing=0.1, giou=2.0, conf=0.5, prob=3.0)
 
 
-def trained_on(path: Path, sample: Sample) -> Losses:
+OTHERS = SETTINGS.model_copy(update={"objectness": "iou"})
+
+
+def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
     """The losses that training computes for one picture."""
     network, info = load_model(path)
     dataset = Dataset([sample], info, None)
@@ -29,7 +32,7 @@ def trained_on(path: Path, sample: Sample) -> Losses:
     batch = Batch.of(pixels, [dataset.load(0, 0, pixels[0])])
     with torch.inference_mode():
         raw_maps = network.eval()(to_input(batch.images))
-        return compute_losses(raw_maps, batch.positives, batch.truth, info.anchors, info.strides, SETTINGS)
+        return compute_losses(raw_maps, batch.positives, batch.truth, info.anchors, info.strides, settings)
 
 
 def crowded(sample: Sample) -> Sample:
@@ -44,16 +47,19 @@ def crowded(sample: Sample) -> Sample:
     )
 
 
-@pytest.fixture(scope="module", params=["yolov3-tiny", "yolov3"])
+@pytest.fixture(
+    scope="module", params=[("yolov3-tiny", SETTINGS), ("yolov3", SETTINGS), ("yolov3-tiny", OTHERS)]
+)
 def explained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[Explanation, Losses]]:
     folder = tmp_path_factory.mktemp("losses")
-    path = write_model(folder, request.param)
-    explainer = Explainer.open(path, confidence=0.6, loss=SETTINGS)
+    architecture, settings = request.param
+    path = write_model(folder, architecture)
+    explainer = Explainer.open(path, confidence=0.6, loss=settings)
     samples = draw_samples(folder)[:5]
     samples[3] = crowded(samples[3])
-    return [(explainer(sample.path, sample), trained_on(path, sample)) for sample in samples]
+    return [(explainer(sample.path, sample), trained_on(path, sample, settings)) for sample in samples]
 
 
 def test_totals_equal_training(explained: list[tuple[Explanation, Losses]]) -> None:

@@ -60,7 +60,7 @@ class Explainer:
                 model was made.
             confidence: a detection's score lies above it.
             iou: of two boxes whose IoU lies above it, the better one stays.
-            loss: of the training that the losses are shown for; None: the usual settings.
+            loss: of the training that the losses are shown for; None: the write-up's.
 
         Raises:
             ConfigError: a size that is no such multiple, or a threshold outside 0 to 1.

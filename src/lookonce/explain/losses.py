@@ -117,10 +117,10 @@ def _scale_parts(
     boxes = decode_boxes(picked, positives.column, positives.row, sides, scale.stride)
     input_area = scale.grid[0] * scale.grid[1] * scale.stride**2
     target = torch.zeros(maps.shape[:3])
-    target[where] = 1.0
+    target[where] = 1.0 if settings.objectness == "one" else iou(boxes, positives.box)
     conf = settings.conf * conf_terms(maps[..., 4], target, torch.from_numpy(ignored))
     columns = (
-        (settings.giou * box_terms(boxes, positives.box, input_area)).tolist(),
+        (settings.giou * box_terms(boxes, positives.box, input_area, settings.box)).tolist(),
         conf[where].tolist(),
         (settings.prob * prob_terms(picked[:, 5:], positives.label, settings.label_smoothing)).tolist(),
     )
