@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lookonce.config import TrainSettings
 from lookonce.data.dataset import Dataset
+from lookonce.data.formats.layout import with_size
 from lookonce.data.statistics import input_shapes
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors, flatten, kmeans_anchors, per_scale
 from lookonce.metadata import ModelInfo
@@ -50,7 +51,7 @@ def data_anchors(samples: Sequence[Sample], size: tuple[int, int], like: Anchors
     Where there are fewer different boxes than that, `like` itself is as good as any.
     """
     try:
-        priors = kmeans_anchors(input_shapes(samples, size), len(flatten(like)))
+        priors = kmeans_anchors(input_shapes(with_size(samples), size), len(flatten(like)))
     except ValueError:
         return like
     return per_scale(priors, len(like))

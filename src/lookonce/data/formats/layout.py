@@ -3,14 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from lookonce._files import write_text
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, ImageError
 from lookonce.images import read_size
 from lookonce.samples import Sample, SampleSet
 
@@ -70,6 +70,16 @@ def reference(picture: Path, out: Path) -> str:
 def size_of(sample: Sample) -> tuple[int, int]:
     """(height, width) of a sample's picture."""
     return sample.size or read_size(sample.path)
+
+
+def with_size(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples whose picture says how large it is; the others are reported when their turn comes."""
+    kept = []
+    for sample in samples:
+        with suppress(ImageError):
+            size_of(sample)
+            kept.append(sample)
+    return kept
 
 
 def write_names(path: Path, names: tuple[str, ...]) -> None:
