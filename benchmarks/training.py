@@ -4,9 +4,10 @@
 
 DATA is any annotated data set (its `train` split is read). In every round each contender takes the same
 number of steps, one contender after the other, so that a noisy machine is noisy for all; ratios are medians
-over the rounds of the ratio within a round. `--recipe` (the default recipe, where there is such a file) adds
-the loop as that recipe has it, with its augmentation, losses and weight average; `--compile` adds the bare
-step compiled by torch, and says how long compiling took.
+over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more loops are
+those of `--recipe` (the default recipe), with its augmentation, losses and weight average: once on square
+inputs, as large as those of the bare step, and once as it is, in rectangles if it says so. `--compile` adds
+the bare step compiled by torch, and says how long compiling took.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -37,7 +39,7 @@ from lookonce.train.loss import compute_losses
 from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe, make_dataset
 
-DEFAULT_RECIPE = Path(__file__).parents[1] / "recipes" / "default.yaml"
+RECIPES = Path(__file__).parents[1] / "recipes"
 BARE = "bare step, bfloat16"
 STEPS = 4  # of each contender in a round
 
@@ -48,12 +50,13 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(320, 320))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE if DEFAULT_RECIPE.exists() else None)
+    parser.add_argument("--recipe", type=Path, default=RECIPES / "default.yaml")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
 
     found = load_samples(options.data, "train")
-    settings = TrainSettings(size=options.size, batch=options.batch)
+    shared = {"model": "yolov3-tiny", "size": options.size, "batch": options.batch}
+    settings = load_settings(RECIPES / "classic.yaml", **shared)
     data = TrainData(found.names, found.samples, ())
     info = describe(data, settings)
     print(machine_line("torch", "numpy", "opencv-python-headless"))
@@ -70,13 +73,13 @@ def main() -> None:
             BARE: stepper(info, settings, "bfloat16", lambda: fixed),
         }
         ratios = list(RATIOS)
-        if options.recipe:
-            wanted = load_settings(options.recipe, size=options.size, batch=options.batch)
+        for name, assignments in (("squares", ("augment.rectangles=false",)), ("as it is", ())):
+            wanted = load_settings(options.recipe, assignments, **shared)
             planned = describe(data, wanted)
             drawn = full_batches(stack, make_dataset(data, planned, wanted), wanted)
-            name = f"whole loop, {options.recipe.stem}, bfloat16"
-            contenders[name] = stepper(planned, wanted, "bfloat16", lambda: next(drawn))
-            ratios += [(name, "whole loop, bfloat16"), (name, BARE)]
+            name = f"whole loop, {options.recipe.stem}, {name}, bfloat16"
+            contenders[name] = stepper(planned, wanted, "bfloat16", partial(next, drawn))
+            ratios.append((name, BARE))
         if options.compile:
             name = f"{BARE}, compiled"
             contenders[name] = compiled_stepper(info, settings, fixed)
@@ -193,7 +196,7 @@ def report(
 ) -> None:
     for name, values in seconds.items():
         rate, best = batch / statistics.median(values), batch / min(values)
-        print(f"{name:34} {rate:6.1f} pictures/s (best {best:.1f}), a step takes {memory[name]:.0f} MiB")
+        print(f"{name:44} {rate:6.1f} pictures/s (best {best:.1f}), a step takes {memory[name]:.0f} MiB")
     print()
     for name, base in pairs:
         ratios = [b / a for a, b in zip(seconds[name], seconds[base], strict=True)]
