@@ -1,7 +1,7 @@
 """Take two real training steps, say how far memory grew: `python -m tests.train.step_memory SETTING...`."""
 
-import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -15,9 +15,15 @@ def main() -> None:
     data, device = pictures(512), torch.device("cpu")
     small = settings.model_copy(update={"width": 0.0625, "size": (64, 64)})
     Trial(data, small, device).take_steps(2)  # libraries and their buffers are there from now on
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     Trial(data, settings, device).take_steps(settings.batch_size)
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    print(peak() - before)
+
+
+def peak() -> int:
+    """Most bytes that were ever resident; getrusage would count what the process was forked from as well."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -161,7 +161,10 @@ class Trial:
         return network
 
     def _kept(self, network: nn.Module, batch: int) -> int:
-        """Bytes that autograd holds between the forward and the backward pass, the weights left out."""
+        """Bytes that autograd holds between the forward and the backward pass, the weights left out.
+
+        The largest of them counts three times: on the way back a layer's two gradients lie beside it.
+        """
         held: dict[int, torch.UntypedStorage] = {}
 
         def note(tensor: Tensor) -> None:
@@ -172,7 +175,8 @@ class Trial:
             losses = forward(network, self.batch(batch), self._info, self._settings).total()
         own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
         del losses
-        return sum(storage.nbytes() for pointer, storage in held.items() if pointer not in own)
+        sizes = [storage.nbytes() for pointer, storage in held.items() if pointer not in own]
+        return sum(sizes) + 2 * max(sizes, default=0)
 
     def batch(self, batch: int) -> Batch:
         """Grey pictures, each with as many boxes as the fullest; where these are changes no size."""
