@@ -590,6 +590,15 @@ def test_ctrl_c_while_standard_input_says_nothing(model: Path, tmp_path: Path) -
         process.communicate()
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Python's own handler, which a process started in the background of a script does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_interrupts_wait_until_they_are_welcome() -> None:
     work = []
     with Interrupts() as interrupts:
