@@ -26,8 +26,8 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.network import build, to_input
 from lookonce.samples import Sample
 from lookonce.train.batch_size import Trial
-from lookonce.train.loop import forward, make_scaler
-from lookonce.train.optimizer import make_optimizer
+from lookonce.train.learner import Learner
+from lookonce.train.loop import forward
 from lookonce.train.plan import TrainData, describe
 
 DEVICE = torch.device("cuda")
@@ -72,8 +72,7 @@ def training(settings: TrainSettings, order: str, compiled: bool) -> Callable[[]
     data = TrainData(NAMES, [sample], ())
     info = describe(data, settings)
     network = in_order(build(info).to(DEVICE).train(), order)
-    optimizer, scaler = make_optimizer(network, settings.optimizer), make_scaler(DEVICE, settings)
-    learner = torch.compile(network) if compiled else network
+    learner = Learner(network, settings.model_copy(update={"compile": compiled}))
     batch = Trial(data, settings, DEVICE).batch(settings.batch_size)
     batch = replace(
         batch,
@@ -83,10 +82,8 @@ def training(settings: TrainSettings, order: str, compiled: bool) -> Callable[[]
     )
 
     def step() -> None:
-        scaler.scale(forward(learner, batch, info, settings).total()).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
+        learner.backward(forward(learner.running, batch, info, settings).total())
+        learner.step(settings.optimizer.rate)
 
     return step
 

@@ -33,10 +33,9 @@ from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import build, to_input
-from lookonce.train.ema import Ema
+from lookonce.train.learner import Learner
 from lookonce.train.loop import forward
 from lookonce.train.loss import compute_losses
-from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe, make_dataset
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -103,32 +102,24 @@ def stepper(
     """One step of our loop on whatever batch comes next."""
     settings = settings.model_copy(update={"precision": precision})
     network = build(info).train()
-    optimizer = make_optimizer(network, settings.optimizer)
-    average = Ema(network, settings.ema) if settings.ema else None
-    steps = count(1)
+    learner, steps = Learner(network, settings), count(1)
 
     def step() -> None:
         follow_statistics(network, next(steps))
-        forward(network, next_batch(), info, settings).total().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if average:
-            average.update(network)
+        learner.backward(forward(learner.running, next_batch(), info, settings).total())
+        learner.step(settings.optimizer.rate)
 
     return step
 
 
 def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
     """The bare bfloat16 step with a compiled network, whose momentum of statistics has stopped changing."""
-    settings = settings.model_copy(update={"precision": "bfloat16"})
-    network = build(info).train()
-    optimizer = make_optimizer(network, settings.optimizer)
-    compiled = torch.compile(network)
+    settings = settings.model_copy(update={"precision": "bfloat16", "compile": True})
+    learner = Learner(build(info).train(), settings)
 
     def step() -> None:
-        forward(compiled, batch, info, settings).total().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        learner.backward(forward(learner.running, batch, info, settings).total())
+        learner.step(settings.optimizer.rate)
 
     started = time.perf_counter()
     step()

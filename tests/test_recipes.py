@@ -19,8 +19,8 @@ from lookonce.config import (
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.network import build
-from lookonce.train.loop import Epoch, make_scaler, train_one_epoch
-from lookonce.train.optimizer import make_optimizer
+from lookonce.train.learner import Learner
+from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.plan import TrainData, describe, make_schedule
 from tests.data.drawn_samples import INFO, draw_samples
 
@@ -43,10 +43,8 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
     dataset = Dataset(data.train, info, settings.augment, settings.seed)
     with Loader(dataset, settings.batch, workers=0) as loader:
         schedule = make_schedule(settings, len(loader))
-        optimizer = make_optimizer(network, settings.optimizer)
         epoch = Epoch(0)
-        scaler = make_scaler(torch.device("cpu"), settings)
-        train_one_epoch(network, loader, optimizer, scaler, schedule, info, settings, epoch)
+        train_one_epoch(Learner(network, settings), loader, schedule, info, settings, epoch)
 
     assert epoch.meter.pictures == 2
     assert all(np.isfinite(value) for value in epoch.meter.means().values())

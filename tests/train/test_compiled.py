@@ -61,6 +61,7 @@ def test_without_a_compiler_the_run_does_not_start(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's compiler warns of torch
 def test_the_real_compiler_learns_the_same(data: TrainData, tmp_path: Path) -> None:
     finals = []
     for compiled in ("false", "true"):

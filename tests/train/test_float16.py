@@ -16,8 +16,8 @@ from lookonce.model.files import load_weights
 from lookonce.model.network import build
 from lookonce.train import loop
 from lookonce.train.checkpoint import LAST
-from lookonce.train.loop import Epoch, make_scaler, precision_on, train_one_epoch
-from lookonce.train.optimizer import make_optimizer
+from lookonce.train.learner import Learner, make_scaler, precision_on
+from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import train
 from lookonce.train.schedule import Schedule
@@ -72,7 +72,7 @@ def test_a_resumed_run_goes_on_with_its_scale_bit_for_bit(
 ) -> None:
     wanted = settings("epochs=4", "precision=float16", "optimizer.clip=1")
     monkeypatch.setattr(
-        "lookonce.train.run.make_scaler", lambda device, settings: GradScaler("cpu", growth_interval=4)
+        "lookonce.train.learner.make_scaler", lambda device, settings: GradScaler("cpu", growth_interval=4)
     )
     train(data, wanted, tmp_path / "whole", quiet())
     with monkeypatch.context() as patch:
@@ -101,10 +101,11 @@ def learn(data: TrainData, scaler: GradScaler, *assignments: str) -> tuple[dict[
     torch.manual_seed(0)
     info = describe(data, wanted)
     network, epoch = build(info).train(), Epoch(0)
-    optimizer = make_optimizer(network, wanted.optimizer)
+    learner = Learner(network, wanted)
+    learner.scaler = scaler
     with Loader(Dataset(data.train, info, None), wanted.batch_size, 0) as loader:
         schedule = Schedule(wanted.optimizer.rate, 0, warmup=0, steps=99)
-        train_one_epoch(network, loader, optimizer, scaler, schedule, info, wanted, epoch)
+        train_one_epoch(learner, loader, schedule, info, wanted, epoch)
     return dict(network.named_parameters()), epoch
 
 

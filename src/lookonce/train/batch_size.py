@@ -19,9 +19,8 @@ from lookonce.data.loader import BATCHES_AHEAD, Batch, BatchPositives
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
-from lookonce.train.ema import Ema
+from lookonce.train.learner import Learner
 from lookonce.train.loop import forward
-from lookonce.train.optimizer import make_optimizer
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.transfer import freeze_backbone
 
@@ -144,15 +143,10 @@ class Trial:
 
     def take_steps(self, batch: int) -> None:
         """Two real steps at a batch."""
-        network = self._network()
-        average = Ema(network, self._settings.ema) if self._settings.ema else None
-        optimizer = make_optimizer(network, self._settings.optimizer)
+        learner = Learner(self._network(), self._settings.model_copy(update={"compile": False}))
         for _ in range(2):
-            forward(network, self.batch(batch), self._info, self._settings).total().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad()
-            if average:
-                average.update(network)
+            learner.backward(forward(learner.running, self.batch(batch), self._info, self._settings).total())
+            learner.step(self._settings.optimizer.rate)
 
     def _network(self) -> nn.Module:
         network = build(self._info).to(self._device).train()

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
-from torch.optim import Optimizer
+from torch import Tensor
 
 from lookonce.errors import TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.files import load_training, load_weights, save_model
-from lookonce.train.ema import Ema
+from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
 from lookonce.train.meter import LossMeter, MeterState
 from lookonce.train.optimizer import optimizer_tensors, restore
@@ -52,11 +50,8 @@ class Progress:
 
 def save(
     folder: Path,
-    network: nn.Module,
+    learner: Learner,
     info: ModelInfo,
-    optimizer: Optimizer,
-    scaler: GradScaler,
-    ema: Ema | None,
     progress: Progress,
     metrics: Mapping[str, float],
 ) -> Progress:
@@ -73,21 +68,12 @@ def save(
     if ap > progress.best_ap or progress.best_ap < 0:
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
-        save_model(folder / BEST, (ema.network if ema else network).state_dict(), described)
-    save_within(folder, network, info, optimizer, scaler, ema, progress, Epoch(progress.epochs))
+        save_model(folder / BEST, learner.judged.state_dict(), described)
+    save_within(folder, learner, info, progress, Epoch(progress.epochs))
     return progress
 
 
-def save_within(
-    folder: Path,
-    network: nn.Module,
-    info: ModelInfo,
-    optimizer: Optimizer,
-    scaler: GradScaler,
-    ema: Ema | None,
-    progress: Progress,
-    epoch: Epoch,
-) -> None:
+def save_within(folder: Path, learner: Learner, info: ModelInfo, progress: Progress, epoch: Epoch) -> None:
     """Write `last.safetensors` as things stand, after an optimizer step of the epoch.
 
     Its model is the averaged one where there is an average; the weights that go on learning lie beside it.
@@ -104,17 +90,15 @@ def save_within(
         "skipped": epoch.skipped,
         "pictures": meter.pictures,
         "sums": dict(meter.sums),
-        "scaler": scaler.state_dict(),
+        "scaler": learner.scaler.state_dict(),
     }
     described = _with_training(info, progress=asdict(progress), running=standing)
-    tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
+    tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(learner.optimizer).items()}
     tensors[UNREAD] = meter.unread
-    if ema is None:
-        save_model(folder / LAST, network.state_dict(), described, tensors)
-        return
-    tensors[UPDATES] = torch.tensor(ema.updates)
-    tensors |= {f"{LEARNING}{name}": tensor for name, tensor in network.state_dict().items()}
-    save_model(folder / LAST, ema.network.state_dict(), described, tensors)
+    if learner.ema:
+        tensors[UPDATES] = torch.tensor(learner.ema.updates)
+        tensors |= {f"{LEARNING}{name}": tensor for name, tensor in learner.network.state_dict().items()}
+    save_model(folder / LAST, learner.judged.state_dict(), described, tensors)
 
 
 def progress_of(folder: Path) -> Progress:
@@ -127,14 +111,7 @@ def progress_of(folder: Path) -> Progress:
     return Progress.of(load_weights(folder / LAST)[1], folder / LAST)
 
 
-def resume(
-    folder: Path,
-    network: nn.Module,
-    info: ModelInfo,
-    optimizer: Optimizer,
-    scaler: GradScaler,
-    ema: Ema | None,
-) -> tuple[Progress, Epoch]:
+def resume(folder: Path, learner: Learner, info: ModelInfo) -> tuple[Progress, Epoch]:
     """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
 
     Raises:
@@ -147,13 +124,13 @@ def resume(
         raise TrainingError(f"{file}: the checkpoint is of another model or other classes than this run")
     tensors = load_training(file)
     epoch, scaling = _epoch(saved, tensors, file)
-    if ema is not None:
-        ema.restore(weights, int(tensors[UPDATES]))
+    if learner.ema:
+        learner.ema.restore(weights, int(tensors[UPDATES]))
         weights = _under(LEARNING, tensors)
-    network.load_state_dict(weights)
-    restore(optimizer, _under(OPTIMIZER, tensors))
+    learner.network.load_state_dict(weights)
+    restore(learner.optimizer, _under(OPTIMIZER, tensors))
     if scaling:  # empty where the sitting before did not compute in float16
-        scaler.load_state_dict(scaling)
+        learner.scaler.load_state_dict(scaling)
     return Progress.of(saved, file), epoch
 
 

@@ -1,7 +1,6 @@
 """The training loop: one epoch, in the order in which it happens.
 
-batch -> images to the device -> network -> losses -> (in float16: scale) -> backward
-      -> (every `accumulate` batches) unscale, clip, step
+batch -> images to the device -> network -> losses -> backward -> (every `accumulate` batches) step
 
 Of several processes each goes through its part of every batch, and all take the same steps.
 """
@@ -9,13 +8,10 @@ Of several processes each goes through its part of every batch, and all take the
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import chain
 
 import torch
 from torch import nn
-from torch.amp.grad_scaler import GradScaler
-from torch.optim import Optimizer
 
 from lookonce.config import TrainSettings
 from lookonce.data.loader import Batch, Loader
@@ -23,13 +19,12 @@ from lookonce.errors import TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import to_input
+from lookonce.train.learner import Learner, precision_on
 from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.meter import LossMeter
-from lookonce.train.optimizer import set_rate
 from lookonce.train.parallel import ALONE, Group
 from lookonce.train.schedule import Schedule
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MOST_SKIPPED = 10  # batches in a row, or all of an epoch: not a bad picture, but ruined weights
 
 
@@ -72,10 +67,8 @@ class Epoch:
 
 
 def train_one_epoch(
-    network: nn.Module,
+    learner: Learner,
     loader: Loader,
-    optimizer: Optimizer,
-    scaler: GradScaler,
     schedule: Schedule,
     info: ModelInfo,
     settings: TrainSettings,
@@ -87,13 +80,11 @@ def train_one_epoch(
     """Learn once from every picture.
 
     Args:
-        network: in training mode.
+        learner: its network in training mode.
         loader: gives the batches of an epoch.
-        optimizer: of the network's parameters.
-        scaler: of the loss, from `make_scaler`; it leaves out a step whose gradients overflow float16.
         schedule: learning rate by optimizer step.
         info: priors and strides.
-        settings: loss, clipping, accumulation, logging.
+        settings: loss, accumulation, logging.
         epoch: where it stands; kept up to date after every optimizer step.
         log: called every `log_every` batches and after the last.
         after_step: called after every optimizer step, when everything may be saved.
@@ -108,8 +99,8 @@ def train_one_epoch(
     before = epoch.number * steps_an_epoch(len(loader), accumulate)
     reported, in_a_row = epoch.meter.pictures, 0
     for batch, last in _with_last(loader.epoch(epoch.number, skip=epoch.batches)):
-        follow_statistics(network, epoch.number * len(loader) + batch.number)
-        learnt = _learn(network, scaler, batch, info, settings, epoch.meter, group)
+        follow_statistics(learner.network, epoch.number * len(loader) + batch.number)
+        learnt = _learn(learner, batch, info, settings, epoch.meter, group)
         epoch.skipped += not learnt
         in_a_row = 0 if learnt else in_a_row + 1
         if in_a_row == min(MOST_SKIPPED, len(loader)):
@@ -121,8 +112,8 @@ def train_one_epoch(
         stepped = last or batch.number % accumulate == 0
         step = before + batch.number // accumulate + (stepped and batch.number % accumulate > 0)
         if stepped:
-            group.sum_gradients(network)
-            _step(network, optimizer, scaler, schedule(step), settings)
+            group.sum_gradients(learner.network)
+            learner.step(schedule(step))
         if (last or batch.number % settings.log_every == 0) and (means := epoch.meter.read(group.gather)):
             log(StepReport(step, schedule(step), means, epoch.meter.pictures - reported))
             reported = epoch.meter.pictures
@@ -134,8 +125,7 @@ def train_one_epoch(
 
 
 def _learn(
-    network: nn.Module,
-    scaler: GradScaler,
+    learner: Learner,
     batch: Batch,
     info: ModelInfo,
     settings: TrainSettings,
@@ -144,28 +134,14 @@ def _learn(
 ) -> bool:
     """Add a batch's gradients; False where its loss is not finite and it was left out."""
     here = bool(batch.examples)
-    losses = forward(network, batch, info, settings) if here or settings.sync_bn else Losses.none()
+    losses = forward(learner.running, batch, info, settings) if here or settings.sync_bn else Losses.none()
     total = losses.total(batch.pictures)
     if settings.loss.non_finite == "skip" and not all(group.gather(bool(torch.isfinite(total)))):
         return False
     meter.add(losses, batch.paths)
     if total.requires_grad:
-        scaler.scale(total / settings.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+        learner.backward(total / settings.optimizer.accumulate)
     return True
-
-
-def _step(
-    network: nn.Module, optimizer: Optimizer, scaler: GradScaler, rate: float, settings: TrainSettings
-) -> None:
-    set_rate(optimizer, rate)
-    if all(parameter.grad is None for parameter in network.parameters()):
-        return  # every batch of the step was left out; a scaler would take that for a mistake
-    if settings.optimizer.clip:
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(network.parameters(), settings.optimizer.clip)
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad()
 
 
 def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings) -> Losses:
@@ -177,26 +153,6 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
         raw_maps = network(images)
     positives, truth = batch.positives.to(device), batch.truth.to(device)
     return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
-
-
-def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
-    """Of the network's arithmetic: by default bfloat16, but not where it is emulated and so slower."""
-    if settings.precision != "auto":
-        return PRECISIONS[settings.precision]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float16
-    return torch.bfloat16 if _processor_has_bfloat16() else torch.float32
-
-
-def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """Multiplies the loss, so that small gradients do not vanish in float16; else it does nothing."""
-    return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
-
-
-@cache
-def _processor_has_bfloat16() -> bool:
-    return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def steps_an_epoch(batches: int, accumulate: int) -> int:

@@ -29,12 +29,10 @@ from lookonce.model.network import build
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
-from lookonce.train.compiled import Compiled
-from lookonce.train.ema import Ema
 from lookonce.train.init import initialise
+from lookonce.train.learner import Learner
 from lookonce.train.log import RunLog
-from lookonce.train.loop import Epoch, make_scaler, steps_done, train_one_epoch
-from lookonce.train.optimizer import make_optimizer
+from lookonce.train.loop import Epoch, steps_done, train_one_epoch
 from lookonce.train.parallel import ALONE, Group
 from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
 from lookonce.train.sync_norm import synchronise
@@ -148,14 +146,10 @@ class _Run:
     def prepare(self, *, resume: bool, strict: bool) -> None:
         """Everything that needs the first weights in place."""
         data, settings, out, group = self._data, self._settings, self._out, self._group
-        self._optimizer = make_optimizer(self.network, settings.optimizer)
-        self._scaler = make_scaler(next(self.network.parameters()).device, settings)
-        self._ema = Ema(self.network, settings.ema) if settings.ema else None
+        self._learner = Learner(self.network, settings)
         self._progress, self._epoch = Progress(), Epoch(0)
         if resume:
-            self._progress, self._epoch = checkpoint.resume(
-                out, self.network, self.info, self._optimizer, self._scaler, self._ema
-            )
+            self._progress, self._epoch = checkpoint.resume(out, self._learner, self.info)
             if not group.is_first:
                 self._epoch.meter.drop_unread()
         self.loader = Loader(
@@ -167,9 +161,6 @@ class _Run:
             part=slice(group.rank, None, group.size),
             gather=group.gather,
         )
-        self._learner = (
-            Compiled(self.network, settings.batch_size) if settings.compile else self.network
-        )  # the weights are one and the same
         self._schedule = make_schedule(settings, len(self.loader))
         self.log: RunLog | None = None
         if not group.is_first:
@@ -183,8 +174,7 @@ class _Run:
             done_steps=steps_done(self._epoch, len(self.loader), settings.optimizer.accumulate),
             done_pictures=self._epoch.meter.pictures,
         )
-        judged = self._ema.network if self._ema else self.network
-        self._judge = Judge(judged, self.info, data.val, settings, self._console)
+        self._judge = Judge(self._learner.judged, self.info, data.val, settings, self._console)
 
     def to_the_end(self) -> Progress:
         """Epoch after epoch."""
@@ -209,8 +199,6 @@ class _Run:
             train_one_epoch(
                 self._learner,
                 self.loader,
-                self._optimizer,
-                self._scaler,
                 self._schedule,
                 self.info,
                 self._settings,
@@ -231,11 +219,8 @@ class _Run:
         seconds = self._progress.seconds + epoch.seconds + time.perf_counter() - judging
         progress = checkpoint.save(
             self._out,
-            self.network,
+            self._learner,
             self.info,
-            self._optimizer,
-            self._scaler,
-            self._ema,
             replace(self._progress, epochs=done, seconds=seconds),
             metrics,
         )
@@ -243,28 +228,14 @@ class _Run:
         return progress
 
     def _after_step(self) -> None:
-        """Average the weights, and save when it is time, or when the run shall stop.
-
-        One process that says so is enough.
-        """
-        if self._ema:
-            self._ema.update(self.network)
+        """Save when it is time, or when the run shall stop; one process that says so is enough."""
         due = time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes
         asked = self._group.gather((self._stop(), due))
         stopping = any(stop for stop, _ in asked)
         if stopping or any(due for _, due in asked):
             epoch = replace(self._epoch, meter=self._epoch.meter.of_all(self._group.gather))
             self._group.on_first(
-                lambda: checkpoint.save_within(
-                    self._out,
-                    self.network,
-                    self.info,
-                    self._optimizer,
-                    self._scaler,
-                    self._ema,
-                    self._progress,
-                    epoch,
-                )
+                lambda: checkpoint.save_within(self._out, self._learner, self.info, self._progress, epoch)
             )
             self._saved = time.monotonic()
         if stopping:

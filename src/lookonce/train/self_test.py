@@ -20,8 +20,8 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 from lookonce.samples import Sample
 from lookonce.train.init import initialise
-from lookonce.train.loop import Epoch, make_scaler, train_one_epoch
-from lookonce.train.optimizer import make_optimizer
+from lookonce.train.learner import Learner
+from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.plan import TrainData, describe, make_dataset
 from lookonce.train.schedule import Schedule
 from lookonce.train.validate import Judge
@@ -67,6 +67,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
             "epochs": MOST_STEPS,
             "augment": AugmentSettings(flip=0, crop=0, translate=0),
             "evaluate_every": EVALUATE_EVERY,
+            "ema": 0,
         }
     )
     torch.manual_seed(settings.seed)
@@ -97,8 +98,7 @@ def _memorise(
 ) -> SelfTest:
     data = TrainData(info.names, chosen, chosen)
     loader = Loader(make_dataset(data, info, settings), settings.batch_size, workers=0)
-    optimizer = make_optimizer(network, settings.optimizer)
-    scaler = make_scaler(next(network.parameters()).device, settings)
+    learner = Learner(network, settings)
     rate = settings.optimizer.rate
     schedule = Schedule(rate, rate / 100, warmup=EVALUATE_EVERY, steps=MOST_STEPS)
     judge = Judge(network, info, chosen, settings, console)
@@ -114,7 +114,7 @@ def _memorise(
         while step < MOST_STEPS and ap50 < GOAL and time.perf_counter() - started < SECONDS:
             network.train()
             epoch = Epoch(step)
-            train_one_epoch(network, loader, optimizer, scaler, schedule, info, settings, epoch)
+            train_one_epoch(learner, loader, schedule, info, settings, epoch)
             step += 1
             ap50 = judge.after(step).get("ap50", ap50)
             bar.update(
