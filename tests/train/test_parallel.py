@@ -16,15 +16,18 @@ from rich.console import Console
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError
+from lookonce.model.backend import TorchBackend
 from lookonce.model.files import load_weights
 from lookonce.model.network import build
+from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import LAST
 from lookonce.train.init import initialise
 from lookonce.train.parallel import join
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import Stopped, train
+from lookonce.train.validate import CONFIDENCE
 from tests.data.drawn_samples import INFO, draw_samples
-from tests.train.ranks import norm_of, normalise
+from tests.train.ranks import judged_network, norm_of, normalise
 from tests.train.test_run import settings, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,6 +140,25 @@ def test_synchronised_normalisation_is_that_of_the_whole_batch(tmp_path: Path) -
         expected = [y, of_x, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
         for found, wanted in zip(results, expected, strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_are_judged_once_each_with_the_statistics_of_rank_0(data: TrainData, tmp_path: Path) -> None:
+    data.train[3].path.write_bytes(b"<html>not a picture</html>")
+    codes, said = in_two(tmp_path, "judged")
+
+    assert codes == [0, 0], said
+    samples, detections, metrics, report = pickle.loads((tmp_path / "found.pickle").read_bytes())
+    assert [sample.path for sample in samples] == [
+        each.path for each in data.train if each is not data.train[3]
+    ]
+    assert report.count("set aside") == 1
+    alone = Detector(TorchBackend(judged_network().eval(), INFO), confidence=CONFIDENCE)
+    for sample, found in zip(samples, detections, strict=True):
+        expected = alone(sample.path)
+        assert len(expected) > 10
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.01)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    assert metrics.keys() == {"ap", "ap50"}
 
 
 def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOINING = timedelta(minutes=5)  # until all processes have come
-PATIENCE = timedelta(days=1)  # of ranks that wait for rank 0's evaluation; the dead are noticed otherwise
+PATIENCE = timedelta(days=1)  # of ranks that wait for others' pictures; the dead are noticed otherwise
 PROBES = (
     ("TCP_KEEPIDLE", 10),
     ("TCP_KEEPINTVL", 5),
@@ -64,7 +64,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that evaluates, writes and speaks."""
+        """Whether this process is the one that writes and speaks."""
         return self.rank == 0
 
     @property
@@ -82,6 +82,9 @@ class Group:
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Give every process the sum of all processes' gradients."""
+
+    def share_statistics(self, network: nn.Module) -> None:
+        """Give every process the first one's running statistics: with its own, it would detect otherwise."""
 
 
 ALONE = Group()
@@ -112,6 +115,15 @@ class _Joined(Group):
         parts = torch.split(summed, [gradient.numel() for gradient in gradients])
         for parameter, gradient, part in zip(trained, gradients, parts, strict=True):
             parameter.grad = gradient.copy_(part.view_as(gradient))
+
+    def share_statistics(self, network: nn.Module) -> None:
+        statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        shared = torch.cat([buffer.flatten() for buffer in statistics])
+        with _exchange():
+            dist.broadcast(shared, src=0)
+        parts = torch.split(shared, [buffer.numel() for buffer in statistics])
+        for buffer, part in zip(statistics, parts, strict=True):
+            buffer.copy_(part.view_as(buffer))
 
 
 class _LostError(Exception):

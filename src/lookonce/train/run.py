@@ -8,7 +8,7 @@ run folder/
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,7 +83,7 @@ def train(
         resume: go on from `out/last.safetensors`.
         strict: stop at the first picture or box that would be set aside.
         stop: asked after every step; once true, the run saves where it stands and ends.
-        group: the processes that train together, all with the same arguments; the first evaluates and writes.
+        group: the processes that train together, all with the same arguments; the first speaks and writes.
 
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; or nobody
@@ -162,6 +162,8 @@ class _Run:
             gather=group.gather,
         )
         self._schedule = make_schedule(settings, len(self.loader))
+        judged = self._learner.judged
+        self._judge = Judge(judged, self.info, data.val, settings, self._console, group)
         self.log: RunLog | None = None
         if not group.is_first:
             return
@@ -174,7 +176,6 @@ class _Run:
             done_steps=steps_done(self._epoch, len(self.loader), settings.optimizer.accumulate),
             done_pictures=self._epoch.meter.pictures,
         )
-        self._judge = Judge(self._learner.judged, self.info, data.val, settings, self._console)
 
     def to_the_end(self) -> Progress:
         """Epoch after epoch."""
@@ -188,7 +189,10 @@ class _Run:
 
     def _learn_and_judge(self, epoch: Epoch) -> None:
         self._learn(epoch)
-        self._progress = self._group.on_first(lambda: self._judge_and_save(epoch))
+        judging, done = time.perf_counter(), epoch.number + 1
+        metrics = self._judge.after(done, partial(self.log.predictions, epoch=done) if self.log else None)
+        seconds = self._progress.seconds + epoch.seconds + time.perf_counter() - judging
+        self._progress = self._group.on_first(lambda: self._save(epoch, metrics, seconds))
         self._saved = time.monotonic()
 
     def _learn(self, epoch: Epoch) -> None:
@@ -210,21 +214,12 @@ class _Run:
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
 
-    def _judge_and_save(self, epoch: Epoch) -> Progress:
+    def _save(self, epoch: Epoch, metrics: Mapping[str, float], seconds: float) -> Progress:
         """The end of an epoch, in the first process."""
         assert self.log is not None
-        judging = time.perf_counter()
-        done = epoch.number + 1
-        metrics = self._judge.after(done, partial(self.log.predictions, epoch=done))
-        seconds = self._progress.seconds + epoch.seconds + time.perf_counter() - judging
-        progress = checkpoint.save(
-            self._out,
-            self._learner,
-            self.info,
-            replace(self._progress, epochs=done, seconds=seconds),
-            metrics,
-        )
-        self.log.epoch(done, epoch, metrics, seconds / 60)
+        progress = replace(self._progress, epochs=epoch.number + 1, seconds=seconds)
+        progress = checkpoint.save(self._out, self._learner, self.info, progress, metrics)
+        self.log.epoch(progress.epochs, epoch, metrics, seconds / 60)
         return progress
 
     def _after_step(self) -> None:
