@@ -77,8 +77,8 @@ class AugmentSettings(_Section):
     rectangles: bool = False
     """Batches of pictures of a like shape, in an input of that shape: no time is spent on padding."""
     plain_epochs: int = Field(0, ge=0)
-    """Last epochs of a run without mosaic, mixup, varied scales and rectangles: it ends on the input that
-    the network is used with."""
+    """Last epochs of a run, all of a shorter one, without mosaic, mixup, varied scales and rectangles: it ends
+    on one picture at a time in an input of the size that the network is used with. Zoom and the rest stay."""
 
     @model_validator(mode="after")
     def _zoom_is_a_range(self) -> Self:

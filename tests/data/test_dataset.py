@@ -357,6 +357,18 @@ def test_rectangles_group_pictures_of_a_like_shape(shapes: list[Sample]) -> None
     np.testing.assert_array_equal(np.concatenate(plain), dataset.order(3))
 
 
+def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shapes: list[Sample]) -> None:
+    dataset = Dataset(shapes, INFO, AugmentSettings(rectangles=True))
+    alone, firsts = set(), set()
+    for epoch in range(20):
+        batches = dataset.batches(epoch, 7)
+        assert sorted(len(batch) for batch in batches) == [1, 7, 7, 7, 7, 7]
+        alone |= {int(batch[0]) for batch in batches if len(batch) == 1}
+        firsts.add(dataset.input_size(epoch, 1, batches[0]))
+    assert len(alone) > 6, "sorted by shape and then cut, it would be one of the last few"
+    assert len(firsts) > 1
+
+
 def test_every_process_prepares_its_part_of_a_rectangle_at_the_size_of_the_whole(
     shapes: list[Sample],
 ) -> None:

@@ -119,8 +119,11 @@ class Dataset:
             return [order[start : start + batch] for start in starts]
         rng = np.random.default_rng((SHAPE, self.seed, epoch))
         blurred = np.log(self._aspects[order % len(self.samples)]) + rng.normal(0, ASPECT_BLUR, len(order))
-        order = order[np.argsort(blurred)]
-        return [order[starts[number] :][:batch] for number in rng.permutation(len(starts))]
+        sizes = [len(order[start : start + batch]) for start in starts]
+        # a last batch that is smaller must not always be that of the widest pictures
+        cuts = np.cumsum(rng.permutation(sizes))[:-1]
+        by_shape = np.split(order[np.argsort(blurred)], cuts)
+        return [by_shape[number] for number in rng.permutation(len(by_shape))]
 
     def input_size(self, epoch: int, number: int, turns: NDArray[np.int64]) -> tuple[int, int]:
         """(height, width) of a numbered batch: the network's, or around it where scales and shapes vary."""
