@@ -16,6 +16,14 @@ def test_options_win_over_the_recipe_and_assignments_over_both(tmp_path: Path) -
     assert (settings.optimizer.rate, settings.optimizer.momentum) == (0.002, 0.8)
 
 
+def test_a_section_changes_what_it_names(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("augment: {mosaic: 0}\n")
+    expected = load_settings(None, ["augment.mosaic=0"])
+    assert expected.augment.zoom == (0.6, 1.6)
+    assert load_settings(recipe) == load_settings(None, ["augment={mosaic: 0}"]) == expected
+
+
 @pytest.mark.parametrize(
     ("assignment", "complaint"),
     [
@@ -26,7 +34,12 @@ def test_options_win_over_the_recipe_and_assignments_over_both(tmp_path: Path) -
         ("epochs=many", "epochs: .*found 'many'"),
         ("epochs", "expected name=value"),
         ("epochs.x=1", "epochs is a value"),
-        ("optimizer.end_rate=1", "end_rate is above"),
+        ("optimizer.end_rate=1", r"end_rate: expected at most optimizer.rate, 0.001, found 1$"),
+        ("augment.zoom=[2, 1]", r"augment: Value error, zoom: expected .*found \(2.0, 1.0\)$"),
+        ("size=[416.7, 416]", "multiples of 32"),
+        ("seed=99999999999999999999999", "seed: Input should be less than"),
+        ("augment.multi_scale=0.9", "expected inputs of 64 or more, found 42x42"),
+        ("size=32", "expected inputs of 64 or more, found 32x32"),
         ("loss.giou=.nan", "loss.giou"),
     ],
 )
@@ -39,7 +52,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path, assignment: str, complaint: st
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [("epochs: [", "not YAML.*line"), ("- 1\n- 2\n", "expected settings"), ("", "expected settings")],
+    [
+        ("epochs: [", "not YAML.*line"),
+        ("- 1\n- 2\n", "expected settings"),
+        ("", "expected settings"),
+        ("yes: 3", "expected names, found True"),
+        ("batch: 4\nloss: {giou: 1}\nbatch: 8", "not YAML: 'batch' more than once.* line 3"),
+        ("loss: {giou: 1, giou: 2}", "not YAML: 'giou' more than once.* line 1"),
+    ],
 )
 def test_an_unreadable_recipe_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     recipe = tmp_path / "broken recipe.yaml"

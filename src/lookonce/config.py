@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from lookonce.errors import ConfigError
 
@@ -25,7 +26,8 @@ def parse_size(value: Any) -> tuple[int, int]:
     """
     try:
         sides = [
-            int(side) for side in (str(value).lower().split("x") if isinstance(value, int | str) else value)
+            int(str(side))
+            for side in (str(value).lower().split("x") if isinstance(value, int | str) else value)
         ]
     except (TypeError, ValueError):
         sides = []
@@ -65,7 +67,7 @@ class AugmentSettings(_Section):
     saturation: float = Field(1.0, ge=1)
     """Largest factor on the colours' strength, or divisor. Darknet's yolov3.cfg: 1.5."""
     exposure: float = Field(1.0, ge=1)
-    """Largest factor on the brightness, or divisor. Darknet's yolov3.cfg: 1.5."""
+    """Largest factor on the brightness, or divisor. Darknet's yolov3.cfg: 1.5. Padding changes with it."""
     zoom: tuple[float, float] = (1.0, 1.0)
     """Least and largest enlargement. Above 1 a part of the picture fills the input, as a tile does."""
     mosaic: Share = 0.0
@@ -77,8 +79,8 @@ class AugmentSettings(_Section):
     rectangles: bool = False
     """Batches of pictures of a like shape, in an input of that shape: no time is spent on padding."""
     plain_epochs: int = Field(0, ge=0)
-    """Last epochs of a run, all of a shorter one, without mosaic, mixup, varied scales and rectangles: it ends
-    on one picture at a time in an input of the size that the network is used with. Zoom and the rest stay."""
+    """Last epochs of a run, all of a shorter one, without mosaic, mixup, varied scales and rectangles: it
+    ends on whole inputs of the size that the network is used with. Zoom and the rest stay."""
 
     @model_validator(mode="after")
     def _zoom_is_a_range(self) -> Self:
@@ -160,7 +162,7 @@ class TrainSettings(_Section):
     epochs: int = Field(30, ge=1)
     batch: Batch = 8
     """Pictures a step. Write-up: 16. `auto`: as many as fit into memory, found before the first step."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
     """Threads that read and augment pictures; 0 does it in between steps."""
@@ -201,9 +203,21 @@ class TrainSettings(_Section):
     )
 
     @model_validator(mode="after")
+    def _inputs_hold_cells(self) -> Self:
+        height, width = (max(32, side * (1 - self.augment.multi_scale)) for side in self.size)
+        if max(height, width) < 64:  # one cell of one picture cannot be normalised
+            raise ValueError(
+                f"size, augment.multi_scale: expected inputs of 64 or more, found {height:.0f}x{width:.0f}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _steps_exist(self) -> Self:
         if self.optimizer.end_rate > self.optimizer.rate:
-            raise ValueError("optimizer.end_rate is above optimizer.rate")
+            raise ValueError(
+                f"optimizer.end_rate: expected at most optimizer.rate, {self.optimizer.rate:g}, "
+                f"found {self.optimizer.end_rate:g}"
+            )
         return self
 
     @property
@@ -226,16 +240,23 @@ def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **option
     """
     tree = TrainSettings().model_dump(mode="json")
     for name, value in (read_yaml(recipe) if recipe else {}).items():
-        both_sections = isinstance(value, dict) and isinstance(tree.get(name), dict)
-        tree[name] = tree[name] | value if both_sections else value
+        tree[name] = _merged(tree.get(name), value)
     tree |= {name: value for name, value in options.items() if value is not None}
     for assignment in assignments:
         _assign(tree, assignment)
     try:
         return TrainSettings(**tree)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors()]
-        raise ConfigError(f"{recipe or 'settings'}: " + "; ".join(lines)) from error
+        raise ConfigError(
+            f"{recipe or 'settings'}: " + "; ".join(_told(each) for each in error.errors())
+        ) from error
+
+
+def _told(error: ErrorDetails) -> str:
+    """One thing wrong; of a whole section the message itself says what was found."""
+    place = "".join(f"{name}." for name in error["loc"]).rstrip(".")
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return ": ".join(filter(None, (place, error["msg"]))) + found
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -245,14 +266,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: missing, not YAML (the line is named), or not a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected settings as `name: value`, found {type(tree).__name__}")
+    strange = [name for name in tree if not isinstance(name, str)]
+    if strange:
+        raise ConfigError(f"{path}: expected names, found {strange[0]!r}, which YAML takes for no text")
     return tree
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Does not take a name twice; YAML itself forbids it, the library lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value!r} more than once"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> None:
@@ -266,6 +303,12 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
         if not isinstance(tree, dict):
             raise ConfigError(f"--set {assignment}: {section} is a value, not a section")
     try:
-        tree[leaf] = yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {assignment}: {value!r} is not YAML") from error
+    tree[leaf] = _merged(tree.get(leaf), parsed)
+
+
+def _merged(before: Any, value: Any) -> Any:
+    """A section changes what it names; a value takes the place of another."""
+    return before | value if isinstance(before, dict) and isinstance(value, dict) else value

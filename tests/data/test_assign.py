@@ -130,6 +130,7 @@ def test_the_limit_of_iou_is_a_setting() -> None:
         ([200, 200, 262, 245], (1, 13, 14, 1)),
         ([200, 200, 200.5, 200.5], (0, 25, 25, 0)),  # smaller than any
         ([0, 0, 416, 416], (2, 6, 6, 2)),
+        ([200, 200, 245, 253], (1, 14, 13, 1)),  # 62 x 45 by 0.64, and 30 x 61 by 0.61
     ],
 )
 def test_best_is_the_one_prior_of_the_nearest_shape(box: list[float], place: tuple[int, ...]) -> None:

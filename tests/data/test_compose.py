@@ -149,7 +149,17 @@ def test_tiny_pictures(sides: tuple[int, int]) -> None:
             for box in drawn.boxes:
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)
                 assert drawn.image[y, x, 1] > drawn.image[y, x, 0]
-                assert (box[2:] - box[:2] >= 2).all()
+                assert (box[2:] > box[:2]).all()
+
+
+def test_a_small_object_stays_unless_it_is_cut() -> None:
+    """The network looks for it as well where nothing is composed."""
+    image = np.zeros((64, 96, 3), np.uint8)
+    whole, at_the_border = [40, 30, 41, 31], [-0.5, 30, 1, 31.5]
+    small = Picture(image, np.array([whole, at_the_border], np.float32), np.array([0, 1]))
+    canvas = np.zeros((64, 96, 3), np.uint8)
+    assert place(small, canvas, (0, 0, 96, 64), 1.0, 0, 0).labels.tolist() == [0]
+    assert place(small, canvas, (0, 0, 96, 64), 1.0, 1, 0).labels.tolist() == [0, 1]
 
 
 def test_pictures_without_boxes() -> None:
@@ -172,7 +182,7 @@ def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight()
             [16.9, 0, 26.9, 10],  # 3.1 of 10: just enough
             [17.2, 0, 27.2, 10],  # 2.8 of 10
             [20, 0, 30, 10],  # outside
-            [0, 0, 0.9, 10],  # 1.8 pixels of the canvas
+            [19.1, 0, 20.9, 10],  # half of it, but only 1.8 pixels of the canvas
         ],
         np.float32,
     )

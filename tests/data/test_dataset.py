@@ -318,6 +318,34 @@ def test_each_picture_comes_at_least_once_and_as_often_as_its_factor(threshold: 
     )
 
 
+def test_a_mosaic_takes_rare_pictures_as_often_as_they_have_turns(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Class 0 on two of four pictures is no rarer than asked; class 1 on one of them asks for sqrt(2)."""
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "lookonce.data.dataset.read_image", lambda path: read.append(path) or np.zeros((8, 8, 3), np.uint8)
+    )
+    box = np.array([[1, 1, 7, 7]], np.float32)
+    rare = [Sample(Path(f"{n}"), box, np.array([label])) for n, label in enumerate((0, 0, 1, 2))]
+    wanted = AugmentSettings(mosaic=1, flip=0, crop=0, translate=0)
+    dataset = Dataset(rare, INFO, wanted, repeat_rare=0.5)
+    for epoch in range(150):
+        load(dataset, 0, epoch)
+    others = [path.name for path in read if path.name != "0"]
+    shares = np.array([others.count(name) for name in ("1", "2", "3")]) / len(others)
+    np.testing.assert_allclose(shares, np.array([1, 2**0.5, 2**0.5]) / (1 + 2 * 2**0.5), atol=0.06)
+
+
+def test_colours_change_after_the_picture_is_in_the_input(samples: list[Sample]) -> None:
+    darker = AugmentSettings(flip=0, crop=0, translate=0, exposure=1.5)
+    plain, _ = load(Dataset(samples, INFO, None), 3)
+    changed, _ = load(Dataset(samples, INFO, darker), 3)
+    greys = {tuple(pixel) for pixel in changed[(plain == 128).all(axis=2)].tolist()}
+    assert len(greys) == 1, "the padding with it"
+    assert greys != {(128, 128, 128)}
+
+
 def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:
     samples = showing(*[[0, 1, 2]] * 9)
     one, other = Dataset(samples, INFO, None), Dataset(samples, INFO, None, repeat_rare=0.9)

@@ -204,6 +204,19 @@ def test_strict_stops_at_a_box_outside(samples: list[Sample]) -> None:
         list(loader.epoch(0))
 
 
+def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    """The whole epoch goes on there as well."""
+    html = tmp_path / "page.jpg"
+    html.write_bytes(b"<html>not a picture</html>")
+    dataset = Dataset([*samples[:4], replace(samples[0], path=html)], INFO, None)
+    with Loader(dataset, 2, 0, shuffle=False) as loader:
+        assert len(list(loader.epoch(0))) == 2
+        assert list(loader.epoch(0, skip=2)) == []
+        assert len(loader.problems) == 1
+
+
 def test_nothing_can_be_read(tmp_path: Path, samples: list[Sample]) -> None:
     gone = [replace(sample, path=tmp_path / "gone.png") for sample in samples[:3]]
     with (

@@ -185,6 +185,14 @@ def random_pairs(count: int, dtype: type = np.float64) -> tuple[np.ndarray, np.n
     return tuple(np.concatenate([low, low + rng.uniform(5, 60, low.shape)], axis=-1).astype(dtype))
 
 
+@pytest.mark.parametrize("name", ["giou", "diou", "ciou"])
+def test_a_box_that_has_shrunk_to_a_point_gives_no_wild_gradient(name: str) -> None:
+    box = torch.tensor([[5.0, 5.0, 5.0, 5.0]], requires_grad=True)
+    getattr(box_ops, name)(box, torch.tensor([[0.0, 0.0, 10.0, 20.0]])).sum().backward()
+    assert box.grad is not None
+    assert box.grad.abs().max() < 100
+
+
 @pytest.mark.parametrize("name", ["diou", "ciou"])
 def test_diou_and_ciou_agree_in_both_libraries_and_keep_their_range(name: str) -> None:
     measure = getattr(box_ops, name)

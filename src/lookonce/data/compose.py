@@ -29,7 +29,7 @@ from lookonce.geometry.boxes import area
 from lookonce.geometry.letterbox import GREY
 
 IN_SIGHT = 0.3  # share of a box's area below which it is left out
-SMALLEST_SIDE = 2.0  # pixels of the input; less is no object any more
+SMALLEST_SIDE = 2.0  # pixels of the input; less of a cut object is no object any more
 NEAREST_TO_BORDER = 0.25  # of a side: where the mosaic's four pictures may meet
 MIXUP_BETA = 8.0  # both parameters: mostly near half and half
 
@@ -64,9 +64,11 @@ def place(picture: Picture, canvas: Image, window: Rect, scale: float, x: float,
 
 
 def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
-    """(N, 4), (N, 4) -> (N,): whether enough of each box is left."""
+    """(N, 4), (N, 4) -> (N,): whether enough of each box is left; one that is whole stays, however small."""
     sides = cut[:, 2:] - cut[:, :2]
-    return (area(cut) >= IN_SIGHT * area(whole)) & (sides >= SMALLEST_SIDE).all(axis=1)
+    enough = (area(cut) >= IN_SIGHT * area(whole)) & (sides >= SMALLEST_SIDE).all(axis=1)
+    kept: NDArray[np.bool_] = enough | (cut == whole).all(axis=1)
+    return kept
 
 
 def random_zoom(picture: Picture, size: Size, zoom: Range, rng: Generator) -> Picture:

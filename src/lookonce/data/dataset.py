@@ -89,6 +89,7 @@ class Dataset:
         self.epochs = epochs
         self.assignment = assignment
         self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
+        self._marks = self._repeats.cumsum()
 
     def __len__(self) -> int:
         """Pictures an epoch, repeated ones counted each time."""
@@ -106,7 +107,7 @@ class Dataset:
         # evenly spaced marks, at most 1 apart, on the line of all factors: each picture comes at least once,
         # as often as its factor says, rounded up or down, and every epoch has the same length
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
-        indices = np.searchsorted(self._repeats.cumsum(), marks, side="right")
+        indices = np.searchsorted(self._marks, marks, side="right")
         _, first = np.unique(indices, return_index=True)
         earlier = np.arange(len(indices)) - first[np.searchsorted(indices[first], indices)]
         return rng.permutation(indices + len(self.samples) * earlier)
@@ -199,11 +200,12 @@ class Dataset:
         return picture
 
     def _other(self, settings: AugmentSettings, rng: Generator) -> Picture:
-        """Another picture, changed in its own way.
+        """Another picture, changed in its own way; rare classes come as often as in their own turns.
 
         One that cannot be read is empty here: it is reported when its own turn comes.
         """
-        sample = self.samples[int(rng.integers(len(self.samples)))]
+        mark = rng.random() * self._marks[-1]
+        sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
         try:
             picture, _ = trainable(sample, read_image(sample.path))
         except ImageError:

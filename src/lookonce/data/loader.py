@@ -196,7 +196,7 @@ class Loader:
             ImageError: no picture can be read; or one cannot, and the loader is strict.
             AnnotationError: a box had to be set aside, and the loader is strict.
         """
-        self.waited, empty = 0.0, True
+        self.waited, empty = 0.0, skip == 0  # what was skipped had pictures in it
         made = self._made_ahead(epoch, list(enumerate(self._batches(epoch), start=1))[skip:])
         while ready := self._wait_for(made):
             batch, problems = ready

@@ -19,6 +19,7 @@ Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 # Areas are in square pixels. Anything below this is an empty box; dividing by it keeps IoU, GIoU and their
 # gradients finite where the reference gives 0/0 (reference fault 2).
 SMALLEST_AREA = 1e-9
+SMALLEST_SIDE = 1e-2  # pixels, of a box whose shape is asked for: its gradient is 1 / side
 
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
@@ -105,8 +106,8 @@ def ciou(a: Array, b: Array) -> Array:
     xp = _library(a, b)
 
     def angle(boxes: Array) -> Array:
-        sides = (boxes[..., 2:] - boxes[..., :2]).clip(0)
-        return xp.arctan(sides[..., 0] / sides[..., 1].clip(SMALLEST_AREA))
+        sides = (boxes[..., 2:] - boxes[..., :2]).clip(SMALLEST_SIDE)
+        return xp.arctan(sides[..., 0] / sides[..., 1])
 
     shape = 4 / math.pi**2 * (angle(a) - angle(b)) ** 2
     weight = shape / (1 - iou(a, b) + shape).clip(SMALLEST_AREA)

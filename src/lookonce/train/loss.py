@@ -128,12 +128,11 @@ def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "gio
 def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     """(B, S, S, A) each -> the same: focal objectness with gamma 2 (Lin et al. 2017).
 
-    Positives always count; background counts unless ignored. The gradient flows through the focal factor
-    too, as in the reference.
+    What is ignored does not count; no positive should be. The gradient flows through the focal factor too, as
+    in the reference.
     """
     focal = (target - torch.sigmoid(logits)) ** 2
-    counted = (target > 0) | ~ignored
-    return focal * bce(logits, target, reduction="none") * counted
+    return focal * bce(logits, target, reduction="none") * ~ignored
 
 
 def prob_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
