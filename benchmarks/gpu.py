@@ -30,6 +30,7 @@ from lookonce.train.learner import Learner
 from lookonce.train.loop import forward
 from lookonce.train.plan import TrainData, describe
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 DEVICE = torch.device("cuda")
 NAMES = tuple(f"class {number}" for number in range(80))
 BOXES = 8  # a picture, as many as COCO has
@@ -46,6 +47,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("no CUDA card here (torch.cuda.is_available() says no): nothing was measured")
 
+    torch.backends.cudnn.allow_tf32 = False  # what is called float32 below is float32
     print(machine_line("torch", "numpy"))
     print(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
     print(f"{options.model} at {options.size}, batch {options.batch}, {options.steps} steps\n")
@@ -54,7 +56,11 @@ def main() -> None:
         ("bfloat16", "float16", "float32"), ("channels-last", "contiguous"), (False, True)
     ):
         settings = load_settings(
-            None, model=options.model, size=options.size, batch=options.batch, precision=precision
+            RECIPES / "classic.yaml",  # each picture alone: a mosaic would have four times the boxes
+            model=options.model,
+            size=options.size,
+            batch=options.batch,
+            precision=precision,
         )
         row(precision, order, compiled, partial(training, settings, order, compiled), options)
     print("\ninference    memory          network    pictures/s    GiB")

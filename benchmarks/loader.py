@@ -4,7 +4,8 @@
 
 DATA is any annotated data set (its `train` split is read). Prints and writes nothing else. A rate is the best
 of the rounds; a rate per processor second counts the work of all threads and holds on a busy machine too.
-With `--recipe` the pictures are changed as that recipe wants, and only threads are looked at.
+With `--recipe` the pictures are changed as that recipe wants, once in rectangles if it says so and once on
+squares of the whole size, and only threads are looked at.
 """
 
 import argparse
@@ -48,11 +49,12 @@ def main() -> None:
     info = ModelInfo("yolov3-tiny", found.names, ANCHORS, (16, 32), options.size)
     describe_run(found, options)
     if options.recipe:
-        settings = load_settings(options.recipe, size=options.size)
-        learnt = make_dataset(TrainData(found.names, found.samples, ()), info, settings)
-        for workers in (0, 2):
-            with Loader(learnt, options.batch, workers) as loader:
-                report(f"threads: {workers}", loader.epoch, options.rounds)
+        data = TrainData(found.names, found.samples, ())
+        for name, assignments in (("as it is", ()), ("squares", ("augment.rectangles=false",))):
+            settings = load_settings(options.recipe, assignments, size=options.size)
+            for workers in (0, 2):
+                with Loader(make_dataset(data, info, settings), options.batch, workers) as loader:
+                    report(f"{name}, threads: {workers}", loader.epoch, options.rounds)
         return
     dataset = Dataset(found.samples, info, AugmentSettings())
     profile(dataset, options.rounds)

@@ -20,6 +20,8 @@ from statistics import mean
 
 from machine import machine_line
 
+from lookonce.config import load_settings
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 HELD_OUT = ("holdout=0.2", "workers=1", "precision=auto")
 ZOOM = ("augment.zoom=[0.6,1.6]", "augment.translate=0")
@@ -91,17 +93,22 @@ def main() -> None:
 def train(seed: int, row: str, options: argparse.Namespace) -> None:
     """One run, unless it is done."""
     out = folder(row, seed, options)
+    recipe, own = ("default", PLAIN) if row in FROM_DEFAULT else ("classic", "anchors=data")
+    assignments = (
+        *("model=yolov3-tiny", f"size={options.size}", f"epochs={options.epochs}"),
+        *(*HELD_OUT, own, f"evaluate_every={options.epochs}", f"seed={seed}", *ROWS[row]),
+    )
+    wanted = load_settings(RECIPES / f"{recipe}.yaml", assignments)
+    if (out / "settings.yaml").exists() and load_settings(out / "settings.yaml") != wanted:
+        raise SystemExit(f"{out}: a run with other settings; take another --out")
     if (out / "done").exists():
         return
     command = [sys.executable, "-m", "lookonce", "train", str(options.data), "--out", str(out)]
     if (out / "last.safetensors").exists():
         command += ["--resume"]
     else:
-        recipe, own = ("default", PLAIN) if row in FROM_DEFAULT else ("classic", "anchors=data")
         command += ["--recipe", str(RECIPES / f"{recipe}.yaml")]
-        command += ["--model", "yolov3-tiny", "--size", options.size, "--epochs", str(options.epochs)]
-        judged = f"evaluate_every={options.epochs}"
-        for assignment in (*HELD_OUT, own, judged, f"seed={seed}", *ROWS[row]):
+        for assignment in assignments:
             command += ["--set", assignment]
     if options.names:
         command += ["--names", str(options.names)]
