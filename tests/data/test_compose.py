@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lookonce.config import AugmentSettings
 from lookonce.data.augment import Picture
-from lookonce.data.compose import in_sight, mixup, mosaic, place, random_colour, random_zoom
+from lookonce.data.compose import fitting, in_sight, mixup, mosaic, place, random_colour, random_zoom
 from lookonce.geometry.letterbox import GREY
 
 SIZE = 64, 96  # rectangular, so that swapped axes show
@@ -59,7 +59,7 @@ def assert_boxes_fit_their_colours(picture: Picture) -> None:
 def test_zoom_keeps_boxes_on_their_objects(seed: int) -> None:
     rng = np.random.default_rng(seed)
     picture = rectangles(rng, [0, 1, 2, 0][: seed % 5])
-    zoomed = random_zoom(picture, SIZE, ZOOM, rng)
+    zoomed = random_zoom(picture, fitting(picture, SIZE), SIZE, ZOOM, rng)
     assert zoomed.image.shape == (*SIZE, 3)
     assert zoomed.boxes.dtype == np.float32
     assert_boxes_fit_their_colours(zoomed)
@@ -71,11 +71,17 @@ def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
     )
     widths = [
         (np.ptp(np.flatnonzero((zoomed.image == 255).all(axis=2).any(axis=0))) + 1) / 96
-        for zoomed in (random_zoom(picture, SIZE, (0.5, 0.8), np.random.default_rng(k)) for k in range(200))
+        for zoomed in (
+            random_zoom(picture, fitting(picture, SIZE), SIZE, (0.5, 0.8), np.random.default_rng(k))
+            for k in range(200)
+        )
     ]
     assert min(widths) == pytest.approx(0.5, abs=0.04)
     assert max(widths) == pytest.approx(0.8, abs=0.04)
-    drawn = [random_zoom(picture, SIZE, (1.0, 1.0), np.random.default_rng(k)) for k in range(3)]
+    drawn = [
+        random_zoom(picture, fitting(picture, SIZE), SIZE, (1.0, 1.0), np.random.default_rng(k))
+        for k in range(3)
+    ]
     for each in drawn:
         np.testing.assert_array_equal(each.image, picture.image)
         np.testing.assert_array_equal(each.boxes, picture.boxes)
@@ -88,7 +94,7 @@ def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
     pictures = [
         rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
     ]
-    whole = mosaic(pictures, SIZE, ZOOM, rng)
+    whole = mosaic(pictures, [fitting(each, SIZE) for each in pictures], SIZE, ZOOM, rng)
     assert whole.image.shape == (*SIZE, 3)
     assert len(whole.boxes) == len(whole.labels)
     assert_boxes_fit_their_colours(whole)
@@ -100,7 +106,13 @@ def test_mosaic_shows_all_four_pictures_around_one_point() -> None:
     pictures = [Picture(np.full((64, 96, 3), level, np.uint8), *no_boxes) for level in (10, 60, 180, 250)]
     points = set()
     for seed in range(50):
-        image = mosaic(pictures, SIZE, (1.0, 1.0), np.random.default_rng(seed)).image
+        image = mosaic(
+            pictures,
+            [fitting(each, SIZE) for each in pictures],
+            SIZE,
+            (1.0, 1.0),
+            np.random.default_rng(seed),
+        ).image
         left, top = (image[0, :, 0] == 10).sum(), (image[:, 0, 0] == 10).sum()
         assert 24 <= left <= 72
         assert 16 <= top <= 48
@@ -120,7 +132,7 @@ def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None
         np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int)
     )
     for seed in range(20):
-        drawn = mosaic([small] * 4, SIZE, (0.2, 0.2), np.random.default_rng(seed))
+        drawn = mosaic([small] * 4, [fitting(small, SIZE)] * 4, SIZE, (0.2, 0.2), np.random.default_rng(seed))
         left, top = drawn.boxes[0, 2:]
         assert left == round(left)
         assert top == round(top)
@@ -144,7 +156,10 @@ def test_tiny_pictures(sides: tuple[int, int]) -> None:
     tiny = Picture(np.full((height, width, 3), PURE[1]), whole, np.array([1]))
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        for drawn in (random_zoom(tiny, SIZE, (1, 1), rng), mosaic([tiny] * 4, SIZE, (1, 1), rng)):
+        for drawn in (
+            random_zoom(tiny, fitting(tiny, SIZE), SIZE, (1, 1), rng),
+            mosaic([tiny] * 4, [fitting(tiny, SIZE)] * 4, SIZE, (1, 1), rng),
+        ):
             assert len(drawn.boxes) >= (min(SIZE[0] / height, SIZE[1] / width) >= 8)
             for box in drawn.boxes:
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)
@@ -166,9 +181,13 @@ def test_pictures_without_boxes() -> None:
     rng = np.random.default_rng(0)
     empty = rectangles(rng, [])
     for drawn in (
-        random_zoom(empty, SIZE, ZOOM, rng),
-        mosaic([empty] * 4, SIZE, ZOOM, rng),
-        mixup(random_zoom(empty, SIZE, ZOOM, rng), random_zoom(empty, SIZE, ZOOM, rng), rng),
+        random_zoom(empty, fitting(empty, SIZE), SIZE, ZOOM, rng),
+        mosaic([empty] * 4, [fitting(empty, SIZE)] * 4, SIZE, ZOOM, rng),
+        mixup(
+            random_zoom(empty, fitting(empty, SIZE), SIZE, ZOOM, rng),
+            random_zoom(empty, fitting(empty, SIZE), SIZE, ZOOM, rng),
+            rng,
+        ),
     ):
         assert drawn.boxes.shape == (0, 4)
         assert drawn.labels.shape == (0,)
@@ -222,8 +241,8 @@ def test_in_sight_of_no_boxes() -> None:
 
 def test_mixup_shows_both_with_all_their_boxes() -> None:
     one, other = rectangles(np.random.default_rng(1), [0, 1]), rectangles(np.random.default_rng(2), [2])
-    one = random_zoom(one, SIZE, (1, 1), np.random.default_rng(3))
-    other = random_zoom(other, SIZE, (1, 1), np.random.default_rng(4))
+    one = random_zoom(one, fitting(one, SIZE), SIZE, (1, 1), np.random.default_rng(3))
+    other = random_zoom(other, fitting(other, SIZE), SIZE, (1, 1), np.random.default_rng(4))
     shares = []
     for seed in range(50):
         mixed = mixup(one, other, np.random.default_rng(seed))

@@ -397,6 +397,23 @@ def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shap
     assert len(firsts) > 1
 
 
+def test_objects_of_any_picture_keep_their_size_in_a_rectangle(shapes: list[Sample]) -> None:
+    """High pictures in a mosaic around a wide one; by the rectangle's height they would be half as large."""
+    wanted = AugmentSettings(flip=0, crop=0, translate=0, mosaic=1, rectangles=True)
+    dataset = Dataset(shapes[:-1], replace(INFO, input_size=(416, 416)), wanted)
+    out = np.empty((192, 416, 3), np.uint8)
+    sides = []
+    for epoch in range(40):
+        boxes = dataset.load(0, epoch, out).boxes
+        sides += (
+            (boxes[:, 2:] - boxes[:, :2])[1:].max(axis=1).tolist()
+        )  # in a window's middle one side is whole
+    whole = {round(50 * 416 / longest) for longest in (200, 100)}
+    assert whole <= {round(side) for side in sides}
+    assert max(sides) < max(whole) + 1
+    assert sum(round(side) in whole for side in sides) > len(sides) / 3
+
+
 def test_every_process_prepares_its_part_of_a_rectangle_at_the_size_of_the_whole(
     shapes: list[Sample],
 ) -> None:

@@ -71,31 +71,33 @@ def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
     return kept
 
 
-def random_zoom(picture: Picture, size: Size, zoom: Range, rng: Generator) -> Picture:
-    """The picture at a random size and place in an input of the given (height, width)."""
+def random_zoom(picture: Picture, fit: float, size: Size, zoom: Range, rng: Generator) -> Picture:
+    """The picture at a random size, around its `fit`, and place in an input of the given (height, width)."""
     height, width = size
-    scale = _fitting(picture, size) * _between(zoom, rng)
+    scale = fit * _between(zoom, rng)
     spare = np.array([width, height]) - scale * np.array(picture.size[::-1])
     x, y = rng.random(2) * spare  # less than none: then a random part fills the input
     canvas = np.empty((height, width, 3), np.uint8)
     return place(picture, canvas, (0, 0, width, height), scale, x, y)
 
 
-def mosaic(pictures: Sequence[Picture], size: Size, zoom: Range, rng: Generator) -> Picture:
+def mosaic(
+    pictures: Sequence[Picture], fits: Sequence[float], size: Size, zoom: Range, rng: Generator
+) -> Picture:
     """Four pictures around a random point of an input of the given (height, width).
 
-    Each is drawn at the size it would have alone, times a zoom of its own, so that objects keep their sizes
-    and a window shows a part of its picture.
+    Each is drawn at its fit, which is the enlargement it would have alone, times a zoom of its own, so that
+    objects keep their sizes and a window shows a part of its picture.
     """
     height, width = size
     share = rng.uniform(NEAREST_TO_BORDER, 1 - NEAREST_TO_BORDER, 2)
     middle_x, middle_y = round(share[0] * width), round(share[1] * height)
     canvas = np.empty((height, width, 3), np.uint8)
     drawn = []
-    for number, picture in enumerate(pictures):
+    for number, (picture, fit) in enumerate(zip(pictures, fits, strict=True)):
         left, right = (0, middle_x) if number % 2 == 0 else (middle_x, width)
         top, bottom = (0, middle_y) if number < 2 else (middle_y, height)
-        scale = _fitting(picture, size) * _between(zoom, rng)
+        scale = fit * _between(zoom, rng)
         x = _offset(left, right, scale * picture.size[1], left == 0, rng)
         y = _offset(top, bottom, scale * picture.size[0], top == 0, rng)
         drawn.append(place(picture, canvas, (left, top, right, bottom), scale, x, y))
@@ -133,7 +135,7 @@ def random_colour(image: Image, settings: AugmentSettings, rng: Generator) -> No
     cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)
 
 
-def _fitting(picture: Picture, size: Size) -> float:
+def fitting(picture: Picture, size: Size) -> float:
     """The enlargement at which the whole picture just fits."""
     return min(size[0] / picture.size[0], size[1] / picture.size[1])
 

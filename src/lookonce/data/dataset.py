@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lookonce.config import AssignSettings, AugmentSettings
 from lookonce.data.assign import WRITE_UP, Positives, assign
 from lookonce.data.augment import Picture, augment
-from lookonce.data.compose import mixup, mosaic, random_colour, random_zoom
+from lookonce.data.compose import fitting, mixup, mosaic, random_colour, random_zoom
 from lookonce.data.formats.layout import size_of
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
@@ -186,17 +186,22 @@ class Dataset:
     ) -> Picture:
         """Change a picture, and compose it with others where the settings say so."""
         picture = augment(picture, settings, rng)
-        mixes = not self._is_plain(epoch)
+        mixes, whole, fit = not self._is_plain(epoch), self.info.input_size, fitting(picture, size)
+        # the others' objects get the size they would have in inputs of their own shape, not in this one's
+        scale = fit / fitting(picture, whole)
         if mixes and rng.random() < settings.mosaic:
-            return mosaic(
-                [picture, *(self._other(settings, rng) for _ in range(3))], size, settings.zoom, rng
-            )
+            others = [self._other(settings, rng) for _ in range(3)]
+            fits = [fit, *(scale * fitting(other, whole) for other in others)]
+            return mosaic([picture, *others], fits, size, settings.zoom, rng)
         mixed = mixes and rng.random() < settings.mixup
         if settings.zoom == (1.0, 1.0) and not mixed:
             return picture
-        picture = random_zoom(picture, size, settings.zoom, rng)
+        picture = random_zoom(picture, fit, size, settings.zoom, rng)
         if mixed:
-            return mixup(picture, random_zoom(self._other(settings, rng), size, settings.zoom, rng), rng)
+            other = self._other(settings, rng)
+            return mixup(
+                picture, random_zoom(other, scale * fitting(other, whole), size, settings.zoom, rng), rng
+            )
         return picture
 
     def _other(self, settings: AugmentSettings, rng: Generator) -> Picture:
@@ -255,7 +260,7 @@ def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float
     """
     shows = np.zeros((len(samples), num_classes), bool)
     for row, sample in zip(shows, samples, strict=True):
-        row[sample.labels] = True
+        row[sample.labels[~sample.crowd]] = True
     share = np.maximum(shows.mean(axis=0), 1e-12) if len(samples) else np.ones(num_classes)
     asked = np.maximum(1.0, np.sqrt(threshold / share))
     factors: NDArray[np.float64] = np.where(shows, asked, 1.0).max(axis=1, initial=1.0)

@@ -170,6 +170,7 @@ class Loader:
         self.strict = strict
         self.waited = 0.0
         self.problems: list[Problem] = []
+        self._known: set[Problem] = set()
         self._report, self._part, self._gather = report, part, gather
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "lookonce-loader") if workers else None
@@ -267,6 +268,7 @@ class Loader:
         for problem in problems:
             if self.strict:
                 raise AnnotationError(str(problem))
-            if problem not in self.problems:
+            if problem not in self._known:
+                self._known.add(problem)
                 self.problems.append(problem)
                 self._report(problem)
