@@ -16,12 +16,11 @@ from lookonce.config import (
     TrainSettings,
     load_settings,
 )
-from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.network import build
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
-from lookonce.train.plan import TrainData, describe, make_schedule
+from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
 from tests.data.drawn_samples import INFO, draw_samples
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -40,8 +39,7 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
     network = build(info)
     assert info.architecture == load_settings(recipe).model
 
-    dataset = Dataset(data.train, info, settings.augment, settings.seed)
-    with Loader(dataset, settings.batch, workers=0) as loader:
+    with Loader(make_dataset(data, info, settings), settings.batch, workers=0) as loader:
         schedule = make_schedule(settings, len(loader))
         epoch = Epoch(0)
         train_one_epoch(Learner(network, settings), loader, schedule, info, settings, epoch)

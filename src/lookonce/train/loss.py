@@ -6,11 +6,13 @@ picture, **P** positives.
 Per picture, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
 
     giou = sum over positives (2 - w*h / area of the input) * (1 - GIoU(decoded box, truth))
-    conf = sum over all cells (o - p)^2 * BCE(o) * [o = 1 or best IoU with any truth < ignore threshold]
+    conf = sum over all cells (o - p)^2 * BCE(o) * [positive, or best IoU with any truth < ignore threshold]
     prob = sum over positives and classes BCE(smoothed label)
 
 Each is summed over the scales and averaged over the batch. Where we differ from the reference, by decision:
 GIoU is evaluated on positives only (its fault 1, NaN); the ignore test sees every box of the picture (11).
+The settings can put DIoU or CIoU in GIoU's place, and the IoU of a positive's box in place of its o = 1; the
+names stay.
 All arithmetic is float32, whatever the network runs in.
 """
 
