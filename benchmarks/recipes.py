@@ -27,14 +27,13 @@ HELD_OUT = ("holdout=0.2", "workers=1", "precision=auto")
 ZOOM = ("augment.zoom=[0.6,1.6]", "augment.translate=0")
 RECTANGLES = ("augment.rectangles=true", "augment.plain_epochs=1")
 CORE = ("objectness_prior=0.01", "ema=0.998", "loss.objectness=iou", "batch=8")
-RATIO = ("assign.rule=ratio", "assign.largest_ratio=2", "assign.rehome=true")
+RATIO = ("assign.rule=ratio", "assign.largest_ratio=2")
 FROM_CLASSIC: dict[str, tuple[str, ...]] = {
     "classic": (),
     "he": ("init=he",),
     "iou-objectness": ("loss.objectness=iou",),
     "ema": ("ema=0.998",),
     "core": CORE,
-    "core, rehome": (*CORE, "assign.rehome=true"),
     "core, ratio 2": (*CORE, *RATIO),
     "core, mosaic, rectangles": (*CORE, "augment.mosaic=0.5", *ZOOM, *RECTANGLES),
 }
@@ -48,6 +47,7 @@ FROM_DEFAULT: dict[str, tuple[str, ...]] = {
     "default, objectness 1": ("loss.objectness=one",),
     "default, no mosaic": ("augment.mosaic=0",),
     "default, mosaic always": ("augment.mosaic=1",),
+    "default, batch 4, mosaic always": ("batch=4", "augment.mosaic=1"),
     "default, no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
     "default, squares": ("augment.rectangles=false",),
     "default, official priors": ("anchors=official",),
@@ -60,11 +60,9 @@ FROM_DEFAULT: dict[str, tuple[str, ...]] = {
     "default, ignore 0.7": ("loss.ignore_iou=0.7",),
     "default, no smoothing": ("loss.label_smoothing=0",),
     "default, best prior": ("assign.rule=best",),
-    "default, ratio 2": ("assign.rule=ratio", "assign.largest_ratio=2"),
-    "default, rehome": ("assign.rehome=true",),
+    "default, ratio 2": RATIO,
     "default, he": ("init=he",),
     "default, rate 0.002": ("optimizer.rate=0.002",),
-    "default, linear": ("optimizer.shape=linear",),
     "default, adamw 0.05": ("optimizer.name=adamw", "optimizer.weight_decay=0.05"),
     "default, sgd": ("optimizer.name=sgd", "optimizer.rate=0.002", "optimizer.clip=10"),
     "default, rare 0.9": ("repeat_rare=0.9",),

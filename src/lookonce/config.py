@@ -101,8 +101,6 @@ class AssignSettings(_Section):
     """The overlap that `iou` asks for, strictly above. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)
     """Between a side of the box and of the prior, either way, below which `ratio` takes the prior."""
-    rehome: bool = False
-    """Give a box that lost all its priors to others on the same cell the best one there that is free."""
 
 
 class OptimizerSettings(_Section):
@@ -114,8 +112,6 @@ class OptimizerSettings(_Section):
     """Learning rate after warm-up. Write-up: 1e-3 with Adam."""
     end_rate: float = Field(1e-6, ge=0)
     """Learning rate of the last step. Write-up: 1e-6."""
-    shape: Literal["cosine", "linear"] = "cosine"
-    """Of the way from one to the other. Write-up: cosine."""
     warmup_epochs: float = Field(2, ge=0)
     """The rate rises from 0 in a straight line over these epochs. Write-up: 2."""
     momentum: float = Field(0.9, ge=0, lt=1)

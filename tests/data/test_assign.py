@@ -95,20 +95,12 @@ def places(found: Positives) -> list[tuple[int, ...]]:
     return list(zip(*(getattr(found, n).tolist() for n in ("scale", "row", "column", "prior")), strict=True))
 
 
-def random_boxes(seed: int, count: int) -> list[list[float]]:
-    """Many on few cells, so that they collide."""
-    rng = np.random.default_rng(seed)
-    centre, sides = rng.uniform(0, 100, (count, 2)), np.exp(rng.uniform(1, 5.5, (count, 2)))
-    return np.hstack([centre - sides / 2, centre + sides / 2]).tolist()
-
-
 RULES = ["iou", "best", "ratio"]
 
 
-@pytest.mark.parametrize("rehome", [False, True])
 @pytest.mark.parametrize("rule", RULES)
-def test_no_boxes_by_any_rule(rule: str, rehome: bool) -> None:
-    found = found_by(AssignSettings(rule=rule, rehome=rehome))
+def test_no_boxes_by_any_rule(rule: str) -> None:
+    found = found_by(AssignSettings(rule=rule))
     assert found.box.shape == (0, 4)
     assert (len(found.scale), len(found.label), found.lost) == (0, 0, 0)
 
@@ -206,48 +198,3 @@ def test_ratio_without_a_near_prior_takes_the_best() -> None:
     found = found_by(AssignSettings(rule="ratio", largest_ratio=1.01), [200, 200, 400, 210])
     assert len(found.scale) == 1
     assert places(found) == places(found_by(AssignSettings(rule="best"), [200, 200, 400, 210]))
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_rehome_gives_two_equal_boxes_a_place_each(rule: str) -> None:
-    twins = [[100, 100, 116, 130]] * 2
-    plain = found_by(AssignSettings(rule=rule), *twins)
-    found = found_by(AssignSettings(rule=rule, rehome=True), *twins)
-    assert set(plain.label.tolist()) == {1}
-    assert set(found.label.tolist()) == {0, 1}
-    assert found.lost == plain.lost == len(plain.label)
-    assert (found.label == 0).sum() == 1
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("seed", range(10))
-def test_rehome_only_adds_and_takes_no_place_of_another(rule: str, seed: int) -> None:
-    boxes = random_boxes(seed, 60)
-    plain, found = (found_by(AssignSettings(rule=rule, rehome=on), *boxes) for on in (False, True))
-    again = found_by(AssignSettings(rule=rule, rehome=True), *boxes)
-    assert places(found) == places(again)
-    assert places(found)[: len(plain.scale)] == places(plain)
-    np.testing.assert_array_equal(found.box[: len(plain.box)], plain.box)
-    assert len(set(places(found))) == len(found.scale)
-    assert found.lost == plain.lost
-    homes_before, homes = ({tuple(box) for box in each.box.tolist()} for each in (plain, found))
-    assert homes_before <= homes
-    added = found.box[len(plain.box) :]
-    assert len(np.unique(added, axis=0)) == len(added), "one place is enough"
-    assert not homes_before & {tuple(box) for box in added.tolist()}
-
-
-def test_rehome_takes_the_best_free_prior() -> None:
-    """Three of the shape 30 x 61: the last has the prior, the others the next best ones in turn."""
-    found = found_by(AssignSettings(rule="best", rehome=True), *[[100, 100, 130, 161]] * 3)
-    sides = np.array(COCO, float).reshape(-1, 2)
-    shared = np.minimum(sides, [30, 61]).prod(axis=1)
-    best = np.argsort(-shared / (sides.prod(axis=1) + 30 * 61 - shared), kind="stable")[:3]
-    assert found.label.tolist() == [2, 0, 1]
-    assert (3 * found.scale + found.prior).tolist() == best.tolist()
-
-
-def test_a_box_keeps_out_where_every_prior_of_its_cell_is_taken() -> None:
-    found = found_by(AssignSettings(rule="best", rehome=True), *[[100, 100, 130, 161]] * 12)
-    assert len(found.scale) == 9
-    assert found.lost == 11

@@ -275,7 +275,7 @@ def test_batches_of_varied_scales_hold_pictures_of_one_size(samples: list[Sample
 
 
 def test_the_rule_of_assignment_is_the_settings(samples: list[Sample]) -> None:
-    wanted = AssignSettings(rule="best", rehome=True)
+    wanted = AssignSettings(rule="best")
     _, example = load(Dataset(samples, INFO, None, assignment=wanted), 3)
     assert len(example.positives.label) == len(example.labels) == 3
 

@@ -115,7 +115,7 @@ ADDITIONS = (
     "optimizer.name=adamw",
     "loss.box=ciou",
     "loss.objectness=iou",
-    "assign.rehome=true",
+    "assign.rule=ratio",
     "repeat_rare=0.9",
 )
 

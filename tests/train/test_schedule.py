@@ -32,17 +32,3 @@ def test_a_warmup_as_long_as_the_run_ends_at_the_full_rate() -> None:
 def test_the_rate_stays_at_its_end_past_the_end() -> None:
     schedule = Schedule(0.01, 1e-4, warmup=0, steps=20)
     assert [schedule(20), schedule(21), schedule(400)] == [1e-4, 1e-4, 1e-4]
-
-
-def test_a_linear_way_down_by_hand() -> None:
-    schedule = Schedule(0.1, 0.02, warmup=4, steps=12, shape="linear")
-    found = [schedule(n) for n in (1, 2, 4, 6, 8, 10, 12, 13)]
-    assert found == pytest.approx([0.025, 0.05, 0.1, 0.08, 0.06, 0.04, 0.02, 0.02])
-
-
-def test_both_shapes_begin_end_and_halve_alike() -> None:
-    cosine, linear = (Schedule(0.1, 0.0, 2, 12, shape) for shape in ("cosine", "linear"))
-    for step in (1, 2, 7, 12):
-        assert linear(step) == pytest.approx(cosine(step))
-    assert linear(4) < cosine(4)
-    assert linear(10) > cosine(10)

@@ -7,8 +7,8 @@ above 0.3 becomes positive, on every scale; if none is, the best of all does:
 
     boxes (N, 4) -> cell_of -> prior_ious (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
 
-That is the rule `iou`. Two others look at shapes alone, wherever in its cell the box stands, and `rehome`
-finds a place for boxes that lost theirs; see `AssignSettings`.
+That is the rule `iou`. Two others look at shapes alone, wherever in its cell the box stands; see
+`AssignSettings`.
 """
 
 from dataclasses import dataclass
@@ -73,14 +73,12 @@ def assign(
     """
     _check_labels(labels, num_classes)
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
-    fits, chosen = _fits_and_choice(boxes, cells, anchors, strides, settings)  # (N, G) each
+    chosen = _chosen(boxes, cells, anchors, strides, settings)  # (N, G)
     box_index, prior_index = np.nonzero(chosen)  # by box, so that later boxes come later
     per_scale = len(anchors[0])
     kept = drop_collisions(*_places(box_index, prior_index, cells, per_scale))
     lost = len(box_index) - len(kept)
     box_index, prior_index = box_index[kept], prior_index[kept]
-    if settings.rehome:
-        box_index, prior_index = _rehome(box_index, prior_index, cells, fits, per_scale)
     scale, row, column, prior = _places(box_index, prior_index, cells, per_scale)
     return Positives(
         scale=scale,
@@ -93,26 +91,27 @@ def assign(
     )
 
 
-def _fits_and_choice(
+def _chosen(
     boxes: NDArray[np.float32],
     cells: NDArray[np.int64],
     anchors: Anchors,
     strides: tuple[int, ...],
     settings: AssignSettings,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """How well each prior fits each box, and which ones the rule makes positive: (N, G) each."""
+) -> NDArray[np.bool_]:
+    """Which priors the rule makes positive for each box: (N, G)."""
     if settings.rule == "iou":
-        fits = prior_ious(boxes, cells, anchors, strides)
-        return fits, choose(fits, settings.positive_iou)
+        return choose(prior_ious(boxes, cells, anchors, strides), settings.positive_iou)
     sides, priors = np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), flatten(anchors)
     fits = shape_iou(sides, priors)
     if settings.rule == "best":
-        return fits, choose(fits, 1.0)
+        return choose(fits, 1.0)  # no overlap lies above
     ratio = sides[:, None] / priors  # (N, G, 2)
-    near = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2) < settings.largest_ratio
+    near: NDArray[np.bool_] = (
+        np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2) < settings.largest_ratio
+    )
     hopeless = np.flatnonzero(~near.any(axis=1))
     near[hopeless, fits[hopeless].argmax(axis=1)] = True
-    return fits, near
+    return near
 
 
 def _places(
@@ -122,29 +121,6 @@ def _places(
     scale, within = np.divmod(prior, per_scale)
     column, row = cells[box, scale].T
     return scale, row, column, within
-
-
-def _rehome(
-    box: NDArray[np.int64],
-    prior: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    fits: NDArray[np.float64],
-    per_scale: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Add, for each box without a place, the best fitting prior that nobody has: -> box, prior (P,)."""
-    taken = set(zip(*(each.tolist() for each in _places(box, prior, cells, per_scale)), strict=True))
-    added: list[tuple[int, int]] = []
-    for homeless in np.setdiff1d(np.arange(len(cells)), box).tolist():
-        for candidate in np.argsort(-fits[homeless], kind="stable").tolist():
-            scale, within = divmod(candidate, per_scale)
-            column, row = cells[homeless, scale].tolist()
-            place = scale, row, column, within
-            if place not in taken and fits[homeless, candidate] > 0:
-                taken.add(place)
-                added.append((homeless, candidate))
-                break
-    extra = np.array(added, np.int64).reshape(-1, 2)
-    return np.concatenate([box, extra[:, 0]]), np.concatenate([prior, extra[:, 1]])
 
 
 def cell_of(

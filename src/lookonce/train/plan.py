@@ -75,4 +75,4 @@ def make_schedule(settings: TrainSettings, batches: int) -> Schedule:
     optimizer = settings.optimizer
     steps = steps_an_epoch(batches, optimizer.accumulate)
     warmup = round(optimizer.warmup_epochs * steps)
-    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps, optimizer.shape)
+    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps)

@@ -11,7 +11,6 @@ rate │    ╭──╮
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +25,12 @@ class Schedule:
         end_rate: at the last step.
         warmup: steps.
         steps: of the whole run.
-        shape: of the way down.
     """
 
     rate: float
     end_rate: float
     warmup: int
     steps: int
-    shape: Literal["cosine", "linear"] = "cosine"
 
     def __call__(self, step: int) -> float:
         """The rate for update `step`, 1 for the first."""
@@ -43,5 +40,4 @@ class Schedule:
         if step >= self.steps:
             return self.end_rate if self.steps > warmup else self.rate
         progress = (step - warmup) / (self.steps - warmup)
-        left = 1 - progress if self.shape == "linear" else (1 + math.cos(math.pi * progress)) / 2
-        return self.end_rate + (self.rate - self.end_rate) * left
+        return self.end_rate + (self.rate - self.end_rate) * (1 + math.cos(math.pi * progress)) / 2
