@@ -40,6 +40,11 @@ def parse_size(value: Any) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
+def to_multiple(side: float) -> int:
+    """The nearest side that every network's strides divide."""
+    return max(32, 32 * round(side / 32))
+
+
 def _parse_batch(value: Any) -> int | str:
     """A count from 1, or `auto`."""
     if value == "auto":
@@ -200,10 +205,10 @@ class TrainSettings(_Section):
 
     @model_validator(mode="after")
     def _inputs_hold_cells(self) -> Self:
-        height, width = (max(32, side * (1 - self.augment.multi_scale)) for side in self.size)
+        height, width = (to_multiple(side * (1 - self.augment.multi_scale)) for side in self.size)
         if max(height, width) < 64:  # one cell of one picture cannot be normalised
             raise ValueError(
-                f"size, augment.multi_scale: expected inputs of 64 or more, found {height:.0f}x{width:.0f}"
+                f"size, augment.multi_scale: expected inputs of 64 or more, found {height}x{width}"
             )
         return self
 

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookonce.config import AssignSettings, AugmentSettings
+from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import assign
 from lookonce.data.augment import Picture, augment
-from lookonce.data.dataset import Dataset, Example, repeat_factors, to_multiple, trainable
+from lookonce.data.dataset import Dataset, Example, repeat_factors, trainable
 from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.letterbox import Letterbox

@@ -294,6 +294,37 @@ def test_without_validation_pictures_the_last_model_is_the_best(data: TrainData,
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
+def test_of_equal_models_the_one_that_learnt_longer_is_kept(data: TrainData, tmp_path: Path) -> None:
+    """AP is still 0 after both epochs."""
+    result = train(data, settings("epochs=2"), tmp_path / "run", quiet())
+    assert (result.progress.best_ap, result.progress.best_epoch) == (0, 2)
+    assert load_weights(tmp_path / "run" / BEST)[1].training["epoch"] == 2
+
+
+def test_a_validation_part_without_objects_is_said_once(data: TrainData, tmp_path: Path) -> None:
+    empty = replace(data.val[0], boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
+    empty = replace(empty, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
+    console = Console(record=True, width=300, file=io.StringIO())
+    result = train(
+        TrainData(data.names, data.train, [empty]), settings("epochs=2"), tmp_path / "run", console
+    )
+    said = console.export_text()
+    assert said.count("no object in the validation part") == 1
+    assert "nan" not in said
+    assert result.progress.best_epoch == 2
+
+
+def test_a_run_that_is_done_says_how_to_go_on(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    before = (tmp_path / "run" / LAST).read_bytes()
+    console = Console(record=True, width=300, file=io.StringIO())
+    train(data, settings("epochs=1"), tmp_path / "run", console, resume=True)
+    said = console.export_text()
+    assert "all 1 epochs are done; --extend N goes on" in said
+    assert "2/1" not in said
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
 def test_transfer_takes_what_fits_and_leaves_foreign_heads(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "first", quiet())
     other = TrainData(("cat", "dog", "cow"), data.train, ())

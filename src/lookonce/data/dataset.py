@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lookonce.config import AssignSettings, AugmentSettings
+from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import WRITE_UP, Positives, assign
 from lookonce.data.augment import Picture, augment
 from lookonce.data.compose import fitting, mixup, mosaic, random_colour, random_zoom
@@ -274,11 +274,6 @@ def aspect_of(sample: Sample) -> float:
     except ImageError:
         return 1.0
     return width / height
-
-
-def to_multiple(side: float) -> int:
-    """The nearest side that every network's strides divide."""
-    return max(32, 32 * round(side / 32))
 
 
 def _check_labels(sample: Sample, num_classes: int) -> None:

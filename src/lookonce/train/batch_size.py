@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lookonce.config import TrainSettings
-from lookonce.data.dataset import to_multiple
+from lookonce.config import TrainSettings, to_multiple
 from lookonce.data.loader import BATCHES_AHEAD, Batch, BatchPositives
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.metadata import ModelInfo

@@ -65,7 +65,7 @@ def save(
         The progress with the best so far.
     """
     ap = metrics.get("ap", -1.0)
-    if ap > progress.best_ap or progress.best_ap < 0:
+    if ap >= progress.best_ap:  # of equals, such as the zeros of the first epochs, the one that learnt longer
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         described = _with_training(info, epoch=progress.epochs, metrics=dict(metrics))
         save_model(folder / BEST, learner.judged.state_dict(), described)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from lookonce._files import write_text
 from lookonce._optional import require
@@ -59,13 +60,13 @@ class RunLog:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            _Rate(),
-            TextColumn("{task.fields[losses]}"),
+            _Rate(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(),
             console=console,
         )
         self._task = self._bar.add_task(
-            f"epoch {done_epochs + 1}/{epochs}",
+            f"epoch {min(done_epochs + 1, epochs)}/{epochs}",
             total=epochs * pictures,
             completed=done_epochs * pictures + done_pictures,
             losses="",
@@ -112,7 +113,7 @@ class RunLog:
             line += f"  [yellow]{epoch.skipped} batches left out: their loss was not finite[/]"
         if waited > DATA_BOUND:
             line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for pictures"
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)
         self._bar.update(
             self._task, description=f"epoch {min(number + 1, self._epochs_total)}/{self._epochs_total}"
         )

@@ -141,7 +141,7 @@ class _Run:
 
     def say(self, text: str) -> None:
         """Print a line as it is."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def prepare(self, *, resume: bool, strict: bool) -> None:
         """Everything that needs the first weights in place."""
@@ -180,6 +180,8 @@ class _Run:
     def to_the_end(self) -> Progress:
         """Epoch after epoch."""
         self._saved = time.monotonic()
+        if self._epoch.number >= self._settings.epochs:
+            self.say(f"all {self._settings.epochs} epochs are done; --extend N goes on for N more")
         while self._epoch.number < self._settings.epochs:
             self._learn_and_judge(self._epoch)
             self._epoch = Epoch(self._epoch.number + 1)

@@ -16,6 +16,7 @@ from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
 from lookonce.errors import ImageError
 from lookonce.evaluate.coco import evaluate
+from lookonce.evaluate.inputs import objects_that_count
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
@@ -43,6 +44,12 @@ class Judge:
         self._network, self._names, self._settings, self._group = network, info.names, settings, group
         self._detector = Detector(TorchBackend(network, info), confidence=CONFIDENCE)
         self._samples = readable(samples, console, group)
+        if self._samples and not objects_that_count(self._samples, len(info.names)).any():
+            self._samples = []
+            _say(
+                console,
+                "no object in the validation part: AP cannot be measured, the last model is kept as best",
+            )
 
     def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
         """AP and AP50 after an epoch, counted from 1; empty where no evaluation is due or possible.
@@ -85,8 +92,12 @@ def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) 
             problems[number] = str(error)
     problems = dict(ChainMap(*group.gather(problems)))
     for number in sorted(problems):
-        console.print(f"set aside: {problems[number]}", highlight=False, markup=False)
+        _say(console, f"set aside: {problems[number]}")
     return [sample for number, sample in enumerate(samples) if number not in problems]
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def prediction_sheet(
