@@ -161,8 +161,9 @@ class TrainSettings(_Section):
     size: Size = (416, 416)
     """(height, width) of the network input."""
     epochs: int = Field(30, ge=1)
-    batch: Batch = 8
-    """Pictures a step. Write-up: 16. `auto`: as many as fit into memory, found before the first step."""
+    batch: Batch = 4
+    """Pictures a step. Write-up: 16. A processor takes more steps in its time with small ones; a card wants
+    large ones. `auto`: as many as fit into memory, found before the first step."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
@@ -200,7 +201,7 @@ class TrainSettings(_Section):
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings(objectness="iou")
     augment: AugmentSettings = AugmentSettings(
-        translate=0, zoom=(0.6, 1.6), mosaic=0.5, rectangles=True, plain_epochs=5
+        translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True, plain_epochs=5
     )
 
     @model_validator(mode="after")
