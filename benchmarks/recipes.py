@@ -1,11 +1,11 @@
 """What each change to the recipe brings: many short trainings of equal length, two at a time.
 
     python benchmarks/recipes.py heads DATA --names FILE --size 416 --epochs 8 --out runs --rows classic core
-    python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs [--rows default "default, ciou"]
+    python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs --rows default "default, ciou"
 
 A fifth of the training pictures is held out (another fifth for each seed) and judged after the last epoch; no
-test part is read. Rows that begin with `default` change the default recipe, the others the write-up's with
-priors from the data. Runs are kept: a command that is given again goes on where it was cut off.
+test part is read. Rows that begin with `default` or `base` change the default recipe, the others the
+write-up's with priors from the data. Runs are kept: the same command again goes on where it was cut off.
 """
 
 import argparse
@@ -38,34 +38,47 @@ FROM_CLASSIC: dict[str, tuple[str, ...]] = {
     "core, mosaic, rectangles": (*CORE, "augment.mosaic=0.5", *ZOOM, *RECTANGLES),
 }
 PLAIN = "augment.plain_epochs=1"  # the default's five are too many for runs this short
-FROM_DEFAULT: dict[str, tuple[str, ...]] = {
+CHANGES: dict[str, tuple[str, ...]] = {
+    "batch 2": ("batch=2",),
+    "batch 4": ("batch=4",),
+    "batch 8": ("batch=8",),
+    "batch 16": ("batch=16",),
+    "mosaic always": ("augment.mosaic=1",),
+    "mosaic 0.5": ("augment.mosaic=0.5",),
+    "no mosaic": ("augment.mosaic=0",),
+    "no average": ("ema=0",),
+    "prior 0.5": ("objectness_prior=0.5",),
+    "objectness 1": ("loss.objectness=one",),
+    "no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
+    "squares": ("augment.rectangles=false",),
+    "official priors": ("anchors=official",),
+    "colour": ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5"),
+    "mixup": ("augment.mixup=0.3",),
+    "multi-scale": ("augment.multi_scale=0.25",),
+    "ciou": ("loss.box=ciou",),
+    "diou": ("loss.box=diou",),
+    "giou x2": ("loss.giou=2",),
+    "ignore 0.7": ("loss.ignore_iou=0.7",),
+    "no smoothing": ("loss.label_smoothing=0",),
+    "best prior": ("assign.rule=best",),
+    "ratio 2": RATIO,
+    "he": ("init=he",),
+    "rate 0.002": ("optimizer.rate=0.002",),
+    "adamw 0.05": ("optimizer.name=adamw", "optimizer.weight_decay=0.05"),
+    "sgd": ("optimizer.name=sgd", "optimizer.rate=0.002", "optimizer.clip=10"),
+    "rare 0.9": ("repeat_rare=0.9",),
+}
+BASES = {
+    "base": ("batch=8", "augment.mosaic=0.5"),
     "default": (),
-    "default, batch 16": ("batch=16",),
-    "default, batch 4": ("batch=4",),
-    "default, no average": ("ema=0",),
-    "default, prior 0.5": ("objectness_prior=0.5",),
-    "default, objectness 1": ("loss.objectness=one",),
-    "default, no mosaic": ("augment.mosaic=0",),
-    "default, mosaic always": ("augment.mosaic=1",),
-    "default, batch 4, mosaic always": ("batch=4", "augment.mosaic=1"),
-    "default, no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
-    "default, squares": ("augment.rectangles=false",),
-    "default, official priors": ("anchors=official",),
-    "default, colour": ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5"),
-    "default, mixup": ("augment.mixup=0.3",),
-    "default, multi-scale": ("augment.multi_scale=0.25",),
-    "default, ciou": ("loss.box=ciou",),
-    "default, diou": ("loss.box=diou",),
-    "default, giou x2": ("loss.giou=2",),
-    "default, ignore 0.7": ("loss.ignore_iou=0.7",),
-    "default, no smoothing": ("loss.label_smoothing=0",),
-    "default, best prior": ("assign.rule=best",),
-    "default, ratio 2": RATIO,
-    "default, he": ("init=he",),
-    "default, rate 0.002": ("optimizer.rate=0.002",),
-    "default, adamw 0.05": ("optimizer.name=adamw", "optimizer.weight_decay=0.05"),
-    "default, sgd": ("optimizer.name=sgd", "optimizer.rate=0.002", "optimizer.clip=10"),
-    "default, rare 0.9": ("repeat_rare=0.9",),
+}  # base: the default recipe before its last changes
+FROM_DEFAULT = {
+    ", ".join(filter(None, (base, *names))): (
+        *assignments,
+        *(each for name in names for each in CHANGES[name]),
+    )
+    for base, assignments in BASES.items()
+    for names in ((), *((name,) for name in CHANGES), ("batch 4", "mosaic always"))
 }
 ROWS = FROM_CLASSIC | FROM_DEFAULT
 
@@ -78,7 +91,7 @@ def main() -> None:
     parser.add_argument("--size", default="416")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, required=True, metavar="ROW")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     options = parser.parse_args()
@@ -133,7 +146,7 @@ def last_epoch(out: Path) -> dict[str, str]:
 
 
 def report(options: argparse.Namespace) -> None:
-    """A line a row; the gain is over `classic`, or `default`, with the same seeds."""
+    """A line a row; the gain is over the row that it changes, with the same seeds."""
     print(f"\n{options.title}, {options.size}, {options.epochs} epochs, seeds {options.seeds}\n")
     print("| row | changed | AP50 | AP | gain in AP | minutes |\n|---|---|---|---|---|---|")
     for row in options.rows:
@@ -147,7 +160,7 @@ def report(options: argparse.Namespace) -> None:
 
 def gain(row: str, options: argparse.Namespace) -> str:
     """Mean over the seeds, and from where to where; empty where the base was not trained."""
-    base = "default" if row in FROM_DEFAULT else "classic"
+    base = row.split(", ")[0] if row in FROM_DEFAULT else "classic"
     pairs = [(folder(row, seed, options), folder(base, seed, options)) for seed in options.seeds]
     if row == base or not all((other / "done").exists() for _, other in pairs):
         return ""
