@@ -152,7 +152,7 @@ class TrainSettings(_Section):
     """Everything that decides what a training does; saved beside its results.
 
     The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the
-    write-up's, and `benchmarks/recipes.md` says what each difference between them brings.
+    write-up's, and `benchmarks/recipes.md` says what was measured of the way between them.
     """
 
     model: Literal["yolov3", "yolov3-spp", "yolov3-tiny"] = "yolov3-tiny"
