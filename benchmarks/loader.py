@@ -5,7 +5,8 @@
 DATA is any annotated data set (its `train` split is read). Prints and writes nothing else. A rate is the best
 of the rounds; a rate per processor second counts the work of all threads and holds on a busy machine too.
 With `--recipe` the pictures are changed as that recipe wants, once in rectangles if it says so and once on
-squares of the whole size, and only threads are looked at.
+squares of the whole size, and only threads are looked at: with every picture read from disk, and with those
+in memory that are kept there, once the first epoch has read them.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 from lookonce.config import AugmentSettings, load_settings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.augment import augment
+from lookonce.data.cache import MOST_BYTES, PictureCache
 from lookonce.data.dataset import Dataset, trainable
 from lookonce.data.formats import load_samples
 from lookonce.data.loader import Batch, Loader
@@ -52,11 +54,15 @@ def main() -> None:
         data = TrainData(found.names, found.samples, ())
         for name, assignments in (("as it is", ()), ("squares", ("augment.rectangles=false",))):
             settings = load_settings(options.recipe, assignments, size=options.size)
-            for workers in (0, 2):
-                with Loader(make_dataset(data, info, settings), options.batch, workers) as loader:
-                    report(f"{name}, threads: {workers}", loader.epoch, options.rounds)
+            learnt = make_dataset(data, info, settings)
+            for kept, place in ((0, "disk"), (MOST_BYTES, "memory")):
+                learnt.pictures = PictureCache(kept)
+                for workers in (0, 2):
+                    with Loader(learnt, options.batch, workers) as loader:
+                        report(f"{name}, from {place}, threads: {workers}", loader.epoch, options.rounds)
         return
     dataset = Dataset(found.samples, info, AugmentSettings())
+    dataset.pictures = PictureCache(0)
     profile(dataset, options.rounds)
     for workers in (0, 1, 2, 4):
         with Loader(dataset, options.batch, workers) as loader:

@@ -12,6 +12,7 @@ from PIL import Image
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import assign
 from lookonce.data.augment import Picture, augment
+from lookonce.data.cache import PictureCache
 from lookonce.data.dataset import Dataset, Example, repeat_factors, trainable
 from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
@@ -324,7 +325,7 @@ def test_a_mosaic_takes_rare_pictures_as_often_as_they_have_turns(
     """Class 0 on two of four pictures is no rarer than asked; class 1 on one of them asks for sqrt(2)."""
     read: list[Path] = []
     monkeypatch.setattr(
-        "lookonce.data.dataset.read_image", lambda path: read.append(path) or np.zeros((8, 8, 3), np.uint8)
+        PictureCache, "read", lambda _, path: read.append(path) or np.zeros((8, 8, 3), np.uint8)
     )
     box = np.array([[1, 1, 7, 7]], np.float32)
     rare = [Sample(Path(f"{n}"), box, np.array([label])) for n, label in enumerate((0, 0, 1, 2))]

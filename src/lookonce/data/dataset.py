@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import WRITE_UP, Positives, assign
 from lookonce.data.augment import Picture, augment
+from lookonce.data.cache import PictureCache
 from lookonce.data.compose import fitting, mixup, mosaic, random_colour, random_zoom
 from lookonce.data.formats.layout import size_of
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
 from lookonce.geometry.letterbox import GREY, Letterbox
-from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem, Sample
 
@@ -88,6 +88,7 @@ class Dataset:
         self.seed = seed
         self.epochs = epochs
         self.assignment = assignment
+        self.pictures = PictureCache()
         self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
         self._marks = self._repeats.cumsum()
 
@@ -160,7 +161,7 @@ class Dataset:
         """
         size = out.shape[0], out.shape[1]
         sample = self.sample(turn)
-        picture, problems = trainable(sample, read_image(sample.path))
+        picture, problems = trainable(sample, self.pictures.read(sample.path))
         rng = np.random.default_rng((PICTURE, self.seed, epoch, turn))
         if self.augmentation is not None:
             picture = self._augment(picture, self.augmentation, epoch, size, rng)
@@ -212,7 +213,7 @@ class Dataset:
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
         try:
-            picture, _ = trainable(sample, read_image(sample.path))
+            picture, _ = trainable(sample, self.pictures.read(sample.path))
         except ImageError:
             return Picture(
                 np.full((1, 1, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.config import TrainSettings, to_multiple
+from lookonce.data.cache import MOST_BYTES
 from lookonce.data.loader import BATCHES_AHEAD, Batch, BatchPositives
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.metadata import ModelInfo
@@ -74,7 +75,8 @@ def choose_batch(
     else:
         free = free_bytes()
         memory = trial.estimate()
-        needs = lambda pictures: processes * memory.of(pictures)  # noqa: E731 - all share one memory
+        # all share one memory, and each keeps its pictures there
+        needs = lambda pictures: processes * (memory.of(pictures) + MOST_BYTES)  # noqa: E731
     height, width = trial.size
     for batch in batches:
         try:
