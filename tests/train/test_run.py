@@ -385,5 +385,5 @@ def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (four_gigabytes, four_gigabytes)),
     )
     assert ran.returncode == 2, ran.stderr
-    assert "out of memory at batch 8, size 2048x2048: lower --batch" in ran.stderr
+    assert "out of memory at batch 4, size 2048x2048: lower --batch" in ran.stderr
     assert "Traceback" not in ran.stderr
