@@ -37,7 +37,7 @@ FROM_CLASSIC: dict[str, tuple[str, ...]] = {
     "core, ratio 2": (*CORE, *RATIO),
     "core, mosaic, rectangles": (*CORE, "augment.mosaic=0.5", *ZOOM, *RECTANGLES),
 }
-PLAIN = "augment.plain_epochs=1"  # the default's five are too many for runs this short
+PLAIN = "augment.plain_epochs=1"  # so many in runs this short, unless a row says otherwise
 CHANGES: dict[str, tuple[str, ...]] = {
     "batch 2": ("batch=2",),
     "batch 4": ("batch=4",),
@@ -46,6 +46,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "mosaic always": ("augment.mosaic=1",),
     "mosaic 0.5": ("augment.mosaic=0.5",),
     "no mosaic": ("augment.mosaic=0",),
+    "plain 0": ("augment.plain_epochs=0",),
+    "plain 3": ("augment.plain_epochs=3",),
+    "plain 5": ("augment.plain_epochs=5",),
     "no average": ("ema=0",),
     "prior 0.5": ("objectness_prior=0.5",),
     "objectness 1": ("loss.objectness=one",),
