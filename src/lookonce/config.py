@@ -148,6 +148,26 @@ class LossSettings(_Section):
     """What a batch does whose loss is infinite or NaN: end the run, or be left out and counted."""
 
 
+class Objective(_Section):
+    """What a network is asked for while it learns, and what it pays; the defaults are the write-up's.
+
+    Every model that is trained carries it, so that `explain` can show the losses that it learnt by.
+    """
+
+    assign: AssignSettings = AssignSettings()
+    loss: LossSettings = LossSettings()
+
+    def differences(self) -> tuple[str, ...]:
+        """`loss.objectness=iou` and the like, where it is not the write-up's."""
+        mine, write_up = self.model_dump(mode="json"), Objective().model_dump(mode="json")
+        return tuple(
+            f"{section}.{name}={value}"
+            for section, values in mine.items()
+            for name, value in values.items()
+            if value != write_up[section][name]
+        )
+
+
 class TrainSettings(_Section):
     """Everything that decides what a training does; saved beside its results.
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from lookonce.errors import ModelFileError
 
 FORMAT_VERSION = 1
+OBJECTIVE = "objective"  # key of the `config.Objective` in `ModelInfo.training`
 METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ONNX metadata
 
 # Added to the variance under the root, in new models and Darknet files. Darknet itself has sqrt(var) + 1e-6

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookonce.config import AssignSettings, LossSettings, Objective
 from lookonce.errors import AnnotationError
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives
 from lookonce.explain.records import Scale
 from lookonce.explain.truth_records import Positive
 from lookonce.geometry.anchors import YOLOV3, Anchors
-from lookonce.geometry.boxes import cxcywh_to_xyxy, giou, iou, xyxy_to_cxcywh
+from lookonce.geometry.boxes import ciou, cxcywh_to_xyxy, giou, iou, xyxy_to_cxcywh
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
 # The reference assigns a box without area, and files a negative centre under the last row; here neither gets
 # so far, since boxes are cut to the picture first.
 NOT_ASSIGNED = (8, 14)
+WRITE_UP = Objective()
 
 
 def scales_of(
@@ -52,16 +54,22 @@ def scales_of(
 
 
 def assigned(
-    boxes: np.ndarray, labels: list[int], anchors: Anchors = YOLOV3, size: tuple[int, int] = (416, 416)
+    boxes: np.ndarray,
+    labels: list[int],
+    anchors: Anchors = YOLOV3,
+    size: tuple[int, int] = (416, 416),
+    settings: AssignSettings = WRITE_UP.assign,
 ) -> tuple[Assignment, tuple[Scale, ...]]:
     """Boxes in pixels of a picture that has the input's size."""
     scales = scales_of(anchors, size, 3)
     truth = Sample(Path("p.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
-    return assign_objects(truth, Letterbox.fit(size, size), scales, 3), scales
+    return assign_objects(truth, Letterbox.fit(size, size), scales, 3, settings), scales
 
 
-def positives(assignment: Assignment, scales: tuple[Scale, ...]) -> list[tuple[Positive, ...]]:
-    return [describe_positives(assignment, i, scales, 0.01) for i in range(len(assignment.numbers))]
+def positives(
+    assignment: Assignment, scales: tuple[Scale, ...], objective: Objective = WRITE_UP
+) -> list[tuple[Positive, ...]]:
+    return [describe_positives(assignment, i, scales, objective) for i in range(len(assignment.numbers))]
 
 
 @pytest.mark.parametrize("k", [k for k in range(16) if k not in NOT_ASSIGNED])
@@ -73,12 +81,14 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
     truth = Sample(Path("p.jpg"), stored[f"boxes{k}"][:, :4].astype(np.float32), stored[f"boxes{k}"][:, 4])
     scales = scales_of(anchors, (side, side), classes)
 
-    assignment = assign_objects(truth, Letterbox.fit((side, side), (side, side)), scales, classes)
+    assignment = assign_objects(
+        truth, Letterbox.fit((side, side), (side, side)), scales, classes, WRITE_UP.assign
+    )
 
     standing = {
         positive.place: assignment.boxes[i]
         for i in range(len(assignment.numbers))
-        for positive in describe_positives(assignment, i, scales, 0.01)
+        for positive in describe_positives(assignment, i, scales, WRITE_UP)
         if positive.replaced_by is None
     }
     expected = {
@@ -107,6 +117,47 @@ def test_why_a_prior_became_positive() -> None:
     best = max(first, key=lambda positive: positive.prior_iou)
     assert best.place == (0, 115 // 8, 108 // 8, 1)
     assert best.prior_iou == max(assignment.ious[0]) > 0.5
+
+
+BOXES = [[100, 100, 116, 130], [200, 200, 202, 202], [37, 51, 90, 171]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason", "best_alone"),
+    [
+        (AssignSettings(positive_iou=0.6), "above 0.6", 1),
+        (AssignSettings(rule="best"), None, 3),
+        (AssignSettings(rule="ratio", largest_ratio=1.5), "sides within a factor of 1.5", 1),
+    ],
+)
+def test_other_rules_choose_what_training_chooses(
+    settings: AssignSettings, reason: str | None, best_alone: int
+) -> None:
+    assignment, scales = assigned(BOXES, [0, 1, 2], settings=settings)
+    objective = Objective(assign=settings)
+    found = positives(assignment, scales, objective)
+
+    trained = assignment.positives
+    places = np.stack([trained.scale, trained.row, trained.column, trained.prior], axis=1)
+    standing = {tuple(place) for place in places.tolist()}
+    assert {positive.place for each in found for positive in each} == standing
+    reasons = [{positive.reason for positive in each} for each in found]
+    assert reasons.count({"best of all"}) == best_alone
+    assert set().union(*reasons) == {"best of all", reason} - {None}
+
+
+def test_what_objectness_and_boxes_learnt_is_their_target() -> None:
+    assignment, scales = assigned([[102, 100, 116, 133]], [0])
+    objective = Objective(loss=LossSettings(objectness="iou", box="ciou", label_smoothing=0))
+    (write_up,), (found,) = positives(assignment, scales), positives(assignment, scales, objective)
+
+    for before, after in zip(write_up, found, strict=True):
+        assert (before.target_objectness, before.measure) == (1.0, before.giou)
+        predicted, box = (np.array(each, np.float32) for each in (after.box, [102, 100, 116, 133]))
+        assert after.target_objectness == after.iou == pytest.approx(float(iou(predicted, box)))
+        assert after.measure == pytest.approx(float(ciou(predicted, box)))
+        assert after.measure != after.giou
+        assert after.target_classes == (1.0, 0.0)
 
 
 def test_the_later_object_replaces_the_earlier_one_and_is_named() -> None:
@@ -164,7 +215,9 @@ def test_crowds_and_what_lies_outside_are_not_trained_on() -> None:
     truth = Sample(Path("p.jpg"), boxes, np.array([0, 1, 2]), crowd=np.array([True, False, False]))
     scales = scales_of(YOLOV3, (416, 416), 3)
 
-    assert assign_objects(truth, Letterbox.fit((416, 416), (416, 416)), scales, 3).numbers.tolist() == [2]
+    assert assign_objects(
+        truth, Letterbox.fit((416, 416), (416, 416)), scales, 3, WRITE_UP.assign
+    ).numbers.tolist() == [2]
 
 
 def test_no_objects() -> None:
@@ -179,4 +232,4 @@ def test_scales_with_different_numbers_of_priors() -> None:
     truth = Sample(Path("p.jpg"), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
     with pytest.raises(AnnotationError, match=r"same number of priors on each scale .* found 2, 1"):
-        assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, 3)
+        assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, 3, WRITE_UP.assign)

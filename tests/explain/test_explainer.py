@@ -1,5 +1,6 @@
 """Opening, options, errors, and what is kept of a picture."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from lookonce import Detector
 from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.explain import Explainer, explain
 from lookonce.explain.features import CHANNELS, LARGEST_TILE, tiles_of
+from lookonce.metadata import OBJECTIVE
 from tests.explain.conftest import NANO
 from tests.explain.models import write_model
 
@@ -121,6 +123,25 @@ def test_what_is_no_picture(nano: Explainer, tmp_path: Path) -> None:
 def test_what_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="no such file"):
         Explainer.open(tmp_path / "none.cfg")
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (
+            {"loss": {"box": "area"}},
+            "objective.loss.box: Input should be 'giou', 'diou' or 'ciou'",
+        ),
+        ({"los": {}}, "objective.los: Extra inputs are not permitted"),
+        ("giou", "objective: Input should be"),
+    ],
+)
+def test_what_it_learnt_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:
+    model = write_model(tmp_path, training={OBJECTIVE: objective})
+
+    told = re.escape(f"{model}: the model description is damaged: {message}")
+    with pytest.raises(ModelFileError, match=told):
+        Explainer.open(model)
 
 
 def test_it_is_public() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config import LossSettings
+from lookonce.config import LossSettings, Objective
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch
 from lookonce.explain import Explainer, Explanation
@@ -21,7 +21,7 @@ from tests.explain.models import SIZE, write_model
 SETTINGS = LossSettings(ignore_iou=0.3, label_smoothing=0.1, giou=2.0, conf=0.5, prob=3.0)
 
 
-OTHERS = SETTINGS.model_copy(update={"objectness": "iou"})
+OTHERS = SETTINGS.model_copy(update={"objectness": "iou", "box": "ciou"})
 
 
 def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
@@ -56,7 +56,7 @@ def explained(
     folder = tmp_path_factory.mktemp("losses")
     architecture, settings = request.param
     path = write_model(folder, architecture)
-    explainer = Explainer.open(path, confidence=0.6, loss=settings)
+    explainer = Explainer.open(path, confidence=0.6, objective=Objective(loss=settings))
     samples = draw_samples(folder)[:5]
     samples[3] = crowded(samples[3])
     return [(explainer(sample.path, sample), trained_on(path, sample, settings)) for sample in samples]
@@ -109,7 +109,7 @@ def test_giou_loss_of_a_place_follows_from_its_numbers(explained: list[tuple[Exp
             weight = 2 - (right - left) * (bottom - top) / (height * width)
             for positive in each.positives:
                 if positive.losses is not None:
-                    expected = SETTINGS.giou * weight * (1 - positive.giou)
+                    expected = SETTINGS.giou * weight * (1 - positive.measure)
                     assert positive.losses.giou == pytest.approx(expected, rel=1e-4)
                     seen += 1
     assert seen > 5

@@ -14,6 +14,7 @@ from lookonce.explain import markdown as module
 from lookonce.explain.markdown import text, to_markdown
 from lookonce.explain.packing import packed, plain
 from lookonce.export.source import Source
+from lookonce.metadata import OBJECTIVE
 from lookonce.samples import Sample
 from tests.explain.models import write_model
 
@@ -92,6 +93,19 @@ def test_numbers_are_those_of_the_record(explained: Explanation) -> None:
     for each, line in zip(explained.truth.objects, verdicts[2:], strict=True):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells == [str(each.number), names[each.label], each.verdict.stage, each.verdict.text]
+
+
+def test_it_says_what_the_model_learnt_by(tmp_path: Path) -> None:
+    training = {OBJECTIVE: {"assign": {"positive_iou": 0.4}, "loss": {"objectness": "iou"}}}
+    found = Explainer.open(write_model(tmp_path, training=training))(
+        np.zeros((96, 128, 3), np.uint8),
+        Sample(Path("p.png"), np.array([[10, 10, 60, 60]], np.float32), np.array([0])),
+    )
+    sentence = r"as this model learnt, by assign.positive\_iou=0.4, loss.objectness=iou; for the rest"
+
+    assert found.truth is not None
+    assert found.truth.objects[0].positives[0].reason == "above 0.4"
+    assert sentence in " ".join(to_markdown(found).split())
 
 
 def test_long_tables_say_what_they_leave_out(explained: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from lookonce.config import LossSettings, Objective
 from lookonce.explain import Explainer, Explanation
 from lookonce.explain.page import write_page
 from lookonce.images import write_image
+from lookonce.metadata import OBJECTIVE
 from lookonce.samples import Sample
 from tests.browser import PHONE, Opened, opened
 from tests.explain.models import write_model
@@ -15,6 +17,7 @@ from tests.explain.page_reader import CONTRAST, as_rows, detections_at, slide
 
 HOSTILE = "</script><script>document.title='taken'</script>"
 NAMES = ("<img src=x onerror=\"document.title='taken'\">", HOSTILE, "{{ 7 * 7 }} & \"'`")
+LEARNT_BY = LossSettings(objectness="iou", box="ciou", giou=1.5)
 FILE = "<b onclick=alert(1)>a&b'\".png"
 
 
@@ -23,7 +26,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
     folder = tmp_path_factory.mktemp("hostile")
     noise = np.random.default_rng(3).integers(0, 256, (90, 170, 3), np.uint8)
     write_image(folder / FILE, noise)
-    explainer = Explainer.open(write_model(folder, names=NAMES), confidence=0.5)
+    training = {OBJECTIVE: Objective(loss=LEARNT_BY).model_dump(mode="json")}
+    explainer = Explainer.open(write_model(folder, names=NAMES, training=training), confidence=0.5)
     boxes = np.array([[20, 20, 60, 70], [100, 10, 104, 14], [0, 0, 170, 90]], np.float32)
     truth = Sample(folder / FILE, boxes, np.array([0, 1, 2]), crowd=np.array([False, False, True]))
     explained = explainer(folder / FILE, truth, features=True)
@@ -92,14 +96,21 @@ def test_an_object_shows_its_assignment_and_its_loss(seen: Opened, found: Explan
         assert shown["GIoU"] == pytest.approx(positive.giou, abs=1e-4)
         assert shown["box loss"] == pytest.approx(positive.losses.giou, abs=2e-4)
         assert shown["with the other terms"] == pytest.approx(positive.losses.total, abs=2e-4)
-        target = page.locator("#object table").nth(1).locator("tbody tr").nth(2).locator("td").first
-        assert float(target.inner_text().replace("−", "-")) == pytest.approx(positive.target_raw[2], abs=6e-4)
+        targets = page.locator("#object table").nth(1).locator("tbody tr")
+        for row, expected_target in ((2, positive.target_raw[2]), (4, positive.iou)):
+            shown_target = targets.nth(row).locator("td").first.inner_text().replace("−", "-")
+            assert float(shown_target) == pytest.approx(expected_target, abs=6e-4)
 
 
 def _results(seen: Opened) -> dict[str, float]:
     steps = seen.page.locator("#object [data-result]")
     texts = steps.evaluate_all("all => all.map(each => [each.dataset.result, each.textContent])")
     return {name: float(text.replace("−", "-").removeprefix("  = ")) for name, text in texts}
+
+
+def test_it_says_what_the_model_learnt_by(seen: Opened) -> None:
+    said = seen.page.locator("section", has_text="Label assignment").last.inner_text()
+    assert "as this model learnt, by loss.box=ciou, loss.objectness=iou, loss.giou=1.5;" in said
 
 
 def test_a_crowd_is_not_trained_on(seen: Opened) -> None:

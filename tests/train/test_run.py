@@ -20,8 +20,9 @@ import yaml
 from rich.console import Console
 from torch import nn
 
-from lookonce.config import TrainSettings, load_settings
+from lookonce.config import Objective, TrainSettings, load_settings
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
+from lookonce.metadata import OBJECTIVE
 from lookonce.model.files import load_model, load_training, load_weights, save_model
 from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import BEST, LAST, Progress
@@ -59,6 +60,8 @@ def test_a_run_leaves_models_settings_and_logs(data: TrainData, tmp_path: Path) 
     with Detector.open(result.model) as detector:
         assert detector.size == (64, 96)
         detector(data.train[0].path)
+    learnt_by = Objective.model_validate(load_weights(result.model)[1].training[OBJECTIVE])
+    assert learnt_by.differences() == ("loss.objectness=iou",)
     with (out / "epochs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]

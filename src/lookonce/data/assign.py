@@ -5,7 +5,7 @@ Legend: **N** boxes of one picture, **P** positives, **A** = 3 priors a scale, *
 A prior is placed on the centre of the cell that holds the box's centre. Every prior whose IoU with the box is
 above 0.3 becomes positive, on every scale; if none is, the best of all does:
 
-    boxes (N, 4) -> cell_of -> prior_ious (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
+    boxes (N, 4) -> cell_of -> fitting_priors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
 
 That is the rule `iou`. Two others look at shapes alone, wherever in its cell the box stands; see
 `AssignSettings`.
@@ -73,7 +73,7 @@ def assign(
     """
     _check_labels(labels, num_classes)
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
-    chosen = _chosen(boxes, cells, anchors, strides, settings)  # (N, G)
+    chosen = choose(*fitting_priors(boxes, cells, anchors, strides, settings))  # (N, G)
     box_index, prior_index = np.nonzero(chosen)  # by box, so that later boxes come later
     per_scale = len(anchors[0])
     kept = drop_collisions(*_places(box_index, prior_index, cells, per_scale))
@@ -91,27 +91,24 @@ def assign(
     )
 
 
-def _chosen(
+def fitting_priors(
     boxes: NDArray[np.float32],
     cells: NDArray[np.int64],
     anchors: Anchors,
     strides: tuple[int, ...],
     settings: AssignSettings,
-) -> NDArray[np.bool_]:
-    """Which priors the rule makes positive for each box: (N, G)."""
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which priors the rule takes for each box, and the overlap by which it ranks them: (N, G) both."""
     if settings.rule == "iou":
-        return choose(prior_ious(boxes, cells, anchors, strides), settings.positive_iou)
+        ious = prior_ious(boxes, cells, anchors, strides)
+        return ious > settings.positive_iou, ious
     sides, priors = np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), flatten(anchors)
-    fits = shape_iou(sides, priors)
+    overlap = shape_iou(sides, priors)
     if settings.rule == "best":
-        return choose(fits, 1.0)  # no overlap lies above
+        return np.zeros(overlap.shape, bool), overlap
     ratio = sides[:, None] / priors  # (N, G, 2)
-    near: NDArray[np.bool_] = (
-        np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2) < settings.largest_ratio
-    )
-    hopeless = np.flatnonzero(~near.any(axis=1))
-    near[hopeless, fits[hopeless].argmax(axis=1)] = True
-    return near
+    larger = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2)
+    return larger < settings.largest_ratio, overlap
 
 
 def _places(
@@ -152,11 +149,11 @@ def prior_ious(
     return overlap.reshape(n, scales * per_scale)
 
 
-def choose(ious: NDArray[np.float64], positive_iou: float = POSITIVE_IOU) -> NDArray[np.bool_]:
-    """(N, G) IoU -> (N, G) positive: above the limit, else the best one (the first on ties)."""
-    positive = ious > positive_iou
+def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N, G) both -> (N, G) positive: the priors that fit; where none does, the best (the first on ties)."""
+    positive = fitting.copy()
     hopeless = np.flatnonzero(~positive.any(axis=1))
-    positive[hopeless, ious[hopeless].argmax(axis=1)] = True
+    positive[hopeless, overlap[hopeless].argmax(axis=1)] = True
     return positive
 
 

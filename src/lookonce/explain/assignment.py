@@ -10,19 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.assign import (
-    POSITIVE_IOU,
-    Positives,
-    assign,
-    cell_of,
-    choose,
-    prior_ious,
-)
+from lookonce.config import AssignSettings, Objective
+from lookonce.data.assign import Positives, assign, cell_of, choose, fitting_priors, prior_ious
 from lookonce.errors import AnnotationError
 from lookonce.explain.records import Scale
 from lookonce.explain.truth_records import Box, Place, Positive
 from lookonce.geometry.anchors import Anchors
-from lookonce.geometry.boxes import clip, giou, iou, is_empty, xyxy_to_cxcywh
+from lookonce.geometry.boxes import BOX_MEASURES, clip, giou, iou, is_empty, xyxy_to_cxcywh
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
@@ -37,6 +31,7 @@ class Assignment:
         labels: (n,) int64.
         ious: (n, G) float64 with each prior on the middle of the object's cell.
         cells: (n, scales, 2) int64 column and row.
+        fitting: (n, G) bool: the priors that the rule takes; an object without any takes the best of all.
         chosen: for each object its places, in the order of the priors.
         owner: for each chosen place the object (of the n) that it must find: the last that chose it.
         positives: the same, as training has it.
@@ -47,15 +42,20 @@ class Assignment:
     labels: NDArray[np.int64]
     ious: NDArray[np.float64]
     cells: NDArray[np.int64]
+    fitting: NDArray[np.bool_]
     chosen: tuple[tuple[Place, ...], ...]
     owner: dict[Place, int]
     positives: Positives
 
 
 def assign_objects(
-    truth: Sample, letterbox: Letterbox, scales: tuple[Scale, ...], num_classes: int
+    truth: Sample,
+    letterbox: Letterbox,
+    scales: tuple[Scale, ...],
+    num_classes: int,
+    settings: AssignSettings,
 ) -> Assignment:
-    """Assign the annotated objects as training would.
+    """Assign the annotated objects as training by these settings would.
 
     Raises:
         AnnotationError: a class number out of range, or a network whose scales have different numbers of
@@ -72,12 +72,14 @@ def assign_objects(
     visible = clip(truth.boxes, *letterbox.source)
     numbers = np.flatnonzero(~is_empty(visible) & ~truth.crowd)
     boxes, labels = letterbox.boxes_in(visible[numbers]), truth.labels[numbers]
-    positives = assign(boxes, labels, anchors, strides, letterbox.target, num_classes)
+    positives = assign(boxes, labels, anchors, strides, letterbox.target, num_classes, settings)
     cells = cell_of(boxes, strides, letterbox.target)
     ious = prior_ious(boxes, cells, anchors, strides)
-    chosen = [_places(mask, cell, len(anchors[0])) for mask, cell in zip(choose(ious), cells, strict=True)]
+    fitting, overlap = fitting_priors(boxes, cells, anchors, strides, settings)
+    positive = choose(fitting, overlap)
+    chosen = [_places(mask, cell, len(anchors[0])) for mask, cell in zip(positive, cells, strict=True)]
     owner = {place: number for number, places in enumerate(chosen) for place in places}
-    return Assignment(numbers, boxes, labels, ious, cells, tuple(chosen), owner, positives)
+    return Assignment(numbers, boxes, labels, ious, cells, fitting, tuple(chosen), owner, positives)
 
 
 def _places(chosen: NDArray[np.bool_], cells: NDArray[np.int64], per_scale: int) -> tuple[Place, ...]:
@@ -91,41 +93,51 @@ def _places(chosen: NDArray[np.bool_], cells: NDArray[np.int64], per_scale: int)
 
 
 def describe_positives(
-    assignment: Assignment, index: int, scales: tuple[Scale, ...], label_smoothing: float
+    assignment: Assignment, index: int, scales: tuple[Scale, ...], objective: Objective
 ) -> tuple[Positive, ...]:
     """What each place chosen by one object (of the n) was asked for, and what it predicts; without losses."""
     return tuple(
-        _positive(assignment, index, place, scales[place[0]], label_smoothing)
-        for place in assignment.chosen[index]
+        _positive(assignment, index, place, scales[place[0]], objective) for place in assignment.chosen[index]
     )
 
 
 def _positive(
-    assignment: Assignment, index: int, place: Place, scale: Scale, label_smoothing: float
+    assignment: Assignment, index: int, place: Place, scale: Scale, objective: Objective
 ) -> Positive:
     _, row, column, prior = place
     box, label = assignment.boxes[index], int(assignment.labels[index])
-    prior_iou = float(assignment.ious[index, place[0] * len(scale.priors) + prior])
-    predicted, share = scale.boxes[row, column, prior], label_smoothing / scale.probabilities.shape[-1]
+    number = place[0] * len(scale.priors) + prior
+    predicted, loss = scale.boxes[row, column, prior], objective.loss
+    share = loss.label_smoothing / scale.probabilities.shape[-1]
+    overlap = float(iou(predicted, box))
     offset, raw_target = _targets(box, place, scale)
     owner = assignment.owner[place]
     return Positive(
         place=place,
-        prior_iou=prior_iou,
-        reason=f"above {POSITIVE_IOU}" if prior_iou > POSITIVE_IOU else "best of all",
+        prior_iou=float(assignment.ious[index, number]),
+        reason=_reason(objective.assign) if assignment.fitting[index, number] else "best of all",
         replaced_by=None if owner == index else int(assignment.numbers[owner]),
         target_offset=offset,
         target_raw=raw_target,
-        target_classes=(1 - label_smoothing + share, share),
+        target_classes=(1 - loss.label_smoothing + share, share),
+        target_objectness=1.0 if loss.objectness == "one" else overlap,
         raw=_five(scale.raw[row, column, prior, :5]),
         objectness=float(scale.objectness[row, column, prior]),
         probability=float(scale.probabilities[row, column, prior, label]),
         box=four(predicted),
-        iou=float(iou(predicted, box)),
+        iou=overlap,
         giou=float(giou(predicted, box)),
+        measure=float(BOX_MEASURES[loss.box](predicted, box)),
         enclosing=four(np.concatenate([np.minimum(predicted, box)[:2], np.maximum(predicted, box)[2:]])),
         losses=None,
     )
+
+
+def _reason(settings: AssignSettings) -> str:
+    """Why a prior is positive that the rule takes for itself."""
+    if settings.rule == "ratio":
+        return f"sides within a factor of {settings.largest_ratio:g}"
+    return f"above {settings.positive_iou:g}"
 
 
 def _targets(

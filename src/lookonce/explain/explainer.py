@@ -13,9 +13,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from lookonce.config import LossSettings
-from lookonce.errors import ConfigError, ImageError
+from lookonce.config import Objective
+from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.explain.features import tiles_of
 from lookonce.explain.heads import fit_in, read_scales
 from lookonce.explain.layers import describe_layers
@@ -26,7 +27,7 @@ from lookonce.explain.truth import check_truth, explain_truth
 from lookonce.explain.words import stage_words
 from lookonce.export.source import Source, read_source
 from lookonce.images import read_image
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import OBJECTIVE, ModelInfo
 from lookonce.runtime.postprocess import CONFIDENCE, IOU
 from lookonce.samples import Sample
 
@@ -49,7 +50,7 @@ class Explainer:
         size: int | tuple[int, int] | None = None,
         confidence: float = CONFIDENCE,
         iou: float = IOU,
-        loss: LossSettings | None = None,
+        objective: Objective | None = None,
     ) -> None:
         """Take a model that is already read; most callers want `Explainer.open`.
 
@@ -60,11 +61,13 @@ class Explainer:
                 model was made.
             confidence: a detection's score lies above it.
             iou: of two boxes whose IoU lies above it, the better one stays.
-            loss: of the training that the losses are shown for; None: the write-up's.
+            objective: by which objects are assigned and losses computed; None: the one that the model learnt
+                by, where its file says so, else the write-up's.
 
         Raises:
             ConfigError: a size that is no such multiple, or a threshold outside 0 to 1.
-            ModelFileError: the network does not fit together at this size.
+            ModelFileError: the network does not fit together at this size, or what the model learnt by is
+                damaged.
         """
         for setting, value in (("confidence", confidence), ("iou", iou)):
             if not 0 <= value <= 1:
@@ -73,7 +76,7 @@ class Explainer:
         self.size = _checked_size(size, source.info)
         self._file = file
         self._confidence, self._iou = confidence, iou
-        self._loss = loss or LossSettings()
+        self._objective = objective or _objective_of(source.info, file)
         self._tracer = Tracer(source, self.size)
 
     @classmethod
@@ -84,7 +87,7 @@ class Explainer:
         size: int | tuple[int, int] | None = None,
         confidence: float = CONFIDENCE,
         iou: float = IOU,
-        loss: LossSettings | None = None,
+        objective: Objective | None = None,
     ) -> Self:
         """Read a float model: `.safetensors`, `.cfg` with its weights, or `.onnx` of one of our networks.
 
@@ -93,7 +96,7 @@ class Explainer:
             size: see the class, as for all that follow.
             confidence: likewise.
             iou: likewise.
-            loss: likewise.
+            objective: likewise.
 
         Raises:
             ModelFileError: no such file, damaged, or a model whose layers cannot be had from it.
@@ -101,7 +104,7 @@ class Explainer:
             ConfigError: see the class.
         """
         source = read_source(Path(model))
-        return cls(source, file=str(model), size=size, confidence=confidence, iou=iou, loss=loss)
+        return cls(source, file=str(model), size=size, confidence=confidence, iou=iou, objective=objective)
 
     def __call__(self, image: Image, truth: Sample | None = None, *, features: bool = False) -> Explanation:
         """Explain one picture.
@@ -137,7 +140,9 @@ class Explainer:
             suppression=suppression,
             truth=None
             if truth is None
-            else explain_truth(truth, entry, scales, candidates, suppression, self.info.names, self._loss),
+            else explain_truth(
+                truth, entry, scales, candidates, suppression, self.info.names, self._objective
+            ),
             words=stage_words(self.info.architecture),
         )
 
@@ -167,6 +172,18 @@ def explain(
         LookonceError: as `Explainer.open` and `Explainer`.
     """
     return Explainer.open(model, size=size, confidence=confidence, iou=iou)(image, truth, features=features)
+
+
+def _objective_of(info: ModelInfo, file: str) -> Objective:
+    """What the model learnt by; the write-up's where it does not say."""
+    try:
+        return Objective.model_validate(info.training.get(OBJECTIVE, {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, (OBJECTIVE, *first["loc"])))
+        raise ModelFileError(
+            f"{file}: the model description is damaged: {place}: {first['msg']}, found {first['input']!r}"
+        ) from error
 
 
 def _pixels(image: Image) -> tuple[NDArray[np.uint8], Path | None]:

@@ -158,6 +158,8 @@ def _nms(found: Explanation) -> Iterator[str]:
 
 def _assignment(found: Explanation) -> Iterator[str]:
     truth = _truth(found)
+    if truth.differs:
+        yield from (*wrap(text(truth.learnt_by), PROSE), "")
     headings = ("object", "class", "box in the input", "prior", "cell", "IoU", "why", "target tx, ty, tw, th")
     rows = []
     for each in truth.objects:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config import LossSettings
+from lookonce.config import LossSettings, Objective
 from lookonce.data.formats import load_samples
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, MissingExtraError
@@ -114,15 +114,15 @@ def explain_truth(
     candidates: Candidates,
     suppression: Suppression,
     names: tuple[str, ...],
-    settings: LossSettings,
+    objective: Objective,
 ) -> Truth:
     """Assignment, losses and verdicts of one annotated picture.
 
     Raises:
         AnnotationError: as `assignment.assign_objects`.
     """
-    letterbox = entry.letterbox
-    assignment = assign_objects(truth, letterbox, scales, len(names))
+    letterbox, settings = entry.letterbox, objective.loss
+    assignment = assign_objects(truth, letterbox, scales, len(names), objective.assign)
     best = tuple(best_ious(scale, assignment.boxes) for scale in scales)
     positive = tuple(_mask(assignment, number, scale) for number, scale in enumerate(scales))
     ignored = tuple(
@@ -139,11 +139,14 @@ def explain_truth(
     )
     return Truth(
         objects=_objects(
-            truth, letterbox, assignment, scales, settings, parts, on_objects, stands_for, names
+            truth, letterbox, assignment, scales, objective, parts, on_objects, stands_for, names
         ),
         lost_positives=assignment.positives.lost,
+        differs=objective.differences(),
         ignore_iou=settings.ignore_iou,
         label_smoothing=settings.label_smoothing,
+        box_measure=settings.box,
+        box_weight=settings.giou,
         scales=tuple(
             ScaleTruth(best[s], positive[s], ignored[s], None if parts is None else parts.conf[s])
             for s in range(len(scales))
@@ -205,7 +208,7 @@ def _objects(
     letterbox: Letterbox,
     assignment: Assignment,
     scales: tuple[Scale, ...],
-    settings: LossSettings,
+    objective: Objective,
     parts: LossParts | None,
     verdicts: tuple[Verdict, ...],
     stands_for: dict[int, int],
@@ -217,7 +220,7 @@ def _objects(
         index = trained.get(number)
         positives: tuple[Positive, ...] = ()
         if index is not None:
-            positives = describe_positives(assignment, index, scales, settings.label_smoothing)
+            positives = describe_positives(assignment, index, scales, objective)
         if parts is not None:
             positives = tuple(_with_losses(each, parts) for each in positives)
         objects.append(

@@ -50,17 +50,19 @@ class Positive:
     Attributes:
         place: (scale, row, column, prior).
         prior_iou: of the object with this prior.
-        reason: `above 0.3`, or `best of all`.
+        reason: what the rule asks for, `above 0.3` in the write-up's, or `best of all`.
         replaced_by: the object that took this place over, and with it the loss; None: it stands.
         target_offset: the centre within the cell, in cells: what σ(tx), σ(ty) should be.
         target_raw: tx, ty, tw, th that would give the object's box; None where a sigmoid cannot reach it.
         target_classes: (on, off): the target of the object's class, and of every other.
+        target_objectness: 1, or the IoU of the predicted box where the model learnt that.
         raw: tx, ty, tw, th, objectness logit, as predicted.
-        objectness: predicted, 0 to 1; the target is 1.
+        objectness: predicted, 0 to 1.
         probability: predicted for the object's class.
         box: predicted, input pixels.
         iou: of that box with the object.
         giou: likewise.
+        measure: what the box loss takes off 1: GIoU, or the measure that the model learnt by.
         enclosing: the smallest box around both, input pixels: GIoU's E.
         losses: of this place; None where it was replaced or losses could not be computed.
     """
@@ -72,12 +74,14 @@ class Positive:
     target_offset: tuple[float, float]
     target_raw: tuple[float | None, float | None, float, float]
     target_classes: tuple[float, float]
+    target_objectness: float
     raw: tuple[float, float, float, float, float]
     objectness: float
     probability: float
     box: Box
     iou: float
     giou: float
+    measure: float
     enclosing: Box
     losses: Terms | None
 
@@ -182,8 +186,11 @@ class Truth:
     Attributes:
         objects: as annotated.
         lost_positives: how many were replaced by a later object on the same place.
+        differs: settings of assignment and losses that are not the write-up's, as `loss.objectness=iou`.
         ignore_iou: from this IoU on, background is not punished.
         label_smoothing: share of the class target spread over all classes.
+        box_measure: `giou`, `diou` or `ciou`.
+        box_weight: of the box loss.
         scales: finest first.
         losses: None where they could not be computed.
         why_no_losses: the reason; empty where there are losses.
@@ -192,9 +199,20 @@ class Truth:
 
     objects: tuple[TrueObject, ...]
     lost_positives: int
+    differs: tuple[str, ...]
     ignore_iou: float
     label_smoothing: float
+    box_measure: str
+    box_weight: float
     scales: tuple[ScaleTruth, ...]
     losses: PictureLosses | None
     why_no_losses: str
     detections: tuple[Verdict, ...]
+
+    @property
+    def learnt_by(self) -> str:
+        """In what the numbers here differ from the formulas, as a sentence."""
+        return (
+            f"Assignment and losses are computed as this model learnt, by {', '.join(self.differs)}; "
+            "for the rest, and in the formulas, as in the write-up."
+        )

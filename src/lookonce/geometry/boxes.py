@@ -116,6 +116,9 @@ def ciou(a: Array, b: Array) -> Array:
     return diou(a, b) - weight * shape
 
 
+BOX_MEASURES = {"giou": giou, "diou": diou, "ciou": ciou}  # by the names that `loss.box` takes
+
+
 def pairwise_giou(a: Array, b: Array) -> Array:
     """GIoU of every box of `a` with every box of `b`: (N, 4), (M, 4) -> (N, M)."""
     return giou(a[:, None, :], b[None, :, :])

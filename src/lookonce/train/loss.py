@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from lookonce.config import LossSettings
 from lookonce.data.loader import BatchPositives
-from lookonce.geometry.boxes import area, ciou, diou, giou, iou
+from lookonce.geometry.boxes import BOX_MEASURES, area, iou
 from lookonce.model.decode import by_prior, decode_all_boxes, decode_boxes
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
@@ -116,9 +116,6 @@ def scale_losses(
             prob_terms(picked[:, 5:], positives.label, settings.label_smoothing), positives.image, len(raw)
         ),
     )
-
-
-BOX_MEASURES = {"giou": giou, "diou": diou, "ciou": ciou}
 
 
 def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "giou") -> Tensor:

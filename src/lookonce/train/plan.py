@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lookonce.config import TrainSettings
+from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.formats.layout import with_size
 from lookonce.data.statistics import input_shapes
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors, flatten, kmeans_anchors, per_scale
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import OBJECTIVE, ModelInfo
 from lookonce.samples import Sample
 from lookonce.train.loop import steps_an_epoch
 from lookonce.train.schedule import Schedule
@@ -35,6 +35,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     anchors = OFFICIAL[settings.model]
     if settings.anchors == "data":
         anchors = data_anchors(data.train, settings.size, anchors)
+    objective = Objective(assign=settings.assign, loss=settings.loss)
     return ModelInfo(
         architecture=settings.model,
         names=data.names,
@@ -42,6 +43,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         strides=strides,
         input_size=settings.size,
         width=settings.width,
+        training={OBJECTIVE: objective.model_dump(mode="json")},
     )
 
 

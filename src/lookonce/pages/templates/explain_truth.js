@@ -50,7 +50,7 @@ function positiveParts(object, at) {
   choice.list.setAttribute("id", "positive");
   const four = (value) => (value === null ? "on the border" : digits(value, 3));
   const rows = ["tx", "ty", "tw", "th"].map((name, place) => ({ cells: [name, four(positive.target_raw[place]), four(positive.raw[place])] }));
-  rows.push({ cells: ["objectness", "1", digits(positive.objectness, 3)] },
+  rows.push({ cells: ["objectness", digits(positive.target_objectness, 3), digits(positive.objectness, 3)] },
     { cells: [object.name, digits(positive.target_classes[0], 3), digits(positive.probability, 3)] });
   return [
     el("h3", {}, "What training asks of this cell and prior"), el("div", { class: "controls" }, choice.whole),
@@ -63,13 +63,14 @@ function positiveParts(object, at) {
 
 /** GIoU and the loss with their numbers. */
 function giouSteps(object, positive) {
+  const measure = { giou: "GIoU", diou: "DIoU", ciou: "CIoU" }[truth.box_measure], times = truth.box_weight;
   const { intersection, union, iou, enclosing, giou } = generalised(positive.box, object.input_box);
   const [height, width] = sizes.input, area0 = area(object.input_box), weight = 2 - area0 / (height * width);
   const whole = (value) => digits(value, 0), four = (value) => digits(value, 4);
   const steps = [step("GIoU", [`IoU = I / U = ${whole(intersection)} / ${whole(union)} = ${four(iou)}`,
     `GIoU = IoU − (E − U) / E = ${four(iou)} − (${whole(enclosing)} − ${whole(union)}) / ${whole(enclosing)}`], `  = ${four(giou)}`)];
   if (positive.losses) {
-    steps.push(step("box loss", [`(2 − w·h / input area) · (1 − GIoU) = (2 − ${whole(area0)} / ${whole(height * width)}) · (1 − ${four(giou)})`], `  = ${four(weight * (1 - giou))}`),
+    steps.push(step("box loss", [`${times === 1 ? "" : `${times} · `}(2 − w·h / input area) · (1 − ${measure}) = ${times === 1 ? "" : `${times} · `}(2 − ${whole(area0)} / ${whole(height * width)}) · (1 − ${four(positive.measure)})`], `  = ${four(times * weight * (1 - positive.measure))}`),
       step("with the other terms", [`giou ${four(positive.losses.giou)}, conf ${four(positive.losses.conf)}, prob ${four(positive.losses.prob)}`],
         `  = ${four(positive.losses.giou + positive.losses.conf + positive.losses.prob)}`));
   }
