@@ -6,6 +6,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,6 +188,20 @@ def test_a_run_of_before_a_setting_was_added_resumes(data: TrainData, tmp_path: 
     assert train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True).progress.epochs == 1
 
 
+def test_changed_data_cannot_go_on(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1", "anchors=data"), tmp_path / "run", quiet())
+    other = [replace(each, boxes=each.boxes * np.float32(0.9)) for each in data.train]
+    expected = r"last\.safetensors: the checkpoint is of another model .*: expected anchors \(.*, found \(.*"
+    with pytest.raises(TrainingError, match=expected + r"can start from its model \(--weights\)"):
+        train(
+            TrainData(data.names, other, data.val),
+            settings("epochs=1", "anchors=data"),
+            tmp_path / "run",
+            quiet(),
+            resume=True,
+        )
+
+
 def test_rare_classes_lengthen_the_epoch_and_the_schedule(data: TrainData, tmp_path: Path) -> None:
     samples = [replace(each, labels=np.zeros_like(each.labels)) for each in data.train]
     samples[3] = replace(samples[3], labels=np.full_like(samples[3].labels, 2))  # one in seven: factor 2.65
@@ -317,6 +332,25 @@ def test_a_validation_part_without_objects_is_said_once(data: TrainData, tmp_pat
     assert result.progress.best_epoch == 2
 
 
+def test_a_validation_picture_that_vanishes_is_set_aside_once(data: TrainData, tmp_path: Path) -> None:
+    own = [replace(each, path=tmp_path / f"val_{each.path.name}") for each in data.val]
+    for mine, each in zip(own, data.val, strict=True):
+        shutil.copy(each.path, mine.path)
+
+    def vanish() -> bool:
+        own[1].path.unlink(missing_ok=True)
+        return False
+
+    console = Console(record=True, width=300, file=io.StringIO())
+    wanted = settings("epochs=2")
+    result = train(TrainData(data.names, data.train, own), wanted, tmp_path / "run", console, stop=vanish)
+
+    said = console.export_text()
+    assert said.count(f"set aside: {own[1].path}: ") == 1
+    assert said.count("AP50") == 2
+    assert result.progress.epochs == 2
+
+
 def test_a_run_that_is_done_says_how_to_go_on(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
     before = (tmp_path / "run" / LAST).read_bytes()
@@ -352,6 +386,15 @@ def test_accumulated_batches_give_the_step_of_their_mean(data: TrainData, tmp_pa
     train(data, settings("epochs=2", "optimizer.accumulate=2", "log_every=1"), tmp_path / "run", quiet())
     with (tmp_path / "run" / "steps.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [0, 1, 2, 2, 3, 4]
+
+
+def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Path) -> None:
+    few = TrainData(data.names, data.train[:3], ())  # one batch an epoch
+    for accumulate in (1, 4):
+        wanted = settings("epochs=2", f"optimizer.accumulate={accumulate}", "optimizer.name=sgd")
+        train(few, wanted, tmp_path / str(accumulate), quiet())
+    one, four = weights(tmp_path / "1"), weights(tmp_path / "4")
+    assert all(torch.equal(one[name], four[name]) for name in one)
 
 
 def test_priors_from_data_are_those_of_the_boxes_in_the_input(data: TrainData) -> None:
@@ -390,3 +433,14 @@ def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
     assert ran.returncode == 2, ran.stderr
     assert "out of memory at batch 4, size 2048x2048: lower --batch" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(*_: object) -> None:
+        torch.empty(2, 2, memory_format=torch.preserve_format)
+
+    monkeypatch.setattr("lookonce.train.loop.forward", forward)
+    with pytest.raises(RuntimeError, match="unsupported memory format"):
+        train(data, settings("epochs=1"), tmp_path / "run", quiet())

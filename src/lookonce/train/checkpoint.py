@@ -1,7 +1,7 @@
 """Checkpoints: a model file that also knows how to go on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,8 +120,13 @@ def resume(folder: Path, learner: Learner, info: ModelInfo) -> tuple[Progress, E
     """
     file = folder / LAST
     weights, saved = load_weights(file)
-    if replace(saved, training={}) != replace(info, training={}):
-        raise TrainingError(f"{file}: the checkpoint is of another model or other classes than this run")
+    for name in (field.name for field in fields(info) if field.name != "training"):
+        if (wanted := getattr(info, name)) != (found := getattr(saved, name)):
+            raise TrainingError(
+                f"{file}: the checkpoint is of another model than these data and settings ask for: expected "
+                f"{name} {wanted}, found {found}; a run goes on with the data it began with, a new one can "
+                "start from its model (--weights)"
+            )
     tensors = load_training(file)
     epoch, scaling = _epoch(saved, tensors, file)
     if learner.ema:

@@ -100,7 +100,9 @@ def train_one_epoch(
     reported, in_a_row = epoch.meter.pictures, 0
     for batch, last in _with_last(loader.epoch(epoch.number, skip=epoch.batches)):
         follow_statistics(learner.network, epoch.number * len(loader) + batch.number)
-        learnt = _learn(learner, batch, info, settings, epoch.meter, group)
+        begun = (batch.number - 1) // accumulate * accumulate  # batches before this step
+        step_batches = min(accumulate, len(loader) - begun)
+        learnt = _learn(learner, batch, info, settings, epoch.meter, group, step_batches)
         epoch.skipped += not learnt
         in_a_row = 0 if learnt else in_a_row + 1
         if in_a_row == min(MOST_SKIPPED, len(loader)):
@@ -131,8 +133,9 @@ def _learn(
     settings: TrainSettings,
     meter: LossMeter,
     group: Group,
+    step_batches: int,
 ) -> bool:
-    """Add a batch's gradients; False where its loss is not finite and it was left out."""
+    """Add a batch's gradients, one of so many; False where its loss is not finite and it was left out."""
     here = bool(batch.examples)
     losses = forward(learner.running, batch, info, settings) if here or settings.sync_bn else Losses.none()
     total = losses.total(batch.pictures)
@@ -140,7 +143,7 @@ def _learn(
         return False
     meter.add(losses, batch.paths)
     if total.requires_grad:
-        learner.backward(total / settings.optimizer.accumulate)
+        learner.backward(total / step_batches)
     return True
 
 

@@ -307,7 +307,7 @@ def _memory_advice(settings: TrainSettings) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         height, width = settings.size
         raise TrainingError(

@@ -4,7 +4,7 @@ Of several processes each looks at its part of the pictures; the first matches a
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +42,9 @@ class Judge:
         group: Group = ALONE,
     ) -> None:
         self._network, self._names, self._settings, self._group = network, info.names, settings, group
+        self._console = console
         self._detector = Detector(TorchBackend(network, info), confidence=CONFIDENCE)
-        self._samples = readable(samples, console, group)
-        if self._samples and not objects_that_count(self._samples, len(info.names)).any():
-            self._samples = []
-            _say(
-                console,
-                "no object in the validation part: AP cannot be measured, the last model is kept as best",
-            )
+        self._judge_by(readable(samples, console, group))
 
     def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
         """AP and AP50 after an epoch, counted from 1; empty where no evaluation is due or possible.
@@ -61,25 +56,48 @@ class Judge:
         if not due or not self._samples:
             return {}
         parts = self._group.gather(self._detect())
-        if not self._group.is_first:
+        found, gone = (dict(ChainMap(*each)) for each in zip(*parts, strict=True))
+        if gone:
+            self._judge_by(_without(self._samples, gone, self._console))
+        if not self._samples or not self._group.is_first:
             return {}
-        detections = [parts[i % len(parts)][i // len(parts)] for i in range(len(self._samples))]
+        detections = [found[number] for number in sorted(found)]
         metrics = evaluate(self._samples, detections, self._names)
         if show is not None:
             show(prediction_sheet(self._samples, detections, self._names))
         return {"ap": metrics.ap, "ap50": metrics.ap50}
 
-    def _detect(self) -> list[Detections]:
-        """On this process's part of the pictures, with the statistics that get saved."""
-        samples = self._samples[self._group.rank :: self._group.size]
+    def _judge_by(self, samples: list[Sample]) -> None:
+        """Take these from now on; none, where they show no object."""
+        self._samples = samples
+        if samples and not objects_that_count(samples, len(self._names)).any():
+            self._samples = []
+            _say(
+                self._console,
+                "no object in the validation part: AP cannot be measured, the last model is kept as best",
+            )
+
+    def _detect(self) -> tuple[dict[int, Detections], dict[int, str]]:
+        """On this process's part of the pictures, with the statistics that get saved.
+
+        Returns:
+            What was found, by the number of the picture; and of those that cannot be read any more, why.
+        """
+        gone: dict[int, str] = {}
+        mine = range(self._group.rank, len(self._samples), self._group.size)
+
+        def pictures() -> Iterator[NDArray[np.uint8]]:
+            for number in mine:
+                try:
+                    yield read_image(self._samples[number].path)
+                except ImageError as error:
+                    gone[number] = str(error)
+
         self._group.share_statistics(self._network)
         self._network.eval()
-        found: list[Detections] = []
-        for start in range(0, len(samples), self._settings.batch_size):
-            batch = samples[start : start + self._settings.batch_size]
-            found += self._detector.detect_many([sample.path for sample in batch])
+        found = list(self._detector.detect_many(pictures(), batch=self._settings.batch_size))
         self._network.train()
-        return found
+        return dict(zip((number for number in mine if number not in gone), found, strict=True)), gone
 
 
 def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) -> list[Sample]:
@@ -90,7 +108,11 @@ def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) 
             read_image(samples[number].path)
         except ImageError as error:
             problems[number] = str(error)
-    problems = dict(ChainMap(*group.gather(problems)))
+    return _without(samples, dict(ChainMap(*group.gather(problems))), console)
+
+
+def _without(samples: Sequence[Sample], problems: Mapping[int, str], console: Console) -> list[Sample]:
+    """The samples but for those that have a problem, which is told."""
     for number in sorted(problems):
         _say(console, f"set aside: {problems[number]}")
     return [sample for number, sample in enumerate(samples) if number not in problems]
