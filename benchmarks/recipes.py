@@ -37,7 +37,7 @@ FROM_CLASSIC: dict[str, tuple[str, ...]] = {
     "core, ratio 2": (*CORE, *RATIO),
     "core, mosaic, rectangles": (*CORE, "augment.mosaic=0.5", *ZOOM, *RECTANGLES),
 }
-PLAIN = "augment.plain_epochs=1"  # so many in runs this short, unless a row says otherwise
+PLAIN = "augment.plain_epochs=1"  # all rows were made with one, unless they say otherwise
 CHANGES: dict[str, tuple[str, ...]] = {
     "batch 2": ("batch=2",),
     "batch 4": ("batch=4",),

@@ -220,9 +220,7 @@ class TrainSettings(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings(objectness="iou")
-    augment: AugmentSettings = AugmentSettings(
-        translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True, plain_epochs=5
-    )
+    augment: AugmentSettings = AugmentSettings(translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True)
 
     @model_validator(mode="after")
     def _inputs_hold_cells(self) -> Self:
