@@ -4,8 +4,9 @@ Every field has its unit and, where it is somebody's number, its source.
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -50,7 +51,7 @@ def _parse_batch(value: Any) -> int | str:
     if value == "auto":
         return "auto"
     if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
-        raise ValueError("expected a number of pictures from 1, or auto")
+        raise ValueError(f"expected a number of pictures from 1, or auto, found {value!r}")
     return int(value)
 
 
@@ -267,16 +268,27 @@ def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **option
     try:
         return TrainSettings(**tree)
     except ValidationError as error:
-        raise ConfigError(
-            f"{recipe or 'settings'}: " + "; ".join(_told(each) for each in error.errors())
-        ) from error
+        raise ConfigError(f"{recipe or 'settings'}: {complaints(error, TrainSettings)}") from error
 
 
-def _told(error: ErrorDetails) -> str:
-    """One thing wrong; of a whole section the message itself says what was found."""
-    place = "".join(f"{name}." for name in error["loc"]).rstrip(".")
-    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
-    return ": ".join(filter(None, (place, error["msg"]))) + found
+def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
+    """All that is wrong with some settings, or with a section of them: place, expected and found of each."""
+    return "; ".join(_complaint(each, settings, section) for each in error.errors())
+
+
+def _complaint(error: ErrorDetails, settings: type[BaseModel], section: str) -> str:
+    place = ".".join(filter(None, (section, *map(str, error["loc"]))))
+    if error["type"] == "extra_forbidden":
+        *sections, name = map(str, error["loc"])
+        for each in sections:
+            settings = cast(type[BaseModel], settings.model_fields[each].annotation)
+        names = list(settings.model_fields)
+        expected = get_close_matches(name, names, n=1, cutoff=0.8) or [f"one of {', '.join(names)}"]
+        return f"{place}: expected {expected[0]}, found no such setting"
+    expectation = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
+    # our own messages say what was found
+    found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
+    return ": ".join(filter(None, (place, expectation))) + found
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

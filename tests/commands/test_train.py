@@ -57,8 +57,8 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ("more", "complaint"),
     [
         (["--size", "100"], "multiples of 32, found '100'"),
-        (["--model", "yolov9"], "model: Input should be 'yolov3'"),
-        (["--set", "colour=1"], "colour: Extra inputs"),
+        (["--model", "yolov9"], "model: expected 'yolov3'"),
+        (["--set", "colour=1"], "colour: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lookonce.config import Objective
+from lookonce.config import Objective, complaints
 from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.explain.features import tiles_of
 from lookonce.explain.heads import fit_in, read_scales
@@ -179,11 +179,8 @@ def _objective_of(info: ModelInfo, file: str) -> Objective:
     try:
         return Objective.model_validate(info.training.get(OBJECTIVE, {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, (OBJECTIVE, *first["loc"])))
-        raise ModelFileError(
-            f"{file}: the model description is damaged: {place}: {first['msg']}, found {first['input']!r}"
-        ) from error
+        damage = complaints(error, Objective, OBJECTIVE)
+        raise ModelFileError(f"{file}: the model description is damaged: {damage}") from error
 
 
 def _pixels(image: Image) -> tuple[NDArray[np.uint8], Path | None]:
