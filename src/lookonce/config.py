@@ -199,8 +199,8 @@ class TrainSettings(_Section):
     """Let torch compile the network: slower on the processors measured so far, for trying out on a card."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
-    anchors: Literal["official", "data"] = "data"
-    """The published priors, or k-means priors of the training boxes (the published if too few)."""
+    anchors: Literal["official", "data"] = "official"
+    """The published priors, or for each scale k-means priors of the training boxes that suit it."""
     init: Literal["reference", "he"] = "reference"
     """First kernels: normal with deviation 0.01 (reference), or by fan-in (He et al. 2015)."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)

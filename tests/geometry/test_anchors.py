@@ -11,10 +11,10 @@ from lookonce.geometry import anchors as priors
 from lookonce.geometry.anchors import (
     OFFICIAL,
     best_possible_recall,
+    fit_anchors,
     flatten,
     kmeans_anchors,
     mean_best_iou,
-    per_scale,
     shape_iou,
 )
 from lookonce.geometry.boxes import iou
@@ -111,9 +111,30 @@ def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kmeans_anchors(rare, 3).tolist() == [[10, 10], [90, 20], [50, 50]]
 
 
-def test_scales() -> None:
-    for anchors in OFFICIAL.values():
-        assert per_scale(flatten(anchors), len(anchors)) == anchors
+def test_each_scale_takes_priors_from_boxes_of_its_size() -> None:
+    published = OFFICIAL["yolov3-tiny"]
+    rng = np.random.default_rng(3)
+    small = np.array([[12.0, 12], [20, 25], [30, 40]])  # nearer to 37x58 than to 81x82
+    large = np.array([[90.0, 90], [150, 120], [300, 300]])
+    boxes = np.concatenate([size * rng.uniform(0.97, 1.03, (100, 2)) for size in (*small, *large)])
+    crowd = np.concatenate([boxes, rng.uniform(9, 45, (5000, 2))])  # however many small ones there are
+
+    fine, coarse = fit_anchors(boxes, published)
+
+    assert np.array(fine) == pytest.approx(small, rel=0.03)
+    assert np.array(coarse) == pytest.approx(large, rel=0.03)
+    assert fit_anchors(crowd, published)[1] == coarse
+
+
+@pytest.mark.parametrize("few", [NONE, np.array([[10.0, 10], [20, 20]]), np.array([[9.0, 9]] * 50)])
+def test_a_scale_with_too_few_shapes_keeps_the_published_priors(few: np.ndarray) -> None:
+    large = np.array([[90.0, 90], [150, 120], [300, 300]])
+    for published in OFFICIAL.values():
+        assert fit_anchors(few, published) == published
+        fitted = fit_anchors(np.concatenate([few, large]), published)
+        assert fitted[:-1] == published[:-1]
+        assert np.array(fitted[-1]) == pytest.approx(large)
+
+
+def test_priors_finest_first() -> None:
     assert flatten(OFFICIAL["yolov3-tiny"])[0].tolist() == [10, 14]
-    with pytest.raises(ValueError, match="multiple of 2"):
-        per_scale(np.ones((5, 2)), 2)

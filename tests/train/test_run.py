@@ -398,11 +398,10 @@ def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Pa
 
 
 def test_priors_from_data_are_those_of_the_boxes_in_the_input(data: TrainData) -> None:
-    info = describe(data, settings("anchors=data"))
-    shapes = np.array(info.anchors).reshape(-1, 2)
-    assert np.all(np.diff(shapes.prod(axis=1)) >= 0)
-    assert shapes.max() <= 96
-    assert info.anchors != describe(data, settings("anchors=official")).anchors
+    fine, coarse = describe(data, settings("anchors=data")).anchors
+    published = describe(data, settings("anchors=official")).anchors
+    assert 8 < np.array(fine).min() and np.array(fine).max() < 30  # the boxes in inputs of 96
+    assert coarse == published[1]
 
 
 def test_bfloat16_learns_like_float32(data: TrainData, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from lookonce.data.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import (
     OFFICIAL,
+    Anchors,
     Shapes,
     best_possible_recall,
+    fit_anchors,
     flatten,
-    kmeans_anchors,
     mean_best_iou,
 )
 
@@ -35,17 +36,16 @@ def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: b
 
     Raises:
         ConfigError: an unknown model or a size that is none.
-        AnnotationError: unusable annotations, or fewer different boxes than priors.
+        AnnotationError: unusable annotations, or no box.
     """
     official, target = _official(model), input_size(size)
     found = load_samples(data, _split_to_learn_from(data), names, strict)
     code = say_samples({"": found}, Console(stderr=True))
     shapes = input_shapes(found.samples, target)
-    try:
-        fitted = kmeans_anchors(shapes, len(official)).round(DECIMALS)
-    except ValueError as error:
-        raise AnnotationError(f"{data}: {error}") from error
-    fits = {"official": Fit.of(official, shapes), "data": Fit.of(fitted, shapes)}
+    if not len(shapes):
+        raise AnnotationError(f"{data}: expected boxes to fit priors to, found none")
+    fitted = flatten(fit_anchors(shapes, official)).round(DECIMALS)
+    fits = {"official": Fit.of(flatten(official), shapes), "data": Fit.of(fitted, shapes)}
     if as_json:
         about = {"model": model, "size": target, "boxes": len(shapes)}
         print(json.dumps(about | {name: asdict(fit) for name, fit in fits.items()}))
@@ -60,7 +60,7 @@ class Fit:
     """How well priors suit boxes.
 
     Attributes:
-        anchors: (width, height) of each prior in pixels of the network input, by area.
+        anchors: (width, height) of each prior in pixels of the network input, finest scale first.
         best_possible_recall: share of boxes that a prior meets with shape IoU of 0.5 or more.
         mean_best_iou: mean IoU of the boxes with their best prior.
     """
@@ -75,10 +75,10 @@ class Fit:
         return cls(priors.tolist(), best_possible_recall(shapes, priors), mean_best_iou(shapes, priors))
 
 
-def _official(model: str) -> Shapes:
+def _official(model: str) -> Anchors:
     if model not in OFFICIAL:
         raise ConfigError(f"--model: expected one of {', '.join(OFFICIAL)}, found {model!r}")
-    return flatten(OFFICIAL[model])
+    return OFFICIAL[model]
 
 
 def _split_to_learn_from(data: Path) -> str | None:

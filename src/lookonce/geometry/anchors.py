@@ -40,17 +40,6 @@ def flatten(anchors: Anchors) -> Shapes:
     return np.array([prior for scale in anchors for prior in scale], np.float64).reshape(-1, 2)
 
 
-def per_scale(shapes: Shapes, scales: int) -> Anchors:
-    """(K, 2) sorted by area -> the same number of priors on each scale, the smallest on the finest.
-
-    Raises:
-        ValueError: K is no multiple of the number of scales.
-    """
-    if len(shapes) % scales:
-        raise ValueError(f"expected a multiple of {scales} priors, found {len(shapes)}")
-    return tuple(tuple((w, h) for w, h in scale.tolist()) for scale in np.split(shapes, scales))
-
-
 def shape_iou(shapes: Shapes, priors: Shapes) -> Shapes:
     """IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
     return pairwise_iou(_at_origin(shapes), _at_origin(priors))
@@ -66,6 +55,32 @@ def mean_best_iou(shapes: Shapes, priors: Shapes) -> float:
     """Mean over the boxes of the IoU with their best prior; NaN without boxes."""
     best = shape_iou(shapes, priors).max(axis=1)
     return float(np.mean(best)) if len(best) else float("nan")
+
+
+def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
+    """Priors that these boxes resemble, each scale's from the boxes that its published priors suit best.
+
+    k-means over all boxes at once would give the coarsest scale its share of the priors however small the
+    boxes are, and from cells of 32 pixels a head of 21 is hard to find: benchmarks/recipes.md has the cost.
+
+    Args:
+        shapes: (N, 2), all sides above 0; N may be 0.
+        published: the priors of the network, finest scale first.
+        seed: the same seed gives the same priors.
+
+    Returns:
+        As many on each scale as published, sorted by area there. A scale with fewer different boxes than
+        priors keeps its published ones.
+    """
+    scale_of_prior = np.repeat(np.arange(len(published)), [len(scale) for scale in published])
+    scale_of_box = scale_of_prior[shape_iou(shapes, flatten(published)).argmax(axis=1)]
+    fitted = []
+    for scale, priors in enumerate(published):
+        mine = shapes[scale_of_box == scale]
+        if _different(mine) >= len(priors):
+            priors = tuple((w, h) for w, h in kmeans_anchors(mine, len(priors), seed).tolist())
+        fitted.append(priors)
+    return tuple(fitted)
 
 
 def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:

@@ -7,7 +7,7 @@ from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.formats.layout import with_size
 from lookonce.data.statistics import input_shapes
-from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors, flatten, kmeans_anchors, per_scale
+from lookonce.geometry.anchors import OFFICIAL, STRIDES, fit_anchors
 from lookonce.metadata import OBJECTIVE, ModelInfo
 from lookonce.samples import Sample
 from lookonce.train.loop import steps_an_epoch
@@ -34,7 +34,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     strides = STRIDES[settings.model]
     anchors = OFFICIAL[settings.model]
     if settings.anchors == "data":
-        anchors = data_anchors(data.train, settings.size, anchors)
+        anchors = fit_anchors(input_shapes(with_size(data.train), settings.size), anchors)
     objective = Objective(assign=settings.assign, loss=settings.loss)
     return ModelInfo(
         architecture=settings.model,
@@ -45,18 +45,6 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         width=settings.width,
         training={OBJECTIVE: objective.model_dump(mode="json")},
     )
-
-
-def data_anchors(samples: Sequence[Sample], size: tuple[int, int], like: Anchors) -> Anchors:
-    """k-means priors of the training boxes in the network input, as many as `like` has.
-
-    Where there are fewer different boxes than that, `like` itself is as good as any.
-    """
-    try:
-        priors = kmeans_anchors(input_shapes(with_size(samples), size), len(flatten(like)))
-    except ValueError:
-        return like
-    return per_scale(priors, len(like))
 
 
 def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:

@@ -133,8 +133,12 @@ class _Run:
         self._data, self._settings, self._out, self._console = data, settings, out, console
         self._stop, self._group = stop, group
         self.info = describe(data, settings)
-        if settings.anchors == "data" and self.info.anchors == OFFICIAL[settings.model]:
-            self.say("too few different boxes to find priors in: the published ones are used")
+        if settings.anchors == "data":
+            for stride, mine, published in zip(
+                self.info.strides, self.info.anchors, OFFICIAL[settings.model], strict=True
+            ):
+                if mine == published:
+                    self.say(f"stride {stride}: too few boxes of that size for priors; the published stay")
         self.network = initialise(build(self.info), settings).to(group.device)
         if settings.sync_bn and group.size > 1:
             synchronise(self.network)

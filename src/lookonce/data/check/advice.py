@@ -1,7 +1,6 @@
 """Which input size and which priors suit the boxes, and why, in numbers."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,8 @@ from lookonce.geometry.anchors import (
     STRIDES,
     Shapes,
     best_possible_recall,
+    fit_anchors,
     flatten,
-    kmeans_anchors,
     mean_best_iou,
 )
 from lookonce.samples import Sample
@@ -22,7 +21,7 @@ from lookonce.samples import Sample
 SIZES = (320, 416, 608)
 SMALL = 12.0  # pixels: the mean side (square root of the area) below which detectors of this kind miss most
 ENOUGH = 0.1  # share of small objects that one can live with
-GAIN = 0.05  # of mean best IoU, from which own priors are worth it
+GAIN = 0.05  # of mean best IoU, from which own priors are worth a try; benchmarks/recipes.md: no promise
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +103,10 @@ def _size_fit(samples: Sequence[Sample], side: int) -> SizeFit:
 
 
 def _prior_fits(shapes: Shapes, network: Network) -> tuple[PriorFit, ...]:
-    own = flatten(network.anchors)
-    fits = [_prior_fit(f"{network.model}'s own", own, shapes)]
-    with suppress(ValueError):  # fewer different boxes than priors
-        fits.append(_prior_fit("k-means of these boxes", kmeans_anchors(shapes, len(own)).round(1), shapes))
+    own, fitted = network.anchors, fit_anchors(shapes, network.anchors)
+    fits = [_prior_fit(f"{network.model}'s own", flatten(own), shapes)]
+    if fitted != own:
+        fits.append(_prior_fit("k-means of these boxes", flatten(fitted).round(1), shapes))
     return tuple(fits)
 
 
@@ -154,7 +153,7 @@ def _prior_reason(priors: Sequence[PriorFit]) -> str:
         f"k-means; mean best IoU {own.mean_iou:.3f} and {better.mean_iou:.3f}."
     )
     if better.mean_iou - own.mean_iou >= GAIN:
-        return f"{measured} Take k-means (--set anchors=data), unless you start from published weights."
+        return f"{measured} k-means (--set anchors=data) is worth a try, unless you start from published weights."
     return f"{measured} Keep the published ones: little is to be gained."
 
 
