@@ -153,7 +153,7 @@ def _prior_reason(priors: Sequence[PriorFit]) -> str:
         f"k-means; mean best IoU {own.mean_iou:.3f} and {better.mean_iou:.3f}."
     )
     if better.mean_iou - own.mean_iou >= GAIN:
-        return f"{measured} k-means (--set anchors=data) is worth a try, unless you start from published weights."
+        return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
     return f"{measured} Keep the published ones: little is to be gained."
 
 
