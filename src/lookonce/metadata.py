@@ -8,6 +8,7 @@ from lookonce.errors import ModelFileError
 
 FORMAT_VERSION = 1
 OBJECTIVE = "objective"  # key of the `config.Objective` in `ModelInfo.training`
+LEARNT_FROM = "data"  # key of what it learnt from, there: counts and a digest
 METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ONNX metadata
 
 # Added to the variance under the root, in new models and Darknet files. Darknet itself has sqrt(var) + 1e-6

@@ -202,6 +202,30 @@ def test_changed_data_cannot_go_on(data: TrainData, tmp_path: Path) -> None:
         )
 
 
+def test_changed_data_is_said_and_learnt(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    moved = [replace(each, path=tmp_path / each.path.name) for each in data.train]
+    fewer = TrainData(data.names, data.train[:-1], data.val)
+    other = TrainData(data.names, [*data.train[:-1], data.train[-1].pick(np.zeros(0, int))], data.val)
+    said = {}
+    for name, now in (("same", data), ("fewer", fewer), ("other", other)):
+        shutil.copytree(tmp_path / "run", tmp_path / name)
+        written = io.StringIO()
+        train(now, settings("epochs=2"), tmp_path / name, Console(file=written), resume=True)
+        said[name] = written.getvalue()
+    assert TrainData(data.names, moved, data.val).summary() == data.summary()
+    boxes = sum(len(each.labels) for each in data.train)
+    without = boxes - len(data.train[-1].labels)
+    found = {
+        "fewer": f"found {len(data.train) - 1} pictures with {without} boxes and {len(data.val)} to judge by",
+        "other": f"found {len(data.train)} pictures with {without} boxes and {len(data.val)} to judge by",
+    }
+    assert "the data changed" not in said["same"]
+    for name, expected in found.items():
+        assert f"the data changed: expected {len(data.train)} pictures with {boxes} boxes" in said[name]
+        assert expected in said[name]
+
+
 def test_rare_classes_lengthen_the_epoch_and_the_schedule(data: TrainData, tmp_path: Path) -> None:
     samples = [replace(each, labels=np.zeros_like(each.labels)) for each in data.train]
     samples[3] = replace(samples[3], labels=np.full_like(samples[3].labels, 2))  # one in seven: factor 2.65

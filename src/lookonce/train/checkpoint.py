@@ -1,6 +1,6 @@
 """Checkpoints: a model file that also knows how to go on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lookonce.errors import TrainingError
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import LEARNT_FROM, ModelInfo
 from lookonce.model.files import load_training, load_weights, save_model
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
@@ -111,8 +111,12 @@ def progress_of(folder: Path) -> Progress:
     return Progress.of(load_weights(folder / LAST)[1], folder / LAST)
 
 
-def resume(folder: Path, learner: Learner, info: ModelInfo) -> tuple[Progress, Epoch]:
+def resume(
+    folder: Path, learner: Learner, info: ModelInfo, say: Callable[[str], None]
+) -> tuple[Progress, Epoch]:
     """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
+
+    Data that changed since is said and taken: whoever adds pictures and trains on means it.
 
     Raises:
         ModelFileError: the checkpoint is damaged.
@@ -127,6 +131,10 @@ def resume(folder: Path, learner: Learner, info: ModelInfo) -> tuple[Progress, E
                 f"{name} {wanted}, found {found}; a run goes on with the data it began with, a new one can "
                 "start from its model (--weights)"
             )
+    before, now = saved.training.get(LEARNT_FROM), info.training[LEARNT_FROM]
+    if before != now and isinstance(before, dict):
+        found = f"found {_counted(now)}, goes on with these"
+        say(f"{file}: the data changed: expected {_counted(before)}, {found}")
     tensors = load_training(file)
     epoch, scaling = _epoch(saved, tensors, file)
     if learner.ema:
@@ -153,6 +161,14 @@ def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> tuple[
         return Epoch(meter=LossMeter.of(meter), **standing), scaling
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{file}: expected a checkpoint of a training, found a plain model") from error
+
+
+def _counted(data: Mapping[str, Any]) -> str:
+    """What a run learns from, in words."""
+    return (
+        f"{data.get('pictures')} pictures with {data.get('boxes')} boxes and {data.get('judged')} "
+        f"to judge by (digest {str(data.get('digest'))[:8]})"
+    )
 
 
 def _with_training(info: ModelInfo, **entries: Any) -> ModelInfo:

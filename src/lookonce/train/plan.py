@@ -1,14 +1,17 @@
 """What data and settings ask for: a model with its priors, and a learning rate over time."""
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.formats.layout import with_size
 from lookonce.data.statistics import input_shapes
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, fit_anchors
-from lookonce.metadata import OBJECTIVE, ModelInfo
+from lookonce.metadata import LEARNT_FROM, OBJECTIVE, ModelInfo
 from lookonce.samples import Sample
 from lookonce.train.loop import steps_an_epoch
 from lookonce.train.schedule import Schedule
@@ -28,6 +31,20 @@ class TrainData:
     train: Sequence[Sample]
     val: Sequence[Sample]
 
+    def summary(self) -> dict[str, int | str]:
+        """Counts, and a digest of file names, boxes and classes in their order; folders may move."""
+        digest = hashlib.sha256()
+        for sample in chain(self.train, self.val):
+            digest.update(os.fsencode(sample.path.name))
+            for array in (sample.boxes, sample.labels, sample.crowd):
+                digest.update(array.tobytes())
+        return {
+            "pictures": len(self.train),
+            "boxes": sum(len(sample.labels) for sample in self.train),
+            "judged": len(self.val),
+            "digest": digest.hexdigest(),
+        }
+
 
 def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     """The model that this data and these settings ask for."""
@@ -43,7 +60,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         strides=strides,
         input_size=settings.size,
         width=settings.width,
-        training={OBJECTIVE: objective.model_dump(mode="json")},
+        training={OBJECTIVE: objective.model_dump(mode="json"), LEARNT_FROM: data.summary()},
     )
 
 

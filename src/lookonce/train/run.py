@@ -153,7 +153,7 @@ class _Run:
         self._learner = Learner(self.network, settings)
         self._progress, self._epoch = Progress(), Epoch(0)
         if resume:
-            self._progress, self._epoch = checkpoint.resume(out, self._learner, self.info)
+            self._progress, self._epoch = checkpoint.resume(out, self._learner, self.info, self.say)
             if not group.is_first:
                 self._epoch.meter.drop_unread()
         self.loader = Loader(
