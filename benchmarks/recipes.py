@@ -4,8 +4,8 @@
     python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs --rows default "default, ciou"
 
 A fifth of the training pictures is held out (another fifth for each seed) and judged after the last epoch; no
-test part is read. Rows that begin with `default` or `base` change the default recipe, the others the
-write-up's with priors from the data. Runs are kept: the same command again goes on where it was cut off.
+test part is read. Rows that begin with `default` change the default recipe, the others the write-up's. Runs
+are kept: the same command again goes on where it was cut off.
 """
 
 import argparse
@@ -37,16 +37,13 @@ FROM_CLASSIC: dict[str, tuple[str, ...]] = {
     "core, ratio 2": (*CORE, *RATIO),
     "core, mosaic, rectangles": (*CORE, "augment.mosaic=0.5", *ZOOM, *RECTANGLES),
 }
-PLAIN = "augment.plain_epochs=1"  # all rows were made with one, unless they say otherwise
 CHANGES: dict[str, tuple[str, ...]] = {
     "batch 2": ("batch=2",),
-    "batch 4": ("batch=4",),
     "batch 8": ("batch=8",),
     "batch 16": ("batch=16",),
-    "mosaic always": ("augment.mosaic=1",),
     "mosaic 0.5": ("augment.mosaic=0.5",),
     "no mosaic": ("augment.mosaic=0",),
-    "plain 0": ("augment.plain_epochs=0",),
+    "plain 1": ("augment.plain_epochs=1",),
     "plain 3": ("augment.plain_epochs=3",),
     "plain 5": ("augment.plain_epochs=5",),
     "no average": ("ema=0",),
@@ -54,7 +51,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "objectness 1": ("loss.objectness=one",),
     "no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
     "squares": ("augment.rectangles=false",),
-    "official priors": ("anchors=official",),
+    "data priors": ("anchors=data",),
     "colour": ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5"),
     "mixup": ("augment.mixup=0.3",),
     "multi-scale": ("augment.multi_scale=0.25",),
@@ -71,18 +68,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "sgd": ("optimizer.name=sgd", "optimizer.rate=0.002", "optimizer.clip=10"),
     "rare 0.9": ("repeat_rare=0.9",),
 }
-BASES = {
-    "base": ("batch=8", "augment.mosaic=0.5"),
-    "default": (),
-}  # base: the default recipe before its last changes
-FROM_DEFAULT = {
-    ", ".join(filter(None, (base, *names))): (
-        *assignments,
-        *(each for name in names for each in CHANGES[name]),
-    )
-    for base, assignments in BASES.items()
-    for names in ((), *((name,) for name in CHANGES), ("batch 4", "mosaic always"))
-}
+FROM_DEFAULT = {"default": ()} | {f"default, {name}": changed for name, changed in CHANGES.items()}
 ROWS = FROM_CLASSIC | FROM_DEFAULT
 
 
@@ -107,10 +93,10 @@ def main() -> None:
 def train(seed: int, row: str, options: argparse.Namespace) -> None:
     """One run, unless it is done."""
     out = folder(row, seed, options)
-    recipe, own = ("default", PLAIN) if row in FROM_DEFAULT else ("classic", "anchors=data")
+    recipe = "default" if row in FROM_DEFAULT else "classic"
     assignments = (
         *("model=yolov3-tiny", f"size={options.size}", f"epochs={options.epochs}"),
-        *(*HELD_OUT, own, f"evaluate_every={options.epochs}", f"seed={seed}", *ROWS[row]),
+        *(*HELD_OUT, f"evaluate_every={options.epochs}", f"seed={seed}", *ROWS[row]),
     )
     wanted = load_settings(RECIPES / f"{recipe}.yaml", assignments)
     if (out / "settings.yaml").exists() and load_settings(out / "settings.yaml") != wanted:
@@ -163,7 +149,7 @@ def report(options: argparse.Namespace) -> None:
 
 def gain(row: str, options: argparse.Namespace) -> str:
     """Mean over the seeds, and from where to where; empty where the base was not trained."""
-    base = row.split(", ")[0] if row in FROM_DEFAULT else "classic"
+    base = "default" if row in FROM_DEFAULT else "classic"
     pairs = [(folder(row, seed, options), folder(base, seed, options)) for seed in options.seeds]
     if row == base or not all((other / "done").exists() for _, other in pairs):
         return ""
