@@ -17,7 +17,7 @@ from rich.console import Console
 from lookonce.config import load_settings
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.model.files import load_model, load_weights
-from lookonce.train import loop
+from lookonce.train import checkpoint, loop
 from lookonce.train.checkpoint import LAST
 from lookonce.train.loss import Losses
 from lookonce.train.plan import TrainData
@@ -90,6 +90,35 @@ def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path) -> None
     assert 0 < len(done) < 40
     subprocess.run([*command, str(tmp_path / "cut"), "--resume"], env=SINGLE, check=True, capture_output=True)
     assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """Cut off just before the second epoch's checkpoint is written, or just after."""
+    run, save, wanted = tmp_path / "run", checkpoint.save, settings("epochs=3", "log_every=1")
+
+    def cut_off(folder, learner, info, progress, metrics):  # type: ignore[no-untyped-def]
+        if progress.epochs == 2 and not written:
+            raise Stopped
+        saved = save(folder, learner, info, progress, metrics)
+        if progress.epochs == 2:
+            raise Stopped
+        return saved
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(checkpoint, "save", cut_off)
+        train(data, wanted, run, quiet())
+    for table in ("steps.csv", "epochs.csv"):
+        with (run / table).open("a") as file:
+            file.write("1")  # the beginning of a later row, which a full disk cut off
+
+    train(data, wanted, run, quiet(), resume=True)
+
+    assert column(run / "epochs.csv", "epoch") == ["1", "2", "3"]
+    steps = column(run / "steps.csv", "step")
+    assert steps == [str(1 + number) for number in range(9)]
 
 
 def test_a_stop_within_an_epoch_is_saved_at_the_step(data: TrainData, tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ class _Table:
         rows = []
         if keep and path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= keep]
+                rows = list(csv.reader(file))[1:]
+            # a full disk may have left a row in parts
+            rows = [row for row in rows if len(row) == len(columns) and int(row[0]) <= keep]
         write_text(path, "".join(",".join(row) + "\n" for row in [columns, *rows]))
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")

@@ -221,12 +221,14 @@ class _Run:
             raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
 
     def _save(self, epoch: Epoch, metrics: Mapping[str, float], seconds: float) -> Progress:
-        """The end of an epoch, in the first process."""
+        """The end of an epoch, in the first process.
+
+        The log comes first: a kill between the two then leaves a row too many, which resuming takes back.
+        """
         assert self.log is not None
         progress = replace(self._progress, epochs=epoch.number + 1, seconds=seconds)
-        progress = checkpoint.save(self._out, self._learner, self.info, progress, metrics)
         self.log.epoch(progress.epochs, epoch, metrics, seconds / 60)
-        return progress
+        return checkpoint.save(self._out, self._learner, self.info, progress, metrics)
 
     def _after_step(self) -> None:
         """Save when it is time, or when the run shall stop; one process that says so is enough."""
