@@ -107,9 +107,10 @@ def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
             raise Stopped
         return saved
 
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", cut_off)
-        train(data, wanted, run, quiet())
+        with pytest.raises(Stopped):
+            train(data, wanted, run, quiet())
     for table in ("steps.csv", "epochs.csv"):
         with (run / table).open("a") as file:
             file.write("1")  # the beginning of a later row, which a full disk cut off
