@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lookonce.errors import LookonceError
+from lookonce.errors import ConfigError, LookonceError
 
 app = typer.Typer(
     help="YOLOv3: train on your own pictures, detect on an ordinary CPU, read and write Darknet models.",
@@ -52,7 +52,7 @@ def train(
     size: Annotated[str | None, typer.Option(help="416, or 320x416 (height x width).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times every picture is learnt from; 30.")] = None,
     batch: Annotated[
-        str | None, typer.Option(help="Pictures a step; 8. auto: as many as fit into memory.")
+        str | None, typer.Option(help="Pictures a step; 4. auto: as many as fit into memory.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Start from: .safetensors, .cfg beside .weights, darknet53.conv.74.")
@@ -88,6 +88,11 @@ def train(
         "batch": batch,
     }
     if self_test:
+        if weights or resume or extend:
+            raise ConfigError(
+                "--self-test: starts from random weights and writes nothing; expected none of "
+                "--weights, --resume and --extend beside it"
+            )
         raise typer.Exit(command.self_test(data, **shared))
     raise typer.Exit(command.train(data, out, weights=weights, resume=resume, extend=extend, **shared))
 

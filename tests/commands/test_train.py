@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from lookonce.cli import app
 from lookonce.commands.train import hold_out
+from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_model
 from tests.data.drawn_samples import draw_samples
@@ -47,7 +48,7 @@ def arguments(lines: Path, out: Path, *more: str) -> list[str]:
 def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
-    assert "1 of the training pictures are held out for validation" in ran.output
+    assert "no val part: 1 of 7 pictures held out for validation" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
     assert (info.input_size, info.width) == ((64, 96), 0.125)
@@ -61,6 +62,7 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
         (["--set", "colour=1"], "colour: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),
+        (["--self-test", "--resume"], "--self-test: starts from random weights"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
 )
@@ -111,6 +113,29 @@ def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Pat
     assert "--resume goes on" in output
     load_model(out / "last.safetensors")
     assert not list(out.glob(".*"))
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(lines: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = CliRunner().invoke(app, arguments(lines, run, "--epochs", "1", "--set", "holdout=0"))
+    assert "0 of 7 pictures held out, so the last model counts as the best" in first.output
+    lines.unlink()
+    again = subprocess.run(
+        [sys.executable, "-m", "lookonce", *arguments(lines, run)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 2
+    assert "holds a run already" in again.stderr
+
+
+def test_help_names_the_defaults() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output.split())
+    settings = TrainSettings()
+    assert f"Pictures a step; {settings.batch}." in shown
+    assert f"Times every picture is learnt from; {settings.epochs}." in shown
+    assert f"{settings.model} (default)" in shown
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 2), (0.99, 7)])

@@ -51,10 +51,11 @@ def train(
         stopped for another one's signal returns 143.
     """
     from lookonce.train.parallel import join
-    from lookonce.train.run import SETTINGS, Stopped
+    from lookonce.train.run import SETTINGS, Stopped, check_folder
     from lookonce.train.run import train as run
 
     def chosen() -> TrainSettings:
+        check_folder(out, resume=resume)  # before any data is read
         own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
         settings = load_settings(recipe or own, assignments, **options)
         return settings.model_copy(update={"epochs": settings.epochs + (extend or 0)})
@@ -146,7 +147,8 @@ def load_data(
         raise AnnotationError(f"{data}: expected pictures to learn from, found none")
     if "val" not in splits_of(data):
         kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
-        say(f"no val part: {len(held_out)} of the training pictures are held out for validation", console)
+        use = " for validation" if held_out else ", so the last model counts as the best"
+        say(f"no val part: {len(held_out)} of {len(learn.samples)} pictures held out{use}", console)
         return TrainData(learn.names, kept, held_out)
     judge = load_samples(data, "val", names, strict)
     say_samples({"val": judge}, console)

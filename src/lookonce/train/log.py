@@ -70,6 +70,7 @@ class RunLog:
             total=epochs * pictures,
             completed=done_epochs * pictures + done_pictures,
             losses="",
+            visible=done_epochs < epochs,
         )
 
     def __enter__(self) -> Self:

@@ -251,6 +251,19 @@ class _Run:
         return f"the weights that gave it are in {path}"
 
 
+def check_folder(out: Path, *, resume: bool) -> None:
+    """There is a run to go on with, or none in the way.
+
+    Raises:
+        ConfigError: `out` holds a run already, or nothing to resume.
+    """
+    found = (out / checkpoint.LAST).exists()
+    if found and not resume:
+        raise ConfigError(f"{out}: holds a run already: --resume goes on with it, another --out starts anew")
+    if resume and not found:
+        raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
+
+
 def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     """Make the run folder, or check that there is a run to go on with.
 
@@ -258,19 +271,13 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     on where a run of that length would be.
 
     Raises:
-        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings.
+        ConfigError: as `check_folder`; or `out` holds a run with other settings.
     """
+    check_folder(out, resume=resume)
     for name in (checkpoint.LAST, checkpoint.BEST):
         remove_leftovers(out / name)
     file, text = out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    if not resume:
-        if (out / checkpoint.LAST).exists():
-            raise ConfigError(
-                f"{out}: holds a run already: --resume goes on with it, another --out starts anew"
-            )
-    elif not (out / checkpoint.LAST).exists():
-        raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
-    else:
+    if resume:
         before = load_settings(file)  # what an older file does not name is at its default
         if before == settings:
             return
