@@ -8,7 +8,7 @@ help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 demo: .venv/ready  ## render pictures, train, evaluate, detect: minutes on two cores
-	rm -rf demo
+	test -e demo/run/last.safetensors -a ! -e demo/model.safetensors || rm -rf demo
 	$(BIN)/lookonce demo
 
 test: .venv/ready  ## linters, types, import contracts, tests

@@ -60,7 +60,8 @@ def train(
     names: Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, such as optimizer.rate=0.0005.")
+        list[str] | None,
+        typer.Option("--set", help="Any setting, such as optimizer.rate=0.0005; docs/train.md lists them."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     extend: Annotated[

@@ -271,6 +271,16 @@ def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **option
         raise ConfigError(f"{recipe or 'settings'}: {complaints(error, TrainSettings)}") from error
 
 
+EXPECTATIONS = {  # by pydantic's types of error, where its words are about Python
+    "tuple_type": "expected a list, such as [0.6, 1.6]",
+    "model_type": "expected a section with settings of its own",
+    "float_parsing": "expected a number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "bool_parsing": "expected true or false",
+}
+
+
 def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
     """All that is wrong with some settings, or with a section of them: place, expected and found of each."""
     return "; ".join(_complaint(each, settings, section) for each in error.errors())
@@ -285,7 +295,8 @@ def _complaint(error: ErrorDetails, settings: type[BaseModel], section: str) -> 
         names = list(settings.model_fields)
         expected = get_close_matches(name, names, n=1, cutoff=0.8) or [f"one of {', '.join(names)}"]
         return f"{place}: expected {expected[0]}, found no such setting"
-    expectation = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
+    own_words = EXPECTATIONS.get(error["type"], error["msg"]).removeprefix("Value error, ")
+    expectation = own_words.replace("Input should be", "expected", 1)
     # our own messages say what was found
     found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
     return ": ".join(filter(None, (place, expectation))) + found

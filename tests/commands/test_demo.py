@@ -70,6 +70,27 @@ def test_the_commands_it_shows_are_the_ones_it_runs(
     assert (out / "explained.html").exists()
 
 
+@pytest.mark.usefixtures("small")
+def test_a_demo_stopped_in_training_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    assert command.demo(out) == 1
+    drawn = list_images(out / "pictures" / "train")
+    when = [picture.stat().st_mtime_ns for picture in drawn]
+    learnt = (out / "run" / "last.safetensors").read_bytes()
+    (out / "model.safetensors").unlink()
+    for folder in ("report", "found"):
+        shutil.rmtree(out / folder)
+
+    assert command.demo(out) == 1
+
+    assert [picture.stat().st_mtime_ns for picture in drawn] == when, "the pictures are drawn once"
+    assert (out / "run" / "last.safetensors").read_bytes() == learnt
+    assert (out / "model.safetensors").exists()
+    assert (out / "report" / "metrics.json").exists()
+    with pytest.raises(ConfigError, match="new or empty folder"):
+        command.demo(out)
+
+
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="new or empty folder"):

@@ -62,6 +62,8 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
         (["--set", "colour=1"], "colour: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),
+        (["--weights", "nowhere.pt"], "nowhere.pt: no such file"),
+        (["--out", __file__], "expected a folder for the run, found a file"),
         (["--self-test", "--resume"], "--self-test: starts from random weights"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
@@ -130,6 +132,18 @@ def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(lines: Path, t
     assert "holds a run already" in again.stderr
 
 
+def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert CliRunner().invoke(app, arguments(lines, run, "--epochs", "1")).exit_code == 0
+    before = (run / "last.safetensors").read_bytes()
+    for more in (["--resume"], ["--extend", "1"]):
+        command = [sys.executable, "-m", "lookonce", *arguments(lines, run, "--epochs", "3", *more)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == 2
+        assert "the run has 1 epochs, found 3 asked for: leave --epochs out; --extend N" in ran.stderr
+    assert (run / "last.safetensors").read_bytes() == before
+
+
 def test_help_names_the_defaults() -> None:
     shown = " ".join(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output.split())
     settings = TrainSettings()
@@ -183,4 +197,15 @@ def test_self_test_that_runs_out_of_time_is_exit_code_1(
     monkeypatch.setattr("lookonce.train.self_test.SECONDS", 0.5)
     ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
     assert ran.exit_code == 1
+    assert "self-test ran out of time" in ran.output
+    assert "look at the boxes" not in ran.output
+
+
+def test_self_test_that_learns_nothing_is_exit_code_1(
+    bright_discs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.train.self_test.MOST_STEPS", 20)
+    ran = CliRunner().invoke(app, [*self_test_arguments(bright_discs), "--set", "optimizer.rate=1e-6"])
+    assert ran.exit_code == 1
     assert "self-test failed" in ran.output
+    assert "look at the boxes" in ran.output

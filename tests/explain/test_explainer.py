@@ -133,7 +133,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
             "objective.loss.box: expected 'giou', 'diou' or 'ciou'",
         ),
         ({"los": {}}, "objective.los: expected loss, found no such setting"),
-        ("giou", "objective: expected a valid"),
+        ("giou", "objective: expected a section with settings of its own, found 'giou'"),
     ],
 )
 def test_what_it_learnt_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:

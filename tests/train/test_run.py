@@ -226,6 +226,17 @@ def test_changed_data_is_said_and_learnt(data: TrainData, tmp_path: Path) -> Non
         assert expected in said[name]
 
 
+def test_other_data_does_not_spoil_a_run(data: TrainData, tmp_path: Path) -> None:
+    train(data, settings("epochs=1"), tmp_path / "run", quiet())
+    before = (tmp_path / "run" / LAST).read_bytes()
+    for other in (replace(data, train=data.train[:5]), replace(data, val=data.train)):
+        with pytest.raises(
+            TrainingError, match=r"data changed: expected 7 pictures.*too far apart.*--weights"
+        ):
+            train(other, settings("epochs=2"), tmp_path / "run", quiet(), resume=True)
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
 def test_rare_classes_lengthen_the_epoch_and_the_schedule(data: TrainData, tmp_path: Path) -> None:
     samples = [replace(each, labels=np.zeros_like(each.labels)) for each in data.train]
     samples[3] = replace(samples[3], labels=np.full_like(samples[3].labels, 2))  # one in seven: factor 2.65
@@ -401,6 +412,9 @@ def test_transfer_takes_what_fits_and_leaves_foreign_heads(data: TrainData, tmp_
 def test_weights_of_nothing_that_fits_are_refused(data: TrainData, tmp_path: Path) -> None:
     info = describe(data, settings())
     save_model(tmp_path / "other.safetensors", {"something.else": torch.zeros(3)}, info)
+    wider = settings("epochs=1", "width=0.25")
+    with pytest.raises(ModelFileError, match=r"expected a model of width 0\.25, found 0\.125"):
+        train(data, wider, tmp_path / "wider", quiet(), weights=tmp_path / "other.safetensors")
     with pytest.raises(ModelFileError, match="nothing in this"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet(), weights=tmp_path / "other.safetensors")
 

@@ -44,17 +44,19 @@ def demo(out: Path) -> int:
         0 done, 1 the model is worse than it should be, 130 stopped by Ctrl-C.
 
     Raises:
-        ConfigError: `out` holds something already.
+        ConfigError: `out` holds something already, other than a demo that was stopped while it trained.
         MissingExtraError: training is not installed.
     """
     for package in ("torch", "faster_coco_eval", "matplotlib"):  # before the first picture is drawn
         require(package, extra="train")
-    if out.exists() and any(out.iterdir()):
+    model = out / "model.safetensors"
+    resume = (out / "run" / "last.safetensors").exists() and not model.exists()
+    if not resume and out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out}: expected a new or empty folder; remove it, or give another --out")
     console, started = Console(), time.perf_counter()
-    data = _render(out, console)
-    model = out / "model.safetensors"
-    if code := _train(data, out / "run", console):
+    data = out / "annotations" / "dataset.yaml" if resume else _render(out, console)
+    if code := _train(data, out / "run", console, resume=resume):
+        say(f"lookonce demo --out {out} goes on with all that follows, too", console)
         return code
     shutil.copy(out / "run" / "best.safetensors", model)
     ap50 = _evaluate(model, data, out / "report", console)
@@ -73,9 +75,12 @@ def _render(out: Path, console: Console) -> Path:
     return render(out, COUNTS)
 
 
-def _train(data: Path, out: Path, console: Console) -> int:
+def _train(data: Path, out: Path, console: Console, *, resume: bool) -> int:
     from lookonce.commands.train import train
 
+    if resume:
+        _say_command(["train", str(data), "--out", str(out), "--resume"], console)
+        return train(data, out, resume=True)
     settings = [f"{name}={value}" for name, value in TRAINING.items()]
     options = [word for setting in settings for word in ("--set", setting)]
     _say_command(["train", str(data), "--out", str(out), *options], console)

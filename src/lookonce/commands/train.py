@@ -12,7 +12,7 @@ from lookonce.commands.interrupts import StopRequest
 from lookonce.commands.report import say, say_samples
 from lookonce.config import TrainSettings, load_settings
 from lookonce.data.formats import load_samples, splits_of
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.samples import Sample
 
 if TYPE_CHECKING:
@@ -55,9 +55,16 @@ def train(
     from lookonce.train.run import train as run
 
     def chosen() -> TrainSettings:
-        check_folder(out, resume=resume)  # before any data is read
+        check_folder(out, resume=resume)  # these two before any data is read
+        if weights and not weights.exists():
+            raise ModelFileError(f"{weights}: no such file")
         own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
         settings = load_settings(recipe or own, assignments, **options)
+        if own and settings.epochs != (planned := load_settings(own).epochs):
+            raise ConfigError(
+                f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
+                "leave --epochs out; --extend N gives a run that is done N more"
+            )
         return settings.model_copy(update={"epochs": settings.epochs + (extend or 0)})
 
     resume = resume or extend is not None
@@ -102,9 +109,9 @@ def self_test(
     """Memorise eight pictures, and say what that means; arguments as for `train`.
 
     Returns:
-        0 memorised, 1 not.
+        0 memorised, 1 not, or not in time.
     """
-    from lookonce.train.self_test import GOAL
+    from lookonce.train.self_test import GOAL, MOST_STEPS
     from lookonce.train.self_test import self_test as run
 
     console = Console()
@@ -116,16 +123,21 @@ def self_test(
     if outcome.passed:
         console.print(f"self-test passed: {reached}", highlight=False)
         return 0
-    console.print(f"self-test failed: {reached}, expected {GOAL}", highlight=False)
+    if outcome.cut_off:
+        say(
+            f"self-test ran out of time: {reached}, expected {GOAL} within {MOST_STEPS} steps: "
+            "this machine is too slow to tell; a smaller --size takes less",
+            console,
+        )
+        return 1
+    say(f"self-test failed: {reached}, expected {GOAL}", console)
     if outcome.lost:
-        console.print(
+        say(
             f"{outcome.lost} assignments were taken over by another object on the same cell and prior: "
             "a larger --size or yolov3 instead of yolov3-tiny keeps neighbours apart",
-            highlight=False,
+            console,
         )
-    console.print(
-        "otherwise look at the boxes and classes: a network can learn eight sound pictures by heart"
-    )
+    say("look at the boxes and classes: a network can learn eight sound pictures by heart", console)
     return 1
 
 

@@ -19,6 +19,7 @@ from lookonce.train.optimizer import optimizer_tensors, restore
 LAST, BEST = "last.safetensors", "best.safetensors"
 # names of a checkpoint's further tensors
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
+LARGEST_CHANGE = 0.2  # of the number of pictures, between two sittings
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +117,12 @@ def resume(
 ) -> tuple[Progress, Epoch]:
     """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
 
-    Data that changed since is said and taken: whoever adds pictures and trains on means it.
+    Some pictures or boxes more or less are said and taken. Counts that are far from what they were are other
+    data: a wrong path must not spoil a run.
 
     Raises:
         ModelFileError: the checkpoint is damaged.
-        TrainingError: it belongs to another network or optimizer.
+        TrainingError: it belongs to another network or optimizer, or to other data.
     """
     file = folder / LAST
     weights, saved = load_weights(file)
@@ -133,8 +135,12 @@ def resume(
             )
     before, now = saved.training.get(LEARNT_FROM), info.training[LEARNT_FROM]
     if before != now and isinstance(before, dict):
-        found = f"found {_counted(now)}, goes on with these"
-        say(f"{file}: the data changed: expected {_counted(before)}, {found}")
+        changed = f"{file}: the data changed: expected {_counted(before)}, found {_counted(now)}"
+        if any(
+            abs(now[part] - before[part]) > LARGEST_CHANGE * before[part] for part in ("pictures", "judged")
+        ):
+            raise TrainingError(f"{changed}: too far apart to go on; a new run can start from it (--weights)")
+        say(f"{changed}, goes on with these")
     tensors = load_training(file)
     epoch, scaling = _epoch(saved, tensors, file)
     if learner.ema:

@@ -255,8 +255,10 @@ def check_folder(out: Path, *, resume: bool) -> None:
     """There is a run to go on with, or none in the way.
 
     Raises:
-        ConfigError: `out` holds a run already, or nothing to resume.
+        ConfigError: `out` holds a run already, or nothing to resume, or is no folder.
     """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: expected a folder for the run, found a file")
     found = (out / checkpoint.LAST).exists()
     if found and not resume:
         raise ConfigError(f"{out}: holds a run already: --resume goes on with it, another --out starts anew")

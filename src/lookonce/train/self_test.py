@@ -53,6 +53,11 @@ class SelfTest:
         """Whether the pictures were memorised."""
         return self.ap50 >= GOAL
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the time was over before the steps were: nothing is known to be wrong."""
+        return not self.passed and self.steps < MOST_STEPS
+
 
 def self_test(data: TrainData, settings: TrainSettings, console: Console) -> SelfTest:
     """Learn eight pictures by heart, in at most three minutes.

@@ -31,12 +31,17 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
         source: a lookonce model, or Darknet files as `model.darknet_io.load_start` takes them.
 
     Raises:
-        ModelFileError: not such a model, or nothing in it fits.
+        ModelFileError: not such a model, one of another width, or nothing in it fits.
     """
     if source.suffix == ".safetensors":
         weights, source_info = load_weights(source)
     else:
         weights, source_info = load_start(source, info)
+    if source_info.width != info.width:
+        raise ModelFileError(
+            f"{source}: expected a model of width {info.width}, found {source_info.width}: "
+            f"--set width={source_info.width} trains one that its weights fit"
+        )
     own = network.state_dict()
     fitting = {
         name: tensor

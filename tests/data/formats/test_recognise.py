@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,13 @@ def _boxes(path: Path) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_nothing_there(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="expected annotations, found no such file or folder"):
         load_samples(tmp_path / "no")
     with pytest.raises(AnnotationError, match="found none of these"):
+        load_samples(tmp_path)
+    shutil.copytree(data / "voc_sample" / "gts" / "pascalvoc_format", tmp_path / "boxes")
+    with pytest.raises(AnnotationError, match=r"found none of these; but .*boxes is one$"):
         load_samples(tmp_path)
     (tmp_path / "a.csv").touch()
     with pytest.raises(AnnotationError, match=r"a\.csv: expected a dataset YAML"):

@@ -44,8 +44,18 @@ def _recognise_annotations(path: Path) -> Source:
             return replace(source, title=source.title + remark)
     raise AnnotationError(
         f"{path}: expected a dataset YAML, a COCO .json, a .txt with one line a picture, a Darknet .data "
-        "file, or a folder in VOC, COCO or YOLO layout, found none of these"
+        f"file, or a folder in VOC, COCO or YOLO layout, found none of these{_hint(path)}"
     )
+
+
+def _hint(path: Path) -> str:
+    """Where in a folder annotations lie, for whoever named the folder above them."""
+    folders = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+    recognisers = (lambda folder: dataset_yaml.recognise(folder, _recognise_annotations), *ORDER.values())
+    for folder in folders:
+        if any(_is_also(recogniser, folder) for recogniser in recognisers):
+            return f"; but {folder} is one"
+    return ""
 
 
 def _is_also(recogniser: Recogniser, path: Path) -> bool:
