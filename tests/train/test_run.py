@@ -228,13 +228,14 @@ def test_changed_data_is_said_and_learnt(data: TrainData, tmp_path: Path) -> Non
 
 def test_other_data_does_not_spoil_a_run(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
-    before = (tmp_path / "run" / LAST).read_bytes()
+    files = [tmp_path / "run" / name for name in (LAST, "settings.yaml", "epochs.csv", "steps.csv")]
+    before = [file.read_bytes() for file in files]
     for other in (replace(data, train=data.train[:5]), replace(data, val=data.train)):
         with pytest.raises(
             TrainingError, match=r"data changed: expected 7 pictures.*too far apart.*--weights"
         ):
             train(other, settings("epochs=2"), tmp_path / "run", quiet(), resume=True)
-    assert (tmp_path / "run" / LAST).read_bytes() == before
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_rare_classes_lengthen_the_epoch_and_the_schedule(data: TrainData, tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def train(
         taken = transfer(run.network, run.info, weights)
         run.say(f"{weights}: took {taken.taken} tensors, {len(taken.left)} start fresh")
     run.prepare(resume=resume, strict=strict)
+    if group.is_first:
+        _write_settings(out, settings)  # of an extension, now that nothing speaks against it
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
@@ -278,13 +280,16 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     check_folder(out, resume=resume)
     for name in (checkpoint.LAST, checkpoint.BEST):
         remove_leftovers(out / name)
-    file, text = out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    if resume:
-        before = load_settings(file)  # what an older file does not name is at its default
-        if before == settings:
-            return
+    if not resume:
+        _write_settings(out, settings)
+        return
+    before = load_settings(out / SETTINGS)  # what an older file does not name is at its default
+    if before != settings:
         _check_extension(out, before, settings)
-    write_text(file, text)
+
+
+def _write_settings(out: Path, settings: TrainSettings) -> None:
+    write_text(out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
 
 def _check_extension(out: Path, before: TrainSettings, wanted: TrainSettings) -> None:
