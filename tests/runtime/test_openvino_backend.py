@@ -103,6 +103,29 @@ def test_eight_threads_get_what_one_gets(model: Path, threads: int | None) -> No
         np.testing.assert_array_equal(found, expected)
 
 
+def test_the_first_calls_of_a_process_may_come_at_once(model: Path) -> None:
+    """Two threads that ask OpenVINO for its first conversion at the same time used to wait for ever."""
+    code = f"""
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+import numpy as np
+from lookonce.runtime.openvino_backend import OpenVinoBackend
+backend, together, found = OpenVinoBackend(Path({str(model)!r}), threads=1), Barrier(4), []
+def call():
+    together.wait()
+    found.append(backend(np.zeros((1, 64, 64, 3), np.uint8)))
+threads = [Thread(target=call) for _ in range(4)]
+sys.setswitchinterval(1e-6)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(found) == 4
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_the_first_shapes_are_compiled_once_and_the_others_share_one(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,9 @@ from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import InputShape, check_shape, describe_content
 
 ov = require("openvino", "openvino")
+# Its binding makes a table of numpy's types when first asked for one, and two threads that ask at the same
+# time wait for each other for ever. So it is asked here, where the import lets one thread in alone.
+ov.Type.u8.to_dtype()
 
 DESCRIPTION = ["framework", METADATA_KEY]  # where its ONNX reader puts an entry of ONNX metadata
 MOST_SHAPES = 4  # with a network of their own, which holds the weights once more in the form that suits it
