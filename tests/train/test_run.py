@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from rich.console import Console
 from torch import nn
 
 from lookonce.config import Objective, TrainSettings, load_settings
+from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
 from lookonce.metadata import OBJECTIVE
 from lookonce.model.files import load_model, load_training, load_weights, save_model
@@ -311,6 +313,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path:
     with pytest.raises(ConfigError, match="keeps its settings"):
         train(data, settings("epochs=1", "seed=1"), tmp_path / "run", quiet(), resume=True)
     assert (tmp_path / "run" / LAST).read_bytes() == before
+    (tmp_path / "run" / LAST).unlink()  # large, and the best model is kept for use
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(data, settings("epochs=1"), tmp_path / "run", quiet())
 
 
 def test_what_a_kill_left_half_written_is_removed(data: TrainData, tmp_path: Path) -> None:
@@ -425,6 +430,18 @@ def test_accumulated_batches_give_the_step_of_their_mean(data: TrainData, tmp_pa
     train(data, settings("epochs=2", "optimizer.accumulate=2", "log_every=1"), tmp_path / "run", quiet())
     with (tmp_path / "run" / "steps.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [0, 1, 2, 2, 3, 4]
+
+
+def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_path: Path) -> None:
+    wanted = settings(
+        "epochs=1", "batch=1", "optimizer.accumulate=2", "log_every=1", "augment.mosaic=0", "ema=0"
+    )
+    dataset = make_dataset(data, describe(data, wanted), wanted)
+    second = next(itertools.islice(Loader(dataset, 1, workers=0).epoch(0), 1, None))
+    second.paths[0].write_bytes(b"not a picture")
+    train(TrainData(data.names, data.train, ()), wanted, tmp_path / "run", quiet())
+    with (tmp_path / "run" / "steps.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 1, 2, 2, 3, 4]
 
 
 def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Path) -> None:

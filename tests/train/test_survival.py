@@ -18,7 +18,8 @@ from lookonce.config import load_settings
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.model.files import load_model, load_weights
 from lookonce.train import checkpoint, loop
-from lookonce.train.checkpoint import LAST
+from lookonce.train.checkpoint import BEST, LAST
+from lookonce.train.learner import Learner
 from lookonce.train.loss import Losses
 from lookonce.train.plan import TrainData
 from lookonce.train.run import NON_FINITE, Stopped, train
@@ -143,6 +144,38 @@ def test_a_run_that_is_done_can_be_extended(data: TrainData, tmp_path: Path) -> 
     assert rates[:4] != expected[:4]
 
 
+@pytest.mark.parametrize("option", ["freeze=backbone", "optimizer.momentum=0"])
+def test_every_kind_of_run_goes_on(data: TrainData, tmp_path: Path, option: str) -> None:
+    kind = ("optimizer.name=sgd", option)
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(Stopped):
+        train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(), stop=lambda: next(asked))
+    train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(), resume=True)
+    train(data, settings("epochs=3", *kind), tmp_path / "whole", quiet())
+    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+
+
+def test_ruined_weights_do_not_replace_a_checkpoint(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of the step that ruins them is still finite: nothing but the weights tells."""
+    run, step = tmp_path / "run", Learner.step
+    ruined = iter([False] * 5 + [True])  # at the end of the second epoch
+
+    def ruining(learner: Learner, rate: float) -> None:
+        step(learner, rate)
+        if next(ruined):
+            next(learner.network.parameters()).data.fill_(torch.nan)
+
+    monkeypatch.setattr(Learner, "step", ruining)
+    with pytest.raises(TrainingError, match=r"weights are no longer finite; they are not saved.*rate"):
+        train(TrainData(data.names, data.train, ()), settings("epochs=3"), run, quiet())
+
+    for name in (LAST, BEST):
+        assert all(each.isfinite().all() for each in load_weights(run / name)[0].values())
+    assert load_weights(run / LAST)[1].training["progress"]["epochs"] == 1
+
+
 def test_a_run_that_is_not_done_keeps_its_length(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False] * 3 + [True])
     with pytest.raises(Stopped):
@@ -157,14 +190,14 @@ def test_a_run_that_is_not_done_keeps_its_length(data: TrainData, tmp_path: Path
 
 
 class BadBatch:
-    """The real forward pass, but one batch's loss is not a number."""
+    """The real forward pass, but the loss of some batches is not a number."""
 
-    def __init__(self, number: int) -> None:
-        self.number, self.forward = number, loop.forward
+    def __init__(self, *numbers: int) -> None:
+        self.numbers, self.forward = numbers, loop.forward
 
     def __call__(self, network, batch, info, wanted) -> Losses:  # type: ignore[no-untyped-def]
         losses = self.forward(network, batch, info, wanted)
-        if batch.number == self.number:
+        if batch.number in self.numbers:
             losses = Losses(losses.giou * torch.nan, losses.conf, losses.prob)
         return losses
 
@@ -181,10 +214,19 @@ def test_a_bad_batch_is_left_out_where_the_settings_say_so(
     assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
 
 
+def test_skipping_ends_when_nothing_else_comes(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "forward", BadBatch(1, 2, 3))
+    with pytest.raises(TrainingError, match=r"3 batches in a row.*picture \d\.png.*weights are ruined"):
+        train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", quiet())
+
+
 def test_skipping_ends_when_the_weights_are_ruined(data: TrainData, tmp_path: Path) -> None:
     hopeless = ("optimizer.name=sgd", "optimizer.rate=1e30", "optimizer.warmup_epochs=0")
-    with pytest.raises(TrainingError, match=r"3 batches in a row.*picture \d\.png.*weights are ruined"):
+    with pytest.raises(TrainingError, match="weights are no longer finite"):
         train(data, settings("epochs=30", "loss.non_finite=skip", *hopeless), tmp_path / "run", quiet())
+    assert not (tmp_path / "run" / LAST).exists()
 
 
 def test_the_weights_that_gave_a_non_finite_loss_are_kept(

@@ -67,13 +67,16 @@ class Interrupts(_Signals):
 
 
 class StopRequest(_Signals):
-    """The first signal is a request, which the block asks for when it suits; a second acts at once."""
+    """The first signal is a request, which the block asks for when it suits; Ctrl-C after it acts at once.
+
+    A second polite kill does not: schedulers send it to every process, and torchrun passes its own on.
+    """
 
     def __call__(self) -> bool:
         """Whether a signal came."""
         return self.signal != 0
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from lookonce.errors import TrainingError
+from lookonce.errors import NonFiniteLossError, TrainingError
 from lookonce.metadata import LEARNT_FROM, ModelInfo
 from lookonce.model.files import load_training, load_weights, save_model
 from lookonce.train.learner import Learner
@@ -64,7 +64,11 @@ def save(
 
     Returns:
         The progress with the best so far.
+
+    Raises:
+        NonFiniteLossError: as `save_within`.
     """
+    _check_finite(learner, folder)
     ap = metrics.get("ap", -1.0)
     if ap >= progress.best_ap:  # of equals, such as the zeros of the first epochs, the one that learnt longer
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
@@ -80,8 +84,10 @@ def save_within(folder: Path, learner: Learner, info: ModelInfo, progress: Progr
     Its model is the averaged one where there is an average; the weights that go on learning lie beside it.
 
     Raises:
-        NonFiniteLossError: a loss that nobody had looked at yet is not finite; nothing is written.
+        NonFiniteLossError: a loss that nobody had looked at yet is not finite, or a weight; nothing is
+            written, so that the checkpoint before stays.
     """
+    _check_finite(learner, folder)
     meter = epoch.meter.state()
     standing = {
         "number": epoch.number,
@@ -100,6 +106,16 @@ def save_within(folder: Path, learner: Learner, info: ModelInfo, progress: Progr
         tensors[UPDATES] = torch.tensor(learner.ema.updates)
         tensors |= {f"{LEARNING}{name}": tensor for name, tensor in learner.network.state_dict().items()}
     save_model(folder / LAST, learner.judged.state_dict(), described, tensors)
+
+
+def _check_finite(learner: Learner, folder: Path) -> None:
+    """A finite loss may still have led to a step that ruined the weights."""
+    for network in (learner.network, learner.judged):
+        if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+            raise NonFiniteLossError(
+                f"the weights are no longer finite; they are not saved, and {folder} keeps what it has: "
+                "lower the rate (--set optimizer.rate=...) or clip gradients (--set optimizer.clip=10)"
+            )
 
 
 def progress_of(folder: Path) -> Progress:

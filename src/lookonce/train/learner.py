@@ -13,6 +13,7 @@ from lookonce.config import TrainSettings
 from lookonce.train.compiled import Compiled
 from lookonce.train.ema import Ema
 from lookonce.train.optimizer import make_optimizer, set_rate
+from lookonce.train.parallel import ALONE, Group
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,8 +29,13 @@ class Learner:
         ema: the running average of the weights, or None.
     """
 
-    def __init__(self, network: nn.Module, settings: TrainSettings) -> None:
+    def __init__(self, network: nn.Module, settings: TrainSettings, group: Group = ALONE) -> None:
         """Begin with the weights that the network has.
+
+        Args:
+            network: on its device; what is frozen already stays so.
+            settings: of the run.
+            group: the processes that divide each batch among them.
 
         Raises:
             TrainingError: the settings want it compiled, and there is no working compiler.
@@ -39,7 +45,9 @@ class Learner:
         self.scaler = make_scaler(next(network.parameters()).device, settings)
         self.ema = Ema(network, settings.ema) if settings.ema else None
         self._clip = settings.optimizer.clip
-        self.running = Compiled(network, settings.batch_size) if settings.compile else network
+        self.running = network
+        if settings.compile:
+            self.running = Compiled(network, len(range(group.rank, settings.batch_size, group.size)))
 
     @property
     def judged(self) -> nn.Module:

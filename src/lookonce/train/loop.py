@@ -98,10 +98,10 @@ def train_one_epoch(
     started, seconds, waited = time.perf_counter(), epoch.seconds, epoch.waited
     before = epoch.number * steps_an_epoch(len(loader), accumulate)
     reported, in_a_row = epoch.meter.pictures, 0
-    for batch, last in _with_last(loader.epoch(epoch.number, skip=epoch.batches)):
+    for batch, following in _with_following(loader.epoch(epoch.number, skip=epoch.batches)):
         follow_statistics(learner.network, epoch.number * len(loader) + batch.number)
-        begun = (batch.number - 1) // accumulate * accumulate  # batches before this step
-        step_batches = min(accumulate, len(loader) - begun)
+        steps_before = (batch.number - 1) // accumulate
+        step_batches = min(accumulate, len(loader) - steps_before * accumulate)
         learnt = _learn(learner, batch, info, settings, epoch.meter, group, step_batches)
         epoch.skipped += not learnt
         in_a_row = 0 if learnt else in_a_row + 1
@@ -111,8 +111,9 @@ def train_one_epoch(
                 f"{', '.join(map(str, chain(*group.gather(batch.paths))))}: the weights are ruined; "
                 "lower --set optimizer.rate="
             )
-        stepped = last or batch.number % accumulate == 0
-        step = before + batch.number // accumulate + (stepped and batch.number % accumulate > 0)
+        last = following is None
+        stepped = following is None or (following.number - 1) // accumulate > steps_before
+        step = before + steps_before + stepped
         if stepped:
             group.sum_gradients(learner.network)
             learner.step(schedule(step))
@@ -168,9 +169,9 @@ def steps_done(epoch: Epoch, batches: int, accumulate: int) -> int:
     return epoch.number * steps_an_epoch(batches, accumulate) + steps_an_epoch(epoch.batches, accumulate)
 
 
-def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
-    """Each batch, and whether it is the last; a loader may skip unreadable ones, so counting will not do."""
+def _with_following(batches: Iterator[Batch]) -> Iterator[tuple[Batch, Batch | None]]:
+    """Each batch, and the one after it; a loader may skip unreadable ones, so counting will not do."""
     ahead = next(batches, None)
     while ahead is not None:
         batch, ahead = ahead, next(batches, None)
-        yield batch, ahead is None
+        yield batch, ahead

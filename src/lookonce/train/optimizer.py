@@ -54,6 +54,9 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         number, _, name = key.partition("/")
         state.setdefault(int(number), {})[name] = tensor
     trained: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+    remembers = any(group.get("momentum", 1) for group in optimizer.param_groups)  # Adam has no such entry
+    if not state and not remembers:
+        return
     if set(state) != set(range(len(trained))):
         raise TrainingError(
             f"the checkpoint's optimizer state is of {len(state)} parameters, this run trains {len(trained)}"

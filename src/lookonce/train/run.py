@@ -22,7 +22,7 @@ from rich.console import Console
 from lookonce._files import remove_leftovers, write_text
 from lookonce.config import TrainSettings, load_settings
 from lookonce.data.loader import Loader
-from lookonce.errors import ConfigError, NonFiniteLossError, TrainingError
+from lookonce.errors import ConfigError, ModelFileError, NonFiniteLossError, TrainingError
 from lookonce.geometry.anchors import OFFICIAL
 from lookonce.model.files import save_model
 from lookonce.model.network import build
@@ -152,7 +152,9 @@ class _Run:
     def prepare(self, *, resume: bool, strict: bool) -> None:
         """Everything that needs the first weights in place."""
         data, settings, out, group = self._data, self._settings, self._out, self._group
-        self._learner = Learner(self.network, settings)
+        if settings.freeze == "backbone":  # before the optimizer looks at what there is to train
+            freeze_backbone(self.network)
+        self._learner = Learner(self.network, settings, group)
         self._progress, self._epoch = Progress(), Epoch(0)
         if resume:
             self._progress, self._epoch = checkpoint.resume(out, self._learner, self.info, self.say)
@@ -247,10 +249,17 @@ class _Run:
             raise Stopped
 
     def _dump(self, error: NonFiniteLossError) -> str:
-        """Keep what led to a loss that is not finite; say where."""
+        """Keep the weights at a loss that is not finite; say where.
+
+        On a processor they are those that gave it. On a card losses are read every `log_every` batches, after
+        the steps that followed.
+        """
         path = self._out / NON_FINITE
-        save_model(path, self.network.state_dict(), replace(self.info, training={"error": str(error)}))
-        return f"the weights that gave it are in {path}"
+        try:
+            save_model(path, self.network.state_dict(), replace(self.info, training={"error": str(error)}))
+        except ModelFileError as full:
+            return f"the weights could not be kept: {full}"
+        return f"the weights at that moment are in {path}"
 
 
 def check_folder(out: Path, *, resume: bool) -> None:
@@ -261,10 +270,9 @@ def check_folder(out: Path, *, resume: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: expected a folder for the run, found a file")
-    found = (out / checkpoint.LAST).exists()
-    if found and not resume:
+    if not resume and any((out / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
         raise ConfigError(f"{out}: holds a run already: --resume goes on with it, another --out starts anew")
-    if resume and not found:
+    if resume and not (out / checkpoint.LAST).exists():
         raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
 
 

@@ -22,6 +22,7 @@ from lookonce.samples import Sample
 from lookonce.train.init import initialise
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
+from lookonce.train.parallel import ALONE
 from lookonce.train.plan import TrainData, describe, make_dataset
 from lookonce.train.schedule import Schedule
 from lookonce.train.validate import Judge
@@ -77,7 +78,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
     )
     torch.manual_seed(settings.seed)
     info = describe(TrainData(data.names, chosen, chosen), settings)
-    network = initialise(build(info), settings)
+    network = initialise(build(info), settings).to(ALONE.device)
     return _memorise(network, info, chosen, settings, console)
 
 

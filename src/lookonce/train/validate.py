@@ -95,7 +95,8 @@ class Judge:
 
         self._group.share_statistics(self._network)
         self._network.eval()
-        found = list(self._detector.detect_many(pictures(), batch=self._settings.batch_size))
+        batch = -(-self._settings.batch_size // self._group.size)  # what fits into memory while it learns
+        found = list(self._detector.detect_many(pictures(), batch=batch))
         self._network.train()
         return dict(zip((number for number in mine if number not in gone), found, strict=True)), gone
 
