@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
-demo: .venv/ready  ## render pictures, train, evaluate, detect: minutes on two cores
+demo: .venv/ready  ## render images, train, evaluate, detect: minutes on two cores
 	test -e demo/run/last.safetensors -a ! -e demo/model.safetensors || rm -rf demo
 	$(BIN)/lookonce demo
 

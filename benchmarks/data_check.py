@@ -1,10 +1,10 @@
-"""How long `lookonce data check` takes, and whether it finds among many pictures what was hidden there.
+"""How long `lookonce data check` takes, and whether it finds among many images what was hidden there.
 
-    python benchmarks/data_check.py [--pictures 10000] [--folder FOLDER]
+    python benchmarks/data_check.py [--images 10000] [--folder FOLDER]
 
-Renders JPEGs of 640x480, each different, with seven boxes each; hides copies, pictures saved anew, and
-pictures cut short among them; runs the command in a process of its own, page included. A folder that is there
-already is taken as it is. The target is 10,000 pictures in two minutes on two cores.
+Renders JPEGs of 640x480, each different, with seven boxes each; hides copies, images saved anew, and
+images cut short among them; runs the command in a process of its own, page included. A folder that is there
+already is taken as it is. The target is 10,000 images in two minutes on two cores.
 """
 
 import argparse
@@ -33,15 +33,15 @@ HIDDEN = 20  # of each kind
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     print(machine_line("opencv-python-headless", "numpy"))
     if options.folder:
-        measure(options.folder, options.pictures)
+        measure(options.folder, options.images)
         return
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), options.pictures)
+        measure(Path(folder), options.images)
 
 
 def measure(folder: Path, count: int) -> None:
@@ -49,7 +49,7 @@ def measure(folder: Path, count: int) -> None:
         renderer = multiprocessing.get_context("spawn").Process(target=make, args=(folder, count))
         renderer.start()
         renderer.join()
-    sizes = [file.stat().st_size for file in (folder / "pictures").iterdir()]
+    sizes = [file.stat().st_size for file in (folder / "images").iterdir()]
     each = f"{sum(sizes) / len(sizes) / 1000:.0f} KB and {BOXES} boxes each"
     print(f"{len(sizes)} JPEGs of {WIDTH}x{HEIGHT}, {each}")
     command = [sys.executable, "-m", "lookonce", "data", "check", str(folder / "train.txt")]
@@ -60,7 +60,7 @@ def measure(folder: Path, count: int) -> None:
     wall, processor = time.perf_counter() - started, used.ru_utime + used.ru_stime
     assert os.waitstatus_to_exitcode(status) == 1, (folder / "said.txt").read_text()
     counts = json.loads((folder / "report" / "findings.json").read_text())["counts"]
-    print(f"wall {wall:.1f} s, processor {processor:.1f} s, {1e3 * processor / len(sizes):.2f} ms a picture")
+    print(f"wall {wall:.1f} s, processor {processor:.1f} s, {1e3 * processor / len(sizes):.2f} ms an image")
     print(f"memory at most {used.ru_maxrss / 1024:.0f} MiB, load {os.getloadavg()[0]:.1f}")
     hidden = {"copies-differ": HIDDEN, "copy": HIDDEN, "similar": 0, "truncated": HIDDEN}
     print(f"hidden {hidden}\nfound  { {kind: counts.get(kind, 0) for kind in hidden} }")
@@ -68,31 +68,31 @@ def measure(folder: Path, count: int) -> None:
 
 
 def make(folder: Path, count: int) -> None:
-    """Pictures and their boxes, as one-line text."""
+    """Images and their boxes, as one-line text."""
     rng = np.random.default_rng(0)
     cv2.setNumThreads(1)
     grounds = [ground(rng, HEIGHT, WIDTH).clip(0, 255).astype(np.uint8) for _ in range(GROUNDS)]
     grains = [rng.standard_normal((HEIGHT, WIDTH, 3), np.float32) * 4 for _ in range(GRAINS)]
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
     lines = []
     for number in range(count - 2 * HIDDEN):
-        image = picture(rng, grounds, grains)
-        content = encoded(image, 90)
+        pixels = image(rng, grounds, grains)
+        content = encoded(pixels, 90)
         copies = {number: content}
         if number < HIDDEN:
             copies[count - 1 - number] = content
         elif number < 2 * HIDDEN:
-            copies[count - 1 - number] = encoded(cv2.resize(image, (WIDTH // 2, HEIGHT // 2)), 75)
+            copies[count - 1 - number] = encoded(cv2.resize(pixels, (WIDTH // 2, HEIGHT // 2)), 75)
         elif number < 3 * HIDDEN:
             copies[number] = content[: len(content) // 2]
         for name, data in copies.items():
-            (folder / "pictures" / f"{name:06d}.jpg").write_bytes(data)
+            (folder / "images" / f"{name:06d}.jpg").write_bytes(data)
             lines.append(line(rng, name))
     (folder / "train.txt").write_text("".join(lines))
 
 
-def picture(rng: Generator, grounds: list[np.ndarray], grains: list[np.ndarray]) -> np.ndarray:
+def image(rng: Generator, grounds: list[np.ndarray], grains: list[np.ndarray]) -> np.ndarray:
     """Two textures, shifted and mixed, in uneven light, with the grain of a sensor."""
     first, second = (grounds[i] for i in rng.integers(len(grounds), size=2))
     down, across = int(rng.integers(HEIGHT)), int(rng.integers(WIDTH))
@@ -114,7 +114,7 @@ def line(rng: Generator, number: int) -> str:
     left, side = rng.integers(0, 100, BOXES).tolist(), rng.integers(20, 28, BOXES).tolist()
     label = rng.integers(len(NAMES), size=BOXES).tolist()
     boxes = (f"{x},{y},{x + 2 * s},{y + s},{c}" for x, y, s, c in zip(left, rows, side, label, strict=True))
-    return f"pictures/{number:06d}.jpg {' '.join(boxes)}\n"
+    return f"images/{number:06d}.jpg {' '.join(boxes)}\n"
 
 
 if __name__ == "__main__":

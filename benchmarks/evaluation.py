@@ -1,8 +1,8 @@
 """How long AP takes at COCO's size: what one process does alone after the detections of all are there.
 
-    python benchmarks/evaluation.py [--pictures 5000] [--found 100]
+    python benchmarks/evaluation.py [--images 5000] [--found 100]
 
-Truth and detections are made up: 7.3 objects a picture, as COCO's validation part has, of 80 classes; half
+Truth and detections are made up: 7.3 objects an image, as COCO's validation part has, of 80 classes; half
 of them are found, with boxes a little off, and the rest of the detections lie anywhere. Seconds of processor
 time, which other work on the machine changes little.
 """
@@ -24,23 +24,21 @@ NAMES = tuple(f"class {number}" for number in range(CLASSES))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--found", type=int, default=100, help="detections a picture")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--found", type=int, default=100, help="detections an image")
     options = parser.parse_args()
     print(machine_line("numpy", "faster-coco-eval"))
     random = np.random.default_rng(0)
-    samples = [truth(random) for _ in range(options.pictures)]
+    samples = [truth(random) for _ in range(options.images)]
     detections = [found(sample, options.found, random) for sample in samples]
     started = process_time()
     metrics = evaluate(samples, detections, NAMES)
     seconds = process_time() - started
-    print(
-        f"{options.pictures} pictures, {options.found} detections each: {seconds:.1f} s, AP {metrics.ap:.3f}"
-    )
+    print(f"{options.images} images, {options.found} detections each: {seconds:.1f} s, AP {metrics.ap:.3f}")
 
 
 def truth(random: np.random.Generator) -> Sample:
-    """A picture's objects."""
+    """An image's objects."""
     count = random.poisson(OBJECTS)
     return Sample(Path(), boxes(count, random), random.integers(0, CLASSES, count))
 

@@ -1,6 +1,6 @@
 """A folder of photographs, JPEG in and JSON out, against what the bare engine can do at most.
 
-    python benchmarks/folder.py PICTURES MODEL... [--count 200] [--rounds 5] [--backends onnxruntime,openvino]
+    python benchmarks/folder.py IMAGES MODEL... [--count 200] [--rounds 5] [--backends onnxruntime,openvino]
 
 The bare engine gets inputs that are ready, throws its output away, and runs every plan that could be
 fastest: batch 1 and 8, one thread and all, one call at a time and one on each core. Its best plan is the
@@ -34,70 +34,70 @@ from lookonce.runtime.postprocess import postprocess
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import JsonWriter
 
-Rate = Callable[[int], float]  # pictures -> pictures a second
+Rate = Callable[[int], float]  # images -> images a second
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("pictures", type=Path, help="a folder")
+    parser.add_argument("images", type=Path, help="a folder")
     parser.add_argument("models", type=Path, nargs="+", help=".onnx or .xml")
-    parser.add_argument("--count", type=int, default=200, help="pictures of the folder, evenly spread")
+    parser.add_argument("--count", type=int, default=200, help="images of the folder, evenly spread")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backends", default="onnxruntime,openvino")
     options = parser.parse_args()
 
     print(machine_line("onnxruntime", "openvino", "opencv-python-headless", "numpy"))
-    found = list_images(options.pictures)
-    pictures = found[:: max(1, len(found) // options.count)][: options.count]
-    sizes = np.median([read_image(path).shape[:2] for path in pictures], axis=0).astype(int)
-    print(f"{len(pictures)} pictures of {sizes[1]}x{sizes[0]} (median), {usable_cores()} cores\n")
+    found = list_images(options.images)
+    images = found[:: max(1, len(found) // options.count)][: options.count]
+    sizes = np.median([read_image(path).shape[:2] for path in images], axis=0).astype(int)
+    print(f"{len(images)} images of {sizes[1]}x{sizes[0]} (median), {usable_cores()} cores\n")
     for model in options.models:
         for backend in options.backends.split(","):
             if model.suffix in ENGINES[backend].suffixes:
-                compare(model, backend, pictures, options.rounds)
+                compare(model, backend, images, options.rounds)
 
 
-def compare(model: Path, backend: str, pictures: Sequence[Path], rounds: int) -> None:
+def compare(model: Path, backend: str, images: Sequence[Path], rounds: int) -> None:
     """One model on one engine: the table, what is left, and the command as a user runs it."""
     print(f"{model.name}, {backend}")
-    plan = Plan.of(len(pictures))
+    plan = Plan.of(len(images))
     with TemporaryDirectory() as folder, Detector.open(model, backend=backend, threads=plan.threads) as ours:
-        fitted = fit(read_image(pictures[0]), ours)
+        fitted = fit(read_image(images[0]), ours)
         contenders: dict[str, Rate] = dict(bare_plans(model, backend, fitted))
-        contenders["folder, JPEG to JSON"] = folder_rate(ours, plan, pictures, Path(folder))
+        contenders["folder, JPEG to JSON"] = folder_rate(ours, plan, images, Path(folder))
         for rate in contenders.values():
             rate(2 * usable_cores())  # what is set up lazily
-        turns = [[timed(rate, len(pictures)) for rate in contenders.values()] for _ in range(rounds)]
+        turns = [[timed(rate, len(images)) for rate in contenders.values()] for _ in range(rounds)]
     report(list(contenders), np.array(turns))
-    profile(model, backend, pictures[:: max(1, len(pictures) // 40)])
+    profile(model, backend, images[:: max(1, len(images) // 40)])
     if ENGINES[backend].suffixes[0] == model.suffix:  # what the command chooses by itself
         for workers in dict.fromkeys((1, plan.workers)):
-            print(f"  {run_command(model, pictures, workers)}")
+            print(f"  {run_command(model, images, workers)}")
     print(flush=True)
 
 
-def timed(rate: Rate, pictures: int) -> tuple[float, float]:
-    """Pictures a second, and pictures a second of processor time."""
+def timed(rate: Rate, images: int) -> tuple[float, float]:
+    """Images a second, and images a second of processor time."""
     before = time.process_time()
-    return rate(pictures), pictures / (time.process_time() - before)
+    return rate(images), images / (time.process_time() - before)
 
 
 def report(names: Sequence[str], turns: NDArray[np.float64]) -> None:
     """The table of (round, contender, rate and rate by processor time); ours is the last contender."""
     medians, least, most = np.median(turns, axis=0), turns.min(axis=0), turns.max(axis=0)
-    print(f"  {'':36s}  pictures/s   (least to most)   processor ms a picture")
+    print(f"  {'':36s}  images/s   (least to most)   processor ms an image")
     for row, name in enumerate(names):
         spread = f"({least[row, 0]:.2f} to {most[row, 0]:.2f})"
         print(f"  {name:36s}  {medians[row, 0]:10.2f}   {spread:18s}{1e3 / medians[row, 1]:10.2f}")
-    for column, what in enumerate(("pictures/s", "by processor time")):
+    for column, what in enumerate(("images/s", "by processor time")):
         best = int(medians[:-1, column].argmax())
         ratio = np.median(turns[:, -1, column] / turns[:, best, column])
         print(f"  folder / best bare plan, {what}: {ratio:.3f}   (best: {names[best]})")
 
 
-def fit(picture: NDArray[np.uint8], detector: Detector) -> NDArray[np.uint8]:
+def fit(image: NDArray[np.uint8], detector: Detector) -> NDArray[np.uint8]:
     """(1, H, W, 3), as the network wants it."""
-    return Letterbox.fit(picture.shape[:2], detector.size).image(picture)[None]
+    return Letterbox.fit(image.shape[:2], detector.size).image(image)[None]
 
 
 def bare_plans(model: Path, backend: str, fitted: NDArray[np.uint8]) -> Iterator[tuple[str, Rate]]:
@@ -114,27 +114,27 @@ def bare_plans(model: Path, backend: str, fitted: NDArray[np.uint8]) -> Iterator
                     yield f"bare: {shape}", bare_openvino(model, images, calls, cores)
 
 
-def bare_onnx(model: Path, images: NDArray[np.uint8], threads: int, calls: int) -> Rate:
+def bare_onnx(model: Path, inputs: NDArray[np.uint8], threads: int, calls: int) -> Rate:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: images}
+    feed = {session.get_inputs()[0].name: inputs}
 
-    def rate(pictures: int) -> float:
-        runs = -(-pictures // len(images) // calls) or 1
+    def rate(images: int) -> float:
+        runs = -(-images // len(inputs) // calls) or 1
         start = time.perf_counter()
         with ThreadPoolExecutor(calls) as pool:
             list(pool.map(lambda _: [session.run(None, feed) for _ in range(runs)], range(calls)))
-        return runs * calls * len(images) / (time.perf_counter() - start)
+        return runs * calls * len(inputs) / (time.perf_counter() - start)
 
     return rate
 
 
-def bare_openvino(model: Path, images: NDArray[np.uint8], streams: int, cores: int) -> Rate:
+def bare_openvino(model: Path, inputs: NDArray[np.uint8], streams: int, cores: int) -> Rate:
     """OpenVINO's own way to a high rate: a queue of requests, as many as there are streams."""
     core = ov.Core()
     network = core.read_model(model)
-    network.reshape(list(images.shape))
+    network.reshape(list(inputs.shape))
     settings = {
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": cores,
@@ -143,18 +143,18 @@ def bare_openvino(model: Path, images: NDArray[np.uint8], streams: int, cores: i
     }
     queue = ov.AsyncInferQueue(core.compile_model(network, "CPU", settings), streams)
 
-    def rate(pictures: int) -> float:
-        runs = -(-pictures // len(images))
+    def rate(images: int) -> float:
+        runs = -(-images // len(inputs))
         start = time.perf_counter()
         for _ in range(runs):
-            queue.start_async([images], share_inputs=True)
+            queue.start_async([inputs], share_inputs=True)
         queue.wait_all()
-        return runs * len(images) / (time.perf_counter() - start)
+        return runs * len(inputs) / (time.perf_counter() - start)
 
     return rate
 
 
-def folder_rate(detector: Detector, plan: Plan, pictures: Sequence[Path], folder: Path) -> Rate:
+def folder_rate(detector: Detector, plan: Plan, images: Sequence[Path], folder: Path) -> Rate:
     """What `lookonce detect` does between opening the model and its last line."""
 
     def detect(frame: Frame) -> object:
@@ -164,7 +164,7 @@ def folder_rate(detector: Detector, plan: Plan, pictures: Sequence[Path], folder
         start = time.perf_counter()
         with (
             JsonWriter(folder / "detections.json", detector.names) as writer,
-            closing(Sources(pictures[:count]).map(detect, plan)) as results,
+            closing(Sources(images[:count]).map(detect, plan)) as results,
         ):
             for result in results:
                 writer.add(*result)
@@ -176,14 +176,14 @@ def folder_rate(detector: Detector, plan: Plan, pictures: Sequence[Path], folder
 STAGES = ("read", "decode", "letterbox", "network", "post-processing", "JSON")
 
 
-def profile(model: Path, backend: str, pictures: Sequence[Path]) -> None:
-    """Milliseconds a picture of each stage, on one thread, one after the other."""
+def profile(model: Path, backend: str, images: Sequence[Path]) -> None:
+    """Milliseconds an image of each stage, on one thread, one after the other."""
     network = open_backend(model, backend=backend, threads=1)
     size = network.info.input_size
-    times = np.zeros((3, len(pictures), len(STAGES)))
+    times = np.zeros((3, len(images), len(STAGES)))
     with TemporaryDirectory() as folder, JsonWriter(Path(folder) / "a.json", network.info.names) as writer:
         for turn in times:
-            for row, path in zip(turn, pictures, strict=True):
+            for row, path in zip(turn, images, strict=True):
                 marks = [time.perf_counter()]
                 for _ in islice(stages(path, network, size, writer), len(STAGES)):
                     marks.append(time.perf_counter())
@@ -192,11 +192,11 @@ def profile(model: Path, backend: str, pictures: Sequence[Path]) -> None:
     means = 1e3 * times.min(axis=0).mean(axis=0)
     around = means.sum() - means[STAGES.index("network")]
     shown = ", ".join(f"{name} {mean:.2f}" for name, mean in zip(STAGES, means, strict=True))
-    print(f"  ms a picture on one thread: {shown}; around the network {around / means.sum():.1%}")
+    print(f"  ms an image on one thread: {shown}; around the network {around / means.sum():.1%}")
 
 
 def stages(path: Path, network: object, size: tuple[int, int], writer: JsonWriter) -> Iterator[None]:
-    """One picture's way; stops after each stage."""
+    """One image's way; stops after each stage."""
     data = path.read_bytes()
     yield
     image = decode_image(data, str(path))
@@ -212,7 +212,7 @@ def stages(path: Path, network: object, size: tuple[int, int], writer: JsonWrite
     yield
 
 
-def run_command(model: Path, pictures: Sequence[Path], workers: int) -> str:
+def run_command(model: Path, images: Sequence[Path], workers: int) -> str:
     """The whole process, with its start, and the most memory that it held."""
     threads = max(1, usable_cores() // workers)
     main = "from lookonce.cli import main; main()"
@@ -223,7 +223,7 @@ def run_command(model: Path, pictures: Sequence[Path], workers: int) -> str:
     )
     with TemporaryDirectory() as folder:
         names = Path(folder) / "list.txt"
-        names.write_text("\n".join(map(str, pictures)))
+        names.write_text("\n".join(map(str, images)))
         words = ["detect", model, f"@{names}", "--out", folder, "--save", "json"]
         command = [sys.executable, "-c", main, *map(str, words), "--threads", str(threads)]
         start = time.perf_counter()

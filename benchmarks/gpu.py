@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py [--model yolov3] [--size 416] [--batch 32] [--steps 30]
 
-Needs no data: pictures are made up and lie on the card, so this is the card's speed, not that of a disk.
+Needs no data: images are made up and lie on the card, so this is the card's speed, not that of a disk.
 Where there is no card it says so and ends with exit code 1.
 """
 
@@ -33,7 +33,7 @@ from lookonce.train.plan import TrainData, describe
 RECIPES = Path(__file__).parents[1] / "recipes"
 DEVICE = torch.device("cuda")
 NAMES = tuple(f"class {number}" for number in range(80))
-BOXES = 8  # a picture, as many as COCO has
+BOXES = 8  # an image, as many as COCO has
 WARM_UP = 5  # steps before the clock starts
 
 
@@ -51,19 +51,19 @@ def main() -> None:
     print(machine_line("torch", "numpy"))
     print(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
     print(f"{options.model} at {options.size}, batch {options.batch}, {options.steps} steps\n")
-    print("training     memory          network    pictures/s    GiB")
+    print("training     memory          network    images/s    GiB")
     for precision, order, compiled in product(
         ("bfloat16", "float16", "float32"), ("channels-last", "contiguous"), (False, True)
     ):
         settings = load_settings(
-            RECIPES / "classic.yaml",  # each picture alone: a mosaic would have four times the boxes
+            RECIPES / "classic.yaml",  # each image alone: a mosaic would have four times the boxes
             model=options.model,
             size=options.size,
             batch=options.batch,
             precision=precision,
         )
         row(precision, order, compiled, partial(training, settings, order, compiled), options)
-    print("\ninference    memory          network    pictures/s    GiB")
+    print("\ninference    memory          network    images/s    GiB")
     info = describe(TrainData(NAMES, (), ()), settings)
     for dtype, compiled in product((torch.bfloat16, torch.float16, torch.float32), (False, True)):
         name = str(dtype).removeprefix("torch.")
@@ -135,7 +135,7 @@ def row(
 
 
 def measure(step: Callable[[], None], options: argparse.Namespace) -> tuple[float, float]:
-    """Pictures a second, and GiB of the card at the height; compiling falls into the warm-up."""
+    """Images a second, and GiB of the card at the height; compiling falls into the warm-up."""
     for _ in range(WARM_UP):
         step()
     torch.cuda.synchronize()

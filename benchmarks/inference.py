@@ -4,7 +4,7 @@
 
 Weights are random, which is as fast as trained ones. One thing at a time is changed from the base case,
 416x416, batch 1, two threads: the size, the batch, the threads. int8 files are made on the spot by
-the product's own quantisation, calibrated on rendered pictures.
+the product's own quantisation, calibrated on rendered images.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from lookonce.export.quantize_openvino import quantize_openvino
 from lookonce.export.source import read_source
 from lookonce.geometry.letterbox import Letterbox
 
-CALIBRATION = 8  # pictures
+CALIBRATION = 8  # images
 BASE = Case((416, 416), batch=1, threads=2)
 CASES = (
     BASE,
@@ -48,9 +48,7 @@ def main() -> None:
     options = parser.parse_args()
 
     print(machine_line("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy"))
-    print(
-        "lookonce: a 1280x720 picture in memory to detections; the others: the network alone, input ready\n"
-    )
+    print("lookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready\n")
     with TemporaryDirectory() as folder:
         for model in options.models.split(","):
             entries = list(rows(model, Path(folder)))
@@ -75,16 +73,16 @@ def forms(model: str, folder: Path) -> dict[str, Files]:
     graph = export_graph(read_source(cfg))
     info = read_source(cfg).info
     rng = np.random.default_rng(0)
-    pictures = [Letterbox.fit(each.shape[:2], info.input_size).image(each) for each in rendered(rng)]
+    images = [Letterbox.fit(each.shape[:2], info.input_size).image(each) for each in rendered(rng)]
     small = {"int8.onnx": folder / f"{model}-int8.onnx", "int8.xml": folder / f"{model}-int8.xml"}
-    write_onnx(quantize_onnx(graph, np.stack(pictures)), small["int8.onnx"])
-    quantize_openvino(graph, np.stack(pictures), small["int8.xml"])
+    write_onnx(quantize_onnx(graph, np.stack(images)), small["int8.onnx"])
+    quantize_openvino(graph, np.stack(images), small["int8.xml"])
     return {form: prepare(path, made(path)) for form, path in {"float32": cfg, **small}.items()}
 
 
 def rendered(rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """Pictures to calibrate on: what comes out is not looked at, so a few will do."""
-    return (scene(rng).picture for _ in range(CALIBRATION))
+    """Images to calibrate on: what comes out is not looked at, so a few will do."""
+    return (scene(rng).image for _ in range(CALIBRATION))
 
 
 def made(path: Path) -> Path:

@@ -63,7 +63,7 @@ def write_files(source: Source, options: argparse.Namespace, folder: Path) -> tu
     inputs, judged = noise(source.info), None
     if options.calibrate:
         inputs, judged = plan(Int8(options.calibrate, options.gate_on), source.info)
-    print(f"\n{source.info.architecture} at {source.info.input_size}, calibrated on {len(inputs)} pictures")
+    print(f"\n{source.info.architecture} at {source.info.input_size}, calibrated on {len(inputs)} images")
     files = [folder / "int8.onnx", folder / "int8.xml"]
     write_onnx(quantize_onnx(graph, inputs), files[0])
     quantize_openvino(graph, inputs, files[1])
@@ -97,10 +97,10 @@ def accuracy(float_file: Path, file: Path, judged: list) -> str:
 
 
 def latencies(float_file: Path, int8_files: list[Path], info: ModelInfo, threads: int, rounds: int) -> None:
-    """Both engines, float and int8, in turn, on one letterboxed picture."""
+    """Both engines, float and int8, in turn, on one letterboxed image."""
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (720, 1280, 3), np.uint8)
-    images = Letterbox.fit((720, 1280), info.input_size).image(picture)[None]
+    image = rng.integers(0, 256, (720, 1280, 3), np.uint8)
+    images = Letterbox.fit((720, 1280), info.input_size).image(image)[None]
     backends: dict[str, Backend] = {}
     for file in int8_files:
         engine = ENGINES[file.suffix]

@@ -1,11 +1,11 @@
-"""How fast pictures come from disk to batch: by stage, by thread, and against worker processes.
+"""How fast images come from disk to batch: by stage, by thread, and against worker processes.
 
     python benchmarks/loader.py DATA [--size 320] [--batch 16] [--rounds 5] [--recipe FILE]
 
 DATA is any annotated data set (its `train` split is read). Prints and writes nothing else. A rate is the best
 of the rounds; a rate per processor second counts the work of all threads and holds on a busy machine too.
-With `--recipe` the pictures are changed as that recipe wants, once in rectangles if it says so and once on
-squares of the whole size, and only threads are looked at: with every picture read from disk, and with those
+With `--recipe` the images are changed as that recipe wants, once in rectangles if it says so and once on
+squares of the whole size, and only threads are looked at: with every image read from disk, and with those
 in memory that are kept there, once the first epoch has read them.
 """
 
@@ -21,12 +21,12 @@ from machine import machine_line
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from lookonce.annotations import load_samples
 from lookonce.config import AugmentSettings, load_settings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.augment import augment
-from lookonce.data.cache import MOST_BYTES, PictureCache
+from lookonce.data.cache import MOST_BYTES, ImageCache
 from lookonce.data.dataset import Dataset, trainable
-from lookonce.data.formats import load_samples
 from lookonce.data.loader import Batch, Loader
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import decode_image
@@ -34,7 +34,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.samples import SampleSet
 from lookonce.train.plan import TrainData, make_dataset
 
-# yolov3-tiny's published priors
+# yolov3-tiny's published anchors
 ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))
 
 
@@ -56,13 +56,13 @@ def main() -> None:
             settings = load_settings(options.recipe, assignments, size=options.size)
             learnt = make_dataset(data, info, settings)
             for kept, place in ((0, "disk"), (MOST_BYTES, "memory")):
-                learnt.pictures = PictureCache(kept)
+                learnt.images = ImageCache(kept)
                 for workers in (0, 2):
                     with Loader(learnt, options.batch, workers) as loader:
                         report(f"{name}, from {place}, threads: {workers}", loader.epoch, options.rounds)
         return
     dataset = Dataset(found.samples, info, AugmentSettings())
-    dataset.pictures = PictureCache(0)
+    dataset.images = ImageCache(0)
     profile(dataset, options.rounds)
     for workers in (0, 1, 2, 4):
         with Loader(dataset, options.batch, workers) as loader:
@@ -84,21 +84,21 @@ def describe_run(found: SampleSet, options: argparse.Namespace) -> None:
     height, width = np.median(sizes, axis=0).astype(int)
     boxes = sum(len(sample.boxes) for sample in found.samples)
     print(machine_line("opencv-python-headless", "numpy", "torch"))
-    print(f"{len(found.samples)} pictures of {width}x{height} (median), {boxes} boxes")
+    print(f"{len(found.samples)} images of {width}x{height} (median), {boxes} boxes")
     changes = options.recipe or "flip, crop, translate at 0.5"
     print(f"to {options.size[0]}x{options.size[1]}, {changes}, batch {options.batch}\n")
 
 
 def profile(dataset: Dataset, rounds: int) -> None:
-    """Milliseconds a picture of each stage, each picture in its fastest round."""
+    """Milliseconds an image of each stage, each image in its fastest round."""
     times = np.array([[stages(dataset, index) for index in range(len(dataset))] for _ in range(rounds)]).min(
         axis=0
     )
-    print("ms a picture, one thread    mean    median")
+    print("ms an image, one thread    mean    median")
     for name, stage in zip(STAGES, times.T, strict=True):
         print(f"{name:24s} {1e3 * stage.mean():7.3f}   {1e3 * np.median(stage):7.3f}")
     total = times.sum(axis=1).mean()
-    print(f"{'all':24s} {1e3 * total:7.3f}   = {1 / total:.0f} pictures/s\n")
+    print(f"{'all':24s} {1e3 * total:7.3f}   = {1 / total:.0f} images/s\n")
 
 
 STAGES = ("read the file", "decode", "augment", "letterbox", "assign")
@@ -115,33 +115,33 @@ def stages(dataset: Dataset, index: int) -> list[float]:
 
     data = sample.path.read_bytes()
     mark()
-    image = decode_image(data, str(sample.path))
+    pixels = decode_image(data, str(sample.path))
     mark()
-    picture, _ = trainable(sample, image)
-    picture = augment(picture, AugmentSettings(), np.random.default_rng((0, index)))
+    image, _ = trainable(sample, pixels)
+    image = augment(image, AugmentSettings(), np.random.default_rng((0, index)))
     mark()
-    box = Letterbox.fit(picture.size, info.input_size)
-    box.image(picture.image, pixels)
-    boxes = box.boxes_in(picture.boxes)
+    box = Letterbox.fit(image.size, info.input_size)
+    box.image(image.image, pixels)
+    boxes = box.boxes_in(image.boxes)
     mark()
-    assign(boxes, picture.labels, info.anchors, info.strides, info.input_size, len(info.names))
+    assign(boxes, image.labels, info.anchors, info.strides, info.input_size, len(info.names))
     mark()
     return np.diff(marks).tolist()
 
 
 def report(name: str, epoch: Callable[[int], Iterable[Batch]], rounds: int) -> None:
-    """Pictures a second, and a second of this process's processor time, over whole epochs."""
+    """Images a second, and a second of this process's processor time, over whole epochs."""
     rates, first_batches = [], []
     for number in range(rounds):
-        start, busy, pictures = time.perf_counter(), time.process_time(), 0
+        start, busy, images = time.perf_counter(), time.process_time(), 0
         for batch in epoch(number):
-            if not pictures:
+            if not images:
                 first_batches.append(time.perf_counter() - start)
-            pictures += len(batch.images)
-        rates.append((pictures / (time.perf_counter() - start), pictures / (time.process_time() - busy)))
+            images += len(batch.images)
+        rates.append((images / (time.perf_counter() - start), images / (time.process_time() - busy)))
     wall, per_core = (max(column) for column in zip(*rates, strict=True))
     shown = "" if name.startswith("processes") else f"{per_core:6.0f} per processor second"
-    print(f"{name:36s} {wall:5.0f} pictures/s {shown:28s} first batch {1e3 * min(first_batches):5.0f} ms")
+    print(f"{name:36s} {wall:5.0f} images/s {shown:28s} first batch {1e3 * min(first_batches):5.0f} ms")
 
 
 class BatchesOfOneEpoch(TorchDataset[Batch]):

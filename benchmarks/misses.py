@@ -3,7 +3,7 @@
     python benchmarks/misses.py MODEL DATA [--split val] [--names FILE] [--sheet FILE.png]
 
 An object is found when a detection above confidence 0.25 has an IoU of at least 0.5 with it, loose between
-0.3 and 0.5. `--sheet` draws the six pictures with most misses: truth dashed, detections solid.
+0.3 and 0.5. `--sheet` draws the six images with most misses: truth dashed, detections solid.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from machine import machine_line
 from numpy.typing import NDArray
 
 from lookonce import Detector, read_image, write_image
-from lookonce.data.formats import load_samples
+from lookonce.annotations import load_samples
 from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
 from lookonce.geometry.boxes import area, pairwise_iou, xyxy_to_cxcywh

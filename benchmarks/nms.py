@@ -2,7 +2,7 @@
 
     python benchmarks/nms.py MODEL DATA [--split val] [--names FILE] [--every 1]
 
-Candidates above 0.01 of every picture, or of every n-th, then suppression within each class by each way in
+Candidates above 0.01 of every image, or of every n-th, then suppression within each class by each way in
 turn. Soft suppression is that of Bodla et al. 2017: a box that overlaps a better one loses score, in the
 linear form times 1 - IoU where IoU is above a threshold, in the gaussian form times exp(-IoU²/sigma).
 """
@@ -17,7 +17,7 @@ from machine import machine_line
 from numpy.typing import NDArray
 
 from lookonce import read_image
-from lookonce.data.formats import load_samples
+from lookonce.annotations import load_samples
 from lookonce.detections import Detections
 from lookonce.evaluate.coco import evaluate
 from lookonce.evaluate.curves import curves
@@ -46,7 +46,7 @@ def main() -> None:
     print(machine_line("torch", "opencv-python-headless", "numpy"))
     print(f"{options.model.name}, {truth.describe()}")
     candidates = find(options.model, [sample.path for sample in samples])
-    print(f"{len(samples)} pictures, {np.mean([len(each) for each in candidates]):.0f} candidates in each\n")
+    print(f"{len(samples)} images, {np.mean([len(each) for each in candidates]):.0f} candidates in each\n")
     print(f"{'':24}  AP50     AP   AP75  R@P0.9     F1")
     ways: dict[str, Suppress] = {f"greedy, IoU {at}": greedy(at) for at in (0.3, 0.45, 0.6, 0.7)}
     ways |= {f"soft, linear, IoU {at}": linear(at) for at in (0.3, 0.45)}
@@ -59,13 +59,13 @@ def main() -> None:
 
 
 def find(model: Path, paths: list[Path]) -> list[Detections]:
-    """What each picture holds before suppression."""
+    """What each image holds before suppression."""
     backend = open_backend(model)
     found = []
     for path in paths:
-        picture = read_image(path)
-        letterbox = Letterbox.fit((picture.shape[0], picture.shape[1]), backend.info.input_size)
-        (candidates,) = backend(letterbox.image(picture)[None])
+        image = read_image(path)
+        letterbox = Letterbox.fit((image.shape[0], image.shape[1]), backend.info.input_size)
+        (candidates,) = backend(letterbox.image(image)[None])
         found.append(
             locate(candidates, letterbox, confidence=CONFIDENCE, classes=None, names=backend.info.names)
         )

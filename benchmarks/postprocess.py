@@ -4,7 +4,7 @@
 
 Prints medians of processor time, so that other work on the machine matters little; the contenders of a block
 take turns. Candidates are those of a network at 416 with 80 classes: 10,647 rows of 85 numbers, of which a
-given number scores above 0.25, either in heaps of ten boxes on one object or scattered over the picture.
+given number scores above 0.25, either in heaps of ten boxes on one object or scattered over the image.
 torchvision has an NMS too; it is no dependency of lookonce and not here.
 """
 
@@ -37,15 +37,15 @@ def main() -> None:
     cv2.setNumThreads(1)
     print(machine_line("opencv-python-headless", "numpy", "pillow"))
 
-    print("\nletterbox of a 1280x720 picture to 416x416, RGB bytes to RGB bytes        ms")
-    picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
+    print("\nletterbox of a 1280x720 image to 416x416, RGB bytes to RGB bytes        ms")
+    image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
     out = np.empty((SIDE, SIDE, 3), np.uint8)
     report(
         {
-            "lookonce": lambda: LETTERBOX.image(picture, out),
-            "OpenCV resize, copyMakeBorder": lambda: with_border(picture),
-            "OpenCV blobFromImageWithParams (float, planes)": lambda: as_blob(picture),
-            "Pillow resize, paste": lambda: with_pillow(picture),
+            "lookonce": lambda: LETTERBOX.image(image, out),
+            "OpenCV resize, copyMakeBorder": lambda: with_border(image),
+            "OpenCV blobFromImageWithParams (float, planes)": lambda: as_blob(image),
+            "Pillow resize, paste": lambda: with_pillow(image),
         },
         rounds,
     )
@@ -135,26 +135,26 @@ def numpy_loop(boxes: Floats, scores: Floats, labels: Any) -> list[int]:
     return kept
 
 
-def with_border(picture: NDArray[np.uint8]) -> Any:
+def with_border(image: NDArray[np.uint8]) -> Any:
     (rows, columns), top, left = LETTERBOX.resized, LETTERBOX.top, LETTERBOX.left
-    small = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
     sides = top, SIDE - rows - top, left, SIDE - columns - left
     return cv2.copyMakeBorder(small, *sides, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY))
 
 
-def as_blob(picture: NDArray[np.uint8]) -> Any:
+def as_blob(image: NDArray[np.uint8]) -> Any:
     parameters = cv2.dnn.Image2BlobParams()
     parameters.size = (SIDE, SIDE)
     parameters.paddingmode = cv2.dnn.DNN_PMODE_LETTERBOX
     parameters.borderValue = (GREY,) * 4
-    return cv2.dnn.blobFromImageWithParams(picture, parameters)
+    return cv2.dnn.blobFromImageWithParams(image, parameters)
 
 
-def with_pillow(picture: NDArray[np.uint8]) -> Any:
+def with_pillow(image: NDArray[np.uint8]) -> Any:
     canvas = Image.new("RGB", (SIDE, SIDE), (GREY,) * 3)
     rows, columns = LETTERBOX.resized
     canvas.paste(
-        Image.fromarray(picture).resize((columns, rows), Image.Resampling.BILINEAR),
+        Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR),
         (LETTERBOX.left, LETTERBOX.top),
     )
     return np.asarray(canvas)

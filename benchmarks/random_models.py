@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from lookonce.bench.contenders import picture
+from lookonce.bench.contenders import image
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.network import ConvSpec, Network, resolve
@@ -18,9 +18,9 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 
 CLASSES = 80
-PICTURES = 8
+IMAGES = 8
 SEEN = float(np.log(0.25 / 0.75))  # before the sigmoid: an objectness of 0.25, as `lookonce detect` asks for
-OBJECTS = 100  # cells and priors that see an object, about as many as with a trained model and a full picture
+OBJECTS = 100  # cells and anchors that see an object, about as many as with a trained model and a full image
 
 
 def write_random(architecture: str, folder: Path, size: int = 416) -> Path:
@@ -45,11 +45,11 @@ def write_random(architecture: str, folder: Path, size: int = 416) -> Path:
 
 
 def _surest(network: Network, weights: Sequence[ConvWeights], info: ModelInfo) -> float:
-    """What to take off the objectness, so that at most `OBJECTS` of a picture's cells and priors see one."""
+    """What to take off the objectness, so that at most `OBJECTS` of an image's cells and anchors see one."""
     graph = build_onnx(network, weights, info, raw_maps=True).SerializeToString()
     session, surest = ort.InferenceSession(graph), []
-    for seed in range(PICTURES):
-        seen = picture(seed)
+    for seed in range(IMAGES):
+        seen = image(seed)
         fitted = Letterbox.fit(seen.shape[:2], info.input_size).image(seen)
         _, *maps = session.run(None, {"images": fitted[None]})
         objectness = np.concatenate([raw[:, 4 :: 5 + CLASSES].ravel() for raw in maps])

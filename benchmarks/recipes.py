@@ -3,7 +3,7 @@
     python benchmarks/recipes.py heads DATA --names FILE --size 416 --epochs 8 --out runs --rows classic core
     python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs --rows default "default, ciou"
 
-A fifth of the training pictures is held out (another fifth for each seed) and judged after the last epoch; no
+A fifth of the training images is held out (another fifth for each seed) and judged after the last epoch; no
 test part is read. Rows that begin with `default` change the default recipe, the others the write-up's. Runs
 are kept: the same command again goes on where it was cut off.
 """
@@ -47,11 +47,11 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "plain 3": ("augment.plain_epochs=3",),
     "plain 5": ("augment.plain_epochs=5",),
     "no average": ("ema=0",),
-    "prior 0.5": ("objectness_prior=0.5",),
+    "anchor 0.5": ("objectness_prior=0.5",),
     "objectness 1": ("loss.objectness=one",),
     "no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
     "squares": ("augment.rectangles=false",),
-    "data priors": ("anchors=data",),
+    "data anchors": ("anchors=data",),
     "colour": ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5"),
     "mixup": ("augment.mixup=0.3",),
     "multi-scale": ("augment.multi_scale=0.25",),
@@ -60,7 +60,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "giou x2": ("loss.giou=2",),
     "ignore 0.7": ("loss.ignore_iou=0.7",),
     "no smoothing": ("loss.label_smoothing=0",),
-    "best prior": ("assign.rule=best",),
+    "best anchor": ("assign.rule=best",),
     "ratio 2": RATIO,
     "he": ("init=he",),
     "rate 0.002": ("optimizer.rate=0.002",),

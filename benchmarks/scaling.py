@@ -20,10 +20,10 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 
 MODEL, CLASSES, SIZES = "yolov3", 80, (416, 608)
-PICTURES, EPOCHS, BYTES = 118_287, 300, 19.3e9  # COCO train2017 and its archive
+IMAGES, EPOCHS, BYTES = 118_287, 300, 19.3e9  # COCO train2017 and its archive
 PASSES = 3  # a backward pass is two forward passes: gradients of the inputs, and of the weights
 ADAM_COPIES = 5  # weights, gradients, their sum over the processes, Adam's two memories
-LOADER = 540  # pictures/s per core, benchmarks/loader.md
+LOADER = 540  # images/s per core, benchmarks/loader.md
 SGD_COPIES = 3  # weights, gradients, momentum: MMDetection's trainings
 RESNET50 = 2 * 4.09  # GFLOPs forward at 224: torchvision lists 4.09 G multiply-adds
 SIDE_BY_SIDE = (1, 8, 64)  # cards
@@ -36,8 +36,8 @@ class Published:
     what: str
     card: str
     cards: int
-    rate: float  # pictures/s of all cards
-    forward: float  # GFLOPs a picture
+    rate: float  # images/s of all cards
+    forward: float  # GFLOPs an image
     peak: float  # TFLOPS of a card in 16 bit, dense
 
     @property
@@ -78,7 +78,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Network:
-    """What one picture takes."""
+    """What one image takes."""
 
     size: int
     forward: float  # GFLOPs
@@ -92,7 +92,7 @@ A100 = Card("A100 80 GB", 312, 80e9, Range(0.80, 3.00))
 H100 = Card("H100 SXM", 989.4, 80e9, Range(1.99, 5.00), relative=14.4 / 7.8 * 312 / 989.4)
 CARDS = (T4, A100, H100)
 
-# Share of the cards' joint throughput, ResNet-50. 8: A100 (NVIDIA: 16,621 to 2,470 pictures/s), V100 (Paddle:
+# Share of the cards' joint throughput, ResNet-50. 8: A100 (NVIDIA: 16,621 to 2,470 images/s), V100 (Paddle:
 # 10,650 to 1,445). 64: the time to train on 8 and on 64 H100 (MLPerf 3.0: 13.466 and 2.664 minutes; larger
 # batches also need more epochs), and 32 V100 in 4 nodes (Paddle: 39,972 to 1,445).
 SCALING = {
@@ -110,12 +110,12 @@ LINKS = (  # bytes/s in one direction, and cards that share them
 
 @cache
 def count(size: int) -> Network:
-    """Run the network on one picture without memory behind it, and note what passes."""
+    """Run the network on one image without memory behind it, and note what passes."""
     info = ModelInfo(
         MODEL, tuple(map(str, range(CLASSES))), OFFICIAL[MODEL], STRIDES[MODEL], input_size=(size, size)
     )
     with torch.device("meta"):
-        network, picture = build(info).train(), torch.empty(1, 3, size, size)
+        network, image = build(info).train(), torch.empty(1, 3, size, size)
     own = {id(parameter) for parameter in network.parameters()}
     held: dict[int, int] = {}
 
@@ -127,7 +127,7 @@ def count(size: int) -> Network:
 
     with FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            maps = network(picture)
+            maps = network(image)
         forward = counter.get_total_flops()
     del maps
     weights = sum(parameter.numel() for parameter in network.parameters())
@@ -147,7 +147,7 @@ def trainings(at_416: Network) -> tuple[Published, ...]:
 
 
 def rate_of(card: Card, network: Network, utilisation: Range) -> Range:
-    """Pictures/s of one card."""
+    """Images/s of one card."""
     return utilisation * (card.relative * card.peak * 1000 / (PASSES * network.forward))
 
 
@@ -166,27 +166,27 @@ def arithmetic(networks: Sequence[Network]) -> str:
 
 
 def published(found: Sequence[Published]) -> str:
-    head = ("training", "cards", "pictures/s", "share of the 16-bit peak")
+    head = ("training", "cards", "images/s", "share of the 16-bit peak")
     rows = ((p.what, f"{p.cards} {p.card}", f"{p.rate:,.0f}", f"{p.utilisation:.1%}") for p in found)
     return table(head, rows)
 
 
 def plan(networks: Sequence[Network], utilisation: Range) -> str:
-    head = ("card", "input", "cards", "pictures/s", "minutes an epoch", "days", "dollars")
+    head = ("card", "input", "cards", "images/s", "minutes an epoch", "days", "dollars")
 
     def rows() -> Iterator[Sequence[str]]:
         for card in CARDS:
             for network in networks:
                 for cards in SIDE_BY_SIDE:
                     rate = rate_of(card, network, utilisation) * SCALING[cards] * cards
-                    hours = rate.under(PICTURES * EPOCHS / 3600)
+                    hours = rate.under(IMAGES * EPOCHS / 3600)
                     dollars = Range(hours.low * card.price.low, hours.high * card.price.high) * cards
                     yield (
                         card.name,
                         str(network.size),
                         str(cards),
                         rate.text(),
-                        rate.under(PICTURES / 60).text(".1f"),
+                        rate.under(IMAGES / 60).text(".1f"),
                         (hours * (1 / 24)).text(".2f"),
                         dollars.text(),
                     )
@@ -195,9 +195,9 @@ def plan(networks: Sequence[Network], utilisation: Range) -> str:
 
 
 def memory(networks: Sequence[Network]) -> str:
-    head = ("card", "input", "pictures that fit, float32", "16 bit")
+    head = ("card", "input", "images that fit, float32", "16 bit")
     fixed = SGD_COPIES * 4 * networks[0].weights / 1e9
-    share = (4.7 - fixed) / (7.4 - fixed)  # mixed precision to float32, GB: MMDetection, 8 pictures of 608
+    share = (4.7 - fixed) / (7.4 - fixed)  # mixed precision to float32, GB: MMDetection, 8 images of 608
 
     def rows() -> Iterator[Sequence[str]]:
         for card in CARDS[:2]:  # an H100 holds as much as an A100
@@ -210,13 +210,13 @@ def memory(networks: Sequence[Network]) -> str:
 
 
 def loading(networks: Sequence[Network], utilisation: Range) -> str:
-    head = ("card", "input", "pictures/s of one card", "cores a card", "MB/s a card", "GB/s, 64 cards")
+    head = ("card", "input", "images/s of one card", "cores a card", "MB/s a card", "GB/s, 64 cards")
 
     def rows() -> Iterator[Sequence[str]]:
         for card in CARDS:
             for network in networks:
                 rate = rate_of(card, network, utilisation)
-                traffic = rate * (BYTES / PICTURES)
+                traffic = rate * (BYTES / IMAGES)
                 yield (
                     card.name,
                     str(network.size),

@@ -1,6 +1,6 @@
 """From the start of the process to a result: whole commands in turn. And the Detector's memory.
 
-    python benchmarks/startup.py PICTURE [--rounds 15]
+    python benchmarks/startup.py IMAGE [--rounds 15]
 
 Networks have random weights. Every command is a fresh process; files are in the page cache.
 """
@@ -31,7 +31,7 @@ session.run(None, {session.get_inputs()[0].name: np.zeros((1, 3, 416, 416), np.f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
 
@@ -43,12 +43,12 @@ def main() -> None:
         commands = {
             "python -c pass": [python, "-c", "pass"],
             "lookonce --help": [lookonce, "--help"],
-            "yolov3-tiny, one picture, from Python": [
-                python, "-c", DETECT, str(tiny.graph), str(options.picture),
+            "yolov3-tiny, one image, from Python": [
+                python, "-c", DETECT, str(tiny.graph), str(options.image),
             ],
-            "yolov3-tiny, bare ONNX Runtime, no picture": [python, "-c", BARE, str(tiny.network)],
-            "lookonce detect yolov3-tiny.onnx PICTURE": [
-                lookonce, "detect", str(tiny.graph), str(options.picture), "--out", str(folder / "found"),
+            "yolov3-tiny, bare ONNX Runtime, no image": [python, "-c", BARE, str(tiny.network)],
+            "lookonce detect yolov3-tiny.onnx IMAGE": [
+                lookonce, "detect", str(tiny.graph), str(options.image), "--out", str(folder / "found"),
             ],
         }  # fmt: skip
         rounds = [

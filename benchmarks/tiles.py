@@ -3,8 +3,8 @@
     python benchmarks/tiles.py MODEL DATA [--split val] [--names FILE] [--shape 16x9] [--only plain,rect]
 
 Prints one line a setting. Time is that of the whole Detector without reading files, at confidence 0.25, the
-median over some pictures; all settings take turns on each picture, so a ratio holds on a busy machine too.
-Everything else is measured on all pictures with detections above 0.01. `--shape` cuts every picture to a
+median over some images; all settings take turns on each image, so a ratio holds on a busy machine too.
+Everything else is measured on all images with detections above 0.01. `--shape` cuts every image to a
 shape, around its middle.
 """
 
@@ -19,7 +19,7 @@ from machine import machine_line
 from numpy.typing import NDArray
 
 from lookonce import Detector, read_image
-from lookonce.data.formats import load_samples
+from lookonce.annotations import load_samples
 from lookonce.detections import Detections
 from lookonce.evaluate.coco import evaluate
 from lookonce.evaluate.curves import curves
@@ -57,28 +57,28 @@ def main() -> None:
 
     truth = load_samples(options.data, options.split, options.names)
     pairs = [cut(sample, read_image(sample.path), options.shape) for sample in truth.samples]
-    samples, pictures = [sample for sample, _ in pairs], [picture for _, picture in pairs]
+    samples, images = [sample for sample, _ in pairs], [image for _, image in pairs]
     settings = {name: SETTINGS[name] for name in options.only or SETTINGS}
     print(machine_line("torch", "onnxruntime", "opencv-python-headless", "numpy"))
     print(f"{options.model.name}, {options.threads} thread(s), {truth.describe()}")
     shape = f", cut to {options.shape[0]}:{options.shape[1]}" if options.shape else ""
-    print(f"{len(pictures)} pictures{shape}, {sum(len(sample.boxes) for sample in samples)} boxes in them\n")
-    times = take_turns(options.model, settings, pictures[:: max(1, len(pictures) // TIMED)], options.threads)
+    print(f"{len(images)} images{shape}, {sum(len(sample.boxes) for sample in samples)} boxes in them\n")
+    times = take_turns(options.model, settings, images[:: max(1, len(images) // TIMED)], options.threads)
     print(f"{'':24}{COLUMNS}", flush=True)
     for name, setting in settings.items():
         with opened(options.model, setting, CONFIDENCE, options.threads) as detector:
-            found = [detector(picture) for picture in pictures]
+            found = [detector(image) for image in images]
         cost = f"{1e3 * times[name]:5.0f} {times[name] / times['plain']:6.2f}x"
         print(f"{name:22}{cost} {row(samples, found, truth.names)}", flush=True)
 
 
 def cut(
-    sample: Sample, picture: NDArray[np.uint8], shape: tuple[int, int] | None
+    sample: Sample, image: NDArray[np.uint8], shape: tuple[int, int] | None
 ) -> tuple[Sample, NDArray[np.uint8]]:
-    """The middle of a picture in a shape (width, height), with the boxes that are half in it or more."""
+    """The middle of an image in a shape (width, height), with the boxes that are half in it or more."""
     if shape is None:
-        return sample, picture
-    height, width = picture.shape[:2]
+        return sample, image
+    height, width = image.shape[:2]
     columns, rows = min(width, height * shape[0] // shape[1]), min(height, width * shape[1] // shape[0])
     left, top = (width - columns) // 2, (height - rows) // 2
     boxes = box_ops.clip(box_ops.shift(sample.boxes, -left, -top), rows, columns)
@@ -91,7 +91,7 @@ def cut(
         crowd=sample.crowd[inside],
         size=(rows, columns),
     )
-    return kept, np.ascontiguousarray(picture[top : top + rows, left : left + columns])
+    return kept, np.ascontiguousarray(image[top : top + rows, left : left + columns])
 
 
 def opened(model: Path, setting: dict[str, object], confidence: float, threads: int) -> Detector:
@@ -103,15 +103,15 @@ def opened(model: Path, setting: dict[str, object], confidence: float, threads: 
 
 
 def take_turns(
-    model: Path, settings: dict[str, dict[str, object]], pictures: Sequence[NDArray[np.uint8]], threads: int
+    model: Path, settings: dict[str, dict[str, object]], images: Sequence[NDArray[np.uint8]], threads: int
 ) -> dict[str, float]:
-    """Median seconds a picture."""
+    """Median seconds an image."""
     detectors = {name: opened(model, setting, 0.25, threads) for name, setting in settings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in settings}
-    for number, picture in enumerate([pictures[0], *pictures]):
+    for number, image in enumerate([images[0], *images]):
         for name, detector in detectors.items():
             start = perf_counter()
-            detector(picture)
+            detector(image)
             if number:  # the first is to warm up
                 seconds[name].append(perf_counter() - start)
     return {name: float(np.median(each)) for name, each in seconds.items()}

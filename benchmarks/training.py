@@ -26,10 +26,10 @@ from machine import machine_line
 from torch import nn
 from torch.optim import Adam
 
+from lookonce.annotations import load_samples
 from lookonce.config import TrainSettings, load_settings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.dataset import Dataset
-from lookonce.data.formats import load_samples
 from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def full_batches(stack: ExitStack, dataset: Dataset, settings: TrainSettings) -> Iterator[Batch]:
-    """Batches of real pictures without end, each of the full size."""
+    """Batches of real images without end, each of the full size."""
     loader = stack.enter_context(Loader(dataset, settings.batch_size, settings.workers))
     batches = chain.from_iterable(loader.epoch(epoch) for epoch in count())
     return (batch for batch in batches if len(batch.images) == loader.batch)
@@ -192,7 +192,7 @@ def report(
 ) -> None:
     for name, values in seconds.items():
         rate, best = batch / statistics.median(values), batch / min(values)
-        print(f"{name:44} {rate:6.1f} pictures/s (best {best:.1f}), a step takes {memory[name]:.0f} MiB")
+        print(f"{name:44} {rate:6.1f} images/s (best {best:.1f}), a step takes {memory[name]:.0f} MiB")
     print()
     for name, base in pairs:
         ratios = [b / a for a, b in zip(seconds[name], seconds[base], strict=True)]

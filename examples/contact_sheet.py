@@ -1,4 +1,4 @@
-"""Find objects on the pictures of a folder and show them all on one sheet.
+"""Find objects on the images of a folder and show them all on one sheet.
 
     python examples/contact_sheet.py MODEL FOLDER OUT
 
@@ -17,40 +17,40 @@ from numpy.typing import NDArray
 from lookonce import Detections, Detector, LookonceError, annotate, read_image, write_image
 from lookonce.images import list_images
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+Image = NDArray[np.uint8]  # (H, W, 3) RGB
 
 WIDTH, GAP = 1000, 4  # pixels
-A_ROW, MOST = 4, 12  # pictures
+A_ROW, MOST = 4, 12  # images
 
 
 def main(model: Path, folder: Path, out: Path) -> None:
-    """Detect on the first pictures and draw the sheet."""
+    """Detect on the first images and draw the sheet."""
     with Detector.open(model) as detector:
-        pictures = [read_image(path) for path in list_images(folder)[:MOST]]
-        found = [(picture, detector(picture)) for picture in pictures]
+        images = [read_image(path) for path in list_images(folder)[:MOST]]
+        found = [(image, detector(image)) for image in images]
     rows = [drawn_row(found[start : start + A_ROW]) for start in range(0, len(found), A_ROW)]
     gap = np.full((GAP, WIDTH, 3), 255, np.uint8)
     write_image(out, np.concatenate([part for row in rows for part in (gap, row)][1:]))
-    print(f"{len(pictures)} pictures on {out}")
+    print(f"{len(images)} images on {out}")
 
 
-def drawn_row(found: Sequence[tuple[Picture, Detections]]) -> Picture:
-    """Pictures side by side, each keeping its shape, all of the one height at which they fill `WIDTH`."""
+def drawn_row(found: Sequence[tuple[Image, Detections]]) -> Image:
+    """Images side by side, each keeping its shape, all of the one height at which they fill `WIDTH`."""
     room = WIDTH - GAP * (len(found) - 1)
-    ends = np.cumsum([picture.shape[1] / picture.shape[0] for picture, _ in found])
+    ends = np.cumsum([image.shape[1] / image.shape[0] for image, _ in found])
     edges = [0, *np.round(ends * room / ends[-1]).astype(int).tolist()]
     row = np.full((round(room / ends[-1]), WIDTH, 3), 255, np.uint8)
-    for number, (picture, detections) in enumerate(found):
+    for number, (image, detections) in enumerate(found):
         left, width = edges[number] + number * GAP, edges[number + 1] - edges[number]
-        row[:, left : left + width] = drawn(picture, detections, len(row), width)
+        row[:, left : left + width] = drawn(image, detections, len(row), width)
     return row
 
 
-def drawn(picture: Picture, detections: Detections, height: int, width: int) -> Picture:
+def drawn(image: Image, detections: Detections, height: int, width: int) -> Image:
     """Resized first and drawn on then, so that lines and letters are of one size on the whole sheet."""
-    across, down = width / picture.shape[1], height / picture.shape[0]
+    across, down = width / image.shape[1], height / image.shape[0]
     boxes = detections.boxes * np.array([across, down, across, down], np.float32)
-    resized = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    resized = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     return annotate(resized, replace(detections, boxes=boxes))
 
 

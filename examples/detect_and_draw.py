@@ -1,6 +1,6 @@
-"""Find objects on one picture, print them, and write the picture with their boxes.
+"""Find objects on one image, print them, and write the image with their boxes.
 
-    python examples/detect_and_draw.py MODEL PICTURE OUT
+    python examples/detect_and_draw.py MODEL IMAGE OUT
 
 MODEL is any file that lookonce or Darknet writes; only .safetensors needs PyTorch.
 """
@@ -11,14 +11,14 @@ from pathlib import Path
 from lookonce import Detector, LookonceError, annotate, read_image, write_image
 
 
-def main(model: Path, picture: Path, out: Path) -> None:
+def main(model: Path, image: Path, out: Path) -> None:
     """Detect, print, draw."""
-    image = read_image(picture)  # (H, W, 3) uint8, red first, upright
+    pixels = read_image(image)  # (H, W, 3) uint8, red first, upright
     with Detector.open(model, confidence=0.25) as detector:
-        found = detector(image)
+        found = detector(pixels)
     for name, score, (left, top, right, bottom) in found:
         print(f"{name} {score:.2f}  from {left:.0f}, {top:.0f} to {right:.0f}, {bottom:.0f}")
-    write_image(out, annotate(image, found))
+    write_image(out, annotate(pixels, found))
     print(f"{len(found)} objects drawn in {out}")
 
 

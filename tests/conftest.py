@@ -1,4 +1,4 @@
-"""Real pictures, models and reference numbers (tests that need them skip without them); a small model."""
+"""Real images, models and reference numbers (tests that need them skip without them); a small model."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def _folder(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """Real annotated pictures, photographs and Darknet models."""
+    """Real annotated images, photographs and Darknet models."""
     return _folder("data")
 
 

@@ -2,8 +2,8 @@
 
 A page starts in a folder of its own that holds
 
-    my-pictures/                 COCO, with train, val and test; classes disc, bar, ring
-    photos/                      dog.jpg and two more pictures
+    my-images/                 COCO, with train, val and test; classes disc, bar, ring
+    photos/                      dog.jpg and two more images
     model.safetensors            a small yolov3-tiny for these classes; also runs/mine/best.safetensors
     model.cfg .weights .names    the same in Darknet's form
     model.onnx                   the same as an ONNX file
@@ -28,9 +28,9 @@ import pytest
 import torch
 import typer
 
+from lookonce.annotations import write_samples
 from lookonce.cli import app
 from lookonce.darknet.cache import cached_onnx
-from lookonce.data.formats import write_samples
 from lookonce.images import write_image
 from lookonce.model.darknet_io import save_darknet
 from lookonce.model.files import save_model
@@ -41,7 +41,7 @@ from tests.data.drawn_samples import INFO, draw_samples
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-# pages whose tests look closer at what comes out, and need real pictures for it
+# pages whose tests look closer at what comes out, and need real images for it
 TESTED_IN = {
     "annotation-formats.md": "tests/docs/test_annotation_formats.py",
     "darknet.md": "tests/docs/test_darknet.py",
@@ -69,7 +69,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn = draw_samples(folder / "drawn", 9)
     splits = {"train": drawn[:5], "val": drawn[5:7], "test": drawn[7:]}
     sets = {name: SampleSet(INFO.names, samples, [], "drawn") for name, samples in splits.items()}
-    write_samples(sets, "coco", folder / "my-pictures")
+    write_samples(sets, "coco", folder / "my-images")
     noise = np.random.default_rng(1)
     for name in ("photos/dog.jpg", "photos/kite.jpg", "photos/street.png", "demo/unseen/0000.png"):
         write_image(folder / name, noise.integers(0, 256, (90, 120, 3), np.uint8))

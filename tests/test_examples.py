@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lookonce.images import read_image, write_image
-from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -24,8 +24,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_detect_and_draw(model: Path, tmp_path: Path) -> None:
-    shown, out = tmp_path / "picture.png", tmp_path / "found.png"
-    pixels = picture((64, 96), ((0, 0, 32, 32), YELLOW), ((64, 0, 96, 32), MAGENTA))
+    shown, out = tmp_path / "image.png", tmp_path / "found.png"
+    pixels = image((64, 96), ((0, 0, 32, 32), YELLOW), ((64, 0, 96, 32), MAGENTA))
     write_image(shown, pixels)
 
     ran = run("detect_and_draw.py", model, shown, out)
@@ -39,7 +39,7 @@ def test_detect_and_draw(model: Path, tmp_path: Path) -> None:
 
 
 def test_detect_and_draw_says_what_is_wrong(model: Path, tmp_path: Path) -> None:
-    assert "detect_and_draw.py MODEL PICTURE OUT" in run("detect_and_draw.py").stderr
+    assert "detect_and_draw.py MODEL IMAGE OUT" in run("detect_and_draw.py").stderr
     ran = run("detect_and_draw.py", model, tmp_path / "absent.jpg", tmp_path / "out.png")
     assert ran.returncode == 1
     assert "absent.jpg" in ran.stderr
@@ -48,19 +48,19 @@ def test_detect_and_draw_says_what_is_wrong(model: Path, tmp_path: Path) -> None
 
 def test_contact_sheet(model: Path, tmp_path: Path) -> None:
     for number in range(3):
-        write_image(tmp_path / "shown" / f"{number}.png", picture((64, 96), ((0, 0, 32, 32), YELLOW)))
+        write_image(tmp_path / "shown" / f"{number}.png", image((64, 96), ((0, 0, 32, 32), YELLOW)))
 
     ran = run("contact_sheet.py", model, tmp_path / "shown", tmp_path / "sheet.png")
 
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == f"3 pictures on {tmp_path / 'sheet.png'}\n"
-    # 1000 wide less two gaps of 4: pictures of 3:2 are 992 / 3 wide, so 220 high
+    assert ran.stdout == f"3 images on {tmp_path / 'sheet.png'}\n"
+    # 1000 wide less two gaps of 4: images of 3:2 are 992 / 3 wide, so 220 high
     assert read_image(tmp_path / "sheet.png").shape == (220, 1000, 3)
 
 
 def test_contact_sheet_of_several_rows_and_shapes(model: Path, tmp_path: Path) -> None:
     for number, (height, width) in enumerate([(64, 96), (96, 64), (64, 64), (50, 90), (64, 96)]):
-        object_above_left = picture((height, width), ((0, 0, 32, 32), YELLOW))
+        object_above_left = image((height, width), ((0, 0, 32, 32), YELLOW))
         write_image(tmp_path / "shown" / f"{number}.png", object_above_left)
 
     assert run("contact_sheet.py", model, tmp_path / "shown", tmp_path / "sheet.png").returncode == 0

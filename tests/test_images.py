@@ -1,4 +1,4 @@
-"""Every kind of picture file a user may have, good and bad, made for real."""
+"""Every kind of image file a user may have, good and bad, made for real."""
 
 import io
 import struct
@@ -28,34 +28,34 @@ COLOURS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top l
 @pytest.fixture(scope="module")
 def quarters() -> Image.Image:
     """40 rows, 60 columns, four colours, so that a swapped axis or channel shows."""
-    picture = np.empty((40, 60, 3), np.uint8)
+    image = np.empty((40, 60, 3), np.uint8)
     for colour, (row, column) in zip(COLOURS, ((0, 0), (0, 30), (20, 0), (20, 30)), strict=True):
-        picture[row : row + 20, column : column + 30] = colour
-    return Image.fromarray(picture)
+        image[row : row + 20, column : column + 30] = colour
+    return Image.fromarray(image)
 
 
-def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
-def corners(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
-    height, width = picture.shape[:2]
+def corners(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    height, width = image.shape[:2]
     rows, columns = [height // 4, 3 * height // 4], [width // 4, 3 * width // 4]
-    return picture[np.ix_(rows, columns)].reshape(4, 3).astype(int)
+    return image[np.ix_(rows, columns)].reshape(4, 3).astype(int)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
 def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str) -> None:
-    path = tmp_path / f"picture.{kind.lower()}"
+    path = tmp_path / f"image.{kind.lower()}"
     path.write_bytes(encode(quarters, kind))
-    picture = read_image(path)
-    assert picture.shape == (40, 60, 3)
-    assert picture.dtype == np.uint8
-    assert picture.flags.c_contiguous
+    image = read_image(path)
+    assert image.shape == (40, 60, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
     assert read_size(path) == (40, 60)
-    np.testing.assert_allclose(corners(picture), COLOURS, atol=6)
+    np.testing.assert_allclose(corners(image), COLOURS, atol=6)
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str)
 )
 def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str) -> None:
     converted = quarters.convert(mode, dither=Image.Dither.NONE)
-    picture = decode_image(encode(converted, kind), "picture")
-    assert picture.shape == (40, 60, 3)
-    np.testing.assert_allclose(corners(picture), corners(np.asarray(converted.convert("RGB"))), atol=6)
+    image = decode_image(encode(converted, kind), "image")
+    assert image.shape == (40, 60, 3)
+    np.testing.assert_allclose(corners(image), corners(np.asarray(converted.convert("RGB"))), atol=6)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
 def test_transparency_is_dropped_and_the_colours_stay(quarters: Image.Image, kind: str) -> None:
     veiled = quarters.convert("RGBA")
     veiled.putalpha(Image.fromarray(np.tile(np.linspace(40, 255, 60).astype(np.uint8), (40, 1))))
-    picture = decode_image(encode(veiled, kind), "picture")
-    np.testing.assert_allclose(corners(picture), COLOURS, atol=6)
+    image = decode_image(encode(veiled, kind), "image")
+    np.testing.assert_allclose(corners(image), COLOURS, atol=6)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -88,9 +88,9 @@ def test_transparency_is_dropped_and_the_colours_stay(quarters: Image.Image, kin
 def test_sixteen_bits_keep_the_upper_eight(quarters: Image.Image, suffix: str, channels: int) -> None:
     eight = np.asarray(quarters)[..., ::-1] if channels == 3 else np.asarray(quarters.convert("L"))
     _, data = cv2.imencode(suffix, eight.astype(np.uint16) * 256 + 200)
-    picture = decode_image(data.tobytes(), "picture")
+    image = decode_image(data.tobytes(), "image")
     expected = eight[..., ::-1] if channels == 3 else np.repeat(eight[..., None], 3, axis=2)
-    np.testing.assert_allclose(picture.astype(int), expected, atol=1)
+    np.testing.assert_allclose(image.astype(int), expected, atol=1)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -99,12 +99,12 @@ def test_exif_rotation_is_applied(tmp_path: Path, quarters: Image.Image, kind: s
     exif = Image.Exif()
     exif[274] = orientation
     options = {"tiffinfo": {274: orientation}} if kind == "TIFF" else {"exif": exif}
-    path = tmp_path / f"picture.{kind.lower()}"
+    path = tmp_path / f"image.{kind.lower()}"
     path.write_bytes(encode(quarters, kind, **options))
     expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-    picture = read_image(path)
-    assert read_size(path) == picture.shape[:2] == expected.shape[:2]
-    np.testing.assert_allclose(corners(picture), corners(expected), atol=6)
+    image = read_image(path)
+    assert read_size(path) == image.shape[:2] == expected.shape[:2]
+    np.testing.assert_allclose(corners(image), corners(expected), atol=6)
 
 
 def test_damaged_exif_is_upright_and_silent(quarters: Image.Image, capfd: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +113,7 @@ def test_damaged_exif_is_upright_and_silent(quarters: Image.Image, capfd: pytest
     data = bytearray(encode(quarters, "JPEG", exif=exif))
     start = data.index(b"Exif\0\0") + 6
     data[start + 4 : start + 8] = b"\xff\xff\xff\xff"  # the directory lies behind the end
-    assert decode_image(bytes(data), "picture").shape == (40, 60, 3)
+    assert decode_image(bytes(data), "image").shape == (40, 60, 3)
     assert capfd.readouterr() == ("", "")
 
 
@@ -128,15 +128,15 @@ def test_real_photographs(data: Path) -> None:
     paths = list_images(data / "photos")
     assert [path.name for path in paths][:2] == ["dog.jpg", "eagle.jpg"]
     for path in paths:
-        picture = read_image(path)
-        assert picture.shape[:2] == read_size(path)
+        image = read_image(path)
+        assert image.shape[:2] == read_size(path)
         with Image.open(path) as reference:
-            difference = np.abs(picture.astype(int) - np.asarray(reference.convert("RGB")))
+            difference = np.abs(image.astype(int) - np.asarray(reference.convert("RGB")))
         assert difference.max() <= 2
 
 
 def test_bytes_after_a_complete_jpeg_do_no_harm(quarters: Image.Image) -> None:
-    assert decode_image(encode(quarters, "JPEG") + bytes(1000), "picture").shape == (40, 60, 3)
+    assert decode_image(encode(quarters, "JPEG") + bytes(1000), "image").shape == (40, 60, 3)
 
 
 # ---- bad files
@@ -158,7 +158,7 @@ def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.C
 def test_progressive_jpeg_cut_short(quarters: Image.Image) -> None:
     data = encode(quarters.resize((300, 200)), "JPEG", progressive=True)
     with pytest.raises(ImageError, match="cut short"):
-        decode_image(data[: len(data) // 2], "picture")
+        decode_image(data[: len(data) // 2], "image")
 
 
 def test_a_thumbnail_does_not_hide_the_cut(quarters: Image.Image) -> None:
@@ -167,15 +167,15 @@ def test_a_thumbnail_does_not_hide_the_cut(quarters: Image.Image) -> None:
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     data = encode(quarters.resize((300, 200)), "JPEG")
     with pytest.raises(ImageError, match="end marker"):
-        decode_image(data[:2] + segment + data[2:-20], "picture")
+        decode_image(data[:2] + segment + data[2:-20], "image")
 
 
 def test_damage_inside(quarters: Image.Image) -> None:
     data = bytearray(encode(quarters, "PNG"))
     middle = data.index(b"IDAT") + 30
     data[middle : middle + 20] = bytes(20)
-    with pytest.raises(ImageError, match=r"picture: expected a PNG picture of 60 x 40, .* damaged"):
-        decode_image(bytes(data), "picture")
+    with pytest.raises(ImageError, match=r"image: expected a PNG image of 60 x 40, .* damaged"):
+        decode_image(bytes(data), "image")
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_damage_inside(quarters: Image.Image) -> None:
         (b"\n\n  <HTML>", "an HTML page"),
         (b"GIF89a" + bytes(20), "a GIF"),
         (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
-        (b"not a picture at all", "bytes 6e 6f 74"),
+        (b"not an image at all", "bytes 6e 6f 74"),
         (b"\xff\xd8\xff", "cut short"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(3), "cut short"),
         (b"\xff\xd8\xff\xe0\x00\x04\0\0junk", "other data"),
     ],
 )
-def test_not_a_picture(tmp_path: Path, content: bytes, found: str) -> None:
+def test_not_a_image(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "page.jpg"
     path.write_bytes(content)
     for read in (read_image, read_size):
@@ -202,16 +202,16 @@ def test_not_a_picture(tmp_path: Path, content: bytes, found: str) -> None:
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     for read in (read_image, read_size):
-        with pytest.raises(ImageError, match=r"gone\.jpg: expected a picture, found no such file"):
+        with pytest.raises(ImageError, match=r"gone\.jpg: expected an image, found no such file"):
             read(tmp_path / "gone.jpg")
-        with pytest.raises(ImageError, match="expected a picture, found a folder"):
+        with pytest.raises(ImageError, match="expected an image, found a folder"):
             read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["nul\0byte.jpg", "long" * 500 + ".jpg"])
 def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     for read in (read_image, read_size):
-        with pytest.raises(ImageError, match="expected a picture, found "):
+        with pytest.raises(ImageError, match="expected an image, found "):
             read(tmp_path / name)
 
 
@@ -244,14 +244,14 @@ def test_absurd_sides(quarters: Image.Image, width: int, height: int) -> None:
     data = bytearray(encode(quarters, "PNG"))
     data[16:24] = struct.pack(">II", width, height)
     with pytest.raises(ImageError, match=f"{width:,} x {height:,}"):
-        decode_image(bytes(data), "picture")
+        decode_image(bytes(data), "image")
 
 
 # ---- writing and listing
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
-def test_written_pictures_come_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
+def test_written_images_come_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
     path = tmp_path / f"written{suffix}"
     write_image(path, np.asarray(quarters))
     np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
@@ -259,11 +259,11 @@ def test_written_pictures_come_back(tmp_path: Path, quarters: Image.Image, suffi
 
 
 def test_unknown_suffix_is_refused(tmp_path: Path, quarters: Image.Image) -> None:
-    with pytest.raises(ImageError, match=r"x\.gif: expected a picture's suffix .* found '\.gif'"):
+    with pytest.raises(ImageError, match=r"x\.gif: expected an image's suffix .* found '\.gif'"):
         write_image(tmp_path / "x.gif", np.asarray(quarters))
 
 
-def test_failed_write_leaves_the_earlier_picture(
+def test_failed_write_leaves_the_earlier_image(
     tmp_path: Path, quarters: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "kept.png"
@@ -284,11 +284,11 @@ def test_list_images(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "c.webp"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
-    with pytest.raises(ImageError, match="expected a folder of pictures, found no such file"):
+    with pytest.raises(ImageError, match="expected a folder of images, found no such file"):
         list_images(tmp_path / "gone")
 
 
-def test_a_picture_too_wide_for_its_format(tmp_path: Path) -> None:
+def test_a_image_too_wide_for_its_format(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="20000 x 4 pixels cannot be written in this format"):
         write_image(tmp_path / "wide.webp", np.zeros((4, 20_000, 3), np.uint8))
     assert not list(tmp_path.iterdir())

@@ -44,7 +44,7 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
         epoch = Epoch(0)
         train_one_epoch(Learner(network, settings), loader, schedule, info, settings, epoch)
 
-    assert epoch.meter.pictures == 2
+    assert epoch.meter.images == 2
     assert all(np.isfinite(value) for value in epoch.meter.means().values())
     assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
 

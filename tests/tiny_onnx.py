@@ -82,10 +82,10 @@ def write_tiny_model(
     return path
 
 
-def picture(
+def image(
     size: tuple[int, int], *objects: tuple[tuple[int, int, int, int], tuple[int, int, int]]
 ) -> np.ndarray:
-    """A black picture (H, W, 3) with coloured rectangles, each (left, top, right, bottom) and a colour."""
+    """A black image (H, W, 3) with coloured rectangles, each (left, top, right, bottom) and a colour."""
     canvas = np.zeros((*size, 3), np.uint8)
     for (left, top, right, bottom), colour in objects:
         canvas[top:bottom, left:right] = colour

@@ -1,4 +1,4 @@
-"""The size of a picture from its first bytes, before anything is decoded.
+"""The size of an image from its first bytes, before anything is decoded.
 
 Five formats, one walker each. Reading the header ourselves keeps it bounded, quick (about 20 µs) and silent:
 nothing is allocated by what the header claims, and no decoder writes a warning to the terminal.
@@ -13,7 +13,7 @@ from struct import unpack
 from typing import BinaryIO, Literal, NamedTuple
 
 EXIF_PREFIX = b"Exif\0\0"
-TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without a picture
+TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
 TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
 TIFF_SHORT, TIFF_LONG = 3, 4  # field types
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
@@ -39,15 +39,15 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a picture file says of itself.
+    """What an image file says of itself.
 
     Attributes:
         format: `JPEG`, `PNG`, `WebP`, `BMP` or `TIFF`.
         height: rows as displayed, after EXIF rotation.
         width: columns as displayed.
-        data_start: offset of the coded picture (JPEG), or of the end of what was read.
+        data_start: offset of the coded image (JPEG), or of the end of what was read.
         orientation: EXIF's, 1 (upright) to 8.
-        colour: how colours are coded; whatever it is, pictures are read as 8-bit RGB.
+        colour: how colours are coded; whatever it is, images are read as 8-bit RGB.
     """
 
     format: str
@@ -59,7 +59,7 @@ class ImageHeader:
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
-    """Read the header of a picture; the stream stands at its first byte and can seek.
+    """Read the header of an image; the stream stands at its first byte and can seek.
 
     Raises:
         ValueError: not one of the five formats, or cut short; the message says what was found.
@@ -69,11 +69,11 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         if is_format(magic):
             stream.seek(0)
             width, height, orientation, colour = parse(stream)
-            if orientation >= 5:  # EXIF 5 to 8 turn the picture by a quarter
+            if orientation >= 5:  # EXIF 5 to 8 turn the image by a quarter
                 width, height = height, width
             return ImageHeader(name, height, width, stream.tell(), orientation, colour)
     known = ", ".join(name for name, _, _ in FORMATS)
-    raise ValueError(f"expected a picture ({known}), found {_describe(magic + stream.read(500))}")
+    raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
 
 def _jpeg(stream: BinaryIO) -> Found:
@@ -125,7 +125,7 @@ def _png(stream: BinaryIO) -> Found:
 
 
 def _webp(stream: BinaryIO) -> Found:
-    """The first chunk holds the size; an `EXIF` chunk may follow the picture of an extended file."""
+    """The first chunk holds the size; an `EXIF` chunk may follow the image of an extended file."""
     stream.seek(12)
     kind, length = unpack("<4sI", _take(stream, 8))
     if kind == b"VP8 ":
@@ -203,7 +203,7 @@ def _take(stream: BinaryIO, count: int) -> bytes:
 
 
 def _describe(start: bytes) -> str:
-    """Name what people mistake for a picture."""
+    """Name what people mistake for an image."""
     lowered = start.lstrip().lower()
     if not start:
         return "an empty file"
@@ -212,7 +212,7 @@ def _describe(start: bytes) -> str:
     if start.startswith(b"GIF8"):
         return "a GIF"
     if start[4:8] == b"ftyp" and start[8:12] in {b"heic", b"heix", b"mif1", b"avif"}:
-        return "a HEIC or AVIF picture (convert it to JPEG first)"
+        return "a HEIC or AVIF image (convert it to JPEG first)"
     return f"a file that begins with the bytes {start[:8].hex(' ')}"
 
 

@@ -14,7 +14,7 @@ import typer
 from lookonce.errors import ConfigError, LookonceError
 
 app = typer.Typer(
-    help="YOLOv3: train on your own pictures, detect on an ordinary CPU, read and write Darknet models.",
+    help="YOLOv3: train on your own images, detect on an ordinary CPU, read and write Darknet models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,7 +35,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def demo(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("demo"),
 ) -> None:
-    """Render pictures, train on them, evaluate, detect and explain: minutes on two cores.
+    """Render images, train on them, evaluate, detect and explain: minutes on two cores.
 
     Example: lookonce demo --out demo
     """
@@ -50,9 +50,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/train"),
     model: Annotated[str | None, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny (default).")] = None,
     size: Annotated[str | None, typer.Option(help="416, or 320x416 (height x width).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times every picture is learnt from; 30.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times every image is learnt from; 30.")] = None,
     batch: Annotated[
-        str | None, typer.Option(help="Pictures a step; 4. auto: as many as fit into memory.")
+        str | None, typer.Option(help="Images a step; 4. auto: as many as fit into memory.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Start from: .safetensors, .cfg beside .weights, darknet53.conv.74.")
@@ -67,14 +67,14 @@ def train(
     extend: Annotated[
         int | None, typer.Option(min=1, help="Give the finished run in --out so many epochs more.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")] = False,
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="Only memorise 8 pictures: are data and settings sound?")
+        bool, typer.Option("--self-test", help="Only memorise 8 images: are data and settings sound?")
     ] = False,
 ) -> None:
-    """Train a detector on annotated pictures.
+    """Train a detector on annotated images.
 
-    Example: lookonce train my-pictures/ --size 320 --epochs 60 --out runs/mine
+    Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """
     from lookonce.commands import train as command
 
@@ -100,7 +100,7 @@ def train(
 
 RectOption = Annotated[
     bool,
-    typer.Option("--rect", help="Leave out the letterbox's padding: less work on wide or high pictures."),
+    typer.Option("--rect", help="Leave out the letterbox's padding: less work on wide or high images."),
 ]
 TilesOption = Annotated[
     str | None,
@@ -131,12 +131,12 @@ def evaluate(
     tiles: TilesOption = None,
     overlap: OverlapOption = 0.2,
     soft_nms: SoftNmsOption = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")] = False,
-    explain: Annotated[int, typer.Option(min=0, help="Explain so many of the worst pictures.")] = 6,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")] = False,
+    explain: Annotated[int, typer.Option(min=0, help="Explain so many of the worst images.")] = 6,
 ) -> None:
     """Measure how good a model is and what goes wrong: COCO's numbers, curves, types of error.
 
-    Example: lookonce evaluate runs/mine/best.safetensors my-pictures/ --split test --out runs/test
+    Example: lookonce evaluate runs/mine/best.safetensors my-images/ --split test --out runs/test
     """
     from lookonce.commands.evaluate import evaluate as command
 
@@ -167,7 +167,7 @@ DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="Annotations: a dataset YAML, folder, .json, .txt or .data.")
 ]
 NamesOption = Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or picture.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -205,7 +205,7 @@ def data_check(
     names: NamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find what is wrong with pictures and boxes, and show it on a page. Exit code 1: a person is needed.
+    """Find what is wrong with images and boxes, and show it on a page. Exit code 1: a person is needed.
 
     Example: lookonce data check my-voc/ --size 416 --out runs/check --fix my-voc-fixed
     """
@@ -223,7 +223,7 @@ def data_stats(
     as_json: JsonOption = False,
     strict: StrictOption = False,
 ) -> None:
-    """Count pictures, classes and box sizes in every split.
+    """Count images, classes and box sizes in every split.
 
     Example: lookonce data stats my-voc/ --out runs/stats
     """
@@ -241,7 +241,7 @@ def data_anchors(
     as_json: JsonOption = False,
     strict: StrictOption = False,
 ) -> None:
-    """Find the priors that suit the boxes, and say how much better they are than the published ones.
+    """Find the anchors that suit the boxes, and say how much better they are than the published ones.
 
     Example: lookonce data anchors my-voc/ --model yolov3-tiny --size 320x416
     """
@@ -264,7 +264,7 @@ def detect(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
     save: Annotated[
-        str, typer.Option(help="Some of images,json,csv,coco; images means annotated pictures and videos.")
+        str, typer.Option(help="Some of images,json,csv,coco; images means annotated images and videos.")
     ] = "images,json",
     conf: Annotated[float, typer.Option(help="Keep detections whose score lies above.")] = 0.25,
     iou: Annotated[float, typer.Option(help="Of two boxes that overlap by more, keep the better.")] = 0.45,
@@ -286,10 +286,10 @@ def detect(
         str | None, typer.Option(help="onnxruntime, openvino or torch; what suits the file.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the engine for one picture; chosen by the sources.")
+        int | None, typer.Option(min=1, help="Threads of the engine for one image; chosen by the sources.")
     ] = None,
     coco_ids: Annotated[
-        Path | None, typer.Option(help="COCO annotations whose picture and class ids coco results take over.")
+        Path | None, typer.Option(help="COCO annotations whose image and class ids coco results take over.")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first file that cannot be read.")
@@ -299,7 +299,7 @@ def detect(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find objects in pictures and videos.
+    """Find objects in images and videos.
 
     Example: lookonce detect model.onnx photos/ clip.mp4 --save images,csv --classes dog,cat
     """
@@ -335,9 +335,9 @@ def explain(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A float model: .safetensors, .onnx, or .cfg by .weights.")
     ],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One image.")],
     truth: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Annotations that hold the picture, in any form.")
+        Path | None, typer.Option(metavar="DATA", help="Annotations that hold the image, in any form.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     names: Annotated[Path | None, typer.Option(help="Class names, where the annotations have none.")] = None,
@@ -349,7 +349,7 @@ def explain(
         bool, typer.Option("--markdown", help="Print the explanation instead of writing the page.")
     ] = False,
 ) -> None:
-    """Show every step of a picture's way through a model on a page: shapes, formulas, numbers, losses.
+    """Show every step of an image's way through a model on a page: shapes, formulas, numbers, losses.
 
     Example: lookonce explain model.safetensors photos/dog.jpg --out dog.html
     """
@@ -397,13 +397,13 @@ def export(
         float | None, typer.Option(help="With --nms: of two boxes that overlap by more, the better; 0.45.")
     ] = None,
     verify_on: Annotated[
-        Path | None, typer.Option(help="Pictures for the comparison; a few rendered ones and noise.")
+        Path | None, typer.Option(help="Images for the comparison; a few rendered ones and noise.")
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="A quarter of the size, faster; kept if its AP is.")
     ] = False,
     calibrate: Annotated[
-        Path | None, typer.Option(help="With --int8: DATA or DATA/split, or a folder of pictures.")
+        Path | None, typer.Option(help="With --int8: DATA or DATA/split, or a folder of images.")
     ] = None,
     gate_on: Annotated[
         Path | None,
@@ -449,7 +449,7 @@ def bench(
         ),
     ] = None,
     size: Annotated[str | None, typer.Option(help="416, or 320x416; as the model was made.")] = None,
-    batch: Annotated[str, typer.Option(help="Pictures at a time: 1, or 1,8.")] = "1",
+    batch: Annotated[str, typer.Option(help="Images at a time: 1, or 1,8.")] = "1",
     threads: Annotated[str | None, typer.Option(help="Of the engines: 2, or 1,2; one a core.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for bench.json and a plot.")] = None,

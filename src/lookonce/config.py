@@ -51,7 +51,7 @@ def _parse_batch(value: Any) -> int | str:
     if value == "auto":
         return "auto"
     if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
-        raise ValueError(f"expected a number of pictures from 1, or auto, found {value!r}")
+        raise ValueError(f"expected a number of images from 1, or auto, found {value!r}")
     return int(value)
 
 
@@ -60,7 +60,7 @@ class _Section(BaseModel):
 
 
 class AugmentSettings(_Section):
-    """How a picture is changed before it is learnt from; the defaults are the write-up's."""
+    """How an image is changed before it is learnt from; the defaults are the write-up's."""
 
     flip: Share = 0.5
     """Mirror left and right. Write-up: 0.5."""
@@ -75,15 +75,15 @@ class AugmentSettings(_Section):
     exposure: float = Field(1.0, ge=1)
     """Largest factor on the brightness, or divisor. Darknet's yolov3.cfg: 1.5. Padding changes with it."""
     zoom: tuple[float, float] = (1.0, 1.0)
-    """Least and largest enlargement. Above 1 a part of the picture fills the input, as a tile does."""
+    """Least and largest enlargement. Above 1 a part of the image fills the input, as a tile does."""
     mosaic: Share = 0.0
-    """Four pictures around one point, with this probability (Bochkovskiy et al. 2020)."""
+    """Four images around one point, with this probability (Bochkovskiy et al. 2020)."""
     mixup: Share = 0.0
-    """Two pictures on top of each other, with this probability (Zhang et al. 2018)."""
+    """Two images on top of each other, with this probability (Zhang et al. 2018)."""
     multi_scale: Share = 0.0
     """Each batch at a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
     rectangles: bool = False
-    """Batches of pictures of a like shape, in an input of that shape: no time is spent on padding."""
+    """Batches of images of a like shape, in an input of that shape: no time is spent on padding."""
     plain_epochs: int = Field(0, ge=0)
     """Last epochs of a run, all of a shorter one, without mosaic, mixup, varied scales and rectangles: it
     ends on whole inputs of the size that the network is used with. Zoom and the rest stay."""
@@ -97,16 +97,16 @@ class AugmentSettings(_Section):
 
 
 class AssignSettings(_Section):
-    """Which priors learn to find an object; the defaults are the write-up's."""
+    """Which anchors learn to find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
-    """`iou`: every prior on the middle of the box's cell that overlaps it enough, else the best (write-up).
-    `best`: the prior of the nearest shape alone (paper). `ratio`: every prior whose sides are near the box's,
-    else the best."""
+    """`iou`: every anchor that, centred on the box's cell, overlaps the box enough, else the best one.
+    `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near the box's, else
+    the best."""
     positive_iou: Share = 0.3
     """The overlap that `iou` asks for, strictly above. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)
-    """Between a side of the box and of the prior, either way, below which `ratio` takes the prior."""
+    """Between a side of the box and of the anchor, either way, below which `ratio` takes the anchor."""
 
 
 class OptimizerSettings(_Section):
@@ -183,24 +183,24 @@ class TrainSettings(_Section):
     """(height, width) of the network input."""
     epochs: int = Field(30, ge=1)
     batch: Batch = 4
-    """Pictures a step. Write-up: 16. A processor takes more steps in its time with small ones; a card wants
+    """Images a step. Write-up: 16. A processor takes more steps in its time with small ones; a card wants
     large ones. `auto`: as many as fit into memory, found before the first step."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
-    """Threads that read and augment pictures; 0 does it in between steps."""
+    """Threads that read and augment images; 0 does it in between steps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the network while it learns; losses and weights stay float32. `auto` takes bfloat16 where the device
     computes in it natively, and float16, with gradients scaled into its range, on other CUDA cards."""
     sync_bn: bool = False
-    """Normalise over the pictures of all processes; else each process over its own, and rank 0's running
+    """Normalise over the images of all processes; else each process over its own, and rank 0's running
     statistics are kept."""
     compile: bool = False
     """Let torch compile the network: slower on the processors measured so far, for trying out on a card."""
     freeze: Literal["nothing", "backbone"] = "nothing"
     """Keep the backbone's weights and statistics, for a transfer from another model."""
     anchors: Literal["official", "data"] = "official"
-    """The published priors, or for each scale k-means priors of the training boxes that suit it."""
+    """The published anchors, or for each scale k-means anchors of the training boxes that suit it."""
     init: Literal["reference", "he"] = "reference"
     """First kernels: normal with deviation 0.01 (reference), or by fan-in (He et al. 2015)."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)
@@ -208,10 +208,10 @@ class TrainSettings(_Section):
     ema: float = Field(0.998, ge=0, lt=1)
     """Decay of the running average of the weights, which is then judged and kept; 0 for none."""
     repeat_rare: Share = 0.0
-    """Pictures of a class that fewer than this share of the pictures show come more often (repeat-factor
-    sampling, Gupta et al. 2019); 0 shows every picture once an epoch."""
+    """Images of a class that fewer than this share of the images show come more often (repeat-factor
+    sampling, Gupta et al. 2019); 0 shows every image once an epoch."""
     holdout: float = Field(0.1, ge=0, lt=1)
-    """Share of the training pictures kept for validation where the data has no validation part."""
+    """Share of the training images kept for validation where the data has no validation part."""
     log_every: int = Field(10, ge=1)
     """Steps between two lines of the log."""
     evaluate_every: int = Field(1, ge=1)
@@ -226,7 +226,7 @@ class TrainSettings(_Section):
     @model_validator(mode="after")
     def _inputs_hold_cells(self) -> Self:
         height, width = (to_multiple(side * (1 - self.augment.multi_scale)) for side in self.size)
-        if max(height, width) < 64:  # one cell of one picture cannot be normalised
+        if max(height, width) < 64:  # one cell of one image cannot be normalised
             raise ValueError(
                 f"size, augment.multi_scale: expected inputs of 64 or more, found {height}x{width}"
             )

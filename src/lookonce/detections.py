@@ -1,4 +1,4 @@
-"""The result type: what was found in one picture."""
+"""The result type: what was found in one image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Objects found in one picture, by falling score. Free of torch; slices like an array.
+    """Objects found in one image, by falling score. Free of torch; slices like an array.
 
     Attributes:
-        boxes: (N, 4) float32 xyxy, pixels of the original picture.
+        boxes: (N, 4) float32 xyxy, pixels of the original image.
         scores: (N,) float32, objectness times class probability.
         labels: (N,) int64 class numbers.
         names: class names, so that a result can be read by itself.

@@ -3,7 +3,7 @@
 ```
 LookonceError                what the command line prints without a traceback, exit code 2
 ├── AnnotationError          an annotation file, or one row of it, cannot be used
-├── ImageError               a picture or video cannot be read, or is refused
+├── ImageError               an image or video cannot be read, or is refused
 ├── ConfigError              a setting, recipe or command-line value is wrong
 ├── ModelFileError           a model or weights file is not what it should be
 ├── SourceError              nothing to detect on: no such file, camera or stream
@@ -25,7 +25,7 @@ class AnnotationError(LookonceError):
 
 
 class ImageError(LookonceError):
-    """A picture or video cannot be read, or is refused before decoding."""
+    """An image or video cannot be read, or is refused before decoding."""
 
 
 class ConfigError(LookonceError):
@@ -49,7 +49,7 @@ class TrainingError(LookonceError):
 
 
 class NonFiniteLossError(TrainingError):
-    """A loss became infinite or NaN; the message names the pictures."""
+    """A loss became infinite or NaN; the message names the images."""
 
 
 class MissingExtraError(LookonceError):

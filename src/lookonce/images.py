@@ -1,7 +1,7 @@
-"""Pictures in and out: bytes -> RGB uint8, upright, of bounded size.
+"""Images in and out: bytes -> RGB uint8, upright, of bounded size.
 
-Every picture becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, grey and palette
-pictures expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dropped: the colours below it
+Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, grey and palette
+images expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dropped: the colours below it
 are used as they are (TIFF alone holds them premultiplied, so there transparent means black).
 """
 
@@ -22,7 +22,7 @@ from lookonce.errors import ImageError
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-# 2**29 bytes of RGB. Twice what Pillow warns at; no camera we know of makes larger pictures.
+# 2**29 bytes of RGB. Twice what Pillow warns at; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
@@ -30,18 +30,18 @@ JPEG_END_MARKER = b"\xff\xd9"
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, by suffix, sorted by name.
+    """The images directly in a folder, by suffix, sorted by name.
 
     Raises:
         ImageError: not a folder.
     """
     if not folder.is_dir():
-        raise ImageError(f"{folder}: expected a folder of pictures, found {_what_is_at(folder)}")
+        raise ImageError(f"{folder}: expected a folder of images, found {_what_is_at(folder)}")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) of a picture as displayed, from its header alone.
+    """(height, width) of an image as displayed, from its header alone.
 
     Raises:
         ImageError: as `read_image`, except for damage behind the header.
@@ -55,10 +55,10 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a picture: (H, W, 3) uint8 RGB, contiguous.
+    """Read an image: (H, W, 3) uint8 RGB, contiguous.
 
     Raises:
-        ImageError: missing, a folder, empty, not a picture, cut short, damaged, or too large to unpack.
+        ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
     """
     try:
         data = path.read_bytes()
@@ -68,7 +68,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode a picture held in memory: (H, W, 3) uint8 RGB, contiguous; `name` is for errors.
+    """Decode an image held in memory: (H, W, 3) uint8 RGB, contiguous; `name` is for errors.
 
     Raises:
         ImageError: as `read_image`.
@@ -78,29 +78,29 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     if header.format == "JPEG" and data.rfind(JPEG_END_MARKER, header.data_start) < 0:
         raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
     with silent_opencv():
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if picture is None:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
         raise ImageError(
-            f"{name}: expected a {header.format} picture of {header.width} x {header.height}, "
+            f"{name}: expected a {header.format} image of {header.width} x {header.height}, "
             "found data that does not decode: the file is damaged, cut short, or of a rare kind"
         )
-    if picture.shape[:2] != (header.height, header.width):
+    if image.shape[:2] != (header.height, header.width):
         raise ImageError(
             f"{name}: expected {header.width} x {header.height} pixels from its header, "
-            f"found {picture.shape[1]} x {picture.shape[0]}"
+            f"found {image.shape[1]} x {image.shape[0]}"
         )
-    return picture.astype(np.uint8, copy=False)
+    return image.astype(np.uint8, copy=False)
 
 
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """Write an (H, W, 3) uint8 RGB picture in the format of the path's suffix, whole or not at all.
+    """Write an (H, W, 3) uint8 RGB image in the format of the path's suffix, whole or not at all.
 
     Raises:
-        ImageError: a suffix that is no picture's, or the file cannot be written.
+        ImageError: a suffix that is no image's, or the file cannot be written.
     """
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageError(
-            f"{path}: expected a picture's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
+            f"{path}: expected an image's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
         )
     with silent_opencv():
         done, encoded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
@@ -114,7 +114,7 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
 
 
 def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
-    """The header of a picture that is safe to decode."""
+    """The header of an image that is safe to decode."""
     try:
         header = read_header(stream)
     except ValueError as error:
@@ -130,7 +130,7 @@ def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
 
 def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return ImageError(f"{path}: expected a picture, found {_what_is_at(path) or reason}")
+    return ImageError(f"{path}: expected an image, found {_what_is_at(path) or reason}")
 
 
 def _what_is_at(path: Path) -> str | None:
@@ -151,7 +151,7 @@ _level_before = 0
 def silent_opencv() -> Iterator[None]:
     """Keep OpenCV from writing to the terminal what we say ourselves, with the file's name.
 
-    Its log level is global and pictures are decoded by several threads: the first in switches the log off,
+    Its log level is global and images are decoded by several threads: the first in switches the log off,
     the last out restores it.
     """
     global _quiet_depth, _level_before

@@ -32,12 +32,12 @@ class ModelInfo:
     Attributes:
         architecture: `yolov3`, `yolov3-spp`, `yolov3-tiny`, or `darknet` for any other `.cfg`.
         names: class names; their number is C.
-        anchors: per scale, finest first: (width, height) of each prior in pixels of the network input.
+        anchors: per scale, finest first: (width, height) of each anchor in pixels of the network input.
         strides: per scale, finest first; yolov3-tiny has two scales.
         input_size: (height, width) the model was made for; any multiples of 32 work.
         width: factor on the channel counts.
         bn_epsilon: batch normalisation's epsilon; 1e-3 in the TensorFlow reference.
-        fit: how a picture gets to the input size.
+        fit: how an image gets to the input size.
         training: free-form summary of how it was trained.
     """
 

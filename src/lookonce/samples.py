@@ -1,6 +1,6 @@
-"""One annotated picture, and a set of them as it came from an annotation file.
+"""One annotated image, and a set of them as it came from an annotation file.
 
-Whatever form the annotations had, this is what they become: corners in float pixels of the picture as it
+Whatever form the annotations had, this is what they become: corners in float pixels of the image as it
 is displayed (EXIF rotation applied), class numbers counted from 0.
 """
 
@@ -19,16 +19,16 @@ def _no_flags() -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One annotated picture. N may be 0: a background picture counts.
+    """One annotated image. N may be 0: a background image counts.
 
     Attributes:
-        path: the picture.
-        boxes: (N, 4) float32 xyxy, pixels of the picture.
+        path: the image.
+        boxes: (N, 4) float32 xyxy, pixels of the image.
         labels: (N,) int64 class numbers.
         difficult: (N,) VOC's flag: neither rewarded nor punished in evaluation, trained on.
         crowd: (N,) COCO's flag: one box around many objects; ignored in evaluation, not trained on.
-        image_id: the id that COCO annotations gave the picture, kept so results can be handed back.
-        size: (height, width) of the picture as displayed; None where nobody has looked yet.
+        image_id: the id that COCO annotations gave the image, kept so results can be handed back.
+        size: (height, width) of the image as displayed; None where nobody has looked yet.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Sample:
             raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
 
     def pick(self, kept: NDArray[np.bool_]) -> "Sample":
-        """The same picture with some of its objects: `kept` (N,)."""
+        """The same image with some of its objects: `kept` (N,)."""
         return replace(
             self,
             boxes=self.boxes[kept],
@@ -59,7 +59,7 @@ class Sample:
         )
 
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
-        """The same picture under other class numbers, `numbers[label]`; objects that get -1 are left out."""
+        """The same image under other class numbers, `numbers[label]`; objects that get -1 are left out."""
         labels = numbers[self.labels]
         known = labels >= 0
         return replace(self.pick(known), labels=labels[known])
@@ -71,7 +71,7 @@ def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]
     return np.array([number.get(name, -1) for name in theirs], np.int64)
 
 
-Outcome = Literal["set aside", "repaired", "noted"]
+Outcome = Literal["skipped", "repaired", "noted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,18 @@ class Problem:
     Attributes:
         place: `file:line`, or `file: box 3`, where a person finds it.
         what: what was expected and what was found.
-        outcome: a row or picture was left out, or kept with a change, or kept as it is.
-        kind: what sort of thing it is, one word of `data.check.kinds`; empty where nobody sorts it.
-        picture: the file it is about.
+        outcome: a row or image was left out, or kept with a change, or kept as it is.
+        kind: what sort of thing it is, one word of `doctor.kinds`; empty where nobody sorts it.
+        image: the file it is about.
         box: xyxy in pixels as written, where it is about one box.
         label: the class number of that box.
     """
 
     place: str
     what: str
-    outcome: Outcome = "set aside"
+    outcome: Outcome = "skipped"
     kind: str = ""
-    picture: Path | None = None
+    image: Path | None = None
     box: tuple[float, float, float, float] | None = None
     label: int | None = None
 
@@ -102,17 +102,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Annotated pictures, their class names, and what was odd about the annotations.
+    """Annotated images, their class names, and what was odd about the annotations.
 
     Attributes:
         names: class names; `labels` index into them.
         samples: in the order of the annotation file.
-        problems: one for every row or picture set aside or repaired, and what else is worth knowing.
+        problems: one for every row or image skipped or repaired, and what else is worth knowing.
         format: how the annotations were recognised: `lines`, `coco`, `voc` or `yolo`; `coco+voc` for a
             set put together from both.
         category_ids: COCO's own number of each class, in the order of `names`; empty elsewhere.
         origin: what was recognised, in words.
-        places: picture -> where each of its boxes is written, as far as the reader knows.
+        places: image -> where each of its boxes is written, as far as the reader knows.
     """
 
     names: tuple[str, ...]
@@ -128,7 +128,7 @@ class SampleSet:
         boxes = sum(len(sample.boxes) for sample in self.samples)
         background = sum(len(sample.boxes) == 0 for sample in self.samples)
         return (
-            f"{self.origin or self.format}: {_count(len(self.samples), 'picture')} ({background} without "
+            f"{self.origin or self.format}: {_count(len(self.samples), 'image')} ({background} without "
             f"objects), {_count(boxes, 'box', 'boxes')}, {_count(len(self.names), 'class', 'classes')}"
         )
 

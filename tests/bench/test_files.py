@@ -15,10 +15,10 @@ def test_the_network_alone_gives_the_raw_maps(small_model: Path, tmp_path: Path)
     files = prepare(small_model, tmp_path)
     source = read_source(small_model)
     whole = build_onnx(source.network, source.weights, source.info, raw_maps=True)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
-    planes = pictures.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    planes = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
 
-    _, *expected = ort.InferenceSession(whole.SerializeToString()).run(None, {"images": pictures})
+    _, *expected = ort.InferenceSession(whole.SerializeToString()).run(None, {"images": images})
     session = ort.InferenceSession(files.network)
     found = session.run(None, {session.get_inputs()[0].name: planes})
 

@@ -18,11 +18,11 @@ def test_stats(data: Path) -> None:
     assert found.exit_code == 1
     assert "10516 (525)" in found.stdout
     assert "Pascal VOC folder" in found.stderr
-    assert "2 set aside, 16 repaired, 9 noted" in found.stderr
+    assert "2 skipped, 16 repaired, 9 noted" in found.stderr
     assert "PartA_01002.xml: object 60: [958, 231, 958, 231] has no area" in found.stderr
     assert found.stderr.count("declares 0x0") == 3
     assert "13 more like the last, 16 in all" in found.stderr
-    assert "every picture is read in colour; 8 such in all\n" in found.stderr  # only noted: one line
+    assert "every image is read in colour; 8 such in all\n" in found.stderr  # only noted: one line
     assert found.stderr.count("  noted: ") == 2
 
 
@@ -30,9 +30,9 @@ def test_stats_for_machines(data: Path) -> None:
     found = run("stats", data / "heads", "--json")
     tree: dict[str, Any] = json.loads(found.stdout)
     assert tree["splits"]["val"]["per_class"] == {"head": 2501}
-    assert tree["splits"]["train"]["boxes_per_picture"] == {"least": 0, "median": 14, "most": 116}
-    assert {key: tree["problems"][key] for key in ("set aside", "repaired", "noted")} == {
-        "set aside": 2,
+    assert tree["splits"]["train"]["boxes_per_image"] == {"least": 0, "median": 14, "most": 116}
+    assert {key: tree["problems"][key] for key in ("skipped", "repaired", "noted")} == {
+        "skipped": 2,
         "repaired": 16,
         "noted": 9,
     }
@@ -99,8 +99,8 @@ def test_wrong_input_is_one_line_and_2(
     assert what in last
 
 
-def test_no_boxes_no_priors(tmp_path: Path, data: Path) -> None:
+def test_no_boxes_no_anchors(tmp_path: Path, data: Path) -> None:
     (tmp_path / "classes.txt").write_text("dog\n")
     (tmp_path / "a.txt").write_text(f"{data / 'photos' / 'dog.jpg'}\n")
-    with pytest.raises(AnnotationError, match=r"a\.txt: expected boxes to fit priors to, found none"):
+    with pytest.raises(AnnotationError, match=r"a\.txt: expected boxes to fit anchors to, found none"):
         run("anchors", tmp_path / "a.txt")

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lookonce.cli import app, main
-from lookonce.commands.check_pictures import finding_picture, window
-from lookonce.data.check.findings import Finding
+from lookonce.doctor.findings import Finding
+from lookonce.doctor.marked_images import finding_image, window
 from lookonce.images import write_image
 from lookonce.samples import Sample
 from tests.browser import DESKTOP, PHONE, opened
-from tests.data.check.faults import EXPECTED, SOUND, Voc, drawn, everything_wrong
-from tests.tiny_onnx import BLACK, MAGENTA, YELLOW, picture, write_tiny_model
+from tests.doctor.faults import EXPECTED, SOUND, Voc, drawn, everything_wrong
+from tests.tiny_onnx import BLACK, MAGENTA, YELLOW, image, write_tiny_model
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -61,7 +61,7 @@ def test_what_needs_a_person_ends_with_1(report: Path) -> None:
     assert len(tree["findings"]) == sum(EXPECTED.values())
     empty = next(each for each in tree["findings"] if each["kind"] == "empty")
     assert (empty["severity"], empty["boxes"]) == ("look", [[50, 60, 50, 60]])
-    assert empty["picture"].endswith("empty-box.jpg")
+    assert empty["image"].endswith("empty-box.jpg")
 
 
 def test_for_machines(faulty: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_ctrl_c_is_said_and_leaves_nothing(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lookonce.data.check.pictures.inspect", stop)
+    monkeypatch.setattr("lookonce.doctor.images.inspect", stop)
     found = run("check", faulty, "--out", tmp_path / "out", "--fix", tmp_path / "fixed")
     assert found.exit_code == 130
     assert "stopped: " in found.stderr
@@ -130,9 +130,7 @@ def test_ctrl_c_is_said_and_leaves_nothing(
 def test_a_model_has_its_say(tmp_path: Path) -> None:
     """Of three objects one is labelled, one is not, and one has the wrong class; a box is on nothing."""
     voc = Voc(tmp_path / "voc")
-    cells = picture(
-        (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), YELLOW), ((64, 32, 96, 64), MAGENTA)
-    )
+    cells = image((64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), YELLOW), ((64, 32, 96, 64), MAGENTA))
     rows = [("green", 0, 0, 32, 32), ("green", 64, 32, 96, 64), ("blue", 0, 32, 32, 64)]
     voc.add("a.png", rows, content=cells, size=(96, 64, 3))
     model = write_tiny_model(tmp_path / "model.onnx")
@@ -163,7 +161,7 @@ def test_statistics_as_a_page(faulty: Path, tmp_path: Path) -> None:
     found = run("stats", faulty, "--out", tmp_path)
     assert f"page: {tmp_path / 'stats.html'}" in found.stderr
     page = (tmp_path / "stats.html").read_text()
-    assert "Shapes and priors" in page
+    assert "Shapes and anchors" in page
     with opened(tmp_path / "stats.html", PHONE) as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
         assert seen.page.locator("svg.map").count() == 2
@@ -179,7 +177,7 @@ def test_the_page(report: Path, size: tuple[int, int]) -> None:
         figure = seen.page.locator("#empty figure")
         seen.page.wait_for_function("document.querySelector('#empty img').naturalWidth > 100", timeout=10_000)
         assert "empty-box.xml:7: object 2" in figure.inner_text()
-        assert "This picture cannot be shown" in seen.page.locator("#truncated").inner_text()
+        assert "This image cannot be shown" in seen.page.locator("#truncated").inner_text()
         assert seen.errors == seen.requests == []
 
 
@@ -216,7 +214,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
 def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
-    voc.picture("caf\udce9.jpg").write_bytes(b"no picture")
+    voc.image("caf\udce9.jpg").write_bytes(b"no image")
     voc.annotate("caf\udce9", SOUND, (240, 180, 3))
     words = [sys.executable, "-m", "lookonce", "data", "check", voc.folder, "--out", tmp_path / "out"]
     done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
@@ -225,16 +223,16 @@ def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
     assert r"caf\udce9.jpg" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_numbers_beyond_every_picture(tmp_path: Path) -> None:
+def test_numbers_beyond_every_image(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add(
         "a.jpg", [("cat", 40, 30, 1e308, 1e308), ("cat", 1e308, 1, 1e308, 9), ("cat", 1e300, 1e300, 1, 1)]
     )
     assert run("check", voc.finish(), "--out", tmp_path / "out").exit_code == 1
-    assert (tmp_path / "out" / "report.html").read_text().count("This picture cannot be shown") == 0
+    assert (tmp_path / "out" / "report.html").read_text().count("This image cannot be shown") == 0
 
 
-def test_why_no_picture_is_left(tmp_path: Path) -> None:
+def test_why_no_image_is_left(tmp_path: Path) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a.jpg", [("cat", 140, 120, 40, 30)])
     found = run("check", voc.finish(), "--out", tmp_path / "out", "--fix", tmp_path / "fixed")
@@ -243,13 +241,13 @@ def test_why_no_picture_is_left(tmp_path: Path) -> None:
     assert "none of its 1 boxes is usable" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_missing_picture_whose_name_no_file_can_have(tmp_path: Path) -> None:
+def test_a_missing_image_whose_name_no_file_can_have(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "nul\0byte.jpg"}, {"id": 2, "file_name": "a.jpg"}]
     write_image(tmp_path / "a.jpg", drawn(0))
     tree = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
     (tmp_path / "train.json").write_text(json.dumps(tree))
     assert run("check", tmp_path / "train.json", "--out", tmp_path / "out").exit_code == 1
-    assert "This picture cannot be shown" in (tmp_path / "out" / "report.html").read_text()
+    assert "This image cannot be shown" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_small_things_are_shown_enlarged() -> None:
@@ -265,7 +263,7 @@ def test_what_it_is_about_is_red_even_without_area(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.full((300, 400, 3), BLACK, np.uint8))
     sample = Sample(tmp_path / "a.png", np.array([[100, 100, 200, 200]], np.float32), np.array([0]))
     finding = Finding("empty", "", "", tmp_path / "a.png", ((150.0, 150.0, 150.0, 150.0),))
-    image = finding_picture([finding], {sample.path: sample})
+    image = finding_image([finding], {sample.path: sample})
     assert image is not None
     red = (image == (255, 59, 48)).all(axis=2)
     rows, columns = np.nonzero(red)

@@ -1,4 +1,4 @@
-"""The demo with few pictures and one epoch: every step runs, every place that it names is there."""
+"""The demo with few images and one epoch: every step runs, every place that it names is there."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def test_every_step_runs_and_what_it_names_is_there(
     assert command.demo(out) == 0
 
     said = capsys.readouterr().out
-    assert [len(list_images(out / "pictures" / split)) for split in ("train", "val", "test")] == [8, 2, 3]
+    assert [len(list_images(out / "images" / split)) for split in ("train", "val", "test")] == [8, 2, 3]
     assert len(list_images(out / "unseen")) == len(list_images(out / "found" / "annotated")) == 2
     assert (out / "model.safetensors").read_bytes() == (out / "run" / "best.safetensors").read_bytes()
     assert json.loads((out / "report" / "metrics.json").read_text())["split"] == "test"
@@ -74,8 +74,8 @@ def test_the_commands_it_shows_are_the_ones_it_runs(
 def test_a_demo_stopped_in_training_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     assert command.demo(out) == 1
-    drawn = list_images(out / "pictures" / "train")
-    when = [picture.stat().st_mtime_ns for picture in drawn]
+    drawn = list_images(out / "images" / "train")
+    when = [image.stat().st_mtime_ns for image in drawn]
     learnt = (out / "run" / "last.safetensors").read_bytes()
     (out / "model.safetensors").unlink()
     for folder in ("report", "found"):
@@ -83,7 +83,7 @@ def test_a_demo_stopped_in_training_goes_on(tmp_path: Path) -> None:
 
     assert command.demo(out) == 1
 
-    assert [picture.stat().st_mtime_ns for picture in drawn] == when, "the pictures are drawn once"
+    assert [image.stat().st_mtime_ns for image in drawn] == when, "the images are drawn once"
     assert (out / "run" / "last.safetensors").read_bytes() == learnt
     assert (out / "model.safetensors").exists()
     assert (out / "report" / "metrics.json").exists()

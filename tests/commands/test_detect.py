@@ -21,7 +21,7 @@ from lookonce.errors import LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.video import ClipWriter, read_frames
 from tests.mjpeg_server import camera, free_port
-from tests.tiny_onnx import MAGENTA, YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
 
 LEFT, RIGHT = (0, 0, 32, 32), (64, 0, 96, 32)
 LOOKONCE = [sys.executable, "-c", "from lookonce.cli import main; main()"]
@@ -34,11 +34,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three pictures: two objects, one object, none."""
+    """Three images: two objects, one object, none."""
     folder = tmp_path / "photos"
-    write_image(folder / "1 both.png", picture((64, 96), (LEFT, YELLOW), (RIGHT, MAGENTA)))
-    write_image(folder / "2 one.png", picture((64, 96), (RIGHT, MAGENTA)))
-    write_image(folder / "3 none.png", picture((64, 96)))
+    write_image(folder / "1 both.png", image((64, 96), (LEFT, YELLOW), (RIGHT, MAGENTA)))
+    write_image(folder / "2 one.png", image((64, 96), (RIGHT, MAGENTA)))
+    write_image(folder / "3 none.png", image((64, 96)))
     return folder
 
 
@@ -49,7 +49,7 @@ def run(*words: object) -> Result:
 def found_in(path: Path) -> dict[str, list[str]]:
     """File name -> classes found."""
     tree = json.loads((path / "detections.json").read_text())
-    return {Path(p["file"]).name: [d["class"] for d in p["detections"]] for p in tree["pictures"]}
+    return {Path(p["file"]).name: [d["class"] for d in p["detections"]] for p in tree["images"]}
 
 
 def test_a_folder(model: Path, photos: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_folder(model: Path, photos: Path, tmp_path: Path) -> None:
     result = run(model, photos, "--out", out)
 
     assert result.exit_code == 0
-    assert "done: 3 pictures, 3 detections" in result.stdout
+    assert "done: 3 images, 3 detections" in result.stdout
     assert "blue 2, green 1" in result.stdout
     assert str(out / "detections.json") in result.stdout
     assert found_in(out) == {"1 both.png": ["green", "blue"], "2 one.png": ["blue"], "3 none.png": []}
@@ -123,7 +123,7 @@ def test_options_reach_the_detector(model: Path, photos: Path, tmp_path: Path) -
 def test_video_in_video_out(model: Path, tmp_path: Path, rate: float) -> None:
     clip = ClipWriter(tmp_path / "clip.mp4", (64, 96), rate)
     for number in range(40):
-        clip.add(picture((64, 96), *[(LEFT, YELLOW)] * (number >= 4)))
+        clip.add(image((64, 96), *[(LEFT, YELLOW)] * (number >= 4)))
     clip.close()
     out = tmp_path / "out"
 
@@ -135,14 +135,14 @@ def test_video_in_video_out(model: Path, tmp_path: Path, rate: float) -> None:
     assert [moment for _, moment in made] == [moment for _, moment in given]  # number, seconds, rate
     assert made[-1][1].seconds == pytest.approx(39 / rate, abs=1e-3)
     assert made[0][1].rate == pytest.approx(rate, abs=1e-3)  # the writer keeps three digits
-    assert {image.shape for image, _ in made} == {(64, 96, 3)}
-    pictures = json.loads((out / "detections.json").read_text())["pictures"]
-    assert [len(each["detections"]) for each in pictures] == [0] * 4 + [1] * 36
-    assert [each["frame"] for each in pictures] == list(range(40))
-    assert pictures[5]["seconds"] == round(5 / rate, 3)
+    assert {pixels.shape for pixels, _ in made} == {(64, 96, 3)}
+    images = json.loads((out / "detections.json").read_text())["images"]
+    assert [len(each["detections"]) for each in images] == [0] * 4 + [1] * 36
+    assert [each["frame"] for each in images] == list(range(40))
+    assert images[5]["seconds"] == round(5 / rate, 3)
 
 
-def test_bad_pictures_are_named_once_and_counted(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_bad_images_are_named_once_and_counted(model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_text("<html>")
     out = tmp_path / "out"
 
@@ -150,8 +150,8 @@ def test_bad_pictures_are_named_once_and_counted(model: Path, photos: Path, tmp_
 
     assert result.exit_code == 1
     assert result.stderr.count("bad.jpg") == 1
-    assert "set aside: " in result.stderr
-    assert "1 file set aside" in result.stdout
+    assert "skipped: " in result.stderr
+    assert "1 file skipped" in result.stdout
     assert len(found_in(out)) == 3
 
 
@@ -193,7 +193,7 @@ def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> No
     os.close(ours)
 
     assert process.wait() == 1
-    assert b"3/4" in seen  # one was set aside
+    assert b"3/4" in seen  # one was skipped
     assert b"/s" in seen
     assert b"Traceback" not in seen
     assert seen.count(b"bad.jpg") == 1
@@ -212,8 +212,8 @@ def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> No
         (["{model}", "{photos}", "--fit", "crop"], "fit: expected letterbox or stretch, found 'crop'"),
         (["{model}", "{photos}", "--classes", "red"], "classes: expected some of green, blue; found 'red'"),
         (["{model}", "{photos}", "--conf", "2"], "confidence: expected a number from 0 to 1"),
-        (["{model}", "{photos}/bad.jpg"], "bad.jpg: expected a picture"),
-        (["{model}", "{photos}", "--strict"], "bad.jpg: expected a picture"),
+        (["{model}", "{photos}/bad.jpg"], "bad.jpg: expected an image"),
+        (["{model}", "{photos}", "--strict"], "bad.jpg: expected an image"),
         (["{model}", "{photos}/2 one.png", "--out", "{photos}/bad.jpg"], "results cannot be written"),
     ],
 )
@@ -243,8 +243,8 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
 def test_names_that_are_not_utf8(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "caf\udce9"
-    write_image(folder / "1.png", picture((64, 96), (LEFT, YELLOW)))
-    write_image(tmp_path / "2.png", picture((64, 96)))
+    write_image(folder / "1.png", image((64, 96), (LEFT, YELLOW)))
+    write_image(tmp_path / "2.png", image((64, 96)))
     (folder / "clip.mp4").touch()
     words = (tmp_path / "2.png", folder, "--save", "images,json,csv,coco", "--out", tmp_path / "out")
 
@@ -256,7 +256,7 @@ def test_names_that_are_not_utf8(model: Path, tmp_path: Path) -> None:
     assert "clip.mp4: expected a video under a name in UTF-8" in result.stderr
     assert found_in(tmp_path / "out") == {"2.png": [], "1.png": ["green"]}
     assert read_image(tmp_path / "out" / "annotated" / "caf\udce9" / "1.png").shape == (64, 96, 3)
-    assert run(model, *words, "--resume").stdout.count("2 pictures of them kept") == 1
+    assert run(model, *words, "--resume").stdout.count("2 images of them kept") == 1
 
 
 def test_strict_keeps_what_was_done(model: Path, photos: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_strict_keeps_what_was_done(model: Path, photos: Path, tmp_path: Path) -
 
     tree = json.loads((tmp_path / "detections.json").read_text())
     assert tree["complete"] is False
-    assert len(tree["pictures"]) == 2
+    assert len(tree["images"]) == 2
 
 
 def test_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
@@ -287,8 +287,8 @@ def test_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Pictures enough for a run to be met in its midst."""
-    content = cv2.imencode(".png", picture((240, 320), ((0, 0, 320, 240), MAGENTA)))[1].tobytes()
+    """Images enough for a run to be met in its midst."""
+    content = cv2.imencode(".png", image((240, 320), ((0, 0, 320, 240), MAGENTA)))[1].tobytes()
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(200):
@@ -298,7 +298,7 @@ def many(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def midway(model: Path, many: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A real run over many pictures that has begun to write."""
+    """A real run over many images that has begun to write."""
     out = tmp_path / "out"
     process = subprocess.Popen(
         [*LOOKONCE, "detect", model, many, "--out", out, "--save", "images,json,csv"],
@@ -376,7 +376,7 @@ def test_a_run_that_was_cut_off_goes_on(
     assert 5 <= summary["kept"] < 200
     assert summary["kept"] >= len([name for name in before if not name.startswith(".")]) - 1
     assert summary["detections"] == {"blue": 1200}  # six cells each
-    for leftover in (out / "annotated").glob(".*"):  # a picture that was being written at the kill
+    for leftover in (out / "annotated").glob(".*"):  # an image that was being written at the kill
         leftover.unlink()
     whole = tmp_path / "whole"
     run(model, many, "--out", whole, "--save", "images,json,csv,coco")
@@ -403,7 +403,7 @@ def test_resume_takes_what_is_new_and_tries_bad_files_again(
     assert again(model, photos, tmp_path / "out")[0].exit_code == 1
     assert again(model, photos, tmp_path / "out")[0].exit_code == 1  # although nothing else is left
     (photos / "hidden").rename(photos / "2 one.png")
-    write_image(photos / "0 new.png", picture((64, 96), (LEFT, YELLOW)))
+    write_image(photos / "0 new.png", image((64, 96), (LEFT, YELLOW)))
 
     result, summary = again(model, photos, tmp_path / "out")
 
@@ -428,7 +428,7 @@ def test_resume_that_cannot_begin_leaves_the_earlier_results(
     before = contents(out)
     (tmp_path / "ids.json").write_text(ids)
 
-    with pytest.raises(LookonceError, match=r"annotation file|picture ids"):
+    with pytest.raises(LookonceError, match=r"annotation file|image ids"):
         run(
             model,
             photos,
@@ -457,7 +457,7 @@ def test_resume_tries_a_damaged_video_again(model: Path, photos: Path, tmp_path:
     result = run(*words, "--resume")
 
     assert result.exit_code == 1
-    assert "3 pictures of them kept" in result.stdout
+    assert "3 images of them kept" in result.stdout
     assert "0 clip.avi: expected 20 frames" in result.stderr
     assert found_in(tmp_path / "out").keys() == {"0 clip.avi", "1 both.png", "2 one.png", "3 none.png"}
 
@@ -466,7 +466,7 @@ def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Pa
     for name in ("a.mp4", "b.mp4"):
         clip = ClipWriter(photos / name, (64, 96), 12.5)
         for _ in range(5):
-            clip.add(picture((64, 96), (LEFT, YELLOW)))
+            clip.add(image((64, 96), (LEFT, YELLOW)))
         clip.close()
     words = (model, photos, "--save", "images,json,csv", "--out")
     run(*words, tmp_path / "whole")
@@ -474,13 +474,13 @@ def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Pa
     results = tmp_path / "out" / "detections.json"
     torn = results.read_text().splitlines(keepends=True)[
         : 1 + 3 + 5 + 3
-    ]  # head, pictures, a.mp4, part of b.mp4
+    ]  # head, images, a.mp4, part of b.mp4
     (tmp_path / "out" / ".detections-1x.json").write_text("".join(torn)[:-40])
     results.unlink()
 
     result = run(*words, tmp_path / "out", "--resume")
 
-    assert "8 pictures of them kept from the earlier run" in result.stdout
+    assert "8 images of them kept from the earlier run" in result.stdout
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -544,15 +544,15 @@ def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path)
     assert summary["complete"] is False
     assert summary["reconnects"] == 1
     assert summary["dropped"] >= 0
-    pictures = json.loads((out / "detections.json").read_text())["pictures"]
-    assert len(pictures) == summary["frames"] >= 14
-    numbers = [each["frame"] for each in pictures]
+    images = json.loads((out / "detections.json").read_text())["images"]
+    assert len(images) == summary["frames"] >= 14
+    numbers = [each["frame"] for each in images]
     assert numbers == sorted(set(numbers))
-    assert len(list(read_frames(out / "annotated" / "stream-0.mp4"))) == len(pictures)
+    assert len(list(read_frames(out / "annotated" / "stream-0.mp4"))) == len(images)
     assert sorted(path.name for path in out.iterdir()) == ["annotated", "detections.json"]
 
 
-def test_pictures_and_lists_on_standard_input(model: Path, photos: Path, tmp_path: Path) -> None:
+def test_images_and_lists_on_standard_input(model: Path, photos: Path, tmp_path: Path) -> None:
     def piped(sent: bytes, *words: str) -> dict[str, list[str]]:
         done = subprocess.run(
             [*LOOKONCE, "detect", model, *words, "--out", tmp_path / "out"],

@@ -34,7 +34,7 @@ Damage = Callable[[bytes], bytes]
 
 
 class FixedDetector:
-    """Stands in for `Detector`: finds one `dog` in every picture, in the box of the truth."""
+    """Stands in for `Detector`: finds one `dog` in every image, in the box of the truth."""
 
     names = ("cat", "dog", "bird")
     size = (64, 96)
@@ -49,8 +49,8 @@ class FixedDetector:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def __call__(self, picture: np.ndarray) -> Detections:
-        assert picture.shape[2] == 3
+    def __call__(self, image: np.ndarray) -> Detections:
+        assert image.shape[2] == 3
         return Detections(np.array([BOX], np.float32), np.array([0.8], np.float32), np.array([1]), self.names)
 
 
@@ -60,8 +60,8 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Two pictures with a dog (class 0) where the detector finds it, one with a fish (class 1), in lines."""
+def images(tmp_path: Path) -> Path:
+    """Two images with a dog (class 0) where the detector finds it, one with a fish (class 1), in lines."""
     noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
     for name in ("a", "b", "c"):
         Image.fromarray(noise).save(tmp_path / f"{name}.png")
@@ -77,7 +77,7 @@ def cut(content: bytes) -> bytes:
 
 
 def scratch(content: bytes) -> bytes:
-    """Seen only when the picture is decoded."""
+    """Seen only when the image is decoded."""
     return content[:5_000] + bytes(5_000) + content[10_000:]
 
 
@@ -102,26 +102,26 @@ def test_help_has_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @pytest.mark.usefixtures("fixed")
 def test_classes_are_matched_by_name_and_the_others_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert evaluate_lines(monkeypatch, pictures, "--json", pictures / "numbers.json") == 0
+    assert evaluate_lines(monkeypatch, images, "--json", images / "numbers.json") == 0
     said = capsys.readouterr().out
     assert "the model does not know fish" in said
     assert "the data does not have cat, bird" in said
-    assert sorted(path.name for path in (pictures / "report").iterdir()) == REPORT
-    numbers = json.loads((pictures / "report" / "metrics.json").read_text())
-    assert numbers == json.loads((pictures / "numbers.json").read_text())
+    assert sorted(path.name for path in (images / "report").iterdir()) == REPORT
+    numbers = json.loads((images / "report" / "metrics.json").read_text())
+    assert numbers == json.loads((images / "numbers.json").read_text())
     assert [row["name"] for row in numbers["classes"]] == ["dog"]
     assert numbers["size"] == [64, 96]
-    assert (numbers["pictures"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
-    assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish picture's dog is a false alarm
+    assert (numbers["images"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
+    assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish image's dog is a false alarm
     assert numbers["best_f1"]["f1"] == pytest.approx(0.8)
-    errors = json.loads((pictures / "report" / "errors.json").read_text())
+    errors = json.loads((images / "report" / "errors.json").read_text())
     assert {name: each["count"] for name, each in errors["types"].items() if each["count"]} == {
         "background": 1
     }
-    assert errors["worst"] == [{"picture": str(pictures / "c.png"), "errors": {"background": 1}}]
-    html = (pictures / "report" / "errors.html").read_text()
+    assert errors["worst"] == [{"image": str(images / "c.png"), "errors": {"background": 1}}]
+    html = (images / "report" / "errors.html").read_text()
     assert 'alt="c.png: 1 background"' in html
     assert "a.png" not in html  # nothing is wrong there
     assert "Not explained: model.onnx: no such file." in html
@@ -130,59 +130,59 @@ def test_classes_are_matched_by_name_and_the_others_named(
 
 @pytest.mark.usefixtures("fixed")
 @pytest.mark.parametrize("damage", [cut, scratch])
-def test_a_bad_picture_is_set_aside_named_and_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, damage: Damage
+def test_a_bad_image_is_set_aside_named_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
 ) -> None:
-    (pictures / "b.png").write_bytes(damage((pictures / "b.png").read_bytes()))
-    assert evaluate_lines(monkeypatch, pictures) == 1
+    (images / "b.png").write_bytes(damage((images / "b.png").read_bytes()))
+    assert evaluate_lines(monkeypatch, images) == 1
     assert "b.png" in capsys.readouterr().out
-    numbers = json.loads((pictures / "report" / "metrics.json").read_text())
-    assert (numbers["pictures"], numbers["problems"]["set aside"]) == (2, 1)
+    numbers = json.loads((images / "report" / "metrics.json").read_text())
+    assert (numbers["images"], numbers["problems"]["skipped"]) == (2, 1)
 
 
 @pytest.mark.usefixtures("fixed")
 @pytest.mark.parametrize("damage", [cut, scratch])
-def test_strict_stops_at_a_bad_picture_and_writes_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, damage: Damage
+def test_strict_stops_at_a_bad_image_and_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
 ) -> None:
-    (pictures / "b.png").write_bytes(damage((pictures / "b.png").read_bytes()))
-    assert evaluate_lines(monkeypatch, pictures, "--strict") == 2
+    (images / "b.png").write_bytes(damage((images / "b.png").read_bytes()))
+    assert evaluate_lines(monkeypatch, images, "--strict") == 2
     assert "b.png" in capsys.readouterr().err
-    assert not (pictures / "report").exists()
+    assert not (images / "report").exists()
 
 
 @pytest.mark.usefixtures("fixed")
-def test_no_readable_picture_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+def test_no_readable_image_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    for path in pictures.glob("*.png"):
-        path.write_bytes(b"not a picture at all")
-    assert evaluate_lines(monkeypatch, pictures) == 2
+    for path in images.glob("*.png"):
+        path.write_bytes(b"not an image at all")
+    assert evaluate_lines(monkeypatch, images) == 2
     assert "found none that can be read" in capsys.readouterr().err
-    assert not (pictures / "report").exists()
+    assert not (images / "report").exists()
 
 
 @pytest.mark.usefixtures("fixed")
 def test_a_bad_size_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert evaluate_lines(monkeypatch, pictures, "--size", "100") == 2
+    assert evaluate_lines(monkeypatch, images, "--size", "100") == 2
     assert "--size: expected a size like 416" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("package", ["faster_coco_eval", "matplotlib"])
 def test_a_missing_extra_is_said_before_any_detecting(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path, package: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    assert evaluate_lines(monkeypatch, pictures) == 2
+    assert evaluate_lines(monkeypatch, images) == 2
     assert "pip install 'lookonce[train]'" in capsys.readouterr().err
 
 
 def test_a_missing_model_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert evaluate_lines(monkeypatch, pictures) == 2
+    assert evaluate_lines(monkeypatch, images) == 2
     assert "model.onnx: no such file" in capsys.readouterr().err
 
 
@@ -198,7 +198,7 @@ def test_no_class_in_common_names_both_sides() -> None:
         command.share_classes(("cat", "dog"), ("head",))
 
 
-def test_a_darknet_model_on_voc_pictures(
+def test_a_darknet_model_on_voc_images(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -206,7 +206,7 @@ def test_a_darknet_model_on_voc_pictures(
     folder = data / "voc_sample" / "gts" / "pascalvoc_format"
     assert run(monkeypatch, model, folder, "--out", tmp_path / "report", "--explain", 2) == 0
     said = capsys.readouterr().out
-    assert "100 pictures" in said
+    assert "100 images" in said
     assert "left out: the data does not have truck" in said
     numbers = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert numbers["ap50"] == pytest.approx(0.438, abs=0.01)
@@ -217,12 +217,12 @@ def test_a_darknet_model_on_voc_pictures(
     assert links == ["explained/01.html", "explained/02.html"]
     worst = json.loads((tmp_path / "report" / "errors.json").read_text())["worst"]
     for link, each in zip(links, worst, strict=False):
-        assert Path(each["picture"]).name in (tmp_path / "report" / link).read_text()
+        assert Path(each["image"]).name in (tmp_path / "report" / link).read_text()
 
 
 @pytest.mark.usefixtures("fixed")
 def test_the_explanation_has_the_models_own_class_numbers(
-    monkeypatch: pytest.MonkeyPatch, pictures: Path
+    monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:
     asked = []
 
@@ -232,15 +232,15 @@ def test_the_explanation_has_the_models_own_class_numbers(
             asked.append((str(model), options))
             return cls()
 
-        def __call__(self, picture: Path, truth: Sample, *, features: bool) -> str:
-            asked.append((picture.name, truth.labels.tolist(), features))
+        def __call__(self, image: Path, truth: Sample, *, features: bool) -> str:
+            asked.append((image.name, truth.labels.tolist(), features))
             return "explained"
 
     monkeypatch.setattr(explainer, "Explainer", Recorder)
     monkeypatch.setattr(page, "write_page", lambda explanation, path: asked.append((explanation, path.name)))
-    (pictures / "lines.txt").write_text("a.png 0,50,90,75,0 0,0,5,5,1\nb.png 10,10,50,40,0\n")
+    (images / "lines.txt").write_text("a.png 0,50,90,75,0 0,0,5,5,1\nb.png 10,10,50,40,0\n")
 
-    assert evaluate_lines(monkeypatch, pictures) == 0
+    assert evaluate_lines(monkeypatch, images) == 0
 
     assert asked == [
         ("model.onnx", {"size": (64, 96), "confidence": pytest.approx(0.4), "iou": 0.45}),
@@ -250,9 +250,9 @@ def test_the_explanation_has_the_models_own_class_numbers(
 
 
 @pytest.mark.usefixtures("fixed")
-def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
-    assert evaluate_lines(monkeypatch, pictures, "--explain", 0) == 0
-    html = (pictures / "report" / "errors.html").read_text()
+def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
+    assert evaluate_lines(monkeypatch, images, "--explain", 0) == 0
+    html = (images / "report" / "errors.html").read_text()
     assert "Not explained" not in html
     assert 'href="explained' not in html
 
@@ -291,10 +291,10 @@ def test_a_single_class_is_not_named_on_every_box() -> None:
 
 
 @pytest.mark.usefixtures("fixed")
-def test_more_than_100_objects_in_a_picture_are_spoken_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+def test_more_than_100_objects_in_a_image_are_spoken_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
     boxes = " ".join(f"{x},{y},{x + 5},{y + 5},0" for x in range(0, 90, 8) for y in range(0, 72, 8))
-    (pictures / "lines.txt").write_text(f"a.png {boxes}\n")
-    assert evaluate_lines(monkeypatch, pictures) == 0
+    (images / "lines.txt").write_text(f"a.png {boxes}\n")
+    assert evaluate_lines(monkeypatch, images) == 0
     assert "more than 100 objects of one class: 1;" in capsys.readouterr().out

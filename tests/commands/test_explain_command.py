@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookonce.annotations import write_samples
 from lookonce.cli import main
-from lookonce.data.formats import write_samples
 from lookonce.images import write_image
 from lookonce.samples import Sample, SampleSet
 from tests.explain.models import write_model
@@ -20,7 +20,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     """Annotated with classes in another order than the model's, and one more; another has its name."""
     names = ("ring", "thing", "disc")
     for folder in ("a", "b"):
@@ -42,14 +42,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 
 def test_a_page_and_its_records(
     model: Path,
-    picture: Path,
+    image: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, records = tmp_path / "new" / "p.html", tmp_path / "p.json"
     options = ["--out", out, "--json", records, "--conf", 0.6, "--iou", 0.3, "--size", "64x96"]
-    assert run(monkeypatch, model, picture, *options) == 0
+    assert run(monkeypatch, model, image, *options) == 0
     written = json.loads(records.read_text())
     assert written["input"]["target"] == [64, 96]
     assert (written["suppression"]["confidence"], written["suppression"]["threshold"]) == (0.6, 0.3)
@@ -61,14 +61,14 @@ def test_a_page_and_its_records(
 
 def test_truth_is_matched_by_class_name(
     model: Path,
-    picture: Path,
+    image: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     records, truth = tmp_path / "p.json", tmp_path / "truth"
     options = ["--truth", truth, "--json", records, "--out", tmp_path / "p.html"]
-    assert run(monkeypatch, model, picture, *options) == 0
+    assert run(monkeypatch, model, image, *options) == 0
     objects = json.loads(records.read_text())["truth"]["objects"]
     assert [(each["name"], each["box"]) for each in objects] == [
         ("ring", [5, 5, 30, 40]),
@@ -81,13 +81,13 @@ def test_truth_is_matched_by_class_name(
 
 def test_markdown_goes_to_the_terminal(
     model: Path,
-    picture: Path,
+    image: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, model, picture, "--markdown") == 0
+    assert run(monkeypatch, model, image, "--markdown") == 0
     assert capsys.readouterr().out.startswith("# p.png through yolov3-tiny\n")
     assert not (tmp_path / "report.html").exists()
 
@@ -96,9 +96,9 @@ def test_markdown_goes_to_the_terminal(
     ("words", "message"),
     [
         (["model", "absent.png"], "absent.png"),
-        (["absent.safetensors", "picture"], "absent.safetensors: no such file"),
-        (["model", "picture", "--size", "65"], "--size: expected a size like 416"),
-        (["model", "picture", "--conf", "2"], "confidence: expected a number from 0 to 1, found 2"),
+        (["absent.safetensors", "image"], "absent.safetensors: no such file"),
+        (["model", "image", "--size", "65"], "--size: expected a size like 416"),
+        (["model", "image", "--conf", "2"], "confidence: expected a number from 0 to 1, found 2"),
         (["model", "other", "--truth", "truth"], "or one named other.png, found none among 1: p.png"),
     ],
 )
@@ -106,14 +106,14 @@ def test_wrong_input_leaves_no_page(
     words: list[str],
     message: str,
     model: Path,
-    picture: Path,
+    image: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    other = shutil.copy(picture, tmp_path / "other.png")
-    known = {"model": model, "picture": picture, "other": other}
+    other = shutil.copy(image, tmp_path / "other.png")
+    known = {"model": model, "image": image, "other": other}
     assert run(monkeypatch, *(known.get(word, word) for word in words)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()

@@ -75,7 +75,7 @@ def test_engine_files_are_written_and_proved(
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == written
     said = " ".join(found.stdout.split())
     assert f"written as {tmp_path}/out/{written[-1]}" in said
-    assert f"read back and run beside {model} on 3 pictures: boxes differ by at most" in said
+    assert f"read back and run beside {model} on 3 images: boxes differ by at most" in said
     size = "96x64" if options[:1] == ("--static",) else "64x96"
     shapes = "batch 1 and size fixed" if options[:1] == ("--static",) else "any batch and size"
     assert f"yolov3-tiny, 2 classes, input {size} (height x width), {shapes}" in said
@@ -100,7 +100,7 @@ def test_a_darknet_model_is_exported_without_torch(
     )
 
     assert found.exit_code == 0, found.exception
-    assert "on 2 pictures" in found.stdout
+    assert "on 2 images" in found.stdout
     assert (tmp_path / "fast.bin").exists()
 
 

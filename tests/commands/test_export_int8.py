@@ -15,21 +15,21 @@ from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
 from tests.export.models import INFO, write_model
 
-PICTURES = 6
+IMAGES = 6
 HEIGHT, WIDTH = INFO.input_size
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and pictures annotated with what it detects: in float its AP is near 1."""
+    """A model, and images annotated with what it detects: in float its AP is near 1."""
     folder = tmp_path_factory.mktemp("int8")
     model = write_model(folder / "mine.safetensors")
     rng = np.random.default_rng(0)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         blocks = rng.integers(0, 256, (HEIGHT // 16, WIDTH // 16, 3), np.uint8)
         write_image(folder / f"{number}.png", np.kron(blocks, np.ones((16, 16, 1), np.uint8)))
         write_image(folder / "black" / f"{number}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    for split, numbers in {"train": range(PICTURES // 2), "val": range(PICTURES // 2, PICTURES)}.items():
+    for split, numbers in {"train": range(IMAGES // 2), "val": range(IMAGES // 2, IMAGES)}.items():
         (folder / f"{split}.json").write_text(_annotations(model, folder, numbers))
     (folder / "data.yaml").write_text(f"names: [{', '.join(INFO.names)}]\ntrain: train.json\nval: val.json\n")
     return folder
@@ -77,14 +77,14 @@ def test_it_is_calibrated_on_train_judged_on_val_and_kept(
 
     assert found.exit_code == 0, found.output
     assert files(tmp_path / "out") == names
-    assert "gate: 3 pictures that were not calibrated on" in found.stdout
-    assert "int8, calibrated on 3 pictures" in found.stdout
+    assert "gate: 3 images that were not calibrated on" in found.stdout
+    assert "int8, calibrated on 3 images" in found.stdout
     assert "accepted: AP 0.9" in found.stdout or "accepted: AP 1.0" in found.stdout
     for name in INFO.names:
         assert f"\n {name}" in found.stdout
     with Detector.open(tmp_path / "out" / names[-1]) as detector:
         assert detector.names == INFO.names
-        assert detector.info.training["int8"]["pictures"] == 3
+        assert detector.info.training["int8"]["images"] == 3
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_it_is_calibrated_on_train_judged_on_val_and_kept(
 def test_a_ruined_file_is_refused_and_kept_under_another_name(
     folder: Path, tmp_path: Path, to: str, names: list[str]
 ) -> None:
-    """Whoever calibrates on black pictures learns nothing about the range of values."""
+    """Whoever calibrates on black images learns nothing about the range of values."""
     options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "data.yaml")
     found = run(folder, tmp_path / "out", *options, to=to)
 
@@ -112,8 +112,8 @@ def test_one_undivided_set_serves_both_with_half_each(folder: Path, tmp_path: Pa
     found = run(folder, tmp_path, "--calibrate", str(folder / "train.json"), "--max-drop", "1")
 
     assert found.exit_code == 0, found.output
-    assert "gate: 2 pictures that were not calibrated on" in found.stdout
-    assert "calibrated on 1 pictures" in found.stdout
+    assert "gate: 2 images that were not calibrated on" in found.stdout
+    assert "calibrated on 1 images" in found.stdout
 
 
 def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
     assert found.stdout.index("split val") < found.stdout.index("split train")
 
 
-def test_the_only_picture_serves_both_and_this_is_said(folder: Path, tmp_path: Path) -> None:
+def test_the_only_image_serves_both_and_this_is_said(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "train.json").read_text())
     content["images"] = content["images"][:1]
     content["annotations"] = [row for row in content["annotations"] if row["image_id"] == 0]
@@ -137,10 +137,10 @@ def test_the_only_picture_serves_both_and_this_is_said(folder: Path, tmp_path: P
     (tmp_path / "one.json").write_text(json.dumps(content))
     found = run(folder, tmp_path / "out", "--calibrate", str(tmp_path / "one.json"), "--max-drop", "1")
 
-    assert "there are no pictures but those calibrated on" in found.stdout, found.output
+    assert "there are no images but those calibrated on" in found.stdout, found.output
 
 
-def test_pictures_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
+def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
     found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"))
 
     assert isinstance(found.exception, ConfigError)
@@ -160,8 +160,8 @@ def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Pa
 
     assert found.exit_code == 0, found.output
     assert "torn.png" in found.stdout
-    assert "1 set aside" in found.stdout
-    assert "calibrated on 1 pictures" in found.stdout
+    assert "1 skipped" in found.stdout
+    assert "calibrated on 1 images" in found.stdout
 
     (tmp_path / "0.png").unlink()
     found = run(folder, tmp_path / "none", "--calibrate", str(tmp_path), "--no-gate")
@@ -176,7 +176,7 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
     found = run(folder, tmp_path / "out", *options)
 
     assert isinstance(found.exception, AnnotationError)
-    assert "expected objects to measure AP on, found none in 3 pictures" in str(found.exception)
+    assert "expected objects to measure AP on, found none in 3 images" in str(found.exception)
     assert not files(tmp_path / "out")
 
 

@@ -47,7 +47,7 @@ def test_what_is_fetched_detects_with_the_command_it_prints(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_image(tmp_path / "picture.jpg", np.full((60, 80, 3), 90, np.uint8))
+    write_image(tmp_path / "image.jpg", np.full((60, 80, 3), 90, np.uint8))
 
     ran = CliRunner().invoke(app, ["fetch", "yolov3-tiny"], catch_exceptions=False)
 
@@ -58,7 +58,7 @@ def test_what_is_fetched_detects_with_the_command_it_prints(
     assert first.endswith("size and SHA-256 as published)")
     program, *words = shlex.split(second.removeprefix("next: "))
     assert program == "lookonce"
-    assert words == ["detect", str(weights.with_suffix(".cfg")), "picture.jpg"]
+    assert words == ["detect", str(weights.with_suffix(".cfg")), "image.jpg"]
     detected = CliRunner().invoke(app, [*words, "--size", "64", "--conf", "0.001"], catch_exceptions=False)
     assert detected.exit_code == 0, detected.output
     assert json.loads((tmp_path / "detections" / "detections.json").read_text())["names"][1] == "bicycle"

@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 from lookonce.cli import app
 from lookonce.errors import ConfigError
 from lookonce.images import write_image
-from tests.tiny_onnx import YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model, and a picture with an object of 32 pixels where a cell of the network is 96 pixels wide."""
+    """A model, and an image with an object of 32 pixels where a cell of the network is 96 pixels wide."""
     write_tiny_model(tmp_path / "model.onnx")
-    write_image(tmp_path / "large.png", picture((288, 320), ((32, 64, 64, 96), YELLOW)))
+    write_image(tmp_path / "large.png", image((288, 320), ((32, 64, 64, 96), YELLOW)))
     (tmp_path / "lines.txt").write_text("large.png 32,64,64,96,0\n")
     (tmp_path / "names.txt").write_text("green\n")
     monkeypatch.chdir(tmp_path)
@@ -28,7 +28,7 @@ def detected(*words: str) -> list[list[float]]:
         app, ["detect", "model.onnx", "large.png", "--save", "json", *words], catch_exceptions=False
     )
     assert said.exit_code == 0
-    (entry,) = json.loads(Path("detections/detections.json").read_text())["pictures"]
+    (entry,) = json.loads(Path("detections/detections.json").read_text())["images"]
     return [found["box"] for found in entry["detections"]]
 
 

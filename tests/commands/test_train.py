@@ -26,8 +26,8 @@ QUICK = ["--set", "width=0.125", "--size", "64x96", "--batch", "3", "--set", "wo
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """The drawn pictures as one-line text, in a folder whose name has a space."""
-    folder = tmp_path / "my pictures"
+    """The drawn images as one-line text, in a folder whose name has a space."""
+    folder = tmp_path / "my images"
     folder.mkdir()
     rows = []
     for sample in draw_samples(folder, 7):
@@ -49,7 +49,7 @@ def arguments(lines: Path, out: Path, *more: str) -> list[str]:
 def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
-    assert "no val part: 1 of 7 pictures held out for validation" in ran.output
+    assert "no val part: 1 of 7 images held out for validation" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
     assert (info.input_size, info.width) == ((64, 96), 0.125)
@@ -121,7 +121,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Pat
 def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(lines: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = CliRunner().invoke(app, arguments(lines, run, "--epochs", "1", "--set", "holdout=0"))
-    assert "0 of 7 pictures held out, so the last model counts as the best" in first.output
+    assert "0 of 7 images held out, so the last model counts as the best" in first.output
     lines.unlink()
     again = subprocess.run(
         [sys.executable, "-m", "lookonce", *arguments(lines, run)],
@@ -148,8 +148,8 @@ def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:
 def test_help_names_the_defaults() -> None:
     shown = " ".join(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output.split())
     settings = TrainSettings()
-    assert f"Pictures a step; {settings.batch}." in shown
-    assert f"Times every picture is learnt from; {settings.epochs}." in shown
+    assert f"Images a step; {settings.batch}." in shown
+    assert f"Times every image is learnt from; {settings.epochs}." in shown
     assert f"{settings.model} (default)" in shown
 
 
@@ -164,7 +164,7 @@ def test_a_second_polite_kill_leaves_the_time_to_save() -> None:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 2), (0.99, 7)])
-def test_hold_out_keeps_every_picture_once(tmp_path: Path, share: float, expected: int) -> None:
+def test_hold_out_keeps_every_image_once(tmp_path: Path, share: float, expected: int) -> None:
     samples = draw_samples(tmp_path, 8)
     kept, held_out = hold_out(samples, share, seed=3)
     assert len(held_out) == expected
@@ -172,7 +172,7 @@ def test_hold_out_keeps_every_picture_once(tmp_path: Path, share: float, expecte
     assert len(kept) + len(held_out) == 8
 
 
-def test_a_picture_more_or_less_leaves_the_others_where_they_are(tmp_path: Path) -> None:
+def test_a_image_more_or_less_leaves_the_others_where_they_are(tmp_path: Path) -> None:
     samples = draw_samples(tmp_path, 20)
     learnt = {sample.path for sample in hold_out(samples, 0.25, seed=3)[0]}
     for number in range(20):
@@ -183,17 +183,17 @@ def test_a_picture_more_or_less_leaves_the_others_where_they_are(tmp_path: Path)
 
 @pytest.fixture
 def bright_discs(tmp_path: Path) -> Path:
-    """Ten easy pictures: two bright discs on dark noise, as one-line text."""
+    """Ten easy images: two bright discs on dark noise, as one-line text."""
     rng = np.random.default_rng(5)
     rows = []
     for i in range(10):
-        picture = rng.integers(0, 60, (96, 128, 3), np.uint8)
+        image = rng.integers(0, 60, (96, 128, 3), np.uint8)
         boxes = []
         for x in (32, 96):
             radius, y = int(rng.integers(12, 26)), int(rng.integers(30, 66))
-            cv2.circle(picture, (x, y), radius, (250, 200, 90), -1)
+            cv2.circle(image, (x, y), radius, (250, 200, 90), -1)
             boxes.append(f"{x - radius},{y - radius},{x + radius + 1},{y + radius + 1},0")
-        write_image(tmp_path / f"{i}.png", picture)
+        write_image(tmp_path / f"{i}.png", image)
         rows.append(" ".join([f"{i}.png", *boxes]))
     (tmp_path / "discs.txt").write_text("\n".join(rows) + "\n")
     (tmp_path / "discs.names").write_text("disc\n")
@@ -205,7 +205,7 @@ def self_test_arguments(lines: Path) -> list[str]:
     return ["train", str(lines), "--names", str(lines.with_suffix(".names")), "--self-test", *settings]
 
 
-def test_self_test_memorises_sound_pictures(bright_discs: Path) -> None:
+def test_self_test_memorises_sound_images(bright_discs: Path) -> None:
     ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
     assert ran.exit_code == 0, ran.output
     assert "self-test passed" in ran.output

@@ -52,41 +52,41 @@ def in_files(cfg: Path) -> cv2.dnn.Net:
     return cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
 
 
-def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, pictures: np.ndarray) -> list[np.ndarray]:
-    """The inputs of the [yolo] layers, finest first, for RGB pictures (B, H, W, 3) uint8."""
-    imported.setInput(cv2.dnn.blobFromImages(list(pictures), 1 / 255.0))
+def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, images: np.ndarray) -> list[np.ndarray]:
+    """The inputs of the [yolo] layers, finest first, for RGB images (B, H, W, 3) uint8."""
+    imported.setInput(cv2.dnn.blobFromImages(list(images), 1 / 255.0))
     imported.enableFusion(False)  # a layer that was fused away cannot be asked for its output
     return list(imported.forward([f"conv_{scale.source}" for scale in network.scales]))
 
 
 def lookonce_outputs(
-    network: Network, weights: list[ConvWeights], pictures: np.ndarray
+    network: Network, weights: list[ConvWeights], images: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """(B, K, 5+C) candidates and the raw maps, finest first."""
     info = describe(network, tuple(str(number) for number in range(network.classes)))
     model = build_onnx(network, weights, info, raw_maps=True)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    candidates, *raw_maps = session.run(None, {"images": pictures})
+    candidates, *raw_maps = session.run(None, {"images": images})
     return candidates, raw_maps
 
 
 def opencv_detections(
     imported: cv2.dnn.Net,
-    picture: np.ndarray,
+    image: np.ndarray,
     size: tuple[int, int],
     fit: str,
     confidence: float,
     iou: float,
 ) -> Found:
-    """What a detector finds that is made of nothing but OpenCV: (class, score, xyxy) in an RGB picture."""
-    height, width = picture.shape[:2]
+    """What a detector finds that is made of nothing but OpenCV: (class, score, xyxy) in an RGB image."""
+    height, width = image.shape[:2]
     scale = np.array([size[1] / width, size[0] / height])
     if fit == "letterbox":
         scale[:] = scale.min()
     inside = np.floor(scale * (width, height) + 1e-6).astype(int)
     left, top = (np.array(size[::-1]) - inside) // 2
     canvas = np.full((*size, 3), 128, np.uint8)
-    canvas[top : top + inside[1], left : left + inside[0]] = cv2.resize(picture, inside.tolist())
+    canvas[top : top + inside[1], left : left + inside[0]] = cv2.resize(image, inside.tolist())
     imported.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255.0))
     rows = np.concatenate(imported.forward(imported.getUnconnectedOutLayersNames()))
     labels, scores = rows[:, 5:].argmax(1), rows[:, 5:].max(1)

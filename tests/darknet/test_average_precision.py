@@ -50,16 +50,16 @@ def opencv_ap(cfg: Path, sample: Path) -> list[float]:
             names.index(c["name"]): c["id"] for c in truth.dataset["categories"] if c["name"] in names
         }
         results = []
-        for image in truth.dataset["images"]:
-            picture = cv2.imread(str(sample / "images" / image["file_name"]))[..., ::-1]
+        for pixels in truth.dataset["images"]:
+            image = cv2.imread(str(sample / "images" / pixels["file_name"]))[..., ::-1]
             for label, score, (x0, y0, x1, y1) in opencv_detections(
-                imported, picture, (320, 320), "letterbox", CONFIDENCE, IOU
+                imported, image, (320, 320), "letterbox", CONFIDENCE, IOU
             ):
                 if label in categories:
                     box = [x0, y0, x1 - x0, y1 - y0]
                     results.append(
                         {
-                            "image_id": image["id"],
+                            "image_id": pixels["id"],
                             "category_id": categories[label],
                             "bbox": box,
                             "score": score,

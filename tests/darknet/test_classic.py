@@ -73,7 +73,7 @@ def test_written_text_is_read_as_the_same_network(architecture: str, width: floa
     network = resolve(parse_cfg(classic_cfg(info), "x.cfg"))
 
     assert recognise(network) == (architecture, width)
-    assert tuple(scale.section.priors for scale in network.scales) == info.anchors
+    assert tuple(scale.section.anchors for scale in network.scales) == info.anchors
     assert tuple(scale.stride for scale in network.scales) == info.strides
     assert network.classes == 3
     assert (network.cfg.net.height, network.cfg.net.width) == (320, 416)

@@ -28,9 +28,9 @@ def test_same_objects_as_opencv(data: Path, name: str, size: tuple[int, int], fi
     total = 0
     with Detector.open(cfg, size=size, fit=fit, confidence=CONFIDENCE, iou=IOU, threads=1) as detector:
         for photo in PHOTOS:
-            picture = cv2.imread(str(data / "photos" / f"{photo}.jpg"))[..., ::-1]
-            found = detector(np.ascontiguousarray(picture))
-            expected = opencv_detections(imported, picture, size, fit, CONFIDENCE, IOU)
+            image = cv2.imread(str(data / "photos" / f"{photo}.jpg"))[..., ::-1]
+            found = detector(np.ascontiguousarray(image))
+            expected = opencv_detections(imported, image, size, fit, CONFIDENCE, IOU)
             _assert_same(list(zip(found.labels, found.scores, found.boxes, strict=True)), expected)
             total += len(expected)
     assert total > 20

@@ -30,11 +30,11 @@ def test_raw_maps_of_trained_networks_equal_opencv(data: Path, name: str) -> Non
     network = resolve(read_cfg(cfg))
     weights = read_weights(cfg.with_suffix(".weights"), network.convolutions)[1]
     photos = sorted((data / "photos").glob("*.jpg"))
-    pictures = np.stack([cv2.resize(cv2.imread(str(photo)), (320, 320))[..., ::-1] for photo in photos])
+    images = np.stack([cv2.resize(cv2.imread(str(photo)), (320, 320))[..., ::-1] for photo in photos])
 
-    raw_maps = lookonce_outputs(network, weights, pictures)[1]
+    raw_maps = lookonce_outputs(network, weights, images)[1]
 
-    for found, expected in zip(raw_maps, opencv_raw_maps(in_files(cfg), network, pictures), strict=True):
+    for found, expected in zip(raw_maps, opencv_raw_maps(in_files(cfg), network, images), strict=True):
         assert found.shape[0] == 7
         assert relative_error(found, expected) < TOLERANCE
 
@@ -45,11 +45,11 @@ def test_raw_maps_of_official_networks_equal_opencv(data: Path, name: str) -> No
     text = _resized((data / "darknet" / f"{name}.cfg").read_text(), width=160, height=96)
     network = resolve(parse_cfg(text, name))
     weights = random_weights(network)
-    pictures = np.random.default_rng(1).integers(0, 256, (1, 96, 160, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (1, 96, 160, 3), dtype=np.uint8)
 
-    raw_maps = lookonce_outputs(network, weights, pictures)[1]
+    raw_maps = lookonce_outputs(network, weights, images)[1]
 
-    expected_maps = opencv_raw_maps(in_memory(text, weights), network, pictures)
+    expected_maps = opencv_raw_maps(in_memory(text, weights), network, images)
     for found, expected in zip(raw_maps, expected_maps, strict=True):
         assert 0.1 < expected.std() < 100, "the comparison is worth nothing"
         assert relative_error(found, expected) < TOLERANCE
@@ -122,11 +122,11 @@ def test_raw_maps_of_every_kind_of_layer_equal_opencv(
     network = resolve(read_cfg(cfg))
     weights = random_weights(network)
     write_weights(cfg.with_suffix(".weights"), weights)
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (2, 96, 64, 3), dtype=np.uint8)
 
-    (found,) = lookonce_outputs(network, weights, pictures)[1]
+    (found,) = lookonce_outputs(network, weights, images)[1]
 
-    (expected,) = opencv_raw_maps(in_files(cfg), network, pictures)
+    (expected,) = opencv_raw_maps(in_files(cfg), network, images)
     assert expected.std() > 0.05
     assert relative_error(found, expected) < TOLERANCE
 
@@ -190,10 +190,10 @@ def test_rare_layers_equal_torch() -> None:
     network = resolve(parse_cfg(RARE, "rare.cfg"))
     weights = random_weights(network)
     weights[0].kernel[:] *= 10  # so that relu6 has something to cut
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 93, 62, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (2, 93, 62, 3), dtype=np.uint8)
     kernels = [(torch.tensor(each.kernel), torch.tensor(each.bias)) for each in weights]
 
-    x = torch.tensor(pictures).permute(0, 3, 1, 2) / 255
+    x = torch.tensor(images).permute(0, 3, 1, 2) / 255
     first = functional.relu6(functional.conv2d(x, *kernels[0], stride=3, padding=2))
     assert 0.05 < (first == 6).float().mean() < 0.5
     second = functional.mish(functional.conv2d(first, *kernels[1]))
@@ -206,18 +206,18 @@ def test_rare_layers_equal_torch() -> None:
     assert [network.shape(index) for index in range(6)] == [
         part.shape[1:] for part in (first, second, third, route, pool, up)
     ]
-    assert relative_error(lookonce_outputs(network, weights, pictures)[1][0], expected.numpy()) < 1e-5
+    assert relative_error(lookonce_outputs(network, weights, images)[1][0], expected.numpy()) < 1e-5
 
 
 def test_average_pooling_equals_numpy() -> None:
     text = "[net]\nwidth=64\nheight=64\n[avgpool]\n[convolutional]\nfilters=6\nactivation=linear\n"
     network = resolve(parse_cfg(text + "[yolo]\nanchors=4,5\nclasses=1", "x.cfg"))
     (weights,) = random_weights(network)
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
 
-    (found,) = lookonce_outputs(network, [weights], pictures)[1]
+    (found,) = lookonce_outputs(network, [weights], images)[1]
 
-    mean = pictures.mean((1, 2)) / 255
+    mean = images.mean((1, 2)) / 255
     expected = mean @ weights.kernel[:, :, 0, 0].T + weights.bias
     assert relative_error(found, expected[:, :, None, None]) < 1e-6
 
@@ -225,18 +225,18 @@ def test_average_pooling_equals_numpy() -> None:
 def test_candidates_follow_the_formula_in_the_agreed_order() -> None:
     text = SMALL.format(activation="leaky", pool=2, stride=2)
     network = resolve(parse_cfg(text, "small.cfg"))
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (2, 96, 64, 3), dtype=np.uint8)
 
-    candidates, (raw,) = lookonce_outputs(network, random_weights(network), pictures)
+    candidates, (raw,) = lookonce_outputs(network, random_weights(network), images)
 
     assert raw.shape == (2, 14, 24, 16)
     expected = np.empty((2, 24 * 16 * 2, 7))
     sigmoid = 1 / (1 + np.exp(-raw.astype(np.float64)))
-    for image, row, column, prior in np.ndindex(2, 24, 16, 2):
-        t, s = (part[image, 7 * prior : 7 * prior + 7, row, column] for part in (raw, sigmoid))
+    for image, row, column, anchor in np.ndindex(2, 24, 16, 2):
+        t, s = (part[image, 7 * anchor : 7 * anchor + 7, row, column] for part in (raw, sigmoid))
         x, y = (s[:2] * 1.1 - 0.05 + (column, row)) * 4
-        w, h = np.exp(t[2:4]) * ((10, 8), (20.5, 30))[prior]
-        place = (row * 16 + column) * 2 + prior
+        w, h = np.exp(t[2:4]) * ((10, 8), (20.5, 30))[anchor]
+        place = (row * 16 + column) * 2 + anchor
         expected[image, place] = x - w / 2, y - h / 2, x + w / 2, y + h / 2, *s[4:]
     np.testing.assert_allclose(candidates, expected, rtol=1e-5, atol=1e-4)
 

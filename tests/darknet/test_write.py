@@ -65,10 +65,10 @@ def test_opencv_computes_what_the_model_computes(tmp_path: Path, architecture: s
 
     write_darknet(tmp_path / "model.cfg", info, weights)
 
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3), dtype=np.uint8)
-    found_maps = opencv_raw_maps(in_files(tmp_path / "model.cfg"), network, pictures)
+    images = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3), dtype=np.uint8)
+    found_maps = opencv_raw_maps(in_files(tmp_path / "model.cfg"), network, images)
     exact = [as_gamma(each, epsilon) for each in weights]
-    for found, expected in zip(found_maps, lookonce_outputs(network, exact, pictures)[1], strict=True):
+    for found, expected in zip(found_maps, lookonce_outputs(network, exact, images)[1], strict=True):
         assert relative_error(found, expected) < 1e-4
 
 

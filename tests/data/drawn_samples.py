@@ -1,4 +1,4 @@
-"""A few small pictures with boxes, written to disk."""
+"""A few small images with boxes, written to disk."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ INFO = ModelInfo(
 
 
 def draw_samples(folder: Path, count: int = 7) -> list[Sample]:
-    """Noise pictures of different sizes; the i-th holds i % 4 boxes, so some are background."""
+    """Noise images of different sizes; the i-th holds i % 4 boxes, so some are background."""
     rng = np.random.default_rng(7)
     samples = []
     for i in range(count):
         height, width, n = 50 + 7 * i, 90 - 3 * i, i % 4
-        path = folder / f"picture {i}.png"
+        path = folder / f"image {i}.png"
         write_image(path, rng.integers(0, 256, (height, width, 3), np.uint8))
         low = rng.uniform(0, 0.5, (n, 2))
         boxes = np.hstack([low, low + rng.uniform(0.1, 0.5, (n, 2))]) * [width, height, width, height]

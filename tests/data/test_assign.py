@@ -36,7 +36,7 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
     assert len(found.scale) == sum(len(stored[f"idx{k}_{s}"]) for s in range(3))
     for s in range(3):
         here = found.scale == s
-        cells = np.stack([found.row[here], found.column[here], found.prior[here]], axis=1)
+        cells = np.stack([found.row[here], found.column[here], found.anchor[here]], axis=1)
         expected = stored[f"idx{k}_{s}"].astype(np.int64)
         order, expected_order = np.lexsort(cells.T), np.lexsort(expected.T)
         np.testing.assert_array_equal(cells[order], expected[expected_order])
@@ -92,7 +92,7 @@ def found_by(settings: AssignSettings, *boxes: list[float]) -> Positives:
 
 
 def places(found: Positives) -> list[tuple[int, ...]]:
-    return list(zip(*(getattr(found, n).tolist() for n in ("scale", "row", "column", "prior")), strict=True))
+    return list(zip(*(getattr(found, n).tolist() for n in ("scale", "row", "column", "anchor")), strict=True))
 
 
 RULES = ["iou", "best", "ratio"]
@@ -125,7 +125,7 @@ def test_the_limit_of_iou_is_a_setting() -> None:
         ([200, 200, 245, 253], (1, 14, 13, 1)),  # 62 x 45 by 0.64, and 30 x 61 by 0.61
     ],
 )
-def test_best_is_the_one_prior_of_the_nearest_shape(box: list[float], place: tuple[int, ...]) -> None:
+def test_best_is_the_one_anchor_of_the_nearest_shape(box: list[float], place: tuple[int, ...]) -> None:
     assert places(found_by(AssignSettings(rule="best"), box)) == [place]
 
 
@@ -145,7 +145,9 @@ def test_best_and_ratio_look_at_shapes_wherever_the_box_stands_in_its_cell() -> 
             found_by(settings, [95, 95, 105, 108]),
             found_by(settings, [91.2, 91.2, 101.2, 104.2]),
         )
-        kinds = [set(zip(each.scale.tolist(), each.prior.tolist(), strict=True)) for each in (middle, corner)]
+        kinds = [
+            set(zip(each.scale.tolist(), each.anchor.tolist(), strict=True)) for each in (middle, corner)
+        ]
         assert kinds[0] == kinds[1]
 
 
@@ -163,26 +165,26 @@ def test_best_and_ratio_look_at_shapes_wherever_the_box_stands_in_its_cell() -> 
         (120, 61, False),  # strictly below
     ],
 )
-def test_ratio_takes_priors_up_to_its_limit(width: float, height: float, taken: bool) -> None:
+def test_ratio_takes_anchors_up_to_its_limit(width: float, height: float, taken: bool) -> None:
     found = found_by(AssignSettings(rule="ratio", largest_ratio=4), [100, 100, 100 + width, 100 + height])
-    asked = (found.scale == 1) & (found.prior == 0)  # the prior of 30 x 61
+    asked = (found.scale == 1) & (found.anchor == 0)  # the anchor of 30 x 61
     assert asked.any() == taken
     assert len(found.scale) >= 1
 
 
-def test_ratio_takes_every_near_prior_on_every_scale() -> None:
+def test_ratio_takes_every_near_anchor_on_every_scale() -> None:
     found = found_by(AssignSettings(rule="ratio", largest_ratio=2), [200, 200, 240, 270])  # 40 x 70
     near = {
-        (scale, prior)
+        (scale, anchor)
         for scale, sides in enumerate(COCO)
-        for prior, (w, h) in enumerate(sides)
+        for anchor, (w, h) in enumerate(sides)
         if max(40 / w, w / 40, 70 / h, h / 70) < 2
     }
     assert len(near) == 3
-    assert set(zip(found.scale.tolist(), found.prior.tolist(), strict=True)) == near
+    assert set(zip(found.scale.tolist(), found.anchor.tolist(), strict=True)) == near
 
 
-def test_ratio_leaves_out_a_best_prior_that_is_not_near_where_others_are() -> None:
+def test_ratio_leaves_out_a_best_anchor_that_is_not_near_where_others_are() -> None:
     """As the limit rises, the best by overlap is alone at first, then it depends on the sides alone."""
     box = [200, 0, 215, 400]
     best = places(found_by(AssignSettings(rule="best"), box))
@@ -191,10 +193,10 @@ def test_ratio_leaves_out_a_best_prior_that_is_not_near_where_others_are() -> No
         near = [max(15 / w, w / 15, 400 / h, h / 400) < limit for sides in COCO for w, h in sides]
         found = found_by(settings, box)
         expected = np.flatnonzero(near).tolist() or [3 * best[0][0] + best[0][3]]
-        assert (3 * found.scale + found.prior).tolist() == expected
+        assert (3 * found.scale + found.anchor).tolist() == expected
 
 
-def test_ratio_without_a_near_prior_takes_the_best() -> None:
+def test_ratio_without_a_near_anchor_takes_the_best() -> None:
     found = found_by(AssignSettings(rule="ratio", largest_ratio=1.01), [200, 200, 400, 210])
     assert len(found.scale) == 1
     assert places(found) == places(found_by(AssignSettings(rule="best"), [200, 200, 400, 210]))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lookonce.config import AugmentSettings
 from lookonce.data.augment import (
     PIPELINE,
+    AnnotatedImage,
     Augmentation,
-    Picture,
     augment,
     crop,
     crop_rect,
@@ -29,9 +29,9 @@ from lookonce.data.augment import (
 ALWAYS = AugmentSettings(flip=1, crop=1, translate=1)
 
 
-def picture_of(height: int, width: int, boxes: object) -> Picture:
+def image_of(height: int, width: int, boxes: object) -> AnnotatedImage:
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return Picture(np.zeros((height, width, 3), np.uint8), boxes, np.arange(len(boxes)))
+    return AnnotatedImage(np.zeros((height, width, 3), np.uint8), boxes, np.arange(len(boxes)))
 
 
 # ---- the reference's 160 cases
@@ -75,7 +75,7 @@ def test_crop_rectangle_equals_the_reference_at_left_and_top(cases: dict[str, ND
     for k in np.flatnonzero(cases["u_crop"] < 0.5):
         width, height = cases["size_wh"][k]
         boxes = boxes_of(cases, "boxes_flip", k)
-        left, top, right, bottom = crop_rect(picture_of(height, width, boxes), cases["crop_draws"][k])
+        left, top, right, bottom = crop_rect(image_of(height, width, boxes), cases["crop_draws"][k])
         assert (left, top) == tuple(cases["crop_rect"][k][:2])
         assert right == min(width, np.ceil(boxes[:, 2].max() + cases["crop_draws"][k][2]))
         assert bottom == min(height, np.ceil(boxes[:, 3].max() + cases["crop_draws"][k][3]))
@@ -111,15 +111,15 @@ def test_pixels_equal_the_reference(cases: dict[str, NDArray[np.float64]]) -> No
 
 
 def test_no_boxes_come_back_as_no_boxes() -> None:
-    picture = picture_of(40, 60, [])
-    assert augment(picture, ALWAYS, np.random.default_rng(0)).boxes.shape == (0, 4)
+    image = image_of(40, 60, [])
+    assert augment(image, ALWAYS, np.random.default_rng(0)).boxes.shape == (0, 4)
 
 
 def test_union() -> None:
-    picture = picture_of(40, 60, [[10.5, 4, 20, 30], [15, 8, 50.25, 12]])
-    np.testing.assert_array_equal(union_of_boxes(picture), [10.5, 4, 50.25, 30])
-    np.testing.assert_array_equal(margins_around(picture), [10.5, 4, 9.75, 10])
-    np.testing.assert_array_equal(union_of_boxes(picture_of(40, 60, [])), [15, 10, 45, 30])
+    image = image_of(40, 60, [[10.5, 4, 20, 30], [15, 8, 50.25, 12]])
+    np.testing.assert_array_equal(union_of_boxes(image), [10.5, 4, 50.25, 30])
+    np.testing.assert_array_equal(margins_around(image), [10.5, 4, 9.75, 10])
+    np.testing.assert_array_equal(union_of_boxes(image_of(40, 60, [])), [15, 10, 45, 30])
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_union() -> None:
     ],
 )
 def test_crop_rect(margins: tuple[float, ...], expected: tuple[int, ...]) -> None:
-    picture = picture_of(40, 60, [[10.5, 4, 50.25, 30]])
-    assert crop_rect(picture, np.array(margins)) == expected
+    image = image_of(40, 60, [[10.5, 4, 50.25, 30]])
+    assert crop_rect(image, np.array(margins)) == expected
 
 
 def test_fractions_of_boxes_are_kept() -> None:
@@ -152,26 +152,26 @@ def test_translate_leaves_black_behind() -> None:
 
 def test_boxes_on_two_opposite_borders_leave_nothing_to_move() -> None:
     """The reference draws from [-1, 1] here and may push a box out."""
-    picture = picture_of(40, 60, [[0, 10, 5, 20], [50, 10, 60, 20]])
+    image = image_of(40, 60, [[0, 10, 5, 20], [50, 10, 60, 20]])
     for seed in range(20):
-        moved = random_translate(picture, ALWAYS, np.random.default_rng(seed))
-        np.testing.assert_array_equal(moved.boxes[:, 0::2], picture.boxes[:, 0::2])
+        moved = random_translate(image, ALWAYS, np.random.default_rng(seed))
+        np.testing.assert_array_equal(moved.boxes[:, 0::2], image.boxes[:, 0::2])
 
 
 def test_translate_reaches_the_whole_interval() -> None:
-    """A box on the left border may stay there, or move right as far as the picture goes."""
-    picture = picture_of(40, 60, [[0, 10, 20, 30]])
-    x = [random_translate(picture, ALWAYS, np.random.default_rng(s)).boxes[0, 0] for s in range(400)]
+    """A box on the left border may stay there, or move right as far as the image goes."""
+    image = image_of(40, 60, [[0, 10, 20, 30]])
+    x = [random_translate(image, ALWAYS, np.random.default_rng(s)).boxes[0, 0] for s in range(400)]
     assert 0 <= min(x) < 0.5  # the reference starts at 1
     assert 39.5 < max(x) <= 40
 
 
 def test_crop_cuts_all_four_sides() -> None:
-    picture = picture_of(40, 60, [[20, 15, 30, 25]])
+    image = image_of(40, 60, [[20, 15, 30, 25]])
     cuts = []
     for seed in range(200):
-        cropped = random_crop(picture, ALWAYS, np.random.default_rng(seed))
-        left, top = picture.boxes[0, :2] - cropped.boxes[0, :2]
+        cropped = random_crop(image, ALWAYS, np.random.default_rng(seed))
+        left, top = image.boxes[0, :2] - cropped.boxes[0, :2]
         cuts.append((left, top, 60 - left - cropped.size[1], 40 - top - cropped.size[0]))
     np.testing.assert_array_equal(np.min(cuts, axis=0), 0)
     np.testing.assert_allclose(np.max(cuts, axis=0), [20, 15, 30, 15], atol=1)
@@ -179,20 +179,20 @@ def test_crop_cuts_all_four_sides() -> None:
 
 @pytest.mark.parametrize("name", ["flip", "crop", "translate"])
 def test_each_change_happens_with_its_own_probability(name: str) -> None:
-    picture = picture_of(40, 60, [[20, 15, 30, 20]])
+    image = image_of(40, 60, [[20, 15, 30, 20]])
     (step,) = (step for step in PIPELINE if step.__name__ == f"random_{name}")
     rng = np.random.default_rng(0)
     for share, low, high in ((0, 0, 0), (0.5, 900, 1100), (1, 2000, 2000)):
         chosen = AugmentSettings(**{"flip": 0.9, "crop": 0.9, "translate": 0.9} | {name: share})
-        assert low <= sum(step(picture, chosen, rng) is not picture for _ in range(2000)) <= high
+        assert low <= sum(step(image, chosen, rng) is not image for _ in range(2000)) <= high
 
 
 def test_same_seed_same_result() -> None:
     rng = np.random.default_rng(3)
-    picture = Picture(
+    image = AnnotatedImage(
         rng.integers(0, 256, (40, 60, 3), np.uint8), np.array([[20, 15, 30, 20]], np.float32), np.array([2])
     )
-    first, again, other = (augment(picture, ALWAYS, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment(image, ALWAYS, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.boxes, again.boxes)
     assert not np.array_equal(first.boxes, other.boxes)
@@ -202,7 +202,7 @@ def test_same_seed_same_result() -> None:
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> Picture:
+def images(draw: st.DrawFn) -> AnnotatedImage:
     """Random sizes and 0 to 5 random boxes inside, some on the border."""
     height, width = draw(st.integers(1, 90)), draw(st.integers(1, 90))
     n = draw(st.integers(0, 5))
@@ -210,40 +210,40 @@ def pictures(draw: st.DrawFn) -> Picture:
     low, high = np.minimum(unit[:, :2], unit[:, 2:]), np.maximum(unit[:, :2], unit[:, 2:])
     boxes = np.hstack([low, high]) * np.array([width, height, width, height], np.float32)
     boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) > 0.01).all(axis=1)]
-    return picture_of(height, width, boxes)
+    return image_of(height, width, boxes)
 
 
-@given(picture=pictures(), seed=st.integers(0, 1000))
+@given(image=images(), seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=150)
 @pytest.mark.parametrize("step", [random_flip, random_crop, random_translate, augment])
-def test_boxes_stay_inside_and_keep_their_size(step: Augmentation, picture: Picture, seed: int) -> None:
-    changed = step(picture, ALWAYS, np.random.default_rng(seed))
+def test_boxes_stay_inside_and_keep_their_size(step: Augmentation, image: AnnotatedImage, seed: int) -> None:
+    changed = step(image, ALWAYS, np.random.default_rng(seed))
     height, width = changed.size
     assert changed.image.dtype == np.uint8
     assert changed.boxes.dtype == np.float32
     assert min(height, width) >= 1
     assert (changed.boxes >= -1e-4).all()
     assert (changed.boxes <= np.array([width, height, width, height]) + 1e-4).all()
-    sides, before = (b[:, 2:] - b[:, :2] for b in (changed.boxes, picture.boxes))
+    sides, before = (b[:, 2:] - b[:, :2] for b in (changed.boxes, image.boxes))
     np.testing.assert_allclose(sides, before, atol=1e-4)
-    np.testing.assert_array_equal(changed.labels, picture.labels)
+    np.testing.assert_array_equal(changed.labels, image.labels)
 
 
-@given(picture=pictures())
+@given(image=images())
 @settings(deadline=None, max_examples=50)
-def test_flipping_twice_changes_nothing(picture: Picture) -> None:
-    image, boxes = flip(*flip(picture.image, picture.boxes))
-    np.testing.assert_array_equal(image, picture.image)
-    np.testing.assert_allclose(boxes, picture.boxes, atol=1e-5)
+def test_flipping_twice_changes_nothing(image: AnnotatedImage) -> None:
+    pixels, boxes = flip(*flip(image.image, image.boxes))
+    np.testing.assert_array_equal(pixels, image.image)
+    np.testing.assert_allclose(boxes, image.boxes, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_pixels_go_where_their_boxes_go(seed: int) -> None:
-    """Paint each box in its own colour, change the picture, and look for the colours in the boxes."""
-    picture = picture_of(80, 120, [[20, 10, 45, 40], [60, 30, 90, 70]])
-    for box, label in zip(picture.boxes.astype(int), picture.labels, strict=True):
-        picture.image[box[1] : box[3], box[0] : box[2]] = 100 + 50 * label
-    changed = augment(picture, ALWAYS, np.random.default_rng(seed))
+    """Paint each box in its own colour, change the image, and look for the colours in the boxes."""
+    image = image_of(80, 120, [[20, 10, 45, 40], [60, 30, 90, 70]])
+    for box, label in zip(image.boxes.astype(int), image.labels, strict=True):
+        image.image[box[1] : box[3], box[0] : box[2]] = 100 + 50 * label
+    changed = augment(image, ALWAYS, np.random.default_rng(seed))
     for box, label in zip(changed.boxes, changed.labels, strict=True):
         left, top = np.ceil(box[:2]).astype(int)
         right, bottom = np.floor(box[2:]).astype(int)

@@ -1,4 +1,4 @@
-"""Pictures that stay in memory: the same ones, no more than fit, safe from being written to."""
+"""Images that stay in memory: the same ones, no more than fit, safe from being written to."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from PIL import Image
 
 from lookonce.config import load_settings
 from lookonce.data import cache
-from lookonce.data.cache import PictureCache
+from lookonce.data.cache import ImageCache
 from lookonce.data.dataset import Dataset
 from lookonce.errors import ImageError
 from lookonce.images import read_image
@@ -34,37 +34,37 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_what_fits_is_read_once_and_the_rest_each_time(paths: list[Path], reads: Counter[str]) -> None:
-    pictures = PictureCache(2 * BYTES + 1)
+    images = ImageCache(2 * BYTES + 1)
     for _ in range(3):
         for number, path in enumerate(paths):
-            assert (pictures.read(path) == number).all()
+            assert (images.read(path) == number).all()
     assert reads == {"0.png": 1, "1.png": 1, "2.png": 3, "3.png": 3}
 
 
 def test_what_is_kept_cannot_be_changed(paths: list[Path]) -> None:
-    pictures = PictureCache()
+    images = ImageCache()
     with pytest.raises(ValueError, match="read-only"):
-        pictures.read(paths[1])[0, 0] = 9
-    assert (pictures.read(paths[1]) == 1).all()
+        images.read(paths[1])[0, 0] = 9
+    assert (images.read(paths[1]) == 1).all()
 
 
-def test_threads_count_each_picture_once(paths: list[Path], reads: Counter[str]) -> None:
-    pictures = PictureCache(4 * BYTES)
+def test_threads_count_each_image_once(paths: list[Path], reads: Counter[str]) -> None:
+    images = ImageCache(4 * BYTES)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(pictures.read, paths[:3] * 50))
+        list(pool.map(images.read, paths[:3] * 50))
     before = reads["3.png"]
-    pictures.read(paths[3])
-    pictures.read(paths[3])
+    images.read(paths[3])
+    images.read(paths[3])
     assert reads["3.png"] == before + 1, "there was room left for the fourth"
 
 
-def test_a_picture_that_cannot_be_read_is_tried_again(paths: list[Path]) -> None:
-    pictures, content = PictureCache(), paths[0].read_bytes()
+def test_a_image_that_cannot_be_read_is_tried_again(paths: list[Path]) -> None:
+    images, content = ImageCache(), paths[0].read_bytes()
     paths[0].write_bytes(b"<html>")
     with pytest.raises(ImageError):
-        pictures.read(paths[0])
+        images.read(paths[0])
     paths[0].write_bytes(content)
-    assert (pictures.read(paths[0]) == 0).all()
+    assert (images.read(paths[0]) == 0).all()
 
 
 def test_an_epoch_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_an_epoch_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pyte
     wanted = load_settings(None, changes).augment
     epochs = []
     for most_bytes in (0, 2**30):
-        monkeypatch.setattr("lookonce.data.dataset.PictureCache", lambda size=most_bytes: PictureCache(size))
+        monkeypatch.setattr("lookonce.data.dataset.ImageCache", lambda size=most_bytes: ImageCache(size))
         dataset, out = Dataset(samples, INFO, wanted), np.empty((64, 96, 3), np.uint8)
         pixels = []
         for turn in [*range(5)] * 3:

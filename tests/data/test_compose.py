@@ -1,4 +1,4 @@
-"""Pictures drawn into the input: boxes stay on their objects, which are seen by their colours."""
+"""Images drawn into the input: boxes stay on their objects, which are seen by their colours."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookonce.config import AugmentSettings
-from lookonce.data.augment import Picture
+from lookonce.data.augment import AnnotatedImage
 from lookonce.data.compose import fitting, in_sight, mixup, mosaic, place, random_colour, random_zoom
 from lookonce.geometry.letterbox import GREY
 
@@ -16,8 +16,8 @@ PURE = 255 * np.eye(3, dtype=np.uint8)  # red, green, blue
 ZOOM = 0.7, 2.0
 
 
-def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> Picture:
-    """A black picture of odd or even sides, with a rectangle of its label's colour in up to four quarters.
+def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> AnnotatedImage:
+    """A black image of odd or even sides, with a rectangle of its label's colour in up to four quarters.
 
     Each lies on whole pixels, at least 6 wide and high, and 6 from any other.
     """
@@ -29,19 +29,19 @@ def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> Picture:
         high = np.minimum(low + rng.integers(6, 60, 2), quarter + np.array([width, height]) // 2 - 6)
         image[low[1] : high[1], low[0] : high[0]] = PURE[label]
         boxes.append([*low, *high])
-    return Picture(image, np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+    return AnnotatedImage(image, np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
-def assert_boxes_fit_their_colours(picture: Picture) -> None:
+def assert_boxes_fit_their_colours(image: AnnotatedImage) -> None:
     """On the middle row and column of each box its colour begins and ends within a pixel of the box.
 
     A pixel has the colour where its channel exceeds the others by half, in front of black and grey alike.
     """
-    height, width = picture.size
-    assert (picture.boxes >= 0).all()
-    assert (picture.boxes <= [width, height, width, height]).all()
-    for box, label in zip(picture.boxes, picture.labels, strict=True):
-        channels = picture.image.astype(int)
+    height, width = image.size
+    assert (image.boxes >= 0).all()
+    assert (image.boxes <= [width, height, width, height]).all()
+    for box, label in zip(image.boxes, image.labels, strict=True):
+        channels = image.image.astype(int)
         others = np.delete(channels, label, axis=2).max(axis=2)
         coloured = channels[..., label] - others > 127
         middle_x, middle_y = int(box[0::2].mean()), int(box[1::2].mean())
@@ -58,57 +58,58 @@ def assert_boxes_fit_their_colours(picture: Picture) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_zoom_keeps_boxes_on_their_objects(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    picture = rectangles(rng, [0, 1, 2, 0][: seed % 5])
-    zoomed = random_zoom(picture, fitting(picture, SIZE), SIZE, ZOOM, rng)
+    image = rectangles(rng, [0, 1, 2, 0][: seed % 5])
+    zoomed = random_zoom(image, fitting(image, SIZE), SIZE, ZOOM, rng)
     assert zoomed.image.shape == (*SIZE, 3)
     assert zoomed.boxes.dtype == np.float32
     assert_boxes_fit_their_colours(zoomed)
 
 
 def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
-    picture = Picture(
+    image = AnnotatedImage(
         np.full((64, 96, 3), 255, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, np.int64)
     )
     widths = [
         (np.ptp(np.flatnonzero((zoomed.image == 255).all(axis=2).any(axis=0))) + 1) / 96
         for zoomed in (
-            random_zoom(picture, fitting(picture, SIZE), SIZE, (0.5, 0.8), np.random.default_rng(k))
+            random_zoom(image, fitting(image, SIZE), SIZE, (0.5, 0.8), np.random.default_rng(k))
             for k in range(200)
         )
     ]
     assert min(widths) == pytest.approx(0.5, abs=0.04)
     assert max(widths) == pytest.approx(0.8, abs=0.04)
     drawn = [
-        random_zoom(picture, fitting(picture, SIZE), SIZE, (1.0, 1.0), np.random.default_rng(k))
-        for k in range(3)
+        random_zoom(image, fitting(image, SIZE), SIZE, (1.0, 1.0), np.random.default_rng(k)) for k in range(3)
     ]
     for each in drawn:
-        np.testing.assert_array_equal(each.image, picture.image)
-        np.testing.assert_array_equal(each.boxes, picture.boxes)
+        np.testing.assert_array_equal(each.image, image.image)
+        np.testing.assert_array_equal(each.boxes, image.boxes)
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
     """Neighbours have different colours, so that what is cut ends where its window ends."""
     rng = np.random.default_rng(seed)
-    pictures = [
+    images = [
         rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
     ]
-    whole = mosaic(pictures, [fitting(each, SIZE) for each in pictures], SIZE, ZOOM, rng)
+    whole = mosaic(images, [fitting(each, SIZE) for each in images], SIZE, ZOOM, rng)
     assert whole.image.shape == (*SIZE, 3)
     assert len(whole.boxes) == len(whole.labels)
     assert_boxes_fit_their_colours(whole)
 
 
-def test_mosaic_shows_all_four_pictures_around_one_point() -> None:
+def test_mosaic_shows_all_four_images_around_one_point() -> None:
     """Where each fills its window, there is nothing else, and the point is never near the border."""
     no_boxes = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    pictures = [Picture(np.full((64, 96, 3), level, np.uint8), *no_boxes) for level in (10, 60, 180, 250)]
+    images = [
+        AnnotatedImage(np.full((64, 96, 3), level, np.uint8), *no_boxes) for level in (10, 60, 180, 250)
+    ]
     points = set()
     for seed in range(50):
         image = mosaic(
-            pictures,
-            [fitting(each, SIZE) for each in pictures],
+            images,
+            [fitting(each, SIZE) for each in images],
             SIZE,
             (1.0, 1.0),
             np.random.default_rng(seed),
@@ -128,7 +129,7 @@ def test_mosaic_shows_all_four_pictures_around_one_point() -> None:
 
 
 def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None:
-    small = Picture(
+    small = AnnotatedImage(
         np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int)
     )
     for seed in range(20):
@@ -150,10 +151,10 @@ def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (1, 40), (40, 1), (3, 2)])
-def test_tiny_pictures(sides: tuple[int, int]) -> None:
+def test_tiny_images(sides: tuple[int, int]) -> None:
     height, width = sides
     whole = np.array([[0, 0, width, height]], np.float32)
-    tiny = Picture(np.full((height, width, 3), PURE[1]), whole, np.array([1]))
+    tiny = AnnotatedImage(np.full((height, width, 3), PURE[1]), whole, np.array([1]))
     for seed in range(10):
         rng = np.random.default_rng(seed)
         for drawn in (
@@ -171,13 +172,13 @@ def test_a_small_object_stays_unless_it_is_cut() -> None:
     """The network looks for it as well where nothing is composed."""
     image = np.zeros((64, 96, 3), np.uint8)
     whole, at_the_border = [40, 30, 41, 31], [-0.5, 30, 1, 31.5]
-    small = Picture(image, np.array([whole, at_the_border], np.float32), np.array([0, 1]))
+    small = AnnotatedImage(image, np.array([whole, at_the_border], np.float32), np.array([0, 1]))
     canvas = np.zeros((64, 96, 3), np.uint8)
     assert place(small, canvas, (0, 0, 96, 64), 1.0, 0, 0).labels.tolist() == [0]
     assert place(small, canvas, (0, 0, 96, 64), 1.0, 1, 0).labels.tolist() == [0, 1]
 
 
-def test_pictures_without_boxes() -> None:
+def test_images_without_boxes() -> None:
     rng = np.random.default_rng(0)
     empty = rectangles(rng, [])
     for drawn in (
@@ -205,9 +206,9 @@ def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight()
         ],
         np.float32,
     )
-    picture = Picture(np.full((10, 30, 3), 9, np.uint8), boxes, np.arange(6))
+    image = AnnotatedImage(np.full((10, 30, 3), 9, np.uint8), boxes, np.arange(6))
     canvas = np.full((50, 80, 3), 77, np.uint8)
-    drawn = place(picture, canvas, (20, 10, 60, 45), scale=2, x=20, y=12)
+    drawn = place(image, canvas, (20, 10, 60, 45), scale=2, x=20, y=12)
     assert drawn.labels.tolist() == [0, 1, 2]
     np.testing.assert_allclose(drawn.boxes, [[20, 12, 40, 32], [46, 12, 60, 32], [53.8, 12, 60, 32]])
     inside = np.zeros((50, 80), bool)
@@ -229,10 +230,10 @@ def test_in_sight(cut: list[float], kept: bool) -> None:
 
 def test_pixel_centres_lie_at_halves() -> None:
     """Enlarged three times, the middle of each three by three pixels has the colour it had."""
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    picture = Picture(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    canvas = place(picture, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).image
-    np.testing.assert_array_equal(canvas[3:17:3, 5:25:3], image)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    image = AnnotatedImage(pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    canvas = place(image, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).image
+    np.testing.assert_array_equal(canvas[3:17:3, 5:25:3], pixels)
 
 
 def test_in_sight_of_no_boxes() -> None:

@@ -1,4 +1,4 @@
-"""One picture, from file to network input."""
+"""One image, from file to network input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,8 @@ from PIL import Image
 
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import assign
-from lookonce.data.augment import Picture, augment
-from lookonce.data.cache import PictureCache
+from lookonce.data.augment import AnnotatedImage, augment
+from lookonce.data.cache import ImageCache
 from lookonce.data.dataset import Dataset, Example, repeat_factors, trainable
 from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
@@ -38,10 +38,10 @@ def load(dataset: Dataset, index: int, epoch: int = 0) -> tuple[NDArray[np.uint8
 @pytest.mark.parametrize("index", range(7))
 def test_without_augmentation(samples: list[Sample], index: int) -> None:
     pixels, example = load(Dataset(samples, INFO, None), index)
-    picture = read_image(samples[index].path)
-    box = Letterbox.fit(picture.shape[:2], (64, 96))
+    image = read_image(samples[index].path)
+    box = Letterbox.fit(image.shape[:2], (64, 96))
     assert example.letterbox == box
-    np.testing.assert_array_equal(pixels, box.image(picture))
+    np.testing.assert_array_equal(pixels, box.image(image))
     np.testing.assert_allclose(example.boxes, box.boxes_in(samples[index].boxes), atol=1e-4)
     np.testing.assert_array_equal(example.labels, samples[index].labels)
     np.testing.assert_allclose(box.boxes_out(example.boxes), samples[index].boxes, atol=1e-3)
@@ -55,7 +55,7 @@ def test_with_augmentation(samples: list[Sample], index: int) -> None:
     pixels, example = load(Dataset(samples, INFO, ALWAYS, seed=5), index, epoch=2)
     sample = samples[index]
     changed = augment(
-        Picture(read_image(sample.path), sample.boxes, sample.labels),
+        AnnotatedImage(read_image(sample.path), sample.boxes, sample.labels),
         ALWAYS,
         np.random.default_rng((1, 5, 2, index)),
     )
@@ -63,7 +63,7 @@ def test_with_augmentation(samples: list[Sample], index: int) -> None:
     np.testing.assert_array_equal(pixels, box.image(changed.image))
     np.testing.assert_allclose(example.boxes, box.boxes_in(changed.boxes), atol=1e-4)
     expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, INFO.input_size, 3)
-    for name in ("scale", "row", "column", "prior", "box", "label"):
+    for name in ("scale", "row", "column", "anchor", "box", "label"):
         np.testing.assert_array_equal(getattr(example.positives, name), getattr(expected, name))
     assert (len(expected.label) > 0) == (len(sample.labels) > 0)
 
@@ -109,29 +109,29 @@ def test_crowds_are_not_learnt_and_difficult_ones_are() -> None:
         difficult=np.array([True, False, False]),
         crowd=np.array([False, True, False]),
     )
-    picture, problems = trainable(sample, np.zeros((10, 20, 3), np.uint8))
-    np.testing.assert_array_equal(picture.labels, [0, 2])
-    np.testing.assert_array_equal(picture.boxes, boxes[[0, 2]])
+    image, problems = trainable(sample, np.zeros((10, 20, 3), np.uint8))
+    np.testing.assert_array_equal(image.labels, [0, 2])
+    np.testing.assert_array_equal(image.boxes, boxes[[0, 2]])
     assert problems == ()
 
 
-def test_boxes_are_cut_to_the_picture_and_those_outside_are_named() -> None:
+def test_boxes_are_cut_to_the_image_and_those_outside_are_named() -> None:
     boxes = np.array([[-5, 2, 6, 30], [25, 1, 30, 5], [0, 0, 20, 10], [4, 4, 4, 8]], np.float32)
-    picture, problems = trainable(Sample(Path("x.png"), boxes, np.arange(4)), np.zeros((10, 20, 3), np.uint8))
-    np.testing.assert_array_equal(picture.boxes, [[0, 2, 6, 10], [0, 0, 20, 10]])
-    np.testing.assert_array_equal(picture.labels, [0, 2])
+    image, problems = trainable(Sample(Path("x.png"), boxes, np.arange(4)), np.zeros((10, 20, 3), np.uint8))
+    np.testing.assert_array_equal(image.boxes, [[0, 2, 6, 10], [0, 0, 20, 10]])
+    np.testing.assert_array_equal(image.labels, [0, 2])
     assert [problem.place for problem in problems] == ["x.png: box 2", "x.png: box 4"]
-    assert "picture of 20 x 10, found [25.0, 1.0, 30.0, 5.0]" in problems[0].what
+    assert "image of 20 x 10, found [25.0, 1.0, 30.0, 5.0]" in problems[0].what
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_unknown_class_names_the_picture(label: int) -> None:
+def test_unknown_class_names_the_image(label: int) -> None:
     sample = Sample(Path("x.png"), np.array([[1, 1, 9, 9]], np.float32), np.array([label]))
     with pytest.raises(AnnotationError, match=rf"x\.png: expected class numbers from 0 to 2, found {label}"):
         Dataset([sample], INFO, None)
 
 
-def test_unreadable_picture(tmp_path: Path) -> None:
+def test_unreadable_image(tmp_path: Path) -> None:
     sample = Sample(tmp_path / "gone.jpg", np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     with pytest.raises(ImageError, match=r"gone\.jpg: .* no such file"):
         load(Dataset([sample], INFO, None), 0)
@@ -193,7 +193,7 @@ def test_plain_epochs_are_plain(samples: list[Sample]) -> None:
         assert (sizes == {INFO.input_size}) == (epoch >= 3)
 
 
-def test_pictures_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -> None:
+def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -> None:
     sometimes, never = (
         Dataset(samples, INFO, AugmentSettings(mixup=0.5)),
         Dataset(samples, INFO, AugmentSettings()),
@@ -259,7 +259,7 @@ def test_to_multiple(side: float, nearest: int) -> None:
     assert to_multiple(side) == nearest
 
 
-def test_batches_of_varied_scales_hold_pictures_of_one_size(samples: list[Sample]) -> None:
+def test_batches_of_varied_scales_hold_images_of_one_size(samples: list[Sample]) -> None:
     dataset = Dataset(samples, INFO, AugmentSettings(multi_scale=0.9), seed=1)
     shapes = set()
     for epoch in range(6):
@@ -291,7 +291,7 @@ def showing(*labels: list[int]) -> list[Sample]:
 
 
 def test_repeat_factors_by_hand() -> None:
-    """Class 0 on 8 of 10 pictures, 1 on 2, 2 on 1: with 0.4, factors 1, sqrt(2) and 2."""
+    """Class 0 on 8 of 10 images, 1 on 2, 2 on 1: with 0.4, factors 1, sqrt(2) and 2."""
     samples = showing([0], [0], [0, 0], [0], [0], [0], [0, 1], [0, 1, 2], [], [])
     found = repeat_factors(samples, 3, 0.4)
     np.testing.assert_allclose(found, [1] * 6 + [2**0.5, 2, 1, 1])
@@ -301,7 +301,7 @@ def test_repeat_factors_by_hand() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.15, 0.3, 0.5, 1.0])
-def test_each_picture_comes_at_least_once_and_as_often_as_its_factor(threshold: float) -> None:
+def test_each_image_comes_at_least_once_and_as_often_as_its_factor(threshold: float) -> None:
     samples = showing(*[[0]] * 20, *[[0, 1]] * 3, [2], [], [1])
     dataset = Dataset(samples, INFO, None, seed=1, repeat_rare=threshold)
     factors = repeat_factors(samples, 3, threshold)
@@ -319,13 +319,13 @@ def test_each_picture_comes_at_least_once_and_as_often_as_its_factor(threshold: 
     )
 
 
-def test_a_mosaic_takes_rare_pictures_as_often_as_they_have_turns(
+def test_a_mosaic_takes_rare_images_as_often_as_they_have_turns(
     samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Class 0 on two of four pictures is no rarer than asked; class 1 on one of them asks for sqrt(2)."""
+    """Class 0 on two of four images is no rarer than asked; class 1 on one of them asks for sqrt(2)."""
     read: list[Path] = []
     monkeypatch.setattr(
-        PictureCache, "read", lambda _, path: read.append(path) or np.zeros((8, 8, 3), np.uint8)
+        ImageCache, "read", lambda _, path: read.append(path) or np.zeros((8, 8, 3), np.uint8)
     )
     box = np.array([[1, 1, 7, 7]], np.float32)
     rare = [Sample(Path(f"{n}"), box, np.array([label])) for n, label in enumerate((0, 0, 1, 2))]
@@ -338,7 +338,7 @@ def test_a_mosaic_takes_rare_pictures_as_often_as_they_have_turns(
     np.testing.assert_allclose(shares, np.array([1, 2**0.5, 2**0.5]) / (1 + 2 * 2**0.5), atol=0.06)
 
 
-def test_colours_change_after_the_picture_is_in_the_input(samples: list[Sample]) -> None:
+def test_colours_change_after_the_image_is_in_the_input(samples: list[Sample]) -> None:
     darker = AugmentSettings(flip=0, crop=0, translate=0, exposure=1.5)
     plain, _ = load(Dataset(samples, INFO, None), 3)
     changed, _ = load(Dataset(samples, INFO, darker), 3)
@@ -355,7 +355,7 @@ def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    """Twelve wide, twelve square and twelve high pictures, in turn; the last, a high one, is gone."""
+    """Twelve wide, twelve square and twelve high images, in turn; the last, a high one, is gone."""
     folder = tmp_path_factory.mktemp("shapes")
     samples = []
     for number in range(36):
@@ -367,7 +367,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return samples
 
 
-def test_rectangles_group_pictures_of_a_like_shape(shapes: list[Sample]) -> None:
+def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
     wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True, plain_epochs=1)
     info = replace(INFO, input_size=(416, 416))
     dataset = Dataset(shapes, info, wanted, epochs=4)
@@ -377,7 +377,7 @@ def test_rectangles_group_pictures_of_a_like_shape(shapes: list[Sample]) -> None
         assert sorted(np.concatenate(batches).tolist()) == list(range(36))
         sizes = [dataset.input_size(epoch, number, turns) for number, turns in enumerate(batches, start=1)]
         assert sizes.count((192, 416)) == 2, "191.4, rounded"
-        assert sizes.count((416, 192)) >= 1, "one batch also holds the picture whose shape nobody knows"
+        assert sizes.count((416, 192)) >= 1, "one batch also holds the image whose shape nobody knows"
         orders.append([batch.tolist() for batch in batches])
     assert orders[0] != orders[1] != orders[2]
     assert orders[0] == [batch.tolist() for batch in Dataset(shapes, info, wanted, epochs=4).batches(0, 6)]
@@ -398,8 +398,8 @@ def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shap
     assert len(firsts) > 1
 
 
-def test_objects_of_any_picture_keep_their_size_in_a_rectangle(shapes: list[Sample]) -> None:
-    """High pictures in a mosaic around a wide one; by the rectangle's height they would be half as large."""
+def test_objects_of_any_image_keep_their_size_in_a_rectangle(shapes: list[Sample]) -> None:
+    """High images in a mosaic around a wide one; by the rectangle's height they would be half as large."""
     wanted = AugmentSettings(flip=0, crop=0, translate=0, mosaic=1, rectangles=True)
     small = [replace(sample, boxes=np.array([[40, 40, 60, 60]], np.float32)) for sample in shapes[:-1]]
     dataset = Dataset(small, replace(INFO, input_size=(416, 416)), wanted)

@@ -1,4 +1,4 @@
-"""Batches: the same for any number of workers, whole after bad pictures, resumable, and no thread left."""
+"""Batches: the same for any number of workers, whole after bad images, resumable, and no thread left."""
 
 import gc
 import threading
@@ -42,8 +42,8 @@ def _no_thread_is_left() -> Iterator[None]:
     assert threading.active_count() == before
 
 
-def with_bad_pictures(samples: list[Sample], folder: Path) -> list[Sample]:
-    """The second and the last sample's pictures become unreadable."""
+def with_bad_images(samples: list[Sample], folder: Path) -> list[Sample]:
+    """The second and the last sample's images become unreadable."""
     cut, page = folder / "cut.png", folder / "page.jpg"
     cut.write_bytes(samples[1].path.read_bytes()[:100])
     page.write_text("<html></html>")
@@ -77,7 +77,7 @@ def test_batches(dataset: Dataset, samples: list[Sample]) -> None:
     assert batch.images.shape == (3, 3, 64, 96)
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    assert batch.truth.shape == (3, 3, 4)  # pictures 3, 4, 5 hold 3, 0, 1 boxes
+    assert batch.truth.shape == (3, 3, 4)  # images 3, 4, 5 hold 3, 0, 1 boxes
     assert batch.truth[1].count_nonzero() == 0
     for example, truth, image in zip(batch.examples, batch.truth, batch.images, strict=True):
         np.testing.assert_array_equal(truth[: len(example.boxes)], example.boxes)
@@ -90,14 +90,14 @@ def replace_augmentation(dataset: Dataset) -> Dataset:
     return Dataset(dataset.samples, dataset.info, None, dataset.seed)
 
 
-def test_positives_carry_their_picture(dataset: Dataset) -> None:
+def test_positives_carry_their_image(dataset: Dataset) -> None:
     with Loader(dataset, 7, 0) as loader:
         (batch,) = loader.epoch(0)
     positives = batch.positives
     for number, example in enumerate(batch.examples):
         mine = positives.image == number
         assert int(mine.sum()) == len(example.positives.label)
-        for name in ("scale", "row", "column", "prior", "box", "label"):
+        for name in ("scale", "row", "column", "anchor", "box", "label"):
             np.testing.assert_array_equal(getattr(positives, name)[mine], getattr(example.positives, name))
     assert positives.box.dtype == torch.float32
     assert {c.dtype for c in (positives.image, positives.row, positives.label)} == {torch.int64}
@@ -157,18 +157,16 @@ def test_skipped_batches_are_not_read(dataset: Dataset, monkeypatch: pytest.Monk
     assert read == [dataset.order(0)[6]]
 
 
-# ---- bad pictures
+# ---- bad images
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_bad_pictures_are_left_out_and_named_once(
-    samples: list[Sample], tmp_path: Path, workers: int
-) -> None:
-    bad = with_bad_pictures(samples, tmp_path)
+def test_bad_images_are_left_out_and_named_once(samples: list[Sample], tmp_path: Path, workers: int) -> None:
+    bad = with_bad_images(samples, tmp_path)
     reported: list[Problem] = []
     with Loader(Dataset(bad, INFO, None), 3, workers, shuffle=False, report=reported.append) as loader:
         batches = [*loader.epoch(0), *loader.epoch(1)]
-    assert [len(batch.images) for batch in batches] == [2, 3, 2, 3]  # the last batch had one picture
+    assert [len(batch.images) for batch in batches] == [2, 3, 2, 3]  # the last batch had one image
     assert batches[0].paths == (samples[0].path, samples[2].path)
     assert batches[0].images.is_contiguous(memory_format=torch.channels_last)
     assert reported == loader.problems
@@ -186,8 +184,8 @@ def test_a_box_outside_is_named_once(samples: list[Sample]) -> None:
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_strict_stops_at_the_first_bad_picture(samples: list[Sample], tmp_path: Path, workers: int) -> None:
-    bad = with_bad_pictures(samples, tmp_path)
+def test_strict_stops_at_the_first_bad_image(samples: list[Sample], tmp_path: Path, workers: int) -> None:
+    bad = with_bad_images(samples, tmp_path)
     with (
         Loader(Dataset(bad, INFO, None), 1, workers, shuffle=False, strict=True) as loader,
         pytest.raises(ImageError, match=r"cut\.png: .*cut short"),
@@ -209,7 +207,7 @@ def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
 ) -> None:
     """The whole epoch goes on there as well."""
     html = tmp_path / "page.jpg"
-    html.write_bytes(b"<html>not a picture</html>")
+    html.write_bytes(b"<html>not an image</html>")
     dataset = Dataset([*samples[:4], replace(samples[0], path=html)], INFO, None)
     with Loader(dataset, 2, 0, shuffle=False) as loader:
         assert len(list(loader.epoch(0))) == 2
@@ -221,7 +219,7 @@ def test_nothing_can_be_read(tmp_path: Path, samples: list[Sample]) -> None:
     gone = [replace(sample, path=tmp_path / "gone.png") for sample in samples[:3]]
     with (
         Loader(Dataset(gone, INFO, None), 2, 1) as loader,
-        pytest.raises(ImageError, match=r"none of 3 pictures can be used; the first: .*gone\.png"),
+        pytest.raises(ImageError, match=r"none of 3 images can be used; the first: .*gone\.png"),
     ):
         list(loader.epoch(0))
 
@@ -230,7 +228,7 @@ def test_nothing_can_be_read(tmp_path: Path, samples: list[Sample]) -> None:
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_a_fault_in_a_worker_names_the_picture(
+def test_a_fault_in_a_worker_names_the_image(
     dataset: Dataset, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_memory(*_: object) -> None:
@@ -279,7 +277,7 @@ def test_waiting_is_counted_per_epoch(dataset: Dataset, monkeypatch: pytest.Monk
             assert loader.waited == 5
 
 
-def test_real_pictures(data: Path) -> None:
+def test_real_images(data: Path) -> None:
     paths = sorted((data / "bccd" / "JPEGImages").glob("*.jpg"))[:12]
     one_box = np.array([[100, 80, 300, 250]], np.float32)
     samples = [Sample(path, one_box, np.array([1])) for path in paths]

@@ -1,4 +1,4 @@
-"""Rendered pictures: reproducible, and their boxes are where the letters are."""
+"""Rendered images: reproducible, and their boxes are where the letters are."""
 
 from itertools import combinations
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from lookonce.data.formats import load_samples, load_splits
+from lookonce.annotations import load_samples, load_splits
 from lookonce.data.grounds import Floats, ground
 from lookonce.data.synthetic import (
     CLASSES,
@@ -38,19 +38,19 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path / "a") != files(tmp_path / "c")
 
 
-def test_more_pictures_leave_the_others_as_they_are(tmp_path: Path) -> None:
+def test_more_images_leave_the_others_as_they_are(tmp_path: Path) -> None:
     render(tmp_path / "few", {"train": 2})
     render(tmp_path / "many", {"train": 4, "test": 1})
     few, many = files(tmp_path / "few"), files(tmp_path / "many")
-    pictures = [name for name in few if name.endswith(".jpg")]
-    assert len(pictures) == 2
-    assert all(few[name] == many[name] for name in pictures)
+    images = [name for name in few if name.endswith(".jpg")]
+    assert len(images) == 2
+    assert all(few[name] == many[name] for name in images)
 
 
-def test_no_picture_is_in_two_splits(tmp_path: Path) -> None:
+def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
     render(tmp_path, {"train": 4, "val": 4, "test": 4})
-    pictures = [content for name, content in files(tmp_path).items() if name.endswith(".jpg")]
-    assert len(set(pictures)) == len(pictures) == 12
+    images = [content for name, content in files(tmp_path).items() if name.endswith(".jpg")]
+    assert len(set(images)) == len(images) == 12
 
 
 def test_what_is_written_reads_back_without_a_complaint(tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_what_is_written_reads_back_without_a_complaint(tmp_path: Path) -> None:
         drawn = scene(np.random.default_rng((1, 1, number)))
         np.testing.assert_array_equal(sample.boxes, drawn.boxes)
         np.testing.assert_array_equal(sample.labels, drawn.labels)
-        picture = read_image(sample.path)
-        assert picture.shape == drawn.picture.shape
-        assert np.abs(picture.astype(int) - drawn.picture).mean() < 12  # JPEG
+        image = read_image(sample.path)
+        assert image.shape == drawn.image.shape
+        assert np.abs(image.astype(int) - drawn.image).mean() < 12  # JPEG
 
 
 def test_an_existing_folder_of_annotations_is_left_alone(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_existing_folder_of_annotations_is_left_alone(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("drawn", SOME[:8])
 def test_boxes_are_inside_apart_and_of_sensible_size(drawn: Scene) -> None:
-    height, width = drawn.picture.shape[:2]
+    height, width = drawn.image.shape[:2]
     assert (height, width) in SIZES
     assert drawn.boxes.shape == (len(drawn.labels), 4)
     assert (drawn.boxes >= 0).all()
@@ -89,7 +89,7 @@ def test_boxes_are_inside_apart_and_of_sensible_size(drawn: Scene) -> None:
     assert all(overlaps[a, b] == 0 for a, b in combinations(range(len(drawn.boxes)), 2))
 
 
-def test_every_class_and_empty_pictures_occur() -> None:
+def test_every_class_and_empty_images_occur() -> None:
     drawn = [*SOME, *(scene(np.random.default_rng(seed)) for seed in range(100, 130))]
     assert set(np.concatenate([each.labels for each in drawn])) == set(range(len(CLASSES)))
     counts = {len(each.labels) for each in drawn}
@@ -106,7 +106,7 @@ def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(8):
         drawn = scene(np.random.default_rng(seed))
         # a shadow only darkens all channels alike; a letter also changes their ratio, or is brighter
-        channels = drawn.picture.astype(int)
+        channels = drawn.image.astype(int)
         lettered = (np.ptp(channels, axis=2) > 60) | (channels.max(axis=2) > grey + 60)
         inside = np.zeros(lettered.shape, bool)
         for x0, y0, x1, y1 in drawn.boxes.astype(int):
@@ -128,7 +128,7 @@ def test_boxes_are_tight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{module}._paint", paint_white)
     for seed in range(12):
         drawn = scene(np.random.default_rng(seed))
-        lettered = drawn.picture[..., 0] > 127
+        lettered = drawn.image[..., 0] > 127
         for x0, y0, x1, y1 in drawn.boxes.astype(int):
             inside = lettered[y0:y1, x0:x1]
             assert all(side.any() for side in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
@@ -157,14 +157,14 @@ def test_grounds_are_textured_and_of_the_size_asked_for() -> None:
         assert canvas.std(axis=(0, 1)).max() > 2
 
 
-def test_unseen_pictures_are_others(tmp_path: Path) -> None:
+def test_unseen_images_are_others(tmp_path: Path) -> None:
     render(tmp_path, {"train": 3, "val": 3, "test": 3})
     render_unseen(tmp_path / "unseen", 3)
     unseen = [read_image(path) for path in list_images(tmp_path / "unseen")]
     assert len(unseen) == 3
-    for path in (tmp_path / "pictures").rglob("*.jpg"):
+    for path in (tmp_path / "images").rglob("*.jpg"):
         assert all(
-            picture.shape != new.shape or np.abs(picture.astype(int) - new).mean() > 12
-            for picture in [read_image(path)]
+            image.shape != new.shape or np.abs(image.astype(int) - new).mean() > 12
+            for image in [read_image(path)]
             for new in unseen
         )

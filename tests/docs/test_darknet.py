@@ -40,7 +40,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(source.with_suffix(suffix), tmp_path / f"model{suffix}")
     shutil.copy(data / "darknet" / "coco.names", tmp_path / "model.names")
     (tmp_path / "photos").symlink_to(data / "photos")
-    (tmp_path / "my-pictures").symlink_to(data / "voc_sample")
+    (tmp_path / "my-images").symlink_to(data / "voc_sample")
     torch.manual_seed(0)
     save_model(tmp_path / "best.safetensors", build(INFO).state_dict(), INFO)
     save_darknet(tmp_path / "yolov3-tiny.cfg", build(INFO), INFO)

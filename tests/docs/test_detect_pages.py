@@ -57,7 +57,7 @@ def test_commands(desk: Path) -> None:
         said += found.stdout
     for line in blocks("detect.md", "console")[0].splitlines()[2:]:
         assert line in said
-    assert "7 pictures, 28 detections" in said
+    assert "7 images, 28 detections" in said
     assert len(list((desk / "found" / "annotated").rglob("*.*"))) == 8
     coco = json.loads((desk / "detections" / "coco_results.json").read_text())
     assert {entry["image_id"] for entry in coco} <= set(range(100, 107))
@@ -71,15 +71,15 @@ def test_pipes(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True) for line in lines
     ]
 
-    assert [done.stdout.split(" picture")[0] for done in said] == ["done: 7", "done: 1"]
+    assert [done.stdout.split(" image")[0] for done in said] == ["done: 7", "done: 1"]
 
 
 def test_the_json_example_is_what_is_written(desk: Path) -> None:
-    example = json.loads(blocks("detect.md", "json")[0])["pictures"][0]
+    example = json.loads(blocks("detect.md", "json")[0])["images"][0]
     words = ["detect", "model.onnx", "photos/person.jpg", "--save", "json"]
     assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
 
-    written = json.loads((desk / "detections" / "detections.json").read_text())["pictures"][0]
+    written = json.loads((desk / "detections" / "detections.json").read_text())["images"][0]
     best = {**written, "detections": written["detections"][:1]}
     assert best.keys() == example.keys()
     assert {**best, "detections": []} == {**example, "detections": []}
@@ -98,6 +98,6 @@ def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
         exec(block, scope)
 
     said = capsys.readouterr().out
-    assert "0 files set aside" in said
-    assert "photos/absent.jpg: expected a picture, found no such file" in said
+    assert "0 files skipped" in said
+    assert "photos/absent.jpg: expected an image, found no such file" in said
     assert (desk / "dog_found.png").exists()

@@ -1,4 +1,4 @@
-"""Boxes on pictures: what is painted, where, and what is left alone."""
+"""Boxes on images: what is painted, where, and what is left alone."""
 
 from pathlib import Path
 
@@ -31,27 +31,27 @@ def real(boxes: list, labels: list[int]) -> Sample:
     return Sample(Path("a.jpg"), np.array(boxes, np.float32), np.array(labels, np.int64))
 
 
-def painted(picture: np.ndarray) -> tuple[slice, slice]:
+def painted(image: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns that differ from the ground."""
-    rows, columns = np.nonzero((picture != GROUND).any(axis=2))
+    rows, columns = np.nonzero((image != GROUND).any(axis=2))
     return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
 
 
-def shows(picture: np.ndarray, label: int) -> np.ndarray:
-    return (picture == PALETTE[label]).all(axis=2)
+def shows(image: np.ndarray, label: int) -> np.ndarray:
+    return (image == PALETTE[label]).all(axis=2)
 
 
-def test_nothing_found_leaves_the_picture_as_it_was() -> None:
-    picture = ground()
-    drawn = annotate(picture, Detections.none())
-    np.testing.assert_array_equal(drawn, picture)
-    assert drawn is not picture
+def test_nothing_found_leaves_the_image_as_it_was() -> None:
+    image = ground()
+    drawn = annotate(image, Detections.none())
+    np.testing.assert_array_equal(drawn, image)
+    assert drawn is not image
 
 
-def test_the_picture_given_is_not_drawn_on() -> None:
-    picture = ground()
-    annotate(picture, found([[50, 50, 150, 150]], [0.9], [0]))
-    assert (picture == GROUND).all()
+def test_the_image_given_is_not_drawn_on() -> None:
+    image = ground()
+    annotate(image, found([[50, 50, 150, 150]], [0.9], [0]))
+    assert (image == GROUND).all()
 
 
 def test_a_solid_box_lies_on_its_pixels_and_its_label_above() -> None:
@@ -76,7 +76,7 @@ def test_the_truth_is_dashed() -> None:
 @pytest.mark.parametrize(
     "box", [[-40, -30, 90, 70], [250, 200, 400, 300], [0, 0, 320, 240], [300, 0, 320, 8], [5, 235, 6, 236]]
 )
-def test_labels_stay_inside_the_picture(box: list[float]) -> None:
+def test_labels_stay_inside_the_image(box: list[float]) -> None:
     names = ("ein recht langer Name",)
     drawn = annotate(ground(), found([box], [0.9], [0], names))
     rows, columns = painted(drawn)
@@ -85,19 +85,19 @@ def test_labels_stay_inside_the_picture(box: list[float]) -> None:
     assert shows(drawn, 0).sum() > 1000  # the label's paper was found a place
 
 
-def test_a_name_longer_than_the_picture_is_cut_before_the_border() -> None:
+def test_a_name_longer_than_the_image_is_cut_before_the_border() -> None:
     drawn = annotate(ground(), found([[0, 100, 320, 200]], [0.9], [0], ("word " * 40,)))
     ink = (drawn[80:99] == 0).all(axis=2)
     assert ink.any()
     assert not ink[:, -2:].any()
 
 
-def test_lines_and_letters_grow_with_the_picture() -> None:
+def test_lines_and_letters_grow_with_the_image() -> None:
     small = annotate(ground(500, 800), found([[60, 60, 240, 180]], [0.9], [0], ("cat",)))
     large = annotate(ground(2500, 4000), found([[300, 300, 1200, 900]], [0.9], [0], ("cat",)))
     assert shows(large, 0).mean() == pytest.approx(shows(small, 0).mean(), rel=0.3)
     label_rows = [
-        shows(picture, 0)[: 60 * factor].any(axis=1).sum() for picture, factor in ((small, 1), (large, 5))
+        shows(image, 0)[: 60 * factor].any(axis=1).sum() for image, factor in ((small, 1), (large, 5))
     ]
     assert label_rows[1] == pytest.approx(5 * label_rows[0], rel=0.3)
 
@@ -117,11 +117,11 @@ def test_in_a_crowd_no_label_hides_a_box() -> None:
     assert shows(drawn, 0)[:38].any()  # labels found a place above the crowd
 
 
-def test_a_real_picture_with_names_in_cyrillic(data: Path) -> None:
-    picture = cv2.imread(str(data / "photos/dog.jpg"))[..., ::-1]
+def test_a_real_image_with_names_in_cyrillic(data: Path) -> None:
+    image = cv2.imread(str(data / "photos/dog.jpg"))[..., ::-1]
     detections = found(
         [[130, 220, 310, 540], [470, 75, 690, 170]], [0.98, 0.91], [0, 1], ("собака", "машина")
     )
-    drawn = annotate(picture, detections)
-    assert drawn.shape == picture.shape
-    assert 0.002 < (drawn != picture).any(axis=2).mean() < 0.1
+    drawn = annotate(image, detections)
+    assert drawn.shape == image.shape
+    assert 0.002 < (drawn != image).any(axis=2).mean() < 0.1

@@ -11,9 +11,9 @@ def mark(box: list[float], colour: tuple[int, int, int], name: str = "", dashed:
     return Mark(np.array(box, np.float32), 0, name, "", colour, dashed)
 
 
-def has(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+def has(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """(H, W): where the colour is."""
-    return (picture == colour).all(axis=2)
+    return (image == colour).all(axis=2)
 
 
 def test_without_marks_only_the_size_changes() -> None:
@@ -22,31 +22,31 @@ def test_without_marks_only_the_size_changes() -> None:
     assert draw_marks(np.zeros((1, 900, 3), np.uint8), [], 100).shape == (1, 100, 3)
 
 
-def test_boxes_are_scaled_with_the_picture_and_the_picture_is_left_alone() -> None:
-    picture = np.zeros((100, 200, 3), np.uint8)
+def test_boxes_are_scaled_with_the_image_and_the_image_is_left_alone() -> None:
+    image = np.zeros((100, 200, 3), np.uint8)
 
-    drawn = draw_marks(picture, [mark([50, 25, 100, 75], RED)], 400)
+    drawn = draw_marks(image, [mark([50, 25, 100, 75], RED)], 400)
 
     rows, columns = np.nonzero(has(drawn, RED))
     assert (columns.min(), rows.min(), columns.max(), rows.max()) == (100, 50, 199, 149)
-    assert not picture.any()
+    assert not image.any()
 
 
 def test_the_first_mark_lies_on_top_and_dashes_leave_gaps() -> None:
-    picture, box = np.zeros((200, 200, 3), np.uint8), [20, 20, 180, 180]
+    image, box = np.zeros((200, 200, 3), np.uint8), [20, 20, 180, 180]
 
-    above = draw_marks(picture, [mark(box, RED), mark(box, GREEN)], 200)
-    below = draw_marks(picture, [mark(box, RED, dashed=True), mark(box, GREEN)], 200)
+    above = draw_marks(image, [mark(box, RED), mark(box, GREEN)], 200)
+    below = draw_marks(image, [mark(box, RED, dashed=True), mark(box, GREEN)], 200)
 
     assert has(above, RED).sum() > 1.5 * has(below, RED).sum() > 0
     assert not has(above, GREEN).any()
 
 
 def test_a_label_has_the_colour_of_its_mark() -> None:
-    picture = np.zeros((200, 200, 3), np.uint8)
+    image = np.zeros((200, 200, 3), np.uint8)
 
     without, with_name = (
-        draw_marks(picture, [mark([50, 80, 150, 180], RED, name)], 200) for name in ("", "cat")
+        draw_marks(image, [mark([50, 80, 150, 180], RED, name)], 200) for name in ("", "cat")
     )
 
     assert has(with_name, RED).sum() > has(without, RED).sum() + 100

@@ -14,7 +14,7 @@ Case = tuple[list[Sample], list[Detections], tuple[str, ...]]
 
 @pytest.fixture(scope="session")
 def voc_sample(data: Path) -> Case:
-    """100 VOC pictures with their difficult flags off, and 452 detections."""
+    """100 VOC images with their difficult flags off, and 452 detections."""
     folder = data / "voc_sample"
     found = json.loads((folder / "dets/coco_format/coco_dets.json").read_text())
     names = tuple(category["name"] for category in found["categories"])
@@ -54,11 +54,11 @@ def corners(rows: list[dict]) -> np.ndarray:
     return boxes + np.pad(boxes[:, :2], [(0, 0), (2, 0)])
 
 
-def random_case(seed: int, pictures: int, classes: int, objects: int, flags: bool = True) -> Case:
+def random_case(seed: int, images: int, classes: int, objects: int, flags: bool = True) -> Case:
     """Objects of all sizes; detections near them, doubled, of the wrong class, or anywhere."""
     rng = np.random.default_rng(seed)
     truth, detections = [], []
-    for i in range(pictures):
+    for i in range(images):
         n = int(rng.integers(0, objects + 1))
         boxes, labels = random_boxes(rng, n), rng.integers(0, classes, n)
         difficult, crowd = (rng.random((2, n)) < 0.1) & flags

@@ -132,7 +132,7 @@ def test_difficult_objects_are_in_no_bin() -> None:
     assert [each.objects for each in cut(([truth], [found([], [])], ("cat",))).size] == [1]
 
 
-def test_without_pictures_bins_are_empty() -> None:
+def test_without_images_bins_are_empty() -> None:
     (only,) = cut(([], [], ("cat",))).shape
 
     assert only.objects == 0

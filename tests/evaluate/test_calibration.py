@@ -33,10 +33,10 @@ def test_scores_that_are_the_share_right_have_no_error() -> None:
 
 
 def test_by_hand() -> None:
-    pictures = [sample([BOX])] * 4
+    images = [sample([BOX])] * 4
     results = [found([BOX, FAR], [0.9, 0.1])] * 3 + [found([FAR], [0.9])]
 
-    measured = calibration(judge(pictures, results, ("cat",)), 0.5)
+    measured = calibration(judge(images, results, ("cat",)), 0.5)
 
     # four at 0.9, three of them right; three at 0.1, none right
     assert measured.bins[8].detections == 4

@@ -79,10 +79,10 @@ def assert_equal_to_pycocotools(case: Case) -> Metrics:
     return ours
 
 
-def test_no_pictures_measure_nothing() -> None:
+def test_no_images_measure_nothing() -> None:
     metrics = evaluate([], [], ["cat"])
     assert math.isnan(metrics.ap)
-    assert (metrics.pictures, metrics.objects, metrics.detections) == (0, 0, 0)
+    assert (metrics.images, metrics.objects, metrics.detections) == (0, 0, 0)
 
 
 def test_nothing_found_is_zero_and_an_absent_class_is_nan() -> None:
@@ -93,7 +93,7 @@ def test_nothing_found_is_zero_and_an_absent_class_is_nan() -> None:
     assert math.isnan(metrics.classes[1].ap)
 
 
-def test_detections_on_a_background_picture_are_false_alarms() -> None:
+def test_detections_on_a_background_image_are_false_alarms() -> None:
     truth = [sample([[0, 0, 40, 40]]), sample([])]
     right = found([[0, 0, 40, 40]], [0.5])
     assert evaluate(truth, [right, found([], [])], ["cat"]).ap == pytest.approx(1)
@@ -102,18 +102,18 @@ def test_detections_on_a_background_picture_are_false_alarms() -> None:
 
 def test_voc_sample_equals_pycocotools(voc_sample: Case) -> None:
     metrics = assert_equal_to_pycocotools(voc_sample)
-    assert (metrics.pictures, metrics.objects, metrics.detections) == (100, 273, 452)
-    assert metrics.ap50 > 0.3  # the detections are of these pictures, in this order
+    assert (metrics.images, metrics.objects, metrics.detections) == (100, 273, 452)
+    assert metrics.ap50 > 0.3  # the detections are of these images, in this order
 
 
 @pytest.mark.parametrize(
-    ("seed", "pictures", "classes", "objects"),
+    ("seed", "images", "classes", "objects"),
     [(0, 12, 1, 6), (1, 20, 3, 10), (2, 8, 30, 20), (3, 2, 2, 300)],
 )
 def test_random_sets_with_crowds_and_difficult_objects_equal_pycocotools(
-    seed: int, pictures: int, classes: int, objects: int
+    seed: int, images: int, classes: int, objects: int
 ) -> None:
-    assert_equal_to_pycocotools(random_case(seed, pictures, classes, objects))
+    assert_equal_to_pycocotools(random_case(seed, images, classes, objects))
 
 
 def test_a_difficult_object_is_neither_rewarded_nor_missed() -> None:
@@ -168,7 +168,7 @@ def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("truth", "detections", "message"),
     [
-        ([sample([])], [], "expected one result for each of 1 pictures, found 0"),
+        ([sample([])], [], "expected one result for each of 1 images, found 0"),
         ([sample([])], [found([[0, 0, 9, 9]], [0.5], [1])], "expected labels 0 to 0, found 1 to 1"),
         ([sample([[0, 0, 9, 9]], [-1])], [found([], [])], "expected labels 0 to 0, found -1 to -1"),
     ],

@@ -17,7 +17,7 @@ FAR = [100, 100, 140, 140]
 BOTH = [BOX, NEAR]
 
 
-def test_no_pictures_have_no_counts() -> None:
+def test_no_images_have_no_counts() -> None:
     assert confusion([], [], NAMES, 0.5).counts.tolist() == [[0, 0, 0]] * 3
 
 

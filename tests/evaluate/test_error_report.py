@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookonce.evaluate.error_page import COLOURS, GalleryPicture, headline, write_error_page
+from lookonce.evaluate.error_page import COLOURS, GalleryImage, headline, write_error_page
 from lookonce.evaluate.error_report import ErrorReport, error_report, write_errors_json
 from lookonce.evaluate.errors import ERRORS, Outcome
 from lookonce.evaluate.report import evaluate_detections
@@ -17,7 +17,7 @@ from tests.browser import DESKTOP, PHONE, opened
 from .conftest import Case, found, random_case, sample
 
 DOCS = Path(__file__).parents[2] / "docs" / "evaluate.md"
-ABOUT = {"model": "a.onnx", "data": "pictures", "split": "val"}
+ABOUT = {"model": "a.onnx", "data": "images", "split": "val"}
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
 
@@ -28,7 +28,7 @@ def report_of(case: Case) -> ErrorReport:
 
 def gallery_of(report: ErrorReport, name: str = "a.jpg", link: str = "explained/01.html") -> list:
     url = jpeg_url(np.full((60, 80, 3), 128, np.uint8))
-    return [GalleryPicture(name, url, worst.errors, link) for worst in report.worst]
+    return [GalleryImage(name, url, worst.errors, link) for worst in report.worst]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_json_has_every_number_and_says_what_was_measured(voc_sample: Case, tmp_
     write_errors_json(tmp_path / "errors.json", report, [str(each.path) for each in voc_sample[0]], ABOUT)
 
     tree = json.loads((tmp_path / "errors.json").read_text(), parse_constant=pytest.fail)
-    assert (tree["model"], tree["pictures"], tree["objects"], tree["detections"]) == ("a.onnx", 100, 273, 452)
+    assert (tree["model"], tree["images"], tree["objects"], tree["detections"]) == ("a.onnx", 100, 273, 452)
     assert tree["ap50"] == pytest.approx(0.6100, abs=5e-5)
     assert tree["types"]["background"]["cost"] == pytest.approx(0.1091, abs=5e-5)
     assert tree["types"]["missed"]["count"] == 35
@@ -135,9 +135,9 @@ def test_no_sideways_scrolling_and_no_error(page: Path, size: tuple[int, int], d
         assert (seen.errors, seen.requests) == ([], [])
 
 
-def test_a_picture_opens_and_closes_by_keyboard(page: Path) -> None:
+def test_a_image_opens_and_closes_by_keyboard(page: Path) -> None:
     with opened(page, PHONE) as seen:
-        first = seen.page.locator("button.picture").first
+        first = seen.page.locator("button.image").first
         first.focus()
         seen.page.keyboard.press("Enter")
         large = seen.page.locator("dialog img")

@@ -23,7 +23,7 @@ FAR = [100, 100, 140, 140]
 CAT, DOG = 0, 1
 RIGHT, CLS, LOC, BOTH, DUPLICATE, BACKGROUND, MISSED, IGNORED = Outcome
 
-# tidecv 1.0.1 (MIT) on the 452 detections of voc_sample, IoU 0.5 and 0.1, any number of detections a picture:
+# tidecv 1.0.1 (MIT) on the 452 detections of voc_sample, IoU 0.5 and 0.1, any number of detections an image:
 # TIDE().evaluate(truth, detections), then get_main_errors() and get_special_errors(), in AP points.
 TIDE_AP50 = 61.00296805
 TIDE_COSTS = {
@@ -96,13 +96,13 @@ def test_the_thresholds_belong_to_the_better_side() -> None:
     assert [Outcome(each) for each in judged.outcome] == [LOC, RIGHT]
 
 
-def test_objects_are_counted_through_all_pictures() -> None:
+def test_objects_are_counted_through_all_images() -> None:
     truth = [sample([BOX, FAR]), sample([]), sample([FAR, BOX], [CAT, DOG])]
     results = [found([BOX], [0.9]), found([BOX], [0.8]), found([BOX, FAR], [0.7, 0.6], [CAT, CAT])]
 
     judged = judge(truth, results, NAMES)
 
-    assert judged.picture.tolist() == [0, 1, 2, 2]
+    assert judged.image.tolist() == [0, 1, 2, 2]
     assert judged.object.tolist() == [0, -1, 3, 2]
     assert [Outcome(each) for each in judged.outcome] == [RIGHT, BACKGROUND, CLS, RIGHT]
     assert judged.missed().tolist() == [False, True, False, False]

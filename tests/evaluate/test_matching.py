@@ -13,7 +13,7 @@ NEAR = [0, 0, 40, 30]  # IoU 0.75 with BOX
 FAR = [100, 100, 140, 140]
 
 
-def test_no_pictures_have_no_matches() -> None:
+def test_no_images_have_no_matches() -> None:
     matches = match([], [], ["cat", "dog"])
     assert len(matches.scores) == len(matches.correct) == 0
     assert matches.objects.tolist() == [0, 0]
@@ -41,7 +41,7 @@ def test_the_threshold_itself_is_enough(iou: float, correct: bool) -> None:
     assert match([sample([BOX])], [found([NEAR], [0.9])], ["a"], iou).correct.tolist() == [correct]
 
 
-def test_pictures_are_judged_apart_and_ordered_together() -> None:
+def test_images_are_judged_apart_and_ordered_together() -> None:
     matches = match(
         [sample([BOX]), sample([BOX], [1])],
         [found([BOX, FAR], [0.5, 0.4]), found([BOX, BOX], [0.9, 0.1], [1, 1])],

@@ -1,4 +1,4 @@
-"""The report: JSON that says what was measured, and pictures that can be opened."""
+"""The report: JSON that says what was measured, and images that can be opened."""
 
 import json
 import math
@@ -22,13 +22,13 @@ def written(folder: Path) -> dict:
     assert sorted(path.name for path in folder.iterdir()) == FILES
     for name in FILES:
         if name.endswith(".png"):
-            picture = np.asarray(Image.open(folder / name).convert("RGB"))
-            assert min(picture.shape[:2]) > 400
-            assert picture.std() > 10  # not blank
+            image = np.asarray(Image.open(folder / name).convert("RGB"))
+            assert min(image.shape[:2]) > 400
+            assert image.std() > 10  # not blank
     return json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_without_pictures_everything_is_null_and_still_written(tmp_path: Path) -> None:
+def test_without_images_everything_is_null_and_still_written(tmp_path: Path) -> None:
     write_report(tmp_path, evaluate_detections([], [], ["cat", "dog"]), {"model": "a.onnx"})
     numbers = written(tmp_path)
     assert numbers["model"] == "a.onnx"
@@ -79,7 +79,7 @@ def test_voc_sample(voc_sample: Case, tmp_path: Path) -> None:
         tuple(f"class {c}" for c in range(80)),
     ],
 )
-def test_pictures_for_one_class_and_eighty_and_awkward_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_images_for_one_class_and_eighty_and_awkward_names(tmp_path: Path, names: tuple[str, ...]) -> None:
     truth, detections, _ = random_case(1, 20, len(names), 20)
     write_report(tmp_path, evaluate_detections(truth, detections, names), {})
     assert len(written(tmp_path)["classes"]) == len(names)
@@ -123,7 +123,7 @@ def test_the_f1_plot_holds_between_scores_and_ends_at_zero() -> None:
     assert line.get_drawstyle() == "steps-pre"
 
 
-def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "f1.png"
     path.write_bytes(b"old")
 

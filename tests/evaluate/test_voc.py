@@ -1,4 +1,4 @@
-"""VOC's AP: by hand, against a slow program of its own, and on the sample pictures."""
+"""VOC's AP: by hand, against a slow program of its own, and on the sample images."""
 
 import math
 

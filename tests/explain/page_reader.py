@@ -26,7 +26,7 @@ CONTRAST = """() => {
   const poor = [];
   for (const element of document.body.querySelectorAll("*")) {
     const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!words || !element.checkVisibility() || element.closest("script, .picture svg")) continue;
+    if (!words || !element.checkVisibility() || element.closest("script, .image svg")) continue;
     const style = getComputedStyle(element);
     const ink = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
     const [a, b] = [luminance(numbers(ink)), luminance(paper(element))].sort((x, y) => y - x);
@@ -73,11 +73,11 @@ def as_rows(found: Detections) -> list[tuple[str, str, str]]:
     ]
 
 
-def go_to_cell(seen: Opened, place: tuple[int, int, int, int], priors: int = 3) -> None:
-    """Choose a map and a cell in stage 4, by the form beside the picture."""
-    scale, row, column, prior = place
+def go_to_cell(seen: Opened, place: tuple[int, int, int, int], anchors: int = 3) -> None:
+    """Choose a map and a cell in stage 4, by the form beside the image."""
+    scale, row, column, anchor = place
     controls = seen.page.locator("#decode-controls")
-    controls.locator("select").select_option(index=scale * priors + prior)
+    controls.locator("select").select_option(index=scale * anchors + anchor)
     for number, value in enumerate((row, column)):
         field = controls.locator("input").nth(number)
         field.fill(str(value))
@@ -96,9 +96,7 @@ def decoded(seen: Opened) -> dict[str, Any]:
 
 def _numbers(text: str) -> Any:
     values = [
-        float(word)
-        for word in text.replace("−", "-").replace(",", " ").split()
-        if word not in ("=", "picture")
+        float(word) for word in text.replace("−", "-").replace(",", " ").split() if word not in ("=", "image")
     ]
     return values[0] if len(values) == 1 else values
 

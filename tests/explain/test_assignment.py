@@ -17,31 +17,31 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
 # The reference assigns a box without area, and files a negative centre under the last row; here neither gets
-# so far, since boxes are cut to the picture first.
+# so far, since boxes are cut to the image first.
 NOT_ASSIGNED = (8, 14)
 WRITE_UP = Objective()
 
 
 def scales_of(
-    anchors: Anchors, size: tuple[int, int], classes: int, scale_x_y: float = 1.0
+    all_anchors: Anchors, size: tuple[int, int], classes: int, scale_x_y: float = 1.0
 ) -> tuple[Scale, ...]:
-    """A network that predicts its priors everywhere, with an objectness of 0.5."""
+    """A network that predicts its anchors everywhere, with an objectness of 0.5."""
     scales = []
-    for number, priors in enumerate(anchors):
+    for number, anchors in enumerate(all_anchors):
         stride = 8 * 2**number
         rows, columns = size[0] // stride, size[1] // stride
-        raw = np.zeros((rows, columns, len(priors), 5 + classes), np.float32)
+        raw = np.zeros((rows, columns, len(anchors), 5 + classes), np.float32)
         centres = (np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1) + 0.5) * stride
-        cxcywh = np.empty((rows, columns, len(priors), 4), np.float32)
-        cxcywh[..., :2], cxcywh[..., 2:] = centres[:, :, None], np.array(priors)
-        half = np.full((rows, columns, len(priors)), 0.5, np.float32)
+        cxcywh = np.empty((rows, columns, len(anchors), 4), np.float32)
+        cxcywh[..., :2], cxcywh[..., 2:] = centres[:, :, None], np.array(anchors)
+        half = np.full((rows, columns, len(anchors)), 0.5, np.float32)
         probabilities = np.full((*half.shape, classes), 0.5, np.float32)
         scales.append(
             Scale(
                 stride,
                 0,
                 (rows, columns),
-                priors,
+                anchors,
                 scale_x_y,
                 raw,
                 cxcywh_to_xyxy(cxcywh),
@@ -60,7 +60,7 @@ def assigned(
     size: tuple[int, int] = (416, 416),
     settings: AssignSettings = WRITE_UP.assign,
 ) -> tuple[Assignment, tuple[Scale, ...]]:
-    """Boxes in pixels of a picture that has the input's size."""
+    """Boxes in pixels of an image that has the input's size."""
     scales = scales_of(anchors, size, 3)
     truth = Sample(Path("p.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
     return assign_objects(truth, Letterbox.fit(size, size), scales, 3, settings), scales
@@ -105,18 +105,18 @@ def _tuples(anchors: list[list[list[float]]]) -> Anchors:
     return tuple(tuple((w, h) for w, h in scale) for scale in anchors)
 
 
-def test_why_a_prior_became_positive() -> None:
-    # 16 x 30 is a prior of the finest scale; 2 x 2 resembles none
+def test_why_a_anchor_became_positive() -> None:
+    # 16 x 30 is an anchor of the finest scale; 2 x 2 resembles none
     assignment, scales = assigned([[100, 100, 116, 130], [200, 200, 202, 202]], [0, 2])
     first, second = positives(assignment, scales)
 
     assert [positive.reason for positive in second] == ["best of all"]
-    assert second[0].prior_iou == assignment.ious[1].max() < 0.3
+    assert second[0].anchor_iou == assignment.ious[1].max() < 0.3
     assert {positive.reason for positive in first} == {"above 0.3"}
-    assert [positive.prior_iou for positive in first] == [each for each in assignment.ious[0] if each > 0.3]
-    best = max(first, key=lambda positive: positive.prior_iou)
+    assert [positive.anchor_iou for positive in first] == [each for each in assignment.ious[0] if each > 0.3]
+    best = max(first, key=lambda positive: positive.anchor_iou)
     assert best.place == (0, 115 // 8, 108 // 8, 1)
-    assert best.prior_iou == max(assignment.ious[0]) > 0.5
+    assert best.anchor_iou == max(assignment.ious[0]) > 0.5
 
 
 BOXES = [[100, 100, 116, 130], [200, 200, 202, 202], [37, 51, 90, 171]]
@@ -138,7 +138,7 @@ def test_other_rules_choose_what_training_chooses(
     found = positives(assignment, scales, objective)
 
     trained = assignment.positives
-    places = np.stack([trained.scale, trained.row, trained.column, trained.prior], axis=1)
+    places = np.stack([trained.scale, trained.row, trained.column, trained.anchor], axis=1)
     standing = {tuple(place) for place in places.tolist()}
     assert {positive.place for each in found for positive in each} == standing
     reasons = [{positive.reason for positive in each} for each in found]
@@ -176,9 +176,9 @@ def test_targets_decode_to_the_object() -> None:
 
     assert len(found) > 1
     for positive in found:
-        scale, row, column, prior = positive.place
+        scale, row, column, anchor = positive.place
         tx, ty, tw, th = positive.target_raw
-        stride, sides = scales[scale].stride, scales[scale].priors[prior]
+        stride, sides = scales[scale].stride, scales[scale].anchors[anchor]
         assert tx is not None
         assert ty is not None
         centre = [(cell + 1 / (1 + np.exp(-t))) * stride for cell, t in ((column, tx), (row, ty))]
@@ -227,9 +227,9 @@ def test_no_objects() -> None:
     assert assignment.owner == {}
 
 
-def test_scales_with_different_numbers_of_priors() -> None:
+def test_scales_with_different_numbers_of_anchors() -> None:
     scales = scales_of((((10, 13), (16, 30)), ((30, 61),)), (64, 64), 3)
     truth = Sample(Path("p.jpg"), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
-    with pytest.raises(AnnotationError, match=r"same number of priors on each scale .* found 2, 1"):
+    with pytest.raises(AnnotationError, match=r"same number of anchors on each scale .* found 2, 1"):
         assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, 3, WRITE_UP.assign)

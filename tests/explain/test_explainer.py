@@ -1,4 +1,4 @@
-"""Opening, options, errors, and what is kept of a picture."""
+"""Opening, options, errors, and what is kept of an image."""
 
 import re
 import subprocess
@@ -43,11 +43,11 @@ def test_the_known_answer(nano: Explainer, data: Path) -> None:
 
 
 def test_close_to_the_torch_detector(tmp_path: Path) -> None:
-    path, picture = write_model(tmp_path), np.random.default_rng(2).integers(0, 256, (70, 60, 3), np.uint8)
+    path, image = write_model(tmp_path), np.random.default_rng(2).integers(0, 256, (70, 60, 3), np.uint8)
     with Detector.open(path, confidence=0.4) as detector:
-        expected = detector(picture)
+        expected = detector(image)
 
-    found = explain(path, picture, confidence=0.4).detections
+    found = explain(path, image, confidence=0.4).detections
 
     assert len(found) == len(expected) > 1
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
@@ -113,7 +113,7 @@ def test_thresholds_out_of_range(option: str, data: Path) -> None:
         Explainer.open(data / "darknet" / NANO, **{option: 1.5})  # type: ignore[arg-type]
 
 
-def test_what_is_no_picture(nano: Explainer, tmp_path: Path) -> None:
+def test_what_is_no_image(nano: Explainer, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="expected an RGB array"):
         nano(np.zeros((5, 5), np.uint8))
     with pytest.raises(ImageError, match="no such file"):

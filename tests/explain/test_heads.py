@@ -34,10 +34,10 @@ def test_the_arithmetic_of_the_letterbox() -> None:
         "left = (320 - 320) // 2 = 0, right = 0; top = (416 - 240) // 2 = 88, bottom = 88",
         "in the input: x * 0.6400 + 0, y * 0.6400 + 88",
     )
-    np.testing.assert_array_equal(entry.pixels, entry.letterbox.image(entry.picture))
+    np.testing.assert_array_equal(entry.pixels, entry.letterbox.image(entry.image))
 
 
-def test_a_stretched_picture_has_no_pads() -> None:
+def test_a_stretched_image_has_no_pads() -> None:
     entry = fit_in(np.zeros((100, 200, 3), np.uint8), (64, 96), "stretch", None)
 
     assert (entry.file, entry.pads, entry.scale) == ("", (0, 0, 0, 0), (0.64, 0.48))
@@ -56,7 +56,7 @@ def test_scales_equal_the_decoding_of_the_model(explained: Explanation) -> None:
         assert scale.raw.shape == (*scale.grid, 3, 8)
         rows, columns = scale.grid
         raw_map = torch.from_numpy(scale.raw.reshape(rows, columns, -1)).permute(2, 0, 1)[None]
-        expected = decode_scale(raw_map, scale.priors, scale.stride)[0].numpy()
+        expected = decode_scale(raw_map, scale.anchors, scale.stride)[0].numpy()
         np.testing.assert_allclose(scale.boxes, expected[..., :4], rtol=1e-5, atol=1e-4)
         np.testing.assert_allclose(scale.objectness, expected[..., 4], atol=1e-6)
         np.testing.assert_allclose(scale.probabilities, expected[..., 5:], atol=1e-6)
@@ -67,8 +67,8 @@ def places(found: Explanation, count: int) -> list[tuple[int, int, int, int]]:
     chosen = []
     for number, scale in enumerate(found.scales):
         for _ in range(count):
-            row, column, prior = (int(rng.integers(n)) for n in scale.objectness.shape)
-            chosen.append((number, row, column, prior))
+            row, column, anchor = (int(rng.integers(n)) for n in scale.objectness.shape)
+            chosen.append((number, row, column, anchor))
     return chosen
 
 
@@ -85,7 +85,7 @@ def test_a_cell_equals_the_graph(model: str, request: pytest.FixtureRequest, dat
     for at_candidate in (0, len(found.candidates) // 2, len(found.candidates) - 1):
         place = tuple(found.candidates.places[at_candidate].tolist())
         at = cell(found.scales, found.input.letterbox, place)
-        np.testing.assert_allclose(at.picture_box, found.candidates.boxes[at_candidate], atol=1e-2)
+        np.testing.assert_allclose(at.image_box, found.candidates.boxes[at_candidate], atol=1e-2)
         assert at.score == pytest.approx(found.candidates.scores[at_candidate], abs=1e-6)
         assert at.label == found.candidates.labels[at_candidate]
 
@@ -94,8 +94,8 @@ def test_cells_equal_the_reference(reference: Path) -> None:
     stored = np.load(reference / "decode.npz")
     for number in range(3):
         logits, expected = stored[f"logits0_{number}"][0], stored[f"out0_{number}"][0]
-        rows, columns, priors, width = expected.shape
-        raw = logits.reshape(rows, columns, priors, width)
+        rows, columns, anchors, width = expected.shape
+        raw = logits.reshape(rows, columns, anchors, width)
         scale = Scale(
             8 * 2**number,
             0,
@@ -109,12 +109,12 @@ def test_cells_equal_the_reference(reference: Path) -> None:
             0,
         )
         letterbox = Letterbox.fit((96, 96), (96, 96))
-        for row, column, prior in np.ndindex(rows, columns, priors):
-            at = cell((scale,), letterbox, (0, row, column, prior))
-            box = cxcywh_to_xyxy(expected[row, column, prior, :4])
+        for row, column, anchor in np.ndindex(rows, columns, anchors):
+            at = cell((scale,), letterbox, (0, row, column, anchor))
+            box = cxcywh_to_xyxy(expected[row, column, anchor, :4])
             np.testing.assert_allclose(at.box, box, rtol=1e-5, atol=1e-4)
             np.testing.assert_allclose(
-                (at.objectness, *at.probabilities), expected[row, column, prior, 4:], atol=1e-6
+                (at.objectness, *at.probabilities), expected[row, column, anchor, 4:], atol=1e-6
             )
 
 
@@ -126,7 +126,7 @@ def test_formulas_hold_their_numbers(nano: Explainer, data: Path) -> None:
     assert found.info.names[at.label] == "dog"
     assert at.formulas[0].startswith(f"x = ({best[2]} + σ({at.raw[0]:.4f}) * 1.1 - 0.05) * 32 = (")
     assert at.formulas[0].endswith(f"= {at.centre[0]:.2f}")
-    assert at.formulas[2] == f"w = {at.prior[0]:g} * exp({at.raw[2]:.4f}) = {at.sides[0]:.2f}"
+    assert at.formulas[2] == f"w = {at.anchor[0]:g} * exp({at.raw[2]:.4f}) = {at.sides[0]:.2f}"
     assert at.formulas[-1].endswith(f"= {at.score:.4f}")
     for formula in at.formulas[2:4]:  # the numbers shown give the result shown
         left, _, right = formula.partition(" = ")[2].partition(" = ")
@@ -145,7 +145,7 @@ def test_sigmoid_of_extremes() -> None:
     np.testing.assert_allclose(found, [0, 0.26894143, 0.5, 0.7310586, 1], rtol=1e-6)
 
 
-def test_picture_as_pixels_or_file(nano: Explainer, data: Path) -> None:
+def test_image_as_pixels_or_file(nano: Explainer, data: Path) -> None:
     path = data / "photos" / "person.jpg"
     by_file, by_pixels = nano(path), nano(read_image(path))
 

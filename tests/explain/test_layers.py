@@ -138,4 +138,4 @@ def test_details_and_inputs(data: Path) -> None:
         f"coarse.five.3.pools.{number}" for number in (2, 1, 0)
     ]
     assert next(layer for layer in layers if len(layer.inputs) == 4).name == "coarse.five.3"
-    assert layers[-1].detail == "3 priors, 80 classes"
+    assert layers[-1].detail == "3 anchors, 80 classes"

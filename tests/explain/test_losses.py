@@ -25,7 +25,7 @@ OTHERS = SETTINGS.model_copy(update={"objectness": "iou", "box": "ciou"})
 
 
 def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
-    """The losses that training computes for one picture."""
+    """The losses that training computes for one image."""
     network, info = load_model(path)
     dataset = Dataset([sample], info, None)
     pixels = np.empty((1, *info.input_size, 3), np.uint8)
@@ -120,7 +120,7 @@ def test_replaced_places_and_crowds_cost_nothing(explained: list[tuple[Explanati
     assert truth is not None
     crowd, *_, earlier, later = truth.objects
 
-    assert (crowd.prior_ious, crowd.positives, crowd.verdict.stage) == ((), (), "not counted")
+    assert (crowd.anchor_ious, crowd.positives, crowd.verdict.stage) == ((), (), "not counted")
     assert truth.lost_positives == len(earlier.positives) > 0
     assert {positive.replaced_by for positive in earlier.positives} == {later.number}
     assert all(positive.losses is None for positive in earlier.positives)

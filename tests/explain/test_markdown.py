@@ -33,8 +33,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
     folder = tmp_path_factory.mktemp("hostile")
     explainer = Explainer.open(write_model(folder, names=HOSTILE), confidence=0.5)
     boxes = np.array([[10, 10, 60, 60], [30, 20, 90, 80], [0, 0, 30, 30]], np.float32)
-    picture = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
-    found = explainer(picture, Sample(Path("p.png"), boxes, np.arange(3)))
+    image = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    found = explainer(image, Sample(Path("p.png"), boxes, np.arange(3)))
     return replace(found, input=replace(found.input, file="x/<b>|`y`\n.png"))
 
 
@@ -68,7 +68,7 @@ def test_all_stages_with_words_formula_and_function(explained: Explanation) -> N
     assert "Not computed: this network stretches its cells" in markdown
 
 
-def test_a_picture_without_truth_ends_with_the_detections(nano: Explainer, data: Path) -> None:
+def test_a_image_without_truth_ends_with_the_detections(nano: Explainer, data: Path) -> None:
     markdown = to_markdown(nano(data / "photos" / "dog.jpg"))
 
     assert "## 5 Candidates" in markdown
@@ -163,7 +163,7 @@ def test_json_holds_every_number_exactly(explained: Explanation) -> None:
     np.testing.assert_array_equal(array(found["candidates"]["places"]), explained.candidates.places)
     np.testing.assert_array_equal(array(found["suppression"]["kept"]), explained.suppression.kept)
     assert array(found["features"][0]["tiles"]).dtype == np.uint8
-    assert "picture" not in found["input"]
+    assert "image" not in found["input"]
     assert found["input"]["pads"] == [0, 40, 0, 40]
     assert found["truth"]["objects"][0]["verdict"]["stage"] == "found"
     assert found["words"][0]["path"] == "src/lookonce/geometry/letterbox.py"

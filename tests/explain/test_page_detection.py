@@ -56,13 +56,13 @@ def test_a_cell_shows_the_numbers_that_python_computes(
         "score": expected.score,
     }.items():
         assert shown[name] == pytest.approx(value, abs=5.1e-5)
-    assert shown["box"] == pytest.approx(expected.picture_box, abs=0.051)
+    assert shown["box"] == pytest.approx(expected.image_box, abs=0.051)
 
 
 def test_the_page_decodes_what_the_network_decoded(seen: Opened, found: Explanation) -> None:
     at = found.suppression.kept[0]
-    scale, row, column, prior = found.candidates.places[at].tolist()
-    go_to_cell(seen, (scale, row, column, prior))
+    scale, row, column, anchor = found.candidates.places[at].tolist()
+    go_to_cell(seen, (scale, row, column, anchor))
     assert decoded(seen)["box"] == pytest.approx(found.candidates.boxes[at], abs=0.051)
     assert decoded(seen)["score"] == pytest.approx(found.candidates.scores[at], abs=5.1e-5)
 
@@ -155,7 +155,7 @@ def test_a_walk_with_the_keyboard_alone(seen: Opened) -> None:
     page.locator(".map").nth(1).focus()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "decode-title"
-    assert "prior 37 × 49" in page.locator("#formulas h3").inner_text()
+    assert "anchor 37 × 49" in page.locator("#formulas h3").inner_text()
 
 
 def test_everything_that_can_be_operated_has_a_name(seen: Opened) -> None:

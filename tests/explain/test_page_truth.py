@@ -1,4 +1,4 @@
-"""The page of an annotated picture, whose file and classes have names that a browser might obey."""
+"""The page of an annotated image, whose file and classes have names that a browser might obey."""
 
 from collections.abc import Iterator
 
@@ -81,10 +81,10 @@ def test_an_object_shows_its_assignment_and_its_loss(seen: Opened, found: Explan
     page.locator("#objects button").nth(number).click()
 
     rows = page.locator("#object table").first.locator("tbody tr")
-    for i, iou in enumerate(expected.prior_ious):
+    for i, iou in enumerate(expected.anchor_ious):
         cells = rows.nth(i).locator("th, td").all_inner_texts()
-        scale, prior = divmod(i, 3)
-        positive = [each for each in expected.positives if each.place[0] == scale and each.place[3] == prior]
+        scale, anchor = divmod(i, 3)
+        positive = [each for each in expected.positives if each.place[0] == scale and each.place[3] == anchor]
         assert cells[1] == "{}, {}".format(*expected.cells[scale])
         assert cells[2] == f"{iou:.3f}"
         assert cells[4] == (positive[0].reason if positive else "no")
@@ -145,7 +145,7 @@ def test_a_phone(seen: Opened) -> None:
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
 
 
-def test_an_object_is_shown_close_up_or_in_the_whole_picture(seen: Opened, found: Explanation) -> None:
+def test_an_object_is_shown_close_up_or_in_the_whole_image(seen: Opened, found: Explanation) -> None:
     assert found.truth is not None
     seen.page.locator("#objects button").nth(1).click()
     drawing = seen.page.locator("#assigned > svg")
@@ -154,6 +154,6 @@ def test_an_object_is_shown_close_up_or_in_the_whole_picture(seen: Opened, found
     assert x <= left < right <= x + side
     assert y <= top < bottom <= y + side
 
-    seen.page.get_by_label("show the whole picture").check()
+    seen.page.get_by_label("show the whole image").check()
     assert drawing.get_attribute("viewBox") == "0 0 128 96"
-    seen.page.get_by_label("show the whole picture").uncheck()
+    seen.page.get_by_label("show the whole image").uncheck()

@@ -1,4 +1,4 @@
-"""Each stage by a constructed case, and the whole against evaluation on real pictures."""
+"""Each stage by a constructed case, and the whole against evaluation on real images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -69,16 +69,16 @@ def truth_of(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] 
 
 
 def judged(
-    truth: Sample, *guesses: Guess, prior: float = 0.6
+    truth: Sample, *guesses: Guess, anchor: float = 0.6
 ) -> tuple[tuple[Verdict, ...], tuple[Verdict, ...]]:
     """Verdicts on objects and on detections."""
     predictions, candidates, suppression = tables(guesses)
     kept = suppression.kept
     found = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], NAMES)
     on_detections, stands_for = judge_detections(truth, found)
-    priors = np.full(len(truth.labels), prior)
+    anchors = np.full(len(truth.labels), anchor)
     return (
-        judge_objects(truth, priors, predictions, candidates, suppression, stands_for, NAMES),
+        judge_objects(truth, anchors, predictions, candidates, suppression, stands_for, NAMES),
         on_detections,
     )
 
@@ -150,23 +150,23 @@ def test_objectness_low() -> None:
     )
 
 
-def test_no_prior_fits() -> None:
-    objects, _ = judged(truth_of(OBJECT), Guess(shifted(60), 0.2), prior=0.3)
+def test_no_anchor_fits() -> None:
+    objects, _ = judged(truth_of(OBJECT), Guess(shifted(60), 0.2), anchor=0.3)
 
-    assert stages(objects) == ["no prior fits"]
-    assert objects[0].text.startswith("the best prior has an IoU of 0.30; its best prediction has IoU 0.25")
+    assert stages(objects) == ["no anchor fits"]
+    assert objects[0].text.startswith("the best anchor has an IoU of 0.30; its best prediction has IoU 0.25")
 
 
 def test_no_prediction_near() -> None:
-    objects, _ = judged(truth_of(OBJECT), Guess((0, 0, 20, 20), 0.2), prior=0.1)
+    objects, _ = judged(truth_of(OBJECT), Guess((0, 0, 20, 20), 0.2), anchor=0.1)
 
     assert objects == (
-        Verdict("no prior fits", "no prediction comes near it; the best prior has an IoU of 0.10"),
+        Verdict("no anchor fits", "no prediction comes near it; the best anchor has an IoU of 0.10"),
     )
 
 
-def test_a_prior_that_does_not_fit_is_not_blamed_where_a_box_was_found() -> None:
-    objects, _ = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), prior=0.1)
+def test_a_anchor_that_does_not_fit_is_not_blamed_where_a_box_was_found() -> None:
+    objects, _ = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), anchor=0.1)
 
     assert stages(objects) == ["box too loose"]
 
@@ -190,7 +190,7 @@ def test_nothing_annotated_there(score: float, stage: StageName) -> None:
     assert stages(objects) == ["found"]
 
 
-def test_a_picture_without_objects() -> None:
+def test_a_image_without_objects() -> None:
     objects, detections = judged(truth_of(), Guess(OBJECT, 0.9))
 
     assert (objects, stages(detections)) == ((), ["truth probably missing"])
@@ -248,7 +248,7 @@ def test_every_stage_has_a_meaning_and_none_is_unused() -> None:
     assert set(OBJECT_STAGES) | set(DETECTION_STAGES) == set(get_args(StageName))
     assert "0.5" in OBJECT_STAGES["found"]
     assert "0.1 to 0.5" in OBJECT_STAGES["box too loose"]
-    assert "0.3" in OBJECT_STAGES["no prior fits"]
+    assert "0.3" in OBJECT_STAGES["no anchor fits"]
 
 
 def perturbed(found: Explanation, seed: int) -> Sample:

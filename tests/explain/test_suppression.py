@@ -108,10 +108,10 @@ def test_places_lead_back_to_the_prediction(nano: Explainer, data: Path) -> None
 
 
 def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
-    full = tiny(picture).candidates
+    image = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    full = tiny(image).candidates
     monkeypatch.setattr(suppression, "LIMIT", 60)
-    found = tiny(picture)
+    found = tiny(image)
     cut = found.candidates
 
     assert (full.left_out, full.complete_from, full.floor) == (0, 0.01, 0.01)
@@ -148,11 +148,11 @@ def test_a_confidence_below_the_floor_lowers_it(nano: Explainer, data: Path) -> 
     np.testing.assert_array_equal(listed.scores[suppress(listed, 0.001, 0.45).kept], expected.scores)
 
 
-def test_boxes_outside_the_picture_are_counted(nano: Explainer, data: Path) -> None:
+def test_boxes_outside_the_image_are_counted(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
     candidates = all_candidates(nano, found).copy()
     best = candidates[:, 4].argmax()
-    candidates[best, :4] = (10, 2, 60, 20)  # in the padding above the picture
+    candidates[best, :4] = (10, 2, 60, 20)  # in the padding above the image
 
     assert list_candidates(candidates, found.scales, found.input.letterbox, 0.25).invisible == 1
 

@@ -1,11 +1,11 @@
-"""The annotation of one picture out of a set."""
+"""The annotation of one image out of a set."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lookonce.data.formats import load_samples
+from lookonce.annotations import load_samples
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.explain import Explainer
 from lookonce.explain.truth import find_truth
@@ -27,7 +27,7 @@ def test_by_path_with_the_models_class_numbers(data: Path) -> None:
     assert remarks == ()
 
 
-def test_by_file_name_where_the_picture_lies_elsewhere(data: Path) -> None:
+def test_by_file_name_where_the_image_lies_elsewhere(data: Path) -> None:
     truth, _ = find_truth(data / "bccd", Path("/somewhere/BloodImage_00003.jpg"), NAMES)
 
     assert len(truth.labels) == 17
@@ -42,10 +42,10 @@ def test_objects_of_unknown_classes_are_named(data: Path) -> None:
     assert remarks == ("15 of 17 objects left out: the model does not know RBC",)
 
 
-def test_no_such_picture(data: Path) -> None:
+def test_no_such_image(data: Path) -> None:
     with pytest.raises(
         AnnotationError,
-        match=r"bccd: expected a picture cat\.jpg or one named cat\.jpg, found none among 364: "
+        match=r"bccd: expected an image cat\.jpg or one named cat\.jpg, found none among 364: "
         r"BloodImage_\d+\.jpg, .* and 359 more",
     ):
         find_truth(data / "bccd", Path("cat.jpg"), NAMES)
@@ -59,7 +59,7 @@ def test_a_split_is_looked_through_alone(data: Path) -> None:
         find_truth(data / "bccd", test, NAMES, split="trainval")
 
 
-def test_several_pictures_of_one_name(tmp_path: Path) -> None:
+def test_several_images_of_one_name(tmp_path: Path) -> None:
     lines = []
     for folder in ("a", "b"):
         write_image(tmp_path / folder / "p.png", np.zeros((40, 40, 3), np.uint8))
@@ -70,9 +70,7 @@ def test_several_pictures_of_one_name(tmp_path: Path) -> None:
 
     truth, _ = find_truth(where, tmp_path / "b" / "p.png", ("cat",), data_names=tmp_path / "classes.names")
     assert truth.path == tmp_path / "b" / "p.png"
-    with pytest.raises(
-        AnnotationError, match=r"expected one picture named p\.png, found 2: .*a/p\.png, .*b/p"
-    ):
+    with pytest.raises(AnnotationError, match=r"expected one image named p\.png, found 2: .*a/p\.png, .*b/p"):
         find_truth(where, Path("p.png"), ("cat",), data_names=tmp_path / "classes.names")
 
 
@@ -83,7 +81,7 @@ def test_no_class_in_common(data: Path) -> None:
         find_truth(data / "bccd", path, ("dog",))
 
 
-def test_what_was_odd_about_the_picture_is_handed_on(data: Path) -> None:
+def test_what_was_odd_about_the_image_is_handed_on(data: Path) -> None:
     # its XML declares 0x0
     samples = load_samples(data / "heads")
     place = next(problem.place for problem in samples.problems if "0x0" in problem.what)
@@ -94,7 +92,7 @@ def test_what_was_odd_about_the_picture_is_handed_on(data: Path) -> None:
     assert len(remarks) <= 2
 
 
-def test_what_was_odd_about_another_picture_is_not(tmp_path: Path) -> None:
+def test_what_was_odd_about_another_image_is_not(tmp_path: Path) -> None:
     for name, width in (("p1", 20), ("p10", 60), ("p-1", 60)):
         write_image(tmp_path / "JPEGImages" / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
         box = f"<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{width}</xmax><ymax>20</ymax></bndbox>"
@@ -113,8 +111,8 @@ def test_what_was_odd_about_another_picture_is_not(tmp_path: Path) -> None:
 
 
 def test_a_class_number_out_of_range(tiny: Explainer) -> None:
-    picture = np.zeros((40, 40, 3), np.uint8)
+    image = np.zeros((40, 40, 3), np.uint8)
     truth = Sample(Path("p.png"), np.array([[1, 1, 20, 20]], np.float32), np.array([3]))
 
     with pytest.raises(AnnotationError, match=r"p\.png: expected class numbers from 0 to 2, found 3"):
-        tiny(picture, truth)
+        tiny(image, truth)

@@ -14,7 +14,7 @@ from tests.export.models import INFO
     ("count", "expected"),
     [(0, []), (1, ["0"]), (3, ["0", "4", "9"]), (10, [*"0123456789"]), (99, [*"0123456789"])],
 )
-def test_pictures_are_chosen_evenly(count: int, expected: list[str]) -> None:
+def test_images_are_chosen_evenly(count: int, expected: list[str]) -> None:
     assert spread([Path(digit) for digit in "0123456789"], count) == [Path(name) for name in expected]
 
 
@@ -32,7 +32,7 @@ class _Seen:
         pass
 
 
-def test_pictures_look_as_the_detector_makes_them(tmp_path: Path) -> None:
+def test_images_look_as_the_detector_makes_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     write_image(tmp_path / "wide.png", rng.integers(0, 256, (50, 170, 3), np.uint8))
     backend = _Seen()
@@ -46,7 +46,7 @@ def test_pictures_look_as_the_detector_makes_them(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
 
     inputs, unreadable = read_inputs([tmp_path / "text.jpg", tmp_path / "absent.png"], INFO)
 

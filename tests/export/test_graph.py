@@ -24,7 +24,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return read_source(write_model(tmp_path_factory.mktemp("model") / "model.safetensors"))
 
 
-def pictures(batch: int, height: int, width: int) -> np.ndarray:
+def images(batch: int, height: int, width: int) -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (batch, height, width, 3), np.uint8)
 
 
@@ -43,7 +43,7 @@ def test_open_shapes(source: Source) -> None:
     assert sides(graph.graph.input[0]) == ["batch", "height", "width", 3]
     assert sides(graph.graph.output[0]) == ["batch", "count", 8]
     assert graph.opset_import[0].version == 17
-    assert run(graph, pictures(3, 96, 160)).shape == (3, 2 * (6 * 10 + 3 * 5), 8)
+    assert run(graph, images(3, 96, 160)).shape == (3, 2 * (6 * 10 + 3 * 5), 8)
 
 
 def test_fixed_shapes_give_the_same_numbers(source: Source) -> None:
@@ -53,10 +53,10 @@ def test_fixed_shapes_give_the_same_numbers(source: Source) -> None:
 
     assert sides(graph.graph.input[0]) == [1, 96, 160, 3]
     assert sides(graph.graph.output[0]) == [1, 150, 8]
-    images = pictures(1, 96, 160)
-    np.testing.assert_allclose(run(graph, images), run(export_graph(source), images), rtol=1e-5, atol=1e-4)
+    given = images(1, 96, 160)
+    np.testing.assert_allclose(run(graph, given), run(export_graph(source), given), rtol=1e-5, atol=1e-4)
     with pytest.raises(Exception, match="Got invalid dimensions"):
-        run(graph, pictures(2, 96, 160))
+        run(graph, images(2, 96, 160))
 
 
 def test_a_size_that_the_network_cannot_take(source: Source) -> None:
@@ -66,10 +66,10 @@ def test_a_size_that_the_network_cannot_take(source: Source) -> None:
 
 @pytest.mark.parametrize(("static", "batch"), [(False, 1), (False, 3), (True, 1)])
 def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: int) -> None:
-    thresholds, images = Suppression(0.3, 0.4), pictures(batch, 64, 96)
-    candidates = run(export_graph(source), images)
+    thresholds, given = Suppression(0.3, 0.4), images(batch, 64, 96)
+    candidates = run(export_graph(source), given)
 
-    rows = run(export_graph(source, static=static, suppression=thresholds), images)
+    rows = run(export_graph(source, static=static, suppression=thresholds), given)
 
     size = 64, 96
     expected = []
@@ -86,7 +86,7 @@ def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: in
 
 
 def test_nothing_found_is_no_row(source: Source) -> None:
-    rows = run(export_graph(source, suppression=Suppression(confidence=1.0)), pictures(2, 64, 96))
+    rows = run(export_graph(source, suppression=Suppression(confidence=1.0)), images(2, 64, 96))
 
     assert rows.shape == (0, 7)
 
@@ -110,11 +110,11 @@ def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
         INFO, architecture="yolov3", anchors=(INFO.anchors[0], *INFO.anchors), strides=(8, 16, 32)
     )
     graph = export_graph(read_source(write_model(tmp_path / "model.safetensors", three)))
-    images = pictures(2, 32, 64)
+    given = images(2, 32, 64)
 
-    expected = ReferenceEvaluator(graph).run(None, {"images": images})[0]
+    expected = ReferenceEvaluator(graph).run(None, {"images": given})[0]
 
-    np.testing.assert_allclose(run(graph, images), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(run(graph, given), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("static", [False, True])

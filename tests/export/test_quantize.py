@@ -127,7 +127,7 @@ def test_the_files_open_as_any_other(quantized: onnx.ModelProto, xml: Path, tmp_
 
         assert replace(backend.info, training={}) == replace(INFO, training={})
         assert note["tool"].startswith(f"{tool} ")
-        assert (note["pictures"], note["float"]) == (3, kept)
+        assert (note["images"], note["float"]) == (3, kept)
         assert backend.input_shape == (None, None, None)
         for batch, height, width in ((1, 64, 96), (2, 96, 64)):
             found = backend(np.full((batch, height, width, 3), 90, np.uint8))
@@ -135,7 +135,7 @@ def test_the_files_open_as_any_other(quantized: onnx.ModelProto, xml: Path, tmp_
         backend.close()
 
 
-def test_the_same_pictures_give_the_same_bytes(
+def test_the_same_images_give_the_same_bytes(
     graph: onnx.ModelProto, inputs: np.ndarray, quantized: onnx.ModelProto, xml: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / xml.name
@@ -150,8 +150,8 @@ def test_a_trained_network_answers_nearly_as_in_float(data: Path, tmp_path: Path
     model = open_darknet(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
     source = Source(model.network, model.read_weights(), model.info)
     graph = export_graph(source)
-    pictures = [read_image(path) for path in list_images(data / "photos")]
-    inputs = np.array([Letterbox.fit(each.shape[:2], (320, 320)).image(each) for each in pictures])
+    images = [read_image(path) for path in list_images(data / "photos")]
+    inputs = np.array([Letterbox.fit(each.shape[:2], (320, 320)).image(each) for each in images])
     write_onnx(graph, tmp_path / "float.onnx")
     write_onnx(quantize_onnx(graph, inputs), tmp_path / "int8.onnx")
     quantize_openvino(graph, inputs, tmp_path / "int8.xml")

@@ -37,9 +37,9 @@ def described(architecture: str) -> ModelInfo:
     )
 
 
-def candidates_of(graph: onnx.ModelProto, pictures: np.ndarray) -> np.ndarray:
+def candidates_of(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"images": pictures})[0]
+    return session.run(None, {"images": images})[0]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -50,20 +50,20 @@ def test_a_trained_model_keeps_its_description_and_computes_the_same(
     network = build(info).eval()
     fill(network)
     save_model(tmp_path / "model.safetensors", network.state_dict(), info)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
-    expected = TorchBackend(network, info)(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    expected = TorchBackend(network, info)(images)
 
     source = read_source(tmp_path / "model.safetensors")
     graph = build_onnx(source.network, source.weights, source.info)
 
     assert source.info == info
-    np.testing.assert_allclose(candidates_of(graph, pictures), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(candidates_of(graph, images), expected, rtol=1e-4, atol=1e-4)
     onnx.save(graph, tmp_path / "model.onnx")
     again = read_source(tmp_path / "model.onnx")
     assert again.info == info
     assert all(each.batch_norm is None for each in again.weights)
     rebuilt = build_onnx(again.network, again.weights, again.info)
-    np.testing.assert_array_equal(candidates_of(rebuilt, pictures), candidates_of(graph, pictures))
+    np.testing.assert_array_equal(candidates_of(rebuilt, images), candidates_of(graph, images))
 
 
 def test_a_darknet_model_needs_no_torch(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from lookonce.errors import ModelFileError, SourceError
 from lookonce.export.files import write_onnx, write_openvino
 from lookonce.export.graph import export_graph
 from lookonce.export.nms import Suppression
-from lookonce.export.pictures import proof_pictures
+from lookonce.export.proof_images import proof_images
 from lookonce.export.source import read_source
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from tests.export.models import INFO, write_model
@@ -38,8 +38,8 @@ def write(
 
 
 def proved(model: Path, path: Path, **form: object) -> Proof:
-    pictures = proof_pictures(None, INFO)
-    return prove(model, path, INFO, pictures, **form)  # type: ignore[arg-type]
+    images = proof_images(None, INFO)
+    return prove(model, path, INFO, images, **form)  # type: ignore[arg-type]
 
 
 def patch(pick: Callable[[onnx.TensorProto], bool], change: Callable[[np.ndarray], None]) -> Callable:
@@ -62,7 +62,7 @@ def favour_a_class(array: np.ndarray) -> None:
     array[5] += 0.01
 
 
-def move_a_prior(array: np.ndarray) -> None:
+def move_a_anchor(array: np.ndarray) -> None:
     array[0, 0] += 1
 
 
@@ -78,7 +78,7 @@ def test_a_whole_export_agrees(
 
     assert 0 < proof.boxes < BOX_TOLERANCE / 5
     assert 0 < proof.scores < SCORE_TOLERANCE / 5
-    assert proof.pictures == 3
+    assert proof.images == 3
     assert proof.detections is None if suppression is None else proof.detections > 10
 
 
@@ -89,9 +89,14 @@ def test_a_whole_export_agrees(
         patch(lambda tensor: list(tensor.dims) == [16], favour_a_class),
         patch(lambda tensor: len(tensor.dims) == 4, add_a_little),
         patch(lambda tensor: tensor.name.startswith("2_") and len(tensor.dims) == 1, add_a_little),
-        patch(lambda tensor: tensor.name.startswith("decode_32") and len(tensor.dims) == 2, move_a_prior),
+        patch(lambda tensor: tensor.name.startswith("decode_32") and len(tensor.dims) == 2, move_a_anchor),
     ],
-    ids=["the bias of a class", "one weight of the last convolution", "one bias of an early one", "a prior"],
+    ids=[
+        "the bias of a class",
+        "one weight of the last convolution",
+        "one bias of an early one",
+        "an anchor",
+    ],
 )
 def test_a_damaged_export_is_refused(
     model: Path, tmp_path: Path, suffix: str, damage: Callable[[onnx.GraphProto], None]
@@ -128,11 +133,11 @@ def test_another_model_is_refused(model: Path, data: Path, tmp_path: Path) -> No
         proved(model, path)
 
 
-def test_the_user_s_pictures(data: Path, tmp_path: Path) -> None:
-    assert len(proof_pictures(data / "photos", INFO)) == 8  # seven, and noise
-    assert [each.shape for each in proof_pictures(data / "photos" / "dog.jpg", INFO)] == [
+def test_the_user_s_images(data: Path, tmp_path: Path) -> None:
+    assert len(proof_images(data / "photos", INFO)) == 8  # seven, and noise
+    assert [each.shape for each in proof_images(data / "photos" / "dog.jpg", INFO)] == [
         (576, 768, 3),
         (64, 96, 3),
     ]
     with pytest.raises(SourceError):
-        proof_pictures(tmp_path, INFO)
+        proof_images(tmp_path, INFO)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lookonce.geometry import anchors as priors
+from lookonce.geometry import anchors as anchors
 from lookonce.geometry.anchors import (
     OFFICIAL,
     best_possible_recall,
@@ -28,12 +28,12 @@ def shapes(least: int = 1, most: int = 40):
 
 
 @pytest.mark.parametrize("name", sorted(OFFICIAL))
-def test_official_priors_are_those_of_the_cfg(data: Path, name: str) -> None:
+def test_official_anchors_are_those_of_the_cfg(data: Path, name: str) -> None:
     text = (data / "darknet" / f"{name}.cfg").read_text()
     masks = [[int(i) for i in mask.split(",")] for mask in re.findall(r"^mask\s*=\s*(.+)$", text, re.M)]
     sides = np.array(re.findall(r"^anchors\s*=\s*(.+)$", text, re.M)[0].split(","), float).reshape(-1, 2)
     coarse_to_fine = [sides[mask].tolist() for mask in masks]
-    assert [[list(prior) for prior in scale] for scale in OFFICIAL[name]] == coarse_to_fine[::-1]
+    assert [[list(anchor) for anchor in scale] for scale in OFFICIAL[name]] == coarse_to_fine[::-1]
 
 
 def test_shape_iou_without_boxes() -> None:
@@ -84,7 +84,7 @@ def test_kmeans(boxes: np.ndarray, seed: int) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(shapes(least=1, most=6))
-def test_as_many_priors_as_shapes_meet_every_box(boxes: np.ndarray) -> None:
+def test_as_many_anchors_as_shapes_meet_every_box(boxes: np.ndarray) -> None:
     distinct = np.unique(boxes, axis=0)
     assert mean_best_iou(boxes, kmeans_anchors(boxes, len(distinct))) == pytest.approx(1)
 
@@ -96,7 +96,7 @@ def test_kmeans_finds_the_heaps() -> None:
     assert kmeans_anchors(boxes, 4) == pytest.approx(heaps, rel=0.03)
 
 
-def test_fewer_shapes_than_priors() -> None:
+def test_fewer_shapes_than_anchors() -> None:
     with pytest.raises(ValueError, match="expected at least 3 different box shapes, found 2"):
         kmeans_anchors(np.array([[10.0, 10], [10, 10], [20, 20]]), 3)
     with pytest.raises(ValueError, match="found 0"):
@@ -104,14 +104,14 @@ def test_fewer_shapes_than_priors() -> None:
 
 
 def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priors, "MOST_SHAPES", 50)
+    monkeypatch.setattr(anchors, "MOST_SHAPES", 50)
     boxes = np.random.default_rng(0).uniform(10, 100, (1000, 2))
     assert mean_best_iou(boxes, kmeans_anchors(boxes, 6)) > 0.6
     rare = np.concatenate([np.full((1000, 2), 50.0), [[10, 10], [90, 20]]])  # a sample may miss these
     assert kmeans_anchors(rare, 3).tolist() == [[10, 10], [90, 20], [50, 50]]
 
 
-def test_each_scale_takes_priors_from_boxes_of_its_size() -> None:
+def test_each_scale_takes_anchors_from_boxes_of_its_size() -> None:
     published = OFFICIAL["yolov3-tiny"]
     rng = np.random.default_rng(3)
     small = np.array([[12.0, 12], [20, 25], [30, 40]])  # nearer to 37x58 than to 81x82
@@ -127,7 +127,7 @@ def test_each_scale_takes_priors_from_boxes_of_its_size() -> None:
 
 
 @pytest.mark.parametrize("few", [NONE, np.array([[10.0, 10], [20, 20]]), np.array([[9.0, 9]] * 50)])
-def test_a_scale_with_too_few_shapes_keeps_the_published_priors(few: np.ndarray) -> None:
+def test_a_scale_with_too_few_shapes_keeps_the_published_anchors(few: np.ndarray) -> None:
     large = np.array([[90.0, 90], [150, 120], [300, 300]])
     for published in OFFICIAL.values():
         assert fit_anchors(few, published) == published
@@ -136,5 +136,5 @@ def test_a_scale_with_too_few_shapes_keeps_the_published_priors(few: np.ndarray)
         assert np.array(fitted[-1]) == pytest.approx(large)
 
 
-def test_priors_finest_first() -> None:
+def test_anchors_finest_first() -> None:
     assert flatten(OFFICIAL["yolov3-tiny"])[0].tolist() == [10, 14]

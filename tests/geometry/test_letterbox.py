@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lookonce.geometry.letterbox import GREY, Letterbox
 
-# Reference cases whose picture comes out one pixel short through float rounding (fault 6), and by how much
+# Reference cases whose image comes out one pixel short through float rounding (fault 6), and by how much
 # (rows, columns) the whole-number rule gives back.
 SHORT = {"5_416x416": (0, 1)}
 
@@ -56,7 +56,7 @@ def test_boxes_come_back(
 
     back = letterbox.boxes_out(letterbox.boxes_in(box))
 
-    # Input pixels are float32: where the picture was shrunk, their last bit is worth more on the way back.
+    # Input pixels are float32: where the image was shrunk, their last bit is worth more on the way back.
     last_bit = 1e-6 * np.array([width, height, width, height]) + 1e-6 * max(target) / min(letterbox.scale)
     assert (np.abs(back - box) <= last_bit).all()
     assert back.dtype == np.float32
@@ -88,10 +88,10 @@ def test_rectangle_leaves_out_padding_and_nothing_else(
     whole, tight = Letterbox.fit(source, target), Letterbox.rectangle(source, target, 32)
 
     assert tight.resized == whole.resized
-    for side, most, picture in zip(tight.target, target, tight.resized, strict=True):
+    for side, most, image in zip(tight.target, target, tight.resized, strict=True):
         assert side % 32 == 0
-        assert picture <= side <= most
-        assert side - picture < 32
+        assert image <= side <= most
+        assert side - image < 32
 
 
 def test_boxes_outside_are_cut_at_the_border() -> None:
@@ -102,15 +102,15 @@ def test_boxes_outside_are_cut_at_the_border() -> None:
 
 
 def test_image_fills_a_given_canvas_and_refuses_another_size() -> None:
-    picture = np.full((30, 60, 3), 7, np.uint8)
+    image = np.full((30, 60, 3), 7, np.uint8)
     letterbox = Letterbox.fit((30, 60), (64, 64))
     canvas = np.zeros((64, 64, 3), np.uint8)
 
-    assert letterbox.image(picture, out=canvas) is canvas
+    assert letterbox.image(image, out=canvas) is canvas
     assert (canvas[16:48] == 7).all()
     assert (canvas[:16] == GREY).all()
     assert (canvas[48:] == GREY).all()
-    with pytest.raises(ValueError, match=r"expected a picture of \(30, 60\), found \(60, 30\)"):
+    with pytest.raises(ValueError, match=r"expected an image of \(30, 60\), found \(60, 30\)"):
         letterbox.image(np.zeros((60, 30, 3), np.uint8))
 
 
@@ -120,15 +120,15 @@ def test_equals_the_reference(reference: Path) -> None:
         for tag in tags:
             number, _, size = tag.partition("_")
             height, width = (int(side) for side in size.split("x"))
-            picture = stored[f"image{number}"]
-            letterbox = Letterbox.fit(picture.shape[:2], (height, width))
+            image = stored[f"image{number}"]
+            letterbox = Letterbox.fit(image.shape[:2], (height, width))
             columns, rows, left, top = (int(value) for value in stored[f"geom_{tag}"])
             more_rows, more_columns = SHORT.get(tag, (0, 0))
             assert letterbox.resized == (rows + more_rows, columns + more_columns), tag
             if tag in SHORT:
                 continue  # one column more: every pixel and box differs a little
             assert (letterbox.top, letterbox.left) == (top, left), tag
-            canvas = letterbox.image(picture)
+            canvas = letterbox.image(image)
             pixels = stored[f"pix_{tag}"]
             np.testing.assert_array_equal(canvas[pixels[:, 0], pixels[:, 1]], stored[f"val_{tag}"])
             np.testing.assert_array_equal(canvas.sum(axis=(0, 1), dtype=np.int64), stored[f"sum_{tag}"])

@@ -53,13 +53,13 @@ def trained(info: ModelInfo) -> torch.nn.Module:
     return network
 
 
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
 
 
 def raw_maps(network: torch.nn.Module) -> list[Tensor]:
     with torch.inference_mode():
-        return list(network.eval()(to_input(torch.from_numpy(pictures()).permute(0, 3, 1, 2))))
+        return list(network.eval()(to_input(torch.from_numpy(images()).permute(0, 3, 1, 2))))
 
 
 @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov3-spp"])
@@ -79,7 +79,7 @@ def test_official_networks_give_the_same_maps_and_candidates_on_both_roads(
     assert (info.architecture, info.width, info.bn_epsilon, info.input_size) == (name, 1, 1e-6, (64, 96))
     assert info.names[:2] == ("person", "bicycle")
     readable = raw_maps(network)
-    candidates, graph = lookonce_outputs(resolve(parse_cfg(cfg.read_text(), name)), weights, pictures())
+    candidates, graph = lookonce_outputs(resolve(parse_cfg(cfg.read_text(), name)), weights, images())
     for ours, theirs in zip(readable, graph, strict=True):
         assert relative_error(ours.numpy(), theirs) < 1e-5
     decoded = decode(readable, info.anchors, info.strides).numpy()
@@ -113,7 +113,7 @@ def test_another_epsilon_is_written_so_that_the_maps_are_the_same(
     back, back_info = load_darknet(tmp_path / "model.cfg")
     assert back_info == replace(info, bn_epsilon=1e-6)
     model = open_darknet(tmp_path / "model.cfg")
-    graph = lookonce_outputs(model.network, model.read_weights(), pictures())[1]
+    graph = lookonce_outputs(model.network, model.read_weights(), images())[1]
     for original, read_back, onnx in zip(raw_maps(network), raw_maps(back), graph, strict=True):
         assert relative_error(read_back.numpy(), original.numpy()) < 1e-5
         assert relative_error(onnx, original.numpy()) < 1e-5

@@ -37,9 +37,9 @@ def test_overflowing_sides_stay_finite() -> None:
     assert torch.isfinite(decode_scale(raw, [(373.0, 326.0)] * 3, 32)).all()
 
 
-def test_candidates_run_over_rows_then_columns_then_priors() -> None:
-    raw = torch.zeros(1, 2 * 6, 2, 3)  # two priors, one class, two rows, three columns
-    raw[0, 6 + 4, 1, 2] = 9.0  # objectness of prior 1 in row 1, column 2
+def test_candidates_run_over_rows_then_columns_then_anchors() -> None:
+    raw = torch.zeros(1, 2 * 6, 2, 3)  # two anchors, one class, two rows, three columns
+    raw[0, 6 + 4, 1, 2] = 9.0  # objectness of anchor 1 in row 1, column 2
     decoded = decode([raw], [[(4.0, 4.0), (8.0, 6.0)]], [16])
     assert decoded.shape == (1, 12, 6)
     best = int(decoded[0, :, 4].argmax())

@@ -10,7 +10,7 @@ from tests.browser import DESKTOP, PHONE, opened
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """A page that tries to fetch a picture."""
+    """A page that tries to fetch an image."""
     body = '{% extends "base.html" %}{% block main %}<img src="http://127.0.0.1:9/x.png">{% endblock %}'
     file = tmp_path / "a page.html"
     file.write_text(_environment().from_string(body).render(lookonce_version="0"), encoding="utf-8")

@@ -44,7 +44,7 @@ def test_a_missing_value_is_an_error() -> None:
         render("one.html", data={})
 
 
-def test_pictures_come_back_from_their_urls() -> None:
+def test_images_come_back_from_their_urls() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     smooth = cv2.GaussianBlur(image, (0, 0), 5)
 

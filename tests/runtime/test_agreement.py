@@ -1,6 +1,6 @@
-"""The same picture through every engine: the same detections.
+"""The same image through every engine: the same detections.
 
-Tolerances: boxes 0.1 pixels of the original picture, scores 1e-4; as many detections, of the same classes, in
+Tolerances: boxes 0.1 pixels of the original image, scores 1e-4; as many detections, of the same classes, in
 the same order.
 """
 
@@ -44,9 +44,9 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def detect(model: Path, pictures: list[np.ndarray], batch: int, **options: object) -> list[Detections]:
+def detect(model: Path, images: list[np.ndarray], batch: int, **options: object) -> list[Detections]:
     with Detector.open(model, threads=1, **options) as detector:  # type: ignore[arg-type]
-        return list(detector.detect_many(pictures, batch=batch))
+        return list(detector.detect_many(images, batch=batch))
 
 
 def assert_same(found: list[Detections], expected: list[Detections], at_least: int) -> None:
@@ -65,10 +65,10 @@ def assert_same(found: list[Detections], expected: list[Detections], at_least: i
 def test_torch_and_the_others(
     data: Path, seeded: Path, suffix: str, backend: str, batch: int, size: tuple[int, int] | None
 ) -> None:
-    pictures = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
-    expected = detect(seeded / "model.safetensors", pictures, batch, size=size, confidence=0.5)
+    images = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
+    expected = detect(seeded / "model.safetensors", images, batch, size=size, confidence=0.5)
 
-    found = detect(seeded / f"model{suffix}", pictures, batch, size=size, confidence=0.5, backend=backend)
+    found = detect(seeded / f"model{suffix}", images, batch, size=size, confidence=0.5, backend=backend)
 
     assert_same(found, expected, at_least=5)
 
@@ -87,7 +87,7 @@ def test_the_command_line_can_choose(data: Path, seeded: Path, tmp_path: Path) -
     for backend in ("onnxruntime", "openvino"):
         ran = CliRunner().invoke(app, [*map(str, words), "--backend", backend])
         assert ran.exit_code == 0, ran.output
-        lists.append(json.loads((tmp_path / "detections.json").read_text())["pictures"][0]["detections"])
+        lists.append(json.loads((tmp_path / "detections.json").read_text())["images"][0]["detections"])
     scores = [[each["score"] for each in found] for found in lists]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
@@ -103,10 +103,10 @@ def test_a_trained_darknet_model(
 ) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     model = data / "darknet" / NANO
-    pictures = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
-    expected = detect(model, pictures, batch, size=size, backend="onnxruntime")
+    images = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
+    expected = detect(model, images, batch, size=size, backend="onnxruntime")
 
-    found = detect(model, pictures, batch, size=size, backend="openvino")
+    found = detect(model, images, batch, size=size, backend="openvino")
 
     assert_same(found, expected, at_least=1)
     assert "dog" in [found[0].name_of(label) for label in found[0].labels]

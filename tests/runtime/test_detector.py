@@ -14,7 +14,7 @@ from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
-from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import INFO, MAGENTA, YELLOW, image, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def found(detections: Detections) -> list[tuple[str, list[float]]]:
     return [(name, list(box)) for name, _, box in detections]
 
 
-def test_boxes_are_in_pixels_of_the_picture(detector: Detector) -> None:
+def test_boxes_are_in_pixels_of_the_image(detector: Detector) -> None:
     # 128 x 256 -> 48 x 96 inside 64 x 96: 8 rows of padding, scale 0.375; a cell is 85.33 pixels wide.
-    two = picture((128, 256), ((171, 64, 256, 128), YELLOW), ((0, 0, 86, 64), MAGENTA))
+    two = image((128, 256), ((171, 64, 256, 128), YELLOW), ((0, 0, 86, 64), MAGENTA))
 
     assert detector.size == (64, 96)
     assert detector.names == ("green", "blue")
@@ -46,7 +46,7 @@ def test_boxes_are_in_pixels_of_the_picture(detector: Detector) -> None:
 
 def test_stretch_comes_from_the_file_and_can_be_overridden(tmp_path: Path, model: Path) -> None:
     stretching = write_tiny_model(tmp_path / "stretch.onnx", info=replace(INFO, fit="stretch"))
-    corner = picture((128, 256), ((171, 64, 256, 128), YELLOW))
+    corner = image((128, 256), ((171, 64, 256, 128), YELLOW))
     full_cell = [pytest.approx(512 / 3, abs=1e-3), 64, 256, 128]
 
     assert found(Detector.open(stretching)(corner)) == [("green", full_cell)]
@@ -56,18 +56,18 @@ def test_stretch_comes_from_the_file_and_can_be_overridden(tmp_path: Path, model
 
 
 def test_array_path_and_bytes_are_one(detector: Detector, tmp_path: Path) -> None:
-    rgb = picture((64, 96), ((0, 0, 32, 32), MAGENTA), ((64, 32, 96, 64), YELLOW))
-    path = tmp_path / "a picture.png"
+    rgb = image((64, 96), ((0, 0, 32, 32), MAGENTA), ((64, 32, 96, 64), YELLOW))
+    path = tmp_path / "an image.png"
     write_image(path, rgb)
 
-    results = [found(detector(image)) for image in (rgb, path, str(path), path.read_bytes())]
+    results = [found(detector(pixels)) for pixels in (rgb, path, str(path), path.read_bytes())]
 
     assert results == [[("blue", [0, 0, 32, 32]), ("green", [64, 32, 96, 64])]] * 4
 
 
 def test_options(model: Path) -> None:
     # Objectness and colour both fade: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
-    rgb = picture(
+    rgb = image(
         (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), (204, 204, 0)), ((64, 0, 96, 32), (204, 0, 204))
     )
 
@@ -102,8 +102,8 @@ def test_soft_nms_keeps_second_boxes_with_less_score(
 
 def test_rect_leaves_out_padding_and_groups_equal_shapes(model: Path) -> None:
     # 192 x 192 shrinks to 96 x 96; half as high, to 48 x 96 in 64 x 96, with 8 rows of padding.
-    square = picture((192, 192), ((64, 0, 128, 64), YELLOW))
-    wide = picture((96, 192), ((64, 48, 128, 96), MAGENTA))
+    square = image((192, 192), ((64, 0, 128, 64), YELLOW))
+    wide = image((96, 192), ((64, 48, 128, 96), MAGENTA))
 
     with Detector.open(model, size=96, rect=True, confidence=0.1) as tight:
         shapes = recorded(tight)
@@ -145,11 +145,11 @@ def test_a_file_with_a_fixed_size(tmp_path: Path) -> None:
 
 def test_a_file_with_a_fixed_batch(tmp_path: Path) -> None:
     fixed = write_tiny_model(tmp_path / "fixed.onnx", shape=(2, 64, 96))
-    pictures = [picture((64, 96), *[((0, 0, 32, 32), YELLOW)] * (number % 2)) for number in range(5)]
+    images = [image((64, 96), *[((0, 0, 32, 32), YELLOW)] * (number % 2)) for number in range(5)]
 
     with Detector.open(fixed) as detector:
-        assert [len(each) for each in detector.detect_many(pictures)] == [0, 1, 0, 1, 0]
-        assert len(detector(pictures[1])) == 1
+        assert [len(each) for each in detector.detect_many(images)] == [0, 1, 0, 1, 0]
+        assert len(detector(images[1])) == 1
 
 
 def test_rect_needs_a_letterbox(tmp_path: Path, model: Path) -> None:
@@ -172,14 +172,14 @@ def test_rect_on_real_photographs(data: Path, tmp_path: Path, monkeypatch: pytes
     ):
         pairs = list(zip(map(square, photographs), tight.detect_many(photographs), strict=True))
 
-    # Every sure object is found again: grey beside the picture is not what the network needs.
+    # Every sure object is found again: grey beside the image is not what the network needs.
     assert sum(len(one) for one, _ in pairs) > 15
     for one, other in pairs:
         assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()
 
 
 def test_any_size_of_multiples_of_32(model: Path) -> None:
-    rgb = picture((64, 96), ((0, 0, 32, 32), YELLOW))
+    rgb = image((64, 96), ((0, 0, 32, 32), YELLOW))
 
     assert Detector.open(model, size=(128, 192)).size == (128, 192)
     assert found(Detector.open(model, size=96)(rgb))[0][0] == "green"
@@ -194,7 +194,7 @@ def test_sides_fit_the_coarsest_scale(tmp_path: Path) -> None:
         Detector.open(model, size=96)
     with Detector.open(model, rect=True) as detector:
         inputs = recorded(detector)
-        detector(picture((10, 128)))
+        detector(image((10, 128)))
     assert inputs == [(1, 64, 128, 3)]
 
 
@@ -226,7 +226,7 @@ def test_wrong_options_are_named(model: Path, options: dict[str, object], messag
         np.zeros((0, 96, 3), np.uint8),
     ],
 )
-def test_an_array_that_is_no_rgb_picture(detector: Detector, image: np.ndarray) -> None:
+def test_an_array_that_is_no_rgb_image(detector: Detector, image: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"expected an RGB array \(H, W, 3\) of uint8, found"):
         detector(image)
 
@@ -234,7 +234,7 @@ def test_an_array_that_is_no_rgb_picture(detector: Detector, image: np.ndarray) 
 def test_bad_files_are_named(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"absent\.jpg"):
         detector(tmp_path / "absent.jpg")
-    with pytest.raises(ImageError, match="picture of 12 bytes"):
+    with pytest.raises(ImageError, match="image of 12 bytes"):
         detector(b"not an image")
     with pytest.raises(ModelFileError, match=r"absent\.onnx: no such file"):
         Detector.open(tmp_path / "absent.onnx")
@@ -247,32 +247,32 @@ def test_bad_files_are_named(detector: Detector, tmp_path: Path) -> None:
 def test_batches_are_lazy_and_in_order(detector: Detector) -> None:
     seen = []
 
-    def pictures() -> Iterator[np.ndarray]:
+    def images() -> Iterator[np.ndarray]:
         for number in range(7):
             seen.append(number)
-            yield picture((64, 96 + number), *[((0, 0, 32, 32), YELLOW)] * (number % 2))
+            yield image((64, 96 + number), *[((0, 0, 32, 32), YELLOW)] * (number % 2))
 
-    detector(picture((64, 96)))  # a batch of one before, so that the buffer has to grow
-    results = detector.detect_many(pictures(), batch=3)
+    detector(image((64, 96)))  # a batch of one before, so that the buffer has to grow
+    results = detector.detect_many(images(), batch=3)
 
     assert len(next(results)) == 0
     assert seen == [0, 1, 2]
     assert [len(result) for result in results] == [1, 0, 1, 0, 1, 0]
     assert list(detector.detect_many([])) == []
     with pytest.raises(ValueError, match="batch: expected 1 or more, found 0"):
-        list(detector.detect_many(pictures(), batch=0))
+        list(detector.detect_many(images(), batch=0))
 
 
 def test_eight_threads_get_what_one_gets(detector: Detector) -> None:
     rng = np.random.default_rng(0)
-    pictures = [
+    images = [
         rng.choice([0, 255], (rng.integers(2, 9), rng.integers(2, 9), 3)).astype(np.uint8) for _ in range(96)
     ]
-    pictures = [cv2.resize(p, None, fx=16, fy=16, interpolation=cv2.INTER_NEAREST) for p in pictures]
-    alone = [detector(each) for each in pictures]
+    images = [cv2.resize(p, None, fx=16, fy=16, interpolation=cv2.INTER_NEAREST) for p in images]
+    alone = [detector(each) for each in images]
 
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(detector, pictures))
+        together = list(pool.map(detector, images))
 
     assert sum(map(len, alone)) > 50
     for expected, result in zip(alone, together, strict=True):
@@ -288,6 +288,6 @@ def test_warm_up_then_close(model: Path) -> None:
     detector.close()
 
     with pytest.raises(ValueError, match="this Detector was closed"):
-        detector(picture((64, 96)))
+        detector(image((64, 96)))
     with pytest.raises(ValueError, match="this Detector was closed"):
-        next(detector.detect_many([picture((64, 96))]))
+        next(detector.detect_many([image((64, 96))]))

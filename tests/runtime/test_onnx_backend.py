@@ -10,7 +10,7 @@ from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.onnx_backend import OnnxBackend
-from tests.tiny_onnx import CELL, INFO, YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import CELL, INFO, YELLOW, image, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_runs_and_describes_itself(model: Path) -> None:
     backend = open_backend(model, threads=1)
-    batch = np.stack([picture((64, 96), ((32, 0, 64, 32), YELLOW)), picture((64, 96))])
+    batch = np.stack([image((64, 96), ((32, 0, 64, 32), YELLOW)), image((64, 96))])
 
     candidates = backend(batch)
 

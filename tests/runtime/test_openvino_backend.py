@@ -16,7 +16,7 @@ from lookonce.runtime import openvino_backend
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.openvino_backend import OpenVinoBackend
-from tests.tiny_onnx import CELL, INFO, YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import CELL, INFO, YELLOW, image, write_tiny_model
 
 ov = require("openvino", "openvino")
 
@@ -44,7 +44,7 @@ def noise(count: int, height: int, width: int) -> np.ndarray:
 
 def test_runs_and_describes_itself(model: Path) -> None:
     backend = open_backend(model, threads=1)
-    batch = np.stack([picture((64, 96), ((32, 0, 64, 32), YELLOW)), picture((64, 96))])
+    batch = np.stack([image((64, 96), ((32, 0, 64, 32), YELLOW)), image((64, 96))])
 
     candidates = backend(batch)
 
@@ -59,13 +59,13 @@ def test_runs_and_describes_itself(model: Path) -> None:
 
 def test_an_onnx_file_by_choice(tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "tiny.onnx")
-    pictures = noise(2, 64, 96)
+    images = noise(2, 64, 96)
 
     with Detector.open(path, backend="openvino") as forced, Detector.open(path) as usual:
         assert isinstance(forced._backend, OpenVinoBackend)
         assert forced.info == usual.info
-        expected = usual._backend(pictures)
-        np.testing.assert_allclose(forced._backend(pictures), expected, rtol=1e-5, atol=1e-5)
+        expected = usual._backend(images)
+        np.testing.assert_allclose(forced._backend(images), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_results_outlive_the_next_call(model: Path) -> None:
@@ -78,14 +78,14 @@ def test_results_outlive_the_next_call(model: Path) -> None:
     np.testing.assert_array_equal(first, kept)
 
 
-def test_pictures_in_any_memory(model: Path) -> None:
-    backend, pictures = OpenVinoBackend(model), noise(2, 64, 96)
-    expected = backend(pictures)
-    locked = pictures.copy()
+def test_images_in_any_memory(model: Path) -> None:
+    backend, images = OpenVinoBackend(model), noise(2, 64, 96)
+    expected = backend(images)
+    locked = images.copy()
     locked.flags.writeable = False
 
     np.testing.assert_array_equal(backend(locked), expected)
-    np.testing.assert_array_equal(backend(np.flip(np.flip(pictures, 1).copy(), 1)), expected)
+    np.testing.assert_array_equal(backend(np.flip(np.flip(images, 1).copy(), 1)), expected)
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])

@@ -117,19 +117,19 @@ def test_no_more_than_a_few_ahead(workers: int, ahead: int) -> None:
 
 
 def test_a_slow_consumer_does_not_fill_the_memory() -> None:
-    class Picture:
+    class Image:
         pass
 
-    alive: weakref.WeakSet[Picture] = weakref.WeakSet()
+    alive: weakref.WeakSet[Image] = weakref.WeakSet()
     most = 0
 
-    def decode(number: int) -> Picture:
-        picture = Picture()
-        alive.add(picture)
-        return picture
+    def decode(number: int) -> Image:
+        image = Image()
+        alive.add(image)
+        return image
 
-    with closing(in_parallel(range(2000), decode, workers=3, ahead=4)) as pictures:
-        for number, _ in enumerate(pictures):
+    with closing(in_parallel(range(2000), decode, workers=3, ahead=4)) as images:
+        for number, _ in enumerate(images):
             if number % 50 == 0:
                 time.sleep(0.002)
             most = max(most, len(alive))
@@ -227,7 +227,7 @@ def test_a_keyboard_interrupt_of_the_user_ends_the_threads() -> None:
     ("cores", "frames", "threads", "expected"),
     [
         (4, 0, None, Plan(1, 4)),  # a video that does not know its length
-        (4, 1, None, Plan(1, 4)),  # one picture: all cores for it
+        (4, 1, None, Plan(1, 4)),  # one image: all cores for it
         (4, 2, None, Plan(2, 2)),
         (4, 200, None, Plan(4, 1)),
         (4, None, None, Plan(1, 4, ahead=1)),  # live: the newest frame as soon as can be

@@ -63,7 +63,7 @@ def test_soft_suppression_lowers_scores_within_a_class_or_across() -> None:
     assert len(postprocess(candidates, SQUARE, confidence=0.2, soft=True)) == 2
 
 
-def test_boxes_come_back_to_the_picture_and_invisible_ones_go() -> None:
+def test_boxes_come_back_to_the_image_and_invisible_ones_go() -> None:
     letterbox = Letterbox.fit((50, 100), (200, 200))  # scale 2, 50 rows of padding
     candidates = rows(
         [20, 60, 40, 90, 0.9, 1],  # inside
@@ -77,7 +77,7 @@ def test_boxes_come_back_to_the_picture_and_invisible_ones_go() -> None:
 
 
 def test_boxes_are_cut_before_suppression() -> None:
-    one_object = rows([-400, 0, 50, 50, 0.9, 1], [0, 0, 50, 50, 0.8, 1])  # equal where the picture is
+    one_object = rows([-400, 0, 50, 50, 0.9, 1], [0, 0, 50, 50, 0.8, 1])  # equal where the image is
 
     assert postprocess(one_object, SQUARE).scores.tolist() == [pytest.approx(0.9)]
 
@@ -137,14 +137,14 @@ def test_with_the_references_way_back_the_result_is_the_references(case: dict[st
 
 
 def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]) -> None:
-    """Whole padding and true scales: up to a pixel of the input. Cut at side: a pixel of the picture."""
+    """Whole padding and true scales: up to a pixel of the input. Cut at side: a pixel of the image."""
     found = detect(Letterbox, case, iou=1.0)  # nothing is suppressed
     expected = case["before_nms"][np.argsort(-case["before_nms"][:, 4], kind="stable")]
     in_both = np.isin(found.scores, expected[:, 4])
-    picture_pixels = max(case["original_height"], case["original_width"]) / case["input_size"]
+    image_pixels = max(case["original_height"], case["original_width"]) / case["input_size"]
 
     np.testing.assert_array_equal(found.scores[in_both], expected[:, 4])
-    assert (np.abs(found.boxes[in_both] - expected[:, :4]) <= max(1, picture_pixels) * 1.01).all()
+    assert (np.abs(found.boxes[in_both] - expected[:, :4]) <= max(1, image_pixels) * 1.01).all()
     # What the reference alone drops lies in the last pixel, where its rule leaves no side.
     last_pixel = case["original_width"] - 1, case["original_height"] - 1
     assert (found.boxes[~in_both, :2] >= last_pixel).any(axis=1).all()

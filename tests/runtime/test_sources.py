@@ -37,13 +37,13 @@ def write_video(path: Path, frames: int) -> Path:
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pictures in folders, with names that cause trouble; the tests stand in it."""
+    """Images in folders, with names that cause trouble; the tests stand in it."""
     for number, name in enumerate(
         ("b.png", "a.JPG", "c [1].png", "über all.webp", "more/a.png", "more/deep/b.png")
     ):
         write_grey(tmp_path / name, 20 * number)
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "._b.png").write_bytes(b"what macOS leaves beside a picture")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._b.png").write_bytes(b"what macOS leaves beside an image")
     (tmp_path / "empty").mkdir()
     lines = ["more/deep/b.png", "", "more", "gone.png", "http://host/live"]
     (tmp_path / "list.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
@@ -84,8 +84,8 @@ def test_a_camera_is_a_number_unless_a_file_has_that_name(album: Path) -> None:
     ("source", "message"),
     [
         ("absent.jpg", "absent.jpg: expected a file, folder, pattern, camera number or URL, found no such"),
-        ("empty", "empty: expected pictures or videos directly in this folder, found none among 0 entries"),
-        ("*.gif", r"\*\.gif: expected a pattern that matches pictures or videos, found none among 0"),
+        ("empty", "empty: expected images or videos directly in this folder, found none among 0 entries"),
+        ("*.gif", r"\*\.gif: expected a pattern that matches images or videos, found none among 0"),
         ("*.txt", "found none among 4 entries"),
         ("@absent.txt", "@absent.txt: expected a text file of paths, found .*No such file"),
         ("@bytes.txt", "@bytes.txt: expected a text file of paths, found .*decode"),
@@ -105,7 +105,7 @@ def test_standard_input_that_is_closed(source: str, monkeypatch: pytest.MonkeyPa
         Sources([source])
 
 
-def test_frames_of_pictures(album: Path) -> None:
+def test_frames_of_images(album: Path) -> None:
     frames = list(Sources(["more", "b.png"]))
 
     assert [frame.name for frame in frames] == [str(Path("more/a.png")), "b.png"]
@@ -134,7 +134,7 @@ def test_a_link_keeps_its_own_name(album: Path) -> None:
     ]
 
 
-def test_pictures_and_videos_mix(album: Path) -> None:
+def test_images_and_videos_mix(album: Path) -> None:
     write_video(album / "more" / "clip.avi", 3)
     sources = Sources(["more"])
 
@@ -258,7 +258,7 @@ def test_bad_files_are_set_aside_and_counted(album: Path) -> None:
 
     assert len(frames) == 4
     assert sorted(problem.place for problem in sources.problems) == bad
-    assert {problem.outcome for problem in sources.problems} == {"set aside"}
+    assert {problem.outcome for problem in sources.problems} == {"skipped"}
     by_name = {problem.place: problem.what for problem in sources.problems}
     assert "cut short" in by_name["cut.jpg"]
     assert "HTML" in by_name["page.png"]

@@ -1,4 +1,4 @@
-"""Cutting bytes into pictures: whole JPEGs of every kind, whatever pieces they come in."""
+"""Cutting bytes into images: whole JPEGs of every kind, whatever pieces they come in."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lookonce.errors import ImageError
 from lookonce.runtime import stdin
-from lookonce.runtime.stdin import split_pictures
+from lookonce.runtime.stdin import split_images
 
 
 def noise(seed: int, size: int = 24) -> np.ndarray:
@@ -25,10 +25,10 @@ def jpeg(seed: int, *options: int) -> bytes:
     return cv2.imencode(".jpg", noise(seed), list(options))[1].tobytes()
 
 
-def with_thumbnail(picture: bytes) -> bytes:
+def with_thumbnail(image: bytes) -> bytes:
     """A JPEG inside a segment, as cameras write it."""
     inside = b"Exif\0\0" + jpeg(9)
-    return picture[:2] + b"\xff\xe1" + (len(inside) + 2).to_bytes(2) + inside + picture[2:]
+    return image[:2] + b"\xff\xe1" + (len(inside) + 2).to_bytes(2) + inside + image[2:]
 
 
 JPEGS = [
@@ -47,32 +47,32 @@ def in_pieces(data: bytes, size: int) -> Callable[[], bytes]:
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
 def test_jpegs_one_after_the_other(size: int) -> None:
-    assert list(split_pictures(in_pieces(b"".join(JPEGS), size))) == JPEGS
+    assert list(split_images(in_pieces(b"".join(JPEGS), size))) == JPEGS
 
 
 @given(st.lists(st.sampled_from(JPEGS), min_size=1, max_size=5), st.integers(1, 3000))
 def test_any_series_in_any_pieces(series: list[bytes], size: int) -> None:
     between = b"\r\n--frame\r\nContent-Length: 5\r\n\r\n"  # as in a recorded multipart stream
-    assert list(split_pictures(in_pieces(between.join(series), size))) == series
+    assert list(split_images(in_pieces(between.join(series), size))) == series
 
 
 def test_a_jpeg_that_is_cut_short_is_handed_on_as_it_is() -> None:
     cut = JPEGS[1][: len(JPEGS[1]) * 2 // 3]
 
-    assert list(split_pictures(in_pieces(JPEGS[0] + cut, 100))) == [JPEGS[0], cut]
+    assert list(split_images(in_pieces(JPEGS[0] + cut, 100))) == [JPEGS[0], cut]
 
 
-def test_anything_else_is_one_picture() -> None:
+def test_anything_else_is_one_image() -> None:
     png = cv2.imencode(".png", noise(1))[1].tobytes()
 
-    assert list(split_pictures(in_pieces(png, 100))) == [png]
-    assert list(split_pictures(in_pieces(b"", 100))) == []
-    assert list(split_pictures(in_pieces(b"\xff", 100))) == [b"\xff"]
+    assert list(split_images(in_pieces(png, 100))) == [png]
+    assert list(split_images(in_pieces(b"", 100))) == []
+    assert list(split_images(in_pieces(b"\xff", 100))) == [b"\xff"]
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_any_bytes_come_to_an_end(data: bytes, size: int) -> None:
-    pieces = list(split_pictures(in_pieces(b"\xff\xd8" + data, size)))
+    pieces = list(split_images(in_pieces(b"\xff\xd8" + data, size)))
 
     assert sum(map(len, pieces)) <= len(data) + 2
     assert all(piece.startswith(b"\xff\xd8") for piece in pieces)
@@ -82,8 +82,8 @@ def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdin, "LARGEST", 10_000)
 
     for start in (b"\xff\xd8\xff\xda\0\2", b"plain"):
-        with pytest.raises(ImageError, match="expected pictures of at most 10,000 bytes"):
-            list(split_pictures(in_pieces(start + bytes(20_000), 100)))
+        with pytest.raises(ImageError, match="expected images of at most 10,000 bytes"):
+            list(split_images(in_pieces(start + bytes(20_000), 100)))
 
 
 def detect_frames(sent: bytes) -> str:
@@ -103,7 +103,7 @@ def test_standard_input_of_a_process() -> None:
     broken = JPEGS[1][:300] + JPEGS[0]
     said = detect_frames(JPEGS[0] + JPEGS[3] + broken)
     assert said.startswith("- stdin (24, 24, 3) 0\n- stdin (24, 24, 3) 1\n")
-    assert "- (picture 2): " in said
+    assert "- (image 2): " in said
 
 
 def test_a_list_on_standard_input(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def backend(
 
 
 @pytest.fixture(scope="module")
-def pictures(data: Path) -> list[NDArray[np.uint8]]:
+def images(data: Path) -> list[NDArray[np.uint8]]:
     """The photographs in three sizes and shapes each."""
     whole = [read_image(path) for path in sorted((data / "photos").iterdir())]
     half = [np.asarray(cv2.resize(each, None, fx=0.5, fy=0.5), np.uint8) for each in whole]
@@ -61,29 +61,29 @@ def same_bits(one: Detections, other: Detections) -> bool:
 
 @pytest.mark.parametrize("options", [{}, {"rect": True}, {"tiles": (1, 2)}], ids=["plain", "rect", "tiles"])
 def test_eight_threads_get_the_same_bits(
-    backend: Backend, pictures: list[NDArray[np.uint8]], options: dict[str, object]
+    backend: Backend, images: list[NDArray[np.uint8]], options: dict[str, object]
 ) -> None:
     detector = Detector(backend, size=256, confidence=0.1, **options)  # type: ignore[arg-type]
-    alone = [detector(each) for each in pictures]
+    alone = [detector(each) for each in images]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(detector, pictures))
+        together = list(pool.map(detector, images))
 
     assert sum(map(len, alone)) > 50
     assert all(map(same_bits, alone, together))
 
 
 def test_closing_while_others_detect_is_an_error_for_them_and_no_crash(
-    backend: Backend, pictures: list[NDArray[np.uint8]]
+    backend: Backend, images: list[NDArray[np.uint8]]
 ) -> None:
     detector = Detector(backend, size=256, confidence=0.1)
-    expected = detector(pictures[0])
+    expected = detector(images[0])
     running = Event()
 
     def detect_until_closed() -> str:
         while True:
             try:
-                found = detector(pictures[0])
+                found = detector(images[0])
             except ValueError as error:
                 return str(error)
             running.set()

@@ -14,13 +14,13 @@ from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.tiles import Tiling, Window, join, parse_tiles
-from tests.tiny_onnx import INFO, MAGENTA, YELLOW, picture, write_tiny_model
+from tests.tiny_onnx import INFO, MAGENTA, YELLOW, image, write_tiny_model
 
 WHOLE = Window(0, 0, 200, 100)
 
 
 def test_a_grid_by_hand() -> None:
-    # Two columns that share a quarter: 2 x 120 - 30 = 210; the row is as high as the picture.
+    # Two columns that share a quarter: 2 x 120 - 30 = 210; the row is as high as the image.
     assert Tiling((1, 2), overlap=0.25).windows((100, 210)) == [
         Window(0, 0, 210, 100),
         Window(0, 0, 120, 100),
@@ -35,7 +35,7 @@ def test_squares_by_hand() -> None:
     assert windows[1:] == [Window(0, 0, 100, 100), Window(75, 0, 175, 100), Window(150, 0, 250, 100)]
 
 
-def test_a_picture_as_small_as_a_tile_is_looked_at_once() -> None:
+def test_a_image_as_small_as_a_tile_is_looked_at_once() -> None:
     assert Tiling(640).windows((480, 640)) == [Window(0, 0, 640, 480)]
     assert Tiling((1, 1)).windows((480, 640)) == [Window(0, 0, 640, 480)]
 
@@ -107,12 +107,12 @@ def test_nothing_joined_is_nothing() -> None:
     assert join([part(), part()], [WHOLE, Window(0, 0, 120, 100)], (100, 200)).boxes.shape == (0, 4)
 
 
-def test_boxes_move_to_the_picture_and_cut_ones_go() -> None:
+def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
     left, right = Window(0, 0, 120, 100), Window(80, 0, 200, 100)
 
     joined = join(
         [
-            part((0, 0, 200, 100)),  # the whole picture has no inner border
+            part((0, 0, 200, 100)),  # the whole image has no inner border
             part((0, 0, 30, 100), (90, 10, 119.5, 20), (90, 10, 118, 20)),
             part((0, 10, 9, 20), (5, 10, 120, 100)),
         ],
@@ -134,7 +134,7 @@ def test_the_detector_finds_in_tiles_what_is_too_small_in_the_whole(tmp_path: Pa
     model = write_tiny_model(tmp_path / "tiny.onnx")
     # In the whole a cell of the network is 96 pixels wide, so that these are a faint part of it. Each lies in
     # the middle of one tile, and at an inner border of those around.
-    large = picture((288, 320), ((32, 64, 64, 96), YELLOW), ((256, 224, 288, 256), MAGENTA))
+    large = image((288, 320), ((32, 64, 64, 96), YELLOW), ((256, 224, 288, 256), MAGENTA))
 
     with (
         Detector.open(model, size=96) as plain,
@@ -150,7 +150,7 @@ def test_the_detector_finds_in_tiles_what_is_too_small_in_the_whole(tmp_path: Pa
     assert len(found) == 2  # although nothing was suppressed
 
 
-def test_batches_of_tiles_are_bounded_and_pictures_keep_their_order(tmp_path: Path) -> None:
+def test_batches_of_tiles_are_bounded_and_images_keep_their_order(tmp_path: Path) -> None:
     seen: list[int] = []
 
     class Counting:
@@ -164,13 +164,13 @@ def test_batches_of_tiles_are_bounded_and_pictures_keep_their_order(tmp_path: Pa
         def close(self) -> None: ...
 
     detector = Detector(Counting(), tiles=64)
-    assert [len(found) for found in detector.detect_many([picture((300, 400))] * 2, batch=5)] == [0, 0]
+    assert [len(found) for found in detector.detect_many([image((300, 400))] * 2, batch=5)] == [0, 0]
     assert max(seen) == 5
     assert sum(seen) == 2 * (1 + 6 * 8)
 
 
 def test_tiles_of_a_real_photograph(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kites far away: tiles find more of them, and lose nothing that the whole picture shows well."""
+    """Kites far away: tiles find more of them, and lose nothing that the whole image shows well."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     model = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
     photograph = read_image(data / "photos" / "kite.jpg")

@@ -13,7 +13,7 @@ HEIGHT, WIDTH, RATE = 48, 80, 12.5
 
 
 def scene(number: int) -> np.ndarray:
-    """A red picture with a blue bar that grows by 4 columns a frame."""
+    """A red image with a blue bar that grows by 4 columns a frame."""
     rgb = np.full((HEIGHT, WIDTH, 3), (200, 0, 0), np.uint8)
     rgb[:, : 4 * number] = (0, 0, 200)
     return rgb

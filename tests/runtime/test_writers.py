@@ -15,7 +15,7 @@ from lookonce.errors import ConfigError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.video import Moment, read_frames
-from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
+from lookonce.runtime.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 
 NAMES = ("cat", 'a "big", dog')
 
@@ -47,7 +47,7 @@ def test_json(tmp_path: Path) -> None:
 
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "names": list(NAMES),
-        "pictures": [
+        "images": [
             {
                 "file": "pics/ü.png",
                 "width": 60,
@@ -108,7 +108,7 @@ def test_coco_results_are_read_by_pycocotools(tmp_path: Path) -> None:
         ("clip.mp4", Moment(4, 0.2, 25.0), "clip-4"),
     ],
 )
-def test_coco_picture_ids(tmp_path: Path, name: str, moment: Moment | None, image_id: int | str) -> None:
+def test_coco_image_ids(tmp_path: Path, name: str, moment: Moment | None, image_id: int | str) -> None:
     path = tmp_path / "results.json"
     with CocoWriter(path, [1, 2]) as writer:
         writer.add(frame(name, moment), two())
@@ -123,7 +123,7 @@ def test_coco_ids_that_clash_or_lack(tmp_path: Path) -> None:
             writer.add(frame("b/1.png"), two())
     with (
         CocoWriter(tmp_path / "b.json", [1, 2], {"2.png": 2}) as writer,
-        pytest.raises(ConfigError, match=r"a/1\.png: the list of picture ids does not have this file"),
+        pytest.raises(ConfigError, match=r"a/1\.png: the list of image ids does not have this file"),
     ):
         writer.add(frame("a/1.png"), two())
 
@@ -136,7 +136,7 @@ def test_nothing_added_is_still_a_whole_file(make: Callable[[Path], Writer], tmp
 
     text = path.read_text()
     assert (
-        json.loads(text) in ([], {"names": list(NAMES), "pictures": [], "complete": True})
+        json.loads(text) in ([], {"names": list(NAMES), "images": [], "complete": True})
         if (text[0] in "[{")
         else text == "file,frame,class,score,left,top,right,bottom\n"
     )
@@ -175,8 +175,8 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_annotated_pictures_keep_name_folder_and_size(tmp_path: Path) -> None:
-    with PictureWriter(tmp_path) as writer:
+def test_annotated_images_keep_name_folder_and_size(tmp_path: Path) -> None:
+    with ImageWriter(tmp_path) as writer:
         writer.add(frame("a/1.png"), two())
         writer.add(frame("b/1.png"), NONE)
         writer.add(frame("c/upload.dat"), two())
@@ -194,7 +194,7 @@ def test_annotated_pictures_keep_name_folder_and_size(tmp_path: Path) -> None:
 
 def test_annotated_videos_keep_size_rate_and_length(tmp_path: Path) -> None:
     clips = [("one.avi", 5, 10.0), ("one.mp4", 3, 30.0)]
-    with PictureWriter(tmp_path) as writer:
+    with ImageWriter(tmp_path) as writer:
         for name, frames, rate in clips:
             for number in range(frames):
                 writer.add(frame(name, Moment(number, number / rate, rate)), two())
@@ -215,8 +215,8 @@ def test_a_source_is_never_replaced(tmp_path: Path) -> None:
     (only,) = Sources([path])
 
     with (
-        PictureWriter(tmp_path) as writer,
-        pytest.raises(ConfigError, match=r"1\.png: the annotated picture would replace its source"),
+        ImageWriter(tmp_path) as writer,
+        pytest.raises(ConfigError, match=r"1\.png: the annotated image would replace its source"),
     ):
         writer.add(only, two())
     assert path.read_bytes() == before
@@ -224,7 +224,7 @@ def test_a_source_is_never_replaced(tmp_path: Path) -> None:
 
 def test_a_whole_stopped_video_is_playable(tmp_path: Path) -> None:
     def stopped() -> None:
-        with PictureWriter(tmp_path) as writer:
+        with ImageWriter(tmp_path) as writer:
             for number in range(4):
                 writer.add(frame("clip.mp4", Moment(number, number / 25, 25.0)), two())
             raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """Train in a child process, kill it again and again, and at last let it finish.
 
-    python -m tests.train.killed_run PICTURES OUT EPOCHS KILLS SEED
+    python -m tests.train.killed_run IMAGES OUT EPOCHS KILLS SEED
 
 Everything is imported once and each attempt is a fork, so that an attempt costs what it trains. Every second
 kill waits until a checkpoint is being written. Prints how many of the kills left half a checkpoint behind.
@@ -64,10 +64,10 @@ def killed(data: TrainData, out: Path, epochs: int, wait: float, *, while_writin
 
 
 def main() -> None:
-    pictures, out = map(Path, sys.argv[1:3])
+    images, out = map(Path, sys.argv[1:3])
     epochs, kills, seed = map(int, sys.argv[3:])
     torch.set_num_threads(1)  # a process with threads must not fork
-    samples = draw_samples(pictures, 7)
+    samples = draw_samples(images, 7)
     data = TrainData(INFO.names, samples, samples[:2])
     waits = random.Random(seed)
     halves = sum(

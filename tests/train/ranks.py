@@ -94,8 +94,8 @@ def not_finite(group: Group, folder: Path) -> None:
     """The second batch's loss is not a number, on rank 1 alone."""
     total = Losses.total
 
-    def bad(losses: Losses, pictures: int | None = None) -> torch.Tensor:
-        return total(losses, pictures) * (torch.nan if number == 2 and group.rank == 1 else 1)
+    def bad(losses: Losses, images: int | None = None) -> torch.Tensor:
+        return total(losses, images) * (torch.nan if number == 2 and group.rank == 1 else 1)
 
     def note(n: int) -> None:
         nonlocal number

@@ -7,12 +7,12 @@ import torch
 
 from lookonce.config import load_settings
 from lookonce.train.batch_size import Trial
-from tests.train.test_batch_size import pictures
+from tests.train.test_batch_size import images
 
 
 def main() -> None:
     settings = load_settings(None, sys.argv[1:])
-    data, device = pictures(512), torch.device("cpu")
+    data, device = images(512), torch.device("cpu")
     small = settings.model_copy(update={"width": 0.0625, "size": (64, 64)})
     Trial(data, small, device).take_steps(2)  # libraries and their buffers are there from now on
     before = peak()

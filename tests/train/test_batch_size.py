@@ -26,7 +26,7 @@ CPU, GIB = torch.device("cpu"), 2**30
 TOLERANCE = 0.25  # of the measured growth of a process; what an estimate misses is covered by MARGIN
 
 
-def pictures(count: int) -> TrainData:
+def images(count: int) -> TrainData:
     """Names and boxes alone: no file is read to choose a batch."""
     sample = Sample(Path("none.png"), np.array([[1, 1, 20, 20]] * 5, np.float32), np.zeros(5, np.int64))
     return TrainData(INFO.names, [sample] * count, ())
@@ -41,7 +41,7 @@ def pictures(count: int) -> TrainData:
 )
 def test_the_estimate_is_what_a_process_really_takes(assignments: tuple[str, ...]) -> None:
     settings = load_settings(None, (*assignments, "workers=0"))
-    found = Trial(pictures(512), settings, CPU).estimate().of(settings.batch_size)
+    found = Trial(images(512), settings, CPU).estimate().of(settings.batch_size)
 
     command = [sys.executable, "-m", "tests.train.step_memory", *assignments, "workers=0"]
     run = subprocess.run(
@@ -57,12 +57,12 @@ def test_the_estimate_is_what_a_process_really_takes(assignments: tuple[str, ...
 
 def test_memory_grows_with_the_largest_input_and_less_with_a_frozen_backbone() -> None:
     plain, varied, frozen = (
-        Trial(pictures(9), load_settings(None, ("width=0.125", "size=96x64", *extra)), CPU)
+        Trial(images(9), load_settings(None, ("width=0.125", "size=96x64", *extra)), CPU)
         for extra in ([], ["augment.multi_scale=0.5"], ["freeze=backbone"])
     )
     assert (plain.size, varied.size) == ((96, 64), (144 // 32 * 32, 96))
-    assert varied.estimate().per_picture > 1.7 * plain.estimate().per_picture
-    assert frozen.estimate().per_picture < 0.5 * plain.estimate().per_picture
+    assert varied.estimate().per_image > 1.7 * plain.estimate().per_image
+    assert frozen.estimate().per_image < 0.5 * plain.estimate().per_image
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_memory_grows_with_the_largest_input_and_less_with_a_frozen_backbone() -
 def test_the_choice_shrinks_with_the_room(
     monkeypatch: pytest.MonkeyPatch, count: int, room: int, expected: int, limit: str
 ) -> None:
-    monkeypatch.setattr(Trial, "estimate", lambda trial: StepMemory(fixed=GIB // 2, per_picture=GIB // 2 - 1))
+    monkeypatch.setattr(Trial, "estimate", lambda trial: StepMemory(fixed=GIB // 2, per_image=GIB // 2 - 1))
     monkeypatch.setattr(batch_size, "free_bytes", lambda: room)
-    choice = choose_batch(pictures(count), load_settings(None), CPU)
+    choice = choose_batch(images(count), load_settings(None), CPU)
     assert choice.batch == expected
     assert f"batch {expected}: a step at 416x416 takes" in choice.why
     assert f"(limited by: {limit}); the learning rate stays 0.001" in choice.why
@@ -89,8 +89,8 @@ def test_the_choice_shrinks_with_the_room(
 
 def test_room_for_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_size, "free_bytes", lambda: 2**20)
-    with pytest.raises(TrainingError, match=r"not even one picture of 64x96 fits into 80% of 0\.00 GiB"):
-        choose_batch(pictures(99), load_settings(None, ("width=0.125", "size=64x96")), CPU)
+    with pytest.raises(TrainingError, match=r"not even one image of 64x96 fits into 80% of 0\.00 GiB"):
+        choose_batch(images(99), load_settings(None, ("width=0.125", "size=64x96")), CPU)
 
 
 def test_on_a_card_the_largest_batch_that_does_not_run_out_of_memory_is_taken(
@@ -106,14 +106,14 @@ def test_on_a_card_the_largest_batch_that_does_not_run_out_of_memory_is_taken(
 
     monkeypatch.setattr(Trial, "peak_on_cuda", peak)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (42 * GIB, 80 * GIB))
-    choice = choose_batch(pictures(512), load_settings(None), torch.device("cuda"))
+    choice = choose_batch(images(512), load_settings(None), torch.device("cuda"))
     assert choice.batch == 32, "40 runs, but leaves no margin"
     assert tried == [64, 56, 48, 40, 32]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
-def test_a_real_card_takes_more_for_more_pictures() -> None:
-    trial = Trial(pictures(99), load_settings(None, ("size=256",)), torch.device("cuda"))
+def test_a_real_card_takes_more_for_more_images() -> None:
+    trial = Trial(images(99), load_settings(None, ("size=256",)), torch.device("cuda"))
     assert 0 < trial.peak_on_cuda(2) < trial.peak_on_cuda(32)
 
 

@@ -143,4 +143,4 @@ def test_a_step_of_which_every_batch_was_left_out_is_no_step(
     scaler = GradScaler("cpu")
     _, epoch = learn(data, scaler, "loss.non_finite=skip", "batch=4", clip)
     assert epoch.skipped == 1
-    assert epoch.meter.pictures == 3
+    assert epoch.meter.images == 3

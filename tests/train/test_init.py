@@ -32,18 +32,18 @@ def test_the_reference_stays_bit_for_bit() -> None:
         assert not torch.signbit(tensor[tensor == 0]).any(), f"{name}: a negative zero"
 
 
-@pytest.mark.parametrize("prior", [0.01, 0.3, 0.9])
-def test_every_cell_answers_the_prior_and_nothing_else_is_biased(prior: float) -> None:
-    found = heads(network(objectness_prior=prior))
+@pytest.mark.parametrize("anchor", [0.01, 0.3, 0.9])
+def test_every_cell_answers_the_anchor_and_nothing_else_is_biased(anchor: float) -> None:
+    found = heads(network(objectness_prior=anchor))
     assert len(found) == 2
     for head in found:
         assert head.bias is not None
-        bias = head.bias.detach().view(3, 5 + 3)  # priors, x y w h objectness and three classes
-        assert torch.sigmoid(bias[:, 4]).tolist() == pytest.approx([prior] * 3, rel=1e-6)
+        bias = head.bias.detach().view(3, 5 + 3)  # anchors, x y w h objectness and three classes
+        assert torch.sigmoid(bias[:, 4]).tolist() == pytest.approx([anchor] * 3, rel=1e-6)
         others = [0, 1, 2, 3, 5, 6, 7]
         assert (bias[:, others] == 0).all()
         answered = head(torch.zeros(1, head.in_channels, 2, 3)).view(3, 8, 2, 3)[:, 4]
-        assert torch.sigmoid(answered).flatten().tolist() == pytest.approx([prior] * 18, rel=1e-6)
+        assert torch.sigmoid(answered).flatten().tolist() == pytest.approx([anchor] * 18, rel=1e-6)
 
 
 def test_kernels_by_fan_in() -> None:

@@ -18,9 +18,9 @@ PLAIN = LossSettings()
 
 
 def positives(cells: Tensor, boxes: Tensor, labels: Tensor, scale: int = 0) -> BatchPositives:
-    """From (P, 4) image, row, column, prior."""
-    image, row, column, prior = cells.long().unbind(1)
-    return BatchPositives(image, torch.full_like(image, scale), row, column, prior, boxes, labels)
+    """From (P, 4) image, row, column, anchor."""
+    image, row, column, anchor = cells.long().unbind(1)
+    return BatchPositives(image, torch.full_like(image, scale), row, column, anchor, boxes, labels)
 
 
 def no_positives() -> BatchPositives:
@@ -61,10 +61,10 @@ def test_overflowing_background_leaves_loss_and_gradient_finite() -> None:
     assert torch.isfinite(raw.grad).all()
 
 
-def test_every_scale_ignores_what_fits_any_box_of_the_picture() -> None:
+def test_every_scale_ignores_what_fits_any_box_of_the_image() -> None:
     # a prediction on the coarse scale that fits a box assigned on the fine one
     fine, coarse = torch.zeros(1, 8, 4, 4), torch.zeros(1, 8, 2, 2)
-    box = torch.tensor([[8.0, 8.0, 24.0, 24.0]])  # coarse: cell (0, 0), prior 16 x 16, logits 0
+    box = torch.tensor([[8.0, 8.0, 24.0, 24.0]])  # coarse: cell (0, 0), anchor 16 x 16, logits 0
     assigned = positives(torch.tensor([[0, 1, 1, 0]]), box, torch.tensor([0]))
     anchors = [[(16.0, 16.0)], [(16.0, 16.0)]]
     seen = compute_losses([fine, coarse], assigned, box[None], anchors, (16, 32), PLAIN)
@@ -95,7 +95,7 @@ def test_weights_scale_their_own_term() -> None:
 def one_object(
     truth: list[float], logit: float = 0.0, **wanted: object
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The one cell of a 16 x 16 prior that decodes to (8, 8, 24, 24) is positive: its losses and gradient."""
+    """The one cell of a 16 x 16 anchor that decodes to (8, 8, 24, 24): its losses and gradient."""
     raw = torch.zeros(1, 7, 2, 2)
     raw[:, 4] = logit
     raw.requires_grad_()

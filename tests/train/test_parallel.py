@@ -99,8 +99,8 @@ def assert_same_run(one: Path, two: Path, data: TrainData) -> None:
 
 
 def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> None:
-    """7 pictures in batches of 3: the last one leaves rank 1 without pictures, and one cannot be read."""
-    data.train[5].path.write_bytes(b"<html>not a picture</html>")
+    """7 images in batches of 3: the last one leaves rank 1 without images, and one cannot be read."""
+    data.train[5].path.write_bytes(b"<html>not an image</html>")
     cases = (
         ("plain", *SAME, "epochs=2"),
         ("grouped", *SAME, "epochs=2", "optimizer.accumulate=2", "optimizer.clip=1"),
@@ -116,7 +116,7 @@ def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> N
         np.testing.assert_allclose(
             finished["total_loss"], columns(tmp_path / f"{name}-one" / "epochs.csv")["total_loss"], rtol=1e-4
         )
-    assert said.count("set aside") == 2, "once a run, whichever rank found it"
+    assert said.count("skipped") == 2, "once a run, whichever rank found it"
     assert by_the_other == "", "rank 0 speaks alone"
 
 
@@ -142,16 +142,16 @@ def test_synchronised_normalisation_is_that_of_the_whole_batch(tmp_path: Path) -
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_pictures_are_judged_once_each_with_the_statistics_of_rank_0(data: TrainData, tmp_path: Path) -> None:
+def test_images_are_judged_once_each_with_the_statistics_of_rank_0(data: TrainData, tmp_path: Path) -> None:
     """One cannot be read, and one vanishes after that was looked at."""
-    data.train[3].path.write_bytes(b"<html>not a picture</html>")
+    data.train[3].path.write_bytes(b"<html>not an image</html>")
     codes, said = in_two(tmp_path, "judged")
 
     assert codes == [0, 0], said
     samples, detections, metrics, report = pickle.loads((tmp_path / "found.pickle").read_bytes())
     left = [each.path for number, each in enumerate(data.train) if number not in (3, 4)]
     assert [sample.path for sample in samples] == left
-    assert report.count("set aside") == 2
+    assert report.count("skipped") == 2
     alone = Detector(TorchBackend(judged_network().eval(), INFO), confidence=CONFIDENCE)
     for sample, found in zip(samples, detections, strict=True):
         expected = alone(sample.path)
@@ -182,7 +182,7 @@ def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_pat
             stop=lambda: next(asked),
         )
     running = load_weights(tmp_path / "one-two" / LAST)[1].training["running"]
-    assert (running["number"], running["batches"], running["pictures"]) == (1, 1, 0)
+    assert (running["number"], running["batches"], running["images"]) == (1, 1, 0)
     codes, said = in_two(tmp_path, "runs", ("one-two", *wanted))
     assert codes == [0, 0], said
 
@@ -231,7 +231,7 @@ def test_a_long_evaluation_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_torchrun(tmp_path: Path) -> None:
-    lines, names = write_lines(tmp_path / "pictures"), tmp_path / "things.names"
+    lines, names = write_lines(tmp_path / "images"), tmp_path / "things.names"
     names.write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "lookonce", "train", str(lines), "--names", str(names), "--out", str(tmp_path / "run")]
@@ -267,5 +267,5 @@ def test_parts_of_a_batch_make_the_batch(data: TrainData) -> None:
 
 
 def _present(mine: tuple[int, list]) -> list[tuple[int, list]]:
-    """As if the other process had a picture."""
+    """As if the other process had an image."""
     return [mine, (1, [])]

@@ -56,7 +56,7 @@ def _targets(rows: np.ndarray, scale: int) -> tuple[BatchPositives, torch.Tensor
         found = assign(boxes[:, 1:5].astype(np.float32), boxes[:, 5], YOLOV3, STRIDES, (SIDE, SIDE), 3)
         here = found.scale == scale
         columns["image"].append(np.full(here.sum(), image))
-        for name in ("scale", "row", "column", "prior", "box", "label"):
+        for name in ("scale", "row", "column", "anchor", "box", "label"):
             columns[name].append(getattr(found, name)[here])
         kept = np.unique(found.box[here], axis=0)
         truth[image, : len(kept)] = kept

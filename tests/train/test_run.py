@@ -219,12 +219,12 @@ def test_changed_data_is_said_and_learnt(data: TrainData, tmp_path: Path) -> Non
     boxes = sum(len(each.labels) for each in data.train)
     without = boxes - len(data.train[-1].labels)
     found = {
-        "fewer": f"found {len(data.train) - 1} pictures with {without} boxes and {len(data.val)} to judge by",
-        "other": f"found {len(data.train)} pictures with {without} boxes and {len(data.val)} to judge by",
+        "fewer": f"found {len(data.train) - 1} images with {without} boxes and {len(data.val)} to judge by",
+        "other": f"found {len(data.train)} images with {without} boxes and {len(data.val)} to judge by",
     }
     assert "the data changed" not in said["same"]
     for name, expected in found.items():
-        assert f"the data changed: expected {len(data.train)} pictures with {boxes} boxes" in said[name]
+        assert f"the data changed: expected {len(data.train)} images with {boxes} boxes" in said[name]
         assert expected in said[name]
 
 
@@ -233,9 +233,7 @@ def test_other_data_does_not_spoil_a_run(data: TrainData, tmp_path: Path) -> Non
     files = [tmp_path / "run" / name for name in (LAST, "settings.yaml", "epochs.csv", "steps.csv")]
     before = [file.read_bytes() for file in files]
     for other in (replace(data, train=data.train[:5]), replace(data, val=data.train)):
-        with pytest.raises(
-            TrainingError, match=r"data changed: expected 7 pictures.*too far apart.*--weights"
-        ):
+        with pytest.raises(TrainingError, match=r"data changed: expected 7 images.*too far apart.*--weights"):
             train(other, settings("epochs=2"), tmp_path / "run", quiet(), resume=True)
     assert [file.read_bytes() for file in files] == before
 
@@ -267,7 +265,7 @@ def _saving_until(epoch: int) -> object:
 
 
 def test_a_killed_process_resumes(tmp_path: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "run"
+    folder, out = tmp_path / "images", tmp_path / "run"
     lines = write_lines(folder)
     (folder / "things.names").write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "lookonce", "train", str(lines), "--names", str(folder / "things.names")]
@@ -291,7 +289,7 @@ def test_a_killed_process_resumes(tmp_path: Path) -> None:
 
 
 def write_lines(folder: Path) -> Path:
-    """The drawn pictures as one-line text."""
+    """The drawn images as one-line text."""
     folder.mkdir()
     rows = []
     for sample in draw_samples(folder, 7):
@@ -332,22 +330,22 @@ def test_nothing_to_resume(data: TrainData, tmp_path: Path) -> None:
         train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
 
 
-def test_a_non_finite_loss_stops_and_names_the_picture(data: TrainData, tmp_path: Path) -> None:
+def test_a_non_finite_loss_stops_and_names_the_image(data: TrainData, tmp_path: Path) -> None:
     hopeless = settings("epochs=30", "optimizer.name=sgd", "optimizer.rate=1e30", "optimizer.warmup_epochs=0")
-    with pytest.raises(TrainingError, match=r"not finite on .*picture \d\.png.*optimizer\.rate"):
+    with pytest.raises(TrainingError, match=r"not finite on .*image \d\.png.*optimizer\.rate"):
         train(data, hopeless, tmp_path / "run", quiet())
 
 
-def test_an_unreadable_picture_is_set_aside_and_the_run_goes_on(data: TrainData, tmp_path: Path) -> None:
-    data.train[5].path.write_bytes(b"<html>not a picture</html>")
+def test_an_unreadable_image_is_set_aside_and_the_run_goes_on(data: TrainData, tmp_path: Path) -> None:
+    data.train[5].path.write_bytes(b"<html>not an image</html>")
     console = Console(record=True, width=300, file=io.StringIO())
     result = train(data, settings("epochs=2"), tmp_path / "run", console)
     assert result.progress.epochs == 2
     said = console.export_text()
-    assert len(re.findall(r"set aside.*picture 5\.png", said)) == 1
+    assert len(re.findall(r"skipped.*image 5\.png", said)) == 1
 
 
-def test_without_validation_pictures_the_last_model_is_the_best(data: TrainData, tmp_path: Path) -> None:
+def test_without_validation_images_the_last_model_is_the_best(data: TrainData, tmp_path: Path) -> None:
     train(TrainData(data.names, data.train, ()), settings("epochs=2"), tmp_path / "run", quiet())
     best, last = weights(tmp_path / "run", BEST), weights(tmp_path / "run", LAST)
     assert all(torch.equal(best[name], last[name]) for name in last)
@@ -373,7 +371,7 @@ def test_a_validation_part_without_objects_is_said_once(data: TrainData, tmp_pat
     assert result.progress.best_epoch == 2
 
 
-def test_a_validation_picture_that_vanishes_is_set_aside_once(data: TrainData, tmp_path: Path) -> None:
+def test_a_validation_image_that_vanishes_is_set_aside_once(data: TrainData, tmp_path: Path) -> None:
     own = [replace(each, path=tmp_path / f"val_{each.path.name}") for each in data.val]
     for mine, each in zip(own, data.val, strict=True):
         shutil.copy(each.path, mine.path)
@@ -387,7 +385,7 @@ def test_a_validation_picture_that_vanishes_is_set_aside_once(data: TrainData, t
     result = train(TrainData(data.names, data.train, own), wanted, tmp_path / "run", console, stop=vanish)
 
     said = console.export_text()
-    assert said.count(f"set aside: {own[1].path}: ") == 1
+    assert said.count(f"skipped: {own[1].path}: ") == 1
     assert said.count("AP50") == 2
     assert result.progress.epochs == 2
 
@@ -437,7 +435,7 @@ def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_p
     wanted = settings("epochs=1", "batch=1", "optimizer.accumulate=2", "log_every=1", *plain)
     dataset = make_dataset(data, describe(data, wanted), wanted)
     second = next(itertools.islice(Loader(dataset, 1, workers=0).epoch(0), 1, None))
-    second.paths[0].write_bytes(b"not a picture")
+    second.paths[0].write_bytes(b"not an image")
     train(TrainData(data.names, data.train, ()), wanted, tmp_path / "run", quiet())
     with (tmp_path / "run" / "steps.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 1, 2, 2, 3, 4]
@@ -452,7 +450,7 @@ def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Pa
     assert all(torch.equal(one[name], four[name]) for name in one)
 
 
-def test_priors_from_data_are_those_of_the_boxes_in_the_input(data: TrainData) -> None:
+def test_anchors_from_data_are_those_of_the_boxes_in_the_input(data: TrainData) -> None:
     fine, coarse = describe(data, settings("anchors=data")).anchors
     published = describe(data, settings("anchors=official")).anchors
     assert np.array(fine).min() > 8  # as the boxes are in inputs of 96
@@ -473,7 +471,7 @@ def test_bfloat16_learns_like_float32(data: TrainData, tmp_path: Path) -> None:
 
 
 def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
-    lines = write_lines(tmp_path / "pictures")
+    lines = write_lines(tmp_path / "images")
     (tmp_path / "things.names").write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "lookonce", "train", str(lines), "--size", "2048"]
     command += ["--names", str(tmp_path / "things.names"), "--out", str(tmp_path / "run")]

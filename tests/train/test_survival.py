@@ -70,7 +70,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, 
 
 
 def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path) -> None:
-    lines, names = write_lines(tmp_path / "pictures"), tmp_path / "things.names"
+    lines, names = write_lines(tmp_path / "images"), tmp_path / "things.names"
     names.write_text("disc\nbar\nring\n")
     command = [sys.executable, "-m", "lookonce", "train", str(lines), "--names", str(names), "--out"]
     options = [part for each in SETTINGS for part in ("--set", each)] + ["--set", "epochs=40"]
@@ -218,7 +218,7 @@ def test_skipping_ends_when_nothing_else_comes(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "forward", BadBatch(1, 2, 3))
-    with pytest.raises(TrainingError, match=r"3 batches in a row.*picture \d\.png.*weights are ruined"):
+    with pytest.raises(TrainingError, match=r"3 batches in a row.*image \d\.png.*weights are ruined"):
         train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", quiet())
 
 
@@ -233,10 +233,10 @@ def test_the_weights_that_gave_a_non_finite_loss_are_kept(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "forward", BadBatch(2))
-    with pytest.raises(TrainingError, match=rf"not finite on .*picture .*{NON_FINITE}"):
+    with pytest.raises(TrainingError, match=rf"not finite on .*image .*{NON_FINITE}"):
         train(data, settings("epochs=2"), tmp_path / "run", quiet())
 
-    assert "picture" in load_model(tmp_path / "run" / NON_FINITE)[1].training["error"]
+    assert "image" in load_model(tmp_path / "run" / NON_FINITE)[1].training["error"]
 
 
 def test_a_checkpoint_waits_for_its_minutes(data: TrainData, tmp_path: Path) -> None:

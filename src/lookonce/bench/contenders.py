@@ -18,7 +18,7 @@ from lookonce.bench.files import Files
 
 Run = Callable[[], object]
 
-PICTURE = (720, 1280)  # (height, width) of what the Detector gets
+IMAGE = (720, 1280)  # (height, width) of what the Detector gets
 OBJECT_SEED = 7
 
 
@@ -28,7 +28,7 @@ class Case:
 
     Attributes:
         size: (height, width) of the network's input.
-        batch: pictures at a time.
+        batch: images at a time.
         threads: of the engine.
     """
 
@@ -64,7 +64,7 @@ class Contender:
 
 
 def _detector(files: Files, case: Case) -> Run:
-    """Letterbox, network, decoding, suppression: a picture in memory -> `Detections`."""
+    """Letterbox, network, decoding, suppression: an image in memory -> `Detections`."""
     return _opened(files, case)
 
 
@@ -76,8 +76,8 @@ def _opened(files: Files, case: Case, **options: Any) -> Run:
     from lookonce.runtime.detector import Detector
 
     detector = Detector.open(files.graph, size=case.size, threads=case.threads, **options)
-    pictures = [picture(seed) for seed in range(case.batch)]
-    return lambda: list(detector.detect_many(pictures, batch=case.batch))
+    images = [image(seed) for seed in range(case.batch)]
+    return lambda: list(detector.detect_many(images, batch=case.batch))
 
 
 def _onnxruntime(files: Files, case: Case) -> Run:
@@ -110,7 +110,7 @@ def _openvino(files: Files, case: Case) -> Run:
 
 
 def _cut(ov: Any, model: Any) -> Any:
-    """A model that lookonce wrote, without its decoding; uint8 pictures stay its input."""
+    """A model that lookonce wrote, without its decoding; uint8 images stay its input."""
     transposes = [
         op
         for op in model.get_ordered_ops()
@@ -182,20 +182,20 @@ CONTENDERS = {
 }
 
 
-def picture(seed: int) -> NDArray[np.uint8]:
-    """A rendered picture as large as a video's, (720, 1280, 3)."""
+def image(seed: int) -> NDArray[np.uint8]:
+    """A rendered image as large as a video's, (720, 1280, 3)."""
     from lookonce.data.synthetic import scene
 
-    drawn = scene(np.random.default_rng(OBJECT_SEED + seed)).picture
-    return cv2.resize(drawn, PICTURE[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+    drawn = scene(np.random.default_rng(OBJECT_SEED + seed)).image
+    return cv2.resize(drawn, IMAGE[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
 def _fitted(seed: int, case: Case) -> NDArray[np.uint8]:
     """The same at the input's size, (H, W, 3)."""
-    return cv2.resize(picture(seed), case.size[::-1]).astype(np.uint8, copy=False)
+    return cv2.resize(image(seed), case.size[::-1]).astype(np.uint8, copy=False)
 
 
 def _planes(case: Case) -> NDArray[np.float32]:
     """The batch as a bare engine wants it: (B, 3, H, W) float32 in [0, 1], contiguous."""
-    pictures = np.stack([_fitted(seed, case) for seed in range(case.batch)])
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+    images = np.stack([_fitted(seed, case) for seed in range(case.batch)])
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

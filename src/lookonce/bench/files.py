@@ -1,6 +1,6 @@
 """One model in the forms that the contenders read.
 
-The bare engines get the network alone: float pictures in, raw maps out, nothing to normalise or to decode. So
+The bare engines get the network alone: float images in, raw maps out, nothing to normalise or to decode. So
 what the Detector does beside the network counts against the Detector.
 """
 

@@ -56,7 +56,7 @@ class Result:
 
     @property
     def per_second(self) -> float:
-        """Pictures a second, by the median batch."""
+        """Images a second, by the median batch."""
         return 1000 * self.case.batch / self.percentile(50)
 
     def ratio(self, other: "Result") -> float:

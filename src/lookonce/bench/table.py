@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 90, 99)
 OURS, THEIRS, INK, MUTED, FAINT = "#0072B2", "#999999", "#222222", "#666666", "#DDDDDD"
-HEADINGS = ("", "ms", "90 %", "99 %", "pictures/s", "time", "peak MiB", "opening s")
+HEADINGS = ("", "ms", "90 %", "99 %", "images/s", "time", "peak MiB", "opening s")
 
 
 def as_text(results: Sequence[Result]) -> str:
@@ -30,7 +30,7 @@ def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
             "batch": row.case.batch,
             "threads": row.case.threads,
             **{f"ms_{share}": _number(row.percentile(share)) for share in PERCENTILES},
-            "pictures_per_second": _number(row.per_second),
+            "images_per_second": _number(row.per_second),
             "peak_mib": _number(row.peak_mib),
             "opening_seconds": _number(row.opening_seconds),
             "turns_ms": [list(turn) for turn in row.turns],

@@ -40,7 +40,7 @@ def bench(
         model: any model file.
         against: contenders with commas between; None for all that are installed and can run the model.
         size: of the input; None: as the model was made.
-        batches: pictures at a time, with commas between.
+        batches: images at a time, with commas between.
         threads: of the engines, with commas between; None for one a core.
         rounds: turns of each contender.
         out: folder for `bench.json` and `bench.png`; None for neither.
@@ -130,7 +130,7 @@ def _say(model: Path, about: dict[str, Any], results: Sequence[Result], out: Pat
     say(f"Python {about['python']}, {versions}\n", console)
     say(as_text(results), console)
     say(
-        "\nlookonce: a 1280x720 picture in memory to detections; the others: the network alone, input ready.",
+        "\nlookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready.",
         console,
     )
     if out is not None:

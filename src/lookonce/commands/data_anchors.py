@@ -1,4 +1,4 @@
-"""`lookonce data anchors`: k-means priors of a data set, beside the published ones."""
+"""`lookonce data anchors`: k-means anchors of a data set, beside the published ones."""
 
 import json
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from lookonce.annotations import load_samples, splits_of
 from lookonce.commands.opening import input_size
 from lookonce.commands.report import say, say_samples
-from lookonce.data.formats import load_samples, splits_of
-from lookonce.data.statistics import input_shapes
+from lookonce.doctor.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import (
     OFFICIAL,
@@ -29,10 +29,10 @@ DECIMALS = 1  # of a pixel; what is measured is what is printed
 
 
 def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: bool, strict: bool) -> int:
-    """Print priors for the boxes as the network sees them, and how well they and the published ones fit.
+    """Print anchors for the boxes as the network sees them, and how well they and the published ones fit.
 
     Returns:
-        0 done, 1 done but something was set aside or repaired.
+        0 done, 1 done but something was skipped or repaired.
 
     Raises:
         ConfigError: an unknown model or a size that is none.
@@ -43,7 +43,7 @@ def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: b
     code = say_samples({"": found}, Console(stderr=True))
     shapes = input_shapes(found.samples, target)
     if not len(shapes):
-        raise AnnotationError(f"{data}: expected boxes to fit priors to, found none")
+        raise AnnotationError(f"{data}: expected boxes to fit anchors to, found none")
     fitted = flatten(fit_anchors(shapes, official)).round(DECIMALS)
     fits = {"official": Fit.of(flatten(official), shapes), "data": Fit.of(fitted, shapes)}
     if as_json:
@@ -57,12 +57,12 @@ def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: b
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How well priors suit boxes.
+    """How well anchors suit boxes.
 
     Attributes:
-        anchors: (width, height) of each prior in pixels of the network input, finest scale first.
-        best_possible_recall: share of boxes that a prior meets with shape IoU of 0.5 or more.
-        mean_best_iou: mean IoU of the boxes with their best prior.
+        anchors: (width, height) of each anchor in pixels of the network input, finest scale first.
+        best_possible_recall: share of boxes that an anchor meets with shape IoU of 0.5 or more.
+        mean_best_iou: mean IoU of the boxes with their best anchor.
     """
 
     anchors: list[list[float]]
@@ -70,9 +70,9 @@ class Fit:
     mean_best_iou: float
 
     @classmethod
-    def of(cls, priors: Shapes, shapes: Shapes) -> Self:
+    def of(cls, anchors: Shapes, shapes: Shapes) -> Self:
         """Measure."""
-        return cls(priors.tolist(), best_possible_recall(shapes, priors), mean_best_iou(shapes, priors))
+        return cls(anchors.tolist(), best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
 
 
 def _official(model: str) -> Anchors:
@@ -86,12 +86,12 @@ def _split_to_learn_from(data: Path) -> str | None:
 
 
 def _table(fits: Mapping[str, Fit]) -> Table:
-    table = Table("priors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
+    table = Table("anchors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
     for name, fit in fits.items():
         sides = "  ".join(f"{w:g}x{h:g}" for w, h in fit.anchors)
         table.add_row(name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
     return table
 
 
-def _as_cfg(priors: Shapes) -> str:
-    return ", ".join(f"{w:g},{h:g}" for w, h in priors.tolist())
+def _as_cfg(anchors: Shapes) -> str:
+    return ", ".join(f"{w:g},{h:g}" for w, h in anchors.tolist())

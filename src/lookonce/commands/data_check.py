@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lookonce._files import write_text
-from lookonce.commands.check_page import check_page, severity_counts
+from lookonce.annotations import check_target, load_splits
 from lookonce.commands.opening import input_size
 from lookonce.commands.report import say
-from lookonce.data.check.diagnose import Diagnosis, diagnose, pictures_of
-from lookonce.data.check.findings import Finding
-from lookonce.data.check.fix import write_fixed
-from lookonce.data.check.kinds import KINDS, SEVERITIES
-from lookonce.data.check.network import Network, official
-from lookonce.data.formats import check_target, load_splits
+from lookonce.doctor.diagnose import Diagnosis, diagnose, images_of
+from lookonce.doctor.findings import Finding
+from lookonce.doctor.fix import write_fixed
+from lookonce.doctor.kinds import KINDS, SEVERITIES
+from lookonce.doctor.network import Network, official
+from lookonce.doctor.page import check_page, severity_counts
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
@@ -36,7 +36,7 @@ def check(
     fix: Path | None = None,
     as_json: bool = False,
 ) -> int:
-    """Examine every picture and box; write the page; say what was found.
+    """Examine every image and box; write the page; say what was found.
 
     Args:
         data: annotations, in any form.
@@ -64,7 +64,7 @@ def check(
     with ExitStack() as stack:
         network, doubted = _network(model, size, detector, stack)
         sets = load_splits(data, names)
-        _check_pictures(data, sets)
+        _check_images(data, sets)
         for found in sets.values():
             say(found.describe(), console)
         try:
@@ -102,7 +102,7 @@ def as_tree(diagnosis: Diagnosis) -> dict[str, Any]:
         "advice": {
             "size": diagnosis.advice.size_reason,
             "model": diagnosis.advice.model_reason,
-            "priors": diagnosis.advice.prior_reason,
+            "anchors": diagnosis.advice.anchor_reason,
         },
         "findings": [_entry(finding) for finding in diagnosis.findings],
     }
@@ -122,7 +122,7 @@ def say_findings(diagnosis: Diagnosis, console: Console) -> None:
     for title, reason in (
         ("Input size", advice.size_reason),
         ("Model", advice.model_reason),
-        ("Priors", advice.prior_reason),
+        ("Anchors", advice.anchor_reason),
     ):
         say(f"\n{title}: {reason}", console)
     totals = severity_counts(diagnosis.findings)
@@ -139,7 +139,7 @@ def _network(
     wanted = input_size(size)
     if detector is None:
         return official(model or "yolov3-tiny", wanted or (416, 416)), None
-    from lookonce.commands.check_labels import Doubts
+    from lookonce.doctor.detector_opinion import Doubts
 
     doubts = stack.enter_context(Doubts.open(detector, wanted))
     network = doubts.network
@@ -148,19 +148,19 @@ def _network(
     return network, doubts
 
 
-def _check_pictures(data: Path, sets: dict[str, SampleSet]) -> None:
-    """Where every picture was set aside, why is just what is asked for."""
+def _check_images(data: Path, sets: dict[str, SampleSet]) -> None:
+    """Where every image was skipped, why is just what is asked for."""
     if not any(found.samples or found.problems for found in sets.values()):
-        raise AnnotationError(f"{data}: expected annotated pictures, found none")
+        raise AnnotationError(f"{data}: expected annotated images, found none")
 
 
 def _examine(
     sets: dict[str, SampleSet], network: Network, doubted: Doubted | None, console: Console
 ) -> Diagnosis:
-    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         passes = 1 if doubted is None else 2
-        task = progress.add_task("pictures", total=passes * len(pictures_of(sets)))
+        task = progress.add_task("images", total=passes * len(images_of(sets)))
         return diagnose(sets, network, lambda: progress.advance(task), doubted)
 
 
@@ -170,7 +170,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "severity": KINDS[finding.kind].severity,
         "place": finding.place,
         "what": finding.what,
-        "picture": None if finding.picture is None else str(finding.picture),
+        "image": None if finding.image is None else str(finding.image),
         "boxes": finding.boxes,
         "others": [str(path) for path in finding.others],
     }

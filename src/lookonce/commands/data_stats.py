@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from lookonce._files import write_text
-from lookonce.commands.data_plots import plots
+from lookonce.annotations import load_splits
 from lookonce.commands.report import count_problems, say, say_samples
-from lookonce.data.check.advice import advise
-from lookonce.data.check.diagnose import split_to_learn_from
-from lookonce.data.check.network import official
-from lookonce.data.formats import load_splits
-from lookonce.data.statistics import Spread, Statistics, statistics
+from lookonce.doctor.advice import advise
+from lookonce.doctor.diagnose import split_to_learn_from
+from lookonce.doctor.network import official
+from lookonce.doctor.plots import plots
+from lookonce.doctor.statistics import Spread, Statistics, statistics
 from lookonce.pages.render import render
 from lookonce.samples import Problem, SampleSet
 
@@ -34,7 +34,7 @@ def stats(data: Path, names: Path | None, *, out: Path | None, as_json: bool, st
         strict: stop at the first bad row.
 
     Returns:
-        0 done, 1 done but something was set aside or repaired.
+        0 done, 1 done but something was skipped or repaired.
     """
     sets = load_splits(data, names, strict)
     counted = {split: statistics(found) for split, found in sets.items()}
@@ -93,14 +93,14 @@ def _table(counted: Mapping[str, Statistics]) -> Table:
 def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
     """Title and one cell a split; no cells: a heading."""
     return [
-        ("pictures", [str(s.pictures) for s in each]),
+        ("images", [str(s.images) for s in each]),
         ("  without objects", [str(s.background) for s in each]),
         ("boxes", [str(s.boxes) for s in each]),
         ("  difficult", [str(s.difficult) for s in each]),
         ("  crowd", [str(s.crowd) for s in each]),
-        ("of class (in pictures)", []),
+        ("of class (in images)", []),
         *(
-            (f"  {name}", [f"{s.per_class[name]} ({s.pictures_per_class[name]})" for s in each])
+            (f"  {name}", [f"{s.per_class[name]} ({s.images_per_class[name]})" for s in each])
             for name in each[0].per_class
         ),
         ("box sizes", []),
@@ -108,11 +108,11 @@ def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
         ("  up to 96x96", [_share(s.medium, s.boxes) for s in each]),
         ("  above", [_share(s.large, s.boxes) for s in each]),
         ("least/median/most", []),
-        ("  boxes a picture", [_spread(s.boxes_per_picture) for s in each]),
+        ("  boxes an image", [_spread(s.boxes_per_image) for s in each]),
         ("  box width", [_spread(s.box_width) for s in each]),
         ("  box height", [_spread(s.box_height) for s in each]),
-        ("  picture width", [_spread(s.picture_width) for s in each]),
-        ("  picture height", [_spread(s.picture_height) for s in each]),
+        ("  image width", [_spread(s.image_width) for s in each]),
+        ("  image height", [_spread(s.image_height) for s in each]),
     ]
 
 

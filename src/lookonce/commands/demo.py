@@ -1,11 +1,11 @@
-"""`lookonce demo`: the whole road on pictures of our own, as the commands that a user would type.
+"""`lookonce demo`: the whole road on images of our own, as the commands that a user would type.
 
 demo/
-    pictures/ annotations/   rendered: train, val, test
+    images/ annotations/   rendered: train, val, test
     run/                     the training
     model.safetensors        its best model
-    report/                  how good that is on the test pictures: numbers and curves
-    unseen/                  pictures without annotation
+    report/                  how good that is on the test images: numbers and curves
+    unseen/                  images without annotation
     found/                   the same with what was found on them
     explained.html           one of them, with every number on its way through the model
 """
@@ -24,7 +24,7 @@ from lookonce.errors import ConfigError
 
 COUNTS = {"train": 480, "val": 40, "test": 120}
 UNSEEN = 12
-# Chosen on the val pictures. A mirrored letter is another sign, so there is no flip.
+# Chosen on the val images. A mirrored letter is another sign, so there is no flip.
 TRAINING = {
     "size": 256,
     "batch": 8,
@@ -34,7 +34,7 @@ TRAINING = {
     "augment.flip": 0,
     "evaluate_every": 8,
 }
-GOAL = 0.80  # AP50 on the test pictures; below it something is wrong with this installation
+GOAL = 0.80  # AP50 on the test images; below it something is wrong with this installation
 
 
 def demo(out: Path) -> int:
@@ -47,7 +47,7 @@ def demo(out: Path) -> int:
         ConfigError: `out` holds something already, other than a demo that was stopped while it trained.
         MissingExtraError: training is not installed.
     """
-    for package in ("torch", "faster_coco_eval", "matplotlib"):  # before the first picture is drawn
+    for package in ("torch", "faster_coco_eval", "matplotlib"):  # before the first image is drawn
         require(package, extra="train")
     model = out / "model.safetensors"
     resume = (out / "run" / "last.safetensors").exists() and not model.exists()
@@ -70,7 +70,7 @@ def demo(out: Path) -> int:
 def _render(out: Path, console: Console) -> Path:
     from lookonce.data.synthetic import render, render_unseen
 
-    say(f"rendering {sum(COUNTS.values())} pictures of letters and digits", console)
+    say(f"rendering {sum(COUNTS.values())} images of letters and digits", console)
     render_unseen(out / "unseen", UNSEEN)
     return render(out, COUNTS)
 
@@ -107,19 +107,19 @@ def _detect(model: Path, out: Path, console: Console) -> int:
 def _explain(model: Path, out: Path, console: Console) -> None:
     from lookonce.commands.explain import explain
 
-    picture, page = out / "unseen" / "0000.png", out / "explained.html"
-    _say_command(["explain", str(model), str(picture), "--out", str(page)], console)
-    explain(model, picture, page)
+    image, page = out / "unseen" / "0000.png", out / "explained.html"
+    _say_command(["explain", str(model), str(image), "--out", str(page)], console)
+    explain(model, image, page)
 
 
 def _say_results(out: Path, ap50: float, minutes: float, console: Console) -> None:
     say(
-        f"\nAP50 {ap50:.3f} on {COUNTS['test']} pictures it had never seen, {minutes:.1f} minutes in all",
+        f"\nAP50 {ap50:.3f} on {COUNTS['test']} images it had never seen, {minutes:.1f} minutes in all",
         console,
     )
     if ap50 < GOAL:
         say(f"expected {GOAL:.2f} or more: something is wrong with this installation", console)
-    say(f"annotated pictures  {out / 'found' / 'annotated'}", console)
+    say(f"annotated images  {out / 'found' / 'annotated'}", console)
     say(f"how it sees         {out / 'explained.html'}", console)
     say(f"curves              {out / 'report' / 'precision_recall.png'}", console)
     say(f"model               {out / 'model.safetensors'}", console)

@@ -1,4 +1,4 @@
-"""`lookonce detect`: pictures and videos in; annotated pictures and lists of detections out."""
+"""`lookonce detect`: images and videos in; annotated images and lists of detections out."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
-from lookonce.runtime.writers import CocoWriter, CsvWriter, JsonWriter, PictureWriter, Writer
+from lookonce.runtime.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 
 KINDS = ("images", "json", "csv", "coco")
 RESULTS = "detections.json"
@@ -34,7 +34,7 @@ class Tally:
     """What a run came to.
 
     Attributes:
-        kept: pictures and video frames that an earlier run had done.
+        kept: images and video frames that an earlier run had done.
         frames: those that this one has done.
         classes: detections of each class, by name.
         seconds: that it took.
@@ -66,15 +66,15 @@ def detect(
         sources: files, folders, globs, camera numbers, URLs.
         out: folder for the results.
         save: some of `KINDS`, with commas between.
-        coco_ids: a COCO annotation file whose picture and category numbers the COCO results shall carry.
+        coco_ids: a COCO annotation file whose image and category numbers the COCO results shall carry.
         strict: stop at the first file that cannot be read.
         as_json: print the summary as JSON.
         resume: go on with an unfinished run into the same folder.
-        threads: of the engine, for one picture; None leaves the choice to `Plan`.
+        threads: of the engine, for one image; None leaves the choice to `Plan`.
         options: see `opening.open_detector`.
 
     Returns:
-        0 done; 1 files were set aside; 128 and the signal's number where one stopped the run.
+        0 done; 1 files were skipped; 128 and the signal's number where one stopped the run.
     """
     kinds = _kinds(save)
     frames = Sources(sources, strict=strict)
@@ -151,10 +151,10 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
 
 
 def _keep(done: Sequence[Done], writers: Sequence[Writer], tally: Tally) -> None:
-    """Take over what was done; annotated pictures and videos are in place already."""
+    """Take over what was done; annotated images and videos are in place already."""
     for frame, detections in done:
         for writer in writers:
-            if not isinstance(writer, PictureWriter):
+            if not isinstance(writer, ImageWriter):
                 writer.add(frame, detections)
         tally.classes.update(name for name, _, _ in detections)
 
@@ -169,7 +169,7 @@ def _describe(model: Path, detector: Detector) -> str:
 
 
 def _kinds(save: str) -> list[str]:
-    """The kinds asked for, pictures first: what the json results tell of is then in place before they do."""
+    """The kinds asked for, images first: what the json results tell of is then in place before they do."""
     kinds = [kind.strip() for kind in save.split(",")]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ConfigError(
@@ -182,7 +182,7 @@ def _makers(
     out: Path, names: Sequence[str], coco_ids: Path | None, run: Mapping[str, Any]
 ) -> dict[str, Callable[[], Writer]]:
     return {
-        "images": lambda: PictureWriter(out / "annotated"),
+        "images": lambda: ImageWriter(out / "annotated"),
         "json": lambda: JsonWriter(out / RESULTS, names, run),
         "csv": lambda: CsvWriter(out / "detections.csv"),
         "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(names, coco_ids)),
@@ -192,7 +192,7 @@ def _makers(
 def _coco_numbers(
     names: Sequence[str], annotations: Path | None
 ) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
-    """COCO's number of each class, and of each picture by file name.
+    """COCO's number of each class, and of each image by file name.
 
     Without annotations classes count from 1, as is usual in COCO files.
     """
@@ -201,7 +201,7 @@ def _coco_numbers(
     try:
         tree = json.loads(annotations.read_text(encoding="utf-8"))
         numbers = {str(entry["name"]): int(entry["id"]) for entry in tree["categories"]}
-        pictures = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
+        images = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
     if missing := [name for name in names if name not in numbers]:
@@ -209,12 +209,12 @@ def _coco_numbers(
             f"{annotations}: expected categories for all classes of the model, "
             f"found none named {', '.join(map(repr, missing))}"
         )
-    (name, count), *_ = [*Counter(name for name, _ in pictures).most_common(1), ("", 0)]
-    if count > 1:  # in several folders: results would get the id of another picture
+    (name, count), *_ = [*Counter(name for name, _ in images).most_common(1), ("", 0)]
+    if count > 1:  # in several folders: results would get the id of another image
         raise AnnotationError(
-            f"{annotations}: expected a file name for one picture, found {count} called {name}"
+            f"{annotations}: expected a file name for one image, found {count} called {name}"
         )
-    return [numbers[name] for name in names], dict(pictures)
+    return [numbers[name] for name in names], dict(images)
 
 
 def _run(
@@ -254,9 +254,9 @@ def _progress() -> Progress:
 
 
 def _name_problems(frames: Sources, shown: int, console: Console) -> int:
-    """Print the files set aside since `shown` of them were named; returns how many there are."""
+    """Print the files skipped since `shown` of them were named; returns how many there are."""
     for problem in frames.problems[shown:]:
-        say(f"set aside: {problem}", console)
+        say(f"skipped: {problem}", console)
         shown += 1
     return shown
 
@@ -288,18 +288,18 @@ def _report(
 def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
     rate = tally.frames / tally.seconds if tally.frames else 0.0
     yield (
-        f"{'stopped after' if stopped else 'done:'} {_count(tally.kept + tally.frames, 'picture')}, "
+        f"{'stopped after' if stopped else 'done:'} {_count(tally.kept + tally.frames, 'image')}, "
         f"{_count(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)"
     )
     if tally.kept:
-        yield f"  {_count(tally.kept, 'picture')} of them kept from the earlier run"
+        yield f"  {_count(tally.kept, 'image')} of them kept from the earlier run"
     if tally.classes:
         yield "  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common())
     if any(not isinstance(origin, Path) for origin in frames.origins):
         dropped, reconnects = frames.live.dropped, frames.live.reconnects
         yield f"  live: {_count(dropped, 'frame')} dropped, {_count(reconnects, 'reconnect')}"
     if frames.problems:
-        yield f"  {_count(len(frames.problems), 'file')} set aside, named above"
+        yield f"  {_count(len(frames.problems), 'file')} skipped, named above"
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""`lookonce evaluate`: how good a model is on annotated pictures."""
+"""`lookonce evaluate`: how good a model is on annotated images."""
 
 import math
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from rich.text import Text
 
 from lookonce._files import write_text
 from lookonce._optional import require
+from lookonce.annotations import load_samples
 from lookonce.commands.evaluate_errors import Explaining, write_errors
 from lookonce.commands.opening import open_detector
 from lookonce.commands.report import count_problems, say, say_problems
-from lookonce.data.formats import load_samples
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
 from lookonce.evaluate.curves import OperatingPoint
@@ -39,7 +39,7 @@ from lookonce.runtime.postprocess import IOU
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, numbers_in
 
-# How pictures are looked at unless something else is asked for; the confidence is low since AP looks at all.
+# How images are looked at unless something else is asked for; the confidence is low since AP looks at all.
 LOOKING: dict[str, Any] = {
     "size": None,
     "confidence": 0.001,
@@ -49,7 +49,7 @@ LOOKING: dict[str, Any] = {
     "overlap": OVERLAP,
     "soft_nms": False,
 }
-EXPLAINED = 6  # pictures; each takes some seconds and a few megabytes
+EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
 
 class Shared(NamedTuple):
@@ -78,7 +78,7 @@ def evaluate(
     explain: int = EXPLAINED,
     **looking: Any,
 ) -> int:
-    """Detect on annotated pictures, compare, print and write what came out.
+    """Detect on annotated images, compare, print and write what came out.
 
     Args:
         model: any model file that lookonce reads.
@@ -87,16 +87,16 @@ def evaluate(
         split: the part of the data to measure on.
         names: file of class names, where the annotations have numbers alone.
         json_file: a further place for the numbers.
-        strict: stop at the first bad row or picture.
-        explain: so many of the worst pictures, each on a page of its own.
+        strict: stop at the first bad row or image.
+        explain: so many of the worst images, each on a page of its own.
         **looking: how to detect, see `opening.open_detector`; else as `LOOKING` has it.
 
     Returns:
-        0 done, 1 if rows or pictures had to be set aside.
+        0 done, 1 if rows or images had to be skipped.
 
     Raises:
         ConfigError: a bad size or threshold, or no class in common.
-        ImageError: not one picture could be read.
+        ImageError: not one image could be read.
         MissingExtraError: what measures or plots is not installed.
     """
     console = Console()
@@ -115,7 +115,7 @@ def evaluate(
     problems = [*annotated.problems, *unreadable]
     exit_code = say_problems(problems, console)
     if not measured:
-        raise ImageError(f"{data}: expected pictures to measure on, found none that can be read")
+        raise ImageError(f"{data}: expected images to measure on, found none that can be read")
     about = {"model": str(model), "data": str(data), "split": split, **looking, "size": size}
     if looking["tiles"] is None:
         about["overlap"] = None
@@ -180,7 +180,7 @@ def _shared_detections(found: Detections, shared: Shared) -> Detections:
 def _detect(
     detector: Detector, samples: Sequence[Sample], plan: Plan, console: Console, *, strict: bool
 ) -> tuple[list[Sample], list[Detections], list[Problem]]:
-    """Samples whose picture could be read, what was found in each, and what was wrong with the others."""
+    """Samples whose image could be read, what was found in each, and what was wrong with the others."""
     measured: list[Sample] = []
     found: list[Detections] = []
     unreadable: list[Problem] = []
@@ -199,7 +199,7 @@ def _detect(
 
 
 def _attempt(detector: Detector, sample: Sample) -> Detections | ImageError:
-    """Read and detect; a picture that cannot be read is a result too."""
+    """Read and detect; an image that cannot be read is a result too."""
     try:
         return detector(read_image(sample.path))
     except ImageError as error:
@@ -207,11 +207,11 @@ def _attempt(detector: Detector, sample: Sample) -> Detections | ImageError:
 
 
 class _Rate(ProgressColumn):
-    """Pictures a second."""
+    """Images a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} pictures/s" if speed else "")
+        return Text(f"{speed:.1f} images/s" if speed else "")
 
 
 def _progress(console: Console) -> Progress:
@@ -246,7 +246,7 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     say(_by_size(evaluation), console)
     if metrics.crowded:
         say(
-            f"pictures with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 "
+            f"images with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 "
             f"detections there, with all it is AP {_number(metrics.ap_uncapped)}, "
             f"AR {_number(metrics.ar_uncapped)}",
             console,

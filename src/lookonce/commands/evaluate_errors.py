@@ -1,8 +1,8 @@
-"""The error report of `lookonce evaluate`: its numbers, its page, its pictures and their explanations.
+"""The error report of `lookonce evaluate`: its numbers, its page, its images and their explanations.
 
 DIR/
     errors.json      the numbers
-    errors.html      the page, with the worst pictures in it
+    errors.html      the page, with the worst images in it
     explained/       a page for each of the very worst, opened from there
 """
 
@@ -18,16 +18,16 @@ from lookonce.commands.report import say
 from lookonce.detections import Detections
 from lookonce.draw.marks import Mark, draw_marks
 from lookonce.errors import LookonceError
-from lookonce.evaluate.error_page import COLOURS, GalleryPicture, write_error_page
+from lookonce.evaluate.error_page import COLOURS, GalleryImage, write_error_page
 from lookonce.evaluate.error_report import error_report, write_errors_json
 from lookonce.evaluate.errors import Judged, Outcome
 from lookonce.evaluate.report import Evaluation
-from lookonce.evaluate.worst import WorstPicture
+from lookonce.evaluate.worst import WorstImage
 from lookonce.images import read_image
 from lookonce.pages.render import jpeg_url
 from lookonce.samples import Sample
 
-LONGEST = 800  # pixels of a picture in the gallery
+LONGEST = 800  # pixels of an image in the gallery
 QUALITY = 80
 SHORT = {
     Outcome.CLASSIFICATION: "class",
@@ -40,14 +40,14 @@ SHORT = {
 
 @dataclass(frozen=True, slots=True)
 class Explaining:
-    """How to explain a picture as it was detected on.
+    """How to explain an image as it was detected on.
 
     Attributes:
         model: the model file.
         names: its classes.
         size: (height, width) of its input.
         iou: of suppression.
-        most: so many pictures.
+        most: so many images.
     """
 
     model: Path
@@ -70,44 +70,44 @@ def write_errors(
 
     Args:
         out: the folder.
-        truth: the pictures, with the class numbers of the evaluation.
+        truth: the images, with the class numbers of the evaluation.
         found: in them, likewise.
         evaluation: of both.
         about: what was measured.
-        explaining: how to explain the worst pictures.
+        explaining: how to explain the worst images.
         console: hears of them.
     """
     report = error_report(truth, found, evaluation)
     write_errors_json(out / "errors.json", report, [str(sample.path) for sample in truth], about)
-    worst = [truth[each.picture] for each in report.worst[: explaining.most]]
+    worst = [truth[each.image] for each in report.worst[: explaining.most]]
     links, note = _explain(out, worst, evaluation.names, report.confidence, explaining, console)
     no_links = [""] * (len(report.worst) - len(links))
     gallery = [
-        _gallery_picture(each, truth[each.picture].path, report.in_use, evaluation.names, link)
+        _gallery_image(each, truth[each.image].path, report.in_use, evaluation.names, link)
         for each, link in zip(report.worst, [*links, *no_links], strict=True)
     ]
     write_error_page(out / "errors.html", report, gallery, note, about)
 
 
-def _gallery_picture(
-    worst: WorstPicture, path: Path, in_use: Judged, names: Sequence[str], link: str
-) -> GalleryPicture:
-    """Read and draw one picture."""
-    drawn = draw_marks(read_image(path), error_marks(in_use, worst.picture, names), LONGEST)
-    return GalleryPicture(path.name, jpeg_url(drawn, QUALITY), worst.errors, link)
+def _gallery_image(
+    worst: WorstImage, path: Path, in_use: Judged, names: Sequence[str], link: str
+) -> GalleryImage:
+    """Read and draw one image."""
+    drawn = draw_marks(read_image(path), error_marks(in_use, worst.image, names), LONGEST)
+    return GalleryImage(path.name, jpeg_url(drawn, QUALITY), worst.errors, link)
 
 
-def error_marks(judged: Judged, picture: int, names: Sequence[str]) -> list[Mark]:
-    """Boxes for one picture: errors first, then missed objects, objects half fitted, and what is right.
+def error_marks(judged: Judged, image: int, names: Sequence[str]) -> list[Mark]:
+    """Boxes for one image: errors first, then missed objects, objects half fitted, and what is right.
 
-    Where there is only one class its name is left out: pictures are crowded enough.
+    Where there is only one class its name is left out: images are crowded enough.
     """
     shown = names if len(names) > 1 else [""]
-    mine = np.flatnonzero((judged.picture == picture) & ~judged.has(Outcome.IGNORED))
+    mine = np.flatnonzero((judged.image == image) & ~judged.has(Outcome.IGNORED))
     by_error = sorted(mine, key=lambda d: judged.outcome[d] == Outcome.RIGHT)
     detections = [_detection_mark(judged, int(d), shown) for d in by_error]
     false = [mark for mark, d in zip(detections, by_error, strict=True) if judged.outcome[d] != Outcome.RIGHT]
-    return [*false, *_object_marks(judged, picture, shown), *detections[len(false) :]]
+    return [*false, *_object_marks(judged, image, shown), *detections[len(false) :]]
 
 
 def _detection_mark(judged: Judged, d: int, names: Sequence[str]) -> Mark:
@@ -116,12 +116,12 @@ def _detection_mark(judged: Judged, d: int, names: Sequence[str]) -> Mark:
     return Mark(judged.boxes[d], label, name, f" {judged.scores[d]:.2f}", COLOURS[outcome])
 
 
-def _object_marks(judged: Judged, picture: int, names: Sequence[str]) -> list[Mark]:
+def _object_marks(judged: Judged, image: int, names: Sequence[str]) -> list[Mark]:
     """Dashed: objects that were missed, and those whose detection is only nearly right."""
     objects = judged.objects
     missed, unfound = judged.missed(), objects.counts & ~judged.found()
     marks = []
-    for g in np.flatnonzero((objects.picture == picture) & unfound):
+    for g in np.flatnonzero((objects.image == image) & unfound):
         label = int(objects.labels[g])
         outcome = Outcome.MISSED if missed[g] else Outcome.RIGHT
         name = f"missed {names[label]}".strip() if missed[g] else names[label]
@@ -137,7 +137,7 @@ def _explain(
     explaining: Explaining,
     console: Console,
 ) -> tuple[list[str], str]:
-    """Write a page for each picture: the links to them, and what the report says about them.
+    """Write a page for each image: the links to them, and what the report says about them.
 
     A model whose layers cannot be had is no reason to fail: the report is there without explanations.
     """
@@ -152,7 +152,7 @@ def _explain(
         explainer = Explainer.open(
             explaining.model, size=explaining.size, confidence=confidence, iou=explaining.iou
         )
-        say(f"explaining the worst pictures: {len(samples)}", console)
+        say(f"explaining the worst images: {len(samples)}", console)
         for i, sample in enumerate(samples, start=1):
             link = f"explained/{i:02}.html"
             own = replace(sample, labels=number[sample.labels])
@@ -163,5 +163,5 @@ def _explain(
         return links, f"Not explained: {error}. A .safetensors, a .cfg or a float .onnx can be."
     return links, (
         "Those with a link open a page that says at which stage of the model each object was lost, on the "
-        "letterboxed picture and with plain suppression."
+        "letterboxed image and with plain suppression."
     )

@@ -1,4 +1,4 @@
-"""`lookonce explain`: one picture's way through one model, as a page, as JSON, or in the terminal."""
+"""`lookonce explain`: one image's way through one model, as a page, as JSON, or in the terminal."""
 
 import json
 from pathlib import Path
@@ -28,13 +28,13 @@ def explain(
     json_file: Path | None = None,
     markdown: bool = False,
 ) -> int:
-    """Explain a picture and write what was asked for.
+    """Explain an image and write what was asked for.
 
     Args:
         model: a float model: `.safetensors`, `.cfg` beside its weights, or `.onnx` of one of our networks.
-        image: the picture.
+        image: the image.
         out: the page.
-        truth: annotations that hold the picture, in any form; classes are matched by name.
+        truth: annotations that hold the image, in any form; classes are matched by name.
         names: file of class names, where the annotations have numbers alone.
         confidence: a detection's score lies above it.
         iou: of suppression.
@@ -46,7 +46,7 @@ def explain(
         0.
 
     Raises:
-        LookonceError: model, picture, annotations or settings are wrong.
+        LookonceError: model, image, annotations or settings are wrong.
     """
     console = Console(stderr=markdown)
     explainer = Explainer.open(model, size=input_size(size), confidence=confidence, iou=iou)

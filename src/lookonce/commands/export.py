@@ -57,7 +57,7 @@ def export(
         nms: put suppression into the graph.
         confidence: its threshold; None for the Detector's.
         iou: likewise.
-        verify_on: pictures to compare on; None for rendered ones.
+        verify_on: images to compare on; None for rendered ones.
         int8: write int8, in this way; None: float32.
 
     Returns:
@@ -89,19 +89,19 @@ def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None, i
         require("openvino", "openvino")  # before all the reading, not after it
     from lookonce.export.files import write_onnx, write_openvino
     from lookonce.export.graph import export_graph, with_size
-    from lookonce.export.pictures import proof_pictures
+    from lookonce.export.proof_images import proof_images
     from lookonce.export.source import read_source
 
     source = read_source(model)
     if form.size is not None:
         source = with_size(source, form.size)
     graph = export_graph(source, static=form.static, suppression=form.suppression)
-    pictures = proof_pictures(verify_on, source.info)
+    images = proof_images(verify_on, source.info)
     if int8 is not None:
-        return export_int8(model, path, graph, source.info, int8, pictures, static=form.static)
+        return export_int8(model, path, graph, source.info, int8, images, static=form.static)
     with replacing_together(path) as made:
         (write_openvino if path.suffix == ".xml" else write_onnx)(graph, made)
-        proof = prove(model, made, source.info, pictures, static=form.static, suppression=form.suppression)
+        proof = prove(model, made, source.info, images, static=form.static, suppression=form.suppression)
     _report(model, path, source.info, form, proof)
     return 0
 
@@ -165,7 +165,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof) 
         console,
     )
     say(
-        f"read back and run beside {model} on {proof.pictures} pictures: boxes differ by at most "
+        f"read back and run beside {model} on {proof.images} images: boxes differ by at most "
         f"{proof.boxes:.1e} pixels, scores by {proof.scores:.1e} (allowed: {BOX_TOLERANCE:g}, "
         f"{SCORE_TOLERANCE:g})",
         console,

@@ -1,4 +1,4 @@
-"""`lookonce export --int8`: calibrated on pictures, and kept only if it still finds what the model finds."""
+"""`lookonce export --int8`: calibrated on images, and kept only if it still finds what the model finds."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +16,10 @@ from rich.text import Text
 
 from lookonce._files import replacing_together
 from lookonce._optional import require
+from lookonce.annotations import load_samples, splits_of
 from lookonce.commands.report import say, say_problems
-from lookonce.data.formats import load_samples, splits_of
 from lookonce.errors import AnnotationError, ConfigError, ImageError
-from lookonce.export.calibrate import PICTURES, read_inputs, spread
+from lookonce.export.calibrate import IMAGES, read_inputs, spread
 from lookonce.export.gate import CONFIDENCE, MAX_DROP, Comparison, compare, in_model_terms, unseen
 from lookonce.export.quantize import Inputs
 from lookonce.export.verify import prove
@@ -39,7 +39,7 @@ class Int8:
     """What the command line says of int8.
 
     Attributes:
-        calibrate: DATA or DATA/split; or a plain folder of pictures.
+        calibrate: DATA or DATA/split; or a plain folder of images.
         gate_on: DATA or DATA/split; None: what belongs to `calibrate`.
         max_drop: the AP that may be lost.
         gate: whether AP is compared at all.
@@ -74,18 +74,18 @@ def checked_options(
             )
         return None
     if calibrate is None:
-        raise ConfigError("--int8: expected pictures like those it will see, by --calibrate DATA")
+        raise ConfigError("--int8: expected images like those it will see, by --calibrate DATA")
     if no_gate and (gate_on is not None or max_drop is not None):
         raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop beside it")
     return Int8(calibrate, gate_on, MAX_DROP if max_drop is None else max_drop, not no_gate, names)
 
 
 class Plan(NamedTuple):
-    """Which pictures are for what.
+    """Which images are for what.
 
     Attributes:
         inputs: (P, H, W, 3), to calibrate on.
-        judged: annotated pictures for the gate; None for no gate.
+        judged: annotated images for the gate; None for no gate.
     """
 
     inputs: Inputs
@@ -110,7 +110,7 @@ def export_int8(
         graph: float, with candidates as its output.
         info: the description in it.
         options: see `Int8`.
-        proof: pictures on which the float graph is first compared with the model.
+        proof: images on which the float graph is first compared with the model.
         static: the graph's shapes are fixed.
 
     Returns:
@@ -135,7 +135,7 @@ def export_int8(
         refused = compared is not None and not compared.drop <= options.max_drop
         if refused:
             path = _reject(made, path)
-    say(f"int8, calibrated on {len(inputs)} pictures: {path}, {share:.2f} x the float file", console)
+    say(f"int8, calibrated on {len(inputs)} images: {path}, {share:.2f} x the float file", console)
     return _judge(compared, options, refused, console)
 
 
@@ -150,7 +150,7 @@ def _require(path: Path, options: Int8) -> None:
 
 
 def plan(options: Int8, info: ModelInfo, console: Console | None = None) -> Plan:
-    """Choose and read the pictures, and say which.
+    """Choose and read the images, and say which.
 
     Raises:
         LookonceError: data that cannot be used, or annotations missing that the gate needs.
@@ -159,39 +159,35 @@ def plan(options: Int8, info: ModelInfo, console: Console | None = None) -> Plan
     data, split = _split_of(options.calibrate)
     found = _annotated(data, split or "train", options.names)
     paths = list_images(data) if found is None else [sample.path for sample in found.samples]
-    say(f"calibrating on: {found.describe() if found else f'{len(paths)} pictures in {data}'}", console)
+    say(f"calibrating on: {found.describe() if found else f'{len(paths)} images in {data}'}", console)
     judged = _judged(options, data, found, info, console) if options.gate else None
     own = {sample.path.absolute() for sample in judged or ()}
     rest = [path for path in paths if path.absolute() not in own]
     # where one set must serve both, half of it is for the gate
-    count = PICTURES if rest else min(PICTURES, max(1, len(paths) // 2))
+    count = IMAGES if rest else min(IMAGES, max(1, len(paths) // 2))
     chosen = spread(rest or paths, count)
     inputs, unreadable = read_inputs(_watched(console, "reading")(chosen), info)
     say_problems([*(found.problems if found else ()), *unreadable], console)
     if not len(inputs):
-        raise ImageError(
-            f"{options.calibrate}: expected pictures to calibrate on, found none that can be read"
-        )
+        raise ImageError(f"{options.calibrate}: expected images to calibrate on, found none that can be read")
     if judged is not None and not (left := unseen(judged, chosen)):
-        say(
-            "gate: there are no pictures but those calibrated on, so it sees less loss than there is", console
-        )
+        say("gate: there are no images but those calibrated on, so it sees less loss than there is", console)
     elif judged is not None:
         judged = left
-        say(f"gate: {len(judged)} pictures that were not calibrated on", console)
+        say(f"gate: {len(judged)} images that were not calibrated on", console)
     return Plan(inputs, judged)
 
 
 def _judged(
     options: Int8, data: Path, calibrated: SampleSet | None, info: ModelInfo, console: Console
 ) -> list[Sample]:
-    """The annotated pictures to compare on, before those calibrated on are left out."""
+    """The annotated images to compare on, before those calibrated on are left out."""
     if options.gate_on is not None:
         place, split = _split_of(options.gate_on)
         found = load_samples(place, split or "val", options.names)
     elif calibrated is None:
         raise ConfigError(
-            f"{data}: expected annotations, found pictures alone: without them nobody knows what int8 loses; "
+            f"{data}: expected annotations, found images alone: without them nobody knows what int8 loses; "
             "name annotated data with --gate-on, or go without by --no-gate"
         )
     else:
@@ -217,7 +213,7 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
 
 
 def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
-    """The pictures with their annotations; None for a folder that has pictures alone."""
+    """The images with their annotations; None for a folder that has images alone."""
     try:
         splits = splits_of(data)
     except AnnotationError:

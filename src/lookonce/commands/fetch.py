@@ -52,7 +52,7 @@ def fetch(name: str, *, as_json: bool = False) -> int:
 def _next_command(fetched: library.Fetched) -> str:
     if fetched.cfg is None:
         return f"lookonce train DATA --model yolov3 --weights {shlex.quote(str(fetched.weights))}"
-    return f"lookonce detect {shlex.quote(str(fetched.cfg))} picture.jpg"
+    return f"lookonce detect {shlex.quote(str(fetched.cfg))} image.jpg"
 
 
 def _columns() -> tuple[ProgressColumn, ...]:

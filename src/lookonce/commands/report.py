@@ -9,14 +9,14 @@ from rich.console import Console
 from lookonce.samples import Outcome, Problem, SampleSet
 
 SHOWN = 3  # problems of a kind that are printed in full; of what is only noted, one
-OUTCOMES: tuple[Outcome, ...] = ("set aside", "repaired", "noted")  # gravest first
+OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest first
 
 
 def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
     """Say aloud what was read, split by split, and what was odd about it.
 
     Returns:
-        The exit code: 1 where something was set aside or repaired, else 0.
+        The exit code: 1 where something was skipped or repaired, else 0.
     """
     for found in sets.values():
         say(found.describe(), console)
@@ -29,7 +29,7 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
     What is only noted needs nobody to do anything: one line for each kind, with its count.
 
     Returns:
-        The exit code: 1 where something was set aside or repaired, else 0.
+        The exit code: 1 where something was skipped or repaired, else 0.
     """
     distinct = sorted(dict.fromkeys(problems), key=_kind)  # stable: the file's order within a kind
     for (outcome, _), same in groupby(distinct, key=_kind):

@@ -1,4 +1,4 @@
-"""`lookonce train`: from annotated pictures to a model file."""
+"""`lookonce train`: from annotated images to a model file."""
 
 import hashlib
 import signal
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from lookonce.annotations import load_samples, splits_of
 from lookonce.commands.interrupts import StopRequest
 from lookonce.commands.report import say, say_samples
 from lookonce.config import TrainSettings, load_settings
-from lookonce.data.formats import load_samples, splits_of
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.samples import Sample
 
@@ -43,7 +43,7 @@ def train(
         weights: a lookonce model to start from.
         resume: go on with the run in `out`; without a recipe, its own settings hold.
         extend: epochs that a run which is done gets on top.
-        strict: stop at the first bad row or picture.
+        strict: stop at the first bad row or image.
         options: settings given as options of their own; None means: not given.
 
     Returns:
@@ -106,7 +106,7 @@ def self_test(
     strict: bool = False,
     **options: Any,
 ) -> int:
-    """Memorise eight pictures, and say what that means; arguments as for `train`.
+    """Memorise eight images, and say what that means; arguments as for `train`.
 
     Returns:
         0 memorised, 1 not, or not in time.
@@ -118,7 +118,7 @@ def self_test(
     settings = load_settings(recipe, assignments, **options)
     outcome = run(load_data(data, settings, names, console, strict=strict), settings, console)
     reached = (
-        f"AP50 {outcome.ap50:.3f} on the same pictures after {outcome.steps} steps, {outcome.seconds:.0f} s"
+        f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
     )
     if outcome.passed:
         console.print(f"self-test passed: {reached}", highlight=False)
@@ -133,18 +133,18 @@ def self_test(
     say(f"self-test failed: {reached}, expected {GOAL}", console)
     if outcome.lost:
         say(
-            f"{outcome.lost} assignments were taken over by another object on the same cell and prior: "
+            f"{outcome.lost} assignments were taken over by another object on the same cell and anchor: "
             "a larger --size or yolov3 instead of yolov3-tiny keeps neighbours apart",
             console,
         )
-    say("look at the boxes and classes: a network can learn eight sound pictures by heart", console)
+    say("look at the boxes and classes: a network can learn eight sound images by heart", console)
     return 1
 
 
 def load_data(
     data: Path, settings: TrainSettings, names: Path | None, console: Console, *, strict: bool
 ) -> "TrainData":
-    """Training and validation pictures; without a validation part, some of the training ones are held out.
+    """Training and validation images; without a validation part, some of the training ones are held out.
 
     A test part is never touched here.
 
@@ -156,11 +156,11 @@ def load_data(
     learn = load_samples(data, "train", names, strict)
     say_samples({"train": learn}, console)
     if not learn.samples:
-        raise AnnotationError(f"{data}: expected pictures to learn from, found none")
+        raise AnnotationError(f"{data}: expected images to learn from, found none")
     if "val" not in splits_of(data):
         kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
         use = " for validation" if held_out else ", so the last model counts as the best"
-        say(f"no val part: {len(held_out)} of {len(learn.samples)} pictures held out{use}", console)
+        say(f"no val part: {len(held_out)} of {len(learn.samples)} images held out{use}", console)
         return TrainData(learn.names, kept, held_out)
     judge = load_samples(data, "val", names, strict)
     say_samples({"val": judge}, console)
@@ -172,9 +172,9 @@ def load_data(
 
 
 def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Split pictures at random into (to learn from, to judge by); at least one stays to learn from.
+    """Split images at random into (to learn from, to judge by); at least one stays to learn from.
 
-    The file name decides with the seed, so that a picture more or less leaves the others where they are, and
+    The file name decides with the seed, so that an image more or less leaves the others where they are, and
     a run that goes on is not judged by what it learnt from.
     """
 

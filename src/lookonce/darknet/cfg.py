@@ -24,7 +24,7 @@ MOST_LAYERS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """[net]: the network's input, in pixels. Pictures are RGB."""
+    """[net]: the network's input, in pixels. Images are RGB."""
 
     width: int
     height: int
@@ -98,9 +98,9 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True)
 class Yolo:
-    """[yolo]: one scale. `priors` are those that the mask picks, (width, height) in input pixels."""
+    """[yolo]: one scale. `anchors` are those that the mask picks, (width, height) in input pixels."""
 
-    priors: tuple[tuple[float, float], ...]
+    anchors: tuple[tuple[float, float], ...]
     classes: int
     scale_x_y: float
     line: int = field(compare=False, default=0)
@@ -170,7 +170,7 @@ def _finish(section: Section, ignored: dict[str, list[str]]) -> None:
 
 def _net(section: Section) -> Net:
     if section.integer("channels", 3, 1, LARGEST_FILTERS) != 3:
-        raise section.error("lookonce runs networks on RGB pictures: expected channels=3")
+        raise section.error("lookonce runs networks on RGB images: expected channels=3")
     width = section.integer("width", None, 1, LARGEST_SIDE)
     return Net(width, section.integer("height", None, 1, LARGEST_SIDE), section.line)
 
@@ -235,7 +235,7 @@ def _yolo(section: Section) -> Yolo:
     if not 0 <= min(mask) <= max(mask) < total:
         raise section.error(f"expected a mask of 0 to {total - 1}, found {min(mask)} to {max(mask)}")
     return Yolo(
-        priors=tuple((anchors[2 * i], anchors[2 * i + 1]) for i in mask),
+        anchors=tuple((anchors[2 * i], anchors[2 * i + 1]) for i in mask),
         classes=section.integer("classes", 20, 1, LARGEST_FILTERS),
         scale_x_y=section.number("scale_x_y", 1.0),
         line=section.line,

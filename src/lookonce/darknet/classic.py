@@ -21,7 +21,7 @@ CLASSIC = {  # convolutions, of these in the backbone, scales
 
 
 def classic_cfg(info: ModelInfo) -> str:
-    """The `.cfg` of a yolov3, yolov3-spp or yolov3-tiny of any width, classes, priors and input size."""
+    """The `.cfg` of a yolov3, yolov3-spp or yolov3-tiny of any width, classes, anchors and input size."""
     text = _Text(info)
     if info.architecture == "yolov3-tiny":
         _tiny(text)
@@ -77,17 +77,17 @@ class _Text:
     def head(self) -> None:
         """The last convolution of the next finer scale, and its [yolo]."""
         scale, info = self._scales.pop(), self._info
-        first = sum(len(priors) for priors in info.anchors[:scale])
+        first = sum(len(anchors) for anchors in info.anchors[:scale])
         mask = range(first, first + len(info.anchors[scale]))
-        anchors = [side for priors in info.anchors for prior in priors for side in prior]
+        sides = [side for anchors in info.anchors for anchor in anchors for side in anchor]
         filters = len(mask) * (5 + len(info.names))
         self.add("convolutional", filters=filters, size=1, stride=1, pad=1, activation="linear")
         self.add(
             "yolo",
             mask=",".join(map(str, mask)),
-            anchors=",".join(map(_short, anchors)),
+            anchors=",".join(map(_short, sides)),
             classes=len(info.names),
-            num=len(anchors) // 2,
+            num=len(sides) // 2,
             jitter=0.3,
             ignore_thresh=0.7,
             truth_thresh=1,
@@ -195,11 +195,11 @@ def _widths(deepest: ConvSpec) -> list[float]:
 
 
 def _is(network: Network, architecture: str, width: float) -> bool:
-    """Whether a network equals one of the three with its classes, priors and input size."""
+    """Whether a network equals one of the three with its classes, anchors and input size."""
     info = ModelInfo(
         architecture,
         names=("",) * network.classes,
-        anchors=tuple(scale.section.priors for scale in network.scales),
+        anchors=tuple(scale.section.anchors for scale in network.scales),
         strides=tuple(scale.stride for scale in network.scales),
         input_size=(network.cfg.net.height, network.cfg.net.width),
         width=width,

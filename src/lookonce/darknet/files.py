@@ -63,7 +63,7 @@ def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
     return ModelInfo(
         architecture,
         names=names,
-        anchors=tuple(scale.section.priors for scale in network.scales),
+        anchors=tuple(scale.section.anchors for scale in network.scales),
         strides=tuple(scale.stride for scale in network.scales),
         input_size=(network.cfg.net.height, network.cfg.net.width),
         width=width,

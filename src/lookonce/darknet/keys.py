@@ -1,4 +1,4 @@
-"""Keys that a `.cfg` may hold and that do not change what the network computes from a picture.
+"""Keys that a `.cfg` may hold and that do not change what the network computes from an image.
 
 Everything here is passed by when a model is run, and listed once so that nobody wonders. A key that is
 neither here nor read by `cfg` is an error: misspelt, it would change the network in silence.

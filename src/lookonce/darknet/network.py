@@ -21,7 +21,7 @@ from lookonce.darknet.cfg import (
 from lookonce.errors import ModelFileError
 
 IMAGE = -1  # the source of the first layer
-LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one picture: 1 GiB, yolov3 at 2880x2880
+LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one image: 1 GiB, yolov3 at 2880x2880
 MOST_NUMBERS = 500_000_000  # weights; ONNX cannot hold more than 2 GB in one file
 
 
@@ -43,7 +43,7 @@ class Layer:
     Attributes:
         index: Darknet's layer number.
         section: what the file says.
-        sources: the layers it reads, `IMAGE` for the picture.
+        sources: the layers it reads, `IMAGE` for the image.
         shape: of its output; a [yolo] hands on its input.
     """
 
@@ -103,7 +103,7 @@ class Network:
     scales: tuple[Scale, ...]
 
     def shape(self, source: int) -> Shape:
-        """Of a layer's output, or of the picture."""
+        """Of a layer's output, or of the image."""
         return _shape(self.cfg, self.layers, source)
 
     @property
@@ -180,13 +180,13 @@ def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
                 _fail(cfg, section, f"adds outputs of different shapes: {', '.join(map(str, inputs))}")
         case Route(_, groups):
             return _route(cfg, section, inputs, groups)
-        case Yolo(priors, classes):
-            expected = len(priors) * (5 + classes)
+        case Yolo(anchors, classes):
+            expected = len(anchors) * (5 + classes)
             if first.channels != expected:
                 _fail(
                     cfg,
                     section,
-                    f"with {classes} classes and {len(priors)} priors needs filters={expected} "
+                    f"with {classes} classes and {len(anchors)} anchors needs filters={expected} "
                     f"in the layer before it, found {first.channels}",
                 )
     return first

@@ -1,11 +1,11 @@
 """The decoding of [yolo] layers as ONNX nodes.
 
-Legend: **B** batch, **A** priors of a scale, **C** classes, **S**, **T** rows and columns of cells, **K**
+Legend: **B** batch, **A** anchors of a scale, **C** classes, **S**, **T** rows and columns of cells, **K**
 candidates of all scales.
 
 ```
   x = (column + σ(tx) * s - (s - 1) / 2) * stride        s = scale_x_y, 1 in YOLOv3: a centre may then
-  w = prior width * exp(tw)                              lie a little outside its cell
+  w = anchor width * exp(tw)                              lie a little outside its cell
 ```
 """
 
@@ -16,14 +16,14 @@ import numpy as np
 from lookonce.darknet.network import Scale
 from lookonce.darknet.onnx_nodes import Nodes
 
-# exp(10) is 22,026 priors: beyond any picture, and far from where float32 overflows; as in model/decode
+# exp(10) is 22,026 anchors: beyond any image, and far from where float32 overflows; as in model/decode
 LARGEST_LOG_SIDE = 10.0
 
 
 def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str]) -> str:
     """Raw maps (B, A*(5+C), S, T), finest first -> (B, K, 5+C): xyxy in pixels, objectness, classes.
 
-    K runs over scales, rows, columns, priors.
+    K runs over scales, rows, columns, anchors.
     """
     decoded = []
     for scale, raw in zip(scales, raw_maps, strict=True):
@@ -35,13 +35,13 @@ def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str])
 
 def _scale(nodes: Nodes, scale: Scale, raw: str) -> str:
     """(B, A*(5+C), S, T) -> (B, S*T*A, 5+C)."""
-    priors, columns = np.array(scale.section.priors, np.float32), 5 + scale.section.classes  # (A, 2)
+    anchors, columns = np.array(scale.section.anchors, np.float32), 5 + scale.section.classes  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*(5+C))
-    maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(priors), columns))  # (B, S, T, A, 5+C)
+    maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(anchors), columns))  # (B, S, T, A, 5+C)
     centre, sides, rest = nodes.add_many("Split", maps, nodes.integers(2, 2, columns - 4), outputs=3, axis=-1)
     centre = _centre(nodes, scale, centre, _corners(nodes, raw))  # (B, S, T, A, 2)
     clipped = nodes.add("Clip", sides, nodes.floats(-LARGEST_LOG_SIDE), nodes.floats(LARGEST_LOG_SIDE))
-    half = nodes.add("Mul", nodes.add("Exp", clipped), nodes.constant(priors / 2))  # (B, S, T, A, 2)
+    half = nodes.add("Mul", nodes.add("Exp", clipped), nodes.constant(anchors / 2))  # (B, S, T, A, 2)
     low, high = nodes.add("Sub", centre, half), nodes.add("Add", centre, half)
     joined = nodes.add("Concat", low, high, nodes.add("Sigmoid", rest), axis=-1)  # (B, S, T, A, 5+C)
     return nodes.add("Reshape", joined, nodes.integers(0, -1, columns))

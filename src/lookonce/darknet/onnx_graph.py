@@ -1,9 +1,9 @@
 """A `.cfg` with its `.weights` as an ONNX graph: batch normalisation folded, decoding included.
 
-The graph obeys `runtime.backends.Backend`: uint8 RGB pictures in, candidates in input pixels out. Batch,
+The graph obeys `runtime.backends.Backend`: uint8 RGB images in, candidates in input pixels out. Batch,
 height and width are free: the grid of cells is made from the shapes at hand.
 
-Legend: **B** batch, **H**, **W** input height and width, **A** priors of a scale, **K** candidates,
+Legend: **B** batch, **H**, **W** input height and width, **A** anchors of a scale, **K** candidates,
 **C** classes.
 """
 
@@ -43,7 +43,7 @@ def build_onnx(
     )
     helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     nodes = Nodes(model.graph)
-    outputs = {IMAGE: _picture(nodes)}
+    outputs = {IMAGE: _image(nodes)}
     convolutions = iter(weights)
     for layer in network.layers:
         nodes.prefix = f"{layer.index}_{type(layer.section).__name__.lower()}"
@@ -70,7 +70,7 @@ def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
     ]
 
 
-def _picture(nodes: Nodes) -> str:
+def _image(nodes: Nodes) -> str:
     """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1]."""
     planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
     return nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
@@ -163,7 +163,7 @@ def _declare(graph: onnx.GraphProto, network: Network, candidates: str, raw_maps
     columns = 5 + network.classes
     graph.output.append(_value("candidates", TensorProto.FLOAT, "batch", "count", columns))
     for scale, raw in zip(network.scales, raw_maps, strict=False):
-        channels = len(scale.section.priors) * columns
+        channels = len(scale.section.anchors) * columns
         graph.output.append(
             _value(raw, TensorProto.FLOAT, "batch", channels, f"{raw}/rows", f"{raw}/columns")
         )

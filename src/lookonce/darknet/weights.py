@@ -2,7 +2,7 @@
 
 ```
   major, minor, revision   3 x int32     0.1.x: `seen` is 32 bits wide, 0.2.x: 64 bits
-  seen                     int32/int64   pictures seen in training
+  seen                     int32/int64   images seen in training
   per convolution          beta, gamma, mean, variance  or  bias     (out,) each
                            kernel                                    (out, in / groups, size, size)
 ```

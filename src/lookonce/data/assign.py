@@ -1,11 +1,11 @@
-"""Which cell and prior is responsible for which object (the write-up's `preprocess_true_boxes`).
+"""Which cell and anchor is responsible for which object (the write-up's `preprocess_true_boxes`).
 
-Legend: **N** boxes of one picture, **P** positives, **A** = 3 priors a scale, **G** priors of all scales.
+Legend: **N** boxes of one image, **P** positives, **A** = 3 anchors a scale, **G** anchors of all scales.
 
-A prior is placed on the centre of the cell that holds the box's centre. Every prior whose IoU with the box is
-above 0.3 becomes positive, on every scale; if none is, the best of all does:
+An anchor is placed on the centre of the cell that holds the box's centre. Every anchor whose IoU with the box
+is above 0.3 becomes positive, on every scale; if none is, the best of all does:
 
-    boxes (N, 4) -> cell_of -> fitting_priors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
+    boxes (N, 4) -> cell_of -> fitting_anchors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
 
 That is the rule `iou`. Two others look at shapes alone, wherever in its cell the box stands; see
 `AssignSettings`.
@@ -27,22 +27,22 @@ POSITIVE_IOU = WRITE_UP.positive_iou
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Positives:
-    """The cells and priors that must find an object. Sparse: everything else is background.
+    """The cells and anchors that must find an object. Sparse: everything else is background.
 
     Attributes:
         scale: (P,) int64, 0 is the finest.
         row: (P,) int64 cell row.
         column: (P,) int64 cell column.
-        prior: (P,) int64 index within the scale.
+        anchor: (P,) int64 index within the scale.
         box: (P, 4) float32 xyxy, pixels of the network input.
         label: (P,) int64 class number.
-        lost: how many earlier choices were replaced by a later box on the same cell and prior.
+        lost: how many earlier choices were replaced by a later box on the same cell and anchor.
     """
 
     scale: NDArray[np.int64]
     row: NDArray[np.int64]
     column: NDArray[np.int64]
-    prior: NDArray[np.int64]
+    anchor: NDArray[np.int64]
     box: NDArray[np.float32]
     label: NDArray[np.int64]
     lost: int = 0
@@ -57,7 +57,7 @@ def assign(
     num_classes: int,
     settings: AssignSettings = WRITE_UP,
 ) -> Positives:
-    """Assign the boxes of one picture.
+    """Assign the boxes of one image.
 
     Args:
         boxes: (N, 4) xyxy, pixels of the network input, centres inside it.
@@ -73,49 +73,49 @@ def assign(
     """
     _check_labels(labels, num_classes)
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
-    chosen = choose(*fitting_priors(boxes, cells, anchors, strides, settings))  # (N, G)
-    box_index, prior_index = np.nonzero(chosen)  # by box, so that later boxes come later
+    chosen = choose(*fitting_anchors(boxes, cells, anchors, strides, settings))  # (N, G)
+    box_index, anchor_index = np.nonzero(chosen)  # by box, so that later boxes come later
     per_scale = len(anchors[0])
-    kept = drop_collisions(*_places(box_index, prior_index, cells, per_scale))
+    kept = drop_collisions(*_places(box_index, anchor_index, cells, per_scale))
     lost = len(box_index) - len(kept)
-    box_index, prior_index = box_index[kept], prior_index[kept]
-    scale, row, column, prior = _places(box_index, prior_index, cells, per_scale)
+    box_index, anchor_index = box_index[kept], anchor_index[kept]
+    scale, row, column, anchor = _places(box_index, anchor_index, cells, per_scale)
     return Positives(
         scale=scale,
         row=row,
         column=column,
-        prior=prior,
+        anchor=anchor,
         box=boxes[box_index].astype(np.float32),
         label=labels[box_index].astype(np.int64),
         lost=lost,
     )
 
 
-def fitting_priors(
+def fitting_anchors(
     boxes: NDArray[np.float32],
     cells: NDArray[np.int64],
     anchors: Anchors,
     strides: tuple[int, ...],
     settings: AssignSettings,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which priors the rule takes for each box, and the overlap by which it ranks them: (N, G) both."""
+    """Which anchors the rule takes for each box, and the overlap by which it ranks them: (N, G) both."""
     if settings.rule == "iou":
-        ious = prior_ious(boxes, cells, anchors, strides)
+        ious = anchor_ious(boxes, cells, anchors, strides)
         return ious > settings.positive_iou, ious
-    sides, priors = np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), flatten(anchors)
-    overlap = shape_iou(sides, priors)
+    sides, flat = np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64), flatten(anchors)
+    overlap = shape_iou(sides, flat)
     if settings.rule == "best":
         return np.zeros(overlap.shape, bool), overlap
-    ratio = sides[:, None] / priors  # (N, G, 2)
+    ratio = sides[:, None] / flat  # (N, G, 2)
     larger = np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)).max(axis=2)
     return larger < settings.largest_ratio, overlap
 
 
 def _places(
-    box: NDArray[np.int64], prior: NDArray[np.int64], cells: NDArray[np.int64], per_scale: int
+    box: NDArray[np.int64], anchor: NDArray[np.int64], cells: NDArray[np.int64], per_scale: int
 ) -> tuple[NDArray[np.int64], ...]:
-    """Box and prior numbers (P,) -> scale, row, column and prior within the scale, (P,) each."""
-    scale, within = np.divmod(prior, per_scale)
+    """Box and anchor numbers (P,) -> scale, row, column and anchor within the scale, (P,) each."""
+    scale, within = np.divmod(anchor, per_scale)
     column, row = cells[box, scale].T
     return scale, row, column, within
 
@@ -134,10 +134,10 @@ def cell_of(
     return cells
 
 
-def prior_ious(
+def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """IoU of each box with each prior standing on the middle of the box's cell: -> (N, G), finest first."""
+    """IoU of each box with each anchor standing on the middle of the box's cell: -> (N, G), finest first."""
     stride = np.array(strides, np.float64)[:, None]
     middle = (cells + 0.5) * stride  # (N, scales, 2) pixels
     sides = np.array(anchors, np.float64)  # (scales, A, 2)
@@ -150,7 +150,7 @@ def prior_ious(
 
 
 def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N, G) both -> (N, G) positive: the priors that fit; where none does, the best (the first on ties)."""
+    """(N, G) both -> (N, G) positive: the anchors that fit; where none does, the best (the first on ties)."""
     positive = fitting.copy()
     hopeless = np.flatnonzero(~positive.any(axis=1))
     positive[hopeless, overlap[hopeless].argmax(axis=1)] = True

@@ -1,12 +1,12 @@
-"""Change a picture and its boxes together before the network learns from them.
+"""Change an image and its boxes together before the network learns from them.
 
 Two layers. `flip`, `crop` and `translate` are plain geometry: told exactly what to do, they do it to pixels
 and boxes. The `random_*` functions draw what to do from an explicit generator; `PIPELINE` lists them in the
 order of the write-up. A new change that keeps every box whole is one more function of the same form and one
-more row; what cuts into boxes or mixes several pictures comes afterwards, in `compose`.
+more row; what cuts into boxes or mixes several images comes afterwards, in `compose`.
 
 Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
-In a picture without boxes the middle half (of the width and of the height) takes the place of that union, so
+In an image without boxes the middle half (of the width and of the height) takes the place of that union, so
 background is varied as well and never cropped away.
 
 Coordinates are pixels; boxes keep their fractions (the reference cuts them to whole numbers, its fault 5).
@@ -28,12 +28,12 @@ Rect = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A picture in memory and what is in it.
+class AnnotatedImage:
+    """An image in memory and what is in it.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB; may share memory with the picture it was made from.
-        boxes: (N, 4) float32 xyxy, inside the picture.
+        image: (H, W, 3) uint8 RGB; may share memory with the image it was made from.
+        boxes: (N, 4) float32 xyxy, inside the image.
         labels: (N,) int64 class numbers.
     """
 
@@ -68,70 +68,70 @@ def translate(image: Image, boxes: Boxes, x: float, y: float) -> tuple[Image, Bo
     return np.asarray(shifted, np.uint8), boxes + np.array([x, y, x, y], np.float32)
 
 
-def random_flip(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
     """Mirror, with probability `settings.flip`."""
     if rng.random() >= settings.flip:
-        return picture
-    return Picture(*flip(picture.image, picture.boxes), picture.labels)
+        return image
+    return AnnotatedImage(*flip(image.image, image.boxes), image.labels)
 
 
-def random_crop(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
     """Cut a random part off each of the four sides, up to the boxes, with probability `settings.crop`.
 
     The reference never cuts right and bottom, by a slip (its fault 4).
     """
     if rng.random() >= settings.crop:
-        return picture
-    margins = rng.uniform(0, margins_around(picture))
-    return Picture(*crop(picture.image, picture.boxes, crop_rect(picture, margins)), picture.labels)
+        return image
+    margins = rng.uniform(0, margins_around(image))
+    return AnnotatedImage(*crop(image.image, image.boxes, crop_rect(image, margins)), image.labels)
 
 
-def random_translate(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+def random_translate(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
     """Shift by a random way that keeps every box inside, with probability `settings.translate`."""
     if rng.random() >= settings.translate:
-        return picture
-    left, top, right, bottom = margins_around(picture)
+        return image
+    left, top, right, bottom = margins_around(image)
     x, y = rng.uniform((-left, -top), (right, bottom))
-    return Picture(*translate(picture.image, picture.boxes, x, y), picture.labels)
+    return AnnotatedImage(*translate(image.image, image.boxes, x, y), image.labels)
 
 
-Augmentation = Callable[[Picture, AugmentSettings, Generator], Picture]
+Augmentation = Callable[[AnnotatedImage, AugmentSettings, Generator], AnnotatedImage]
 PIPELINE: tuple[Augmentation, ...] = (random_flip, random_crop, random_translate)
 
 
-def augment(picture: Picture, settings: AugmentSettings, rng: Generator) -> Picture:
+def augment(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
     """Run the pipeline: the same types in and out, the same number of boxes.
 
     Args:
-        picture: boxes inside the image.
+        image: boxes inside the image.
         settings: the probability of each change.
         rng: decides everything; the same state gives the same result.
     """
     for step in PIPELINE:
-        picture = step(picture, settings, rng)
-    return picture
+        image = step(image, settings, rng)
+    return image
 
 
-def union_of_boxes(picture: Picture) -> NDArray[np.float64]:
-    """What must stay in sight, (4,) xyxy: all boxes, or the middle half of a picture that has none."""
-    if len(picture.boxes) == 0:
-        height, width = picture.size
+def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
+    """What must stay in sight, (4,) xyxy: all boxes, or the middle half of an image that has none."""
+    if len(image.boxes) == 0:
+        height, width = image.size
         return np.array([width, height, 3 * width, 3 * height]) / 4
-    low, high = picture.boxes[:, :2].min(axis=0), picture.boxes[:, 2:].max(axis=0)
+    low, high = image.boxes[:, :2].min(axis=0), image.boxes[:, 2:].max(axis=0)
     return np.concatenate([low, high]).astype(np.float64)
 
 
-def margins_around(picture: Picture) -> NDArray[np.float64]:
+def margins_around(image: AnnotatedImage) -> NDArray[np.float64]:
     """Pixels between that union and the left, top, right and bottom border: (4,), never negative."""
-    height, width = picture.size
-    left, top, right, bottom = union_of_boxes(picture)
+    height, width = image.size
+    left, top, right, bottom = union_of_boxes(image)
     return np.maximum([left, top, width - right, height - bottom], 0)
 
 
-def crop_rect(picture: Picture, margins: NDArray[np.float64]) -> Rect:
+def crop_rect(image: AnnotatedImage, margins: NDArray[np.float64]) -> Rect:
     """The whole pixels that hold the union and these margins (left, top, right, bottom) around it."""
-    height, width = picture.size
-    left, top, right, bottom = union_of_boxes(picture) + margins * (-1, -1, 1, 1)
+    height, width = image.size
+    left, top, right, bottom = union_of_boxes(image) + margins * (-1, -1, 1, 1)
     return (
         max(0, int(np.floor(left))),
         max(0, int(np.floor(top))),

@@ -1,4 +1,4 @@
-"""Decoded pictures that stay in memory: a mosaic reads four for one, and every epoch reads all again."""
+"""Decoded images that stay in memory: a mosaic reads four for one, and every epoch reads all again."""
 
 from pathlib import Path
 from threading import Lock
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from lookonce.images import read_image
 
-MOST_BYTES = 512 * 2**20  # in each process: about 580 pictures of 640 x 480
+MOST_BYTES = 512 * 2**20  # in each process: about 580 images of 640 x 480
 
 
-class PictureCache:
-    """Reads pictures, and keeps them until they fill the memory given.
+class ImageCache:
+    """Reads images, and keeps them until they fill the memory given.
 
-    What came first stays. Each epoch reads all pictures once, in another order, so there is none that is more
+    What came first stays. Each epoch reads all images once, in another order, so there is none that is more
     likely to be wanted than those already here. A file that changes meanwhile is not read again.
     """
 
@@ -28,7 +28,7 @@ class PictureCache:
         """As `read_image`, but what is kept cannot be written to. May be called from several threads.
 
         Raises:
-            ImageError: the picture cannot be read; that is found out anew each time.
+            ImageError: the image cannot be read; that is found out anew each time.
         """
         if (kept := self._kept.get(path)) is not None:
             return kept

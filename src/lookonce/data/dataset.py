@@ -1,8 +1,8 @@
-"""One picture made ready for the network.
+"""One image made ready for the network.
 
-    read -> augment -> compose with others, or letterbox into the input -> assign boxes to cells and priors
+    read -> augment -> compose with others, or letterbox into the input -> assign boxes to cells and anchors
 
-Everything random about a picture is drawn from (seed, epoch, turn) alone, so neither the number of workers
+Everything random about an image is drawn from (seed, epoch, turn) alone, so neither the number of workers
 nor an interruption changes what is learnt.
 """
 
@@ -15,33 +15,33 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from lookonce.annotations.layout import size_of
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import WRITE_UP, Positives, assign
-from lookonce.data.augment import Picture, augment
-from lookonce.data.cache import PictureCache
+from lookonce.data.augment import AnnotatedImage, augment
+from lookonce.data.cache import ImageCache
 from lookonce.data.compose import fitting, mixup, mosaic, random_colour, random_zoom
-from lookonce.data.formats.layout import size_of
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
 from lookonce.geometry.letterbox import GREY, Letterbox
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem, Sample
 
-ORDER, PICTURE, SIZE, SHAPE = 0, 1, 2, 3  # streams of random numbers that never meet
+ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # streams of random numbers that never meet
 ASPECT_BLUR = 0.05  # of log(width / height): neighbours in shape change from epoch to epoch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """What one picture teaches; its pixels are in the batch.
+    """What one image teaches; its pixels are in the batch.
 
     Attributes:
         sample: as annotated, in pixels of the original.
-        letterbox: from the picture, as it is after augmentation, to the input.
+        letterbox: from the image, as it is after augmentation, to the input.
         boxes: (N, 4) float32 xyxy, pixels of the input.
         labels: (N,) int64 class numbers.
-        positives: the cells and priors that must find these boxes.
-        problems: boxes that had to be set aside.
+        positives: the cells and anchors that must find these boxes.
+        problems: boxes that had to be skipped.
     """
 
     sample: Sample
@@ -53,7 +53,7 @@ class Example:
 
 
 class Dataset:
-    """Annotated pictures as a network of the given layout wants them."""
+    """Annotated images as a network of the given layout wants them."""
 
     def __init__(
         self,
@@ -66,19 +66,19 @@ class Dataset:
         assignment: AssignSettings = WRITE_UP,
         repeat_rare: float = 0.0,
     ) -> None:
-        """Check the class numbers; no picture is opened yet.
+        """Check the class numbers; no image is opened yet.
 
         Args:
-            samples: annotated pictures.
-            info: input size, priors, strides, classes and fit of the network.
-            augmentation: how pictures are changed; None leaves them as they are, for evaluation.
+            samples: annotated images.
+            info: input size, anchors, strides, classes and fit of the network.
+            augmentation: how images are changed; None leaves them as they are, for evaluation.
             seed: of order and augmentation.
             epochs: of the run, the last of which may be plain ones.
-            assignment: the rule that gives boxes to cells and priors.
+            assignment: the rule that gives boxes to cells and anchors.
             repeat_rare: see `TrainSettings`.
 
         Raises:
-            AnnotationError: a class number that the network does not have; the picture is named.
+            AnnotationError: a class number that the network does not have; the image is named.
         """
         for sample in samples:
             _check_labels(sample, len(info.names))
@@ -88,24 +88,24 @@ class Dataset:
         self.seed = seed
         self.epochs = epochs
         self.assignment = assignment
-        self.pictures = PictureCache()
+        self.images = ImageCache()
         self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
         self._marks = self._repeats.cumsum()
 
     def __len__(self) -> int:
-        """Pictures an epoch, repeated ones counted each time."""
+        """Images an epoch, repeated ones counted each time."""
         return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The turns of an epoch, (len,), shuffled.
 
-        Turn n is of the sample n modulo their count: a repeated picture's second turn has a number of its
+        Turn n is of the sample n modulo their count: a repeated image's second turn has a number of its
         own, and so an augmentation of its own.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
             return rng.permutation(len(self))
-        # evenly spaced marks, at most 1 apart, on the line of all factors: each picture comes at least once,
+        # evenly spaced marks, at most 1 apart, on the line of all factors: each image comes at least once,
         # as often as its factor says, rounded up or down, and every epoch has the same length
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
         indices = np.searchsorted(self._marks, marks, side="right")
@@ -114,7 +114,7 @@ class Dataset:
         return rng.permutation(indices + len(self.samples) * earlier)
 
     def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
-        """The turns of each batch of an epoch; pictures of a like shape together where that is wanted."""
+        """The turns of each batch of an epoch; images of a like shape together where that is wanted."""
         order = self.order(epoch)
         starts = range(0, len(order), batch)
         if not self._shapes_vary(epoch):
@@ -122,7 +122,7 @@ class Dataset:
         rng = np.random.default_rng((SHAPE, self.seed, epoch))
         blurred = np.log(self._aspects[order % len(self.samples)]) + rng.normal(0, ASPECT_BLUR, len(order))
         sizes = [len(order[start : start + batch]) for start in starts]
-        # a last batch that is smaller must not always be that of the widest pictures
+        # a last batch that is smaller must not always be that of the widest images
         cuts = np.cumsum(rng.permutation(sizes))[:-1]
         by_shape = np.split(order[np.argsort(blurred)], cuts)
         return [by_shape[number] for number in rng.permutation(len(by_shape))]
@@ -149,7 +149,7 @@ class Dataset:
         return self.samples[turn % len(self.samples)]
 
     def load(self, turn: int, epoch: int, out: NDArray[np.uint8]) -> Example:
-        """Prepare one picture.
+        """Prepare one image.
 
         Args:
             turn: number of the sample, or of a further turn of it; see `order`.
@@ -157,72 +157,77 @@ class Dataset:
             out: (height, width, 3) uint8, receives the pixels.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
         """
         size = out.shape[0], out.shape[1]
         sample = self.sample(turn)
-        picture, problems = trainable(sample, self.pictures.read(sample.path))
-        rng = np.random.default_rng((PICTURE, self.seed, epoch, turn))
+        image, problems = trainable(sample, self.images.read(sample.path))
+        rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
         if self.augmentation is not None:
-            picture = self._augment(picture, self.augmentation, epoch, size, rng)
+            image = self._augment(image, self.augmentation, epoch, size, rng)
         fit = Letterbox.stretch if self.info.fit == "stretch" else Letterbox.fit
-        letterbox = fit(picture.size, size)
-        letterbox.image(picture.image, out)
+        letterbox = fit(image.size, size)
+        letterbox.image(image.image, out)
         if self.augmentation is not None:
             random_colour(out, self.augmentation, rng)
-        boxes = letterbox.boxes_in(picture.boxes)
+        boxes = letterbox.boxes_in(image.boxes)
         positives = assign(
             boxes,
-            picture.labels,
+            image.labels,
             self.info.anchors,
             self.info.strides,
             size,
             len(self.info.names),
             self.assignment,
         )
-        return Example(sample, letterbox, boxes, picture.labels, positives, problems)
+        return Example(sample, letterbox, boxes, image.labels, positives, problems)
 
     def _augment(
-        self, picture: Picture, settings: AugmentSettings, epoch: int, size: tuple[int, int], rng: Generator
-    ) -> Picture:
-        """Change a picture, and compose it with others where the settings say so."""
-        picture = augment(picture, settings, rng)
-        mixes, whole, fit = not self._is_plain(epoch), self.info.input_size, fitting(picture, size)
+        self,
+        image: AnnotatedImage,
+        settings: AugmentSettings,
+        epoch: int,
+        size: tuple[int, int],
+        rng: Generator,
+    ) -> AnnotatedImage:
+        """Change an image, and compose it with others where the settings say so."""
+        image = augment(image, settings, rng)
+        mixes, whole, fit = not self._is_plain(epoch), self.info.input_size, fitting(image, size)
         # the others' objects get the size they would have in inputs of their own shape, not in this one's
-        scale = fit / fitting(picture, whole)
+        scale = fit / fitting(image, whole)
         if mixes and rng.random() < settings.mosaic:
             others = [self._other(settings, rng) for _ in range(3)]
             fits = [fit, *(scale * fitting(other, whole) for other in others)]
-            return mosaic([picture, *others], fits, size, settings.zoom, rng)
+            return mosaic([image, *others], fits, size, settings.zoom, rng)
         mixed = mixes and rng.random() < settings.mixup
         if settings.zoom == (1.0, 1.0) and not mixed:
-            return picture
-        picture = random_zoom(picture, fit, size, settings.zoom, rng)
+            return image
+        image = random_zoom(image, fit, size, settings.zoom, rng)
         if mixed:
             other = self._other(settings, rng)
             return mixup(
-                picture, random_zoom(other, scale * fitting(other, whole), size, settings.zoom, rng), rng
+                image, random_zoom(other, scale * fitting(other, whole), size, settings.zoom, rng), rng
             )
-        return picture
+        return image
 
-    def _other(self, settings: AugmentSettings, rng: Generator) -> Picture:
-        """Another picture, changed in its own way; rare classes come as often as in their own turns.
+    def _other(self, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
+        """Another image, changed in its own way; rare classes come as often as in their own turns.
 
         One that cannot be read is empty here: it is reported when its own turn comes.
         """
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
         try:
-            picture, _ = trainable(sample, self.pictures.read(sample.path))
+            image, _ = trainable(sample, self.images.read(sample.path))
         except ImageError:
-            return Picture(
+            return AnnotatedImage(
                 np.full((1, 1, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
             )
-        return augment(picture, settings, rng)
+        return augment(image, settings, rng)
 
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
-        """Width over height of each picture, (samples,)."""
+        """Width over height of each image, (samples,)."""
         return np.array([aspect_of(sample) for sample in self.samples])
 
     def _shapes_vary(self, epoch: int) -> bool:
@@ -233,11 +238,11 @@ class Dataset:
         return self.epochs is not None and epoch >= self.epochs - plain
 
 
-def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[Picture, tuple[Problem, ...]]:
-    """The picture with the boxes to learn from, and what was set aside.
+def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
+    """The image with the boxes to learn from, and what was skipped.
 
-    Boxes are cut to the picture. Those of crowds are left out; difficult ones are not. A box that lies
-    outside is a problem: the annotation is another picture's, or another size's.
+    Boxes are cut to the image. Those of crowds are left out; difficult ones are not. A box that lies
+    outside is a problem: the annotation is another image's, or another size's.
     """
     height, width = image.shape[:2]
     boxes = clip(sample.boxes, height, width)
@@ -245,18 +250,18 @@ def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[Picture, tuple[
     problems = tuple(
         Problem(
             f"{sample.path}: box {number + 1}",
-            f"expected a box inside the picture of {width} x {height}, found {sample.boxes[number].tolist()}",
+            f"expected a box inside the image of {width} x {height}, found {sample.boxes[number].tolist()}",
         )
         for number in np.flatnonzero(outside)
     )
     kept = ~outside & ~sample.crowd
-    return Picture(image, boxes[kept], sample.labels[kept]), problems
+    return AnnotatedImage(image, boxes[kept], sample.labels[kept]), problems
 
 
 def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float) -> NDArray[np.float64]:
-    """How often each picture should come in an epoch: (pictures,), 1 or more.
+    """How often each image should come in an epoch: (images,), 1 or more.
 
-    A class that a share f of the pictures shows asks for max(1, sqrt(threshold / f)); a picture follows the
+    A class that a share f of the images shows asks for max(1, sqrt(threshold / f)); an image follows the
     class that asks for most (Gupta et al. 2019, section 4).
     """
     shows = np.zeros((len(samples), num_classes), bool)
@@ -269,7 +274,7 @@ def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float
 
 
 def aspect_of(sample: Sample) -> float:
-    """Width over height; 1 where the picture cannot be read, which is reported when its turn comes."""
+    """Width over height; 1 where the image cannot be read, which is reported when its turn comes."""
     try:
         height, width = size_of(sample)
     except ImageError:

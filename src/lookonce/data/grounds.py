@@ -1,4 +1,4 @@
-"""Textured grounds for rendered pictures: clouds, cloth, wood, tiles, dots."""
+"""Textured grounds for rendered images: clouds, cloth, wood, tiles, dots."""
 
 import colorsys
 

@@ -1,6 +1,6 @@
-"""Batches of prepared pictures, made ahead of time by threads.
+"""Batches of prepared images, made ahead of time by threads.
 
-Legend: **B** pictures of a batch, **H**, **W** input size, **P** positives, **N** boxes of the fullest one.
+Legend: **B** images of a batch, **H**, **W** input size, **P** positives, **N** boxes of the fullest one.
 
 Threads rather than processes: reading, decoding, warping and resizing all happen in OpenCV, outside Python's
 lock, so two threads fill two cores, nothing is imported twice, and a batch needs no copy to get here
@@ -33,20 +33,20 @@ from lookonce.samples import Problem
 BATCHES_AHEAD = 2  # beside those being made: enough to bridge a slow one, little memory
 _NONE = np.zeros(0, np.int64)
 NO_POSITIVES = Positives(
-    scale=_NONE, row=_NONE, column=_NONE, prior=_NONE, box=np.zeros((0, 4), np.float32), label=_NONE
+    scale=_NONE, row=_NONE, column=_NONE, anchor=_NONE, box=np.zeros((0, 4), np.float32), label=_NONE
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchPositives:
-    """The cells and priors of a batch that must find an object: `Positives` with an image column.
+    """The cells and anchors of a batch that must find an object: `Positives` with an image column.
 
     Attributes:
         image: (P,) int64 position in the batch.
         scale: (P,) int64, 0 is the finest.
         row: (P,) int64 cell row.
         column: (P,) int64 cell column.
-        prior: (P,) int64 index within the scale.
+        anchor: (P,) int64 index within the scale.
         box: (P, 4) float32 xyxy, pixels of the input.
         label: (P,) int64 class number.
     """
@@ -55,13 +55,13 @@ class BatchPositives:
     scale: Tensor
     row: Tensor
     column: Tensor
-    prior: Tensor
+    anchor: Tensor
     box: Tensor
     label: Tensor
 
     @classmethod
     def of(cls, examples: Sequence[Example]) -> Self:
-        """Put the positives of several pictures one after the other."""
+        """Put the positives of several images one after the other."""
         parts = [example.positives for example in examples] or [NO_POSITIVES]
         image = np.repeat(np.arange(len(parts)), [len(part.label) for part in parts])
         names = [field.name for field in fields(cls) if field.name != "image"]
@@ -83,15 +83,15 @@ class BatchPositives:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Pictures and what they teach.
+    """Images and what they teach.
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB, channels last in memory.
-        positives: of all pictures.
-        truth: (B, N, 4) float32 xyxy in input pixels; pictures with fewer boxes are filled up with zeros.
-        examples: (B,) what each picture is, and the way back from input to picture.
+        positives: of all images.
+        truth: (B, N, 4) float32 xyxy in input pixels; images with fewer boxes are filled up with zeros.
+        examples: (B,) what each image is, and the way back from input to image.
         number: of this batch in its epoch, from 1; one of which nothing could be read leaves a gap.
-        pictures: of all processes; B of them are here, which may be none.
+        image_count: of all processes; B of them are here, which may be none.
     """
 
     images: Tensor
@@ -99,7 +99,7 @@ class Batch:
     truth: Tensor
     examples: tuple[Example, ...]
     number: int = 1
-    pictures: int = 0
+    image_count: int = 0
 
     @classmethod
     def of(cls, images: NDArray[np.uint8], examples: Sequence[Example], number: int = 1) -> Self:
@@ -120,7 +120,7 @@ class Batch:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The picture files, in the order of the batch."""
+        """The image files, in the order of the batch."""
         return tuple(example.sample.path for example in self.examples)
 
 
@@ -132,12 +132,12 @@ class Loader:
 
     Use it in a `with` block: leaving the block ends the threads.
 
-    A picture that cannot be read is left out of its batch, which is then smaller, and named once; the run
+    An image that cannot be read is left out of its batch, which is then smaller, and named once; the run
     goes on. A batch of which nothing is left is skipped.
 
     Attributes:
         waited: seconds that the consumer of the running epoch stood idle for want of a batch.
-        problems: pictures and boxes set aside so far, each once, in the order of their discovery.
+        problems: images and boxes skipped so far, each once, in the order of their discovery.
     """
 
     def __init__(
@@ -155,13 +155,13 @@ class Loader:
         """Nothing is read yet.
 
         Args:
-            dataset: pictures, layout of the network, augmentation and seed.
-            batch: pictures a batch; the last batch of an epoch may hold fewer.
+            dataset: images, layout of the network, augmentation and seed.
+            batch: images a batch; the last batch of an epoch may hold fewer.
             workers: threads; 0 makes each batch when it is asked for.
             shuffle: a new order each epoch; else that of the dataset.
             strict: a problem is an error.
             report: called once for each problem, in the consumer's thread.
-            part: of the pictures of each batch, those that this process makes.
+            part: of the images of each batch, those that this process makes.
             gather: gives what each of the processes has, asked once a batch.
         """
         self.dataset = dataset
@@ -194,23 +194,21 @@ class Loader:
             skip: leave out so many batches at the start, unread: for a resume in mid-epoch.
 
         Raises:
-            ImageError: no picture can be read; or one cannot, and the loader is strict.
-            AnnotationError: a box had to be set aside, and the loader is strict.
+            ImageError: no image can be read; or one cannot, and the loader is strict.
+            AnnotationError: a box had to be skipped, and the loader is strict.
         """
-        self.waited, empty = 0.0, skip == 0  # what was skipped had pictures in it
+        self.waited, empty = 0.0, skip == 0  # what was skipped had images in it
         made = self._made_ahead(epoch, list(enumerate(self._batches(epoch), start=1))[skip:])
         while ready := self._wait_for(made):
             batch, problems = ready
-            parts = self._gather((batch.pictures, problems))
+            parts = self._gather((batch.image_count, problems))
             self._note([problem for _, theirs in parts for problem in theirs])
-            pictures = sum(count for count, _ in parts)
-            if pictures:
+            image_count = sum(count for count, _ in parts)
+            if image_count:
                 empty = False
-                yield replace(batch, pictures=pictures)
+                yield replace(batch, image_count=image_count)
         if empty and self.problems:
-            raise ImageError(
-                f"none of {len(self.dataset)} pictures can be used; the first: {self.problems[0]}"
-            )
+            raise ImageError(f"none of {len(self.dataset)} images can be used; the first: {self.problems[0]}")
 
     def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """The indices of each batch of an epoch, over all processes."""
@@ -241,7 +239,7 @@ class Loader:
         return ready
 
     def _make(self, epoch: int, number: int, turns: NDArray[np.int64]) -> _Made:
-        """This process's part of a batch, and what had to be set aside for it. Runs in a worker."""
+        """This process's part of a batch, and what had to be skipped for it. Runs in a worker."""
         size = self.dataset.input_size(epoch, number, turns)
         turns = turns[self._part]
         images = np.empty((len(turns), *size, 3), np.uint8)

@@ -1,7 +1,7 @@
-"""Pictures to try everything on without having any: letters and digits on textured grounds.
+"""Images to try everything on without having any: letters and digits on textured grounds.
 
 Sizes, colours, turns and grounds vary; the boxes are taken from the pixels drawn, so they are exact. The same
-seed gives the same pictures, whatever number of them is asked for.
+seed gives the same images, whatever number of them is asked for.
 
     ground -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow -> light and grain
 """
@@ -18,48 +18,48 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lookonce.data.formats import write_samples
+from lookonce.annotations import write_samples
 from lookonce.data.grounds import ground
 from lookonce.images import write_image
 from lookonce.samples import Sample, SampleSet
 
 # None of these looks like another one when turned: no 6 with 9, N with Z, M with W, O with 0.
 CLASSES = ("2", "3", "4", "5", "8", "A", "F", "H", "R", "X")
-SIZES = ((320, 320), (320, 320), (288, 352), (352, 288), (240, 320))  # (height, width) of the pictures
+SIZES = ((320, 320), (320, 320), (288, 352), (352, 288), (240, 320))  # (height, width) of the images
 SIDES = 24, 150  # pixels: height of a letter before it is turned
 MOST_OBJECTS = 8
-BACKGROUND = 0.06  # share of pictures without an object
+BACKGROUND = 0.06  # share of images without an object
 TURN = 35  # degrees, either way
 CONTRAST = 75  # grey levels between a letter and the ground below it
 TRIES = 12  # at finding a free place, before the object is left out
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
-STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no picture is in two
+STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no image is in two
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """One rendered picture.
+    """One rendered image.
 
     Attributes:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) float32 xyxy, tight around what is drawn; no two of them meet.
         labels: (N,) int64, into `CLASSES`.
     """
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
 
 
 def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
-    """Write pictures and their annotations, as one-line text.
+    """Write images and their annotations, as one-line text.
 
     Args:
-        out: a new or empty folder; gets `pictures/` and `annotations/`.
-        counts: number of pictures of each of the splits `train`, `val`, `test`.
-        seed: another one gives other pictures.
+        out: a new or empty folder; gets `images/` and `annotations/`.
+        counts: number of images of each of the splits `train`, `val`, `test`.
+        seed: another one gives other images.
 
     Returns:
         The dataset YAML, to be given as DATA.
@@ -69,24 +69,24 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
     """
     sets = {}
     for split, count in counts.items():
-        samples = [_write(out / "pictures" / split, seed, split, number) for number in range(count)]
+        samples = [_write(out / "images" / split, seed, split, number) for number in range(count)]
         sets[split] = SampleSet(CLASSES, samples, [], "lines")
     written, _ = write_samples(sets, "lines", out / "annotations")
     return written
 
 
 def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
-    """Write pictures without annotation, other ones than `render` makes, to detect on.
+    """Write images without annotation, other ones than `render` makes, to detect on.
 
     Raises:
         ImageError: the folder cannot be written.
     """
     for number in range(count):
-        write_image(folder / f"{number:04d}.png", _numbered(seed, "unseen", number).picture)
+        write_image(folder / f"{number:04d}.png", _numbered(seed, "unseen", number).image)
 
 
 def scene(rng: Generator) -> Scene:
-    """Draw one picture; what it shows depends on the generator alone."""
+    """Draw one image; what it shows depends on the generator alone."""
     height, width = SIZES[rng.integers(len(SIZES))]
     canvas = ground(rng, height, width)
     boxes: list[tuple[int, int, int, int]] = []
@@ -131,8 +131,8 @@ def _numbered(seed: int, stream: str, number: int) -> Scene:
 def _write(folder: Path, seed: int, split: str, number: int) -> Sample:
     drawn = _numbered(seed, split, number)
     path = folder / f"{number:04d}.jpg"
-    write_image(path, drawn.picture)
-    return Sample(path, drawn.boxes, drawn.labels, size=drawn.picture.shape[:2])
+    write_image(path, drawn.image)
+    return Sample(path, drawn.boxes, drawn.labels, size=drawn.image.shape[:2])
 
 
 def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
@@ -165,7 +165,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _free_place(
     rng: Generator, mask: Floats, size: tuple[int, int], taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int] | None:
-    """Left and top for a mask so that its box meets no other and all of it is in the picture."""
+    """Left and top for a mask so that its box meets no other and all of it is in the image."""
     room = size[1] - mask.shape[1], size[0] - mask.shape[0]
     if min(room) < 0:
         return None

@@ -1,1 +1,1 @@
-"""Boxes, labels and plots as pictures."""
+"""Boxes, labels and plots as images."""

@@ -1,4 +1,4 @@
-"""Boxes with names on a picture.
+"""Boxes with names on an image.
 
 ```
   ┌──────────┐
@@ -23,25 +23,25 @@ from lookonce.samples import Sample
 
 
 def annotate(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     detections: Detections | None = None,
     truth: Sample | None = None,
     names: Sequence[str] = (),
 ) -> NDArray[np.uint8]:
-    """A copy of the picture with solid boxes around the detections and dashed boxes around the truth.
+    """A copy of the image with solid boxes around the detections and dashed boxes around the truth.
 
     Every box is drawn, the best detection on top. A label that would hide another label or most of a box is
     left out; the best detections choose their places first. So boxes stay readable in a crowd.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         detections: what was found in it, by falling score.
         truth: what is in it.
         names: class names of the truth; where absent, those of the detections.
     """
     found = Detections.none() if detections is None else detections
     real = Detections.none() if truth is None else _as_detections(truth, tuple(names) or found.names)
-    canvas = Canvas(picture, np.concatenate([found.boxes, real.boxes]))
+    canvas = Canvas(image, np.concatenate([found.boxes, real.boxes]))
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.dashed(box, class_colour(label))
     for box, label in zip(found.boxes[::-1].tolist(), found.labels[::-1].tolist(), strict=True):
@@ -52,7 +52,7 @@ def annotate(
         canvas.label(box, label, found.name_of(label), f" {score:.2f}")
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.label(box, label, real.name_of(label))
-    return canvas.picture()
+    return canvas.image()
 
 
 def _as_detections(truth: Sample, names: tuple[str, ...]) -> Detections:

@@ -1,4 +1,4 @@
-"""A picture to draw on: lines and letters that grow with it, and labels that keep out of each other's way."""
+"""An image to draw on: lines and letters that grow with it, and labels that keep out of each other's way."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,15 +14,15 @@ MOST_HIDDEN = 0.4  # share of a box that a label may cover
 
 
 class Canvas:
-    """Draws on a copy of a picture.
+    """Draws on a copy of an image.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) xyxy of everything that will be drawn, so that no label hides one of them.
     """
 
-    def __init__(self, picture: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
-        self._image = Image.fromarray(picture)
+    def __init__(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
+        self._image = Image.fromarray(image)
         self._draw = ImageDraw.Draw(self._image)
         self._width, self._height = self._image.size
         shorter = min(self._image.size)
@@ -31,7 +31,7 @@ class Canvas:
         self._boxes = boxes
         self._labels = np.zeros((0, 4), np.float32)  # places already taken, xyxy
 
-    def picture(self) -> NDArray[np.uint8]:
+    def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB."""
         return np.array(self._image)
 
@@ -79,7 +79,7 @@ class Canvas:
         self._draw.text((left + margin, top + height / 2), text, font=font, fill=ink_on(paper), anchor="lm")
 
     def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
-        """Left and top of a label above the box, inside it and below it, moved into the picture."""
+        """Left and top of a label above the box, inside it and below it, moved into the image."""
         left, top, _, bottom = self._pixels(box)
         for edge in (top - height, top, bottom + 1):
             yield (
@@ -95,7 +95,7 @@ class Canvas:
         return bool((area(hidden) <= MOST_HIDDEN * area(self._boxes)).all())
 
     def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
-        """First and last column and row of a box, inside the picture; one pixel at least."""
+        """First and last column and row of a box, inside the image; one pixel at least."""
         left, right = sorted(min(max(round(x), 0), self._width - 1) for x in (box[0], box[2] - 1))
         top, bottom = sorted(min(max(round(y), 0), self._height - 1) for y in (box[1], box[3] - 1))
         return left, top, right, bottom

@@ -1,4 +1,4 @@
-"""Many pictures as one."""
+"""Many images as one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,46 +11,46 @@ from lookonce.draw.boxes import annotate
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
-GAP = 4  # white pixels between pictures
+GAP = 4  # white pixels between images
 
 
 def grid(
-    pictures: Sequence[NDArray[np.uint8]], cell: tuple[int, int], columns: int | None = None
+    images: Sequence[NDArray[np.uint8]], cell: tuple[int, int], columns: int | None = None
 ) -> NDArray[np.uint8]:
-    """Tile pictures of any size on white, row by row, each fitted into a cell and keeping its shape.
+    """Tile images of any size on white, row by row, each fitted into a cell and keeping its shape.
 
     Args:
-        pictures: (H, W, 3) uint8 each; at least one.
+        images: (H, W, 3) uint8 each; at least one.
         cell: (height, width) in pixels.
         columns: by default about as many as rows.
     """
-    if not pictures:
-        raise ValueError("expected at least one picture for a grid, found none")
-    across = columns or int(np.ceil(np.sqrt(len(pictures))))
-    down = -(-len(pictures) // across)
+    if not images:
+        raise ValueError("expected at least one image for a grid, found none")
+    across = columns or int(np.ceil(np.sqrt(len(images))))
+    down = -(-len(images) // across)
     height, width = cell
     sheet = np.full((down * (height + GAP) - GAP, across * (width + GAP) - GAP, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         top, left = (i // across) * (height + GAP), (i % across) * (width + GAP)
-        fitted = Letterbox.fit(picture.shape[:2], cell).image(picture)
+        fitted = Letterbox.fit(image.shape[:2], cell).image(image)
         sheet[top : top + height, left : left + width] = fitted
     return sheet
 
 
 def compare(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     detections: Detections,
     truth: Sample,
     names: Sequence[str],
     cell: tuple[int, int],
 ) -> NDArray[np.uint8]:
-    """Truth (dashed) and detections (solid) on the picture, fitted into a cell of (height, width).
+    """Truth (dashed) and detections (solid) on the image, fitted into a cell of (height, width).
 
-    Fitted before it is drawn on, so that lines and letters have the cell's size and not the picture's.
+    Fitted before it is drawn on, so that lines and letters have the cell's size and not the image's.
     """
-    fit = Letterbox.fit(picture.shape[:2], cell)
+    fit = Letterbox.fit(image.shape[:2], cell)
     return annotate(
-        fit.image(picture),
+        fit.image(image),
         replace(detections, boxes=fit.boxes_in(detections.boxes)),
         replace(truth, boxes=fit.boxes_in(truth.boxes)),
         names,

@@ -16,7 +16,7 @@ class Mark:
     """One box to draw.
 
     Attributes:
-        box: (4,) float32 xyxy, pixels of the picture.
+        box: (4,) float32 xyxy, pixels of the image.
         label: class number, written where no font has the letters of the name.
         name: of the class; empty for a box without a label.
         suffix: what follows the name.
@@ -32,21 +32,21 @@ class Mark:
     dashed: bool = False
 
 
-def draw_marks(picture: NDArray[np.uint8], marks: Sequence[Mark], longest: int) -> NDArray[np.uint8]:
-    """A copy of the picture, scaled, with all boxes; the first marks on top, and first to place their labels.
+def draw_marks(image: NDArray[np.uint8], marks: Sequence[Mark], longest: int) -> NDArray[np.uint8]:
+    """A copy of the image, scaled, with all boxes; the first marks on top, and first to place their labels.
 
     Scaled before it is drawn on, so that lines and letters have the size of the result.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         marks: what to draw.
         longest: the longer side of the result, in pixels.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = longest / max(height, width)
     fit = Letterbox.stretch((height, width), (max(round(height * scale), 1), max(round(width * scale), 1)))
     boxes = fit.boxes_in(np.array([mark.box for mark in marks], np.float32).reshape(-1, 4))
-    canvas = Canvas(fit.image(picture), boxes)
+    canvas = Canvas(fit.image(image), boxes)
     placed = list(zip(boxes.tolist(), marks, strict=True))
     for box, mark in reversed(placed):
         line = canvas.dashed if mark.dashed else canvas.solid
@@ -54,4 +54,4 @@ def draw_marks(picture: NDArray[np.uint8], marks: Sequence[Mark], longest: int) 
     for box, mark in placed:
         if mark.name:
             canvas.label(box, mark.label, mark.name, mark.suffix, mark.colour)
-    return canvas.picture()
+    return canvas.image()

@@ -52,8 +52,8 @@ class Breakdown:
     """AP by four properties.
 
     Attributes:
-        coco_size: three bins: COCO's small, medium and large, by area in pixels of the picture.
-        size: bins of the square root of the area, pixels of the picture.
+        coco_size: three bins: COCO's small, medium and large, by area in pixels of the image.
+        size: bins of the square root of the area, pixels of the image.
         shape: bins of width over height.
         crowding: bins of the number of other objects near, of any class: those that meet the box when it is
             grown by half its width and height on each side, to four times its area.
@@ -72,7 +72,7 @@ def breakdown(
 
     Args:
         judged: what became of the detections.
-        truth: the pictures that were judged.
+        truth: the images that were judged.
         detections: of them.
         confidence: a right detection above it finds its object.
     """

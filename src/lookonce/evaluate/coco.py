@@ -4,7 +4,7 @@ The arithmetic is faster-coco-eval's, which gives what pycocotools gives; here s
 its input, and its arrays become `Metrics`.
 
 Legend: **T** IoU thresholds 0.50, 0.55 ... 0.95; **R** 101 recall levels; **C** classes; **A** area ranges
-(all, small, medium, large); **M** limits on the detections of one class in one picture.
+(all, small, medium, large); **M** limits on the detections of one class in one image.
 """
 
 import json
@@ -22,8 +22,8 @@ from lookonce.evaluate.inputs import check, objects_that_count
 from lookonce.geometry.boxes import area
 from lookonce.samples import Sample
 
-CAPS = (1, 10, 100)  # COCO counts that many detections of each class in a picture, the best first
-ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: below 32², up to 96², above, in pixels of the picture
+CAPS = (1, 10, 100)  # COCO counts that many detections of each class in an image, the best first
+ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: below 32², up to 96², above, in pixels of the image
 IOU_50, IOU_75 = 0, 5  # places among the ten thresholds
 # COCO has no flag for "ignore this object" other than crowd, but leaves out whatever lies outside an area
 # range. No range holds this area, so a difficult object is neither rewarded nor missed, and its overlap is
@@ -41,7 +41,7 @@ class ClassMetrics:
         ap: mean over the ten IoU thresholds.
         ap50: at IoU 0.50.
         ap75: at IoU 0.75.
-        ar: share of the objects found, mean over the thresholds, at most 100 detections a picture.
+        ar: share of the objects found, mean over the thresholds, at most 100 detections an image.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Metrics:
         ap_small: of objects below 32 x 32 pixels.
         ap_medium: between 32 x 32 and 96 x 96.
         ap_large: above 96 x 96.
-        ar_1: average recall with 1 detection of each class in each picture.
+        ar_1: average recall with 1 detection of each class in each image.
         ar_10: with 10.
         ar_100: with 100. All numbers above and the three below keep to these 100.
         ar_small: recall of the small objects.
@@ -73,9 +73,9 @@ class Metrics:
         ar_large: of the large ones.
         ap_uncapped: `ap` with every detection counted, not the best 100 alone.
         ar_uncapped: `ar_100` likewise.
-        crowded: pictures with more than 100 objects of one class: COCO's numbers cannot reach 1 there, the
+        crowded: images with more than 100 objects of one class: COCO's numbers cannot reach 1 there, the
             uncapped ones can.
-        pictures: how many.
+        images: how many.
         objects: that count: neither difficult nor crowd.
         detections: how many.
         classes: one for each name, in the order of the names.
@@ -96,7 +96,7 @@ class Metrics:
     ap_uncapped: float
     ar_uncapped: float
     crowded: int
-    pictures: int
+    images: int
     objects: int
     detections: int
     classes: tuple[ClassMetrics, ...]
@@ -116,30 +116,30 @@ def without_nan(value: Any) -> Any:
 
 
 def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Metrics:
-    """Compare detections with the truth, picture by picture. Prints nothing.
+    """Compare detections with the truth, image by image. Prints nothing.
 
     Crowd boxes are COCO's: any number of detections may lie in them, unpunished. Difficult boxes are
     ignored: a detection matched to one counts neither way.
 
     Args:
-        truth: annotated pictures.
-        detections: of the same pictures, in the same order.
+        truth: annotated images.
+        detections: of the same images, in the same order.
         names: of the classes that the labels of both count.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
-        ValueError: not one result for each picture, or a label outside the names.
+        ValueError: not one result for each image, or a label outside the names.
     """
     check(truth, detections, names)
     precision, recall = _accumulated(truth, detections, names)
-    counts = objects_that_count(truth, len(names))  # (pictures, C)
+    counts = objects_that_count(truth, len(names))  # (images, C)
     per_class = counts.sum(axis=0)
     return Metrics(
         **_twelve(precision, recall),
         ap_uncapped=_mean(precision[..., ALL, -1]),
         ar_uncapped=_mean(recall[..., ALL, -1]),
         crowded=int((counts > CAPS[-1]).any(axis=1).sum()),
-        pictures=len(truth),
+        images=len(truth),
         objects=int(per_class.sum()),
         detections=sum(len(found) for found in detections),
         classes=tuple(
@@ -154,7 +154,7 @@ def _accumulated(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Run faster-coco-eval: precision (T, R, C, A, M) and recall (T, C, A, M), -1 where nothing counts.
 
-    M has the three caps and, last, one that no picture reaches.
+    M has the three caps and, last, one that no image reaches.
     """
     fce = require("faster_coco_eval", extra="train")
     most = max((len(found) for found in detections), default=0)

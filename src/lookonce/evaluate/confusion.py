@@ -38,12 +38,12 @@ def confusion(
 ) -> Confusion:
     """Pair objects with detections, one to one, and count the pairs by class.
 
-    In each picture the detections take objects of their own class first; objects and detections left over
+    In each image the detections take objects of their own class first; objects and detections left over
     then pair across classes. Difficult objects take part, but a pair with one is not counted; nor is a
     detection left over in a crowd of its class.
 
     Raises:
-        ValueError: not one result for each picture, or a label outside the names.
+        ValueError: not one result for each image, or a label outside the names.
     """
     check(truth, detections, names)
     background = len(names)

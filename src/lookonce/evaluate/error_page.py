@@ -39,30 +39,30 @@ MEANINGS = {
     Outcome.MISSED: "an object that no detection is on, nor one that only needs another class or box",
 }
 ADVICE = {
-    Outcome.CLASSIFICATION: "See in confusion.png which classes are taken for each other. Add pictures of "
+    Outcome.CLASSIFICATION: "See in confusion.png which classes are taken for each other. Add images of "
     "both, look for objects annotated with the wrong class, or make them one class if nobody needs to tell "
     "them apart.",
-    Outcome.LOCALISATION: "Look whether the annotated boxes are tight and drawn by one rule. Fit the priors "
+    Outcome.LOCALISATION: "Look whether the annotated boxes are tight and drawn by one rule. Fit the anchors "
     "to the data (lookonce data anchors), train longer, or use a larger input size.",
     Outcome.BOTH: "Mostly crowds and objects cut off. What helps against classification and localisation "
     "errors helps here.",
     Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. Too low, "
     "and true neighbours go with them: watch missed.",
-    Outcome.BACKGROUND: "First look at the pictures below: often the object is there and the annotation is "
-    "missing. Else add pictures without objects that show what is mistaken, or raise --conf.",
+    Outcome.BACKGROUND: "First look at the images below: often the object is there and the annotation is "
+    "missing. Else add images without objects that show what is mistaken, or raise --conf.",
     Outcome.MISSED: "See by size and by crowding which objects these are. Small ones need a larger input "
-    "size; rare ones more pictures; crowded ones a higher --iou. Or lower --conf, if misses are worse than "
+    "size; rare ones more images; crowded ones a higher --iou. Or lower --conf, if misses are worse than "
     "false alarms.",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class GalleryPicture:
-    """One of the worst pictures, drawn.
+class GalleryImage:
+    """One of the worst images, drawn.
 
     Attributes:
         name: of its file.
-        url: the picture with its boxes, as a data URL.
+        url: the image with its boxes, as a data URL.
         errors: how many of each type.
         explained: link to the page that explains it; empty where there is none.
     """
@@ -74,18 +74,18 @@ class GalleryPicture:
 
 
 def write_error_page(
-    path: Path, report: ErrorReport, gallery: Sequence[GalleryPicture], note: str, about: dict[str, Any]
+    path: Path, report: ErrorReport, gallery: Sequence[GalleryImage], note: str, about: dict[str, Any]
 ) -> None:
     """Write one HTML file, whole or not at all.
 
     Args:
         path: of the file.
         report: what was found.
-        gallery: the worst pictures, drawn, the worst first.
+        gallery: the worst images, drawn, the worst first.
         note: on the explanations: how many there are, or how to get them.
         about: `model`, `data` and `split` that were measured.
     """
-    shown = sum(sum(picture.errors.values()) for picture in gallery)
+    shown = sum(sum(image.errors.values()) for image in gallery)
     page = render(
         "errors.html",
         about=about,
@@ -96,7 +96,7 @@ def write_error_page(
         names=[(error.text, _css(error)) for error in (Outcome.RIGHT, *ERRORS)],
         breakdowns=_breakdowns(report),
         fewest=FEWEST,
-        gallery=[_card(picture) for picture in gallery],
+        gallery=[_card(image) for image in gallery],
         shown=shown,
         total=sum(kind.in_use for kind in report.types.values()),
         note=note,
@@ -145,13 +145,13 @@ def _type_row(error: Outcome, report: ErrorReport) -> dict[str, Any]:
     }
 
 
-def _card(picture: GalleryPicture) -> dict[str, Any]:
+def _card(image: GalleryImage) -> dict[str, Any]:
     return {
-        "name": picture.name,
-        "url": picture.url,
-        "explained": picture.explained,
-        "errors": [(error.text, _css(error), count) for error, count in picture.errors.items()],
-        "text": ", ".join(f"{count} {error.text}" for error, count in picture.errors.items()),
+        "name": image.name,
+        "url": image.url,
+        "explained": image.explained,
+        "errors": [(error.text, _css(error), count) for error, count in image.errors.items()],
+        "text": ", ".join(f"{count} {error.text}" for error, count in image.errors.items()),
     }
 
 
@@ -162,12 +162,12 @@ def _breakdowns(report: ErrorReport) -> list[dict[str, Any]]:
     return [
         {
             "heading": "By size, COCO's classes",
-            "what": "small: area below 32², large: from 96² pixels of the picture",
+            "what": "small: area below 32², large: from 96² pixels of the image",
             "bins": [(name, each) for name, each in coco],
         },
         {
             "heading": "By size, in equal shares",
-            "what": "side of the square with the box's area, in pixels of the picture",
+            "what": "side of the square with the box's area, in pixels of the image",
             "bins": [(_range(each, 0), each) for each in parts.size],
         },
         {

@@ -1,4 +1,4 @@
-"""One set of pictures, its errors: types and what they cost, where they happen, how sure the model was."""
+"""One set of images, its errors: types and what they cost, where they happen, how sure the model was."""
 
 import json
 import math
@@ -19,10 +19,10 @@ from lookonce.evaluate.curves import OperatingPoint
 from lookonce.evaluate.errors import BACKGROUND, ERRORS, FALSE, FOREGROUND, Judged, Outcome, judge
 from lookonce.evaluate.oracles import Costs, costs
 from lookonce.evaluate.report import Evaluation
-from lookonce.evaluate.worst import WorstPicture, worst_pictures
+from lookonce.evaluate.worst import WorstImage, worst_images
 from lookonce.samples import Sample
 
-GALLERY = 24  # pictures
+GALLERY = 24  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class ClassErrors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorReport:
-    """Everything known about the errors on one set of pictures.
+    """Everything known about the errors on one set of images.
 
     Attributes:
-        pictures: how many.
+        images: how many.
         objects: that count: neither difficult nor crowd.
         detections: how many.
-        ap50: mean over the classes with objects; all detections count, not the best 100 in a picture.
+        ap50: mean over the classes with objects; all detections count, not the best 100 in an image.
         confidence: detections above it are "in use": the one with the best F1 over all classes.
         best: what that confidence gives.
         ap50_in_use: AP50 with the detections in use alone.
@@ -79,11 +79,11 @@ class ErrorReport:
         classes: one for each name, in the order of the names.
         breakdown: AP and recall by size, shape and crowding.
         calibration: scores against the share right.
-        worst: pictures with the most errors in use, the worst first.
+        worst: images with the most errors in use, the worst first.
         in_use: what became of the detections above the confidence: to draw them.
     """
 
-    pictures: int
+    images: int
     objects: int
     detections: int
     ap50: float
@@ -96,17 +96,17 @@ class ErrorReport:
     classes: tuple[ClassErrors, ...]
     breakdown: Breakdown
     calibration: Calibration
-    worst: tuple[WorstPicture, ...]
+    worst: tuple[WorstImage, ...]
     in_use: Judged
 
-    def to_dict(self, pictures: Sequence[str]) -> dict[str, Any]:
+    def to_dict(self, images: Sequence[str]) -> dict[str, Any]:
         """For JSON: None where there was nothing to measure.
 
         Args:
-            pictures: how to name each picture.
+            images: how to name each image.
         """
         numbers = {
-            "pictures": self.pictures,
+            "images": self.images,
             "objects": self.objects,
             "detections": self.detections,
             "ap50": self.ap50,
@@ -131,7 +131,7 @@ class ErrorReport:
             "calibration": asdict(self.calibration),
             "worst": [
                 {
-                    "picture": pictures[each.picture],
+                    "image": images[each.image],
                     "errors": {error.text: count for error, count in each.errors.items()},
                 }
                 for each in self.worst
@@ -147,8 +147,8 @@ def error_report(
     """Look into the errors.
 
     Args:
-        truth: annotated pictures.
-        detections: of the same pictures, in the same order.
+        truth: annotated images.
+        detections: of the same images, in the same order.
         evaluation: of both.
     """
     judged = judge(truth, detections, evaluation.names)
@@ -156,7 +156,7 @@ def error_report(
     in_use = judged.above(confidence)
     every, used = _Errors.of(judged), _Errors.of(in_use)
     return ErrorReport(
-        pictures=len(truth),
+        images=len(truth),
         objects=int(judged.objects.counts.sum()),
         detections=len(judged.scores),
         ap50=_mean(every.costs.ap50),
@@ -176,23 +176,21 @@ def error_report(
         classes=_classes(evaluation, every, used),
         breakdown=breakdown(judged, truth, detections, confidence),
         calibration=calibration(judged, confidence),
-        worst=worst_pictures(in_use, len(truth), GALLERY),
+        worst=worst_images(in_use, len(truth), GALLERY),
         in_use=in_use,
     )
 
 
-def write_errors_json(
-    path: Path, report: ErrorReport, pictures: Sequence[str], about: dict[str, Any]
-) -> None:
+def write_errors_json(path: Path, report: ErrorReport, images: Sequence[str], about: dict[str, Any]) -> None:
     """Write the numbers, whole or not at all.
 
     Args:
         path: of the file.
         report: what was found.
-        pictures: how to name each picture.
+        images: how to name each image.
         about: what it was measured on; goes first.
     """
-    numbers = {**about, **report.to_dict(pictures)}
+    numbers = {**about, **report.to_dict(images)}
     write_text(path, encodable(json.dumps(numbers, indent=2, ensure_ascii=False)) + "\n")
 
 

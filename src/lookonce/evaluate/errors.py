@@ -2,7 +2,7 @@
 
 The definitions are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors"
 (2020), section 2.2, with their thresholds. By the overlap of a false detection with the objects of its
-picture:
+image:
 
 ```
                       objects of its own class
@@ -18,9 +18,9 @@ classification or localisation error stands for it either.
 
 Which detections are right is COCO's rule: by falling score each takes the object of its class that it
 overlaps most among those still free. So the AP here is COCO's AP50, but of all detections, not of the best
-100 in a picture. What lies on a difficult object or in a crowd is ignored, as in `matching`.
+100 in an image. What lies on a difficult object or in a crowd is ignored, as in `matching`.
 
-Legend: **D** detections, **G** objects; of one picture or of all, as each function says.
+Legend: **D** detections, **G** objects; of one image or of all, as each function says.
 """
 
 from collections.abc import Sequence
@@ -71,16 +71,16 @@ REPAIRABLE = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objects:
-    """All annotated objects of all pictures.
+    """All annotated objects of all images.
 
     Attributes:
-        picture: (G,) int64 number of the picture.
-        boxes: (G, 4) float32 xyxy, pixels of the picture.
+        image: (G,) int64 number of the image.
+        boxes: (G, 4) float32 xyxy, pixels of the image.
         labels: (G,) int64.
         counts: (G,) bool: neither difficult nor crowd.
     """
 
-    picture: NDArray[np.int64]
+    image: NDArray[np.int64]
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     counts: NDArray[np.bool_]
@@ -91,13 +91,13 @@ class Objects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """All detections of all pictures, picture by picture, and what became of each.
+    """All detections of all images, image by image, and what became of each.
 
     Attributes:
         objects: what there was to be found.
         classes: how many classes the labels count.
-        picture: (D,) int64 number of the picture.
-        boxes: (D, 4) float32 xyxy, pixels of the picture.
+        image: (D,) int64 number of the image.
+        boxes: (D, 4) float32 xyxy, pixels of the image.
         scores: (D,) float32.
         labels: (D,) int64.
         outcome: (D,) int8, of `Outcome`.
@@ -106,7 +106,7 @@ class Judged:
 
     objects: Objects
     classes: int
-    picture: NDArray[np.int64]
+    image: NDArray[np.int64]
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -116,7 +116,7 @@ class Judged:
     def above(self, confidence: float) -> "Judged":
         """The same without the detections up to a confidence. Judged anew, the rest would be the same."""
         keep = self.scores > confidence
-        arrays = ("picture", "boxes", "scores", "labels", "outcome", "object")
+        arrays = ("image", "boxes", "scores", "labels", "outcome", "object")
         return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
 
     def has(self, *outcomes: Outcome) -> NDArray[np.bool_]:
@@ -145,26 +145,26 @@ def judge(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
     """Give every detection one outcome.
 
     Args:
-        truth: annotated pictures.
-        detections: of the same pictures, in the same order.
+        truth: annotated images.
+        detections: of the same images, in the same order.
         names: of the classes that the labels of both count.
 
     Raises:
-        ValueError: not one result for each picture, or a label outside the names.
+        ValueError: not one result for each image, or a label outside the names.
     """
     check(truth, detections, names)
     first = np.cumsum([0, *(len(sample.labels) for sample in truth)])[:-1]
-    judged = [_judge_picture(*pair) for pair in zip(truth, detections, strict=True)]
+    judged = [_judge_image(*pair) for pair in zip(truth, detections, strict=True)]
     numbers = np.arange(len(truth))
     return Judged(
         objects=Objects(
-            picture=np.repeat(numbers, [len(sample.labels) for sample in truth]),
+            image=np.repeat(numbers, [len(sample.labels) for sample in truth]),
             boxes=_joined([sample.boxes for sample in truth], np.zeros((0, 4), np.float32)),
             labels=_joined([sample.labels for sample in truth], np.zeros(0, np.int64)),
             counts=_joined([~(sample.difficult | sample.crowd) for sample in truth], np.zeros(0, bool)),
         ),
         classes=len(names),
-        picture=np.repeat(numbers, [len(found) for found in detections]),
+        image=np.repeat(numbers, [len(found) for found in detections]),
         boxes=_joined([found.boxes for found in detections], np.zeros((0, 4), np.float32)),
         scores=_joined([found.scores for found in detections], np.zeros(0, np.float32)),
         labels=_joined([found.labels for found in detections], np.zeros(0, np.int64)),
@@ -176,8 +176,8 @@ def judge(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
     )
 
 
-def _judge_picture(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Outcome of each detection of one picture, and its object, counted in the picture: both (D,)."""
+def _judge_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Outcome of each detection of one image, and its object, counted in the image: both (D,)."""
     overlap = pairwise_iou(found.boxes.astype(float), sample.boxes.astype(float))  # (D, G)
     overlap[:, sample.crowd] = 0
     same = found.labels[:, None] == sample.labels[None, :]

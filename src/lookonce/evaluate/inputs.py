@@ -1,4 +1,4 @@
-"""What every measure takes: annotated pictures, and one result for each."""
+"""What every measure takes: annotated images, and one result for each."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ def check(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
     """Refuse what cannot be compared.
 
     Raises:
-        ValueError: not one result for each picture, or a label outside the names.
+        ValueError: not one result for each image, or a label outside the names.
     """
     if len(truth) != len(detections):
-        raise ValueError(f"expected one result for each of {len(truth)} pictures, found {len(detections)}")
+        raise ValueError(f"expected one result for each of {len(truth)} images, found {len(detections)}")
     for sample, found in zip(truth, detections, strict=True):
         for labels in (sample.labels, found.labels):
             if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
@@ -27,7 +27,7 @@ def check(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
 
 
 def objects_that_count(truth: Sequence[Sample], classes: int) -> NDArray[np.int64]:
-    """Objects that are neither difficult nor crowd, by picture and class: (pictures, C)."""
+    """Objects that are neither difficult nor crowd, by image and class: (images, C)."""
     counts = np.zeros((len(truth), classes), np.int64)
     for row, sample in zip(counts, truth, strict=True):
         row[:] = np.bincount(sample.labels[~(sample.difficult | sample.crowd)], minlength=classes)

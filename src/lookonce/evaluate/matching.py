@@ -5,7 +5,7 @@ most. Where that overlap reaches the threshold, the best detection of an object 
 is a false alarm; detections of difficult objects do not count. To this, COCO's rule for crowds is added: what
 lies in a crowd of its class, and is not right, does not count either.
 
-Legend: **D** detections, **G** objects of one picture, **C** classes.
+Legend: **D** detections, **G** objects of one image, **C** classes.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ IOU = 0.5  # VOC's threshold
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The detections that count, of all pictures together, by falling score.
+    """The detections that count, of all images together, by falling score.
 
     Attributes:
         scores: (D,) float32.
@@ -42,16 +42,16 @@ class Matches:
 def match(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str], iou: float = IOU
 ) -> Matches:
-    """Judge every detection of every picture.
+    """Judge every detection of every image.
 
     Args:
-        truth: annotated pictures.
-        detections: of the same pictures, in the same order.
+        truth: annotated images.
+        detections: of the same images, in the same order.
         names: of the classes that the labels of both count.
         iou: overlap from which on a detection and an object are one.
 
     Raises:
-        ValueError: not one result for each picture, or a label outside the names.
+        ValueError: not one result for each image, or a label outside the names.
     """
     check(truth, detections, names)
     found = [result[np.argsort(-result.scores, kind="stable")] for result in detections]
@@ -79,7 +79,7 @@ def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]
 
 
 def _judge(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
-    """One picture's detections, best first: rows "is correct" and "counts" of (2, D)."""
+    """One image's detections, best first: rows "is correct" and "counts" of (2, D)."""
     alone = ~sample.crowd
     overlap = pairwise_iou(found.boxes.astype(float), sample.boxes[alone].astype(float))  # (D, G)
     overlap[found.labels[:, None] != sample.labels[alone][None, :]] = 0

@@ -1,4 +1,4 @@
-"""Curves and the confusion matrix as pictures.
+"""Curves and the confusion matrix as images.
 
 Figures are built directly, without pyplot: no window, no global state, safe in any thread.
 """

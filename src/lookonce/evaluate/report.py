@@ -1,4 +1,4 @@
-"""One evaluation: everything measured, as numbers, JSON and pictures."""
+"""One evaluation: everything measured, as numbers, JSON and images."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ USUAL_CONFIDENCE = 0.25  # for the confusion matrix, where no confidence is best
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Everything measured on one set of pictures.
+    """Everything measured on one set of images.
 
     Attributes:
         names: of the classes.
@@ -64,13 +64,13 @@ def evaluate_detections(
     """Measure everything.
 
     Args:
-        truth: annotated pictures.
-        detections: of the same pictures, in the same order; with low scores too, or the curves end early.
+        truth: annotated images.
+        detections: of the same images, in the same order; with low scores too, or the curves end early.
         names: of the classes that the labels of both count.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
-        ValueError: not one result for each picture, or a label outside the names.
+        ValueError: not one result for each image, or a label outside the names.
     """
     matches = match(truth, detections, names)
     drawn = curves(matches)
@@ -85,7 +85,7 @@ def evaluate_detections(
 
 
 def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> str:
-    """Write `metrics.json` and the pictures into a folder, each whole or not at all.
+    """Write `metrics.json` and the images into a folder, each whole or not at all.
 
     Args:
         folder: made where absent.
@@ -102,12 +102,12 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     numbers = encodable(json.dumps(tree, indent=2, ensure_ascii=False)) + "\n"
     write_text(folder / "metrics.json", numbers)
     names, drawn = evaluation.names, evaluation.curves
-    pictures = {
+    images = {
         "precision_recall.png": plots.precision_recall(drawn, names, evaluation.voc_ap50),
         "f1_confidence.png": plots.f1_confidence(drawn, names),
         "confusion.png": plots.confusion_matrix(evaluation.confusion, names),
     }
-    for name, figure in pictures.items():
+    for name, figure in images.items():
         plots.save(figure, folder / name)
     return numbers
 

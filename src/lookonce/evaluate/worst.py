@@ -1,4 +1,4 @@
-"""The pictures with the most errors."""
+"""The images with the most errors."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from lookonce.evaluate.errors import ERRORS, FALSE, Judged, Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class WorstPicture:
-    """One picture and its errors.
+class WorstImage:
+    """One image and its errors.
 
     Attributes:
-        picture: its number.
+        image: its number.
         errors: how many of each type; types without any are left out.
     """
 
-    picture: int
+    image: int
     errors: dict[Outcome, int]
 
     @property
@@ -26,33 +26,31 @@ class WorstPicture:
         return sum(self.errors.values())
 
 
-def worst_pictures(judged: Judged, pictures: int, most: int) -> tuple[WorstPicture, ...]:
-    """The pictures with the most errors, false detections and missed objects, each counting once.
+def worst_images(judged: Judged, images: int, most: int) -> tuple[WorstImage, ...]:
+    """The images with the most errors, false detections and missed objects, each counting once.
 
-    Of pictures with equally many, the one whose false detections have the higher scores comes first: a
-    confident error is the more surprising. Pictures without errors are left out.
+    Of images with equally many, the one whose false detections have the higher scores comes first: a
+    confident error is the more surprising. Images without errors are left out.
 
     Args:
         judged: the detections in use, those above a confidence.
-        pictures: how many there are.
+        images: how many there are.
         most: at most so many are returned.
     """
-    counts = np.stack([_by_picture(judged, error, pictures) for error in ERRORS], axis=1)  # (pictures, 6)
+    counts = np.stack([_by_image(judged, error, images) for error in ERRORS], axis=1)  # (images, 6)
     false = judged.has(*FALSE)
-    certainty = np.bincount(judged.picture[false], judged.scores[false], minlength=pictures)
+    certainty = np.bincount(judged.image[false], judged.scores[false], minlength=images)
     total = counts.sum(axis=1)
     order = np.lexsort((-certainty, -total))[:most]
     return tuple(
-        WorstPicture(int(i), {error: int(n) for error, n in zip(ERRORS, counts[i], strict=True) if n})
+        WorstImage(int(i), {error: int(n) for error, n in zip(ERRORS, counts[i], strict=True) if n})
         for i in order[total[order] > 0]
     )
 
 
-def _by_picture(judged: Judged, error: Outcome, pictures: int) -> NDArray[np.int64]:
-    """(pictures,): how many errors of one type each picture has."""
+def _by_image(judged: Judged, error: Outcome, images: int) -> NDArray[np.int64]:
+    """(images,): how many errors of one type each image has."""
     place = (
-        judged.objects.picture[judged.missed()]
-        if error == Outcome.MISSED
-        else judged.picture[judged.has(error)]
+        judged.objects.image[judged.missed()] if error == Outcome.MISSED else judged.image[judged.has(error)]
     )
-    return np.bincount(place, minlength=pictures)
+    return np.bincount(place, minlength=images)

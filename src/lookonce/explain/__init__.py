@@ -1,4 +1,4 @@
-"""The walk of one picture through one model, with the numbers of that very run."""
+"""The walk of one image through one model, with the numbers of that very run."""
 
 from lookonce.explain.explainer import Explainer, explain
 from lookonce.explain.records import Explanation

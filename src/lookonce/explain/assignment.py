@@ -1,8 +1,8 @@
-"""Stage 6 of an explanation: which priors each object asked for, and which of them it got.
+"""Stage 6 of an explanation: which anchors each object asked for, and which of them it got.
 
 The functions are those of training (`data.assign`); what they decide in passing is kept.
 
-Legend: **N** annotated objects, **n** of them trained on, **G** priors of all scales.
+Legend: **N** annotated objects, **n** of them trained on, **G** anchors of all scales.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config import AssignSettings, Objective
-from lookonce.data.assign import Positives, assign, cell_of, choose, fitting_priors, prior_ious
+from lookonce.data.assign import Positives, anchor_ious, assign, cell_of, choose, fitting_anchors
 from lookonce.errors import AnnotationError
 from lookonce.explain.records import Scale
 from lookonce.explain.truth_records import Box, Place, Positive
@@ -23,16 +23,16 @@ from lookonce.samples import Sample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """The objects of one picture, and what each chose.
+    """The objects of one image, and what each chose.
 
     Attributes:
         numbers: (n,) int64 of the objects trained on: visible, and no crowd.
         boxes: (n, 4) float32 xyxy, input pixels.
         labels: (n,) int64.
-        ious: (n, G) float64 with each prior on the middle of the object's cell.
+        ious: (n, G) float64 with each anchor on the middle of the object's cell.
         cells: (n, scales, 2) int64 column and row.
-        fitting: (n, G) bool: the priors that the rule takes; an object without any takes the best of all.
-        chosen: for each object its places, in the order of the priors.
+        fitting: (n, G) bool: the anchors that the rule takes; an object without any takes the best of all.
+        chosen: for each object its places, in the order of the anchors.
         owner: for each chosen place the object (of the n) that it must find: the last that chose it.
         positives: the same, as training has it.
     """
@@ -59,13 +59,13 @@ def assign_objects(
 
     Raises:
         AnnotationError: a class number out of range, or a network whose scales have different numbers of
-            priors, which training does not take.
+            anchors, which training does not take.
     """
-    anchors: Anchors = tuple(scale.priors for scale in scales)
-    if len({len(priors) for priors in anchors}) > 1:
+    anchors: Anchors = tuple(scale.anchors for scale in scales)
+    if len({len(each) for each in anchors}) > 1:
         raise AnnotationError(
-            "expected a network with the same number of priors on each scale to assign objects to, found "
-            + ", ".join(str(len(priors)) for priors in anchors)
+            "expected a network with the same number of anchors on each scale to assign objects to, found "
+            + ", ".join(str(len(anchors)) for anchors in anchors)
         )
     strides = tuple(scale.stride for scale in scales)
     # As `data.dataset.trainable` has it, which does not say which boxes are left.
@@ -74,8 +74,8 @@ def assign_objects(
     boxes, labels = letterbox.boxes_in(visible[numbers]), truth.labels[numbers]
     positives = assign(boxes, labels, anchors, strides, letterbox.target, num_classes, settings)
     cells = cell_of(boxes, strides, letterbox.target)
-    ious = prior_ious(boxes, cells, anchors, strides)
-    fitting, overlap = fitting_priors(boxes, cells, anchors, strides, settings)
+    ious = anchor_ious(boxes, cells, anchors, strides)
+    fitting, overlap = fitting_anchors(boxes, cells, anchors, strides, settings)
     positive = choose(fitting, overlap)
     chosen = [_places(mask, cell, len(anchors[0])) for mask, cell in zip(positive, cells, strict=True)]
     owner = {place: number for number, places in enumerate(chosen) for place in places}
@@ -83,12 +83,12 @@ def assign_objects(
 
 
 def _places(chosen: NDArray[np.bool_], cells: NDArray[np.int64], per_scale: int) -> tuple[Place, ...]:
-    """The chosen priors (G,) of one object as places, its cells (scales, 2) being (column, row)."""
+    """The chosen anchors (G,) of one object as places, its cells (scales, 2) being (column, row)."""
     places = []
     for number in np.flatnonzero(chosen).tolist():
-        scale, prior = divmod(number, per_scale)
+        scale, anchor = divmod(number, per_scale)
         column, row = cells[scale].tolist()
-        places.append((scale, row, column, prior))
+        places.append((scale, row, column, anchor))
     return tuple(places)
 
 
@@ -104,26 +104,26 @@ def describe_positives(
 def _positive(
     assignment: Assignment, index: int, place: Place, scale: Scale, objective: Objective
 ) -> Positive:
-    _, row, column, prior = place
+    _, row, column, anchor = place
     box, label = assignment.boxes[index], int(assignment.labels[index])
-    number = place[0] * len(scale.priors) + prior
-    predicted, loss = scale.boxes[row, column, prior], objective.loss
+    number = place[0] * len(scale.anchors) + anchor
+    predicted, loss = scale.boxes[row, column, anchor], objective.loss
     share = loss.label_smoothing / scale.probabilities.shape[-1]
     overlap = float(iou(predicted, box))
     offset, raw_target = _targets(box, place, scale)
     owner = assignment.owner[place]
     return Positive(
         place=place,
-        prior_iou=float(assignment.ious[index, number]),
+        anchor_iou=float(assignment.ious[index, number]),
         reason=_reason(objective.assign) if assignment.fitting[index, number] else "best of all",
         replaced_by=None if owner == index else int(assignment.numbers[owner]),
         target_offset=offset,
         target_raw=raw_target,
         target_classes=(1 - loss.label_smoothing + share, share),
         target_objectness=1.0 if loss.objectness == "one" else overlap,
-        raw=_five(scale.raw[row, column, prior, :5]),
-        objectness=float(scale.objectness[row, column, prior]),
-        probability=float(scale.probabilities[row, column, prior, label]),
+        raw=_five(scale.raw[row, column, anchor, :5]),
+        objectness=float(scale.objectness[row, column, anchor]),
+        probability=float(scale.probabilities[row, column, anchor, label]),
         box=four(predicted),
         iou=overlap,
         giou=float(giou(predicted, box)),
@@ -134,7 +134,7 @@ def _positive(
 
 
 def _reason(settings: AssignSettings) -> str:
-    """Why a prior is positive that the rule takes for itself."""
+    """Why an anchor is positive that the rule takes for itself."""
     if settings.rule == "ratio":
         return f"sides within a factor of {settings.largest_ratio:g}"
     return f"above {settings.positive_iou:g}"
@@ -144,15 +144,15 @@ def _targets(
     box: NDArray[np.float32], place: Place, scale: Scale
 ) -> tuple[tuple[float, float], tuple[float | None, float | None, float, float]]:
     """The decoding turned round: the offset within the cell, and tx, ty, tw, th."""
-    _, row, column, prior = place
+    _, row, column, anchor = place
     x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()
     inside = x / scale.stride - column, y / scale.stride - row
     stretch = scale.scale_x_y
     tx, ty = (_logit((each + (stretch - 1) / 2) / stretch) for each in inside)
-    prior_width, prior_height = scale.priors[prior]
+    anchor_width, anchor_height = scale.anchors[anchor]
     tw, th = (
-        float(np.log(max(side, 1e-9) / prior_side))
-        for side, prior_side in ((width, prior_width), (height, prior_height))
+        float(np.log(max(side, 1e-9) / anchor_side))
+        for side, anchor_side in ((width, anchor_width), (height, anchor_height))
     )
     return inside, (tx, ty, tw, th)
 

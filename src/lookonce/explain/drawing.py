@@ -20,7 +20,7 @@ class Block:
     Attributes:
         part: the column of the drawing it stands in: `backbone`, `neck` or `head`.
         layers: their numbers, in order.
-        inputs: the layers outside that it reads, by number; -1 is the picture.
+        inputs: the layers outside that it reads, by number; -1 is the image.
     """
 
     part: str

@@ -1,4 +1,4 @@
-"""One picture through one model, and everything on the way kept.
+"""One image through one model, and everything on the way kept.
 
 ```python
 from lookonce.explain import explain
@@ -35,7 +35,7 @@ Image = NDArray[np.uint8] | str | Path
 
 
 class Explainer:
-    """Explains pictures, one after the other, with one model.
+    """Explains images, one after the other, with one model.
 
     Attributes:
         info: what the model says of itself.
@@ -107,7 +107,7 @@ class Explainer:
         return cls(source, file=str(model), size=size, confidence=confidence, iou=iou, objective=objective)
 
     def __call__(self, image: Image, truth: Sample | None = None, *, features: bool = False) -> Explanation:
-        """Explain one picture.
+        """Explain one image.
 
         Args:
             image: a file, or RGB pixels (H, W, 3) uint8.
@@ -115,13 +115,13 @@ class Explainer:
             features: keep thumbnails of feature maps.
 
         Raises:
-            ImageError: the picture cannot be read, or the array is no RGB picture.
+            ImageError: the image cannot be read, or the array is no RGB image.
             AnnotationError: a class number that the model does not have.
         """
         if truth is not None:
             check_truth(truth, self.info.names)
-        picture, file = _pixels(image)
-        entry = fit_in(picture, self.size, self.info.fit, file)
+        pixels, file = _pixels(image)
+        entry = fit_in(pixels, self.size, self.info.fit, file)
         network, run = self._tracer.network, self._tracer.run(entry.pixels)
         outputs = self._tracer.outputs(entry.pixels) if features else {}
         timing, seconds = self._tracer.timing()
@@ -157,7 +157,7 @@ def explain(
     iou: float = IOU,
     features: bool = False,
 ) -> Explanation:
-    """Explain one picture; `Explainer` explains several without reading the model again.
+    """Explain one image; `Explainer` explains several without reading the model again.
 
     Args:
         model: its file; see `Explainer.open`.

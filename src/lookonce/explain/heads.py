@@ -1,6 +1,6 @@
 """Stages 1, 3 and 4 of an explanation: the input, the raw maps and their decoding.
 
-Legend: **S**, **T** rows and columns of cells, **A** priors of a scale, **C** classes, **K** candidates of
+Legend: **S**, **T** rows and columns of cells, **A** anchors of a scale, **C** classes, **K** candidates of
 all scales.
 """
 
@@ -18,9 +18,9 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import Fit
 
 
-def fit_in(picture: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Path | None) -> Input:
-    """Letterbox a picture (H, W, 3), or stretch it, and keep the arithmetic."""
-    h, w = picture.shape[:2]
+def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Path | None) -> Input:
+    """Letterbox an image (H, W, 3), or stretch it, and keep the arithmetic."""
+    h, w = image.shape[:2]
     letterbox = (Letterbox.stretch if fit == "stretch" else Letterbox.fit)((h, w), target)
     right = target[1] - letterbox.left - letterbox.resized[1]
     bottom = target[0] - letterbox.top - letterbox.resized[0]
@@ -33,8 +33,8 @@ def fit_in(picture: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: 
         scale=letterbox.scale,
         pads=(letterbox.left, letterbox.top, right, bottom),
         arithmetic=_arithmetic(letterbox, right, bottom),
-        picture=picture,
-        pixels=letterbox.image(picture),
+        image=image,
+        pixels=letterbox.image(image),
         letterbox=letterbox,
     )
 
@@ -54,20 +54,20 @@ def _arithmetic(box: Letterbox, right: int, bottom: int) -> tuple[str, ...]:
 
 
 def read_scales(network: Network, run: Run) -> tuple[Scale, ...]:
-    """The raw maps and what the graph decoded them to, by cell and prior."""
+    """The raw maps and what the graph decoded them to, by cell and anchor."""
     scales, first = [], 0
     for scale, raw_map in zip(network.scales, run.raw_maps, strict=True):
-        priors = scale.section.priors
+        anchors = scale.section.anchors
         channels, rows, columns = raw_map.shape
-        shape = rows, columns, len(priors), channels // len(priors)
-        count = rows * columns * len(priors)
+        shape = rows, columns, len(anchors), channels // len(anchors)
+        count = rows * columns * len(anchors)
         decoded = run.candidates[first : first + count].reshape(shape)
         scales.append(
             Scale(
                 stride=scale.stride,
                 layer=scale.source,
                 grid=(rows, columns),
-                priors=priors,
+                anchors=anchors,
                 scale_x_y=scale.section.scale_x_y,
                 raw=np.ascontiguousarray(raw_map.transpose(1, 2, 0).reshape(shape)),
                 boxes=np.ascontiguousarray(decoded[..., :4]),
@@ -86,20 +86,20 @@ def cell(scales: tuple[Scale, ...], letterbox: Letterbox, place: tuple[int, int,
     Args:
         scales: of an explanation.
         letterbox: likewise, `input.letterbox`.
-        place: (scale, row, column, prior).
+        place: (scale, row, column, anchor).
 
     Raises:
         IndexError: no such place.
     """
-    number, row, column, prior_number = place
+    number, row, column, anchor_number = place
     scale = scales[number]
     if min(place) < 0:
-        raise IndexError(f"expected a place (scale, row, column, prior) from 0 on, found {place}")
-    raw = scale.raw[row, column, prior_number]
-    prior, stretch = np.array(scale.priors[prior_number], np.float32), np.float32(scale.scale_x_y)
+        raise IndexError(f"expected a place (scale, row, column, anchor) from 0 on, found {place}")
+    raw = scale.raw[row, column, anchor_number]
+    anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(scale.scale_x_y)
     offset = sigmoid(raw[:2]) * stretch - (stretch - 1) / 2
     centre = (np.array([column, row], np.float32) + offset) * np.float32(scale.stride)
-    sides = prior * np.exp(np.clip(raw[2:4], -LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))
+    sides = anchor * np.exp(np.clip(raw[2:4], -LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))
     box = cxcywh_to_xyxy(np.concatenate([centre, sides]))
     objectness, probabilities = sigmoid(raw[4]), sigmoid(raw[5:])
     label = int(probabilities.argmax())
@@ -109,12 +109,12 @@ def cell(scales: tuple[Scale, ...], letterbox: Letterbox, place: tuple[int, int,
         raw=_five(raw[:5]),
         logits=raw[5:].copy(),
         stride=scale.stride,
-        prior=scale.priors[prior_number],
+        anchor=scale.anchors[anchor_number],
         offset=_pair(offset),
         centre=_pair(centre),
         sides=_pair(sides),
         box=_four(box),
-        picture_box=_four(letterbox.boxes_out(box[None])[0]),
+        image_box=_four(letterbox.boxes_out(box[None])[0]),
         objectness=float(objectness),
         probabilities=probabilities,
         label=label,
@@ -137,7 +137,7 @@ def _formulas(
     sides: tuple[float, float],
 ) -> tuple[str, ...]:
     """Centre and sides, one line each, with their numbers."""
-    _, row, column, prior_number = place
+    _, row, column, anchor_number = place
     s, stride = scale.scale_x_y, scale.stride
     stretched = "" if s == 1 else f" * {s:g} - {(s - 1) / 2:g}"
     lines = [
@@ -147,10 +147,10 @@ def _formulas(
             "xy", (column, row), raw[:2].tolist(), offset, centre, strict=True
         )
     ]
-    prior = scale.priors[prior_number]
+    anchor = scale.anchors[anchor_number]
     lines += [
         f"{axis} = {side:g} * exp({t:.4f}) = {length:.2f}"
-        for axis, side, t, length in zip("wh", prior, raw[2:4].tolist(), sides, strict=True)
+        for axis, side, t, length in zip("wh", anchor, raw[2:4].tolist(), sides, strict=True)
     ]
     return tuple(lines)
 

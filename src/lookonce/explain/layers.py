@@ -175,8 +175,8 @@ def _detail(section: LayerSection) -> str:
             return f"nearest, x{stride}"
         case AvgPool():
             return "mean of each channel"
-        case Yolo(priors, classes):
-            return f"{len(priors)} priors, {classes} classes"
+        case Yolo(anchors, classes):
+            return f"{len(anchors)} anchors, {classes} classes"
     return "nothing outside training"
 
 

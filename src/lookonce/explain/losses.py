@@ -1,8 +1,8 @@
-"""The three loss terms of one picture, cell by cell, out of the functions that train.
+"""The three loss terms of one image, cell by cell, out of the functions that train.
 
 Needs torch, which is imported when it is called.
 
-Legend: **S**, **T** rows and columns of cells, **A** priors, **C** classes, **P** positives that stand.
+Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **P** positives that stand.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from lookonce._optional import require
 from lookonce.config import LossSettings
 from lookonce.explain.assignment import Assignment
 from lookonce.explain.records import Scale
-from lookonce.explain.truth_records import PictureLosses, Place, Terms
+from lookonce.explain.truth_records import ImageLosses, Place, Terms
 from lookonce.geometry.boxes import iou
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossParts:
-    """A picture's losses and where they come from.
+    """An image's losses and where they come from.
 
     Attributes:
-        picture: the sums.
+        image: the sums.
         conf: per scale (S, T, A) float32, weighted.
         places: of each positive that stands.
     """
 
-    picture: PictureLosses
+    image: ImageLosses
     conf: tuple[NDArray[np.float32], ...]
     places: dict[Place, Terms]
 
@@ -51,11 +51,11 @@ def compute(
     ignored: tuple[NDArray[np.bool_], ...],
     settings: LossSettings,
 ) -> LossParts:
-    """Losses of one picture.
+    """Losses of one image.
 
     Args:
         scales: the raw maps; `scale_x_y` is 1 on all.
-        assignment: of the picture's objects.
+        assignment: of the image's objects.
         ignored: per scale (S, T, A), background that is not punished.
         settings: weights, ignore threshold, label smoothing.
 
@@ -67,7 +67,7 @@ def compute(
     from lookonce.train.loss import compute_losses
 
     found = assignment.positives
-    places = (found.scale, found.row, found.column, found.prior)
+    places = (found.scale, found.row, found.column, found.anchor)
     columns = [torch.from_numpy(each) for each in (*places, found.box, found.label)]
     positives = BatchPositives(torch.zeros_like(columns[0]), *columns)
     with torch.no_grad():
@@ -75,7 +75,7 @@ def compute(
             [torch.from_numpy(_raw_map(scale)) for scale in scales],
             positives,
             torch.from_numpy(assignment.boxes[None]),
-            [scale.priors for scale in scales],
+            [scale.anchors for scale in scales],
             [scale.stride for scale in scales],
             settings,
         )
@@ -86,7 +86,7 @@ def compute(
     positive_conf = sum(each.conf for each in terms.values())
     sums = tuple(_sum(each[0], float(each[1].sum())) for each in parts)
     background = sum(float(each.sum(dtype=np.float64)) for each in conf) - positive_conf
-    return LossParts(PictureLosses(total, sums, background), conf, terms)
+    return LossParts(ImageLosses(total, sums, background), conf, terms)
 
 
 def _by_scale(
@@ -111,9 +111,9 @@ def _scale_parts(
     from lookonce.train.loss import box_terms, conf_terms, prob_terms
 
     maps = torch.from_numpy(scale.raw)  # (S, T, A, 5+C)
-    where = positives.row, positives.column, positives.prior
+    where = positives.row, positives.column, positives.anchor
     picked = maps[where]  # (P, 5+C)
-    sides = torch.tensor(scale.priors)[positives.prior]
+    sides = torch.tensor(scale.anchors)[positives.anchor]
     boxes = decode_boxes(picked, positives.column, positives.row, sides, scale.stride)
     input_area = scale.grid[0] * scale.grid[1] * scale.stride**2
     target = torch.zeros(maps.shape[:3])

@@ -16,7 +16,7 @@ from lookonce.explain.records import BELOW, KEPT, Explanation, Scale
 from lookonce.explain.stages import place_of
 from lookonce.explain.truth_records import Terms, Truth
 
-MOST_ROWS = 50  # of a table that grows with the picture
+MOST_ROWS = 50  # of a table that grows with the image
 PROSE = 100  # columns
 _MARKS = re.compile(r"([\\`*_\[\]<>|~&#$!])")
 
@@ -24,10 +24,10 @@ _MARKS = re.compile(r"([\\`*_\[\]<>|~&#$!])")
 def to_markdown(explanation: Explanation) -> str:
     """All stages, each with its words, formula, numbers and the function that does it."""
     stages = (_input, _network, _heads, _decode, _nms, _assignment, _losses, _verdicts)
-    picture = text(PurePath(explanation.input.file).name) or "A picture"
+    image = text(PurePath(explanation.input.file).name) or "An image"
     info = explanation.info
     lines = [
-        f"# {picture} through {text(info.architecture)}",
+        f"# {image} through {text(info.architecture)}",
         "",
         f"{len(info.names)} classes, {len(explanation.detections)} detections at confidence "
         f"{explanation.suppression.confidence:g} and IoU {explanation.suppression.threshold:g}.",
@@ -67,7 +67,7 @@ def _network(found: Explanation) -> Iterator[str]:
             " ".join(filter(None, (each.name, f"({text(each.title)})" if each.title else ""))),
             each.kind,
             each.detail,
-            " ".join("picture" if source < 0 else str(source) for source in each.inputs),
+            " ".join("image" if source < 0 else str(source) for source in each.inputs),
             " x ".join(map(str, each.shape)),
             f"{each.parameters:,}",
             f"{each.multiply_adds:,}",
@@ -83,7 +83,7 @@ def _heads(found: Explanation) -> Iterator[str]:
     confidence = found.suppression.confidence
     rows = []
     for scale in found.scales:
-        for number, (width, height) in enumerate(scale.priors):
+        for number, (width, height) in enumerate(scale.anchors):
             here = scale.objectness[..., number]
             row, column = np.unravel_index(int(here.argmax()), here.shape)
             cells = f"{scale.grid[0]} x {scale.grid[1]}"
@@ -98,7 +98,7 @@ def _heads(found: Explanation) -> Iterator[str]:
                     above,
                 )
             )
-    headings = ("stride", "cells", "prior", "highest objectness", "at row, column", f"above {confidence:g}")
+    headings = ("stride", "cells", "anchor", "highest objectness", "at row, column", f"above {confidence:g}")
     yield from _table(headings, rows)
 
 
@@ -110,7 +110,7 @@ def _decode(found: Explanation) -> Iterator[str]:
     at = cell(found.scales, found.input.letterbox, place_of(found.candidates.places[kept[0]]))
     yield f"The best detection, {text(found.info.names[at.label])}: {_place(found.scales, at.place)}."
     yield from ("", *(f"    {line}" for line in at.formulas), "")
-    yield f"In the input: {_box(at.box)}; in the picture: {_box(at.picture_box)}."
+    yield f"In the input: {_box(at.box)}; in the image: {_box(at.image_box)}."
 
 
 def _nms(found: Explanation) -> Iterator[str]:
@@ -160,12 +160,21 @@ def _assignment(found: Explanation) -> Iterator[str]:
     truth = _truth(found)
     if truth.differs:
         yield from (*wrap(text(truth.learnt_by), PROSE), "")
-    headings = ("object", "class", "box in the input", "prior", "cell", "IoU", "why", "target tx, ty, tw, th")
+    headings = (
+        "object",
+        "class",
+        "box in the input",
+        "anchor",
+        "cell",
+        "IoU",
+        "why",
+        "target tx, ty, tw, th",
+    )
     rows = []
     for each in truth.objects:
         for positive in each.positives:
-            scale, row, column, prior = positive.place
-            sides = found.scales[scale].priors[prior]
+            scale, row, column, anchor = positive.place
+            sides = found.scales[scale].anchors[anchor]
             by = "" if positive.replaced_by is None else f", replaced by object {positive.replaced_by}"
             rows.append(
                 (
@@ -174,16 +183,18 @@ def _assignment(found: Explanation) -> Iterator[str]:
                     _box(each.input_box),
                     f"stride {found.scales[scale].stride}, {sides[0]:g} x {sides[1]:g}",
                     f"{row}, {column}",
-                    f"{positive.prior_iou:.3f}",
+                    f"{positive.anchor_iou:.3f}",
                     positive.reason + by,
                     ", ".join("border" if t is None else f"{t:.3f}" for t in positive.target_raw),
                 )
             )
     yield from _table(headings, rows)
     yield ""
-    priors = [f"{w:g} x {h:g}" for scale in found.scales for w, h in scale.priors]
-    ious = ((each.number, *(f"{iou:.3f}" for iou in each.prior_ious)) for each in truth.objects if each.cells)
-    yield from _table(("object, IoU with", *priors), ious)
+    anchors = [f"{w:g} x {h:g}" for scale in found.scales for w, h in scale.anchors]
+    ious = (
+        (each.number, *(f"{iou:.3f}" for iou in each.anchor_ious)) for each in truth.objects if each.cells
+    )
+    yield from _table(("object, IoU with", *anchors), ious)
     yield ""
     ignored = sum(int(scale.ignored.sum()) for scale in truth.scales)
     positives = sum(int(scale.positive.sum()) for scale in truth.scales)
@@ -244,9 +255,9 @@ def _box(box: Iterable[float]) -> str:
 
 
 def _place(scales: tuple[Scale, ...], place: Iterable[int]) -> str:
-    number, row, column, prior = place
-    width, height = scales[number].priors[prior]
-    return f"stride {scales[number].stride}, row {row}, column {column}, prior {width:g} x {height:g}"
+    number, row, column, anchor = place
+    width, height = scales[number].anchors[anchor]
+    return f"stride {scales[number].stride}, row {row}, column {column}, anchor {width:g} x {height:g}"
 
 
 def _table(

@@ -18,7 +18,7 @@ from lookonce.explain.packing import plain
 from lookonce.explain.records import BELOW, Explanation, Features
 from lookonce.pages.render import jpeg_url, render
 
-LONGEST = 1024  # pixels of the picture on the page; the numbers are those of the picture itself
+LONGEST = 1024  # pixels of the image on the page; the numbers are those of the image itself
 FEATURE_QUALITY = 75
 NAMED = 6  # detections in the summary
 
@@ -38,7 +38,7 @@ def page(explanation: Explanation) -> str:
     layers, entry = explanation.layers, explanation.input
     return render(
         "explain.html",
-        file=PurePath(entry.file).name or "a picture",
+        file=PurePath(entry.file).name or "an image",
         explanation=explanation,
         totals={
             "parameters": sum(layer.parameters for layer in layers),
@@ -49,7 +49,7 @@ def page(explanation: Explanation) -> str:
             "kept": len(explanation.suppression.kept),
         },
         found=_found(explanation),
-        picture=jpeg_url(_at_most(entry.picture, LONGEST)),
+        image=jpeg_url(_at_most(entry.image, LONGEST)),
         pixels=jpeg_url(entry.pixels, quality=92),
         words={words.stage: words for words in explanation.words},
         data=page_data(explanation),
@@ -95,7 +95,7 @@ def _found(explanation: Explanation) -> str:
 
 
 def _strip(features: Features) -> dict[str, Any]:
-    """The tiles (n, h, w) side by side as one picture, and what is needed to cut it up."""
+    """The tiles (n, h, w) side by side as one image, and what is needed to cut it up."""
     count, height, width = features.tiles.shape
     joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
     coloured = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
@@ -108,14 +108,14 @@ def _strip(features: Features) -> dict[str, Any]:
     }
 
 
-def _at_most(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """(H, W, 3) -> the same picture, shrunk where a side is longer."""
-    height, width = picture.shape[:2]
+def _at_most(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """(H, W, 3) -> the same image, shrunk where a side is longer."""
+    height, width = image.shape[:2]
     factor = longest / max(height, width)
     if factor >= 1:
-        return picture
+        return image
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _css(colour: tuple[int, int, int]) -> str:

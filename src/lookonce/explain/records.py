@@ -1,10 +1,10 @@
-"""What an explanation says: typed records with the numbers of one picture's way through one model.
+"""What an explanation says: typed records with the numbers of one image's way through one model.
 
-Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of a scale, **A** its priors,
+Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of a scale, **A** its anchors,
 **C** classes, **K** candidates of all scales (10,647 at 416), **N** candidates listed, **P** positives.
 
-Boxes are xyxy. *Input pixels* are those of the network's input, *picture pixels* those of the picture. Scales
-are finest first, and a place in the network is (scale, row, column, prior), counted from 0.
+Boxes are xyxy. *Input pixels* are those of the network's input, *image pixels* those of the image. Scales
+are finest first, and a place in the network is (scale, row, column, anchor), counted from 0.
 `plain(explanation)` of `packing` says what becomes of a record in JSON.
 """
 
@@ -28,18 +28,18 @@ KEPT, BELOW = -1, -2  # in `Suppression.suppressed_by`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Input:
-    """From the picture to the network's input.
+    """From the image to the network's input.
 
     Attributes:
-        file: the picture's file; empty for one handed over as pixels.
+        file: the image's file; empty for one handed over as pixels.
         fit: `letterbox` or `stretch`.
-        source: (H, W) of the picture.
+        source: (H, W) of the image.
         target: (H, W) of the network's input.
-        resized: (H, W) of the picture inside the input.
-        scale: (vertical, horizontal) factor from picture to input.
+        resized: (H, W) of the image inside the input.
+        scale: (vertical, horizontal) factor from image to input.
         pads: (left, top, right, bottom) padding in input pixels.
         arithmetic: the steps to these numbers, each a line with its numbers filled in.
-        picture: (H, W, 3) uint8 RGB. Not in the JSON.
+        image: (H, W, 3) uint8 RGB. Not in the JSON.
         pixels: the network's input, (height, width, 3) uint8 RGB. Not in the JSON.
         letterbox: the way in and back. Not in the JSON.
     """
@@ -52,7 +52,7 @@ class Input:
     scale: tuple[float, float]
     pads: tuple[int, int, int, int]
     arithmetic: tuple[str, ...]
-    picture: NDArray[np.uint8] = field(metadata=NOT_IN_JSON, repr=False)
+    image: NDArray[np.uint8] = field(metadata=NOT_IN_JSON, repr=False)
     pixels: NDArray[np.uint8] = field(metadata=NOT_IN_JSON, repr=False)
     letterbox: Letterbox = field(metadata=NOT_IN_JSON, repr=False)
 
@@ -69,7 +69,7 @@ class Layer:
         name: in the readable network, e.g. `backbone.stages.2.3.expand`; empty where that has no module.
         title: what the write-up calls this output: `route_1`, `route_2`, `conv`; else empty.
         detail: what it does, e.g. `3x3 / 2, 64 filters, leaky`.
-        inputs: the layers it reads; -1 is the picture.
+        inputs: the layers it reads; -1 is the image.
         shape: (C, H, W) of its output.
         parameters: numbers in the weight file, batch statistics included.
         trainable: of these, what is learnt.
@@ -101,7 +101,7 @@ class Timing:
         method: in words.
         runs: how many; each figure is the median over them.
         seconds: of all operators together.
-        other_seconds: of these, what belongs to no layer: the picture's conversion, changes of memory
+        other_seconds: of these, what belongs to no layer: the image's conversion, changes of memory
             layout, the decoding.
     """
 
@@ -117,7 +117,7 @@ class Features:
 
     Attributes:
         layer: its number.
-        channels: (n,) those shown: the ones that vary most over this picture, in their own order.
+        channels: (n,) those shown: the ones that vary most over this image, in their own order.
         low: (n,) float32 value shown black, the least of its channel.
         high: (n,) float32 value shown white, the greatest.
         tiles: (n, h, w) uint8; larger maps are shrunk by averaging.
@@ -132,13 +132,13 @@ class Features:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """One head: the raw map and what it decodes to, for every cell and prior.
+    """One head: the raw map and what it decodes to, for every cell and anchor.
 
     Attributes:
         stride: input pixels a cell.
         layer: whose output the raw map is.
         grid: (S, T) rows and columns of cells.
-        priors: (A) (width, height) in input pixels.
+        anchors: (A) (width, height) in input pixels.
         scale_x_y: Darknet's stretch of the centre's offset; 1 in YOLOv3.
         raw: (S, T, A, 5+C) float32: tx, ty, tw, th, objectness logit, class logits.
         boxes: (S, T, A, 4) float32, decoded, input pixels.
@@ -150,7 +150,7 @@ class Scale:
     stride: int
     layer: int
     grid: tuple[int, int]
-    priors: tuple[tuple[float, float], ...]
+    anchors: tuple[tuple[float, float], ...]
     scale_x_y: float
     raw: NDArray[np.float32] = field(repr=False)
     boxes: NDArray[np.float32] = field(repr=False)
@@ -164,16 +164,16 @@ class Cell:
     """The decoding of one place, step by step: what a click on a cell shows.
 
     Attributes:
-        place: (scale, row, column, prior).
+        place: (scale, row, column, anchor).
         raw: tx, ty, tw, th, objectness logit.
         logits: (C,) float32 class logits.
         stride: input pixels a cell.
-        prior: (width, height) in input pixels.
+        anchor: (width, height) in input pixels.
         offset: (σ(tx), σ(ty)), stretched by `scale_x_y`: the centre within the cell, in cells.
         centre: (x, y) in input pixels.
         sides: (width, height) in input pixels.
         box: input pixels.
-        picture_box: picture pixels, cut at the border.
+        image_box: image pixels, cut at the border.
         objectness: σ of its logit.
         probabilities: (C,) float32.
         label: the most probable class, the first on ties.
@@ -185,12 +185,12 @@ class Cell:
     raw: tuple[float, float, float, float, float]
     logits: NDArray[np.float32]
     stride: int
-    prior: tuple[float, float]
+    anchor: tuple[float, float]
     offset: tuple[float, float]
     centre: tuple[float, float]
     sides: tuple[float, float]
     box: Box
-    picture_box: Box
+    image_box: Box
     objectness: float
     probabilities: NDArray[np.float32]
     label: int
@@ -200,14 +200,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What could become a detection, in the order of the network: scales, rows, columns, priors.
+    """What could become a detection, in the order of the network: scales, rows, columns, anchors.
 
     Complete for every confidence from `complete_from` on: the filter `score > confidence` and NMS on these N
     give exactly what `runtime.postprocess` gives on all K. Its arithmetic is float32; so are its thresholds.
 
     Attributes:
-        places: (N, 4) int64 (scale, row, column, prior).
-        boxes: (N, 4) float32 picture pixels, cut at the border; none is empty.
+        places: (N, 4) int64 (scale, row, column, anchor).
+        boxes: (N, 4) float32 image pixels, cut at the border; none is empty.
         objectness: (N,) float32.
         scores: (N,) float32: objectness times the probability of the class.
         labels: (N,) int64, the most probable class, the first on ties.
@@ -217,7 +217,7 @@ class Candidates:
             more than `limit`; those above the confidence of the explanation are never left out.
         limit: the most that are listed.
         complete_from: the least confidence for which nothing is missing.
-        invisible: candidates above the floor that lie outside the picture or have no area.
+        invisible: candidates above the floor that lie outside the image or have no area.
     """
 
     places: NDArray[np.int64]
@@ -279,7 +279,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """One picture's way through one model.
+    """One image's way through one model.
 
     Attributes:
         model: its file; empty where it was none.
@@ -309,7 +309,7 @@ class Explanation:
 
     @property
     def detections(self) -> Detections:
-        """What the Detector finds in this picture at these thresholds."""
+        """What the Detector finds in this image at these thresholds."""
         kept, found = self.suppression.kept, self.candidates
         return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], self.info.names)
 

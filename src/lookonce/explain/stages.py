@@ -40,9 +40,9 @@ OBJECT_STAGES: dict[StageName, str] = {
     "another class",
     "box too loose": f"the predictions with objectness above the confidence overlap it by {NEAR_IOU} to "
     f"{FOUND_IOU} only",
-    "no prior fits": "nothing near it has objectness above the confidence, and no prior on its cell has an "
+    "no anchor fits": "nothing near it has objectness above the confidence, and no anchor on its cell has an "
     f"IoU above {POSITIVE_IOU} with it",
-    "objectness low": "priors fit, but nothing near it has objectness above the confidence",
+    "objectness low": "anchors fit, but nothing near it has objectness above the confidence",
 }
 DETECTION_STAGES: dict[StageName, str] = {
     "found": "it stands for an object: the best detection of its class there",
@@ -58,10 +58,10 @@ DETECTION_STAGES: dict[StageName, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """Every cell and prior decoded, in picture pixels.
+    """Every cell and anchor decoded, in image pixels.
 
     Attributes:
-        places: (K, 4) int64 (scale, row, column, prior).
+        places: (K, 4) int64 (scale, row, column, anchor).
         boxes: (K, 4) float32.
         objectness: (K,) float32.
         scores: (K,) float32.
@@ -150,7 +150,7 @@ def _on_detection(
 
 def judge_objects(
     truth: Sample,
-    best_prior: NDArray[np.float64],
+    best_anchor: NDArray[np.float64],
     predictions: Predictions,
     candidates: Candidates,
     suppression: Suppression,
@@ -161,8 +161,8 @@ def judge_objects(
 
     Args:
         truth: the annotation.
-        best_prior: (N,) IoU of each object with the prior that fits it best.
-        predictions: every cell and prior.
+        best_anchor: (N,) IoU of each object with the anchor that fits it best.
+        predictions: every cell and anchor.
         candidates: of these, what is listed.
         suppression: what NMS made of them.
         stands_for: object number -> number of the detection that stands for it.
@@ -183,7 +183,7 @@ def judge_objects(
             assert overlap is not None
             case = Case(
                 int(truth.labels[number]),
-                float(best_prior[number]),
+                float(best_anchor[number]),
                 np.flatnonzero(owner == number),
                 overlap[:, number],
                 suppression.confidence,
@@ -230,14 +230,14 @@ class Case:
 
     Attributes:
         label: its class.
-        best_prior: IoU with the prior that fits it best.
+        best_anchor: IoU with the anchor that fits it best.
         own: the predictions that belong to it, numbers among the K.
         overlap: (K,) IoU of every prediction with it.
         confidence: what a score must lie above.
     """
 
     label: int
-    best_prior: float
+    best_anchor: float
     own: NDArray[np.int64]
     overlap: NDArray[np.float64]
     confidence: float
@@ -254,12 +254,12 @@ def _missed(
     stage, numbers = lost_at(case, predictions)
     if not len(numbers):
         return Verdict(
-            stage, f"no prediction comes near it; the best prior has an IoU of {case.best_prior:.2f}"
+            stage, f"no prediction comes near it; the best anchor has an IoU of {case.best_anchor:.2f}"
         )
     rank: NDArray[np.floating] = predictions.objectness
     if stage == "suppressed by NMS":
         rank = predictions.scores
-    elif stage in ("box too loose", "no prior fits"):
+    elif stage in ("box too loose", "no anchor fits"):
         rank = case.overlap
     best = int(numbers[rank[numbers].argmax()])
     text = _reason(stage, best, case, predictions, names)
@@ -292,7 +292,7 @@ def lost_at(case: Case, predictions: Predictions) -> tuple[StageName, NDArray[np
     for stage, which in reached:
         if which.any():
             return stage, own[which]
-    stage = "no prior fits" if case.best_prior <= POSITIVE_IOU else "objectness low"
+    stage = "no anchor fits" if case.best_anchor <= POSITIVE_IOU else "objectness low"
     return stage, own[tight] if tight.any() else own[case.overlap[own] >= NEAR_IOU]
 
 
@@ -309,7 +309,7 @@ def _reason(stage: StageName, best: int, case: Case, predictions: Predictions, n
         "wrong class": f"IoU {overlap:.2f}, objectness {objectness:.2f}, but taken for "
         f"{names[label]}, score {score:.2f}",
         "box too loose": f"IoU {overlap:.2f} where {FOUND_IOU} is needed; objectness {objectness:.2f}",
-        "no prior fits": f"the best prior has an IoU of {case.best_prior:.2f}; {nearest}",
+        "no anchor fits": f"the best anchor has an IoU of {case.best_anchor:.2f}; {nearest}",
         "objectness low": f"{nearest}, where more than {case.confidence:g} is needed",
     }[stage]
 
@@ -324,6 +324,6 @@ def _suppressor(place: NDArray[np.int64], candidates: Candidates, suppression: S
 
 
 def place_of(row: NDArray[np.int64]) -> Place:
-    """A row (4,) of places as (scale, row, column, prior)."""
-    scale, row_number, column, prior = row.tolist()
-    return scale, row_number, column, prior
+    """A row (4,) of places as (scale, row, column, anchor)."""
+    scale, row_number, column, anchor = row.tolist()
+    return scale, row_number, column, anchor

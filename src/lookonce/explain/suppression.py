@@ -12,18 +12,18 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.geometry.nms import nms
 
 FLOOR = 0.01  # below it nobody looks, and there are thousands
-LIMIT = 3000  # candidates listed; a page's sliders stay quick, and pictures rarely have more above the floor
+LIMIT = 3000  # candidates listed; a page's sliders stay quick, and images rarely have more above the floor
 
 
 def list_candidates(
     candidates: NDArray[np.float32], scales: tuple[Scale, ...], letterbox: Letterbox, confidence: float
 ) -> Candidates:
-    """Everything above the floor, in picture pixels, as `runtime.postprocess` has it before NMS.
+    """Everything above the floor, in image pixels, as `runtime.postprocess` has it before NMS.
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
         scales: where the K come from.
-        letterbox: the way back to the picture.
+        letterbox: the way back to the image.
         confidence: of the explanation; the floor is never above it, and nothing above it is left out.
     """
     floor = min(FLOOR, confidence)
@@ -57,14 +57,14 @@ def _best(scores: NDArray[np.float32], confidence: float) -> NDArray[np.int64]:
 
 
 def places_of(numbers: NDArray[np.int64], scales: tuple[Scale, ...]) -> NDArray[np.int64]:
-    """Numbers among the K -> (scale, row, column, prior): (N,) -> (N, 4)."""
+    """Numbers among the K -> (scale, row, column, anchor): (N,) -> (N, 4)."""
     firsts = np.array([scale.first for scale in scales])
     scale = np.searchsorted(firsts, numbers, side="right") - 1
-    sizes = np.array([(each.grid[1], len(each.priors)) for each in scales])[scale]
-    columns, priors = sizes[:, 0], sizes[:, 1]
-    cell, prior = np.divmod(numbers - firsts[scale], priors)
+    sizes = np.array([(each.grid[1], len(each.anchors)) for each in scales])[scale]
+    columns, anchors = sizes[:, 0], sizes[:, 1]
+    cell, anchor = np.divmod(numbers - firsts[scale], anchors)
     row, column = np.divmod(cell, columns)
-    return np.stack([scale, row, column, prior], axis=1).astype(np.int64)
+    return np.stack([scale, row, column, anchor], axis=1).astype(np.int64)
 
 
 def suppress(candidates: Candidates, confidence: float, iou: float) -> Suppression:

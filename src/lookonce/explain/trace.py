@@ -3,7 +3,7 @@
 The graph is the one that detects (`darknet.onnx_graph`), with more outputs. Its nodes are named after the
 layers, `{index}_{kind}/...`, and ONNX Runtime keeps these names when it fuses nodes.
 
-Legend: **A** priors of a scale, **C** classes, **K** candidates of all scales.
+Legend: **A** anchors of a scale, **C** classes, **K** candidates of all scales.
 """
 
 import json
@@ -40,7 +40,7 @@ _DECODING = re.compile(r"decode_\d+_(\d+)/")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one picture gave.
+    """What one image gave.
 
     Attributes:
         candidates: (K, 5+C) float32 xyxy in input pixels, objectness, class probabilities.
@@ -94,7 +94,7 @@ class Tracer:
         return {layer: output[0] for layer, output in zip(layers.values(), found, strict=True)}
 
     def timing(self) -> tuple[Timing, dict[int, float]]:
-        """Seconds by layer, measured once: they hardly depend on the picture."""
+        """Seconds by layer, measured once: they hardly depend on the image."""
         if self._timing is None:
             self._timing = self._measure()
         return self._timing

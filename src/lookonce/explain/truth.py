@@ -1,4 +1,4 @@
-"""Stage 6 of an explanation put together; and the annotation of one picture out of a whole set.
+"""Stage 6 of an explanation put together; and the annotation of one image out of a whole set.
 
 Legend: **N** objects, **n** of them trained on.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.annotations import load_samples
 from lookonce.config import LossSettings, Objective
-from lookonce.data.formats import load_samples
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, MissingExtraError
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives, four
@@ -34,13 +34,13 @@ def find_truth(
     split: str | None = None,
     data_names: Path | None = None,
 ) -> tuple[Sample, tuple[str, ...]]:
-    """The annotation of one picture, its class numbers made those of the model.
+    """The annotation of one image, its class numbers made those of the model.
 
-    The picture is looked up by its path, then by its file name.
+    The image is looked up by its path, then by its file name.
 
     Args:
         data: annotations, in any form.
-        image: the picture.
+        image: the image.
         names: the model's class names.
         split: the part of the data to look in; None looks everywhere.
         data_names: file of class names, where the annotations have numbers alone.
@@ -49,7 +49,7 @@ def find_truth(
         The annotation, and a sentence for everything in it that is left out or was odd.
 
     Raises:
-        AnnotationError: the data cannot be read, or does not have this picture, or several of its name.
+        AnnotationError: the data cannot be read, or does not have this image, or several of its name.
         ConfigError: model and data share no class.
     """
     annotated = load_samples(data, split, data_names)
@@ -80,11 +80,11 @@ def _lookup(annotated: SampleSet, data: Path, image: Path) -> Sample:
         return found[0]
     if found:
         raise AnnotationError(
-            f"{data}: expected one picture named {image.name}, found {len(found)}: "
-            f"{_some([str(sample.path) for sample in found])}; give the picture by the path it has there"
+            f"{data}: expected one image named {image.name}, found {len(found)}: "
+            f"{_some([str(sample.path) for sample in found])}; give the image by the path it has there"
         )
     raise AnnotationError(
-        f"{data}: expected a picture {image} or one named {image.name}, found none among "
+        f"{data}: expected an image {image} or one named {image.name}, found none among "
         f"{len(annotated.samples)}: {_some([sample.path.name for sample in annotated.samples])}"
     )
 
@@ -116,7 +116,7 @@ def explain_truth(
     names: tuple[str, ...],
     objective: Objective,
 ) -> Truth:
-    """Assignment, losses and verdicts of one annotated picture.
+    """Assignment, losses and verdicts of one annotated image.
 
     Raises:
         AnnotationError: as `assignment.assign_objects`.
@@ -132,10 +132,10 @@ def explain_truth(
     kept = suppression.kept
     detections = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], names)
     on_detections, stands_for = judge_detections(truth, detections)
-    best_prior = np.zeros(len(truth.labels))
-    best_prior[assignment.numbers] = assignment.ious.max(axis=1, initial=0)
+    best_anchor = np.zeros(len(truth.labels))
+    best_anchor[assignment.numbers] = assignment.ious.max(axis=1, initial=0)
     on_objects = judge_objects(
-        truth, best_prior, _predictions(scales, letterbox), candidates, suppression, stands_for, names
+        truth, best_anchor, _predictions(scales, letterbox), candidates, suppression, stands_for, names
     )
     return Truth(
         objects=_objects(
@@ -151,7 +151,7 @@ def explain_truth(
             ScaleTruth(best[s], positive[s], ignored[s], None if parts is None else parts.conf[s])
             for s in range(len(scales))
         ),
-        losses=None if parts is None else parts.picture,
+        losses=None if parts is None else parts.image,
         why_no_losses=why_not,
         detections=tuple(
             replace(
@@ -169,7 +169,7 @@ def _mask(assignment: Assignment, number: int, scale: Scale) -> NDArray[np.bool_
     mask = np.zeros(scale.objectness.shape, bool)
     found = assignment.positives
     here = found.scale == number
-    mask[found.row[here], found.column[here], found.prior[here]] = True
+    mask[found.row[here], found.column[here], found.anchor[here]] = True
     return mask
 
 
@@ -189,7 +189,7 @@ def _losses(
 
 
 def _predictions(scales: tuple[Scale, ...], letterbox: Letterbox) -> Predictions:
-    """Every cell and prior of all scales."""
+    """Every cell and anchor of all scales."""
     objectness = np.concatenate([scale.objectness.ravel() for scale in scales])
     labels = np.concatenate([scale.probabilities.argmax(axis=-1).ravel() for scale in scales])
     best = np.concatenate([scale.probabilities.max(axis=-1).ravel() for scale in scales])
@@ -232,7 +232,7 @@ def _objects(
                 input_box=four(letterbox.boxes_in(truth.boxes[number][None])[0]),
                 difficult=bool(truth.difficult[number]),
                 crowd=bool(truth.crowd[number]),
-                prior_ious=() if index is None else tuple(assignment.ious[index].tolist()),
+                anchor_ious=() if index is None else tuple(assignment.ious[index].tolist()),
                 cells=() if index is None else _cells(assignment.cells[index]),
                 positives=positives,
                 losses=None if parts is None else _sum(positives),

@@ -1,7 +1,7 @@
-"""What an explanation says where the picture is annotated: assignment, losses, verdicts.
+"""What an explanation says where the image is annotated: assignment, losses, verdicts.
 
-Legend: **S**, **T** rows and columns of cells of a scale, **A** its priors, **G** priors of all scales,
-finest first. Boxes are xyxy; a place in the network is (scale, row, column, prior), counted from 0.
+Legend: **S**, **T** rows and columns of cells of a scale, **A** its anchors, **G** anchors of all scales,
+finest first. Boxes are xyxy; a place in the network is (scale, row, column, anchor), counted from 0.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
-Place = tuple[int, int, int, int]  # scale, row, column, prior
+Place = tuple[int, int, int, int]  # scale, row, column, anchor
 
 # Where an object or a detection was lost; `stages` says when each holds. The last five are of detections.
 StageName = Literal[
@@ -21,7 +21,7 @@ StageName = Literal[
     "below threshold",
     "wrong class",
     "box too loose",
-    "no prior fits",
+    "no anchor fits",
     "objectness low",
     "duplicate",
     "truth probably missing",
@@ -45,11 +45,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Positive:
-    """One cell and prior that must find an object, and how near this picture's prediction comes.
+    """One cell and anchor that must find an object, and how near this image's prediction comes.
 
     Attributes:
-        place: (scale, row, column, prior).
-        prior_iou: of the object with this prior.
+        place: (scale, row, column, anchor).
+        anchor_iou: of the object with this anchor.
         reason: what the rule asks for, `above 0.3` in the write-up's, or `best of all`.
         replaced_by: the object that took this place over, and with it the loss; None: it stands.
         target_offset: the centre within the cell, in cells: what σ(tx), σ(ty) should be.
@@ -68,7 +68,7 @@ class Positive:
     """
 
     place: Place
-    prior_iou: float
+    anchor_iou: float
     reason: str
     replaced_by: int | None
     target_offset: tuple[float, float]
@@ -93,8 +93,8 @@ class Verdict:
     Attributes:
         stage: see `stages.MEANINGS`.
         text: a sentence with this case's numbers.
-        place: (scale, row, column, prior) of the prediction it rests on; None: there is none.
-        box: that prediction's, picture pixels.
+        place: (scale, row, column, anchor) of the prediction it rests on; None: there is none.
+        box: that prediction's, image pixels.
         iou: of that prediction with the object.
         objectness: of that prediction.
         score: of that prediction.
@@ -119,11 +119,11 @@ class TrueObject:
         number: its place in the annotation.
         label: class number.
         name: class name.
-        box: picture pixels.
+        box: image pixels.
         input_box: input pixels, as the assignment sees it.
         difficult: neither rewarded nor punished in evaluation.
         crowd: one box around many objects; not trained on.
-        prior_ious: (G,) with each prior on the middle of the object's cell; empty where it is not trained on.
+        anchor_ious: (G,) IoU with each anchor centred on the object's cell; empty if it is not trained on.
         cells: for each scale, (row, column) of the cell that holds the centre; empty likewise.
         positives: the places that must find it.
         losses: of its positives together; None where they could not be computed.
@@ -138,7 +138,7 @@ class TrueObject:
     input_box: Box
     difficult: bool
     crowd: bool
-    prior_ious: tuple[float, ...]
+    anchor_ious: tuple[float, ...]
     cells: tuple[tuple[int, int], ...]
     positives: tuple[Positive, ...]
     losses: Terms | None
@@ -148,7 +148,7 @@ class TrueObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleTruth:
-    """What training asks of each cell and prior of one scale.
+    """What training asks of each cell and anchor of one scale.
 
     Attributes:
         best_iou: (S, T, A) float32, of the decoded box with the object it fits best.
@@ -165,8 +165,8 @@ class ScaleTruth:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureLosses:
-    """The loss of this picture, as `train.loss` computes it.
+class ImageLosses:
+    """The loss of this image, as `train.loss` computes it.
 
     Attributes:
         total: of all scales.
@@ -205,7 +205,7 @@ class Truth:
     box_measure: str
     box_weight: float
     scales: tuple[ScaleTruth, ...]
-    losses: PictureLosses | None
+    losses: ImageLosses | None
     why_no_losses: str
     detections: tuple[Verdict, ...]
 

@@ -14,7 +14,7 @@ _STAGES = (
     (
         "input",
         "Input",
-        "The picture is shrunk or enlarged until it fits into the network's input, keeping its shape; grey "
+        "The image is shrunk or enlarged until it fits into the network's input, keeping its shape; grey "
         "fills what is left on two sides. Sizes and pads are whole pixels. The same numbers bring the boxes "
         "back.",
         ("x' = x * scale + left", "y' = y * scale + top"),
@@ -32,20 +32,21 @@ _STAGES = (
     (
         "heads",
         "Heads",
-        "Every head gives one raw map. For each cell and each prior it holds four numbers for a box, one for "
-        "objectness and one for each class. Objectness answers: is the middle of an object in this cell, and "
-        "is this prior the one for it?",
-        ("raw map: S x T cells * A priors * (5 + C) numbers", "objectness = σ(to)"),
-        "lookonce.model.decode.by_prior",
+        "Every head gives one raw map. For each cell and each anchor it holds four numbers for a box, one "
+        "for objectness and one for each class. Objectness answers: is the middle of an object in this "
+        "cell, and is this anchor the one for it?",
+        ("raw map: S x T cells * A anchors * (5 + C) numbers", "objectness = σ(to)"),
+        "lookonce.model.decode.by_anchor",
     ),
     (
         "decode",
         "Decode",
-        "The first two numbers place the centre within the cell, the next two stretch the prior. Classes are "
-        "independent of each other. A box's score is its objectness times the probability of its best class.",
+        "The first two numbers place the centre within the cell, the next two stretch the anchor. Classes "
+        "are independent of each other. A box's score is its objectness times the probability of its best "
+        "class.",
         (
             "x = (column + σ(tx)) * stride,  y = (row + σ(ty)) * stride",
-            "w = prior width * exp(tw),  h = prior height * exp(th)",
+            "w = anchor width * exp(tw),  h = anchor height * exp(th)",
             "score = σ(to) * max σ(class logits)",
         ),
         "lookonce.model.decode.decode_boxes",
@@ -53,7 +54,7 @@ _STAGES = (
     (
         "nms",
         "Candidates and suppression",
-        "What scores above the confidence is a candidate. Several cells and priors often find the same "
+        "What scores above the confidence is a candidate. Several cells and anchors often find the same "
         "object: the best box stays, and every other box of its class goes whose overlap with it is above "
         "the IoU threshold. Then the next best box does the same.",
         ("score > confidence", "gone: IoU(box, better box of its class) > threshold"),
@@ -62,10 +63,10 @@ _STAGES = (
     (
         "assignment",
         "Label assignment",
-        "In training, each object asks some priors to find it. A prior is laid on the middle of the cell "
+        "In training, each object asks some anchors to find it. An anchor is laid on the middle of the cell "
         "that holds the object's centre; every one with an IoU above 0.3 becomes positive, on any scale; if "
-        "none is, the best of all does. Of two objects on one cell and prior the later one stays.",
-        ("positive: IoU(object, prior on its cell) > 0.3, else the largest",),
+        "none is, the best of all does. Of two objects on one cell and anchor the later one stays.",
+        ("positive: IoU(object, anchor on its cell) > 0.3, else the largest",),
         "lookonce.data.assign.assign",
     ),
     (

@@ -1,6 +1,6 @@
-"""Pictures to calibrate int8 on: which ones, and as the network will see them.
+"""Images to calibrate int8 on: which ones, and as the network will see them.
 
-Legend: **P** pictures, **H**, **W** input height and width.
+Legend: **P** images, **H**, **W** input height and width.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem
 
-# Measured on bccd and heads: from 10 pictures on, AP moves by 0.001 either way (docs/int8.md). The rest is
+# Measured on bccd and heads: from 10 images on, AP moves by 0.001 either way (docs/int8.md). The rest is
 # for data less uniform than those.
-PICTURES = 100
+IMAGES = 100
 
 
 def spread(paths: Sequence[Path], count: int) -> list[Path]:
@@ -28,7 +28,7 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
 
 
 def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint8], list[Problem]]:
-    """Fit pictures into the network's input as the Detector does.
+    """Fit images into the network's input as the Detector does.
 
     They are held in memory, at H*W*3 bytes each, since the tools go through them more than once.
 
@@ -40,9 +40,9 @@ def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint
     unreadable: list[Problem] = []
     for path in paths:
         try:
-            picture = read_image(path)
+            image = read_image(path)
         except ImageError as error:
             unreadable.append(Problem(str(path), str(error)))
             continue
-        inputs.append(fit(picture.shape[:2], info.input_size).image(picture))
+        inputs.append(fit(image.shape[:2], info.input_size).image(image))
     return np.array(inputs, np.uint8).reshape(-1, *info.input_size, 3), unreadable

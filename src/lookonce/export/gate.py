@@ -1,4 +1,4 @@
-"""The accuracy gate: average precision before and after, on pictures that nothing was calibrated on."""
+"""The accuracy gate: average precision before and after, on images that nothing was calibrated on."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -23,7 +23,7 @@ class Comparison:
     Attributes:
         before: of the float model.
         after: of the int8 model.
-        unreadable: pictures that were left out.
+        unreadable: images that were left out.
     """
 
     before: Metrics
@@ -37,7 +37,7 @@ class Comparison:
 
 
 def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Sample]:
-    """The pictures that were not calibrated on."""
+    """The images that were not calibrated on."""
     seen = {path.absolute() for path in calibrated}
     return [sample for sample in samples if sample.path.absolute() not in seen]
 
@@ -63,7 +63,7 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
     Args:
         before: the float model; its confidence should be low.
         after: the int8 model, likewise.
-        samples: annotated pictures, labels as the model's.
+        samples: annotated images, labels as the model's.
 
     Raises:
         AnnotationError: no object among them, so that there is nothing to measure.
@@ -74,13 +74,13 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
     unreadable: list[Problem] = []
     for sample in samples:
         try:
-            picture = read_image(sample.path)
+            image = read_image(sample.path)
         except ImageError as error:
             unreadable.append(Problem(str(sample.path), str(error)))
             continue
         measured.append(sample)
-        found.append((before(picture), after(picture)))
+        found.append((before(image), after(image)))
     first, second = (evaluate(measured, [pair[side] for pair in found], before.names) for side in (0, 1))
     if math.isnan(first.ap):
-        raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} pictures")
+        raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")
     return Comparison(first, second, unreadable)

@@ -1,11 +1,11 @@
 """Suppression inside an exported graph, by the standard operator NonMaxSuppression.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
-all pictures together.
+all images together.
 
 ```
   candidates ─► class, score ─► NonMaxSuppression ─► gather ─► by falling score ─► detections (N, 7)
-  (B, K, 5+C)   one a candidate  within a class                                    picture, xyxy, score, class
+  (B, K, 5+C)   one a candidate  within a class                                    image, xyxy, score, class
 ```
 """
 
@@ -22,8 +22,8 @@ from lookonce.runtime.postprocess import CONFIDENCE, IOU
 
 METADATA_KEY = "lookonce.suppression"  # of the entry that says with which thresholds
 OUTPUT = "detections"
-COLUMNS = 7  # picture, xyxy, score, class
-MOST = 1 << 20  # a class and picture: more than there are candidates at 4096x4096, so nothing is cut off
+COLUMNS = 7  # image, xyxy, score, class
+MOST = 1 << 20  # a class and image: more than there are candidates at 4096x4096, so nothing is cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def add_suppression(model: onnx.ModelProto, suppression: Suppression) -> None:
     """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (N, 7), by falling score.
 
     As in `postprocess`, a candidate has one class, the most probable, and boxes are cut before suppression:
-    there at the picture's border, here, where the picture is not known, at the input's.
+    there at the image's border, here, where the image is not known, at the input's.
     """
     nodes = Nodes(model.graph)
     nodes.prefix = "suppression"
@@ -66,12 +66,10 @@ def add_suppression(model: onnx.ModelProto, suppression: Suppression) -> None:
         nodes.constant(np.array([suppression.iou], np.float32)),
         nodes.constant(np.array([suppression.confidence], np.float32)),
     )  # fmt: skip
-    picture, label, place = nodes.add_many(
-        "Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1
-    )  # (N, 1)
-    where = nodes.add("Concat", picture, place, axis=1)  # (N, 2)
+    image, label, place = nodes.add_many("Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1)  # (N, 1)
+    where = nodes.add("Concat", image, place, axis=1)  # (N, 2)
     parts = [
-        nodes.add("Cast", picture, to=TensorProto.FLOAT),
+        nodes.add("Cast", image, to=TensorProto.FLOAT),
         nodes.add("GatherND", boxes, where),
         nodes.add("GatherND", scores, where),
         nodes.add("Cast", label, to=TensorProto.FLOAT),

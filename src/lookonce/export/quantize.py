@@ -49,9 +49,9 @@ def back_to_heads(
     return found
 
 
-def with_note(info: ModelInfo, package: str, pictures: int, float_layers: str) -> ModelInfo:
+def with_note(info: ModelInfo, package: str, images: int, float_layers: str) -> ModelInfo:
     """The description of the int8 file: the float model's, and how it became int8."""
-    note = {"tool": f"{package} {version(package)}", "pictures": pictures, "float": float_layers}
+    note = {"tool": f"{package} {version(package)}", "images": images, "float": float_layers}
     return replace(info, training={**info.training, NOTE: note})
 
 

@@ -38,7 +38,7 @@ def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatch
 
     Args:
         graph: float, as `graph.export_graph` makes it without suppression.
-        inputs: (P, H, W, 3) pictures to calibrate on, P at least 1.
+        inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         watch: shows progress.
     """
     info = ModelInfo.from_json(description(graph), graph.producer_name)
@@ -78,13 +78,13 @@ def float_nodes(graph: onnx.GraphProto) -> list[str]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped base
-    """Hands the pictures to the tool, one at a time."""
+    """Hands the images to the tool, one at a time."""
 
     def __init__(self, batches: Iterable[Inputs], name: str) -> None:
         self._batches = iter(batches)
         self._name = name
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next picture as the graph's input; None at the end."""
+        """The next image as the graph's input; None at the end."""
         batch = next(self._batches, None)
         return None if batch is None else {self._name: batch}

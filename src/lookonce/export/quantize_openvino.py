@@ -1,7 +1,7 @@
 """int8 for OpenVINO, by NNCF: symmetric weights by channel, asymmetric activations, biases corrected.
 
 The first convolution stays float beside heads and decoding. On processors without VNNI, two products of
-bytes are added in 16 bits. With a picture's large values they overflow: in int8 that layer alone cost 0.058
+bytes are added in 16 bits. With an image's large values they overflow: in int8 that layer alone cost 0.058
 AP there, and a gate on a processor with VNNI would not show it. In 7 bits, NNCF's own remedy, it cost 0.005
 everywhere (docs/int8.md).
 """
@@ -37,7 +37,7 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
 
     Args:
         graph: float, as `graph.export_graph` makes it without suppression.
-        inputs: (P, H, W, 3) pictures to calibrate on, P at least 1.
+        inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         path: of the `.xml` file.
         watch: shows progress.
 
@@ -91,7 +91,7 @@ def float_nodes(model: Any) -> list[str]:
 
 
 class _Watched:
-    """Pictures that NNCF goes through more than once, and wants to count."""
+    """Images that NNCF goes through more than once, and wants to count."""
 
     def __init__(self, batches: Sequence[Inputs], watch: Watch) -> None:
         self._batches = batches

@@ -1,7 +1,7 @@
 """Proof of an export: the file, read back from the disk, beside the model that it was made from.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
-all pictures together.
+all images together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +35,13 @@ class Proof:
     Attributes:
         boxes: the largest difference of a side of any candidate within the input, in its pixels.
         scores: the largest difference of an objectness or class probability.
-        pictures: how many were looked at.
+        images: how many were looked at.
         detections: rows that the suppression in the graph gave; None where there is none.
     """
 
     boxes: float
     scores: float
-    pictures: int
+    images: int
     detections: int | None
 
 
@@ -49,20 +49,20 @@ def prove(
     model: Path,
     exported: Path,
     info: ModelInfo,
-    pictures: Sequence[Images],
+    images: Sequence[Images],
     *,
     static: bool = False,
     suppression: Suppression | None = None,
 ) -> Proof:
-    """Run both on the same pictures: all candidates must agree, and what is left of them after suppression.
+    """Run both on the same images: all candidates must agree, and what is left of them after suppression.
 
-    Where the shapes are open, all pictures go in as one batch, and the first once more in another shape.
+    Where the shapes are open, all images go in as one batch, and the first once more in another shape.
 
     Args:
         model: the file that was exported from.
         exported: the `.onnx` or `.xml` file.
         info: the description in it.
-        pictures: RGB, of any size.
+        images: RGB, of any size.
         static: the shapes are fixed, to a batch of 1.
         suppression: what the graph has of it.
 
@@ -73,7 +73,7 @@ def prove(
     run = _open_exported(exported, suppression)
     boxes = scores = 0.0
     detections = 0
-    for batch in _batches(pictures, info, static=static or any(reference.input_shape)):
+    for batch in _batches(images, info, static=static or any(reference.input_shape)):
         expected = reference(batch)
         candidates, rows = run(batch)
         boxes = max(boxes, _apart(_inside(candidates, batch), _inside(expected, batch)))
@@ -87,7 +87,7 @@ def prove(
             f"{exported.name}: expected what {model} computes, found boxes {boxes:.2g} pixels and scores "
             f"{scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); not kept"
         )
-    return Proof(boxes, scores, len(pictures), None if suppression is None else detections)
+    return Proof(boxes, scores, len(images), None if suppression is None else detections)
 
 
 def _open_reference(model: Path) -> Backend:
@@ -103,7 +103,7 @@ def _open_reference(model: Path) -> Backend:
 
 
 def _open_exported(path: Path, suppression: Suppression | None) -> Callable[[Images], tuple[Floats, Floats]]:
-    """Pictures -> candidates (B, K, 5+C) and detections (N, 7), none without suppression."""
+    """Images -> candidates (B, K, 5+C) and detections (N, 7), none without suppression."""
     if suppression is None:
         backend = open_backend(path)
         return lambda images: (backend(images), np.empty((0, 7), np.float32))
@@ -140,20 +140,20 @@ def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
     return run
 
 
-def _batches(pictures: Sequence[Images], info: ModelInfo, *, static: bool) -> Iterator[Images]:
-    """Pictures as the network gets them, (B, H, W, 3)."""
-    fitted = np.stack([_fitted(picture, info, info.input_size) for picture in pictures])
+def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iterator[Images]:
+    """Images as the network gets them, (B, H, W, 3)."""
+    fitted = np.stack([_fitted(image, info, info.input_size) for image in images])
     if static:
         yield from fitted[:, None]
         return
     yield fitted
     height, width = info.input_size
-    yield _fitted(pictures[0], info, (height, width + max(info.strides)))[None]
+    yield _fitted(images[0], info, (height, width + max(info.strides)))[None]
 
 
-def _fitted(picture: Images, info: ModelInfo, size: tuple[int, int]) -> Images:
+def _fitted(image: Images, info: ModelInfo, size: tuple[int, int]) -> Images:
     fit = Letterbox.stretch if info.fit == "stretch" else Letterbox.fit
-    return fit(picture.shape[:2], size).image(picture)
+    return fit(image.shape[:2], size).image(image)
 
 
 def _inside(candidates: Floats, batch: Images) -> Floats:

@@ -1,6 +1,6 @@
-"""Priors: the published ones, and k-means priors for new data.
+"""Anchors: the published ones, and k-means anchors for new data.
 
-Legend: **N** boxes, **K** priors. A shape is (width, height) in pixels of the network input; where a box
+Legend: **N** boxes, **K** anchors. A shape is (width, height) in pixels of the network input; where a box
 stands plays no part, so two shapes are compared as boxes that share their upper left corner.
 """
 
@@ -11,10 +11,10 @@ from lookonce.geometry.boxes import pairwise_iou
 
 Anchors = tuple[
     tuple[tuple[float, float], ...], ...
-]  # per scale, finest first: (width, height) of each prior
+]  # per scale, finest first: (width, height) of each anchor
 Shapes = NDArray[np.float64]  # (N, 2)
 
-GOOD_IOU = 0.5  # a prior this near needs little bending; the IoU at which AP50 counts a box as found
+GOOD_IOU = 0.5  # an anchor this near needs little bending; the IoU at which AP50 counts a box as found
 RESTARTS = 5
 MOST_ROUNDS = 100
 MOST_SHAPES = 20_000  # k-means looks at a sample of larger sets: the medians hardly move, the time does
@@ -36,50 +36,50 @@ OFFICIAL: dict[str, Anchors] = {"yolov3": YOLOV3, "yolov3-spp": YOLOV3, "yolov3-
 
 
 def flatten(anchors: Anchors) -> Shapes:
-    """Priors per scale -> (K, 2), finest scale first."""
-    return np.array([prior for scale in anchors for prior in scale], np.float64).reshape(-1, 2)
+    """Anchors per scale -> (K, 2), finest scale first."""
+    return np.array([anchor for scale in anchors for anchor in scale], np.float64).reshape(-1, 2)
 
 
-def shape_iou(shapes: Shapes, priors: Shapes) -> Shapes:
+def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
     """IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
-    return pairwise_iou(_at_origin(shapes), _at_origin(priors))
+    return pairwise_iou(_at_origin(shapes), _at_origin(anchors))
 
 
-def best_possible_recall(shapes: Shapes, priors: Shapes, iou: float = GOOD_IOU) -> float:
-    """Share of the boxes that some prior meets with this shape IoU or more; NaN without boxes."""
-    best = shape_iou(shapes, priors).max(axis=1)
+def best_possible_recall(shapes: Shapes, anchors: Shapes, iou: float = GOOD_IOU) -> float:
+    """Share of the boxes that some anchor meets with this shape IoU or more; NaN without boxes."""
+    best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best >= iou)) if len(best) else float("nan")
 
 
-def mean_best_iou(shapes: Shapes, priors: Shapes) -> float:
-    """Mean over the boxes of the IoU with their best prior; NaN without boxes."""
-    best = shape_iou(shapes, priors).max(axis=1)
+def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
+    """Mean over the boxes of the IoU with their best anchor; NaN without boxes."""
+    best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best)) if len(best) else float("nan")
 
 
 def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
-    """Priors that these boxes resemble, each scale's from the boxes that its published priors suit best.
+    """Anchors that these boxes resemble, each scale's from the boxes that its published anchors suit best.
 
-    k-means over all boxes at once would give the coarsest scale its share of the priors however small the
+    k-means over all boxes at once would give the coarsest scale its share of the anchors however small the
     boxes are, and from cells of 32 pixels a head of 21 is hard to find: benchmarks/recipes.md has the cost.
 
     Args:
         shapes: (N, 2), all sides above 0; N may be 0.
-        published: the priors of the network, finest scale first.
-        seed: the same seed gives the same priors.
+        published: the anchors of the network, finest scale first.
+        seed: the same seed gives the same anchors.
 
     Returns:
         As many on each scale as published, sorted by area there. A scale with fewer different boxes than
-        priors keeps its published ones.
+        anchors keeps its published ones.
     """
-    scale_of_prior = np.repeat(np.arange(len(published)), [len(scale) for scale in published])
-    scale_of_box = scale_of_prior[shape_iou(shapes, flatten(published)).argmax(axis=1)]
+    scale_of_anchor = np.repeat(np.arange(len(published)), [len(scale) for scale in published])
+    scale_of_box = scale_of_anchor[shape_iou(shapes, flatten(published)).argmax(axis=1)]
     fitted = []
-    for scale, priors in enumerate(published):
+    for scale, anchors in enumerate(published):
         mine = shapes[scale_of_box == scale]
-        if _different(mine) >= len(priors):
-            priors = tuple((w, h) for w, h in kmeans_anchors(mine, len(priors), seed).tolist())
-        fitted.append(priors)
+        if _different(mine) >= len(anchors):
+            anchors = tuple((w, h) for w, h in kmeans_anchors(mine, len(anchors), seed).tolist())
+        fitted.append(anchors)
     return tuple(fitted)
 
 
@@ -87,14 +87,14 @@ def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
     """The k shapes that the boxes resemble most: k-means with 1 - shape IoU as the distance.
 
     Each centre moves to the median of its boxes, which a few huge boxes do not drag along: mean best IoU of
-    six priors is 0.786 on 10,516 heads and 0.865 on 2,804 blood cells, and 0.783 and 0.861 with the mean.
+    six anchors is 0.786 on 10,516 heads and 0.865 on 2,804 blood cells, and 0.783 and 0.861 with the mean.
     The best of several starts counts, and within a start its best round, since with this distance a round
     can also lose.
 
     Args:
         shapes: (N, 2), all sides above 0.
-        k: priors wanted.
-        seed: the same seed gives the same priors.
+        k: anchors wanted.
+        seed: the same seed gives the same anchors.
 
     Returns:
         (k, 2), sorted by area.

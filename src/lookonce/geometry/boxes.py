@@ -125,7 +125,7 @@ def pairwise_giou(a: Array, b: Array) -> Array:
 
 
 def clip(boxes: Array, height: float, width: float) -> Array:
-    """Cut (..., 4) boxes to a picture of the given size; a box outside becomes empty, on the border."""
+    """Cut (..., 4) boxes to an image of the given size; a box outside becomes empty, on the border."""
     xp = _library(boxes)
     x = xp.clip(boxes[..., 0::2], 0, width)
     y = xp.clip(boxes[..., 1::2], 0, height)
@@ -146,7 +146,7 @@ def _library(*arrays: Array) -> Any:
     """numpy, or for any other arrays what array-api-compat finds.
 
     numpy has every operation used here under the same name; array-api-compat's view of it would take as long
-    to import as numpy itself, which whoever starts a process to detect on one picture would feel.
+    to import as numpy itself, which whoever starts a process to detect on one image would feel.
     """
     return np if all(isinstance(array, np.ndarray) for array in arrays) else array_namespace(*arrays)
 

@@ -1,7 +1,7 @@
-"""Fit a picture into the network's input, and bring boxes back.
+"""Fit an image into the network's input, and bring boxes back.
 
 ```
-   picture (H, W)              input (height, width)
+   image (H, W)              input (height, width)
   ┌──────────────┐            ┌──────────────────────┐ ┐
   │              │            │░░░░░░ grey 128 ░░░░░░│ │ top
   │              │   resize   ├──────────────────────┤ ┘
@@ -26,15 +26,15 @@ GREY = 128  # of 255; the reference's padding
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """The way in and the way back of one picture size.
+    """The way in and the way back of one image size.
 
     The sizes are whole pixels, so the true scale can differ between the axes by a rounding; boxes use that
     true scale and the whole-pixel offsets both ways (reference fault 6).
 
     Attributes:
-        source: (height, width) of the picture.
+        source: (height, width) of the image.
         target: (height, width) of the network input.
-        resized: (height, width) of the picture inside the input, at least 1 each.
+        resized: (height, width) of the image inside the input, at least 1 each.
         top: rows of padding above.
         left: columns of padding to the left.
     """
@@ -47,7 +47,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """The largest size that keeps the picture's shape, centred.
+        """The largest size that keeps the image's shape, centred.
 
         The size is computed in whole numbers: the tighter side fills the input exactly, the other is rounded
         down but never to 0.
@@ -61,14 +61,14 @@ class Letterbox:
 
     @classmethod
     def stretch(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """Fill the input and give up the picture's shape, as Darknet's AlexeyAB line does."""
+        """Fill the input and give up the image's shape, as Darknet's AlexeyAB line does."""
         return cls(source, target, target, 0, 0)
 
     @classmethod
     def rectangle(cls, source: tuple[int, int], target: tuple[int, int], multiple: int) -> Self:
-        """As `fit`, in the smallest input whose sides are such multiples: wide pictures get a wide one.
+        """As `fit`, in the smallest input whose sides are such multiples: wide images get a wide one.
 
-        The picture is as large in it as `fit` makes it; only padding is left out. `target` has such sides.
+        The image is as large in it as `fit` makes it; only padding is left out. `target` has such sides.
         """
         resized = cls.fit(source, target).resized
         height, width = (-(-side // multiple) * multiple for side in resized)
@@ -76,33 +76,33 @@ class Letterbox:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """(vertical, horizontal) factors from picture to input."""
+        """(vertical, horizontal) factors from image to input."""
         return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
 
-    def image(self, picture: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def image(self, image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 -> (height, width, 3) uint8: bilinear, half-pixel centres, no antialiasing.
 
         Writes into `out` where given, so that a batch can be filled in place.
         """
-        if picture.shape[:2] != self.source:
-            raise ValueError(f"expected a picture of {self.source}, found {picture.shape[:2]}")
+        if image.shape[:2] != self.source:
+            raise ValueError(f"expected an image of {self.source}, found {image.shape[:2]}")
         canvas = np.empty((*self.target, 3), np.uint8) if out is None else out
         bottom, right = self.top + self.resized[0], self.left + self.resized[1]
         canvas[: self.top] = canvas[bottom:] = GREY
         canvas[:, : self.left] = canvas[:, right:] = GREY
         inside = canvas[self.top : bottom, self.left : right]
         if self.resized == self.source:
-            inside[:] = picture
+            inside[:] = image
         else:
-            cv2.resize(picture, self.resized[::-1], dst=inside, interpolation=cv2.INTER_LINEAR)
+            cv2.resize(image, self.resized[::-1], dst=inside, interpolation=cv2.INTER_LINEAR)
         return canvas
 
     def boxes_in(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4) xyxy in picture pixels -> in input pixels."""
+        """(N, 4) xyxy in image pixels -> in input pixels."""
         return (boxes * self._scale4() + self._offset4()).astype(np.float32)
 
     def boxes_out(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4) xyxy in input pixels -> in picture pixels, cut at the picture's border."""
+        """(N, 4) xyxy in input pixels -> in image pixels, cut at the image's border."""
         back = (boxes - self._offset4()) / self._scale4()
         return box_ops.clip(back, *self.source).astype(np.float32)
 

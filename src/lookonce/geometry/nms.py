@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from lookonce.geometry.boxes import iou, pairwise_intersects
 
-SIGMA = (
-    0.5  # of soft suppression: Bodla et al. 2017, and the best F1 on training pictures (benchmarks/nms.md)
-)
+SIGMA = 0.5  # of soft suppression: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
 BLOCK = 128  # the fastest of 32 to 256 for 100 to 10,000 boxes; any number gives the same result
 
 Indices = NDArray[np.int64]

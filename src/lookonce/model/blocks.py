@@ -39,9 +39,9 @@ class ConvBlock(nn.Module):
 class Head(nn.Conv2d):
     """The last 1x1 convolution of a scale, with bias and no activation: -> (B, A*(5+C), S, S)."""
 
-    def __init__(self, channels: int, priors: int, num_classes: int) -> None:
-        super().__init__(channels, priors * (5 + num_classes), kernel_size=1)
-        self.priors = priors
+    def __init__(self, channels: int, anchors: int, num_classes: int) -> None:
+        super().__init__(channels, anchors * (5 + num_classes), kernel_size=1)
+        self.anchors = anchors
         nn.init.normal_(self.weight, std=KERNEL_DEVIATION)
         assert self.bias is not None
         nn.init.zeros_(self.bias)

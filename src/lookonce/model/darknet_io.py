@@ -37,7 +37,7 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
     model = open_darknet(cfg)
     if model.info.architecture not in CLASSIC:
         raise ModelFileError(
-            f"{cfg}: expected the network of {', '.join(CLASSIC)} (of any width, classes and priors), found "
+            f"{cfg}: expected the network of {', '.join(CLASSIC)} (of any width, classes and anchors), found "
             "another; lookonce detects with it, but cannot train it"
         )
     network = build(model.info)
@@ -91,7 +91,7 @@ def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
 
 
 def largest_difference(cfg: Path, network: nn.Module) -> float:
-    """Run a Darknet model without torch, and the network it should equal, on one picture of noise.
+    """Run a Darknet model without torch, and the network it should equal, on one image of noise.
 
     Returns:
         The largest difference of the raw maps, as a share of the largest value.

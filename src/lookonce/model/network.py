@@ -1,4 +1,4 @@
-"""A network from its description, and pictures into what a network takes."""
+"""A network from its description, and images into what a network takes."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ def build(info: ModelInfo) -> nn.Module:
     Raises:
         ModelFileError: an architecture that has no readable model here.
     """
-    priors = len(info.anchors[0])
+    anchors = len(info.anchors[0])
     network: nn.Module
     match info.architecture:
         case "yolov3" | "yolov3-spp":
@@ -26,10 +26,12 @@ def build(info: ModelInfo) -> nn.Module:
                 width=info.width,
                 bn_epsilon=info.bn_epsilon,
                 spp=info.architecture == "yolov3-spp",
-                priors=priors,
+                anchors=anchors,
             )
         case "yolov3-tiny":
-            network = YOLOv3Tiny(len(info.names), width=info.width, bn_epsilon=info.bn_epsilon, priors=priors)
+            network = YOLOv3Tiny(
+                len(info.names), width=info.width, bn_epsilon=info.bn_epsilon, anchors=anchors
+            )
         case other:
             raise ModelFileError(
                 f"expected one of the architectures {', '.join(ARCHITECTURES)}, found {other!r}"

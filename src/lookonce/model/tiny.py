@@ -1,6 +1,6 @@
 """YOLOv3-tiny: seven convolutions with max pooling between them, two scales.
 
-Legend: **B** batch, **A** = 3 priors, **C** classes, **H**, **W** input height and width.
+Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 """
 
 from itertools import pairwise
@@ -18,17 +18,17 @@ class YOLOv3Tiny(nn.Module):
     """(B, 3, H, W) float in [0, 1] -> raw maps of strides 16, 32, each (B, A*(5+C), H/s, W/s)."""
 
     def __init__(
-        self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, priors: int = 3
+        self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
     ) -> None:
         super().__init__()
         channels, eps = Channels(width), bn_epsilon
         self.backbone = TinyBackbone(channels, bn_epsilon=eps)
         self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
         self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
-        self.coarse_head = Head(channels(512), priors, num_classes)
+        self.coarse_head = Head(channels(512), anchors, num_classes)
         self.to_fine = ConvBlock(channels(256), channels(128), 1, bn_epsilon=eps)
         self.fine = ConvBlock(channels(128) + channels(256), channels(256), 3, bn_epsilon=eps)
-        self.fine_head = Head(channels(256), priors, num_classes)
+        self.fine_head = Head(channels(256), anchors, num_classes)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the raw maps, finest first."""

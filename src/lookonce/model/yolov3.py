@@ -1,6 +1,6 @@
 """YOLOv3: backbone, neck, heads, read from top to bottom.
 
-Legend: **B** batch, **A** = 3 priors, **C** classes, **H**, **W** input height and width.
+Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 
 ```
             stride 32         16              8
@@ -35,16 +35,16 @@ class YOLOv3(nn.Module):
         width: float = 1.0,
         bn_epsilon: float = BN_EPSILON,
         spp: bool = False,
-        priors: int = 3,
+        anchors: int = 3,
     ) -> None:
         super().__init__()
         channels, eps = Channels(width), bn_epsilon
         self.backbone = Darknet53(channels, bn_epsilon=eps)
-        self.coarse = _Scale(channels(1024), channels(512), num_classes, priors, eps, spp=spp)
+        self.coarse = _Scale(channels(1024), channels(512), num_classes, anchors, eps, spp=spp)
         self.to_medium = ConvBlock(channels(512), channels(256), 1, bn_epsilon=eps)
-        self.medium = _Scale(channels(256) + channels(512), channels(256), num_classes, priors, eps)
+        self.medium = _Scale(channels(256) + channels(512), channels(256), num_classes, anchors, eps)
         self.to_fine = ConvBlock(channels(256), channels(128), 1, bn_epsilon=eps)
-        self.fine = _Scale(channels(128) + channels(256), channels(128), num_classes, priors, eps)
+        self.fine = _Scale(channels(128) + channels(256), channels(128), num_classes, anchors, eps)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the raw maps, finest first."""
@@ -59,7 +59,7 @@ class _Scale(nn.Module):
     """Five convolutions that the next finer scale shares, then this scale's own 3x3 and head."""
 
     def __init__(
-        self, channels: int, narrow: int, num_classes: int, priors: int, eps: float, *, spp: bool = False
+        self, channels: int, narrow: int, num_classes: int, anchors: int, eps: float, *, spp: bool = False
     ) -> None:
         super().__init__()
         wide = 2 * narrow
@@ -73,7 +73,7 @@ class _Scale(nn.Module):
             ConvBlock(wide, narrow, 1, bn_epsilon=eps),
         )
         self.own = ConvBlock(narrow, wide, 3, bn_epsilon=eps)
-        self.head = Head(wide, priors, num_classes)
+        self.head = Head(wide, anchors, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the raw map and the features for the next finer scale."""

@@ -35,12 +35,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def jpeg_url(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
-    """A picture (H, W, 3) uint8 RGB as a data URL: for photographs."""
+    """An image (H, W, 3) uint8 RGB as a data URL: for photographs."""
     return _url(image, ".jpg", "image/jpeg", (cv2.IMWRITE_JPEG_QUALITY, quality))
 
 
 def png_url(image: NDArray[np.uint8]) -> str:
-    """A picture (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8, as a data URL: for plots and maps, exact."""
+    """An image (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8, as a data URL: for plots and maps, exact."""
     return _url(image, ".png", "image/png", (cv2.IMWRITE_PNG_COMPRESSION, 9))
 
 

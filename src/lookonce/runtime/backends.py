@@ -17,7 +17,7 @@ InputShape = tuple[int | None, int | None, int | None]
 
 
 class Backend(Protocol):
-    """A network and its decoding as one function, on pictures that already have the network's size.
+    """A network and its decoding as one function, on images that already have the network's size.
 
     Legend: **B** batch, **K** candidates of all scales (10,647 at 416), **C** classes.
 
@@ -33,7 +33,7 @@ class Backend(Protocol):
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32.
 
         Columns: xyxy in input pixels, objectness, class probabilities. K runs over the scales from fine
-        to coarse, within a scale over rows, columns, priors, in that order.
+        to coarse, within a scale over rows, columns, anchors, in that order.
         """
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ def describe_content(path: Path, error: Exception) -> str:
 
 
 def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
-    """Compare the shape (B, H, W, 3) of pictures with what a file is fixed to.
+    """Compare the shape (B, H, W, 3) of images with what a file is fixed to.
 
     Raises:
         ConfigError: they differ.

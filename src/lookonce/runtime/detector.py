@@ -1,4 +1,4 @@
-"""The Detector: a picture in, `Detections` out, whatever engine runs the network.
+"""The Detector: an image in, `Detections` out, whatever engine runs the network.
 
 ```python
 from lookonce import Detector
@@ -8,7 +8,7 @@ with Detector.open("model.onnx") as detector:
         print(name, score, box)
 ```
 
-Legend: **B** pictures in a batch, **K** candidates, **C** classes.
+Legend: **B** images in a batch, **K** candidates, **C** classes.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -42,14 +42,14 @@ Image = NDArray[np.uint8] | str | Path | bytes  # RGB pixels (H, W, 3), a file, 
 
 
 class Detector:
-    """Finds objects in pictures. May be called from several threads at once.
+    """Finds objects in images. May be called from several threads at once.
 
     Attributes:
         info: what the model file says of itself.
         size: (height, width) of the network's input; with `rect`, the largest.
-        fit: how a picture gets to that size.
+        fit: how an image gets to that size.
         rect: whether padding is left out.
-        tiling: how pictures are cut into tiles; None: they are not.
+        tiling: how images are cut into tiles; None: they are not.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Detector:
             soft_nms: in place of `iou`: overlapping boxes lose score instead of being dropped.
             fit: `letterbox` or `stretch`; None: as the model was made.
             rect: leave out the letterbox's padding but for what makes multiples of 32: less work on
-                pictures that are wider or higher than the input.
-            tiles: look at parts of each picture too, for small objects: side of a square tile in pixels of
-                the picture, or (rows, columns).
+                images that are wider or higher than the input.
+            tiles: look at parts of each image too, for small objects: side of a square tile in pixels of
+                the image, or (rows, columns).
             overlap: share of a tile's side that the next tile has too.
 
         Raises:
@@ -166,19 +166,19 @@ class Detector:
         return self.info.names
 
     def __call__(self, image: Image) -> Detections:
-        """Detect on one picture: RGB pixels (H, W, 3) uint8, a file, or a file's content.
+        """Detect on one image: RGB pixels (H, W, 3) uint8, a file, or a file's content.
 
         Tiles go through the network one by one: on a processor that is as fast as several together, and
         takes the memory of one. On an accelerator use `detect_many`.
 
         Raises:
-            ImageError: the picture cannot be read, or the array is no RGB picture.
+            ImageError: the image cannot be read, or the array is no RGB image.
             ValueError: the detector was closed.
         """
         return self._detect([image], batch=1)[0]
 
     def detect_many(self, images: Iterable[Image], *, batch: int = 8) -> Iterator[Detections]:
-        """Detect on pictures of any sizes, some at a time, lazily: one result for each, in order.
+        """Detect on images of any sizes, some at a time, lazily: one result for each, in order.
 
         Args:
             images: any number of them; only one batch is held at a time.
@@ -186,7 +186,7 @@ class Detector:
                 inputs of one shape do.
 
         Raises:
-            ImageError: as for a single picture, when its batch comes.
+            ImageError: as for a single image, when its batch comes.
             ValueError: the detector was closed, or a batch of none.
         """
         if batch < 1:
@@ -196,7 +196,7 @@ class Detector:
             yield from self._detect(group, batch)
 
     def warm_up(self) -> None:
-        """Run once on a grey picture, so that the first real one does not pay for what is set up lazily."""
+        """Run once on a grey image, so that the first real one does not pay for what is set up lazily."""
         self(np.full((*self.size, 3), GREY, np.uint8))
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ class Detector:
         self.close()
 
     def _detect(self, images: Sequence[Image], batch: int) -> list[Detections]:
-        """A few pictures, each in one look or several, the looks `batch` by `batch` through the network."""
+        """A few images, each in one look or several, the looks `batch` by `batch` through the network."""
         looks_of = [self._looks(_pixels(image)) for image in images]
         looks = list(chain.from_iterable(looks_of))
         found: dict[int, Detections] = {}
@@ -226,14 +226,14 @@ class Detector:
         in_order = (found[place] for place in range(len(looks)))
         return [self._finish(looks, list(islice(in_order, len(looks)))) for looks in looks_of]
 
-    def _looks(self, picture: NDArray[np.uint8]) -> list["_Look"]:
-        """The whole picture, and its tiles where wanted."""
-        size = picture.shape[0], picture.shape[1]
+    def _looks(self, image: NDArray[np.uint8]) -> list["_Look"]:
+        """The whole image, and its tiles where wanted."""
+        size = image.shape[0], image.shape[1]
         windows = [Window(0, 0, size[1], size[0])] if self.tiling is None else self.tiling.windows(size)
-        return [_Look(part := window.of(picture), window, self._letterbox(part), size) for window in windows]
+        return [_Look(part := window.of(image), window, self._letterbox(part), size) for window in windows]
 
-    def _letterbox(self, picture: NDArray[np.uint8]) -> Letterbox:
-        size = picture.shape[0], picture.shape[1]
+    def _letterbox(self, image: NDArray[np.uint8]) -> Letterbox:
+        size = image.shape[0], image.shape[1]
         if self.rect:
             return Letterbox.rectangle(size, self.size, multiple_of_sides(self.info))
         return (Letterbox.stretch if self.fit == "stretch" else Letterbox.fit)(size, self.size)
@@ -267,19 +267,19 @@ class Detector:
         return buffer[:needed].reshape(count, *shape, 3)
 
     def _finish(self, looks: Sequence["_Look"], found: Sequence[Detections]) -> Detections:
-        """One picture's result."""
-        windows, size = [look.window for look in looks], looks[0].picture_size
+        """One image's result."""
+        windows, size = [look.window for look in looks], looks[0].image_size
         together = found[0] if len(found) == 1 else join(found, windows, size)
         return suppress(together, self._iou, class_agnostic=self._class_agnostic, soft_floor=self._soft_floor)
 
 
 class _Look(NamedTuple):
-    """A part of a picture, or the whole, on its way through the network."""
+    """A part of an image, or the whole, on its way through the network."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3), a view
     window: Window
     letterbox: Letterbox
-    picture_size: tuple[int, int]  # (height, width) of the whole
+    image_size: tuple[int, int]  # (height, width) of the whole
 
 
 def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int]]:
@@ -298,7 +298,7 @@ def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int
 def _pixels(image: Image) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of whatever a caller may hand over."""
     if isinstance(image, bytes):
-        return decode_image(image, f"picture of {len(image)} bytes")
+        return decode_image(image, f"image of {len(image)} bytes")
     if isinstance(image, str | Path):
         return read_image(Path(image))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:

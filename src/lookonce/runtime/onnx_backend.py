@@ -21,7 +21,7 @@ class OnnxBackend:
 
         Args:
             path: the `.onnx` file.
-            threads: for one picture or batch; None leaves the choice to ONNX Runtime (one a core).
+            threads: for one image or batch; None leaves the choice to ONNX Runtime (one a core).
 
         Raises:
             ModelFileError: not an ONNX file, damaged, or not one that lookonce wrote.

@@ -48,7 +48,7 @@ class OpenVinoBackend:
 
         Args:
             path: an `.xml` file with its `.bin` beside it, or an `.onnx` file.
-            threads: for one picture or batch. Calls from several threads then run side by side, as far as
+            threads: for one image or batch. Calls from several threads then run side by side, as far as
                 there are cores. None: all cores for one call, and one call after the other.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What a `Detector` may be told, checked before the first picture: a message names the option."""
+"""What a `Detector` may be told, checked before the first image: a message names the option."""
 
 from collections.abc import Collection
 from math import lcm
@@ -49,7 +49,7 @@ def checked_rect(rect: bool, fit: Fit, backend: Backend) -> bool:
     """
     if rect and fit == "stretch":
         raise ConfigError(
-            "rect: leaves out the padding of a letterbox, but here pictures are stretched to the input, "
+            "rect: leaves out the padding of a letterbox, but here images are stretched to the input, "
             "without padding; expected fit 'letterbox'"
         )
     if rect and backend.input_shape[1:] != (None, None):
@@ -72,7 +72,7 @@ def checked_share(setting: str, value: float) -> float:
 
 
 def checked_fit(fit: Fit) -> Fit:
-    """How pictures get to the input's size.
+    """How images get to the input's size.
 
     Raises:
         ConfigError: no such way.

@@ -6,8 +6,8 @@
             └─► worker: take the next item, work on it ─┘
 ```
 
-A worker does everything for its picture: decode, letterbox, network, post-processing. Workers take turns on
-no stage, so none waits for another, and a network that runs on one thread for each of several pictures
+A worker does everything for its image: decode, letterbox, network, post-processing. Workers take turns on
+no stage, so none waits for another, and a network that runs on one thread for each of several images
 wastes nothing on waiting for its own threads (`benchmarks/folder.md` has the figures).
 """
 
@@ -32,7 +32,7 @@ class Plan:
     """How the cores are shared out.
 
     Attributes:
-        workers: pictures worked on at the same time.
+        workers: images worked on at the same time.
         threads: of the engine, for each of them.
         ahead: results that may wait.
     """
@@ -99,7 +99,7 @@ def in_parallel(
             thread.start()
         while (result := line.slots.get()) is not None:
             yield result.result()
-            del result  # the slot holds a picture
+            del result  # the slot holds an image
             line.room.release()
     finally:
         line.close(workers)

@@ -1,4 +1,4 @@
-"""From decoded candidates to detections in pixels of the original picture.
+"""From decoded candidates to detections in pixels of the original image.
 
 Legend: **K** candidates of all scales (10,647 at 416), **C** classes, **N** detections.
 """
@@ -29,14 +29,14 @@ def postprocess(
     soft: bool = False,
     names: tuple[str, ...] = (),
 ) -> Detections:
-    """Filter by score, bring the boxes back to the picture, suppress duplicates.
+    """Filter by score, bring the boxes back to the image, suppress duplicates.
 
-    A candidate has one class, the most probable (the first on ties). Boxes are cut at the picture's border
-    before suppression, as in the reference: two boxes that differ only outside the picture are one object.
+    A candidate has one class, the most probable (the first on ties). Boxes are cut at the image's border
+    before suppression, as in the reference: two boxes that differ only outside the image are one object.
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
-        letterbox: how the picture was fitted into the input.
+        letterbox: how the image was fitted into the input.
         confidence: a score must lie above it.
         iou: a box is dropped when its IoU with a better one lies above it.
         classes: the class numbers wanted; None for all.

@@ -1,6 +1,6 @@
 """What an unfinished run has done already, read back from its `detections.json`.
 
-A run that was killed leaves that file under its temporary name, with a line for each picture that is done;
+A run that was killed leaves that file under its temporary name, with a line for each image that is done;
 the last line may be torn. A run that was stopped leaves it under its own name.
 """
 
@@ -24,7 +24,7 @@ Done = tuple[Frame, Detections]
 def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
     """The frames that are done, without their pixels; empty where nothing was begun.
 
-    The frames of a video that was not read to its end are left out, as it had been set aside; so are those
+    The frames of a video that was not read to its end are left out, as it had been skipped; so are those
     of the last file if it is a video, since it may have been cut off in its midst.
 
     Args:

@@ -1,8 +1,8 @@
-"""Pictures to detect on, wherever they come from.
+"""Images to detect on, wherever they come from.
 
-A source is a picture or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
-URL, `-` for pictures on standard input, `@list.txt` for a text file that names a source in each line, or `@-`
-for such a list on standard input. A folder stands for the pictures and videos directly in it; hidden files
+A source is an image or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
+URL, `-` for images on standard input, `@list.txt` for a text file that names a source in each line, or `@-`
+for such a list on standard input. A folder stands for the images and videos directly in it; hidden files
 are left out.
 """
 
@@ -24,7 +24,7 @@ from lookonce.errors import ImageError, SourceError
 from lookonce.images import IMAGE_SUFFIXES, decode_image, read_image
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.pipeline import Plan, in_parallel
-from lookonce.runtime.stdin import PipedPictures
+from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import (
     USUAL_RATE,
     VIDEO_SUFFIXES,
@@ -37,15 +37,15 @@ from lookonce.runtime.video import (
 from lookonce.samples import Problem
 
 T = TypeVar("T")
-Stream = TypeVar("Stream", LiveFrames, PipedPictures)
+Stream = TypeVar("Stream", LiveFrames, PipedImages)
 
-PIPED = "-"  # pictures on standard input
+PIPED = "-"  # images on standard input
 LIST = "@"  # before the name of a list
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -53,7 +53,7 @@ class Frame:
         relative: a path to store results under: below the folder that holds all files of the sources, so
             that equal names in several folders stay apart.
         path: the file; None for a camera, a stream or standard input.
-        moment: where in its video it stands; None for a picture.
+        moment: where in its video it stands; None for an image.
     """
 
     image: NDArray[np.uint8]
@@ -87,7 +87,7 @@ class Sources:
 
     Attributes:
         origins: the files, cameras and streams.
-        problems: one for each file set aside, while and after iterating.
+        problems: one for each file skipped, while and after iterating.
         live: what cameras and streams dropped, and how often they came back.
     """
 
@@ -99,7 +99,7 @@ class Sources:
             strict: a file that cannot be read ends the iteration with its error.
 
         Raises:
-            SourceError: one of the sources is nothing that exists, or holds no picture and no video.
+            SourceError: one of the sources is nothing that exists, or holds no image and no video.
         """
         distinct: dict[Origin, Origin] = {}
         for origin in chain.from_iterable(map(_resolve, sources)):
@@ -111,7 +111,7 @@ class Sources:
         self._whole = True  # nothing was left out; then it is an error when nothing can be read
         folders = [_absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
-        self._running: LiveFrames | PipedPictures | None = None
+        self._running: LiveFrames | PipedImages | None = None
         self._stopped = False
 
     def count(self) -> int | None:
@@ -171,7 +171,7 @@ class Sources:
         return running
 
     def _sort_out(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
-        """Set aside what is bad, hand on the rest."""
+        """Skipped what is bad, hand on the rest."""
         self.problems.clear()
         frames = 0
         for outcome in outcomes:
@@ -187,7 +187,7 @@ class Sources:
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
 
     def _unread(self) -> Iterator[_Unread]:
-        """Everything there is to read. Pictures are only named here: whoever calls `read` decodes them."""
+        """Everything there is to read. Images are only named here: whoever calls `read` decodes them."""
         for number, origin in enumerate(self.origins):
             name = name_of(origin)
             try:
@@ -212,10 +212,10 @@ class Sources:
             yield _Unread(name, partial(Frame, image, name, relative, path, moment))
 
     def _of_stdin(self) -> Iterator[_Unread]:
-        """One picture, or pictures one after the other, which are a video without a known rate."""
-        for number, (data, alone) in enumerate(self._opened(PipedPictures(sys.stdin.buffer))):
+        """One image, or images one after the other, which are a video without a known rate."""
+        for number, (data, alone) in enumerate(self._opened(PipedImages(sys.stdin.buffer))):
             moment = None if alone else Moment(number, number / USUAL_RATE, USUAL_RATE)
-            name = PIPED if alone else f"{PIPED} (picture {number})"
+            name = PIPED if alone else f"{PIPED} (image {number})"
             yield _Unread(name, partial(_decode, data, name, moment))
 
 
@@ -244,7 +244,7 @@ def _resolve(source: str | Path) -> list[Origin]:
     if "://" in text or text == PIPED:
         return [text]
     if path.is_dir():
-        return _readable(path.iterdir(), f"{text}: expected pictures or videos directly in this folder")
+        return _readable(path.iterdir(), f"{text}: expected images or videos directly in this folder")
     if path.exists():
         return [path]
     if text.startswith(LIST):
@@ -253,7 +253,7 @@ def _resolve(source: str | Path) -> list[Origin]:
         return [int(text)]
     if has_magic(text):
         matches = map(Path, glob(text, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
-        return _readable(matches, f"{text}: expected a pattern that matches pictures or videos")
+        return _readable(matches, f"{text}: expected a pattern that matches images or videos")
     raise SourceError(f"{text}: expected a file, folder, pattern, camera number or URL, found no such file")
 
 
@@ -276,7 +276,7 @@ def _listed(name: str) -> list[Origin]:
 
 
 def _readable(entries: Iterable[Path], expected: str) -> list[Origin]:
-    """The pictures and videos among them, sorted; it is an error when there are none."""
+    """The images and videos among them, sorted; it is an error when there are none."""
     entries = list(entries)
     wanted = IMAGE_SUFFIXES + VIDEO_SUFFIXES
     found: list[Origin] = sorted(

@@ -1,4 +1,4 @@
-"""Pictures on standard input: one of any kind, or JPEGs one after the other, as `ffmpeg -f mjpeg -` sends."""
+"""Images on standard input: one of any kind, or JPEGs one after the other, as `ffmpeg -f mjpeg -` sends."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,16 +8,16 @@ from lookonce.errors import ImageError
 from lookonce.runtime.live import Handover, reading
 
 PIECE = 1 << 16
-LARGEST = 1 << 28  # bytes of one picture: what never ends shall not fill the memory
+LARGEST = 1 << 28  # bytes of one image: what never ends shall not fill the memory
 
 JPEG_START, JPEG_END = b"\xff\xd8", 0xD9
 JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 JPEG_SCAN = 0xDA
-IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # a byte 0xFF of the picture; restarts
+IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # a byte 0xFF of the image; restarts
 
 
-class PipedPictures:
-    """The encoded pictures of a stream of bytes, each with whether it is the only one.
+class PipedImages:
+    """The encoded images of a stream of bytes, each with whether it is the only one.
 
     None is dropped: whoever sends has to wait. A thread of its own reads, since such a read cannot be
     interrupted.
@@ -25,43 +25,43 @@ class PipedPictures:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._descriptor = stream.fileno()  # a stream's own lock would be held at the end of the process
-        self._pictures: Handover[tuple[bytes, bool]] = Handover()
+        self._images: Handover[tuple[bytes, bool]] = Handover()
 
     def __iter__(self) -> Iterator[tuple[bytes, bool]]:
-        """Take picture after picture.
+        """Take image after image.
 
         Raises:
-            ImageError: there is nothing, or a picture that does not end.
+            ImageError: there is nothing, or an image that does not end.
         """
-        with reading(self._read, self._pictures, self.close):
-            yield from self._pictures
+        with reading(self._read, self._images, self.close):
+            yield from self._images
 
     def close(self) -> None:
         """End the iteration, from any thread."""
-        self._pictures.end()
+        self._images.end()
 
     def _read(self) -> None:
-        pictures = split_pictures(lambda: os.read(self._descriptor, PIECE))
-        first, second = next(pictures, None), next(pictures, None)
+        images = split_images(lambda: os.read(self._descriptor, PIECE))
+        first, second = next(images, None), next(images, None)
         if first is None:
-            raise ImageError("-: expected a picture on standard input, found nothing")
-        self._pictures.put((first, second is None))
+            raise ImageError("-: expected an image on standard input, found nothing")
+        self._images.put((first, second is None))
         if second is not None:
-            self._pictures.put((second, False))
-        for picture in pictures:
-            self._pictures.put((picture, False))
+            self._images.put((second, False))
+        for image in images:
+            self._images.put((image, False))
 
 
-def split_pictures(read: Callable[[], bytes]) -> Iterator[bytes]:
-    """Cut a stream of bytes into pictures.
+def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
+    """Cut a stream of bytes into images.
 
-    JPEGs are told apart by their markers; what lies between them is skipped. Anything else is one picture.
+    JPEGs are told apart by their markers; what lies between them is skipped. Anything else is one image.
 
     Args:
         read: returns the next bytes, none at the end.
 
     Raises:
-        ImageError: a picture that does not end.
+        ImageError: an image that does not end.
     """
     buffer = _Buffer(read)
     if not buffer.starts_with_jpeg():
@@ -87,7 +87,7 @@ class _Buffer:
             self._ended = not piece
             self.data.extend(piece)
             if len(self.data) > LARGEST:
-                raise ImageError(f"-: expected pictures of at most {LARGEST:,} bytes, found a larger one")
+                raise ImageError(f"-: expected images of at most {LARGEST:,} bytes, found a larger one")
         return len(self.data) >= count
 
     def starts_with_jpeg(self) -> bool:
@@ -133,7 +133,7 @@ def _jpeg_length(buffer: _Buffer) -> int:
 
 
 def _after_scan(buffer: _Buffer, at: int) -> int:
-    """Where the first marker behind the coded picture stands."""
+    """Where the first marker behind the coded image stands."""
     while buffer.has(at + 2):
         at = buffer.data.find(b"\xff", at)
         if at < 0:

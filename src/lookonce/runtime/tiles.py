@@ -1,10 +1,10 @@
-"""Looking at a large picture in parts, so that its small objects are not shrunk away.
+"""Looking at a large image in parts, so that its small objects are not shrunk away.
 
 ```
    ┌────────┬───┬────────┐
    │        │░░░│        │     Tiles overlap (░). An object on a border is cut off in one tile, and that
    │   1    │░▣░│   2    │     box is dropped; another tile has the object whole.
-   │        │░░░│        │     What is larger than the overlap is whole in the look at the whole picture,
+   │        │░░░│        │     What is larger than the overlap is whole in the look at the whole image,
    ├░░░░░░░░┼░░░┼░░░░░░░░┤     which always comes along.
    │   3    │░░░│   4    │
    └────────┴───┴────────┘
@@ -25,7 +25,7 @@ from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.geometry import boxes as box_ops
 
-Tiles = int | tuple[int, int]  # side in pixels of the picture, or (rows, columns)
+Tiles = int | tuple[int, int]  # side in pixels of the image, or (rows, columns)
 
 OVERLAP = 0.2  # of a tile's side: more than most small objects
 SMALLEST_SIDE = 32  # a tile of fewer pixels was meant as something else
@@ -34,24 +34,24 @@ BORDER = 1.0  # pixels; a box that ends so near to a tile's inner border may go 
 
 
 class Window(NamedTuple):
-    """A part of a picture, in whole pixels."""
+    """A part of an image, in whole pixels."""
 
     left: int
     top: int
     right: int
     bottom: int
 
-    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def of(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) -> (bottom - top, right - left, 3), a view."""
-        return picture[self.top : self.bottom, self.left : self.right]
+        return image[self.top : self.bottom, self.left : self.right]
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How pictures are cut into tiles.
+    """How images are cut into tiles.
 
     Attributes:
-        tiles: side of a square tile in pixels of the picture, as many as it takes; or (rows, columns), of
+        tiles: side of a square tile in pixels of the image, as many as it takes; or (rows, columns), of
             whatever size that gives.
         overlap: share of a tile's side that the next tile has too, at least.
 
@@ -90,7 +90,7 @@ class Tiling:
         return f"{tiles} overlapping by {self.overlap:g}"
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
-        """The whole picture, then its tiles row by row; the whole alone where one tile would cover it."""
+        """The whole image, then its tiles row by row; the whole alone where one tile would cover it."""
         height, width = size
         if isinstance(self.tiles, int):
             rows, columns = (_spans(side, self.tiles, self._count(side)) for side in size)
@@ -126,14 +126,14 @@ def parse_tiles(text: str) -> Tiles:
 
 
 def join(parts: Sequence[Detections], windows: Sequence[Window], size: tuple[int, int]) -> Detections:
-    """What was found in the windows of one picture, as boxes of the picture, without those cut off.
+    """What was found in the windows of one image, as boxes of the image, without those cut off.
 
     An object that several windows hold is still in it several times: suppression follows.
 
     Args:
         parts: for each window, with boxes in pixels of the window.
         windows: in the same order.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
     """
     boxes = [box_ops.shift(part.boxes, w.left, w.top) for part, w in zip(parts, windows, strict=True)]
     whole = [~_cut_off(each, window, size) for each, window in zip(boxes, windows, strict=True)]
@@ -146,7 +146,7 @@ def join(parts: Sequence[Detections], windows: Sequence[Window], size: tuple[int
 
 
 def _cut_off(boxes: NDArray[np.float32], window: Window, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(N, 4) inside a window -> (N,): ends at a border of the window that is none of the picture's."""
+    """(N, 4) inside a window -> (N,): ends at a border of the window that is none of the image's."""
     height, width = size
     inner = np.array(window) != [0, 0, width, height]
     cut: NDArray[np.bool_] = np.any(inner & (np.abs(boxes - np.array(window)) <= BORDER), axis=1)
@@ -154,7 +154,7 @@ def _cut_off(boxes: NDArray[np.float32], window: Window, size: tuple[int, int]) 
 
 
 def _spans(side: int, tile: int, count: int) -> list[tuple[int, int]]:
-    """Evenly spaced (start, end) of so many tiles on a side of the picture, fewer where two are the same."""
+    """Evenly spaced (start, end) of so many tiles on a side of the image, fewer where two are the same."""
     tile = min(tile, side)
     starts = [round(number * (side - tile) / max(1, count - 1)) for number in range(count)]
     return [(start, start + tile) for start in dict.fromkeys(starts)]

@@ -1,4 +1,4 @@
-"""What becomes of detections: annotated pictures and videos, JSON, CSV, COCO results.
+"""What becomes of detections: annotated images and videos, JSON, CSV, COCO results.
 
 A writer takes frame after frame and holds none of them. Its files appear under their names when it is
 closed, whole, or, where the run was stopped, with everything that was done until then.
@@ -63,15 +63,15 @@ class Writer(ABC):
         self.close(complete=kind is None)
 
 
-class PictureWriter(Writer):
-    """Annotated pictures and videos in one folder."""
+class ImageWriter(Writer):
+    """Annotated images and videos in one folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._clip: ClipWriter | None = None
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Write the annotated picture, or append it to its video.
+        """Write the annotated image, or append it to its video.
 
         Raises:
             ConfigError: the result would replace the file that it was made from.
@@ -79,9 +79,7 @@ class PictureWriter(Writer):
         """
         target = self._target(frame)
         if frame.path is not None and target.exists() and target.samefile(frame.path):
-            raise ConfigError(
-                f"{target}: the annotated picture would replace its source; choose another --out"
-            )
+            raise ConfigError(f"{target}: the annotated image would replace its source; choose another --out")
         drawn = annotate(frame.image, detections)
         if self._clip is not None and self._clip.path != target:
             self._close_clip()
@@ -141,9 +139,9 @@ class TextWriter(Writer):
 
 
 class JsonWriter(TextWriter):
-    """One object: the class names, what made the results, and a line for each picture or frame, in order.
+    """One object: the class names, what made the results, and a line for each image or frame, in order.
 
-    `complete` is false at its end where the run was stopped before the last picture. Each line is on the disk
+    `complete` is false at its end where the run was stopped before the last image. Each line is on the disk
     once it is added, so a run that is killed can be gone on with (`runtime.resume`).
     """
 
@@ -157,19 +155,19 @@ class JsonWriter(TextWriter):
         """
         super().__init__(path)
         head = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
-        self._between = _json(head).removesuffix("}") + ', "pictures": [\n'
+        self._between = _json(head).removesuffix("}") + ', "images": [\n'
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append a line; boxes are [left, top, right, bottom] in pixels of the picture."""
+        """Append a line; boxes are [left, top, right, bottom] in pixels of the image."""
         height, width = frame.image.shape[:2]
-        picture: dict[str, Any] = {"file": frame.name, "width": width, "height": height}
+        image: dict[str, Any] = {"file": frame.name, "width": width, "height": height}
         if frame.moment is not None:
-            picture |= {"frame": frame.moment.number, "seconds": round(frame.moment.seconds, 3)}
-        picture["detections"] = [
+            image |= {"frame": frame.moment.number, "seconds": round(frame.moment.seconds, 3)}
+        image["detections"] = [
             {"class": name, "score": round(score, SCORE_DIGITS), "box": _rounded(box)}
             for name, score, box in detections
         ]
-        self._stream.write(self._between + _json(picture))
+        self._stream.write(self._between + _json(image))
         self._stream.flush()
         self._between = ",\n"
 
@@ -179,7 +177,7 @@ class JsonWriter(TextWriter):
 
 
 class CsvWriter(TextWriter):
-    """A row for each detection; a picture in which nothing was found has none."""
+    """A row for each detection; an image in which nothing was found has none."""
 
     COLUMNS = ("file", "frame", "class", "score", "left", "top", "right", "bottom")
 
@@ -189,7 +187,7 @@ class CsvWriter(TextWriter):
         self._rows.writerow(self.COLUMNS)
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append rows; `frame` stays empty for a picture."""
+        """Append rows; `frame` stays empty for an image."""
         number = "" if frame.moment is None else frame.moment.number
         self._rows.writerows(
             (frame.name, number, name, round(score, SCORE_DIGITS), *_rounded(box))
@@ -200,7 +198,7 @@ class CsvWriter(TextWriter):
 class CocoWriter(TextWriter):
     """COCO results: a list with an entry for each detection, as pycocotools' `loadRes` reads it.
 
-    The picture's id is what `image_ids` has for its file name; without `image_ids` it is the name without
+    The image's id is what `image_ids` has for its file name; without `image_ids` it is the name without
     suffix, as a number where it is one (COCO names its own files so); a video's frames add their number.
     """
 
@@ -215,7 +213,7 @@ class CocoWriter(TextWriter):
         Args:
             path: the file.
             category_ids: COCO's number of each class, in the order of the model's names.
-            image_ids: the number of each picture, by file name.
+            image_ids: the number of each image, by file name.
         """
         super().__init__(path)
         self._category_ids = category_ids
@@ -227,12 +225,12 @@ class CocoWriter(TextWriter):
         """Append the detections.
 
         Raises:
-            ConfigError: the picture has no id, or one that another file has too.
+            ConfigError: the image has no id, or one that another file has too.
         """
         image_id = self._image_id(frame)
         if self._files.setdefault(image_id, frame.name) != frame.name:
             raise ConfigError(
-                f"{frame.name}: expected a picture id of its own, found {image_id!r}, which "
+                f"{frame.name}: expected an image id of its own, found {image_id!r}, which "
                 f"{self._files[image_id]} has too"
             )
         values = zip(
@@ -253,7 +251,7 @@ class CocoWriter(TextWriter):
             try:
                 return self._image_ids[frame.relative.name]
             except KeyError:
-                raise ConfigError(f"{frame.name}: the list of picture ids does not have this file") from None
+                raise ConfigError(f"{frame.name}: the list of image ids does not have this file") from None
         stem = frame.relative.stem
         if frame.moment is not None:
             return f"{stem}-{frame.moment.number}"

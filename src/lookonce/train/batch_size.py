@@ -28,19 +28,19 @@ BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate
 FEWEST_STEPS = 8  # of an epoch: a small data set needs steps more than it needs large batches
 MARGIN = 0.8  # share of the free memory that a step may take: other programs and fragments want some too
 WEIGHT_COPIES = 5  # the weights, their gradients, Adam's two memories, a running average
-MOSAIC_PICTURES, MIXUP_PICTURES = 4, 2  # whose boxes one picture can hold
+MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # whose boxes one image can hold
 
 
 @dataclass(frozen=True, slots=True)
 class StepMemory:
-    """Bytes that a training step needs: `fixed + batch * per_picture`."""
+    """Bytes that a training step needs: `fixed + batch * per_image`."""
 
     fixed: int
-    per_picture: int
+    per_image: int
 
     def of(self, batch: int) -> int:
         """Bytes at a batch."""
-        return self.fixed + batch * self.per_picture
+        return self.fixed + batch * self.per_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def choose_batch(
 
     Raises:
         ConfigError: this system does not say how much memory is free.
-        TrainingError: not even one picture fits.
+        TrainingError: not even one image fits.
     """
     trial = Trial(data, settings, device)
     most = max(len(data.train) // FEWEST_STEPS, 1)
@@ -75,8 +75,8 @@ def choose_batch(
     else:
         free = free_bytes()
         memory = trial.estimate()
-        # all share one memory, and each keeps its pictures there
-        needs = lambda pictures: processes * (memory.of(pictures) + MOST_BYTES)  # noqa: E731
+        # all share one memory, and each keeps its images there
+        needs = lambda images: processes * (memory.of(images) + MOST_BYTES)  # noqa: E731
     height, width = trial.size
     for batch in batches:
         try:
@@ -93,36 +93,36 @@ def choose_batch(
                 f"(limited by: {limit}); the learning rate stays {settings.optimizer.rate:g}",
             )
     raise TrainingError(
-        f"not even one picture of {height}x{width} fits into {MARGIN:.0%} of {_gib(free)}: "
+        f"not even one image of {height}x{width} fits into {MARGIN:.0%} of {_gib(free)}: "
         "lower --size or --set width=..., or name a --batch to try it all the same"
     )
 
 
 class Trial:
-    """Steps on made-up pictures, to learn what they need.
+    """Steps on made-up images, to learn what they need.
 
     Attributes:
         size: (height, width) of the largest input that the run will see.
     """
 
     def __init__(self, data: TrainData, settings: TrainSettings, device: torch.device) -> None:
-        # the priors' sides change no shape, and finding them in the data takes a while
+        # the anchors' sides change no shape, and finding them in the data takes a while
         self._info: ModelInfo = describe(data, settings.model_copy(update={"anchors": "official"}))
         self._settings, self._device = settings, device
         spread = 1 + settings.augment.multi_scale
         self.size = to_multiple(settings.size[0] * spread), to_multiple(settings.size[1] * spread)
         fullest = max((len(sample.boxes) for sample in data.train), default=0)
-        self._boxes = fullest * (MOSAIC_PICTURES if settings.augment.mosaic else 1)
-        self._boxes *= MIXUP_PICTURES if settings.augment.mixup else 1
+        self._boxes = fullest * (MOSAIC_IMAGES if settings.augment.mosaic else 1)
+        self._boxes *= MIXUP_IMAGES if settings.augment.mixup else 1
 
     def estimate(self) -> StepMemory:
-        """Count what a forward pass keeps for two and for three pictures; nothing large is allocated."""
+        """Count what a forward pass keeps for two and for three images; nothing large is allocated."""
         network = self._network()
         two, three = (self._kept(network, batch) for batch in (2, 3))
         weights = sum(tensor.nbytes for tensor in network.state_dict().values())
         prepared = 3 * self.size[0] * self.size[1] * (self._settings.workers + BATCHES_AHEAD + 1)
         return StepMemory(
-            fixed=two - 2 * (three - two) + WEIGHT_COPIES * weights, per_picture=three - two + prepared
+            fixed=two - 2 * (three - two) + WEIGHT_COPIES * weights, per_image=three - two + prepared
         )
 
     def peak_on_cuda(self, batch: int) -> int:
@@ -174,15 +174,15 @@ class Trial:
         return sum(sizes) + 2 * max(sizes, default=0)
 
     def batch(self, batch: int) -> Batch:
-        """Grey pictures, each with as many boxes as the fullest; where these are changes no size."""
+        """Grey images, each with as many boxes as the fullest; where these are changes no size."""
         height, width = self.size
-        scales, priors = len(self._info.strides), len(self._info.anchors[0])
-        image = torch.arange(batch).repeat_interleave(self._boxes * priors)
+        scales, anchors = len(self._info.strides), len(self._info.anchors[0])
+        image = torch.arange(batch).repeat_interleave(self._boxes * anchors)
         number = torch.arange(len(image))
         nowhere = torch.zeros_like(image)
         box = torch.tensor([0.0, 0.0, width, height])
         positives = BatchPositives(
-            image, number % scales, nowhere, nowhere, number % priors, box.expand(len(image), 4), nowhere
+            image, number % scales, nowhere, nowhere, number % anchors, box.expand(len(image), 4), nowhere
         )
         images = torch.full((batch, height, width, 3), 128, dtype=torch.uint8).permute(0, 3, 1, 2)
         return Batch(images, positives, box.expand(batch, self._boxes, 4), ())

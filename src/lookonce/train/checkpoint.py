@@ -19,7 +19,7 @@ from lookonce.train.optimizer import optimizer_tensors, restore
 LAST, BEST = "last.safetensors", "best.safetensors"
 # names of a checkpoint's further tensors
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
-LARGEST_CHANGE = 0.2  # of the number of pictures, between two sittings
+LARGEST_CHANGE = 0.2  # of the number of images, between two sittings
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def save_within(folder: Path, learner: Learner, info: ModelInfo, progress: Progr
         "seconds": epoch.seconds,
         "waited": epoch.waited,
         "skipped": epoch.skipped,
-        "pictures": meter.pictures,
+        "images": meter.images,
         "sums": dict(meter.sums),
         "scaler": learner.scaler.state_dict(),
     }
@@ -133,7 +133,7 @@ def resume(
 ) -> tuple[Progress, Epoch]:
     """Put a run back to where its last checkpoint was: its progress, and the epoch that comes or goes on.
 
-    Some pictures or boxes more or less are said and taken. Counts that are far from what they were are other
+    Some images or boxes more or less are said and taken. Counts that are far from what they were are other
     data: a wrong path must not spoil a run.
 
     Raises:
@@ -153,7 +153,7 @@ def resume(
     if before != now and isinstance(before, dict):
         changed = f"{file}: the data changed: expected {_counted(before)}, found {_counted(now)}"
         if any(
-            abs(now[part] - before[part]) > LARGEST_CHANGE * before[part] for part in ("pictures", "judged")
+            abs(now[part] - before[part]) > LARGEST_CHANGE * before[part] for part in ("images", "judged")
         ):
             raise TrainingError(f"{changed}: too far apart to go on; a new run can start from it (--weights)")
         say(f"{changed}, goes on with these")
@@ -178,7 +178,7 @@ def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> tuple[
     """The epoch, and the state of the gradient scaler."""
     try:
         standing = dict(info.training["running"])
-        meter = MeterState(standing.pop("pictures"), standing.pop("sums"), tensors[UNREAD])
+        meter = MeterState(standing.pop("images"), standing.pop("sums"), tensors[UNREAD])
         scaling = dict(standing.pop("scaler"))
         return Epoch(meter=LossMeter.of(meter), **standing), scaling
     except (KeyError, TypeError, ValueError) as error:
@@ -188,7 +188,7 @@ def _epoch(info: ModelInfo, tensors: Mapping[str, Tensor], file: Path) -> tuple[
 def _counted(data: Mapping[str, Any]) -> str:
     """What a run learns from, in words."""
     return (
-        f"{data.get('pictures')} pictures with {data.get('boxes')} boxes and {data.get('judged')} "
+        f"{data.get('images')} images with {data.get('boxes')} boxes and {data.get('judged')} "
         f"to judge by (digest {str(data.get('digest'))[:8]})"
     )
 

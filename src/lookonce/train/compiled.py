@@ -20,7 +20,7 @@ class Compiled(nn.Module):
 
         Args:
             network: to be learnt with.
-            batch: pictures of a full batch.
+            batch: images of a full batch.
 
         Raises:
             TrainingError: there is no working compiler.

@@ -23,6 +23,6 @@ def initialise(network: nn.Module, settings: TrainSettings) -> nn.Module:
             nn.init.kaiming_normal_(block.conv.weight, a=LEAKY_SLOPE)
         if isinstance(block, Head):
             assert block.bias is not None
-            prior = settings.objectness_prior
-            block.bias.view(block.priors, -1)[:, 4] = math.log(prior / (1 - prior))
+            anchor = settings.objectness_prior
+            block.bias.view(block.anchors, -1)[:, 4] = math.log(anchor / (1 - anchor))
     return network

@@ -19,15 +19,15 @@ from lookonce.train.loop import Epoch, StepReport
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 LOSS_COLUMNS = ("total_loss", "giou_loss", "conf_loss", "prob_loss")
 STEP_COLUMNS = ("step", "lr", *LOSS_COLUMNS)
-EPOCH_COLUMNS = ("epoch", *LOSS_COLUMNS, "ap", "ap50", "pictures_per_second", "waited_share", "minutes")
-DATA_BOUND = 0.1  # share of an epoch spent waiting for pictures from which on the log complains
+EPOCH_COLUMNS = ("epoch", *LOSS_COLUMNS, "ap", "ap50", "images_per_second", "waited_share", "minutes")
+DATA_BOUND = 0.1  # share of an epoch spent waiting for images from which on the log complains
 
 
 class RunLog:
     """The log of one run; a resumed run continues the same files and repeats no row.
 
     TensorBoard tags are the write-up's: `lr`, `loss/total_loss`, `loss/giou_loss`, `loss/conf_loss`,
-    `loss/prob_loss`; beside them `val/ap`, `val/ap50` and the pictures `val/predictions`.
+    `loss/prob_loss`; beside them `val/ap`, `val/ap50` and the images `val/predictions`.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class RunLog:
         console: Console,
         *,
         epochs: int,
-        pictures: int,
+        images: int,
         done_epochs: int,
         done_steps: int,
-        done_pictures: int,
+        done_images: int,
     ) -> None:
         """Open the log.
 
@@ -47,10 +47,10 @@ class RunLog:
             folder: of the run.
             console: where the bar and the lines go.
             epochs: of the whole run.
-            pictures: of one epoch.
+            images: of one epoch.
             done_epochs: epochs in the checkpoint; rows of later ones, from a sitting cut off, are taken back.
             done_steps: likewise.
-            done_pictures: of the epoch that goes on.
+            done_images: of the epoch that goes on.
         """
         self._console, self._epochs_total = console, epochs
         self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
@@ -67,8 +67,8 @@ class RunLog:
         )
         self._task = self._bar.add_task(
             f"epoch {min(done_epochs + 1, epochs)}/{epochs}",
-            total=epochs * pictures,
-            completed=done_epochs * pictures + done_pictures,
+            total=epochs * images,
+            completed=done_epochs * images + done_images,
             losses="",
             visible=done_epochs < epochs,
         )
@@ -95,11 +95,11 @@ class RunLog:
         text = (
             f"loss {losses['total']:.3g} = {losses['giou']:.3g} + {losses['conf']:.3g} + {losses['prob']:.3g}"
         )
-        self._bar.update(self._task, advance=report.pictures, losses=text)
+        self._bar.update(self._task, advance=report.images, losses=text)
 
     def epoch(self, number: int, epoch: Epoch, metrics: Mapping[str, float], minutes: float) -> None:
         """Take in a finished epoch, counted from 1; `metrics` is empty where it was not evaluated."""
-        rate, waited = epoch.meter.pictures / epoch.seconds, epoch.waited / epoch.seconds
+        rate, waited = epoch.meter.images / epoch.seconds, epoch.waited / epoch.seconds
         losses = epoch.meter.means()
         ap, ap50 = metrics.get("ap", ""), metrics.get("ap50", "")
         self._epochs.add([number, *losses.values(), ap, ap50, rate, waited, minutes])
@@ -109,18 +109,18 @@ class RunLog:
         line = f"epoch {number}/{self._epochs_total}  loss {losses['total']:.4g}"
         if metrics:
             line += f"  AP50 {metrics['ap50']:.3f}  AP {metrics['ap']:.3f}"
-        line += f"  {rate:.1f} pictures/s  {minutes:.1f} min"
+        line += f"  {rate:.1f} images/s  {minutes:.1f} min"
         if epoch.skipped:
             line += f"  [yellow]{epoch.skipped} batches left out: their loss was not finite[/]"
         if waited > DATA_BOUND:
-            line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for pictures"
+            line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for images"
         self._console.print(line, highlight=False, soft_wrap=True)
         self._bar.update(
             self._task, description=f"epoch {min(number + 1, self._epochs_total)}/{self._epochs_total}"
         )
 
     def predictions(self, sheet: NDArray[np.uint8], epoch: int) -> None:
-        """Show a picture (H, W, 3) of what the model finds after an epoch."""
+        """Show an image (H, W, 3) of what the model finds after an epoch."""
         self._board.add_image("val/predictions", sheet, epoch, dataformats="HWC")
 
 
@@ -149,8 +149,8 @@ class _Table:
 
 
 class _Rate(ProgressColumn):
-    """Pictures a second."""
+    """Images a second."""
 
     def render(self, task: Task) -> str:
         """Text of the column."""
-        return f"{task.speed:.1f} pictures/s" if task.speed else ""
+        return f"{task.speed:.1f} images/s" if task.speed else ""

@@ -25,7 +25,7 @@ from lookonce.train.meter import LossMeter
 from lookonce.train.parallel import ALONE, Group
 from lookonce.train.schedule import Schedule
 
-MOST_SKIPPED = 10  # batches in a row, or all of an epoch: not a bad picture, but ruined weights
+MOST_SKIPPED = 10  # batches in a row, or all of an epoch: not a bad image, but ruined weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class StepReport:
         step: optimizer steps done in this run.
         rate: learning rate of the last one.
         losses: means by term since the last report.
-        pictures: learnt from since the last report.
+        images: learnt from since the last report.
     """
 
     step: int
     rate: float
     losses: dict[str, float]
-    pictures: int
+    images: int
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Epoch:
         batches: learnt from so far; a checkpoint within the epoch goes on after them.
         meter: of the losses.
         seconds: of learning, over all sittings.
-        waited: seconds of these spent waiting for pictures.
+        waited: seconds of these spent waiting for images.
         skipped: batches left out for a loss that was not finite.
     """
 
@@ -77,13 +77,13 @@ def train_one_epoch(
     after_step: Callable[[], None] = lambda: None,
     group: Group = ALONE,
 ) -> None:
-    """Learn once from every picture.
+    """Learn once from every image.
 
     Args:
         learner: its network in training mode.
         loader: gives the batches of an epoch.
         schedule: learning rate by optimizer step.
-        info: priors and strides.
+        info: anchors and strides.
         settings: loss, accumulation, logging.
         epoch: where it stands; kept up to date after every optimizer step.
         log: called every `log_every` batches and after the last.
@@ -97,7 +97,7 @@ def train_one_epoch(
     accumulate = settings.optimizer.accumulate
     started, seconds, waited = time.perf_counter(), epoch.seconds, epoch.waited
     before = epoch.number * steps_an_epoch(len(loader), accumulate)
-    reported, in_a_row = epoch.meter.pictures, 0
+    reported, in_a_row = epoch.meter.images, 0
     for batch, following in _with_following(loader.epoch(epoch.number, skip=epoch.batches)):
         follow_statistics(learner.network, epoch.number * len(loader) + batch.number)
         steps_before = (batch.number - 1) // accumulate
@@ -118,8 +118,8 @@ def train_one_epoch(
             group.sum_gradients(learner.network)
             learner.step(schedule(step))
         if (last or batch.number % settings.log_every == 0) and (means := epoch.meter.read(group.gather)):
-            log(StepReport(step, schedule(step), means, epoch.meter.pictures - reported))
-            reported = epoch.meter.pictures
+            log(StepReport(step, schedule(step), means, epoch.meter.images - reported))
+            reported = epoch.meter.images
         if stepped:
             epoch.batches = batch.number
             epoch.seconds = seconds + time.perf_counter() - started
@@ -139,7 +139,7 @@ def _learn(
     """Add a batch's gradients, one of so many; False where its loss is not finite and it was left out."""
     here = bool(batch.examples)
     losses = forward(learner.running, batch, info, settings) if here or settings.sync_bn else Losses.none()
-    total = losses.total(batch.pictures)
+    total = losses.total(batch.image_count)
     if settings.loss.non_finite == "skip" and not all(group.gather(bool(torch.isfinite(total)))):
         return False
     meter.add(losses, batch.paths)

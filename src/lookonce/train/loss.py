@@ -1,16 +1,16 @@
 """The three losses of the write-up's `compute_loss`, sparse.
 
-Legend: **B** batch, **A** = 3 priors, **C** classes, **S** cells a side, **N** truth boxes of the fullest
-picture, **P** positives.
+Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells a side, **N** truth boxes of the fullest
+image, **P** positives.
 
-Per picture, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
+Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
 
     giou = sum over positives (2 - w*h / area of the input) * (1 - GIoU(decoded box, truth))
     conf = sum over all cells (o - p)^2 * BCE(o) * [positive, or best IoU with any truth < ignore threshold]
     prob = sum over positives and classes BCE(smoothed label)
 
 Each is summed over the scales and averaged over the batch. Where we differ from the reference, by decision:
-GIoU is evaluated on positives only (its fault 1, NaN); the ignore test sees every box of the picture (11).
+GIoU is evaluated on positives only (its fault 1, NaN); the ignore test sees every box of the image (11).
 The settings can put DIoU or CIoU in GIoU's place, and the IoU of a positive's box in place of its o = 1; the
 names stay.
 All arithmetic is float32, whatever the network runs in.
@@ -27,14 +27,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from lookonce.config import LossSettings
 from lookonce.data.loader import BatchPositives
 from lookonce.geometry.boxes import BOX_MEASURES, area, iou
-from lookonce.model.decode import by_prior, decode_all_boxes, decode_boxes
+from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Loss terms of each picture of a batch, (B,) each, still attached to the graph."""
+    """Loss terms of each image of a batch, (B,) each, still attached to the graph."""
 
     giou: Tensor
     conf: Tensor
@@ -42,20 +42,20 @@ class Losses:
 
     @classmethod
     def none(cls) -> Self:
-        """Those of no picture."""
+        """Those of no image."""
         return cls(torch.zeros(0), torch.zeros(0), torch.zeros(0))
 
-    def per_picture(self) -> Tensor:
+    def per_image(self) -> Tensor:
         """The three terms added: (B,)."""
         return self.giou + self.conf + self.prob
 
-    def total(self, pictures: int | None = None) -> Tensor:
-        """The number to minimise: the mean over the pictures.
+    def total(self, images: int | None = None) -> Tensor:
+        """The number to minimise: the mean over the images.
 
         Args:
-            pictures: to divide by, where these are a part of more.
+            images: to divide by, where these are a part of more.
         """
-        return self.per_picture().sum() / (len(self.giou) if pictures is None else pictures)
+        return self.per_image().sum() / (len(self.giou) if images is None else images)
 
 
 def compute_losses(
@@ -70,9 +70,9 @@ def compute_losses(
 
     Args:
         raw_maps: per scale (B, A*(5+C), S, S), finest first.
-        positives: the assigned cells and priors.
-        truth: (B, N, 4) xyxy in input pixels; pictures with fewer boxes are filled up with zeros.
-        anchors: per scale, prior sides in input pixels.
+        positives: the assigned cells and anchors.
+        truth: (B, N, 4) xyxy in input pixels; images with fewer boxes are filled up with zeros.
+        anchors: per scale, anchor sides in input pixels.
         strides: per scale.
         settings: weights, ignore threshold, label smoothing.
     """
@@ -96,10 +96,10 @@ def scale_losses(
     settings: LossSettings,
 ) -> Losses:
     """Losses of one scale, unweighted; see `compute_losses`."""
-    maps = by_prior(raw.float(), len(anchors))  # (B, S, S, A, 5+C)
-    cell = positives.image, positives.row, positives.column, positives.prior
+    maps = by_anchor(raw.float(), len(anchors))  # (B, S, S, A, 5+C)
+    cell = positives.image, positives.row, positives.column, positives.anchor
     picked = maps[cell]  # (P, 5+C)
-    sides = torch.tensor(anchors, device=raw.device)[positives.prior]  # (P, 2)
+    sides = torch.tensor(anchors, device=raw.device)[positives.anchor]  # (P, 2)
     boxes = decode_boxes(picked, positives.column, positives.row, sides, stride)
     input_area = raw.shape[2] * raw.shape[3] * stride**2
     logits = maps[..., 4]
@@ -108,11 +108,11 @@ def scale_losses(
     ignored = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth) >= settings.ignore_iou
     ignored[cell] = False  # whatever its target, a positive counts
     return Losses(
-        giou=_sum_by_picture(
+        giou=_sum_by_image(
             box_terms(boxes, positives.box, input_area, settings.box), positives.image, len(raw)
         ),
         conf=conf_terms(logits, target, ignored).sum(dim=(1, 2, 3)),
-        prob=_sum_by_picture(
+        prob=_sum_by_image(
             prob_terms(picked[:, 5:], positives.label, settings.label_smoothing), positives.image, len(raw)
         ),
     )
@@ -146,11 +146,11 @@ def prob_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 def best_iou(boxes: Tensor, truth: Tensor) -> Tensor:
     """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): IoU of each decoded box with the truth it fits best."""
     best = boxes.new_zeros(boxes.shape[:-1])
-    for one in truth.unbind(dim=1):  # a loop over N keeps the memory at one box a picture
+    for one in truth.unbind(dim=1):  # a loop over N keeps the memory at one box an image
         torch.maximum(best, iou(boxes, one[:, None, None, None, :]), out=best)
     return best
 
 
-def _sum_by_picture(terms: Tensor, image: Tensor, batch: int) -> Tensor:
+def _sum_by_image(terms: Tensor, image: Tensor, batch: int) -> Tensor:
     """(P,) -> (B,)."""
     return terms.new_zeros(batch).index_add(0, image, terms)

@@ -20,27 +20,27 @@ class MeterState:
     """A meter in the middle of an epoch.
 
     Attributes:
-        pictures: read out so far.
+        images: read out so far.
         sums: of the terms over these.
-        unread: (4, n) terms of the pictures since.
+        unread: (4, n) terms of the images since.
     """
 
-    pictures: int
+    images: int
     sums: Mapping[str, float]
     unread: Tensor
 
 
 class LossMeter:
-    """Means of the loss terms over pictures.
+    """Means of the loss terms over images.
 
     Each of several processes adds what it learnt; what is read is of all of them, and the same for all.
 
     Attributes:
-        pictures: how many have been read out so far.
+        images: how many have been read out so far.
     """
 
     def __init__(self) -> None:
-        self.pictures = 0
+        self.images = 0
         self._sums = dict.fromkeys(TERMS, 0.0)
         self._unread: list[tuple[Tensor, Sequence[Path]]] = []  # (4, B) each
 
@@ -48,7 +48,7 @@ class LossMeter:
     def of(cls, state: MeterState) -> Self:
         """Go on where another meter was."""
         meter = cls()
-        meter.pictures, meter._sums = state.pictures, {term: state.sums[term] for term in TERMS}
+        meter.images, meter._sums = state.images, {term: state.sums[term] for term in TERMS}
         if state.unread.numel():
             meter._unread = [(state.unread, ())]
         return meter
@@ -62,7 +62,7 @@ class LossMeter:
         for terms, paths in self._unread:
             _check_finite(terms, paths)
         unread = [terms.cpu() for terms, _ in self._unread]
-        return MeterState(self.pictures, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
+        return MeterState(self.images, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
 
     def of_all(self, gather: Gather) -> Self:
         """A meter that holds what all processes have added, for a checkpoint.
@@ -83,7 +83,7 @@ class LossMeter:
         Raises:
             NonFiniteLossError: as `read`.
         """
-        terms = torch.stack([losses.per_picture(), losses.giou, losses.conf, losses.prob]).detach()
+        terms = torch.stack([losses.per_image(), losses.giou, losses.conf, losses.prob]).detach()
         self._unread.append((terms, paths))
         if terms.device.type == "cpu":
             _check_finite(terms, paths)
@@ -92,7 +92,7 @@ class LossMeter:
         """Means by term over all processes' batches since the last reading; empty if there were none.
 
         Raises:
-            NonFiniteLossError: a loss was not finite; the pictures are named.
+            NonFiniteLossError: a loss was not finite; the images are named.
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
@@ -100,18 +100,18 @@ class LossMeter:
         terms = torch.cat([torch.zeros(4, 0), *(terms.to(device) for terms, _ in self._unread)], dim=1)
         self._unread.clear()
         parts = gather((terms.shape[1], terms.sum(dim=1).tolist()))
-        pictures = sum(count for count, _ in parts)
-        if not pictures:
+        images = sum(count for count, _ in parts)
+        if not images:
             return {}
         sums = [sum(column) for column in zip(*(sums for _, sums in parts), strict=True)]
-        self.pictures += pictures
+        self.images += images
         for term, value in zip(TERMS, sums, strict=True):
             self._sums[term] += value
-        return {term: value / pictures for term, value in zip(TERMS, sums, strict=True)}
+        return {term: value / images for term, value in zip(TERMS, sums, strict=True)}
 
     def means(self) -> dict[str, float]:
         """Means by term over everything read so far."""
-        return {term: value / max(self.pictures, 1) for term, value in self._sums.items()}
+        return {term: value / max(self.images, 1) for term, value in self._sums.items()}
 
 
 def _check_finite(terms: Tensor, paths: Sequence[Path]) -> None:
@@ -119,7 +119,7 @@ def _check_finite(terms: Tensor, paths: Sequence[Path]) -> None:
     if not finite.all():
         names = [str(path) for path, good in zip(paths, finite.tolist(), strict=True) if not good]
         raise NonFiniteLossError(
-            f"the loss is not finite on {', '.join(names)}: look at these pictures' boxes, lower the rate "
+            f"the loss is not finite on {', '.join(names)}: look at these images' boxes, lower the rate "
             "(--set optimizer.rate=...), clip gradients (--set optimizer.clip=10), or leave such batches out "
             "(--set loss.non_finite=skip)"
         )

@@ -1,14 +1,14 @@
 """Several processes that train one network, as `torchrun` starts them; one alone needs none of this.
 
-    batch ─┬─> rank 0: its pictures -> gradients ─┐
-           └─> rank 1: its pictures -> gradients ─┴─> summed: every rank takes the same step
+    batch ─┬─> rank 0: its images -> gradients ─┐
+           └─> rank 1: its images -> gradients ─┴─> summed: every rank takes the same step
 
 Gradients are summed in one piece after the backward passes of a step, by hand instead of by
-DistributedDataParallel: a rank without pictures and several batches a step are then no special cases, and the
+DistributedDataParallel: a rank without images and several batches a step are then no special cases, and the
 network keeps its names. What it costs: DDP would hide the sum behind the backward pass. yolov3 has 62 million
 weights, 250 MB a step, which is milliseconds between the GPUs of a machine beside some hundred of arithmetic.
 
-Decisions that must not differ (how many pictures a batch has, whether to stop) are exchanged on the
+Decisions that must not differ (how many images a batch has, whether to stop) are exchanged on the
 processor, so no accelerator waits for them.
 
 **A process that ends** must not leave the others waiting for ever. Every rank holds a connection to rank 0
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOINING = timedelta(minutes=5)  # until all processes have come
-PATIENCE = timedelta(days=1)  # of ranks that wait for others' pictures; the dead are noticed otherwise
+PATIENCE = timedelta(days=1)  # of ranks that wait for others' images; the dead are noticed otherwise
 PROBES = (
     ("TCP_KEEPIDLE", 10),
     ("TCP_KEEPINTVL", 5),

@@ -1,4 +1,4 @@
-"""What data and settings ask for: a model with its priors, and a learning rate over time."""
+"""What data and settings ask for: a model with its anchors, and a learning rate over time."""
 
 import hashlib
 import os
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from lookonce.annotations.layout import with_size
 from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
-from lookonce.data.formats.layout import with_size
-from lookonce.data.statistics import input_shapes
+from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, fit_anchors
 from lookonce.metadata import LEARNT_FROM, OBJECTIVE, ModelInfo
 from lookonce.samples import Sample
@@ -23,8 +23,8 @@ class TrainData:
 
     Attributes:
         names: class names.
-        train: pictures to learn from.
-        val: pictures to judge by; may be empty, then the last model is the best one.
+        train: images to learn from.
+        val: images to judge by; may be empty, then the last model is the best one.
     """
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class TrainData:
             for array in (sample.boxes, sample.labels, sample.crowd):
                 digest.update(array.tobytes())
         return {
-            "pictures": len(self.train),
+            "images": len(self.train),
             "boxes": sum(len(sample.labels) for sample in self.train),
             "judged": len(self.val),
             "digest": digest.hexdigest(),
@@ -65,7 +65,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
 
 
 def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:
-    """The pictures to learn from, as the settings want them changed and assigned."""
+    """The images to learn from, as the settings want them changed and assigned."""
     return Dataset(
         data.train,
         info,

@@ -75,13 +75,13 @@ def train(
     """Train until the last epoch.
 
     Args:
-        data: annotated pictures.
+        data: annotated images.
         settings: of the run; a resumed run must have the same, but for more epochs once it is done.
         out: run folder.
         console: for the bar and the log lines.
         weights: a lookonce model to start from.
         resume: go on from `out/last.safetensors`.
-        strict: stop at the first picture or box that would be set aside.
+        strict: stop at the first image or box that would be skipped.
         stop: asked after every step; once true, the run saves where it stands and ends.
         group: the processes that train together, all with the same arguments; the first speaks and writes.
 
@@ -140,7 +140,7 @@ class _Run:
                 self.info.strides, self.info.anchors, OFFICIAL[settings.model], strict=True
             ):
                 if mine == published:
-                    self.say(f"stride {stride}: too few boxes of that size for priors; the published stay")
+                    self.say(f"stride {stride}: too few boxes of that size for anchors; the published stay")
         self.network = initialise(build(self.info), settings).to(group.device)
         if settings.sync_bn and group.size > 1:
             synchronise(self.network)
@@ -165,7 +165,7 @@ class _Run:
             settings.batch_size,
             settings.workers,
             strict=strict,
-            report=lambda problem: self.say(f"set aside: {problem}"),
+            report=lambda problem: self.say(f"skipped: {problem}"),
             part=slice(group.rank, None, group.size),
             gather=group.gather,
         )
@@ -179,10 +179,10 @@ class _Run:
             out,
             self._console,
             epochs=settings.epochs,
-            pictures=len(self.loader.dataset),
+            images=len(self.loader.dataset),
             done_epochs=self._progress.epochs,
             done_steps=steps_done(self._epoch, len(self.loader), settings.optimizer.accumulate),
-            done_pictures=self._epoch.meter.pictures,
+            done_images=self._epoch.meter.images,
         )
 
     def to_the_end(self) -> Progress:

@@ -1,7 +1,7 @@
-"""Can this network memorise eight of these pictures? If not, a long run will not learn them either.
+"""Can this network memorise eight of these images? If not, a long run will not learn them either.
 
 Wrong boxes, shifted coordinates, swapped classes or a broken setting show within minutes: a network that has
-seen eight pictures hundreds of times, unchanged, must find every object in them.
+seen eight images hundreds of times, unchanged, must find every object in them.
 """
 
 import time
@@ -27,7 +27,7 @@ from lookonce.train.plan import TrainData, describe, make_dataset
 from lookonce.train.schedule import Schedule
 from lookonce.train.validate import Judge
 
-PICTURES = 8
+IMAGES = 8
 GOAL = 0.99  # AP50
 SECONDS = 180.0
 MOST_STEPS, EVALUATE_EVERY = 600, 20
@@ -38,10 +38,10 @@ class SelfTest:
     """Outcome.
 
     Attributes:
-        ap50: on the pictures memorised.
+        ap50: on the images memorised.
         steps: taken.
         seconds: taken.
-        lost: assignments that another object took over: same cell, same prior.
+        lost: assignments that another object took over: same cell, same anchor.
     """
 
     ap50: float
@@ -51,7 +51,7 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the pictures were memorised."""
+        """Whether the images were memorised."""
         return self.ap50 >= GOAL
 
     @property
@@ -61,10 +61,10 @@ class SelfTest:
 
 
 def self_test(data: TrainData, settings: TrainSettings, console: Console) -> SelfTest:
-    """Learn eight pictures by heart, in at most three minutes.
+    """Learn eight images by heart, in at most three minutes.
 
     Raises:
-        AnnotationError: no picture has a box.
+        AnnotationError: no image has a box.
     """
     chosen = choose(data.train, len(data.names))
     settings = settings.model_copy(
@@ -83,19 +83,19 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
 
 
 def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
-    """Eight pictures with boxes: for each class the first picture that shows it, then from the start.
+    """Eight images with boxes: for each class the first image that shows it, then from the start.
 
     Raises:
-        AnnotationError: no picture has a box.
+        AnnotationError: no image has a box.
     """
     with_boxes = [sample for sample in samples if len(sample.labels)]
     if not with_boxes:
-        raise AnnotationError("expected pictures with boxes to memorise, found none")
+        raise AnnotationError("expected images with boxes to memorise, found none")
     first_of = [
         next((i for i, sample in enumerate(with_boxes) if label in sample.labels), 0)
         for label in range(num_classes)
     ]
-    wanted = list(dict.fromkeys([*first_of, *range(len(with_boxes))]))[:PICTURES]
+    wanted = list(dict.fromkeys([*first_of, *range(len(with_boxes))]))[:IMAGES]
     return [with_boxes[i] for i in wanted]
 
 

@@ -1,6 +1,6 @@
-"""Batch normalisation over the pictures of all processes, not of each one's own.
+"""Batch normalisation over the images of all processes, not of each one's own.
 
-Legend: **B** this rank's pictures, **C** channels, **H**, **W** height and width, **R** ranks, **n** = B*H*W
+Legend: **B** this rank's images, **C** channels, **H**, **W** height and width, **R** ranks, **n** = B*H*W
 values of a channel here, **N** on all ranks.
 
 With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g = dL/dy:
@@ -9,7 +9,7 @@ With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g
     var    = sum over ranks n_r * (var_r + (mean_r - mean)^2) / N          (Chan et al. 1979)
     dL/dx  = gamma / sqrt(var + eps) * (g - sum(g) / N - ^x * sum(g * ^x) / N)  with sums over all ranks
 
-Forward and backward exchange 2C + 1 and 2C numbers. A rank without pictures takes part with n = 0. torch's
+Forward and backward exchange 2C + 1 and 2C numbers. A rank without images takes part with n = 0. torch's
 own class does the same on GPUs alone; this one runs anywhere, so it is tested anywhere.
 """
 
@@ -72,7 +72,7 @@ def _across(channel: Tensor) -> Tensor:
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose statistics, while it learns, are those of all processes' pictures."""
+    """`nn.BatchNorm2d` whose statistics, while it learns, are those of all processes' images."""
 
     running_mean: Tensor
     running_var: Tensor

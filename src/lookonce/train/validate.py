@@ -1,6 +1,6 @@
 """How good the network is right now, measured as `lookonce evaluate` measures it.
 
-Of several processes each looks at its part of the pictures; the first matches all detections with the truth.
+Of several processes each looks at its part of the images; the first matches all detections with the truth.
 """
 
 from collections import ChainMap
@@ -26,11 +26,11 @@ from lookonce.train.parallel import ALONE, Group
 
 CONFIDENCE = 0.001  # low enough for the whole precision-recall curve
 SHOWN_CONFIDENCE = 0.25
-SHOWN, CELL = 9, (320, 320)  # pictures of predictions, and their size
+SHOWN, CELL = 9, (320, 320)  # images of predictions, and their size
 
 
 class Judge:
-    """Evaluates the network on the validation pictures when it is due."""
+    """Evaluates the network on the validation images when it is due."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Judge:
         """AP and AP50 after an epoch, counted from 1; empty where no evaluation is due or possible.
 
         All processes of the group must ask, and the first one is told. `show` receives a sheet (H, W, 3) of
-        pictures with what was found on them.
+        images with what was found on them.
         """
         due = epoch % self._settings.evaluate_every == 0 or epoch == self._settings.epochs
         if not due or not self._samples:
@@ -78,15 +78,15 @@ class Judge:
             )
 
     def _detect(self) -> tuple[dict[int, Detections], dict[int, str]]:
-        """On this process's part of the pictures, with the statistics that get saved.
+        """On this process's part of the images, with the statistics that get saved.
 
         Returns:
-            What was found, by the number of the picture; and of those that cannot be read any more, why.
+            What was found, by the number of the image; and of those that cannot be read any more, why.
         """
         gone: dict[int, str] = {}
         mine = range(self._group.rank, len(self._samples), self._group.size)
 
-        def pictures() -> Iterator[NDArray[np.uint8]]:
+        def images() -> Iterator[NDArray[np.uint8]]:
             for number in mine:
                 try:
                     yield read_image(self._samples[number].path)
@@ -96,13 +96,13 @@ class Judge:
         self._group.share_statistics(self._network)
         self._network.eval()
         batch = -(-self._settings.batch_size // self._group.size)  # what fits into memory while it learns
-        found = list(self._detector.detect_many(pictures(), batch=batch))
+        found = list(self._detector.detect_many(images(), batch=batch))
         self._network.train()
         return dict(zip((number for number in mine if number not in gone), found, strict=True)), gone
 
 
 def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) -> list[Sample]:
-    """The samples whose picture can be read; the others are named, so that none of them ends a run later."""
+    """The samples whose image can be read; the others are named, so that none of them ends a run later."""
     problems: dict[int, str] = {}
     for number in range(group.rank, len(samples), group.size):
         try:
@@ -115,7 +115,7 @@ def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) 
 def _without(samples: Sequence[Sample], problems: Mapping[int, str], console: Console) -> list[Sample]:
     """The samples but for those that have a problem, which is told."""
     for number in sorted(problems):
-        _say(console, f"set aside: {problems[number]}")
+        _say(console, f"skipped: {problems[number]}")
     return [sample for number, sample in enumerate(samples) if number not in problems]
 
 
@@ -126,7 +126,7 @@ def _say(console: Console, text: str) -> None:
 def prediction_sheet(
     samples: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> NDArray[np.uint8]:
-    """Truth and confident detections on the first pictures, as one picture (H, W, 3)."""
+    """Truth and confident detections on the first images, as one image (H, W, 3)."""
     return grid(
         [
             compare(read_image(sample.path), found[found.scores > SHOWN_CONFIDENCE], sample, names, CELL)

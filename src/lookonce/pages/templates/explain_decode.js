@@ -1,23 +1,23 @@
-// Stages 3 and 4: the objectness maps, and the decoding of one cell and prior.
+// Stages 3 and 4: the objectness maps, and the decoding of one cell and anchor.
 
 const SHOWN_CLASSES = 8;
 const sayCell = announcer("decode-status");
-const grid = pictureWithLayers("input", {
+const grid = imageWithLayers("input", {
   tabindex: 0, role: "application", "aria-roledescription": "grid of cells",
-  "aria-label": "Cells of the chosen map over the picture: arrow keys move, Home goes to the surest cell",
+  "aria-label": "Cells of the chosen map over the image: arrow keys move, Home goes to the surest cell",
 });
-const magnified = pictureWithLayers("input", { role: "img", "aria-label": "The cell, its prior and its box, close up" });
-let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, prior
+const magnified = imageWithLayers("input", { role: "img", "aria-label": "The cell, its anchor and its box, close up" });
+let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, anchor
 
 const objectnessAt = (place) => sigmoid(scales[place[0]].raw[rawAt(place) + 4]);
 
 /** The surest cell of one map. */
-function surest(number, prior) {
+function surest(number, anchor) {
   const { rows, columns } = scales[number];
-  let best = [number, 0, 0, prior], highest = -Infinity;
+  let best = [number, 0, 0, anchor], highest = -Infinity;
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const place = [number, row, column, prior], logit = scales[number].raw[rawAt(place) + 4];
+      const place = [number, row, column, anchor], logit = scales[number].raw[rawAt(place) + 4];
       if (logit > highest) [best, highest] = [place, logit];
     }
   }
@@ -25,21 +25,21 @@ function surest(number, prior) {
 }
 
 /** How many cells of a map have an objectness above a threshold. */
-function cellsAbove(number, prior, threshold) {
+function cellsAbove(number, anchor, threshold) {
   const { rows, columns } = scales[number];
   let count = 0;
   for (let cell = 0; cell < rows * columns; cell++) {
-    count += objectnessAt([number, Math.floor(cell / columns), cell % columns, prior]) > threshold;
+    count += objectnessAt([number, Math.floor(cell / columns), cell % columns, anchor]) > threshold;
   }
   return count;
 }
 
-/** A map as a button: the picture, the objectness over it. */
-function mapButton(number, prior) {
-  const scale = scales[number], best = surest(number, prior);
+/** A map as a button: the image, the objectness over it. */
+function mapButton(number, anchor) {
+  const scale = scales[number], best = surest(number, anchor);
   const [height, width] = sizes.input;
   const canvas = el("canvas", { width: 208, height: Math.round(208 * height / width), "aria-hidden": "true" });
-  const overlay = cellMap(number, (row, column) => objectnessAt([number, row, column, prior]));
+  const overlay = cellMap(number, (row, column) => objectnessAt([number, row, column, anchor]));
   byId("pixels").decode().then(() => {
     const paper = canvas.getContext("2d");
     paper.drawImage(byId("pixels"), 0, 0, canvas.width, canvas.height);
@@ -48,15 +48,15 @@ function mapButton(number, prior) {
   });
   const confidence = data.suppression.confidence;
   return el("button", { type: "button", class: "map", "aria-pressed": "false", onclick: () => { showCell(best); goTo("decode"); } }, canvas,
-    el("span", {}, `stride ${scale.stride}, ${priorText(scale.priors[prior])}`,
-      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, prior, confidence)} of ${scale.rows * scale.columns} above ${confidence}`)));
+    el("span", {}, `stride ${scale.stride}, ${anchorText(scale.anchors[anchor])}`,
+      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, anchor, confidence)} of ${scale.rows * scale.columns} above ${confidence}`)));
 }
 
-const mapButtons = scales.map((scale, number) => scale.priors.map((_, prior) => mapButton(number, prior)));
-byId("maps").style.setProperty("--priors", Math.max(...scales.map((scale) => scale.priors.length)));
+const mapButtons = scales.map((scale, number) => scale.anchors.map((_, anchor) => mapButton(number, anchor)));
+byId("maps").style.setProperty("--anchors", Math.max(...scales.map((scale) => scale.anchors.length)));
 byId("maps").append(...mapButtons.flat());
 
-const mapChoice = select("map", scales.flatMap((scale) => scale.priors.map((prior) => `stride ${scale.stride}, prior ${priorText(prior)}`)),
+const mapChoice = select("map", scales.flatMap((scale) => scale.anchors.map((anchor) => `stride ${scale.stride}, anchor ${anchorText(anchor)}`)),
   (place) => showCell(surest(...mapOf(place))));
 const rowField = numberField("row", { min: 0, step: 1 }, (row) => moveTo(row, chosen[2]));
 const columnField = numberField("column", { min: 0, step: 1 }, (column) => moveTo(chosen[1], column));
@@ -64,11 +64,11 @@ byId("decode-controls").append(mapChoice.whole, rowField.whole, columnField.whol
 byId("grid").append(grid.drawing);
 byId("magnified").append(magnified.drawing);
 
-/** The scale and prior of a place in the list of maps. */
+/** The scale and anchor of a place in the list of maps. */
 function mapOf(place) {
   for (let number = 0; number < scales.length; number++) {
-    if (place < scales[number].priors.length) return [number, place];
-    place -= scales[number].priors.length;
+    if (place < scales[number].anchors.length) return [number, place];
+    place -= scales[number].anchors.length;
   }
   throw new RangeError("no such map");
 }
@@ -95,24 +95,24 @@ grid.drawing.addEventListener("keydown", (event) => {
 function showCell(place) {
   const newMap = place[0] !== chosen[0] || place[3] !== chosen[3] || !grid.under.hasChildNodes();
   chosen = place;
-  const [number, row, column, prior] = place, scale = scales[number], found = decode(place);
+  const [number, row, column, anchor] = place, scale = scales[number], found = decode(place);
   if (newMap) {
-    grid.under.replaceChildren(mapImage(cellMap(number, (r, c) => objectnessAt([number, r, c, prior]))), cellLines(scale));
-    mapButtons.flat().forEach((button) => button.setAttribute("aria-pressed", String(button === mapButtons[number][prior])));
-    mapChoice.list.selectedIndex = mapButtons.flat().indexOf(mapButtons[number][prior]);
+    grid.under.replaceChildren(mapImage(cellMap(number, (r, c) => objectnessAt([number, r, c, anchor]))), cellLines(scale));
+    mapButtons.flat().forEach((button) => button.setAttribute("aria-pressed", String(button === mapButtons[number][anchor])));
+    mapChoice.list.selectedIndex = mapButtons.flat().indexOf(mapButtons[number][anchor]);
     [rowField.field.max, columnField.field.max] = [scale.rows - 1, scale.columns - 1];
   }
   [rowField.field.value, columnField.field.value] = [row, column];
-  const [x, y] = [(column + 0.5) * scale.stride, (row + 0.5) * scale.stride], [w, h] = found.prior;
-  const priorBox = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
+  const [x, y] = [(column + 0.5) * scale.stride, (row + 0.5) * scale.stride], [w, h] = found.anchor;
+  const anchorBox = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
   const cell = [column, row, column + 1, row + 1].map((side) => side * scale.stride);
   const marks = (dot) => [
     svg("rect", { class: "cell", x: cell[0], y: cell[1], width: scale.stride, height: scale.stride }),
-    outline(priorBox, "var(--prior)", { class: "dashed" }), outline(found.box, "var(--box)"),
+    outline(anchorBox, "var(--anchor)", { class: "dashed" }), outline(found.box, "var(--box)"),
     svg("circle", { cx: found.centre[0], cy: found.centre[1], r: dot, fill: "var(--box)", stroke: "#000000", "stroke-width": dot / 4 }),
   ];
   grid.layer.replaceChildren(...marks(Math.max(...sizes.input) / 110));
-  closeUp(magnified.drawing, [cell, priorBox, found.box], "input");
+  closeUp(magnified.drawing, [cell, anchorBox, found.box], "input");
   magnified.layer.replaceChildren(cellLines(scale), ...marks(magnified.drawing.viewBox.baseVal.width / 60));
   byId("formulas").replaceChildren(...formulas(found));
   sayCell(`Row ${row}, column ${column}: objectness ${digits(found.objectness, 3)}, ${names[found.label]}, score ${digits(found.score, 3)}, box ${pixels(found.box)}.`);
@@ -120,27 +120,27 @@ function showCell(place) {
 
 /** The raw numbers, each step with its numbers filled in, and the classes. */
 function formulas(found) {
-  const { raw: [tx, ty, tw, th, to], stretch, stride, prior, offset, centre, sides, label } = found;
+  const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, offset, centre, sides, label } = found;
   const [, row, column] = found.place, t = (value) => digits(value, 4);
   const wider = stretch === 1 ? "" : ` · ${short(stretch)} − ${short((stretch - 1) / 2)}`;
   const rawNumbers = { tx, ty, tw, th, to };
   const axis = (name, corner, cornerAt, logit, within, at) => step(`centre ${name}`,
     [`${name} = (${corner} + σ(t${name})${wider}) · stride`, `  = (${cornerAt} + σ(${t(logit)})${wider}) · ${stride}`, `  = (${cornerAt} + ${t(within)}) · ${stride}`],
     `  = ${digits(at, 2)}`, curve(sigmoid, logit));
-  const side = (name, word, priorSide, logit, length) => step(word,
-    [`${name} = prior ${word} · exp(t${name})`, `  = ${short(priorSide)} · exp(${t(logit)})`, `  = ${short(priorSide)} · ${t(Math.exp(logit))}`],
+  const side = (name, word, anchorSide, logit, length) => step(word,
+    [`${name} = anchor ${word} · exp(t${name})`, `  = ${short(anchorSide)} · exp(${t(logit)})`, `  = ${short(anchorSide)} · ${t(Math.exp(logit))}`],
     `  = ${digits(length, 2)}`, curve(Math.exp, logit));
   return [
-    el("h3", {}, `Stride ${stride}, row ${row}, column ${column}, prior ${priorText(prior)}`),
+    el("h3", {}, `Stride ${stride}, row ${row}, column ${column}, anchor ${anchorText(anchor)}`),
     el("dl", { class: "raw", "aria-label": "Raw numbers of the head" }, ...Object.entries(rawNumbers).map(([name, value]) =>
       el("div", {}, el("dt", {}, name), el("dd", { "data-raw": name }, t(value))))),
     el("ol", { class: "steps" },
       axis("x", "column", column, tx, offset[0], centre[0]), axis("y", "row", row, ty, offset[1], centre[1]),
-      side("w", "width", prior[0], tw, sides[0]), side("h", "height", prior[1], th, sides[1]),
+      side("w", "width", anchor[0], tw, sides[0]), side("h", "height", anchor[1], th, sides[1]),
       step("objectness", ["o = σ(to)", `  = σ(${t(to)})`], `  = ${t(found.objectness)}`, curve(sigmoid, to)),
       step(`best class: ${names[label]}`, [`p = σ(${t(found.logits[label])})`], `  = ${t(found.probabilities[label])}`, curve(sigmoid, found.logits[label])),
       step("score", [`o · p = ${t(found.objectness)} · ${t(found.probabilities[label])}`], `  = ${t(found.score)}`),
-      step("box", ["left, top, right, bottom = x ∓ w/2, y ∓ h/2", `input    ${pixels(found.box)}`], `picture  ${pixels(found.pictureBox)}`)),
+      step("box", ["left, top, right, bottom = x ∓ w/2, y ∓ h/2", `input    ${pixels(found.box)}`], `image  ${pixels(found.imageBox)}`)),
     ...classTables(found),
   ];
 }

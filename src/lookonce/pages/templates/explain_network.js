@@ -29,7 +29,7 @@ function laidOut(width) {
   return { spots, height: top - between + 8, side, gap, narrow };
 }
 
-/** The line from one block, or the picture, to another, with the shape that flows along it. */
+/** The line from one block, or the image, to another, with the shape that flows along it. */
 function flow(from, to, shape, narrow) {
   const middle = (spot) => [spot.x + spot.width / 2, spot.y + spot.height / 2];
   const size = narrow ? 10 : 11.5;
@@ -83,13 +83,13 @@ function drawNetwork() {
   const box = byId("drawing"), width = Math.max(box.clientWidth, 320);
   const { spots, height, side, gap, narrow } = laidOut(width);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "The network's blocks" });
-  const picture = { x: 0, y: 26, width: side, height: 52, column: 0 };
+  const image = { x: 0, y: 26, width: side, height: 52, column: 0 };
   ["backbone", "neck", "heads"].forEach((name, place) => drawing.append(
     svg("text", { class: "column", x: place * (side + gap) + side / 2, y: 14, "text-anchor": "middle", "font-size": narrow ? 12 : 14 }, name)));
-  drawing.append(svg("image", { href: urls.input, ...picture }));
+  drawing.append(svg("image", { href: urls.input, ...image }));
   for (const block of data.blocks) {
     for (const source of block.inputs) {
-      drawing.append(flow(source < 0 ? picture : spots.get(blockOfLayer.get(source)), spots.get(block), shapeOf(source), narrow));
+      drawing.append(flow(source < 0 ? image : spots.get(blockOfLayer.get(source)), spots.get(block), shapeOf(source), narrow));
     }
   }
   for (const block of data.blocks) drawing.append(block.shape = blockShape(block, spots.get(block), narrow));
@@ -104,7 +104,7 @@ function showBlock(block, go) {
   block.shape.setAttribute("aria-pressed", "true");
   const mine = block.layers.map((index) => layers[index]);
   const sum = (name) => mine.reduce((total, layer) => total + layer[name], 0);
-  const inputs = block.inputs.map((source) => `${shapeText(shapeOf(source))} of ${source < 0 ? "the picture" : `layer ${source}`}`);
+  const inputs = block.inputs.map((source) => `${shapeText(shapeOf(source))} of ${source < 0 ? "the image" : `layer ${source}`}`);
   const panel = byId("block");
   panel.replaceChildren(
     el("h3", {}, `${block.part[0].toUpperCase()}${block.part.slice(1)}, ${layersText(block)}`),
@@ -145,7 +145,7 @@ function layerItem(layer) {
   return el("li", {}, item);
 }
 
-/** The channels of a layer that vary most over this picture. */
+/** The channels of a layer that vary most over this image. */
 function featureTiles({ index }) {
   const { url, channels, low, high, size: [width, height] } = data.features[index];
   return el("ul", { class: "tiles", "aria-label": `Feature maps of layer ${index}` }, ...channels.map((channel, place) => el("li", {},

@@ -2,7 +2,7 @@
 
 const MOST_ROWS = 200;
 const sayFound = announcer("nms-status");
-const foundPicture = pictureWithLayers("picture", { role: "group", "aria-label": "The picture with its detections" });
+const foundImage = imageWithLayers("image", { role: "group", "aria-label": "The image with its detections" });
 const least = data.candidates.complete_from;
 const setting = { ...data.suppression, showSuppressed: false, candidate: null };
 let result = suppress(setting.confidence, setting.threshold);
@@ -30,7 +30,7 @@ byId("thresholds").append(
   slider("confidence: a score must lie above it", "confidence", least),
   slider("IoU: more overlap with a better box, and a box goes", "threshold", 0),
   el("label", { class: "check" }, suppressedToo, "show suppressed boxes"));
-byId("found").append(foundPicture.drawing);
+byId("found").append(foundImage.drawing);
 
 const labelOf = (index) => names[candidates.labels[index]];
 const scoreOf = (index) => digits(candidates.scores[index], 3);
@@ -55,20 +55,20 @@ function drawFound() {
   const dim = marked.size ? 0.35 : 1;
   // Large boxes first, so that small ones within them can be clicked.
   const bySize = (list) => [...list].sort((a, b) => area(boxOf(b)) - area(boxOf(a)));
-  foundPicture.layer.replaceChildren(
+  foundImage.layer.replaceChildren(
     ...bySize(gone).flatMap((index) => [outline(boxOf(index), coloursOf(candidates.labels[index]).paper, { class: "dashed thin", opacity: 0.8 * dim }), hit(index)]),
     ...bySize(result.kept).map((index) => outline(boxOf(index), coloursOf(candidates.labels[index]).paper, { class: result.kept.length > 40 ? "thin" : "", opacity: marked.has(index) ? 1 : dim })),
     ...bySize(result.kept).map(hit),
     ...(result.kept.length <= 40 ? result.kept.filter((index) => !marked.size || marked.has(index)).map((index) =>
-      boxLabel(boxOf(index), `${labelOf(index)} ${digits(candidates.scores[index], 2)}`, coloursOf(candidates.labels[index]), "picture", result.kept.length > 12 ? 52 : 38)) : []),
+      boxLabel(boxOf(index), `${labelOf(index)} ${digits(candidates.scores[index], 2)}`, coloursOf(candidates.labels[index]), "image", result.kept.length > 12 ? 52 : 38)) : []),
     ...(winner === undefined ? [] : [outline(boxOf(candidate), coloursOf(candidates.labels[candidate]).paper, { class: "dashed" })]));
 }
 
 /** From all predictions to the detections, on a logarithmic scale. */
 function drawFunnel() {
   const stages = [
-    [data.candidates.total, "predictions: every cell and prior"],
-    [candidates.count + data.candidates.left_out, `in the picture with a score above ${data.candidates.floor}`],
+    [data.candidates.total, "predictions: every cell and anchor"],
+    [candidates.count + data.candidates.left_out, `in the image with a score above ${data.candidates.floor}`],
     [result.above.length, "above the confidence"],
     [result.kept.length, "left by non-maximum suppression"],
   ];
@@ -109,7 +109,7 @@ function chooseCandidate(index) {
 function showCandidate() {
   const index = setting.candidate, panel = byId("candidate");
   if (index === null) {
-    panel.replaceChildren(el("p", {}, "Choose a candidate in the list, or a box in the picture, to see why it stays or goes."));
+    panel.replaceChildren(el("p", {}, "Choose a candidate in the list, or a box in the image, to see why it stays or goes."));
     return;
   }
   const lost = result.suppressedBy.get(index), won = result.above.filter((other) => result.suppressedBy.get(other)?.by === index);
@@ -121,10 +121,10 @@ function showCandidate() {
   } else {
     lines.push(el("p", {}, `No better box of its class overlaps it by more than ${setting.threshold}. It suppresses ${won.length} ${won.length === 1 ? "box" : "boxes"}.`));
   }
-  const [number, row, column, prior] = placeOf(index);
+  const [number, row, column, anchor] = placeOf(index);
   panel.replaceChildren(
     el("h3", {}, `${labelOf(index)}, score ${scoreOf(index)}: ${lost ? "suppressed" : `detection ${result.kept.indexOf(index)}`}`), ...lines,
-    el("p", { class: "muted" }, `From stride ${scales[number].stride}, row ${row}, column ${column}, prior ${priorText(scales[number].priors[prior])}.`),
+    el("p", { class: "muted" }, `From stride ${scales[number].stride}, row ${row}, column ${column}, anchor ${anchorText(scales[number].anchors[anchor])}.`),
     el("div", { class: "actions" }, el("button", { type: "button", onclick: () => decodeHere(placeOf(index)) }, "Decode this cell"),
       ...(lost ? [el("button", { type: "button", onclick: () => chooseCandidate(lost.by) }, "See the better box")] : [])));
 }

@@ -29,38 +29,38 @@ candidates.count = candidates.scores.length;
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
 /** Where the numbers of a place begin within its scale's raw map. @param {number[]} place */
-function rawAt([number, row, column, prior]) {
+function rawAt([number, row, column, anchor]) {
   const scale = scales[number];
-  return ((row * scale.columns + column) * scale.priors.length + prior) * (5 + names.length);
+  return ((row * scale.columns + column) * scale.anchors.length + anchor) * (5 + names.length);
 }
 
 /**
  * Decode one place: what `model/decode.py` does for all of them.
- * @param {number[]} place scale, row, column, prior
+ * @param {number[]} place scale, row, column, anchor
  */
 function decode(place) {
-  const [number, row, column, prior] = place;
-  const { raw, stride, priors, scale_x_y: stretch } = scales[number];
+  const [number, row, column, anchor] = place;
+  const { raw, stride, anchors, scale_x_y: stretch } = scales[number];
   const start = rawAt(place);
   const [tx, ty, tw, th, to] = raw.subarray(start, start + 5);
   const logits = raw.subarray(start + 5, start + 5 + names.length);
   const within = (t) => sigmoid(t) * stretch - (stretch - 1) / 2;
-  const side = (priorSide, t) => priorSide * Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
+  const side = (anchorSide, t) => anchorSide * Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
   const offset = [within(tx), within(ty)];
   const centre = [(column + offset[0]) * stride, (row + offset[1]) * stride];
-  const sides = [side(priors[prior][0], tw), side(priors[prior][1], th)];
+  const sides = [side(anchors[anchor][0], tw), side(anchors[anchor][1], th)];
   const box = [centre[0] - sides[0] / 2, centre[1] - sides[1] / 2, centre[0] + sides[0] / 2, centre[1] + sides[1] / 2];
   // the first of the most probable, in float32: several large logits may all give 1
   const probabilities = Array.from(logits, (logit) => f32(sigmoid(logit)));
   const label = probabilities.indexOf(Math.max(...probabilities));
   const objectness = sigmoid(to);
   return {
-    place, raw: [tx, ty, tw, th, to], logits, stride, prior: priors[prior], stretch, offset, centre, sides, box,
-    pictureBox: boxOut(box), objectness, probabilities, label, score: objectness * probabilities[label],
+    place, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, offset, centre, sides, box,
+    imageBox: boxOut(box), objectness, probabilities, label, score: objectness * probabilities[label],
   };
 }
 
-/** Input pixels to picture pixels, cut at the picture's border. @param {number[]} box xyxy */
+/** Input pixels to image pixels, cut at the image's border. @param {number[]} box xyxy */
 function boxOut(box) {
   const [down, across] = data.input.scale, [left, top] = data.input.pads, [height, width] = data.input.source;
   const cut = (value, most) => Math.min(Math.max(value, 0), most);
@@ -70,7 +70,7 @@ function boxOut(box) {
   ];
 }
 
-/** The box (xyxy, picture pixels) of a candidate. */
+/** The box (xyxy, image pixels) of a candidate. */
 const boxOf = (index) => candidates.boxes.subarray(4 * index, 4 * index + 4);
 /** The place of a candidate in the network. */
 const placeOf = (index) => Array.from(candidates.places.subarray(4 * index, 4 * index + 4));
@@ -123,4 +123,4 @@ const pixels = (values) => Array.from(values, (value) => digits(value, 1)).join(
 const thousands = (value) => value.toLocaleString("en");
 const shapeText = ([channels, height, width]) => `${height}×${width}×${channels}`;
 const short = (value) => String(Number(value.toPrecision(6)));  // as Python's "g"
-const priorText = (sides) => sides.map((side) => Number(side.toPrecision(4))).join(" × ");
+const anchorText = (sides) => sides.map((side) => Number(side.toPrecision(4))).join(" × ");

@@ -1,50 +1,50 @@
 // Stages 6 to 8: the annotated objects, what training asks for them, and where they were lost.
 
 const { truth } = data;
-const assignedPicture = pictureWithLayers("input", { role: "img", "aria-label": "The object, its priors and what is predicted for it" });
+const assignedImage = imageWithLayers("input", { role: "img", "aria-label": "The object, its anchors and what is predicted for it" });
 const sayObject = announcer("object-status");
 
 const tone = (stage) => (stage === "found" ? "good" : stage === "not counted" ? "muted" : "bad");
 const objectChips = truth.objects.map((object) => el("button", { type: "button", "aria-pressed": "false", onclick: () => showObject(object) },
   `${object.number}: ${object.name}`, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage)));
 byId("objects").append(...objectChips);
-byId("assigned").append(assignedPicture.drawing);
-const wholePicture = el("input", { type: "checkbox", onchange: () => drawObject(...drawn) });
-byId("zoom").append(el("label", { class: "check" }, wholePicture, "show the whole picture"));
+byId("assigned").append(assignedImage.drawing);
+const wholeImage = el("input", { type: "checkbox", onchange: () => drawObject(...drawn) });
+byId("zoom").append(el("label", { class: "check" }, wholeImage, "show the whole image"));
 let drawn = [];
 
-/** One object: its priors, its positives, its losses. */
+/** One object: its anchors, its positives, its losses. */
 function showObject(object, positive = 0) {
   objectChips.forEach((chip, place) => chip.setAttribute("aria-pressed", String(truth.objects[place] === object)));
   const parts = [el("h3", {}, `Object ${object.number}: ${object.name}`),
     el("p", {}, el("span", { class: `tag ${tone(object.verdict.stage)}` }, object.verdict.stage), ` ${object.verdict.text}`)];
-  if (!object.cells.length) parts.push(el("p", {}, "Not trained on: it is a crowd, or nothing of it lies in the picture."));
-  else parts.push(priorTable(object), ...positiveParts(object, positive));
+  if (!object.cells.length) parts.push(el("p", {}, "Not trained on: it is a crowd, or nothing of it lies in the image."));
+  else parts.push(anchorTable(object), ...positiveParts(object, positive));
   byId("object").replaceChildren(...parts);
   drawObject(object, object.positives[positive]);
   sayObject(`Object ${object.number}, ${object.name}: ${object.verdict.stage}. ${object.verdict.text}`);
 }
 
-/** The IoU with every prior of every scale, and what follows from it. */
-function priorTable(object) {
+/** The IoU with every anchor of every scale, and what follows from it. */
+function anchorTable(object) {
   let place = 0;
-  const rows = scales.flatMap((scale, number) => scale.priors.map((sides, prior) => {
-    const iou = object.prior_ious[place++], [row, column] = object.cells[number];
-    const positive = object.positives.find((each) => each.place[0] === number && each.place[3] === prior);
+  const rows = scales.flatMap((scale, number) => scale.anchors.map((sides, anchor) => {
+    const iou = object.anchor_ious[place++], [row, column] = object.cells[number];
+    const positive = object.positives.find((each) => each.place[0] === number && each.place[3] === anchor);
     const why = positive ? `${positive.reason}${positive.replaced_by === null ? "" : `, but object ${positive.replaced_by} took it`}` : "no";
     return { chosen: Boolean(positive), cells: [
-      `${scale.stride}: ${priorText(sides)}`, `${row}, ${column}`, digits(iou, 3),
+      `${scale.stride}: ${anchorText(sides)}`, `${row}, ${column}`, digits(iou, 3),
       el("span", { class: positive ? "bar yes" : "bar", style: `width: ${(100 * iou).toFixed(1)}%` }), why,
     ] };
   }));
-  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "IoU with all priors" },
-    table("IoU of the object with each prior on the middle of its cell (row, column)", ["stride: prior", "cell", "#IoU", "", "positive?"], rows));
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "IoU with all anchors" },
+    table("IoU of the object with each anchor on the middle of its cell (row, column)", ["stride: anchor", "cell", "#IoU", "", "positive?"], rows));
 }
 
 /** One positive: target against prediction, GIoU and the loss it makes. */
 function positiveParts(object, at) {
-  const positive = object.positives[at], [number, row, column, prior] = positive.place, scale = scales[number];
-  const choice = select("positive", object.positives.map(({ place }) => `stride ${scales[place[0]].stride}, prior ${priorText(scales[place[0]].priors[place[3]])}`),
+  const positive = object.positives[at], [number, row, column, anchor] = positive.place, scale = scales[number];
+  const choice = select("positive", object.positives.map(({ place }) => `stride ${scales[place[0]].stride}, anchor ${anchorText(scales[place[0]].anchors[place[3]])}`),
     (place) => showObject(object, place));
   choice.list.selectedIndex = at;
   choice.list.setAttribute("id", "positive");
@@ -53,7 +53,7 @@ function positiveParts(object, at) {
   rows.push({ cells: ["objectness", digits(positive.target_objectness, 3), digits(positive.objectness, 3)] },
     { cells: [object.name, digits(positive.target_classes[0], 3), digits(positive.probability, 3)] });
   return [
-    el("h3", {}, "What training asks of this cell and prior"), el("div", { class: "controls" }, choice.whole),
+    el("h3", {}, "What training asks of this cell and anchor"), el("div", { class: "controls" }, choice.whole),
     el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}: the centre should be at ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell.`),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Target and prediction" }, table(names.length === 1 ? "Target and prediction" : `The target of every other class is ${digits(positive.target_classes[1], 4)}`, ["", "#target", "#predicted"], rows)),
     ...giouSteps(object, positive),
@@ -77,21 +77,21 @@ function giouSteps(object, positive) {
   return [el("ol", { class: "steps" }, ...steps), ...(positive.losses ? [] : [el("p", {}, "This place makes no loss for this object.")])];
 }
 
-/** The object, its cell and prior at the chosen positive, what is predicted there, and E. */
+/** The object, its cell and anchor at the chosen positive, what is predicted there, and E. */
 function drawObject(object, positive) {
   drawn = [object, positive];
   const layer = [outline(object.input_box, "var(--truth)")];
   if (positive) {
-    const [number, row, column, prior] = positive.place, { stride, priors } = scales[number];
-    const [x, y] = [(column + 0.5) * stride, (row + 0.5) * stride], [w, h] = priors[prior];
+    const [number, row, column, anchor] = positive.place, { stride, anchors } = scales[number];
+    const [x, y] = [(column + 0.5) * stride, (row + 0.5) * stride], [w, h] = anchors[anchor];
     layer.unshift(svg("rect", { class: "cell", x: column * stride, y: row * stride, width: stride, height: stride }));
-    layer.push(outline([x - w / 2, y - h / 2, x + w / 2, y + h / 2], "var(--prior)", { class: "dashed" }),
+    layer.push(outline([x - w / 2, y - h / 2, x + w / 2, y + h / 2], "var(--anchor)", { class: "dashed" }),
       outline(positive.enclosing, "var(--enclosing)", { class: "dashed" }), outline(positive.box, "var(--box)"));
-    assignedPicture.under.replaceChildren(cellLines(scales[number]));
+    assignedImage.under.replaceChildren(cellLines(scales[number]));
   }
-  if (wholePicture.checked) assignedPicture.drawing.setAttribute("viewBox", `0 0 ${sizes.input[1]} ${sizes.input[0]}`);
-  else closeUp(assignedPicture.drawing, [object.input_box, ...(positive ? [positive.enclosing] : [])], "input");
-  assignedPicture.layer.replaceChildren(...layer);
+  if (wholeImage.checked) assignedImage.drawing.setAttribute("viewBox", `0 0 ${sizes.input[1]} ${sizes.input[0]}`);
+  else closeUp(assignedImage.drawing, [object.input_box, ...(positive ? [positive.enclosing] : [])], "input");
+  assignedImage.layer.replaceChildren(...layer);
 }
 
 if (truth.objects.length) showObject(truth.objects[0]);
@@ -99,15 +99,15 @@ else byId("object").append(el("p", {}, "No object is annotated: everything is ba
 
 /** The confidence loss of every cell, positives and ignored cells marked. */
 function startLossMap() {
-  const lossPicture = pictureWithLayers("input", { role: "img", "aria-label": "Confidence loss of every cell" });
+  const lossImage = imageWithLayers("input", { role: "img", "aria-label": "Confidence loss of every cell" });
   for (const scale of truth.scales) {
     for (const name of ["positive", "ignored", "conf"]) scale[name] = unpacked(scale[name]);
   }
   const most = Math.max(...truth.scales.map((scale) => scale.conf.reduce((a, b) => Math.max(a, b), 0)), 1e-9);
   const choice = select("scale", scales.map((scale) => `stride ${scale.stride}`), drawMap);
   function drawMap(number) {
-    const { rows, columns, stride, priors } = scales[number], { positive, ignored, conf } = truth.scales[number];
-    const places = (row, column) => priors.map((_, prior) => (row * columns + column) * priors.length + prior);
+    const { rows, columns, stride, anchors } = scales[number], { positive, ignored, conf } = truth.scales[number];
+    const places = (row, column) => anchors.map((_, anchor) => (row * columns + column) * anchors.length + anchor);
     const marks = [], counts = { positive: 0, ignored: 0 };
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
@@ -120,15 +120,15 @@ function startLossMap() {
       }
     }
     const highest = (row, column) => Math.max(...places(row, column).map((place) => conf[place])) / most;
-    lossPicture.under.replaceChildren(mapImage(cellMap(number, highest)), cellLines(scales[number]));
-    lossPicture.layer.replaceChildren(svg("pattern", { id: "hatched", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    lossImage.under.replaceChildren(mapImage(cellMap(number, highest)), cellLines(scales[number]));
+    lossImage.layer.replaceChildren(svg("pattern", { id: "hatched", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       svg("rect", { width: 3, height: 6, fill: "#8aa0ff" })), ...marks);
-    lossPicture.drawing.setAttribute("aria-label", `Confidence loss of every cell of stride ${stride}: ${counts.positive} positive, ${counts.ignored} ignored`);
-    said.textContent = `Positive: ${counts.positive}, ignored: ${counts.ignored}, of ${rows * columns * priors.length} places. Brightest on any scale: ${digits(most, 4)}.`;
+    lossImage.drawing.setAttribute("aria-label", `Confidence loss of every cell of stride ${stride}: ${counts.positive} positive, ${counts.ignored} ignored`);
+    said.textContent = `Positive: ${counts.positive}, ignored: ${counts.ignored}, of ${rows * columns * anchors.length} places. Brightest on any scale: ${digits(most, 4)}.`;
   }
   const said = el("p", { class: "muted", role: "status" });
   byId("loss-controls").append(choice.whole, said);
-  byId("loss-map").append(lossPicture.drawing);
+  byId("loss-map").append(lossImage.drawing);
   choice.list.selectedIndex = scales.length - 1;
   drawMap(scales.length - 1);
 }

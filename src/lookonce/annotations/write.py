@@ -1,0 +1,97 @@
+"""From samples to any of the four formats."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from lookonce.annotations import coco, lines, voc, yolo
+from lookonce.annotations.files import exists
+from lookonce.annotations.layout import whole_folder
+from lookonce.errors import AnnotationError
+from lookonce.samples import Problem, SampleSet
+
+WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
+    "coco": coco.write,
+    "voc": voc.write,
+    "yolo": yolo.write,
+    "lines": lines.write,
+}
+KEEP_ANY_NAME = ("coco",)
+KEEP_CROWD = ("coco",)
+KEEP_DIFFICULT = ("coco", "voc")
+
+
+def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[Path, list[Problem]]:
+    """Write the splits of one data set in one format, into a new or empty folder.
+
+    COCO and one-line text name the images where they are; VOC and YOLO need them in a folder of their own,
+    which is filled with links (copies where links are not to be had).
+
+    Args:
+        sets: split -> samples, all with the same class names.
+        form: `coco`, `voc`, `yolo` or `lines`.
+        out: the folder.
+
+    Returns:
+        What to give as DATA to read it back, and what the format had no place for: crowd boxes are left out
+        (with the image, where it has no other), difficult objects lose their flag.
+
+    Raises:
+        AnnotationError: the folder holds something, it cannot be written, or the classes differ.
+    """
+    check_target(form, out)
+    if len({samples.names for samples in sets.values()}) != 1:
+        raise AnnotationError(f"{out}: expected splits with the same class names")
+    lost: list[Problem] = []
+    fitting = {split: _fitting(samples, form, lost) for split, samples in sets.items()}
+    with writing(out) as folder:
+        written = WRITERS[form](folder, fitting)
+    return out / written.relative_to(folder), list(dict.fromkeys(lost))
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `out` as a whole: see `whole_folder`.
+
+    Raises:
+        AnnotationError: it cannot be written.
+    """
+    try:
+        with whole_folder(out) as folder:
+            yield folder
+    except UnicodeEncodeError as error:
+        raise AnnotationError(f"{out}: expected names in Unicode, found {error.object!r}") from error
+    except OSError as error:
+        raise AnnotationError(f"{error.filename or out}: cannot be written: {error.strerror}") from error
+
+
+def check_target(form: str, out: Path) -> None:
+    """Say early that `write_samples` is going to refuse.
+
+    Raises:
+        AnnotationError: an unknown format, or `out` is no new or empty folder.
+    """
+    if form not in WRITERS:
+        raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
+    if exists(out) and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise AnnotationError(f"{out}: expected a new or empty folder, found files")
+
+
+def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
+    """The part of a set that a format can hold; what it cannot goes to `lost`."""
+    kept = []
+    for sample in samples.samples:
+        if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
+            lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
+            continue
+        if form not in KEEP_DIFFICULT and sample.difficult.any():
+            count = int(sample.difficult.sum())
+            lost.append(Problem(str(sample.path), f"{count} difficult objects lose their flag", "repaired"))
+        if form in KEEP_CROWD or not sample.crowd.any():
+            kept.append(sample)
+            continue
+        lost.append(Problem(str(sample.path), f"{int(sample.crowd.sum())} crowd boxes are left out"))
+        if not sample.crowd.all():
+            kept.append(sample.pick(~sample.crowd))
+    return replace(samples, samples=kept)

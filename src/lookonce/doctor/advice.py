@@ -1,0 +1,163 @@
+"""Which input size and which anchors suit the boxes, and why, in numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.doctor.network import Network
+from lookonce.doctor.statistics import input_shapes
+from lookonce.geometry.anchors import (
+    STRIDES,
+    Shapes,
+    best_possible_recall,
+    fit_anchors,
+    flatten,
+    mean_best_iou,
+)
+from lookonce.samples import Sample
+
+SIZES = (320, 416, 608)
+SMALL = 12.0  # pixels: the mean side (square root of the area) below which detectors of this kind miss most
+ENOUGH = 0.1  # share of small objects that one can live with
+GAIN = 0.05  # of mean best IoU, from which own anchors are worth a try; benchmarks/recipes.md: no promise
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFit:
+    """What one input size does to the objects.
+
+    Attributes:
+        side: of the square input.
+        small: share of objects below 12 pixels (square root of the area).
+        below_8: share with a side below 8 pixels, the finest stride of yolov3.
+        below_16: the same for yolov3-tiny.
+        work: arithmetic relative to 416.
+    """
+
+    side: int
+    small: float
+    below_8: float
+    below_16: float
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorFit:
+    """How well some anchors suit the boxes at the planned size.
+
+    Attributes:
+        name: of the anchors.
+        shapes: (width, height) of each, in pixels of the input.
+        recall: share of the boxes that some anchor meets with shape IoU 0.5 or more.
+        mean_iou: mean IoU of the boxes with their best anchor.
+    """
+
+    name: str
+    shapes: tuple[tuple[float, float], ...]
+    recall: float
+    mean_iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to train with.
+
+    Attributes:
+        sizes: what each size does; empty without boxes.
+        anchors: the network's own, then those of k-means where there are enough different boxes.
+        size_reason: which size, and why.
+        model_reason: whether the finest stride is fine enough.
+        anchor_reason: which anchors, and why.
+    """
+
+    sizes: tuple[SizeFit, ...]
+    anchors: tuple[AnchorFit, ...]
+    size_reason: str
+    model_reason: str
+    anchor_reason: str
+
+
+def advise(samples: Sequence[Sample], network: Network) -> Advice:
+    """Weigh sizes and anchors for the boxes to learn from."""
+    if all(sample.crowd.all() for sample in samples):
+        nothing = "no boxes, no advice"
+        return Advice((), (), nothing, nothing, nothing)
+    sizes = tuple(_size_fit(samples, side) for side in SIZES)
+    shapes = input_shapes(samples, network.size)
+    anchors = _anchor_fits(shapes, network)
+    return Advice(
+        sizes, anchors, _size_reason(sizes), _model_reason(shapes, network), _anchor_reason(anchors)
+    )
+
+
+def _size_fit(samples: Sequence[Sample], side: int) -> SizeFit:
+    shapes = input_shapes(samples, (side, side))
+    shorter = shapes.min(axis=1)
+    return SizeFit(
+        side,
+        small=_share(np.sqrt(shapes.prod(axis=1)) < SMALL),
+        below_8=_share(shorter < 8),
+        below_16=_share(shorter < 16),
+        work=(side / 416) ** 2,
+    )
+
+
+def _anchor_fits(shapes: Shapes, network: Network) -> tuple[AnchorFit, ...]:
+    own, fitted = network.anchors, fit_anchors(shapes, network.anchors)
+    fits = [_anchor_fit(f"{network.model}'s own", flatten(own), shapes)]
+    if fitted != own:
+        fits.append(_anchor_fit("k-means of these boxes", flatten(fitted).round(1), shapes))
+    return tuple(fits)
+
+
+def _anchor_fit(name: str, anchors: Shapes, shapes: Shapes) -> AnchorFit:
+    sides = tuple((float(w), float(h)) for w, h in anchors.tolist())
+    return AnchorFit(name, sides, best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
+
+
+def _size_reason(sizes: Sequence[SizeFit]) -> str:
+    shares = ", ".join(f"{fit.small:.0%} at {fit.side}" for fit in sizes)
+    chosen = next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
+    measured = f"Objects below {SMALL:.0f} pixels: {shares}."
+    if chosen.small > ENOUGH:
+        return (
+            f"{measured} Take {chosen.side}, and expect to miss many of the smallest; "
+            "beyond that, cut the images into tiles."
+        )
+    return f"{measured} Take {chosen.side}: the smallest size that leaves at most {ENOUGH:.0%} so small."
+
+
+def _model_reason(shapes: Shapes, network: Network) -> str:
+    stride, at = network.strides[0], f"at {network.size[1]}x{network.size[0]}"
+    share = _share(shapes.min(axis=1) < stride)
+    measured = (
+        f"{share:.0%} of the objects have a side below {stride} pixels {at}, "
+        f"a cell of {network.model}'s finest grid."
+    )
+    finest = min(min(strides) for strides in STRIDES.values())
+    if share <= ENOUGH:
+        return f"{measured} That is fine."
+    if stride > finest:
+        finer = _share(shapes.min(axis=1) < finest)
+        return f"{measured} With yolov3 ({finest} pixels) it would be {finer:.0%}."
+    return f"{measured} No model here has finer cells: a larger size is the way."
+
+
+def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
+    own, *fitted = anchors
+    if not fitted:
+        return "Too few different boxes to compute anchors from: keep the published ones."
+    better = fitted[0]
+    measured = (
+        f"Best possible recall {own.recall:.3f} with {own.name} anchors, {better.recall:.3f} with those of "
+        f"k-means; mean best IoU {own.mean_iou:.3f} and {better.mean_iou:.3f}."
+    )
+    if better.mean_iou - own.mean_iou >= GAIN:
+        return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
+    return f"{measured} Keep the published ones: little is to be gained."
+
+
+def _share(which: NDArray[np.bool_]) -> float:
+    return float(which.mean())

@@ -1,0 +1,73 @@
+"""One defect, found; and where its box is written."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from lookonce.samples import Sample, SampleSet
+
+Corners = tuple[float, ...]
+
+_XML_OBJECT = re.compile(r"(?P<file>.*\.xml): object (?P<number>\d+)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect.
+
+    Attributes:
+        kind: a key of `kinds.KINDS`.
+        place: `file:line`, or as near as the format comes to it.
+        what: what was found there.
+        image: to show; None where it is about no image.
+        boxes: xyxy in pixels of the image: those it is about.
+        others: further images it is about, such as copies.
+        weight: among its kind the heaviest come first.
+    """
+
+    kind: str
+    place: str
+    what: str
+    image: Path | None = None
+    boxes: tuple[Corners, ...] = ()
+    others: tuple[Path, ...] = ()
+    weight: float = 0
+
+
+def box_place(found: SampleSet, sample: Sample, index: int) -> str:
+    """Where box `index` of a sample is written."""
+    places = found.places.get(sample.path, ())
+    return with_line(places[index] if index < len(places) else f"{sample.path}: box {index + 1}")
+
+
+def corners(sample: Sample, indices: Sequence[int]) -> tuple[Corners, ...]:
+    """Some boxes of a sample as a finding holds them."""
+    return tuple(tuple(sample.boxes[i].tolist()) for i in indices)
+
+
+def with_line(place: str) -> str:
+    """`a.xml: object 3` -> `a.xml:41: object 3`, the line where the object begins; others stay as they are.
+
+    XML is parsed without line numbers; they are looked up for the few objects that are reported.
+    """
+    match = _XML_OBJECT.fullmatch(place)
+    if not match:
+        return place
+    number, lines = int(match["number"]), _object_lines(match["file"])
+    return f"{match['file']}:{lines[number - 1]}: object {number}" if number <= len(lines) else place
+
+
+@lru_cache(maxsize=64)
+def _object_lines(file: str) -> tuple[int, ...]:
+    """The line of each `<object>` of an XML."""
+    try:
+        text = Path(file).read_bytes()
+    except OSError:
+        return ()
+    without_comments = re.sub(
+        rb"<!--.*?-->", lambda found: b"\n" * found[0].count(b"\n"), text, flags=re.DOTALL
+    )
+    starts = (found.start() for found in re.finditer(rb"<object[\s>]", without_comments))
+    return tuple(without_comments.count(b"\n", 0, start) + 1 for start in starts)

@@ -1,0 +1,227 @@
+"""A corrected copy of a data set, never in place, with a list of everything that was changed or left.
+
+    OUT/
+        annotations in the format they had    (VOC where a set is put together from several)
+        images/ or JPEGImages/                every image, copied; encoded anew where turned or recoloured
+        changes.csv                           action, kind, place, before, after
+
+Boxes without area go, boxes drawn twice go, inverted corners are exchanged, copies of a file go where all say
+the same; sizes, channels and borders come right by writing. What needs a person stays as it is and is named.
+"""
+
+import csv
+import shutil
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields, replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from lookonce._files import write_text
+from lookonce.annotations.layout import size_of
+from lookonce.annotations.write import KEEP_ANY_NAME, WRITERS, check_target, writing
+from lookonce.doctor.boxes import overlapping
+from lookonce.doctor.diagnose import Diagnosis
+from lookonce.doctor.findings import Finding
+from lookonce.doctor.images import SUFFIXES, ImageFacts
+from lookonce.doctor.kinds import KINDS
+from lookonce.geometry.boxes import clip, is_empty
+from lookonce.images import read_image, write_image
+from lookonce.samples import Problem, Sample, SampleSet
+
+RECODED = ("CMYK", "16-bit", "alpha")
+LEFT_OUT = ("missing", "annotation", "row", "class", "outside", "not-numbers", "unusable")
+REMOVED = ("empty", "duplicate-box", "identical", "listed-twice")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of `changes.csv`.
+
+    Attributes:
+        action: `changed`, `removed`, `left out` (cannot be written), or `left` (for a person).
+        kind: of the defect.
+        place: in the original, `file:line`.
+        before: what was there.
+        after: what is there now.
+    """
+
+    action: str
+    kind: str
+    place: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A corrected copy.
+
+    Attributes:
+        data: what to give as DATA.
+        changes: how many things were changed or removed.
+        left: how many were left, or left out, for a person.
+    """
+
+    data: Path
+    changes: int
+    left: int
+
+
+def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
+    """Write the copy, whole or not at all; the same input gives the same files.
+
+    Raises:
+        AnnotationError: `out` holds something, or cannot be written.
+        ImageError: an image changed since it was examined.
+    """
+    form = next(iter(diagnosis.sets.values())).format
+    form = form if form in WRITERS else "voc"
+    check_target(form, out)
+    dropped = {path for each in diagnosis.findings if each.kind == "identical" for path in each.others}
+    inverted = _inverted_boxes(diagnosis)
+    with writing(out) as folder:
+        images = _Images(folder / ("JPEGImages" if form == "voc" else "images"), diagnosis.facts)
+        sets = {
+            split: _corrected(found, form, dropped, inverted, images)
+            for split, found in diagnosis.sets.items()
+        }
+        written = WRITERS[form](folder, sets)
+        changes = [_change(each, inverted, images, folder) for each in diagnosis.findings if _is_told(each)]
+        write_text(folder / "changes.csv", _table(changes))
+    done = sum(change.action in ("changed", "removed") for change in changes)
+    return Written(out / written.relative_to(folder), done, len(changes) - done)
+
+
+class _Images:
+    """Puts each image into the new folder, once, under a name that is its alone."""
+
+    def __init__(self, folder: Path, facts: Mapping[Path, ImageFacts]) -> None:
+        self._folder = folder
+        self._facts = facts
+        self._stems: set[str] = set()
+        self.placed: dict[Path, Path] = {}
+        folder.mkdir(parents=True)
+
+    def place(self, image: Path) -> Path:
+        """Where the image is now."""
+        if image not in self.placed:
+            facts = self._facts[image]
+            known = not facts.fault and image.suffix.lower() not in SUFFIXES[facts.format]
+            suffix = SUFFIXES[facts.format][0] if known else image.suffix
+            self.placed[image] = self._folder / f"{self._free(image.stem)}{suffix}"
+            if facts.orientation != 1 or facts.colour in RECODED:
+                write_image(self.placed[image], read_image(image))
+            else:
+                shutil.copyfile(image, self.placed[image])
+        return self.placed[image]
+
+    def _free(self, stem: str) -> str:
+        """Names that differ in upper and lower case alone would be one on some systems."""
+        candidate, count = stem, 1
+        while candidate.lower() in self._stems:
+            count += 1
+            candidate = f"{stem}_{count}"
+        self._stems.add(candidate.lower())
+        return candidate
+
+
+def _corrected(
+    found: SampleSet,
+    form: str,
+    dropped: set[Path],
+    inverted: Mapping[Path, list[Problem]],
+    images: _Images,
+) -> SampleSet:
+    """The samples of one split as they are to be written."""
+    samples = []
+    for sample in found.samples:
+        fits = form in KEEP_ANY_NAME or "\n" not in str(sample.path)
+        if sample.path not in dropped and fits:
+            whole = _with_boxes(_without_repeats(sample), inverted.get(sample.path, []))
+            samples.append(replace(whole, path=images.place(sample.path)))
+    return replace(found, samples=samples, places={})
+
+
+def _without_repeats(sample: Sample) -> Sample:
+    """Of boxes of one class that lie on each other only the first."""
+    repeated = {
+        later
+        for earlier, later in overlapping(sample)
+        if sample.labels[earlier] == sample.labels[later] and not sample.crowd[[earlier, later]].any()
+    }
+    return sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
+
+
+def _with_boxes(sample: Sample, inverted: list[Problem]) -> Sample:
+    """The sample with boxes whose corners have been exchanged, at the end."""
+    if not inverted:
+        return sample
+    boxes = np.array([_exchanged(problem, sample) for problem in inverted], np.float32)
+    labels = np.array([problem.label for problem in inverted], np.int64)
+    no = np.zeros(len(labels), bool)
+    return replace(
+        sample,
+        boxes=np.concatenate([sample.boxes, boxes]),
+        labels=np.concatenate([sample.labels, labels]),
+        difficult=np.concatenate([sample.difficult, no]),
+        crowd=np.concatenate([sample.crowd, no]),
+    )
+
+
+def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """An inverted box with its corners in order, cut to the image."""
+    assert problem.box is not None
+    left, top, right, bottom = problem.box
+    ordered = np.array([min(left, right), min(top, bottom), max(left, right), max(top, bottom)])
+    return clip(ordered, *size_of(sample))
+
+
+def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
+    """Image -> the inverted boxes that something remains of once their corners are exchanged."""
+    inverted: dict[Path, list[Problem]] = {}
+    for found in diagnosis.sets.values():
+        samples = {sample.path: sample for sample in found.samples}
+        for problem in found.problems:
+            sample = samples.get(problem.image) if problem.image else None
+            if problem.kind != "inverted" or sample is None or is_empty(_exchanged(problem, sample)):
+                continue
+            known = inverted.setdefault(sample.path, [])
+            if problem not in known:  # the same image in another split
+                known.append(problem)
+    return inverted
+
+
+def _is_told(finding: Finding) -> bool:
+    kind = KINDS[finding.kind]
+    return kind.fixable or kind.severity == "person"
+
+
+def _change(
+    finding: Finding, inverted: Mapping[Path, list[Problem]], images: _Images, folder: Path
+) -> Change:
+    """What became of one finding."""
+    placed = images.placed.get(finding.image) if finding.image else None
+    now = placed.relative_to(folder).as_posix() if placed else ""
+    action, after = "left", now
+    if finding.kind == "inverted":
+        mended = finding.image is not None and finding.boxes in [
+            (problem.box,) for problem in inverted.get(finding.image, [])
+        ]
+        action, after = ("changed", f"corners exchanged in {now}") if mended else ("left out", "")
+    elif finding.kind in REMOVED:
+        action, after = "removed", f"{now} stays" if finding.kind == "identical" else ""
+    elif KINDS[finding.kind].fixable:
+        action = "changed"
+    elif finding.kind in LEFT_OUT or (finding.image and not placed):
+        action = "left out"
+    return Change(action, finding.kind, finding.place, finding.what, after)
+
+
+def _table(changes: list[Change]) -> str:
+    stream = StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow([field.name for field in fields(Change)])
+    table.writerows(astuple(change) for change in changes)
+    return stream.getvalue()

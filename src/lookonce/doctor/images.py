@@ -1,0 +1,147 @@
+"""Each image file, read once: its bytes hashed, decoded in full, and kept as a thumbnail of 1 KB.
+
+Decoding in full is what finds a file that is cut short, and costs 1.8 ms for a JPEG of 640 x 480; libjpeg's
+smaller scales cost 1.3 ms, since the entropy coding has to be undone all the same.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._image_header import Colour, read_header
+from lookonce.doctor.findings import Finding
+from lookonce.errors import ImageError
+from lookonce.images import JPEG_END_MARKER, decode_image
+
+THUMBNAIL = 32  # pixels a side
+FLAT_ROWS = 16  # the height of a block row of most JPEGs; damage conceals no less
+NEARLY_BLACK, NEARLY_WHITE = 12, 243  # bars of these are common and no damage
+
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WebP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+}
+ENDS = {"JPEG": JPEG_END_MARKER, "PNG": b"IEND\xaeB`\x82"}
+STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
+TURNED = {2: "mirrored", 3: "turned by 180°", 4: "mirrored", 5: "mirrored and turned", 6: "turned by 90°",
+          7: "mirrored and turned", 8: "turned by 270°"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFacts:
+    """What one image file is.
+
+    Attributes:
+        path: of the file.
+        digest: of its bytes; empty where they cannot be read.
+        fault: why it cannot be used; empty for a sound image.
+        cut_short: whether the fault is that the end is missing.
+        format: `JPEG`, `PNG`, ...; empty where unknown.
+        colour: how colours are coded.
+        orientation: EXIF's, 1 is upright.
+        flat_end: whether the last rows of a JPEG have all one colour, neither black nor white.
+        thumbnail: (32, 32) uint8 grey, the whole image squeezed; None where it does not decode.
+    """
+
+    path: Path
+    digest: bytes = b""
+    fault: str = ""
+    cut_short: bool = False
+    format: str = ""
+    colour: Colour = "colour"
+    orientation: int = 1
+    flat_end: bool = False
+    thumbnail: NDArray[np.uint8] | None = None
+
+
+def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 0) -> dict[Path, ImageFacts]:
+    """Inspect files in threads (OpenCV and hashing let others run), holding one image a thread.
+
+    Args:
+        paths: of the files.
+        done: called after each of them, in order.
+        threads: how many; 0 for one a core.
+    """
+    facts = {}
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for each in pool.map(inspect, paths):  # left early, by Ctrl-C, it begins nothing more
+            facts[each.path] = each
+            done()
+    return facts
+
+
+def inspect(path: Path) -> ImageFacts:
+    """Read, hash and decode one file."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return ImageFacts(path, fault=f"cannot be read: {error.strerror}")
+    digest = blake2b(data, digest_size=16).digest()
+    try:
+        header = read_header(BytesIO(data))
+        image = decode_image(data, str(path))
+    except (ValueError, ImageError) as error:
+        fault = str(error).removeprefix(f"{path}: ")
+        return ImageFacts(path, digest, fault, cut_short=_is_cut_short(data))
+    return ImageFacts(
+        path,
+        digest,
+        format=header.format,
+        colour=header.colour,
+        orientation=header.orientation,
+        flat_end=header.format == "JPEG" and _has_flat_end(image),
+        thumbnail=_thumbnail(image),
+    )
+
+
+def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
+    """What is odd about files, one by one."""
+    for each in facts:
+        place = str(each.path)
+        if each.fault:
+            kind = "truncated" if each.cut_short else "unreadable"
+            yield Finding(kind, place, each.fault, each.path)
+            continue
+        if each.path.suffix.lower() not in SUFFIXES[each.format]:
+            what = f"a {each.format} file named {each.path.suffix}"
+            yield Finding("suffix", place, what, each.path)
+        if each.colour in ("CMYK", "16-bit", "alpha"):
+            yield Finding("colour", place, f"{each.format} in {each.colour}", each.path)
+        if each.colour == "grey":
+            yield Finding("grey", place, f"{each.format} in grey", each.path)
+        if each.orientation in TURNED:
+            what = f"EXIF orientation {each.orientation}: {TURNED[each.orientation]}"
+            yield Finding("exif", place, what, each.path)
+        if each.flat_end:
+            what = f"its last {FLAT_ROWS} rows or more have all one colour"
+            yield Finding("concealed-damage", place, what, each.path)
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """A JPEG or PNG without its end; some writers add zeros behind it."""
+    form = next((name for name, start in STARTS.items() if data.startswith(start)), None)
+    return form is not None and not data.rstrip(b"\0").endswith(ENDS[form].rstrip(b"\0"))
+
+
+def _has_flat_end(image: NDArray[np.uint8]) -> bool:
+    colour = image[-1, -1]
+    if (colour <= NEARLY_BLACK).all() or (colour >= NEARLY_WHITE).all() or len(image) <= FLAT_ROWS:
+        return False
+    return bool((image[-FLAT_ROWS:] == colour).all())
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (32, 32) grey: every pixel counts, so noise and scale hardly change it."""
+    small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -1,0 +1,99 @@
+"""Findings as small images: what it is about in red, the other boxes dashed, small things enlarged."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.doctor.findings import Corners, Finding
+from lookonce.draw.canvas import Canvas
+from lookonce.draw.grid import grid
+from lookonce.draw.palette import Colour, class_colour
+from lookonce.errors import ImageError
+from lookonce.geometry.boxes import clip
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.images import read_image
+from lookonce.samples import Sample
+
+RED: Colour = (255, 59, 48)
+LONGER_SIDE = 480  # pixels of an image in the report
+ROOM = 6  # a window around small boxes is so many times their size
+SMALLEST_WINDOW = 64  # pixels of the image
+ENLARGE_BELOW = 0.2  # of the image's side, the reach of the boxes for which a window is worth it
+LEAST_MARK = 14  # pixels of the report; a box without area is to be seen too
+MOST_BESIDE = 4
+FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is no float32
+
+
+def finding_image(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> NDArray[np.uint8] | None:
+    """One image for findings of one kind in one image; None where it cannot be shown.
+
+    Args:
+        findings: at least one; further images of the first one are put beside it.
+        samples: the boxes of each image.
+    """
+    first = findings[0]
+    if first.image is None:
+        return None
+    written = np.array([box for each in findings for box in each.boxes], np.float64).reshape(-1, 4)
+    boxes = written.clip(-FAR, FAR).astype(np.float32)
+    try:
+        if not first.others:
+            return _drawn(first.image, boxes, samples.get(first.image))
+        paths = (first.image, *first.others)[:MOST_BESIDE]
+        shown = [_drawn(path, boxes[:0], samples.get(path)) for path in paths]
+    except ImageError:
+        return None
+    height, width = shown[0].shape[:2]
+    return grid(shown, cell=(height, width), columns=2)
+
+
+def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> NDArray[np.uint8]:
+    image = read_image(path)
+    left, top, right, bottom = window(flagged, image.shape[:2])
+    image = np.ascontiguousarray(image[top:bottom, left:right])
+    scale = LONGER_SIDE / max(image.shape[:2])
+    sides = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+    fit = Letterbox.stretch((image.shape[0], image.shape[1]), sides)
+    offset = np.array([left, top, left, top], np.float32)
+    known = np.zeros((0, 4), np.float32) if sample is None else sample.boxes
+    marked = _visible(fit.boxes_in(flagged - offset))
+    others = fit.boxes_in(known - offset)
+    canvas = Canvas(fit.image(image), np.concatenate([marked, others]))
+    labels = [] if sample is None else sample.labels.tolist()
+    for box, label in zip(others.tolist(), labels, strict=True):
+        if _inside(box, sides):
+            canvas.dashed(box, class_colour(label))
+    for box in marked.tolist():
+        canvas.solid(box, RED)
+    return canvas.image()
+
+
+def _visible(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Boxes in the report's pixels, none of them too small to see; inverted ones in order."""
+    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+    grow = ((LEAST_MARK - (high - low)) / 2).clip(0)
+    return np.concatenate([low - grow, high + grow], axis=1)
+
+
+def window(flagged: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part to show: around small boxes, else everything."""
+    height, width = size
+    whole = 0, 0, width, height
+    inside = clip(flagged[np.isfinite(flagged).all(axis=1)], height, width)
+    if not len(inside):
+        return whole
+    low, high = inside.min(axis=0)[:2], inside.max(axis=0)[2:]
+    reach = float((high - low).max())
+    if reach > ENLARGE_BELOW * max(size):
+        return whole
+    half = max(SMALLEST_WINDOW, ROOM * reach) / 2
+    x, y = ((low + high) / 2).tolist()
+    left, top = (int(np.clip(c - half, 0, max(side - 2 * half, 0))) for c, side in ((x, width), (y, height)))
+    return left, top, min(width, int(left + 2 * half)), min(height, int(top + 2 * half))
+
+
+def _inside(box: Corners | list[float], size: tuple[int, int]) -> bool:
+    height, width = size
+    return box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0

@@ -1,0 +1,88 @@
+"""The doctor's page: each kind explained, with its worst cases as images."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookonce.doctor.diagnose import Diagnosis
+from lookonce.doctor.findings import Finding
+from lookonce.doctor.kinds import KINDS, SEVERITIES, Kind, Severity
+from lookonce.doctor.marked_images import finding_image
+from lookonce.doctor.plots import plots
+from lookonce.pages.render import jpeg_url, render
+from lookonce.samples import Sample
+
+IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # shown of each kind
+PLACES = 300  # written of each kind; findings.json has them all
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One image of the page.
+
+    Attributes:
+        url: a data URL; empty where the image cannot be shown.
+        place: of the heaviest finding in it.
+        what: that was.
+        more: findings of the kind in the same image.
+        several: whether images stand side by side in it.
+    """
+
+    url: str
+    place: str
+    what: str
+    more: int
+    several: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One kind of defect on the page."""
+
+    key: str
+    kind: Kind
+    count: int
+    figures: tuple[Figure, ...]
+    places: tuple[Finding, ...]
+
+
+def check_page(title: str, diagnosis: Diagnosis) -> str:
+    """The page as HTML, complete."""
+    samples = {sample.path: sample for found in diagnosis.sets.values() for sample in found.samples}
+    sections = [_section(key, found, samples) for key, found in diagnosis.by_kind().items()]
+    learn = diagnosis.sets[diagnosis.learn]
+    return render(
+        "check.html",
+        title=title,
+        described={split: found.describe() for split, found in diagnosis.sets.items()},
+        learn=diagnosis.learn,
+        severities=SEVERITIES,
+        sections=sections,
+        totals=severity_counts(diagnosis.findings),
+        claims_lost=diagnosis.claims_lost,
+        advice=diagnosis.advice,
+        plots=plots(learn, diagnosis.network, diagnosis.advice),
+    )
+
+
+def severity_counts(findings: Sequence[Finding]) -> dict[Severity, int]:
+    """Severity -> findings."""
+    severities = [KINDS[finding.kind].severity for finding in findings]
+    return {severity: severities.count(severity) for severity in SEVERITIES}
+
+
+def _section(key: str, found: Sequence[Finding], samples: Mapping[Path, Sample]) -> Section:
+    by_image: dict[Path, list[Finding]] = defaultdict(list)
+    for finding in found:
+        if finding.image is not None:
+            by_image[finding.image].append(finding)
+    shown = list(by_image.values())[: IMAGES[KINDS[key].severity]]
+    figures = tuple(_figure(each, samples) for each in shown)
+    return Section(key, KINDS[key], len(found), figures, tuple(found[:PLACES]))
+
+
+def _figure(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> Figure:
+    image = finding_image(findings, samples)
+    url = "" if image is None else jpeg_url(image)
+    return Figure(url, findings[0].place, findings[0].what, len(findings) - 1, bool(findings[0].others))

@@ -1,0 +1,161 @@
+"""The statistics of a data set as plots for a page: bars and maps, drawn by the templates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.annotations.layout import size_of
+from lookonce.doctor.advice import Advice
+from lookonce.doctor.classes import count_classes
+from lookonce.doctor.network import Network
+from lookonce.doctor.statistics import input_shapes
+from lookonce.geometry.boxes import xyxy_to_cxcywh
+from lookonce.samples import Sample, SampleSet
+
+IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes an image: from each to below the next
+SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # pixels of the input
+CELLS = 24  # a side of a map
+SHAPE_RANGE = (2.0, 640.0)  # pixels of the input, on a logarithmic scale
+DECADES = (3, 10, 30, 100, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of a bar chart: a label, what to write, and a length between 0 and 1."""
+
+    label: str
+    text: str
+    length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a map: its place and its strength between 0 and 1, the fullest cell being 1."""
+
+    column: int
+    row: int
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An anchor on the map of shapes, in cells from the left and from the top."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """Everything that the template `plots.html` draws.
+
+    Attributes:
+        classes: objects of each class.
+        per_image: images by their number of boxes.
+        sizes: objects by mean side at the input.
+        positions: where the centres of boxes lie.
+        shapes: widths (to the right) and heights (upwards) at the input, logarithmic.
+        anchors: name -> marks on that map.
+        ticks: place in cells and number of pixels.
+        network: in words.
+        cells: a side of a map.
+    """
+
+    classes: tuple[Bar, ...]
+    per_image: tuple[Bar, ...]
+    sizes: tuple[Bar, ...]
+    positions: tuple[Cell, ...]
+    shapes: tuple[Cell, ...]
+    anchors: Mapping[str, tuple[Mark, ...]]
+    ticks: tuple[tuple[float, int], ...]
+    network: str
+    cells: int = CELLS
+
+
+def plots(found: SampleSet, network: Network, advice: Advice) -> Plots:
+    """Count everything that is drawn."""
+    samples = found.samples
+    shapes = input_shapes(samples, network.size)
+    return Plots(
+        classes=_class_bars(found),
+        per_image=_histogram([len(sample.labels) for sample in samples], IMAGE_EDGES, step=1),
+        sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
+        positions=_positions(samples),
+        shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
+        anchors={fit.name: _marks(fit.shapes) for fit in advice.anchors},
+        ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
+        network=f"{network.model} at {network.size[1]}x{network.size[0]}",
+    )
+
+
+def _class_bars(found: SampleSet) -> tuple[Bar, ...]:
+    counts = count_classes(found)
+    total, most = max(int(counts.sum()), 1), max(int(counts.max(initial=0)), 1)
+    return tuple(
+        Bar(name, f"{count} ({count / total:.0%})", count / most)
+        for name, count in zip(found.names, counts.tolist(), strict=True)
+    )
+
+
+def _histogram(
+    values: Sequence[float] | NDArray[np.float64], edges: Sequence[int], step: int
+) -> tuple[Bar, ...]:
+    """Counts from each edge to below the next; empty rows at both ends are left out.
+
+    Args:
+        values: any number of them.
+        edges: ascending.
+        step: between neighbouring values: 1 for whole numbers, 0 for others; the last of a row is named.
+    """
+    counts = np.histogram(values, [*edges, np.inf])[0]
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return ()
+    most, total = counts.max(), counts.sum()
+    rows = range(filled[0], filled[-1] + 1)
+    return tuple(
+        Bar(_range(edges, i, step), f"{counts[i]} ({counts[i] / total:.0%})", float(counts[i] / most))
+        for i in rows
+    )
+
+
+def _range(edges: Sequence[int], i: int, step: int) -> str:
+    if i + 1 == len(edges):
+        return f"{edges[i]} and more"
+    last = edges[i + 1] - step
+    return str(edges[i]) if last == edges[i] else f"{edges[i]} to {last}"
+
+
+def _positions(samples: Sequence[Sample]) -> tuple[Cell, ...]:
+    centres = [np.zeros((0, 2))]
+    for sample in samples:
+        height, width = size_of(sample)
+        centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / (width, height))
+    x, y = (np.concatenate(centres) * CELLS).T
+    return _cells(x, y)
+
+
+def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Cell, ...]:
+    """Points in cells -> the cells that hold any; the strength is the root, so that few are seen as well."""
+    counts = np.histogram2d(x, y, bins=CELLS, range=((0, CELLS), (0, CELLS)))[0]
+    strength = np.sqrt(counts / max(counts.max(), 1)).round(2)
+    places = np.argwhere(counts).tolist()
+    return tuple(Cell(column, row, float(strength[column, row])) for column, row in places)
+
+
+def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixels -> cells of the map of shapes."""
+    low, high = np.log(SHAPE_RANGE)
+    place = (np.log(pixels.clip(*SHAPE_RANGE)) - low) / (high - low)
+    cells: NDArray[np.float64] = place.clip(0, 1 - 1e-9) * CELLS
+    return cells
+
+
+def _marks(anchors: Sequence[tuple[float, float]]) -> tuple[Mark, ...]:
+    sides = np.array(anchors, np.float64).reshape(-1, 2)
+    x, y = _at(sides[:, 0]), CELLS - _at(sides[:, 1])
+    texts = [f"{w:g} x {h:g}" for w, h in sides.tolist()]
+    return tuple(Mark(a, b, text) for a, b, text in zip(x.tolist(), y.tolist(), texts, strict=True))

@@ -1,0 +1,110 @@
+"""What a set of samples holds, in numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.annotations.layout import size_of
+from lookonce.geometry.boxes import area
+from lookonce.geometry.letterbox import Letterbox
+from lookonce.samples import Sample, SampleSet
+
+COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # pixels of the image; COCO's limits of AP small and AP medium
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Smallest, middle and largest of some numbers."""
+
+    least: float
+    median: float
+    most: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating] | Sequence[float]) -> Self | None:
+        """Over any number of values; None over none."""
+        if not len(values):
+            return None
+        return cls(float(np.min(values)), float(np.median(values)), float(np.max(values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts and sizes of one split.
+
+    Attributes:
+        images: how many.
+        background: images without a box.
+        boxes: how many, flagged ones included.
+        difficult: boxes with VOC's flag.
+        crowd: boxes with COCO's flag.
+        per_class: boxes of each class, in the order of the names.
+        images_per_class: images with at least one box of the class.
+        small: boxes below 32 x 32 pixels of the image.
+        medium: boxes between that and 96 x 96.
+        large: boxes above.
+        boxes_per_image: over all images.
+        image_height: pixels.
+        image_width: pixels.
+        box_height: pixels of the image.
+        box_width: pixels of the image.
+    """
+
+    images: int
+    background: int
+    boxes: int
+    difficult: int
+    crowd: int
+    per_class: dict[str, int]
+    images_per_class: dict[str, int]
+    small: int
+    medium: int
+    large: int
+    boxes_per_image: Spread | None
+    image_height: Spread | None
+    image_width: Spread | None
+    box_height: Spread | None
+    box_width: Spread | None
+
+
+def statistics(found: SampleSet) -> Statistics:
+    """Count one split."""
+    samples = found.samples
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(sample.boxes for sample in samples)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
+    counts = [len(sample.boxes) for sample in samples]
+    per_class = np.bincount(labels, minlength=len(found.names)).tolist()
+    seen_in = Counter(label for sample in samples for label in set(sample.labels.tolist()))
+    areas = area(boxes)
+    small, medium = int((areas < COCO_SMALL).sum()), int((areas < COCO_MEDIUM).sum())
+    heights, widths = np.array([size_of(sample) for sample in samples]).reshape(-1, 2).T
+    return Statistics(
+        images=len(samples),
+        background=counts.count(0),
+        boxes=len(boxes),
+        difficult=sum(int(sample.difficult.sum()) for sample in samples),
+        crowd=sum(int(sample.crowd.sum()) for sample in samples),
+        per_class=dict(zip(found.names, per_class, strict=True)),
+        images_per_class={name: seen_in[label] for label, name in enumerate(found.names)},
+        small=small,
+        medium=medium - small,
+        large=len(boxes) - medium,
+        boxes_per_image=Spread.of(counts),
+        image_height=Spread.of(heights),
+        image_width=Spread.of(widths),
+        box_height=Spread.of(boxes[:, 3] - boxes[:, 1]),
+        box_width=Spread.of(boxes[:, 2] - boxes[:, 0]),
+    )
+
+
+def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:
+    """(N, 2) width and height of every box but crowds, in pixels of the letterboxed network input."""
+    boxes = [np.zeros((0, 4), np.float32)]
+    for sample in samples:
+        boxes.append(Letterbox.fit(size_of(sample), input_size).boxes_in(sample.boxes[~sample.crowd]))
+    corners = np.concatenate(boxes).astype(np.float64)
+    return corners[:, 2:] - corners[:, :2]

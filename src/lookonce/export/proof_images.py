@@ -1,0 +1,31 @@
+"""Images to prove an export on: the user's, or rendered ones."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.synthetic import scene
+from lookonce.errors import SourceError
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.sources import Sources
+
+RENDERED = 2
+MOST = 8  # of the user's: each goes through two networks
+
+
+def proof_images(given: Path | None, info: ModelInfo) -> list[NDArray[np.uint8]]:
+    """The first images of a file or folder, or rendered ones; and one of noise, which excites every weight.
+
+    Raises:
+        SourceError: nothing can be read there.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (*info.input_size, 3), np.uint8)
+    if given is None:
+        return [*(scene(rng).image for _ in range(RENDERED)), noise]
+    images = [frame.image for frame in islice(Sources([str(given)]), MOST)]
+    if not images:
+        raise SourceError(f"{given}: expected images to compare on, found none that can be read")
+    return [*images, noise]

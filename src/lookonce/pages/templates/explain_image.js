@@ -1,0 +1,84 @@
+// Images with something drawn over them.
+
+const urls = { image: byId("image").src, input: byId("pixels").src };
+const sizes = { image: data.input.source, input: data.input.target };  // [height, width]
+
+/**
+ * An image with an empty layer over it.
+ * @param {"image"|"input"} which its pixels are those of the layer's coordinates
+ * @param {Object} attributes of the drawing
+ * @returns {Object} drawing: the whole; boxes go into `layer`, maps into `under`
+ */
+function imageWithLayers(which, attributes) {
+  const [height, width] = sizes[which];
+  const under = svg("g"), layer = svg("g");
+  const image = svg("image", { href: urls[which], width, height, preserveAspectRatio: "none" });
+  return { drawing: svg("svg", { viewBox: `0 0 ${width} ${height}`, ...attributes }, image, under, layer), under, layer };
+}
+
+/**
+ * Show only what lies around some boxes, in a square; never less than a tenth of the image's longer side.
+ * @param {Array<number[]>} boxes xyxy
+ */
+function closeUp(drawing, boxes, which) {
+  const [height, width] = sizes[which];
+  const low = (axis) => Math.min(...boxes.map((box) => box[axis])), high = (axis) => Math.max(...boxes.map((box) => box[axis + 2]));
+  const side = Math.min(1.3 * Math.max(high(0) - low(0), high(1) - low(1), Math.max(height, width) / 13), Math.max(height, width));
+  const from = (axis, most) => Math.min(Math.max((low(axis) + high(axis) - side) / 2, Math.min(0, (most - side) / 2)), Math.max(most - side, (most - side) / 2));
+  drawing.setAttribute("viewBox", `${from(0, width)} ${from(1, height)} ${side} ${side}`);
+}
+
+/** A box outline that shows on any image. @param {number[]} box xyxy @param {string} colour */
+function outline(box, colour, attributes = {}) {
+  const shape = { x: box[0], y: box[1], width: Math.max(box[2] - box[0], 0), height: Math.max(box[3] - box[1], 0) };
+  return svg("g", attributes,
+    svg("rect", { ...shape, class: "halo" }), svg("rect", { ...shape, class: "edge", stroke: colour }));
+}
+
+/** A label at the top of a box, kept within the image; so many of its lines fill the longer side. */
+function boxLabel(box, text, { paper, ink }, which, perSide = 38) {
+  const [height, width] = sizes[which];
+  const size = Math.max(height, width) / perSide;
+  const length = Math.min(text.length * size * 0.58 + size * 0.6, width);
+  const x = Math.min(Math.max(box[0], 0), width - length), y = Math.max(box[1] - size * 1.35, 0);
+  return svg("g", { "pointer-events": "none" },
+    svg("rect", { x, y, width: length, height: size * 1.35, fill: paper, rx: size * 0.15 }),
+    svg("text", { x: x + size * 0.3, y: y + size, "font-size": size, fill: ink, textLength: length - size * 0.6, lengthAdjust: "spacingAndGlyphs" }, text));
+}
+
+/** The colours of a class. */
+const coloursOf = (label) => data.colours[label % data.colours.length];
+
+/**
+ * One value a cell as a map over the image: the image darkened, the cells lit.
+ * @param {number} number of the scale
+ * @param {function(number, number): number} value of a row and column, 0 to 1
+ * @returns {HTMLCanvasElement} one pixel a cell
+ */
+function cellMap(number, value) {
+  const { rows, columns } = scales[number];
+  const canvas = el("canvas", { width: columns, height: rows });
+  const paper = canvas.getContext("2d"), image = paper.createImageData(columns, rows);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const lit = Math.sqrt(Math.min(Math.max(value(row, column), 0), 1));
+      const alpha = 0.4 + 0.45 * lit;
+      image.data.set([255 * lit, 190 * lit, 50 * lit, 255 * alpha], 4 * (row * columns + column));
+    }
+  }
+  paper.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** A small canvas stretched over the whole input. */
+function mapImage(canvas) {
+  const [height, width] = sizes.input;
+  return svg("image", { href: canvas.toDataURL(), width, height, preserveAspectRatio: "none", style: "image-rendering: pixelated" });
+}
+
+/** The lines between the cells of a scale. */
+function cellLines({ rows, columns, stride }) {
+  const across = Array.from({ length: rows + 1 }, (_, row) => `M0 ${row * stride}H${columns * stride}`);
+  const down = Array.from({ length: columns + 1 }, (_, column) => `M${column * stride} 0V${rows * stride}`);
+  return svg("path", { class: "cells", d: [...across, ...down].join("") });
+}

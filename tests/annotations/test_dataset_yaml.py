@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+
+from lookonce.annotations import load_samples, load_splits, splits_of
+from lookonce.errors import AnnotationError, ConfigError
+
+from .conftest import ImageMaker
+
+
+@pytest.fixture
+def folder(image: ImageMaker, tmp_path: Path) -> Path:
+    """Two lists of one-line text."""
+    for split in ("train", "val", "more"):
+        image(f"of {split}.png")
+        (tmp_path / f"{split}.txt").write_text(f"of {split}.png 1,2,30,40,1\n")
+    return tmp_path
+
+
+def write(folder: Path, text: str, name: str = "set.yaml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_each_split_in_a_form_of_its_own(folder: Path, data: Path) -> None:
+    text = f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, more.txt]\nval: {data}/bccd\n"
+    file = write(folder, text + f"test: {data}/bccd/val_coco.json\n")
+    assert splits_of(file) == ("train", "val", "test")
+    sets = load_splits(file)
+    assert {split: len(found.samples) for split, found in sets.items()} == {"train": 2, "val": 87, "test": 72}
+    assert {split: found.format for split, found in sets.items()} == {
+        "train": "lines",
+        "val": "voc",
+        "test": "coco",
+    }
+    assert {found.names for found in sets.values()} == {("Platelets", "RBC", "WBC")}
+    mixed = write(folder, f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, {data}/bccd/val_coco.json]\n")
+    assert load_samples(mixed).format == "coco+lines"
+    assert len(load_samples(mixed, "train").samples) == 73
+
+
+@pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}", "[cat, dog]\nnc: 2"])
+def test_names(folder: Path, names: str) -> None:
+    found = load_samples(write(folder, f"names: {names}\ntrain: train.txt\n"), "train")
+    assert (found.names, found.samples[0].labels.tolist()) == (("cat", "dog"), [1])
+
+
+def test_eleven_numbered_names(folder: Path) -> None:
+    names = "{" + ", ".join(f"{i}: c{i}" for i in range(11)) + "}"
+    assert load_samples(write(folder, f"names: {names}\ntrain: train.txt\n")).names[10] == "c10"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("train: train.txt", "expected names: with a list of class names, found None"),
+        ("names: cat\ntrain: train.txt", "expected names: with a list of class names, found 'cat'"),
+        ("names: [cat, [dog]]\ntrain: train.txt", "expected names: with a list"),
+        ("names: []\ntrain: train.txt", "expected class names, found none"),
+        ("names: [cat, cat]\ntrain: train.txt", "found 'cat' again"),
+        ("names: {0: cat, 2: dog}\ntrain: train.txt", r"numbered from 0 without a gap, found \[0, 2\]"),
+        ("names: [cat, dog]\nnc: 3\ntrain: train.txt", r"expected 3 class names \(nc:\), found 2"),
+        ("names: [cat, dog]", "expected train: or val: with the place of annotations, found neither"),
+        ("names: [cat, dog]\ntrain: 7", "expected train: with a path or a list of paths, found 7"),
+        ("names: [cat, dog]\ntrain: no.txt", "expected train: no.txt at .*no.txt, found nothing there"),
+    ],
+)
+def test_a_yaml_that_cannot_be_used(folder: Path, text: str, what: str) -> None:
+    with pytest.raises(AnnotationError, match=what) as caught:
+        load_samples(write(folder, text))
+    assert "set.yaml" in str(caught.value)
+
+
+def test_text_that_is_no_yaml(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"set\.yaml: not YAML"):
+        load_samples(write(folder, "names: [cat"))
+
+
+def test_an_unknown_key_is_noted(folder: Path) -> None:
+    found = load_samples(write(folder, "names: [cat, dog]\ntrain: train.txt\nvall: val.txt\n"), "train")
+    assert [(p.outcome, p.what) for p in found.problems] == [
+        ("noted", "the key 'vall' is unknown and has no effect")
+    ]
+
+
+def test_paths(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    start = write(folder / "sub", "path: ..\nnames: [cat, dog]\ntrain: train.txt\n")
+    assert len(load_samples(start, "train").samples) == 1
+    above = write(folder, "names: [cat, dog]\ntrain: ../train.txt\n")  # as some exports have it
+    assert len(load_samples(above, "train").samples) == 1
+
+
+def test_a_yaml_speaks_for_its_folder(folder: Path) -> None:
+    write(folder, "names: [cat, dog]\nvalid: val.txt\n", "data.yaml")
+    assert splits_of(folder) == ("val",)
+    write(folder, "names: [cat, dog]\nval: .\n", "data.yaml")
+    with pytest.raises(AnnotationError, match="found none of these"):
+        load_samples(folder)  # and does not go round in circles
+
+
+def test_other_names_than_its_own(folder: Path) -> None:
+    file = write(folder, "names: [cat, dog]\ntrain: train.txt\n")
+    assert len(load_samples(file, names=("cat", "dog")).samples) == 1
+    with pytest.raises(AnnotationError, match="expected the classes dog, cat, found cat, dog"):
+        load_samples(file, names=("dog", "cat"))

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from lookonce.annotations.files import (
+    by_split,
+    find_names,
+    images_by_stem,
+    one_each,
+    read_lines,
+    read_names,
+    root_of,
+    split_in,
+)
+from lookonce.errors import AnnotationError
+
+from .conftest import ImageMaker
+
+
+def test_lines_with_mark_and_windows_ends(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes("\ufeffcafé.jpg\r\n\r\n b c.jpg \x0c d.jpg".encode())
+    assert list(read_lines(file)) == [(1, "café.jpg"), (3, "b c.jpg \x0c d.jpg")]
+
+
+def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"")
+    assert list(read_lines(tmp_path / "a.txt")) == []
+
+
+def test_text_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("né".encode("latin-1"))
+    with pytest.raises(AnnotationError, match=r"latin.txt: expected UTF-8 text, found the byte 0xe9 at 1"):
+        list(read_lines(tmp_path / "latin.txt"))
+    with pytest.raises(AnnotationError, match=r"no.txt: cannot be read: No such file"):
+        list(read_lines(tmp_path / "no.txt"))
+    with pytest.raises(AnnotationError, match="cannot be read"):
+        list(read_lines(tmp_path))
+
+
+def test_names(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "a.names").write_text("traffic light\nñandú\n\n")
+    assert read_names(tmp_path / "a.names") == ("traffic light", "ñandú")
+    assert read_names(data / "heads" / "heads.names") == ("head",)
+    assert len(read_names(data / "darknet" / "coco.names")) == 80
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "expected class names, found none"),
+        ("cat\n\ndog", ":2: expected a class name before 'dog', found a blank line"),
+        ("cat\ndog\ncat", "found 'cat' again"),
+    ],
+)
+def test_names_that_number_nothing(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "a.names").write_text(text)
+    with pytest.raises(AnnotationError, match=what):
+        read_names(tmp_path / "a.names")
+
+
+def test_find_names(tmp_path: Path) -> None:
+    assert find_names(tmp_path) is None
+    (tmp_path / "b.names").touch()
+    assert find_names(tmp_path / "not there", tmp_path) == tmp_path / "b.names"
+    (tmp_path / "c.names").touch()
+    assert find_names(tmp_path) is None
+    (tmp_path / "classes.txt").touch()
+    assert find_names(tmp_path) == tmp_path / "classes.txt"
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("train", "train"),
+        ("instances_val2017", "val"),
+        ("VALID", "val"),
+        ("trainval_coco", "trainval"),
+        ("images/test", "test"),
+        ("training", None),
+        ("constrain", None),
+        ("_annotations.coco", None),
+    ],
+)
+def test_split_in(text: str, split: str | None) -> None:
+    assert split_in(text) == split
+
+
+def test_by_split() -> None:
+    assert by_split({"zebra", "test", "all", "val", "train"}) == ["train", "val", "test", "all", "zebra"]
+
+
+def test_two_claims_on_one_split() -> None:
+    assert list(one_each(Path("d"), [("val", Path("v")), ("train", Path("t"))])) == ["train", "val"]
+    with pytest.raises(AnnotationError, match="one source for split val, found a and b"):
+        one_each(Path("d"), [("val", Path("a")), ("val", Path("b"))])
+
+
+def test_the_first_root_with_a_image_is_taken(image: ImageMaker, tmp_path: Path) -> None:
+    image("images/b.png")
+    roots = [tmp_path, tmp_path / "images"]
+    assert root_of(["a.png", "b.png"], roots, tmp_path) == tmp_path / "images"
+    assert root_of([], roots, tmp_path) == tmp_path
+    with pytest.raises(AnnotationError, match=r"none of its 1 images is there, 'c\.png' for one; looked in"):
+        root_of(["c.png"], roots, tmp_path)
+
+
+def test_images_by_stem(image: ImageMaker, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    image("a.png")
+    first = image("a.jpg")
+    assert images_by_stem(tmp_path) == {"a": first}
+    assert images_by_stem(tmp_path / "not there") == {}

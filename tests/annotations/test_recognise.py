@@ -1,0 +1,107 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lookonce.annotations import load_samples, load_splits, splits_of
+from lookonce.errors import AnnotationError
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "said"),
+    [
+        ("heads", "voc", "Pascal VOC folder {} (it also holds COCO: name the file to read that)"),
+        ("bccd", "voc", "Pascal VOC folder {} (it also holds COCO"),
+        ("bccd/ImageSets/Main/test.txt", "voc", "Pascal VOC list {}"),
+        ("bccd/val_coco.json", "coco", "COCO file {}"),
+        ("heads/val_lines.txt", "lines", "one line an image, {}"),
+        ("voc_sample", "coco", "COCO folder {} (train.json, val.json), splits train, val"),
+        ("voc_sample/gts/pascalvoc_format", "voc", "Pascal VOC folder {} (every XML)"),
+        ("voc_sample/gts/imagenet_format", "voc", "Pascal VOC folder {} (list default.txt)"),
+        ("voc_sample/gts/coco_format_v1", "coco", "COCO folder {}"),
+        ("voc_sample/gts/coco_format_v2/instances_v2.json", "coco", "COCO file {}"),
+        ("voc_sample/gts/yolo_format", "yolo", "Darknet data file {}/obj.data"),
+        ("voc_sample/gts/yolo_format/obj.data", "yolo", "Darknet data file {}"),
+    ],
+)
+def test_formats_are_recognised_and_said_aloud(data: Path, path: str, form: str, said: str) -> None:
+    found = load_samples(data / path)
+    assert found.format == form
+    assert found.describe().startswith(said.format(data / path))
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "gts/imagenet_format",
+        "gts/coco_format_v1/instances_default.json",
+        "gts/coco_format_v2/instances_v2.json",
+        "gts/yolo_format/obj.data",
+        ".",
+    ],
+)
+def test_every_dialect_gives_the_same_boxes(data: Path, dialect: str) -> None:
+    sample = data / "voc_sample"
+    assert _boxes(sample / dialect) == _boxes(sample / "gts" / "pascalvoc_format")
+
+
+def _boxes(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Image -> its boxes by class name, to a hundredth of a pixel: YOLO's text has six decimals."""
+    found = load_samples(path)
+    return {
+        sample.path.name: sorted(
+            (found.names[label], *(round(side, 2) for side in box))
+            for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
+        )
+        for sample in found.samples
+    }
+
+
+def test_nothing_there(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="expected annotations, found no such file or folder"):
+        load_samples(tmp_path / "no")
+    with pytest.raises(AnnotationError, match="found none of these"):
+        load_samples(tmp_path)
+    shutil.copytree(data / "voc_sample" / "gts" / "pascalvoc_format", tmp_path / "boxes")
+    with pytest.raises(AnnotationError, match=r"found none of these; but .*boxes is one$"):
+        load_samples(tmp_path)
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(AnnotationError, match=r"a\.csv: expected a dataset YAML"):
+        load_samples(tmp_path / "a.csv")
+
+
+def test_splits(data: Path) -> None:
+    assert splits_of(data / "bccd") == ("train", "val", "trainval", "test")
+    assert splits_of(data / "voc_sample") == ("train", "val")
+    assert splits_of(data / "heads" / "val_lines.txt") == ()
+    with pytest.raises(AnnotationError, match="expected a split tset, found train, val, trainval, test"):
+        load_samples(data / "bccd", "tset")
+
+
+def test_data_without_splits_stands_in_for_any_aloud(data: Path) -> None:
+    found = load_samples(data / "voc_sample" / "val.json", "test")
+    assert len(found.samples) == 20
+    assert "not divided into splits: all of it is taken for test" in found.describe()
+
+
+def test_everything_has_each_image_once(data: Path) -> None:
+    found = load_samples(data / "bccd")  # trainval is train and val again
+    assert len(found.samples) == len({s.path for s in found.samples}) == 364
+
+
+def test_all_splits_share_their_names(data: Path, tmp_path: Path) -> None:
+    assert list(load_splits(data / "bccd")) == ["train", "val", "trainval", "test"]
+    assert list(load_splits(data / "voc_sample" / "val.json")) == ["val"]
+    assert list(load_splits(data / "voc_sample" / "gts" / "pascalvoc_format")) == ["train"]
+    for split, names in (("train", "ab"), ("val", "ba")):
+        categories = [f'{{"id": {i}, "name": "{name}"}}' for i, name in enumerate(names)]
+        text = f'{{"images": [], "annotations": [], "categories": [{", ".join(categories)}]}}'
+        (tmp_path / f"{split}.json").write_text(text)
+    assert {found.names for found in load_splits(tmp_path).values()} == {("a", "b")}
+    with pytest.raises(AnnotationError, match="expected the same classes everywhere, found a, b and b, a"):
+        load_samples(tmp_path)
+
+
+def test_a_file_of_names(data: Path) -> None:
+    heads = data / "heads"
+    assert load_samples(heads / "val_lines.txt", names=heads / "heads.names").names == ("head",)

@@ -1,0 +1,211 @@
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lookonce.annotations import load_samples, load_splits, write_samples
+from lookonce.annotations.write import WRITERS
+from lookonce.errors import AnnotationError
+from lookonce.geometry.boxes import is_empty
+from lookonce.samples import Sample, SampleSet
+
+from .conftest import ImageMaker
+
+FORMS = sorted(WRITERS)
+FLAGGED = ("coco", "voc")  # can say that an object is difficult
+
+
+def same(a: SampleSet, b: SampleSet, tolerance: float = 1e-3) -> bool:
+    """Images in the same order with the same boxes and classes."""
+    return (
+        a.names == b.names
+        and len(a.samples) == len(b.samples)
+        and all(
+            x.path.resolve() == y.path.resolve()
+            and x.labels.tolist() == y.labels.tolist()
+            and np.allclose(x.boxes, y.boxes, rtol=0, atol=tolerance)
+            for x, y in zip(a.samples, b.samples, strict=True)
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def converted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The sample in each format, from VOC."""
+    sets = {"val": load_samples(data / "voc_sample" / "gts" / "pascalvoc_format")}
+    folder = tmp_path_factory.mktemp("converted")
+    return {form: write_samples(sets, form, folder / form)[0] for form in FORMS}
+
+
+@pytest.mark.parametrize(("source", "target"), list(product(FORMS, FORMS)))
+def test_any_form_to_any_form(
+    data: Path, tmp_path: Path, converted: dict[str, Path], source: str, target: str
+) -> None:
+    truth = load_samples(data / "voc_sample" / "gts" / "pascalvoc_format")
+    sets = load_splits(converted[source])
+    assert {found.format for found in sets.values()} == {source}
+    where, lost = write_samples(sets, target, tmp_path / "out")
+    found = load_samples(where, "val")
+    assert found.format == target
+    assert found.problems == []
+    assert same(found, truth, tolerance=0)
+    difficult = [sample.path.name for sample in truth.samples if sample.difficult.any()]
+    known, kept = source in FLAGGED, source in FLAGGED and target in FLAGGED
+    assert [s.path.name for s in found.samples if s.difficult.any()] == (difficult if kept else [])
+    assert len(lost) == (len(difficult) if known and not kept else 0)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(boxes=st.lists(st.tuples(*[st.floats(0, 60, width=32)] * 4), max_size=5), seed=st.integers(0, 99))
+def test_any_box_survives_any_form(
+    image: ImageMaker, tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]], seed: int
+) -> None:
+    """Within the thousandth of a pixel that is written."""
+    corners = np.array(boxes, np.float32).reshape(-1, 4)
+    corners = corners[~is_empty(corners.round(2))]
+    labels = np.random.default_rng(seed).integers(0, 2, len(corners))
+    sample = Sample(image("images/a.png"), corners, labels, size=(60, 80))
+    full = Sample(image("images/b.png"), np.array([[0, 0, 80, 60]], np.float32), np.array([1]), size=(60, 80))
+    sets = {"train": SampleSet(("cat", "dog with spaces"), [sample, full], [], "lines")}
+    for form in FORMS:
+        where, _ = write_samples(sets, form, tmp_path_factory.mktemp("x") / "out")
+        assert same(load_samples(where, "train"), sets["train"])
+
+
+def test_real_sets_with_all_their_splits(data: Path, tmp_path: Path) -> None:
+    sets = load_splits(data / "bccd")
+    for form in ("coco", "lines"):
+        where, lost = write_samples(sets, form, tmp_path / form)
+        assert lost == []
+        again = load_splits(where)
+        assert list(again) == list(sets)
+        assert all(same(again[split], sets[split], tolerance=0) for split in sets)
+
+
+def flagged(image: ImageMaker) -> SampleSet:
+    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
+    labels, yes, no = np.array([0, 0]), np.array([True, True]), np.array([False, True])
+    return SampleSet(
+        ("cat",),
+        [
+            Sample(image("all.png"), boxes, labels, crowd=yes, size=(60, 80)),
+            Sample(image("one.png"), boxes, labels, crowd=no, size=(60, 80)),
+            Sample(image("hard.png"), boxes, labels, difficult=no, size=(60, 80)),
+        ],
+        [],
+        "coco",
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "kept", "lost"),
+    [
+        ("coco", [2, 2, 2], []),
+        ("voc", [1, 2], ["2 crowd boxes are left out", "1 crowd boxes are left out"]),
+        ("yolo", [1, 2], ["2 crowd boxes", "1 crowd boxes", "1 difficult objects lose their flag"]),
+        ("lines", [1, 2], ["2 crowd boxes", "1 crowd boxes", "1 difficult objects lose their flag"]),
+    ],
+)
+def test_what_a_form_has_no_place_for_is_said(
+    image: ImageMaker, tmp_path: Path, form: str, kept: list[int], lost: list[str]
+) -> None:
+    sets = {"train": flagged(image)}
+    where, problems = write_samples(sets, form, tmp_path / "out")
+    found = load_samples(where, "train")
+    assert [len(s.boxes) for s in found.samples] == kept
+    assert len(problems) == len(lost)
+    assert all(problem.what.startswith(what) for problem, what in zip(problems, lost, strict=True))
+    assert found.samples[-1].difficult.tolist() == [False, form in ("coco", "voc")]
+
+
+@pytest.mark.parametrize("form", ["voc", "yolo"])
+def test_images_of_one_name_stay_apart(image: ImageMaker, tmp_path: Path, form: str) -> None:
+    paths = [image(name) for name in ("x/a.png", "y/a.png", "y/a.jpg")]
+    box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([0])
+    sets = {
+        "train": SampleSet(
+            ("cat",), [Sample(path, box * i, label) for i, path in enumerate(paths, 1)], [], ""
+        )
+    }
+    where, _ = write_samples(sets, form, tmp_path / "out")
+    assert same(load_samples(where, "train"), sets["train"])
+
+
+def test_one_image_in_two_splits_with_different_boxes(image: ImageMaker, tmp_path: Path) -> None:
+    box, label, path = np.array([[1, 2, 3, 4]], np.float32), np.array([0]), image("a.png")
+    sets = {
+        split: SampleSet(("cat",), [Sample(path, box * n, label)], [], "")
+        for n, split in ((1, "train"), (2, "val"))
+    }
+    with pytest.raises(AnnotationError, match="the same boxes in every split, found different ones"):
+        write_samples(sets, "voc", tmp_path / "voc")
+    write_samples(sets, "coco", tmp_path / "coco")
+
+
+def test_splits_with_different_classes(tmp_path: Path) -> None:
+    sets = {name: SampleSet((name,), [], [], "") for name in ("train", "val")}
+    with pytest.raises(AnnotationError, match="expected splits with the same class names"):
+        write_samples(sets, "coco", tmp_path / "out")
+
+
+def test_refusals(tmp_path: Path) -> None:
+    sets = {"train": SampleSet(("cat",), [], [], "coco")}
+    with pytest.raises(AnnotationError, match="expected a format among coco, voc, yolo, lines, found 'cvat'"):
+        write_samples(sets, "cvat", tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    with pytest.raises(AnnotationError, match="expected a new or empty folder, found files"):
+        write_samples(sets, "coco", tmp_path / "full")
+    with pytest.raises(AnnotationError, match="cannot be written: "):
+        write_samples(sets, "coco", tmp_path / "full" / "mine.txt" / "out")
+
+
+def test_a_full_disk_leaves_no_half_file(
+    image: ImageMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    sets = {"train": flagged(image)}
+    monkeypatch.setattr("os.fsync", fail)
+    for form in FORMS:
+        with pytest.raises(AnnotationError, match="No space left on device"):
+            write_samples(sets, form, tmp_path / form)
+        assert [p.name for p in (tmp_path / form).rglob("*") if p.is_file() and not p.is_symlink()] == []
+
+
+def test_images_are_copied_where_links_are_not_to_be_had(
+    image: ImageMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no right")
+
+    sets = {"train": flagged(image)}
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    write_samples(sets, "yolo", tmp_path / "out")
+    copied = tmp_path / "out" / "images" / "one.png"
+    assert not copied.is_symlink()
+    assert copied.read_bytes() == sets["train"].samples[1].path.read_bytes()
+
+
+def test_names_that_break_a_line(image: ImageMaker, tmp_path: Path) -> None:
+    box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([0])
+    samples = [Sample(image(name), box, label, size=(60, 80)) for name in ("a\nb.png", "c.png")]
+    sets = {"train": SampleSet(("cat",), samples, [], "voc")}
+    for form in FORMS:
+        where, lost = write_samples(sets, form, tmp_path / form)
+        assert len(load_samples(where, "train").samples) == 2 - len(lost)
+        assert [problem.what for problem in lost] == (
+            [] if form == "coco" else [f"{form} has no place for a line break in a name"]
+        )
+
+
+def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+    sample = Sample(
+        tmp_path / "caf\udce9.png", np.zeros((0, 4), np.float32), np.zeros(0, np.int64), size=(1, 1)
+    )
+    with pytest.raises(AnnotationError, match="expected names in Unicode"):
+        write_samples({"train": SampleSet(("cat",), [sample], [], "")}, "lines", tmp_path / "out")

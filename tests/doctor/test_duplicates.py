@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lookonce.doctor import duplicates
+from lookonce.doctor.duplicates import components, correlation, hashes, same_boxes, similar_pairs
+from lookonce.samples import Sample
+
+
+def thumbnails(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 5, 5), np.uint8)
+    return np.stack([cv2.resize(each, (32, 32), interpolation=cv2.INTER_CUBIC) for each in coarse])
+
+
+def sample(boxes: list[list[float]], labels: list[int]) -> Sample:
+    return Sample(Path("a.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+
+
+def test_nothing_resembles_nothing() -> None:
+    assert similar_pairs(np.zeros((0, 32, 32), np.uint8)) == []
+    assert components(0, []) == []
+
+
+def test_copies_are_found_among_many_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = thumbnails(40)
+    many[7] = np.clip(many[31].astype(int) + 6, 0, 255)  # the later one is brighter
+    many[39] = many[0]
+    expected = [(0, 39), (7, 31)]
+    assert [(i, j) for i, j, _ in similar_pairs(many)] == expected
+    monkeypatch.setattr(duplicates, "BLOCK", 3)
+    assert [(i, j) for i, j, _ in similar_pairs(many)] == expected
+
+
+def test_a_hash_looks_at_neighbours() -> None:
+    slope = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))
+    assert hashes(np.stack([slope, slope[:, ::-1]])).sum(axis=1).tolist() == [64, 0]
+
+
+def test_correlation_forgives_light_but_not_another_image() -> None:
+    first, second = thumbnails(2)
+    assert correlation(first, (first * 0.7 + 20).astype(np.uint8)) > 0.999
+    assert correlation(first, second) < 0.9
+
+
+def test_an_equal_hash_is_not_enough() -> None:
+    """Both grow brighter to the right, one of them suddenly."""
+    slope = np.linspace(0, 1, 32)
+    images = np.stack([np.tile(255 * slope**power, (32, 1)) for power in (1, 6)]).astype(np.uint8)
+    images[1] += np.arange(32, dtype=np.uint8)[None] // 4
+    first, second = hashes(images)
+    assert (first != second).sum() <= duplicates.HASH_DISTANCE
+    assert similar_pairs(images) == []
+
+
+def test_flat_images_resemble_each_other_by_brightness() -> None:
+    black, grey = np.zeros((32, 32), np.uint8), np.full((32, 32), 90, np.uint8)
+    assert correlation(black, black) == 1
+    assert correlation(black, grey) == 0
+    assert correlation(black, thumbnails(1)[0]) == 0
+
+
+def test_components() -> None:
+    assert components(6, [(4, 1), (1, 2), (3, 5)]) == [[0], [1, 2, 4], [3, 5]]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (sample([], []), sample([], []), True),
+        (sample([[0, 0, 10, 10]], [0]), sample([], []), False),
+        (sample([[0, 0, 10, 10]], [0]), sample([[1, 0, 11, 10]], [0]), True),
+        (sample([[0, 0, 10, 10]], [0]), sample([[1, 0, 11, 10]], [1]), False),
+        (sample([[0, 0, 10, 10]], [0]), sample([[6, 0, 16, 10]], [0]), False),
+        (
+            sample([[0, 0, 9, 9], [50, 0, 60, 9]], [0, 1]),
+            sample([[50, 0, 60, 9], [0, 0, 9, 9]], [1, 0]),
+            True,
+        ),
+        # two boxes may not share one counterpart
+        (sample([[0, 0, 9, 9], [0, 0, 9, 9]], [0, 0]), sample([[0, 0, 9, 9], [50, 0, 60, 9]], [0, 0]), False),
+    ],
+)
+def test_same_boxes(a: Sample, b: Sample, same: bool) -> None:
+    assert same_boxes(a, b) == same_boxes(b, a) == same

@@ -1,0 +1,182 @@
+"""The corrected copy: rid of what can be corrected, whole or absent, the original untouched."""
+
+import csv
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookonce.annotations import load_splits, write_samples
+from lookonce.doctor.diagnose import Diagnosis, diagnose
+from lookonce.doctor.fix import write_fixed
+from lookonce.doctor.kinds import KINDS
+from lookonce.errors import AnnotationError
+from lookonce.images import read_image
+
+from .conftest import NETWORK
+from .faults import Voc
+
+FIXABLE = {key for key, kind in KINDS.items() if kind.fixable}
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Every file with the hash of its content."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha1(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def changes(folder: Path) -> list[dict[str, str]]:
+    with (folder / "changes.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def fixed(diagnosis: Diagnosis, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fixed(diagnosis, tmp_path_factory.mktemp("fixed") / "out").data
+
+
+def test_nothing_fixable_is_left(fixed: Path) -> None:
+    found = diagnose(load_splits(fixed), NETWORK)
+    assert FIXABLE & found.by_kind().keys() == set()
+
+
+def test_what_is_left_is_named(fixed: Path, diagnosis: Diagnosis) -> None:
+    told = changes(fixed)
+    for finding in diagnosis.findings:
+        kind = KINDS[finding.kind]
+        lines = [line for line in told if (line["kind"], line["place"]) == (finding.kind, finding.place)]
+        assert len(lines) == (kind.fixable or kind.severity == "person"), finding
+        if lines and kind.fixable:
+            assert lines[0]["action"] in ("changed", "removed")
+        elif lines:
+            assert lines[0]["action"] in ("left", "left out")
+
+
+def test_what_the_list_says_has_been_done(fixed: Path) -> None:
+    told = {line["kind"]: line for line in changes(fixed)}
+    assert told["suffix"]["after"] == "JPEGImages/really-png.png"
+    actions = {kind: line["action"] for kind, line in told.items()}
+    assert (actions["leak"], actions["class-not-learnt"], actions["wrong-size"]) == ("left", "left", "left")
+    assert (actions["missing"], actions["class"], actions["outside"]) == ("left out", "left out", "left out")
+    assert told["inverted"]["before"].startswith("[200, 60, 150, 100]")
+    train = {sample.path.name: sample for sample in load_splits(fixed)["train"].samples}
+    assert train["inverted.jpg"].boxes.tolist() == [[40, 30, 140, 120], [150, 60, 200, 100]]
+    assert train["inverted.jpg"].labels.tolist() == [0, 0]
+    assert train["over.jpg"].boxes[1].tolist() == [200, 60, 240, 100]
+    assert len(train["twice.jpg"].labels) == 1
+    assert len(train["both.jpg"].labels) == 2  # which of the two is right, a person has to say
+    assert "same-1.jpg" in train
+    assert "same-2.jpg" not in train
+    assert {"leak-1.jpg", "other-1.jpg", "other-2.jpg", "anew-2.jpg"} <= train.keys()
+    assert "leak-2.jpg" in [sample.path.name for sample in load_splits(fixed)["val"].samples]
+
+
+def test_an_inverted_box_beyond_repair_is_left_out(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    rows = [("cat", 10, 10, 90, 90), ("cat", 400, 60, 300, 100), ("cat", 300, 60, 200, 100)]
+    voc.add("a.jpg", rows)
+    write_fixed(diagnose(load_splits(voc.finish()), NETWORK), tmp_path / "out")
+    actions = [line["action"] for line in changes(tmp_path / "out") if line["kind"] == "inverted"]
+    assert sorted(actions) == ["changed", "left out"]
+    (sample,) = load_splits(tmp_path / "out")["train"].samples
+    assert sample.boxes.tolist() == [[10, 10, 90, 90], [200, 60, 240, 100]]
+
+
+def test_images_are_the_same_to_look_at(faulty: Path, fixed: Path) -> None:
+    before, after = faulty / "JPEGImages", fixed / "JPEGImages"
+    assert (before / "sound.jpg").read_bytes() == (after / "sound.jpg").read_bytes()
+    for name, shift in (("turned.jpg", 3), ("ink.jpg", 3), ("deep.png", 0), ("clear.png", 0)):
+        difference = read_image(before / name).astype(int) - read_image(after / name)
+        assert np.abs(difference).mean() <= shift, name
+    with Image.open(after / "turned.jpg") as turned, Image.open(after / "ink.jpg") as ink:
+        assert turned.size == (240, 180)
+        assert ink.mode == "RGB"
+
+
+def test_the_original_is_untouched_and_the_copy_is_the_same_every_time(
+    faulty: Path, diagnosis: Diagnosis, tmp_path: Path
+) -> None:
+    before = files(faulty)
+    write_fixed(diagnosis, tmp_path / "a" / "out")
+    write_fixed(diagnosis, tmp_path / "b" / "out")
+    assert files(faulty) == before
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_the_copy_can_move_alone(diagnosis: Diagnosis, tmp_path: Path) -> None:
+    write_fixed(diagnosis, tmp_path / "out")
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    found = load_splits(tmp_path / "elsewhere")
+    assert not any(sample.path.is_symlink() for sample in found["train"].samples)
+    assert diagnose(found, NETWORK).by_kind().get("missing") is None
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "lines"])
+def test_the_form_stays(tmp_path: Path, form: str) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add("a b.jpg", [("cat", 40, 30, 140, 120), ("cat", 41, 30, 140, 120), ("dog", 10, 20, 60, 70)])
+    voc.add("b.jpg", [("dog", 40, 30, 140, 120)], split="val")
+    data, _ = write_samples(load_splits(voc.finish()), form, tmp_path / "in")
+    written = write_fixed(diagnose(load_splits(data), NETWORK), tmp_path / "out")
+    again = load_splits(written.data)
+    assert again["train"].format == form
+    assert [sample.labels.tolist() for found in again.values() for sample in found.samples] == [[0, 1], [1]]
+    assert all(sample.path.is_relative_to(tmp_path / "out") for sample in again["train"].samples)
+    assert (written.changes, written.left) == (1, 0)
+
+
+def test_a_folder_that_holds_something_is_refused(diagnosis: Diagnosis, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(AnnotationError, match="expected a new or empty folder, found files"):
+        write_fixed(diagnosis, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_error_leaves_nothing(
+    diagnosis: Diagnosis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fail)
+    with pytest.raises(AnnotationError, match="No space left on device"):
+        write_fixed(diagnosis, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_no_folder_that_looks_finished(
+    faulty: Path, diagnosis: Diagnosis, tmp_path: Path
+) -> None:
+    script = """
+import os, shutil, sys
+from pathlib import Path
+from lookonce.doctor.diagnose import diagnose
+from lookonce.doctor.fix import write_fixed
+from lookonce.doctor.network import official
+from lookonce.annotations import load_splits
+
+whole, count = shutil.copyfile, 0
+def copy(*names):
+    global count
+    count += 1
+    os._exit(9) if count == 10 else whole(*names)
+
+shutil.copyfile = copy
+found = diagnose(load_splits(Path(sys.argv[1])), official("yolov3-tiny", (416, 416)))
+write_fixed(found, Path(sys.argv[2]))
+"""
+    out = tmp_path / "out"
+    ran = subprocess.run([sys.executable, "-c", script, faulty, out], check=False, capture_output=True)
+    assert ran.returncode == 9
+    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [".out.unfinished"]
+    write_fixed(diagnosis, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -1,0 +1,77 @@
+"""Files, one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.doctor import images
+from lookonce.doctor.images import inspect, inspect_all
+from lookonce.images import write_image
+
+from .faults import drawn, jpeg, with_flat_end
+
+
+def test_a_sound_image(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg", drawn(1))
+    facts = inspect(tmp_path / "a.jpg")
+    assert (facts.fault, facts.format, facts.colour, facts.orientation) == ("", "JPEG", "colour", 1)
+    assert not facts.flat_end
+    assert facts.thumbnail is not None
+    assert facts.thumbnail.shape == (32, 32)
+    means = drawn(1).mean(axis=2)
+    assert abs(facts.thumbnail[:16].mean() - means[:90].mean()) < 6
+
+
+@pytest.mark.parametrize(
+    ("content", "cut_short"),
+    [
+        (b"", False),
+        (b"GIF89a", False),
+        (jpeg(drawn(1))[:100], True),
+        (jpeg(drawn(1))[:-2], True),
+        (jpeg(drawn(1))[:-300] + b"\0" * 50, True),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 9, True),
+    ],
+)
+def test_a_file_cut_short_is_told_from_other_damage(tmp_path: Path, content: bytes, cut_short: bool) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    facts = inspect(tmp_path / "a.jpg")
+    assert facts.fault
+    assert facts.cut_short == cut_short
+
+
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    assert inspect(tmp_path).fault.startswith("cannot be read: ")
+
+
+def test_damage_that_decoders_conceal(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(with_flat_end(drawn(3)))
+    assert inspect(tmp_path / "a.jpg").flat_end
+
+
+@pytest.mark.parametrize(
+    ("colour", "flat"), [((0, 0, 0), False), ((250, 255, 249), False), ((90, 90, 90), True)]
+)
+def test_bars_of_black_and_white_are_no_damage(
+    tmp_path: Path, colour: tuple[int, int, int], flat: bool
+) -> None:
+    image = drawn(4, 192, 240)
+    image[-32:] = colour
+    write_image(tmp_path / "a.jpg", image)
+    assert inspect(tmp_path / "a.jpg").flat_end == flat
+
+
+def test_ctrl_c_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+    whole = images.inspect
+    monkeypatch.setattr(images, "inspect", lambda path: (begun.append(path), whole(path))[1])
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    for number in range(200):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(np.zeros((400, 400, 3), np.uint8)))
+    with pytest.raises(KeyboardInterrupt):
+        inspect_all(sorted(tmp_path.iterdir()), stop, threads=1)
+    assert len(begun) < 200

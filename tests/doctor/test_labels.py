@@ -1,0 +1,61 @@
+"""What a model doubts, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.detections import Detections
+from lookonce.doctor.labels import doubts
+from lookonce.samples import Sample, SampleSet
+
+BOXES = [[0, 0, 10, 10], [50, 0, 60, 10]]
+
+
+def doubted(*detections: tuple[list[float], float, int], crowd: bool = False) -> list[tuple[str, str]]:
+    sample = Sample(
+        Path("a.jpg"), np.array(BOXES, np.float32), np.array([0, 1]), crowd=np.full(2, crowd), size=(64, 64)
+    )
+    found = Detections(
+        np.array([box for box, _, _ in detections], np.float32).reshape(-1, 4),
+        np.array([score for _, score, _ in detections], np.float32),
+        np.array([label for _, _, label in detections], np.int64),
+    )
+    return [
+        (each.kind, each.what) for each in doubts(SampleSet(("cat", "dog"), [sample], [], ""), sample, found)
+    ]
+
+
+def test_agreement() -> None:
+    assert doubted((BOXES[0], 0.9, 0), (BOXES[1], 0.1, 1)) == []
+
+
+def test_a_box_that_nothing_comes_near() -> None:
+    far = [2, 8, 12, 18]  # IoU 0.09
+    assert doubted((far, 0.5, 0), (BOXES[1], 0.9, 1)) == [("unfound-box", "cat: no detection comes near")]
+    assert [kind for kind, _ in doubted()] == ["unfound-box", "unfound-box"]
+    assert doubted(crowd=True) == []
+
+
+def test_a_sure_detection_without_a_box() -> None:
+    near = [(BOXES[0], 0.9, 0), (BOXES[1], 0.9, 1)]
+    assert doubted(*near, ([20, 30, 40, 50], 0.61, 1)) == [
+        ("missing-box", "dog 0.61 at [20, 30, 40, 50], and no box there")
+    ]
+    assert doubted(*near, ([20, 30, 40, 50], 0.59, 1)) == []
+
+
+def test_another_class_on_a_box() -> None:
+    second = (BOXES[1], 0.9, 1)
+    assert doubted((BOXES[0], 0.7, 1), second) == [
+        ("doubtful-class", "labelled 'cat', the model says 'dog' with 0.70")
+    ]
+    assert doubted((BOXES[0], 0.7, 1), (BOXES[0], 0.06, 0), second) == []  # it sees a cat as well
+    assert doubted((BOXES[0], 0.5, 1), second) == []  # not sure enough
+
+
+def test_what_lies_in_a_crowd_is_annotated() -> None:
+    small = [1, 1, 4, 4]  # IoU 0.09 with the crowd around it
+    assert [kind for kind, _ in doubted((small, 0.9, 0))] == ["missing-box", "unfound-box", "unfound-box"]
+    assert doubted((small, 0.9, 0), crowd=True) == []
+    assert [kind for kind, _ in doubted((small, 0.9, 1), crowd=True)] == ["missing-box"]  # a dog among cats
+    assert [kind for kind, _ in doubted(([6, 0, 16, 10], 0.9, 0), crowd=True)] == ["missing-box"]
