@@ -101,8 +101,8 @@ class AssignSettings(_Section):
 
     rule: Literal["iou", "best", "ratio"] = "iou"
     """`iou`: every anchor that, centred on the box's cell, overlaps the box enough, else the best one.
-    `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near the box's, else
-    the best."""
+    `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near the
+    box's, else the best."""
     positive_iou: Share = 0.3
     """The overlap that `iou` asks for, strictly above. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)
