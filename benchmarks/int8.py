@@ -86,8 +86,8 @@ def noise(info: ModelInfo) -> np.ndarray:
 def accuracy(float_file: Path, file: Path, judged: list) -> str:
     engine = ENGINES[file.suffix]
     with (
-        Detector.open(float_file, confidence=CONFIDENCE, backend=engine) as before,
-        Detector.open(file, confidence=CONFIDENCE, backend=engine) as after,
+        Detector.open(float_file, conf=CONFIDENCE, backend=engine) as before,
+        Detector.open(file, conf=CONFIDENCE, backend=engine) as after,
     ):
         found = compare(before, after, judged)
     return (

@@ -26,6 +26,7 @@ from lookonce.geometry.boxes import iou
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.geometry.nms import nms, soft_nms
 from lookonce.runtime.backends import open_backend
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import locate
 
 CONFIDENCE = 0.01
@@ -66,9 +67,7 @@ def find(model: Path, paths: list[Path]) -> list[Detections]:
         image = read_image(path)
         letterbox = Letterbox.fit((image.shape[0], image.shape[1]), backend.info.input_size)
         (candidates,) = backend(letterbox.image(image)[None])
-        found.append(
-            locate(candidates, letterbox, confidence=CONFIDENCE, classes=None, names=backend.info.names)
-        )
+        found.append(locate(candidates, letterbox, DetectOptions(conf=CONFIDENCE), backend.info.names))
     return found
 
 

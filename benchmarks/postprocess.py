@@ -23,7 +23,7 @@ from PIL import Image
 from lookonce.geometry.boxes import iou
 from lookonce.geometry.letterbox import GREY, Letterbox
 from lookonce.geometry.nms import nms, soft_nms
-from lookonce.runtime.postprocess import locate, postprocess
+from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess
 
 ROWS, CLASSES, SIDE, CONFIDENCE, IOU = 10_647, 80, 416, 0.25, 0.45
 LETTERBOX = Letterbox.fit((720, 1280), (SIDE, SIDE))
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def after_network(candidates: Floats, title: str, rounds: int) -> None:
-    found = locate(candidates, LETTERBOX, confidence=CONFIDENCE, classes=None, names=())
+    found = locate(candidates, LETTERBOX, DEFAULTS, ())
     boxes, scores, labels = found.boxes, found.scores, found.labels
     kept = len(nms(boxes, scores, labels, IOU))
     print(f"\n{title}, {kept} kept")

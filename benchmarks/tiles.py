@@ -99,7 +99,7 @@ def opened(model: Path, setting: dict[str, object], confidence: float, threads: 
     if scale := setting.pop("scale", None):
         with Detector.open(model) as plain:
             setting["size"] = tuple(round(side * scale / 32) * 32 for side in plain.size)
-    return Detector.open(model, confidence=confidence, threads=threads, **setting)
+    return Detector.open(model, conf=confidence, threads=threads, **setting)  # type: ignore[arg-type]
 
 
 def take_turns(

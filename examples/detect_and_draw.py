@@ -14,7 +14,7 @@ from lookonce import Detector, LookonceError, annotate, read_image, write_image
 def main(model: Path, image: Path, out: Path) -> None:
     """Detect, print, draw."""
     pixels = read_image(image)  # (H, W, 3) uint8, red first, upright
-    with Detector.open(model, confidence=0.25) as detector:
+    with Detector.open(model, conf=0.25) as detector:
         found = detector(pixels)
     for name, score, (left, top, right, bottom) in found:
         print(f"{name} {score:.2f}  from {left:.0f}, {top:.0f} to {right:.0f}, {bottom:.0f}")

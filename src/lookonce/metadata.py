@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from lookonce.errors import ModelFileError
+from lookonce.geometry.letterbox import Fit
 
 FORMAT_VERSION = 1
 OBJECTIVE = "objective"  # key of the `config.Objective` in `ModelInfo.training`
@@ -16,8 +17,6 @@ METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ON
 # sqrt(var + 1e-6). OpenCV's is taken, as the one that can be checked against here. With one value for both, a
 # model written as Darknet files and read back has the same bits.
 BN_EPSILON = 1e-6
-
-Fit = Literal["letterbox", "stretch"]
 
 
 def scaled_channels(full: int, width: float) -> int:

@@ -211,7 +211,7 @@ def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> No
         (["{model}", "{photos}", "--size", "100"], "--size: expected a size like 416"),
         (["{model}", "{photos}", "--fit", "crop"], "fit: expected letterbox or stretch, found 'crop'"),
         (["{model}", "{photos}", "--classes", "red"], "classes: expected some of green, blue; found 'red'"),
-        (["{model}", "{photos}", "--conf", "2"], "confidence: expected a number from 0 to 1"),
+        (["{model}", "{photos}", "--conf", "2"], "conf: expected a number from 0 to 1"),
         (["{model}", "{photos}/bad.jpg"], "bad.jpg: expected an image"),
         (["{model}", "{photos}", "--strict"], "bad.jpg: expected an image"),
         (["{model}", "{photos}/2 one.png", "--out", "{photos}/bad.jpg"], "results cannot be written"),

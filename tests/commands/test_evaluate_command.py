@@ -12,7 +12,6 @@ from PIL import Image
 
 from lookonce import cli
 from lookonce.commands import evaluate as command
-from lookonce.commands import opening
 from lookonce.commands.evaluate_errors import error_marks
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
@@ -40,7 +39,7 @@ class FixedDetector:
     size = (64, 96)
 
     @classmethod
-    def open(cls, path: Path, **_: object) -> "FixedDetector":
+    def open(cls, path: Path, *_: object, **__: object) -> "FixedDetector":
         return cls()
 
     def __enter__(self) -> "FixedDetector":
@@ -56,7 +55,7 @@ class FixedDetector:
 
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "Detector", FixedDetector)
+    monkeypatch.setattr(command, "Detector", FixedDetector)
 
 
 @pytest.fixture

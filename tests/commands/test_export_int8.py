@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _annotations(model: Path, folder: Path, numbers: range) -> str:
     images, rows = [], []
-    with Detector.open(model, confidence=0.001) as detector:
+    with Detector.open(model, conf=0.001) as detector:
         for number in numbers:
             images.append({"id": number, "file_name": f"{number}.png", "width": WIDTH, "height": HEIGHT})
             found = detector(folder / f"{number}.png")[:10]

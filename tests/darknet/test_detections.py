@@ -26,7 +26,7 @@ def test_same_objects_as_opencv(data: Path, name: str, size: tuple[int, int], fi
     cfg = data / "darknet" / f"{name}.cfg"
     imported = in_files(cfg)
     total = 0
-    with Detector.open(cfg, size=size, fit=fit, confidence=CONFIDENCE, iou=IOU, threads=1) as detector:
+    with Detector.open(cfg, size=size, fit=fit, conf=CONFIDENCE, iou=IOU, threads=1) as detector:
         for photo in PHOTOS:
             image = cv2.imread(str(data / "photos" / f"{photo}.jpg"))[..., ::-1]
             found = detector(np.ascontiguousarray(image))

@@ -7,6 +7,7 @@ import numpy as np
 
 from lookonce.detections import Detections
 from lookonce.explain import Explanation
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 from tests.browser import Opened
 
@@ -62,7 +63,7 @@ def detections_at(found: Explanation, confidence: float, iou: float) -> Detectio
         for scale in found.scales
     ]
     rows = np.concatenate([scale.reshape(-1, scale.shape[-1]) for scale in every])
-    return postprocess(rows, found.input.letterbox, confidence=confidence, iou=iou, names=found.info.names)
+    return postprocess(rows, found.input.letterbox, DetectOptions(conf=confidence, iou=iou), found.info.names)
 
 
 def as_rows(found: Detections) -> list[tuple[str, str, str]]:

@@ -44,7 +44,7 @@ def test_the_known_answer(nano: Explainer, data: Path) -> None:
 
 def test_close_to_the_torch_detector(tmp_path: Path) -> None:
     path, image = write_model(tmp_path), np.random.default_rng(2).integers(0, 256, (70, 60, 3), np.uint8)
-    with Detector.open(path, confidence=0.4) as detector:
+    with Detector.open(path, conf=0.4) as detector:
         expected = detector(image)
 
     found = explain(path, image, confidence=0.4).detections

@@ -10,6 +10,7 @@ from lookonce.explain import Explainer, Explanation, suppression
 from lookonce.explain.records import BELOW, KEPT, Candidates
 from lookonce.explain.suppression import list_candidates, suppress
 from lookonce.geometry.boxes import pairwise_iou
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 
 THRESHOLDS = [(c, i) for c in (0.01, 0.05, 0.25, 0.5, 0.8) for i in (0.0, 0.2, 0.45, 0.7, 1.0)]
@@ -38,7 +39,7 @@ def test_every_pair_of_thresholds_gives_what_postprocess_gives(
     found = nano(data / "photos" / f"{photo}.jpg")
     candidates = all_candidates(nano, found)
     for confidence, iou in THRESHOLDS:
-        expected = postprocess(candidates, found.input.letterbox, confidence=confidence, iou=iou)
+        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=iou))
         assert_same(detections(found, confidence, iou), expected)
 
 
@@ -47,7 +48,7 @@ def test_noise_with_hundreds_of_overlaps(confidence: float, tiny: Explainer) -> 
     found = tiny(np.random.default_rng(1).integers(0, 256, (200, 120, 3), np.uint8))
     candidates = all_candidates(tiny, found)
     for iou in (0.0, 0.1, 0.45, 0.9):
-        expected = postprocess(candidates, found.input.letterbox, confidence=confidence, iou=iou)
+        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=iou))
         assert_same(detections(found, confidence, iou), expected)
 
 
@@ -122,7 +123,7 @@ def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(cut.scores, full.scores[full.scores > cut.complete_from])
     candidates = all_candidates(tiny, found)
     for confidence in (cut.complete_from, 0.5, 0.6):
-        expected = postprocess(candidates, found.input.letterbox, confidence=confidence, iou=0.45)
+        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=0.45))
         assert_same(detections(found, confidence, 0.45), expected)
     with pytest.raises(ValueError, match=r"expected a confidence from 0\.\d+ on, found 0\.02"):
         suppress(cut, 0.02, 0.45)
@@ -144,7 +145,7 @@ def test_a_confidence_below_the_floor_lowers_it(nano: Explainer, data: Path) -> 
 
     assert listed.floor == 0.001
     assert len(listed) > len(found.candidates)
-    expected = postprocess(candidates, found.input.letterbox, confidence=0.001)
+    expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=0.001))
     np.testing.assert_array_equal(listed.scores[suppress(listed, 0.001, 0.45).kept], expected.scores)
 
 

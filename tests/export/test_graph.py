@@ -15,6 +15,7 @@ from lookonce.export.graph import export_graph, with_size
 from lookonce.export.nms import METADATA_KEY, Suppression
 from lookonce.export.source import Source, read_source
 from lookonce.geometry.letterbox import Letterbox
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 from tests.export.models import INFO, write_model
 
@@ -74,7 +75,7 @@ def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: in
     size = 64, 96
     expected = []
     for number, each in enumerate(candidates):
-        found = postprocess(each, Letterbox.stretch(size, size), confidence=0.3, iou=0.4)
+        found = postprocess(each, Letterbox.stretch(size, size), DetectOptions(conf=0.3, iou=0.4))
         columns = np.full(len(found), number), found.boxes, found.scores, found.labels
         expected.append(np.column_stack(columns))
     wanted = np.concatenate(expected)

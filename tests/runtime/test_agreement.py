@@ -66,9 +66,9 @@ def test_torch_and_the_others(
     data: Path, seeded: Path, suffix: str, backend: str, batch: int, size: tuple[int, int] | None
 ) -> None:
     images = [read_image(data / "photos" / f"{name}.jpg") for name in PHOTOS]
-    expected = detect(seeded / "model.safetensors", images, batch, size=size, confidence=0.5)
+    expected = detect(seeded / "model.safetensors", images, batch, size=size, conf=0.5)
 
-    found = detect(seeded / f"model{suffix}", images, batch, size=size, confidence=0.5, backend=backend)
+    found = detect(seeded / f"model{suffix}", images, batch, size=size, conf=0.5, backend=backend)
 
     assert_same(found, expected, at_least=5)
 

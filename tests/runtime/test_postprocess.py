@@ -1,6 +1,7 @@
 """From candidates to detections: by hand, and against the reference."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.letterbox import Letterbox
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 
+NAMES = ("a", "b")
 SQUARE = Letterbox.fit((100, 100), (100, 100))
 
 
@@ -37,18 +40,24 @@ def test_score_is_objectness_times_the_best_class() -> None:
 def test_confidence_is_a_strict_limit_on_the_score() -> None:
     candidates = rows([0, 0, 9, 9, 0.5, 1.0], [20, 0, 29, 9, 0.5, 0.875], [40, 0, 49, 9, 0.25, 1.0])
 
-    assert postprocess(candidates, SQUARE, confidence=0.4375).scores.tolist() == [0.5]
-    assert postprocess(candidates, SQUARE, confidence=0.0).scores.tolist() == [0.5, 0.4375, 0.25]
+    assert postprocess(candidates, SQUARE, DetectOptions(conf=0.4375), NAMES).scores.tolist() == [0.5]
+    assert postprocess(candidates, SQUARE, DetectOptions(conf=0.0), NAMES).scores.tolist() == [
+        0.5,
+        0.4375,
+        0.25,
+    ]
 
 
 def test_class_filter_and_suppression_across_classes() -> None:
     candidates = rows([0, 0, 9, 9, 0.9, 0.1, 0.9], [0, 0, 9, 9, 0.9, 0.8, 0.1], [50, 50, 60, 60, 0.9, 0.7, 0])
 
     assert postprocess(candidates, SQUARE).labels.tolist() == [1, 0, 0]
-    assert postprocess(candidates, SQUARE, class_agnostic=True).labels.tolist() == [1, 0]
-    assert postprocess(candidates, SQUARE, classes=[0]).labels.tolist() == [0, 0]
-    assert postprocess(candidates, SQUARE, classes=[0], class_agnostic=True).labels.tolist() == [0, 0]
-    assert len(postprocess(candidates, SQUARE, classes=[])) == 0
+    assert postprocess(candidates, SQUARE, DetectOptions(agnostic=True), NAMES).labels.tolist() == [1, 0]
+    assert postprocess(candidates, SQUARE, DetectOptions(classes=[0]), NAMES).labels.tolist() == [0, 0]
+    assert postprocess(
+        candidates, SQUARE, DetectOptions(classes=[0], agnostic=True), NAMES
+    ).labels.tolist() == [0, 0]
+    assert len(postprocess(candidates, SQUARE, DetectOptions(classes=[]), NAMES)) == 0
 
 
 def test_soft_suppression_lowers_scores_within_a_class_or_across() -> None:
@@ -56,11 +65,13 @@ def test_soft_suppression_lowers_scores_within_a_class_or_across() -> None:
     once, twice = np.exp(-2), np.exp(-4)  # IoU 1, sigma 0.5
 
     def scores(**options: bool) -> list[float]:
-        return postprocess(candidates, SQUARE, confidence=0.001, soft=True, **options).scores.tolist()
+        return postprocess(
+            candidates, SQUARE, DetectOptions(conf=0.001, soft_nms=True, **options), NAMES
+        ).scores.tolist()
 
     assert scores() == pytest.approx([0.9, 0.7, 0.8 * once])
-    assert scores(class_agnostic=True) == pytest.approx([0.9, 0.8 * once, 0.7 * twice])
-    assert len(postprocess(candidates, SQUARE, confidence=0.2, soft=True)) == 2
+    assert scores(agnostic=True) == pytest.approx([0.9, 0.8 * once, 0.7 * twice])
+    assert len(postprocess(candidates, SQUARE, DetectOptions(conf=0.2, soft_nms=True), NAMES)) == 2
 
 
 def test_boxes_come_back_to_the_image_and_invisible_ones_go() -> None:
@@ -120,7 +131,7 @@ class ReferenceWayBack(Letterbox):
 
 def detect(way_back: type[Letterbox], case: dict[str, Any], iou: float) -> Detections:
     letterbox = way_back.fit((case["original_height"], case["original_width"]), (case["input_size"],) * 2)
-    return postprocess(case["candidates"], letterbox, confidence=case["score_threshold"], iou=iou)
+    return postprocess(case["candidates"], letterbox, DetectOptions(conf=case["score_threshold"], iou=iou))
 
 
 def by_class(found: Detections) -> Detections:
@@ -148,3 +159,18 @@ def test_our_way_back_moves_a_box_by_the_stated_rules_alone(case: dict[str, Any]
     # What the reference alone drops lies in the last pixel, where its rule leaves no side.
     last_pixel = case["original_width"] - 1, case["original_height"] - 1
     assert (found.boxes[~in_both, :2] >= last_pixel).any(axis=1).all()
+
+
+def test_every_class_of_a_box_counts_where_asked_for() -> None:
+    candidates = rows(
+        [0, 0, 9, 9, 0.8, 0.5, 0.75], [20, 0, 29, 9, 0.5, 0.5, 0.6], [40, 0, 49, 9, 1, 0.4, 0.3]
+    )
+    options = DetectOptions(conf=0.3, multi_label=True)
+
+    found = postprocess(candidates, SQUARE, options, NAMES)
+
+    assert found.labels.tolist() == [1, 0, 0]  # 0.5 * 0.6 and 1 * 0.3 are not above 0.3
+    assert found.scores.tolist() == pytest.approx([0.6, 0.4, 0.4])
+    assert found.boxes.tolist() == [[0, 0, 9, 9], [0, 0, 9, 9], [40, 0, 49, 9]]
+    assert len(postprocess(candidates, SQUARE, replace(options, classes=["b"]), NAMES)) == 1
+    assert len(postprocess(candidates, SQUARE, replace(options, agnostic=True), NAMES)) == 2

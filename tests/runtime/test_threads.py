@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -18,8 +19,10 @@ from lookonce.model.backend import TorchBackend
 from lookonce.model.network import build
 from lookonce.runtime.backends import Backend, open_backend
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 
 THREADS = 8
+OPTIONS = DetectOptions(size=256, conf=0.1)
 ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))  # yolov3-tiny's
 
 
@@ -63,7 +66,7 @@ def same_bits(one: Detections, other: Detections) -> bool:
 def test_eight_threads_get_the_same_bits(
     backend: Backend, images: list[NDArray[np.uint8]], options: dict[str, object]
 ) -> None:
-    detector = Detector(backend, size=256, confidence=0.1, **options)  # type: ignore[arg-type]
+    detector = Detector(backend, replace(OPTIONS, **options))  # type: ignore[arg-type]
     alone = [detector(each) for each in images]
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -76,7 +79,7 @@ def test_eight_threads_get_the_same_bits(
 def test_closing_while_others_detect_is_an_error_for_them_and_no_crash(
     backend: Backend, images: list[NDArray[np.uint8]]
 ) -> None:
-    detector = Detector(backend, size=256, confidence=0.1)
+    detector = Detector(backend, OPTIONS)
     expected = detector(images[0])
     running = Event()
 

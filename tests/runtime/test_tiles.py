@@ -13,6 +13,7 @@ from lookonce.errors import ConfigError
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.tiles import Tiling, Window, join, parse_tiles
 from tests.tiny_onnx import INFO, MAGENTA, YELLOW, image, write_tiny_model
 
@@ -104,7 +105,7 @@ def part(*boxes: tuple[float, float, float, float]) -> Detections:
 
 
 def test_nothing_joined_is_nothing() -> None:
-    assert join([part(), part()], [WHOLE, Window(0, 0, 120, 100)], (100, 200)).boxes.shape == (0, 4)
+    assert join([part(), part()], [WHOLE, Window(0, 0, 120, 100)]).boxes.shape == (0, 4)
 
 
 def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
@@ -117,7 +118,6 @@ def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
             part((0, 10, 9, 20), (5, 10, 120, 100)),
         ],
         [WHOLE, left, right],
-        (100, 200),
     )
 
     # Gone: what ends at the left tile's right side, what begins at the right tile's left side.
@@ -125,7 +125,7 @@ def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
 
 
 def test_rows_have_inner_borders_too() -> None:
-    joined = join([part((5, 0, 9, 20), (5, 20, 9, 60))], [Window(0, 40, 200, 100)], (100, 200))
+    joined = join([part(), part((5, 0, 9, 20), (5, 20, 9, 60))], [WHOLE, Window(0, 40, 200, 100)])
 
     assert joined.boxes.tolist() == [[5, 60, 9, 100]]
 
@@ -163,7 +163,7 @@ def test_batches_of_tiles_are_bounded_and_images_keep_their_order(tmp_path: Path
 
         def close(self) -> None: ...
 
-    detector = Detector(Counting(), tiles=64)
+    detector = Detector(Counting(), DetectOptions(tiles=64))
     assert [len(found) for found in detector.detect_many([image((300, 400))] * 2, batch=5)] == [0, 0]
     assert max(seen) == 5
     assert sum(seen) == 2 * (1 + 6 * 8)
@@ -175,9 +175,9 @@ def test_tiles_of_a_real_photograph(data: Path, tmp_path: Path, monkeypatch: pyt
     model = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
     photograph = read_image(data / "photos" / "kite.jpg")
 
-    with Detector.open(model, confidence=0.4, threads=1) as plain:
+    with Detector.open(model, conf=0.4, threads=1) as plain:
         whole = plain(photograph)
-    with Detector.open(model, confidence=0.4, threads=1, tiles=(2, 3)) as tiled:
+    with Detector.open(model, conf=0.4, threads=1, tiles=(2, 3)) as tiled:
         parts = tiled(photograph)
 
     assert len(parts) > len(whole)

@@ -20,6 +20,7 @@ from lookonce.model.backend import TorchBackend
 from lookonce.model.files import load_weights
 from lookonce.model.network import build
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 from lookonce.train.checkpoint import LAST
 from lookonce.train.init import initialise
 from lookonce.train.parallel import join
@@ -152,7 +153,7 @@ def test_images_are_judged_once_each_with_the_statistics_of_rank_0(data: TrainDa
     left = [each.path for number, each in enumerate(data.train) if number not in (3, 4)]
     assert [sample.path for sample in samples] == left
     assert report.count("skipped") == 2
-    alone = Detector(TorchBackend(judged_network().eval(), INFO), confidence=CONFIDENCE)
+    alone = Detector(TorchBackend(judged_network().eval(), INFO), DetectOptions(conf=CONFIDENCE))
     for sample, found in zip(samples, detections, strict=True):
         expected = alone(sample.path)
         assert len(expected) > 10

@@ -15,11 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lookonce._files import remove_leftovers
 from lookonce.commands.interrupts import Interrupts
-from lookonce.commands.opening import open_detector
+from lookonce.commands.opening import read_options
 from lookonce.commands.report import say
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, LookonceError
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
@@ -56,8 +57,7 @@ def detect(
     strict: bool = False,
     as_json: bool = False,
     resume: bool = False,
-    threads: int | None = None,
-    **options: Any,
+    **values: Any,
 ) -> int:
     """Detect on all sources.
 
@@ -70,20 +70,20 @@ def detect(
         strict: stop at the first file that cannot be read.
         as_json: print the summary as JSON.
         resume: go on with an unfinished run into the same folder.
-        threads: of the engine, for one image; None leaves the choice to `Plan`.
-        options: see `opening.open_detector`.
+        **values: how to detect, see `opening.read_options`; `threads` None leaves the choice to `Plan`.
 
     Returns:
         0 done; 1 files were skipped; 128 and the signal's number where one stopped the run.
     """
     kinds = _kinds(save)
+    options = read_options(**values)
     frames = Sources(sources, strict=strict)
     run = _identify(model, options, annotated="images" in kinds)
     done = _resume(out / RESULTS, frames, kinds, run) if resume else []
-    plan = Plan.of(total := frames.count(), threads)
+    plan = Plan.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
-    with open_detector(model, threads=plan.threads, **options) as detector, Interrupts() as interrupts:
+    with Detector.open(model, options, threads=plan.threads) as detector, Interrupts() as interrupts:
         say(_describe(model, detector), Console(stderr=True))
         makers = _makers(out, detector.names, coco_ids, run)
         try:
@@ -105,14 +105,14 @@ def detect(
     return 128 + interrupts.signal if interrupts.signal else int(bool(frames.problems))
 
 
-def _identify(model: Path, options: Mapping[str, Any], *, annotated: bool) -> dict[str, Any]:
+def _identify(model: Path, options: DetectOptions, *, annotated: bool) -> dict[str, Any]:
     """What decides the results, as far as it can be told without reading the model."""
     files = [model, *(model.with_suffix(suffix) for suffix in (".weights", ".bin"))]
     found = [(file.name, file.stat()) for file in files if file.exists()]
     return {
         "model": str(model),
         "files": [[name, stat.st_size, int(stat.st_mtime)] for name, stat in found],
-        "options": dict(options),
+        "options": options.as_record(),
         "annotated": annotated,
     }
 
@@ -161,10 +161,11 @@ def _keep(done: Sequence[Done], writers: Sequence[Writer], tally: Tally) -> None
 
 def _describe(model: Path, detector: Detector) -> str:
     height, width = detector.size
+    options = detector.options
     return (
         f"{model}: {detector.info.architecture}, {_count(len(detector.names), 'class', 'classes')}, "
         f"input {height}x{width} (height x width), {detector.fit}"
-        f"{', rect' if detector.rect else ''}{f', {detector.tiling}' if detector.tiling else ''}"
+        f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}"
     )
 
 

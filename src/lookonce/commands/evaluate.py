@@ -26,7 +26,7 @@ from lookonce._files import write_text
 from lookonce._optional import require
 from lookonce.annotations import load_samples
 from lookonce.commands.evaluate_errors import Explaining, write_errors
-from lookonce.commands.opening import open_detector
+from lookonce.commands.opening import read_options
 from lookonce.commands.report import count_problems, say, say_problems
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
@@ -35,20 +35,9 @@ from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections,
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, in_parallel
-from lookonce.runtime.postprocess import IOU
-from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, numbers_in
 
-# How images are looked at unless something else is asked for; the confidence is low since AP looks at all.
-LOOKING: dict[str, Any] = {
-    "size": None,
-    "confidence": 0.001,
-    "iou": IOU,
-    "rect": False,
-    "tiles": None,
-    "overlap": OVERLAP,
-    "soft_nms": False,
-}
+CONF = 0.001  # low, since AP counts every detection
 EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
 
@@ -76,7 +65,7 @@ def evaluate(
     json_file: Path | None = None,
     strict: bool = False,
     explain: int = EXPLAINED,
-    **looking: Any,
+    **values: Any,
 ) -> int:
     """Detect on annotated images, compare, print and write what came out.
 
@@ -89,7 +78,7 @@ def evaluate(
         json_file: a further place for the numbers.
         strict: stop at the first bad row or image.
         explain: so many of the worst images, each on a page of its own.
-        **looking: how to detect, see `opening.open_detector`; else as `LOOKING` has it.
+        **values: how to detect, see `opening.read_options`; `conf` is 0.001 unless given.
 
     Returns:
         0 done, 1 if rows or images had to be skipped.
@@ -105,19 +94,19 @@ def evaluate(
     annotated = load_samples(data, split, names, strict)
     say(f"{split}: {annotated.describe()}", console)
     plan = Plan.of(len(annotated.samples))
-    looking = {**LOOKING, **looking}
-    with open_detector(model, threads=plan.threads, **looking) as detector:
+    options = read_options(**{"conf": CONF, **values})
+    with Detector.open(model, options, threads=plan.threads) as detector:
         shared = share_classes(detector.names, annotated.names)
         _say_left_out(shared, detector.names, annotated.names, console)
         measured, found, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
         size = detector.size
-        explaining = Explaining(model, detector.names, size, looking["iou"], explain)
+        explaining = Explaining(model, detector.names, size, options.iou, explain)
     problems = [*annotated.problems, *unreadable]
     exit_code = say_problems(problems, console)
     if not measured:
         raise ImageError(f"{data}: expected images to measure on, found none that can be read")
-    about = {"model": str(model), "data": str(data), "split": split, **looking, "size": size}
-    if looking["tiles"] is None:
+    about = {"model": str(model), "data": str(data), "split": split, **options.as_record(), "size": size}
+    if options.tiles is None:
         about["overlap"] = None
     about["problems"] = count_problems(problems)
     truth = [sample.renumbered(shared.from_data) for sample in measured]

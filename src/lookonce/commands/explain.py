@@ -12,7 +12,7 @@ from lookonce.explain import Explainer, Explanation
 from lookonce.explain.markdown import to_markdown
 from lookonce.explain.page import write_page
 from lookonce.explain.truth import find_truth
-from lookonce.runtime.postprocess import CONFIDENCE, IOU
+from lookonce.runtime.options import CONF, IOU
 
 
 def explain(
@@ -22,7 +22,7 @@ def explain(
     *,
     truth: Path | None = None,
     names: Path | None = None,
-    confidence: float = CONFIDENCE,
+    confidence: float = CONF,
     iou: float = IOU,
     size: str | None = None,
     json_file: Path | None = None,

@@ -241,7 +241,7 @@ def _compare(before: Path, after: Path, judged: Sequence[Sample], console: Conso
     engine = ENGINES[after.suffix]
     with ExitStack() as stack:
         first, second = (
-            stack.enter_context(Detector.open(each, confidence=CONFIDENCE, backend=engine))
+            stack.enter_context(Detector.open(each, conf=CONFIDENCE, backend=engine))
             for each in (before, after)
         )
         return compare(first, second, _watched(console, "comparing")(judged))

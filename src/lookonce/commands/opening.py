@@ -1,39 +1,32 @@
-"""What the command line gives, as the rest takes it: a Detector, the size of its input."""
+"""Options of the command line as values: how to detect, the size of the input."""
 
-from pathlib import Path
 from typing import Any, overload
 
 from lookonce.errors import ConfigError
-from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.tiles import parse_tiles
 
 
-def open_detector(
-    model: Path,
-    *,
-    size: str | None = None,
-    classes: str | None = None,
-    tiles: str | None = None,
-    **options: Any,
-) -> Detector:
-    """Open a model.
+def read_options(
+    *, size: str | None = None, classes: str | None = None, tiles: str | None = None, **values: Any
+) -> DetectOptions:
+    """Read the options of a detection as the command line has them.
 
     Args:
-        model: any model file.
-        size: `416` or `320x416`; None as the model was made.
+        size: `416` or `320x416`; None: the model's own.
         classes: names or numbers with commas between; None for all.
         tiles: `2x3` or `640`; None: no tiles.
-        **options: of `Detector.open`.
+        **values: further fields of `DetectOptions`, read already.
 
     Raises:
-        ConfigError: a text that cannot be read as what it should be; the option is named.
-        ModelFileError: as `Detector.open`.
+        ConfigError: a text that cannot be read, or a value out of its range; the message names the option.
     """
-    if classes is not None:
-        options["classes"] = [name.strip() for name in classes.split(",")]
-    if tiles is not None:
-        options["tiles"] = parse_tiles(tiles)
-    return Detector.open(model, size=input_size(size), **options)
+    return DetectOptions(
+        size=input_size(size),
+        classes=None if classes is None else [name.strip() for name in classes.split(",")],
+        tiles=None if tiles is None else parse_tiles(tiles),
+        **values,
+    )
 
 
 @overload

@@ -165,8 +165,7 @@ class Dataset:
         rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
         if self.augmentation is not None:
             image = self._augment(image, self.augmentation, epoch, size, rng)
-        fit = Letterbox.stretch if self.info.fit == "stretch" else Letterbox.fit
-        letterbox = fit(image.size, size)
+        letterbox = Letterbox.for_policy(self.info.fit, image.size, size)
         letterbox.image(image.image, out)
         if self.augmentation is not None:
             random_colour(out, self.augmentation, rng)

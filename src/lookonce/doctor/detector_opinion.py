@@ -37,7 +37,7 @@ class Doubts:
             ModelFileError: not a model.
             ConfigError: a size that it cannot take.
         """
-        return cls(Detector.open(file, size=size, confidence=ANYTHING), file)
+        return cls(Detector.open(file, size=size, conf=ANYTHING), file)
 
     @property
     def network(self) -> Network:

@@ -9,8 +9,7 @@ from lookonce.annotations.layout import size_of
 from lookonce.data.assign import Positives, assign
 from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors
-from lookonce.geometry.letterbox import Letterbox
-from lookonce.metadata import Fit
+from lookonce.geometry.letterbox import Fit, Letterbox
 from lookonce.samples import Sample
 
 
@@ -34,8 +33,7 @@ class Network:
 
     def boxes(self, sample: Sample) -> NDArray[np.float32]:
         """All boxes of a sample, (N, 4) xyxy in pixels of the input."""
-        fit = Letterbox.stretch if self.fit == "stretch" else Letterbox.fit
-        return fit(size_of(sample), self.size).boxes_in(sample.boxes)
+        return Letterbox.for_policy(self.fit, size_of(sample), self.size).boxes_in(sample.boxes)
 
     def assign(self, sample: Sample, classes: int) -> Positives:
         """The cells and anchors that must find the boxes of a sample, crowds left out as in training."""

@@ -28,7 +28,7 @@ from lookonce.explain.words import stage_words
 from lookonce.export.source import Source, read_source
 from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE, ModelInfo
-from lookonce.runtime.postprocess import CONFIDENCE, IOU
+from lookonce.runtime.options import CONF, IOU
 from lookonce.samples import Sample
 
 Image = NDArray[np.uint8] | str | Path
@@ -48,7 +48,7 @@ class Explainer:
         *,
         file: str = "",
         size: int | tuple[int, int] | None = None,
-        confidence: float = CONFIDENCE,
+        confidence: float = CONF,
         iou: float = IOU,
         objective: Objective | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class Explainer:
         model: str | Path,
         *,
         size: int | tuple[int, int] | None = None,
-        confidence: float = CONFIDENCE,
+        confidence: float = CONF,
         iou: float = IOU,
         objective: Objective | None = None,
     ) -> Self:
@@ -153,7 +153,7 @@ def explain(
     truth: Sample | None = None,
     *,
     size: int | tuple[int, int] | None = None,
-    confidence: float = CONFIDENCE,
+    confidence: float = CONF,
     iou: float = IOU,
     features: bool = False,
 ) -> Explanation:

@@ -14,14 +14,13 @@ from lookonce.darknet.onnx_decode import LARGEST_LOG_SIDE
 from lookonce.explain.records import Cell, Input, Scale
 from lookonce.explain.trace import Run
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.geometry.letterbox import Letterbox
-from lookonce.metadata import Fit
+from lookonce.geometry.letterbox import Fit, Letterbox
 
 
 def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Path | None) -> Input:
     """Letterbox an image (H, W, 3), or stretch it, and keep the arithmetic."""
     h, w = image.shape[:2]
-    letterbox = (Letterbox.stretch if fit == "stretch" else Letterbox.fit)((h, w), target)
+    letterbox = Letterbox.for_policy(fit, (h, w), target)
     right = target[1] - letterbox.left - letterbox.resized[1]
     bottom = target[0] - letterbox.top - letterbox.resized[0]
     return Input(

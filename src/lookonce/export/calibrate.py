@@ -35,7 +35,6 @@ def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint
     Returns:
         (P, H, W, 3) uint8 RGB, and what could not be read.
     """
-    fit = Letterbox.stretch if info.fit == "stretch" else Letterbox.fit
     inputs: list[NDArray[np.uint8]] = []
     unreadable: list[Problem] = []
     for path in paths:
@@ -44,5 +43,5 @@ def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint
         except ImageError as error:
             unreadable.append(Problem(str(path), str(error)))
             continue
-        inputs.append(fit(image.shape[:2], info.input_size).image(image))
+        inputs.append(Letterbox.for_policy(info.fit, image.shape[:2], info.input_size).image(image))
     return np.array(inputs, np.uint8).reshape(-1, *info.input_size, 3), unreadable

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.errors import ConfigError
-from lookonce.runtime.postprocess import CONFIDENCE, IOU
+from lookonce.runtime.options import CONF, IOU
 
 METADATA_KEY = "lookonce.suppression"  # of the entry that says with which thresholds
 OUTPUT = "detections"
@@ -35,7 +35,7 @@ class Suppression:
         iou: a box is dropped when its IoU with a better one lies above it.
     """
 
-    confidence: float = CONFIDENCE
+    confidence: float = CONF
     iou: float = IOU
 
     def __post_init__(self) -> None:

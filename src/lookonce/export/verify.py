@@ -18,6 +18,7 @@ from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import Backend, open_backend
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 
 # Engines add up in different orders. Measured in float32, trained and random networks: see docs/export.md.
@@ -152,8 +153,7 @@ def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iter
 
 
 def _fitted(image: Images, info: ModelInfo, size: tuple[int, int]) -> Images:
-    fit = Letterbox.stretch if info.fit == "stretch" else Letterbox.fit
-    return fit(image.shape[:2], size).image(image)
+    return Letterbox.for_policy(info.fit, image.shape[:2], size).image(image)
 
 
 def _inside(candidates: Floats, batch: Images) -> Floats:
@@ -172,7 +172,7 @@ def _check_rows(
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
     expected = set()
     for number, each in enumerate(candidates):
-        found = postprocess(each, whole, confidence=suppression.confidence, iou=suppression.iou)
+        found = postprocess(each, whole, DetectOptions(conf=suppression.confidence, iou=suppression.iou))
         columns = np.full(len(found), number), found.boxes, found.scores, found.labels
         expected |= _as_set(np.column_stack(columns))
     different = len(_as_set(rows) ^ expected)

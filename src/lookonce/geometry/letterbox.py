@@ -13,13 +13,15 @@
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.geometry import boxes as box_ops
+
+Fit = Literal["letterbox", "stretch"]  # the policies by which images get to the input's size
 
 GREY = 128  # of 255; the reference's padding
 
@@ -63,6 +65,11 @@ class Letterbox:
     def stretch(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
         """Fill the input and give up the image's shape, as Darknet's AlexeyAB line does."""
         return cls(source, target, target, 0, 0)
+
+    @classmethod
+    def for_policy(cls, policy: Fit, source: tuple[int, int], target: tuple[int, int]) -> Self:
+        """Letterbox or stretch an image of (height, width) `source` into an input of `target`."""
+        return cls.stretch(source, target) if policy == "stretch" else cls.fit(source, target)
 
     @classmethod
     def rectangle(cls, source: tuple[int, int], target: tuple[int, int], multiple: int) -> Self:

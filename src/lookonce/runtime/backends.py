@@ -73,13 +73,13 @@ ENGINES = {
 CONVERTERS = {".cfg": "lookonce.darknet.cache:cached_onnx"}
 
 
-def open_backend(path: Path, *, backend: str | None = None, **options: Any) -> Backend:
+def open_backend(path: Path, *, backend: str | None = None, threads: int | None = None) -> Backend:
     """Open a model file with the engine its suffix names, or with another that reads it.
 
     Args:
         path: the model file.
         backend: a name in `ENGINES`; None for the first there that reads such files.
-        **options: of the engine; `threads` is understood by all.
+        threads: threads of the engine per call; None: the engine decides.
 
     Raises:
         ModelFileError: no such file, or a suffix that no engine reads.
@@ -91,11 +91,11 @@ def open_backend(path: Path, *, backend: str | None = None, **options: Any) -> B
     if path.is_dir():
         raise ModelFileError(f"{path}: expected a model file, found a folder")
     if converter := CONVERTERS.get(path.suffix.lower()):
-        return open_backend(_load(converter)(path), backend=backend, **options)
+        return open_backend(_load(converter)(path), backend=backend, threads=threads)
     engine = _engine(path, backend)
     if engine.needs:
         require(*engine.needs)
-    opened: Backend = _load(engine.opener)(path, **options)
+    opened: Backend = _load(engine.opener)(path, threads=threads)
     return opened
 
 

@@ -1,99 +1,178 @@
-"""What a `Detector` may be told, checked before the first image: a message names the option."""
+"""How a `Detector` detects: one frozen record that checks itself, and what a model file makes of it."""
 
 from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from math import lcm
-from typing import get_args
+from typing import Any, TypedDict, get_args
 
 from lookonce.errors import ConfigError
-from lookonce.metadata import Fit, ModelInfo
-from lookonce.runtime.backends import Backend
+from lookonce.geometry.letterbox import Fit
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.backends import ENGINES, Backend
+from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
+
+CONF = 0.25  # darknet's detector: -thresh 0.25
+IOU = 0.45  # darknet's detector and the reference's evaluation script
 
 COARSEST_STRIDE = 32  # of all three networks
 LARGEST_SIDE = 8192  # pixels; a larger one is a slip, and would take all memory
 
 
+class Overrides(TypedDict, total=False):
+    """The fields of `DetectOptions` as keyword arguments, each of which may be left out."""
+
+    conf: float
+    iou: float
+    classes: Collection[str | int] | None
+    agnostic: bool
+    soft_nms: bool
+    multi_label: bool
+    size: int | tuple[int, int] | None
+    fit: Fit | None
+    rect: bool
+    tiles: Tiles | None
+    overlap: float
+    backend: str | None
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectOptions:
+    """How to detect.
+
+    Attributes:
+        conf: score threshold; a detection's score lies above it.
+        iou: IoU threshold; of two boxes that overlap by more, the better one stays.
+        classes: names or numbers of the classes to find; None for all.
+        agnostic: suppress across classes, so that one place holds one object.
+        soft_nms: lower the scores of overlapping boxes instead of dropping them by `iou`.
+        multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a
+            box has its most probable class alone.
+        size: side of a square network input, or (height, width); None: the model's own.
+        fit: how an image gets to the input size, `letterbox` or `stretch`; None: the model's own.
+        rect: leave out the letterbox's padding except for what makes multiples of the stride: less work on
+            images that are wider or higher than the input.
+        tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels of
+            the image, or (rows, columns); None: on the whole image alone.
+        overlap: share of a tile's side that it has in common with the next one.
+        backend: engine, a name in `backends.ENGINES`; None: the first that reads the file.
+        threads: threads of the engine per call; None: the engine decides.
+
+    Raises:
+        ConfigError: a value out of its range; the message names the field.
+    """
+
+    conf: float = CONF
+    iou: float = IOU
+    classes: Collection[str | int] | None = None
+    agnostic: bool = False
+    soft_nms: bool = False
+    multi_label: bool = False
+    size: int | tuple[int, int] | None = None
+    fit: Fit | None = None
+    rect: bool = False
+    tiles: Tiles | None = None
+    overlap: float = OVERLAP
+    backend: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("conf", "iou"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
+        if isinstance(self.classes, str):
+            raise ConfigError(
+                f"classes: expected a list of names or numbers, found the text {self.classes!r}"
+            )
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(self.classes))
+        sides = (self.size,) if isinstance(self.size, int) else self.size or (1, 1)
+        if not all(0 < side <= LARGEST_SIDE for side in sides):
+            raise ConfigError(f"size: expected sides of 1 to {LARGEST_SIDE} pixels, found {self.size}")
+        if self.fit not in (None, *get_args(Fit)):
+            raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {self.fit!r}")
+        Tiling((1, 1) if self.tiles is None else self.tiles, self.overlap)
+        if self.backend not in (None, *ENGINES):
+            raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {self.backend!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads: expected 1 or more, found {self.threads}")
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How images are cut into tiles; None: they are not."""
+        return None if self.tiles is None else Tiling(self.tiles, self.overlap)
+
+    def as_record(self) -> dict[str, Any]:
+        """Everything that decides the results, as JSON reads it back; `threads` decides only the time."""
+        record = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        del record["threads"]
+        return record
+
+    def input_size(self, backend: Backend) -> tuple[int, int]:
+        """Return (height, width) of the network input: as chosen, else as the file has it.
+
+        Raises:
+            ConfigError: not multiples of the model's strides, or not the size that the file is fixed to.
+        """
+        _, *fixed = backend.input_shape
+        expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or expected
+        multiple = multiple_of_sides(backend.info)
+        if not all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width)):
+            raise ConfigError(
+                f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "
+                f"found {height}x{width} (height x width)"
+            )
+        if any(side not in (None, given) for side, given in zip(fixed, (height, width), strict=True)):
+            raise ConfigError(
+                f"size: expected {expected[0]}x{expected[1]} (height x width), to which this file is fixed, "
+                f"found {height}x{width}; a model exported with an open size takes any"
+            )
+        return height, width
+
+    def fit_policy(self, backend: Backend) -> Fit:
+        """Return the chosen way to fit images into the input, else the model's own.
+
+        Raises:
+            ConfigError: `rect`, although nothing is padded or the file's input is fixed.
+        """
+        fit = self.fit or backend.info.fit
+        if self.rect and fit == "stretch":
+            raise ConfigError(
+                "rect: leaves out the padding of a letterbox, but here images are stretched to the input, "
+                "without padding; expected fit 'letterbox'"
+            )
+        if self.rect and backend.input_shape[1:] != (None, None):
+            raise ConfigError(
+                "rect: expected a model whose input takes any height and width, found a file fixed to "
+                f"{backend.input_shape[1]}x{backend.input_shape[2]} (height x width); export it with an open "
+                "size"
+            )
+        return fit
+
+    def class_numbers(self, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Return the numbers of the classes to find; None for all.
+
+        A text of digits is a number unless it is a name.
+
+        Raises:
+            ConfigError: no such class.
+        """
+        if self.classes is None:
+            return None
+        numbers = {str(number): number for number in range(len(names))}
+        numbers |= {name: number for number, name in enumerate(names)}
+        found = []
+        for wanted in self.classes:
+            number = numbers.get(wanted) if isinstance(wanted, str) else wanted
+            if number is None or not 0 <= number < len(names):
+                raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
+            found.append(int(number))
+        return tuple(found)
+
+
 def multiple_of_sides(info: ModelInfo) -> int:
-    """What an input's sides must be multiples of: 32, but for a Darknet model with a coarser scale."""
+    """Return the number that the input's sides must be multiples of: 32, or more for a coarser scale."""
     return lcm(COARSEST_STRIDE, *info.strides)
-
-
-def checked_size(size: int | tuple[int, int] | None, backend: Backend) -> tuple[int, int]:
-    """(height, width) of the input: as asked for, else as the file is fixed, else as the model was made.
-
-    Raises:
-        ConfigError: no multiples of 32 (see `multiple_of_sides`), far too large, or not what the file is
-            fixed to.
-    """
-    _, *fixed = backend.input_shape
-    expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
-    height, width = (size, size) if isinstance(size, int) else size or expected
-    multiple = multiple_of_sides(backend.info)
-    if not all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width)):
-        raise ConfigError(
-            f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "
-            f"found {width} wide and {height} high"
-        )
-    if any(side not in (None, given) for side, given in zip(fixed, (height, width), strict=True)):
-        raise ConfigError(
-            f"size: this file is fixed to an input {expected[1]} wide and {expected[0]} high, "
-            f"found {width} wide and {height} high; a model exported with an open size takes any"
-        )
-    return height, width
-
-
-def checked_rect(rect: bool, fit: Fit, backend: Backend) -> bool:
-    """Whether padding is left out.
-
-    Raises:
-        ConfigError: there is none, or the file's input is fixed.
-    """
-    if rect and fit == "stretch":
-        raise ConfigError(
-            "rect: leaves out the padding of a letterbox, but here images are stretched to the input, "
-            "without padding; expected fit 'letterbox'"
-        )
-    if rect and backend.input_shape[1:] != (None, None):
-        raise ConfigError(
-            "rect: expected a model whose input takes any height and width, found a file fixed to "
-            f"{backend.input_shape[1]}x{backend.input_shape[2]} (height x width); export it with an open size"
-        )
-    return rect
-
-
-def checked_share(setting: str, value: float) -> float:
-    """A threshold.
-
-    Raises:
-        ConfigError: not from 0 to 1.
-    """
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
-    return value
-
-
-def checked_fit(fit: Fit) -> Fit:
-    """How images get to the input's size.
-
-    Raises:
-        ConfigError: no such way.
-    """
-    if fit not in get_args(Fit):
-        raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {fit!r}")
-    return fit
-
-
-def class_numbers(classes: Collection[str | int], names: tuple[str, ...]) -> tuple[int, ...]:
-    """Numbers of classes given by name or number; a text of digits is a number unless it is a name.
-
-    Raises:
-        ConfigError: no such class.
-    """
-    numbers = {str(number): number for number in range(len(names))}
-    numbers |= {name: number for number, name in enumerate(names)}
-    found = []
-    for wanted in classes:
-        number = numbers.get(wanted) if isinstance(wanted, str) else wanted
-        if number is None or not 0 <= number < len(names):
-            raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
-        found.append(int(number))
-    return tuple(found)

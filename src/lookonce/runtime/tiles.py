@@ -125,18 +125,17 @@ def parse_tiles(text: str) -> Tiles:
     )
 
 
-def join(parts: Sequence[Detections], windows: Sequence[Window], size: tuple[int, int]) -> Detections:
-    """What was found in the windows of one image, as boxes of the image, without those cut off.
+def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
+    """Return the detections of all windows as boxes of the image, without those cut off.
 
     An object that several windows hold is still in it several times: suppression follows.
 
     Args:
-        parts: for each window, with boxes in pixels of the window.
-        windows: in the same order.
-        size: (height, width) of the image.
+        parts: detections of each window, with boxes in pixels of the window.
+        windows: in the same order; the first is the whole image.
     """
     boxes = [box_ops.shift(part.boxes, w.left, w.top) for part, w in zip(parts, windows, strict=True)]
-    whole = [~_cut_off(each, window, size) for each, window in zip(boxes, windows, strict=True)]
+    whole = [~_cut_off(each, window, windows[0]) for each, window in zip(boxes, windows, strict=True)]
     return Detections(
         np.concatenate([each[kept] for each, kept in zip(boxes, whole, strict=True)]),
         np.concatenate([part.scores[kept] for part, kept in zip(parts, whole, strict=True)]),
@@ -145,10 +144,9 @@ def join(parts: Sequence[Detections], windows: Sequence[Window], size: tuple[int
     )
 
 
-def _cut_off(boxes: NDArray[np.float32], window: Window, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _cut_off(boxes: NDArray[np.float32], window: Window, image: Window) -> NDArray[np.bool_]:
     """(N, 4) inside a window -> (N,): ends at a border of the window that is none of the image's."""
-    height, width = size
-    inner = np.array(window) != [0, 0, width, height]
+    inner = np.array(window) != np.array(image)
     cut: NDArray[np.bool_] = np.any(inner & (np.abs(boxes - np.array(window)) <= BORDER), axis=1)
     return cut
 

@@ -21,6 +21,7 @@ from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 from lookonce.samples import Sample
 from lookonce.train.parallel import ALONE, Group
 
@@ -43,7 +44,7 @@ class Judge:
     ) -> None:
         self._network, self._names, self._settings, self._group = network, info.names, settings, group
         self._console = console
-        self._detector = Detector(TorchBackend(network, info), confidence=CONFIDENCE)
+        self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=CONFIDENCE))
         self._judge_by(readable(samples, console, group))
 
     def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:

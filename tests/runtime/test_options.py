@@ -1,0 +1,62 @@
+"""The options of a detection: they check themselves, and have one list of names."""
+
+import json
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+from lookonce.errors import ConfigError
+from lookonce.runtime.options import DetectOptions, Overrides
+
+
+def test_overrides_are_the_fields() -> None:
+    assert get_type_hints(Overrides) == get_type_hints(DetectOptions)
+
+
+def test_the_defaults_are_darknets() -> None:
+    options = DetectOptions()
+    assert (options.conf, options.iou) == (0.25, 0.45)
+    switches = options.agnostic, options.soft_nms, options.multi_label, options.rect, options.tiling
+    assert not any(switches)
+
+
+@pytest.mark.parametrize(
+    ("field", "edges", "wrong"),
+    [
+        ("conf", [0, 1], [-0.01, 1.01, float("nan")]),
+        ("iou", [0, 1], [-0.01, 1.01, float("nan")]),
+        ("size", [1, 8192, (32, 8192)], [0, 8193, -32, (32, 0), (8193, 32)]),
+        ("tiles", [32, (1, 1), (100, 100)], [31, 0, (0, 1), (1, 101)]),
+        ("overlap", [0, 0.9], [-0.1, 0.91, float("nan")]),
+        ("threads", [1, 64, None], [0, -1]),
+        ("fit", ["letterbox", "stretch", None], ["crop"]),
+        ("backend", ["openvino", None], ["tensorrt"]),
+        ("classes", [["dog"], [0], [], None], ["dog"]),
+    ],
+)
+def test_each_field_has_its_range(field: str, edges: list[Any], wrong: list[Any]) -> None:
+    for value in edges:
+        DetectOptions(**{field: value})
+    for value in wrong:
+        with pytest.raises(ConfigError, match=f"^{field}: expected .*found"):
+            replace(DetectOptions(), **{field: value})
+
+
+def test_a_record_is_what_json_reads_back() -> None:
+    options = DetectOptions(classes=np.array([1, 2]).tolist(), size=(320, 416), tiles=(2, 3), threads=4)
+    record = options.as_record()
+
+    assert json.loads(json.dumps(record)) == record
+    assert record["size"] == [320, 416]
+    assert "threads" not in record  # decides the time, not the results
+    assert record == replace(options, threads=1).as_record()
+
+
+def test_a_name_of_digits_is_a_name_first() -> None:
+    names = ("0", "dog", "1")
+    assert DetectOptions(classes=["1", "dog", "2", 1]).class_numbers(names) == (2, 1, 2, 1)
+    for wrong in ("cat", "3", 3, -1):
+        with pytest.raises(ConfigError, match="classes: expected some of 0, dog, 1; found"):
+            DetectOptions(classes=[wrong]).class_numbers(names)
