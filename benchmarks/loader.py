@@ -124,7 +124,7 @@ def stages(dataset: Dataset, index: int) -> list[float]:
     box.image(image.image, pixels)
     boxes = box.boxes_in(image.boxes)
     mark()
-    assign(boxes, image.labels, info.anchors, info.strides, info.input_size, len(info.names))
+    assign(boxes, image.labels, info.anchors, info.strides, info.input_size)
     mark()
     return np.diff(marks).tolist()
 

@@ -207,9 +207,7 @@ def report_loss(info: ModelInfo, settings: TrainSettings, batch: Batch, step_sec
 
     def assignment() -> None:
         for example in batch.examples:
-            assign(
-                example.boxes, example.labels, info.anchors, info.strides, info.input_size, len(info.names)
-            )
+            assign(example.boxes, example.labels, info.anchors, info.strides, info.input_size)
 
     def loss() -> None:
         losses = compute_losses(

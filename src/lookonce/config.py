@@ -100,9 +100,9 @@ class AssignSettings(_Section):
     """Which anchors learn to find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
-    """`iou`: every anchor that, centred on the box's cell, overlaps the box enough, else the best one.
-    `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near the
-    box's, else the best."""
+    """`iou`: every anchor that, centred on the cell of the box, overlaps the box enough, else the best one.
+    `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near those of the
+    box, else the best one."""
     positive_iou: Share = 0.3
     """The overlap that `iou` asks for, strictly above. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)

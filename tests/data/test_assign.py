@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from lookonce.config import AssignSettings
-from lookonce.data.assign import Positives, assign
-from lookonce.errors import AnnotationError
+from lookonce.data.assign import Column, Positives, assign, join
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 
 STRIDES = (8, 16, 32)
@@ -30,9 +29,7 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
     case = cases(reference)[k]
     anchors = COCO if case["anchors"] == "coco" else stored["anchors_alt_px"].tolist()
     boxes, num_classes, side = stored[f"boxes{k}"], int(case["num_classes"]), int(case["input_size"])
-    found = assign(
-        boxes[:, :4].astype(np.float32), boxes[:, 4], tuple(anchors), STRIDES, (side, side), num_classes
-    )
+    found = assign(boxes[:, :4].astype(np.float32), boxes[:, 4], tuple(anchors), STRIDES, (side, side))
     assert len(found.scale) == sum(len(stored[f"idx{k}_{s}"]) for s in range(3))
     for s in range(3):
         here = found.scale == s
@@ -47,11 +44,11 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
 
 
 def one(box: list[float], label: int = 0, input_size: tuple[int, int] = (416, 416)) -> object:
-    return assign(np.array([box], np.float32), np.array([label]), COCO, STRIDES, input_size, 3)
+    return assign(np.array([box], np.float32), np.array([label]), COCO, STRIDES, input_size)
 
 
 def test_no_boxes_no_positives() -> None:
-    found = assign(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), COCO, STRIDES, (320, 416), 3)
+    found = assign(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), COCO, STRIDES, (320, 416))
     assert found.box.shape == (0, 4)
     assert found.scale.shape == found.row.shape == found.label.shape == (0,)
 
@@ -75,23 +72,17 @@ def test_rectangular_input_has_more_columns_than_rows() -> None:
 
 def test_the_later_of_two_equal_boxes_wins_and_the_loss_is_counted() -> None:
     boxes = np.array([[100, 100, 116, 130], [100, 100, 116, 130]], np.float32)
-    found = assign(boxes, np.array([0, 2]), COCO, STRIDES, (416, 416), 3)
+    found = assign(boxes, np.array([0, 2]), COCO, STRIDES, (416, 416))
     assert set(found.label.tolist()) == {2}
     assert found.lost == len(found.label)
 
 
-@pytest.mark.parametrize("label", [-1, 3])
-def test_a_class_out_of_range_is_an_error(label: int) -> None:
-    with pytest.raises(AnnotationError, match=rf"0 to 2, found {label}"):
-        one([10, 10, 40, 40], label)
-
-
-def found_by(settings: AssignSettings, *boxes: list[float]) -> Positives:
+def found_by(settings: AssignSettings, *boxes: list[float]) -> Positives[Column]:
     sides = np.array(boxes, np.float32).reshape(-1, 4)
-    return assign(sides, np.arange(len(boxes)) % 3, COCO, STRIDES, (416, 416), 3, settings)
+    return assign(sides, np.arange(len(boxes)) % 3, COCO, STRIDES, (416, 416), settings)
 
 
-def places(found: Positives) -> list[tuple[int, ...]]:
+def places(found: Positives[Column]) -> list[tuple[int, ...]]:
     return list(zip(*(getattr(found, n).tolist() for n in ("scale", "row", "column", "anchor")), strict=True))
 
 
@@ -200,3 +191,26 @@ def test_ratio_without_a_near_anchor_takes_the_best() -> None:
     found = found_by(AssignSettings(rule="ratio", largest_ratio=1.01), [200, 200, 400, 210])
     assert len(found.scale) == 1
     assert places(found) == places(found_by(AssignSettings(rule="best"), [200, 200, 400, 210]))
+
+
+def test_an_iou_at_the_limit_is_not_above_it() -> None:
+    """The box has IoU 1 with the first anchor and exactly 1/2 with the second, which is twice as wide."""
+    anchors = (((16, 16), (32, 16), (300, 300)),)
+    box = np.array([[8, 8, 24, 24]], np.float32)
+    for limit, expected in ((0.5, [0]), (np.nextafter(0.5, 0), [0, 1])):
+        found = assign(box, np.array([0]), anchors, (32,), (64, 64), AssignSettings(positive_iou=limit))
+        assert found.anchor.tolist() == expected
+
+
+def test_positives_of_a_batch_carry_their_image() -> None:
+    first, second = (
+        found_by(AssignSettings(rule="best"), *boxes)
+        for boxes in ([[10, 10, 40, 40], [10, 10, 40, 40]], [[200, 200, 230, 261]])
+    )
+    nothing = found_by(AssignSettings())
+    batch = join([first, nothing, second])
+    assert batch.image.tolist() == [0, 2]
+    assert batch.label.tolist() == [1, 0]
+    assert batch.lost == 1
+    np.testing.assert_array_equal(batch.box, np.concatenate([first.box, second.box]))
+    assert join([]).box.shape == (0, 4)

@@ -62,7 +62,7 @@ def test_with_augmentation(samples: list[Sample], index: int) -> None:
     box = Letterbox.fit(changed.size, (64, 96))
     np.testing.assert_array_equal(pixels, box.image(changed.image))
     np.testing.assert_allclose(example.boxes, box.boxes_in(changed.boxes), atol=1e-4)
-    expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, INFO.input_size, 3)
+    expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, INFO.input_size)
     for name in ("scale", "row", "column", "anchor", "box", "label"):
         np.testing.assert_array_equal(getattr(example.positives, name), getattr(expected, name))
     assert (len(expected.label) > 0) == (len(sample.labels) > 0)
@@ -175,7 +175,7 @@ def test_composed_boxes_lie_in_the_input_and_are_assigned(
         assert (example.boxes >= 0).all()
         assert (example.boxes <= [96, 64, 96, 64]).all()
         assert len(example.boxes) == len(example.labels)
-        expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, (64, 96), 3)
+        expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, (64, 96))
         np.testing.assert_array_equal(example.positives.box, expected.box)
         counts.append(len(example.labels))
     assert max(counts) > len(samples[5].labels), "others came along"
@@ -269,7 +269,7 @@ def test_batches_of_varied_scales_hold_images_of_one_size(samples: list[Sample])
             for example in batch.examples:
                 assert example.letterbox.target == shape
                 assert (example.boxes <= [*shape[::-1], *shape[::-1]]).all()
-                expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, shape, 3)
+                expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, shape)
                 np.testing.assert_array_equal(example.positives.row, expected.row)
             shapes.add(shape)
     assert len(shapes) > 3

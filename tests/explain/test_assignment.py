@@ -63,7 +63,7 @@ def assigned(
     """Boxes in pixels of an image that has the input's size."""
     scales = scales_of(anchors, size, 3)
     truth = Sample(Path("p.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
-    return assign_objects(truth, Letterbox.fit(size, size), scales, 3, settings), scales
+    return assign_objects(truth, Letterbox.fit(size, size), scales, settings), scales
 
 
 def positives(
@@ -81,9 +81,7 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
     truth = Sample(Path("p.jpg"), stored[f"boxes{k}"][:, :4].astype(np.float32), stored[f"boxes{k}"][:, 4])
     scales = scales_of(anchors, (side, side), classes)
 
-    assignment = assign_objects(
-        truth, Letterbox.fit((side, side), (side, side)), scales, classes, WRITE_UP.assign
-    )
+    assignment = assign_objects(truth, Letterbox.fit((side, side), (side, side)), scales, WRITE_UP.assign)
 
     standing = {
         positive.place: assignment.boxes[i]
@@ -216,7 +214,7 @@ def test_crowds_and_what_lies_outside_are_not_trained_on() -> None:
     scales = scales_of(YOLOV3, (416, 416), 3)
 
     assert assign_objects(
-        truth, Letterbox.fit((416, 416), (416, 416)), scales, 3, WRITE_UP.assign
+        truth, Letterbox.fit((416, 416), (416, 416)), scales, WRITE_UP.assign
     ).numbers.tolist() == [2]
 
 
@@ -232,4 +230,4 @@ def test_scales_with_different_numbers_of_anchors() -> None:
     truth = Sample(Path("p.jpg"), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
     with pytest.raises(AnnotationError, match=r"same number of anchors on each scale .* found 2, 1"):
-        assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, 3, WRITE_UP.assign)
+        assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, WRITE_UP.assign)

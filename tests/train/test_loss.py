@@ -9,22 +9,26 @@ import torch
 from torch import Tensor
 
 from lookonce.config import LossSettings
-from lookonce.data.loader import BatchPositives
+from lookonce.data.assign import Positives, assign, join
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.train.loss import compute_losses, scale_losses
+from lookonce.train.loss import Losses, compute_losses, prob_terms, scale_terms
 
 STRIDES = (8, 16, 32)
 PLAIN = LossSettings()
 
 
-def positives(cells: Tensor, boxes: Tensor, labels: Tensor, scale: int = 0) -> BatchPositives:
+def positives(cells: Tensor, boxes: Tensor, labels: Tensor, scale: int = 0) -> Positives[Tensor]:
     """From (P, 4) image, row, column, anchor."""
     image, row, column, anchor = cells.long().unbind(1)
-    return BatchPositives(image, torch.full_like(image, scale), row, column, anchor, boxes, labels)
+    return Positives(image, torch.full_like(image, scale), row, column, anchor, boxes, labels)
 
 
-def no_positives() -> BatchPositives:
+def no_positives() -> Positives[Tensor]:
     return positives(torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+
+
+def scale_losses(*given: object) -> Losses:
+    return scale_terms(*given).sums()
 
 
 @pytest.mark.parametrize("k", range(10))
@@ -169,3 +173,42 @@ def test_overflowing_positives_leave_loss_and_gradient_finite(measure: str) -> N
         (gradient,) = torch.autograd.grad(total, raw)
         assert torch.isfinite(total)
         assert torch.isfinite(gradient).all()
+
+
+def test_the_class_target_is_smoothed() -> None:
+    """With smoothing 0.2 and four classes the targets are 0.85 for the class and 0.05 for the others."""
+    logits = torch.tensor([[2.0, -1.0, 0.5, -3.0]])
+    p = torch.sigmoid(logits.double())[0]
+    target = torch.tensor([0.05, 0.85, 0.05, 0.05], dtype=torch.float64)
+    expected = -(target * p.log() + (1 - target) * (1 - p).log()).sum()
+    assert float(prob_terms(logits, torch.tensor([1]), 0.2)) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_terms_add_up_to_the_losses() -> None:
+    """Each place's part, over two images and two scales, with every setting that changes a part."""
+    random = torch.Generator().manual_seed(1)
+    raw = [torch.randn((2, 2 * 8, *grid), generator=random) for grid in ((4, 6), (2, 3))]
+    anchors, strides = [[(20.0, 30.0), (40.0, 20.0)], [(60.0, 50.0), (90.0, 80.0)]], (16, 32)
+    truth = torch.tensor([[[5.0, 5, 40, 60], [30, 20, 70, 60]], [[10.0, 8, 90, 60], [0, 0, 0, 0]]])
+    assigned = join(
+        [
+            assign(boxes.numpy()[: 2 - i], np.array([0, 2])[: 2 - i], anchors, strides, (64, 96))
+            for i, boxes in enumerate(truth)
+        ]
+    ).each(torch.from_numpy)
+    settings = LossSettings(objectness="iou", box="ciou", giou=2, conf=3, prob=5, ignore_iou=0.2)
+    losses = compute_losses(raw, assigned, truth, anchors, strides, settings)
+    scales = [
+        scale_terms(raw[s], assigned.on_scale(s), truth, anchors[s], strides[s], settings) for s in (0, 1)
+    ]
+    for image in (0, 1):
+        mine = [scale.positives.image == image for scale in scales]
+        giou = sum(float(scale.giou[here].sum()) for scale, here in zip(scales, mine, strict=True))
+        prob = sum(float(scale.prob[here].sum()) for scale, here in zip(scales, mine, strict=True))
+        conf = sum(float(scale.conf[image].sum()) for scale in scales)
+        assert float(losses.giou[image]) == pytest.approx(2 * giou, rel=1e-5)
+        assert float(losses.conf[image]) == pytest.approx(3 * conf, rel=1e-5)
+        assert float(losses.prob[image]) == pytest.approx(5 * prob, rel=1e-5)
+    for scale in scales:
+        assert (scale.conf[scale.ignored] == 0).all()
+        assert (scale.ignored == (scale.best_iou >= 0.2))[scale.target == 0].all()

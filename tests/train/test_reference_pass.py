@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from lookonce.config import LossSettings
-from lookonce.data.assign import assign
-from lookonce.data.loader import BatchPositives
+from lookonce.data.assign import Positives, assign, join
 from lookonce.geometry.anchors import YOLOV3
 from lookonce.model.blocks import Head
 from lookonce.model.network import to_input
 from lookonce.model.yolov3 import YOLOv3
-from lookonce.train.loss import Losses, scale_losses
+from lookonce.train.loss import Losses, scale_terms
 from tests.model.reference_weights import convolutions, fill
 
 STRIDES, SIDE, KERAS_MOMENTUM = (8, 16, 32), 96, 0.01
@@ -42,26 +41,22 @@ def losses(network: nn.Module, stored: dict[str, np.ndarray]) -> tuple[list[torc
     by_scale = []
     for s in range(3):
         positives, truth = _targets(stored["train_boxes"], s)
-        by_scale.append(scale_losses(maps[s], positives, truth, YOLOV3[s], STRIDES[s], LossSettings()))
+        by_scale.append(scale_terms(maps[s], positives, truth, YOLOV3[s], STRIDES[s], LossSettings()).sums())
     torch.stack([scale.total() for scale in by_scale]).sum().backward()
     return maps, by_scale
 
 
-def _targets(rows: np.ndarray, scale: int) -> tuple[BatchPositives, torch.Tensor]:
+def _targets(rows: np.ndarray, scale: int) -> tuple[Positives[torch.Tensor], torch.Tensor]:
     """Positives of one scale, and as truth only the boxes assigned there, as the reference has it."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in BatchPositives.__dataclass_fields__}
+    assigned = []
     truth = np.zeros((2, len(rows), 4), np.float32)
     for image in range(2):
         boxes = rows[rows[:, 0] == image]
-        found = assign(boxes[:, 1:5].astype(np.float32), boxes[:, 5], YOLOV3, STRIDES, (SIDE, SIDE), 3)
-        here = found.scale == scale
-        columns["image"].append(np.full(here.sum(), image))
-        for name in ("scale", "row", "column", "anchor", "box", "label"):
-            columns[name].append(getattr(found, name)[here])
-        kept = np.unique(found.box[here], axis=0)
+        found = assign(boxes[:, 1:5].astype(np.float32), boxes[:, 5], YOLOV3, STRIDES, (SIDE, SIDE))
+        assigned.append(found.on_scale(scale))
+        kept = np.unique(assigned[-1].box, axis=0)
         truth[image, : len(kept)] = kept
-    tensors = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in columns.items()}
-    return BatchPositives(**tensors), torch.from_numpy(truth)
+    return join(assigned).each(torch.from_numpy), torch.from_numpy(truth)
 
 
 def test_training_mode_heads(

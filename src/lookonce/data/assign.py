@@ -1,51 +1,79 @@
 """Which cell and anchor is responsible for which object (the write-up's `preprocess_true_boxes`).
 
-Legend: **N** boxes of one image, **P** positives, **A** = 3 anchors a scale, **G** anchors of all scales.
+Legend: **N** boxes of one image, **P** positives, **A** = 3 anchors per scale, **G** anchors of all scales.
 
-An anchor is placed on the centre of the cell that holds the box's centre. Every anchor whose IoU with the box
-is above 0.3 becomes positive, on every scale; if none is, the best of all does:
+An anchor is centred on the cell that holds the centre of the box. Every anchor whose IoU with the box is
+above 0.3 becomes positive, on every scale; if there is none, the best of all does:
 
     boxes (N, 4) -> cell_of -> fitting_anchors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
 
-That is the rule `iou`. Two others look at shapes alone, wherever in its cell the box stands; see
+This is the rule `iou`. Two other rules compare shapes only, wherever in its cell the box lies; see
 `AssignSettings`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config import AssignSettings
-from lookonce.errors import AnnotationError
 from lookonce.geometry.anchors import Anchors, flatten, shape_iou
 from lookonce.geometry.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 
 WRITE_UP = AssignSettings()
 POSITIVE_IOU = WRITE_UP.positive_iou
 
+Array = TypeVar("Array")  # a numpy array, or in training a torch tensor
+Column = NDArray[Any]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Positives:
-    """The cells and anchors that must find an object. Sparse: everything else is background.
+class Positives(Generic[Array]):
+    """Cells and anchors that must find an object. Sparse: everything else is background.
 
     Attributes:
+        image: (P,) int64 position of the image in the batch; 0 for a single image.
         scale: (P,) int64, 0 is the finest.
-        row: (P,) int64 cell row.
-        column: (P,) int64 cell column.
+        row: (P,) int64 row of the cell.
+        column: (P,) int64 column of the cell.
         anchor: (P,) int64 index within the scale.
         box: (P, 4) float32 xyxy, pixels of the network input.
         label: (P,) int64 class number.
-        lost: how many earlier choices were replaced by a later box on the same cell and anchor.
+        lost: number of earlier choices replaced by a later box on the same cell and anchor.
     """
 
-    scale: NDArray[np.int64]
-    row: NDArray[np.int64]
-    column: NDArray[np.int64]
-    anchor: NDArray[np.int64]
-    box: NDArray[np.float32]
-    label: NDArray[np.int64]
+    image: Array
+    scale: Array
+    row: Array
+    column: Array
+    anchor: Array
+    box: Array
+    label: Array
     lost: int = 0
+
+    def on_scale(self, scale: int) -> "Positives[Array]":
+        """Select the positives of one scale."""
+        columns: Any = self.scale
+        here = columns == scale
+        return self.each(lambda column: column[here])
+
+    def each(self, change: Callable[[Any], Any]) -> "Positives[Any]":
+        """Apply one change to every column: a selection, or a move to another device."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "lost"}
+        return Positives(**{name: change(column) for name, column in columns.items()}, lost=self.lost)
+
+
+def join(parts: Sequence[Positives[Column]]) -> Positives[Column]:
+    """Put the positives of the images of a batch one after another; `image` counts the images."""
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return Positives(none, none, none, none, none, np.zeros((0, 4), np.float32), none)
+    image = np.repeat(np.arange(len(parts)), [len(part.label) for part in parts])
+    names = ("scale", "row", "column", "anchor", "box", "label")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Positives(image, **columns, lost=sum(part.lost for part in parts))
 
 
 def assign(
@@ -54,41 +82,48 @@ def assign(
     anchors: Anchors,
     strides: tuple[int, ...],
     input_size: tuple[int, int],
-    num_classes: int,
     settings: AssignSettings = WRITE_UP,
-) -> Positives:
+) -> Positives[Column]:
     """Assign the boxes of one image.
 
     Args:
         boxes: (N, 4) xyxy, pixels of the network input, centres inside it.
         labels: (N,) class numbers.
         anchors: per scale, (width, height) in pixels of the network input.
-        strides: per scale, pixels a cell.
+        strides: per scale, pixels per cell.
         input_size: (height, width) of the network input.
-        num_classes: C; every label is below it.
         settings: the rule.
-
-    Raises:
-        AnnotationError: a class number is out of range.
     """
-    _check_labels(labels, num_classes)
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
     chosen = choose(*fitting_anchors(boxes, cells, anchors, strides, settings))  # (N, G)
-    box_index, anchor_index = np.nonzero(chosen)  # by box, so that later boxes come later
-    per_scale = len(anchors[0])
-    kept = drop_collisions(*_places(box_index, anchor_index, cells, per_scale))
-    lost = len(box_index) - len(kept)
-    box_index, anchor_index = box_index[kept], anchor_index[kept]
-    scale, row, column, anchor = _places(box_index, anchor_index, cells, per_scale)
+    box, number = np.nonzero(chosen)  # by box, so that later boxes come later
+    scale, anchor = np.divmod(number, len(anchors[0]))
+    column, row = cells[box, scale].T
+    kept = drop_collisions(scale, row, column, anchor)
     return Positives(
-        scale=scale,
-        row=row,
-        column=column,
-        anchor=anchor,
-        box=boxes[box_index].astype(np.float32),
-        label=labels[box_index].astype(np.int64),
-        lost=lost,
+        image=np.zeros(len(kept), np.int64),
+        scale=scale[kept],
+        row=row[kept],
+        column=column[kept],
+        anchor=anchor[kept],
+        box=boxes[box[kept]].astype(np.float32),
+        label=labels[box[kept]].astype(np.int64),
+        lost=len(box) - len(kept),
     )
+
+
+def cell_of(
+    boxes: NDArray[np.float32], strides: tuple[int, ...], input_size: tuple[int, int]
+) -> NDArray[np.int64]:
+    """(N, 4) -> (N, scales, 2): column and row of the cell that holds the centre of each box, per scale.
+
+    A centre on the right or bottom border belongs to the last cell (reference fault 3).
+    """
+    centre = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
+    stride = np.array(strides)[:, None]  # (scales, 1)
+    cells_per_side = np.array(input_size[::-1]) // stride  # (scales, 2): columns, rows
+    cells: NDArray[np.int64] = np.clip(np.floor(centre / stride), 0, cells_per_side - 1).astype(np.int64)
+    return cells
 
 
 def fitting_anchors(
@@ -98,7 +133,7 @@ def fitting_anchors(
     strides: tuple[int, ...],
     settings: AssignSettings,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which anchors the rule takes for each box, and the overlap by which it ranks them: (N, G) both."""
+    """Anchors that the rule takes for each box, and the overlap by which it ranks them: (N, G) both."""
     if settings.rule == "iou":
         ious = anchor_ious(boxes, cells, anchors, strides)
         return ious > settings.positive_iou, ious
@@ -111,33 +146,10 @@ def fitting_anchors(
     return larger < settings.largest_ratio, overlap
 
 
-def _places(
-    box: NDArray[np.int64], anchor: NDArray[np.int64], cells: NDArray[np.int64], per_scale: int
-) -> tuple[NDArray[np.int64], ...]:
-    """Box and anchor numbers (P,) -> scale, row, column and anchor within the scale, (P,) each."""
-    scale, within = np.divmod(anchor, per_scale)
-    column, row = cells[box, scale].T
-    return scale, row, column, within
-
-
-def cell_of(
-    boxes: NDArray[np.float32], strides: tuple[int, ...], input_size: tuple[int, int]
-) -> NDArray[np.int64]:
-    """(N, 4) -> (N, scales, 2): column and row of the cell that holds each box's centre, on each scale.
-
-    A centre on the right or bottom border belongs to the last cell (reference fault 3).
-    """
-    centre = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
-    stride = np.array(strides)[:, None]  # (scales, 1)
-    cells_a_side = np.array(input_size[::-1]) // stride  # (scales, 2): columns, rows
-    cells: NDArray[np.int64] = np.clip(np.floor(centre / stride), 0, cells_a_side - 1).astype(np.int64)
-    return cells
-
-
 def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """IoU of each box with each anchor standing on the middle of the box's cell: -> (N, G), finest first."""
+    """IoU of each box with each anchor centred on the cell of the box: -> (N, G), finest scale first."""
     stride = np.array(strides, np.float64)[:, None]
     middle = (cells + 0.5) * stride  # (N, scales, 2) pixels
     sides = np.array(anchors, np.float64)  # (scales, A, 2)
@@ -150,21 +162,15 @@ def anchor_ious(
 
 
 def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N, G) both -> (N, G) positive: the anchors that fit; where none does, the best (the first on ties)."""
+    """(N, G) both -> (N, G) positive: anchors that fit; if none does, the best one (the first of ties)."""
     positive = fitting.copy()
-    hopeless = np.flatnonzero(~positive.any(axis=1))
-    positive[hopeless, overlap[hopeless].argmax(axis=1)] = True
+    without = np.flatnonzero(~positive.any(axis=1))
+    positive[without, overlap[without].argmax(axis=1)] = True
     return positive
 
 
 def drop_collisions(*key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of the choices that stand: of equal keys only the last does, as in the reference."""
+    """Indices of the choices that stand: of equal keys only the last one, as in the reference."""
     stacked = np.stack(key, axis=1)[::-1]
     _, first_from_the_end = np.unique(stacked, axis=0, return_index=True)
     return np.sort(len(stacked) - 1 - first_from_the_end)
-
-
-def _check_labels(labels: NDArray[np.int64], num_classes: int) -> None:
-    bad = labels[(labels < 0) | (labels >= num_classes)]
-    if len(bad):
-        raise AnnotationError(f"expected class numbers from 0 to {num_classes - 1}, found {bad[0]}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lookonce.annotations.layout import size_of
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
-from lookonce.data.assign import WRITE_UP, Positives, assign
+from lookonce.data.assign import WRITE_UP, Column, Positives, assign
 from lookonce.data.augment import AnnotatedImage, augment
 from lookonce.data.cache import ImageCache
 from lookonce.data.compose import fitting, mixup, mosaic, random_colour, random_zoom
@@ -48,7 +48,7 @@ class Example:
     letterbox: Letterbox
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
-    positives: Positives
+    positives: Positives[Column]
     problems: tuple[Problem, ...]
 
 
@@ -176,7 +176,6 @@ class Dataset:
             self.info.anchors,
             self.info.strides,
             size,
-            len(self.info.names),
             self.assignment,
         )
         return Example(sample, letterbox, boxes, image.labels, positives, problems)

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -25,60 +25,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lookonce.data.assign import Positives
+from lookonce.data.assign import Positives, join
 from lookonce.data.dataset import Dataset, Example
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.samples import Problem
 
 BATCHES_AHEAD = 2  # beside those being made: enough to bridge a slow one, little memory
-_NONE = np.zeros(0, np.int64)
-NO_POSITIVES = Positives(
-    scale=_NONE, row=_NONE, column=_NONE, anchor=_NONE, box=np.zeros((0, 4), np.float32), label=_NONE
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BatchPositives:
-    """The cells and anchors of a batch that must find an object: `Positives` with an image column.
-
-    Attributes:
-        image: (P,) int64 position in the batch.
-        scale: (P,) int64, 0 is the finest.
-        row: (P,) int64 cell row.
-        column: (P,) int64 cell column.
-        anchor: (P,) int64 index within the scale.
-        box: (P, 4) float32 xyxy, pixels of the input.
-        label: (P,) int64 class number.
-    """
-
-    image: Tensor
-    scale: Tensor
-    row: Tensor
-    column: Tensor
-    anchor: Tensor
-    box: Tensor
-    label: Tensor
-
-    @classmethod
-    def of(cls, examples: Sequence[Example]) -> Self:
-        """Put the positives of several images one after the other."""
-        parts = [example.positives for example in examples] or [NO_POSITIVES]
-        image = np.repeat(np.arange(len(parts)), [len(part.label) for part in parts])
-        names = [field.name for field in fields(cls) if field.name != "image"]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(torch.from_numpy(image), **{name: torch.from_numpy(c) for name, c in columns.items()})
-
-    def on_scale(self, scale: int) -> Self:
-        """Those of one scale."""
-        here = self.scale == scale
-        return self._each(lambda column: column[here])
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
-        return self._each(lambda column: column.to(device, non_blocking=True))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(*(change(getattr(self, field.name)) for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +47,7 @@ class Batch:
     """
 
     images: Tensor
-    positives: BatchPositives
+    positives: Positives[Tensor]
     truth: Tensor
     examples: tuple[Example, ...]
     number: int = 1
@@ -111,7 +63,7 @@ class Batch:
         channels_last = torch.from_numpy(images).permute(0, 3, 1, 2)
         return cls(
             channels_last,
-            BatchPositives.of(examples),
+            join([example.positives for example in examples]).each(torch.from_numpy),
             torch.from_numpy(truth),
             tuple(examples),
             number,

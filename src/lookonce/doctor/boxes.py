@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.assign import POSITIVE_IOU, Positives
+from lookonce.data.assign import POSITIVE_IOU, Column, Positives
 from lookonce.doctor.findings import Finding, box_place, corners
 from lookonce.doctor.network import Network
 from lookonce.geometry.anchors import flatten, shape_iou
@@ -68,7 +68,7 @@ def misshapen_boxes(found: SampleSet, sample: Sample, network: Network) -> Itera
 
 def lost_objects(found: SampleSet, sample: Sample, network: Network) -> tuple[int, list[Finding]]:
     """How many cells and anchors of an image were claimed twice, and the objects left with none."""
-    positives = network.assign(sample, len(found.names))
+    positives = network.assign(sample)
     if not positives.lost:
         return 0, []
     alone = without_cell(sample, network, positives)
@@ -80,7 +80,7 @@ def lost_objects(found: SampleSet, sample: Sample, network: Network) -> tuple[in
     return positives.lost, findings
 
 
-def without_cell(sample: Sample, network: Network, positives: Positives) -> list[int]:
+def without_cell(sample: Sample, network: Network, positives: Positives[Column]) -> list[int]:
     """The boxes of a sample for which no cell is responsible; of equal boxes the earlier ones."""
     boxes = network.boxes(sample)
     responsible = {

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.annotations.layout import size_of
-from lookonce.data.assign import Positives, assign
+from lookonce.data.assign import Column, Positives, assign
 from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors
 from lookonce.geometry.letterbox import Fit, Letterbox
@@ -35,11 +35,11 @@ class Network:
         """All boxes of a sample, (N, 4) xyxy in pixels of the input."""
         return Letterbox.for_policy(self.fit, size_of(sample), self.size).boxes_in(sample.boxes)
 
-    def assign(self, sample: Sample, classes: int) -> Positives:
+    def assign(self, sample: Sample) -> Positives[Column]:
         """The cells and anchors that must find the boxes of a sample, crowds left out as in training."""
         one = ~sample.crowd
         boxes = self.boxes(sample)[one]
-        return assign(boxes, sample.labels[one], self.anchors, self.strides, self.size, classes)
+        return assign(boxes, sample.labels[one], self.anchors, self.strides, self.size)
 
 
 def official(model: str, size: tuple[int, int]) -> Network:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config import AssignSettings, Objective
-from lookonce.data.assign import Positives, anchor_ious, assign, cell_of, choose, fitting_anchors
+from lookonce.data.assign import Column, Positives, anchor_ious, assign, cell_of, choose, fitting_anchors
 from lookonce.errors import AnnotationError
 from lookonce.explain.records import Scale
 from lookonce.explain.truth_records import Box, Place, Positive
@@ -45,20 +45,19 @@ class Assignment:
     fitting: NDArray[np.bool_]
     chosen: tuple[tuple[Place, ...], ...]
     owner: dict[Place, int]
-    positives: Positives
+    positives: Positives[Column]
 
 
 def assign_objects(
     truth: Sample,
     letterbox: Letterbox,
     scales: tuple[Scale, ...],
-    num_classes: int,
     settings: AssignSettings,
 ) -> Assignment:
     """Assign the annotated objects as training by these settings would.
 
     Raises:
-        AnnotationError: a class number out of range, or a network whose scales have different numbers of
+        AnnotationError: a network whose scales have different numbers of
             anchors, which training does not take.
     """
     anchors: Anchors = tuple(scale.anchors for scale in scales)
@@ -72,7 +71,7 @@ def assign_objects(
     visible = clip(truth.boxes, *letterbox.source)
     numbers = np.flatnonzero(~is_empty(visible) & ~truth.crowd)
     boxes, labels = letterbox.boxes_in(visible[numbers]), truth.labels[numbers]
-    positives = assign(boxes, labels, anchors, strides, letterbox.target, num_classes, settings)
+    positives = assign(boxes, labels, anchors, strides, letterbox.target, settings)
     cells = cell_of(boxes, strides, letterbox.target)
     ious = anchor_ious(boxes, cells, anchors, strides)
     fitting, overlap = fitting_anchors(boxes, cells, anchors, strides, settings)

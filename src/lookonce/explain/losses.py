@@ -19,7 +19,9 @@ from lookonce.explain.truth_records import ImageLosses, Place, Terms
 from lookonce.geometry.boxes import iou
 
 if TYPE_CHECKING:
-    from lookonce.data.loader import BatchPositives
+    from torch import Tensor
+
+    from lookonce.data.assign import Positives
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,13 +65,9 @@ def compute(
         MissingExtraError: torch is not installed.
     """
     torch = require("torch", "train")
-    from lookonce.data.loader import BatchPositives
     from lookonce.train.loss import compute_losses
 
-    found = assignment.positives
-    places = (found.scale, found.row, found.column, found.anchor)
-    columns = [torch.from_numpy(each) for each in (*places, found.box, found.label)]
-    positives = BatchPositives(torch.zeros_like(columns[0]), *columns)
+    positives = assignment.positives.each(torch.from_numpy)
     with torch.no_grad():
         losses = compute_losses(
             [torch.from_numpy(_raw_map(scale)) for scale in scales],
@@ -90,8 +88,8 @@ def compute(
 
 
 def _by_scale(
-    scales: tuple[Scale, ...], positives: "BatchPositives", ignored: tuple[NDArray[np.bool_], ...]
-) -> list[tuple[int, Scale, "BatchPositives", NDArray[np.bool_]]]:
+    scales: tuple[Scale, ...], positives: "Positives[Tensor]", ignored: tuple[NDArray[np.bool_], ...]
+) -> list[tuple[int, Scale, "Positives[Tensor]", NDArray[np.bool_]]]:
     return [
         (number, scale, positives.on_scale(number), ignored[number]) for number, scale in enumerate(scales)
     ]
@@ -100,7 +98,7 @@ def _by_scale(
 def _scale_parts(
     number: int,
     scale: Scale,
-    positives: "BatchPositives",
+    positives: "Positives[Tensor]",
     ignored: NDArray[np.bool_],
     settings: LossSettings,
 ) -> tuple[dict[Place, Terms], NDArray[np.float32]]:

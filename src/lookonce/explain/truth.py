@@ -122,7 +122,7 @@ def explain_truth(
         AnnotationError: as `assignment.assign_objects`.
     """
     letterbox, settings = entry.letterbox, objective.loss
-    assignment = assign_objects(truth, letterbox, scales, len(names), objective.assign)
+    assignment = assign_objects(truth, letterbox, scales, objective.assign)
     best = tuple(best_ious(scale, assignment.boxes) for scale in scales)
     positive = tuple(_mask(assignment, number, scale) for number, scale in enumerate(scales))
     ignored = tuple(

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.config import TrainSettings, to_multiple
+from lookonce.data.assign import Positives
 from lookonce.data.cache import MOST_BYTES
-from lookonce.data.loader import BATCHES_AHEAD, Batch, BatchPositives
+from lookonce.data.loader import BATCHES_AHEAD, Batch
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
@@ -181,7 +182,7 @@ class Trial:
         number = torch.arange(len(image))
         nowhere = torch.zeros_like(image)
         box = torch.tensor([0.0, 0.0, width, height])
-        positives = BatchPositives(
+        positives = Positives(
             image, number % scales, nowhere, nowhere, number % anchors, box.expand(len(image), 4), nowhere
         )
         images = torch.full((batch, height, width, 3), 128, dtype=torch.uint8).permute(0, 3, 1, 2)

@@ -155,7 +155,8 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
     precision = precision_on(device, settings)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         raw_maps = network(images)
-    positives, truth = batch.positives.to(device), batch.truth.to(device)
+    positives = batch.positives.each(lambda column: column.to(device, non_blocking=True))
+    truth = batch.truth.to(device)
     return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
 
 

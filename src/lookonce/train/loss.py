@@ -1,19 +1,18 @@
 """The three losses of the write-up's `compute_loss`, sparse.
 
-Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells a side, **N** truth boxes of the fullest
-image, **P** positives.
+Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells per side, **N** boxes of the fullest image,
+**P** positives.
 
 Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
 
-    giou = sum over positives (2 - w*h / area of the input) * (1 - GIoU(decoded box, truth))
-    conf = sum over all cells (o - p)^2 * BCE(o) * [positive, or best IoU with any truth < ignore threshold]
+    giou = sum over positives (2 - w*h / area of the input) * (1 - GIoU(decoded box, ground truth))
+    conf = sum over all cells (o - p)^2 * BCE(o) * [positive, or best IoU with any box < ignore threshold]
     prob = sum over positives and classes BCE(smoothed label)
 
-Each is summed over the scales and averaged over the batch. Where we differ from the reference, by decision:
-GIoU is evaluated on positives only (its fault 1, NaN); the ignore test sees every box of the image (11).
-The settings can put DIoU or CIoU in GIoU's place, and the IoU of a positive's box in place of its o = 1; the
-names stay.
-All arithmetic is float32, whatever the network runs in.
+Each is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU is
+computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (11).
+The settings can replace GIoU by DIoU or CIoU, and o = 1 by the IoU of the positive's box; the names stay.
+All arithmetic is float32, whatever the precision of the network.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from lookonce.config import LossSettings
-from lookonce.data.loader import BatchPositives
+from lookonce.data.assign import Positives
 from lookonce.geometry.boxes import BOX_MEASURES, area, iou
 from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes
 
@@ -42,42 +41,77 @@ class Losses:
 
     @classmethod
     def none(cls) -> Self:
-        """Those of no image."""
+        """Losses of an empty batch."""
         return cls(torch.zeros(0), torch.zeros(0), torch.zeros(0))
 
     def per_image(self) -> Tensor:
-        """The three terms added: (B,)."""
+        """Sum of the three terms: (B,)."""
         return self.giou + self.conf + self.prob
 
     def total(self, images: int | None = None) -> Tensor:
         """The number to minimise: the mean over the images.
 
         Args:
-            images: to divide by, where these are a part of more.
+            images: divisor, if these images are part of a larger batch.
         """
         return self.per_image().sum() / (len(self.giou) if images is None else images)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaleTerms:
+    """Loss terms of one scale, place by place, before weights: what the sums are made of.
+
+    Attributes:
+        positives: the positives of this scale.
+        boxes: (P, 4) decoded boxes of the positives, xyxy in input pixels.
+        best_iou: (B, S, S, A) IoU of each decoded box with its best box of the image.
+        target: (B, S, S, A) objectness target o.
+        ignored: (B, S, S, A) background that costs nothing.
+        giou: (P,) box term.
+        conf: (B, S, S, A) objectness term.
+        prob: (P,) class term.
+    """
+
+    positives: Positives[Tensor]
+    boxes: Tensor
+    best_iou: Tensor
+    target: Tensor
+    ignored: Tensor
+    giou: Tensor
+    conf: Tensor
+    prob: Tensor
+
+    def sums(self) -> Losses:
+        """Sums over the places of each image."""
+        image = self.positives.image
+        none = self.giou.new_zeros(len(self.conf))
+        return Losses(
+            giou=none.index_add(0, image, self.giou),
+            conf=self.conf.sum(dim=(1, 2, 3)),
+            prob=none.index_add(0, image, self.prob),
+        )
+
+
 def compute_losses(
     raw_maps: Sequence[Tensor],
-    positives: BatchPositives,
+    positives: Positives[Tensor],
     truth: Tensor,
     anchors: Anchors,
     strides: Sequence[int],
     settings: LossSettings,
 ) -> Losses:
-    """Losses of a batch, summed over the scales.
+    """Compute the losses of a batch, summed over the scales and weighted.
 
     Args:
         raw_maps: per scale (B, A*(5+C), S, S), finest first.
         positives: the assigned cells and anchors.
-        truth: (B, N, 4) xyxy in input pixels; images with fewer boxes are filled up with zeros.
+        truth: (B, N, 4) xyxy in input pixels; images with fewer boxes are padded with zeros.
         anchors: per scale, anchor sides in input pixels.
         strides: per scale.
         settings: weights, ignore threshold, label smoothing.
     """
     scales = [
-        scale_losses(raw, positives.on_scale(s), truth, anchors[s], strides[s], settings)
+        scale_terms(raw, positives.on_scale(s), truth, anchors[s], strides[s], settings).sums()
         for s, raw in enumerate(raw_maps)
     ]
     return Losses(
@@ -87,15 +121,15 @@ def compute_losses(
     )
 
 
-def scale_losses(
+def scale_terms(
     raw: Tensor,
-    positives: BatchPositives,
+    positives: Positives[Tensor],
     truth: Tensor,
     anchors: Sequence[tuple[float, float]],
     stride: int,
     settings: LossSettings,
-) -> Losses:
-    """Losses of one scale, unweighted; see `compute_losses`."""
+) -> ScaleTerms:
+    """Compute the loss terms of one scale; `positives` are those of this scale. See `compute_losses`."""
     maps = by_anchor(raw.float(), len(anchors))  # (B, S, S, A, 5+C)
     cell = positives.image, positives.row, positives.column, positives.anchor
     picked = maps[cell]  # (P, 5+C)
@@ -105,21 +139,23 @@ def scale_losses(
     logits = maps[..., 4]
     target = torch.zeros_like(logits)
     target[cell] = 1.0 if settings.objectness == "one" else iou(boxes.detach(), positives.box)
-    ignored = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth) >= settings.ignore_iou
-    ignored[cell] = False  # whatever its target, a positive counts
-    return Losses(
-        giou=_sum_by_image(
-            box_terms(boxes, positives.box, input_area, settings.box), positives.image, len(raw)
-        ),
-        conf=conf_terms(logits, target, ignored).sum(dim=(1, 2, 3)),
-        prob=_sum_by_image(
-            prob_terms(picked[:, 5:], positives.label, settings.label_smoothing), positives.image, len(raw)
-        ),
+    best = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth)
+    ignored = best >= settings.ignore_iou
+    ignored[cell] = False  # a positive counts, whatever its target
+    return ScaleTerms(
+        positives=positives,
+        boxes=boxes,
+        best_iou=best,
+        target=target,
+        ignored=ignored,
+        giou=box_terms(boxes, positives.box, input_area, settings.box),
+        conf=conf_terms(logits, target, ignored),
+        prob=prob_terms(picked[:, 5:], positives.label, settings.label_smoothing),
     )
 
 
 def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "giou") -> Tensor:
-    """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU; small objects weigh up to twice as much as large."""
+    """(P, 4), (P, 4) -> (P,): 1 - GIoU, DIoU or CIoU; a small object weighs up to twice as much."""
     weight = 2 - area(truth) / input_area
     return weight * (1 - BOX_MEASURES[measure](boxes, truth))
 
@@ -127,30 +163,28 @@ def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "gio
 def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     """(B, S, S, A) each -> the same: focal objectness with gamma 2 (Lin et al. 2017).
 
-    What is ignored does not count; no positive should be. The gradient flows through the focal factor too, as
-    in the reference.
+    Ignored places cost nothing; a positive is never ignored. As in the reference, the gradient also flows
+    through the focal factor.
     """
     focal = (target - torch.sigmoid(logits)) ** 2
     return focal * bce(logits, target, reduction="none") * ~ignored
 
 
 def prob_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """(P, C), (P,) -> (P,): independent classes, target (1 - smoothing) * one-hot + smoothing / C."""
-    num_classes = logits.shape[1]
-    target = torch.full_like(logits, smoothing / num_classes)
-    target.scatter_(1, labels[:, None], 1 - smoothing + smoothing / num_classes)
-    return bce(logits, target, reduction="none").sum(dim=1)
+    """(P, C), (P,) -> (P,): binary cross-entropy of each class, summed over the classes."""
+    return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none").sum(dim=1)
+
+
+def smooth_labels(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
+    """(P,) class numbers, logits (P, C) -> (P, C) targets: (1 - smoothing) * one-hot + smoothing / C."""
+    share = smoothing / logits.shape[1]
+    return torch.full_like(logits, share).scatter_(1, labels[:, None], 1 - smoothing + share)
 
 
 @torch.no_grad()
 def best_iou(boxes: Tensor, truth: Tensor) -> Tensor:
-    """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): IoU of each decoded box with the truth it fits best."""
+    """(B, S, S, A, 4), (B, N, 4) -> (B, S, S, A): IoU of each decoded box with the box it fits best."""
     best = boxes.new_zeros(boxes.shape[:-1])
-    for one in truth.unbind(dim=1):  # a loop over N keeps the memory at one box an image
+    for one in truth.unbind(dim=1):  # a loop over N keeps the memory at one box per image
         torch.maximum(best, iou(boxes, one[:, None, None, None, :]), out=best)
     return best
-
-
-def _sum_by_image(terms: Tensor, image: Tensor, batch: int) -> Tensor:
-    """(P,) -> (B,)."""
-    return terms.new_zeros(batch).index_add(0, image, terms)
