@@ -12,6 +12,7 @@ What is imported from here needs no torch. A name is loaded when it is first use
 next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from lookonce.metadata import ModelInfo
     from lookonce.runtime.detector import Detector
     from lookonce.runtime.sources import Frame, Sources
+
+# Read by ONNX Runtime when it is loaded, and inherited by every process started from here
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = [
     "Detections",

@@ -81,7 +81,7 @@ def _opened(files: Files, case: Case, **options: Any) -> Run:
 
 
 def _onnxruntime(files: Files, case: Case) -> Run:
-    import onnxruntime as ort
+    from lookonce._onnxruntime import ort
 
     assert files.network is not None
     options = ort.SessionOptions()

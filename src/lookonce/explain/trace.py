@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from lookonce._onnxruntime import ort
 from lookonce.darknet.cfg import Yolo
 from lookonce.darknet.network import Network, resolve
 from lookonce.darknet.onnx_graph import build_onnx

@@ -114,7 +114,8 @@ def _open_exported(path: Path, suppression: Suppression | None) -> Callable[[Ima
 def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
     """With the candidates, which are inside, as a further output."""
     import onnx
-    import onnxruntime as ort
+
+    from lookonce._onnxruntime import ort
 
     model = onnx.load(path)
     model.graph.output.add(name="candidates").type.tensor_type.elem_type = onnx.TensorProto.FLOAT

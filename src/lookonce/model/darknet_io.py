@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
+from lookonce._onnxruntime import ort
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import CLASSIC, classic_cfg
 from lookonce.darknet.files import open_darknet

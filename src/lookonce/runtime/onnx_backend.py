@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from lookonce._onnxruntime import ort
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import InputShape, check_shape, describe_content

@@ -1,0 +1,117 @@
+"""No command opens a connection of its own: system calls are traced, so native code counts too.
+
+ONNX Runtime, OpenVINO and NNCF come with reporters that are on by default. They keep quiet where they see a
+CI machine or pytest, so each command runs in a process that sees neither, with an empty home folder: the
+reporters write there (a queue, a device number) before they send.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.images import write_image
+from tests.export.models import INFO, write_model
+
+QUIETING = re.compile(r"CI|CONTINUOUS_INTEGRATION|BUILD_ID|TF_BUILD|GITHUB_.*|GITLAB_.*|TRAVIS|JENKINS_.*"
+                      r"|TEAMCITY_.*|PYTEST_.*|NNCF_.*|ORT_.*")  # fmt: skip
+CONTROL = """
+import onnxruntime, sys, time
+onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+time.sleep(2)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and four annotated images."""
+    folder = tmp_path_factory.mktemp("connections")
+    write_model(folder / "mine.safetensors")
+    rng = np.random.default_rng(0)
+    height, width = INFO.input_size
+    images, rows = [], []
+    for number in range(4):
+        write_image(folder / f"{number}.png", rng.integers(0, 256, (height, width, 3), np.uint8))
+        images.append({"id": number, "file_name": f"{number}.png", "width": width, "height": height})
+        box = [5, 5, width // 2, height // 2]
+        rows.append({"id": number + 1, "image_id": number, "category_id": 0, "bbox": box, "iscrowd": 0})
+    categories = [{"id": number, "name": name} for number, name in enumerate(INFO.names)]
+    for split in ("train", "val"):
+        annotations = {"images": images, "annotations": rows, "categories": categories}
+        (folder / f"{split}.json").write_text(json.dumps(annotations))
+    (folder / "data.yaml").write_text(f"names: [{', '.join(INFO.names)}]\ntrain: train.json\nval: val.json\n")
+    return folder
+
+
+def traced(folder: Path, home: Path, *program: str) -> tuple[list[str], list[str]]:
+    """Internet addresses that a Python program and its children used, and the files in its home folder."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not QUIETING.fullmatch(key)}
+    log = home.with_suffix(".log")
+    trace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
+    done = subprocess.run(
+        [*trace, sys.executable, *program],
+        cwd=folder,
+        env=environment | {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip(f"strace is not allowed here: {done.stderr[:100]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    internet = [line for line in log.read_text(errors="replace").splitlines() if "AF_INET" in line]
+    return internet, sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "detect mine.safetensors 0.png --out detect",
+        "evaluate mine.safetensors data.yaml --out evaluate",
+        "train data.yaml --out train --size 64 --epochs 1 --batch 2 --set width=0.25",
+        "export mine.safetensors --to onnx --out onnx",
+        "export mine.safetensors --to openvino --out openvino",
+        "export mine.safetensors --to onnx --int8 --calibrate data.yaml --max-drop 1 --out int8",
+        "export mine.safetensors --to openvino --int8 --calibrate data.yaml --max-drop 1 --out int8",
+    ],
+)
+def test_no_command_connects_or_queues_a_report(folder: Path, tmp_path: Path, command: str) -> None:
+    internet, left = traced(folder, tmp_path / "home", "-m", "lookonce", *command.split())
+
+    assert internet == []
+    reports = [file for file in left if re.search("(?i)microsoft|onnxruntime|intel|telemetry|deviceid", file)]
+    assert reports == []
+
+
+def test_detecting_on_an_exported_model_reports_nothing_and_a_bare_engine_would(
+    folder: Path, tmp_path: Path
+) -> None:
+    exported = folder / "control" / "mine.onnx"
+    traced(folder, tmp_path / "export", "-m", "lookonce", "export", "mine.safetensors", "--to", "onnx",
+           "--out", str(exported))  # fmt: skip
+    detect = "import lookonce, sys, time; lookonce.Detector.open(sys.argv[1]); time.sleep(2)"
+
+    assert traced(folder, tmp_path / "ours", "-c", detect, str(exported)) == ([], [])
+    internet, left = traced(folder, tmp_path / "bare", "-c", CONTROL, str(exported))
+    if not (internet or left):
+        pytest.skip("this ONNX Runtime reports nothing, so the test above could not fail")
+
+
+def test_the_runtime_is_imported_in_one_place() -> None:
+    sources = Path(__file__).parents[1] / "src" / "lookonce"
+    importing = [
+        file.name
+        for file in sources.rglob("*.py")
+        if re.search(r"^\s*(import onnxruntime|from onnxruntime import)", file.read_text(), re.MULTILINE)
+    ]
+    assert importing == ["_onnxruntime.py"]
