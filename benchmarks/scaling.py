@@ -1,9 +1,9 @@
-"""What it should take to train yolov3 on COCO on 1, 8 and 64 cards: counted and computed, not measured.
+"""What it should take to train yolov3 on COCO on 1, 8 and 64 GPUs: counted and computed, not measured.
 
     python benchmarks/scaling.py            # prints the tables of docs/scaling.md
 
 Counted from the network itself: its arithmetic and what it keeps for the backward pass. Published: what other
-trainings of this kind reach, what cards can do and what they cost. The rest is multiplied; docs/scaling.md
+trainings of this kind reach, what GPUs can do and what they cost. The rest is multiplied; docs/scaling.md
 names every source.
 """
 
@@ -26,7 +26,7 @@ ADAM_COPIES = 5  # weights, gradients, their sum over the processes, Adam's two 
 LOADER = 540  # images/s per core, benchmarks/loader.md
 SGD_COPIES = 3  # weights, gradients, momentum: MMDetection's trainings
 RESNET50 = 2 * 4.09  # GFLOPs forward at 224: torchvision lists 4.09 G multiply-adds
-SIDE_BY_SIDE = (1, 8, 64)  # cards
+SIDE_BY_SIDE = (1, 8, 64)  # GPUs
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Published:
     """A training that somebody else measured."""
 
     what: str
-    card: str
-    cards: int
-    rate: float  # images/s of all cards
+    gpu: str
+    gpus: int
+    rate: float  # images/s of all GPUs
     forward: float  # GFLOPs an image
-    peak: float  # TFLOPS of a card in 16 bit, dense
+    peak: float  # TFLOPS of per GPU in 16 bit, dense
 
     @property
     def utilisation(self) -> float:
-        """Share of the cards' peak that the network's arithmetic makes use of."""
-        return self.rate * PASSES * self.forward / (self.cards * self.peak * 1000)
+        """Share of the GPUs' peak that the network's arithmetic makes use of."""
+        return self.rate * PASSES * self.forward / (self.gpus * self.peak * 1000)
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Card:
-    """A card to train on."""
+class Gpu:
+    """A GPU to train on."""
 
     name: str
     peak: float  # TFLOPS in 16 bit, dense
@@ -86,13 +86,13 @@ class Network:
     weights: int  # trained parameters
 
 
-T4 = Card("T4", 65, 16e9, Range(0.35, 0.98))
-A100 = Card("A100 80 GB", 312, 80e9, Range(0.80, 3.00))
-# MLPerf Training 3.0, ResNet-50 on 16 cards: 7.8 minutes, and 14.4 on as many A100, with 3.2 times the peak
-H100 = Card("H100 SXM", 989.4, 80e9, Range(1.99, 5.00), relative=14.4 / 7.8 * 312 / 989.4)
-CARDS = (T4, A100, H100)
+T4 = Gpu("T4", 65, 16e9, Range(0.35, 0.98))
+A100 = Gpu("A100 80 GB", 312, 80e9, Range(0.80, 3.00))
+# MLPerf Training 3.0, ResNet-50 on 16 GPUs: 7.8 minutes, and 14.4 on as many A100, with 3.2 times the peak
+H100 = Gpu("H100 SXM", 989.4, 80e9, Range(1.99, 5.00), relative=14.4 / 7.8 * 312 / 989.4)
+GPUS = (T4, A100, H100)
 
-# Share of the cards' joint throughput, ResNet-50. 8: A100 (NVIDIA: 16,621 to 2,470 images/s), V100 (Paddle:
+# Share of the GPUs' joint throughput, ResNet-50. 8: A100 (NVIDIA: 16,621 to 2,470 images/s), V100 (Paddle:
 # 10,650 to 1,445). 64: the time to train on 8 and on 64 H100 (MLPerf 3.0: 13.466 and 2.664 minutes; larger
 # batches also need more epochs), and 32 V100 in 4 nodes (Paddle: 39,972 to 1,445).
 SCALING = {
@@ -100,11 +100,11 @@ SCALING = {
     8: Range(16_621 / 2_470 / 8, 10_649.9 / 1_444.94 / 8),
     64: Range(16_621 / 2_470 / 8 * 13.466 / 2.664 / 8, 39_972.13 / 1_444.94 / 32),
 }
-LINKS = (  # bytes/s in one direction, and cards that share them
-    ("8 cards, NVLink of A100, 300 GB/s", 8, 300e9),
-    ("64 cards, 400 Gb/s a card", 64, 50e9),
-    ("64 cards, 100 Gb/s a node", 64, 12.5e9),
-    ("64 cards, 10 Gb/s a node", 64, 1.25e9),
+LINKS = (  # bytes/s in one direction, and GPUs that share them
+    ("8 GPUs, NVLink of A100, 300 GB/s", 8, 300e9),
+    ("64 GPUs, 400 Gb/s per GPU", 64, 50e9),
+    ("64 GPUs, 100 Gb/s per node", 64, 12.5e9),
+    ("64 GPUs, 10 Gb/s per node", 64, 1.25e9),
 )
 
 
@@ -146,9 +146,9 @@ def trainings(at_416: Network) -> tuple[Published, ...]:
     )
 
 
-def rate_of(card: Card, network: Network, utilisation: Range) -> Range:
-    """Images/s of one card."""
-    return utilisation * (card.relative * card.peak * 1000 / (PASSES * network.forward))
+def rate_of(gpu: Gpu, network: Network, utilisation: Range) -> Range:
+    """Images/s of one GPU."""
+    return utilisation * (gpu.relative * gpu.peak * 1000 / (PASSES * network.forward))
 
 
 def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
@@ -166,25 +166,25 @@ def arithmetic(networks: Sequence[Network]) -> str:
 
 
 def published(found: Sequence[Published]) -> str:
-    head = ("training", "cards", "images/s", "share of the 16-bit peak")
-    rows = ((p.what, f"{p.cards} {p.card}", f"{p.rate:,.0f}", f"{p.utilisation:.1%}") for p in found)
+    head = ("training", "GPUs", "images/s", "share of the 16-bit peak")
+    rows = ((p.what, f"{p.gpus} {p.gpu}", f"{p.rate:,.0f}", f"{p.utilisation:.1%}") for p in found)
     return table(head, rows)
 
 
 def plan(networks: Sequence[Network], utilisation: Range) -> str:
-    head = ("card", "input", "cards", "images/s", "minutes an epoch", "days", "dollars")
+    head = ("GPU", "input", "GPUs", "images/s", "minutes per epoch", "days", "dollars")
 
     def rows() -> Iterator[Sequence[str]]:
-        for card in CARDS:
+        for gpu in GPUS:
             for network in networks:
-                for cards in SIDE_BY_SIDE:
-                    rate = rate_of(card, network, utilisation) * SCALING[cards] * cards
+                for gpus in SIDE_BY_SIDE:
+                    rate = rate_of(gpu, network, utilisation) * SCALING[gpus] * gpus
                     hours = rate.under(IMAGES * EPOCHS / 3600)
-                    dollars = Range(hours.low * card.price.low, hours.high * card.price.high) * cards
+                    dollars = Range(hours.low * gpu.price.low, hours.high * gpu.price.high) * gpus
                     yield (
-                        card.name,
+                        gpu.name,
                         str(network.size),
-                        str(cards),
+                        str(gpus),
                         rate.text(),
                         rate.under(IMAGES / 60).text(".1f"),
                         (hours * (1 / 24)).text(".2f"),
@@ -195,30 +195,30 @@ def plan(networks: Sequence[Network], utilisation: Range) -> str:
 
 
 def memory(networks: Sequence[Network]) -> str:
-    head = ("card", "input", "images that fit, float32", "16 bit")
+    head = ("GPU", "input", "images that fit, float32", "16 bit")
     fixed = SGD_COPIES * 4 * networks[0].weights / 1e9
     share = (4.7 - fixed) / (7.4 - fixed)  # mixed precision to float32, GB: MMDetection, 8 images of 608
 
     def rows() -> Iterator[Sequence[str]]:
-        for card in CARDS[:2]:  # an H100 holds as much as an A100
+        for gpu in GPUS[:2]:  # an H100 holds as much as an A100
             for network in networks:
-                fits = (0.8 * card.memory - ADAM_COPIES * 4 * network.weights) / network.kept
-                name = card.name if card is T4 else "80 GB"
+                fits = (0.8 * gpu.memory - ADAM_COPIES * 4 * network.weights) / network.kept
+                name = gpu.name if gpu is T4 else "80 GB"
                 yield name, str(network.size), f"{fits:.0f}", f"{fits / share:.0f}"
 
     return table(head, rows())
 
 
 def loading(networks: Sequence[Network], utilisation: Range) -> str:
-    head = ("card", "input", "images/s of one card", "cores a card", "MB/s a card", "GB/s, 64 cards")
+    head = ("GPU", "input", "images/s per GPU", "cores per GPU", "MB/s per GPU", "GB/s, 64 GPUs")
 
     def rows() -> Iterator[Sequence[str]]:
-        for card in CARDS:
+        for gpu in GPUS:
             for network in networks:
-                rate = rate_of(card, network, utilisation)
+                rate = rate_of(gpu, network, utilisation)
                 traffic = rate * (BYTES / IMAGES)
                 yield (
-                    card.name,
+                    gpu.name,
                     str(network.size),
                     rate.text(),
                     (rate * (1 / LOADER)).text(".2f"),
@@ -230,10 +230,10 @@ def loading(networks: Sequence[Network], utilisation: Range) -> str:
 
 
 def exchange(weights: int) -> str:
-    """Time of a ring that sums the gradients: each card, or node, sends 2 (n - 1) / n times their bytes."""
-    head = ("cards and link", "ms to sum the gradients")
+    """Time of a ring that sums the gradients: each GPU, or node, sends 2 (n - 1) / n times their bytes."""
+    head = ("GPUs and link", "ms to sum the gradients")
     rows = (
-        (name, f"{1000 * 2 * (cards - 1) / cards * 4 * weights / speed:.1f}") for name, cards, speed in LINKS
+        (name, f"{1000 * 2 * (gpus - 1) / gpus * 4 * weights / speed:.1f}") for name, gpus, speed in LINKS
     )
     return table(head, rows)
 
@@ -242,7 +242,7 @@ def main() -> None:
     networks = [count(size) for size in SIZES]
     found = trainings(networks[0])
     on_yolov3 = [training.utilisation for training in found if "YOLOv3" in training.what]
-    on_a100 = [training.utilisation for training in found if training.card == "A100"]
+    on_a100 = [training.utilisation for training in found if training.gpu == "A100"]
     utilisation = Range(min(on_yolov3), max(on_a100))
     tables = (
         arithmetic(networks),
