@@ -1,5 +1,6 @@
-"""Real images, models and reference numbers (tests that need them skip without them); a small model."""
+"""Real images, models and reference numbers; a small model."""
 
+from os import PathLike
 from pathlib import Path
 
 import pytest
@@ -16,26 +17,41 @@ from tests.darknet.oracle import random_weights
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parents[1] / "shared" / "data"
 
 
-def _folder(name: str) -> Path:
-    path = SHARED / name
-    if not path.is_dir():
-        pytest.skip(f"needs the shared folder {name}, not part of the repository")
-    return path
+class RealData(type(Path())):  # type: ignore[misc]  # Path itself cannot be derived from before Python 3.12
+    """`tests/data`; a path missing there comes from the larger collection, or skips the test."""
+
+    def __truediv__(self, name: str | PathLike[str]) -> Path:
+        committed = Path(self, name)
+        if committed.is_dir():
+            return RealData(committed)
+        if committed.exists():
+            return committed
+        other = SHARED / committed.relative_to(HERE / "data")
+        if not other.exists():
+            pytest.skip(f"needs {other.relative_to(SHARED)}, which the repository does not hold")
+        return other
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """Real annotated images, photographs and Darknet models."""
-    return _folder("data")
+    return RealData(HERE / "data")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Photographs of everyday objects, at least two."""
+    return sorted(each for folder in (HERE / "data", SHARED) for each in (folder / "photos").glob("*.jpg"))
 
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Numbers of the original TensorFlow code."""
-    return _folder("reference")
+    """Numbers of the original TensorFlow code; their README explains them."""
+    return HERE / "reference"
 
 
 @pytest.fixture(scope="session")
