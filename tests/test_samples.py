@@ -1,8 +1,11 @@
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from lookonce.samples import Sample, numbers_in
+from lookonce.doctor.kinds import KINDS
+from lookonce.images import write_image
+from lookonce.samples import ProblemKind, Sample, numbers_in
 
 SAMPLE = Sample(
     Path("a.png"),
@@ -33,3 +36,15 @@ def test_other_class_numbers_by_name() -> None:
     assert found.labels.tolist() == [1, 0]
     assert found.boxes[:, 2].tolist() == [1, 3]
     assert found.crowd.tolist() == [False, True]
+
+
+def test_the_size_is_read_if_it_is_not_known(tmp_path: Path) -> None:
+    no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    write_image(tmp_path / "a.png", np.zeros((40, 60, 3), np.uint8))
+    read, missing = (Sample(tmp_path / name, no_boxes, no_labels) for name in ("a.png", "no.png"))
+    assert SAMPLE.image_size == (9, 9)
+    assert (read.image_size, read.is_readable, missing.is_readable) == ((40, 60), True, False)
+
+
+def test_the_doctor_explains_every_kind_of_problem() -> None:
+    assert set(get_args(ProblemKind)) - {"other"} <= set(KINDS)

@@ -1,7 +1,6 @@
-"""One annotated image, and a set of them as it came from an annotation file.
+"""Annotated images, whatever format their annotations had.
 
-Whatever form the annotations had, this is what they become: corners in float pixels of the image as it
-is displayed (EXIF rotation applied), class numbers counted from 0.
+Boxes are corners in float pixels of the image as displayed (EXIF rotation applied); class numbers start at 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-
-def _no_flags() -> NDArray[np.bool_]:
-    return np.zeros(0, bool)
+from lookonce.errors import ImageError
+from lookonce.images import read_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,34 +20,51 @@ class Sample:
     """One annotated image. N may be 0: a background image counts.
 
     Attributes:
-        path: the image.
-        boxes: (N, 4) float32 xyxy, pixels of the image.
+        path: image file.
+        boxes: (N, 4) float32 xyxy, in pixels of the image.
         labels: (N,) int64 class numbers.
-        difficult: (N,) VOC's flag: neither rewarded nor punished in evaluation, trained on.
+        difficult: (N,) VOC's flag: ignored in evaluation, trained on; none if left out.
         crowd: (N,) COCO's flag: one box around many objects; ignored in evaluation, not trained on.
-        image_id: the id that COCO annotations gave the image, kept so results can be handed back.
-        size: (height, width) of the image as displayed; None where nobody has looked yet.
+        image_id: id that COCO annotations gave the image, kept so that results can be handed back.
+        size: (height, width) of the image as displayed; None if not read yet: see `image_size`.
     """
 
     path: Path
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
-    difficult: NDArray[np.bool_] = field(default_factory=_no_flags)
-    crowd: NDArray[np.bool_] = field(default_factory=_no_flags)
+    difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     image_id: int | str | None = None
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
-        for name in ("difficult", "crowd"):  # left out means: none is flagged
+        for name in ("difficult", "crowd"):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.zeros(n, bool))
         shapes = self.boxes.shape, self.labels.shape, self.difficult.shape, self.crowd.shape
         if shapes != ((n, 4), (n,), (n,), (n,)):
             raise ValueError(f"expected boxes (N, 4) and labels, difficult, crowd (N,), found {shapes}")
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the image as displayed, from its header if need be.
+
+        Raises:
+            ImageError: unreadable.
+        """
+        return self.size or read_size(self.path)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the size of the image is known or can be read."""
+        try:
+            return bool(self.image_size)
+        except ImageError:
+            return False
+
     def pick(self, kept: NDArray[np.bool_]) -> "Sample":
-        """The same image with some of its objects: `kept` (N,)."""
+        """Return the image with the objects where `kept` (N,) is true."""
         return replace(
             self,
             boxes=self.boxes[kept],
@@ -59,19 +74,52 @@ class Sample:
         )
 
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":
-        """The same image under other class numbers, `numbers[label]`; objects that get -1 are left out."""
+        """Return the image with class numbers `numbers[label]`, without the objects that get -1."""
         labels = numbers[self.labels]
         known = labels >= 0
         return replace(self.pick(known), labels=labels[known])
 
 
 def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]:
-    """For each of their class names its number in `names`, -1 where it is not one of them."""
+    """Return the number in `names` of each of their class names; -1 for a name that is not among them."""
     number = {name: i for i, name in enumerate(names)}
     return np.array([number.get(name, -1) for name in theirs], np.int64)
 
 
 Outcome = Literal["skipped", "repaired", "noted"]
+
+ProblemKind = Literal[
+    "annotation",
+    "background",
+    "border",
+    "channels",
+    "class",
+    "empty",
+    "exif-boxes",
+    "exif-unknown",
+    "filename",
+    "fractions",
+    "inverted",
+    "listed-twice",
+    "missing",
+    "no-size",
+    "not-numbers",
+    "orphan",
+    "other",
+    "outside",
+    "polygon",
+    "row",
+    "setting",
+    "shared-id",
+    "shared-labels",
+    "unlabelled",
+    "unlisted",
+    "unreadable",
+    "unread-format",
+    "unusable",
+    "wrong-size",
+]
+"""Sorts of problem; `doctor.kinds` explains each but `other`, which is a problem outside annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +127,19 @@ class Problem:
     """Something odd in an annotation file; reported once and counted.
 
     Attributes:
-        place: `file:line`, or `file: box 3`, where a person finds it.
+        place: `file:line`, or `file: box 3`.
         what: what was expected and what was found.
-        outcome: a row or image was left out, or kept with a change, or kept as it is.
-        kind: what sort of thing it is, one word of `doctor.kinds`; empty where nobody sorts it.
-        image: the file it is about.
-        box: xyxy in pixels as written, where it is about one box.
-        label: the class number of that box.
+        outcome: whether a row or image was left out, kept with a change, or kept as it is.
+        kind: sort of problem.
+        image: file it is about.
+        box: xyxy in pixels as written, if it is about one box.
+        label: class number of that box.
     """
 
     place: str
     what: str
     outcome: Outcome = "skipped"
-    kind: str = ""
+    kind: ProblemKind = "other"
     image: Path | None = None
     box: tuple[float, float, float, float] | None = None
     label: int | None = None
@@ -106,13 +154,12 @@ class SampleSet:
 
     Attributes:
         names: class names; `labels` index into them.
-        samples: in the order of the annotation file.
-        problems: one for every row or image skipped or repaired, and what else is worth knowing.
-        format: how the annotations were recognised: `lines`, `coco`, `voc` or `yolo`; `coco+voc` for a
-            set put together from both.
-        category_ids: COCO's own number of each class, in the order of `names`; empty elsewhere.
+        samples: images, in the order of the annotations.
+        problems: one for every row or image skipped or repaired, and other remarks.
+        format: format of the annotations, such as `coco`; `coco+voc` for a set put together from both.
+        category_ids: COCO's id of each class, in the order of `names`; empty for other formats.
         origin: what was recognised, in words.
-        places: image -> where each of its boxes is written, as far as the reader knows.
+        places: image -> place of each of its boxes, if the reader knows it.
     """
 
     names: tuple[str, ...]
@@ -124,14 +171,12 @@ class SampleSet:
     places: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """One line: what was recognised and how much it holds."""
-        boxes = sum(len(sample.boxes) for sample in self.samples)
-        background = sum(len(sample.boxes) == 0 for sample in self.samples)
-        return (
-            f"{self.origin or self.format}: {_count(len(self.samples), 'image')} ({background} without "
-            f"objects), {_count(boxes, 'box', 'boxes')}, {_count(len(self.names), 'class', 'classes')}"
+        """Say in one line what was recognised and how much it holds."""
+        counts = (
+            (len(self.samples), "image", "images"),
+            (sum(len(sample.boxes) for sample in self.samples), "box", "boxes"),
+            (len(self.names), "class", "classes"),
         )
-
-
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
+        images, boxes, classes = (f"{count} {one if count == 1 else more}" for count, one, more in counts)
+        background = sum(len(sample.boxes) == 0 for sample in self.samples)
+        return f"{self.origin or self.format}: {images} ({background} without objects), {boxes}, {classes}"

@@ -16,7 +16,7 @@ from typing import Any
 from lookonce._files import write_text
 from lookonce.annotations.collect import Box, Collector, Names, Row
 from lookonce.annotations.files import around, image_roots, one_each, read_text, root_of, split_in
-from lookonce.annotations.layout import reference, size_of, tidy
+from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.source import ALL, Source
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
@@ -221,7 +221,7 @@ def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[st
 
 
 def _image(key: int | str | None, sample: Sample, out: Path) -> dict[str, Any]:
-    height, width = size_of(sample)
+    height, width = sample.image_size
     return {"id": key, "file_name": reference(sample.path, out), "width": width, "height": height}
 
 

@@ -15,7 +15,7 @@ from lookonce.annotations.files import is_file
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry import boxes as box_ops
 from lookonce.images import read_size
-from lookonce.samples import Outcome, Problem, Sample, SampleSet
+from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
 ROUNDING = 0.5  # pixels over the border that come from decimals in the file and are cut without a word
 
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     difficult: bool = False
     crowd: bool = False
     fault: str = ""
-    kind: str = "row"
+    kind: ProblemKind = "row"
 
 
 class Collector:

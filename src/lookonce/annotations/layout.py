@@ -3,15 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from lookonce._files import write_text
-from lookonce.errors import AnnotationError, ImageError
-from lookonce.images import read_size
+from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
 DECIMALS = 3  # of a pixel; whole numbers stay whole, as most readers of VOC and of one-line text want them
@@ -65,21 +64,6 @@ def reference(image: Path, out: Path) -> str:
     image, out = image.absolute(), out.absolute()
     near = image.is_relative_to(out.parent)
     return Path(os.path.relpath(image, out) if near else image).as_posix()
-
-
-def size_of(sample: Sample) -> tuple[int, int]:
-    """(height, width) of a sample's image."""
-    return sample.size or read_size(sample.path)
-
-
-def with_size(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples whose image says how large it is; the others are reported when their turn comes."""
-    kept = []
-    for sample in samples:
-        with suppress(ImageError):
-            size_of(sample)
-            kept.append(sample)
-    return kept
 
 
 def write_names(path: Path, names: tuple[str, ...]) -> None:

@@ -30,7 +30,7 @@ from lookonce.annotations.files import (
     read_lines,
     read_names,
 )
-from lookonce.annotations.layout import distinct, gather, number, size_of, stems_of, write_names
+from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
 from lookonce.annotations.source import ALL, Source
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
@@ -231,7 +231,7 @@ def _tree(image: Path, sample: Sample, names: Names) -> ET.Element:
     root = ET.Element("annotation")
     _leaf(root, "filename", image.name)
     size = ET.SubElement(root, "size")
-    for tag, value in zip(("height", "width", "depth"), (*size_of(sample), 3), strict=True):
+    for tag, value in zip(("height", "width", "depth"), (*sample.image_size, 3), strict=True):
         _leaf(size, tag, str(value))
     flags = zip(sample.labels.tolist(), sample.difficult.tolist(), strict=True)
     for box, (label, difficult) in zip(sample.boxes.tolist(), flags, strict=True):

@@ -29,7 +29,7 @@ from lookonce.annotations.files import (
     root_of,
     split_in,
 )
-from lookonce.annotations.layout import distinct, gather, size_of, stems_of, write_dataset_yaml
+from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
 from lookonce.annotations.source import ALL, Source
 from lookonce.errors import AnnotationError
@@ -259,7 +259,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 def _lines(sample: Sample) -> Iterator[str]:
     """Ten decimals: read back, a box is the same to the last bit of float32 on most images."""
-    height, width = size_of(sample)
+    height, width = sample.image_size
     relative = xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / (width, height, width, height)
     for label, sides in zip(sample.labels.tolist(), relative.tolist(), strict=True):
         yield " ".join([str(label), *(f"{side:.10f}" for side in sides)])

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lookonce.annotations.layout import size_of
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import WRITE_UP, Column, Positives, assign
 from lookonce.data.augment import AnnotatedImage, augment
@@ -274,7 +273,7 @@ def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float
 def aspect_of(sample: Sample) -> float:
     """Width over height; 1 where the image cannot be read, which is reported when its turn comes."""
     try:
-        height, width = size_of(sample)
+        height, width = sample.image_size
     except ImageError:
         return 1.0
     return width / height

@@ -128,7 +128,7 @@ def _each_once(sets: Mapping[str, SampleSet]) -> Iterator[tuple[SampleSet, Sampl
 def _of_readers(sets: Mapping[str, SampleSet], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:
     """The problems that reading the annotations brought to light."""
     for problem in dict.fromkeys(problem for found in sets.values() for problem in found.problems):
-        kind = problem.kind if problem.kind in KINDS else "annotation"
+        kind: str = problem.kind if problem.kind in KINDS else "annotation"
         known = facts.get(problem.image) if problem.image else None
         if kind in SORTED_BY_FACTS and known and known.cut_short:
             kind = "truncated"

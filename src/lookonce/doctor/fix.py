@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import write_text
-from lookonce.annotations.layout import size_of
 from lookonce.annotations.write import KEEP_ANY_NAME, WRITERS, check_target, writing
 from lookonce.doctor.boxes import overlapping
 from lookonce.doctor.diagnose import Diagnosis
@@ -175,7 +174,7 @@ def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dt
     assert problem.box is not None
     left, top, right, bottom = problem.box
     ordered = np.array([min(left, right), min(top, bottom), max(left, right), max(top, bottom)])
-    return clip(ordered, *size_of(sample))
+    return clip(ordered, *sample.image_size)
 
 
 def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.annotations.layout import size_of
 from lookonce.data.assign import Column, Positives, assign
 from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors
@@ -33,7 +32,7 @@ class Network:
 
     def boxes(self, sample: Sample) -> NDArray[np.float32]:
         """All boxes of a sample, (N, 4) xyxy in pixels of the input."""
-        return Letterbox.for_policy(self.fit, size_of(sample), self.size).boxes_in(sample.boxes)
+        return Letterbox.for_policy(self.fit, sample.image_size, self.size).boxes_in(sample.boxes)
 
     def assign(self, sample: Sample) -> Positives[Column]:
         """The cells and anchors that must find the boxes of a sample, crowds left out as in training."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.annotations.layout import size_of
 from lookonce.doctor.advice import Advice
 from lookonce.doctor.classes import count_classes
 from lookonce.doctor.network import Network
@@ -132,7 +131,7 @@ def _range(edges: Sequence[int], i: int, step: int) -> str:
 def _positions(samples: Sequence[Sample]) -> tuple[Cell, ...]:
     centres = [np.zeros((0, 2))]
     for sample in samples:
-        height, width = size_of(sample)
+        height, width = sample.image_size
         centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / (width, height))
     x, y = (np.concatenate(centres) * CELLS).T
     return _cells(x, y)

@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.annotations.layout import size_of
 from lookonce.geometry.boxes import area
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample, SampleSet
@@ -81,7 +80,7 @@ def statistics(found: SampleSet) -> Statistics:
     seen_in = Counter(label for sample in samples for label in set(sample.labels.tolist()))
     areas = area(boxes)
     small, medium = int((areas < COCO_SMALL).sum()), int((areas < COCO_MEDIUM).sum())
-    heights, widths = np.array([size_of(sample) for sample in samples]).reshape(-1, 2).T
+    heights, widths = np.array([sample.image_size for sample in samples]).reshape(-1, 2).T
     return Statistics(
         images=len(samples),
         background=counts.count(0),
@@ -105,6 +104,6 @@ def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDAr
     """(N, 2) width and height of every box but crowds, in pixels of the letterboxed network input."""
     boxes = [np.zeros((0, 4), np.float32)]
     for sample in samples:
-        boxes.append(Letterbox.fit(size_of(sample), input_size).boxes_in(sample.boxes[~sample.crowd]))
+        boxes.append(Letterbox.fit(sample.image_size, input_size).boxes_in(sample.boxes[~sample.crowd]))
     corners = np.concatenate(boxes).astype(np.float64)
     return corners[:, 2:] - corners[:, :2]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from lookonce.annotations.layout import with_size
 from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.doctor.statistics import input_shapes
@@ -51,7 +50,9 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     strides = STRIDES[settings.model]
     anchors = OFFICIAL[settings.model]
     if settings.anchors == "data":
-        anchors = fit_anchors(input_shapes(with_size(data.train), settings.size), anchors)
+        anchors = fit_anchors(
+            input_shapes([each for each in data.train if each.is_readable], settings.size), anchors
+        )
     objective = Objective(assign=settings.assign, loss=settings.loss)
     return ModelInfo(
         architecture=settings.model,
