@@ -23,8 +23,8 @@ def write(folder: Path, text: str, name: str = "set.yaml") -> Path:
 
 
 def test_each_split_in_a_form_of_its_own(folder: Path, data: Path) -> None:
-    text = f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, more.txt]\nval: {data}/bccd\n"
-    file = write(folder, text + f"test: {data}/bccd/val_coco.json\n")
+    text = f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, more.txt]\nval: {data / 'bccd'}\n"
+    file = write(folder, text + f"test: {data / 'bccd'}/val_coco.json\n")
     assert splits_of(file) == ("train", "val", "test")
     sets = load_splits(file)
     assert {split: len(found.samples) for split, found in sets.items()} == {"train": 2, "val": 87, "test": 72}
@@ -34,7 +34,9 @@ def test_each_split_in_a_form_of_its_own(folder: Path, data: Path) -> None:
         "test": "coco",
     }
     assert {found.names for found in sets.values()} == {("Platelets", "RBC", "WBC")}
-    mixed = write(folder, f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, {data}/bccd/val_coco.json]\n")
+    mixed = write(
+        folder, f"names: [Platelets, RBC, WBC]\ntrain: [train.txt, {data / 'bccd'}/val_coco.json]\n"
+    )
     assert load_samples(mixed).format == "coco+lines"
     assert len(load_samples(mixed, "train").samples) == 73
 
