@@ -1,15 +1,33 @@
-"""Files are whole or absent, whatever happens while they are written."""
+"""Only bounded regular files are read; files are whole or absent, whatever happens while they are written."""
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lookonce._files import remove_leftovers, replacing, write_text
+from lookonce._files import (
+    UNFINISHED,
+    cache_folder,
+    destination,
+    filling,
+    open_input,
+    read_bytes,
+    read_text,
+    remove_leftovers,
+    replacing,
+    replacing_together,
+    walk_files,
+    write_text,
+)
+from lookonce._outputs import is_vacant
+from lookonce.errors import AnnotationError, LookonceError
 
 
 def test_a_new_text_replaces_the_old_one(tmp_path: Path) -> None:
@@ -55,3 +73,137 @@ def test_a_kill_while_writing_leaves_the_earlier_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2, "the kill came too late to leave anything"
     remove_leftovers(target)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(_fifo, "a FIFO"), (_socket, "a socket"), (_device, "a device"), (Path.mkdir, "a folder")],
+)
+def test_only_regular_files_are_read(make: Callable[[Path], None], kind: str, tmp_path: Path) -> None:
+    make(path := tmp_path / "input")
+    for read in (read_text, partial(read_bytes, limit=10), open_input):
+        with pytest.raises(AnnotationError) as caught:
+            read(path, AnnotationError)
+        assert str(caught.value) == f"{path}: expected a file, found {kind}"
+
+
+def test_a_missing_file_and_an_impossible_name_are_one_line(tmp_path: Path) -> None:
+    for name in ("missing", "zero\0byte", "n" * 300, "missing/below"):
+        with pytest.raises(AnnotationError, match=r"cannot be read: [^\n]+$"):
+            read_text(tmp_path / name, AnnotationError)
+
+
+def test_a_file_has_at_most_its_limit(tmp_path: Path) -> None:
+    (path := tmp_path / "a").write_bytes(bytes(11))
+    assert len(read_bytes(path, limit=11)) == 11
+    with pytest.raises(LookonceError, match="expected at most 10 bytes, found 11"):
+        read_bytes(path, limit=10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_file_that_names_no_size_is_bounded_too() -> None:
+    assert read_bytes(Path("/proc/self/status"), limit=1_000_000)
+    with pytest.raises(LookonceError, match="expected at most 10 bytes"):
+        read_bytes(Path("/proc/self/status"), limit=10)
+
+
+def test_text_is_utf_8_with_any_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+    (path := tmp_path / "a").write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
+    assert read_text(path) == "a\nb\nc\n"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(LookonceError, match="expected UTF-8 text, found the byte 0xff at 2"):
+        read_text(path)
+
+
+def test_a_walk_visits_each_folder_once(tmp_path: Path) -> None:
+    for name in ("b/c/1.png", "b/2.png", "3.png", ".hidden/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "b")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    found = [path.name for path in walk_files(tmp_path)]
+    assert sorted(found) == ["1.png", "2.png", "3.png"]
+    with pytest.raises(AnnotationError, match="expected at most 2 files and folders"):
+        list(walk_files(tmp_path, AnnotationError, limit=2))
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    target = tmp_path / ("é" * 120 + ".safetensors")
+    write_text(target, "x")
+    with replacing_together(target) as made:
+        made.write_text("y")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["y"]
+
+
+def test_a_filled_folder_is_complete_or_vacant(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    with filling(out) as folder:
+        (folder / "a.txt").write_text("a")
+        assert is_vacant(out)
+        assert destination(folder) == out
+    assert [path.name for path in out.iterdir()] == ["a.txt"]
+    assert not is_vacant(out)
+
+
+def test_an_existing_folder_stays_the_same_one(tmp_path: Path) -> None:
+    before = tmp_path.stat().st_ino
+    with filling(tmp_path) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "a.txt").write_text("a")
+    assert tmp_path.stat().st_ino == before
+    assert (tmp_path / "sub" / "a.txt").exists()
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_error_leaves_the_folder_as_it_was(exists: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if exists:
+        out.mkdir()
+    with pytest.raises(KeyboardInterrupt), filling(out) as folder:  # noqa: PT012 - one act
+        (folder / "a.txt").write_text("a")
+        raise KeyboardInterrupt
+    assert out.exists() == exists
+    assert is_vacant(out)
+
+
+def test_what_a_kill_left_in_a_folder_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / UNFINISHED).mkdir()
+    (tmp_path / UNFINISHED / "old.txt").touch()
+    with filling(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_filled_folder_is_on_the_disk_before_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vacant = list[bool]()
+    monkeypatch.setattr("os.sync", lambda: vacant.append(is_vacant(tmp_path)))
+    with filling(tmp_path) as folder:
+        (folder / "a.txt").touch()
+    assert vacant == [True]
+
+
+def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USERPROFILE", "LOOKONCE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user id without an entry
+    with pytest.raises(LookonceError, match="LOOKONCE_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("LOOKONCE_CACHE", "here")
+    assert cache_folder() == Path("here")

@@ -1,12 +1,129 @@
-"""Files that are either whole or absent."""
+"""Read and write files safely; `_outputs` adds the rule on what may be replaced.
+
+Reading: `read_bytes`, `read_text` and `open_input` take regular files of bounded size, so that a FIFO, a
+device or a link to one is refused at once instead of blocking or filling memory. `walk_files` visits each
+folder once, however it is linked.
+
+Writing: a file is whole or absent. It grows under a hidden name in its own folder and is renamed at the end.
+"""
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
+from typing import BinaryIO
+from zlib import crc32
+
+from lookonce._outputs import HIDDEN, check_output, record_output
+from lookonce.errors import LookonceError
+
+# Largest files that are read into memory, in bytes, by kind. A file above its limit is refused by size.
+TEXT_LIMIT = 64 << 20  # names, lists, settings, .cfg, VOC XML, YOLO text: typed or one entry per line
+ANNOTATIONS_LIMIT = 2 << 30  # one COCO file for a whole data set; COCO's largest has 0.45 GiB
+IMAGE_LIMIT = 1 << 30
+
+WALK_LIMIT = 2_000_000  # files and folders below one folder
+UNFINISHED = f"{HIDDEN}-unfinished"
+
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def open_input(
+    path: Path, error: type[LookonceError] = LookonceError, *, limit: int | None = None
+) -> BinaryIO:
+    """Open a regular file to read bytes, without ever blocking.
+
+    Args:
+        path: the file, or a link to it.
+        error: class of the error raised.
+        limit: largest size in bytes; None for files that are not read as a whole.
+
+    Raises:
+        LookonceError: `error`; missing, unreadable, not a regular file, or above the limit.
+    """
+    try:
+        _check_regular(path, path.stat(), error)  # opening a device can already act on it
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+        try:
+            found = os.fstat(descriptor)
+            _check_regular(path, found, error)  # it may have been replaced since
+            _check_size(path, found.st_size, limit, error)
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
+        raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
+
+
+def read_bytes(path: Path, error: type[LookonceError] = LookonceError, *, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        LookonceError: `error`, as `open_input`.
+    """
+    with open_input(path, error, limit=limit) as stream:
+        try:
+            data = stream.read(limit + 1)  # files below /proc name no size, and others may grow
+        except OSError as cause:
+            raise error(f"{path}: cannot be read: {cause.strerror or cause}") from cause
+    _check_size(path, len(data), limit, error)
+    return data
+
+
+def read_text(path: Path, error: type[LookonceError] = LookonceError, *, limit: int = TEXT_LIMIT) -> str:
+    r"""Read a UTF-8 file, with or without byte order mark; all line ends become `\n`.
+
+    Raises:
+        LookonceError: `error`, as `open_input`, or not UTF-8.
+    """
+    data = read_bytes(path, error, limit=limit)
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as cause:
+        byte, at = cause.object[cause.start], cause.start
+        raise error(f"{path}: expected UTF-8 text, found the byte 0x{byte:02x} at {at}") from cause
+
+
+def walk_files(
+    folder: Path, error: type[LookonceError] = LookonceError, *, limit: int = WALK_LIMIT
+) -> Iterator[Path]:
+    """Yield every file below a folder in sorted order, through links too, each folder once.
+
+    Hidden folders and files are left out, as a shell's `**` does.
+
+    Raises:
+        LookonceError: `error`; the folder cannot be read, or more than `limit` entries lie below it.
+    """
+    visited: set[tuple[int, int]] = set()
+    pending, seen = [folder], 0
+    while pending:
+        current = pending.pop()
+        try:
+            about = current.stat()
+            if (about.st_dev, about.st_ino) in visited:
+                continue
+            visited.add((about.st_dev, about.st_ino))
+            with os.scandir(current) as entries:
+                found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+        except OSError as cause:
+            raise error(f"{current}: cannot be read: {cause.strerror or cause}") from cause
+        seen += len(found)
+        if seen > limit:
+            raise error(f"{folder}: expected at most {limit:,} files and folders, found more")
+        pending += [current / entry.name for entry in reversed(found) if entry.is_dir()]
+        yield from (current / entry.name for entry in found if entry.is_file())
 
 
 @contextmanager
@@ -16,53 +133,72 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     The data reaches the disk before the rename, so a kill or a full disk leaves the earlier file, or none,
     but never half of one. The temporary name keeps the suffix, since some writers choose a format by it.
 
-    Waiting for the disk can take longer than making a file. Not `durable` leaves that out, for files that
-    come by the hundred and can be made again: a kill still leaves whole files, a power cut may not.
+    Args:
+        path: the file; see `_outputs` for what may be replaced during a command.
+        durable: wait for the disk. False for files that come by the hundred and can be made again: a kill
+            still leaves whole files, a power cut may not.
     """
+    check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
-    ) as made:
+    with NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), suffix=path.suffix, delete=False) as made:
         temporary = Path(made.name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # temporary files are private, and some writers make their own
-        if durable:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(path)
+        _finish(temporary, path, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def leftovers(path: Path) -> list[Path]:
-    """The temporary files and folders that processes killed within `replacing(path)` left behind."""
-    return sorted(path.parent.glob(f".{escape(path.stem)}-*{path.suffix}"))
+@contextmanager
+def replacing_together(path: Path) -> Iterator[Path]:
+    """Yield the name of `path` in a new hidden folder beside it, for a file that others belong to.
+
+    Once the block ends without an error, all files in that folder move to where `path` is, `path` last.
+    """
+    check_output(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=_prefix(path)) as folder:
+        main = Path(folder) / path.name
+        yield main
+        files = sorted(main.parent.iterdir(), key=lambda each: each == main)
+        for made in files:
+            check_output(path.parent / made.name)  # all or none
+        for made in files:
+            _finish(made, path.parent / made.name, durable=True)
 
 
 @contextmanager
-def replacing_together(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a file that others belong to: yield its name in a new folder beside it.
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder within `folder`; its content moves up once the block ends without an error.
 
-    Once the block ends without an error, all that is in the folder moves to where `path` is, itself last.
+    A kill leaves the hidden folder, which the next try clears away, and nothing that looks finished. The
+    files reach the disk all at once: waiting for each of ten thousand small ones takes minutes.
+
+    Args:
+        folder: a vacant folder (`is_vacant`); it may be a mount point, since nothing is renamed across it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-        main = Path(folder) / path.name
-        yield main
-        for made in sorted(main.parent.iterdir(), key=lambda each: each == main):
-            with made.open("rb") as written:
-                os.fsync(written.fileno())
-            made.replace(path.parent / made.name)
+    created = not folder.exists()
+    temporary = folder / UNFINISHED
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if hasattr(os, "sync"):  # not on Windows
+            os.sync()
+        # files name the folders beside them, so they come last
+        for child in sorted(temporary.iterdir(), key=lambda each: (each.is_file(), each.name)):
+            child.replace(folder / child.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if created:
+            with suppress(OSError):  # not empty: all is well
+                folder.rmdir()
 
 
-def remove_leftovers(path: Path) -> None:
-    """Delete them; no other process may be writing the file."""
-    for leftover in leftovers(path):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
+def destination(folder: Path) -> Path:
+    """Return the folder to which the content of a `filling` folder moves; any other folder as it is."""
+    return folder.parent if folder.name == UNFINISHED else folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -71,19 +207,71 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def leftovers(path: Path) -> list[Path]:
+    """List the temporary files and folders that processes killed within `replacing(path)` left behind."""
+    return sorted(path.parent.glob(f"{escape(_prefix(path))}*"))
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the `leftovers` of a file that no other process is writing."""
+    for leftover in leftovers(path):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
 def encodable(text: str) -> str:
-    r"""Text that UTF-8 can hold: a byte of a file name that is none becomes `\udcXX`, as JSON writes it."""
+    r"""Return text that UTF-8 can hold: a stray byte of a file name becomes `\udcXX`, as JSON writes it."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def cache_folder() -> Path:
-    """Where files are kept that can be made or fetched again: `LOOKONCE_CACHE`, else the user's cache."""
+    """Return the folder of files that can be made or fetched again.
+
+    It is `LOOKONCE_CACHE`, else the user's cache.
+
+    Raises:
+        LookonceError: there is no home folder either.
+    """
     chosen = os.environ.get("LOOKONCE_CACHE")
     if chosen:
         return Path(chosen)
     # an empty or relative XDG_CACHE_HOME counts as unset (XDG Base Directory Specification)
     users = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (users if users.is_absolute() else Path.home() / ".cache") / "lookonce"
+    if users.is_absolute():
+        return users / "lookonce"
+    try:
+        return Path.home() / ".cache" / "lookonce"
+    except RuntimeError as error:  # neither HOME nor an entry for this user
+        raise LookonceError(
+            "no home folder to cache files in: expected the environment variable HOME or LOOKONCE_CACHE"
+        ) from error
+
+
+def _check_regular(path: Path, found: os.stat_result, error: type[LookonceError]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((kind for test, kind in _KINDS if test(found.st_mode)), "something else")
+        raise error(f"{path}: expected a file, found {kind}")
+
+
+def _check_size(path: Path, size: int, limit: int | None, error: type[LookonceError]) -> None:
+    if limit is not None and size > limit:
+        raise error(f"{path}: expected at most {limit:,} bytes, found {size:,}")
+
+
+def _prefix(path: Path) -> str:
+    """Begin a temporary name: short for a long name, and yet the file's own."""
+    return f"{HIDDEN}-{path.stem[:24]}-{crc32(os.fsencode(path.name)):08x}-"
+
+
+def _finish(temporary: Path, path: Path, *, durable: bool) -> None:
+    if durable:
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+    check_output(path)  # again: it may be there since the block began
+    record_output(path, temporary.stat())
+    temporary.replace(path)
 
 
 def _umask() -> int:

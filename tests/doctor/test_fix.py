@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lookonce._files import UNFINISHED
+from lookonce._outputs import is_vacant
 from lookonce.annotations import load_splits, write_samples
 from lookonce.doctor.diagnose import Diagnosis, diagnose
 from lookonce.doctor.fix import write_fixed
@@ -176,7 +178,7 @@ write_fixed(found, Path(sys.argv[2]))
     out = tmp_path / "out"
     ran = subprocess.run([sys.executable, "-c", script, faulty, out], check=False, capture_output=True)
     assert ran.returncode == 9
-    assert not out.exists()
-    assert [path.name for path in tmp_path.iterdir()] == [".out.unfinished"]
+    assert is_vacant(out)
+    assert [path.name for path in out.iterdir()] == [UNFINISHED]
     write_fixed(diagnosis, out)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert UNFINISHED not in [path.name for path in out.iterdir()]

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from lookonce._files import leftovers
 from lookonce.config import load_settings
 from lookonce.train.checkpoint import LAST
 from lookonce.train.plan import TrainData
@@ -34,7 +35,7 @@ def attempt(data: TrainData, out: Path, epochs: int) -> None:
 
 
 def half_written(out: Path) -> bool:
-    return any(out.glob(f".{Path(LAST).stem}-*"))
+    return bool(leftovers(out / LAST))
 
 
 def stamp(out: Path) -> int:

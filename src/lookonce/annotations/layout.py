@@ -2,46 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from lookonce._files import write_text
+from lookonce._files import destination, write_text
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
 DECIMALS = 3  # of a pixel; whole numbers stay whole, as most readers of VOC and of one-line text want them
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder beside `path` to fill; its content comes to `path` once the block ends without an error.
-
-    A kill leaves `.<name>.unfinished`, which the next try clears away, and no folder that looks finished.
-    Everything reaches the disk before that, at once: waiting for each of ten thousand small files takes
-    minutes.
-
-    Args:
-        path: a new or empty folder.
-    """
-    path = path.absolute()
-    temporary = path.with_name(f".{path.name}.unfinished")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if hasattr(os, "sync"):  # not on Windows
-            os.sync()
-        if not path.exists():
-            temporary.replace(path)
-            return
-        for child in sorted(temporary.iterdir()):  # the folder itself stays: someone may stand in it
-            child.replace(path / child.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def tidy(value: float) -> float:
@@ -62,6 +33,8 @@ def reference(image: Path, out: Path) -> str:
     elsewhere, so `out` can move alone.
     """
     image, out = image.absolute(), out.absolute()
+    if not image.is_relative_to(out):  # nor moves together with the references
+        out = destination(out)
     near = image.is_relative_to(out.parent)
     return Path(os.path.relpath(image, out) if near else image).as_posix()
 

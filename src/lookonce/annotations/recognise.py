@@ -50,7 +50,7 @@ def _recognise_annotations(path: Path) -> Source:
 
 def _hint(path: Path) -> str:
     """Where in a folder annotations lie, for whoever named the folder above them."""
-    folders = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+    folders = sorted(each for each in path.glob("[!.]*/")) if path.is_dir() else []
     recognisers = (lambda folder: dataset_yaml.recognise(folder, _recognise_annotations), *ORDER.values())
     for folder in folders:
         if any(_is_also(recogniser, folder) for recogniser in recognisers):

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lookonce._files import filling
+from lookonce._outputs import is_vacant
 from lookonce.annotations import coco, lines, voc, yolo
-from lookonce.annotations.files import exists
-from lookonce.annotations.layout import whole_folder
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
@@ -52,13 +52,13 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
 
 @contextmanager
 def writing(out: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `out` as a whole: see `whole_folder`.
+    """A folder to fill that becomes `out` as a whole: see `filling`.
 
     Raises:
         AnnotationError: it cannot be written.
     """
     try:
-        with whole_folder(out) as folder:
+        with filling(out) as folder:
             yield folder
     except UnicodeEncodeError as error:
         raise AnnotationError(f"{out}: expected names in Unicode, found {error.object!r}") from error
@@ -74,7 +74,7 @@ def check_target(form: str, out: Path) -> None:
     """
     if form not in WRITERS:
         raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
-    if exists(out) and not (out.is_dir() and next(out.iterdir(), None) is None):
+    if not is_vacant(out):
         raise AnnotationError(f"{out}: expected a new or empty folder, found files")
 
 

@@ -36,7 +36,7 @@ def save_model(
         # the library writes to a name of its own choice first; in a folder of ours a kill leaves no stray
         with (
             replacing(path) as temporary,
-            TemporaryDirectory(path.suffix, f".{path.stem}-", path.parent) as folder,
+            TemporaryDirectory(dir=path.parent, prefix=temporary.stem) as folder,
         ):
             made = Path(folder) / path.name
             save_file(tensors, made, metadata={METADATA_KEY: info.to_json()})

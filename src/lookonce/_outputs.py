@@ -1,0 +1,277 @@
+"""What a command may write: nothing in place of an input or a stranger's file, and never two at once.
+
+```python
+with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
+    ...  # all writing by `_files`
+```
+
+One rule for every command. While the block runs, a file in its folder, or one of its single files, is
+replaced only if the same command wrote it before and nobody changed it since, or with `--force`; an input of
+the run is never replaced. Files written are listed in a hidden file, `.lookonce`, in the folder itself, or
+beside a single file: one JSON object per line with command, name, size and time of change. Outside a command
+nothing is checked or listed: the library replaces what it is told to replace.
+
+The folder, and each single file, is locked as long. The operating system holds the lock (POSIX record locks,
+byte locks on Windows), so it ends with the process, whatever ends that: the lock file of a killed process is
+taken over. It holds process and host, for the message. A file system without locks is used unlocked.
+"""
+
+import errno
+import json
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+from zlib import crc32
+
+from lookonce.errors import ConfigError
+
+HIDDEN = ".lookonce"  # begins the names of everything in an output folder that is not a result
+
+_PARTNERS = (".weights", ".bin", ".names")  # files that belong to a model file beside them
+_BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+_Stamp = tuple[int, int]  # size, time of change in nanoseconds
+
+
+class Outputs(AbstractContextManager["Outputs"]):
+    """All that one run of a command writes. Use it in a `with` block around the run."""
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        folder: Path | None = None,
+        files: Iterable[Path | None] = (),
+        inputs: Iterable[Path] = (),
+        force: bool | None = None,
+    ) -> None:
+        """Describe the run.
+
+        Args:
+            command: name of the command; another command's files are foreign.
+            folder: folder that is written, with all below it; made if missing.
+            files: single files that are written; None is skipped.
+            inputs: files that the run reads; folders among them are ignored.
+            force: replace foreign files; None: the command has no such option, so no message names it.
+        """
+        self._command, self._force = command, force
+        self._folder = folder and folder.absolute()
+        self._files = [file.absolute() for file in files if file is not None]
+        self._inputs = {key for path in inputs for key in _identities(path)}
+        self._listed: dict[Path, dict[str, _Stamp]] = {}
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Lock, and check the single files.
+
+        Raises:
+            ConfigError: another run is writing there, or a single file must not be replaced.
+        """
+        with ExitStack() as stack:
+            if self._folder is not None:
+                if os.path.lexists(self._folder) and not self._folder.is_dir():
+                    raise ConfigError(f"{self._folder}: expected a folder, found a file")
+                stack.enter_context(Lock(self._folder / f"{HIDDEN}.lock", self._folder))
+            for file in self._files:
+                self.check(file)
+                name = f"{HIDDEN}-{crc32(os.fsencode(file.name)):08x}.lock"
+                stack.enter_context(Lock(file.parent / name, file))
+            _running.append(self)
+            stack.callback(_running.remove, self)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    def covers(self, path: Path) -> bool:
+        """Whether the run writes this path."""
+        path = path.absolute()
+        return path in self._files or (self._folder is not None and path.is_relative_to(self._folder))
+
+    def check(self, path: Path) -> None:
+        """Refuse to replace what must stay.
+
+        Raises:
+            ConfigError: an input of the run, or a file that this command did not write.
+        """
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return
+        if set(_identities(path, partners=False)) & self._inputs:
+            raise ConfigError(f"{path}: an input of this run; expected another place to write to")
+        if not stat.S_ISREG(found.st_mode) and not (self._force and stat.S_ISLNK(found.st_mode)):
+            raise ConfigError(f"{path}: expected a file to write, found something else of this name")
+        stamp = self._lines(self._root(path)).get(self._name(path))
+        if self._force or stamp == (found.st_size, found.st_mtime_ns):
+            return
+        remedy = "choose another place" if self._force is None else "--force replaces it"
+        origin = (
+            f"was not written by lookonce {self._command}"
+            if stamp is None
+            else "was changed since it was written"
+        )
+        raise ConfigError(f"{path}: exists and {origin}; {remedy}")
+
+    def record(self, path: Path, written: os.stat_result) -> None:
+        """List a file that is about to get its name."""
+        root, name = self._root(path), self._name(path)
+        stamp = written.st_size, written.st_mtime_ns
+        self._lines(root)[name] = stamp
+        entry = {"command": self._command, "file": name, "size": stamp[0], "modified": stamp[1]}
+        with (root / HIDDEN).open("a", encoding="utf-8") as listed:
+            listed.write(json.dumps(entry) + "\n")
+
+    def _root(self, path: Path) -> Path:
+        """Return the folder whose list has the file."""
+        path = path.absolute()
+        if self._folder is not None and path.is_relative_to(self._folder):
+            return self._folder
+        return path.parent
+
+    def _name(self, path: Path) -> str:
+        return path.absolute().relative_to(self._root(path)).as_posix()
+
+    def _lines(self, root: Path) -> dict[str, _Stamp]:
+        """Return the files in a list that this command wrote; a line that says nothing of use is skipped."""
+        if root not in self._listed:
+            files = self._listed[root] = {}
+            with suppress(OSError):
+                for line in (root / HIDDEN).read_text(encoding="utf-8", errors="replace").splitlines():
+                    with suppress(ValueError, KeyError, TypeError):
+                        entry = json.loads(line)
+                        if entry["command"] == self._command:
+                            files[entry["file"]] = int(entry["size"]), int(entry["modified"])
+                        else:
+                            files.pop(entry["file"], None)
+        return self._listed[root]
+
+
+_running: list[Outputs] = []  # innermost last; one command can call others
+
+
+def check_output(path: Path) -> None:
+    """Apply the rule of the running command, if any, to a file about to be written.
+
+    Raises:
+        ConfigError: as `Outputs.check`.
+    """
+    if (outputs := _outputs_of(path)) is not None:
+        outputs.check(path)
+
+
+def record_output(path: Path, written: os.stat_result) -> None:
+    """List a file as written by the running command, if any; `written` describes its content."""
+    if (outputs := _outputs_of(path)) is not None:
+        outputs.record(path, written)
+
+
+def is_vacant(folder: Path) -> bool:
+    """Whether a folder is missing, or holds nothing but what a stopped or running command hides in it."""
+    if not folder.is_dir():
+        return not os.path.lexists(folder)
+    return all(each.name.startswith(HIDDEN) for each in folder.iterdir())
+
+
+class Lock(AbstractContextManager["Lock"]):
+    """A lock on a folder or file that only one process may write at a time.
+
+    Raises:
+        ConfigError: on entering, if somebody holds it.
+    """
+
+    _held: ClassVar[set[Path]] = set()  # record locks do not keep a process from itself
+
+    def __init__(self, path: Path, target: Path) -> None:
+        """Describe the lock: its own file, and what it protects, for the message."""
+        self._path, self._target = path, target
+        self._descriptor = -1
+        self._made: list[Path] = []
+
+    def __enter__(self) -> Self:
+        self._path = self._path.parent.resolve() / self._path.name
+        if self._path in self._held:
+            raise ConfigError(f"{self._target}: this process is writing there already")
+        folder = self._path.parent
+        self._made = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        while self._descriptor < 0:
+            self._descriptor = self._take()
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        self._held.add(self._path)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.discard(self._path)
+        if sys.platform == "win32":  # which deletes no open file
+            os.close(self._descriptor)
+        with suppress(OSError):
+            self._path.unlink()
+        if sys.platform != "win32":
+            os.close(self._descriptor)
+        with suppress(OSError):  # not empty, which is the usual end
+            for folder in self._made:
+                folder.rmdir()
+
+    def _take(self) -> int:
+        """Open and lock the file; -1 if its last holder deleted it meanwhile."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            if error.errno in _BUSY:
+                holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+                os.close(descriptor)
+                raise ConfigError(
+                    f"{self._target}: {holder} is writing there; expected one at a time"
+                ) from None
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                return descriptor
+        os.close(descriptor)
+        return -1
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        """Lock a byte behind the text, since Windows keeps others from reading a locked one."""
+        os.lseek(descriptor, 1000, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        """Lock for this process; its children do not inherit the lock, so orphans keep none."""
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _outputs_of(path: Path) -> Outputs | None:
+    if any(part.startswith(HIDDEN) for part in path.parts):  # made in a hidden folder, and moved later
+        return None
+    return next((each for each in reversed(_running) if each.covers(path)), None)
+
+
+def _identities(path: Path, *, partners: bool = True) -> list[tuple[int, int]]:
+    """Return device and inode of a file, and of the files that make one model with it."""
+    found = []
+    for each in (path, *(path.with_suffix(suffix) for suffix in _PARTNERS if partners and path.suffix)):
+        with suppress(OSError, ValueError):
+            about = each.stat()
+            if not stat.S_ISDIR(about.st_mode):
+                found.append((about.st_dev, about.st_ino))
+    return found

@@ -1,0 +1,165 @@
+"""A command replaces nothing but its own earlier results, and writes alone."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookonce._files import replacing_together, write_text
+from lookonce._outputs import HIDDEN, Lock, Outputs
+from lookonce.errors import ConfigError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lookonce._outputs import Outputs
+
+with Outputs("test", folder=Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def _results(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != HIDDEN)
+
+
+def test_a_command_replaces_its_own_results(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with Outputs("test", folder=tmp_path / "out"):
+            write_text(tmp_path / "out" / "sub" / "a.txt", text)
+            write_text(tmp_path / "out" / "sub" / "a.txt", text + " again")
+    assert (tmp_path / "out" / "sub" / "a.txt").read_text() == "second again"
+    assert _results(tmp_path / "out") == ["sub"]
+
+
+def test_a_strangers_file_stays_without_force(tmp_path: Path) -> None:
+    (mine := tmp_path / "a.txt").write_text("mine")
+    with (
+        Outputs("test", folder=tmp_path, force=False),
+        pytest.raises(ConfigError, match="not written by lookonce test; --force replaces it"),
+    ):
+        write_text(mine, "yours")
+    assert mine.read_text() == "mine"
+    with Outputs("test", folder=tmp_path, force=True):
+        write_text(mine, "yours")
+    assert mine.read_text() == "yours"
+
+
+def test_another_commands_file_is_a_strangers(tmp_path: Path) -> None:
+    for number, command in enumerate(("one", "two", "one")):
+        with Outputs(command, folder=tmp_path):
+            if number == 1:
+                with pytest.raises(ConfigError, match="not written by lookonce two; choose another place"):
+                    write_text(tmp_path / "a.txt", command)
+            else:
+                write_text(tmp_path / "a.txt", command)
+
+
+def test_a_result_that_was_changed_since_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with Outputs("test", files=[path]):
+        write_text(path, "{}")
+    path.write_text("edited by hand")
+    with pytest.raises(ConfigError, match="was changed since"), Outputs("test", files=[path]):
+        pass
+    assert path.read_text() == "edited by hand"
+
+
+def test_an_input_stays_even_with_force(tmp_path: Path) -> None:
+    with Outputs("test", folder=tmp_path):
+        write_text(tmp_path / "a.png", "image")
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    os.link(tmp_path / "a.png", tmp_path / "same.png")
+    for name in ("a.png", "link.png", "same.png"):
+        with (
+            Outputs("test", folder=tmp_path, inputs=[tmp_path / "a.png"], force=True),
+            pytest.raises(ConfigError, match="an input of this run"),
+        ):
+            write_text(tmp_path / name, "annotated")
+    assert (tmp_path / "a.png").read_text() == "image"
+
+
+def test_the_partners_of_a_model_file_are_inputs(tmp_path: Path) -> None:
+    for name in ("m.cfg", "m.weights"):
+        (tmp_path / name).touch()
+    with (
+        Outputs("test", folder=tmp_path, inputs=[tmp_path / "m.cfg"], force=True),
+        pytest.raises(ConfigError, match=r"m.weights: an input of this run"),
+    ):
+        write_text(tmp_path / "m.weights", "x")
+
+
+def test_files_that_belong_together_are_replaced_all_or_none(tmp_path: Path) -> None:
+    (tmp_path / "m.weights").write_text("mine")
+    with (  # noqa: PT012 - one act
+        Outputs("test", folder=tmp_path),
+        pytest.raises(ConfigError, match=r"m.weights: exists"),
+        replacing_together(tmp_path / "m.cfg") as made,
+    ):
+        for suffix in (".cfg", ".weights"):
+            made.with_suffix(suffix).write_text("x")
+    assert _results(tmp_path) == ["m.weights"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
+def test_a_device_is_no_place_to_write_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, Path("/dev/null")):
+        with pytest.raises(ConfigError, match="expected a file"), Outputs("test", files=[path], force=True):
+            pass
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="expected a folder"), Outputs("test", folder=tmp_path / "file"):
+        pass
+
+
+def test_outside_a_command_the_library_replaces_what_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with Outputs("test", folder=tmp_path / "elsewhere"):
+        write_text(tmp_path / "a.txt", "new")
+    assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208 - hidden files too
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-c", HOLD, out], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(ConfigError, match=rf"process {holder.pid} on \S+ is writing there"),
+            Outputs("test", folder=out),
+        ):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    assert (out / f"{HIDDEN}.lock").exists(), "the kill leaves the file"
+    with Outputs("test", folder=out):  # and yet its lock is gone
+        write_text(out / "a.txt", "a")
+    assert _results(out) == ["a.txt"]
+
+
+def test_a_process_does_not_write_a_folder_twice_at_once(tmp_path: Path) -> None:
+    with (
+        Outputs("test", folder=tmp_path),
+        pytest.raises(ConfigError, match="this process is writing there already"),
+        Outputs("test", folder=tmp_path / "." / ".." / tmp_path.name),
+    ):
+        pass
+    with Outputs("test", folder=tmp_path), Outputs("test", folder=tmp_path / "below"):
+        pass
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    with Outputs("test", folder=tmp_path / "new" / "out"):
+        assert (tmp_path / "new" / "out").is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_deleted_by_its_last_holder_is_taken_anew(tmp_path: Path) -> None:
+    with Lock(tmp_path / "lock", tmp_path):
+        pass
+    with Lock(tmp_path / "lock", tmp_path):
+        assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
+    assert list(tmp_path.iterdir()) == []
