@@ -16,7 +16,7 @@ from lookonce.commands.evaluate_errors import error_marks
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.evaluate.error_page import COLOURS
-from lookonce.evaluate.errors import Outcome, judge
+from lookonce.evaluate.errors import Outcome, find_outcomes
 from lookonce.explain import explainer, page
 from lookonce.samples import Sample
 
@@ -24,7 +24,7 @@ REPORT = [
     "confusion.png",
     "errors.html",
     "errors.json",
-    "f1_confidence.png",
+    "f1_threshold.png",
     "metrics.json",
     "precision_recall.png",
 ]
@@ -261,9 +261,9 @@ def test_marks_are_errors_first_and_right_detections_last() -> None:
     truth = Sample(Path("a.png"), np.array([box, far, away], np.float32), np.array([0, 0, 1]))
     boxes = np.array([box, [100, 100, 140, 112], [300, 300, 340, 340]], np.float32)
     found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 0, 1]))
-    judged = judge([truth], [found], ("cat", "dog"))
+    outcomes = find_outcomes([truth], [found], ("cat", "dog"))
 
-    marks = error_marks(judged, 0, ("cat", "dog"))
+    marks = error_marks(outcomes, 0, ("cat", "dog"))
 
     assert [(mark.name + mark.suffix, mark.dashed) for mark in marks] == [
         ("box cat 0.80", False),
@@ -284,7 +284,7 @@ def test_marks_are_errors_first_and_right_detections_last() -> None:
 def test_a_single_class_is_not_named_on_every_box() -> None:
     truth = Sample(Path("a.png"), np.array([BOX], np.float32), np.array([0]))
 
-    (mark,) = error_marks(judge([truth], [Detections.none()], ("head",)), 0, ("head",))
+    (mark,) = error_marks(find_outcomes([truth], [Detections.none()], ("head",)), 0, ("head",))
 
     assert mark.name == "missed"
 

@@ -6,14 +6,14 @@ import pytest
 from lookonce._optional import require
 from lookonce.evaluate.breakdown import Breakdown, breakdown, even_edges
 from lookonce.evaluate.coco import ALL, IOU_50, LARGE, _accumulated
-from lookonce.evaluate.errors import judge
+from lookonce.evaluate.errors import find_outcomes
 
 from .conftest import Case, found, random_case, sample
 
 
-def cut(case: Case, confidence: float = 0) -> Breakdown:
+def cut(case: Case, threshold: float = 0) -> Breakdown:
     truth, detections, _ = case
-    return breakdown(judge(*case), truth, detections, confidence)
+    return breakdown(find_outcomes(*case), truth, detections, threshold)
 
 
 def box(left: float, width: float, height: float) -> list[float]:

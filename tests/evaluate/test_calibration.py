@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lookonce.evaluate.calibration import calibration, score_bins
-from lookonce.evaluate.errors import judge
+from lookonce.evaluate.errors import find_outcomes
 
 from .conftest import found, sample
 
@@ -36,7 +36,7 @@ def test_by_hand() -> None:
     images = [sample([BOX])] * 4
     results = [found([BOX, FAR], [0.9, 0.1])] * 3 + [found([FAR], [0.9])]
 
-    measured = calibration(judge(images, results, ("cat",)), 0.5)
+    measured = calibration(find_outcomes(images, results, ("cat",)), 0.5)
 
     # four at 0.9, three of them right; three at 0.1, none right
     assert measured.bins[8].detections == 4
@@ -47,13 +47,13 @@ def test_by_hand() -> None:
 
 
 def test_ignored_detections_do_not_count() -> None:
-    judged = judge([sample([BOX], crowd=[True])], [found([BOX, FAR], [0.9, 0.8])], ("cat",))
+    outcomes = find_outcomes([sample([BOX], crowd=[True])], [found([BOX, FAR], [0.9, 0.8])], ("cat",))
 
-    assert sum(each.detections for each in calibration(judged, 0.5).bins) == 1
+    assert sum(each.detections for each in calibration(outcomes, 0.5).bins) == 1
 
 
 def test_nothing_detected() -> None:
-    measured = calibration(judge([sample([BOX])], [found([], [])], ("cat",)), 0.5)
+    measured = calibration(find_outcomes([sample([BOX])], [found([], [])], ("cat",)), 0.5)
 
     assert math.isnan(measured.error)
     assert math.isnan(measured.bias_above)

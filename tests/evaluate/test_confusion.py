@@ -38,7 +38,7 @@ def test_no_images_have_no_counts() -> None:
         (sample(BOTH, [0, 1]), found(BOTH[::-1], [0.9, 0.8], [0, 1]), [[1, 0, 0], [0, 1, 0], [0, 0, 0]]),
         (sample(BOTH, [0, 0]), found(BOTH, [0.9, 0.8], [0, 1]), [[1, 1, 0], [0, 0, 0], [0, 0, 0]]),
         (sample(BOTH, [0, 1]), found([BOX], [0.9], [0]), [[1, 0, 0], [0, 0, 1], [0, 0, 0]]),
-        (sample([BOX]), found([BOX], [0.5]), [[0, 0, 1], [0, 0, 0], [0, 0, 0]]),  # not above the confidence
+        (sample([BOX]), found([BOX], [0.5]), [[0, 0, 1], [0, 0, 0], [0, 0, 0]]),  # not above the threshold
         (sample([BOX], difficult=[True]), found([BOX], [0.9], [1]), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
         (sample([BOX], difficult=[True]), found([], []), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
         (sample([BOX], crowd=[True]), found([BOX, BOX], [0.9, 0.8]), [[0, 0, 0], [0, 0, 0], [0, 0, 0]]),
@@ -66,14 +66,14 @@ def test_a_higher_iou_breaks_a_pair() -> None:
 def test_rows_and_columns_add_up() -> None:
     case = random_case(7, 20, 4, 10, flags=False)
     truth, detections, _ = case
-    counts = confusion(*case, confidence=0.3).counts
+    counts = confusion(*case, threshold=0.3).counts
     assert counts.sum(axis=1)[:-1].tolist() == np.bincount(np.concatenate([s.labels for s in truth])).tolist()
     above = np.concatenate([d.labels[d.scores > 0.3] for d in detections])
     assert counts.sum(axis=0)[:-1].tolist() == np.bincount(above, minlength=4).tolist()
 
 
 def test_the_diagonal_is_what_the_matches_call_right(voc_sample: Case) -> None:
-    counts = confusion(*voc_sample, confidence=0).counts
+    counts = confusion(*voc_sample, threshold=0).counts
     right = match(*voc_sample).correct.sum()
     assert counts.trace() == pytest.approx(right, rel=0.02)  # pairing may save a near-duplicate or two
     assert counts.trace() > 100

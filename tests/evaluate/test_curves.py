@@ -39,7 +39,7 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(curve.recall, [1 / 4, 1 / 4, 1 / 2, 1 / 2])
     np.testing.assert_allclose(curve.f1, [2 / 5, 1 / 3, 4 / 7, 1 / 2])
     best = curve.best()
-    assert (best.confidence, best.precision, best.recall) == pytest.approx((0.4, 2 / 3, 1 / 2))
+    assert (best.threshold, best.precision, best.recall) == pytest.approx((0.4, 2 / 3, 1 / 2))
     assert best.f1 == pytest.approx(4 / 7)
 
 
@@ -48,12 +48,12 @@ def test_all_wrong_gives_f1_zero_and_no_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "recall", "confidence"), [(0.9, 1 / 4, 0.85), (0.6, 1 / 2, 0.4), (0.5, 1 / 2, 0.1)]
+    ("precision", "recall", "threshold"), [(0.9, 1 / 4, 0.85), (0.6, 1 / 2, 0.4), (0.5, 1 / 2, 0.1)]
 )
-def test_recall_at_a_precision(precision: float, recall: float, confidence: float) -> None:
+def test_recall_at_a_precision(precision: float, recall: float, threshold: float) -> None:
     curve = curves(matches([0.9, 0.8, 0.6, 0.2], [True, False, True, False], 4)).overall
     point = curve.at_precision(precision)
-    assert (point.recall, point.confidence) == pytest.approx((recall, confidence))
+    assert (point.recall, point.threshold) == pytest.approx((recall, threshold))
 
 
 def test_a_precision_never_reached_has_no_point() -> None:
@@ -68,27 +68,27 @@ def test_equal_scores_are_one_threshold() -> None:
 
 def test_each_class_has_its_own_curve_and_overall_has_all() -> None:
     case = random_case(3, 10, 3, 10)
-    judged = match(*case)
-    both = curves(judged)
+    outcomes = match(*case)
+    both = curves(outcomes)
     assert both.overall.objects == sum(curve.objects for curve in both.classes)
     assert both.overall.recall[-1] * both.overall.objects == pytest.approx(
         sum(curve.recall[-1] * curve.objects for curve in both.classes)
     )
     for c, curve in enumerate(both.classes):
-        assert curve.recall[-1] * curve.objects == pytest.approx(judged.correct[judged.labels == c].sum())
+        assert curve.recall[-1] * curve.objects == pytest.approx(outcomes.correct[outcomes.labels == c].sum())
 
 
 def test_filtering_by_the_best_confidence_gives_its_numbers(voc_sample: Case) -> None:
     truth, detections, names = voc_sample
     best = curves(match(truth, detections, names)).overall.best()
-    kept = match(truth, [found[found.scores > best.confidence] for found in detections], names)
+    kept = match(truth, [found[found.scores > best.threshold] for found in detections], names)
     assert kept.correct.mean() == pytest.approx(best.precision)
     assert kept.correct.sum() / kept.objects.sum() == pytest.approx(best.recall)
 
 
 def test_the_area_under_the_curve_is_voc_ap(voc_sample: Case) -> None:
-    judged = match(*voc_sample)
-    for c, curve in enumerate(curves(judged).classes):
+    outcomes = match(*voc_sample)
+    for c, curve in enumerate(curves(outcomes).classes):
         envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
         area = (np.diff(curve.recall, prepend=0) * envelope).sum()
-        assert area == pytest.approx(average_precision(judged.correct[judged.labels == c], curve.objects))
+        assert area == pytest.approx(average_precision(outcomes.correct[outcomes.labels == c], curve.objects))

@@ -18,9 +18,9 @@ def test_the_example_runs_and_prints_what_its_comments_say(
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, str(PAGE), "exec"), {})
-    ap50, confidence, counts = capsys.readouterr().out.splitlines()
+    ap50, threshold, counts = capsys.readouterr().out.splitlines()
     assert ap50 == "AP50 0.50"
-    assert float(confidence) == pytest.approx(0.65)
+    assert float(threshold) == pytest.approx(0.65)
     assert counts == "[[1, 0, 0], [0, 0, 1], [0, 0, 0]]"
     assert (tmp_path / "report" / "metrics.json").exists()
 

@@ -80,7 +80,7 @@ def test_in_use_are_the_detections_above_the_best_confidence() -> None:
 
     report = report_of(([sample([BOX, FAR])] * 4, [doubtful] * 4, ("cat", "dog")))
 
-    assert report.confidence == pytest.approx(0.5)
+    assert report.threshold == pytest.approx(0.5)
     assert (report.detections, report.types[Outcome.BACKGROUND].count) == (12, 4)
     assert {error: each.in_use for error, each in report.types.items() if each.in_use} == {Outcome.MISSED: 4}
     assert report.types[Outcome.MISSED].count == 0  # the doubtful dog stands for it

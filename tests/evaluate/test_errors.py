@@ -8,7 +8,7 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.evaluate import oracles
 from lookonce.evaluate.coco import ALL, IOU_50, _accumulated
-from lookonce.evaluate.errors import ERRORS, FALSE, Judged, Outcome, judge
+from lookonce.evaluate.errors import ERRORS, FALSE, Outcome, Outcomes, find_outcomes
 from lookonce.evaluate.oracles import ap_repaired, average_precision, costs
 from lookonce.samples import Sample
 
@@ -38,8 +38,8 @@ TIDE_COUNTS = {CLS: 3, LOC: 33, BOTH: 22, DUPLICATE: 2, BACKGROUND: 166, MISSED:
 TIDE_FALSE_POSITIVES, TIDE_FALSE_NEGATIVES = 20.53168541, 12.30407636
 
 
-def one(truth: Sample, result: Detections) -> Judged:
-    return judge([truth], [result], NAMES)
+def one(truth: Sample, result: Detections) -> Outcomes:
+    return find_outcomes([truth], [result], NAMES)
 
 
 def without_ties(case: Case) -> Case:
@@ -51,7 +51,7 @@ def without_ties(case: Case) -> Case:
 
 
 @pytest.mark.parametrize(
-    ("truth", "result", "outcomes", "missed"),
+    ("truth", "result", "expected", "missed"),
     [
         (sample([]), found([], []), [], 0),
         (sample([BOX]), found([], []), [], 1),
@@ -81,51 +81,51 @@ def without_ties(case: Case) -> Case:
         (sample([BOX], crowd=[True]), found([BOX], [0.9], [DOG]), [BACKGROUND], 0),
     ],
 )  # fmt: skip
-def test_by_hand(truth: Sample, result: Detections, outcomes: list[Outcome], missed: int) -> None:
-    judged = one(truth, result)
+def test_by_hand(truth: Sample, result: Detections, expected: list[Outcome], missed: int) -> None:
+    outcomes = one(truth, result)
 
-    assert [Outcome(each) for each in judged.outcome] == outcomes
-    assert judged.count(MISSED) == missed
+    assert [Outcome(each) for each in outcomes.outcome] == expected
+    assert outcomes.count(MISSED) == missed
 
 
 def test_the_thresholds_belong_to_the_better_side() -> None:
     half, tenth = [0, 0, 40, 20], [0, 0, 40, 4]
 
-    judged = one(sample([BOX]), found([tenth, half], [0.9, 0.8]))
+    outcomes = one(sample([BOX]), found([tenth, half], [0.9, 0.8]))
 
-    assert [Outcome(each) for each in judged.outcome] == [LOC, RIGHT]
+    assert [Outcome(each) for each in outcomes.outcome] == [LOC, RIGHT]
 
 
 def test_objects_are_counted_through_all_images() -> None:
     truth = [sample([BOX, FAR]), sample([]), sample([FAR, BOX], [CAT, DOG])]
     results = [found([BOX], [0.9]), found([BOX], [0.8]), found([BOX, FAR], [0.7, 0.6], [CAT, CAT])]
 
-    judged = judge(truth, results, NAMES)
+    outcomes = find_outcomes(truth, results, NAMES)
 
-    assert judged.image.tolist() == [0, 1, 2, 2]
-    assert judged.object.tolist() == [0, -1, 3, 2]
-    assert [Outcome(each) for each in judged.outcome] == [RIGHT, BACKGROUND, CLS, RIGHT]
-    assert judged.missed().tolist() == [False, True, False, False]
+    assert outcomes.image.tolist() == [0, 1, 2, 2]
+    assert outcomes.object.tolist() == [0, -1, 3, 2]
+    assert [Outcome(each) for each in outcomes.outcome] == [RIGHT, BACKGROUND, CLS, RIGHT]
+    assert outcomes.missed().tolist() == [False, True, False, False]
 
 
 def test_above_a_confidence_is_judging_only_what_is_above_it() -> None:
     truth, detections, names = random_case(3, 20, 3, 12)
 
-    judged = judge(truth, detections, names).above(0.5)
+    outcomes = find_outcomes(truth, detections, names).above(0.5)
 
-    anew = judge(truth, [each[each.scores > 0.5] for each in detections], names)
-    assert judged.outcome.tolist() == anew.outcome.tolist()
-    assert judged.missed().tolist() == anew.missed().tolist()
+    anew = find_outcomes(truth, [each[each.scores > 0.5] for each in detections], names)
+    assert outcomes.outcome.tolist() == anew.outcome.tolist()
+    assert outcomes.missed().tolist() == anew.missed().tolist()
 
 
 def test_each_detection_has_one_type_and_each_object_one_right_detection() -> None:
     case = random_case(4, 40, 4, 12)
 
-    judged = judge(*case)
+    outcomes = find_outcomes(*case)
 
-    counted = sum(judged.count(outcome) for outcome in (*FALSE, RIGHT, IGNORED))
+    counted = sum(outcomes.count(outcome) for outcome in (*FALSE, RIGHT, IGNORED))
     assert counted == sum(map(len, case[1]))
-    right = judged.object[judged.has(RIGHT)]
+    right = outcomes.object[outcomes.has(RIGHT)]
     assert len(right) == len(np.unique(right)) > 50
 
 
@@ -136,18 +136,18 @@ def test_ap50_is_cocos_without_a_limit(seed: int) -> None:
     precision, _ = _accumulated(*case)
 
     expected = precision[IOU_50, :, :, ALL, -1].mean(axis=0)
-    np.testing.assert_allclose(costs(judge(*case)).ap50, expected, atol=1e-9)
+    np.testing.assert_allclose(costs(find_outcomes(*case)).ap50, expected, atol=1e-9)
 
 
 def test_costs_are_those_of_tides_own_program(voc_sample: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     # COCO's recall levels, np.linspace(0, 1, 101), differ from tidecv's by an ulp, which moves one level here
     monkeypatch.setattr(oracles, "RECALLS", np.arange(101) / 100)
-    judged = judge(*voc_sample)
+    outcomes = find_outcomes(*voc_sample)
 
-    found = costs(judged)
+    found = costs(outcomes)
 
     assert 100 * found.ap50.mean() == pytest.approx(TIDE_AP50, abs=1e-6)
-    assert {error: judged.count(error) for error in ERRORS} == TIDE_COUNTS
+    assert {error: outcomes.count(error) for error in ERRORS} == TIDE_COUNTS
     for error, cost in TIDE_COSTS.items():
         assert 100 * found.of[error].mean() == pytest.approx(cost, abs=1e-6), error
     assert 100 * found.false_positives.mean() == pytest.approx(TIDE_FALSE_POSITIVES, abs=1e-6)
@@ -177,40 +177,40 @@ def test_costs_are_those_of_tides_own_program(voc_sample: Case, monkeypatch: pyt
 def test_one_oracle_by_hand(
     truth: Sample, result: Detections, error: Outcome, before: float, after: float
 ) -> None:
-    judged = one(truth, result)
+    outcomes = one(truth, result)
 
-    assert ap_repaired(judged, ())[CAT] == pytest.approx(before)
-    assert ap_repaired(judged, (error,))[CAT] == pytest.approx(after)
+    assert ap_repaired(outcomes, ())[CAT] == pytest.approx(before)
+    assert ap_repaired(outcomes, (error,))[CAT] == pytest.approx(after)
     for other in set(ERRORS) - {error}:
-        assert ap_repaired(judged, (other,))[CAT] <= max(before, after) + 1e-9
+        assert ap_repaired(outcomes, (other,))[CAT] <= max(before, after) + 1e-9
 
 
 def test_both_goes_where_it_stands_in_the_way() -> None:
     truth = sample([BOX, FAR], [CAT, DOG])
 
-    judged = one(truth, found([[100, 100, 140, 112], BOX], [0.9, 0.8], [CAT, CAT]))
+    outcomes = one(truth, found([[100, 100, 140, 112], BOX], [0.9, 0.8], [CAT, CAT]))
 
-    assert judged.count(BOTH) == 1
-    assert costs(judged).of[BOTH].tolist() == pytest.approx([0.5, 0])
+    assert outcomes.count(BOTH) == 1
+    assert costs(outcomes).of[BOTH].tolist() == pytest.approx([0.5, 0])
 
 
 def test_an_object_that_was_found_keeps_its_detection() -> None:
-    judged = one(sample([BOX]), found([NEAR, FAR, BOX], [0.9, 0.8, 0.7], [DOG, CAT, CAT]))
+    outcomes = one(sample([BOX]), found([NEAR, FAR, BOX], [0.9, 0.8, 0.7], [DOG, CAT, CAT]))
 
     # the wrong class above it does not take its place, or AP would be 1
-    assert ap_repaired(judged, (CLS,))[CAT] == pytest.approx(0.5)
+    assert ap_repaired(outcomes, (CLS,))[CAT] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_with_all_repaired_ap_is_1(seed: int) -> None:
-    judged = judge(*random_case(seed, 30, 4, 10))
+    outcomes = find_outcomes(*random_case(seed, 30, 4, 10))
 
-    assert ap_repaired(judged, ()).max() < 0.95
-    np.testing.assert_allclose(ap_repaired(judged, ERRORS), 1)
+    assert ap_repaired(outcomes, ()).max() < 0.95
+    np.testing.assert_allclose(ap_repaired(outcomes, ERRORS), 1)
 
 
 def test_a_repair_of_all_costs_no_more_than_there_is() -> None:
-    case = costs(judge(*random_case(8, 30, 3, 10)))
+    case = costs(find_outcomes(*random_case(8, 30, 3, 10)))
 
     for gained in (*case.of.values(), case.false_positives, case.false_negatives):
         assert (case.ap50 + gained <= 1 + 1e-9).all()
@@ -226,7 +226,7 @@ def test_a_class_without_objects_has_no_ap_and_spoils_no_mean() -> None:
 
 
 def test_nothing_at_all() -> None:
-    case = costs(judge([], [], NAMES))
+    case = costs(find_outcomes([], [], NAMES))
 
     assert np.isnan(case.ap50).all()
     assert average_precision(np.zeros(0, bool), 3) == 0

@@ -15,7 +15,7 @@ from lookonce.evaluate.report import evaluate_detections, write_report
 
 from .conftest import Case, found, random_case, sample
 
-FILES = ["confusion.png", "f1_confidence.png", "metrics.json", "precision_recall.png"]
+FILES = ["confusion.png", "f1_threshold.png", "metrics.json", "precision_recall.png"]
 
 
 def written(folder: Path) -> dict:
@@ -32,8 +32,8 @@ def test_without_images_everything_is_null_and_still_written(tmp_path: Path) -> 
     write_report(tmp_path, evaluate_detections([], [], ["cat", "dog"]), {"model": "a.onnx"})
     numbers = written(tmp_path)
     assert numbers["model"] == "a.onnx"
-    assert numbers["ap"] is numbers["voc_ap50"] is numbers["best_f1"]["confidence"] is None
-    assert numbers["confusion"]["confidence"] == 0.25
+    assert numbers["ap"] is numbers["voc_ap50"] is numbers["best_f1"]["threshold"] is None
+    assert numbers["confusion"]["threshold"] == 0.25
 
 
 def test_objects_and_nothing_found(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_objects_and_nothing_found(tmp_path: Path) -> None:
 def test_where_nothing_is_right_the_usual_confidence_stands_in() -> None:
     far = found([[50, 50, 90, 90], [70, 70, 90, 90]], [0.9, 0.3])
     matrix = evaluate_detections([sample([[0, 0, 9, 9]])], [far], ["cat"]).confusion
-    assert (matrix.confidence, matrix.counts.tolist()) == (0.25, [[0, 1], [2, 0]])
+    assert (matrix.threshold, matrix.counts.tolist()) == (0.25, [[0, 1], [2, 0]])
 
 
 def test_names_that_are_no_unicode_come_back(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_voc_sample(voc_sample: Case, tmp_path: Path) -> None:
     assert (person["name"], person["objects"]) == ("person", 91)
     assert person["best_f1"]["f1"] == pytest.approx(0.5417, abs=5e-5)
     assert person["at_precision_0.9"]["recall"] == pytest.approx(2 / 91)
-    assert numbers["confusion"]["confidence"] == numbers["best_f1"]["confidence"]
+    assert numbers["confusion"]["threshold"] == numbers["best_f1"]["threshold"]
     assert numbers["confusion"]["names"][-1] == "background"
     assert np.array(numbers["confusion"]["counts"]).shape == (21, 21)
 
@@ -116,7 +116,7 @@ def test_the_f1_plot_holds_between_scores_and_ends_at_zero() -> None:
     evaluation = evaluate_detections(
         [sample([[0, 0, 40, 40]])], [found([[0, 0, 40, 40], [80, 80, 99, 99]], [0.8, 0.5])], ["cat"]
     )
-    line = plots.f1_confidence(evaluation.curves, ["cat"]).axes[0].lines[0]
+    line = plots.f1_threshold(evaluation.curves, ["cat"]).axes[0].lines[0]
     x, y = line.get_data()
     np.testing.assert_allclose(x, [0, 0.5, 0.8, 1], rtol=1e-6)
     np.testing.assert_allclose(y, [2 / 3, 2 / 3, 1, 0])

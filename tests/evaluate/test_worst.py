@@ -1,6 +1,6 @@
 """Which images come first in the gallery."""
 
-from lookonce.evaluate.errors import Outcome, judge
+from lookonce.evaluate.errors import Outcome, find_outcomes
 from lookonce.evaluate.worst import worst_images
 
 from .conftest import found, random_case, sample
@@ -17,7 +17,7 @@ def test_most_errors_first_then_the_more_confident() -> None:
         found([AWAY], [0.3]),
     ]
 
-    worst = worst_images(judge(truth, results, ("cat",)), 4, most=24)
+    worst = worst_images(find_outcomes(truth, results, ("cat",)), 4, most=24)
 
     assert [(each.image, each.total) for each in worst] == [(3, 3), (2, 1), (1, 1)]
     assert worst[0].errors == {Outcome.BACKGROUND: 1, Outcome.MISSED: 2}
@@ -25,12 +25,12 @@ def test_most_errors_first_then_the_more_confident() -> None:
 
 def test_at_most_so_many_and_all_errors_counted_once() -> None:
     truth, detections, names = random_case(6, 40, 3, 8)
-    judged = judge(truth, detections, names)
+    outcomes = find_outcomes(truth, detections, names)
 
-    assert len(worst_images(judged, 40, most=5)) == 5
-    total = sum(each.total for each in worst_images(judged, 40, most=40))
-    assert total == sum(judged.count(Outcome(error)) for error in range(1, 7))
+    assert len(worst_images(outcomes, 40, most=5)) == 5
+    total = sum(each.total for each in worst_images(outcomes, 40, most=40))
+    assert total == sum(outcomes.count(Outcome(error)) for error in range(1, 7))
 
 
 def test_no_images() -> None:
-    assert worst_images(judge([], [], ("cat",)), 0, most=3) == ()
+    assert worst_images(find_outcomes([], [], ("cat",)), 0, most=3) == ()

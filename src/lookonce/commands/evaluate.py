@@ -255,7 +255,7 @@ def _by_size(evaluation: Evaluation) -> str:
 def _cells(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[str, str, str]:
     """Best F1, its confidence, and recall at the precision: 0 where that is never reached."""
     recall = 0.0 if objects and math.isnan(precise.recall) else precise.recall
-    return _number(best.f1), _number(best.confidence), _number(recall)
+    return _number(best.f1), _number(best.threshold), _number(recall)
 
 
 def _number(value: float | None) -> str:

@@ -20,9 +20,9 @@ from lookonce.draw.marks import Mark, draw_marks
 from lookonce.errors import LookonceError
 from lookonce.evaluate.error_page import COLOURS, GalleryImage, write_error_page
 from lookonce.evaluate.error_report import error_report, write_errors_json
-from lookonce.evaluate.errors import Judged, Outcome
+from lookonce.evaluate.errors import Outcome, Outcomes
 from lookonce.evaluate.report import Evaluation
-from lookonce.evaluate.worst import WorstImage
+from lookonce.evaluate.worst import ImageErrors
 from lookonce.images import read_image
 from lookonce.pages.render import jpeg_url
 from lookonce.samples import Sample
@@ -80,7 +80,7 @@ def write_errors(
     report = error_report(truth, found, evaluation)
     write_errors_json(out / "errors.json", report, [str(sample.path) for sample in truth], about)
     worst = [truth[each.image] for each in report.worst[: explaining.most]]
-    links, note = _explain(out, worst, evaluation.names, report.confidence, explaining, console)
+    links, note = _explain(out, worst, evaluation.names, report.threshold, explaining, console)
     no_links = [""] * (len(report.worst) - len(links))
     gallery = [
         _gallery_image(each, truth[each.image].path, report.in_use, evaluation.names, link)
@@ -90,36 +90,38 @@ def write_errors(
 
 
 def _gallery_image(
-    worst: WorstImage, path: Path, in_use: Judged, names: Sequence[str], link: str
+    worst: ImageErrors, path: Path, in_use: Outcomes, names: Sequence[str], link: str
 ) -> GalleryImage:
     """Read and draw one image."""
     drawn = draw_marks(read_image(path), error_marks(in_use, worst.image, names), LONGEST)
     return GalleryImage(path.name, jpeg_url(drawn, QUALITY), worst.errors, link)
 
 
-def error_marks(judged: Judged, image: int, names: Sequence[str]) -> list[Mark]:
+def error_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
     """Boxes for one image: errors first, then missed objects, objects half fitted, and what is right.
 
     Where there is only one class its name is left out: images are crowded enough.
     """
     shown = names if len(names) > 1 else [""]
-    mine = np.flatnonzero((judged.image == image) & ~judged.has(Outcome.IGNORED))
-    by_error = sorted(mine, key=lambda d: judged.outcome[d] == Outcome.RIGHT)
-    detections = [_detection_mark(judged, int(d), shown) for d in by_error]
-    false = [mark for mark, d in zip(detections, by_error, strict=True) if judged.outcome[d] != Outcome.RIGHT]
-    return [*false, *_object_marks(judged, image, shown), *detections[len(false) :]]
+    mine = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
+    by_error = sorted(mine, key=lambda d: outcomes.outcome[d] == Outcome.RIGHT)
+    detections = [_detection_mark(outcomes, int(d), shown) for d in by_error]
+    false = [
+        mark for mark, d in zip(detections, by_error, strict=True) if outcomes.outcome[d] != Outcome.RIGHT
+    ]
+    return [*false, *_object_marks(outcomes, image, shown), *detections[len(false) :]]
 
 
-def _detection_mark(judged: Judged, d: int, names: Sequence[str]) -> Mark:
-    outcome, label = Outcome(judged.outcome[d]), int(judged.labels[d])
+def _detection_mark(outcomes: Outcomes, d: int, names: Sequence[str]) -> Mark:
+    outcome, label = Outcome(outcomes.outcome[d]), int(outcomes.labels[d])
     name = "" if outcome == Outcome.RIGHT else f"{SHORT[outcome]} {names[label]}".strip()
-    return Mark(judged.boxes[d], label, name, f" {judged.scores[d]:.2f}", COLOURS[outcome])
+    return Mark(outcomes.boxes[d], label, name, f" {outcomes.scores[d]:.2f}", COLOURS[outcome])
 
 
-def _object_marks(judged: Judged, image: int, names: Sequence[str]) -> list[Mark]:
+def _object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
     """Dashed: objects that were missed, and those whose detection is only nearly right."""
-    objects = judged.objects
-    missed, unfound = judged.missed(), objects.counts & ~judged.found()
+    objects = outcomes.objects
+    missed, unfound = outcomes.missed(), objects.counts & ~outcomes.found()
     marks = []
     for g in np.flatnonzero((objects.image == image) & unfound):
         label = int(objects.labels[g])

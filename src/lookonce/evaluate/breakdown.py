@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.evaluate.errors import Judged, Outcome
+from lookonce.evaluate.errors import Outcome, Outcomes
 from lookonce.evaluate.oracles import class_average_precisions
 from lookonce.geometry.boxes import area, pairwise_intersects
 from lookonce.samples import Sample
@@ -37,7 +37,7 @@ class Bin:
         high: the greatest.
         objects: how many.
         ap50: mean over the classes with objects here; NaN without objects.
-        recall: share of the objects with a right detection above the confidence.
+        recall: share of the objects with a right detection above the threshold.
     """
 
     low: float
@@ -66,26 +66,26 @@ class Breakdown:
 
 
 def breakdown(
-    judged: Judged, truth: Sequence[Sample], detections: Sequence[Detections], confidence: float
+    outcomes: Outcomes, truth: Sequence[Sample], detections: Sequence[Detections], threshold: float
 ) -> Breakdown:
     """Cut the objects by each property.
 
     Args:
-        judged: what became of the detections.
-        truth: the images that were judged.
+        outcomes: what became of the detections.
+        truth: the images that were outcomes.
         detections: of them.
-        confidence: a right detection above it finds its object.
+        threshold: a right detection above it finds its object.
     """
-    objects = judged.objects
-    found = judged.above(confidence).found()
-    sizes = _side(objects.boxes), _side(judged.boxes)
-    shapes = _shape(objects.boxes), _shape(judged.boxes)
-    crowds = _crowding(judged, truth, detections)
+    objects = outcomes.objects
+    found = outcomes.above(threshold).found()
+    sizes = _side(objects.boxes), _side(outcomes.boxes)
+    shapes = _shape(objects.boxes), _shape(outcomes.boxes)
+    crowds = _crowding(outcomes, truth, detections)
     return Breakdown(
-        coco_size=_bins(judged, *sizes, np.array(COCO_SIZES), found),
-        size=_bins(judged, *sizes, even_edges(sizes[0][objects.counts]), found),
-        shape=_bins(judged, *shapes, even_edges(shapes[0][objects.counts]), found),
-        crowding=_bins(judged, *crowds, even_edges(crowds[0][objects.counts]), found),
+        coco_size=_bins(outcomes, *sizes, np.array(COCO_SIZES), found),
+        size=_bins(outcomes, *sizes, even_edges(sizes[0][objects.counts]), found),
+        shape=_bins(outcomes, *shapes, even_edges(shapes[0][objects.counts]), found),
+        crowding=_bins(outcomes, *crowds, even_edges(crowds[0][objects.counts]), found),
     )
 
 
@@ -107,7 +107,7 @@ def even_edges(values: NDArray[np.float64], bins: int = BINS, fewest: int = FEWE
 
 
 def _bins(
-    judged: Judged,
+    outcomes: Outcomes,
     of_objects: NDArray[np.float64],
     of_detections: NDArray[np.float64],
     edges: NDArray[np.float64],
@@ -116,23 +116,23 @@ def _bins(
     """AP and recall of each bin.
 
     Args:
-        judged: what became of the detections.
+        outcomes: what became of the detections.
         of_objects: (G,) the property of each object.
         of_detections: (D,) and of each detection's box.
         edges: (K-1,) the least value of every bin but the first.
-        found: (G,) objects with a right detection above the confidence.
+        found: (G,) objects with a right detection above the threshold.
     """
-    objects = judged.objects
-    right = judged.has(Outcome.RIGHT)
+    objects = outcomes.objects
+    right = outcomes.has(Outcome.RIGHT)
     place = np.digitize(of_objects, edges)
     own_place = np.digitize(of_detections, edges)
-    own_place[right] = place[judged.object[right]]
-    own_place[judged.has(Outcome.IGNORED)] = -1
+    own_place[right] = place[outcomes.object[right]]
+    own_place[outcomes.has(Outcome.IGNORED)] = -1
     bins = []
     for k in range(len(edges) + 1):
         inside, mine = objects.counts & (place == k), own_place == k
-        counts = np.bincount(objects.labels[inside], minlength=judged.classes)
-        ap = class_average_precisions(judged.scores[mine], judged.labels[mine], right[mine], counts)
+        counts = np.bincount(objects.labels[inside], minlength=outcomes.classes)
+        ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], right[mine], counts)
         bins.append(_bin(of_objects[inside], ap[counts > 0], found[inside]))
     return tuple(bins)
 
@@ -157,7 +157,7 @@ def _shape(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _crowding(
-    judged: Judged, truth: Sequence[Sample], detections: Sequence[Detections]
+    outcomes: Outcomes, truth: Sequence[Sample], detections: Sequence[Detections]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How many other objects are near each object, (G,), and near each detection, (D,).
 
@@ -168,7 +168,7 @@ def _crowding(
         boxes = sample.boxes[~sample.crowd]
         of_objects.append(pairwise_intersects(_grown(sample.boxes), boxes).sum(axis=1) - ~sample.crowd)
         of_detections.append(pairwise_intersects(_grown(found.boxes), boxes).sum(axis=1))
-    on_object = ~judged.has(Outcome.BACKGROUND, Outcome.IGNORED)
+    on_object = ~outcomes.has(Outcome.BACKGROUND, Outcome.IGNORED)
     return np.concatenate(of_objects), np.concatenate(of_detections) - on_object
 
 

@@ -3,7 +3,7 @@
 Right and false as everywhere at IoU 0.5; ignored detections do not count. The expected calibration error is
 that of Naeini et al. 2015 with bins of equal width: the mean distance between score and share right, each bin
 weighted by its detections. Thousands of detections with scores near 0, rightly so low, make it small whatever
-the others are like; so it is also given for the detections that are used, those above a confidence.
+the others are like; so it is also given for the detections that are used, those above a threshold.
 """
 
 import math
@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.evaluate.errors import Judged, Outcome
+from lookonce.evaluate.errors import Outcome, Outcomes
 
 BINS = 10
 
@@ -44,36 +44,36 @@ class Calibration:
     Attributes:
         bins: ten, from score 0 to 1.
         error: expected calibration error of all detections; NaN without any.
-        error_above: of those above the confidence.
-        bias_above: mean score less share right of those above the confidence: positive means too sure.
-        confidence: that confidence.
+        error_above: of those above the threshold.
+        bias_above: mean score less share right of those above the threshold: positive means too sure.
+        threshold: that threshold.
     """
 
     bins: tuple[ScoreBin, ...]
     error: float
     error_above: float
     bias_above: float
-    confidence: float
+    threshold: float
 
 
-def calibration(judged: Judged, confidence: float) -> Calibration:
+def calibration(outcomes: Outcomes, threshold: float) -> Calibration:
     """Compare scores with the share right.
 
     Args:
-        judged: what became of the detections.
-        confidence: detections above it are in use.
+        outcomes: what became of the detections.
+        threshold: detections above it are in use.
     """
-    counted = ~judged.has(Outcome.IGNORED)
-    scores = judged.scores[counted].astype(np.float64)
-    right = judged.has(Outcome.RIGHT)[counted]
-    used = scores > confidence
+    counted = ~outcomes.has(Outcome.IGNORED)
+    scores = outcomes.scores[counted].astype(np.float64)
+    right = outcomes.has(Outcome.RIGHT)[counted]
+    used = scores > threshold
     bins = score_bins(scores, right)
     return Calibration(
         bins=bins,
         error=_error(bins),
         error_above=_error(score_bins(scores[used], right[used])),
         bias_above=float(scores[used].mean() - right[used].mean()) if used.any() else math.nan,
-        confidence=confidence,
+        threshold=threshold,
     )
 
 

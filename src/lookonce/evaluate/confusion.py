@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.evaluate.inputs import check
-from lookonce.evaluate.matching import IOU, in_crowd
-from lookonce.geometry.boxes import pairwise_iou
+from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_turns
 from lookonce.samples import Sample
 
 
@@ -20,12 +19,12 @@ class Confusion:
     Attributes:
         counts: (C+1, C+1) int64, row: true class, column: detected class. The last column holds the objects
             that were missed, the last row the false alarms.
-        confidence: detections above it were counted.
+        threshold: detections above it were counted.
         iou: overlap from which on a detection and an object are one.
     """
 
     counts: NDArray[np.int64]
-    confidence: float
+    threshold: float
     iou: float
 
 
@@ -33,7 +32,7 @@ def confusion(
     truth: Sequence[Sample],
     detections: Sequence[Detections],
     names: Sequence[str],
-    confidence: float,
+    threshold: float,
     iou: float = IOU,
 ) -> Confusion:
     """Pair objects with detections, one to one, and count the pairs by class.
@@ -49,9 +48,11 @@ def confusion(
     background = len(names)
     counts = np.zeros((background + 1, background + 1), np.int64)
     for sample, result in zip(truth, detections, strict=True):
-        found = result[np.argsort(-result.scores, kind="stable")]
-        found = found[found.scores > confidence]
-        partner = _pair(sample, found, iou)
+        found = result[result.scores > threshold]
+        pairs = overlapping_objects(sample, found, iou)
+        same = found.labels[pairs.first] == sample.labels[pairs.second]
+        partner = take_turns(pairs.only(same), found.scores)
+        partner = take_turns(pairs.only(~same), found.scores, partner)
         paired = partner >= 0
         missed = ~(sample.difficult | sample.crowd)
         missed[partner[paired]] = False
@@ -60,22 +61,4 @@ def confusion(
         np.add.at(counts, (sample.labels[partner[paired]], found.labels[paired]), 1)
         np.add.at(counts[:, background], sample.labels[missed], 1)
         np.add.at(counts[background], found.labels[false_alarm], 1)
-    return Confusion(counts, confidence, iou)
-
-
-def _pair(sample: Sample, found: Detections, iou: float) -> NDArray[np.int64]:
-    """The object of each detection, given by falling score, -1 for none: (D,)."""
-    overlap = pairwise_iou(found.boxes.astype(float), sample.boxes.astype(float))  # (D, G)
-    overlap[:, sample.crowd] = 0
-    same = found.labels[:, None] == sample.labels[None, :]
-    partner = np.full(len(found), -1, np.int64)
-    for allowed in (same, ~same):
-        possible = np.where(allowed & (overlap >= iou), overlap, 0)
-        possible[partner >= 0] = 0
-        possible[:, partner[partner >= 0]] = 0
-        for d in np.flatnonzero(possible.any(axis=1)):  # the best score first
-            g = possible[d].argmax()
-            if possible[d, g] > 0:
-                partner[d] = g
-                possible[:, g] = 0
-    return partner
+    return Confusion(counts, threshold, iou)

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 at every confidence, and the confidence to choose."""
+"""Precision, recall and F1 at every threshold, and the threshold to choose."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from lookonce.evaluate.matching import Matches
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What one confidence threshold gives.
+    """What one score threshold gives.
 
     Attributes:
-        confidence: keep detections above it. It lies halfway between the last score kept and the first one
+        threshold: keep detections above it. It lies halfway between the last score kept and the first one
             dropped, so a filter may ask for "above" or "at least".
         precision: share of the detections kept that are right.
         recall: share of the objects found.
         f1: harmonic mean of the two.
     """
 
-    confidence: float
+    threshold: float
     precision: float
     recall: float
     f1: float
@@ -68,7 +68,7 @@ class Curve:
     def _point(self, i: int) -> OperatingPoint:
         dropped = self.scores[i + 1] if i + 1 < len(self.scores) else 0.0
         return OperatingPoint(
-            confidence=float((self.scores[i] + dropped) / 2),
+            threshold=float((self.scores[i] + dropped) / 2),
             precision=float(self.precision[i]),
             recall=float(self.recall[i]),
             f1=float(self.f1[i]),
@@ -89,7 +89,7 @@ class Curves:
 
 
 def curves(matches: Matches) -> Curves:
-    """The curves of judged detections."""
+    """The curves of outcomes detections."""
     return Curves(
         overall=_curve(matches.scores, matches.correct, int(matches.objects.sum())),
         classes=tuple(

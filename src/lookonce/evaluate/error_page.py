@@ -115,8 +115,8 @@ def _most_frequent(report: ErrorReport) -> str:
     error, most = max(report.types.items(), key=lambda item: item[1].in_use)
     total = sum(each.in_use for each in report.types.values())
     if total == 0:
-        return f"No errors at confidence {report.confidence:.3f}."
-    return f"{most.in_use} of {total} errors at confidence {report.confidence:.3f} are {NOUNS[error]}."
+        return f"No errors at threshold {report.threshold:.3f}."
+    return f"{most.in_use} of {total} errors at threshold {report.threshold:.3f} are {NOUNS[error]}."
 
 
 def _most_costly(report: ErrorReport) -> str:

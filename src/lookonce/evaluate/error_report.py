@@ -16,10 +16,10 @@ from lookonce.evaluate.breakdown import Breakdown, breakdown
 from lookonce.evaluate.calibration import Calibration, calibration
 from lookonce.evaluate.coco import without_nan
 from lookonce.evaluate.curves import OperatingPoint
-from lookonce.evaluate.errors import BACKGROUND, ERRORS, FALSE, FOREGROUND, Judged, Outcome, judge
+from lookonce.evaluate.errors import BACKGROUND, ERRORS, FALSE, FOREGROUND, Outcome, Outcomes, find_outcomes
 from lookonce.evaluate.oracles import Costs, costs
 from lookonce.evaluate.report import Evaluation
-from lookonce.evaluate.worst import WorstImage, worst_images
+from lookonce.evaluate.worst import ImageErrors, worst_images
 from lookonce.samples import Sample
 
 GALLERY = 24  # images
@@ -32,7 +32,7 @@ class TypeOfError:
     Attributes:
         cost: AP50 gained by repairing it alone; NaN without objects.
         count: how many errors.
-        cost_in_use: AP50 gained where only the detections above the report's confidence are used.
+        cost_in_use: AP50 gained where only the detections above the report's threshold are used.
         in_use: how many errors then.
     """
 
@@ -50,7 +50,7 @@ class ClassErrors:
         name: of the class.
         objects: that count.
         ap50: with every detection counted; NaN without objects.
-        best: the confidence with the best F1, and what it gives.
+        best: the threshold with the best F1, and what it gives.
         types: the errors.
     """
 
@@ -70,8 +70,8 @@ class ErrorReport:
         objects: that count: neither difficult nor crowd.
         detections: how many.
         ap50: mean over the classes with objects; all detections count, not the best 100 in an image.
-        confidence: detections above it are "in use": the one with the best F1 over all classes.
-        best: what that confidence gives.
+        threshold: detections above it are "in use": the one with the best F1 over all classes.
+        best: what that threshold gives.
         ap50_in_use: AP50 with the detections in use alone.
         types: the errors of all classes; a cost is the mean over the classes with objects.
         false_positives: all false detections together.
@@ -80,14 +80,14 @@ class ErrorReport:
         breakdown: AP and recall by size, shape and crowding.
         calibration: scores against the share right.
         worst: images with the most errors in use, the worst first.
-        in_use: what became of the detections above the confidence: to draw them.
+        in_use: what became of the detections above the threshold: to draw them.
     """
 
     images: int
     objects: int
     detections: int
     ap50: float
-    confidence: float
+    threshold: float
     best: OperatingPoint
     ap50_in_use: float
     types: dict[Outcome, TypeOfError]
@@ -96,8 +96,8 @@ class ErrorReport:
     classes: tuple[ClassErrors, ...]
     breakdown: Breakdown
     calibration: Calibration
-    worst: tuple[WorstImage, ...]
-    in_use: Judged
+    worst: tuple[ImageErrors, ...]
+    in_use: Outcomes
 
     def to_dict(self, images: Sequence[str]) -> dict[str, Any]:
         """For JSON: None where there was nothing to measure.
@@ -111,7 +111,7 @@ class ErrorReport:
             "detections": self.detections,
             "ap50": self.ap50,
             "best_f1": asdict(self.best),
-            "confidence_in_use": self.confidence,
+            "threshold_in_use": self.threshold,
             "ap50_in_use": self.ap50_in_use,
             "overlap": {"right": FOREGROUND, "background": BACKGROUND},
             "types": _types(self.types),
@@ -151,16 +151,16 @@ def error_report(
         detections: of the same images, in the same order.
         evaluation: of both.
     """
-    judged = judge(truth, detections, evaluation.names)
-    confidence = evaluation.confusion.confidence
-    in_use = judged.above(confidence)
-    every, used = _Errors.of(judged), _Errors.of(in_use)
+    outcomes = find_outcomes(truth, detections, evaluation.names)
+    threshold = evaluation.confusion.threshold
+    in_use = outcomes.above(threshold)
+    every, used = _Errors.of(outcomes), _Errors.of(in_use)
     return ErrorReport(
         images=len(truth),
-        objects=int(judged.objects.counts.sum()),
-        detections=len(judged.scores),
+        objects=int(outcomes.objects.counts.sum()),
+        detections=len(outcomes.scores),
         ap50=_mean(every.costs.ap50),
-        confidence=confidence,
+        threshold=threshold,
         best=evaluation.curves.overall.best(),
         ap50_in_use=_mean(used.costs.ap50),
         types={
@@ -174,8 +174,8 @@ def error_report(
             every.costs.false_negatives, every.unfound, used.costs.false_negatives, used.unfound
         ),
         classes=_classes(evaluation, every, used),
-        breakdown=breakdown(judged, truth, detections, confidence),
-        calibration=calibration(judged, confidence),
+        breakdown=breakdown(outcomes, truth, detections, threshold),
+        calibration=calibration(outcomes, threshold),
         worst=worst_images(in_use, len(truth), GALLERY),
         in_use=in_use,
     )
@@ -211,18 +211,19 @@ class _Errors:
     unfound: NDArray[np.int64]
 
     @classmethod
-    def of(cls, judged: Judged) -> "_Errors":
+    def of(cls, outcomes: Outcomes) -> "_Errors":
         def objects(which: NDArray[np.bool_]) -> NDArray[np.int64]:
-            return np.bincount(judged.objects.labels[which], minlength=judged.classes)
+            return np.bincount(outcomes.objects.labels[which], minlength=outcomes.classes)
 
         counts = {
-            error: np.bincount(judged.labels[judged.has(error)], minlength=judged.classes) for error in FALSE
+            error: np.bincount(outcomes.labels[outcomes.has(error)], minlength=outcomes.classes)
+            for error in FALSE
         }
         return cls(
-            costs=costs(judged),
-            counts=counts | {Outcome.MISSED: objects(judged.missed())},
+            costs=costs(outcomes),
+            counts=counts | {Outcome.MISSED: objects(outcomes.missed())},
             false=np.sum(list(counts.values()), axis=0),
-            unfound=objects(judged.objects.counts & ~judged.found()),
+            unfound=objects(outcomes.objects.counts & ~outcomes.found()),
         )
 
 

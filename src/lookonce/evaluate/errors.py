@@ -33,8 +33,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.evaluate.inputs import check
-from lookonce.evaluate.matching import IOU, in_crowd
-from lookonce.geometry.boxes import pairwise_iou
+from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_turns
 from lookonce.samples import Sample
 
 Item = TypeVar("Item", bound=np.generic)
@@ -90,7 +89,7 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class Outcomes:
     """All detections of all images, image by image, and what became of each.
 
     Attributes:
@@ -113,9 +112,9 @@ class Judged:
     outcome: NDArray[np.int8]
     object: NDArray[np.int64]
 
-    def above(self, confidence: float) -> "Judged":
-        """The same without the detections up to a confidence. Judged anew, the rest would be the same."""
-        keep = self.scores > confidence
+    def above(self, threshold: float) -> "Outcomes":
+        """The same without the detections up to a threshold. Outcomes anew, the rest would be the same."""
+        keep = self.scores > threshold
         arrays = ("image", "boxes", "scores", "labels", "outcome", "object")
         return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
 
@@ -141,7 +140,9 @@ class Judged:
         return held
 
 
-def judge(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Judged:
+def find_outcomes(
+    truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+) -> Outcomes:
     """Give every detection one outcome.
 
     Args:
@@ -154,9 +155,9 @@ def judge(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
     """
     check(truth, detections, names)
     first = np.cumsum([0, *(len(sample.labels) for sample in truth)])[:-1]
-    judged = [_judge_image(*pair) for pair in zip(truth, detections, strict=True)]
+    outcomes = [outcomes_in_image(*pair) for pair in zip(truth, detections, strict=True)]
     numbers = np.arange(len(truth))
-    return Judged(
+    return Outcomes(
         objects=Objects(
             image=np.repeat(numbers, [len(sample.labels) for sample in truth]),
             boxes=_joined([sample.boxes for sample in truth], np.zeros((0, 4), np.float32)),
@@ -168,22 +169,25 @@ def judge(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
         boxes=_joined([found.boxes for found in detections], np.zeros((0, 4), np.float32)),
         scores=_joined([found.scores for found in detections], np.zeros(0, np.float32)),
         labels=_joined([found.labels for found in detections], np.zeros(0, np.int64)),
-        outcome=_joined([outcome for outcome, _ in judged], np.zeros(0, np.int8)),
+        outcome=_joined([outcome for outcome, _ in outcomes], np.zeros(0, np.int8)),
         object=_joined(
-            [np.where(own < 0, -1, own + start) for (_, own), start in zip(judged, first, strict=True)],
+            [np.where(own < 0, -1, own + start) for (_, own), start in zip(outcomes, first, strict=True)],
             np.zeros(0, np.int64),
         ),
     )
 
 
-def _judge_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Outcome of each detection of one image, and its object, counted in the image: both (D,)."""
-    overlap = pairwise_iou(found.boxes.astype(float), sample.boxes.astype(float))  # (D, G)
-    overlap[:, sample.crowd] = 0
-    same = found.labels[:, None] == sample.labels[None, :]
-    own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
-    partner = _partners(own, found.scores, sample.difficult)
-    own_iou, other_iou = own.max(axis=1, initial=0), other.max(axis=1, initial=0)
+def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Return the outcome of each detection of one image, and its object within the image: both (D,)."""
+    pairs = overlapping_objects(sample, found, BACKGROUND)
+    same = found.labels[pairs.first] == sample.labels[pairs.second]
+    own, other = pairs.only(same).best(), pairs.only(~same).best()
+    own_iou, other_iou = np.zeros(len(found)), np.zeros(len(found))
+    own_iou[own.first], other_iou[other.first] = own.iou, other.iou
+    right = pairs.only(same & (pairs.iou >= FOREGROUND))
+    # Difficult objects are second choice: an ordinary object that is still free goes before them.
+    order = np.lexsort((right.second, -right.iou, sample.difficult[right.second], right.first))
+    partner = take_turns(right.only(order), found.scores)
     outcome = np.select(
         [
             (partner >= 0) & np.append(sample.difficult, False)[partner],
@@ -205,35 +209,13 @@ def _judge_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int8], N
         ],
         Outcome.BACKGROUND,
     ).astype(np.int8)
-    for kinds, overlaps in (
-        ((Outcome.LOCALISATION, Outcome.DUPLICATE), own),
-        ((Outcome.CLASSIFICATION,), other),
+    for nearest, kinds in (
+        (own, (Outcome.LOCALISATION, Outcome.DUPLICATE)),
+        (other, (Outcome.CLASSIFICATION,)),
     ):
-        mine = np.isin(outcome, kinds)
-        if mine.any():
-            partner[mine] = overlaps[mine].argmax(axis=1)
+        mine = np.isin(outcome[nearest.first], kinds)
+        partner[nearest.first[mine]] = nearest.second[mine]
     return outcome, partner
-
-
-def _partners(
-    overlap: NDArray[np.float64], scores: NDArray[np.float32], difficult: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """The object that each detection takes, -1 for none: (D,). Difficult objects are second choice.
-
-    Args:
-        overlap: (D, G) IoU with the objects of the same class, else 0.
-        scores: (D,)
-        difficult: (G,)
-    """
-    wish = np.where(overlap >= FOREGROUND, overlap + ~difficult, 0)
-    partner = np.full(len(scores), -1, np.int64)
-    order = np.argsort(-scores, kind="stable")
-    for d in order[wish[order].any(axis=1)]:
-        g = wish[d].argmax()
-        if wish[d, g] > 0:
-            partner[d] = g
-            wish[:, g] = 0
-    return partner
 
 
 def _joined(arrays: Sequence[NDArray[Item]], none: NDArray[Item]) -> NDArray[Item]:

@@ -1,22 +1,27 @@
-"""Which detections are right, at one IoU: the basis of VOC's AP, the curves and the confusion matrix.
+"""Which detections are right, at one IoU: the basis of every measure here but COCO's own.
 
-The rule is the VOC devkit's (VOCevaldet.m): a detection stands for the object of its class that it overlaps
-most. Where that overlap reaches the threshold, the best detection of an object is right and any further one
-is a false alarm; detections of difficult objects do not count. To this, COCO's rule for crowds is added: what
-lies in a crowd of its class, and is not right, does not count either.
+Two rules pair detections with objects. Both go through the detections by falling score:
+
+- COCO's, `take_turns`: each takes, of the objects still free, the one it overlaps most.
+- The VOC devkit's (VOCevaldet.m), `match_image`: each may take only the object of its class that it
+  overlaps most. If a better detection has taken that one, it is a false alarm; if that one is difficult, the
+  detection does not count. To this, COCO's rule for crowds is added: a detection that lies in a crowd of its
+  class, and is not right, does not count either.
 
 Legend: **D** detections, **G** objects of one image, **C** classes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.evaluate.inputs import check, objects_that_count
-from lookonce.geometry.boxes import area, pairwise_iou
+from lookonce.geometry.boxes import area
+from lookonce.geometry.pairs import Pairs, overlapping_pairs
 from lookonce.samples import Sample
 
 IOU = 0.5  # VOC's threshold
@@ -30,7 +35,7 @@ class Matches:
         scores: (D,) float32.
         labels: (D,) int64.
         correct: (D,) the best detection of an object.
-        objects: (C,) how many objects of each class were there to be found.
+        objects: (C,) number of objects of each class that were there to be found.
     """
 
     scores: NDArray[np.float32]
@@ -39,26 +44,38 @@ class Matches:
     objects: NDArray[np.int64]
 
 
+class ImageMatch(NamedTuple):
+    """The detections of one image.
+
+    Attributes:
+        partner: (D,) int64 object that a detection is right about, -1 for none.
+        counts: (D,) bool, False for a detection that is neither rewarded nor punished.
+    """
+
+    partner: NDArray[np.int64]
+    counts: NDArray[np.bool_]
+
+
 def match(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str], iou: float = IOU
 ) -> Matches:
-    """Judge every detection of every image.
+    """Match the detections of every image by the VOC devkit's rule.
 
     Args:
         truth: annotated images.
-        detections: of the same images, in the same order.
-        names: of the classes that the labels of both count.
-        iou: overlap from which on a detection and an object are one.
+        detections: results for the same images, in the same order.
+        names: class names that the labels of both index.
+        iou: smallest overlap at which a detection matches an object.
 
     Raises:
         ValueError: not one result for each image, or a label outside the names.
     """
     check(truth, detections, names)
-    found = [result[np.argsort(-result.scores, kind="stable")] for result in detections]
-    judged = [_judge(sample, result, iou) for sample, result in zip(truth, found, strict=True)]
-    scores = np.concatenate([np.zeros(0, np.float32), *(result.scores for result in found)])
-    labels = np.concatenate([np.zeros(0, np.int64), *(result.labels for result in found)])
-    correct, counts = np.concatenate([np.zeros((2, 0), bool), *judged], axis=1)
+    matched = [match_image(sample, found, iou) for sample, found in zip(truth, detections, strict=True)]
+    scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
+    correct = np.concatenate([np.zeros(0, bool), *(each.partner >= 0 for each in matched)])
+    counts = np.concatenate([np.zeros(0, bool), *(each.counts for each in matched)])
     order = np.argsort(-scores, kind="stable")
     order = order[counts[order]]
     return Matches(
@@ -66,29 +83,57 @@ def match(
     )
 
 
+def match_image(sample: Sample, found: Detections, iou: float = IOU) -> ImageMatch:
+    """Match the detections of one image by the VOC devkit's rule."""
+    pairs = overlapping_objects(sample, found, iou)
+    nearest = pairs.only(found.labels[pairs.first] == sample.labels[pairs.second]).best()
+    difficult = sample.difficult[nearest.second]
+    partner = take_turns(nearest.only(~difficult), found.scores)
+    counts = ~in_crowd(sample, found, iou)
+    counts[nearest.first[difficult]] = False
+    return ImageMatch(partner, counts | (partner >= 0))
+
+
+def take_turns(
+    pairs: Pairs, scores: NDArray[np.float32], partner: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """By falling score, let each detection take the first of its objects that is still free.
+
+    Args:
+        pairs: detections and the objects they may take, the preferred object first.
+        scores: (D,)
+        partner: (D,) objects that are taken already, -1 for none.
+
+    Returns:
+        (D,) the object of each detection, -1 for none.
+    """
+    partner = np.full(len(scores), -1, np.int64) if partner is None else partner.copy()
+    taken = set(partner[partner >= 0].tolist())
+    rank = np.empty(len(scores), np.int64)
+    rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    turns = np.argsort(rank[pairs.first], kind="stable")
+    for d, g in zip(pairs.first[turns].tolist(), pairs.second[turns].tolist(), strict=True):
+        if partner[d] < 0 and g not in taken:
+            partner[d] = g
+            taken.add(g)
+    return partner
+
+
+def overlapping_objects(sample: Sample, found: Detections, least: float) -> Pairs:
+    """Pair detections with the objects, of any class, that they overlap by at least `least`; no crowds."""
+    pairs = overlapping_pairs(found.boxes, sample.boxes, least)
+    return pairs.only(~sample.crowd[pairs.second])
+
+
 def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
-    """Detections of which at least the share `iou` lies in a crowd of their class: (D,)."""
-    boxes, crowd = found.boxes.astype(float), sample.boxes[sample.crowd].astype(float)
-    covered = iou * area(boxes)[:, None]
+    """Tell which detections lie, to the share `iou` at least, in a crowd of their class: (D,)."""
+    crowd = np.flatnonzero(sample.crowd)
+    pairs = overlapping_pairs(found.boxes, sample.boxes[crowd])
+    own = area(found.boxes.astype(float))[pairs.first]
+    covered = iou * own
     # The IoU of a box with `covered` pixels in the crowd: I / (A + B - I).
-    enough = covered / (area(boxes)[:, None] + area(crowd)[None, :] - covered)
-    inside = (pairwise_iou(boxes, crowd) >= enough) & (covered > 0)
-    inside &= found.labels[:, None] == sample.labels[sample.crowd][None, :]
-    in_any: NDArray[np.bool_] = inside.any(axis=1)
-    return in_any
-
-
-def _judge(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
-    """One image's detections, best first: rows "is correct" and "counts" of (2, D)."""
-    alone = ~sample.crowd
-    overlap = pairwise_iou(found.boxes.astype(float), sample.boxes[alone].astype(float))  # (D, G)
-    overlap[found.labels[:, None] != sample.labels[alone][None, :]] = 0
-    overlap = np.pad(overlap, [(0, 0), (0, 1)])  # so that there always is a most-overlapped object
-    nearest = overlap.argmax(axis=1)
-    hit = overlap.max(axis=1) >= iou
-    hits_difficult = hit & np.append(sample.difficult[alone], False)[nearest]
-    candidates = np.flatnonzero(hit & ~hits_difficult)
-    first_of_each = np.unique(nearest[candidates], return_index=True)[1]
-    correct = np.zeros(len(found), bool)
-    correct[candidates[first_of_each]] = True
-    return np.stack([correct, correct | ~(hits_difficult | in_crowd(sample, found, iou))])
+    enough = covered / (own + area(sample.boxes[crowd].astype(float))[pairs.second] - covered)
+    same = found.labels[pairs.first] == sample.labels[crowd][pairs.second]
+    inside = np.zeros(len(found), bool)
+    inside[pairs.first[same & (pairs.iou >= enough)]] = True
+    return inside

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.evaluate.errors import ERRORS, REPAIRABLE, Judged, Outcome
+from lookonce.evaluate.errors import ERRORS, REPAIRABLE, Outcome, Outcomes
 
 RECALLS = np.linspace(0, 1, 101)  # COCO's levels
 
@@ -43,32 +43,32 @@ class Costs:
     false_negatives: NDArray[np.float64]
 
 
-def costs(judged: Judged) -> Costs:
+def costs(outcomes: Outcomes) -> Costs:
     """Repair each type of error alone."""
-    ap = ap_repaired(judged, ())
-    right = judged.has(Outcome.RIGHT)
-    without_false = _average_precisions(judged, right, right, judged.labels, judged.objects.counts)
-    counted = ~judged.has(Outcome.IGNORED)
-    found = judged.objects.counts & judged.found()
-    without_unfound = _average_precisions(judged, counted, right, judged.labels, found)
+    ap = ap_repaired(outcomes, ())
+    right = outcomes.has(Outcome.RIGHT)
+    without_false = _average_precisions(outcomes, right, right, outcomes.labels, outcomes.objects.counts)
+    counted = ~outcomes.has(Outcome.IGNORED)
+    found = outcomes.objects.counts & outcomes.found()
+    without_unfound = _average_precisions(outcomes, counted, right, outcomes.labels, found)
     return Costs(
         ap50=ap,
-        of={error: ap_repaired(judged, (error,)) - ap for error in ERRORS},
+        of={error: ap_repaired(outcomes, (error,)) - ap for error in ERRORS},
         false_positives=without_false - ap,
         false_negatives=without_unfound - ap,
     )
 
 
-def ap_repaired(judged: Judged, repaired: Collection[Outcome]) -> NDArray[np.float64]:
+def ap_repaired(outcomes: Outcomes, repaired: Collection[Outcome]) -> NDArray[np.float64]:
     """AP50 of each class, (C,), with these types of error repaired, all of them at once."""
-    objects = judged.objects
-    mended = judged.has(*(error for error in REPAIRABLE if error in repaired))
-    stands = judged.has(Outcome.RIGHT) | (mended & np.append(objects.counts, False)[judged.object])
-    correct = _best_of_each_object(judged, stands)
-    counted = correct | ~(stands | judged.has(Outcome.IGNORED, *repaired))
-    labels = np.where(correct, np.append(objects.labels, -1)[judged.object], judged.labels)
-    left = objects.counts & ~judged.missed() if Outcome.MISSED in repaired else objects.counts
-    return _average_precisions(judged, counted, correct, labels, left)
+    objects = outcomes.objects
+    mended = outcomes.has(*(error for error in REPAIRABLE if error in repaired))
+    stands = outcomes.has(Outcome.RIGHT) | (mended & np.append(objects.counts, False)[outcomes.object])
+    correct = _best_of_each_object(outcomes, stands)
+    counted = correct | ~(stands | outcomes.has(Outcome.IGNORED, *repaired))
+    labels = np.where(correct, np.append(objects.labels, -1)[outcomes.object], outcomes.labels)
+    left = objects.counts & ~outcomes.missed() if Outcome.MISSED in repaired else objects.counts
+    return _average_precisions(outcomes, counted, correct, labels, left)
 
 
 def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
@@ -108,7 +108,7 @@ def class_average_precisions(
 
 
 def _average_precisions(
-    judged: Judged,
+    outcomes: Outcomes,
     counted: NDArray[np.bool_],
     correct: NDArray[np.bool_],
     labels: NDArray[np.int64],
@@ -117,24 +117,24 @@ def _average_precisions(
     """AP of each class that has objects in truth, else NaN: (C,).
 
     Args:
-        judged: for the scores, and the objects of each class.
+        outcomes: for the scores, and the objects of each class.
         counted: (D,) detections to rank.
         correct: (D,) of them, the right ones.
         labels: (D,) their classes.
         to_find: (G,) objects to find.
     """
-    objects = judged.objects
-    numbers = np.bincount(objects.labels[to_find], minlength=judged.classes)
-    ap = class_average_precisions(judged.scores[counted], labels[counted], correct[counted], numbers)
-    exists = np.bincount(objects.labels[objects.counts], minlength=judged.classes) > 0
+    objects = outcomes.objects
+    numbers = np.bincount(objects.labels[to_find], minlength=outcomes.classes)
+    ap = class_average_precisions(outcomes.scores[counted], labels[counted], correct[counted], numbers)
+    exists = np.bincount(objects.labels[objects.counts], minlength=outcomes.classes) > 0
     return np.where(exists, ap, np.nan)
 
 
-def _best_of_each_object(judged: Judged, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _best_of_each_object(outcomes: Outcomes, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(D,): of the detections that stand for an object, for each its right one, else the best score."""
     candidates = np.flatnonzero(stands)
-    mended = ~judged.has(Outcome.RIGHT)[candidates]
-    ranked = candidates[np.lexsort((-judged.scores[candidates], mended))]
+    mended = ~outcomes.has(Outcome.RIGHT)[candidates]
+    ranked = candidates[np.lexsort((-outcomes.scores[candidates], mended))]
     best = np.zeros(len(stands), bool)
-    best[ranked[np.unique(judged.object[ranked], return_index=True)[1]]] = True
+    best[ranked[np.unique(outcomes.object[ranked], return_index=True)[1]]] = True
     return best

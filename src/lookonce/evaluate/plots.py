@@ -64,8 +64,8 @@ def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]
     return figure
 
 
-def f1_confidence(curves: Curves, names: Sequence[str]) -> "Figure":
-    """F1 over the confidence threshold, a line for each class: where to set `--conf`."""
+def f1_threshold(curves: Curves, names: Sequence[str]) -> "Figure":
+    """F1 over the score threshold, a line for each class: where to set `--conf`."""
     lines = [
         _f1_line(curve, _short(name))
         for curve, name in zip(curves.classes, names, strict=True)
@@ -73,10 +73,10 @@ def f1_confidence(curves: Curves, names: Sequence[str]) -> "Figure":
     ]
     overall = _f1_line(curves.overall, ALL)
     figure, axes = _figure(
-        "F1 at each confidence threshold",
+        "F1 at each score threshold",
         f"IoU 0.50. Best, all objects together: {overall.note}.",
     )
-    axes.set(xlabel="confidence threshold", ylabel="F1: harmonic mean of precision and recall")
+    axes.set(xlabel="score threshold", ylabel="F1: harmonic mean of precision and recall")
     _draw(axes, lines, overall)
     return figure
 
@@ -87,7 +87,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     side = float(np.clip(4 + 0.34 * len(counts), 5, 24))
     figure, axes = _figure(
         "What was found as what",
-        f"Detections above confidence {confusion.confidence:.2g}, IoU {confusion.iou:.2f}. "
+        f"Detections above threshold {confusion.threshold:.2g}, IoU {confusion.iou:.2f}. "
         "Shade: share of the row.",
         size=(max(side, 6.6), side),
     )
@@ -149,8 +149,8 @@ def _f1_line(curve: Curve, name: str) -> _Line:
     x = np.concatenate([[0], curve.scores[::-1], [1]])
     y = np.concatenate([curve.f1[-1:], curve.f1[::-1], [0]])
     best = curve.best()
-    note = f"{best.f1:.2f} at {best.confidence:.2g}"
-    return _Line(name, x, y, (best.confidence, best.f1), note, best.f1)
+    note = f"{best.f1:.2f} at {best.threshold:.2g}"
+    return _Line(name, x, y, (best.threshold, best.f1), note, best.f1)
 
 
 def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:

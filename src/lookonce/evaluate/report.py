@@ -17,7 +17,7 @@ from lookonce.evaluate.voc import average_precisions, mean_average_precision
 from lookonce.samples import Sample
 
 PRECISION = 0.9  # "recall at precision 0.9": what is found while nine of ten detections are right
-USUAL_CONFIDENCE = 0.25  # for the confusion matrix, where no confidence is best because nothing is right
+USUAL_THRESHOLD = 0.25  # for the confusion matrix, where no threshold is best because nothing is right
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +28,8 @@ class Evaluation:
         names: of the classes.
         metrics: COCO's numbers.
         voc_ap50: VOC's AP at IoU 0.5, of each class; NaN for a class without objects.
-        curves: precision, recall and F1 at every confidence.
-        confusion: at the confidence of the best F1.
+        curves: precision, recall and F1 at every threshold.
+        confusion: at the threshold of the best F1.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Evaluation:
             **_points(self.curves.overall),
             "classes": [{**row, "voc_ap50": ap, **_points(curve)} for row, ap, curve in rows],
             "confusion": {
-                "confidence": self.confusion.confidence,
+                "threshold": self.confusion.threshold,
                 "iou": self.confusion.iou,
                 "names": [*self.names, "background"],
                 "counts": self.confusion.counts.tolist(),
@@ -80,7 +80,7 @@ def evaluate_detections(
         metrics=evaluate(truth, detections, names),
         voc_ap50=average_precisions(matches),
         curves=drawn,
-        confusion=confusion(truth, detections, names, best.confidence if best.f1 > 0 else USUAL_CONFIDENCE),
+        confusion=confusion(truth, detections, names, best.threshold if best.f1 > 0 else USUAL_THRESHOLD),
     )
 
 
@@ -104,7 +104,7 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     names, drawn = evaluation.names, evaluation.curves
     images = {
         "precision_recall.png": plots.precision_recall(drawn, names, evaluation.voc_ap50),
-        "f1_confidence.png": plots.f1_confidence(drawn, names),
+        "f1_threshold.png": plots.f1_threshold(drawn, names),
         "confusion.png": plots.confusion_matrix(evaluation.confusion, names),
     }
     for name, figure in images.items():

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.evaluate.errors import ERRORS, FALSE, Judged, Outcome
+from lookonce.evaluate.errors import ERRORS, FALSE, Outcome, Outcomes
 
 
 @dataclass(frozen=True, slots=True)
-class WorstImage:
+class ImageErrors:
     """One image and its errors.
 
     Attributes:
@@ -26,31 +26,33 @@ class WorstImage:
         return sum(self.errors.values())
 
 
-def worst_images(judged: Judged, images: int, most: int) -> tuple[WorstImage, ...]:
+def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
     """The images with the most errors, false detections and missed objects, each counting once.
 
     Of images with equally many, the one whose false detections have the higher scores comes first: a
     confident error is the more surprising. Images without errors are left out.
 
     Args:
-        judged: the detections in use, those above a confidence.
+        outcomes: the detections in use, those above a threshold.
         images: how many there are.
         most: at most so many are returned.
     """
-    counts = np.stack([_by_image(judged, error, images) for error in ERRORS], axis=1)  # (images, 6)
-    false = judged.has(*FALSE)
-    certainty = np.bincount(judged.image[false], judged.scores[false], minlength=images)
+    counts = np.stack([_by_image(outcomes, error, images) for error in ERRORS], axis=1)  # (images, 6)
+    false = outcomes.has(*FALSE)
+    certainty = np.bincount(outcomes.image[false], outcomes.scores[false], minlength=images)
     total = counts.sum(axis=1)
     order = np.lexsort((-certainty, -total))[:most]
     return tuple(
-        WorstImage(int(i), {error: int(n) for error, n in zip(ERRORS, counts[i], strict=True) if n})
+        ImageErrors(int(i), {error: int(n) for error, n in zip(ERRORS, counts[i], strict=True) if n})
         for i in order[total[order] > 0]
     )
 
 
-def _by_image(judged: Judged, error: Outcome, images: int) -> NDArray[np.int64]:
+def _by_image(outcomes: Outcomes, error: Outcome, images: int) -> NDArray[np.int64]:
     """(images,): how many errors of one type each image has."""
     place = (
-        judged.objects.image[judged.missed()] if error == Outcome.MISSED else judged.image[judged.has(error)]
+        outcomes.objects.image[outcomes.missed()]
+        if error == Outcome.MISSED
+        else outcomes.image[outcomes.has(error)]
     )
     return np.bincount(place, minlength=images)

@@ -1,0 +1,59 @@
+"""Pairs of overlapping boxes, found without a matrix of all pairs: memory grows with the pairs alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.geometry.boxes import iou, pairwise_intersects
+
+ROWS, COLUMNS = 256, 1024  # compared at a time: where all boxes overlap, their pairs need 40 MB
+
+
+class Pairs(NamedTuple):
+    """Overlapping boxes of two sets, by `first`, then by falling IoU, then by `second`. P pairs.
+
+    Attributes:
+        first: (P,) int64 row of the first set.
+        second: (P,) int64 row of the second set.
+        iou: (P,) float64.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    iou: NDArray[np.float64]
+
+    def only(self, kept: NDArray[np.bool_ | np.int64]) -> "Pairs":
+        """Pick pairs by mask or index."""
+        return Pairs(self.first[kept], self.second[kept], self.iou[kept])
+
+    def best(self) -> "Pairs":
+        """Keep the pair with the highest IoU of each `first`."""
+        return self.only(np.diff(self.first, prepend=-1) != 0)
+
+
+def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: float = 0.0) -> Pairs:
+    """Find the pairs with an IoU above 0 of at least `least`: (N, 4), (M, 4) xyxy -> P pairs.
+
+    Boxes are sorted by their left edge, so that a block of `a` meets only the boxes of `b` in its columns:
+    where boxes are small, time grows with N + M.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    order_a, order_b = np.argsort(a[:, 0], kind="stable"), np.argsort(b[:, 0], kind="stable")
+    left, reach = b[order_b, 0], np.maximum.accumulate(b[order_b, 2])
+    first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for start in range(0, len(a), ROWS):
+        rows = order_a[start : start + ROWS]
+        begin = int(np.searchsorted(reach, a[rows[0], 0], side="right"))
+        end = int(np.searchsorted(left, a[rows, 2].max()))
+        for column in range(begin, end, COLUMNS):
+            columns = order_b[column : min(column + COLUMNS, end)]
+            i, j = np.nonzero(pairwise_intersects(a[rows], b[columns]))
+            overlap = iou(a[rows[i]], b[columns[j]])
+            enough = (overlap > 0) & (overlap >= least)
+            first.append(rows[i[enough]])
+            second.append(columns[j[enough]])
+    i, j = np.concatenate(first), np.concatenate(second)
+    total: NDArray[np.float64] = iou(a[i], b[j])
+    order = np.lexsort((j, -total, i))
+    return Pairs(i[order], j[order], total[order])
