@@ -22,11 +22,11 @@ from random_models import write_random
 
 from lookonce.commands.export_int8 import CONFIDENCE, ENGINES, Int8, plan
 from lookonce.export.files import write_onnx
-from lookonce.export.gate import compare
 from lookonce.export.graph import export_graph
 from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
 from lookonce.export.source import Source, read_source
+from lookonce.gate import compare
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import Backend, open_backend

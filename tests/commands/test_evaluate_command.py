@@ -14,7 +14,6 @@ from lookonce import cli
 from lookonce.commands import evaluate as command
 from lookonce.commands.evaluate_errors import error_marks
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError
 from lookonce.evaluate.error_page import COLOURS
 from lookonce.evaluate.errors import Outcome, find_outcomes
 from lookonce.explain import explainer, page
@@ -183,18 +182,6 @@ def test_a_missing_model_is_named(
 ) -> None:
     assert evaluate_lines(monkeypatch, images) == 2
     assert "model.onnx: no such file" in capsys.readouterr().err
-
-
-def test_shared_classes_keep_the_order_of_the_data() -> None:
-    shared = command.share_classes(("cat", "dog", "bird"), ("fish", "bird", "cat"))
-    assert shared.names == ("bird", "cat")
-    assert shared.from_model.tolist() == [1, -1, 0]
-    assert shared.from_data.tolist() == [-1, 0, 1]
-
-
-def test_no_class_in_common_names_both_sides() -> None:
-    with pytest.raises(ConfigError, match=r"the model has cat, dog, the data head"):
-        command.share_classes(("cat", "dog"), ("head",))
 
 
 def test_a_darknet_model_on_voc_images(

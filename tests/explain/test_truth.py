@@ -77,7 +77,7 @@ def test_several_images_of_one_name(tmp_path: Path) -> None:
 def test_no_class_in_common(data: Path) -> None:
     path = data / "bccd" / "JPEGImages" / "BloodImage_00003.jpg"
 
-    with pytest.raises(ConfigError, match=r"share, found none: the model has dog, the data .*WBC"):
+    with pytest.raises(ConfigError, match=r"knows, found none: the model has dog, the data .*WBC"):
         find_truth(data / "bccd", path, ("dog",))
 
 

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -29,30 +27,17 @@ from lookonce.commands.evaluate_errors import Explaining, write_errors
 from lookonce.commands.opening import read_options
 from lookonce.commands.report import count_problems, say, say_problems
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError, ImageError
+from lookonce.errors import ImageError
+from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.evaluate.curves import OperatingPoint
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, in_parallel
-from lookonce.samples import Problem, Sample, numbers_in
+from lookonce.samples import Problem, Sample
 
 CONF = 0.001  # low, since AP counts every detection
 EXPLAINED = 6  # images; each takes some seconds and a few megabytes
-
-
-class Shared(NamedTuple):
-    """The classes that model and data both know, in the data's order.
-
-    Attributes:
-        names: of the shared classes.
-        from_model: the model's class number -> the shared one, -1 for a class the data does not have.
-        from_data: the data's class number -> the shared one, -1 for a class the model does not know.
-    """
-
-    names: tuple[str, ...]
-    from_model: NDArray[np.int64]
-    from_data: NDArray[np.int64]
 
 
 def evaluate(
@@ -96,8 +81,11 @@ def evaluate(
     plan = Plan.of(len(annotated.samples))
     options = read_options(**{"conf": CONF, **values})
     with Detector.open(model, options, threads=plan.threads) as detector:
-        shared = share_classes(detector.names, annotated.names)
-        _say_left_out(shared, detector.names, annotated.names, console)
+        shared = SharedClasses.match(detector.names, annotated.names, data)
+        if shared.unknown:
+            say(f"left out: the model does not know {listed(shared.unknown)}", console)
+        if shared.unused:
+            say(f"left out: the data does not have {listed(shared.unused)}", console)
         measured, found, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
         size = detector.size
         explaining = Explaining(model, detector.names, size, options.iou, explain)
@@ -109,8 +97,8 @@ def evaluate(
     if options.tiles is None:
         about["overlap"] = None
     about["problems"] = count_problems(problems)
-    truth = [sample.renumbered(shared.from_data) for sample in measured]
-    compared = [_shared_detections(each, shared) for each in found]
+    truth = [shared.sample(sample) for sample in measured]
+    compared = [shared.detections(each) for each in found]
     _report(out, json_file, truth, compared, shared.names, about, explaining, console)
     return exit_code
 
@@ -133,37 +121,6 @@ def _report(
     write_errors(out, truth, found, evaluation, about, explaining, console)
     _print(evaluation, console)
     say(f"report: {out}, its errors: {out / 'errors.html'}", console)
-
-
-def share_classes(model: Sequence[str], data: Sequence[str]) -> Shared:
-    """Match classes by name.
-
-    Raises:
-        ConfigError: no class in common.
-    """
-    names = tuple(name for name in data if name in set(model))
-    if not names:
-        raise ConfigError(
-            f"expected classes that model and data share, found none: the model has {_listed(model)}, "
-            f"the data {_listed(data)}"
-        )
-    return Shared(names, numbers_in(names, model), numbers_in(names, data))
-
-
-def _say_left_out(shared: Shared, model: Sequence[str], data: Sequence[str], console: Console) -> None:
-    """Name the classes that are not measured."""
-    kept = set(shared.names)
-    unknown, unused = ([name for name in names if name not in kept] for names in (data, model))
-    if unknown:
-        say(f"left out: the model does not know {_listed(unknown)}", console)
-    if unused:
-        say(f"left out: the data does not have {_listed(unused)}", console)
-
-
-def _shared_detections(found: Detections, shared: Shared) -> Detections:
-    labels = shared.from_model[found.labels]
-    keep = labels >= 0
-    return Detections(found.boxes[keep], found.scores[keep], labels[keep], shared.names)
 
 
 def _detect(
@@ -260,8 +217,3 @@ def _cells(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple
 
 def _number(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8])
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"

@@ -19,10 +19,11 @@ from lookonce._optional import require
 from lookonce.annotations import load_samples, splits_of
 from lookonce.commands.report import say, say_problems
 from lookonce.errors import AnnotationError, ConfigError, ImageError
+from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
-from lookonce.export.gate import CONFIDENCE, MAX_DROP, Comparison, compare, in_model_terms, unseen
 from lookonce.export.quantize import Inputs
 from lookonce.export.verify import prove
+from lookonce.gate import CONFIDENCE, MAX_DROP, Comparison, compare, unseen
 from lookonce.images import list_images
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.detector import Detector
@@ -195,10 +196,10 @@ def _judged(
         found = load_samples(data, "val", options.names) if "val" in splits else calibrated
     say(f"gate on: {found.describe()}", console)
     say_problems(found.problems, console)
-    unknown = [name for name in found.names if name not in info.names]
-    if unknown:
-        say(f"left out: the model does not know {', '.join(unknown)}", console)
-    return in_model_terms(found, info.names)
+    shared = SharedClasses.match(info.names, found.names, found.origin)
+    if shared.unknown:
+        say(f"left out: the model does not know {listed(shared.unknown)}", console)
+    return [shared.sample(sample, to=info.names) for sample in found.samples]
 
 
 def _split_of(given: Path) -> tuple[Path, str | None]:

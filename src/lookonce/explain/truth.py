@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lookonce.annotations import load_samples
 from lookonce.config import LossSettings, Objective
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ConfigError, MissingExtraError
+from lookonce.errors import AnnotationError, MissingExtraError
+from lookonce.evaluate.classes import SharedClasses
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives, four
 from lookonce.explain.losses import LossParts, best_ious, compute
 from lookonce.explain.records import Candidates, Input, Scale, Suppression
@@ -21,7 +22,7 @@ from lookonce.explain.stages import Predictions, judge_detections, judge_objects
 from lookonce.explain.suppression import places_of
 from lookonce.explain.truth_records import Positive, ScaleTruth, Terms, TrueObject, Truth, Verdict
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.samples import Sample, SampleSet, numbers_in
+from lookonce.samples import Sample, SampleSet
 
 SHOWN = 5  # names listed in a message
 
@@ -54,22 +55,18 @@ def find_truth(
     """
     annotated = load_samples(data, split, data_names)
     sample = _lookup(annotated, data, image)
-    if not set(names) & set(annotated.names):
-        raise ConfigError(
-            f"{data}: expected classes that model and data share, found none: the model has "
-            f"{_some(names)}, the data {_some(annotated.names)}"
-        )
-    numbers = numbers_in(names, annotated.names)
-    known = numbers[sample.labels] >= 0
-    unknown = sorted({annotated.names[label] for label in sample.labels[~known].tolist()})
+    shared = SharedClasses.match(names, annotated.names, data)
+    known = shared.sample(sample, to=names)
+    unknown = sorted(set(shared.unknown) & {annotated.names[label] for label in sample.labels.tolist()})
     mine = re.compile(rf"(?<![\w-]){re.escape(sample.path.stem)}(?![\w-])")
     remarks = [str(problem) for problem in annotated.problems if mine.search(problem.place)]
     if unknown:
         remarks.append(
-            f"{np.count_nonzero(~known)} of {len(known)} objects left out: the model does not know "
+            f"{len(sample.labels) - len(known.labels)} of {len(sample.labels)} objects left out: the model "
+            "does not know "
             f"{_some(unknown)}"
         )
-    return sample.renumbered(numbers), tuple(remarks)
+    return known, tuple(remarks)
 
 
 def _lookup(annotated: SampleSet, data: Path, image: Path) -> Sample:

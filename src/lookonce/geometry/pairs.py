@@ -38,7 +38,7 @@ def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: f
     Boxes are sorted by their left edge, so that a block of `a` meets only the boxes of `b` in its columns:
     where boxes are small, time grows with N + M.
     """
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = (np.asarray(boxes, np.float64) for boxes in (a, b))
     order_a, order_b = np.argsort(a[:, 0], kind="stable"), np.argsort(b[:, 0], kind="stable")
     left, reach = b[order_b, 0], np.maximum.accumulate(b[order_b, 2])
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -54,6 +54,6 @@ def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: f
             first.append(rows[i[enough]])
             second.append(columns[j[enough]])
     i, j = np.concatenate(first), np.concatenate(second)
-    total: NDArray[np.float64] = iou(a[i], b[j])
+    total = np.asarray(iou(a[i], b[j]), np.float64)
     order = np.lexsort((j, -total, i))
     return Pairs(i[order], j[order], total[order])

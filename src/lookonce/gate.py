@@ -1,4 +1,4 @@
-"""The accuracy gate: average precision before and after, on images that nothing was calibrated on."""
+"""The accuracy gate: average precision of two detectors on the same images."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ConfigError, ImageError
+from lookonce.errors import AnnotationError, ImageError
 from lookonce.evaluate.coco import Metrics, evaluate
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
-from lookonce.samples import Problem, Sample, SampleSet, numbers_in
+from lookonce.samples import Problem, Sample
 
 CONFIDENCE = 0.001  # AP looks at doubtful detections too; as `lookonce evaluate`
 MAX_DROP = 0.005  # of AP: about twice the largest loss measured so far (benchmarks/int8.md)
@@ -40,21 +40,6 @@ def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Samp
     """The images that were not calibrated on."""
     seen = {path.absolute() for path in calibrated}
     return [sample for sample in samples if sample.path.absolute() not in seen]
-
-
-def in_model_terms(found: SampleSet, names: Sequence[str]) -> list[Sample]:
-    """The samples with the model's class numbers; objects of classes that it does not know are left out.
-
-    Raises:
-        ConfigError: it knows none of the classes.
-    """
-    numbers = numbers_in(names, found.names)
-    if not (numbers >= 0).any():
-        raise ConfigError(
-            f"{found.origin}: expected classes of the model ({', '.join(names)}), found "
-            f"{', '.join(found.names) or 'none'}"
-        )
-    return [sample.renumbered(numbers) for sample in found.samples]
 
 
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:

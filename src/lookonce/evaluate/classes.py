@@ -1,0 +1,74 @@
+"""Classes of a model and of annotated images, matched by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from lookonce.detections import Detections
+from lookonce.errors import ConfigError
+from lookonce.samples import Sample, numbers_in
+
+SHOWN = 8  # names listed in a message
+
+
+@dataclass(frozen=True, slots=True)
+class SharedClasses:
+    """The classes that a model and annotated images have in common.
+
+    Attributes:
+        names: shared class names, in the order of the data.
+        model: class names of the model.
+        data: class names of the data.
+    """
+
+    names: tuple[str, ...]
+    model: tuple[str, ...]
+    data: tuple[str, ...]
+
+    @classmethod
+    def match(cls, model: Sequence[str], data: Sequence[str], place: object) -> Self:
+        """Match two lists of class names.
+
+        Args:
+            model: class names of the model.
+            data: class names of the data.
+            place: name of the data in an error.
+
+        Raises:
+            ConfigError: no class in common.
+        """
+        known = set(model)
+        names = tuple(name for name in data if name in known)
+        if not names:
+            raise ConfigError(
+                f"{place}: expected classes that the model knows, found none: the model has {listed(model)}, "
+                f"the data {listed(data)}"
+            )
+        return cls(names, tuple(model), tuple(data))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Classes of the data that the model does not know."""
+        return tuple(name for name in self.data if name not in set(self.names))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Classes of the model that the data does not have."""
+        return tuple(name for name in self.model if name not in set(self.names))
+
+    def sample(self, sample: Sample, to: Sequence[str] | None = None) -> Sample:
+        """Renumber the labels of a sample by `to`, by default the shared names; other objects go."""
+        return sample.renumbered(numbers_in(self.names if to is None else to, self.data))
+
+    def detections(self, found: Detections, to: Sequence[str] | None = None) -> Detections:
+        """Renumber the labels of detections by `to`, by default the shared names; other detections go."""
+        names = tuple(self.names if to is None else to)
+        labels = numbers_in(names, self.model)[found.labels]
+        kept = labels >= 0
+        return Detections(found.boxes[kept], found.scores[kept], labels[kept], names)
+
+
+def listed(names: Sequence[str]) -> str:
+    """List the first names, and say how many more there are."""
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown or "none"

@@ -1,0 +1,48 @@
+"""Classes of a model and of data, matched by name."""
+
+import pytest
+
+from lookonce.errors import ConfigError
+from lookonce.evaluate.classes import SharedClasses, listed
+
+from .conftest import found, sample
+
+MODEL, DATA = ("cat", "dog", "bird"), ("fish", "bird", "cat")
+BOXES = [[0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9]]
+
+
+def test_shared_classes_keep_the_order_of_the_data() -> None:
+    shared = SharedClasses.match(MODEL, DATA, "d")
+    assert (shared.names, shared.unknown, shared.unused) == (("bird", "cat"), ("fish",), ("dog",))
+
+
+@pytest.mark.parametrize(
+    ("to", "objects", "detections", "names"),
+    [
+        (None, [0, 1], [1, 0], ("bird", "cat")),
+        (MODEL, [2, 0], [0, 1, 2], MODEL),
+        (DATA, [0, 1, 2], [2, 1], DATA),
+    ],
+)
+def test_labels_are_renumbered_and_classes_without_a_number_go(
+    to: tuple[str, ...] | None, objects: list[int], detections: list[int], names: tuple[str, ...]
+) -> None:
+    shared = SharedClasses.match(MODEL, DATA, "d")
+    annotated = shared.sample(sample(BOXES, [0, 1, 2]), to)
+    result = shared.detections(found(BOXES, [0.9, 0.8, 0.7], [0, 1, 2]), to)
+    assert annotated.labels.tolist() == objects
+    assert result.labels.tolist() == detections
+    assert result.names == names
+    assert len(annotated.boxes) == len(objects)
+    assert len(result.boxes) == len(result.scores) == len(detections)
+
+
+def test_no_class_in_common_names_the_data_and_both_sides() -> None:
+    with pytest.raises(ConfigError, match=r"^d: .* found none: the model has cat, dog, the data head$"):
+        SharedClasses.match(("cat", "dog"), ("head",), "d")
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    assert listed([]) == "none"
+    assert listed([str(i) for i in range(8)]) == "0, 1, 2, 3, 4, 5, 6, 7"
+    assert listed([str(i) for i in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

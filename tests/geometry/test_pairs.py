@@ -1,0 +1,64 @@
+"""Pairs of overlapping boxes, against the matrix of all pairs."""
+
+import numpy as np
+import pytest
+
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.geometry.pairs import COLUMNS, ROWS, overlapping_pairs
+
+
+def boxes(rng: np.random.Generator, count: int, largest: float) -> np.ndarray:
+    low = rng.uniform(0, 100, (count, 2))
+    return np.concatenate([low, low + rng.uniform(0, largest, (count, 2))], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 3), (3, 0)])
+def test_no_boxes_have_no_pairs(first: int, second: int) -> None:
+    rng = np.random.default_rng(0)
+    pairs = overlapping_pairs(boxes(rng, first, 9), boxes(rng, second, 9))
+    assert [len(each) for each in pairs] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("largest", "least"), [(3, 0.0), (60, 0.0), (60, 0.3)])
+def test_they_are_those_of_the_matrix_in_order(largest: float, least: float) -> None:
+    rng = np.random.default_rng(1)
+    a, b = boxes(rng, ROWS + 50, largest), boxes(rng, COLUMNS + 30, largest)
+    b[7] = a[9] + [0, 0, 0.5, 0]  # more than one pair of equal IoU
+    b[5] = b[7]
+    matrix = pairwise_iou(a.astype(float), b.astype(float))
+    expected = np.argwhere((matrix > 0) & (matrix >= least))
+
+    pairs = overlapping_pairs(a, b, least)
+
+    found = sorted(np.stack([pairs.first, pairs.second], axis=1).tolist())
+    assert found == expected.tolist()
+    np.testing.assert_array_equal(pairs.iou, matrix[pairs.first, pairs.second])
+    keys = list(zip(pairs.first.tolist(), (-pairs.iou).tolist(), pairs.second.tolist(), strict=True))
+    assert keys == sorted(keys)
+
+
+def test_the_threshold_itself_is_enough_and_touching_is_no_overlap() -> None:
+    pairs = overlapping_pairs(
+        np.array([[0, 0, 4, 4]]), np.array([[0, 0, 4, 2], [4, 0, 8, 4], [0, 0, 4, 3]]), 0.5
+    )
+    assert pairs.second.tolist() == [2, 0]
+    assert pairs.iou.tolist() == [0.75, 0.5]
+
+
+def test_the_best_pair_of_each_row_is_the_first_of_equals() -> None:
+    b = np.array([[2, 0, 6, 4], [0, 0, 4, 4], [0, 0, 4, 4]])
+    best = overlapping_pairs(np.array([[100, 0, 104, 4], [0, 0, 4, 4], [2, 0, 6, 4]]), b).best()
+    assert best.first.tolist() == [1, 2]
+    assert best.second.tolist() == [1, 0]
+
+
+def test_boxes_that_are_no_numbers_overlap_nothing() -> None:
+    a = np.array([[np.nan, 0, 4, 4], [0, 0, 4, 4], [0, 0, np.nan, 4]])
+    assert overlapping_pairs(a, a).first.tolist() == [1]
+
+
+def test_memory_does_not_grow_with_the_matrix() -> None:
+    """100,000 boxes side by side: a matrix would hold ten thousand million."""
+    left = np.arange(100_000) * 5.0
+    row = np.stack([left, 0 * left, left + 4, 0 * left + 4], axis=1)
+    assert len(overlapping_pairs(row, row).first) == 100_000
