@@ -1,26 +1,66 @@
-"""What a model file says of itself: enough to run it, and nothing else is needed."""
+"""The description inside every model file: enough to run the model, and nothing else is needed."""
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+import reprlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Literal, Self, TypedDict, get_args
 
 from lookonce.errors import ModelFileError
-from lookonce.geometry.letterbox import Fit
 
 FORMAT_VERSION = 1
-OBJECTIVE = "objective"  # key of the `config.Objective` in `ModelInfo.training`
-LEARNT_FROM = "data"  # key of what it learnt from, there: counts and a digest
+OBJECTIVE: Final = "objective"  # keys of `Training`
+LEARNT_FROM: Final = "data"
 METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ONNX metadata
 
+# Limits of a description that is read; beyond any real model, and checked before anything is built
+LONGEST_DESCRIPTION = 1 << 24  # characters
+MOST_CLASSES, LONGEST_NAME = 10_000, 200
+MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
+LARGEST_SIDE = 8192  # pixels of the network input
+LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
+
+# The readable networks: convolutions, those in the backbone, scales
+ARCHITECTURES = {"yolov3": (75, 52, 3), "yolov3-spp": (76, 52, 3), "yolov3-tiny": (13, 7, 2)}
+# Residual blocks and channels of Darknet-53's stages (paper, table 1)
+DARKNET53_STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))
+LEAKY_SLOPE = 0.1  # of Darknet's "leaky"
+
 # Added to the variance under the root, in new models and Darknet files. Darknet itself has sqrt(var) + 1e-6
-# (original, on the processor) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has
+# (original, CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has
 # sqrt(var + 1e-6). OpenCV's is taken, as the one that can be checked against here. With one value for both, a
 # model written as Darknet files and read back has the same bits.
 BN_EPSILON = 1e-6
 
+Fit = Literal["letterbox", "stretch"]
+
+
+class Training(TypedDict, total=False):
+    """How a model came about; each key is there if it applies.
+
+    Attributes:
+        objective: the settings of assignment and loss, as `config.Objective` dumps them.
+        data: counts of the training data and a digest of it.
+        epoch: epochs trained.
+        metrics: measured on the validation images, by name.
+        progress: of an unfinished run, see `train.checkpoint.Progress`.
+        running: state of an unfinished run that is no tensor.
+        error: the error that ended the run.
+        int8: how the model was quantized.
+    """
+
+    objective: dict[str, Any]
+    data: dict[str, Any]
+    epoch: int
+    metrics: dict[str, float]
+    progress: dict[str, Any]
+    running: dict[str, Any]
+    error: str
+    int8: dict[str, int | str]
+
 
 def scaled_channels(full: int, width: float) -> int:
-    """The channel count that stands for `full` at a width factor: a multiple of 8, at least 8."""
+    """Return the channel count that stands for `full` at a width factor: a multiple of 8, at least 8."""
     return max(8, round(full * width / 8) * 8)
 
 
@@ -37,7 +77,7 @@ class ModelInfo:
         width: factor on the channel counts.
         bn_epsilon: batch normalisation's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image gets to the input size.
-        training: free-form summary of how it was trained.
+        training: how the model was trained.
     """
 
     architecture: str
@@ -48,10 +88,10 @@ class ModelInfo:
     width: float = 1.0
     bn_epsilon: float = BN_EPSILON
     fit: Fit = "letterbox"
-    training: dict[str, Any] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
 
     def to_json(self) -> str:
-        """One line, keys sorted: the same model gives the same bytes."""
+        """Return one line, keys sorted: the same model gives the same bytes."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)
 
     @classmethod
@@ -59,22 +99,113 @@ class ModelInfo:
         """Read what `to_json` wrote; `file` is named in errors.
 
         Raises:
-            ModelFileError: not JSON, a newer format version, or a field missing or malformed.
+            ModelFileError: not JSON, another format version, or a field that is missing, unknown, malformed
+                or beyond the limits above.
         """
+        if len(text) > LONGEST_DESCRIPTION:
+            raise ModelFileError(
+                f"{file}: expected a model description of at most {LONGEST_DESCRIPTION:,} characters, found "
+                f"{len(text):,}"
+            )
         try:
-            fields = json.loads(text)
-            version = fields.pop("format_version")
+            found = json.loads(text)
+            _need("an object", isinstance(found, dict), found)
+            version = found.pop("format_version")
             if version != FORMAT_VERSION:
                 raise ModelFileError(
-                    f"{file}: expected model format version {FORMAT_VERSION}, found {version}"
+                    f"{file}: expected model format version {FORMAT_VERSION}, found {reprlib.repr(version)}"
                 )
-            fields["names"] = tuple(str(name) for name in fields["names"])
-            fields["anchors"] = tuple(
-                tuple((float(w), float(h)) for w, h in scale) for scale in fields["anchors"]
-            )
-            fields["strides"] = tuple(int(stride) for stride in fields["strides"])
-            height, width = fields["input_size"]
-            fields["input_size"] = int(height), int(width)
-            return cls(**fields)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFileError(f"{file}: the model description is damaged: {error}") from error
+            unknown = sorted(found.keys() - {each.name for each in fields(cls)})
+            _need("no unknown fields", not unknown, unknown)
+            checked = {name: check(found[name]) for name, check in _CHECKS.items() if name in found}
+            if "anchors" in checked and "strides" in checked:
+                _need("as many strides as scales", len(checked["anchors"]) == len(checked["strides"]),
+                      checked["strides"])  # fmt: skip
+            return cls(**checked)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise ModelFileError(f"{file}: the model description is damaged: {str(error)[:300]}") from error
+
+
+def _need(expected: str, holds: bool, found: object) -> None:
+    if not holds:
+        raise ValueError(f"expected {expected}, found {reprlib.repr(found)}")
+
+
+def _number(what: str, value: object, highest: float) -> float:
+    _need(f"{what} above 0 and at most {highest}", type(value) in (int, float), value)
+    assert isinstance(value, int | float)
+    _need(f"{what} above 0 and at most {highest}", 0 < value <= highest, value)  # refuses NaN too
+    return float(value)
+
+
+def _whole(what: str, value: object, highest: int) -> int:
+    _need(f"{what}: a whole number from 1 to {highest}", type(value) is int, value)
+    assert isinstance(value, int)
+    _need(f"{what}: a whole number from 1 to {highest}", 1 <= value <= highest, value)
+    return value
+
+
+def _items(what: str, value: object, fewest: int, most: int) -> list[Any]:
+    _need(f"{what}: a list of {fewest} to {most}", isinstance(value, list), value)
+    assert isinstance(value, list)
+    _need(f"{what}: a list of {fewest} to {most}", fewest <= len(value) <= most, value)
+    return value
+
+
+def _word(what: str, value: object) -> str:
+    _need(f"{what}: text", isinstance(value, str), value)
+    assert isinstance(value, str)
+    surrogates = any("\ud800" <= letter <= "\udfff" for letter in value)
+    _need(f"{what}: at most {LONGEST_NAME} characters, without surrogates",
+          len(value) <= LONGEST_NAME and not surrogates, value)  # fmt: skip
+    return value
+
+
+def _anchors(value: object) -> tuple[tuple[tuple[float, float], ...], ...]:
+    scales = []
+    for scale in _items("anchors", value, 1, MOST_SCALES):
+        pairs = [_items("anchor", pair, 2, 2) for pair in _items("anchors", scale, 1, MOST_ANCHORS)]
+        sides = [[_number("an anchor", side, LARGEST_ANCHOR) for side in pair] for pair in pairs]
+        scales.append(tuple((width, height) for width, height in sides))
+    return tuple(scales)
+
+
+def _strides(value: object) -> tuple[int, ...]:
+    strides = [_whole("strides", each, LARGEST_STRIDE) for each in _items("strides", value, 1, MOST_SCALES)]
+    _need("strides from fine to coarse", strides == sorted(strides), strides)
+    return tuple(strides)
+
+
+def _size(value: object) -> tuple[int, int]:
+    height, width = (_whole("input_size", side, LARGEST_SIDE) for side in _items("input_size", value, 2, 2))
+    return height, width
+
+
+def _fit(value: object) -> Fit:
+    _need(f"fit: one of {', '.join(get_args(Fit))}", value in get_args(Fit), value)
+    return value  # type: ignore[return-value]
+
+
+def _training(value: object) -> Training:
+    _need("training: an object", isinstance(value, dict), value)
+    assert isinstance(value, dict)
+    for key, each in value.items():
+        _need(f"training: some of {', '.join(_TRAINING)}", key in _TRAINING, key)
+        _need(f"training.{key}: {_TRAINING[key].__name__}", type(each) is _TRAINING[key], each)
+    for name, each in value.get("metrics", {}).items():
+        _need(f"training.metrics.{name[:40]}: a number", type(each) in (int, float), each)
+    return value  # type: ignore[return-value]
+
+
+_TRAINING: dict[str, type] = dict.fromkeys(Training.__annotations__, dict) | {"epoch": int, "error": str}
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "architecture": lambda value: _word("architecture", value),
+    "names": lambda value: tuple(_word("names", each) for each in _items("names", value, 1, MOST_CLASSES)),
+    "anchors": _anchors,
+    "strides": _strides,
+    "input_size": _size,
+    "width": lambda value: _number("width", value, LARGEST_WIDTH),
+    "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
+    "fit": _fit,
+    "training": _training,
+}

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.classic import CLASSIC, classic_cfg
+from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.fetch import COCO_NAMES, PUBLISHED, REGISTRY, find, mirrors
 from lookonce.darknet.files import describe
 from lookonce.darknet.names import read_names
 from lookonce.darknet.network import resolve
 from lookonce.errors import ConfigError
-from lookonce.metadata import BN_EPSILON
+from lookonce.metadata import ARCHITECTURES, BN_EPSILON
 
 DETECTORS = [name for name, published in REGISTRY.items() if published.info]
 HEADER = 20  # bytes
@@ -25,7 +25,7 @@ def test_the_sizes_are_those_of_the_networks(name: str) -> None:
     assert info is not None
     convolutions = resolve(parse_cfg(classic_cfg(info), name)).convolutions
     if published.info is None:
-        convolutions = convolutions[: CLASSIC["yolov3"][1]]
+        convolutions = convolutions[: ARCHITECTURES["yolov3"][1]]
     assert published.weights.size == HEADER + 4 * sum(each.numbers for each in convolutions)
 
 

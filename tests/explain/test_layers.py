@@ -7,12 +7,13 @@ import pytest
 from torch import nn
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.classic import CLASSIC, classic_cfg
+from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.files import describe
 from lookonce.darknet.network import resolve
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.records import Layer
 from lookonce.explain.trace import at_size
+from lookonce.metadata import ARCHITECTURES
 from lookonce.model.blocks import ConvBlock, Head
 from lookonce.model.network import build
 from tests.explain.models import info_of
@@ -93,7 +94,7 @@ def test_multiply_adds_equal_the_published_figures(data: Path, name: str, side: 
     assert found == pytest.approx(billions, abs=0.006)
 
 
-@pytest.mark.parametrize("architecture", CLASSIC)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_convolutions_are_called_as_in_the_readable_network(architecture: str) -> None:
     info = info_of(architecture)
     network = resolve(parse_cfg(classic_cfg(info), "classic"))

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lookonce.darknet.classic import CLASSIC
 from lookonce.explain import Explainer
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.trace import Tracer, layer_seconds
 from lookonce.export.source import read_source
+from lookonce.metadata import ARCHITECTURES
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
 from lookonce.runtime.backends import open_backend
@@ -23,7 +23,7 @@ def pixels(size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8)
 
 
-@pytest.mark.parametrize("architecture", CLASSIC)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_named_layer_equals_the_module_of_its_name(architecture: str, tmp_path: Path) -> None:
     path, image = write_model(tmp_path, architecture), pixels(SIZE)
     tracer = Tracer(read_source(path), SIZE)

@@ -14,11 +14,11 @@ import torch
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import MissingExtraError, ModelFileError
 from lookonce.export.source import read_source
-from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.metadata import ARCHITECTURES, METADATA_KEY, ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.model.darknet_io import save_darknet
 from lookonce.model.files import save_model
-from lookonce.model.network import ARCHITECTURES, build
+from lookonce.model.network import build
 from tests.model.reference_weights import fill
 
 
@@ -33,7 +33,7 @@ def described(architecture: str) -> ModelInfo:
         width=0.15,
         bn_epsilon=0.05,  # so large that a wrong one shows
         fit="stretch",
-        training={"epochs": 3},
+        training={"epoch": 3},
     )
 
 

@@ -16,10 +16,10 @@ from lookonce.darknet.files import open_darknet
 from lookonce.darknet.network import resolve
 from lookonce.darknet.weights import write_weights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import ARCHITECTURES, ModelInfo
 from lookonce.model.darknet_io import load_darknet, load_start, save_darknet
 from lookonce.model.decode import decode
-from lookonce.model.network import ARCHITECTURES, build, to_input
+from lookonce.model.network import build, to_input
 from lookonce.train.transfer import transfer
 from tests.darknet.oracle import lookonce_outputs, random_weights, relative_error
 

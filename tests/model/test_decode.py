@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.model.decode import LARGEST_LOG_SIDE, decode, decode_scale
+from lookonce.geometry.decode import LARGEST_LOG_SIDE
+from lookonce.model.decode import decode, decode_scale
 
 STRIDES = (8, 16, 32)
 

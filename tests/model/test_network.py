@@ -10,10 +10,10 @@ from torch import nn
 
 from lookonce.errors import ModelFileError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import ARCHITECTURES, ModelInfo
 from lookonce.model.blocks import ConvBlock, fold_batch_norm
 from lookonce.model.decode import decode
-from lookonce.model.network import ARCHITECTURES, build, to_input
+from lookonce.model.network import build, to_input
 from lookonce.model.tiny import YOLOv3Tiny
 from lookonce.model.yolov3 import YOLOv3
 from tests.model.reference_weights import convolutions, fill

@@ -8,16 +8,10 @@ from dataclasses import replace
 from lookonce.darknet.cfg import LayerSection, Route, Shortcut, parse_cfg
 from lookonce.darknet.network import ConvSpec, Layer, Network, resolve
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo, scaled_channels
+from lookonce.metadata import ARCHITECTURES, DARKNET53_STAGES, ModelInfo, scaled_channels
 
-STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))  # residual blocks, channels (paper, table 1)
 NECK = (512, 256, 128)  # narrow channels of the scales, coarse to fine
 DEEPEST = 1024  # channels at the end of the backbone in all three
-CLASSIC = {  # convolutions, of these in the backbone, scales
-    "yolov3": (75, 52, 3),
-    "yolov3-spp": (76, 52, 3),
-    "yolov3-tiny": (13, 7, 2),
-}
 
 
 def classic_cfg(info: ModelInfo) -> str:
@@ -32,7 +26,7 @@ def classic_cfg(info: ModelInfo) -> str:
 
 def recognise(network: Network) -> tuple[str, float] | None:
     """The architecture and width of a `.cfg` that is one of the three networks; None for any other."""
-    for architecture, (convolutions, backbone, scales) in CLASSIC.items():
+    for architecture, (convolutions, backbone, scales) in ARCHITECTURES.items():
         if (len(network.convolutions), len(network.scales)) == (convolutions, scales):
             for width in _widths(network.convolutions[backbone - 1]):
                 if _is(network, architecture, width):
@@ -130,7 +124,7 @@ scales=.1,.1
 def _yolov3(text: _Text, *, spp: bool) -> None:
     text.convolution(text.channels(32), 3)
     ends = []
-    for repeats, full in STAGES:
+    for repeats, full in DARKNET53_STAGES:
         wide = text.channels(full)
         end = text.convolution(wide, 3, stride=2)
         for _ in range(repeats):

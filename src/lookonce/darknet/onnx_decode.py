@@ -3,10 +3,7 @@
 Legend: **B** batch, **A** anchors of a scale, **C** classes, **S**, **T** rows and columns of cells, **K**
 candidates of all scales.
 
-```
-  x = (column + σ(tx) * s - (s - 1) / 2) * stride        s = scale_x_y, 1 in YOLOv3: a centre may then
-  w = anchor width * exp(tw)                              lie a little outside its cell
-```
+The formula stands in `geometry.decode`.
 """
 
 from collections.abc import Sequence
@@ -15,9 +12,7 @@ import numpy as np
 
 from lookonce.darknet.network import Scale
 from lookonce.darknet.onnx_nodes import Nodes
-
-# exp(10) is 22,026 anchors: beyond any image, and far from where float32 overflows; as in model/decode
-LARGEST_LOG_SIDE = 10.0
+from lookonce.geometry.decode import LARGEST_LOG_SIDE
 
 
 def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str]) -> str:

@@ -18,10 +18,9 @@ from lookonce.darknet.network import IMAGE, Layer, Network
 from lookonce.darknet.onnx_decode import add_decoding
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.weights import ConvWeights, Floats
-from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.metadata import LEAKY_SLOPE, METADATA_KEY, ModelInfo
 
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
-LEAKY_SLOPE = 0.1  # Darknet's "leaky"
 
 
 def build_onnx(

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.darknet.network import Network
-from lookonce.darknet.onnx_decode import LARGEST_LOG_SIDE
 from lookonce.explain.records import Cell, Input, Scale
 from lookonce.explain.trace import Run
 from lookonce.geometry.boxes import cxcywh_to_xyxy
+from lookonce.geometry.decode import centre_of, sides_of
 from lookonce.geometry.letterbox import Fit, Letterbox
 
 
@@ -97,8 +97,8 @@ def cell(scales: tuple[Scale, ...], letterbox: Letterbox, place: tuple[int, int,
     raw = scale.raw[row, column, anchor_number]
     anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(scale.scale_x_y)
     offset = sigmoid(raw[:2]) * stretch - (stretch - 1) / 2
-    centre = (np.array([column, row], np.float32) + offset) * np.float32(scale.stride)
-    sides = anchor * np.exp(np.clip(raw[2:4], -LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))
+    centre = centre_of(sigmoid(raw[:2]), np.array([column, row], np.float32), scale.stride, scale.scale_x_y)
+    sides = sides_of(raw[2:4], anchor)
     box = cxcywh_to_xyxy(np.concatenate([centre, sides]))
     objectness, probabilities = sigmoid(raw[4]), sigmoid(raw[5:])
     label = int(probabilities.argmax())

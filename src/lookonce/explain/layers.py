@@ -15,10 +15,10 @@ from lookonce.darknet.cfg import (
     Upsample,
     Yolo,
 )
-from lookonce.darknet.classic import CLASSIC, STAGES
 from lookonce.darknet.network import IMAGE, ConvSpec, Network
 from lookonce.darknet.network import Layer as CfgLayer
 from lookonce.explain.records import Layer
+from lookonce.metadata import ARCHITECTURES, DARKNET53_STAGES
 
 # The write-up's names: what the backbone hands on, by stage, and the raw maps, finest first.
 ROUTES = {2: "route_1", 3: "route_2", 4: "conv"}
@@ -46,7 +46,7 @@ def describe_layers(
             kind=type(layer.section).__name__.lower(),
             part=parts[layer.index],
             name=names.get(layer.index, ""),
-            title=titles.get(layer.index, "") if architecture in CLASSIC else "",
+            title=titles.get(layer.index, "") if architecture in ARCHITECTURES else "",
             detail=_detail(layer.section),
             inputs=layer.sources,
             shape=layer.shape,
@@ -79,8 +79,8 @@ def _parts(network: Network, architecture: str) -> list[str]:
     """`backbone`, `neck` or `head` of each layer; see `records.Layer`."""
     heads = {scale.source for scale in network.scales}
     heads |= {layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
-    if architecture in CLASSIC:
-        after = network.convolutions[CLASSIC[architecture][1]].layer
+    if architecture in ARCHITECTURES:
+        after = network.convolutions[ARCHITECTURES[architecture][1]].layer
         backbone = set(range(after))
     else:
         backbone = set.intersection(*(_read_by(network, scale.source) for scale in network.scales))
@@ -102,7 +102,7 @@ def _read_by(network: Network, index: int) -> set[int]:
 
 def _names(network: Network, architecture: str) -> dict[int, str]:
     """The module of the readable network that each layer is."""
-    if architecture not in CLASSIC:
+    if architecture not in ARCHITECTURES:
         return {}
     tiny = architecture == "yolov3-tiny"
     made = _tiny_names() if tiny else _yolov3_names(spp=architecture == "yolov3-spp")
@@ -123,7 +123,7 @@ def _names(network: Network, architecture: str) -> dict[int, str]:
 def _yolov3_names(*, spp: bool) -> Iterator[str]:
     """The convolutions of `model.yolov3.YOLOv3`, in file order."""
     yield "backbone.stem"
-    for stage, (repeats, _) in enumerate(STAGES):
+    for stage, (repeats, _) in enumerate(DARKNET53_STAGES):
         yield f"backbone.stages.{stage}.0"
         for block in range(1, repeats + 1):
             yield f"backbone.stages.{stage}.{block}.squeeze"
@@ -151,7 +151,7 @@ def _titles(network: Network) -> dict[int, str]:
     titles = {scale.source: title for scale, title in zip(network.scales, RAW_MAPS, strict=True)}
     sums = [layer.index for layer in network.layers if isinstance(layer.section, Shortcut)]
     for stage, title in ROUTES.items():
-        last_of_stage = sum(repeats for repeats, _ in STAGES[: stage + 1]) - 1
+        last_of_stage = sum(repeats for repeats, _ in DARKNET53_STAGES[: stage + 1]) - 1
         if last_of_stage < len(sums):
             titles[sums[last_of_stage]] = title
     return titles

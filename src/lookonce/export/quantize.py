@@ -19,7 +19,6 @@ from lookonce.metadata import METADATA_KEY, ModelInfo
 Inputs = NDArray[np.uint8]  # (P, H, W, 3) RGB
 Watch = Callable[[Sequence[Inputs]], Iterable[Inputs]]  # passes on what it is given; shows how far it is
 
-NOTE = "int8"  # key of the note in `ModelInfo.training`
 Node = TypeVar("Node")
 
 
@@ -51,8 +50,12 @@ def back_to_heads(
 
 def with_note(info: ModelInfo, package: str, images: int, float_layers: str) -> ModelInfo:
     """The description of the int8 file: the float model's, and how it became int8."""
-    note = {"tool": f"{package} {version(package)}", "images": images, "float": float_layers}
-    return replace(info, training={**info.training, NOTE: note})
+    note: dict[str, int | str] = {
+        "tool": f"{package} {version(package)}",
+        "images": images,
+        "float": float_layers,
+    }
+    return replace(info, training={**info.training, "int8": note})
 
 
 def description(graph: onnx.ModelProto) -> str:

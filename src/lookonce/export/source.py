@@ -6,12 +6,12 @@ from pathlib import Path
 
 from lookonce._optional import require
 from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.classic import CLASSIC, classic_cfg
+from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.files import open_darknet
 from lookonce.darknet.network import Network, resolve
 from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.metadata import ARCHITECTURES, METADATA_KEY, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def _read_onnx(path: Path) -> Source:
     if described is None:
         raise ModelFileError(f"{path}: expected an ONNX file that lookonce wrote, found no description in it")
     info = ModelInfo.from_json(described, str(path))
-    if info.architecture not in CLASSIC:
+    if info.architecture not in ARCHITECTURES:
         raise ModelFileError(
-            f"{path}: expected the network of {', '.join(CLASSIC)}, found {info.architecture}; give the file "
+            f"{path}: expected {', '.join(ARCHITECTURES)}, found {info.architecture}; give the file "
             "it was made from"
         )
     network, weights = _classic(path, info), read_convolutions(model.graph)

@@ -9,9 +9,8 @@ Modules are created in the order in which a Darknet weight file lists them, so w
 import torch
 from torch import Tensor, nn
 
-from lookonce.metadata import BN_EPSILON
+from lookonce.metadata import BN_EPSILON, LEAKY_SLOPE
 
-LEAKY_SLOPE = 0.1  # Darknet's "leaky"
 # The reference's is 0.01 (0.99 in Keras' convention). Its running statistics then still carry their initial
 # values after hundreds of steps, and a small data set has no more than that.
 BN_MOMENTUM = 0.03

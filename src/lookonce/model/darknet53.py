@@ -2,10 +2,8 @@
 
 from torch import Tensor, nn
 
-from lookonce.metadata import BN_EPSILON, scaled_channels
+from lookonce.metadata import BN_EPSILON, DARKNET53_STAGES, scaled_channels
 from lookonce.model.blocks import ConvBlock, Residual
-
-STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))  # residual blocks, channels (paper, table 1)
 
 
 class Darknet53(nn.Module):
@@ -23,7 +21,7 @@ class Darknet53(nn.Module):
                 ConvBlock(channels(wide // 2), channels(wide), 3, stride=2, bn_epsilon=bn_epsilon),
                 *(Residual(channels(wide), bn_epsilon=bn_epsilon) for _ in range(repeats)),
             )
-            for repeats, wide in STAGES
+            for repeats, wide in DARKNET53_STAGES
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

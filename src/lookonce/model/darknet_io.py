@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from lookonce._onnxruntime import ort
 from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.classic import CLASSIC, classic_cfg
+from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.files import open_darknet
 from lookonce.darknet.network import resolve
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats, check_weights, read_weights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import ARCHITECTURES, ModelInfo
 from lookonce.model.blocks import ConvBlock, Head
 from lookonce.model.files import load_model
 from lookonce.model.network import build, to_input
@@ -35,9 +35,9 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
         ModelFileError: a damaged or missing file, or a `.cfg` that is none of the three networks.
     """
     model = open_darknet(cfg)
-    if model.info.architecture not in CLASSIC:
+    if model.info.architecture not in ARCHITECTURES:
         raise ModelFileError(
-            f"{cfg}: expected the network of {', '.join(CLASSIC)} (of any width, classes and anchors), found "
+            f"{cfg}: expected {', '.join(ARCHITECTURES)} (of any width, classes and anchors), found "
             "another; lookonce detects with it, but cannot train it"
         )
     network = build(model.info)

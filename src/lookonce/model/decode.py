@@ -1,16 +1,9 @@
 """From raw maps to boxes.
 
-Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells a side (rows and columns may differ),
+Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells per side (rows and columns may differ),
 **K** candidates of all scales (10,647 at 416).
 
-```
-      column cx                       box centre  x = (cx + σ(tx)) * stride
-     ┌─────────┬──                                y = (cy + σ(ty)) * stride
-row  │         │                      box sides   w = anchor width  * exp(tw)
- cy  │    •    │   • = (σ(tx), σ(ty))             h = anchor height * exp(th)
-     │         │       inside the cell
-     └─────────┴──                    (paper, section 2.1; the write-up's `decode`)
-```
+The formula stands in `geometry.decode`.
 """
 
 from collections.abc import Sequence
@@ -19,10 +12,7 @@ import torch
 from torch import Tensor
 
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-
-# exp(10) is 22,026 anchors: far beyond any image, and far from float32 overflow, which is where the
-# reference's loss becomes NaN (fault 1)
-LARGEST_LOG_SIDE = 10.0
+from lookonce.geometry.decode import centre_of, sides_of
 
 
 def by_anchor(raw: Tensor, anchors: int) -> Tensor:
@@ -32,18 +22,17 @@ def by_anchor(raw: Tensor, anchors: int) -> Tensor:
 
 
 def decode_boxes(raw: Tensor, column: Tensor, row: Tensor, anchor: Tensor, stride: int) -> Tensor:
-    """The boxes of any cells: raw (..., >=4), column, row (...), anchor sides in pixels (..., 2) -> (..., 4).
+    """Decode any cells: raw (..., >=4), column, row (...), anchor sides in pixels (..., 2) -> (..., 4).
 
     Returns xyxy in pixels of the network input.
     """
     corner = torch.stack([column.expand_as(raw[..., 0]), row.expand_as(raw[..., 0])], dim=-1)
-    centre = (torch.sigmoid(raw[..., :2]) + corner) * stride
-    sides = anchor * torch.exp(raw[..., 2:4].clamp(-LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))
-    return cxcywh_to_xyxy(torch.cat([centre, sides], dim=-1))
+    centre = centre_of(torch.sigmoid(raw[..., :2]), corner, stride)
+    return cxcywh_to_xyxy(torch.cat([centre, sides_of(raw[..., 2:4], anchor)], dim=-1))
 
 
 def decode_all_boxes(maps: Tensor, anchors: Sequence[tuple[float, float]], stride: int) -> Tensor:
-    """The boxes of every cell and anchor: (B, S, S, A, >=4) -> (B, S, S, A, 4) xyxy in input pixels."""
+    """Decode every cell and anchor: (B, S, S, A, >=4) -> (B, S, S, A, 4) xyxy in input pixels."""
     _, rows, columns, _, _ = maps.shape
     column = torch.arange(columns, device=maps.device, dtype=maps.dtype)[None, :, None]  # (1, S, 1)
     row = torch.arange(rows, device=maps.device, dtype=maps.dtype)[:, None, None]  # (S, 1, 1)
@@ -52,7 +41,7 @@ def decode_all_boxes(maps: Tensor, anchors: Sequence[tuple[float, float]], strid
 
 
 def decode_scale(raw: Tensor, anchors: Sequence[tuple[float, float]], stride: int) -> Tensor:
-    """One raw map (B, A*(5+C), S, S) -> (B, S, S, A, 5+C).
+    """Decode one raw map (B, A*(5+C), S, S) -> (B, S, S, A, 5+C).
 
     The last axis holds xyxy in input pixels, objectness, class probabilities.
     """
@@ -65,6 +54,6 @@ def decode(
     anchors: Sequence[Sequence[tuple[float, float]]],
     strides: Sequence[int],
 ) -> Tensor:
-    """All raw maps, finest first -> (B, K, 5+C). K runs over scales, rows, columns, anchors."""
+    """Decode all raw maps, finest first -> (B, K, 5+C). K runs over scales, rows, columns, anchors."""
     decoded = [decode_scale(*scale) for scale in zip(raw_maps, anchors, strides, strict=True)]
     return torch.cat([scale.flatten(1, 3) for scale in decoded], dim=1)

@@ -4,11 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import ARCHITECTURES, ModelInfo
 from lookonce.model.tiny import YOLOv3Tiny
 from lookonce.model.yolov3 import YOLOv3
-
-ARCHITECTURES = ("yolov3", "yolov3-spp", "yolov3-tiny")
 
 
 def build(info: ModelInfo) -> nn.Module:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
 from lookonce.errors import NonFiniteLossError, TrainingError
-from lookonce.metadata import LEARNT_FROM, ModelInfo
+from lookonce.metadata import LEARNT_FROM, ModelInfo, Training
 from lookonce.model.files import load_training, load_weights, save_model
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
@@ -194,4 +194,4 @@ def _counted(data: Mapping[str, Any]) -> str:
 
 
 def _with_training(info: ModelInfo, **entries: Any) -> ModelInfo:
-    return replace(info, training={**info.training, **entries})
+    return replace(info, training=cast(Training, {**info.training, **entries}))

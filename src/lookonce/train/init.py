@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from lookonce.config import TrainSettings
-from lookonce.model.blocks import LEAKY_SLOPE, ConvBlock, Head
+from lookonce.metadata import LEAKY_SLOPE
+from lookonce.model.blocks import ConvBlock, Head
 
 
 @torch.no_grad()
