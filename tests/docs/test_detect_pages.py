@@ -30,7 +30,8 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     model = cached_onnx(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg")
     model.rename(tmp_path / "model.onnx")
-    (tmp_path / "photos").symlink_to(data / "photos")
+    photos = (data / "photos" / "dog.jpg").parent
+    (tmp_path / "photos").symlink_to(photos)
     clip = ClipWriter(tmp_path / "clip.mp4", (64, 96), 25.0)
     clip.add(np.zeros((64, 96, 3), np.uint8))
     clip.close()
@@ -38,7 +39,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     instances = {
         "images": [
             {"id": number, "file_name": path.name, "width": 8, "height": 8}
-            for number, path in enumerate(sorted((data / "photos").iterdir()), 100)
+            for number, path in enumerate(sorted(photos.iterdir()), 100)
         ],
         "categories": [{"id": number, "name": name} for number, name in enumerate(names, 200)],
         "annotations": [],
