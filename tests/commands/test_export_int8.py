@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _annotations(model: Path, folder: Path, numbers: range) -> str:
-    images, rows = [], []
+    images: list[Any] = []
+    rows: list[Any] = []
     with Detector.open(model, conf=0.001) as detector:
         for number in numbers:
             images.append({"id": number, "file_name": f"{number}.png", "width": WIDTH, "height": HEIGHT})

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from lookonce.cli import app, main
-from lookonce.commands import fetch as command
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.download import RemoteFile
@@ -117,7 +116,7 @@ def test_ctrl_c_says_that_nothing_is_lost(mirror: Path, monkeypatch: pytest.Monk
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.library, "fetch", stopped)
+    monkeypatch.setattr("lookonce.commands.fetch.library.fetch", stopped)
     ran = CliRunner().invoke(app, ["fetch", "yolov3-tiny"])
     assert ran.exit_code == 130
     assert "what has come is kept" in ran.stderr

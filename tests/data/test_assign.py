@@ -43,7 +43,7 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
             np.testing.assert_array_equal(found.label[here][order], rows[:, 5:].argmax(axis=1))
 
 
-def one(box: list[float], label: int = 0, input_size: tuple[int, int] = (416, 416)) -> object:
+def one(box: list[float], label: int = 0, input_size: tuple[int, int] = (416, 416)) -> Positives[Column]:
     return assign(np.array([box], np.float32), np.array([label]), COCO, STRIDES, input_size)
 
 

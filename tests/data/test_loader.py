@@ -271,7 +271,7 @@ def test_an_epoch_broken_off_can_be_followed_by_another(dataset: Dataset) -> Non
 def test_waiting_is_counted_per_epoch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that ticks once a reading: one tick for each batch and one to learn that there is no more."""
     ticks = iter(range(1000))
-    monkeypatch.setattr(loader_module.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("lookonce.data.loader.time.perf_counter", lambda: float(next(ticks)))
     with Loader(dataset, 2, 0) as loader:
         for epoch in range(2):
             list(loader.epoch(epoch))

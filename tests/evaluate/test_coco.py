@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ TWELVE = (
 def by_pycocotools(case: Case, caps: tuple[int, int, int] = (1, 10, 100)) -> COCOeval:
     """The same comparison by the reference program."""
     truth, detections, names = case
-    rows, results = [], []
+    rows: list[Any] = []
+    results: list[Any] = []
     for i, (annotated, result) in enumerate(zip(truth, detections, strict=True)):
         for n in range(len(annotated.labels)):
             x, y, right, bottom = map(float, annotated.boxes[n])

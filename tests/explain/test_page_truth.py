@@ -84,10 +84,10 @@ def test_an_object_shows_its_assignment_and_its_loss(seen: Opened, found: Explan
     for i, iou in enumerate(expected.anchor_ious):
         cells = rows.nth(i).locator("th, td").all_inner_texts()
         scale, anchor = divmod(i, 3)
-        positive = [each for each in expected.positives if each.place[0] == scale and each.place[3] == anchor]
+        found = [each for each in expected.positives if each.place[0] == scale and each.place[3] == anchor]
         assert cells[1] == "{}, {}".format(*expected.cells[scale])
         assert cells[2] == f"{iou:.3f}"
-        assert cells[4] == (positive[0].reason if positive else "no")
+        assert cells[4] == (found[0].reason if found else "no")
 
     for i, positive in enumerate(expected.positives):
         page.locator("#positive").select_option(index=i)

@@ -1,6 +1,7 @@
 """Candidates and suppression: exactly what the Detector does, and who suppressed whom."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
 def by_hand(listed: Candidates, confidence: float, iou: float) -> tuple[list[int], list[int]]:
     """Greedy suppression one box after the other: the kept ones, and who suppressed each."""
     order = [i for i in np.argsort(-listed.scores, kind="stable").tolist() if listed.scores[i] > confidence]
-    by, kept = [BELOW] * len(listed), []
+    by = [BELOW] * len(listed)
+    kept: list[Any] = []
     for i in order:
         by[i] = KEPT
         for better in kept:
@@ -102,7 +104,7 @@ def test_places_lead_back_to_the_prediction(nano: Explainer, data: Path) -> None
         found.candidates.labels,
         strict=True,
     ):
-        scale, *where = found.scales[place[0]], *place[1:]
+        scale, where = found.scales[place[0]], place[1:]
         assert scale.objectness[tuple(where)] == objectness
         assert scale.probabilities[tuple(where)].argmax() == label
         assert scale.probabilities[tuple(where)].max() * objectness == score

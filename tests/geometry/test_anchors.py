@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from lookonce.geometry.boxes import iou
 NONE = np.zeros((0, 2))
 
 
-def shapes(least: int = 1, most: int = 40):
+def shapes(least: int = 1, most: int = 40) -> Any:
     sides = st.floats(0.5, 2000, allow_nan=False).map(lambda side: round(side, 2))
     return st.integers(least, most).flatmap(lambda n: arrays(np.float64, (n, 2), elements=sides))
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_stream_that_is_cut_goes_on(port: int, monkeypatch: pytest.MonkeyPatch
         with camera(port):
             before = [frame.moment.number for frame, _ in islice(results, 5) if frame.moment]
         with camera(port):  # the first was killed
-            after = []
+            after: list[Any] = []
             while sources.live.reconnects == 0 or len(after) < 5:
                 frame, _ = next(results)
                 assert frame.moment is not None

@@ -1,6 +1,7 @@
 """Videos that the test writes, whole and damaged."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +75,7 @@ def test_a_file_that_is_no_video(tmp_path: Path, content: bytes, capfd: pytest.C
 def test_a_video_cut_short_gives_its_frames_then_says_so(tmp_path: Path) -> None:
     path = write_video(tmp_path / "cut.avi", "MJPG", 15)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
-    seen = []
+    seen: list[Any] = []
 
     def collect() -> None:
         seen.extend(bar(image) for image, _ in read_frames(path))

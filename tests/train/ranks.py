@@ -126,8 +126,8 @@ def judged(group: Group, folder: Path) -> None:
     if not group.is_first:
         for buffer in network.buffers():
             buffer.mul_(2)
-    found = []
-    validate.evaluate = lambda *given: found.extend(given[:2]) or evaluate(*given)
+    found: list[object] = []
+    validate.evaluate = lambda *given: found.extend(given[:2]) or evaluate(*given)  # type: ignore[attr-defined]
     judge = Judge(network, INFO, samples, judged_settings(), console, group)
     if group.is_first:
         samples[4].path.unlink()  # one that the other rank reads
