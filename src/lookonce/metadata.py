@@ -4,9 +4,10 @@ import json
 import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, Literal, Self, TypedDict, get_args
+from typing import Any, Final, Self, TypedDict, get_args
 
 from lookonce.errors import ModelFileError
+from lookonce.geometry.letterbox import Fit
 
 FORMAT_VERSION = 1
 OBJECTIVE: Final = "objective"  # keys of `Training`
@@ -17,7 +18,7 @@ METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ON
 LONGEST_DESCRIPTION = 1 << 24  # characters
 MOST_CLASSES, LONGEST_NAME = 10_000, 200
 MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
-LARGEST_SIDE = 8192  # pixels of the network input
+LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input
 LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 
 # The readable networks: convolutions, those in the backbone, scales
@@ -31,8 +32,6 @@ LEAKY_SLOPE = 0.1  # of Darknet's "leaky"
 # sqrt(var + 1e-6). OpenCV's is taken, as the one that can be checked against here. With one value for both, a
 # model written as Darknet files and read back has the same bits.
 BN_EPSILON = 1e-6
-
-Fit = Literal["letterbox", "stretch"]
 
 
 class Training(TypedDict, total=False):
@@ -178,6 +177,7 @@ def _strides(value: object) -> tuple[int, ...]:
 
 def _size(value: object) -> tuple[int, int]:
     height, width = (_whole("input_size", side, LARGEST_SIDE) for side in _items("input_size", value, 2, 2))
+    _need(f"input_size: at most {MOST_PIXELS:,} pixels", height * width <= MOST_PIXELS, (height, width))
     return height, width
 
 

@@ -134,7 +134,8 @@ def test_another_model_is_refused(model: Path, data: Path, tmp_path: Path) -> No
 
 
 def test_the_user_s_images(data: Path, tmp_path: Path) -> None:
-    assert len(proof_images(data / "photos", INFO)) == 8  # seven, and noise
+    photos = len(list((data / "photos").glob("*.jpg")))
+    assert len(proof_images(data / "photos", INFO)) == min(photos, 8) + 1  # and noise
     assert [each.shape for each in proof_images(data / "photos" / "dog.jpg", INFO)] == [
         (576, 768, 3),
         (64, 96, 3),

@@ -77,8 +77,9 @@ def prove(
     for batch in _batches(images, info, static=static or any(reference.input_shape)):
         expected = reference(batch)
         candidates, rows = run(batch)
-        boxes = max(boxes, _apart(_inside(candidates, batch), _inside(expected, batch)))
-        scores = max(scores, _apart(candidates[..., 4:], expected[..., 4:]))
+        # numpy's maximum keeps NaN, Python's may lose it
+        boxes = float(np.maximum(boxes, _apart(_inside(candidates, batch), _inside(expected, batch))))
+        scores = float(np.maximum(scores, _apart(candidates[..., 4:], expected[..., 4:])))
         if suppression is not None:
             _check_rows(exported, rows, candidates, batch, suppression)
             detections += len(rows)

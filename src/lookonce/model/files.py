@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -49,15 +50,25 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
     """Read a model file into the network it describes.
 
     Raises:
-        ModelFileError: not a lookonce model, cut short, or weights that do not fit the description.
+        ModelFileError: not a lookonce model, cut short, or weights that do not fit the description or are
+            not finite.
     """
     weights, info = load_weights(path)
-    network = build(info)
-    wrong = mismatches(network.state_dict(), weights)
-    if wrong:
+    try:
+        with torch.device("meta"):  # shapes alone, so that a false width takes no memory
+            expected = build(info).state_dict()
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    if wrong := mismatches(expected, weights):
         raise ModelFileError(
             f"{path}: the weights do not fit {info.architecture} at width {info.width}: {wrong[0]}"
         )
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all() or (name.endswith("running_var") and tensor.min() < -info.bn_epsilon):
+            raise ModelFileError(
+                f"{path}: {name} holds numbers that are infinite, not a number, or a variance below 0"
+            )
+    network = build(info)
     network.load_state_dict(weights)
     return network, info
 

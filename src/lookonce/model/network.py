@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.errors import ModelFileError
+from lookonce.geometry.anchors import STRIDES
 from lookonce.metadata import ARCHITECTURES, ModelInfo
 from lookonce.model.tiny import YOLOv3Tiny
 from lookonce.model.yolov3 import YOLOv3
@@ -13,9 +14,13 @@ def build(info: ModelInfo) -> nn.Module:
     """Make the network that `info` describes, with fresh weights, in channels-last memory.
 
     Raises:
-        ModelFileError: an architecture that has no readable model here.
+        ModelFileError: an architecture that has no readable model here, or other strides than its own.
     """
+    if info.architecture in STRIDES and info.strides != STRIDES[info.architecture]:
+        raise ModelFileError(f"expected strides {STRIDES[info.architecture]}, found {info.strides}")
     anchors = len(info.anchors[0])
+    if any(len(scale) != anchors for scale in info.anchors):
+        raise ModelFileError(f"expected {anchors} anchors in each scale, found {[*map(len, info.anchors)]}")
     network: nn.Module
     match info.architecture:
         case "yolov3" | "yolov3-spp":

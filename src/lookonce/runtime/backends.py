@@ -107,7 +107,7 @@ def describe_content(path: Path, error: Exception) -> str:
         return "an empty file"
     if b"<html" in start.lower() or start.lstrip().lower().startswith(b"<!doctype html"):
         return "an HTML page (a failed download?)"
-    return f"a file that is damaged, cut short, or something else: {error}"
+    return f"a file that is damaged, cut short, or something else: {' '.join(str(error).split())[:300]}"
 
 
 def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
@@ -122,6 +122,23 @@ def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
             f"{path}: expected input of the shape it was exported for, ({expected}, 3) "
             f"(batch, height, width, channels), found {given}"
         )
+
+
+def check_output(path: Path, candidates: NDArray[np.float32], images: int, classes: int) -> None:
+    """Compare what an engine returned with what the file declares.
+
+    Raises:
+        ModelFileError: they differ.
+    """
+    if candidates.ndim != 3 or (candidates.shape[0], candidates.shape[2]) != (images, 5 + classes):
+        raise ModelFileError(
+            f"{path}: expected an output of ({images}, K, {5 + classes}), found {candidates.shape}"
+        )
+
+
+def engine_failed(path: Path, error: Exception) -> ModelFileError:
+    """An engine's own failure as one short line."""
+    return ModelFileError(f"{path}: the engine failed: {' '.join(str(error).split())[:300]}")
 
 
 def _engine(path: Path, name: str | None) -> Engine:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lookonce._onnxruntime import ort
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
-from lookonce.runtime.backends import InputShape, check_shape, describe_content
+from lookonce.runtime.backends import InputShape, check_output, check_shape, describe_content, engine_failed
 
 ORT_FATAL = 4  # log level: what goes wrong is raised, so nothing need be printed as well
 
@@ -24,9 +24,10 @@ class OnnxBackend:
             threads: for one image or batch; None leaves the choice to ONNX Runtime (one a core).
 
         Raises:
-            ModelFileError: not an ONNX file, damaged, or not one that lookonce wrote.
+            ModelFileError: not an ONNX file, damaged, not one that lookonce wrote, or weights not finite.
         """
         self._path = path
+        _check_weights(path)
         self._session: ort.InferenceSession | None = _open_session(path, threads)
         self.info = _read_info(self._session, path)
         self._input = _checked_input(self._session, self.info, path)
@@ -43,13 +44,41 @@ class OnnxBackend:
         if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
         check_shape(self._path, self.input_shape, images.shape)
-        (candidates,) = session.run(None, {self._input.name: images})
-        decoded: NDArray[np.float32] = candidates
+        try:
+            decoded: NDArray[np.float32] = session.run(None, {self._input.name: images})[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
+            raise engine_failed(self._path, error) from error
+        check_output(self._path, decoded, len(images), len(self.info.names))
         return decoded
 
     def close(self) -> None:
         """Free the session; calling afterwards is an error."""
         self._session = None
+
+
+def _check_weights(path: Path) -> None:
+    """Look at every number in the file, which ONNX Runtime does not show.
+
+    Raises:
+        ModelFileError: damaged, weights in another file, infinite or not a number.
+    """
+    import onnx  # slow to import
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        constants = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute]
+        tensors = [*graph.initializer, *constants]
+        outside = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors)
+        arrays = [] if outside else [(each.name, onnx.numpy_helper.to_array(each)) for each in tensors]
+    except Exception as error:  # protobuf's and onnx's exceptions share no base below Exception
+        raise ModelFileError(
+            f"{path}: expected an ONNX model, found {describe_content(path, error)}"
+        ) from error
+    if outside:
+        raise ModelFileError(f"{path}: expected an ONNX model in one file, found weights in another")
+    for name, array in arrays:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
 
 
 def _open_session(path: Path, threads: int | None) -> ort.InferenceSession:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lookonce._optional import require
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
-from lookonce.runtime.backends import InputShape, check_shape, describe_content
+from lookonce.runtime.backends import InputShape, check_output, check_shape, describe_content, engine_failed
 
 ov = require("openvino", "openvino")
 # Its binding makes a table of numpy's types when first asked for one, and two threads that ask at the same
@@ -59,6 +59,11 @@ class OpenVinoBackend:
         self._model: Any = _read(self._core, path)
         self.info = _read_info(self._model, path)
         self.input_shape = _checked_input(self._model, self.info, path)
+        for node in self._model.get_ops():
+            real = node.get_type_name() == "Constant" and node.get_element_type().is_real()
+            if real and not np.isfinite(node.data).all():
+                name = node.get_friendly_name()
+                raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
         self._settings = _settings(threads)
         self._compiled: dict[InputShape, _Compiled] = {}
         self._compiling = Lock()
@@ -72,14 +77,18 @@ class OpenVinoBackend:
         """
         check_shape(self._path, self.input_shape, images.shape)
         batch, height, width = images.shape[:3]
-        compiled = self._compiled_for((1 if batch == 1 else None, height, width))
         try:
-            request = compiled.idle.pop()
-        except IndexError:
-            request = compiled.network.create_infer_request()
-        results = request.infer([images], share_inputs=True)
+            compiled = self._compiled_for((1 if batch == 1 else None, height, width))
+            try:
+                request = compiled.idle.pop()
+            except IndexError:
+                request = compiled.network.create_infer_request()
+            results = request.infer([images], share_inputs=True)
+        except RuntimeError as error:
+            raise engine_failed(self._path, error) from error
         compiled.idle.append(request)
         candidates: NDArray[np.float32] = results[0]  # a copy, which the next call does not touch
+        check_output(self._path, candidates, len(images), len(self.info.names))
         return candidates
 
     def close(self) -> None:

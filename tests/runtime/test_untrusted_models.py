@@ -1,0 +1,66 @@
+"""Exported files with ruined weights or an output other than declared: one line, whatever the engine."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from lookonce.errors import ModelFileError
+from lookonce.export.files import write_onnx, write_openvino
+from lookonce.export.graph import export_graph
+from lookonce.export.source import read_source
+from lookonce.runtime.backends import open_backend
+from tests.export.models import write_model
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    return export_graph(read_source(write_model(tmp_path_factory.mktemp("model") / "m.safetensors")))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("suffix", "backend"), [(".onnx", None), (".onnx", "openvino"), (".xml", None)])
+def test_weights_that_are_not_finite(
+    tmp_path: Path, graph: onnx.ModelProto, suffix: str, backend: str | None, number: float
+) -> None:
+    ruined = onnx.ModelProto()
+    ruined.CopyFrom(graph)
+    kernel = max(ruined.graph.initializer, key=lambda each: len(each.raw_data))
+    array = onnx.numpy_helper.to_array(kernel).copy()
+    array.ravel()[7] = number
+    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
+    path = tmp_path / f"ruined{suffix}"
+    (write_onnx if suffix == ".onnx" else write_openvino)(ruined, path)
+
+    with pytest.raises(ModelFileError, match="infinite or not a number"):
+        open_backend(path, **({"backend": backend} if backend else {}))
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_that_fails_is_one_line(tmp_path: Path, graph: onnx.ModelProto, backend: str) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(graph)
+    shape = next(each for each in broken.graph.initializer if each.data_type == 7 and list(each.dims) == [5])
+    shape.CopyFrom(onnx.numpy_helper.from_array(np.array([0, 0, 0, 7, 8]), shape.name))  # of a reshape
+    path = tmp_path / "broken.onnx"
+    write_onnx(broken, path)
+
+    with pytest.raises(ModelFileError) as caught:
+        open_backend(path, backend=backend)(np.zeros((1, 64, 96, 3), np.uint8))
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_output_other_than_declared(tmp_path: Path, graph: onnx.ModelProto, backend: str) -> None:
+    other = onnx.ModelProto()
+    other.CopyFrom(graph)
+    twice = onnx.helper.make_node("Concat", ["candidates_", "candidates_"], ["candidates"], axis=0)
+    next(node for node in other.graph.node if "candidates" in node.output).output[0] = "candidates_"
+    other.graph.node.append(twice)
+    path = tmp_path / "other.onnx"
+    write_onnx(other, path)
+
+    with pytest.raises(ModelFileError, match=r"other\.onnx: (expected|the engine)"):
+        open_backend(path, backend=backend)(np.zeros((1, 64, 96, 3), np.uint8))

@@ -1,0 +1,109 @@
+"""The description in a model file: what is written is read back, and what is no description is refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from lookonce.errors import ModelFileError
+from lookonce.metadata import MOST_CLASSES, ModelInfo
+
+INFO = ModelInfo(
+    "yolov3-tiny",
+    names=("cat", "犬"),
+    anchors=(((10.0, 13.0),), ((62.0, 45.5),)),
+    strides=(16, 32),
+    input_size=(64, 96),
+    width=0.25,
+    fit="stretch",
+    training={"epoch": 3, "metrics": {"ap": 0.5}, "objective": {"loss": {}}},
+)
+
+
+def test_what_is_written_is_read_back() -> None:
+    assert ModelInfo.from_json(INFO.to_json(), "x") == INFO
+
+
+def test_what_may_be_absent_has_its_default() -> None:
+    fields = json.loads(INFO.to_json())
+    for name in ("width", "bn_epsilon", "fit", "training"):
+        del fields[name]
+    assert ModelInfo.from_json(json.dumps(fields), "x").width == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("format_version", 2),
+        ("architecture", 3),
+        ("architecture", "x" * 300),
+        ("names", []),
+        ("names", "cat"),
+        ("names", ["cat", 3]),
+        ("names", ["cat", "\ud800"]),
+        ("names", ["x" * 300]),
+        ("names", ["x"] * (MOST_CLASSES + 1)),
+        ("anchors", []),
+        ("anchors", [[]]),
+        ("anchors", [[[10]]]),
+        ("anchors", [[[10, "13"]]] * 2),
+        ("anchors", [[[10, 0]]] * 2),
+        ("anchors", [[[10, float("nan")]]] * 2),
+        ("anchors", [[[10, float("inf")]]] * 2),
+        ("anchors", [[[10, 10**400]]] * 2),
+        ("anchors", [[[10, 13]]] * 3),
+        ("strides", [0, 32]),
+        ("strides", [16.0, 32]),
+        ("strides", [True, 32]),
+        ("strides", [32, 16]),
+        ("strides", [16]),
+        ("strides", [16, 1 << 20]),
+        ("input_size", [416]),
+        ("input_size", [0, 416]),
+        ("input_size", [416, 1 << 20]),
+        ("input_size", [8192, 8192]),
+        ("width", 0),
+        ("width", -1),
+        ("width", 65),
+        ("width", float("nan")),
+        ("width", "1"),
+        ("bn_epsilon", 0),
+        ("bn_epsilon", 2),
+        ("bn_epsilon", None),
+        ("fit", "crop"),
+        ("fit", ["stretch"]),
+        ("training", []),
+        ("training", {"other": 1}),
+        ("training", {"epoch": "3"}),
+        ("training", {"metrics": {"ap": "high"}}),
+        ("weights", 1),
+    ],
+)
+def test_every_field_is_checked_and_named_shortly(field: str, value: Any) -> None:
+    fields = json.loads(INFO.to_json()) | {field: value}
+    with pytest.raises(ModelFileError, match=r"^m\.onnx: ") as caught:
+        ModelInfo.from_json(json.dumps(fields), "m.onnx")
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "3",
+        '{"format_version": 1}',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "9" * 5000,
+        " " * (1 << 25),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_description(text: str) -> None:
+    with pytest.raises(ModelFileError, match=r"^m\.onnx: ") as caught:
+        ModelInfo.from_json(text, "m.onnx")
+    assert len(str(caught.value)) < 400
