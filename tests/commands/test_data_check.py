@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lookonce.cli import app, main
+from lookonce.doctor.finding_images import finding_image, window
 from lookonce.doctor.findings import Finding
-from lookonce.doctor.marked_images import finding_image, window
 from lookonce.images import write_image
 from lookonce.samples import Sample
 from tests.browser import DESKTOP, PHONE, opened
@@ -91,7 +91,7 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
     [
         ("no-such-folder", "expected annotations, found no such file or folder"),
         ("{voc} --size 417", "--size: expected a size like 416"),
-        ("{voc} --model yolov4", "--model: expected one of yolov3, yolov3-spp, yolov3-tiny, found 'yolov4'"),
+        ("{voc} --model yolov4", "model: expected one of yolov3, yolov3-spp, yolov3-tiny, found 'yolov4'"),
         ("{voc} --detector {voc}/none.onnx", "none.onnx"),
         ("{voc} --fix {voc}", "expected a new or empty folder, found files"),
         ("{voc} --fix {out}", "expected a place for the report outside the corrected copy"),
@@ -140,9 +140,9 @@ def test_a_model_has_its_say(tmp_path: Path) -> None:
     tree = json.loads(found.stdout)
     whats = {each["kind"]: each["what"] for each in tree["findings"]}
     assert tree["network"]["model"] == "cells"
-    assert whats["missing-box"] == "green 1.00 at [32, 0, 64, 32], and no box there"
-    assert whats["doubtful-class"] == "labelled 'green', the model says 'blue' with 1.00"
-    assert whats["unfound-box"] == "blue: no detection comes near"
+    assert whats["missing-box"] == "green 1.00 at [32, 0, 64, 32], but no box"
+    assert whats["doubtful-class"] == "labelled 'green', detected as 'blue' 1.00"
+    assert whats["unfound-box"] == "blue: no detection near it"
     assert tree["counts"]["unfound-box"] == tree["counts"]["missing-box"] == 1
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from lookonce.annotations import load_splits
 from lookonce.doctor.diagnose import Diagnosis, diagnose
-from lookonce.doctor.network import official
+from lookonce.doctor.planned_network import PlannedNetwork
 
 from .faults import everything_wrong
 
-NETWORK = official("yolov3-tiny", (416, 416))
+NETWORK = PlannedNetwork.published("yolov3-tiny", (416, 416))
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lookonce.doctor.boxes import lost_objects, misshapen_boxes, overlapping, repeated_boxes, small_boxes
+from lookonce.doctor.boxes import lost_objects, misshapen_boxes, repeated_boxes, repeats, small_boxes
 from lookonce.doctor.findings import with_line
-from lookonce.doctor.network import Network
+from lookonce.doctor.planned_network import PlannedNetwork
+from lookonce.geometry.boxes import pairwise_iou
 from lookonce.samples import Sample, SampleSet
 
 # half the size of the images below; one anchor on cells of 16 pixels
-NETWORK = Network("x", (96, 128), (((20.0, 20.0),),), (16,))
+NETWORK = PlannedNetwork("x", (96, 128), (((20.0, 20.0),),), (16,))
 
 
 def case(
@@ -48,7 +49,7 @@ def test_shapes_that_no_anchor_fits() -> None:
     # against 20 x 20: 20 x 6.5 has IoU 0.325, 20 x 5.5 has 0.275
     found, sample = case([[0, 0, 40, 13], [0, 0, 40, 11]])
     assert [each.what for each in misshapen_boxes(found, sample, NETWORK)] == [
-        "20.0 x 5.5 pixels at 128x96; the best anchor reaches IoU 0.28"
+        "20.0 x 5.5 pixels at 96x128; the best anchor reaches IoU 0.28"
     ]
 
 
@@ -66,7 +67,7 @@ def test_of_equal_boxes_the_earlier_one_is_lost() -> None:
 
 def test_a_claim_lost_with_another_anchor_left_is_no_object_lost() -> None:
     """The first fits both anchors, 20 x 20 and 30 x 30; the second, 50 x 50, only the larger."""
-    two = Network("x", (96, 128), (((20.0, 20.0), (30.0, 30.0)),), (16,))
+    two = PlannedNetwork("x", (96, 128), (((20.0, 20.0), (30.0, 30.0)),), (16,))
     found, sample = case([[26, 26, 70, 70], [0, 0, 100, 100]])
     assert lost_objects(found, sample, two) == (1, [])
 
@@ -81,7 +82,30 @@ def test_crowds_are_left_out() -> None:
 
 def test_boxes_that_lie_on_each_other() -> None:
     _, sample = case([[0, 0, 100, 100], [0, 0, 100, 90], [0, 0, 100, 89]])
-    assert overlapping(sample) == [(0, 1), (1, 2)]
+    assert repeats(sample) == [(0, 1), (1, 2)]
+
+
+def test_a_box_is_told_once_whatever_lies_below_it() -> None:
+    box, beside = [0, 0, 100, 100], [200, 0, 300, 100]
+    _, sample = case([box, beside, box, box, beside, box], [0, 0, 1, 1, 0, 0])
+    # cat 0 and cat 5; dog 2 and dog 3; cats 1 and 4; and dog 2 lies on cat 0
+    assert repeats(sample) == [(0, 2), (2, 3), (1, 4), (0, 5)]
+
+
+def test_pairs_are_those_of_all_boxes_with_all() -> None:
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 20, (300, 2)) * 10.0
+    boxes = np.concatenate([low, low + 40], axis=1) + rng.uniform(-0.6, 0.6, (300, 4))
+    _, sample = case(boxes.tolist())
+    overlap = np.tril(pairwise_iou(*2 * [sample.boxes.astype(np.float64)]), -1) >= 0.9
+    expected = [(int(row.argmax()), later) for later, row in enumerate(overlap) if row.any()]
+    assert len(expected) > 50
+    assert repeats(sample) == expected
+
+
+def test_a_heap_of_boxes_is_no_square() -> None:
+    _, sample = case([[0, 0, 100, 100]] * 20_000)
+    assert repeats(sample) == [(0, later) for later in range(1, 20_000)]
 
 
 def test_the_line_of_an_object(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lookonce.doctor import duplicates
-from lookonce.doctor.duplicates import components, correlation, hashes, same_boxes, similar_pairs
+from lookonce.doctor.duplicates import Groups, alike, correlations, hashes, same_boxes
 from lookonce.samples import Sample
 
 
@@ -19,19 +19,45 @@ def sample(boxes: list[list[float]], labels: list[int]) -> Sample:
     return Sample(Path("a.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(correlations(a[None], b[None])[0, 0])
+
+
+def members(groups: Groups) -> list[list[int]]:
+    return [each for each, _ in groups.groups()]
+
+
 def test_nothing_resembles_nothing() -> None:
-    assert similar_pairs(np.zeros((0, 32, 32), np.uint8)) == []
-    assert components(0, []) == []
+    copies, similar = alike(np.zeros((0, 32, 32), np.uint8))
+    assert copies.groups() == similar.groups() == []
 
 
-def test_copies_are_found_among_many_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", [3, 512])
+def test_copies_are_found_among_many_whatever_the_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(duplicates, "BLOCK", block)
     many = thumbnails(40)
     many[7] = np.clip(many[31].astype(int) + 6, 0, 255)  # the later one is brighter
     many[39] = many[0]
-    expected = [(0, 39), (7, 31)]
-    assert [(i, j) for i, j, _ in similar_pairs(many)] == expected
-    monkeypatch.setattr(duplicates, "BLOCK", 3)
-    assert [(i, j) for i, j, _ in similar_pairs(many)] == expected
+    copies, similar = alike(many)
+    assert members(copies) == members(similar) == [[0, 39], [7, 31]]
+
+
+@pytest.mark.parametrize("block", [5, 512])
+def test_the_frames_of_a_fixed_camera_are_one_group(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(duplicates, "BLOCK", block)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 8, (60, 32, 32))
+    frames = np.clip(thumbnails(1)[0] + noise, 0, 255).astype(np.uint8)
+    frames[59] = frames[58]
+    both = np.concatenate([frames, thumbnails(3, seed=9)])
+    expected = correlations(both, both)
+    assert 0.975 < expected[0, 1:59].max() < 0.995
+    copies, similar = alike(both)
+    assert members(copies) == [[58, 59]]
+    ((group, likeness),) = similar.groups()
+    assert set(group) <= set(range(60))
+    assert len(group) == 60
+    assert likeness == pytest.approx(expected[:60, :60][expected[:60, :60] >= 0.975].min(), abs=1e-6)
 
 
 def test_a_hash_looks_at_neighbours() -> None:
@@ -52,7 +78,7 @@ def test_an_equal_hash_is_not_enough() -> None:
     images[1] += np.arange(32, dtype=np.uint8)[None] // 4
     first, second = hashes(images)
     assert (first != second).sum() <= duplicates.HASH_DISTANCE
-    assert similar_pairs(images) == []
+    assert members(alike(images)[1]) == []
 
 
 def test_flat_images_resemble_each_other_by_brightness() -> None:
@@ -62,8 +88,14 @@ def test_flat_images_resemble_each_other_by_brightness() -> None:
     assert correlation(black, thumbnails(1)[0]) == 0
 
 
-def test_components() -> None:
-    assert components(6, [(4, 1), (1, 2), (3, 5)]) == [[0], [1, 2, 4], [3, 5]]
+def test_groups_hang_together_by_any_chain_and_tell_their_weakest_edge() -> None:
+    groups = Groups(7)
+    groups.join(np.array([4, 3]), np.array([1, 5]), np.array([0.9, 0.7]))
+    groups.join(np.array([1]), np.array([2]), np.array([0.8]))
+    groups.join(np.array([2]), np.array([4]), np.array([0.95]))
+    assert groups.groups() == [([1, 2, 4], 0.8), ([3, 5], 0.7)]
+    groups.join(np.array([5, 4, 3]), np.array([6, 6, 5]), np.array([0.6, 0.65, 0.5]))
+    assert groups.groups() == [([1, 2, 3, 4, 5, 6], 0.5)]
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ import os, shutil, sys
 from pathlib import Path
 from lookonce.doctor.diagnose import diagnose
 from lookonce.doctor.fix import write_fixed
-from lookonce.doctor.network import official
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.annotations import load_splits
 
 whole, count = shutil.copyfile, 0
@@ -172,7 +172,7 @@ def copy(*names):
     os._exit(9) if count == 10 else whole(*names)
 
 shutil.copyfile = copy
-found = diagnose(load_splits(Path(sys.argv[1])), official("yolov3-tiny", (416, 416)))
+found = diagnose(load_splits(Path(sys.argv[1])), PlannedNetwork.published("yolov3-tiny", (416, 416)))
 write_fixed(found, Path(sys.argv[2]))
 """
     out = tmp_path / "out"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from lookonce.doctor.diagnose import Diagnosis, diagnose, images_of
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.fix import write_fixed
 from lookonce.doctor.kinds import KINDS, SEVERITIES
-from lookonce.doctor.network import Network, official
 from lookonce.doctor.page import check_page, severity_counts
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
@@ -134,18 +135,18 @@ Doubted = Callable[[SampleSet, Sample], Iterator[Finding]]
 
 def _network(
     model: str | None, size: str | None, detector: Path | None, stack: ExitStack
-) -> tuple[Network, Doubted | None]:
-    """What is going to be trained, and what a trained model doubts."""
+) -> tuple[PlannedNetwork, Doubted | None]:
+    """Return the network to be trained, and what a trained model doubts about the labels of an image."""
     wanted = input_size(size)
     if detector is None:
-        return official(model or "yolov3-tiny", wanted or (416, 416)), None
-    from lookonce.doctor.detector_opinion import Doubts
+        return PlannedNetwork.published(model or "yolov3-tiny", wanted or (416, 416)), None
+    from lookonce.doctor.label_doubts import ANYTHING, label_doubts
+    from lookonce.runtime.detector import Detector
 
-    doubts = stack.enter_context(Doubts.open(detector, wanted))
-    network = doubts.network
+    opened = stack.enter_context(Detector.open(detector, size=wanted, conf=ANYTHING))
     if model is not None:
-        network = official(model, wanted or network.size)
-    return network, doubts
+        return PlannedNetwork.published(model, wanted or opened.size), partial(label_doubts, opened)
+    return PlannedNetwork.of_model(opened.info, opened.size), partial(label_doubts, opened)
 
 
 def _check_images(data: Path, sets: dict[str, SampleSet]) -> None:
@@ -155,7 +156,7 @@ def _check_images(data: Path, sets: dict[str, SampleSet]) -> None:
 
 
 def _examine(
-    sets: dict[str, SampleSet], network: Network, doubted: Doubted | None, console: Console
+    sets: dict[str, SampleSet], network: PlannedNetwork, doubted: Doubted | None, console: Console
 ) -> Diagnosis:
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

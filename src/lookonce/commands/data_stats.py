@@ -13,9 +13,9 @@ from lookonce._files import write_text
 from lookonce.annotations import load_splits
 from lookonce.commands.report import count_problems, say, say_samples
 from lookonce.doctor.advice import advise
+from lookonce.doctor.charts import plots
 from lookonce.doctor.diagnose import split_to_learn_from
-from lookonce.doctor.network import official
-from lookonce.doctor.plots import plots
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import Spread, Statistics, statistics
 from lookonce.pages.render import render
 from lookonce.samples import Problem, SampleSet
@@ -52,7 +52,7 @@ def stats(data: Path, names: Path | None, *, out: Path | None, as_json: bool, st
 
 def _page(title: str, sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> str:
     learn = split_to_learn_from(sets)
-    network = official(*PAGE_NETWORK)
+    network = PlannedNetwork.published(*PAGE_NETWORK)
     advice = advise(sets[learn].samples, network)
     return render(
         "stats.html",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.doctor.network import Network
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.anchors import (
     STRIDES,
@@ -16,6 +16,7 @@ from lookonce.geometry.anchors import (
     flatten,
     mean_best_iou,
 )
+from lookonce.geometry.sizes import size_text
 from lookonce.samples import Sample
 
 SIZES = (320, 416, 608)
@@ -79,7 +80,7 @@ class Advice:
     anchor_reason: str
 
 
-def advise(samples: Sequence[Sample], network: Network) -> Advice:
+def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
     """Weigh sizes and anchors for the boxes to learn from."""
     if all(sample.crowd.all() for sample in samples):
         nothing = "no boxes, no advice"
@@ -104,7 +105,7 @@ def _size_fit(samples: Sequence[Sample], side: int) -> SizeFit:
     )
 
 
-def _anchor_fits(shapes: Shapes, network: Network) -> tuple[AnchorFit, ...]:
+def _anchor_fits(shapes: Shapes, network: PlannedNetwork) -> tuple[AnchorFit, ...]:
     own, fitted = network.anchors, fit_anchors(shapes, network.anchors)
     fits = [_anchor_fit(f"{network.model}'s own", flatten(own), shapes)]
     if fitted != own:
@@ -129,8 +130,8 @@ def _size_reason(sizes: Sequence[SizeFit]) -> str:
     return f"{measured} Take {chosen.side}: the smallest size that leaves at most {ENOUGH:.0%} so small."
 
 
-def _model_reason(shapes: Shapes, network: Network) -> str:
-    stride, at = network.strides[0], f"at {network.size[1]}x{network.size[0]}"
+def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
+    stride, at = network.strides[0], f"at {size_text(network.size)}"
     share = _share(shapes.min(axis=1) < stride)
     measured = (
         f"{share:.0%} of the objects have a side below {stride} pixels {at}, "

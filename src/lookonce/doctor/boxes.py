@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from lookonce.data.assign import POSITIVE_IOU, Column, Positives
 from lookonce.doctor.findings import Finding, box_place, corners
-from lookonce.doctor.network import Network
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.geometry.anchors import flatten, shape_iou
-from lookonce.geometry.boxes import pairwise_intersects, pairwise_iou
+from lookonce.geometry.boxes import iou
+from lookonce.geometry.sizes import size_text
 from lookonce.samples import Sample, SampleSet
 
 SAME_IOU = 0.9  # two boxes that overlap by so much are one object, drawn twice
@@ -17,32 +18,66 @@ TINY = 3.0  # pixels of the network input
 
 
 def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
-    """Boxes that lie on an earlier one, of the same class or of another."""
-    pairs = [pair for pair in overlapping(sample) if not sample.crowd[list(pair)].any()]
-    for earlier, later in pairs:
-        place, both = box_place(found, sample, later), corners(sample, [earlier, later])
+    """Yield the boxes that lie on an earlier one, of the same class or of another."""
+    for earlier, later in repeats(sample):
         names = [found.names[label] for label in sample.labels[[earlier, later]].tolist()]
         kind = "duplicate-box" if names[0] == names[1] else "contradiction"
         classes = names[1] if kind == "duplicate-box" else f"{names[1]!r} on {names[0]!r}"
-        overlap = float(pairwise_iou(sample.boxes[[earlier]], sample.boxes[[later]])[0, 0])
-        what = f"{classes}, IoU {overlap:.2f} with {box_place(found, sample, earlier)}"
-        yield Finding(kind, place, what, sample.path, both, weight=overlap)
+        overlap = float(iou(*sample.boxes[[earlier, later]].astype(np.float64)))
+        yield Finding(
+            kind,
+            box_place(found, sample, later),
+            f"{classes}, IoU {overlap:.2f} with {box_place(found, sample, earlier)}",
+            sample.path,
+            corners(sample, [earlier, later]),
+            weight=overlap,
+        )
 
 
-def overlapping(sample: Sample) -> list[tuple[int, int]]:
-    """Pairs (earlier, later) of boxes with an IoU of 0.9 or more."""
-    boxes = sample.boxes.astype(np.float64)
-    near = np.argwhere(np.triu(pairwise_intersects(boxes, boxes), 1))
-    return [(i, j) for i, j in near.tolist() if pairwise_iou(boxes[[i]], boxes[[j]])[0, 0] >= SAME_IOU]
+def repeats(sample: Sample) -> list[tuple[int, int]]:
+    """Pair each box that lies on an earlier one, with an IoU of 0.9 or more, with the first such box.
+
+    A box on an earlier one of its class is drawn twice; the others are compared across classes. So there is
+    at most one pair per box, even of boxes that all lie on each other. Crowds are left out.
+    """
+    boxes, labels = sample.boxes.astype(np.float64), sample.labels
+    single = np.flatnonzero(~sample.crowd)
+    by_label = single[np.argsort(labels[single], kind="stable")]
+    pairs: list[tuple[int, int]] = []
+    for group in np.split(by_label, np.flatnonzero(np.diff(labels[by_label])) + 1):
+        pairs.extend(_first_below(boxes, group))
+    repeated = {later for _, later in pairs}
+    pairs.extend(_first_below(boxes, np.array([i for i in single.tolist() if i not in repeated], np.int64)))
+    return sorted(pairs, key=lambda pair: pair[1])
 
 
-def small_boxes(found: SampleSet, sample: Sample, network: Network) -> Iterator[Finding]:
+def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield (earlier, later) for each box of a group that lies on an earlier one of the group."""
+    by_left = group[np.argsort(boxes[group, 0], kind="stable")]  # boxes that lie on no other, so far
+    left = boxes[by_left, 0]
+    claimed: set[int] = set()
+    for i in group.tolist():
+        reach = (1 / SAME_IOU - 1) * (boxes[i, 2] - boxes[i, 0])  # left edges differ by no more at that IoU
+        begin = int(np.searchsorted(left, boxes[i, 0] - reach))
+        end = int(np.searchsorted(left, boxes[i, 0] + reach, side="right"))
+        near = by_left[begin:end]
+        near = near[near > i]
+        same = near[iou(boxes[i], boxes[near]) >= SAME_IOU]
+        new = [j for j in same.tolist() if j not in claimed]
+        claimed.update(new)
+        yield from ((i, j) for j in new)
+        if 2 * len(new) > end - begin:  # a heap of boxes: do not walk through it for each of them
+            by_left = by_left[~np.isin(by_left, list(claimed))]
+            left = boxes[by_left, 0]
+
+
+def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
     """Boxes too small for anything to be seen, or smaller than a cell of the finest grid."""
     sides = _sides(network.boxes(sample))
     shorter = sides.min(axis=1)
     for i in np.flatnonzero((shorter < network.strides[0]) & ~sample.crowd).tolist():
         kind = "tiny" if shorter[i] < TINY else "below-stride"
-        what = f"{_pixels(sides[i])} pixels at {_wxh(network.size)}"
+        what = f"{_pixels(sides[i])} pixels at {size_text(network.size)}"
         yield Finding(
             kind,
             box_place(found, sample, i),
@@ -53,20 +88,19 @@ def small_boxes(found: SampleSet, sample: Sample, network: Network) -> Iterator[
         )
 
 
-def misshapen_boxes(found: SampleSet, sample: Sample, network: Network) -> Iterator[Finding]:
+def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
     """Boxes whose shape resembles no anchor."""
     sides = _sides(network.boxes(sample))
     best = shape_iou(sides, flatten(network.anchors)).max(axis=1)
     for i in np.flatnonzero((best <= POSITIVE_IOU) & ~sample.crowd).tolist():
-        what = (
-            f"{_pixels(sides[i])} pixels at {_wxh(network.size)}; the best anchor reaches IoU {best[i]:.2f}"
-        )
+        seen = f"{_pixels(sides[i])} pixels at {size_text(network.size)}"
+        what = f"{seen}; the best anchor reaches IoU {best[i]:.2f}"
         yield Finding(
             "no-anchor", box_place(found, sample, i), what, sample.path, corners(sample, [i]), weight=-best[i]
         )
 
 
-def lost_objects(found: SampleSet, sample: Sample, network: Network) -> tuple[int, list[Finding]]:
+def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> tuple[int, list[Finding]]:
     """How many cells and anchors of an image were claimed twice, and the objects left with none."""
     positives = network.assign(sample)
     if not positives.lost:
@@ -74,13 +108,13 @@ def lost_objects(found: SampleSet, sample: Sample, network: Network) -> tuple[in
     alone = without_cell(sample, network, positives)
     findings = []
     for i in alone:
-        what = f"a later object takes its last cell at {_wxh(network.size)}"
+        what = f"a later object takes its last cell at {size_text(network.size)}"
         place = box_place(found, sample, i)
         findings.append(Finding("lost", place, what, sample.path, corners(sample, [i]), weight=len(alone)))
     return positives.lost, findings
 
 
-def without_cell(sample: Sample, network: Network, positives: Positives[Column]) -> list[int]:
+def without_cell(sample: Sample, network: PlannedNetwork, positives: Positives[Column]) -> list[int]:
     """The boxes of a sample for which no cell is responsible; of equal boxes the earlier ones."""
     boxes = network.boxes(sample)
     responsible = {
@@ -104,7 +138,3 @@ def _sides(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _pixels(sides: NDArray[np.float64]) -> str:
     return f"{sides[0]:.1f} x {sides[1]:.1f}"
-
-
-def _wxh(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"

@@ -12,7 +12,7 @@ from lookonce.doctor.duplicates import Listed, duplicate_findings
 from lookonce.doctor.findings import Corners, Finding, with_line
 from lookonce.doctor.images import ImageFacts, image_findings, inspect_all
 from lookonce.doctor.kinds import KINDS
-from lookonce.doctor.network import Network
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.samples import Problem, Sample, SampleSet
 
 SORTED_BY_FACTS = ("unreadable",)  # problems that a look at the file itself sorts better
@@ -34,7 +34,7 @@ class Diagnosis:
 
     sets: Mapping[str, SampleSet]
     learn: str
-    network: Network
+    network: PlannedNetwork
     facts: Mapping[Path, ImageFacts]
     findings: tuple[Finding, ...]
     claims_lost: int
@@ -64,7 +64,7 @@ def images_of(sets: Mapping[str, SampleSet]) -> list[Path]:
 
 def diagnose(
     sets: Mapping[str, SampleSet],
-    network: Network,
+    network: PlannedNetwork,
     done: Callable[[], None] = lambda: None,
     doubted: Callable[[SampleSet, Sample], Iterator[Finding]] | None = None,
 ) -> Diagnosis:

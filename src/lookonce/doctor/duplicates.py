@@ -11,10 +11,9 @@ and 0.93). A crop of 2 % a side moves up to 14 bits: crops and mirrored images a
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,16 +21,14 @@ from numpy.typing import NDArray
 
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import ImageFacts
-from lookonce.geometry.boxes import pairwise_iou
+from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.samples import Sample
 
 HASH_DISTANCE = 8  # bits of 64
 COPY, SIMILAR = 0.995, 0.975  # correlation of thumbnails
 FLAT = 1.0  # grey levels of deviation below which a thumbnail has nothing to correlate
-BLOCK = 2048  # images compared with all others at a time: 10,000 images need 80 MB
+BLOCK = 512  # images compared with as many others at a time
 SAME_BOX = 0.5  # IoU; two people draw one object so
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,50 +45,97 @@ class Listed:
 
 
 def duplicate_findings(facts: Mapping[Path, ImageFacts], listed: Mapping[Path, Listed]) -> Iterator[Finding]:
-    """Everything about images that are there more than once.
+    """Yield everything about images that are there more than once.
 
     Args:
-        facts: of the files.
-        listed: the images that are in the set.
+        facts: facts about the files.
+        listed: images of the data set.
     """
     paths = [path for path in listed if path in facts and facts[path].thumbnail is not None]
     for path, each in listed.items():
         if len(each.splits) > 1:
-            what = f"listed in {_and(each.splits)}"
-            yield Finding("leak", str(path), what, path, weight=1)
-    groups = _group(paths, lambda path: facts[path].digest)
-    yield from (_identical(group, listed) for group in groups if len(group) > 1)
-    thumbnails = np.array([facts[group[0]].thumbnail for group in groups], np.uint8).reshape(-1, 32, 32)
-    pairs = similar_pairs(thumbnails)
-    copies = components(len(groups), [(i, j) for i, j, likeness in pairs if likeness >= COPY])
-    for members in copies:
-        if len(members) > 1:
-            likeness = min(value for i, j, value in pairs if i in members and j in members)
-            yield _alike("copy", "leak", _joined(groups, members), listed, likeness)
-    owner = {group: number for number, members in enumerate(copies) for group in members}
-    looser = components(len(copies), [(owner[i], owner[j]) for i, j, _ in pairs])
-    for numbers in looser:
-        if len(numbers) > 1:
-            members = [group for number in numbers for group in copies[number]]
-            likeness = min(value for i, j, value in pairs if i in members and j in members)
-            yield _alike("similar", "similar-split", _joined(groups, members), listed, likeness)
+            yield Finding("leak", str(path), f"listed in {_and(each.splits)}", path, weight=1)
+    same_bytes: dict[bytes, list[Path]] = defaultdict(list)
+    for path in paths:
+        same_bytes[facts[path].digest].append(path)
+    files = list(same_bytes.values())
+    yield from (_identical(group, listed) for group in files if len(group) > 1)
+    thumbnails = np.array([facts[group[0]].thumbnail for group in files], np.uint8).reshape(-1, 32, 32)
+    copies, similar = alike(thumbnails)
+    for members, likeness in copies.groups():
+        yield _alike("copy", "leak", [path for i in members for path in files[i]], listed, likeness)
+    copied = {tuple(members) for members, _ in copies.groups()}
+    for members, likeness in similar.groups():
+        if tuple(members) not in copied:  # all of them copies of each other: said above
+            group = [path for i in members for path in files[i]]
+            yield _alike("similar", "similar-split", group, listed, likeness)
 
 
-def similar_pairs(thumbnails: NDArray[np.uint8]) -> list[tuple[int, int, float]]:
-    """Pairs (i < j) of (N, 32, 32) thumbnails that show nearly the same, with their correlation.
+class Groups:
+    """A graph that forgets its edges: which nodes hang together, and the weakest edge that was seen.
 
-    All hashes are compared, in blocks of matrix products: +1 and -1 for the bits, so that a product of 64
-    less twice the distance comes out. 10,000 images take half a second, and time grows with the square.
+    Attributes:
+        root: (N,) the first node of each node's group.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.root = np.arange(count)
+        self._weakest = np.ones(count)
+
+    def join(
+        self, first: NDArray[np.int64], second: NDArray[np.int64], likeness: NDArray[np.floating]
+    ) -> None:
+        """Add edges: (E,) nodes, (E,) nodes, (E,) likeness."""
+        roots = self.root[first], self.root[second]
+        if not len(first):
+            return
+        np.minimum.at(self._weakest, roots[0], likeness)
+        np.minimum.at(self._weakest, roots[1], likeness)
+        for i, j in np.unique(np.sort(np.stack(roots, axis=1), axis=1), axis=0).tolist():
+            low, high = sorted((self._root(i), self._root(j)))
+            self.root[high] = low
+            self._weakest[low] = min(self._weakest[low], self._weakest[high])
+        while (self.root != self.root[self.root]).any():  # flat again: every parent is a root
+            self.root = self.root[self.root]
+
+    def groups(self) -> list[tuple[list[int], float]]:
+        """Return the nodes of each group of two or more, ascending, with the likeness of its weakest edge."""
+        members: dict[int, list[int]] = defaultdict(list)
+        for node, root in enumerate(self.root.tolist()):
+            members[root].append(node)
+        return [(each, float(self._weakest[root])) for root, each in members.items() if len(each) > 1]
+
+    def _root(self, node: int) -> int:
+        while self.root[node] != node:
+            node = int(self.root[node])
+        return node
+
+
+def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:
+    """Group (N, 32, 32) thumbnails into copies of one image, and into images that are nearly the same.
+
+    Thumbnails are compared in square blocks, so memory stays flat: their hashes first, by a matrix product of
+    +1 and -1 that gives 64 less twice the distance, then the thumbnails of candidates. Edges are merged into
+    groups at once, since N near-identical frames have N x N of them, and copies of one image are not compared
+    any more. 10,000 frames of a fixed camera take 7 seconds of one core.
     """
     signs = hashes(thumbnails).astype(np.float32) * 2 - 1  # (N, 64)
-    pairs = []
-    for start in range(0, len(signs), BLOCK):
-        alike = signs[start : start + BLOCK] @ signs[start:].T >= 64 - 2 * HASH_DISTANCE
-        for i, j in np.argwhere(np.triu(alike, 1)) + start:
-            likeness = correlation(thumbnails[i], thumbnails[j])
-            if likeness >= SIMILAR:
-                pairs.append((int(i), int(j), likeness))
-    return pairs
+    copies, similar = Groups(len(thumbnails)), Groups(len(thumbnails))
+    starts = range(0, len(thumbnails), BLOCK)
+    for a, b in ((a, b) for a in starts for b in starts if a <= b):
+        near = signs[a : a + BLOCK] @ signs[b : b + BLOCK].T >= 64 - 2 * HASH_DISTANCE
+        near &= copies.root[a : a + BLOCK, None] != copies.root[None, b : b + BLOCK]  # the others are settled
+        if a == b:
+            near = np.triu(near, 1)
+        rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+        if not len(rows):
+            continue
+        likeness = correlations(thumbnails[a + rows], thumbnails[b + columns])
+        likeness[~near[np.ix_(rows, columns)]] = 0
+        for groups, least in ((copies, COPY), (similar, SIMILAR)):
+            i, j = np.nonzero(likeness >= least)
+            groups.join(a + rows[i], b + columns[j], likeness[i, j])
+    return copies, similar
 
 
 def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -103,42 +147,35 @@ def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return brighter.reshape(len(thumbnails), 64)
 
 
-def correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Of two thumbnails, 1 at most; flat ones are alike when they are equally bright."""
-    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-    if min(x.std(), y.std()) < FLAT:
-        return float(x.std() < FLAT and y.std() < FLAT and abs(x.mean() - y.mean()) < FLAT)
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-def components(count: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """The connected parts of a graph, each ascending, in the order of their first members."""
-    parent = list(range(count))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for i, j in edges:
-        low, high = sorted((root(i), root(j)))
-        parent[high] = low
-    return _group(range(count), root)
+def correlations(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Correlate (N, 32, 32) with (M, 32, 32) thumbnails -> (N, M); flat ones are alike if equally bright."""
+    pixels = [each.reshape(len(each), -1).astype(np.float32) for each in (a, b)]
+    means = [each.mean(axis=1) for each in pixels]
+    spreads = [each.std(axis=1) for each in pixels]
+    units = [
+        (each - mean[:, None]) / (np.maximum(spread, FLAT) * each.shape[1] ** 0.5)[:, None]
+        for each, mean, spread in zip(pixels, means, spreads, strict=True)
+    ]
+    likeness: NDArray[np.float32] = units[0] @ units[1].T
+    flat = [spread < FLAT for spread in spreads]
+    equal = np.abs(means[0][:, None] - means[1][None]) < FLAT
+    either = flat[0][:, None] | flat[1][None]
+    return np.where(either, flat[0][:, None] & flat[1][None] & equal, likeness).astype(np.float32)
 
 
 def same_boxes(a: Sample, b: Sample) -> bool:
-    """Whether two samples say the same, as two people would draw it: each box has its own counterpart."""
-    if sorted(a.labels.tolist()) != sorted(b.labels.tolist()):
+    """Tell whether two samples say the same, as two people would draw it: each box has its counterpart."""
+    if not np.array_equal(np.sort(a.labels), np.sort(b.labels)):
         return False
-    overlap = pairwise_iou(a.boxes.astype(np.float64), b.boxes.astype(np.float64))
-    overlap[a.labels[:, None] != b.labels[None]] = 0
-    for _ in range(len(a.labels)):
-        i, j = np.unravel_index(overlap.argmax(), overlap.shape)
-        if overlap[i, j] < SAME_BOX:
-            return False
-        overlap[i], overlap[:, j] = -1, -1
-    return True
+    pairs = overlapping_pairs(a.boxes, b.boxes, SAME_BOX)
+    pairs = pairs.only(a.labels[pairs.first] == b.labels[pairs.second])
+    best_first = np.argsort(-pairs.iou, kind="stable")
+    matched: tuple[set[int], set[int]] = set(), set()
+    for i, j in zip(pairs.first[best_first].tolist(), pairs.second[best_first].tolist(), strict=True):
+        if i not in matched[0] and j not in matched[1]:
+            matched[0].add(i)
+            matched[1].add(j)
+    return len(matched[0]) == len(a.labels)
 
 
 def _identical(group: list[Path], listed: Mapping[Path, Listed]) -> Finding:
@@ -162,21 +199,8 @@ def _alike(
     return Finding(chosen, str(first), what, first, others=tuple(rest), weight=likeness)
 
 
-def _joined(groups: Sequence[list[Path]], numbers: Sequence[int]) -> list[Path]:
-    """The images of some groups."""
-    return [path for number in numbers for path in groups[number]]
-
-
 def _splits(group: Sequence[Path], listed: Mapping[Path, Listed]) -> frozenset[str]:
     return frozenset[str]().union(*(listed[path].splits for path in group))
-
-
-def _group(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """Items of one key together, in the order of their first ones."""
-    grouped: dict[Hashable, list[T]] = defaultdict(list)
-    for item in items:
-        grouped[key(item)].append(item)
-    return list(grouped.values())
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from lookonce.samples import Sample, SampleSet
 
 Corners = tuple[float, ...]
@@ -69,5 +71,6 @@ def _object_lines(file: str) -> tuple[int, ...]:
     without_comments = re.sub(
         rb"<!--.*?-->", lambda found: b"\n" * found[0].count(b"\n"), text, flags=re.DOTALL
     )
-    starts = (found.start() for found in re.finditer(rb"<object[\s>]", without_comments))
-    return tuple(without_comments.count(b"\n", 0, start) + 1 for start in starts)
+    ends = np.flatnonzero(np.frombuffer(without_comments, np.uint8) == ord("\n"))
+    starts = [found.start() for found in re.finditer(rb"<object[\s>]", without_comments)]
+    return tuple((np.searchsorted(ends, starts) + 1).tolist())

@@ -20,7 +20,7 @@ import numpy as np
 
 from lookonce._files import write_text
 from lookonce.annotations.write import KEEP_ANY_NAME, WRITERS, check_target, writing
-from lookonce.doctor.boxes import overlapping
+from lookonce.doctor.boxes import repeats
 from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import SUFFIXES, ImageFacts
@@ -145,11 +145,7 @@ def _corrected(
 
 def _without_repeats(sample: Sample) -> Sample:
     """Of boxes of one class that lie on each other only the first."""
-    repeated = {
-        later
-        for earlier, later in overlapping(sample)
-        if sample.labels[earlier] == sample.labels[later] and not sample.crowd[[earlier, later]].any()
-    }
+    repeated = {later for earlier, later in repeats(sample) if sample.labels[earlier] == sample.labels[later]}
     return sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
 
 

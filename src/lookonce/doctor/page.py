@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookonce.doctor.charts import plots
 from lookonce.doctor.diagnose import Diagnosis
+from lookonce.doctor.finding_images import finding_image
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.kinds import KINDS, SEVERITIES, Kind, Severity
-from lookonce.doctor.marked_images import finding_image
-from lookonce.doctor.plots import plots
 from lookonce.pages.render import jpeg_url, render
 from lookonce.samples import Sample
 
@@ -37,7 +37,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class KindSection:
     """One kind of defect on the page."""
 
     key: str
@@ -72,14 +72,14 @@ def severity_counts(findings: Sequence[Finding]) -> dict[Severity, int]:
     return {severity: severities.count(severity) for severity in SEVERITIES}
 
 
-def _section(key: str, found: Sequence[Finding], samples: Mapping[Path, Sample]) -> Section:
+def _section(key: str, found: Sequence[Finding], samples: Mapping[Path, Sample]) -> KindSection:
     by_image: dict[Path, list[Finding]] = defaultdict(list)
     for finding in found:
         if finding.image is not None:
             by_image[finding.image].append(finding)
     shown = list(by_image.values())[: IMAGES[KINDS[key].severity]]
     figures = tuple(_figure(each, samples) for each in shown)
-    return Section(key, KINDS[key], len(found), figures, tuple(found[:PLACES]))
+    return KindSection(key, KINDS[key], len(found), figures, tuple(found[:PLACES]))
 
 
 def _figure(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> Figure:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from lookonce.detections import Detections
@@ -9,6 +10,8 @@ from lookonce.errors import ConfigError
 from lookonce.samples import Sample, numbers_in
 
 SHOWN = 8  # names listed in a message
+
+_numbers_in = lru_cache(maxsize=8)(numbers_in)  # called for every image; there may be 100,000 names
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ class SharedClasses:
 
     def sample(self, sample: Sample, to: Sequence[str] | None = None) -> Sample:
         """Renumber the labels of a sample by `to`, by default the shared names; other objects go."""
-        return sample.renumbered(numbers_in(self.names if to is None else to, self.data))
+        return sample.renumbered(_numbers_in(self.names if to is None else tuple(to), self.data))
 
     def detections(self, found: Detections, to: Sequence[str] | None = None) -> Detections:
         """Renumber the labels of detections by `to`, by default the shared names; other detections go."""
         names = tuple(self.names if to is None else to)
-        labels = numbers_in(names, self.model)[found.labels]
+        labels = _numbers_in(names, self.model)[found.labels]
         kept = labels >= 0
         return Detections(found.boxes[kept], found.scores[kept], labels[kept], names)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.doctor.advice import advise
-from lookonce.doctor.network import official
-from lookonce.doctor.plots import CELLS, Bar, Plots, plots
+from lookonce.doctor.charts import CELLS, Bar, Plots, plots
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.samples import Sample, SampleSet
 
-NETWORK = official("yolov3-tiny", (416, 416))
+NETWORK = PlannedNetwork.published("yolov3-tiny", (416, 416))
 
 
 def drawn(*samples: Sample) -> Plots:

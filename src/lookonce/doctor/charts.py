@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lookonce.doctor.advice import Advice
 from lookonce.doctor.classes import count_classes
-from lookonce.doctor.network import Network
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 from lookonce.samples import Sample, SampleSet
@@ -30,7 +30,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MapCell:
     """One cell of a map: its place and its strength between 0 and 1, the fullest cell being 1."""
 
     column: int
@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AnchorMark:
     """An anchor on the map of shapes, in cells from the left and from the top."""
 
     x: float
@@ -66,15 +66,15 @@ class Plots:
     classes: tuple[Bar, ...]
     per_image: tuple[Bar, ...]
     sizes: tuple[Bar, ...]
-    positions: tuple[Cell, ...]
-    shapes: tuple[Cell, ...]
-    anchors: Mapping[str, tuple[Mark, ...]]
+    positions: tuple[MapCell, ...]
+    shapes: tuple[MapCell, ...]
+    anchors: Mapping[str, tuple[AnchorMark, ...]]
     ticks: tuple[tuple[float, int], ...]
     network: str
     cells: int = CELLS
 
 
-def plots(found: SampleSet, network: Network, advice: Advice) -> Plots:
+def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
     """Count everything that is drawn."""
     samples = found.samples
     shapes = input_shapes(samples, network.size)
@@ -86,7 +86,7 @@ def plots(found: SampleSet, network: Network, advice: Advice) -> Plots:
         shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
         anchors={fit.name: _marks(fit.shapes) for fit in advice.anchors},
         ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
-        network=f"{network.model} at {network.size[1]}x{network.size[0]}",
+        network=str(network),
     )
 
 
@@ -128,7 +128,7 @@ def _range(edges: Sequence[int], i: int, step: int) -> str:
     return str(edges[i]) if last == edges[i] else f"{edges[i]} to {last}"
 
 
-def _positions(samples: Sequence[Sample]) -> tuple[Cell, ...]:
+def _positions(samples: Sequence[Sample]) -> tuple[MapCell, ...]:
     centres = [np.zeros((0, 2))]
     for sample in samples:
         height, width = sample.image_size
@@ -137,12 +137,12 @@ def _positions(samples: Sequence[Sample]) -> tuple[Cell, ...]:
     return _cells(x, y)
 
 
-def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Cell, ...]:
+def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...]:
     """Points in cells -> the cells that hold any; the strength is the root, so that few are seen as well."""
     counts = np.histogram2d(x, y, bins=CELLS, range=((0, CELLS), (0, CELLS)))[0]
     strength = np.sqrt(counts / max(counts.max(), 1)).round(2)
     places = np.argwhere(counts).tolist()
-    return tuple(Cell(column, row, float(strength[column, row])) for column, row in places)
+    return tuple(MapCell(column, row, float(strength[column, row])) for column, row in places)
 
 
 def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,8 +153,8 @@ def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return cells
 
 
-def _marks(anchors: Sequence[tuple[float, float]]) -> tuple[Mark, ...]:
+def _marks(anchors: Sequence[tuple[float, float]]) -> tuple[AnchorMark, ...]:
     sides = np.array(anchors, np.float64).reshape(-1, 2)
     x, y = _at(sides[:, 0]), CELLS - _at(sides[:, 1])
     texts = [f"{w:g} x {h:g}" for w, h in sides.tolist()]
-    return tuple(Mark(a, b, text) for a, b, text in zip(x.tolist(), y.tolist(), texts, strict=True))
+    return tuple(AnchorMark(a, b, text) for a, b, text in zip(x.tolist(), y.tolist(), texts, strict=True))

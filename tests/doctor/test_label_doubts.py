@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.detections import Detections
-from lookonce.doctor.labels import doubts
+from lookonce.doctor.label_doubts import compare_labels
 from lookonce.samples import Sample, SampleSet
 
 BOXES = [[0, 0, 10, 10], [50, 0, 60, 10]]
@@ -21,7 +21,8 @@ def doubted(*detections: tuple[list[float], float, int], crowd: bool = False) ->
         np.array([label for _, _, label in detections], np.int64),
     )
     return [
-        (each.kind, each.what) for each in doubts(SampleSet(("cat", "dog"), [sample], [], ""), sample, found)
+        (each.kind, each.what)
+        for each in compare_labels(SampleSet(("cat", "dog"), [sample], [], ""), sample, found)
     ]
 
 
@@ -31,7 +32,7 @@ def test_agreement() -> None:
 
 def test_a_box_that_nothing_comes_near() -> None:
     far = [2, 8, 12, 18]  # IoU 0.09
-    assert doubted((far, 0.5, 0), (BOXES[1], 0.9, 1)) == [("unfound-box", "cat: no detection comes near")]
+    assert doubted((far, 0.5, 0), (BOXES[1], 0.9, 1)) == [("unfound-box", "cat: no detection near it")]
     assert [kind for kind, _ in doubted()] == ["unfound-box", "unfound-box"]
     assert doubted(crowd=True) == []
 
@@ -39,7 +40,7 @@ def test_a_box_that_nothing_comes_near() -> None:
 def test_a_sure_detection_without_a_box() -> None:
     near = [(BOXES[0], 0.9, 0), (BOXES[1], 0.9, 1)]
     assert doubted(*near, ([20, 30, 40, 50], 0.61, 1)) == [
-        ("missing-box", "dog 0.61 at [20, 30, 40, 50], and no box there")
+        ("missing-box", "dog 0.61 at [20, 30, 40, 50], but no box")
     ]
     assert doubted(*near, ([20, 30, 40, 50], 0.59, 1)) == []
 
@@ -47,7 +48,7 @@ def test_a_sure_detection_without_a_box() -> None:
 def test_another_class_on_a_box() -> None:
     second = (BOXES[1], 0.9, 1)
     assert doubted((BOXES[0], 0.7, 1), second) == [
-        ("doubtful-class", "labelled 'cat', the model says 'dog' with 0.70")
+        ("doubtful-class", "labelled 'cat', detected as 'dog' 0.70")
     ]
     assert doubted((BOXES[0], 0.7, 1), (BOXES[0], 0.06, 0), second) == []  # it sees a cat as well
     assert doubted((BOXES[0], 0.5, 1), second) == []  # not sure enough

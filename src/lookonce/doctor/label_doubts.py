@@ -1,0 +1,65 @@
+"""Labels that a trained model doubts: detections without a box, boxes without a detection, other classes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lookonce.detections import Detections
+from lookonce.doctor.findings import Finding, box_place, corners
+from lookonce.evaluate.classes import SharedClasses
+from lookonce.evaluate.matching import in_crowd
+from lookonce.geometry.pairs import overlapping_pairs
+from lookonce.runtime.detector import Detector
+from lookonce.samples import Sample, SampleSet
+
+SURE = 0.6  # score from which a detection is taken for a fact
+ANYTHING = 0.05  # score from which it is a hint; the detector must be opened with it
+NEAR = 0.3  # IoU from which a detection is about a box
+ON = 0.5  # IoU from which it is on the box
+
+
+def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterator[Finding]:
+    """Detect on one image, and compare its boxes with the detections.
+
+    Args:
+        detector: opened with a score threshold of `ANYTHING`.
+        found: set of the sample.
+        sample: boxes of the image.
+
+    Raises:
+        ConfigError: model and data have no class in common.
+        ImageError: the image cannot be read.
+    """
+    shared = SharedClasses.match(detector.names, found.names, found.origin or sample.path)
+    return compare_labels(found, sample, shared.detections(detector(sample.path), to=found.names))
+
+
+def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> Iterator[Finding]:
+    """Compare the boxes of one image with detections; labels of both index the names of the set."""
+    pairs = overlapping_pairs(detections.boxes, sample.boxes, NEAR)
+    lonely = (detections.scores >= SURE) & ~in_crowd(sample, detections, ON)
+    lonely[pairs.first] = False
+    for d in np.flatnonzero(lonely).tolist():
+        score, box = float(detections.scores[d]), tuple(detections.boxes[d].tolist())
+        sides = ", ".join(f"{side:.0f}" for side in box)
+        what = f"{found.names[int(detections.labels[d])]} {score:.2f} at [{sides}], but no box"
+        yield Finding("missing-box", str(sample.path), what, sample.path, (box,), weight=score)
+    on = pairs.only(pairs.iou >= ON)
+    agrees = detections.labels[on.first] == sample.labels[on.second]
+    agreed, seen = set(on.second[agrees].tolist()), set(pairs.second.tolist())
+    rivals: dict[int, int] = {}  # box -> the surest detection of another class on it
+    others = on.only(~agrees & (detections.scores[on.first] >= SURE))
+    for d, i in zip(others.first.tolist(), others.second.tolist(), strict=True):
+        if i not in rivals or detections.scores[d] > detections.scores[rivals[i]]:
+            rivals[i] = d
+    for i in np.flatnonzero(~sample.crowd).tolist():
+        place, box = box_place(found, sample, i), corners(sample, [i])
+        name = found.names[int(sample.labels[i])]
+        if i not in seen:
+            yield Finding("unfound-box", place, f"{name}: no detection near it", sample.path, box)
+        elif i in rivals and i not in agreed:
+            rival, score = rivals[i], float(detections.scores[rivals[i]])
+            what = (
+                f"labelled {name!r}, detected as {found.names[int(detections.labels[rival])]!r} {score:.2f}"
+            )
+            yield Finding("doubtful-class", place, what, sample.path, box, weight=score)

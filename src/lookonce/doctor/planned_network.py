@@ -1,0 +1,62 @@
+"""The network of the planned training, as far as boxes are concerned: input size, anchors and cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.data.assign import Column, Positives, assign
+from lookonce.errors import ConfigError
+from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors
+from lookonce.geometry.letterbox import Fit, Letterbox
+from lookonce.geometry.sizes import size_text
+from lookonce.metadata import ModelInfo
+from lookonce.samples import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNetwork:
+    """The input, the anchors and the cells of a network.
+
+    Attributes:
+        model: name of the architecture.
+        size: (height, width) of the input.
+        anchors: per scale, finest first: (width, height) in pixels of the input.
+        strides: per scale, pixels per cell.
+        fit: how an image is brought to the input size.
+    """
+
+    model: str
+    size: tuple[int, int]
+    anchors: Anchors
+    strides: tuple[int, ...]
+    fit: Fit = "letterbox"
+
+    @classmethod
+    def published(cls, model: str, size: tuple[int, int]) -> "PlannedNetwork":
+        """Return one of the published networks with its published anchors.
+
+        Raises:
+            ConfigError: an unknown name.
+        """
+        if model not in OFFICIAL:
+            raise ConfigError(f"model: expected one of {', '.join(OFFICIAL)}, found {model!r}")
+        return cls(model, size, OFFICIAL[model], STRIDES[model])
+
+    @classmethod
+    def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":
+        """Return the network of a trained model."""
+        return cls(info.architecture, size, info.anchors, info.strides, info.fit)
+
+    def __str__(self) -> str:
+        return f"{self.model} at {size_text(self.size)}"
+
+    def boxes(self, sample: Sample) -> NDArray[np.float32]:
+        """Return all boxes of a sample, (N, 4) xyxy in pixels of the input."""
+        return Letterbox.for_policy(self.fit, sample.image_size, self.size).boxes_in(sample.boxes)
+
+    def assign(self, sample: Sample) -> Positives[Column]:
+        """Return the cells and anchors responsible for the boxes of a sample; crowds are not trained on."""
+        one = ~sample.crowd
+        boxes = self.boxes(sample)[one]
+        return assign(boxes, sample.labels[one], self.anchors, self.strides, self.size)
