@@ -29,9 +29,14 @@ class OnnxBackend:
         self._path = path
         _check_weights(path)
         self._session: ort.InferenceSession | None = _open_session(path, threads)
-        self.info = _read_info(self._session, path)
-        self._input = _checked_input(self._session, self.info, path)
-        self.input_shape = _fixed(self._input.shape)
+        try:
+            self.info = _read_info(self._session, path)
+            images = _checked_input(self._session, self.info, path)
+            self._input_name, self.input_shape = images.name, _fixed(images.shape)
+        except UnicodeDecodeError as error:  # ONNX Runtime decodes names and metadata when they are read
+            raise ModelFileError(
+                f"{path}: expected an ONNX model, found text that is not UTF-8: {error}"
+            ) from error
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
@@ -45,7 +50,7 @@ class OnnxBackend:
             raise ValueError(f"{self._path}: this backend was closed")
         check_shape(self._path, self.input_shape, images.shape)
         try:
-            decoded: NDArray[np.float32] = session.run(None, {self._input.name: images})[0]
+            decoded: NDArray[np.float32] = session.run(None, {self._input_name: images})[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
             raise engine_failed(self._path, error) from error
         check_output(self._path, decoded, len(images), len(self.info.names))
