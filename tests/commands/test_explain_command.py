@@ -52,7 +52,7 @@ def test_a_page_and_its_records(
     assert run(monkeypatch, model, image, *options) == 0
     written = json.loads(records.read_text())
     assert written["input"]["target"] == [64, 96]
-    assert (written["suppression"]["confidence"], written["suppression"]["threshold"]) == (0.6, 0.3)
+    assert (written["suppression"]["score_threshold"], written["suppression"]["iou_threshold"]) == (0.6, 0.3)
     assert written["truth"] is None
     assert "<title>p.png through yolov3-tiny, explained</title>" in out.read_text()
     said = capsys.readouterr().out
@@ -98,7 +98,7 @@ def test_markdown_goes_to_the_terminal(
         (["model", "absent.png"], "absent.png"),
         (["absent.safetensors", "image"], "absent.safetensors: no such file"),
         (["model", "image", "--size", "65"], "--size: expected a size like 416"),
-        (["model", "image", "--conf", "2"], "confidence: expected a number from 0 to 1, found 2"),
+        (["model", "image", "--conf", "2"], "conf: expected a number from 0 to 1, found 2"),
         (["model", "other", "--truth", "truth"], "or one named other.png, found none among 1: p.png"),
     ],
 )

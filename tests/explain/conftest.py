@@ -19,4 +19,4 @@ def nano(data: Path) -> Explainer:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Explainer:
     """A yolov3-tiny of three classes with random weights."""
-    return Explainer.open(write_model(tmp_path_factory.mktemp("tiny")), confidence=0.5)
+    return Explainer.open(write_model(tmp_path_factory.mktemp("tiny")), conf=0.5)

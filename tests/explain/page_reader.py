@@ -37,8 +37,8 @@ CONTRAST = """() => {
 }"""
 
 # Moves both sliders to each of many positions, and notes what is listed there.
-SLIDE = """(positions) => positions.map(([confidence, threshold]) => {
-  for (const [id, value] of [["confidence", confidence], ["threshold", threshold]]) {
+SLIDE = """(positions) => positions.map(([score, iou]) => {
+  for (const [id, value] of [["score_threshold", score], ["iou_threshold", iou]]) {
     const field = document.getElementById(id).nextElementSibling;
     field.value = value;
     field.dispatchEvent(new Event("change"));

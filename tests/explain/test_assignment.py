@@ -9,7 +9,7 @@ import pytest
 from lookonce.config import AssignSettings, LossSettings, Objective
 from lookonce.errors import AnnotationError
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives
-from lookonce.explain.records import Scale
+from lookonce.explain.records import ScaleOutput
 from lookonce.explain.truth_records import Positive
 from lookonce.geometry.anchors import YOLOV3, Anchors
 from lookonce.geometry.boxes import ciou, cxcywh_to_xyxy, giou, iou, xyxy_to_cxcywh
@@ -24,7 +24,7 @@ WRITE_UP = Objective()
 
 def scales_of(
     all_anchors: Anchors, size: tuple[int, int], classes: int, scale_x_y: float = 1.0
-) -> tuple[Scale, ...]:
+) -> tuple[ScaleOutput, ...]:
     """A network that predicts its anchors everywhere, with an objectness of 0.5."""
     scales = []
     for number, anchors in enumerate(all_anchors):
@@ -37,7 +37,7 @@ def scales_of(
         half = np.full((rows, columns, len(anchors)), 0.5, np.float32)
         probabilities = np.full((*half.shape, classes), 0.5, np.float32)
         scales.append(
-            Scale(
+            ScaleOutput(
                 stride,
                 0,
                 (rows, columns),
@@ -59,7 +59,7 @@ def assigned(
     anchors: Anchors = YOLOV3,
     size: tuple[int, int] = (416, 416),
     settings: AssignSettings = WRITE_UP.assign,
-) -> tuple[Assignment, tuple[Scale, ...]]:
+) -> tuple[Assignment, tuple[ScaleOutput, ...]]:
     """Boxes in pixels of an image that has the input's size."""
     scales = scales_of(anchors, size, 3)
     truth = Sample(Path("p.jpg"), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
@@ -67,7 +67,7 @@ def assigned(
 
 
 def positives(
-    assignment: Assignment, scales: tuple[Scale, ...], objective: Objective = WRITE_UP
+    assignment: Assignment, scales: tuple[ScaleOutput, ...], objective: Objective = WRITE_UP
 ) -> list[tuple[Positive, ...]]:
     return [describe_positives(assignment, i, scales, objective) for i in range(len(assignment.numbers))]
 

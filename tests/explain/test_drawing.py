@@ -9,7 +9,7 @@ from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.network import resolve
 from lookonce.explain.drawing import arithmetic, blocks_of
 from lookonce.explain.layers import describe_layers
-from lookonce.explain.records import Layer
+from lookonce.explain.records import NetworkLayer
 from lookonce.explain.trace import at_size
 
 NETWORKS = {
@@ -21,7 +21,7 @@ NETWORKS = {
 }
 
 
-def layers_of(data: Path, name: str, size: tuple[int, int] = (416, 416)) -> tuple[Layer, ...]:
+def layers_of(data: Path, name: str, size: tuple[int, int] = (416, 416)) -> tuple[NetworkLayer, ...]:
     text = (data / "darknet" / f"{name}.cfg").read_text()
     return describe_layers(at_size(resolve(parse_cfg(text, name)), size), NETWORKS[name], {}, 0)
 

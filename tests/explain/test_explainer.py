@@ -20,16 +20,14 @@ from tests.explain.models import write_model
 
 
 def test_one_call(data: Path) -> None:
-    found = explain(
-        data / "darknet" / NANO, data / "photos" / "dog.jpg", size=(256, 384), confidence=0.4, iou=0.3
-    )
+    found = explain(data / "darknet" / NANO, data / "photos" / "dog.jpg", size=(256, 384), conf=0.4, iou=0.3)
 
     assert {name for name, *_ in found.detections} == {"dog", "car", "bicycle"} - set() or len(
         found.detections
     )
     assert found.input.target == (256, 384)
     assert [scale.grid for scale in found.scales] == [(16, 24), (8, 12)]
-    assert (found.suppression.confidence, found.suppression.threshold) == (0.4, 0.3)
+    assert (found.suppression.score_threshold, found.suppression.iou_threshold) == (0.4, 0.3)
     assert found.features == ()
     assert found.truth is None
     assert found.model.endswith(NANO)
@@ -47,7 +45,7 @@ def test_close_to_the_torch_detector(tmp_path: Path) -> None:
     with Detector.open(path, conf=0.4) as detector:
         expected = detector(image)
 
-    found = explain(path, image, confidence=0.4).detections
+    found = explain(path, image, conf=0.4).detections
 
     assert len(found) == len(expected) > 1
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
@@ -107,7 +105,7 @@ def test_sizes_that_the_cells_do_not_divide(size: int | tuple[int, int], data: P
         Explainer.open(data / "darknet" / NANO, size=size)
 
 
-@pytest.mark.parametrize("option", ["confidence", "iou"])
+@pytest.mark.parametrize("option", ["conf", "iou"])
 def test_thresholds_out_of_range(option: str, data: Path) -> None:
     with pytest.raises(ConfigError, match=f"{option}: expected a number from 0 to 1, found 1.5"):
         Explainer.open(data / "darknet" / NANO, **{option: 1.5})  # type: ignore[arg-type]
@@ -133,7 +131,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
             "objective.loss.box: expected 'giou', 'diou' or 'ciou'",
         ),
         ({"los": {}}, "objective.los: expected loss, found no such setting"),
-        ("giou", "objective: expected a section with settings of its own, found 'giou'"),
+        ("giou", "expected training.objective: dict, found 'giou'"),
     ],
 )
 def test_what_it_learnt_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:

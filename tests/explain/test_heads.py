@@ -8,7 +8,7 @@ import torch
 
 from lookonce.explain import Explainer
 from lookonce.explain.heads import cell, fit_in, sigmoid
-from lookonce.explain.records import Explanation, Scale
+from lookonce.explain.records import Explanation, ScaleOutput
 from lookonce.geometry.anchors import YOLOV3
 from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.letterbox import Letterbox
@@ -96,7 +96,7 @@ def test_cells_equal_the_reference(reference: Path) -> None:
         logits, expected = stored[f"logits0_{number}"][0], stored[f"out0_{number}"][0]
         rows, columns, anchors, width = expected.shape
         raw = logits.reshape(rows, columns, anchors, width)
-        scale = Scale(
+        scale = ScaleOutput(
             8 * 2**number,
             0,
             (rows, columns),

@@ -11,7 +11,7 @@ from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.files import describe
 from lookonce.darknet.network import resolve
 from lookonce.explain.layers import describe_layers
-from lookonce.explain.records import Layer
+from lookonce.explain.records import NetworkLayer
 from lookonce.explain.trace import at_size
 from lookonce.metadata import ARCHITECTURES
 from lookonce.model.blocks import ConvBlock, Head
@@ -19,7 +19,7 @@ from lookonce.model.network import build
 from tests.explain.models import info_of
 
 
-def official(data: Path, name: str, side: int = 416, width: int | None = None) -> tuple[Layer, ...]:
+def official(data: Path, name: str, side: int = 416, width: int | None = None) -> tuple[NetworkLayer, ...]:
     network = resolve(read_cfg(data / "darknet" / f"{name}.cfg"))
     architecture = describe(network, ("",) * network.classes).architecture
     return describe_layers(at_size(network, (side, width or side)), architecture, {}, 0.0)

@@ -56,7 +56,7 @@ def explained(
     folder = tmp_path_factory.mktemp("losses")
     architecture, settings = request.param
     path = write_model(folder, architecture)
-    explainer = Explainer.open(path, confidence=0.6, objective=Objective(loss=settings))
+    explainer = Explainer.open(path, conf=0.6, objective=Objective(loss=settings))
     samples = draw_samples(folder)[:5]
     samples[3] = crowded(samples[3])
     return [(explainer(sample.path, sample), trained_on(path, sample, settings)) for sample in samples]

@@ -108,10 +108,12 @@ def test_a_suppressed_box_says_which_box_suppressed_it(seen: Opened, found: Expl
     best_first = above[np.argsort(-found.candidates.scores[above], kind="stable")]
     for at, (_, _, becomes, iou, _) in zip(best_first, rows, strict=True):
         by = int(expected.suppressed_by[at])
-        assert becomes == (f"detection {number[at]}" if by == KEPT else f"gone, by detection {number[by]}")
+        assert becomes == (
+            f"detection {number[at]}" if by == KEPT else f"suppressed by detection {number[by]}"
+        )
         assert iou == ("" if by == KEPT else f"{expected.iou[at]:.3f}")
 
-    gone = next(i for i, row in enumerate(rows) if row[2].startswith("gone"))
+    gone = next(i for i, row in enumerate(rows) if row[2].startswith("suppressed"))
     seen.page.locator("#candidates tbody button").nth(gone).click()
     said = seen.page.locator("#candidate").inner_text()
     assert f"= {expected.iou[best_first[gone]]:.4f} > 0.45" in said
@@ -119,10 +121,10 @@ def test_a_suppressed_box_says_which_box_suppressed_it(seen: Opened, found: Expl
 
 def test_a_slider_is_moved_by_keys(seen: Opened, found: Explanation) -> None:
     slide(seen, [(0.25, 0.45)])
-    seen.page.locator("#confidence").focus()
+    seen.page.locator("#score_threshold").focus()
     for _ in range(3):
         seen.page.keyboard.press("ArrowRight")
-    assert float(seen.page.locator("#confidence + input").input_value()) == pytest.approx(0.265)
+    assert float(seen.page.locator("#score_threshold + input").input_value()) == pytest.approx(0.265)
 
 
 def test_the_drawing_has_every_shape(seen: Opened, found: Explanation) -> None:

@@ -8,6 +8,7 @@ import pytest
 from lookonce.config import LossSettings, Objective
 from lookonce.explain import Explainer, Explanation
 from lookonce.explain.page import write_page
+from lookonce.explain.truth_records import Place
 from lookonce.images import write_image
 from lookonce.metadata import OBJECTIVE
 from lookonce.samples import Sample
@@ -17,7 +18,7 @@ from tests.explain.page_reader import CONTRAST, as_rows, detections_at, slide
 
 HOSTILE = "</script><script>document.title='taken'</script>"
 NAMES = ("<img src=x onerror=\"document.title='taken'\">", HOSTILE, "{{ 7 * 7 }} & \"'`")
-LEARNT_BY = LossSettings(objectness="iou", box="ciou", giou=1.5)
+LEARNT_BY = LossSettings(objectness="iou", box="ciou", giou=1.5, ignore_iou=0.2)
 FILE = "<b onclick=alert(1)>a&b'\".png"
 
 
@@ -27,12 +28,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
     noise = np.random.default_rng(3).integers(0, 256, (90, 170, 3), np.uint8)
     write_image(folder / FILE, noise)
     training = {OBJECTIVE: Objective(loss=LEARNT_BY).model_dump(mode="json")}
-    explainer = Explainer.open(write_model(folder, names=NAMES, training=training), confidence=0.5)
+    explainer = Explainer.open(write_model(folder, names=NAMES, training=training), conf=0.5)
     boxes = np.array([[20, 20, 60, 70], [100, 10, 104, 14], [0, 0, 170, 90]], np.float32)
     truth = Sample(folder / FILE, boxes, np.array([0, 1, 2]), crowd=np.array([False, False, True]))
     explained = explainer(folder / FILE, truth, features=True)
     assert explained.truth is not None
-    explained.truth.scales[0].ignored[0, 1, :2] = True  # which noise does not bring about
     return explained
 
 
@@ -91,26 +91,128 @@ def test_an_object_shows_its_assignment_and_its_loss(seen: Opened, found: Explan
 
     for i, positive in enumerate(expected.positives):
         page.locator("#positive").select_option(index=i)
-        shown = _results(seen)
+        shown = _results(seen, "#object")
         assert positive.losses is not None
         assert shown["GIoU"] == pytest.approx(positive.giou, abs=1e-4)
+        assert shown["box scale"] == pytest.approx(positive.box_scale, abs=1e-4)
         assert shown["box loss"] == pytest.approx(positive.losses.giou, abs=2e-4)
-        assert shown["with the other terms"] == pytest.approx(positive.losses.total, abs=2e-4)
         targets = page.locator("#object table").nth(1).locator("tbody tr")
         for row, expected_target in ((2, positive.target_raw[2]), (4, positive.iou)):
             shown_target = targets.nth(row).locator("td").first.inner_text().replace("−", "-")
             assert float(shown_target) == pytest.approx(expected_target, abs=6e-4)
 
 
-def _results(seen: Opened) -> dict[str, float]:
-    steps = seen.page.locator("#object [data-result]")
+def _results(seen: Opened, inside: str) -> dict[str, float]:
+    steps = seen.page.locator(f"{inside} [data-result]")
     texts = steps.evaluate_all("all => all.map(each => [each.dataset.result, each.textContent])")
     return {name: float(text.replace("−", "-").removeprefix("  = ")) for name, text in texts}
 
 
-def test_it_says_what_the_model_learnt_by(seen: Opened) -> None:
-    said = seen.page.locator("section", has_text="Label assignment").last.inner_text()
-    assert "as this model learnt, by loss.box=ciou, loss.objectness=iou, loss.giou=1.5;" in said
+def test_it_says_which_settings_it_uses(seen: Opened) -> None:
+    section = seen.page.locator("#assignment")
+    said = section.inner_text()
+    assert "The model file records the settings it was trained with" in said
+    assert "is the IoU of its predicted box with the object" in said
+    assert (
+        "Other differences from the classic recipe: loss.ignore_iou=0.2, loss.box=ciou, loss.giou=1.5."
+        in said
+    )
+    section.locator("summary").click()
+    rows = section.locator("details tr.chosen").all_inner_texts()
+    assert [row.split() for row in rows] == [
+        ["loss.ignore_iou", "0.2", "0.5", "0.5"],
+        ["loss.box", "ciou", "giou", "giou"],
+        ["loss.objectness", "iou", "one", "iou"],
+        ["loss.giou", "1.5", "1.0", "1.0"],
+    ]
+    section.locator("summary").click()
+
+
+def places_of_each_role(found: Explanation) -> list[Place]:
+    """Some positives, some ignored places and some of the rest, on every scale."""
+    assert found.truth is not None
+    places: list[Place] = []
+    for number, scale in enumerate(found.truth.scales):
+        for role in (scale.positive, scale.ignored, ~scale.positive & ~scale.ignored):
+            for row, column, anchor in np.argwhere(role)[:3].tolist():
+                places.append((number, row, column, anchor))
+    return places
+
+
+def go_to_loss(seen: Opened, place: Place) -> None:
+    controls = seen.page.locator("#loss-controls")
+    controls.locator("select").nth(1).select_option(index=3 * place[0] + place[3])
+    for number, value in enumerate(place[1:3]):
+        field = controls.locator("input").nth(number)
+        field.fill(str(value))
+        field.dispatch_event("change")
+
+
+def test_every_cell_shows_its_loss(seen: Opened, found: Explanation) -> None:
+    assert found.truth is not None
+    owners = {
+        positive.place: positive
+        for each in found.truth.objects
+        for positive in each.positives
+        if positive.losses
+    }
+    places = places_of_each_role(found)
+    assert len(places) > 10
+    for place in places:
+        go_to_loss(seen, place)
+        shown, scale, at = _results(seen, "#loss-cell"), found.truth.scales[place[0]], place[1:]
+        assert scale.focal is not None
+        assert scale.cross_entropy is not None
+        assert scale.conf is not None
+        role = "positive" if scale.positive[at] else "ignored" if scale.ignored[at] else "background"
+        assert seen.page.locator("#loss-cell .tag").inner_text() == role
+        for name, values in (
+            ("best IoU", scale.best_iou),
+            ("target o", scale.target),
+            ("focal factor", scale.focal),
+            ("cross-entropy", scale.cross_entropy),
+            ("conf", scale.conf),
+        ):
+            assert shown[name] == pytest.approx(float(values[at]), rel=6e-4, abs=1e-12), (place, name)
+        # the two factors shown give the product shown, or nothing where the cell is ignored
+        product = 0 if role == "ignored" else shown["focal factor"] * shown["cross-entropy"]
+        assert shown["conf"] == pytest.approx(product, rel=2e-3)
+        if place not in owners:
+            assert "prob" not in shown
+            continue
+        losses, terms = owners[place].losses, owners[place].class_terms
+        assert losses is not None
+        assert terms is not None
+        assert shown["box loss"] == pytest.approx(losses.giou, abs=1e-4)
+        assert shown["prob"] == pytest.approx(losses.prob, rel=6e-4)
+        assert shown["loss of this place"] == pytest.approx(losses.total, rel=6e-4)
+        rows = seen.page.locator("#loss-cell .terms tbody tr").all()
+        listed = [float(row.locator("td").last.inner_text()) for row in rows]
+        assert listed == pytest.approx(sorted(terms.tolist(), reverse=True), rel=6e-4)
+        assert sum(listed) == pytest.approx(losses.prob, rel=2e-3)
+
+
+def test_the_sums_add_up(seen: Opened) -> None:
+    for table in ("#loss-scales", "#loss-objects"):
+        rows = [
+            [float(cell) for cell in row.locator("td").all_inner_texts()]
+            for row in seen.page.locator(f"{table} tbody tr").all()
+        ]
+        for column in range(4):
+            total = sum(row[column] for row in rows[:-1])
+            assert total == pytest.approx(rows[-1][column], abs=1e-4 * len(rows))
+        for giou, conf, prob, together in rows:
+            assert giou + conf + prob == pytest.approx(together, abs=2e-4)
+
+
+def test_shapes_are_listed(seen: Opened, found: Explanation) -> None:
+    assert found.truth is not None
+    seen.page.locator("#losses summary").last.click()
+    shown = seen.page.locator("#shapes tbody tr").evaluate_all(
+        "all => all.map(row => row.cells[2].textContent)"
+    )
+    assert shown == [str(each.shape) for each in found.truth.shapes]
+    seen.page.locator("#losses summary").last.click()
 
 
 def test_a_crowd_is_not_trained_on(seen: Opened) -> None:
@@ -121,11 +223,32 @@ def test_a_crowd_is_not_trained_on(seen: Opened) -> None:
 def test_the_loss_map_counts_what_is_positive_and_ignored(seen: Opened, found: Explanation) -> None:
     assert found.truth is not None
     for number, scale in enumerate(found.truth.scales):
-        seen.page.locator("#loss-controls select").select_option(index=number)
-        said = seen.page.locator("#loss-controls p").inner_text()
-        assert said.startswith(
-            f"Positive: {scale.positive.sum()}, ignored: {scale.ignored.sum()}, of {scale.positive.size} "
-        )
+        assert scale.conf is not None
+        for anchor in range(3):
+            go_to_loss(seen, (number, 0, 0, anchor))
+            said = seen.page.locator("#loss-map + p").inner_text()
+            positive, ignored = scale.positive[..., anchor].sum(), scale.ignored[..., anchor].sum()
+            assert said.startswith(
+                f"Positive: {positive}, ignored: {ignored}, of {scale.positive[..., 0].size} "
+            )
+            conf = float(said.partition("conf of this map: ")[2].split()[0].rstrip("."))
+            assert conf == pytest.approx(scale.conf[..., anchor].sum(), rel=1e-3)
+
+
+def test_keys_and_clicks_choose_the_cell_whose_loss_is_shown(seen: Opened) -> None:
+    go_to_loss(seen, (0, 2, 3, 1))
+    grid = seen.page.locator("#loss-map > svg")
+    grid.focus()
+    seen.page.keyboard.press("ArrowDown")
+    seen.page.keyboard.press("ArrowRight")
+    heading = seen.page.locator("#loss-cell h3")
+    assert heading.inner_text().startswith("Stride 16, row 3, column 4, anchor")
+    frame = grid.bounding_box()
+    assert frame is not None
+    grid.click(position={"x": frame["width"] * 1.5 / 8, "y": frame["height"] * 4.5 / 6})
+    assert heading.inner_text().startswith("Stride 16, row 4, column 1, anchor")
+    seen.page.locator("#loss-cell button", has_text="Decode this cell").click()
+    assert "row 4, column 1" in seen.page.locator("#formulas h3").inner_text()
 
 
 def test_a_verdict_leads_to_its_object(seen: Opened) -> None:

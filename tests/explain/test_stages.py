@@ -10,7 +10,7 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.evaluate.matching import match
 from lookonce.explain import Explainer, Explanation
-from lookonce.explain.records import Candidates, Suppression
+from lookonce.explain.records import Candidates, NmsResult
 from lookonce.explain.stages import (
     DETECTION_STAGES,
     OBJECT_STAGES,
@@ -43,7 +43,7 @@ def shifted(by: float, box: tuple[float, float, float, float] = OBJECT) -> tuple
     return left + by, top, right + by, bottom
 
 
-def tables(guesses: tuple[Guess, ...]) -> tuple[Predictions, Candidates, Suppression]:
+def tables(guesses: tuple[Guess, ...]) -> tuple[Predictions, Candidates, NmsResult]:
     n = len(guesses)
     predictions = Predictions(
         places=np.array([(0, 0, i, 0) for i in range(n)], np.int64).reshape(-1, 4),
@@ -93,7 +93,7 @@ def test_found() -> None:
     assert (stages(objects), stages(detections)) == (["found"], ["found"])
     assert objects[0].text == "detection 0, score 0.90, IoU 0.82"
     assert (objects[0].place, objects[0].label) == ((0, 0, 0, 0), DOG)
-    assert detections[0].text == "dog, score 0.90: stands for object 0 (dog), IoU 0.82"
+    assert detections[0].text == "dog, score 0.90: matches object 0 (dog), IoU 0.82"
 
 
 def test_suppressed_by_nms() -> None:
@@ -122,22 +122,22 @@ def test_below_threshold() -> None:
     (verdict,), _ = judged(truth_of(OBJECT), Guess(shifted(10), 0.6, DOG, 0.4), Guess(OBJECT, 0.2))
 
     assert verdict.stage == "below threshold"
-    assert verdict.text == "IoU 0.82, objectness 0.60, but score 0.240, where more than 0.25 is needed"
+    assert verdict.text == "IoU 0.82, objectness 0.60, but score 0.240; more than 0.25 is needed"
 
 
 def test_wrong_class() -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(shifted(10), 0.8, CAT), Guess(OBJECT, 0.2))
 
     assert (stages(objects), stages(detections)) == (["wrong class"], ["wrong class"])
-    assert objects[0].text == "IoU 0.82, objectness 0.80, but taken for cat, score 0.80"
-    assert detections[0].text == "cat, score 0.80: IoU 0.82 with object 0 (dog), which is another class"
+    assert objects[0].text == "IoU 0.82, objectness 0.80, but its class is cat, score 0.80"
+    assert detections[0].text == "cat, score 0.80: IoU 0.82 with object 0 (dog), which has another class"
 
 
 def test_box_too_loose() -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), Guess(OBJECT, 0.2))
 
     assert (stages(objects), stages(detections)) == (["box too loose"], ["box too loose"])
-    assert objects[0].text == "IoU 0.33 where 0.5 is needed; objectness 0.80"
+    assert objects[0].text == "IoU 0.33; 0.5 is needed; objectness 0.80"
     assert objects[0].iou == pytest.approx(1 / 3)
 
 
@@ -146,7 +146,7 @@ def test_objectness_low() -> None:
 
     assert (stages(objects), stages(detections)) == (["objectness low"], [])
     assert objects[0].text == (
-        "its best prediction has IoU 0.82 and objectness 0.200, where more than 0.25 is needed"
+        "its best prediction has IoU 0.82 and objectness 0.200; more than 0.25 is needed"
     )
 
 
@@ -161,11 +161,11 @@ def test_no_prediction_near() -> None:
     objects, _ = judged(truth_of(OBJECT), Guess((0, 0, 20, 20), 0.2), anchor=0.1)
 
     assert objects == (
-        Verdict("no anchor fits", "no prediction comes near it; the best anchor has an IoU of 0.10"),
+        Verdict("no anchor fits", "no prediction is near it; the best anchor has an IoU of 0.10"),
     )
 
 
-def test_a_anchor_that_does_not_fit_is_not_blamed_where_a_box_was_found() -> None:
+def test_no_anchor_fits_is_not_named_if_a_box_was_found() -> None:
     objects, _ = judged(truth_of(OBJECT), Guess(shifted(50), 0.8), anchor=0.1)
 
     assert stages(objects) == ["box too loose"]
@@ -177,7 +177,7 @@ def test_duplicate() -> None:
 
     assert stages(detections) == ["found", "duplicate"]
     assert detections[1].text == (
-        "dog, score 0.80: IoU 0.67 with object 0 (dog), which a better detection stands for"
+        "dog, score 0.80: IoU 0.67 with object 0 (dog), which a better detection matches"
     )
 
 
@@ -186,11 +186,11 @@ def test_nothing_annotated_there(score: float, stage: StageName) -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(OBJECT, 0.9), Guess((300, 300, 350, 350), score))
 
     assert stages(detections) == ["found", stage]
-    assert detections[1].text == f"dog, score {score:.2f}: no object overlaps it by 0.1 or more"
+    assert detections[1].text == f"dog, score {score:.2f}: no object has an IoU of 0.1 or more with it"
     assert stages(objects) == ["found"]
 
 
-def test_a_image_without_objects() -> None:
+def test_an_image_without_objects() -> None:
     objects, detections = judged(truth_of(), Guess(OBJECT, 0.9))
 
     assert (objects, stages(detections)) == ((), ["truth probably missing"])

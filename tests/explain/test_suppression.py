@@ -127,7 +127,7 @@ def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatc
     for confidence in (cut.complete_from, 0.5, 0.6):
         expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=0.45))
         assert_same(detections(found, confidence, 0.45), expected)
-    with pytest.raises(ValueError, match=r"expected a confidence from 0\.\d+ on, found 0\.02"):
+    with pytest.raises(ValueError, match=r"expected a score threshold of 0\.\d+ or more, found 0\.02"):
         suppress(cut, 0.02, 0.45)
 
 

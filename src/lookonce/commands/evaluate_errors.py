@@ -152,7 +152,7 @@ def _explain(
     links = []
     try:
         explainer = Explainer.open(
-            explaining.model, size=explaining.size, confidence=confidence, iou=explaining.iou
+            explaining.model, size=explaining.size, conf=confidence, iou=explaining.iou
         )
         say(f"explaining the worst images: {len(samples)}", console)
         for i, sample in enumerate(samples, start=1):

@@ -9,9 +9,9 @@ from lookonce._files import write_text
 from lookonce.commands.opening import input_size
 from lookonce.commands.report import say
 from lookonce.explain import Explainer, Explanation
+from lookonce.explain.annotation import find_truth
 from lookonce.explain.markdown import to_markdown
 from lookonce.explain.page import write_page
-from lookonce.explain.truth import find_truth
 from lookonce.runtime.options import CONF, IOU
 
 
@@ -49,7 +49,7 @@ def explain(
         LookonceError: model, image, annotations or settings are wrong.
     """
     console = Console(stderr=markdown)
-    explainer = Explainer.open(model, size=input_size(size), confidence=confidence, iou=iou)
+    explainer = Explainer.open(model, size=input_size(size), conf=confidence, iou=iou)
     sample = None
     if truth is not None:
         sample, remarks = find_truth(truth, image, explainer.info.names, data_names=names)

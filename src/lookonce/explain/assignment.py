@@ -1,6 +1,6 @@
-"""Stage 6 of an explanation: which anchors each object asked for, and which of them it got.
+"""Label assignment of an explanation: the anchors that fit each object, and the places it gets.
 
-The functions are those of training (`data.assign`); what they decide in passing is kept.
+The functions are those of training (`data.assign`); their intermediate results are kept.
 
 Legend: **N** annotated objects, **n** of them trained on, **G** anchors of all scales.
 """
@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 from lookonce.config import AssignSettings, Objective
 from lookonce.data.assign import Column, Positives, anchor_ious, assign, cell_of, choose, fitting_anchors
 from lookonce.errors import AnnotationError
-from lookonce.explain.records import Scale
-from lookonce.explain.truth_records import Box, Place, Positive
+from lookonce.explain.records import ScaleOutput, as_tuple
+from lookonce.explain.truth_records import Place, Positive
 from lookonce.geometry.anchors import Anchors
-from lookonce.geometry.boxes import BOX_MEASURES, clip, giou, iou, is_empty, xyxy_to_cxcywh
+from lookonce.geometry.boxes import BOX_MEASURES, area, clip, giou, iou, is_empty, xyxy_to_cxcywh
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """The objects of one image, and what each chose.
+    """Objects of one image, and the places each of them chose.
 
     Attributes:
-        numbers: (n,) int64 of the objects trained on: visible, and no crowd.
+        numbers: (n,) int64 numbers of the objects trained on: visible, and no crowd.
         boxes: (n, 4) float32 xyxy, input pixels.
         labels: (n,) int64.
         ious: (n, G) float64 with each anchor on the middle of the object's cell.
         cells: (n, scales, 2) int64 column and row.
-        fitting: (n, G) bool: the anchors that the rule takes; an object without any takes the best of all.
-        chosen: for each object its places, in the order of the anchors.
-        owner: for each chosen place the object (of the n) that it must find: the last that chose it.
-        positives: the same, as training has it.
+        fitting: (n, G) bool: anchors that satisfy the rule; an object without any takes the best of all.
+        chosen: per object its places, in the order of the anchors.
+        owner: per chosen place the object (of the n) that keeps it: the last that chose it.
+        positives: the result, as training uses it.
     """
 
     numbers: NDArray[np.int64]
@@ -51,14 +51,14 @@ class Assignment:
 def assign_objects(
     truth: Sample,
     letterbox: Letterbox,
-    scales: tuple[Scale, ...],
+    scales: tuple[ScaleOutput, ...],
     settings: AssignSettings,
 ) -> Assignment:
-    """Assign the annotated objects as training by these settings would.
+    """Assign the annotated objects as training with these settings does.
 
     Raises:
-        AnnotationError: a network whose scales have different numbers of
-            anchors, which training does not take.
+        AnnotationError: a network whose scales have different numbers of anchors, which training does not
+            support.
     """
     anchors: Anchors = tuple(scale.anchors for scale in scales)
     if len({len(each) for each in anchors}) > 1:
@@ -66,8 +66,8 @@ def assign_objects(
             "expected a network with the same number of anchors on each scale to assign objects to, found "
             + ", ".join(str(len(anchors)) for anchors in anchors)
         )
-    strides = tuple(scale.stride for scale in scales)
-    # As `data.dataset.trainable` has it, which does not say which boxes are left.
+    strides, per_scale = tuple(scale.stride for scale in scales), len(anchors[0])
+    # The rule of `data.dataset.trainable`, which does not return which boxes are left.
     visible = clip(truth.boxes, *letterbox.source)
     numbers = np.flatnonzero(~is_empty(visible) & ~truth.crowd)
     boxes, labels = letterbox.boxes_in(visible[numbers]), truth.labels[numbers]
@@ -75,97 +75,79 @@ def assign_objects(
     cells = cell_of(boxes, strides, letterbox.target)
     ious = anchor_ious(boxes, cells, anchors, strides)
     fitting, overlap = fitting_anchors(boxes, cells, anchors, strides, settings)
-    positive = choose(fitting, overlap)
-    chosen = [_places(mask, cell, len(anchors[0])) for mask, cell in zip(positive, cells, strict=True)]
-    owner = {place: number for number, places in enumerate(chosen) for place in places}
-    return Assignment(numbers, boxes, labels, ious, cells, fitting, tuple(chosen), owner, positives)
-
-
-def _places(chosen: NDArray[np.bool_], cells: NDArray[np.int64], per_scale: int) -> tuple[Place, ...]:
-    """The chosen anchors (G,) of one object as places, its cells (scales, 2) being (column, row)."""
-    places = []
-    for number in np.flatnonzero(chosen).tolist():
-        scale, anchor = divmod(number, per_scale)
-        column, row = cells[scale].tolist()
-        places.append((scale, row, column, anchor))
-    return tuple(places)
+    chosen: list[list[Place]] = [[] for _ in numbers]
+    for index, anchor in np.argwhere(choose(fitting, overlap)).tolist():
+        scale, within = divmod(anchor, per_scale)
+        column, row = cells[index, scale].tolist()
+        chosen[index].append((scale, row, column, within))
+    owner = {place: index for index, places in enumerate(chosen) for place in places}
+    return Assignment(
+        numbers, boxes, labels, ious, cells, fitting, tuple(map(tuple, chosen)), owner, positives
+    )
 
 
 def describe_positives(
-    assignment: Assignment, index: int, scales: tuple[Scale, ...], objective: Objective
+    assignment: Assignment, index: int, scales: tuple[ScaleOutput, ...], objective: Objective
 ) -> tuple[Positive, ...]:
-    """What each place chosen by one object (of the n) was asked for, and what it predicts; without losses."""
-    return tuple(
-        _positive(assignment, index, place, scales[place[0]], objective) for place in assignment.chosen[index]
+    """Describe each place chosen by one object (of the n): targets and predictions, without losses."""
+    box, label, found = assignment.boxes[index], int(assignment.labels[index]), []
+    loss = objective.loss
+    rule = (
+        f"sides within a factor of {objective.assign.largest_ratio:g}"
+        if objective.assign.rule == "ratio"
+        else f"above {objective.assign.positive_iou:g}"
     )
+    for place in assignment.chosen[index]:
+        number, row, column, anchor = place
+        scale = scales[number]
+        at_anchor = index, number * len(scale.anchors) + anchor
+        share = loss.label_smoothing / scale.probabilities.shape[-1]
+        predicted, owner = scale.boxes[row, column, anchor], assignment.owner[place]
+        offset, raw_target = encode(box, place, scale)
+        height, width = (side * scale.stride for side in scale.grid)
+        found.append(
+            Positive(
+                place=place,
+                anchor_iou=float(assignment.ious[at_anchor]),
+                reason=rule if assignment.fitting[at_anchor] else "best of all",
+                replaced_by=None if owner == index else int(assignment.numbers[owner]),
+                target_offset=offset,
+                target_raw=raw_target,
+                target_classes=(1 - loss.label_smoothing + share, share),
+                target_objectness=1.0 if loss.objectness == "one" else float(iou(predicted, box)),
+                raw=as_tuple(scale.raw[row, column, anchor, :5]),
+                objectness=float(scale.objectness[row, column, anchor]),
+                probability=float(scale.probabilities[row, column, anchor, label]),
+                box=as_tuple(predicted),
+                iou=float(iou(predicted, box)),
+                giou=float(giou(predicted, box)),
+                measure=float(BOX_MEASURES[loss.box](predicted, box)),
+                enclosing=as_tuple(
+                    np.concatenate([np.minimum(predicted, box)[:2], np.maximum(predicted, box)[2:]])
+                ),
+                box_scale=2 - float(area(box)) / (height * width),
+                class_terms=None,
+                losses=None,
+            )
+        )
+    return tuple(found)
 
 
-def _positive(
-    assignment: Assignment, index: int, place: Place, scale: Scale, objective: Objective
-) -> Positive:
-    _, row, column, anchor = place
-    box, label = assignment.boxes[index], int(assignment.labels[index])
-    number = place[0] * len(scale.anchors) + anchor
-    predicted, loss = scale.boxes[row, column, anchor], objective.loss
-    share = loss.label_smoothing / scale.probabilities.shape[-1]
-    overlap = float(iou(predicted, box))
-    offset, raw_target = _targets(box, place, scale)
-    owner = assignment.owner[place]
-    return Positive(
-        place=place,
-        anchor_iou=float(assignment.ious[index, number]),
-        reason=_reason(objective.assign) if assignment.fitting[index, number] else "best of all",
-        replaced_by=None if owner == index else int(assignment.numbers[owner]),
-        target_offset=offset,
-        target_raw=raw_target,
-        target_classes=(1 - loss.label_smoothing + share, share),
-        target_objectness=1.0 if loss.objectness == "one" else overlap,
-        raw=_five(scale.raw[row, column, anchor, :5]),
-        objectness=float(scale.objectness[row, column, anchor]),
-        probability=float(scale.probabilities[row, column, anchor, label]),
-        box=four(predicted),
-        iou=overlap,
-        giou=float(giou(predicted, box)),
-        measure=float(BOX_MEASURES[loss.box](predicted, box)),
-        enclosing=four(np.concatenate([np.minimum(predicted, box)[:2], np.maximum(predicted, box)[2:]])),
-        losses=None,
-    )
-
-
-def _reason(settings: AssignSettings) -> str:
-    """Why an anchor is positive that the rule takes for itself."""
-    if settings.rule == "ratio":
-        return f"sides within a factor of {settings.largest_ratio:g}"
-    return f"above {settings.positive_iou:g}"
-
-
-def _targets(
-    box: NDArray[np.float32], place: Place, scale: Scale
+def encode(
+    box: NDArray[np.float32], place: Place, scale: ScaleOutput
 ) -> tuple[tuple[float, float], tuple[float | None, float | None, float, float]]:
-    """The decoding turned round: the offset within the cell, and tx, ty, tw, th."""
+    """Invert the decoding: the centre's offset within the cell, and the tx, ty, tw, th that give the box.
+
+    A centre on the border of its cell has no finite tx or ty: None.
+    """
     _, row, column, anchor = place
     x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()
-    inside = x / scale.stride - column, y / scale.stride - row
+    offset = x / scale.stride - column, y / scale.stride - row
     stretch = scale.scale_x_y
-    tx, ty = (_logit((each + (stretch - 1) / 2) / stretch) for each in inside)
+    inside = [(each + (stretch - 1) / 2) / stretch for each in offset]
+    tx, ty = (float(np.log(p / (1 - p))) if 0 < p < 1 else None for p in inside)
     anchor_width, anchor_height = scale.anchors[anchor]
     tw, th = (
-        float(np.log(max(side, 1e-9) / anchor_side))
-        for side, anchor_side in ((width, anchor_width), (height, anchor_height))
+        float(np.log(max(side, 1e-9) / a)) for side, a in ((width, anchor_width), (height, anchor_height))
     )
-    return inside, (tx, ty, tw, th)
-
-
-def _logit(p: float) -> float | None:
-    return float(np.log(p / (1 - p))) if 0 < p < 1 else None
-
-
-def four(array: NDArray[np.floating]) -> Box:
-    """An array of four as a box."""
-    a, b, c, d = array.tolist()
-    return a, b, c, d
-
-
-def _five(array: NDArray[np.float32]) -> tuple[float, float, float, float, float]:
-    a, b, c, d, e = array.tolist()
-    return a, b, c, d, e
+    return offset, (tx, ty, tw, th)

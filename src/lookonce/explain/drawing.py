@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lookonce.explain.records import Layer
+from lookonce.explain.records import NetworkLayer
 
 IMAGE = -1
 COLUMNS = ("backbone", "neck", "head")
@@ -28,15 +28,15 @@ class Block:
     inputs: tuple[int, ...]
 
 
-def blocks_of(layers: Sequence[Layer]) -> tuple[Block, ...]:
+def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
     """All layers, each in one block, in the order of the network."""
     readers = _readers(layers)
     groups = [part for group in _chains(layers) for part in _cut(group, readers)]
     return tuple(_block(layers, group) for group in _with_heads(layers, groups, readers))
 
 
-def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:
-    """Layer -> the layers that read it."""
+def _readers(layers: Sequence[NetworkLayer]) -> dict[int, list[int]]:
+    """Layer number -> numbers of the layers that read it."""
     readers: dict[int, list[int]] = {layer.index: [] for layer in layers}
     for layer in layers:
         for source in layer.inputs:
@@ -45,7 +45,7 @@ def _readers(layers: Sequence[Layer]) -> dict[int, list[int]]:
     return readers
 
 
-def _chains(layers: Sequence[Layer]) -> list[list[int]]:
+def _chains(layers: Sequence[NetworkLayer]) -> list[list[int]]:
     """Layers of one part and resolution that follow each other and read each other."""
     chains = list[list[int]]()
     for layer in layers:
@@ -69,7 +69,7 @@ def _cut(chain: list[int], readers: dict[int, list[int]]) -> Iterator[list[int]]
 
 
 def _with_heads(
-    layers: Sequence[Layer], groups: list[list[int]], readers: dict[int, list[int]]
+    layers: Sequence[NetworkLayer], groups: list[list[int]], readers: dict[int, list[int]]
 ) -> Iterator[list[int]]:
     """Put a lone layer that only a head reads to that head: it is the head's own."""
     waiting: list[int] = []
@@ -83,7 +83,7 @@ def _with_heads(
         waiting = []
 
 
-def _block(layers: Sequence[Layer], group: list[int]) -> Block:
+def _block(layers: Sequence[NetworkLayer], group: list[int]) -> Block:
     inside = set(group)
     sources = dict.fromkeys(
         source for index in group for source in layers[index].inputs if source not in inside
@@ -96,7 +96,9 @@ _CONVOLUTION = re.compile(
 )
 
 
-def arithmetic(layer: Layer, layers: Sequence[Layer], image: tuple[int, int, int]) -> tuple[str, ...]:
+def arithmetic(
+    layer: NetworkLayer, layers: Sequence[NetworkLayer], image: tuple[int, int, int]
+) -> tuple[str, ...]:
     """What a layer computes, with its numbers: one line each; empty for one that computes nothing.
 
     Args:
@@ -120,7 +122,7 @@ def arithmetic(layer: Layer, layers: Sequence[Layer], image: tuple[int, int, int
     return ()
 
 
-def _convolution(layer: Layer, source: tuple[int, int, int]) -> Iterator[str]:
+def _convolution(layer: NetworkLayer, source: tuple[int, int, int]) -> Iterator[str]:
     found = _CONVOLUTION.match(layer.detail)
     assert found is not None
     size, filters = int(found["size"]), int(found["filters"])

@@ -10,19 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.darknet.network import Network
-from lookonce.explain.records import Cell, Input, Scale
+from lookonce.explain.records import DecodedCell, Input, ScaleOutput, as_tuple
 from lookonce.explain.trace import Run
+from lookonce.explain.truth_records import Place
 from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.decode import centre_of, sides_of
 from lookonce.geometry.letterbox import Fit, Letterbox
 
 
 def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Path | None) -> Input:
-    """Letterbox an image (H, W, 3), or stretch it, and keep the arithmetic."""
+    """Letterbox or stretch an image (H, W, 3), and record the arithmetic."""
     h, w = image.shape[:2]
     letterbox = Letterbox.for_policy(fit, (h, w), target)
-    right = target[1] - letterbox.left - letterbox.resized[1]
-    bottom = target[0] - letterbox.top - letterbox.resized[0]
+    (height, width), (inner_h, inner_w), (down, across) = target, letterbox.resized, letterbox.scale
+    left, top = letterbox.left, letterbox.top
+    right, bottom = width - left - inner_w, height - top - inner_h
     return Input(
         file="" if file is None else str(file),
         fit=fit,
@@ -30,30 +32,24 @@ def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Pa
         target=target,
         resized=letterbox.resized,
         scale=letterbox.scale,
-        pads=(letterbox.left, letterbox.top, right, bottom),
-        arithmetic=_arithmetic(letterbox, right, bottom),
+        pads=(left, top, right, bottom),
+        arithmetic=(
+            f"scale that fits: min({width} / {w}, {height} / {h}) = min({width / w:.4f}, {height / h:.4f})"
+            f" = {min(width / w, height / h):.4f}",
+            f"resized: {w} x {h} -> {inner_w} x {inner_h} whole pixels",
+            f"true scale: {inner_w} / {w} = {across:.4f} across, {inner_h} / {h} = {down:.4f} down",
+            f"left = ({width} - {inner_w}) // 2 = {left}, right = {right}; "
+            f"top = ({height} - {inner_h}) // 2 = {top}, bottom = {bottom}",
+            f"in the input: x * {across:.4f} + {left}, y * {down:.4f} + {top}",
+        ),
         image=image,
         pixels=letterbox.image(image),
         letterbox=letterbox,
     )
 
 
-def _arithmetic(box: Letterbox, right: int, bottom: int) -> tuple[str, ...]:
-    (h, w), (height, width), (inner_h, inner_w) = box.source, box.target, box.resized
-    vertical, horizontal = box.scale
-    return (
-        f"scale that fits: min({width} / {w}, {height} / {h}) = min({width / w:.4f}, {height / h:.4f})"
-        f" = {min(width / w, height / h):.4f}",
-        f"resized: {w} x {h} -> {inner_w} x {inner_h} whole pixels",
-        f"true scale: {inner_w} / {w} = {horizontal:.4f} across, {inner_h} / {h} = {vertical:.4f} down",
-        f"left = ({width} - {inner_w}) // 2 = {box.left}, right = {right}; "
-        f"top = ({height} - {inner_h}) // 2 = {box.top}, bottom = {bottom}",
-        f"in the input: x * {horizontal:.4f} + {box.left}, y * {vertical:.4f} + {box.top}",
-    )
-
-
-def read_scales(network: Network, run: Run) -> tuple[Scale, ...]:
-    """The raw maps and what the graph decoded them to, by cell and anchor."""
+def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
+    """Arrange the raw maps and the decoded candidates of a run by cell and anchor."""
     scales, first = [], 0
     for scale, raw_map in zip(network.scales, run.raw_maps, strict=True):
         anchors = scale.section.anchors
@@ -62,7 +58,7 @@ def read_scales(network: Network, run: Run) -> tuple[Scale, ...]:
         count = rows * columns * len(anchors)
         decoded = run.candidates[first : first + count].reshape(shape)
         scales.append(
-            Scale(
+            ScaleOutput(
                 stride=scale.stride,
                 layer=scale.source,
                 grid=(rows, columns),
@@ -79,47 +75,78 @@ def read_scales(network: Network, run: Run) -> tuple[Scale, ...]:
     return tuple(scales)
 
 
-def cell(scales: tuple[Scale, ...], letterbox: Letterbox, place: tuple[int, int, int, int]) -> Cell:
+def cell_grid(rows: int, columns: int) -> NDArray[np.float32]:
+    """Return column and row of every cell: (rows, columns, 2), the write-up's `xy_grid`.
+
+    `cell_grid(13, 13)[..., 0]` counts columns from left to right, `[..., 1]` rows from top to bottom. For a
+    batch of B images and A anchors it broadcasts from (1, S, T, 1, 2) to (B, S, T, A, 2).
+    """
+    y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+def grid_text(rows: int, columns: int) -> tuple[str, ...]:
+    """Write the row and the column of every cell side by side, one line per row of cells."""
+    grid, width = cell_grid(rows, columns).astype(int), len(str(max(rows, columns) - 1))
+
+    def line(numbers: NDArray[np.int64]) -> str:
+        return " ".join(f"{number:{width}}" for number in numbers.tolist())
+
+    return tuple(f"[{line(row[:, 1])}]   [{line(row[:, 0])}]" for row in grid)
+
+
+def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, place: Place) -> DecodedCell:
     """Decode one place step by step.
 
     Args:
-        scales: of an explanation.
-        letterbox: likewise, `input.letterbox`.
+        scales: maps of an explanation.
+        letterbox: `input.letterbox` of the explanation.
         place: (scale, row, column, anchor).
 
     Raises:
         IndexError: no such place.
     """
     number, row, column, anchor_number = place
-    scale = scales[number]
     if min(place) < 0:
         raise IndexError(f"expected a place (scale, row, column, anchor) from 0 on, found {place}")
-    raw = scale.raw[row, column, anchor_number]
-    anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(scale.scale_x_y)
+    scale = scales[number]
+    raw, s, stride = scale.raw[row, column, anchor_number], scale.scale_x_y, scale.stride
+    anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(s)
     offset = sigmoid(raw[:2]) * stretch - (stretch - 1) / 2
-    centre = centre_of(sigmoid(raw[:2]), np.array([column, row], np.float32), scale.stride, scale.scale_x_y)
+    centre = centre_of(sigmoid(raw[:2]), np.array([column, row], np.float32), stride, s)
     sides = sides_of(raw[2:4], anchor)
     box = cxcywh_to_xyxy(np.concatenate([centre, sides]))
     objectness, probabilities = sigmoid(raw[4]), sigmoid(raw[5:])
     label = int(probabilities.argmax())
     score = float(objectness * probabilities[label])
-    return Cell(
+    stretched = "" if s == 1 else f" * {s:g} - {(s - 1) / 2:g}"
+    centres = (
+        f"{axis} = ({corner} + σ({t:.4f}){stretched}) * {stride}"
+        f" = ({corner} + {inside:.4f}) * {stride} = {at:.2f}"
+        for axis, corner, t, inside, at in zip("xy", (column, row), raw[:2], offset, centre, strict=True)
+    )
+    lengths = (
+        f"{axis} = {side:g} * exp({t:.4f}) = {length:.2f}"
+        for axis, side, t, length in zip("wh", scale.anchors[anchor_number], raw[2:4], sides, strict=True)
+    )
+    return DecodedCell(
         place=place,
-        raw=_five(raw[:5]),
+        raw=as_tuple(raw[:5]),
         logits=raw[5:].copy(),
-        stride=scale.stride,
+        stride=stride,
         anchor=scale.anchors[anchor_number],
-        offset=_pair(offset),
-        centre=_pair(centre),
-        sides=_pair(sides),
-        box=_four(box),
-        image_box=_four(letterbox.boxes_out(box[None])[0]),
+        offset=as_tuple(offset),
+        centre=as_tuple(centre),
+        sides=as_tuple(sides),
+        box=as_tuple(box),
+        image_box=as_tuple(letterbox.boxes_out(box[None])[0]),
         objectness=float(objectness),
         probabilities=probabilities,
         label=label,
         score=score,
         formulas=(
-            *_formulas(scale, place, raw, _pair(offset), _pair(centre), _pair(sides)),
+            *centres,
+            *lengths,
             f"objectness = σ({raw[4]:.4f}) = {objectness:.4f}",
             f"class {label} = σ({raw[5 + label]:.4f}) = {probabilities[label]:.4f}",
             f"score = {objectness:.4f} * {probabilities[label]:.4f} = {score:.4f}",
@@ -127,50 +154,8 @@ def cell(scales: tuple[Scale, ...], letterbox: Letterbox, place: tuple[int, int,
     )
 
 
-def _formulas(
-    scale: Scale,
-    place: tuple[int, int, int, int],
-    raw: NDArray[np.float32],
-    offset: tuple[float, float],
-    centre: tuple[float, float],
-    sides: tuple[float, float],
-) -> tuple[str, ...]:
-    """Centre and sides, one line each, with their numbers."""
-    _, row, column, anchor_number = place
-    s, stride = scale.scale_x_y, scale.stride
-    stretched = "" if s == 1 else f" * {s:g} - {(s - 1) / 2:g}"
-    lines = [
-        f"{axis} = ({corner} + σ({t:.4f}){stretched}) * {stride}"
-        f" = ({corner} + {inside:.4f}) * {stride} = {at:.2f}"
-        for axis, corner, t, inside, at in zip(
-            "xy", (column, row), raw[:2].tolist(), offset, centre, strict=True
-        )
-    ]
-    anchor = scale.anchors[anchor_number]
-    lines += [
-        f"{axis} = {side:g} * exp({t:.4f}) = {length:.2f}"
-        for axis, side, t, length in zip("wh", anchor, raw[2:4].tolist(), sides, strict=True)
-    ]
-    return tuple(lines)
-
-
 def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Return 1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(x))
     result: NDArray[np.float32] = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
     return result
-
-
-def _pair(array: NDArray[np.float32]) -> tuple[float, float]:
-    a, b = array.tolist()
-    return a, b
-
-
-def _four(array: NDArray[np.float32]) -> tuple[float, float, float, float]:
-    a, b, c, d = array.tolist()
-    return a, b, c, d
-
-
-def _five(array: NDArray[np.float32]) -> tuple[float, float, float, float, float]:
-    a, b, c, d, e = array.tolist()
-    return a, b, c, d, e

@@ -15,9 +15,8 @@ from lookonce.darknet.cfg import (
     Upsample,
     Yolo,
 )
-from lookonce.darknet.network import IMAGE, ConvSpec, Network
-from lookonce.darknet.network import Layer as CfgLayer
-from lookonce.explain.records import Layer
+from lookonce.darknet.network import IMAGE, ConvSpec, Layer, Network
+from lookonce.explain.records import NetworkLayer
 from lookonce.metadata import ARCHITECTURES, DARKNET53_STAGES
 
 # The write-up's names: what the backbone hands on, by stage, and the raw maps, finest first.
@@ -29,7 +28,7 @@ POOLS = (13, 9, 5)  # sides of `SpatialPyramidPooling.pools`, in its order
 
 def describe_layers(
     network: Network, architecture: str, seconds: dict[int, float], total_seconds: float
-) -> tuple[Layer, ...]:
+) -> tuple[NetworkLayer, ...]:
     """Every layer of a network.
 
     Args:
@@ -41,7 +40,7 @@ def describe_layers(
     specs = {spec.layer: spec for spec in network.convolutions}
     parts, names, titles = _parts(network, architecture), _names(network, architecture), _titles(network)
     return tuple(
-        Layer(
+        NetworkLayer(
             index=layer.index,
             kind=type(layer.section).__name__.lower(),
             part=parts[layer.index],
@@ -67,7 +66,7 @@ def _trainable(spec: ConvSpec | None) -> int:
     return spec.numbers - (2 * spec.filters if spec.batch_normalize else 0)
 
 
-def _multiply_adds(layer: CfgLayer, spec: ConvSpec | None) -> int:
+def _multiply_adds(layer: Layer, spec: ConvSpec | None) -> int:
     """H * W * out * (in / groups) * size * size."""
     if spec is None:
         return 0
@@ -76,7 +75,7 @@ def _multiply_adds(layer: CfgLayer, spec: ConvSpec | None) -> int:
 
 
 def _parts(network: Network, architecture: str) -> list[str]:
-    """`backbone`, `neck` or `head` of each layer; see `records.Layer`."""
+    """`backbone`, `neck` or `head` of each layer; see `records.NetworkLayer`."""
     heads = {scale.source for scale in network.scales}
     heads |= {layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
     if architecture in ARCHITECTURES:

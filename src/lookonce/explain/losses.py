@@ -1,12 +1,11 @@
-"""The three loss terms of one image, cell by cell, out of the functions that train.
+"""The loss of one image, place by place, computed by the functions that train.
 
 Needs torch, which is imported when it is called.
 
-Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **P** positives that stand.
+Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **P** positives of one scale.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,126 +13,107 @@ from numpy.typing import NDArray
 from lookonce._optional import require
 from lookonce.config import LossSettings
 from lookonce.explain.assignment import Assignment
-from lookonce.explain.records import Scale
-from lookonce.explain.truth_records import ImageLosses, Place, Terms
+from lookonce.explain.records import ScaleOutput
+from lookonce.explain.truth_records import ImageLosses, Place, ScaleTruth, Terms
 from lookonce.geometry.boxes import iou
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from lookonce.data.assign import Positives
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaceTerms:
+    """Loss of one positive: its terms, and the (C,) cross-entropies behind the class term."""
+
+    terms: Terms
+    classes: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossParts:
-    """An image's losses and where they come from.
+    """Loss of an image and the parts it is made of.
 
     Attributes:
         image: the sums.
-        conf: per scale (S, T, A) float32, weighted.
-        places: of each positive that stands.
+        scales: targets and objectness loss per scale.
+        positives: loss of each positive, by place.
     """
 
     image: ImageLosses
-    conf: tuple[NDArray[np.float32], ...]
-    places: dict[Place, Terms]
+    scales: tuple[ScaleTruth, ...]
+    positives: dict[Place, PlaceTerms]
 
 
-def best_ious(scale: Scale, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of each decoded box (S, T, A) with the truth (n, 4) it fits best, as the ignore test sees it."""
+def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: LossSettings) -> ScaleTruth:
+    """Return the target of every place of one scale, without losses; needs no torch."""
     best = np.zeros(scale.objectness.shape, np.float32)
-    for box in boxes:
-        np.maximum(best, iou(scale.boxes, box), out=best)
-    return best
+    best_object = np.full(best.shape, -1, np.int64)
+    for object_number, box in zip(assignment.numbers.tolist(), assignment.boxes, strict=True):
+        overlap = iou(scale.boxes, box)  # (S, T, A, 4), (4,) -> (S, T, A)
+        better = overlap > best
+        best[better], best_object[better] = overlap[better], object_number
+    mine = assignment.positives.on_scale(number)
+    places = mine.row, mine.column, mine.anchor
+    positive, target = np.zeros(best.shape, bool), np.zeros(best.shape, np.float32)
+    positive[places] = True
+    target[places] = 1 if settings.objectness == "one" else iou(scale.boxes[places], mine.box)
+    return ScaleTruth(best, best_object, positive, (best >= settings.ignore_iou) & ~positive, target)
 
 
 def compute(
-    scales: tuple[Scale, ...],
+    scales: tuple[ScaleOutput, ...],
     assignment: Assignment,
-    ignored: tuple[NDArray[np.bool_], ...],
+    truths: tuple[ScaleTruth, ...],
     settings: LossSettings,
 ) -> LossParts:
-    """Losses of one image.
+    """Loss of one image.
 
     Args:
         scales: the raw maps; `scale_x_y` is 1 on all.
         assignment: of the image's objects.
-        ignored: per scale (S, T, A), background that is not punished.
+        truths: `targets` of each scale.
         settings: weights, ignore threshold, label smoothing.
 
     Raises:
         MissingExtraError: torch is not installed.
     """
     torch = require("torch", "train")
-    from lookonce.train.loss import compute_losses
+    from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-    positives = assignment.positives.each(torch.from_numpy)
+    from lookonce.train.loss import compute_losses, scale_terms, smooth_labels
+
+    positives, truth_boxes = (
+        assignment.positives.each(torch.from_numpy),
+        torch.from_numpy(assignment.boxes[None]),
+    )
+    raw_maps = [torch.from_numpy(scale.raw).flatten(2).permute(2, 0, 1)[None] for scale in scales]
+    anchors, strides = [scale.anchors for scale in scales], [scale.stride for scale in scales]
+    filled, sums, places = list[ScaleTruth](), list[Terms](), dict[Place, PlaceTerms]()
     with torch.no_grad():
-        losses = compute_losses(
-            [torch.from_numpy(_raw_map(scale)) for scale in scales],
-            positives,
-            torch.from_numpy(assignment.boxes[None]),
-            [scale.anchors for scale in scales],
-            [scale.stride for scale in scales],
-            settings,
-        )
-        parts = [_scale_parts(*each, settings) for each in _by_scale(scales, positives, ignored)]
-    conf = tuple(each[1] for each in parts)
-    terms = {place: each for part in parts for place, each in part[0].items()}
-    total = Terms(float(losses.giou[0]), float(losses.conf[0]), float(losses.prob[0]))
-    positive_conf = sum(each.conf for each in terms.values())
-    sums = tuple(_sum(each[0], float(each[1].sum())) for each in parts)
-    background = sum(float(each.sum(dtype=np.float64)) for each in conf) - positive_conf
-    return LossParts(ImageLosses(total, sums, background), conf, terms)
-
-
-def _by_scale(
-    scales: tuple[Scale, ...], positives: "Positives[Tensor]", ignored: tuple[NDArray[np.bool_], ...]
-) -> list[tuple[int, Scale, "Positives[Tensor]", NDArray[np.bool_]]]:
-    return [
-        (number, scale, positives.on_scale(number), ignored[number]) for number, scale in enumerate(scales)
-    ]
-
-
-def _scale_parts(
-    number: int,
-    scale: Scale,
-    positives: "Positives[Tensor]",
-    ignored: NDArray[np.bool_],
-    settings: LossSettings,
-) -> tuple[dict[Place, Terms], NDArray[np.float32]]:
-    """The terms of each positive of one scale, and the confidence loss of every place."""
-    import torch
-
-    from lookonce.model.decode import decode_boxes
-    from lookonce.train.loss import box_terms, conf_terms, prob_terms
-
-    maps = torch.from_numpy(scale.raw)  # (S, T, A, 5+C)
-    where = positives.row, positives.column, positives.anchor
-    picked = maps[where]  # (P, 5+C)
-    sides = torch.tensor(scale.anchors)[positives.anchor]
-    boxes = decode_boxes(picked, positives.column, positives.row, sides, scale.stride)
-    input_area = scale.grid[0] * scale.grid[1] * scale.stride**2
-    target = torch.zeros(maps.shape[:3])
-    target[where] = 1.0 if settings.objectness == "one" else iou(boxes, positives.box)
-    conf = settings.conf * conf_terms(maps[..., 4], target, torch.from_numpy(ignored))
-    columns = (
-        (settings.giou * box_terms(boxes, positives.box, input_area, settings.box)).tolist(),
-        conf[where].tolist(),
-        (settings.prob * prob_terms(picked[:, 5:], positives.label, settings.label_smoothing)).tolist(),
-    )
-    places = zip(*(each.tolist() for each in where), strict=True)
-    terms = (Terms(*each) for each in zip(*columns, strict=True))
-    return {(number, *place): each for place, each in zip(places, terms, strict=True)}, conf.numpy()
-
-
-def _raw_map(scale: Scale) -> NDArray[np.float32]:
-    """(S, T, A, 5+C) -> (1, A*(5+C), S, T)."""
-    rows, columns = scale.grid
-    return np.ascontiguousarray(scale.raw.reshape(rows, columns, -1).transpose(2, 0, 1)[None])
-
-
-def _sum(places: dict[Place, Terms], conf: float) -> Terms:
-    return Terms(
-        sum(terms.giou for terms in places.values()), conf, sum(terms.prob for terms in places.values())
-    )
+        whole = compute_losses(raw_maps, positives, truth_boxes, anchors, strides, settings)
+        for number, raw in enumerate(raw_maps):
+            mine = positives.on_scale(number)
+            terms = scale_terms(raw, mine, truth_boxes, anchors[number], strides[number], settings)
+            maps, where = torch.from_numpy(scales[number].raw), (mine.row, mine.column, mine.anchor)
+            conf, target = settings.conf * terms.conf[0], terms.target[0]
+            every_class = maps[where][:, 5:]  # (S, T, A, 5+C) -> (P, C)
+            smoothed = smooth_labels(mine.label, every_class, settings.label_smoothing)
+            columns = settings.giou * terms.giou, conf[where], settings.prob * terms.prob
+            for row, column, anchor, *three, classes in zip(
+                *(each.tolist() for each in (*where, *columns)),
+                bce(every_class, smoothed, reduction="none").numpy(),
+                strict=True,
+            ):
+                places[number, row, column, anchor] = PlaceTerms(Terms(*three), classes)
+            sums.append(Terms(*(float(each.double().sum()) for each in (columns[0], conf, columns[2]))))
+            filled.append(
+                replace(
+                    truths[number],
+                    best_iou=terms.best_iou[0].numpy(),
+                    ignored=terms.ignored[0].numpy(),
+                    target=target.numpy(),
+                    focal=((target - torch.sigmoid(maps[..., 4])) ** 2).numpy(),
+                    cross_entropy=bce(maps[..., 4], target, reduction="none").numpy(),
+                    conf=conf.numpy(),
+                )
+            )
+    background = sum(each.conf for each in sums) - sum(each.terms.conf for each in places.values())
+    total = Terms(float(whole.giou[0]), float(whole.conf[0]), float(whole.prob[0]))
+    return LossParts(ImageLosses(total, tuple(sums), background), tuple(filled), places)

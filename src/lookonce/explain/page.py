@@ -9,13 +9,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce._files import write_text
 from lookonce.draw.palette import PALETTE, ink_on
 from lookonce.explain.drawing import arithmetic, blocks_of
+from lookonce.explain.features import shrunk
 from lookonce.explain.packing import plain
 from lookonce.explain.records import BELOW, Explanation, Features
+from lookonce.explain.truth_records import Truth
 from lookonce.pages.render import jpeg_url, render
 
 LONGEST = 1024  # pixels of the image on the page; the numbers are those of the image itself
@@ -49,8 +50,9 @@ def page(explanation: Explanation) -> str:
             "kept": len(explanation.suppression.kept),
         },
         found=_found(explanation),
-        image=jpeg_url(_at_most(entry.image, LONGEST)),
+        image=jpeg_url(shrunk(entry.image, LONGEST)),
         pixels=jpeg_url(entry.pixels, quality=92),
+        counts={} if explanation.truth is None else _counts(explanation.truth),
         words={words.stage: words for words in explanation.words},
         data=page_data(explanation),
     )
@@ -76,8 +78,8 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
         ],
         "candidates": plain(explanation.candidates),
         "suppression": {
-            "confidence": explanation.suppression.confidence,
-            "threshold": explanation.suppression.threshold,
+            "score_threshold": explanation.suppression.score_threshold,
+            "iou_threshold": explanation.suppression.iou_threshold,
         },
         "truth": plain(explanation.truth),
     }
@@ -108,15 +110,15 @@ def _strip(features: Features) -> dict[str, Any]:
     }
 
 
-def _at_most(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """(H, W, 3) -> the same image, shrunk where a side is longer."""
-    height, width = image.shape[:2]
-    factor = longest / max(height, width)
-    if factor >= 1:
-        return image
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
 def _css(colour: tuple[int, int, int]) -> str:
     return f"rgb({colour[0]} {colour[1]} {colour[2]})"
+
+
+def _counts(truth: Truth) -> dict[str, int]:
+    """Count the places of each role in the loss."""
+    positive, ignored = (
+        sum(int(np.count_nonzero(getattr(scale, name))) for scale in truth.scales)
+        for name in ("positive", "ignored")
+    )
+    places = sum(scale.positive.size for scale in truth.scales)
+    return {"positive": positive, "ignored": ignored, "background": places - positive - ignored}

@@ -1,11 +1,11 @@
-"""What an explanation says: typed records with the numbers of one image's way through one model.
+"""Records of an explanation: the numbers of one image on its way through one model.
 
 Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of a scale, **A** its anchors,
 **C** classes, **K** candidates of all scales (10,647 at 416), **N** candidates listed, **P** positives.
 
 Boxes are xyxy. *Input pixels* are those of the network's input, *image pixels* those of the image. Scales
 are finest first, and a place in the network is (scale, row, column, anchor), counted from 0.
-`plain(explanation)` of `packing` says what becomes of a record in JSON.
+`packing.plain` turns a record into JSON.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,14 @@ from lookonce.metadata import ModelInfo
 FORMAT_VERSION = 1
 
 Box = tuple[float, float, float, float]
-KEPT, BELOW = -1, -2  # in `Suppression.suppressed_by`
+
+
+def as_tuple(array: NDArray[Any]) -> Any:
+    """Return a small array as a tuple of Python numbers; Any, since its length is known only at run time."""
+    return tuple(array.tolist())
+
+
+KEPT, BELOW = -1, -2  # in `NmsResult.suppressed_by`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,17 +38,17 @@ class Input:
     """From the image to the network's input.
 
     Attributes:
-        file: the image's file; empty for one handed over as pixels.
+        file: path of the image; empty if it was given as pixels.
         fit: `letterbox` or `stretch`.
         source: (H, W) of the image.
         target: (H, W) of the network's input.
         resized: (H, W) of the image inside the input.
         scale: (vertical, horizontal) factor from image to input.
         pads: (left, top, right, bottom) padding in input pixels.
-        arithmetic: the steps to these numbers, each a line with its numbers filled in.
+        arithmetic: the steps to these numbers, one line each with its numbers filled in.
         image: (H, W, 3) uint8 RGB. Not in the JSON.
         pixels: the network's input, (height, width, 3) uint8 RGB. Not in the JSON.
-        letterbox: the way in and back. Not in the JSON.
+        letterbox: maps boxes in and out. Not in the JSON.
     """
 
     file: str
@@ -58,24 +65,24 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer, by Darknet's count.
+class NetworkLayer:
+    """One layer, numbered as in Darknet.
 
     Attributes:
         index: Darknet's layer number.
         kind: the section: convolutional, shortcut, route, upsample, maxpool, yolo, ...
-        part: `backbone`, `neck` or `head`. In a network other than lookonce's three: the layers that all
-            scales read are its backbone, a [yolo] and the convolution before it a head, the rest is neck.
-        name: in the readable network, e.g. `backbone.stages.2.3.expand`; empty where that has no module.
-        title: what the write-up calls this output: `route_1`, `route_2`, `conv`; else empty.
-        detail: what it does, e.g. `3x3 / 2, 64 filters, leaky`.
-        inputs: the layers it reads; -1 is the image.
+        part: `backbone`, `neck` or `head`. In a network other than lookonce's three, the backbone is what
+            all scales read, a head is a [yolo] with the convolution before it, and the rest is neck.
+        name: module in the readable network, e.g. `backbone.stages.2.3.expand`; empty if it has none.
+        title: the write-up's name of this output, e.g. `route_1`; empty if it has none.
+        detail: operation, e.g. `3x3 / 2, 64 filters, leaky`.
+        inputs: numbers of the layers it reads; -1 is the image.
         shape: (C, H, W) of its output.
         parameters: numbers in the weight file, batch statistics included.
-        trainable: of these, what is learnt.
-        multiply_adds: of its convolution, batch normalisation folded in; 0 for a layer without one.
-        seconds: measured, see `Timing`; 0 for a layer that costs nothing of its own.
-        share: of the measured time of the whole network, 0 to 1.
+        trainable: parameters without the batch statistics.
+        multiply_adds: of its convolution, batch normalisation folded in; 0 without a convolution.
+        seconds: measured, see `Timing`; 0 for a layer fused into another.
+        share: share of the measured time of the network, 0 to 1.
     """
 
     index: int
@@ -98,11 +105,11 @@ class Timing:
     """How the layers' times were measured.
 
     Attributes:
-        method: in words.
-        runs: how many; each figure is the median over them.
-        seconds: of all operators together.
-        other_seconds: of these, what belongs to no layer: the image's conversion, changes of memory
-            layout, the decoding.
+        method: description in words.
+        runs: number of runs; each figure is their median.
+        seconds: total over all operators.
+        other_seconds: the part that belongs to no layer: conversion of the image, changes of memory layout,
+            decoding.
     """
 
     method: str
@@ -116,11 +123,11 @@ class Features:
     """Some channels of one layer's output as grey tiles.
 
     Attributes:
-        layer: its number.
-        channels: (n,) those shown: the ones that vary most over this image, in their own order.
-        low: (n,) float32 value shown black, the least of its channel.
-        high: (n,) float32 value shown white, the greatest.
-        tiles: (n, h, w) uint8; larger maps are shrunk by averaging.
+        layer: layer number.
+        channels: (n,) channel numbers: the n that vary most over this image, in ascending order.
+        low: (n,) float32 minimum of each channel, shown black.
+        high: (n,) float32 maximum of each channel, shown white.
+        tiles: (n, h, w) uint8; larger maps are reduced by averaging.
     """
 
     layer: int
@@ -131,12 +138,12 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scale:
-    """One head: the raw map and what it decodes to, for every cell and anchor.
+class ScaleOutput:
+    """One head: its raw map, and the decoded box of every cell and anchor.
 
     Attributes:
-        stride: input pixels a cell.
-        layer: whose output the raw map is.
+        stride: input pixels per cell.
+        layer: number of the layer that puts out the raw map.
         grid: (S, T) rows and columns of cells.
         anchors: (A) (width, height) in input pixels.
         scale_x_y: Darknet's stretch of the centre's offset; 1 in YOLOv3.
@@ -144,7 +151,7 @@ class Scale:
         boxes: (S, T, A, 4) float32, decoded, input pixels.
         objectness: (S, T, A) float32, 0 to 1.
         probabilities: (S, T, A, C) float32. Not in the JSON: the sigmoid of the class logits.
-        first: the place of this scale's first candidate among the K.
+        first: index of this scale's first candidate among the K.
     """
 
     stride: int
@@ -160,25 +167,25 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cell:
-    """The decoding of one place, step by step: what a click on a cell shows.
+class DecodedCell:
+    """The decoding of one place, step by step.
 
     Attributes:
         place: (scale, row, column, anchor).
         raw: tx, ty, tw, th, objectness logit.
         logits: (C,) float32 class logits.
-        stride: input pixels a cell.
+        stride: input pixels per cell.
         anchor: (width, height) in input pixels.
-        offset: (σ(tx), σ(ty)), stretched by `scale_x_y`: the centre within the cell, in cells.
+        offset: (σ(tx), σ(ty)), stretched by `scale_x_y`: centre within the cell, in cells.
         centre: (x, y) in input pixels.
         sides: (width, height) in input pixels.
         box: input pixels.
         image_box: image pixels, cut at the border.
-        objectness: σ of its logit.
+        objectness: σ of the objectness logit.
         probabilities: (C,) float32.
-        label: the most probable class, the first on ties.
-        score: objectness times its probability.
-        formulas: one line a step, with the numbers filled in.
+        label: most probable class, the first on ties.
+        score: objectness times the probability of that class.
+        formulas: one line per step, with its numbers filled in.
     """
 
     place: tuple[int, int, int, int]
@@ -200,24 +207,24 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What could become a detection, in the order of the network: scales, rows, columns, anchors.
+    """Predictions above a low floor, in the order of the network: scales, rows, columns, anchors.
 
-    Complete for every confidence from `complete_from` on: the filter `score > confidence` and NMS on these N
-    give exactly what `runtime.postprocess` gives on all K. Its arithmetic is float32; so are its thresholds.
+    For every score threshold from `complete_from` on, filter and NMS on these N give exactly the result of
+    `runtime.postprocess` on all K. Its arithmetic and its thresholds are float32.
 
     Attributes:
         places: (N, 4) int64 (scale, row, column, anchor).
         boxes: (N, 4) float32 image pixels, cut at the border; none is empty.
         objectness: (N,) float32.
         scores: (N,) float32: objectness times the probability of the class.
-        labels: (N,) int64, the most probable class, the first on ties.
+        labels: (N,) int64 most probable class, the first on ties.
         total: K.
         floor: scores at or below it are not listed.
-        left_out: candidates above the floor that were left out, the lowest scores first, since there are
-            more than `limit`; those above the confidence of the explanation are never left out.
+        left_out: number of candidates above the floor that were left out, lowest scores first, because there
+            are more than `limit`; none of them is above the score threshold of the explanation.
         limit: the most that are listed.
-        complete_from: the least confidence for which nothing is missing.
-        invisible: candidates above the floor that lie outside the image or have no area.
+        complete_from: lowest score threshold for which the list is complete.
+        invisible: number of candidates above the floor that lie outside the image or have no area.
     """
 
     places: NDArray[np.int64]
@@ -237,20 +244,20 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Suppression:
-    """What the filter and NMS make of the candidates at one pair of thresholds.
+class NmsResult:
+    """The outcome of score filter and NMS at one pair of thresholds.
 
     Attributes:
-        confidence: a score must lie above it.
-        threshold: a box goes when its IoU with a better kept one of its class lies above it.
-        kept: (D,) int64 numbers of the candidates that stay, by falling score: the detections.
-        suppressed_by: (N,) int64 for each candidate: the number of the candidate that suppressed it, the best
-            of those that would; `KEPT` (-1) for one that stays, `BELOW` (-2) for one below the confidence.
-        iou: (N,) float32 with the one that suppressed it; 0 elsewhere.
+        score_threshold: kept scores are above it.
+        iou_threshold: a box is suppressed if its IoU with a better kept box of its class is above it.
+        kept: (D,) int64 numbers of the kept candidates, by falling score: the detections.
+        suppressed_by: (N,) int64 number of the best candidate that suppresses each; `KEPT` (-1) for a kept
+            one, `BELOW` (-2) for one that does not pass the score threshold.
+        iou: (N,) float32 IoU with the suppressing box; 0 elsewhere.
     """
 
-    confidence: float
-    threshold: float
+    score_threshold: float
+    iou_threshold: float
     kept: NDArray[np.int64]
     suppressed_by: NDArray[np.int64] = field(repr=False)
     iou: NDArray[np.float32] = field(repr=False)
@@ -258,15 +265,15 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One stage in two or three sentences.
+    """One stage described in two or three sentences.
 
     Attributes:
         stage: `input`, `network`, `heads`, `decode`, `nms`, `assignment`, `losses`, `verdicts`.
-        title: for a heading.
+        title: heading.
         text: plain text.
         formula: one or more lines.
-        function: the dotted name of the function that does it.
-        path: its file in the repository.
+        function: dotted name of the function that computes it.
+        path: file of that function in the repository.
     """
 
     stage: str
@@ -282,37 +289,37 @@ class Explanation:
     """One image's way through one model.
 
     Attributes:
-        model: its file; empty where it was none.
-        info: what the model says of itself; `info.input_size` is its own, `input.target` that of this run.
+        model: path of the model; empty if it was not read from a file.
+        info: description of the model; `info.input_size` is its own size, `input.target` that of this run.
         input: stage 1.
-        layers: stage 2, by Darknet's count.
+        layers: stage 2, numbered as in Darknet.
         timing: how the layers' times were measured.
-        features: of the layers that compute something; empty unless asked for.
+        features: feature maps of the layers that compute something; empty unless requested.
         scales: stages 3 and 4, finest first.
         candidates: stage 5.
         suppression: stage 5, at the thresholds of this run.
-        truth: stage 6; None without annotation.
-        words: the stages in words, in their order.
+        truth: stages 6 to 8; None without annotation.
+        words: description of each stage, in order.
     """
 
     model: str
     info: ModelInfo
     input: Input
-    layers: tuple[Layer, ...]
+    layers: tuple[NetworkLayer, ...]
     timing: Timing
     features: tuple[Features, ...]
-    scales: tuple[Scale, ...]
+    scales: tuple[ScaleOutput, ...]
     candidates: Candidates
-    suppression: Suppression
+    suppression: NmsResult
     truth: Truth | None
     words: tuple[Words, ...]
 
     @property
     def detections(self) -> Detections:
-        """What the Detector finds in this image at these thresholds."""
+        """Detections, equal to the Detector's at these thresholds."""
         kept, found = self.suppression.kept, self.candidates
         return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], self.info.names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, as what `json.dumps` takes; see `packing`."""
+        """Return everything but the pixels as plain data for `json.dumps`; see `packing`."""
         return {"format_version": FORMAT_VERSION, **plain(self)}

@@ -1,4 +1,4 @@
-"""Run a network so that every tensor can be seen, and time its layers.
+"""Run a network with every tensor exposed, and time its layers.
 
 The graph is the one that detects (`darknet.onnx_graph`), with more outputs. Its nodes are named after the
 layers, `{index}_{kind}/...`, and ONNX Runtime keeps these names when it fuses nodes.
@@ -29,8 +29,8 @@ from lookonce.export.source import Source
 RUNS = 5
 ORT_FATAL = 4  # log level: what goes wrong is raised
 METHOD = (
-    "ONNX Runtime's profile of each operator on one processor thread, median of {runs} runs after one that "
-    "does not count. Batch normalisation and activation are fused into their convolution, and so is the sum "
+    "ONNX Runtime's profile of each operator on one CPU thread, median of {runs} runs after a warm-up run. "
+    " Batch normalisation and activation are fused into their convolution, and so is the sum "
     "of a shortcut, which then shows no time of its own; a [yolo]'s time is its decoding."
 )
 
@@ -40,7 +40,7 @@ _DECODING = re.compile(r"decode_\d+_(\d+)/")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one image gave.
+    """Output of a network for one image.
 
     Attributes:
         candidates: (K, 5+C) float32 xyxy in input pixels, objectness, class probabilities.
@@ -55,7 +55,7 @@ class Tracer:
     """One model at one input size.
 
     Attributes:
-        network: with its shapes at that size.
+        network: the layers, with their shapes at that size.
     """
 
     def __init__(self, source: Source, size: tuple[int, int]) -> None:
@@ -71,16 +71,16 @@ class Tracer:
         self._timing: tuple[Timing, dict[int, float]] | None = None
 
     def run(self, pixels: NDArray[np.uint8]) -> Run:
-        """Send (height, width, 3) uint8 RGB of the network's size through; the bits are the Detector's."""
+        """Run the network on (height, width, 3) uint8 RGB of its input size; bits equal the Detector's."""
         if self._session is None:
             self._session = _open(self._graph(), ort.SessionOptions())
         candidates, *raw_maps = self._session.run(None, {"images": pixels[None]})
         return Run(candidates[0], tuple(raw_map[0] for raw_map in raw_maps))
 
     def outputs(self, pixels: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
-        """The output (channels, rows, columns) of every layer that computes something, by its number.
+        """Return the output (channels, rows, columns) of every layer that computes something, by number.
 
-        A graph of its own: with so many outputs fewer nodes can be fused, which changes the last bits.
+        This takes a second graph: more outputs mean fewer fused nodes, which changes the last bits.
         """
         if self._layers_session is None:
             self._layers_session = _open(with_layer_outputs(self._graph()), ort.SessionOptions())
@@ -94,16 +94,11 @@ class Tracer:
         return {layer: output[0] for layer, output in zip(layers.values(), found, strict=True)}
 
     def timing(self) -> tuple[Timing, dict[int, float]]:
-        """Seconds by layer, measured once: they hardly depend on the image."""
-        if self._timing is None:
-            self._timing = self._measure()
-        return self._timing
-
-    def _graph(self) -> onnx.ModelProto:
-        return build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
-
-    def _measure(self) -> tuple[Timing, dict[int, float]]:
-        noise = np.random.default_rng(0).integers(0, 256, (1, *self._input_size(), 3), np.uint8)
+        """Return seconds by layer, measured once: they hardly depend on the image."""
+        if self._timing is not None:
+            return self._timing
+        net = self.network.cfg.net
+        noise = np.random.default_rng(0).integers(0, 256, (1, net.height, net.width, 3), np.uint8)
         with TemporaryDirectory() as folder:
             options = ort.SessionOptions()
             options.intra_op_num_threads = 1
@@ -115,11 +110,11 @@ class Tracer:
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         layers, other = layer_seconds(events, self.network, 1 + RUNS)
         total = sum(layers.values()) + other
-        return Timing(METHOD.format(runs=RUNS), RUNS, total, other), layers
+        self._timing = Timing(METHOD.format(runs=RUNS), RUNS, total, other), layers
+        return self._timing
 
-    def _input_size(self) -> tuple[int, int]:
-        net = self.network.cfg.net
-        return net.height, net.width
+    def _graph(self) -> onnx.ModelProto:
+        return build_onnx(self.network, self._source.weights, self._source.info, raw_maps=True)
 
 
 def _open(graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -128,16 +123,16 @@ def _open(graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceS
 
 
 def at_size(network: Network, size: tuple[int, int]) -> Network:
-    """The same layers for another (height, width) of the input."""
+    """Return the same layers for another (height, width) of the input."""
     height, width = size
     return resolve(replace(network.cfg, net=replace(network.cfg.net, height=height, width=width)))
 
 
 def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Make the output of every layer that computes something an output of the graph, in place.
+    """Add the output of every layer that computes something to the outputs of the graph, in place.
 
-    A layer's output is that of its last node. Layers without one ([route] to one layer, [dropout], [yolo])
-    hand on another's.
+    A layer's output is that of its last node. Layers without a node ([route] to one layer, [dropout], [yolo])
+    pass on the output of another.
     """
     last = {match[1]: node.output[0] for node in model.graph.node if (match := _LAYER.match(node.name))}
     declared = {output.name for output in model.graph.output}
@@ -152,24 +147,21 @@ def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
 def layer_seconds(
     events: list[dict[str, Any]], network: Network, runs: int
 ) -> tuple[dict[int, float], float]:
-    """Seconds by layer, and of all the rest, from a profile of so many runs; the first one is left out.
+    """Return seconds by layer, and those of no layer, from a profile of several runs.
 
-    Each is the median over the runs.
+    Each is the median over the runs without the first.
     """
     kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
     decoders = {layer.sources[0]: layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
     a_run = len(kernels) // runs  # one thread: the operators of a run follow each other
     sums: dict[int | None, list[float]] = defaultdict(lambda: [0.0] * runs)
-    for place, event in enumerate(kernels):
-        sums[_layer_of(event["name"], decoders)][place // a_run] += event["dur"] / 1e6
-    seconds = {layer: median(each[1:]) for layer, each in sums.items()}
+    for number, event in enumerate(kernels):
+        layer: int | None = None
+        if match := _LAYER.match(event["name"]):
+            layer = int(match[1])
+        elif match := _DECODING.match(event["name"]):
+            layer = decoders[int(match[1])]
+        sums[layer][number // a_run] += event["dur"] / 1e6
+    seconds = {index: median(each[1:]) for index, each in sums.items()}
     other = seconds.pop(None, 0.0)
-    return {layer: each for layer, each in seconds.items() if layer is not None}, other
-
-
-def _layer_of(name: str, decoders: dict[int, int]) -> int | None:
-    if match := _LAYER.match(name):
-        return int(match[1])
-    if match := _DECODING.match(name):
-        return decoders[int(match[1])]
-    return None
+    return {index: each for index, each in seconds.items() if index is not None}, other

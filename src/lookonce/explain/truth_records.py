@@ -1,7 +1,8 @@
-"""What an explanation says where the image is annotated: assignment, losses, verdicts.
+"""Records of an annotated image: assignment, losses and verdicts.
 
-Legend: **S**, **T** rows and columns of cells of a scale, **A** its anchors, **G** anchors of all scales,
-finest first. Boxes are xyxy; a place in the network is (scale, row, column, anchor), counted from 0.
+Legend: **B** images of a batch, **S**, **T** rows and columns of cells of a scale, **A** its anchors, **C**
+classes, **G** anchors of all scales, **P** positives. Boxes are xyxy; scales are finest first. A place in the
+network is (scale, row, column, anchor), counted from 0.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 Box = tuple[float, float, float, float]
 Place = tuple[int, int, int, int]  # scale, row, column, anchor
 
-# Where an object or a detection was lost; `stages` says when each holds. The last five are of detections.
+# The stage that an object or a detection reached; `stages` defines each. The last five concern detections.
 StageName = Literal[
     "found",
     "not counted",
@@ -43,28 +44,30 @@ class Terms:
         return self.giou + self.conf + self.prob
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Positive:
-    """One cell and anchor that must find an object, and how near this image's prediction comes.
+    """One cell and anchor assigned to an object, and how close this image's prediction comes.
 
     Attributes:
         place: (scale, row, column, anchor).
-        anchor_iou: of the object with this anchor.
-        reason: what the rule asks for, `above 0.3` in the write-up's, or `best of all`.
-        replaced_by: the object that took this place over, and with it the loss; None: it stands.
-        target_offset: the centre within the cell, in cells: what σ(tx), σ(ty) should be.
-        target_raw: tx, ty, tw, th that would give the object's box; None where a sigmoid cannot reach it.
-        target_classes: (on, off): the target of the object's class, and of every other.
-        target_objectness: 1, or the IoU of the predicted box where the model learnt that.
-        raw: tx, ty, tw, th, objectness logit, as predicted.
+        anchor_iou: IoU of the object with this anchor.
+        reason: why the anchor is positive: `above 0.3` (or the trained rule), or `best of all`.
+        replaced_by: the later object that took this place, and its loss; None: the place is this object's.
+        target_offset: centre within the cell, in cells: the target of σ(tx), σ(ty).
+        target_raw: tx, ty, tw, th that decode to the object's box; None where no finite number does.
+        target_classes: (on, off): smoothed target of the object's class, and of every other.
+        target_objectness: 1, or the IoU of the predicted box, as the objective sets it.
+        raw: predicted tx, ty, tw, th, objectness logit.
         objectness: predicted, 0 to 1.
         probability: predicted for the object's class.
         box: predicted, input pixels.
-        iou: of that box with the object.
-        giou: likewise.
-        measure: what the box loss takes off 1: GIoU, or the measure that the model learnt by.
+        iou: IoU of the predicted box with the object.
+        giou: GIoU of the same two boxes.
+        measure: GIoU, DIoU or CIoU, whichever the box loss subtracts from 1.
         enclosing: the smallest box around both, input pixels: GIoU's E.
-        losses: of this place; None where it was replaced or losses could not be computed.
+        box_scale: factor of the box loss, 2 - w*h / input area.
+        class_terms: (C,) float32 cross-entropy of each class, unweighted; None: no loss here.
+        losses: terms of this place; None if it was replaced or losses could not be computed.
     """
 
     place: Place
@@ -83,22 +86,24 @@ class Positive:
     giou: float
     measure: float
     enclosing: Box
+    box_scale: float
+    class_terms: NDArray[np.float32] | None
     losses: Terms | None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of an object or a detection: exactly one stage.
+    """The one stage that an object or a detection reached.
 
     Attributes:
-        stage: see `stages.MEANINGS`.
-        text: a sentence with this case's numbers.
+        stage: see `stages`.
+        text: a sentence with the numbers of this case.
         place: (scale, row, column, anchor) of the prediction it rests on; None: there is none.
-        box: that prediction's, image pixels.
-        iou: of that prediction with the object.
-        objectness: of that prediction.
-        score: of that prediction.
-        label: of that prediction.
+        box: box of that prediction, image pixels.
+        iou: its IoU with the object.
+        objectness: its objectness.
+        score: its score.
+        label: its class number.
     """
 
     stage: StageName
@@ -111,24 +116,24 @@ class Verdict:
     label: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TrueObject:
     """One annotated object.
 
     Attributes:
-        number: its place in the annotation.
+        number: position in the annotation.
         label: class number.
         name: class name.
         box: image pixels.
-        input_box: input pixels, as the assignment sees it.
-        difficult: neither rewarded nor punished in evaluation.
+        input_box: input pixels, as the assignment uses it.
+        difficult: ignored in evaluation.
         crowd: one box around many objects; not trained on.
-        anchor_ious: (G,) IoU with each anchor centred on the object's cell; empty if it is not trained on.
-        cells: for each scale, (row, column) of the cell that holds the centre; empty likewise.
-        positives: the places that must find it.
-        losses: of its positives together; None where they could not be computed.
+        anchor_ious: (G,) IoU with each anchor centred on the object's cell; empty if not trained on.
+        cells: per scale, (row, column) of the cell that holds the centre; empty if not trained on.
+        positives: the places assigned to it.
+        losses: sum over its positives; None if losses could not be computed.
         verdict: found, or the stage that lost it.
-        detection: the number of the detection that found it, by falling score; None: none did.
+        detection: number of the detection that found it, by falling score; None: none did.
     """
 
     number: int
@@ -148,20 +153,29 @@ class TrueObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleTruth:
-    """What training asks of each cell and anchor of one scale.
+    """Target and objectness loss of each cell and anchor of one scale.
+
+    The last three are None if losses could not be computed.
 
     Attributes:
-        best_iou: (S, T, A) float32, of the decoded box with the object it fits best.
-        positive: (S, T, A) bool: must find an object.
-        ignored: (S, T, A) bool: background that fits some object so well that it is not punished.
-        conf: (S, T, A) float32 confidence loss of each place, weighted; None where losses could not be
-            computed.
+        best_iou: (S, T, A) float32, IoU of the decoded box with the object it overlaps most.
+        best_object: (S, T, A) int64 number of that object; -1 where no object overlaps the box.
+        positive: (S, T, A) bool: assigned to an object.
+        ignored: (S, T, A) bool: background whose best IoU reaches the ignore threshold; it costs nothing.
+        target: (S, T, A) float32 target of the objectness, o.
+        focal: (S, T, A) float32 focal factor, (o - p)^2.
+        cross_entropy: (S, T, A) float32 binary cross-entropy of o and p.
+        conf: (S, T, A) float32 objectness loss, their product, weighted; 0 where ignored.
     """
 
     best_iou: NDArray[np.float32] = field(repr=False)
+    best_object: NDArray[np.int64] = field(repr=False)
     positive: NDArray[np.bool_] = field(repr=False)
     ignored: NDArray[np.bool_] = field(repr=False)
-    conf: NDArray[np.float32] | None = field(repr=False)
+    target: NDArray[np.float32] = field(repr=False)
+    focal: NDArray[np.float32] | None = field(default=None, repr=False)
+    cross_entropy: NDArray[np.float32] | None = field(default=None, repr=False)
+    conf: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +183,9 @@ class ImageLosses:
     """The loss of this image, as `train.loss` computes it.
 
     Attributes:
-        total: of all scales.
-        scales: of each, finest first.
-        background: the part of the confidence loss that comes from places that are not positive.
+        total: sum over the scales.
+        scales: terms per scale, finest first.
+        background: the part of `conf` that comes from places that are not positive.
     """
 
     total: Terms
@@ -180,39 +194,99 @@ class ImageLosses:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectiveSetting:
+    """One setting of assignment or loss, beside its value in the two recipes.
+
+    Attributes:
+        name: as in a recipe, e.g. `loss.objectness`.
+        value: used here.
+        classic: in the classic recipe, the write-up's.
+        default: in the default recipe.
+    """
+
+    name: str
+    value: str
+    classic: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """The shape of one tensor on the way from annotation to loss, for this image as a batch of one.
+
+    Attributes:
+        tensor: what it is called.
+        axes: its axes in letters, e.g. `(B, S, T, A, N)`.
+        shape: its sizes here.
+        text: what it holds, and how it comes about.
+    """
+
+    tensor: str
+    axes: str
+    shape: tuple[int, ...]
+    text: str
+
+
+ObjectiveSource = Literal["model", "classic", "given"]
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
-    """Stage 6: the annotation beside what the model did.
+    """The annotation beside the model's output.
 
     Attributes:
         objects: as annotated.
-        lost_positives: how many were replaced by a later object on the same place.
-        differs: settings of assignment and losses that are not the write-up's, as `loss.objectness=iou`.
-        ignore_iou: from this IoU on, background is not punished.
+        lost_positives: places replaced by a later object.
+        objective_source: `model`: the settings stand in the model file; `classic`: it has none, so those of
+            the classic recipe are used; `given`: the caller passed them.
+        settings: all settings of assignment and loss.
+        ignore_iou: background with this IoU or more costs nothing.
         label_smoothing: share of the class target spread over all classes.
         box_measure: `giou`, `diou` or `ciou`.
-        box_weight: of the box loss.
+        objectness_target: `one` or `iou`: target of a positive's objectness.
+        weights: factors of the three terms.
         scales: finest first.
-        losses: None where they could not be computed.
+        shapes: from annotation to loss.
+        losses: None if they could not be computed.
         why_no_losses: the reason; empty where there are losses.
-        detections: a verdict on each detection, by falling score: `found`, or why it is wrong.
+        detections: a verdict per detection, by falling score: `found`, or why it is wrong.
     """
 
     objects: tuple[TrueObject, ...]
     lost_positives: int
-    differs: tuple[str, ...]
+    objective_source: ObjectiveSource
+    settings: tuple[ObjectiveSetting, ...]
     ignore_iou: float
     label_smoothing: float
     box_measure: str
-    box_weight: float
+    objectness_target: str
+    weights: Terms
     scales: tuple[ScaleTruth, ...]
+    shapes: tuple[TensorShape, ...]
     losses: ImageLosses | None
     why_no_losses: str
     detections: tuple[Verdict, ...]
 
     @property
-    def learnt_by(self) -> str:
-        """In what the numbers here differ from the formulas, as a sentence."""
-        return (
-            f"Assignment and losses are computed as this model learnt, by {', '.join(self.differs)}; "
-            "for the rest, and in the formulas, as in the write-up."
+    def objective(self) -> str:
+        """The settings behind assignment and losses, in sentences."""
+        source = {
+            "model": "The model file records the settings it was trained with; they are used here.",
+            "classic": "The model file records no training settings, so those of the classic recipe (the "
+            "write-up's) are used here.",
+            "given": "The settings given with this explanation are used here.",
+        }[self.objective_source]
+        target = {
+            "one": "The objectness target of a positive is 1, as in the classic recipe; the default recipe "
+            "uses the IoU of its predicted box.",
+            "iou": "The objectness target of a positive is the IoU of its predicted box with the object, as "
+            "in the default recipe; the classic recipe uses 1.",
+        }[self.objectness_target]
+        others = [
+            f"{each.name}={each.value}"
+            for each in self.settings
+            if each.value != each.classic and each.name != "loss.objectness"
+        ]
+        return f"{source} {target}" + (
+            f" Other differences from the classic recipe: {', '.join(others)}." if others else ""
         )

@@ -2,27 +2,15 @@
 
 const SHOWN_CLASSES = 8;
 const sayCell = announcer("decode-status");
-const grid = imageWithLayers("input", {
-  tabindex: 0, role: "application", "aria-roledescription": "grid of cells",
-  "aria-label": "Cells of the chosen map over the image: arrow keys move, Home goes to the surest cell",
-});
 const magnified = imageWithLayers("input", { role: "img", "aria-label": "The cell, its anchor and its box, close up" });
 let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, anchor
 
 const objectnessAt = (place) => sigmoid(scales[place[0]].raw[rawAt(place) + 4]);
 
 /** The surest cell of one map. */
-function surest(number, anchor) {
-  const { rows, columns } = scales[number];
-  let best = [number, 0, 0, anchor], highest = -Infinity;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const place = [number, row, column, anchor], logit = scales[number].raw[rawAt(place) + 4];
-      if (logit > highest) [best, highest] = [place, logit];
-    }
-  }
-  return best;
-}
+const surest = (number, anchor) => highestCell({ number, anchor }, objectnessAt);
+const grid = cellGrid("Cells of the chosen map over the image: arrow keys move, Home goes to the highest objectness",
+  () => chosen, (place) => showCell(place), objectnessAt);
 
 /** How many cells of a map have an objectness above a threshold. */
 function cellsAbove(number, anchor, threshold) {
@@ -46,50 +34,19 @@ function mapButton(number, anchor) {
     paper.imageSmoothingEnabled = false;
     paper.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   });
-  const confidence = data.suppression.confidence;
+  const threshold = data.suppression.score_threshold;
   return el("button", { type: "button", class: "map", "aria-pressed": "false", onclick: () => { showCell(best); goTo("decode"); } }, canvas,
     el("span", {}, `stride ${scale.stride}, ${anchorText(scale.anchors[anchor])}`,
-      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, anchor, confidence)} of ${scale.rows * scale.columns} above ${confidence}`)));
+      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, anchor, threshold)} of ${scale.rows * scale.columns} above ${threshold}`)));
 }
 
 const mapButtons = scales.map((scale, number) => scale.anchors.map((_, anchor) => mapButton(number, anchor)));
 byId("maps").style.setProperty("--anchors", Math.max(...scales.map((scale) => scale.anchors.length)));
 byId("maps").append(...mapButtons.flat());
 
-const mapChoice = select("map", scales.flatMap((scale) => scale.anchors.map((anchor) => `stride ${scale.stride}, anchor ${anchorText(anchor)}`)),
-  (place) => showCell(surest(...mapOf(place))));
-const rowField = numberField("row", { min: 0, step: 1 }, (row) => moveTo(row, chosen[2]));
-const columnField = numberField("column", { min: 0, step: 1 }, (column) => moveTo(chosen[1], column));
-byId("decode-controls").append(mapChoice.whole, rowField.whole, columnField.whole);
+byId("decode-controls").append(...grid.controls);
 byId("grid").append(grid.drawing);
 byId("magnified").append(magnified.drawing);
-
-/** The scale and anchor of a place in the list of maps. */
-function mapOf(place) {
-  for (let number = 0; number < scales.length; number++) {
-    if (place < scales[number].anchors.length) return [number, place];
-    place -= scales[number].anchors.length;
-  }
-  throw new RangeError("no such map");
-}
-
-/** Go to a cell of the same map, or the nearest that there is. */
-function moveTo(row, column) {
-  const { rows, columns } = scales[chosen[0]], cut = (value, count) => Math.min(Math.max(Math.trunc(value) || 0, 0), count - 1);
-  showCell([chosen[0], cut(row, rows), cut(column, columns), chosen[3]]);
-}
-
-grid.drawing.addEventListener("click", (event) => {
-  const frame = grid.drawing.getBoundingClientRect(), { rows, columns } = scales[chosen[0]];
-  moveTo(Math.floor((event.clientY - frame.top) / frame.height * rows), Math.floor((event.clientX - frame.left) / frame.width * columns));
-});
-grid.drawing.addEventListener("keydown", (event) => {
-  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-  if (steps[event.key]) moveTo(chosen[1] + steps[event.key][0], chosen[2] + steps[event.key][1]);
-  else if (event.key === "Home") showCell(surest(chosen[0], chosen[3]));
-  else return;
-  event.preventDefault();
-});
 
 /** Decode a place and show every step. @param {number[]} place */
 function showCell(place) {
@@ -99,10 +56,8 @@ function showCell(place) {
   if (newMap) {
     grid.under.replaceChildren(mapImage(cellMap(number, (r, c) => objectnessAt([number, r, c, anchor]))), cellLines(scale));
     mapButtons.flat().forEach((button) => button.setAttribute("aria-pressed", String(button === mapButtons[number][anchor])));
-    mapChoice.list.selectedIndex = mapButtons.flat().indexOf(mapButtons[number][anchor]);
-    [rowField.field.max, columnField.field.max] = [scale.rows - 1, scale.columns - 1];
   }
-  [rowField.field.value, columnField.field.value] = [row, column];
+  grid.follow(place);
   const [x, y] = [(column + 0.5) * scale.stride, (row + 0.5) * scale.stride], [w, h] = found.anchor;
   const anchorBox = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
   const cell = [column, row, column + 1, row + 1].map((side) => side * scale.stride);
@@ -186,5 +141,5 @@ function decodeHere(place) {
   goTo("decode");
 }
 
-// What was found best is the first to be looked at.
+// The best detection comes first.
 showCell(candidates.count ? placeOf(ranked[0]) : surest(scales.length - 1, 0));

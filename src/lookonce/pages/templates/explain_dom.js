@@ -1,12 +1,12 @@
 "use strict";
-// Making elements. Text is always set as text: a name that holds HTML is shown, not obeyed.
+// Making elements. Text is always set as text: a name that holds HTML is shown, not interpreted.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * An HTML element.
  * @param {string} tag
- * @param {Object<string, *>} attributes `onclick` and the like are listened to; undefined and false are left out.
+ * @param {Object<string, *>} attributes `on…` become listeners; undefined and false are left out.
  * @param {...(Node|string|number)} children
  * @returns {HTMLElement}
  */
@@ -22,6 +22,7 @@ function svg(tag, attributes = {}, ...children) {
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") element.style.cssText = value;  // an attribute would need a laxer security policy
     else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
@@ -31,7 +32,7 @@ function filled(element, attributes, children) {
 /** @param {string} id @returns {HTMLElement} */
 const byId = (id) => document.getElementById(id);
 
-/** A drop-down list with its label. @param {string[]} options @param {function(number)} changed given the place */
+/** A drop-down list with its label. @param {string[]} options @param {function(number)} changed given the index */
 function select(label, options, changed) {
   const list = el("select", { onchange: () => changed(list.selectedIndex) });
   list.append(...options.map((option) => el("option", {}, option)));
@@ -52,16 +53,16 @@ function numberField(label, limits, changed) {
  */
 function table(caption, headings, rows, attributes = {}) {
   const isNumber = headings.map((heading) => heading.startsWith("#"));
-  const kind = (place) => (isNumber[place] ? "number" : undefined);
-  const head = headings.map((heading, place) =>
-    el("th", { scope: "col", class: kind(place) }, heading.replace(/^#/, "")));
-  const body = rows.map(({ cells, chosen }) => el("tr", { class: chosen && "chosen" }, ...cells.map((cell, place) =>
-    place === 0 ? el("th", { scope: "row" }, cell) : el("td", { class: kind(place) }, cell))));
+  const kind = (index) => (isNumber[index] ? "number" : undefined);
+  const head = headings.map((heading, index) =>
+    el("th", { scope: "col", class: kind(index) }, heading.replace(/^#/, "")));
+  const body = rows.map(({ cells, chosen }) => el("tr", { class: chosen && "chosen" }, ...cells.map((cell, index) =>
+    index === 0 ? el("th", { scope: "row" }, cell) : el("td", { class: kind(index) }, cell))));
   return el("table", attributes, el("caption", {}, caption),
     el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body));
 }
 
-/** Say something to screen readers once it has settled, so that a held arrow key does not chatter. */
+/** Announce to screen readers, once it has settled: a held arrow key stays quiet. */
 function announcer(id) {
   let waiting = 0;
   return (text) => {
@@ -70,7 +71,7 @@ function announcer(id) {
   };
 }
 
-/** Go to a stage, and put the focus there. */
+/** Scroll to a stage and focus it. */
 function goTo(id) {
   byId(id).scrollIntoView();
   const title = byId(`${id}-title`);

@@ -35,7 +35,7 @@ function outline(box, colour, attributes = {}) {
     svg("rect", { ...shape, class: "halo" }), svg("rect", { ...shape, class: "edge", stroke: colour }));
 }
 
-/** A label at the top of a box, kept within the image; so many of its lines fill the longer side. */
+/** A label at the top of a box, kept within the image; `perSide` lines of it fill the longer side. */
 function boxLabel(box, text, { paper, ink }, which, perSide = 38) {
   const [height, width] = sizes[which];
   const size = Math.max(height, width) / perSide;
@@ -50,10 +50,10 @@ function boxLabel(box, text, { paper, ink }, which, perSide = 38) {
 const coloursOf = (label) => data.colours[label % data.colours.length];
 
 /**
- * One value a cell as a map over the image: the image darkened, the cells lit.
+ * One value per cell as a map over the image: the image darkened, the cells lit.
  * @param {number} number of the scale
  * @param {function(number, number): number} value of a row and column, 0 to 1
- * @returns {HTMLCanvasElement} one pixel a cell
+ * @returns {HTMLCanvasElement} one pixel per cell
  */
 function cellMap(number, value) {
   const { rows, columns } = scales[number];
@@ -74,6 +74,63 @@ function cellMap(number, value) {
 function mapImage(canvas) {
   const [height, width] = sizes.input;
   return svg("image", { href: canvas.toDataURL(), width, height, preserveAspectRatio: "none", style: "image-rendering: pixelated" });
+}
+
+// The maps of all scales in one list, as drop-downs show them.
+const allMaps = scales.flatMap((scale, number) => scale.anchors.map((sides, anchor) =>
+  ({ number, anchor, name: `stride ${scale.stride}, anchor ${anchorText(sides)}` })));
+const mapIndex = ([number, , , anchor]) => allMaps.findIndex((map) => map.number === number && map.anchor === anchor);
+
+/** The cell of one map with the highest value. @param {function(number[]): number} value of a place */
+function highestCell({ number, anchor }, value) {
+  const { rows, columns } = scales[number];
+  let best = [number, 0, 0, anchor], highest = -Infinity;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const place = [number, row, column, anchor], here = value(place);
+      if (here > highest) [best, highest] = [place, here];
+    }
+  }
+  return best;
+}
+
+/**
+ * An image whose cells can be chosen by click, by arrow keys and by two number fields.
+ * @param {string} label
+ * @param {function(): number[]} chosen the place that is shown
+ * @param {function(number[])} choose shows a place
+ * @param {function(number[]): number} value decides where Home goes: to the highest of the map
+ */
+function cellGrid(label, chosen, choose, value) {
+  const grid = imageWithLayers("input", { tabindex: 0, role: "application", "aria-roledescription": "grid of cells", "aria-label": label });
+  const cut = (number, count) => Math.min(Math.max(Math.trunc(number) || 0, 0), count - 1);
+  const moveTo = (row, column) => {
+    const [number, , , anchor] = chosen(), { rows, columns } = scales[number];
+    choose([number, cut(row, rows), cut(column, columns), anchor]);
+  };
+  const rowField = numberField("row", { min: 0, step: 1 }, (row) => moveTo(row, chosen()[2]));
+  const columnField = numberField("column", { min: 0, step: 1 }, (column) => moveTo(chosen()[1], column));
+  const maps = select("map", allMaps.map((map) => map.name), (index) => choose(highestCell(allMaps[index], value)));
+  grid.drawing.addEventListener("click", (event) => {
+    const frame = grid.drawing.getBoundingClientRect(), { rows, columns } = scales[chosen()[0]];
+    moveTo(Math.floor((event.clientY - frame.top) / frame.height * rows), Math.floor((event.clientX - frame.left) / frame.width * columns));
+  });
+  grid.drawing.addEventListener("keydown", (event) => {
+    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const [number, row, column, anchor] = chosen();
+    if (steps[event.key]) moveTo(row + steps[event.key][0], column + steps[event.key][1]);
+    else if (event.key === "Home") choose(highestCell({ number, anchor }, value));
+    else return;
+    event.preventDefault();
+  });
+  /** Bring fields and list in line with a place. */
+  const follow = (place) => {
+    const { rows, columns } = scales[place[0]];
+    [rowField.field.max, columnField.field.max] = [rows - 1, columns - 1];
+    [rowField.field.value, columnField.field.value] = [place[1], place[2]];
+    maps.list.selectedIndex = mapIndex(place);
+  };
+  return { ...grid, controls: [maps.whole, rowField.whole, columnField.whole], follow };
 }
 
 /** The lines between the cells of a scale. */

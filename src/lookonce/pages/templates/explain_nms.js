@@ -5,7 +5,7 @@ const sayFound = announcer("nms-status");
 const foundImage = imageWithLayers("image", { role: "group", "aria-label": "The image with its detections" });
 const least = data.candidates.complete_from;
 const setting = { ...data.suppression, showSuppressed: false, candidate: null };
-let result = suppress(setting.confidence, setting.threshold);
+let result = suppress(setting.score_threshold, setting.iou_threshold);
 
 /** A slider with a field beside it for exact numbers. */
 function slider(label, name, low) {
@@ -27,17 +27,17 @@ const suppressedToo = el("input", { type: "checkbox", onchange: () => {
   drawFound();
 } });
 byId("thresholds").append(
-  slider("confidence: a score must lie above it", "confidence", least),
-  slider("IoU: more overlap with a better box, and a box goes", "threshold", 0),
+  slider("score threshold: kept scores are above it", "score_threshold", least),
+  slider("IoU threshold: more overlap with a better box suppresses", "iou_threshold", 0),
   el("label", { class: "check" }, suppressedToo, "show suppressed boxes"));
 byId("found").append(foundImage.drawing);
 
 const labelOf = (index) => names[candidates.labels[index]];
 const scoreOf = (index) => digits(candidates.scores[index], 3);
 
-/** Filter and suppress at the thresholds of now, and show what comes out. */
+/** Filter and suppress at the current thresholds, and show the outcome. */
 function showFound() {
-  result = suppress(setting.confidence, setting.threshold);
+  result = suppress(setting.score_threshold, setting.iou_threshold);
   if (!result.above.includes(setting.candidate)) setting.candidate = null;
   drawFound();
   drawFunnel();
@@ -69,29 +69,29 @@ function drawFunnel() {
   const stages = [
     [data.candidates.total, "predictions: every cell and anchor"],
     [candidates.count + data.candidates.left_out, `in the image with a score above ${data.candidates.floor}`],
-    [result.above.length, "above the confidence"],
-    [result.kept.length, "left by non-maximum suppression"],
+    [result.above.length, "above the score threshold"],
+    [result.kept.length, "detections, after non-maximum suppression"],
   ];
   const length = (count) => 100 * Math.log1p(count) / Math.log1p(data.candidates.total);
   byId("funnel").replaceChildren(...stages.map(([count, words]) =>
     el("li", {}, el("b", {}, thousands(count)), words, el("span", { class: "bar", style: `width: ${length(count).toFixed(1)}%` }))));
 }
 
-/** The candidates above the confidence: which stay, and what suppressed the others. */
+/** The candidates above the score threshold: which are kept, and what suppresses the others. */
 function listCandidates() {
-  const place = new Map(result.kept.map((index, number) => [index, number]));
+  const numberOf = new Map(result.kept.map((index, number) => [index, number]));
   const rows = result.above.slice(0, MOST_ROWS).map((index) => {
     const lost = result.suppressedBy.get(index);
     return { chosen: index === setting.candidate, cells: [
       el("button", { type: "button", class: "link", "data-candidate": index, onclick: () => chooseCandidate(index) }, labelOf(index)), scoreOf(index),
-      lost ? `gone, by detection ${place.get(lost.by)}` : el("strong", {}, `detection ${place.get(index)}`),
+      lost ? `suppressed by detection ${numberOf.get(lost.by)}` : el("strong", {}, `detection ${numberOf.get(index)}`),
       lost ? digits(lost.iou, 3) : "", pixels(boxOf(index)),
     ] };
   });
   const more = result.above.length - rows.length;
   byId("candidates").replaceChildren(table(
-    `${result.above.length} candidates: ${result.kept.length} stay, ${result.suppressedBy.size} go.${more > 0 ? ` The first ${MOST_ROWS} are listed.` : ""}`,
-    ["class", "#score", "becomes", "#at IoU", "#left, top, right, bottom"], rows));
+    `${result.above.length} candidates: ${result.kept.length} kept, ${result.suppressedBy.size} suppressed.${more > 0 ? ` The first ${MOST_ROWS} are listed.` : ""}`,
+    ["class", "#score", "outcome", "#at IoU", "#left, top, right, bottom"], rows));
 }
 
 function chooseCandidate(index) {
@@ -105,11 +105,11 @@ function chooseCandidate(index) {
   }
 }
 
-/** Why the chosen candidate stays or goes, with the numbers. */
+/** Why the chosen candidate is kept or suppressed, with the numbers. */
 function showCandidate() {
   const index = setting.candidate, panel = byId("candidate");
   if (index === null) {
-    panel.replaceChildren(el("p", {}, "Choose a candidate in the list, or a box in the image, to see why it stays or goes."));
+    panel.replaceChildren(el("p", {}, "Choose a candidate in the list, or a box in the image, to see why it is kept or suppressed."));
     return;
   }
   const lost = result.suppressedBy.get(index), won = result.above.filter((other) => result.suppressedBy.get(other)?.by === index);
@@ -117,9 +117,9 @@ function showCandidate() {
   if (lost) {
     const { intersection, union, iou } = overlap(boxOf(lost.by), boxOf(index));
     lines.push(el("p", {}, `Detection ${result.kept.indexOf(lost.by)} (${labelOf(lost.by)}, score ${scoreOf(lost.by)}) is better and overlaps it:`),
-      el("p", { class: "sum" }, `IoU = intersection / union = ${digits(intersection, 0)} / ${digits(union, 0)} = ${digits(iou, 4)} > ${setting.threshold}`));
+      el("p", { class: "sum" }, `IoU = intersection / union = ${digits(intersection, 0)} / ${digits(union, 0)} = ${digits(iou, 4)} > ${setting.iou_threshold}`));
   } else {
-    lines.push(el("p", {}, `No better box of its class overlaps it by more than ${setting.threshold}. It suppresses ${won.length} ${won.length === 1 ? "box" : "boxes"}.`));
+    lines.push(el("p", {}, `No better box of its class overlaps it by more than ${setting.iou_threshold}. It suppresses ${won.length} ${won.length === 1 ? "box" : "boxes"}.`));
   }
   const [number, row, column, anchor] = placeOf(index);
   panel.replaceChildren(

@@ -1,4 +1,4 @@
-// The numbers of the page, and the arithmetic of the detector, in float32 where the detector has float32.
+// The numbers of the page, and the detector's arithmetic, in float32 wherever the detector uses it.
 
 const data = JSON.parse(byId("data").textContent);
 const { names, scales, layers } = data;
@@ -79,6 +79,9 @@ function area(box) {
   return f32(f32(Math.max(f32(box[2] - box[0]), 0)) * f32(Math.max(f32(box[3] - box[1]), 0)));
 }
 
+/** log(1 + exp(x)), without overflow: -log σ(-x). */
+const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+
 /** Intersection, union and IoU of two float32 boxes, rounded at every step as numpy does. */
 function overlap(a, b) {
   const width = Math.max(f32(Math.min(a[2], b[2]) - Math.max(a[0], b[0])), 0);
@@ -100,13 +103,13 @@ const ranked = Array.from({ length: candidates.count }, (_, index) => index)
   .sort((a, b) => candidates.scores[b] - candidates.scores[a]);
 
 /**
- * What `runtime/postprocess.py` makes of the candidates.
- * @param {number} confidence a score must lie above it
- * @param {number} threshold a box goes when its IoU with a better one of its class lies above it
+ * Filter and suppress the candidates as `runtime/postprocess.py` does.
+ * @param {number} score score threshold: kept scores are above it
+ * @param {number} iou IoU threshold: more overlap with a better box of the class suppresses
  * @returns {Object} above, kept: numbers of candidates, by falling score; suppressedBy: number -> (by, iou)
  */
-function suppress(confidence, threshold) {
-  const least = f32(confidence), most = f32(threshold);  // numpy compares in float32, too
+function suppress(score, iou) {
+  const least = f32(score), most = f32(iou);  // numpy compares in float32, too
   const above = ranked.filter((index) => candidates.scores[index] > least);
   const kept = [], suppressedBy = new Map();
   for (const index of above) {
@@ -118,6 +121,8 @@ function suppress(confidence, threshold) {
   return { above, kept, suppressedBy };
 }
 
+// A loss term may be tiny: four significant digits instead of four decimals.
+const compact = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 const digits = (value, count) => value.toFixed(count).replace(/^-/, "−");
 const pixels = (values) => Array.from(values, (value) => digits(value, 1)).join(", ");
 const thousands = (value) => value.toLocaleString("en");

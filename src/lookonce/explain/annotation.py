@@ -1,0 +1,62 @@
+"""The annotation of one image out of an annotated set."""
+
+import re
+from pathlib import Path
+
+from lookonce.annotations import load_samples
+from lookonce.errors import AnnotationError
+from lookonce.evaluate.classes import SharedClasses, listed
+from lookonce.samples import Sample
+
+
+def find_truth(
+    data: Path,
+    image: Path,
+    names: tuple[str, ...],
+    *,
+    split: str | None = None,
+    data_names: Path | None = None,
+) -> tuple[Sample, tuple[str, ...]]:
+    """Find the annotation of one image, with the class numbers of the model.
+
+    The image is looked up by its path, then by its file name.
+
+    Args:
+        data: annotations, in any format.
+        image: the image.
+        names: the model's class names.
+        split: part of the data to look in; None searches all of it.
+        data_names: file of class names, for annotations that hold numbers only.
+
+    Returns:
+        The annotation, and a sentence about each object that is left out or each oddity of this image.
+
+    Raises:
+        AnnotationError: the data cannot be read, or does not have this image, or several of its name.
+        ConfigError: model and data share no class.
+    """
+    annotated = load_samples(data, split, data_names)
+    wanted = image.resolve()
+    found = [sample for sample in annotated.samples if sample.path.resolve() == wanted]
+    found = found or [sample for sample in annotated.samples if sample.path.name == image.name]
+    if len(found) > 1:
+        raise AnnotationError(
+            f"{data}: expected one image named {image.name}, found {len(found)}: "
+            f"{listed([str(sample.path) for sample in found])}; give the image by the path it has there"
+        )
+    if not found:
+        raise AnnotationError(
+            f"{data}: expected an image {image} or one named {image.name}, found none among "
+            f"{len(annotated.samples)}: {listed([sample.path.name for sample in annotated.samples])}"
+        )
+    sample, shared = found[0], SharedClasses.match(names, annotated.names, data)
+    known = shared.sample(sample, to=names)
+    mine = re.compile(rf"(?<![\w-]){re.escape(sample.path.stem)}(?![\w-])")
+    remarks = [str(problem) for problem in annotated.problems if mine.search(problem.place)]
+    unknown = sorted(set(shared.unknown) & {annotated.names[label] for label in sample.labels.tolist()})
+    if unknown:
+        remarks.append(
+            f"{len(sample.labels) - len(known.labels)} of {len(sample.labels)} objects left out: the model "
+            f"does not know {listed(unknown)}"
+        )
+    return known, tuple(remarks)

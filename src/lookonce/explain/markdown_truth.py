@@ -1,0 +1,159 @@
+"""Assignment, losses and verdicts of an explanation as Markdown."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lookonce.explain.loss_formulas import loss_formulas
+from lookonce.explain.records import Explanation
+from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
+from lookonce.explain.tables import box_text, place_text, prose, table, text
+from lookonce.explain.truth_records import Place, Terms, Truth
+
+WRITTEN_OUT = 6  # positives with every formula; the page and the JSON have all
+LARGEST = 15  # background places listed, by their objectness loss
+
+
+def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
+    """Write the positives, the IoU with every anchor, and what is ignored."""
+    yield from (*prose(text(truth.objective)), "")
+    headings = ["object", "class", "box in the input", "anchor", "cell", "IoU", "why", "target tx ty tw th"]
+    rows = []
+    for each in truth.objects:
+        for positive in each.positives:
+            scale, row, column, anchor = positive.place
+            sides = found.scales[scale].anchors[anchor]
+            by = "" if positive.replaced_by is None else f", replaced by object {positive.replaced_by}"
+            rows.append(
+                (
+                    each.number,
+                    text(each.name),
+                    box_text(each.input_box),
+                    f"stride {found.scales[scale].stride}, {sides[0]:g} x {sides[1]:g}",
+                    f"{row}, {column}",
+                    f"{positive.anchor_iou:.3f}",
+                    positive.reason + by,
+                    ", ".join("border" if t is None else f"{t:.3f}" for t in positive.target_raw),
+                )
+            )
+    yield from table(headings, rows)
+    yield ""
+    anchors = [f"{w:g} x {h:g}" for scale in found.scales for w, h in scale.anchors]
+    ious = (
+        (each.number, *(f"{iou:.3f}" for iou in each.anchor_ious)) for each in truth.objects if each.cells
+    )
+    yield from table(("object, IoU with", *anchors), ious)
+    ignored = sum(int(scale.ignored.sum()) for scale in truth.scales)
+    positives = sum(int(scale.positive.sum()) for scale in truth.scales)
+    yield ""
+    yield (
+        f"{positives} positives ({truth.lost_positives} more were replaced), {ignored} places ignored: their "
+        f"box has an IoU of {truth.ignore_iou:g} or more with an object."
+    )
+
+
+def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
+    """Write settings, shapes, sums, and the terms of places with their numbers filled in."""
+    settings = ((each.name, each.value, each.classic, each.default) for each in truth.settings)
+    yield from table(("setting", "here", "classic recipe", "default recipe"), settings)
+    yield ""
+    shapes = ((text(each.tensor), text(each.axes), str(each.shape), text(each.text)) for each in truth.shapes)
+    yield from table(("tensor", "axes", "shape here", "contents"), shapes)
+    yield ""
+    if truth.losses is None:
+        yield f"Not computed: {text(truth.why_no_losses)}."
+        return
+    rows = [
+        (f"stride {scale.stride}", *_terms(terms))
+        for scale, terms in zip(found.scales, truth.losses.scales, strict=True)
+    ]
+    headings = ("giou", "conf", "prob", "sum")
+    yield from table(("scale", *headings), [*rows, ("all", *_terms(truth.losses.total))])
+    yield ""
+    objects = [
+        (each.number, text(each.name), *_terms(each.losses))
+        for each in truth.objects
+        if each.losses is not None
+    ]
+    background = Terms(0, truth.losses.background, 0)
+    objects += [("", "background", *_terms(background)), ("", "all", *_terms(truth.losses.total))]
+    yield from table(("object", "class", *headings), objects, whole=True)
+    yield from _background(found, truth)
+    standing = [
+        (positive.losses.total, each, positive.place)
+        for each in truth.objects
+        for positive in each.positives
+        if positive.losses is not None
+    ]
+    standing.sort(key=lambda each: -each[0])
+    if standing:
+        first = "Each positive" if len(standing) <= WRITTEN_OUT else f"The {WRITTEN_OUT} costliest positives"
+        yield from ("", f"{first}, written out:")
+    for _, each, place in standing[:WRITTEN_OUT]:
+        about = f"object {each.number}, class {each.label} ({text(each.name)})"
+        yield from ("", f"{place_text(found.scales, place)}; {about}:", "")
+        yield from (f"    {line}" for line in loss_formulas(found, place))
+
+
+def _background(found: Explanation, truth: Truth) -> Iterator[str]:
+    """List the background places with the largest objectness loss, the rest as one sum, then the ignored."""
+    places: list[tuple[float, Place]] = []
+    ignored: list[tuple[float, Place]] = []
+    for number, scale in enumerate(truth.scales):
+        assert scale.conf is not None
+        for row_number, column, anchor in np.argwhere(~scale.positive).tolist():
+            at = row_number, column, anchor
+            listed, value = (ignored, scale.best_iou) if scale.ignored[at] else (places, scale.conf)
+            listed.append((float(value[at]), (number, *at)))
+
+    def row(place: Place) -> tuple[object, ...]:
+        at, scale = place[1:], truth.scales[place[0]]
+        assert scale.conf is not None
+        assert scale.focal is not None
+        assert scale.cross_entropy is not None
+        p = 1 / (1 + np.exp(-float(found.scales[place[0]].raw[(*at, 4)])))
+        numbers = (p, scale.focal[at], scale.cross_entropy[at], scale.conf[at])
+        return (
+            place_text(found.scales, place),
+            f"{scale.best_iou[at]:.3f}",
+            "" if scale.best_object[at] < 0 else int(scale.best_object[at]),
+            "yes" if scale.ignored[at] else "no",
+            *(f"{each:.4g}" for each in numbers),
+        )
+
+    headings = ("background", "best IoU", "with object", "ignored", "p", "(0 - p)²", "BCE", "conf")
+    for listed in (places, ignored):
+        listed.sort(key=lambda each: -each[0])
+    yield ""
+    yield from table(headings, (row(place) for _, place in (*places[:LARGEST], *ignored[:LARGEST])))
+    rest = sum(value for value, _ in places[LARGEST:])
+    yield ""
+    yield (
+        f"{max(len(places) - LARGEST, 0):,} more background places cost {rest:.4f} together; {len(ignored)} "
+        "are ignored and cost nothing."
+    )
+
+
+def verdict_lines(found: Explanation, truth: Truth) -> Iterator[str]:
+    """Write the verdict on each object and on each wrong detection, and what the stages mean."""
+    rows = (
+        (each.number, text(each.name), each.verdict.stage, text(each.verdict.text)) for each in truth.objects
+    )
+    yield from table(("object", "class", "stage", "numbers"), rows)
+    yield ""
+    wrong = [
+        (i, each.stage, text(each.text)) for i, each in enumerate(truth.detections) if each.stage != "found"
+    ]
+    if wrong:
+        yield from table(("detection", "stage", "numbers"), wrong)
+    else:
+        yield "No detection is wrong."
+    yield ""
+    seen = dict.fromkeys(each.verdict.stage for each in truth.objects)
+    yield from (f"- {stage}: {text(OBJECT_STAGES[stage])}" for stage in seen)
+    others = dict.fromkeys(each.stage for each in truth.detections)
+    yield from (f"- {stage} (detection): {text(DETECTION_STAGES[stage])}" for stage in others)
+
+
+def _terms(terms: Terms) -> tuple[str, ...]:
+    return tuple(f"{each:.4f}" for each in (terms.giou, terms.conf, terms.prob, terms.total))
