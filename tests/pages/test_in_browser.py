@@ -22,6 +22,33 @@ def test_what_a_page_tries_to_fetch_is_refused(page: Path) -> None:
         assert any("Content Security Policy" in error for error in seen.errors)
 
 
+@pytest.mark.parametrize(
+    "injected",
+    [
+        "<script>document.title = 'injected'</script>",
+        "<img src='data:,' onerror=\"document.title = 'injected'\">",
+        "<style>main { color: rgb(1, 2, 3) }</style>",
+        "<b style='color: rgb(1, 2, 3)'></b>",
+    ],
+)
+def test_what_gets_into_a_page_neither_runs_nor_styles(tmp_path: Path, injected: str) -> None:
+    body = (
+        '{% extends "base.html" %}{% block main %}' + injected + "{% endblock %}"
+        "{% block script %}<script>document.body.id = 'own'</script>"
+        '<script type="application/json">{"a": "<b>"}</script>{% endblock %}'
+    )
+    file = tmp_path / "page.html"
+    file.write_text(_environment().from_string(body).render(lookonce_version="0"), encoding="utf-8")
+    with opened(file) as seen:
+        assert seen.page.evaluate("document.body.id") == "own"
+        assert seen.page.title() == ""
+        assert seen.page.evaluate("getComputedStyle(document.body).margin") == "0px"  # its own style holds
+        for element in ("main", "main > b"):
+            colour = f"(document.querySelector('{element}') || document.body)"
+            assert seen.page.evaluate(f"getComputedStyle({colour}).color") != "rgb(1, 2, 3)"
+        assert any("Content Security Policy" in error for error in seen.errors)
+
+
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
 def test_no_sideways_scrolling(page: Path, size: tuple[int, int]) -> None:
     with opened(page, size) as seen:

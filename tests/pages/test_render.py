@@ -36,6 +36,7 @@ def test_a_page_may_fetch_nothing() -> None:
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy is not None
     assert policy[1].startswith("default-src 'none'; img-src data:")
+    assert "unsafe" not in policy[1]
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
 
 

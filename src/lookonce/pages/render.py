@@ -1,12 +1,15 @@
 """From a template to one self-contained HTML file.
 
-Every page extends `templates/base.html`, which carries the style and forbids the page to fetch anything.
+Every page extends `templates/base.html`. Its policy lets the page fetch nothing, and allows no style and
+no script but the template's own `<style>` and `<script>` elements: `style` attributes have no effect.
 Values are escaped wherever a template prints them, so a class name that holds HTML is shown as text; data for
 a script goes through Jinja's `tojson`, which escapes what could end the script.
 """
 
+import re
 from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +21,8 @@ from numpy.typing import NDArray
 from lookonce._files import encodable
 
 JPEG_QUALITY = 85
+SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.DOTALL)  # JSON in a page is no script
+NOTHING = "'none'"
 
 
 def render(template: str, **values: Any) -> str:
@@ -34,13 +39,30 @@ def render(template: str, **values: Any) -> str:
     return encodable(page)
 
 
+def security_policy(styles: str, scripts: str) -> str:
+    """Write the Content Security Policy of a page: its own style and scripts, by their hashes, and data URLs.
+
+    Args:
+        styles: content of the page's `<style>`.
+        scripts: the `<script>` elements of its template; values from outside are in them as JSON alone.
+    """
+    style_hash, *script_hashes = (
+        f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
+        for content in (styles, *(found[1] for found in SCRIPT.finditer(scripts)))
+    )
+    return (
+        f"default-src 'none'; img-src data:; style-src {style_hash}; "
+        f"script-src {' '.join(script_hashes) or NOTHING}; base-uri 'none'; form-action 'none'"
+    )
+
+
 def jpeg_url(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
-    """An image (H, W, 3) uint8 RGB as a data URL: for photographs."""
+    """Encode an image (H, W, 3) uint8 RGB as a data URL: for photographs."""
     return _url(image, ".jpg", "image/jpeg", (cv2.IMWRITE_JPEG_QUALITY, quality))
 
 
 def png_url(image: NDArray[np.uint8]) -> str:
-    """An image (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8, as a data URL: for plots and maps, exact."""
+    """Encode an image (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8, as a data URL, exactly: for plots."""
     return _url(image, ".png", "image/png", (cv2.IMWRITE_PNG_COMPRESSION, 9))
 
 
@@ -53,10 +75,12 @@ def _url(image: NDArray[np.uint8], suffix: str, kind: str, options: tuple[int, .
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lookonce", "pages/templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["security_policy"] = security_policy
+    return environment
