@@ -229,7 +229,7 @@ def test_the_explanation_has_the_models_own_class_numbers(
     assert evaluate_lines(monkeypatch, images) == 0
 
     assert asked == [
-        ("model.onnx", {"size": (64, 96), "confidence": pytest.approx(0.4), "iou": 0.45}),
+        ("model.onnx", {"size": (64, 96), "conf": pytest.approx(0.4), "iou": 0.45}),
         ("a.png", [1], True),  # the data's dog is 0, the model's 1; it knows no fish
         ("explained", "01.html"),
     ]
