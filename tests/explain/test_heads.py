@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lookonce.explain import Explainer
-from lookonce.explain.heads import cell, fit_in, sigmoid
+from lookonce.explain.heads import cell, cell_grid, fit_in, grid_text, sigmoid
 from lookonce.explain.records import Explanation, ScaleOutput
 from lookonce.geometry.anchors import YOLOV3
 from lookonce.geometry.boxes import cxcywh_to_xyxy
@@ -131,6 +131,16 @@ def test_formulas_hold_their_numbers(nano: Explainer, data: Path) -> None:
     for formula in at.formulas[2:4]:  # the numbers shown give the result shown
         left, _, right = formula.partition(" = ")[2].partition(" = ")
         assert eval(left, {"exp": np.exp}) == pytest.approx(float(right), rel=1e-3)
+
+
+def test_the_grid_of_cells_counts_columns_then_rows() -> None:
+    grid = cell_grid(2, 3)
+
+    assert grid.shape == (2, 3, 2)
+    assert grid[..., 0].tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert grid[..., 1].tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert grid_text(2, 3) == ("[0 0 0]   [0 1 2]", "[1 1 1]   [0 1 2]")
+    assert grid_text(11, 1)[-1] == "[10]   [ 0]"
 
 
 def test_no_such_place(explained: Explanation) -> None:

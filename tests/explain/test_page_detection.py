@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lookonce.explain import Explainer, Explanation
-from lookonce.explain.heads import cell
-from lookonce.explain.page import write_page
+from lookonce.explain.heads import cell, grid_text
+from lookonce.explain.page import LARGEST_GRID, write_page
 from lookonce.explain.records import KEPT
 from lookonce.explain.suppression import suppress
 from tests.browser import PHONE, Opened, opened
@@ -177,9 +177,20 @@ def test_contrast(seen: Opened, scheme: str) -> None:
     assert seen.page.evaluate(CONTRAST) == []
 
 
+def test_the_grids_are_those_of_the_cells(seen: Opened, found: Explanation) -> None:
+    seen.page.locator("#decode details summary", has_text="Row and column").click()
+    grids = seen.page.locator("#decode .grid-numbers").all_inner_texts()
+    expected = [
+        "\n".join(grid_text(*scale.grid)) for scale in found.scales if max(scale.grid) <= LARGEST_GRID
+    ]
+    assert grids == expected != []
+    assert "broadcast (B, 10, 10, 3, 2)" in seen.page.locator("#decode details").last.inner_text()
+    seen.page.locator("#decode details summary", has_text="Row and column").click()
+
+
 def test_the_layers_can_be_sorted(seen: Opened, found: Explanation) -> None:
     page = seen.page
-    page.locator("details.table summary").click()
+    page.locator("#network details.table summary").click()
     page.get_by_role("button", name="parameters").click()
     most = max(found.layers, key=lambda layer: layer.parameters)
     assert page.locator("#layers tbody tr").first.locator("th").inner_text() == str(most.index)

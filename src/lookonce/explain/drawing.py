@@ -1,26 +1,28 @@
-"""The drawing of a network: layers gathered into blocks, and each layer's arithmetic with its numbers.
+"""The drawing of a network: layers gathered into blocks, and the arithmetic of each layer with its numbers.
 
-Legend: **H**, **W** height and width of an output.
+Legend: **C** channels, **H**, **W** height and width of an output.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookonce.explain.records import NetworkLayer
 
 IMAGE = -1
-COLUMNS = ("backbone", "neck", "head")
+_CONVOLUTION = re.compile(
+    r"(?P<size>\d+)x\d+(?: / (?P<stride>\d+))?, (?P<filters>\d+) filters(?:, (?P<groups>\d+) groups)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Layers of one part and one resolution that follow each other; from outside only its last one is read.
+    """Consecutive layers of one part and resolution; only the last one is read from outside.
 
     Attributes:
-        part: the column of the drawing it stands in: `backbone`, `neck` or `head`.
-        layers: their numbers, in order.
-        inputs: the layers outside that it reads, by number; -1 is the image.
+        part: column of the drawing: `backbone`, `neck` or `head`.
+        layers: layer numbers, in order.
+        inputs: numbers of the layers outside that it reads; -1 is the image.
     """
 
     part: str
@@ -29,115 +31,76 @@ class Block:
 
 
 def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
-    """All layers, each in one block, in the order of the network."""
-    readers = _readers(layers)
-    groups = [part for group in _chains(layers) for part in _cut(group, readers)]
-    return tuple(_block(layers, group) for group in _with_heads(layers, groups, readers))
-
-
-def _readers(layers: Sequence[NetworkLayer]) -> dict[int, list[int]]:
-    """Layer number -> numbers of the layers that read it."""
+    """Gather all layers into blocks, in the order of the network."""
     readers: dict[int, list[int]] = {layer.index: [] for layer in layers}
+    chains: list[list[int]] = []  # layers of one part and resolution that follow and read each other
     for layer in layers:
         for source in layer.inputs:
             if source != IMAGE:
                 readers[source].append(layer.index)
-    return readers
-
-
-def _chains(layers: Sequence[NetworkLayer]) -> list[list[int]]:
-    """Layers of one part and resolution that follow each other and read each other."""
-    chains = list[list[int]]()
-    for layer in layers:
         last = layers[chains[-1][-1]] if chains else layer
         alike = last.part == layer.part and last.shape[1:] == layer.shape[1:]
         if chains and alike and set(layer.inputs) & set(chains[-1]):
             chains[-1].append(layer.index)
         else:
             chains.append([layer.index])
-    return chains
-
-
-def _cut(chain: list[int], readers: dict[int, list[int]]) -> Iterator[list[int]]:
-    """Cut behind each layer that is read from outside, so that an edge of the drawing is a block's output."""
-    inside, part = set(chain), list[int]()
-    for index in chain:
-        part.append(index)
-        if index == chain[-1] or not set(readers[index]) <= inside:
-            yield part
-            part = []
-
-
-def _with_heads(
-    layers: Sequence[NetworkLayer], groups: list[list[int]], readers: dict[int, list[int]]
-) -> Iterator[list[int]]:
-    """Put a lone layer that only a head reads to that head: it is the head's own."""
-    waiting: list[int] = []
+    groups: list[list[int]] = []  # cut behind each layer that is read from outside
+    for chain in chains:
+        groups.append([])
+        for index in chain:
+            groups[-1].append(index)
+            if index != chain[-1] and not set(readers[index]) <= set(chain):
+                groups.append([])
+    blocks, own_of_head = list[Block](), list[int]()
     for group in groups:
-        read_by = readers[group[-1]]
-        lone = len(group) == 1 and layers[group[0]].part == "neck"
-        if lone and [layers[reader].part for reader in read_by] == ["head"]:
-            waiting = group
+        read_by = [layers[reader].part for reader in readers[group[-1]]]
+        if len(group) == 1 and layers[group[0]].part == "neck" and read_by == ["head"]:
+            own_of_head = group  # a lone layer that only a head reads belongs to the head
             continue
-        yield waiting + group
-        waiting = []
-
-
-def _block(layers: Sequence[NetworkLayer], group: list[int]) -> Block:
-    inside = set(group)
-    sources = dict.fromkeys(
-        source for index in group for source in layers[index].inputs if source not in inside
-    )
-    return Block(layers[group[-1]].part, tuple(group), tuple(sources))
-
-
-_CONVOLUTION = re.compile(
-    r"(?P<size>\d+)x\d+(?: / (?P<stride>\d+))?, (?P<filters>\d+) filters(?:, (?P<groups>\d+) groups)?"
-)
+        whole, own_of_head = own_of_head + group, []
+        inputs = dict.fromkeys(
+            source for index in whole for source in layers[index].inputs if source not in whole
+        )
+        blocks.append(Block(layers[whole[-1]].part, tuple(whole), tuple(inputs)))
+    return tuple(blocks)
 
 
 def arithmetic(
     layer: NetworkLayer, layers: Sequence[NetworkLayer], image: tuple[int, int, int]
 ) -> tuple[str, ...]:
-    """What a layer computes, with its numbers: one line each; empty for one that computes nothing.
+    """Write what a layer computes, with its numbers, one line each; nothing for one that does not compute.
 
     Args:
-        layer: of these.
-        layers: all.
+        layer: one of `layers`.
+        layers: all layers of the network.
         image: (C, H, W) of the network's input.
     """
     shapes = [image if source == IMAGE else layers[source].shape for source in layer.inputs]
-    if layer.kind == "convolutional":
-        return tuple(_convolution(layer, shapes[0]))
+    out_channels, out_height, out_width = layer.shape
     if layer.kind == "shortcut":
         return (f"y = {' + '.join(f'output of {source}' for source in layer.inputs)}, element by element",)
     if layer.kind == "route" and len(shapes) > 1:
-        channels = " + ".join(str(shape[0]) for shape in shapes)
-        return (f"channels: {channels} = {layer.shape[0]}, one behind the other",)
+        return (f"channels: {' + '.join(str(shape[0]) for shape in shapes)} = {out_channels}, concatenated",)
     if layer.kind == "upsample":
-        factor = layer.shape[1] // shapes[0][1]
+        _, height, width = shapes[0]
+        factor = out_height // height
         return (
-            f"each cell is repeated {factor} x {factor} times: {_sides(shapes[0])} -> {_sides(layer.shape)}",
+            f"each cell is repeated {factor} x {factor} times: {height} x {width} -> {out_height} x "
+            f"{out_width}",
         )
-    return ()
-
-
-def _convolution(layer: NetworkLayer, source: tuple[int, int, int]) -> Iterator[str]:
+    if layer.kind != "convolutional":
+        return ()
     found = _CONVOLUTION.match(layer.detail)
     assert found is not None
     size, filters = int(found["size"]), int(found["filters"])
     stride, groups = int(found["stride"] or 1), int(found["groups"] or 1)
-    pad, (channels, height, width) = size // 2, source
-    yield (
-        f"height: ({height} + 2 * {pad} - {size}) // {stride} + 1 = {layer.shape[1]}, "
-        f"width: ({width} + 2 * {pad} - {size}) // {stride} + 1 = {layer.shape[2]}"
-    )
+    pad, (channels, height, width) = size // 2, shapes[0]
     kernel = f"{filters} * {channels if groups == 1 else f'({channels} / {groups})'} * {size} * {size}"
     norm = "batch norm" in layer.detail
     vectors = f"4 * {filters} of batch normalisation" if norm else f"{filters} biases"
-    yield f"parameters: {kernel} + {vectors} = {layer.parameters:,}"
-    yield f"multiply-adds: {layer.shape[1]} * {layer.shape[2]} * {kernel} = {layer.multiply_adds:,}"
-
-
-def _sides(shape: tuple[int, int, int]) -> str:
-    return f"{shape[1]} x {shape[2]}"
+    return (
+        f"height: ({height} + 2 * {pad} - {size}) // {stride} + 1 = {out_height}, "
+        f"width: ({width} + 2 * {pad} - {size}) // {stride} + 1 = {out_width}",
+        f"parameters: {kernel} + {vectors} = {layer.parameters:,}",
+        f"multiply-adds: {out_height} * {out_width} * {kernel} = {layer.multiply_adds:,}",
+    )

@@ -1,7 +1,7 @@
 """An explanation as one HTML file.
 
-The page only shows the records, and computes again what a reader may change: the decoding of any cell, and
-the filter and NMS at other thresholds. Templates: `pages/templates/explain*`.
+The page shows the records. It computes only what a reader can change: the decoding of any cell, and filter
+and NMS at other thresholds. Templates: `pages/templates/explain*`.
 """
 
 from pathlib import Path, PurePath
@@ -14,6 +14,7 @@ from lookonce._files import write_text
 from lookonce.draw.palette import PALETTE, ink_on
 from lookonce.explain.drawing import arithmetic, blocks_of
 from lookonce.explain.features import shrunk
+from lookonce.explain.heads import grid_text
 from lookonce.explain.packing import plain
 from lookonce.explain.records import BELOW, Explanation, Features
 from lookonce.explain.truth_records import Truth
@@ -22,20 +23,21 @@ from lookonce.pages.render import jpeg_url, render
 LONGEST = 1024  # pixels of the image on the page; the numbers are those of the image itself
 FEATURE_QUALITY = 75
 NAMED = 6  # detections in the summary
+LARGEST_GRID = 26  # cells per side; larger grids are numbers without end
 
 
 def write_page(explanation: Explanation, path: Path) -> None:
     """Write the page: whole or not at all.
 
     Args:
-        explanation: made with `features=True` where feature maps are to be seen.
-        path: of the HTML file.
+        explanation: made with `features=True` if feature maps are to be shown.
+        path: HTML file to write.
     """
     write_text(path, page(explanation))
 
 
 def page(explanation: Explanation) -> str:
-    """The HTML of the page."""
+    """Return the HTML of the page."""
     layers, entry = explanation.layers, explanation.input
     return render(
         "explain.html",
@@ -52,6 +54,11 @@ def page(explanation: Explanation) -> str:
         found=_found(explanation),
         image=jpeg_url(shrunk(entry.image, LONGEST)),
         pixels=jpeg_url(entry.pixels, quality=92),
+        grids=[
+            (scale, "\n".join(grid_text(*scale.grid)))
+            for scale in explanation.scales
+            if max(scale.grid) <= LARGEST_GRID
+        ],
         counts={} if explanation.truth is None else _counts(explanation.truth),
         words={words.stage: words for words in explanation.words},
         data=page_data(explanation),
@@ -59,7 +66,7 @@ def page(explanation: Explanation) -> str:
 
 
 def page_data(explanation: Explanation) -> dict[str, Any]:
-    """What the page's script reads: records as in the JSON, without what it computes itself."""
+    """Return the records that the page's script reads, without what it computes itself."""
     layers, entry = explanation.layers, explanation.input
     image = (3, *entry.target)
     return {
@@ -86,7 +93,7 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
 
 
 def _found(explanation: Explanation) -> str:
-    """The detections in words."""
+    """List the detections in words."""
     found = explanation.detections
     named = [
         f"{found.name_of(int(label))} {score:.2f}"
@@ -97,7 +104,7 @@ def _found(explanation: Explanation) -> str:
 
 
 def _strip(features: Features) -> dict[str, Any]:
-    """The tiles (n, h, w) side by side as one image, and what is needed to cut it up."""
+    """Put the tiles (n, h, w) side by side into one image, with what is needed to cut it up."""
     count, height, width = features.tiles.shape
     joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
     coloured = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)

@@ -53,7 +53,8 @@ function flow(from, to, shape, narrow) {
 function blockShape(block, spot, narrow) {
   const last = lastOf(block), numbers = layersText(block);
   const stride = `stride ${data.input.target[0] / last.shape[1]}`;
-  const title = block.part === "neck" ? (block.inputs.length > 1 ? "joined" : "neck") : last.title || stride;
+  const named = block.layers.map((index) => layers[index].title).filter(Boolean).at(-1);  // the write-up's name
+  const title = block.part === "neck" ? (block.inputs.length > 1 ? "joined" : "neck") : named || stride;
   const size = narrow ? 11 : 13.5, pad = narrow ? 6 : 10;
   const open = () => showBlock(block, true);
   const shape = svg("g", {
