@@ -4,10 +4,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import lookonce
 
@@ -36,7 +39,7 @@ def test_schema(schema: str, files: list[Path]) -> None:
 
 def test_the_citation_names_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == PROJECT["version"] == lookonce.__version__
+    assert citation["version"] == lookonce.__version__ == version("lookonce")
     assert citation["license"] == PROJECT["license"]
 
 
@@ -53,3 +56,14 @@ def test_every_make_target_is_explained_to_contributors() -> None:
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert [each for each in targets if f"`make {each}" not in text] == []
+
+
+def test_every_tool_of_ci_is_locked_to_a_hash() -> None:
+    text = (ROOT / ".github/requirements.txt").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([a-z0-9][a-z0-9-]*)(?:\[.*?\])?==(\S+)", text, re.MULTILINE))
+    assert text.count("--hash=sha256:") >= len(locked)
+    extras = PROJECT["optional-dependencies"]
+    wanted = [Requirement(each) for each in PROJECT["dependencies"] + extras["train"] + extras["dev"]]
+    for each in wanted:
+        if each.name not in ("lookonce", "torch"):  # torch: the build depends on the machine
+            assert each.specifier.contains(locked[canonicalize_name(each.name)]), each

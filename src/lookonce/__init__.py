@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Read by ONNX Runtime when it is loaded, and inherited by every process started from here
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Detections",
     "Detector",
