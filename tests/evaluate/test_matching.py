@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lookonce.detections import Detections
-from lookonce.evaluate.matching import in_crowd, match
+from lookonce.evaluate.matching import in_crowd, match, match_image, overlapping_objects, take_turns
+from lookonce.geometry.pairs import Pairs
 
 from .conftest import found, sample
 
@@ -80,3 +81,44 @@ def test_a_crowd_holds_what_lies_in_it_for_the_most_part_and_is_of_its_class() -
     result = found(boxes, [0.9] * 5, [0, 0, 0, 1, 0])
     assert in_crowd(truth, result, 0.5).tolist() == [True, True, False, False, False]
     assert in_crowd(truth, Detections.none(), 0.5).shape == (0,)
+
+
+def test_empty_matches_have_the_types_of_others() -> None:
+    empty, full = match([], [], ["cat"]), match([sample([BOX])], [found([BOX], [0.9])], ["cat"])
+    for name, dtype in (("scores", np.float32), ("labels", np.int64), ("correct", np.bool_)):
+        assert getattr(empty, name).dtype == getattr(full, name).dtype == dtype
+
+
+def test_equal_scores_keep_the_order_of_the_detections() -> None:
+    order = np.random.default_rng(0).permutation(60)  # enough for an unstable sort to show
+    matches = match([sample([BOX])], [found([BOX] + [FAR] * 59, [0.5] * 60, order.tolist())], list(range(60)))
+    assert matches.labels.tolist() == order.tolist()
+    boxes = [BOX if each else NEAR for each in range(60)]
+    matches = match([sample([BOX])], [found(boxes, [0.5] * 60)], ["cat"])
+    assert matches.correct.tolist() == [True] + [False] * 59
+
+
+def test_an_object_that_is_taken_stays_taken() -> None:
+    pairs = Pairs(np.array([0, 1, 1, 2]), np.array([1, 0, 1, 1]), np.array([0.9, 0.8, 0.7, 0.6]))
+    before = np.array([-1, -1, -1, 0])
+
+    after = take_turns(pairs, np.array([0.5, 0.9, 0.8, 0.1], np.float32), before)
+
+    assert after.tolist() == [-1, 1, -1, 0]  # object 0 is gone, so detection 1 takes its second choice
+    assert before.tolist() == [-1, -1, -1, 0]
+
+
+def test_turns_go_by_score_and_those_left_over_have_no_partner() -> None:
+    pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([0.9, 0.6]))
+    assert take_turns(pairs, np.array([0.3, 0.4], np.float32)).tolist() == [-1, 0]
+
+
+def test_a_detection_that_is_right_counts_even_inside_a_crowd() -> None:
+    crowded = sample([BOX, [0, 0, 80, 80]], crowd=[False, True])
+    assert match_image(crowded, found([BOX, BOX], [0.9, 0.8])).counts.tolist() == [True, False]
+
+
+def test_a_crowd_is_nobodys_partner() -> None:
+    crowded = sample([BOX, FAR], crowd=[True, False])
+    pairs = overlapping_objects(crowded, found([BOX, FAR], [0.9, 0.8]), 0.5)
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([1], [1])

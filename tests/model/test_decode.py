@@ -46,3 +46,17 @@ def test_candidates_run_over_rows_then_columns_then_anchors() -> None:
     best = int(decoded[0, :, 4].argmax())
     assert best == (1 * 3 + 2) * 2 + 1
     np.testing.assert_allclose(decoded[0, best, :4], [40 - 4, 24 - 3, 40 + 4, 24 + 3])
+
+
+def test_candidates_of_a_coarser_scale_follow_those_of_the_finer() -> None:
+    fine, coarse = torch.zeros(2, 6, 2, 4), torch.zeros(2, 6, 1, 2)
+    coarse[1, 4] = 9.0
+    decoded = decode([fine, coarse], [[(4.0, 4.0)], [(16.0, 16.0)]], [8, 16])
+    assert decoded.shape == (2, 8 + 2, 6)
+    assert (decoded[1, :, 4] > 0.9).tolist() == [False] * 8 + [True] * 2
+    np.testing.assert_allclose(decoded[1, 9, :4], [24 - 8, 8 - 8, 24 + 8, 8 + 8])
+
+
+def test_a_scale_without_anchors_is_an_error() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        decode([torch.zeros(1, 6, 2, 2)] * 2, [[(4.0, 4.0)]], [8, 16])

@@ -236,3 +236,32 @@ def test_a_whole_stopped_video_is_playable(tmp_path: Path) -> None:
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     capture.release()
     assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_json_says_how_it_was_made_where_it_is_told(tmp_path: Path) -> None:
+    with JsonWriter(tmp_path / "a.json", NAMES, {"conf": 0.25}) as writer:
+        writer.add(frame(), NONE)
+    with JsonWriter(tmp_path / "b.json", NAMES) as writer:
+        writer.add(frame(), NONE)
+    assert json.loads((tmp_path / "a.json").read_text())["run"] == {"conf": 0.25}
+    assert "run" not in json.loads((tmp_path / "b.json").read_text())
+
+
+def test_text_is_written_as_it_is_read_by_people(tmp_path: Path) -> None:
+    with JsonWriter(tmp_path / "a.json", ("Würfel",)) as writer:
+        writer.add(frame("ü.mp4", Moment(7, 1.23456, 25.0)), NONE)
+    with CsvWriter(tmp_path / "a.csv") as table:
+        table.add(frame("ü.png"), two())
+    text = (tmp_path / "a.json").read_bytes().decode()
+    assert '"Würfel"' in text
+    assert '"ü.mp4"' in text
+    assert json.loads(text)["images"][0]["seconds"] == 1.235
+    assert b"\r" not in (tmp_path / "a.csv").read_bytes()
+
+
+def test_coco_scores_are_rounded_and_keep_their_name(tmp_path: Path) -> None:
+    boxes = np.array([[1, 2, 3, 4]], np.float32)
+    with CocoWriter(tmp_path / "a.json", [7]) as writer:
+        writer.add(frame("12.png"), Detections(boxes, np.array([0.123456789]), np.array([0]), NAMES))
+    (entry,) = json.loads((tmp_path / "a.json").read_text())
+    assert entry["score"] == 0.123457
