@@ -124,10 +124,8 @@ def test_any_path(tmp_path: Path, quarters: Image.Image, name: str) -> None:
     np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
 
 
-def test_real_photographs(data: Path) -> None:
-    paths = list_images(data / "photos")
-    assert [path.name for path in paths][:2] == ["dog.jpg", "eagle.jpg"]
-    for path in paths:
+def test_real_photographs(photographs: list[Path]) -> None:
+    for path in photographs:
         image = read_image(path)
         assert image.shape[:2] == read_size(path)
         with Image.open(path) as reference:

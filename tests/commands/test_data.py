@@ -77,7 +77,7 @@ def test_convert(data: Path, tmp_path: Path, form: str) -> None:
         ("stats no-such-folder", "no-such-folder: expected annotations, found no such file or folder"),
         ("anchors {data}/bccd --model yolov4", "--model: expected one of yolov3, yolov3-spp, yolov3-tiny"),
         ("anchors {data}/bccd --size 100", "--size: expected a size like 416 or 320x416"),
-        ("stats {data}/heads --strict", "PartA_01003.xml: object 46: [693, 84, 693, 84] has no area"),
+        ("stats {heads} --strict", "PartA_01003.xml: object 46: [693, 84, 693, 84] has no area"),
         ("convert {data}/bccd --to cvat --out {tmp}/x", "expected a format among coco, voc, yolo, lines"),
         ("convert {data}/bccd --to coco --out {data}/photos", "expected a new or empty folder"),
     ],
@@ -90,7 +90,9 @@ def test_wrong_input_is_one_line_and_2(
     words: str,
     what: str,
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["lookonce", "data", *words.format(data=data, tmp=tmp_path).split()])
+    heads = data / "heads" if "{heads}" in words else None
+    typed = words.format(data=data, heads=heads, tmp=tmp_path).split()
+    monkeypatch.setattr("sys.argv", ["lookonce", "data", *typed])
     with pytest.raises(SystemExit) as left:
         main()
     last = capsys.readouterr().err.splitlines()[-1]

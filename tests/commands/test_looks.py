@@ -61,7 +61,7 @@ def test_evaluate() -> None:
     assert (plain["ap50"], tiled["ap50"]) == (0, 1)
     asked = ("rect", "tiles", "overlap", "soft_nms")
     assert [plain[name] for name in asked] == [False, None, None, False]
-    assert [tiled[name] for name in asked] == [True, "96", 0.666, True]
+    assert [tiled[name] for name in asked] == [True, 96, 0.666, True]
 
 
 @pytest.mark.usefixtures("desk")

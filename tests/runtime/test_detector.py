@@ -159,10 +159,11 @@ def test_rect_needs_a_letterbox(tmp_path: Path, model: Path) -> None:
     assert Detector.open(stretching, fit="letterbox", rect=True).options.rect
 
 
-def test_rect_on_real_photographs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rect_on_real_photographs(
+    data: Path, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
     cfg = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
-    photographs = sorted((data / "photos").iterdir())
 
     with (
         Detector.open(cfg, conf=0.5, threads=1) as square,
@@ -171,7 +172,7 @@ def test_rect_on_real_photographs(data: Path, tmp_path: Path, monkeypatch: pytes
         pairs = list(zip(map(square, photographs), tight.detect_many(photographs), strict=True))
 
     # Every sure object is found again: grey beside the image is not what the network needs.
-    assert sum(len(one) for one, _ in pairs) > 15
+    assert sum(len(one) for one, _ in pairs) >= len(photographs)
     for one, other in pairs:
         assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()
 
@@ -185,7 +186,8 @@ def test_any_size_of_multiples_of_32(model: Path) -> None:
 
 
 def test_sides_fit_the_coarsest_scale(tmp_path: Path) -> None:
-    info = replace(INFO, strides=(16, 64), input_size=(64, 128))  # as a Darknet model may have
+    # as a Darknet model may have
+    info = replace(INFO, anchors=INFO.anchors * 2, strides=(16, 64), input_size=(64, 128))
     model = write_tiny_model(tmp_path / "coarse.onnx", info)
 
     with pytest.raises(ConfigError, match="size: expected multiples of 64"):

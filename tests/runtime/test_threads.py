@@ -48,9 +48,9 @@ def backend(
 
 
 @pytest.fixture(scope="module")
-def images(data: Path) -> list[NDArray[np.uint8]]:
+def images(photographs: list[Path]) -> list[NDArray[np.uint8]]:
     """The photographs in three sizes and shapes each."""
-    whole = [read_image(path) for path in sorted((data / "photos").iterdir())]
+    whole = [read_image(path) for path in photographs]
     half = [np.asarray(cv2.resize(each, None, fx=0.5, fy=0.5), np.uint8) for each in whole]
     return [*whole, *half, *(each[:, : each.shape[1] // 2] for each in whole)]
 
@@ -72,7 +72,7 @@ def test_eight_threads_get_the_same_bits(
     with ThreadPoolExecutor(THREADS) as pool:
         together = list(pool.map(detector, images))
 
-    assert sum(map(len, alone)) > 50
+    assert sum(map(len, alone)) > len(images)
     assert all(map(same_bits, alone, together))
 
 
