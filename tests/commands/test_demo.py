@@ -46,6 +46,9 @@ def test_every_step_runs_and_what_it_names_is_there(
     ):
         assert str(out / place) in summary
         assert (out / place).exists()
+    page = (out / "explained.html").read_text()
+    for stage in ("assignment", "losses", "verdicts"):
+        assert f'<section class="stage" id="{stage}"' in page, "the explained image has its ground truth"
 
 
 @pytest.mark.usefixtures("small")

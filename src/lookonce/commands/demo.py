@@ -7,7 +7,7 @@ demo/
     report/                  how good that is on the test images: numbers and curves
     unseen/                  images without annotation
     found/                   the same with what was found on them
-    explained.html           one of them, with every number on its way through the model
+    explained.html           a test image with its ground truth: every number on its way, and its losses
 """
 
 import json
@@ -62,7 +62,7 @@ def demo(out: Path) -> int:
     ap50 = _evaluate(model, data, out / "report", console)
     if code := _detect(model, out, console):
         return code
-    _explain(model, out, console)
+    _explain(model, data, out, console)
     _say_results(out, ap50, (time.perf_counter() - started) / 60, console)
     return int(ap50 < GOAL)
 
@@ -104,12 +104,12 @@ def _detect(model: Path, out: Path, console: Console) -> int:
     return detect(model, [unseen], found, save="images,json")
 
 
-def _explain(model: Path, out: Path, console: Console) -> None:
+def _explain(model: Path, data: Path, out: Path, console: Console) -> None:
     from lookonce.commands.explain import explain
 
-    image, page = out / "unseen" / "0000.png", out / "explained.html"
-    _say_command(["explain", str(model), str(image), "--out", str(page)], console)
-    explain(model, image, page)
+    image, page = out / "images" / "test" / "0000.jpg", out / "explained.html"
+    _say_command(["explain", str(model), str(image), "--truth", str(data), "--out", str(page)], console)
+    explain(model, image, page, truth=data)
 
 
 def _say_results(out: Path, ap50: float, minutes: float, console: Console) -> None:
