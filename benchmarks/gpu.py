@@ -26,8 +26,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.network import build, to_input
 from lookonce.samples import Sample
 from lookonce.train.batch_size import Trial
-from lookonce.train.learner import Learner
-from lookonce.train.loop import forward
+from lookonce.train.learner import Learner, forward
 from lookonce.train.plan import TrainData, describe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -73,22 +72,23 @@ def main() -> None:
 
 
 def training(settings: TrainSettings, order: str, compiled: bool) -> Callable[[], None]:
-    """One step of the loop on a batch that lies on the card."""
+    """One step of the loop on a batch on the GPU."""
     sample = Sample(Path(), np.ones((BOXES, 4), np.float32), np.zeros(BOXES, np.int64))
     data = TrainData(NAMES, [sample], ())
     info = describe(data, settings)
     network = in_order(build(info).to(DEVICE).train(), order)
-    learner = Learner(network, settings.model_copy(update={"compile": compiled}))
+    learner = Learner(network, info, settings)
+    running = torch.compile(network) if compiled else network
     batch = Trial(data, settings, DEVICE).batch(settings.batch_size)
     batch = replace(
         batch,
         images=batch.images.to(DEVICE),
-        positives=batch.positives.to(DEVICE),
+        positives=batch.positives.each(lambda column: column.to(DEVICE)),
         truth=batch.truth.to(DEVICE),
     )
 
     def step() -> None:
-        learner.backward(forward(learner.running, batch, info, settings).total())
+        learner.backward(forward(running, batch, info, settings).total())
         learner.step(settings.optimizer.rate)
 
     return step

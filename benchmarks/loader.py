@@ -11,7 +11,9 @@ in memory that are kept there, once the first epoch has read them.
 
 import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +61,22 @@ def main() -> None:
                 learnt.images = ImageCache(kept)
                 for workers in (0, 2):
                     with Loader(learnt, options.batch, workers) as loader:
-                        report(f"{name}, from {place}, threads: {workers}", loader.epoch, options.rounds)
+                        report(
+                            f"{name}, from {place}, threads: {workers}",
+                            partial(batches, loader),
+                            options.rounds,
+                        )
         return
     dataset = Dataset(found.samples, info, AugmentSettings())
     dataset.images = ImageCache(0)
     profile(dataset, options.rounds)
     for workers in (0, 1, 2, 4):
         with Loader(dataset, options.batch, workers) as loader:
-            report(f"threads: {workers}", loader.epoch, options.rounds)
+            report(f"threads: {workers}", partial(batches, loader), options.rounds)
     own = cv2.getNumThreads()
     cv2.setNumThreads(1)
     with Loader(dataset, options.batch, 2) as loader:
-        report("threads: 2, none of OpenCV's own", loader.epoch, options.rounds)
+        report("threads: 2, none of OpenCV's own", partial(batches, loader), options.rounds)
     cv2.setNumThreads(own)
     for start in ("fork", "spawn"):
         report(
@@ -101,6 +107,10 @@ def profile(dataset: Dataset, rounds: int) -> None:
     print(f"{'all':24s} {1e3 * total:7.3f}   = {1 / total:.0f} images/s\n")
 
 
+def batches(loader: Loader, epoch: int) -> Iterator[Batch]:
+    return chain.from_iterable(loader.steps(epoch))
+
+
 STAGES = ("read the file", "decode", "augment", "letterbox", "assign")
 
 
@@ -121,7 +131,7 @@ def stages(dataset: Dataset, index: int) -> list[float]:
     image = augment(image, AugmentSettings(), np.random.default_rng((0, index)))
     mark()
     box = Letterbox.fit(image.size, info.input_size)
-    box.image(image.image, pixels)
+    box.image(image.pixels, pixels)
     boxes = box.boxes_in(image.boxes)
     mark()
     assign(boxes, image.labels, info.anchors, info.strides, info.input_size)
@@ -158,8 +168,9 @@ class BatchesOfOneEpoch(TorchDataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         images = np.empty((len(self.batches[number]), *self.dataset.info.input_size, 3), np.uint8)
         indices = self.batches[number].tolist()
-        examples = [self.dataset.load(index, 0, out) for index, out in zip(indices, images, strict=True)]
-        return Batch.of(images, examples)
+        loaded = [self.dataset.load(index, 0, out)[0] for index, out in zip(indices, images, strict=True)]
+        paths = [self.dataset.sample(index).path for index in indices]
+        return Batch.of(images, loaded, [self.dataset.assign(each) for each in loaded], paths)
 
 
 def process_epochs(dataset: Dataset, batch: int, start: str, keep: bool) -> Callable[[int], Iterable[Batch]]:

@@ -13,9 +13,9 @@ from lookonce.darknet.network import ConvSpec, Network, resolve
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.weights import BatchNorm, ConvWeights
 from lookonce.darknet.write import write_darknet
-from lookonce.geometry.anchors import OFFICIAL, STRIDES
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
+from lookonce.networks import NETWORKS
 
 CLASSES = 80
 IMAGES = 8
@@ -28,8 +28,8 @@ def write_random(architecture: str, folder: Path, size: int = 416) -> Path:
     info = ModelInfo(
         architecture,
         names=tuple(f"class-{number}" for number in range(CLASSES)),
-        anchors=OFFICIAL[architecture],
-        strides=STRIDES[architecture],
+        anchors=NETWORKS[architecture].anchors,
+        strides=NETWORKS[architecture].strides,
         input_size=(size, size),
     )
     rng = np.random.default_rng(0)

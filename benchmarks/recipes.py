@@ -25,12 +25,11 @@ from lookonce.config import load_settings
 RECIPES = Path(__file__).parents[1] / "recipes"
 HELD_OUT = ("holdout=0.2", "workers=1", "precision=auto")
 ZOOM = ("augment.zoom=[0.6,1.6]", "augment.translate=0")
-RECTANGLES = ("augment.rectangles=true", "augment.plain_epochs=1")
+RECTANGLES = ("augment.rectangles=true",)
 CORE = ("objectness_prior=0.01", "ema=0.998", "loss.objectness=iou", "batch=8")
 RATIO = ("assign.rule=ratio", "assign.largest_ratio=2")
 FROM_CLASSIC: dict[str, tuple[str, ...]] = {
     "classic": (),
-    "he": ("init=he",),
     "iou-objectness": ("loss.objectness=iou",),
     "ema": ("ema=0.998",),
     "core": CORE,
@@ -43,9 +42,6 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "batch 16": ("batch=16",),
     "mosaic 0.5": ("augment.mosaic=0.5",),
     "no mosaic": ("augment.mosaic=0",),
-    "plain 1": ("augment.plain_epochs=1",),
-    "plain 3": ("augment.plain_epochs=3",),
-    "plain 5": ("augment.plain_epochs=5",),
     "no average": ("ema=0",),
     "anchor 0.5": ("objectness_prior=0.5",),
     "objectness 1": ("loss.objectness=one",),
@@ -62,7 +58,6 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "no smoothing": ("loss.label_smoothing=0",),
     "best anchor": ("assign.rule=best",),
     "ratio 2": RATIO,
-    "he": ("init=he",),
     "rate 0.002": ("optimizer.rate=0.002",),
     "adamw 0.05": ("optimizer.name=adamw", "optimizer.weight_decay=0.05"),
     "sgd": ("optimizer.name=sgd", "optimizer.rate=0.002", "optimizer.clip=10"),

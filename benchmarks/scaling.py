@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from lookonce.geometry.anchors import OFFICIAL, STRIDES
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 
 MODEL, CLASSES, SIZES = "yolov3", 80, (416, 608)
 IMAGES, EPOCHS, BYTES = 118_287, 300, 19.3e9  # COCO train2017 and its archive
@@ -112,7 +112,11 @@ LINKS = (  # bytes/s in one direction, and GPUs that share them
 def count(size: int) -> Network:
     """Run the network on one image without memory behind it, and note what passes."""
     info = ModelInfo(
-        MODEL, tuple(map(str, range(CLASSES))), OFFICIAL[MODEL], STRIDES[MODEL], input_size=(size, size)
+        MODEL,
+        tuple(map(str, range(CLASSES))),
+        NETWORKS[MODEL].anchors,
+        NETWORKS[MODEL].strides,
+        input_size=(size, size),
     )
     with torch.device("meta"):
         network, image = build(info).train(), torch.empty(1, 3, size, size)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,8 @@ from lookonce.data.assign import assign
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
-from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import build, to_input
-from lookonce.train.learner import Learner
-from lookonce.train.loop import forward
+from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import compute_losses
 from lookonce.train.plan import TrainData, describe, make_dataset
 
@@ -94,7 +92,7 @@ def main() -> None:
 def full_batches(stack: ExitStack, dataset: Dataset, settings: TrainSettings) -> Iterator[Batch]:
     """Batches of real images without end, each of the full size."""
     loader = stack.enter_context(Loader(dataset, settings.batch_size, settings.workers))
-    batches = chain.from_iterable(loader.epoch(epoch) for epoch in count())
+    batches = (batch for epoch in count() for step in loader.steps(epoch) for batch in step)
     return (batch for batch in batches if len(batch.images) == loader.batch)
 
 
@@ -104,11 +102,10 @@ def stepper(
     """One step of our loop on whatever batch comes next."""
     settings = settings.model_copy(update={"precision": precision})
     network = build(info).train()
-    learner, steps = Learner(network, settings), count(1)
+    learner, numbers = Learner(network, info, settings), count(1)
 
     def step() -> None:
-        follow_statistics(network, next(steps))
-        learner.backward(forward(learner.running, next_batch(), info, settings).total())
+        learner.backward(learner.losses(next_batch(), next(numbers)).total())
         learner.step(settings.optimizer.rate)
 
     return step
@@ -116,11 +113,12 @@ def stepper(
 
 def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
     """The bare bfloat16 step with a compiled network, whose momentum of statistics has stopped changing."""
-    settings = settings.model_copy(update={"precision": "bfloat16", "compile": True})
-    learner = Learner(build(info).train(), settings)
+    settings = settings.model_copy(update={"precision": "bfloat16"})
+    network = build(info).train()
+    learner, compiled = Learner(network, info, settings), torch.compile(network)
 
     def step() -> None:
-        learner.backward(forward(learner.running, batch, info, settings).total())
+        learner.backward(forward(compiled, batch, info, settings).total())
         learner.step(settings.optimizer.rate)
 
     started = time.perf_counter()
@@ -206,8 +204,9 @@ def report_loss(info: ModelInfo, settings: TrainSettings, batch: Batch, step_sec
     raw_maps = [raw.detach().requires_grad_() for raw in network(to_input(batch.images))]
 
     def assignment() -> None:
-        for example in batch.examples:
-            assign(example.boxes, example.labels, info.anchors, info.strides, info.input_size)
+        for boxes in batch.truth.numpy():
+            labels = np.zeros(len(boxes), np.int64)
+            assign(boxes, labels, info.anchors, info.strides, info.input_size)
 
     def loss() -> None:
         losses = compute_losses(

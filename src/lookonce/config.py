@@ -1,6 +1,6 @@
-"""Settings: typed, checked when made, read from YAML and `--set a.b=c`.
+"""Settings: typed, checked when made, read from YAML and `a.b=c`.
 
-Every field has its unit and, where it is somebody's number, its source.
+The docstring of each field gives its unit and the source of its number; docs/train.md is generated from them.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from lookonce.errors import ConfigError
+from lookonce.metadata import BN_EPSILON
+from lookonce.networks import NETWORKS, NetworkName
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[float, Field(gt=0)]
+OwnAnchors = tuple[tuple[tuple[Side, Side], ...], ...]  # per scale, finest first: (width, height)
 Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value))]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
@@ -55,38 +59,42 @@ def _parse_batch(value: Any) -> int | str:
     return int(value)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class Section(BaseModel):
+    """A group of settings: frozen, no unknown names, the docstring of a field is its description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class AugmentSettings(_Section):
-    """How an image is changed before it is learnt from; the defaults are the write-up's."""
+class AugmentSettings(Section):
+    """How an image is changed before training on it; the defaults are the write-up's."""
 
     flip: Share = 0.5
-    """Mirror left and right. Write-up: 0.5."""
+    """Probability of mirroring left to right. Write-up: 0.5."""
     crop: Share = 0.5
-    """Cut away any part that holds no box. Write-up: 0.5."""
+    """Probability of cutting away any part that holds no box. Write-up: 0.5."""
     translate: Share = 0.5
-    """Shift so that all boxes stay inside. Write-up: 0.5."""
+    """Probability of a shift that keeps all boxes inside. Write-up: 0.5."""
     hue: float = Field(0.0, ge=0, le=0.5)
-    """Largest turn of the colour circle, either way; 1 is all around. Darknet's yolov3.cfg: 0.1."""
+    """Largest change of the hue, either way; 1 is the whole colour circle. Darknet's yolov3.cfg: 0.1."""
     saturation: float = Field(1.0, ge=1)
-    """Largest factor on the colours' strength, or divisor. Darknet's yolov3.cfg: 1.5."""
+    """Largest factor or divisor of the saturation. Darknet's yolov3.cfg: 1.5."""
     exposure: float = Field(1.0, ge=1)
-    """Largest factor on the brightness, or divisor. Darknet's yolov3.cfg: 1.5. Padding changes with it."""
+    """Largest factor or divisor of the brightness, padding included. Darknet's yolov3.cfg: 1.5."""
     zoom: tuple[float, float] = (1.0, 1.0)
-    """Least and largest enlargement. Above 1 a part of the image fills the input, as a tile does."""
+    """Smallest and largest enlargement. Above 1 a part of the image fills the input, as a tile does."""
     mosaic: Share = 0.0
-    """Four images around one point, with this probability (Bochkovskiy et al. 2020)."""
+    """Probability of putting four images around one point (Bochkovskiy et al. 2020)."""
     mixup: Share = 0.0
-    """Two images on top of each other, with this probability (Zhang et al. 2018)."""
+    """Probability of blending two images (Zhang et al. 2018)."""
     multi_scale: Share = 0.0
-    """Each batch at a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
+    """Each batch has a side drawn from size * (1 - this) to size * (1 + this), in steps of 32."""
     rectangles: bool = False
-    """Batches of images of a like shape, in an input of that shape: no time is spent on padding."""
-    plain_epochs: int = Field(0, ge=0)
-    """Last epochs of a run, all of a shorter one, without mosaic, mixup, varied scales and rectangles: it
-    ends on whole inputs of the size that the network is used with. Zoom and the rest stay."""
+    """Batches of images of similar shape, in an input of that shape: no time is spent on padding."""
+
+    @classmethod
+    def off(cls) -> Self:
+        """No change at all: what `augment: false` stands for."""
+        return cls(flip=0, crop=0, translate=0)
 
     @model_validator(mode="after")
     def _zoom_is_a_range(self) -> Self:
@@ -96,7 +104,7 @@ class AugmentSettings(_Section):
         return self
 
 
-class AssignSettings(_Section):
+class AssignSettings(Section):
     """Which anchors learn to find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
@@ -104,124 +112,137 @@ class AssignSettings(_Section):
     `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near those of the
     box, else the best one."""
     positive_iou: Share = 0.3
-    """The overlap that `iou` asks for, strictly above. Write-up: 0.3."""
+    """IoU above which `iou` takes an anchor. Write-up: 0.3."""
     largest_ratio: float = Field(4.0, gt=1)
-    """Between a side of the box and of the anchor, either way, below which `ratio` takes the anchor."""
+    """Ratio between a side of the box and of the anchor, either way, below which `ratio` takes the anchor."""
 
 
-class OptimizerSettings(_Section):
+class OptimizerSettings(Section):
     """The step from gradients to weights, and its rate over time; the defaults are the write-up's."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    """`adamw` takes the weight decay off the weights themselves, `adam` and `sgd` add it to the gradient."""
+    """`adamw` subtracts the weight decay from the weights, `adam` and `sgd` add it to the gradient."""
     rate: float = Field(1e-3, gt=0)
     """Learning rate after warm-up. Write-up: 1e-3 with Adam."""
     end_rate: float = Field(1e-6, ge=0)
-    """Learning rate of the last step. Write-up: 1e-6."""
+    """Learning rate of the last step, reached along half a cosine. Write-up: 1e-6."""
     warmup_epochs: float = Field(2, ge=0)
-    """The rate rises from 0 in a straight line over these epochs. Write-up: 2."""
+    """Epochs over which the rate rises linearly from 0. Write-up: 2."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's momentum and Adam's first beta."""
+    """SGD's momentum and Adam's first beta. Write-up: 0.9."""
     weight_decay: float = Field(0.0, ge=0)
-    """On convolution kernels only. The write-up declares 5e-4 and never applies it (reference fault 8)."""
+    """Decay of convolution kernels. The write-up declares 5e-4 and never applies it (reference fault 8)."""
     clip: float = Field(0.0, ge=0)
-    """Largest norm of the whole gradient; 0 leaves it as it is."""
+    """Largest norm of the whole gradient; 0 for no limit."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are averaged into one step."""
 
 
-class LossSettings(_Section):
+class BatchNormSettings(Section):
+    """Batch normalisation; the defaults are those of the default recipe."""
+
+    momentum: float = Field(0.03, gt=0, le=1)
+    """Share of a batch in the running statistics. Reference: 0.01 (0.99 in Keras' convention)."""
+    average_first: bool = True
+    """The running statistics are the plain average of the first batches, until `momentum` weighs more.
+    Otherwise they keep a part of their initial values for hundreds of steps, as in the reference."""
+    epsilon: float = Field(BN_EPSILON, gt=0)
+    """Added to the variance under the root; stored in the model. Reference: 1e-3, Darknet: 1e-6."""
+
+
+class LossSettings(Section):
     """Weights and thresholds of the three losses; the defaults are the write-up's."""
 
     ignore_iou: Share = 0.5
-    """Background that overlaps any truth by this IoU or more is not punished. Paper 2.1: 0.5; cfg: 0.7."""
+    """IoU with any box from which background costs nothing. Write-up and paper: 0.5; yolov3.cfg: 0.7."""
     label_smoothing: Share = 0.01
     """Share of the class target spread evenly over all classes. Write-up: 0.01."""
     box: Literal["giou", "diou", "ciou"] = "giou"
-    """Measure of how far a box is off. Write-up: GIoU."""
+    """Measure of the error of a box. Write-up: GIoU."""
     objectness: Literal["one", "iou"] = "one"
-    """What a positive's objectness should be: 1 (write-up), or the IoU that its box has."""
+    """Objectness target of a positive: 1 (write-up), or the IoU of its box."""
     giou: float = Field(1.0, ge=0)
-    """Weight of the box loss, whichever measure it uses."""
+    """Weight of the box loss, for any measure."""
     conf: float = Field(1.0, ge=0)
+    """Weight of the objectness loss."""
     prob: float = Field(1.0, ge=0)
+    """Weight of the class loss."""
     non_finite: Literal["stop", "skip"] = "stop"
-    """What a batch does whose loss is infinite or NaN: end the run, or be left out and counted."""
+    """Effect of an infinite or NaN loss: end the run, or skip the batch and count it."""
 
 
-class Objective(_Section):
-    """What a network is asked for while it learns, and what it pays; the defaults are the write-up's.
+class Objective(Section):
+    """What a network is trained for: targets and losses; the defaults are the write-up's.
 
-    Every model that is trained carries it, so that `explain` can show the losses that it learnt by.
+    Every trained model carries it, so that `explain` can show the losses it was trained with.
     """
 
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings()
 
     def differences(self) -> tuple[str, ...]:
-        """`loss.objectness=iou` and the like, where it is not the write-up's."""
-        mine, write_up = self.model_dump(mode="json"), Objective().model_dump(mode="json")
-        return tuple(
-            f"{section}.{name}={value}"
-            for section, values in mine.items()
-            for name, value in values.items()
-            if value != write_up[section][name]
-        )
+        """`loss.objectness=iou` and the like: settings that differ from the write-up's."""
+        mine, write_up = flat(self), flat(Objective())
+        return tuple(f"{name}={value}" for name, value in mine.items() if value != write_up[name])
 
 
-class TrainSettings(_Section):
-    """Everything that decides what a training does; saved beside its results.
+class TrainSettings(Section):
+    """Everything that decides the result of a training; saved beside it.
 
     The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the
-    write-up's, and `benchmarks/recipes.md` says what was measured of the way between them.
+    write-up's, and `benchmarks/recipes.md` has the measurements.
     """
 
-    model: Literal["yolov3", "yolov3-spp", "yolov3-tiny"] = "yolov3-tiny"
+    model: NetworkName = "yolov3-tiny"
+    """Network. Write-up: yolov3."""
     width: float = Field(1.0, gt=0, le=2)
-    """Factor on the channel counts."""
+    """Factor on the channel counts; 0.5 needs about a quarter of the arithmetic."""
     size: Size = (416, 416)
-    """(height, width) of the network input."""
+    """(height, width) of the network input. Write-up: 416."""
+    anchors: OwnAnchors | Literal["official", "data"] = "official"
+    """`official`: the published anchors. `data`: for each scale, k-means anchors of the training boxes that
+    suit it. Or a list per scale, finest first, of [width, height] in pixels of the input."""
     epochs: int = Field(30, ge=1)
+    """Passes over the training images. Write-up: 30."""
     batch: Batch = 4
-    """Images a step. Write-up: 16. A processor takes more steps in its time with small ones; a card wants
-    large ones. `auto`: as many as fit into memory, found before the first step."""
+    """Images per batch. A CPU takes more steps in its time with small batches; a GPU needs large ones.
+    `auto`: as many as fit into memory. Write-up: 16."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Of weights, order and augmentation."""
+    """Seed of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
-    """Threads that read and augment images; 0 does it in between steps."""
+    """Threads per process that read and augment images; 0 does it between steps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the network while it learns; losses and weights stay float32. `auto` takes bfloat16 where the device
-    computes in it natively, and float16, with gradients scaled into its range, on other CUDA cards."""
-    sync_bn: bool = False
-    """Normalise over the images of all processes; else each process over its own, and rank 0's running
-    statistics are kept."""
-    compile: bool = False
-    """Let torch compile the network: slower on the processors measured so far, for trying out on a card."""
+    """Precision of the network in training; losses and weights stay float32. `auto`: bfloat16 if the device
+    computes in it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
     freeze: Literal["nothing", "backbone"] = "nothing"
-    """Keep the backbone's weights and statistics, for a transfer from another model."""
-    anchors: Literal["official", "data"] = "official"
-    """The published anchors, or for each scale k-means anchors of the training boxes that suit it."""
-    init: Literal["reference", "he"] = "reference"
-    """First kernels: normal with deviation 0.01 (reference), or by fan-in (He et al. 2015)."""
+    """Keep the weights and statistics of the backbone, to start from another model."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)
-    """Objectness that every cell answers before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
+    """Objectness of every cell before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
     ema: float = Field(0.998, ge=0, lt=1)
-    """Decay of the running average of the weights, which is then judged and kept; 0 for none."""
+    """Decay of the running average of the weights, which is then evaluated and kept; 0 for none."""
     repeat_rare: Share = 0.0
     """Images of a class that fewer than this share of the images show come more often (repeat-factor
-    sampling, Gupta et al. 2019); 0 shows every image once an epoch."""
+    sampling, Gupta et al. 2019); 0 shows every image once per epoch."""
     holdout: float = Field(0.1, ge=0, lt=1)
-    """Share of the training images kept for validation where the data has no validation part."""
+    """Share of the training images held out for validation if the data has no validation part."""
     log_every: int = Field(10, ge=1)
-    """Steps between two lines of the log."""
+    """Steps between two lines of the log. Write-up: 1."""
     evaluate_every: int = Field(1, ge=1)
     """Epochs between two evaluations; the last epoch is always evaluated."""
     checkpoint_minutes: float = Field(10, gt=0)
-    """Between two checkpoints within an epoch; every epoch ends with one as well."""
+    """Minutes between two checkpoints within an epoch; every epoch ends with one as well."""
+    keep_epochs: bool = False
+    """Keep a model file per epoch. Write-up: true."""
+    sync_bn: bool = False
+    """Normalise over the images of all processes; otherwise each process normalises over its own, and the
+    running statistics of rank 0 are kept."""
     optimizer: OptimizerSettings = OptimizerSettings()
+    batch_norm: BatchNormSettings = BatchNormSettings()
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings(objectness="iou")
-    augment: AugmentSettings = AugmentSettings(translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True)
+    augment: Annotated[AugmentSettings, BeforeValidator(lambda value: off_as_settings(value))] = (
+        AugmentSettings(translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True)
+    )
 
     @model_validator(mode="after")
     def _inputs_hold_cells(self) -> Self:
@@ -233,7 +254,7 @@ class TrainSettings(_Section):
         return self
 
     @model_validator(mode="after")
-    def _steps_exist(self) -> Self:
+    def _rate_falls(self) -> Self:
         if self.optimizer.end_rate > self.optimizer.rate:
             raise ValueError(
                 f"optimizer.end_rate: expected at most optimizer.rate, {self.optimizer.rate:g}, "
@@ -241,34 +262,90 @@ class TrainSettings(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _anchors_fit_the_network(self) -> Self:
+        scales = len(NETWORKS[self.model].strides)
+        if not isinstance(self.anchors, str) and (
+            len(self.anchors) != scales or len({len(scale) for scale in self.anchors}) > 1
+        ):
+            raise ValueError(
+                f"anchors: expected {scales} lists with the same number of [width, height] for {self.model}, "
+                f"found {' and '.join(str(len(scale)) for scale in self.anchors) or 'none'}"
+            )
+        return self
+
     @property
     def batch_size(self) -> int:
-        """The batch as a number; a run has replaced `auto` by one before anything asks."""
+        """The batch as a number; a run replaces `auto` before it starts."""
         assert self.batch != "auto"
         return self.batch
 
 
-def load_settings(recipe: Path | None, assignments: Sequence[str] = (), **options: Any) -> TrainSettings:
-    """The default recipe, changed by a recipe, then by options that were given, then by `a.b=c` assignments.
+def off_as_settings(value: Any) -> Any:
+    """`augment: false` as settings; anything else unchanged."""
+    return AugmentSettings.off() if value is False else value
+
+
+def flat(settings: BaseModel) -> dict[str, Any]:
+    """`section.name` -> value, as in JSON."""
+    values: dict[str, Any] = {}
+    for name, value in settings.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            values |= {f"{name}.{leaf}": each for leaf, each in value.items()}
+        else:
+            values[name] = value
+    return values
+
+
+def recipe_file(recipe: str | Path) -> Path:
+    """The file of a recipe: a path to a YAML file, or the name of a recipe that comes with the package.
+
+    Raises:
+        ConfigError: neither; the names are listed.
+    """
+    path, known = Path(recipe), recipes()
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    if str(recipe) not in known:
+        raise ConfigError(
+            f"{recipe}: expected a YAML file, or one of the recipes {', '.join(known)}, found neither"
+        )
+    return known[str(recipe)]
+
+
+def recipes() -> dict[str, Path]:
+    """Recipes that come with the package, by name."""
+    package = Path(__file__).parent
+    for folder in (package / "recipes", package.parents[1] / "recipes"):  # of a wheel, of a checkout
+        if found := sorted(folder.glob("*.yaml")):
+            return {path.stem: path for path in found}
+    return {}
+
+
+def load_settings(
+    recipe: str | Path | None, assignments: Sequence[str] = (), **options: Any
+) -> TrainSettings:
+    """Load the default recipe, changed by a recipe, then by options, then by `a.b=c` assignments.
 
     Args:
-        recipe: a YAML file of settings; what it does not name stays as in the default recipe.
+        recipe: YAML file of settings, or the name of a recipe; unnamed settings keep the default recipe's.
         assignments: `a.b=c`, the value read as YAML.
-        options: top-level settings by name; None means: not given.
+        options: top-level settings by name; None for not given.
 
     Raises:
         ConfigError: unreadable YAML, an unknown key, or a value out of range; the place is named.
     """
     tree = TrainSettings().model_dump(mode="json")
-    for name, value in (read_yaml(recipe) if recipe else {}).items():
-        tree[name] = _merged(tree.get(name), value)
+    file = recipe_file(recipe) if recipe else None
+    for name, value in (read_yaml(file) if file else {}).items():
+        tree[name] = _merged(name, tree.get(name), value)
     tree |= {name: value for name, value in options.items() if value is not None}
     for assignment in assignments:
         _assign(tree, assignment)
     try:
         return TrainSettings(**tree)
     except ValidationError as error:
-        raise ConfigError(f"{recipe or 'settings'}: {complaints(error, TrainSettings)}") from error
+        raise ConfigError(f"{file or 'settings'}: {complaints(error, TrainSettings)}") from error
 
 
 EXPECTATIONS = {  # by pydantic's types of error, where its words are about Python
@@ -339,19 +416,21 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
     """Put `a.b=c` into a tree of settings."""
     name, equals, value = assignment.partition("=")
     if not equals:
-        raise ConfigError(f"--set {assignment}: expected name=value")
+        raise ConfigError(f"{assignment}: expected name=value")
     *sections, leaf = name.strip().split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"--set {assignment}: {section} is a value, not a section")
+            raise ConfigError(f"{assignment}: {section} is a value, not a section")
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: {value!r} is not YAML") from error
-    tree[leaf] = _merged(tree.get(leaf), parsed)
+        raise ConfigError(f"{assignment}: {value!r} is not YAML") from error
+    tree[leaf] = _merged(leaf, tree.get(leaf), parsed)
 
 
-def _merged(before: Any, value: Any) -> Any:
-    """A section changes what it names; a value takes the place of another."""
+def _merged(name: str, before: Any, value: Any) -> Any:
+    """A section changes what it names, `augment: false` all of it; a value replaces another one."""
+    if name == "augment" and value is False:
+        return AugmentSettings.off().model_dump(mode="json")
     return before | value if isinstance(before, dict) and isinstance(value, dict) else value

@@ -130,7 +130,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(lines: Path, t
         check=False,
     )
     assert again.returncode == 2
-    assert "holds a run already" in again.stderr
+    assert "expected a new folder, found a run" in again.stderr
 
 
 def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:

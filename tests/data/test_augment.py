@@ -193,7 +193,7 @@ def test_same_seed_same_result() -> None:
         rng.integers(0, 256, (40, 60, 3), np.uint8), np.array([[20, 15, 30, 20]], np.float32), np.array([2])
     )
     first, again, other = (augment(image, ALWAYS, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.pixels, again.pixels)
     np.testing.assert_array_equal(first.boxes, again.boxes)
     assert not np.array_equal(first.boxes, other.boxes)
 
@@ -219,7 +219,7 @@ def images(draw: st.DrawFn) -> AnnotatedImage:
 def test_boxes_stay_inside_and_keep_their_size(step: Augmentation, image: AnnotatedImage, seed: int) -> None:
     changed = step(image, ALWAYS, np.random.default_rng(seed))
     height, width = changed.size
-    assert changed.image.dtype == np.uint8
+    assert changed.pixels.dtype == np.uint8
     assert changed.boxes.dtype == np.float32
     assert min(height, width) >= 1
     assert (changed.boxes >= -1e-4).all()
@@ -232,8 +232,8 @@ def test_boxes_stay_inside_and_keep_their_size(step: Augmentation, image: Annota
 @given(image=images())
 @settings(deadline=None, max_examples=50)
 def test_flipping_twice_changes_nothing(image: AnnotatedImage) -> None:
-    pixels, boxes = flip(*flip(image.image, image.boxes))
-    np.testing.assert_array_equal(pixels, image.image)
+    pixels, boxes = flip(*flip(image.pixels, image.boxes))
+    np.testing.assert_array_equal(pixels, image.pixels)
     np.testing.assert_allclose(boxes, image.boxes, atol=1e-5)
 
 
@@ -242,13 +242,13 @@ def test_pixels_go_where_their_boxes_go(seed: int) -> None:
     """Paint each box in its own colour, change the image, and look for the colours in the boxes."""
     image = image_of(80, 120, [[20, 10, 45, 40], [60, 30, 90, 70]])
     for box, label in zip(image.boxes.astype(int), image.labels, strict=True):
-        image.image[box[1] : box[3], box[0] : box[2]] = 100 + 50 * label
+        image.pixels[box[1] : box[3], box[0] : box[2]] = 100 + 50 * label
     changed = augment(image, ALWAYS, np.random.default_rng(seed))
     for box, label in zip(changed.boxes, changed.labels, strict=True):
         left, top = np.ceil(box[:2]).astype(int)
         right, bottom = np.floor(box[2:]).astype(int)
-        inside = changed.image[top + 1 : bottom - 1, left + 1 : right - 1]
+        inside = changed.pixels[top + 1 : bottom - 1, left + 1 : right - 1]
         assert (inside == 100 + 50 * label).all()
-        around = changed.image[max(0, top - 3) : bottom + 3, max(0, left - 3) : right + 3]
+        around = changed.pixels[max(0, top - 3) : bottom + 3, max(0, left - 3) : right + 3]
         outside = around.size - np.count_nonzero(around)
         assert outside > 0 or box.min() < 3

@@ -1,6 +1,7 @@
 """Images drawn into the input: boxes stay on their objects, which are seen by their colours."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,16 @@ from numpy.typing import NDArray
 
 from lookonce.config import AugmentSettings
 from lookonce.data.augment import AnnotatedImage
-from lookonce.data.compose import fitting, in_sight, mixup, mosaic, place, random_colour, random_zoom
+from lookonce.data.compose import draw, fit_scale, in_sight, mixup, mosaic, random_colour, random_zoom
 from lookonce.geometry.letterbox import GREY
 
 SIZE = 64, 96  # rectangular, so that swapped axes show
 PURE = 255 * np.eye(3, dtype=np.uint8)  # red, green, blue
 ZOOM = 0.7, 2.0
+
+
+def canvas() -> NDArray[np.uint8]:
+    return np.empty((*SIZE, 3), np.uint8)
 
 
 def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> AnnotatedImage:
@@ -41,7 +46,7 @@ def assert_boxes_fit_their_colours(image: AnnotatedImage) -> None:
     assert (image.boxes >= 0).all()
     assert (image.boxes <= [width, height, width, height]).all()
     for box, label in zip(image.boxes, image.labels, strict=True):
-        channels = image.image.astype(int)
+        channels = image.pixels.astype(int)
         others = np.delete(channels, label, axis=2).max(axis=2)
         coloured = channels[..., label] - others > 127
         middle_x, middle_y = int(box[0::2].mean()), int(box[1::2].mean())
@@ -59,8 +64,8 @@ def assert_boxes_fit_their_colours(image: AnnotatedImage) -> None:
 def test_zoom_keeps_boxes_on_their_objects(seed: int) -> None:
     rng = np.random.default_rng(seed)
     image = rectangles(rng, [0, 1, 2, 0][: seed % 5])
-    zoomed = random_zoom(image, fitting(image, SIZE), SIZE, ZOOM, rng)
-    assert zoomed.image.shape == (*SIZE, 3)
+    zoomed = random_zoom(image, fit_scale(image, SIZE), canvas(), ZOOM, rng)
+    assert zoomed.pixels.shape == (*SIZE, 3)
     assert zoomed.boxes.dtype == np.float32
     assert_boxes_fit_their_colours(zoomed)
 
@@ -70,19 +75,20 @@ def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
         np.full((64, 96, 3), 255, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, np.int64)
     )
     widths = [
-        (np.ptp(np.flatnonzero((zoomed.image == 255).all(axis=2).any(axis=0))) + 1) / 96
+        (np.ptp(np.flatnonzero((zoomed.pixels == 255).all(axis=2).any(axis=0))) + 1) / 96
         for zoomed in (
-            random_zoom(image, fitting(image, SIZE), SIZE, (0.5, 0.8), np.random.default_rng(k))
+            random_zoom(image, fit_scale(image, SIZE), canvas(), (0.5, 0.8), np.random.default_rng(k))
             for k in range(200)
         )
     ]
     assert min(widths) == pytest.approx(0.5, abs=0.04)
     assert max(widths) == pytest.approx(0.8, abs=0.04)
     drawn = [
-        random_zoom(image, fitting(image, SIZE), SIZE, (1.0, 1.0), np.random.default_rng(k)) for k in range(3)
+        random_zoom(image, fit_scale(image, SIZE), canvas(), (1.0, 1.0), np.random.default_rng(k))
+        for k in range(3)
     ]
     for each in drawn:
-        np.testing.assert_array_equal(each.image, image.image)
+        np.testing.assert_array_equal(each.pixels, image.pixels)
         np.testing.assert_array_equal(each.boxes, image.boxes)
 
 
@@ -93,8 +99,8 @@ def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
     images = [
         rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
     ]
-    whole = mosaic(images, [fitting(each, SIZE) for each in images], SIZE, ZOOM, rng)
-    assert whole.image.shape == (*SIZE, 3)
+    whole = mosaic(images, [fit_scale(each, SIZE) for each in images], canvas(), ZOOM, rng)
+    assert whole.pixels.shape == (*SIZE, 3)
     assert len(whole.boxes) == len(whole.labels)
     assert_boxes_fit_their_colours(whole)
 
@@ -109,11 +115,11 @@ def test_mosaic_shows_all_four_images_around_one_point() -> None:
     for seed in range(50):
         image = mosaic(
             images,
-            [fitting(each, SIZE) for each in images],
-            SIZE,
+            [fit_scale(each, SIZE) for each in images],
+            canvas(),
             (1.0, 1.0),
             np.random.default_rng(seed),
-        ).image
+        ).pixels
         left, top = (image[0, :, 0] == 10).sum(), (image[:, 0, 0] == 10).sum()
         assert 24 <= left <= 72
         assert 16 <= top <= 48
@@ -133,7 +139,9 @@ def test_what_is_smaller_than_its_window_touches_the_point_in_a_mosaic() -> None
         np.full((64, 96, 3), 9, np.uint8), np.array([[0, 0, 96, 64]], np.float32), np.zeros(1, int)
     )
     for seed in range(20):
-        drawn = mosaic([small] * 4, [fitting(small, SIZE)] * 4, SIZE, (0.2, 0.2), np.random.default_rng(seed))
+        drawn = mosaic(
+            [small] * 4, [fit_scale(small, SIZE)] * 4, canvas(), (0.2, 0.2), np.random.default_rng(seed)
+        )
         left, top = drawn.boxes[0, 2:]
         assert left == round(left)
         assert top == round(top)
@@ -158,13 +166,13 @@ def test_tiny_images(sides: tuple[int, int]) -> None:
     for seed in range(10):
         rng = np.random.default_rng(seed)
         for drawn in (
-            random_zoom(tiny, fitting(tiny, SIZE), SIZE, (1, 1), rng),
-            mosaic([tiny] * 4, [fitting(tiny, SIZE)] * 4, SIZE, (1, 1), rng),
+            random_zoom(tiny, fit_scale(tiny, SIZE), canvas(), (1, 1), rng),
+            mosaic([tiny] * 4, [fit_scale(tiny, SIZE)] * 4, canvas(), (1, 1), rng),
         ):
             assert len(drawn.boxes) >= (min(SIZE[0] / height, SIZE[1] / width) >= 8)
             for box in drawn.boxes:
                 x, y = ((box[:2] + box[2:]) / 2).astype(int)
-                assert drawn.image[y, x, 1] > drawn.image[y, x, 0]
+                assert drawn.pixels[y, x, 1] > drawn.pixels[y, x, 0]
                 assert (box[2:] > box[:2]).all()
 
 
@@ -173,20 +181,20 @@ def test_a_small_object_stays_unless_it_is_cut() -> None:
     image = np.zeros((64, 96, 3), np.uint8)
     whole, at_the_border = [40, 30, 41, 31], [-0.5, 30, 1, 31.5]
     small = AnnotatedImage(image, np.array([whole, at_the_border], np.float32), np.array([0, 1]))
-    canvas = np.zeros((64, 96, 3), np.uint8)
-    assert place(small, canvas, (0, 0, 96, 64), 1.0, 0, 0).labels.tolist() == [0]
-    assert place(small, canvas, (0, 0, 96, 64), 1.0, 1, 0).labels.tolist() == [0, 1]
+    target = np.zeros((64, 96, 3), np.uint8)
+    assert draw(small, target, (0, 0, 96, 64), 1.0, 0, 0).labels.tolist() == [0]
+    assert draw(small, target, (0, 0, 96, 64), 1.0, 1, 0).labels.tolist() == [0, 1]
 
 
 def test_images_without_boxes() -> None:
     rng = np.random.default_rng(0)
     empty = rectangles(rng, [])
     for drawn in (
-        random_zoom(empty, fitting(empty, SIZE), SIZE, ZOOM, rng),
-        mosaic([empty] * 4, [fitting(empty, SIZE)] * 4, SIZE, ZOOM, rng),
+        random_zoom(empty, fit_scale(empty, SIZE), canvas(), ZOOM, rng),
+        mosaic([empty] * 4, [fit_scale(empty, SIZE)] * 4, canvas(), ZOOM, rng),
         mixup(
-            random_zoom(empty, fitting(empty, SIZE), SIZE, ZOOM, rng),
-            random_zoom(empty, fitting(empty, SIZE), SIZE, ZOOM, rng),
+            random_zoom(empty, fit_scale(empty, SIZE), canvas(), ZOOM, rng),
+            random_zoom(empty, fit_scale(empty, SIZE), canvas(), ZOOM, rng),
             rng,
         ),
     ):
@@ -207,16 +215,16 @@ def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight()
         np.float32,
     )
     image = AnnotatedImage(np.full((10, 30, 3), 9, np.uint8), boxes, np.arange(6))
-    canvas = np.full((50, 80, 3), 77, np.uint8)
-    drawn = place(image, canvas, (20, 10, 60, 45), scale=2, x=20, y=12)
+    target = np.full((50, 80, 3), 77, np.uint8)
+    drawn = draw(image, target, (20, 10, 60, 45), scale=2, x=20, y=12)
     assert drawn.labels.tolist() == [0, 1, 2]
     np.testing.assert_allclose(drawn.boxes, [[20, 12, 40, 32], [46, 12, 60, 32], [53.8, 12, 60, 32]])
     inside = np.zeros((50, 80), bool)
     inside[10:45, 20:60] = True
-    assert drawn.image is canvas
-    assert (canvas[~inside] == 77).all()
-    assert (canvas[13:31, 21:60] == 9).all()
-    assert (canvas[33:45, 20:60] == GREY).all()
+    assert drawn.pixels is target
+    assert (target[~inside] == 77).all()
+    assert (target[13:31, 21:60] == 9).all()
+    assert (target[33:45, 20:60] == GREY).all()
 
 
 @pytest.mark.parametrize(
@@ -232,8 +240,8 @@ def test_pixel_centres_lie_at_halves() -> None:
     """Enlarged three times, the middle of each three by three pixels has the colour it had."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     image = AnnotatedImage(pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    canvas = place(image, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).image
-    np.testing.assert_array_equal(canvas[3:17:3, 5:25:3], pixels)
+    enlarged = draw(image, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).pixels
+    np.testing.assert_array_equal(enlarged[3:17:3, 5:25:3], pixels)
 
 
 def test_in_sight_of_no_boxes() -> None:
@@ -242,16 +250,17 @@ def test_in_sight_of_no_boxes() -> None:
 
 def test_mixup_shows_both_with_all_their_boxes() -> None:
     one, other = rectangles(np.random.default_rng(1), [0, 1]), rectangles(np.random.default_rng(2), [2])
-    one = random_zoom(one, fitting(one, SIZE), SIZE, (1, 1), np.random.default_rng(3))
-    other = random_zoom(other, fitting(other, SIZE), SIZE, (1, 1), np.random.default_rng(4))
+    one = random_zoom(one, fit_scale(one, SIZE), canvas(), (1, 1), np.random.default_rng(3))
+    other = random_zoom(other, fit_scale(other, SIZE), canvas(), (1, 1), np.random.default_rng(4))
     shares = []
     for seed in range(50):
-        mixed = mixup(one, other, np.random.default_rng(seed))
+        first = replace(one, pixels=one.pixels.copy())  # is blended in place
+        mixed = mixup(first, other, np.random.default_rng(seed))
         np.testing.assert_array_equal(mixed.boxes, np.concatenate([one.boxes, other.boxes]))
         assert mixed.labels.tolist() == [0, 1, 2]
-        top, bottom = one.image.astype(float), other.image.astype(float)
-        share = ((mixed.image - bottom) * (top - bottom)).sum() / ((top - bottom) ** 2).sum()
-        np.testing.assert_allclose(mixed.image, share * top + (1 - share) * bottom, atol=2)
+        top, bottom = one.pixels.astype(float), other.pixels.astype(float)
+        share = ((mixed.pixels - bottom) * (top - bottom)).sum() / ((top - bottom) ** 2).sum()
+        np.testing.assert_allclose(mixed.pixels, share * top + (1 - share) * bottom, atol=2)
         shares.append(share)
     assert 0.1 < min(shares) < 0.4 < np.mean(shares) < 0.6 < max(shares) < 0.9
 

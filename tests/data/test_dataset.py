@@ -1,19 +1,18 @@
 """One image, from file to network input."""
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
-from lookonce.data.assign import assign
-from lookonce.data.augment import AnnotatedImage, augment
+from lookonce.data.augment import AnnotatedImage
 from lookonce.data.cache import ImageCache
-from lookonce.data.dataset import Dataset, Example, repeat_factors, trainable
+from lookonce.data.dataset import Dataset, repeat_factors, trainable
 from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.letterbox import Letterbox
@@ -30,56 +29,70 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return draw_samples(tmp_path_factory.mktemp("drawn"))
 
 
-def load(dataset: Dataset, index: int, epoch: int = 0) -> tuple[NDArray[np.uint8], Example]:
+def load(dataset: Dataset, index: int, epoch: int = 0) -> AnnotatedImage:
     pixels = np.empty((*INFO.input_size, 3), np.uint8)
-    return pixels, dataset.load(index, epoch, pixels)
+    image, problems = dataset.load(index, epoch, pixels)
+    assert image.pixels is pixels
+    assert problems == ()
+    return image
 
 
 @pytest.mark.parametrize("index", range(7))
 def test_without_augmentation(samples: list[Sample], index: int) -> None:
-    pixels, example = load(Dataset(samples, INFO, None), index)
+    found = load(Dataset(samples, INFO, None), index)
     image = read_image(samples[index].path)
     box = Letterbox.fit(image.shape[:2], (64, 96))
-    assert example.letterbox == box
-    np.testing.assert_array_equal(pixels, box.image(image))
-    np.testing.assert_allclose(example.boxes, box.boxes_in(samples[index].boxes), atol=1e-4)
-    np.testing.assert_array_equal(example.labels, samples[index].labels)
-    np.testing.assert_allclose(box.boxes_out(example.boxes), samples[index].boxes, atol=1e-3)
-    assert example.sample is samples[index]
-    assert example.problems == ()
+    np.testing.assert_array_equal(found.pixels, box.image(image))
+    np.testing.assert_allclose(found.boxes, box.boxes_in(samples[index].boxes), atol=1e-4)
+    np.testing.assert_array_equal(found.labels, samples[index].labels)
+    np.testing.assert_allclose(box.boxes_out(found.boxes), samples[index].boxes, atol=1e-3)
 
 
-@pytest.mark.parametrize("index", range(7))
-def test_with_augmentation(samples: list[Sample], index: int) -> None:
-    """The steps one after the other, with the same generator, give the same."""
-    pixels, example = load(Dataset(samples, INFO, ALWAYS, seed=5), index, epoch=2)
-    sample = samples[index]
-    changed = augment(
-        AnnotatedImage(read_image(sample.path), sample.boxes, sample.labels),
-        ALWAYS,
-        np.random.default_rng((1, 5, 2, index)),
-    )
-    box = Letterbox.fit(changed.size, (64, 96))
-    np.testing.assert_array_equal(pixels, box.image(changed.image))
-    np.testing.assert_allclose(example.boxes, box.boxes_in(changed.boxes), atol=1e-4)
-    expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, INFO.input_size)
-    for name in ("scale", "row", "column", "anchor", "box", "label"):
-        np.testing.assert_array_equal(getattr(example.positives, name), getattr(expected, name))
-    assert (len(expected.label) > 0) == (len(sample.labels) > 0)
+def test_with_augmentation_boxes_stay_on_their_objects(tmp_path: Path) -> None:
+    """White objects on black: whatever is flipped, cut and shifted, each box holds its object."""
+    pixels = np.zeros((80, 120, 3), np.uint8)
+    boxes = np.array([[20, 16, 52, 40], [70, 48, 102, 72]], np.float32)
+    for left, top, right, bottom in boxes.astype(int):
+        pixels[top:bottom, left:right] = 255
+    Image.fromarray(pixels).save(tmp_path / "objects.png")
+    dataset = Dataset([Sample(tmp_path / "objects.png", boxes, np.array([0, 2]))], INFO, ALWAYS)
+    seen = set()
+    for epoch in range(30):
+        found = load(dataset, 0, epoch)
+        white = (found.pixels > 250).all(axis=2)
+        inside = np.zeros(white.shape, bool)
+        for left, top, right, bottom in np.rint(found.boxes).astype(int):
+            inside[top:bottom, left:right] = True
+            middle = white[top + 2 : bottom - 2, left + 2 : right - 2]
+            assert middle.size > 0
+            assert middle.all()
+        assert (white & ~inside).sum() < 0.15 * white.sum(), "only the rim, by rounding"
+        seen.add(tuple(np.rint(found.boxes).ravel()))
+    assert len(seen) > 20
+
+
+def test_what_is_assigned_is_what_the_network_sees(samples: list[Sample]) -> None:
+    dataset = Dataset(samples, INFO, ALWAYS, assignment=AssignSettings(rule="best"))
+    for index in range(7):
+        found = load(dataset, index, epoch=2)
+        assigned = dataset.assign(found)
+        assert len(assigned.label) + assigned.lost == len(samples[index].labels)
+        pairs = set(zip(map(tuple, found.boxes.tolist()), found.labels.tolist(), strict=True))
+        assert set(zip(map(tuple, assigned.box.tolist()), assigned.label.tolist(), strict=True)) <= pairs
 
 
 def test_augmentation_follows_seed_epoch_and_index(samples: list[Sample]) -> None:
     twice = [samples[3], samples[3]]
-    pixels, _ = load(Dataset(twice, INFO, ALWAYS, seed=1), 0, epoch=4)
-    again, _ = load(Dataset(twice, INFO, ALWAYS, seed=1), 0, epoch=4)
+    pixels = load(Dataset(twice, INFO, ALWAYS, seed=1), 0, epoch=4).pixels
+    again = load(Dataset(twice, INFO, ALWAYS, seed=1), 0, epoch=4).pixels
     np.testing.assert_array_equal(pixels, again)
     others = [
         load(Dataset(twice, INFO, ALWAYS, seed=2), 0, epoch=4),
         load(Dataset(twice, INFO, ALWAYS, seed=1), 0, epoch=5),
         load(Dataset(twice, INFO, ALWAYS, seed=1), 1, epoch=4),
     ]
-    for other, _ in others:
-        assert not np.array_equal(pixels, other)
+    for other in others:
+        assert not np.array_equal(pixels, other.pixels)
 
 
 def test_order_is_a_permutation_that_follows_seed_and_epoch(samples: list[Sample]) -> None:
@@ -92,12 +105,11 @@ def test_order_is_a_permutation_that_follows_seed_and_epoch(samples: list[Sample
 
 
 def test_stretch(samples: list[Sample]) -> None:
-    pixels, example = load(Dataset(samples, replace(INFO, fit="stretch"), None), 3)
-    assert example.letterbox.resized == (64, 96)
+    found = load(Dataset(samples, replace(INFO, fit="stretch"), None), 3)
     height, width = read_image(samples[3].path).shape[:2]
     factor = np.array([96 / width, 64 / height] * 2, np.float32)
-    np.testing.assert_allclose(example.boxes, samples[3].boxes * factor, rtol=1e-5)
-    assert not (pixels == 128).all(axis=(0, 2)).any()
+    np.testing.assert_allclose(found.boxes, samples[3].boxes * factor, rtol=1e-5)
+    assert not (found.pixels == 128).all(axis=(0, 2)).any()
 
 
 def test_crowds_are_not_learnt_and_difficult_ones_are() -> None:
@@ -144,19 +156,19 @@ EVERYTHING = AugmentSettings(
 
 def drawn(dataset: Dataset, epoch: int, workers: int) -> list[Batch]:
     with Loader(dataset, 3, workers) as loader:
-        return list(loader.epoch(epoch))
+        return list(chain.from_iterable(loader.steps(epoch)))
 
 
 def test_compositions_follow_seed_epoch_and_index_for_any_number_of_workers(samples: list[Sample]) -> None:
-    one = drawn(Dataset(samples, INFO, EVERYTHING, seed=4, epochs=9), 1, workers=0)
+    one = drawn(Dataset(samples, INFO, EVERYTHING, seed=4), 1, workers=0)
     for workers in (1, 3):
-        other = drawn(Dataset(samples, INFO, EVERYTHING, seed=4, epochs=9), 1, workers)
+        other = drawn(Dataset(samples, INFO, EVERYTHING, seed=4), 1, workers)
         for mine, theirs in zip(one, other, strict=True):
             assert torch.equal(mine.images, theirs.images)
             assert torch.equal(mine.truth, theirs.truth)
     for seed, epoch in ((5, 1), (4, 2)):
         for mine, theirs in zip(
-            one, drawn(Dataset(samples, INFO, EVERYTHING, seed=seed, epochs=9), epoch, 0), strict=True
+            one, drawn(Dataset(samples, INFO, EVERYTHING, seed=seed), epoch, 0), strict=True
         ):
             assert mine.images.shape != theirs.images.shape or not torch.equal(mine.images, theirs.images)
 
@@ -164,33 +176,16 @@ def test_compositions_follow_seed_epoch_and_index_for_any_number_of_workers(samp
 @pytest.mark.parametrize(
     "wanted", [{"mosaic": 1}, {"mixup": 1}, {"mosaic": 0.5, "mixup": 1, "zoom": (0.5, 2)}]
 )
-def test_composed_boxes_lie_in_the_input_and_are_assigned(
-    samples: list[Sample], wanted: dict[str, float]
-) -> None:
+def test_composed_boxes_lie_in_the_input(samples: list[Sample], wanted: dict[str, float]) -> None:
     dataset = Dataset(samples, INFO, AugmentSettings(**wanted))
     counts = []
     for epoch in range(12):
-        _, example = load(dataset, 5, epoch)
-        assert example.letterbox.resized == example.letterbox.source == (64, 96)
-        assert (example.boxes >= 0).all()
-        assert (example.boxes <= [96, 64, 96, 64]).all()
-        assert len(example.boxes) == len(example.labels)
-        expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, (64, 96))
-        np.testing.assert_array_equal(example.positives.box, expected.box)
-        counts.append(len(example.labels))
+        found = load(dataset, 5, epoch)
+        assert (found.boxes >= 0).all()
+        assert (found.boxes <= [96, 64, 96, 64]).all()
+        assert len(found.boxes) == len(found.labels)
+        counts.append(len(found.labels))
     assert max(counts) > len(samples[5].labels), "others came along"
-
-
-def test_plain_epochs_are_plain(samples: list[Sample]) -> None:
-    mixing = ALWAYS.model_copy(update={"mosaic": 0.5, "mixup": 1.0, "multi_scale": 0.5, "plain_epochs": 2})
-    mixed, plain = Dataset(samples, INFO, mixing, 1, epochs=5), Dataset(samples, INFO, ALWAYS, 1)
-    for epoch in range(5):
-        same = [
-            np.array_equal(load(mixed, i, epoch)[0], load(plain, i, epoch)[0]) for i in range(len(samples))
-        ]
-        assert all(same) if epoch >= 3 else not any(same)
-        sizes = {mixed.input_size(epoch, batch, TURNS) for batch in range(1, 20)}
-        assert (sizes == {INFO.input_size}) == (epoch >= 3)
 
 
 def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -> None:
@@ -199,18 +194,11 @@ def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -
         Dataset(samples, INFO, AugmentSettings()),
     )
     same = [
-        np.array_equal(load(sometimes, i, epoch)[0], load(never, i, epoch)[0])
+        np.array_equal(load(sometimes, i, epoch).pixels, load(never, i, epoch).pixels)
         for i in range(7)
         for epoch in range(10)
     ]
     assert 20 < sum(same) < 50
-
-
-def test_without_additions_the_epochs_of_a_run_change_nothing(samples: list[Sample]) -> None:
-    one, other = Dataset(samples, INFO, ALWAYS), Dataset(samples, INFO, ALWAYS, epochs=3)
-    for epoch in range(3):
-        np.testing.assert_array_equal(load(one, 3, epoch)[0], load(other, 3, epoch)[0])
-        assert other.input_size(epoch, 1, TURNS) == INFO.input_size
 
 
 def test_an_unreadable_partner_is_grey_and_reported_once_in_its_own_turn(
@@ -222,14 +210,15 @@ def test_an_unreadable_partner_is_grey_and_reported_once_in_its_own_turn(
     dataset = Dataset([samples[0], *[bad] * 30], INFO, AugmentSettings(mosaic=1))  # the first has no box
     greys = 0
     for epoch in range(10):
-        pixels, example = load(dataset, 0, epoch)
-        greys += bool((pixels[-16:, -24:] == 128).all())
-        assert len(example.boxes) == 0
-        assert example.problems == ()
+        found = load(dataset, 0, epoch)
+        greys += bool((found.pixels[-16:, -24:] == 128).all())
+        assert len(found.boxes) == 0
     assert greys >= 8
     for wanted in ({"mosaic": 1}, {"mixup": 1}):
         with Loader(Dataset([*samples, bad], INFO, AugmentSettings(**wanted)), 4, 2) as loader:
-            seen = [sum(len(batch.paths) for batch in loader.epoch(epoch)) for epoch in range(3)]
+            seen = [
+                sum(len(batch.paths) for step in loader.steps(epoch) for batch in step) for epoch in range(3)
+            ]
         assert seen == [7, 7, 7]
         assert [problem.place for problem in loader.problems] == [str(page)]
 
@@ -237,7 +226,7 @@ def test_an_unreadable_partner_is_grey_and_reported_once_in_its_own_turn(
 def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samples: list[Sample]) -> None:
     info = replace(INFO, input_size=(320, 416))
     wanted = AugmentSettings(multi_scale=0.25)
-    dataset = Dataset(samples, info, wanted, seed=2, epochs=100)
+    dataset = Dataset(samples, info, wanted, seed=2)
     sizes = [dataset.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)]
     heights, widths = zip(*sizes, strict=True)
     assert set(heights) == set(range(256, 416, 32)), "240 to 400, rounded"
@@ -245,9 +234,9 @@ def test_varied_scales_are_multiples_of_32_that_follow_seed_epoch_and_batch(samp
     ratios = np.array(widths) / np.array(heights)
     assert np.abs(ratios - 1.3).max() < 0.25, "both sides by one factor"
     assert len(set(sizes[:20])) > 3, "also within an epoch"
-    again = Dataset(samples, info, wanted, seed=2, epochs=100)
+    again = Dataset(samples, info, wanted, seed=2)
     assert [again.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] == sizes
-    other = Dataset(samples, info, wanted, seed=3, epochs=100)
+    other = Dataset(samples, info, wanted, seed=3)
     assert [other.input_size(epoch, batch, TURNS) for epoch in range(20) for batch in range(1, 21)] != sizes
     assert Dataset(samples, info, None).input_size(0, 1, TURNS) == (320, 416)
 
@@ -266,19 +255,11 @@ def test_batches_of_varied_scales_hold_images_of_one_size(samples: list[Sample])
         for batch in drawn(dataset, epoch, workers=1):
             shape = tuple(batch.images.shape[-2:])
             assert shape == dataset.input_size(epoch, batch.number, TURNS)
-            for example in batch.examples:
-                assert example.letterbox.target == shape
-                assert (example.boxes <= [*shape[::-1], *shape[::-1]]).all()
-                expected = assign(example.boxes, example.labels, INFO.anchors, INFO.strides, shape)
-                np.testing.assert_array_equal(example.positives.row, expected.row)
+            assert (batch.truth <= torch.tensor([*shape[::-1], *shape[::-1]])).all()
+            cells = torch.tensor(shape)[:, None] // torch.tensor(INFO.strides)[batch.positives.scale]
+            assert (torch.stack([batch.positives.row, batch.positives.column]) < cells).all()
             shapes.add(shape)
     assert len(shapes) > 3
-
-
-def test_the_rule_of_assignment_is_the_settings(samples: list[Sample]) -> None:
-    wanted = AssignSettings(rule="best")
-    _, example = load(Dataset(samples, INFO, None, assignment=wanted), 3)
-    assert len(example.positives.label) == len(example.labels) == 3
 
 
 def showing(*labels: list[int]) -> list[Sample]:
@@ -340,8 +321,8 @@ def test_a_mosaic_takes_rare_images_as_often_as_they_have_turns(
 
 def test_colours_change_after_the_image_is_in_the_input(samples: list[Sample]) -> None:
     darker = AugmentSettings(flip=0, crop=0, translate=0, exposure=1.5)
-    plain, _ = load(Dataset(samples, INFO, None), 3)
-    changed, _ = load(Dataset(samples, INFO, darker), 3)
+    plain = load(Dataset(samples, INFO, None), 3).pixels
+    changed = load(Dataset(samples, INFO, darker), 3).pixels
     greys = {tuple(pixel) for pixel in changed[(plain == 128).all(axis=2)].tolist()}
     assert len(greys) == 1, "the padding with it"
     assert greys != {(128, 128, 128)}
@@ -368,9 +349,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 
 def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
-    wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True, plain_epochs=1)
+    wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True)
     info = replace(INFO, input_size=(416, 416))
-    dataset = Dataset(shapes, info, wanted, epochs=4)
+    dataset = Dataset(shapes, info, wanted)
     orders = []
     for epoch in range(3):
         batches = dataset.batches(epoch, 6)
@@ -380,10 +361,7 @@ def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
         assert sizes.count((416, 192)) >= 1, "one batch also holds the image whose shape nobody knows"
         orders.append([batch.tolist() for batch in batches])
     assert orders[0] != orders[1] != orders[2]
-    assert orders[0] == [batch.tolist() for batch in Dataset(shapes, info, wanted, epochs=4).batches(0, 6)]
-    plain = dataset.batches(3, 6)
-    assert {dataset.input_size(3, 1, turns) for turns in plain} == {(416, 416)}
-    np.testing.assert_array_equal(np.concatenate(plain), dataset.order(3))
+    assert orders[0] == [batch.tolist() for batch in Dataset(shapes, info, wanted).batches(0, 6)]
 
 
 def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shapes: list[Sample]) -> None:
@@ -406,20 +384,9 @@ def test_objects_of_any_image_keep_their_size_in_a_rectangle(shapes: list[Sample
     out = np.empty((192, 416, 3), np.uint8)
     sides: list[int] = []
     for epoch in range(60):
-        boxes = dataset.load(0, epoch, out).boxes
+        boxes = dataset.load(0, epoch, out)[0].boxes
         sides += np.rint(boxes[:, 2:] - boxes[:, :2]).max(axis=1).astype(int).tolist()
     long_ones, square_ones = round(20 * 416 / 200), round(20 * 416 / 100)
     assert max(sides) == square_ones
     assert sides.count(long_ones) > 20
     assert sides.count(long_ones) + sides.count(square_ones) > 0.8 * len(sides), "the rest is cut at a window"
-
-
-def test_every_process_prepares_its_part_of_a_rectangle_at_the_size_of_the_whole(
-    shapes: list[Sample],
-) -> None:
-    wanted = AugmentSettings(rectangles=True, multi_scale=0.5)
-    dataset = Dataset(shapes[:-1], INFO, wanted)
-    loaders = [Loader(dataset, 5, 0, part=slice(rank, None, 2)) for rank in range(2)]
-    for one, other in zip(*(loader.epoch(0) for loader in loaders), strict=True):
-        assert one.images.shape[2:] == other.images.shape[2:]
-        assert len(one.images) - len(other.images) in (0, 1)

@@ -4,11 +4,13 @@ import gc
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from lookonce.config import AugmentSettings
 from lookonce.data import loader as loader_module
@@ -29,6 +31,17 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 @pytest.fixture
 def dataset(samples: list[Sample]) -> Dataset:
     return Dataset(samples, INFO, AugmentSettings(), seed=3)
+
+
+class InOrder(Dataset):
+    """The images in the order in which they are given."""
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        return np.arange(len(self))
+
+
+def batches_of(loader: Loader, epoch: int, skip: int = 0) -> list[Batch]:
+    return list(chain.from_iterable(loader.steps(epoch, skip)))
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +78,12 @@ def assert_equal(first: Batch, second: Batch) -> None:
 def test_no_samples_no_batches() -> None:
     with Loader(Dataset([], INFO, None), 4, 1) as loader:
         assert len(loader) == 0
-        assert list(loader.epoch(0)) == []
+        assert batches_of(loader, 0) == []
 
 
 def test_batches(dataset: Dataset, samples: list[Sample]) -> None:
-    with Loader(replace_augmentation(dataset), 3, 1, shuffle=False) as loader:
-        batches = list(loader.epoch(0))
+    with Loader(InOrder(samples, INFO, None), 3, 1) as loader:
+        batches = batches_of(loader, 0)
     assert len(loader) == 3
     assert [len(batch.images) for batch in batches] == [3, 3, 1]  # the last one is partial
     assert [path for batch in batches for path in batch.paths] == [sample.path for sample in samples]
@@ -80,33 +93,29 @@ def test_batches(dataset: Dataset, samples: list[Sample]) -> None:
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert batch.truth.shape == (3, 3, 4)  # images 3, 4, 5 hold 3, 0, 1 boxes
     assert batch.truth[1].count_nonzero() == 0
-    for example, truth, image in zip(batch.examples, batch.truth, batch.images, strict=True):
-        np.testing.assert_array_equal(truth[: len(example.boxes)], example.boxes)
+    for sample, truth, image in zip(samples[3:6], batch.truth, batch.images, strict=True):
         expected = np.empty((64, 96, 3), np.uint8)
-        loader.dataset.load(samples.index(example.sample), 0, expected)
+        found, _ = loader.dataset.load(samples.index(sample), 0, expected)
+        np.testing.assert_array_equal(truth[: len(sample.boxes)], found.boxes)
         np.testing.assert_array_equal(image.permute(1, 2, 0), expected)
-
-
-def replace_augmentation(dataset: Dataset) -> Dataset:
-    return Dataset(dataset.samples, dataset.info, None, dataset.seed)
 
 
 def test_positives_carry_their_image(dataset: Dataset) -> None:
     with Loader(dataset, 7, 0) as loader:
-        (batch,) = loader.epoch(0)
+        (batch,) = batches_of(loader, 0)
     positives = batch.positives
-    for number, example in enumerate(batch.examples):
-        mine = positives.image == number
-        assert int(mine.sum()) == len(example.positives.label)
-        for name in ("scale", "row", "column", "anchor", "box", "label"):
-            np.testing.assert_array_equal(getattr(positives, name)[mine], getattr(example.positives, name))
+    for number, path in enumerate(batch.paths):
+        mine = positives.box[positives.image == number]
+        boxes = {tuple(box) for box in batch.truth[number].tolist() if any(box)}
+        assert {tuple(box) for box in mine.tolist()} <= boxes
+        assert (len(mine) > 0) == (len(boxes) > 0), path
     assert positives.box.dtype == torch.float32
     assert {c.dtype for c in (positives.image, positives.row, positives.label)} == {torch.int64}
 
 
 def test_positives_of_one_scale(dataset: Dataset) -> None:
     with Loader(dataset, 7, 0) as loader:
-        (batch,) = loader.epoch(0)
+        (batch,) = batches_of(loader, 0)
     parts = [batch.positives.on_scale(scale) for scale in (0, 1)]
     assert all(len(part.label) > 0 for part in parts)
     assert sum(len(part.label) for part in parts) == len(batch.positives.label)
@@ -117,7 +126,7 @@ def test_positives_of_one_scale(dataset: Dataset) -> None:
 
 def test_only_background(samples: list[Sample]) -> None:
     with Loader(Dataset([samples[0], samples[4]], INFO, AugmentSettings()), 2, 0) as loader:
-        (batch,) = loader.epoch(0)
+        (batch,) = batches_of(loader, 0)
     assert batch.truth.shape == (2, 0, 4)
     assert batch.positives.box.shape == (0, 4)
 
@@ -129,7 +138,7 @@ def test_same_batches_whatever_the_number_of_workers(dataset: Dataset) -> None:
     runs = []
     for workers in WORKERS:
         with Loader(dataset, 2, workers) as loader:
-            runs.append([*loader.epoch(0), *loader.epoch(1)])
+            runs.append([*batches_of(loader, 0), *batches_of(loader, 1)])
     for run in runs[1:]:
         for first, second in zip(runs[0], run, strict=True):
             assert_equal(first, second)
@@ -141,7 +150,7 @@ def test_same_batches_whatever_the_number_of_workers(dataset: Dataset) -> None:
 @pytest.mark.parametrize("skip", [0, 1, 3, 4])
 def test_resume_gives_the_remaining_batches(dataset: Dataset, workers: int, skip: int) -> None:
     with Loader(dataset, 2, workers) as loader:
-        whole, rest = list(loader.epoch(5)), list(loader.epoch(5, skip=skip))
+        whole, rest = batches_of(loader, 5), batches_of(loader, 5, skip=skip)
     assert len(rest) == 4 - skip
     for first, second in zip(whole[skip:], rest, strict=True):
         assert_equal(first, second)
@@ -154,8 +163,34 @@ def test_skipped_batches_are_not_read(dataset: Dataset, monkeypatch: pytest.Monk
         Dataset, "load", lambda self, index, *rest, **k: read.append(index) or load(self, index, *rest, **k)
     )
     with Loader(dataset, 2, 0) as loader:
-        assert len(list(loader.epoch(0, skip=3))) == 1
+        assert len(batches_of(loader, 0, skip=3)) == 1
     assert read == [dataset.order(0)[6]]
+
+
+# ---- steps
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_step_holds_so_many_batches_and_the_last_one_the_rest(dataset: Dataset, workers: int) -> None:
+    """Seven images in batches of 2, three batches per step: 3 and 1."""
+    with Loader(dataset, 2, workers, accumulate=3) as loader:
+        assert (len(loader), loader.steps_per_epoch) == (4, 2)
+        steps = [(step.number, len(step), [batch.number for batch in step]) for step in loader.steps(0)]
+        assert steps == [(1, 3, [1, 2, 3]), (2, 1, [4])]
+        rest = [
+            (step.number, len(step), [batch.number for batch in step]) for step in loader.steps(0, skip=1)
+        ]
+        assert rest == steps[1:]
+
+
+def test_a_batch_without_a_readable_image_does_not_come_but_is_planned(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    gone = replace(samples[2], path=tmp_path / "gone.png")
+    dataset = InOrder([*samples[:2], gone, gone, *samples[4:]], INFO, None)
+    with Loader(dataset, 2, 0, accumulate=2) as loader:
+        steps = [(len(step), [batch.number for batch in step]) for step in loader.steps(0)]
+    assert steps == [(2, [1]), (2, [3, 4])]
 
 
 # ---- bad images
@@ -165,8 +200,8 @@ def test_skipped_batches_are_not_read(dataset: Dataset, monkeypatch: pytest.Monk
 def test_bad_images_are_left_out_and_named_once(samples: list[Sample], tmp_path: Path, workers: int) -> None:
     bad = with_bad_images(samples, tmp_path)
     reported: list[Problem] = []
-    with Loader(Dataset(bad, INFO, None), 3, workers, shuffle=False, report=reported.append) as loader:
-        batches = [*loader.epoch(0), *loader.epoch(1)]
+    with Loader(InOrder(bad, INFO, None), 3, workers, report=reported.append) as loader:
+        batches = [*batches_of(loader, 0), *batches_of(loader, 1)]
     assert [len(batch.images) for batch in batches] == [2, 3, 2, 3]  # the last batch had one image
     assert batches[0].paths == (samples[0].path, samples[2].path)
     assert batches[0].images.is_contiguous(memory_format=torch.channels_last)
@@ -179,8 +214,8 @@ def test_bad_images_are_left_out_and_named_once(samples: list[Sample], tmp_path:
 def test_a_box_outside_is_named_once(samples: list[Sample]) -> None:
     outside = replace(samples[1], boxes=np.array([[500, 500, 510, 510]], np.float32))
     with Loader(Dataset([outside], INFO, None), 1, 0) as loader:
-        batches = [*loader.epoch(0), *loader.epoch(1)]
-    assert [len(batch.examples[0].boxes) for batch in batches] == [0, 0]
+        batches = [*batches_of(loader, 0), *batches_of(loader, 1)]
+    assert [batch.truth.shape for batch in batches] == [(1, 0, 4)] * 2
     assert [problem.place for problem in loader.problems] == [f"{outside.path}: box 1"]
 
 
@@ -188,10 +223,10 @@ def test_a_box_outside_is_named_once(samples: list[Sample]) -> None:
 def test_strict_stops_at_the_first_bad_image(samples: list[Sample], tmp_path: Path, workers: int) -> None:
     bad = with_bad_images(samples, tmp_path)
     with (
-        Loader(Dataset(bad, INFO, None), 1, workers, shuffle=False, strict=True) as loader,
+        Loader(InOrder(bad, INFO, None), 1, workers, strict=True) as loader,
         pytest.raises(ImageError, match=r"cut\.png: .*cut short"),
     ):
-        list(loader.epoch(0))
+        batches_of(loader, 0)
 
 
 def test_strict_stops_at_a_box_outside(samples: list[Sample]) -> None:
@@ -200,7 +235,7 @@ def test_strict_stops_at_a_box_outside(samples: list[Sample]) -> None:
         Loader(Dataset([outside], INFO, None), 1, 0, strict=True) as loader,
         pytest.raises(AnnotationError, match="box 1: expected a box inside"),
     ):
-        list(loader.epoch(0))
+        batches_of(loader, 0)
 
 
 def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
@@ -209,10 +244,10 @@ def test_a_rest_of_which_nothing_can_be_read_ends_an_epoch_that_was_resumed(
     """The whole epoch goes on there as well."""
     html = tmp_path / "page.jpg"
     html.write_bytes(b"<html>not an image</html>")
-    dataset = Dataset([*samples[:4], replace(samples[0], path=html)], INFO, None)
-    with Loader(dataset, 2, 0, shuffle=False) as loader:
-        assert len(list(loader.epoch(0))) == 2
-        assert list(loader.epoch(0, skip=2)) == []
+    dataset = InOrder([*samples[:4], replace(samples[0], path=html)], INFO, None)
+    with Loader(dataset, 2, 0) as loader:
+        assert len(batches_of(loader, 0)) == 2
+        assert batches_of(loader, 0, skip=2) == []
         assert len(loader.problems) == 1
 
 
@@ -222,7 +257,7 @@ def test_nothing_can_be_read(tmp_path: Path, samples: list[Sample]) -> None:
         Loader(Dataset(gone, INFO, None), 2, 1) as loader,
         pytest.raises(ImageError, match=r"none of 3 images can be used; the first: .*gone\.png"),
     ):
-        list(loader.epoch(0))
+        batches_of(loader, 0)
 
 
 # ---- clean ends
@@ -237,45 +272,48 @@ def test_a_fault_in_a_worker_names_the_image(
 
     monkeypatch.setattr("lookonce.data.dataset.augment", out_of_memory)
     with Loader(dataset, 2, workers) as loader, pytest.raises(MemoryError) as caught:
-        list(loader.epoch(0))
+        batches_of(loader, 0)
     first = dataset.samples[dataset.order(0)[0]].path
     assert caught.value.__notes__ == [f"while loading {first}"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_an_interrupt_ends_the_threads_and_the_work(
-    samples: list[Sample], error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    samples: list[Sample], error: type[BaseException]
 ) -> None:
-    made = []
-    make = Loader._make
-    monkeypatch.setattr(Loader, "_make", lambda *args: made.append(1) or make(*args))
+    class Counting(Dataset):
+        loaded = 0
+
+        def load(self, *given):  # type: ignore[no-untyped-def]
+            Counting.loaded += 1
+            return super().load(*given)
 
     def interrupted_run() -> None:
-        with Loader(Dataset(samples * 50, INFO, None), 1, 2) as loader:
-            for _ in loader.epoch(0):
+        with Loader(Counting(samples * 50, INFO, None), 1, 2) as loader:
+            for _ in chain.from_iterable(loader.steps(0)):
                 raise error
 
     with pytest.raises(error):
         interrupted_run()
-    assert len(made) <= 1 + 2 + loader_module.BATCHES_AHEAD
+    assert Counting.loaded <= 1 + 2 + loader_module.BATCHES_AHEAD
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lookonce-loader")]
 
 
 def test_an_epoch_broken_off_can_be_followed_by_another(dataset: Dataset) -> None:
     with Loader(dataset, 2, 2) as loader:
-        for _ in loader.epoch(0):
+        for _ in chain.from_iterable(loader.steps(0)):
             break
-        assert len(list(loader.epoch(1))) == 4
+        assert len(batches_of(loader, 1)) == 4
 
 
 def test_waiting_is_counted_per_epoch(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that ticks once a reading: one tick for each batch and one to learn that there is no more."""
+    """A clock that ticks once a reading: one tick for each batch."""
     ticks = iter(range(1000))
     monkeypatch.setattr("lookonce.data.loader.time.perf_counter", lambda: float(next(ticks)))
     with Loader(dataset, 2, 0) as loader:
         for epoch in range(2):
-            list(loader.epoch(epoch))
-            assert loader.waited == 5
+            batches_of(loader, epoch)
+            assert loader.waited == 4
 
 
 def test_real_images(data: Path) -> None:
@@ -284,7 +322,7 @@ def test_real_images(data: Path) -> None:
     samples = [Sample(path, one_box, np.array([1])) for path in paths]
     info = replace(INFO, input_size=(320, 320))
     with Loader(Dataset(samples, info, AugmentSettings()), 5, 2) as loader:
-        batches = list(loader.epoch(0))
+        batches = batches_of(loader, 0)
     assert loader.problems == []
     assert sorted(path for batch in batches for path in batch.paths) == paths
     for batch in batches:

@@ -3,18 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lookonce.geometry.anchors import OFFICIAL
 from lookonce.metadata import ModelInfo
 from lookonce.model.files import save_model
 from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 from tests.model.reference_weights import fill
 
-STRIDES = {"yolov3": (8, 16, 32), "yolov3-spp": (8, 16, 32), "yolov3-tiny": (16, 32)}
 SIZE = (96, 128)  # height is not width
 
 
 def info_of(architecture: str, names: tuple[str, ...] = ("disc", "bar", "ring")) -> ModelInfo:
-    return ModelInfo(architecture, names, OFFICIAL[architecture], STRIDES[architecture], SIZE, width=0.125)
+    return ModelInfo(
+        architecture, names, NETWORKS[architecture].anchors, NETWORKS[architecture].strides, SIZE, width=0.125
+    )
 
 
 def write_model(folder: Path, architecture: str = "yolov3-tiny", **fields: object) -> Path:

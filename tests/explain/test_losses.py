@@ -9,7 +9,7 @@ import torch
 
 from lookonce.config import LossSettings, Objective
 from lookonce.data.dataset import Dataset
-from lookonce.data.loader import Batch
+from lookonce.data.loader import Loader
 from lookonce.explain import Explainer, Explanation
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
@@ -27,9 +27,8 @@ OTHERS = SETTINGS.model_copy(update={"objectness": "iou", "box": "ciou"})
 def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
     """The losses that training computes for one image."""
     network, info = load_model(path)
-    dataset = Dataset([sample], info, None)
-    pixels = np.empty((1, *info.input_size, 3), np.uint8)
-    batch = Batch.of(pixels, [dataset.load(0, 0, pixels[0])])
+    with Loader(Dataset([sample], info, None), 1, workers=0) as loader:
+        ((batch,),) = loader.steps(0)
     with torch.inference_mode():
         raw_maps = network.eval()(to_input(batch.images))
         return compute_losses(raw_maps, batch.positives, batch.truth, info.anchors, info.strides, settings)

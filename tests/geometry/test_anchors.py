@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 
 from lookonce.geometry import anchors as anchors
 from lookonce.geometry.anchors import (
-    OFFICIAL,
     best_possible_recall,
     fit_anchors,
     flatten,
@@ -19,6 +18,7 @@ from lookonce.geometry.anchors import (
     shape_iou,
 )
 from lookonce.geometry.boxes import iou
+from lookonce.networks import NETWORKS
 
 NONE = np.zeros((0, 2))
 
@@ -28,13 +28,13 @@ def shapes(least: int = 1, most: int = 40) -> Any:
     return st.integers(least, most).flatmap(lambda n: arrays(np.float64, (n, 2), elements=sides))
 
 
-@pytest.mark.parametrize("name", sorted(OFFICIAL))
+@pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_official_anchors_are_those_of_the_cfg(data: Path, name: str) -> None:
     text = (data / "darknet" / f"{name}.cfg").read_text()
     masks = [[int(i) for i in mask.split(",")] for mask in re.findall(r"^mask\s*=\s*(.+)$", text, re.M)]
     sides = np.array(re.findall(r"^anchors\s*=\s*(.+)$", text, re.M)[0].split(","), float).reshape(-1, 2)
     coarse_to_fine = [sides[mask].tolist() for mask in masks]
-    assert [[list(anchor) for anchor in scale] for scale in OFFICIAL[name]] == coarse_to_fine[::-1]
+    assert [[list(anchor) for anchor in scale] for scale in NETWORKS[name].anchors] == coarse_to_fine[::-1]
 
 
 def test_shape_iou_without_boxes() -> None:
@@ -113,7 +113,7 @@ def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_scale_takes_anchors_from_boxes_of_its_size() -> None:
-    published = OFFICIAL["yolov3-tiny"]
+    published = NETWORKS["yolov3-tiny"].anchors
     rng = np.random.default_rng(3)
     small = np.array([[12.0, 12], [20, 25], [30, 40]])  # nearer to 37x58 than to 81x82
     large = np.array([[90.0, 90], [150, 120], [300, 300]])
@@ -130,7 +130,7 @@ def test_each_scale_takes_anchors_from_boxes_of_its_size() -> None:
 @pytest.mark.parametrize("few", [NONE, np.array([[10.0, 10], [20, 20]]), np.array([[9.0, 9]] * 50)])
 def test_a_scale_with_too_few_shapes_keeps_the_published_anchors(few: np.ndarray) -> None:
     large = np.array([[90.0, 90], [150, 120], [300, 300]])
-    for published in OFFICIAL.values():
+    for published in (each.anchors for each in NETWORKS.values()):
         assert fit_anchors(few, published) == published
         fitted = fit_anchors(np.concatenate([few, large]), published)
         assert fitted[:-1] == published[:-1]
@@ -138,4 +138,4 @@ def test_a_scale_with_too_few_shapes_keeps_the_published_anchors(few: np.ndarray
 
 
 def test_anchors_finest_first() -> None:
-    assert flatten(OFFICIAL["yolov3-tiny"])[0].tolist() == [10, 14]
+    assert flatten(NETWORKS["yolov3-tiny"].anchors)[0].tolist() == [10, 14]

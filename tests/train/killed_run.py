@@ -21,7 +21,7 @@ from lookonce._files import leftovers
 from lookonce.config import load_settings
 from lookonce.train.checkpoint import LAST
 from lookonce.train.plan import TrainData
-from lookonce.train.run import train
+from lookonce.train.run import Session, train
 from tests.data.drawn_samples import INFO, draw_samples
 
 SETTINGS = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=5", "evaluate_every=4")
@@ -31,7 +31,7 @@ LONGEST_WAIT = 0.3  # seconds from the first checkpoint of an attempt to the kil
 
 def attempt(data: TrainData, out: Path, epochs: int) -> None:
     settings = load_settings(None, (*SETTINGS, EVERY_STEP, f"epochs={epochs}"))
-    train(data, settings, out, Console(file=io.StringIO()), resume=(out / LAST).exists())
+    train(data, settings, out, Session(Console(file=io.StringIO())), resume=(out / LAST).exists())
 
 
 def half_written(out: Path) -> bool:

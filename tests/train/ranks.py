@@ -21,49 +21,43 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from lookonce.config import TrainSettings, load_settings
+from lookonce.config import load_settings
 from lookonce.errors import LookonceError
 from lookonce.evaluate.coco import evaluate
-from lookonce.model.network import build
-from lookonce.train import loop, parallel, validate
-from lookonce.train.init import initialise
+from lookonce.metadata import LEAKY_SLOPE, ModelInfo
+from lookonce.model.blocks import ConvBlock
+from lookonce.train import learner, parallel, validate
 from lookonce.train.loss import Losses
 from lookonce.train.parallel import Group, join
-from lookonce.train.plan import TrainData
-from lookonce.train.run import Stopped, train
+from lookonce.train.plan import TrainData, make_network
+from lookonce.train.run import Session, Stopped, train
 from lookonce.train.sync_norm import synchronise
-from lookonce.train.validate import Judge
+from lookonce.train.validate import Validator
 from tests.data.drawn_samples import INFO
 
 RANKS = 2
+START = "start.safetensors"  # weights of every run
 
 
 def runs(group: Group, folder: Path, before_batch: Callable[[int], object] = lambda number: None) -> None:
     """Train as `runs.txt` says, or go on."""
     data: TrainData = pickle.loads((folder / "data.pickle").read_bytes())
-    forward, stops = loop.forward, []
+    forward, stops = learner.forward, []
     signal.signal(signal.SIGTERM, lambda *_: stops.append(True))
 
     def watched(network, batch, *rest) -> Losses:  # type: ignore[no-untyped-def]
         before_batch(batch.number)
         return forward(network, batch, *rest)
 
-    loop.forward = watched
+    learner.forward = watched
     from tests.train.test_run import settings
 
     for line in (folder / "runs.txt").read_text().splitlines():
         name, *assignments = line.split()
         console, out = Console(quiet=not group.is_first, width=200), folder / name
         resume = (out / "last.safetensors").exists()
-        train(
-            data,
-            settings(*assignments),
-            out,
-            console,
-            resume=resume,
-            stop=lambda: bool(stops),
-            group=group,
-        )
+        session = Session(console, group, stop=lambda: bool(stops))
+        train(data, settings(*assignments), out, session, weights=folder / START, resume=resume)
 
 
 def killed(group: Group, folder: Path) -> None:
@@ -77,7 +71,7 @@ def first_killed(group: Group, folder: Path) -> None:
 
 def killed_while_evaluating(group: Group, folder: Path) -> None:
     """Rank 1 is killed while it waits for rank 0, which is busy for ten minutes."""
-    Judge._detect = lambda _: time.sleep(600 * group.is_first) or ({}, {})  # type: ignore[method-assign]
+    Validator._detect = lambda _: time.sleep(600 * group.is_first) or ({}, {})  # type: ignore[method-assign]
     group.gather(0)
     if group.rank == 1:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -118,34 +112,35 @@ def long_wait(group: Group, folder: Path) -> None:
     assert group.on_first(lambda: time.sleep(4) or group.rank) == 0
 
 
-def judged(group: Group, folder: Path) -> None:
+def validated(group: Group, folder: Path) -> None:
     """Each rank has statistics of its own; what they find together is kept."""
     samples = pickle.loads((folder / "data.pickle").read_bytes()).train
     console = Console(file=io.StringIO(), record=True, quiet=not group.is_first, width=200)
-    network = judged_network()
+    network = started_network()
     if not group.is_first:
         for buffer in network.buffers():
             buffer.mul_(2)
     found: list[object] = []
     validate.evaluate = lambda *given: found.extend(given[:2]) or evaluate(*given)  # type: ignore[attr-defined]
-    judge = Judge(network, INFO, samples, judged_settings(), console, group)
+    validator = Validator(network, INFO, samples, load_settings(None, batch=2, epochs=1), console, group)
     if group.is_first:
         samples[4].path.unlink()  # one that the other rank reads
     group.gather(0)
-    metrics = judge.after(1)
+    metrics = validator.after(1)
     if group.is_first:
         (folder / "found.pickle").write_bytes(pickle.dumps((*found, metrics, console.export_text())))
     else:
         assert (found, metrics) == ([], {})
 
 
-def judged_network() -> nn.Module:
+def started_network(info: ModelInfo = INFO) -> nn.Module:
+    """Kernels by fan-in: with the reference's tiny ones normalisation magnifies rounding."""
     torch.manual_seed(0)
-    return initialise(build(INFO), load_settings(None, init="he", objectness_prior=0.3))
-
-
-def judged_settings() -> TrainSettings:
-    return load_settings(None, batch=2, epochs=1)
+    network = make_network(info, load_settings(None, objectness_prior=0.3))
+    for block in network.modules():
+        if isinstance(block, ConvBlock):
+            nn.init.kaiming_normal_(block.conv.weight, a=LEAKY_SLOPE)
+    return network
 
 
 def normalised(group: Group, folder: Path) -> None:

@@ -18,7 +18,7 @@ from lookonce.samples import Sample
 from lookonce.train import batch_size
 from lookonce.train.batch_size import StepMemory, Trial, choose_batch, free_bytes
 from lookonce.train.plan import TrainData
-from lookonce.train.run import train
+from lookonce.train.run import Session, train
 from tests.data.drawn_samples import INFO, draw_samples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +160,7 @@ def test_free_memory_is_the_least_of_what_kernel_and_groups_allow(
 
 
 def test_a_system_that_does_not_say_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="name a --batch"):
+    with pytest.raises(ConfigError, match="set batch to a number"):
         free_bytes(tmp_path)
 
 
@@ -174,11 +174,11 @@ def test_a_run_writes_down_its_batch_and_resumes_with_it(
     console = Console(file=said, width=60)
     out = tmp_path / "run"
 
-    train(data, load_settings(None, (*quick, "epochs=1")), out, console)
+    train(data, load_settings(None, (*quick, "epochs=1")), out, Session(console))
     assert yaml.safe_load((out / "settings.yaml").read_text())["batch"] == 2
     assert "batch 2: a step at 64x96 takes" in said.getvalue()
 
     monkeypatch.setattr(batch_size, "free_bytes", lambda: 1)  # a busier machine changes no run that goes on
-    train(data, load_settings(None, (*quick, "epochs=2")), out, console, resume=True)
+    train(data, load_settings(None, (*quick, "epochs=2")), out, Session(console), resume=True)
     assert yaml.safe_load((out / "settings.yaml").read_text())["batch"] == 2
     assert said.getvalue().count("limited by") == 1

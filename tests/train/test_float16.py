@@ -14,7 +14,6 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.files import load_weights
 from lookonce.model.network import build
-from lookonce.train import loop
 from lookonce.train.checkpoint import LAST
 from lookonce.train.learner import Learner, make_scaler, precision_on
 from lookonce.train.loop import Epoch, train_one_epoch
@@ -101,11 +100,11 @@ def learn(data: TrainData, scaler: GradScaler, *assignments: str) -> tuple[dict[
     torch.manual_seed(0)
     info = describe(data, wanted)
     network, epoch = build(info).train(), Epoch(0)
-    learner = Learner(network, wanted)
+    learner = Learner(network, info, wanted)
     learner.scaler = scaler
     with Loader(Dataset(data.train, info, None), wanted.batch_size, 0) as loader:
         schedule = Schedule(wanted.optimizer.rate, 0, warmup=0, steps=99)
-        train_one_epoch(learner, loader, schedule, info, wanted, epoch)
+        train_one_epoch(learner, loader, schedule, epoch)
     return dict(network.named_parameters()), epoch
 
 
@@ -139,7 +138,7 @@ def test_a_step_that_overflows_is_left_out_and_is_no_error(data: TrainData) -> N
 def test_a_step_of_which_every_batch_was_left_out_is_no_step(
     data: TrainData, monkeypatch: pytest.MonkeyPatch, clip: str
 ) -> None:
-    monkeypatch.setattr(loop, "forward", BadBatch(1))
+    monkeypatch.setattr("lookonce.train.learner.forward", BadBatch(1))
     scaler = GradScaler("cpu")
     _, epoch = learn(data, scaler, "loss.non_finite=skip", "batch=4", clip)
     assert epoch.skipped == 1

@@ -6,7 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -14,31 +16,28 @@ import torch
 from rich.console import Console
 
 from lookonce.data.dataset import Dataset
-from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError
 from lookonce.model.backend import TorchBackend
-from lookonce.model.files import load_weights
-from lookonce.model.network import build
+from lookonce.model.files import load_model, load_weights, save_model
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import DetectOptions
 from lookonce.train.checkpoint import LAST
-from lookonce.train.init import initialise
-from lookonce.train.parallel import join
+from lookonce.train.parallel import ALONE, Group, SharedLoader, join
 from lookonce.train.plan import TrainData, describe
-from lookonce.train.run import Stopped, train
+from lookonce.train.run import Session, Stopped, train
 from lookonce.train.validate import CONFIDENCE
 from tests.data.drawn_samples import INFO, draw_samples
-from tests.train.ranks import judged_network, norm_of, normalise
+from tests.train.ranks import START, norm_of, normalise, started_network
 from tests.train.test_run import settings, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
 SEED = 2
+T = TypeVar("T")
 SAME = (
     f"seed={SEED}",
     "precision=float32",
     "sync_bn=true",
-    "init=he",  # the reference's first activations are so small that normalisation magnifies their rounding
     "log_every=1",
     "optimizer.name=sgd",
     "optimizer.rate=1e-4",
@@ -51,6 +50,8 @@ def data(tmp_path: Path) -> TrainData:
     samples = draw_samples(tmp_path, 7)
     data = TrainData(INFO.names, samples, samples[:2])
     (tmp_path / "data.pickle").write_bytes(pickle.dumps(data))
+    info = describe(data, settings(*SAME))
+    save_model(tmp_path / START, started_network(info).state_dict(), info)
     return data
 
 
@@ -69,7 +70,9 @@ def in_two(folder: Path, scenario: str, *runs: tuple[str, ...]) -> tuple[list[in
 def in_one(folder: Path, data: TrainData, name: str, *assignments: str, resume: bool = False) -> str:
     """What was said."""
     console = Console(file=io.StringIO(), width=200, record=True)
-    train(data, settings(*assignments), folder / name, console, resume=resume)
+    train(
+        data, settings(*assignments), folder / name, Session(console), weights=folder / START, resume=resume
+    )
     return console.export_text()
 
 
@@ -79,14 +82,13 @@ def columns(file: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 
 
-def assert_same_run(one: Path, two: Path, data: TrainData) -> None:
+def assert_same_run(one: Path, two: Path) -> None:
     """Within rounding."""
     mine, theirs = columns(one / "steps.csv"), columns(two / "steps.csv")
     assert mine["step"] == theirs["step"]
     for name, values in mine.items():
         np.testing.assert_allclose(theirs[name], values, rtol=1e-4, err_msg=name)
-    torch.manual_seed(SEED)
-    start = initialise(build(describe(data, settings(*SAME))), settings(*SAME))
+    start = load_model(one.parent / START)[0]
     weights, others = load_weights(one / LAST)[0], load_weights(two / LAST)[0]
     assert weights.keys() == others.keys() == start.state_dict().keys()
     for name, _ in start.named_buffers():
@@ -111,7 +113,7 @@ def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> N
     assert codes == [0, 0], said
     for name, *rest in cases:
         in_one(tmp_path, data, f"{name}-one", *rest)
-        assert_same_run(tmp_path / f"{name}-one", tmp_path / f"{name}-two", data)
+        assert_same_run(tmp_path / f"{name}-one", tmp_path / f"{name}-two")
         finished = columns(tmp_path / f"{name}-two" / "epochs.csv")
         assert finished["epoch"] == [1, 2]
         np.testing.assert_allclose(
@@ -143,17 +145,19 @@ def test_synchronised_normalisation_is_that_of_the_whole_batch(tmp_path: Path) -
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_images_are_judged_once_each_with_the_statistics_of_rank_0(data: TrainData, tmp_path: Path) -> None:
+def test_images_are_evaluated_once_each_with_the_statistics_of_rank_0(
+    data: TrainData, tmp_path: Path
+) -> None:
     """One cannot be read, and one vanishes after that was looked at."""
     data.train[3].path.write_bytes(b"<html>not an image</html>")
-    codes, said = in_two(tmp_path, "judged")
+    codes, said = in_two(tmp_path, "validated")
 
     assert codes == [0, 0], said
     samples, detections, metrics, report = pickle.loads((tmp_path / "found.pickle").read_bytes())
     left = [each.path for number, each in enumerate(data.train) if number not in (3, 4)]
     assert [sample.path for sample in samples] == left
     assert report.count("skipped") == 2
-    alone = Detector(TorchBackend(judged_network().eval(), INFO), DetectOptions(conf=CONFIDENCE))
+    alone = Detector(TorchBackend(started_network().eval(), INFO), DetectOptions(conf=CONFIDENCE))
     for sample, found in zip(samples, detections, strict=True):
         expected = alone(sample.path)
         assert len(expected) > 10
@@ -168,7 +172,7 @@ def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_pat
     codes, said = in_two(tmp_path, "stopped", ("two-one", *wanted))
     assert codes == [143, 143], said
     running = load_weights(tmp_path / "two-one" / LAST)[1].training["running"]
-    assert (running["number"], running["batches"]) == (0, 2)
+    assert (running["number"], running["steps"]) == (0, 2)
     in_one(tmp_path, data, "two-one", *wanted, resume=True)
 
     asked = iter(
@@ -179,17 +183,17 @@ def test_a_run_goes_on_with_another_number_of_processes(data: TrainData, tmp_pat
             data,
             settings(*wanted),
             tmp_path / "one-two",
-            Console(quiet=True),
-            stop=lambda: next(asked),
+            Session(Console(quiet=True), stop=lambda: next(asked)),
+            weights=tmp_path / START,
         )
     running = load_weights(tmp_path / "one-two" / LAST)[1].training["running"]
-    assert (running["number"], running["batches"], running["images"]) == (1, 1, 0)
+    assert (running["number"], running["steps"], running["images"]) == (1, 1, 0)
     codes, said = in_two(tmp_path, "runs", ("one-two", *wanted))
     assert codes == [0, 0], said
 
     in_one(tmp_path, data, "whole", *wanted)
-    assert_same_run(tmp_path / "whole", tmp_path / "two-one", data)
-    assert_same_run(tmp_path / "whole", tmp_path / "one-two", data)
+    assert_same_run(tmp_path / "whole", tmp_path / "two-one")
+    assert_same_run(tmp_path / "whole", tmp_path / "one-two")
 
 
 def test_a_batch_is_left_out_by_all_or_by_none(data: TrainData, tmp_path: Path) -> None:
@@ -253,20 +257,29 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
+class Two(Group):
+    """One of two processes; the other one found an image as well, and nothing to complain about."""
+
+    size = 2
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def gather(self, mine: T) -> list[T]:
+        return [mine, (1, [])]  # type: ignore[list-item]
+
+
 def test_parts_of_a_batch_make_the_batch(data: TrainData) -> None:
-    dataset = Dataset(data.train, INFO, None)
-    whole = [batch.paths for batch in Loader(dataset, 3, 0).epoch(1)]
-    parts = [
-        [batch.paths for batch in Loader(dataset, 3, 0, part=slice(rank, None, 2), gather=_present).epoch(1)]
-        for rank in range(2)
-    ]
-    assert len(whole) == len(parts[0]) == len(parts[1]) == 3
+    wanted = settings("workers=0", "augment.rectangles=true", "augment.multi_scale=0.5")
+    dataset = Dataset(data.train, INFO, wanted.augment)
+    whole = list(chain.from_iterable(SharedLoader(ALONE, dataset, wanted).steps(1)))
+    parts = [list(chain.from_iterable(SharedLoader(Two(rank), dataset, wanted).steps(1))) for rank in (0, 1)]
+    assert sorted(len(batch.paths) for batch in whole) == [1, 3, 3]
     for batch, first, second in zip(whole, *parts, strict=True):
-        assert batch[::2] == first
-        assert batch[1::2] == second
-    assert parts[1][2] == ()
-
-
-def _present(mine: tuple[int, list]) -> list[tuple[int, list]]:
-    """As if the other process had an image."""
-    return [mine, (1, [])]
+        assert batch.paths[::2] == first.paths
+        assert batch.paths[1::2] == second.paths
+        assert batch.images.shape[2:] == first.images.shape[2:] == second.images.shape[2:]
+        assert torch.equal(batch.images[::2], first.images)
+        assert batch.image_count == len(batch.paths)
+        assert first.image_count == len(first.paths) + 1, "of all processes, as the other one says"
+    assert () in [batch.paths for batch in parts[1]], "a single image leaves none for the second process"

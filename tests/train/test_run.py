@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import BEST, LAST, Progress
 from lookonce.train.ema import Ema
 from lookonce.train.plan import TrainData, describe, make_dataset
-from lookonce.train.run import Stopped, train
+from lookonce.train.run import Session, Stopped, train
 from tests.data.drawn_samples import INFO, draw_samples
 
 QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=2", "optimizer.warmup_epochs=0.5")
@@ -41,8 +43,8 @@ def settings(*assignments: str) -> TrainSettings:
     return load_settings(None, (*QUICK, *assignments))
 
 
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=200)
+def quiet(stop: Callable[[], bool] = lambda: False) -> Session:
+    return Session(Console(file=io.StringIO(), width=200), stop=stop)
 
 
 @pytest.fixture
@@ -63,8 +65,8 @@ def test_a_run_leaves_models_settings_and_logs(data: TrainData, tmp_path: Path) 
     with Detector.open(result.model) as detector:
         assert detector.size == (64, 96)
         detector(data.train[0].path)
-    learnt_by = Objective.model_validate(load_weights(result.model)[1].training[OBJECTIVE])
-    assert learnt_by.differences() == ("loss.objectness=iou",)
+    objective = Objective.model_validate(load_weights(result.model)[1].training[OBJECTIVE])
+    assert objective.differences() == ("loss.objectness=iou",)
     with (out / "epochs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -117,7 +119,6 @@ ADDITIONS = (
     "augment.zoom=[0.7,1.5]",
     "augment.hue=0.1",
     "augment.multi_scale=0.4",
-    "augment.plain_epochs=1",
     "optimizer.name=adamw",
     "loss.box=ciou",
     "loss.objectness=iou",
@@ -132,7 +133,7 @@ def test_a_run_with_every_addition_resumes_bit_for_bit(data: TrainData, tmp_path
     train(data, wanted, tmp_path / "whole", quiet())
     asked = iter([False] * (steps - 1) + [True])
     with pytest.raises(Stopped):
-        train(data, wanted, tmp_path / "cut", quiet(), stop=lambda: next(asked))
+        train(data, wanted, tmp_path / "cut", quiet(lambda: next(asked)))
     train(data, wanted, tmp_path / "cut", quiet(), resume=True)
     for read in (load_training, lambda file: load_weights(file)[0]):
         whole, resumed = read(tmp_path / "whole" / LAST), read(tmp_path / "cut" / LAST)
@@ -141,7 +142,7 @@ def test_a_run_with_every_addition_resumes_bit_for_bit(data: TrainData, tmp_path
     assert (tmp_path / "whole/steps.csv").read_text() == (tmp_path / "cut/steps.csv").read_text()
 
 
-def test_the_averaged_weights_are_judged_and_kept(
+def test_the_averaged_weights_are_evaluated_and_kept(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Followed by hand from the weights after each step."""
@@ -182,7 +183,7 @@ def test_an_averaged_run_can_be_extended(data: TrainData, tmp_path: Path) -> Non
 def test_a_run_of_before_a_setting_was_added_resumes(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False, True])
     with pytest.raises(Stopped):
-        train(data, settings("epochs=1"), tmp_path / "run", quiet(), stop=lambda: next(asked))
+        train(data, settings("epochs=1"), tmp_path / "run", quiet(lambda: next(asked)))
     file = tmp_path / "run" / "settings.yaml"
     older = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name != "ema"}
     del older["augment"]["mosaic"]
@@ -190,11 +191,11 @@ def test_a_run_of_before_a_setting_was_added_resumes(data: TrainData, tmp_path: 
     assert train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True).progress.epochs == 1
 
 
-def test_changed_data_cannot_go_on(data: TrainData, tmp_path: Path) -> None:
+def test_changed_anchors_cannot_resume(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1", "anchors=data"), tmp_path / "run", quiet())
     other = [replace(each, boxes=each.boxes * np.float32(0.9)) for each in data.train]
-    expected = r"last\.safetensors: the checkpoint is of another model .*: expected anchors \(.*, found \(.*"
-    with pytest.raises(TrainingError, match=expected + r"can start from its model \(--weights\)"):
+    expected = r"last\.safetensors: expected the checkpoint of a model with anchors \(.*, found \(.*"
+    with pytest.raises(TrainingError, match=expected + r"can start from its weights"):
         train(
             TrainData(data.names, other, data.val),
             settings("epochs=1", "anchors=data"),
@@ -204,7 +205,7 @@ def test_changed_data_cannot_go_on(data: TrainData, tmp_path: Path) -> None:
         )
 
 
-def test_changed_data_is_said_and_learnt(data: TrainData, tmp_path: Path) -> None:
+def test_changed_data_is_reported_and_used(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
     moved = [replace(each, path=tmp_path / each.path.name) for each in data.train]
     fewer = TrainData(data.names, data.train[:-1], data.val)
@@ -213,18 +214,18 @@ def test_changed_data_is_said_and_learnt(data: TrainData, tmp_path: Path) -> Non
     for name, now in (("same", data), ("fewer", fewer), ("other", other)):
         shutil.copytree(tmp_path / "run", tmp_path / name)
         written = io.StringIO()
-        train(now, settings("epochs=2"), tmp_path / name, Console(file=written), resume=True)
+        train(now, settings("epochs=2"), tmp_path / name, Session(Console(file=written)), resume=True)
         said[name] = written.getvalue()
     assert TrainData(data.names, moved, data.val).summary() == data.summary()
     boxes = sum(len(each.labels) for each in data.train)
     without = boxes - len(data.train[-1].labels)
-    found = {
-        "fewer": f"found {len(data.train) - 1} images with {without} boxes and {len(data.val)} to judge by",
-        "other": f"found {len(data.train)} images with {without} boxes and {len(data.val)} to judge by",
-    }
+    rest = f"training images with {without} boxes and {len(data.val)} validation images"
+    found = {"fewer": f"found {len(data.train) - 1} {rest}", "other": f"found {len(data.train)} {rest}"}
     assert "the data changed" not in said["same"]
     for name, expected in found.items():
-        assert f"the data changed: expected {len(data.train)} images with {boxes} boxes" in said[name]
+        assert (
+            f"the data changed: expected {len(data.train)} training images with {boxes} boxes" in said[name]
+        )
         assert expected in said[name]
 
 
@@ -233,7 +234,10 @@ def test_other_data_does_not_spoil_a_run(data: TrainData, tmp_path: Path) -> Non
     files = [tmp_path / "run" / name for name in (LAST, "settings.yaml", "epochs.csv", "steps.csv")]
     before = [file.read_bytes() for file in files]
     for other in (replace(data, train=data.train[:5]), replace(data, val=data.train)):
-        with pytest.raises(TrainingError, match=r"data changed: expected 7 images.*too far apart.*--weights"):
+        with pytest.raises(
+            TrainingError,
+            match=r"data changed: expected 7 training images.*too different to resume.*from its weights",
+        ):
             train(other, settings("epochs=2"), tmp_path / "run", quiet(), resume=True)
     assert [file.read_bytes() for file in files] == before
 
@@ -306,13 +310,13 @@ def write_lines(folder: Path) -> Path:
 def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
     before = (tmp_path / "run" / LAST).read_bytes()
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="expected a new folder, found a run"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet())
     with pytest.raises(ConfigError, match="keeps its settings"):
         train(data, settings("epochs=1", "seed=1"), tmp_path / "run", quiet(), resume=True)
     assert (tmp_path / "run" / LAST).read_bytes() == before
     (tmp_path / "run" / LAST).unlink()  # large, and the best model is kept for use
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="expected a new folder, found a run"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet())
 
 
@@ -336,10 +340,10 @@ def test_a_non_finite_loss_stops_and_names_the_image(data: TrainData, tmp_path: 
         train(data, hopeless, tmp_path / "run", quiet())
 
 
-def test_an_unreadable_image_is_set_aside_and_the_run_goes_on(data: TrainData, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_skipped_and_the_run_goes_on(data: TrainData, tmp_path: Path) -> None:
     data.train[5].path.write_bytes(b"<html>not an image</html>")
     console = Console(record=True, width=300, file=io.StringIO())
-    result = train(data, settings("epochs=2"), tmp_path / "run", console)
+    result = train(data, settings("epochs=2"), tmp_path / "run", Session(console))
     assert result.progress.epochs == 2
     said = console.export_text()
     assert len(re.findall(r"skipped.*image 5\.png", said)) == 1
@@ -351,19 +355,19 @@ def test_without_validation_images_the_last_model_is_the_best(data: TrainData, t
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
-def test_of_equal_models_the_one_that_learnt_longer_is_kept(data: TrainData, tmp_path: Path) -> None:
+def test_of_equal_models_the_one_trained_for_longer_is_kept(data: TrainData, tmp_path: Path) -> None:
     """AP is still 0 after both epochs."""
     result = train(data, settings("epochs=2"), tmp_path / "run", quiet())
     assert (result.progress.best_ap, result.progress.best_epoch) == (0, 2)
     assert load_weights(tmp_path / "run" / BEST)[1].training["epoch"] == 2
 
 
-def test_a_validation_part_without_objects_is_said_once(data: TrainData, tmp_path: Path) -> None:
+def test_a_validation_part_without_objects_is_reported_once(data: TrainData, tmp_path: Path) -> None:
     empty = replace(data.val[0], boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
     empty = replace(empty, difficult=np.zeros(0, bool), crowd=np.zeros(0, bool))
     console = Console(record=True, width=300, file=io.StringIO())
     result = train(
-        TrainData(data.names, data.train, [empty]), settings("epochs=2"), tmp_path / "run", console
+        TrainData(data.names, data.train, [empty]), settings("epochs=2"), tmp_path / "run", Session(console)
     )
     said = console.export_text()
     assert said.count("no object in the validation part") == 1
@@ -371,7 +375,7 @@ def test_a_validation_part_without_objects_is_said_once(data: TrainData, tmp_pat
     assert result.progress.best_epoch == 2
 
 
-def test_a_validation_image_that_vanishes_is_set_aside_once(data: TrainData, tmp_path: Path) -> None:
+def test_a_validation_image_that_vanishes_is_skipped_once(data: TrainData, tmp_path: Path) -> None:
     own = [replace(each, path=tmp_path / f"val_{each.path.name}") for each in data.val]
     for mine, each in zip(own, data.val, strict=True):
         shutil.copy(each.path, mine.path)
@@ -382,7 +386,9 @@ def test_a_validation_image_that_vanishes_is_set_aside_once(data: TrainData, tmp
 
     console = Console(record=True, width=300, file=io.StringIO())
     wanted = settings("epochs=2")
-    result = train(TrainData(data.names, data.train, own), wanted, tmp_path / "run", console, stop=vanish)
+    result = train(
+        TrainData(data.names, data.train, own), wanted, tmp_path / "run", Session(console, stop=vanish)
+    )
 
     said = console.export_text()
     assert said.count(f"skipped: {own[1].path}: ") == 1
@@ -390,13 +396,13 @@ def test_a_validation_image_that_vanishes_is_set_aside_once(data: TrainData, tmp
     assert result.progress.epochs == 2
 
 
-def test_a_run_that_is_done_says_how_to_go_on(data: TrainData, tmp_path: Path) -> None:
+def test_a_finished_run_says_how_to_extend_it(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
     before = (tmp_path / "run" / LAST).read_bytes()
     console = Console(record=True, width=300, file=io.StringIO())
-    train(data, settings("epochs=1"), tmp_path / "run", console, resume=True)
+    train(data, settings("epochs=1"), tmp_path / "run", Session(console), resume=True)
     said = console.export_text()
-    assert "all 1 epochs are done; --extend N goes on" in said
+    assert "all 1 epochs are done; --extend N trains for N more" in said
     assert "2/1" not in said
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
@@ -423,22 +429,22 @@ def test_weights_of_nothing_that_fits_are_refused(data: TrainData, tmp_path: Pat
         train(data, settings("epochs=1"), tmp_path / "run", quiet(), weights=tmp_path / "other.safetensors")
 
 
-def test_accumulated_batches_give_the_step_of_their_mean(data: TrainData, tmp_path: Path) -> None:
-    """Two batches of one accumulated step: as many optimizer steps as groups of batches."""
+def test_accumulated_batches_are_one_step_in_the_log(data: TrainData, tmp_path: Path) -> None:
+    """Three batches per epoch, two per step."""
     train(data, settings("epochs=2", "optimizer.accumulate=2", "log_every=1"), tmp_path / "run", quiet())
     with (tmp_path / "run" / "steps.csv").open() as file:
-        assert [int(row["step"]) for row in csv.DictReader(file)] == [0, 1, 2, 2, 3, 4]
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
 
 
 def test_a_step_ends_though_its_last_batch_cannot_be_read(data: TrainData, tmp_path: Path) -> None:
     plain = ("augment.mosaic=0", "augment.rectangles=false")  # so that no other batch changes with it
     wanted = settings("epochs=1", "batch=1", "optimizer.accumulate=2", "log_every=1", *plain)
     dataset = make_dataset(data, describe(data, wanted), wanted)
-    second = next(itertools.islice(Loader(dataset, 1, workers=0).epoch(0), 1, None))
+    second = next(itertools.islice(chain.from_iterable(Loader(dataset, 1, workers=0).steps(0)), 1, None))
     second.paths[0].write_bytes(b"not an image")
     train(TrainData(data.names, data.train, ()), wanted, tmp_path / "run", quiet())
     with (tmp_path / "run" / "steps.csv").open() as file:
-        assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 1, 2, 2, 3, 4]
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
 
 
 def test_a_step_of_fewer_batches_is_their_mean_too(data: TrainData, tmp_path: Path) -> None:
@@ -484,7 +490,7 @@ def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (four_gigabytes, four_gigabytes)),
     )
     assert ran.returncode == 2, ran.stderr
-    assert "out of memory at batch 4, size 2048x2048: lower --batch" in ran.stderr
+    assert "out of memory at batch 4, size 2048x2048: use a smaller batch" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
@@ -494,6 +500,6 @@ def test_other_errors_are_not_taken_for_lack_of_memory(
     def forward(*_: object) -> None:
         torch.empty(2, 2, memory_format=torch.preserve_format)
 
-    monkeypatch.setattr("lookonce.train.loop.forward", forward)
+    monkeypatch.setattr("lookonce.train.learner.forward", forward)
     with pytest.raises(RuntimeError, match="unsupported memory format"):
         train(data, settings("epochs=1"), tmp_path / "run", quiet())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from rich.console import Console
 from lookonce.config import load_settings
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.model.files import load_model, load_weights
-from lookonce.train import checkpoint, loop
+from lookonce.train import checkpoint
+from lookonce.train import learner as learner_module
 from lookonce.train.checkpoint import BEST, LAST
 from lookonce.train.learner import Learner
 from lookonce.train.loss import Losses
 from lookonce.train.plan import TrainData
-from lookonce.train.run import NON_FINITE, Stopped, train
+from lookonce.train.run import NON_FINITE, Session, Stopped, train
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.killed_run import EVERY_STEP, SETTINGS
 from tests.train.test_run import settings, write_lines
@@ -37,8 +39,8 @@ def data(tmp_path: Path) -> TrainData:
     return TrainData(INFO.names, samples, samples[:4])
 
 
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=200)
+def quiet(stop: Callable[[], bool] = lambda: False) -> Session:
+    return Session(Console(file=io.StringIO(), width=200), stop=stop)
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -100,10 +102,10 @@ def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
     """Cut off just before the second epoch's checkpoint is written, or just after."""
     run, save, wanted = tmp_path / "run", checkpoint.save, settings("epochs=3", "log_every=1")
 
-    def cut_off(folder, learner, info, progress, metrics):  # type: ignore[no-untyped-def]
+    def cut_off(folder, learner, progress, metrics):  # type: ignore[no-untyped-def]
         if progress.epochs == 2 and not written:
             raise Stopped
-        saved = save(folder, learner, info, progress, metrics)
+        saved = save(folder, learner, progress, metrics)
         if progress.epochs == 2:
             raise Stopped
         return saved
@@ -126,10 +128,10 @@ def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
 def test_a_stop_within_an_epoch_is_saved_at_the_step(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False, False, False, False, True])
     with pytest.raises(Stopped):
-        train(data, settings("epochs=3"), tmp_path / "run", quiet(), stop=lambda: next(asked))
+        train(data, settings("epochs=3"), tmp_path / "run", quiet(lambda: next(asked)))
 
     running = load_weights(tmp_path / "run" / LAST)[1].training["running"]
-    assert (running["number"], running["batches"]) == (1, 1)
+    assert (running["number"], running["steps"]) == (1, 1)
 
 
 def test_a_run_that_is_done_can_be_extended(data: TrainData, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_every_kind_of_run_goes_on(data: TrainData, tmp_path: Path, option: str)
     kind = ("optimizer.name=sgd", option)
     asked = iter([False] * 4 + [True])
     with pytest.raises(Stopped):
-        train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(), stop=lambda: next(asked))
+        train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(lambda: next(asked)))
     train(data, settings("epochs=3", *kind), tmp_path / "cut", quiet(), resume=True)
     train(data, settings("epochs=3", *kind), tmp_path / "whole", quiet())
     assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
@@ -179,10 +181,10 @@ def test_ruined_weights_do_not_replace_a_checkpoint(
 def test_a_run_that_is_not_done_keeps_its_length(data: TrainData, tmp_path: Path) -> None:
     asked = iter([False] * 3 + [True])
     with pytest.raises(Stopped):
-        train(data, settings("epochs=2"), tmp_path / "run", quiet(), stop=lambda: next(asked))
+        train(data, settings("epochs=2"), tmp_path / "run", quiet(lambda: next(asked)))
     before = (tmp_path / "run/settings.yaml").read_text()
 
-    with pytest.raises(ConfigError, match="1 of 2 epochs done, 4 wanted: first --resume it to its end"):
+    with pytest.raises(ConfigError, match="1 of 2 epochs done, 4 wanted: first resume it to its end"):
         train(data, settings("epochs=4"), tmp_path / "run", quiet(), resume=True)
     with pytest.raises(ConfigError, match=r"found optimizer\.rate: 0\.5 instead of 0\.001"):
         train(data, settings("epochs=4", "optimizer.rate=0.5"), tmp_path / "run", quiet(), resume=True)
@@ -193,7 +195,7 @@ class BadBatch:
     """The real forward pass, but the loss of some batches is not a number."""
 
     def __init__(self, *numbers: int) -> None:
-        self.numbers, self.forward = numbers, loop.forward
+        self.numbers, self.forward = numbers, learner_module.forward
 
     def __call__(self, network, batch, info, wanted) -> Losses:  # type: ignore[no-untyped-def]
         losses = self.forward(network, batch, info, wanted)
@@ -205,10 +207,10 @@ class BadBatch:
 def test_a_bad_batch_is_left_out_where_the_settings_say_so(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "forward", BadBatch(2))
+    monkeypatch.setattr(learner_module, "forward", BadBatch(2))
     console = Console(record=True, width=300, file=io.StringIO())
 
-    train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", console)
+    train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", Session(console))
 
     assert console.export_text().count("1 batches left out: their loss was not finite") == 2
     assert all(each.isfinite().all() for each in load_weights(tmp_path / "run" / LAST)[0].values())
@@ -217,7 +219,7 @@ def test_a_bad_batch_is_left_out_where_the_settings_say_so(
 def test_skipping_ends_when_nothing_else_comes(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "forward", BadBatch(1, 2, 3))
+    monkeypatch.setattr(learner_module, "forward", BadBatch(1, 2, 3))
     with pytest.raises(TrainingError, match=r"3 batches in a row.*image \d\.png.*weights are ruined"):
         train(data, settings("epochs=2", "loss.non_finite=skip"), tmp_path / "run", quiet())
 
@@ -232,7 +234,7 @@ def test_skipping_ends_when_the_weights_are_ruined(data: TrainData, tmp_path: Pa
 def test_the_weights_that_gave_a_non_finite_loss_are_kept(
     data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "forward", BadBatch(2))
+    monkeypatch.setattr(learner_module, "forward", BadBatch(2))
     with pytest.raises(TrainingError, match=rf"not finite on .*image .*{NON_FINITE}"):
         train(data, settings("epochs=2"), tmp_path / "run", quiet())
 
@@ -245,5 +247,5 @@ def test_a_checkpoint_waits_for_its_minutes(data: TrainData, tmp_path: Path) -> 
     for wanted in (settings("epochs=1"), load_settings(None, (*SETTINGS, "epochs=1", EVERY_STEP))):
         out = tmp_path / str(wanted.checkpoint_minutes)
         asked = (out / LAST).exists
-        train(data, wanted, out, quiet(), stop=lambda asked=asked: seen.append(asked()) or False)
+        train(data, wanted, out, quiet(lambda asked=asked: seen.append(asked()) or False))
     assert seen == [False, False, False, True, False, True, True, True]

@@ -16,7 +16,6 @@ from lookonce.commands.report import say, say_samples
 from lookonce.doctor.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import (
-    OFFICIAL,
     Anchors,
     Shapes,
     best_possible_recall,
@@ -24,6 +23,7 @@ from lookonce.geometry.anchors import (
     flatten,
     mean_best_iou,
 )
+from lookonce.networks import NETWORKS
 
 DECIMALS = 1  # of a pixel; what is measured is what is printed
 
@@ -76,9 +76,9 @@ class Fit:
 
 
 def _official(model: str) -> Anchors:
-    if model not in OFFICIAL:
-        raise ConfigError(f"--model: expected one of {', '.join(OFFICIAL)}, found {model!r}")
-    return OFFICIAL[model]
+    if model not in NETWORKS:
+        raise ConfigError(f"--model: expected one of {', '.join(NETWORKS)}, found {model!r}")
+    return NETWORKS[model].anchors
 
 
 def _split_to_learn_from(data: Path) -> str | None:

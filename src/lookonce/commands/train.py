@@ -51,7 +51,7 @@ def train(
         stopped for another one's signal returns 143.
     """
     from lookonce.train.parallel import join
-    from lookonce.train.run import SETTINGS, Stopped, check_folder
+    from lookonce.train.run import SETTINGS, Session, Stopped, check_folder
     from lookonce.train.run import train as run
 
     def chosen() -> TrainSettings:
@@ -74,17 +74,8 @@ def train(
         prepared = load_data(data, settings, names, console, strict=strict)
         with StopRequest() as asked:
             try:
-                result = run(
-                    prepared,
-                    settings,
-                    out,
-                    console,
-                    weights=weights,
-                    resume=resume,
-                    strict=strict,
-                    stop=asked,
-                    group=group,
-                )
+                session = Session(console, group, stop=asked, strict=strict)
+                result = run(prepared, settings, out, session, weights=weights, resume=resume)
             except Stopped:
                 goes_on = f"lookonce train {data} --out {out} --resume goes on from here"
                 say(f"stopped, and saved: {goes_on}", console)

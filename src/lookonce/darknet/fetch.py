@@ -11,8 +11,8 @@ from lookonce._files import cache_folder, write_text
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.download import Meter, RemoteFile, download
 from lookonce.errors import ConfigError, DownloadError
-from lookonce.geometry.anchors import OFFICIAL
 from lookonce.metadata import ModelInfo
+from lookonce.networks import NETWORKS
 
 MIRROR = "LOOKONCE_MIRROR"  # environment: where to look instead
 PUBLISHED = ("https://pjreddie.com/media/files", "https://data.pjreddie.com/files")
@@ -109,8 +109,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _detector(architecture: str, side: int, size: int, sha256: str) -> Published:
-    strides = (8, 16, 32)[-len(OFFICIAL[architecture]) :]
-    info = ModelInfo(architecture, COCO_NAMES, OFFICIAL[architecture], strides, (side, side))
+    strides = NETWORKS[architecture].strides
+    info = ModelInfo(architecture, COCO_NAMES, NETWORKS[architecture].anchors, strides, (side, side))
     return Published(RemoteFile(f"{architecture}.weights", size, sha256), info)
 
 

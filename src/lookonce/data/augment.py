@@ -1,12 +1,12 @@
-"""Change an image and its boxes together before the network learns from them.
+"""Change an image and its boxes together, for training.
 
-Two layers. `flip`, `crop` and `translate` are plain geometry: told exactly what to do, they do it to pixels
-and boxes. The `random_*` functions draw what to do from an explicit generator; `PIPELINE` lists them in the
-order of the write-up. A new change that keeps every box whole is one more function of the same form and one
-more row; what cuts into boxes or mixes several images comes afterwards, in `compose`.
+Two layers. `flip`, `crop` and `translate` are plain geometry with exact arguments, for pixels and boxes. The
+`random_*` functions draw these arguments from an explicit generator; `PIPELINE` lists them in the order of
+the write-up. A new change that keeps every box whole is one more function of the same form and one more row;
+changes that cut into boxes or mix several images follow later, in `compose`.
 
 Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
-In an image without boxes the middle half (of the width and of the height) takes the place of that union, so
+In an image without boxes the middle half (of the width and of the height) replaces this union, so that
 background is varied as well and never cropped away.
 
 Coordinates are pixels; boxes keep their fractions (the reference cuts them to whole numbers, its fault 5).
@@ -29,26 +29,26 @@ Rect = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedImage:
-    """An image in memory and what is in it.
+    """The pixels of an image and its objects: as read, or as drawn into the network input.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB; may share memory with the image it was made from.
+        pixels: (H, W, 3) uint8 RGB; may share memory with the image it was made from.
         boxes: (N, 4) float32 xyxy, inside the image.
         labels: (N,) int64 class numbers.
     """
 
-    image: Image
+    pixels: Image
     boxes: Boxes
     labels: NDArray[np.int64]
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width)."""
-        return self.image.shape[0], self.image.shape[1]
+        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 def flip(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
-    """Mirror left and right: x becomes width - x."""
+    """Mirror left to right: x becomes width - x."""
     mirrored = boxes.copy()
     mirrored[:, 0::2] = image.shape[1] - boxes[:, 2::-2]
     return np.asarray(cv2.flip(image, 1), np.uint8), mirrored
@@ -72,7 +72,7 @@ def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
     """Mirror, with probability `settings.flip`."""
     if rng.random() >= settings.flip:
         return image
-    return AnnotatedImage(*flip(image.image, image.boxes), image.labels)
+    return AnnotatedImage(*flip(image.pixels, image.boxes), image.labels)
 
 
 def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
@@ -83,16 +83,16 @@ def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
     if rng.random() >= settings.crop:
         return image
     margins = rng.uniform(0, margins_around(image))
-    return AnnotatedImage(*crop(image.image, image.boxes, crop_rect(image, margins)), image.labels)
+    return AnnotatedImage(*crop(image.pixels, image.boxes, crop_rect(image, margins)), image.labels)
 
 
 def random_translate(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-    """Shift by a random way that keeps every box inside, with probability `settings.translate`."""
+    """Shift by a random distance that keeps every box inside, with probability `settings.translate`."""
     if rng.random() >= settings.translate:
         return image
     left, top, right, bottom = margins_around(image)
     x, y = rng.uniform((-left, -top), (right, bottom))
-    return AnnotatedImage(*translate(image.image, image.boxes, x, y), image.labels)
+    return AnnotatedImage(*translate(image.pixels, image.boxes, x, y), image.labels)
 
 
 Augmentation = Callable[[AnnotatedImage, AugmentSettings, Generator], AnnotatedImage]
@@ -105,7 +105,7 @@ def augment(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) ->
     Args:
         image: boxes inside the image.
         settings: the probability of each change.
-        rng: decides everything; the same state gives the same result.
+        rng: source of every random number; the same state gives the same result.
     """
     for step in PIPELINE:
         image = step(image, settings, rng)
@@ -113,7 +113,7 @@ def augment(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) ->
 
 
 def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
-    """What must stay in sight, (4,) xyxy: all boxes, or the middle half of an image that has none."""
+    """The region that must stay visible, (4,) xyxy: all boxes, or the middle half of an image without any."""
     if len(image.boxes) == 0:
         height, width = image.size
         return np.array([width, height, 3 * width, 3 * height]) / 4
@@ -122,14 +122,14 @@ def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
 
 
 def margins_around(image: AnnotatedImage) -> NDArray[np.float64]:
-    """Pixels between that union and the left, top, right and bottom border: (4,), never negative."""
+    """Pixels between this region and the left, top, right and bottom border: (4,), never negative."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image)
     return np.maximum([left, top, width - right, height - bottom], 0)
 
 
 def crop_rect(image: AnnotatedImage, margins: NDArray[np.float64]) -> Rect:
-    """The whole pixels that hold the union and these margins (left, top, right, bottom) around it."""
+    """The rectangle of whole pixels around the region and margins (left, top, right, bottom) around it."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image) + margins * (-1, -1, 1, 1)
     return (

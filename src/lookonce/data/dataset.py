@@ -1,14 +1,13 @@
-"""One image made ready for the network.
+"""One image prepared for the network.
 
-    read -> augment -> compose with others, or letterbox into the input -> assign boxes to cells and anchors
+    read -> augment -> compose with others, or letterbox into the input -> colour; then `assign`
 
-Everything random about an image is drawn from (seed, epoch, turn) alone, so neither the number of workers
-nor an interruption changes what is learnt.
+Every random number of an image is drawn from (seed, epoch, turn) alone, so neither the number of workers nor
+an interruption changes what the network sees.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,42 +16,21 @@ from numpy.typing import NDArray
 
 from lookonce.config import AssignSettings, AugmentSettings, to_multiple
 from lookonce.data.assign import WRITE_UP, Column, Positives, assign
-from lookonce.data.augment import AnnotatedImage, augment
+from lookonce.data.augment import AnnotatedImage, Image, augment
 from lookonce.data.cache import ImageCache
-from lookonce.data.compose import fitting, mixup, mosaic, random_colour, random_zoom
+from lookonce.data.compose import fit_scale, letterboxed, mixup, mosaic, random_colour, random_zoom
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.letterbox import GREY
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem, Sample
 
-ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # streams of random numbers that never meet
+ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # independent streams of random numbers
 ASPECT_BLUR = 0.05  # of log(width / height): neighbours in shape change from epoch to epoch
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """What one image teaches; its pixels are in the batch.
-
-    Attributes:
-        sample: as annotated, in pixels of the original.
-        letterbox: from the image, as it is after augmentation, to the input.
-        boxes: (N, 4) float32 xyxy, pixels of the input.
-        labels: (N,) int64 class numbers.
-        positives: the cells and anchors that must find these boxes.
-        problems: boxes that had to be skipped.
-    """
-
-    sample: Sample
-    letterbox: Letterbox
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    positives: Positives[Column]
-    problems: tuple[Problem, ...]
-
-
 class Dataset:
-    """Annotated images as a network of the given layout wants them."""
+    """Annotated images as a network of a given layout needs them."""
 
     def __init__(
         self,
@@ -61,7 +39,6 @@ class Dataset:
         augmentation: AugmentSettings | None,
         seed: int = 0,
         *,
-        epochs: int | None = None,
         assignment: AssignSettings = WRITE_UP,
         repeat_rare: float = 0.0,
     ) -> None:
@@ -70,36 +47,38 @@ class Dataset:
         Args:
             samples: annotated images.
             info: input size, anchors, strides, classes and fit of the network.
-            augmentation: how images are changed; None leaves them as they are, for evaluation.
+            augmentation: changes to the images; None leaves them as they are.
             seed: of order and augmentation.
-            epochs: of the run, the last of which may be plain ones.
-            assignment: the rule that gives boxes to cells and anchors.
+            assignment: the rule that assigns boxes to cells and anchors.
             repeat_rare: see `TrainSettings`.
 
         Raises:
             AnnotationError: a class number that the network does not have; the image is named.
         """
         for sample in samples:
-            _check_labels(sample, len(info.names))
+            bad = sample.labels[(sample.labels < 0) | (sample.labels >= len(info.names))]
+            if len(bad):
+                raise AnnotationError(
+                    f"{sample.path}: expected class numbers from 0 to {len(info.names) - 1}, found {bad[0]}"
+                )
         self.samples = samples
         self.info = info
         self.augmentation = augmentation
         self.seed = seed
-        self.epochs = epochs
         self.assignment = assignment
         self.images = ImageCache()
         self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
         self._marks = self._repeats.cumsum()
 
     def __len__(self) -> int:
-        """Images an epoch, repeated ones counted each time."""
+        """Images per epoch; repeated ones count each time."""
         return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The turns of an epoch, (len,), shuffled.
 
-        Turn n is of the sample n modulo their count: a repeated image's second turn has a number of its
-        own, and so an augmentation of its own.
+        Turn n belongs to the sample n modulo their number: the second turn of a repeated image has a number
+        of its own, and so an augmentation of its own.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
@@ -113,104 +92,93 @@ class Dataset:
         return rng.permutation(indices + len(self.samples) * earlier)
 
     def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
-        """The turns of each batch of an epoch; images of a like shape together where that is wanted."""
+        """The turns of each batch of an epoch; with `rectangles`, images of similar shape come together."""
         order = self.order(epoch)
         starts = range(0, len(order), batch)
-        if not self._shapes_vary(epoch):
+        if not self.groups_by_shape:
             return [order[start : start + batch] for start in starts]
         rng = np.random.default_rng((SHAPE, self.seed, epoch))
         blurred = np.log(self._aspects[order % len(self.samples)]) + rng.normal(0, ASPECT_BLUR, len(order))
         sizes = [len(order[start : start + batch]) for start in starts]
-        # a last batch that is smaller must not always be that of the widest images
+        # a smaller last batch must not always hold the widest images
         cuts = np.cumsum(rng.permutation(sizes))[:-1]
         by_shape = np.split(order[np.argsort(blurred)], cuts)
         return [by_shape[number] for number in rng.permutation(len(by_shape))]
 
     def input_size(self, epoch: int, number: int, turns: NDArray[np.int64]) -> tuple[int, int]:
-        """(height, width) of a numbered batch: the network's, or around it where scales and shapes vary."""
+        """(height, width) of a numbered batch: the network's, or near it if scales and shapes vary."""
         height, width = self.info.input_size
-        if self.augmentation is None or self._is_plain(epoch):
+        if self.augmentation is None:
             return height, width
         spread = self.augmentation.multi_scale
         factor = np.random.default_rng((SIZE, self.seed, epoch, number)).uniform(1 - spread, 1 + spread)
-        aspect = (
-            np.exp(np.log(self._aspects[turns % len(self.samples)]).mean())
-            if self._shapes_vary(epoch)
-            else width / height
-        )
+        aspect = width / height
+        if self.groups_by_shape:
+            aspect = np.exp(np.log(self._aspects[turns % len(self.samples)]).mean())
         return (
             to_multiple(factor * min(height, width / aspect)),
             to_multiple(factor * min(width, height * aspect)),
         )
 
     def sample(self, turn: int) -> Sample:
-        """The sample whose turn it is."""
+        """The sample that a turn belongs to."""
         return self.samples[turn % len(self.samples)]
 
-    def load(self, turn: int, epoch: int, out: NDArray[np.uint8]) -> Example:
+    def load(self, turn: int, epoch: int, out: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
         """Prepare one image.
 
         Args:
-            turn: number of the sample, or of a further turn of it; see `order`.
-            epoch: another epoch, another augmentation.
+            turn: number of the sample, or of one of its further turns; see `order`.
+            epoch: each epoch has its own augmentation.
             out: (height, width, 3) uint8, receives the pixels.
+
+        Returns:
+            The image as the network sees it, boxes in pixels of the input, and the boxes that were skipped.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        size = out.shape[0], out.shape[1]
         sample = self.sample(turn)
         image, problems = trainable(sample, self.images.read(sample.path))
+        if self.augmentation is None:
+            return letterboxed(image, out, self.info.fit), problems
         rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
-        if self.augmentation is not None:
-            image = self._augment(image, self.augmentation, epoch, size, rng)
-        letterbox = Letterbox.for_policy(self.info.fit, image.size, size)
-        letterbox.image(image.image, out)
-        if self.augmentation is not None:
-            random_colour(out, self.augmentation, rng)
-        boxes = letterbox.boxes_in(image.boxes)
-        positives = assign(
-            boxes,
-            image.labels,
-            self.info.anchors,
-            self.info.strides,
-            size,
-            self.assignment,
-        )
-        return Example(sample, letterbox, boxes, image.labels, positives, problems)
+        image = self._into_input(augment(image, self.augmentation, rng), self.augmentation, rng, out)
+        random_colour(out, self.augmentation, rng)
+        return image, problems
 
-    def _augment(
-        self,
-        image: AnnotatedImage,
-        settings: AugmentSettings,
-        epoch: int,
-        size: tuple[int, int],
-        rng: Generator,
+    def assign(self, image: AnnotatedImage) -> Positives[Column]:
+        """The cells and anchors that must find the objects of a prepared image."""
+        strides = self.info.strides
+        return assign(image.boxes, image.labels, self.info.anchors, strides, image.size, self.assignment)
+
+    def _into_input(
+        self, image: AnnotatedImage, settings: AugmentSettings, rng: Generator, out: Image
     ) -> AnnotatedImage:
-        """Change an image, and compose it with others where the settings say so."""
-        image = augment(image, settings, rng)
-        mixes, whole, fit = not self._is_plain(epoch), self.info.input_size, fitting(image, size)
+        """Draw an image into the input: in a mosaic, zoomed, blended with another one, or letterboxed."""
+        whole, scale = self.info.input_size, fit_scale(image, (out.shape[0], out.shape[1]))
         # the others' objects get the size they would have in inputs of their own shape, not in this one's
-        scale = fit / fitting(image, whole)
-        if mixes and rng.random() < settings.mosaic:
+        shrunk = scale / fit_scale(image, whole)
+        if rng.random() < settings.mosaic:
             others = [self._other(settings, rng) for _ in range(3)]
-            fits = [fit, *(scale * fitting(other, whole) for other in others)]
-            return mosaic([image, *others], fits, size, settings.zoom, rng)
-        mixed = mixes and rng.random() < settings.mixup
+            scales = [scale, *(shrunk * fit_scale(other, whole) for other in others)]
+            return mosaic([image, *others], scales, out, settings.zoom, rng)
+        mixed = rng.random() < settings.mixup
         if settings.zoom == (1.0, 1.0) and not mixed:
+            return letterboxed(image, out, self.info.fit)
+        image = random_zoom(image, scale, out, settings.zoom, rng)
+        if not mixed:
             return image
-        image = random_zoom(image, fit, size, settings.zoom, rng)
-        if mixed:
-            other = self._other(settings, rng)
-            return mixup(
-                image, random_zoom(other, scale * fitting(other, whole), size, settings.zoom, rng), rng
-            )
-        return image
+        other = self._other(settings, rng)
+        canvas = np.empty_like(out)
+        return mixup(
+            image, random_zoom(other, shrunk * fit_scale(other, whole), canvas, settings.zoom, rng), rng
+        )
 
     def _other(self, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-        """Another image, changed in its own way; rare classes come as often as in their own turns.
+        """Another image with an augmentation of its own; rare classes are as frequent as in their own turns.
 
-        One that cannot be read is empty here: it is reported when its own turn comes.
+        An unreadable one is empty here: it is reported when its own turn comes.
         """
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
@@ -222,24 +190,22 @@ class Dataset:
             )
         return augment(image, settings, rng)
 
+    @property
+    def groups_by_shape(self) -> bool:
+        """Whether a batch holds images of similar shape, in an input of that shape."""
+        return self.augmentation is not None and self.augmentation.rectangles
+
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
         """Width over height of each image, (samples,)."""
         return np.array([aspect_of(sample) for sample in self.samples])
 
-    def _shapes_vary(self, epoch: int) -> bool:
-        return self.augmentation is not None and self.augmentation.rectangles and not self._is_plain(epoch)
 
-    def _is_plain(self, epoch: int) -> bool:
-        plain = self.augmentation.plain_epochs if self.augmentation else 0
-        return self.epochs is not None and epoch >= self.epochs - plain
+def trainable(sample: Sample, image: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
+    """Select the boxes to learn from, cut to the image; name the boxes that were skipped.
 
-
-def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
-    """The image with the boxes to learn from, and what was skipped.
-
-    Boxes are cut to the image. Those of crowds are left out; difficult ones are not. A box that lies
-    outside is a problem: the annotation is another image's, or another size's.
+    Boxes of crowds are left out, difficult ones are kept. A box outside the image is a problem: the
+    annotation belongs to another image, or to another size.
     """
     height, width = image.shape[:2]
     boxes = clip(sample.boxes, height, width)
@@ -258,30 +224,22 @@ def trainable(sample: Sample, image: NDArray[np.uint8]) -> tuple[AnnotatedImage,
 def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float) -> NDArray[np.float64]:
     """How often each image should come in an epoch: (images,), 1 or more.
 
-    A class that a share f of the images shows asks for max(1, sqrt(threshold / f)); an image follows the
-    class that asks for most (Gupta et al. 2019, section 4).
+    A class on a share f of the images needs max(1, sqrt(threshold / f)); an image follows the class that
+    needs most (Gupta et al. 2019, section 4).
     """
     shows = np.zeros((len(samples), num_classes), bool)
     for row, sample in zip(shows, samples, strict=True):
         row[sample.labels[~sample.crowd]] = True
     share = np.maximum(shows.mean(axis=0), 1e-12) if len(samples) else np.ones(num_classes)
-    asked = np.maximum(1.0, np.sqrt(threshold / share))
-    factors: NDArray[np.float64] = np.where(shows, asked, 1.0).max(axis=1, initial=1.0)
+    needed = np.maximum(1.0, np.sqrt(threshold / share))
+    factors: NDArray[np.float64] = np.where(shows, needed, 1.0).max(axis=1, initial=1.0)
     return factors
 
 
 def aspect_of(sample: Sample) -> float:
-    """Width over height; 1 where the image cannot be read, which is reported when its turn comes."""
+    """Width over height; 1 if the image cannot be read, which is reported when its turn comes."""
     try:
         height, width = sample.image_size
     except ImageError:
         return 1.0
     return width / height
-
-
-def _check_labels(sample: Sample, num_classes: int) -> None:
-    bad = sample.labels[(sample.labels < 0) | (sample.labels >= num_classes)]
-    if len(bad):
-        raise AnnotationError(
-            f"{sample.path}: expected class numbers from 0 to {num_classes - 1}, found {bad[0]}"
-        )

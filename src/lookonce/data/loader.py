@@ -1,94 +1,125 @@
 """Batches of prepared images, made ahead of time by threads.
 
-Legend: **B** images of a batch, **H**, **W** input size, **P** positives, **N** boxes of the fullest one.
+Legend: **B** images per batch, **H**, **W** input size, **P** positives, **N** boxes of the fullest image.
 
-Threads rather than processes: reading, decoding, warping and resizing all happen in OpenCV, outside Python's
-lock, so two threads fill two cores, nothing is imported twice, and a batch needs no copy to get here
-(`benchmarks/loader.md` has the figures).
+Threads instead of processes: reading, decoding, warping and resizing all happen in OpenCV, outside Python's
+lock, so two threads keep two cores busy, nothing is imported twice, and a batch reaches the network without
+a copy (`benchmarks/loader.md` has the figures).
 
-The order of an epoch and every augmentation depend on (seed, epoch, turn) only: the same batches come with
-any number of workers, and after a resume. Of several processes each makes its part of every batch, so they
-also come with any number of processes.
+The order of an epoch and every augmentation depend on (seed, epoch, turn) only: the batches are the same with
+any number of workers, and after a resume.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lookonce.data.assign import Positives, join
-from lookonce.data.dataset import Dataset, Example
+from lookonce.data.assign import Column, Positives, join
+from lookonce.data.augment import AnnotatedImage
+from lookonce.data.dataset import Dataset
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.samples import Problem
 
-BATCHES_AHEAD = 2  # beside those being made: enough to bridge a slow one, little memory
+BATCHES_AHEAD = 2  # in addition to those being made: enough to bridge a slow one, with little memory
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """A batch before anything is read.
+
+    Attributes:
+        number: in its epoch, from 1.
+        turns: of its images, see `Dataset.order`.
+        size: (height, width) of the input.
+    """
+
+    number: int
+    turns: NDArray[np.int64]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Images and what they teach.
+    """Images and what the network must find in them.
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB, channels last in memory.
         positives: of all images.
-        truth: (B, N, 4) float32 xyxy in input pixels; images with fewer boxes are filled up with zeros.
-        examples: (B,) what each image is, and the way back from input to image.
-        number: of this batch in its epoch, from 1; one of which nothing could be read leaves a gap.
-        image_count: of all processes; B of them are here, which may be none.
+        truth: (B, N, 4) float32 xyxy in input pixels; images with fewer boxes are padded with zeros.
+        paths: (B,) image files.
+        number: in its epoch, from 1.
+        image_count: images of the whole batch, if this one is a part of it; otherwise B.
     """
 
     images: Tensor
     positives: Positives[Tensor]
     truth: Tensor
-    examples: tuple[Example, ...]
+    paths: tuple[Path, ...]
     number: int = 1
     image_count: int = 0
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8], examples: Sequence[Example], number: int = 1) -> Self:
-        """(B, H, W, 3) pixels and their examples -> a batch; the pixels are not copied."""
-        most = max((len(example.boxes) for example in examples), default=0)
-        truth = np.zeros((len(examples), most, 4), np.float32)
-        for row, example in zip(truth, examples, strict=True):
-            row[: len(example.boxes)] = example.boxes
-        channels_last = torch.from_numpy(images).permute(0, 3, 1, 2)
+    def of(
+        cls,
+        pixels: NDArray[np.uint8],
+        images: Sequence[AnnotatedImage],
+        positives: Sequence[Positives[Column]],
+        paths: Sequence[Path],
+        number: int = 1,
+    ) -> Self:
+        """Stack (B, H, W, 3) pixels and what belongs to them; the pixels are not copied."""
+        truth = np.zeros((len(images), max((len(image.boxes) for image in images), default=0), 4), np.float32)
+        for row, image in zip(truth, images, strict=True):
+            row[: len(image.boxes)] = image.boxes
         return cls(
-            channels_last,
-            join([example.positives for example in examples]).each(torch.from_numpy),
+            torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            join(positives).each(torch.from_numpy),
             torch.from_numpy(truth),
-            tuple(examples),
+            tuple(paths),
             number,
-            len(examples),
+            len(images),
         )
 
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The image files, in the order of the batch."""
-        return tuple(example.sample.path for example in self.examples)
 
+class Step:
+    """The batches of one optimizer step, to be gone through once.
 
-_Made = tuple[Batch, list[Problem]]
+    Attributes:
+        number: in its epoch, from 1.
+    """
+
+    def __init__(self, number: int, planned: int, batches: Iterator[Batch]) -> None:
+        self.number = number
+        self._planned, self._batches = planned, batches
+
+    def __len__(self) -> int:
+        """Planned batches; one without a readable image does not come."""
+        return self._planned
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches
 
 
 class Loader:
-    """Batches of an epoch, each made before it is asked for.
+    """The batches of an epoch, each made before it is needed.
 
     Use it in a `with` block: leaving the block ends the threads.
 
-    An image that cannot be read is left out of its batch, which is then smaller, and named once; the run
-    goes on. A batch of which nothing is left is skipped.
+    An unreadable image is left out of its batch, which is then smaller, and named once; the run continues. A
+    batch of which nothing is left is skipped.
 
     Attributes:
-        waited: seconds that the consumer of the running epoch stood idle for want of a batch.
+        waited: seconds that the consumer of the current epoch waited for batches.
         problems: images and boxes skipped so far, each once, in the order of their discovery.
     """
 
@@ -98,38 +129,39 @@ class Loader:
         batch: int,
         workers: int,
         *,
-        shuffle: bool = True,
+        accumulate: int = 1,
         strict: bool = False,
         report: Callable[[Problem], None] = lambda problem: None,
-        part: slice = slice(None),
-        gather: Callable[[Any], list[Any]] = lambda mine: [mine],
     ) -> None:
-        """Nothing is read yet.
+        """Start the threads; nothing is read yet.
 
         Args:
             dataset: images, layout of the network, augmentation and seed.
-            batch: images a batch; the last batch of an epoch may hold fewer.
-            workers: threads; 0 makes each batch when it is asked for.
-            shuffle: a new order each epoch; else that of the dataset.
+            batch: images per batch; the last batch of an epoch may hold fewer.
+            workers: threads; 0 makes each batch when it is needed.
+            accumulate: batches per step; the last step of an epoch may hold fewer.
             strict: a problem is an error.
-            report: called once for each problem, in the consumer's thread.
-            part: of the images of each batch, those that this process makes.
-            gather: gives what each of the processes has, asked once a batch.
+            report: called once per problem, in the consumer's thread.
         """
         self.dataset = dataset
         self.batch = batch
-        self.shuffle = shuffle
+        self.accumulate = accumulate
         self.strict = strict
+        self.report = report
         self.waited = 0.0
         self.problems: list[Problem] = []
         self._known: set[Problem] = set()
-        self._report, self._part, self._gather = report, part, gather
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "lookonce-loader") if workers else None
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-len(self.dataset) // self.batch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps per epoch."""
+        return -(-len(self) // self.accumulate)
 
     def __enter__(self) -> Self:
         return self
@@ -138,87 +170,94 @@ class Loader:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, counted from 0.
+    def steps(self, epoch: int, skip: int = 0) -> Iterator[Step]:
+        """The steps of an epoch, counted from 0, each with its batches.
 
         Args:
             epoch: decides order and augmentation.
-            skip: leave out so many batches at the start, unread: for a resume in mid-epoch.
+            skip: steps to leave out at the start, unread: for a resume within the epoch.
 
         Raises:
             ImageError: no image can be read; or one cannot, and the loader is strict.
             AnnotationError: a box had to be skipped, and the loader is strict.
         """
-        self.waited, empty = 0.0, skip == 0  # what was skipped had images in it
-        made = self._made_ahead(epoch, list(enumerate(self._batches(epoch), start=1))[skip:])
-        while ready := self._wait_for(made):
-            batch, problems = ready
-            parts = self._gather((batch.image_count, problems))
-            self._note([problem for _, theirs in parts for problem in theirs])
-            image_count = sum(count for count, _ in parts)
-            if image_count:
-                empty = False
-                yield replace(batch, image_count=image_count)
-        if empty and self.problems:
+        self.waited, found = 0.0, skip > 0  # the steps left out had images
+
+        def take(count: int) -> Iterator[Batch]:
+            nonlocal found
+            for _ in range(count):
+                started = time.perf_counter()
+                batch, problems = next(made)
+                self.waited += time.perf_counter() - started
+                batch = self.settle(batch, problems)
+                if batch.image_count:
+                    found = True
+                    yield batch
+
+        planned = self.plan(epoch)[skip * self.accumulate :]
+        made = self._make_ahead(epoch, planned)
+        for first in range(0, len(planned), self.accumulate):
+            count = min(self.accumulate, len(planned) - first)
+            yield Step(skip + first // self.accumulate + 1, count, take(count))
+        if not found and self.problems:
             raise ImageError(f"none of {len(self.dataset)} images can be used; the first: {self.problems[0]}")
 
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The indices of each batch of an epoch, over all processes."""
-        if self.shuffle:
-            return self.dataset.batches(epoch, self.batch)
-        indices = np.arange(len(self.dataset))
-        return [indices[start : start + self.batch] for start in range(0, len(indices), self.batch)]
+    def plan(self, epoch: int) -> list[PlannedBatch]:
+        """The batches of an epoch, before anything is read."""
+        return [
+            PlannedBatch(number, turns, self.dataset.input_size(epoch, number, turns))
+            for number, turns in enumerate(self.dataset.batches(epoch, self.batch), start=1)
+        ]
 
-    def _made_ahead(self, epoch: int, batches: Sequence[tuple[int, NDArray[np.int64]]]) -> Iterator[_Made]:
-        """Make numbered batches in order, some ahead of the consumer."""
-        if self._pool is None:
-            yield from (self._make(epoch, *batch) for batch in batches)
-            return
-        waiting = iter(batches)
-        ahead = deque(
-            self._pool.submit(self._make, epoch, *batch)
-            for batch in islice(waiting, self._workers + BATCHES_AHEAD)
-        )
-        while ahead:
-            made = ahead.popleft().result()
-            ahead.extend(self._pool.submit(self._make, epoch, *batch) for batch in islice(waiting, 1))
-            yield made
-
-    def _wait_for(self, made: Iterator[_Made]) -> _Made | None:
-        started = time.perf_counter()
-        ready = next(made, None)
-        self.waited += time.perf_counter() - started
-        return ready
-
-    def _make(self, epoch: int, number: int, turns: NDArray[np.int64]) -> _Made:
-        """This process's part of a batch, and what had to be skipped for it. Runs in a worker."""
-        size = self.dataset.input_size(epoch, number, turns)
-        turns = turns[self._part]
-        images = np.empty((len(turns), *size, 3), np.uint8)
-        examples: list[Example] = []
-        problems: list[Problem] = []
-        for turn in turns.tolist():
-            path = self.dataset.sample(turn).path
-            try:
-                example = self.dataset.load(turn, epoch, out=images[len(examples)])
-            except ImageError as error:
-                if self.strict:
-                    raise
-                problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
-            except Exception as error:  # a fault of ours, or memory: say where
-                error.add_note(f"while loading {path}")
-                raise
-            else:
-                examples.append(example)
-                problems.extend(example.problems)
-        return Batch.of(images[: len(examples)], examples, number), problems
-
-    def _note(self, problems: Sequence[Problem]) -> None:
-        """Report what was not reported before."""
+    def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
+        """Report the new problems of a batch just made; return the batch to hand out."""
         for problem in problems:
             if self.strict:
                 raise AnnotationError(str(problem))
             if problem not in self._known:
                 self._known.add(problem)
                 self.problems.append(problem)
-                self._report(problem)
+                self.report(problem)
+        return batch
+
+    def _make_ahead(
+        self, epoch: int, planned: Sequence[PlannedBatch]
+    ) -> Iterator[tuple[Batch, list[Problem]]]:
+        """Make batches in order, some ahead of the consumer."""
+        if self._pool is None:
+            yield from (self._make(epoch, each) for each in planned)
+            return
+        waiting = iter(planned)
+        ahead = deque(
+            self._pool.submit(self._make, epoch, each)
+            for each in islice(waiting, self._workers + BATCHES_AHEAD)
+        )
+        while ahead:
+            made = ahead.popleft().result()
+            ahead.extend(self._pool.submit(self._make, epoch, each) for each in islice(waiting, 1))
+            yield made
+
+    def _make(self, epoch: int, planned: PlannedBatch) -> tuple[Batch, list[Problem]]:
+        """Make a batch, and name what had to be skipped. Runs in a worker."""
+        pixels = np.empty((len(planned.turns), *planned.size, 3), np.uint8)
+        images: list[AnnotatedImage] = []
+        positives: list[Positives[Column]] = []
+        paths: list[Path] = []
+        problems: list[Problem] = []
+        for turn in planned.turns.tolist():
+            path = self.dataset.sample(turn).path
+            try:
+                image, skipped = self.dataset.load(turn, epoch, pixels[len(images)])
+            except ImageError as error:
+                if self.strict:
+                    raise
+                problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
+            except Exception as error:  # a bug, or no memory: say where
+                error.add_note(f"while loading {path}")
+                raise
+            else:
+                images.append(image)
+                positives.append(self.dataset.assign(image))
+                paths.append(path)
+                problems.extend(skipped)
+        return Batch.of(pixels[: len(images)], images, positives, paths, planned.number), problems

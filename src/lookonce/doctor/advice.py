@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.anchors import (
-    STRIDES,
     Shapes,
     best_possible_recall,
     fit_anchors,
@@ -17,6 +16,7 @@ from lookonce.geometry.anchors import (
     mean_best_iou,
 )
 from lookonce.geometry.sizes import size_text
+from lookonce.networks import NETWORKS
 from lookonce.samples import Sample
 
 SIZES = (320, 416, 608)
@@ -137,7 +137,7 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
         f"{share:.0%} of the objects have a side below {stride} pixels {at}, "
         f"a cell of {network.model}'s finest grid."
     )
-    finest = min(min(strides) for strides in STRIDES.values())
+    finest = min(min(layout.strides) for layout in NETWORKS.values())
     if share <= ENOUGH:
         return f"{measured} That is fine."
     if stride > finest:

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from lookonce.data.assign import Column, Positives, assign
 from lookonce.errors import ConfigError
-from lookonce.geometry.anchors import OFFICIAL, STRIDES, Anchors
+from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.letterbox import Fit, Letterbox
 from lookonce.geometry.sizes import size_text
 from lookonce.metadata import ModelInfo
+from lookonce.networks import NETWORKS
 from lookonce.samples import Sample
 
 
@@ -39,9 +40,9 @@ class PlannedNetwork:
         Raises:
             ConfigError: an unknown name.
         """
-        if model not in OFFICIAL:
-            raise ConfigError(f"model: expected one of {', '.join(OFFICIAL)}, found {model!r}")
-        return cls(model, size, OFFICIAL[model], STRIDES[model])
+        if model not in NETWORKS:
+            raise ConfigError(f"model: expected one of {', '.join(NETWORKS)}, found {model!r}")
+        return cls(model, size, NETWORKS[model].anchors, NETWORKS[model].strides)
 
     @classmethod
     def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":

@@ -31,8 +31,6 @@ YOLOV3_TINY: Anchors = (
     ((10, 14), (23, 27), (37, 58)),
     ((81, 82), (135, 169), (344, 319)),
 )
-STRIDES = {"yolov3": (8, 16, 32), "yolov3-spp": (8, 16, 32), "yolov3-tiny": (16, 32)}
-OFFICIAL: dict[str, Anchors] = {"yolov3": YOLOV3, "yolov3-spp": YOLOV3, "yolov3-tiny": YOLOV3_TINY}
 
 
 def flatten(anchors: Anchors) -> Shapes:

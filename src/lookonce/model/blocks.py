@@ -9,11 +9,9 @@ Modules are created in the order in which a Darknet weight file lists them, so w
 import torch
 from torch import Tensor, nn
 
+from lookonce.config import BatchNormSettings
 from lookonce.metadata import BN_EPSILON, LEAKY_SLOPE
 
-# The reference's is 0.01 (0.99 in Keras' convention). Its running statistics then still carry their initial
-# values after hundreds of steps, and a small data set has no more than that.
-BN_MOMENTUM = 0.03
 KERNEL_DEVIATION = 0.01  # the reference's initialisation: normal, biases 0
 
 
@@ -25,7 +23,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(out, eps=bn_epsilon, momentum=BN_MOMENTUM)
+        self.bn: nn.Module = nn.BatchNorm2d(out, eps=bn_epsilon)
         self.activation = nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
         nn.init.normal_(self.conv.weight, std=KERNEL_DEVIATION)
 
@@ -75,19 +73,22 @@ class SpatialPyramidPooling(nn.Module):
         return torch.cat([*(pool(x) for pool in self.pools), x], dim=1)
 
 
-def follow_statistics(network: nn.Module, step: int) -> None:
-    """Let the running statistics be the plain average of the first steps, and then move on with momentum.
+def follow_statistics(network: nn.Module, batch: int, settings: BatchNormSettings) -> None:
+    """Set the momentum of the running statistics for a batch.
 
-    With a fixed momentum the initial variance of 1 stays in the average; activations here begin far below it,
-    so early in a run the network in evaluation mode would find nothing.
+    With a fixed momentum the initial variance of 1 stays in the average; activations here start far below it,
+    so early in a run the network in evaluation mode would find nothing. `average_first` therefore makes them
+    the plain average of the first batches.
 
     Args:
         network: its batch normalisations are set.
-        step: number of the coming training step, counted from 1 over the run.
+        batch: number of the coming batch, counted from 1 over the run.
+        settings: momentum, and whether to average first.
     """
+    momentum = max(settings.momentum, 1 / batch) if settings.average_first else settings.momentum
     for block in network.modules():
         if isinstance(block, nn.BatchNorm2d):
-            block.momentum = max(BN_MOMENTUM, 1 / step)
+            block.momentum = momentum
 
 
 def fold_batch_norm(network: nn.Module) -> None:

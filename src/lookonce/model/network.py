@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.errors import ModelFileError
-from lookonce.geometry.anchors import STRIDES
 from lookonce.metadata import ARCHITECTURES, ModelInfo
 from lookonce.model.tiny import YOLOv3Tiny
 from lookonce.model.yolov3 import YOLOv3
+from lookonce.networks import NETWORKS
 
 
 def build(info: ModelInfo) -> nn.Module:
@@ -16,8 +16,9 @@ def build(info: ModelInfo) -> nn.Module:
     Raises:
         ModelFileError: an architecture that has no readable model here, or other strides than its own.
     """
-    if info.architecture in STRIDES and info.strides != STRIDES[info.architecture]:
-        raise ModelFileError(f"expected strides {STRIDES[info.architecture]}, found {info.strides}")
+    published = NETWORKS.get(info.architecture)
+    if published and info.strides != published.strides:
+        raise ModelFileError(f"expected strides {published.strides}, found {info.strides}")
     anchors = len(info.anchors[0])
     if any(len(scale) != anchors for scale in info.anchors):
         raise ModelFileError(f"expected {anchors} anchors in each scale, found {[*map(len, info.anchors)]}")

@@ -20,8 +20,7 @@ from lookonce.data.loader import BATCHES_AHEAD, Batch
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
-from lookonce.train.learner import Learner
-from lookonce.train.loop import forward
+from lookonce.train.learner import Learner, forward
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.transfer import freeze_backbone
 
@@ -95,7 +94,7 @@ def choose_batch(
             )
     raise TrainingError(
         f"not even one image of {height}x{width} fits into {MARGIN:.0%} of {_gib(free)}: "
-        "lower --size or --set width=..., or name a --batch to try it all the same"
+        "use a smaller size or width, or set batch to a number to try it anyway"
     )
 
 
@@ -145,9 +144,9 @@ class Trial:
 
     def take_steps(self, batch: int) -> None:
         """Two real steps at a batch."""
-        learner = Learner(self._network(), self._settings.model_copy(update={"compile": False}))
+        learner = Learner(self._network(), self._info, self._settings)
         for _ in range(2):
-            learner.backward(forward(learner.running, self.batch(batch), self._info, self._settings).total())
+            learner.backward(forward(learner.network, self.batch(batch), self._info, self._settings).total())
             learner.step(self._settings.optimizer.rate)
 
     def _network(self) -> nn.Module:
@@ -201,7 +200,7 @@ def free_bytes(root: Path = Path("/")) -> int:
     meminfo = _lines(root / "proc/meminfo")
     free = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
     if not free:
-        raise ConfigError("batch: auto knows the free memory on CUDA and Linux only: name a --batch")
+        raise ConfigError("batch: auto knows the free memory on CUDA and Linux only: set batch to a number")
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # version 2

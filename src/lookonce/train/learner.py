@@ -1,6 +1,6 @@
-"""What learns: a network, and everything that changes its weights at a step.
+"""A network in training, with everything that changes its weights at a step.
 
-loss -> (float16: scaled) -> gradients -> (unscaled, clipped) -> optimizer -> running average
+batch -> network -> losses -> (float16: scaled) -> gradients -> (unscaled, clipped) -> optimizer -> average
 """
 
 from functools import cache
@@ -10,62 +10,78 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from lookonce.config import TrainSettings
-from lookonce.train.compiled import Compiled
+from lookonce.data.loader import Batch
+from lookonce.metadata import ModelInfo
+from lookonce.model.blocks import follow_statistics
+from lookonce.model.network import to_input
 from lookonce.train.ema import Ema
+from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.optimizer import make_optimizer, set_rate
 from lookonce.train.parallel import ALONE, Group
+from lookonce.train.transfer import freeze_backbone
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Learner:
-    """A network on its device, with the optimizer, gradient scaler and running average that the settings ask.
+    """A network on its device, with the optimizer, gradient scaler and running average of the settings.
 
     Attributes:
-        network: whose weights learn.
-        running: what a step runs: the network, or the network compiled.
+        network: the network in training.
+        info: its anchors and strides.
+        settings: of the run.
+        group: the processes that share each batch.
         optimizer: of its parameters that are not frozen.
         scaler: of the loss; it leaves out a step whose gradients overflow float16.
         ema: the running average of the weights, or None.
     """
 
-    def __init__(self, network: nn.Module, settings: TrainSettings, group: Group = ALONE) -> None:
-        """Begin with the weights that the network has.
-
-        Args:
-            network: on its device; what is frozen already stays so.
-            settings: of the run.
-            group: the processes that divide each batch among them.
-
-        Raises:
-            TrainingError: the settings want it compiled, and there is no working compiler.
-        """
-        self.network = network
+    def __init__(
+        self, network: nn.Module, info: ModelInfo, settings: TrainSettings, group: Group = ALONE
+    ) -> None:
+        self.network, self.info, self.settings, self.group = network, info, settings, group
+        if settings.freeze == "backbone":  # before the optimizer collects the parameters to train
+            freeze_backbone(network)
         self.optimizer = make_optimizer(network, settings.optimizer)
         self.scaler = make_scaler(next(network.parameters()).device, settings)
         self.ema = Ema(network, settings.ema) if settings.ema else None
-        self._clip = settings.optimizer.clip
-        self.running = network
-        if settings.compile:
-            self.running = Compiled(network, len(range(group.rank, settings.batch_size, group.size)))
 
     @property
-    def judged(self) -> nn.Module:
-        """The network to evaluate and to keep: the average, where there is one."""
+    def evaluated(self) -> nn.Module:
+        """The network to evaluate and to keep: the average, if there is one."""
         return self.ema.network if self.ema else self.network
 
+    def start_epoch(self) -> None:
+        """Put the network into training mode, a frozen backbone excepted."""
+        self.network.train()
+        if self.settings.freeze == "backbone":
+            freeze_backbone(self.network)
+
+    def losses(self, batch: Batch, number: int) -> Losses:
+        """Run the network on a batch, the `number`-th of the run, counted from 1.
+
+        A process without images of this batch runs the network only if batch normalisation is synchronised.
+        """
+        if not batch.paths and not self.settings.sync_bn:
+            return Losses.none()
+        follow_statistics(self.network, number, self.settings.batch_norm)
+        return forward(self.network, batch, self.info, self.settings)
+
     def backward(self, loss: Tensor) -> None:
-        """Add a loss's gradients to those of the step."""
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        """Add the gradients of a loss to those of the step; an empty batch has none."""
+        if loss.requires_grad:
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self, rate: float) -> None:
         """Change the weights by the gradients since the last step; without any, nothing changes."""
         set_rate(self.optimizer, rate)
+        self.group.sum_gradients(self.network)
         if all(parameter.grad is None for parameter in self.network.parameters()):
             return  # every batch of the step was left out; a scaler would take that for a mistake
-        if self._clip:
+        clip = self.settings.optimizer.clip
+        if clip:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._clip)
+            nn.utils.clip_grad_norm_(self.network.parameters(), clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -73,21 +89,34 @@ class Learner:
             self.ema.update(self.network)
 
 
+def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings) -> Losses:
+    """Compute the losses of a batch on the network's device."""
+    device = next(network.parameters()).device
+    images = to_input(batch.images.to(device, non_blocking=True))
+    precision = precision_on(device, settings)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        raw_maps = network(images)
+    positives = batch.positives.each(lambda column: column.to(device, non_blocking=True))
+    truth = batch.truth.to(device)
+    return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
+
+
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """Multiplies the loss, so that small gradients do not vanish in float16; else it does nothing."""
+    """A scaler that keeps small gradients from vanishing in float16; for other precisions it does nothing."""
     return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
-    """Of the network's arithmetic: by default bfloat16, but not where it is emulated and so slower."""
+    """Precision of the network: by default bfloat16, unless it is emulated and therefore slower."""
     if settings.precision != "auto":
         return PRECISIONS[settings.precision]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
-    return torch.bfloat16 if _processor_has_bfloat16() else torch.float32
+    return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
 
 
 @cache
-def _processor_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 natively."""
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -1,4 +1,4 @@
-"""Running means of the losses, read only when the log asks: reading makes an accelerator wait."""
+"""Running means of the losses, read only for the log: reading makes a GPU wait."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +12,16 @@ from lookonce.errors import NonFiniteLossError
 from lookonce.train.loss import Losses
 
 TERMS = ("total", "giou", "conf", "prob")
-Gather = Callable[[Any], list[Any]]  # what each of the processes has, by rank
+Gather = Callable[[Any], list[Any]]  # one value from each process, by rank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeterState:
-    """A meter in the middle of an epoch.
+    """State of a meter within an epoch.
 
     Attributes:
-        images: read out so far.
-        sums: of the terms over these.
+        images: read so far.
+        sums: of the terms over these images.
         unread: (4, n) terms of the images since.
     """
 
@@ -33,10 +33,10 @@ class MeterState:
 class LossMeter:
     """Means of the loss terms over images.
 
-    Each of several processes adds what it learnt; what is read is of all of them, and the same for all.
+    Each of several processes adds its own images; a reading covers all of them, and is the same for all.
 
     Attributes:
-        images: how many have been read out so far.
+        images: number of images read so far.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class LossMeter:
 
     @classmethod
     def of(cls, state: MeterState) -> Self:
-        """Go on where another meter was."""
+        """Continue from a state."""
         meter = cls()
         meter.images, meter._sums = state.images, {term: state.sums[term] for term in TERMS}
         if state.unread.numel():
@@ -54,7 +54,7 @@ class LossMeter:
         return meter
 
     def state(self) -> MeterState:
-        """For a checkpoint.
+        """Return the state for a checkpoint.
 
         Raises:
             NonFiniteLossError: as `read`.
@@ -65,7 +65,7 @@ class LossMeter:
         return MeterState(self.images, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
 
     def of_all(self, gather: Gather) -> Self:
-        """A meter that holds what all processes have added, for a checkpoint.
+        """A meter with the images of all processes, for a checkpoint.
 
         Raises:
             NonFiniteLossError: as `read`.
@@ -74,11 +74,11 @@ class LossMeter:
         return type(self).of(replace(state, unread=torch.cat(gather(state.unread), dim=1)))
 
     def drop_unread(self) -> None:
-        """Leave what a checkpoint has not read to another process."""
+        """Forget the unread images of a checkpoint; another process has them."""
         self._unread.clear()
 
     def add(self, losses: Losses, paths: Sequence[Path]) -> None:
-        """Take in a batch; nothing is read yet, except on a processor, where reading is free.
+        """Add a batch; nothing is read yet, except on a CPU, where reading is free.
 
         Raises:
             NonFiniteLossError: as `read`.
@@ -89,10 +89,10 @@ class LossMeter:
             _check_finite(terms, paths)
 
     def read(self, gather: Gather = lambda mine: [mine]) -> dict[str, float]:
-        """Means by term over all processes' batches since the last reading; empty if there were none.
+        """Read the means by term over the batches of all processes since the last reading; empty without any.
 
         Raises:
-            NonFiniteLossError: a loss was not finite; the images are named.
+            NonFiniteLossError: a loss is not finite; the images are named.
         """
         for terms, paths in self._unread:
             _check_finite(terms, paths)
@@ -119,7 +119,6 @@ def _check_finite(terms: Tensor, paths: Sequence[Path]) -> None:
     if not finite.all():
         names = [str(path) for path, good in zip(paths, finite.tolist(), strict=True) if not good]
         raise NonFiniteLossError(
-            f"the loss is not finite on {', '.join(names)}: look at these images' boxes, lower the rate "
-            "(--set optimizer.rate=...), clip gradients (--set optimizer.clip=10), or leave such batches out "
-            "(--set loss.non_finite=skip)"
+            f"the loss is not finite on {', '.join(names)}: check the boxes of these images, lower "
+            "optimizer.rate, clip gradients (optimizer.clip=10), or skip such batches (loss.non_finite=skip)"
         )

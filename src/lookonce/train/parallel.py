@@ -22,8 +22,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +33,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lookonce.config import TrainSettings
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Batch, Loader, PlannedBatch
 from lookonce.errors import ConfigError, TrainingError
+from lookonce.samples import Problem
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -124,6 +129,43 @@ class _Joined(Group):
         parts = torch.split(shared, [buffer.numel() for buffer in statistics])
         for buffer, part in zip(statistics, parts, strict=True):
             buffer.copy_(part.view_as(buffer))
+
+
+class SharedLoader(Loader):
+    """A loader of which each process makes its part of every batch.
+
+    Parts are taken by rank after the batch is planned, so the images, their sizes and their augmentation are
+    the same with any number of processes.
+    """
+
+    def __init__(self, group: Group, dataset: Dataset, settings: TrainSettings, **options: Any) -> None:
+        """See `Loader`.
+
+        Args:
+            group: the processes.
+            dataset: the training images, the same in every process.
+            settings: batch size, threads, batches per step.
+            options: `strict` and `report` of `Loader`.
+        """
+        super().__init__(
+            dataset,
+            settings.batch_size,
+            settings.workers,
+            accumulate=settings.optimizer.accumulate,
+            **options,
+        )
+        self._group = group
+
+    def plan(self, epoch: int) -> list[PlannedBatch]:
+        """The part of this process of each batch; it may be empty."""
+        mine = slice(self._group.rank, None, self._group.size)
+        return [replace(planned, turns=planned.turns[mine]) for planned in super().plan(epoch)]
+
+    def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
+        """Count the images of all processes, and report the problems of all."""
+        parts = self._group.gather((batch.image_count, list(problems)))
+        super().settle(batch, [problem for _, theirs in parts for problem in theirs])
+        return replace(batch, image_count=sum(count for count, _ in parts))
 
 
 class _LostError(Exception):

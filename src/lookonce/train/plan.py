@@ -1,29 +1,35 @@
-"""What data and settings ask for: a model with its anchors, and a learning rate over time."""
+"""From data and settings: a network with its anchors, a data set, and a learning rate over time."""
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import torch
+from torch import nn
+
 from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.doctor.statistics import input_shapes
-from lookonce.geometry.anchors import OFFICIAL, STRIDES, fit_anchors
+from lookonce.geometry.anchors import Anchors, fit_anchors
 from lookonce.metadata import LEARNT_FROM, OBJECTIVE, ModelInfo
+from lookonce.model.blocks import Head
+from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 from lookonce.samples import Sample
-from lookonce.train.loop import steps_an_epoch
 from lookonce.train.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class TrainData:
-    """What a run learns from and is judged by.
+    """Images of a run.
 
     Attributes:
         names: class names.
-        train: images to learn from.
-        val: images to judge by; may be empty, then the last model is the best one.
+        train: images to train on.
+        val: validation images; if empty, the last model is the best one.
     """
 
     names: tuple[str, ...]
@@ -40,47 +46,63 @@ class TrainData:
         return {
             "images": len(self.train),
             "boxes": sum(len(sample.labels) for sample in self.train),
-            "judged": len(self.val),
+            "validation": len(self.val),
             "digest": digest.hexdigest(),
         }
 
 
 def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
-    """The model that this data and these settings ask for."""
-    strides = STRIDES[settings.model]
-    anchors = OFFICIAL[settings.model]
+    """The model for this data and these settings."""
+    layout = NETWORKS[settings.model]
+    anchors: Anchors = layout.anchors
     if settings.anchors == "data":
-        anchors = fit_anchors(
-            input_shapes([each for each in data.train if each.is_readable], settings.size), anchors
-        )
+        readable = [each for each in data.train if each.is_readable]
+        anchors = fit_anchors(input_shapes(readable, settings.size), layout.anchors)
+    elif settings.anchors != "official":
+        anchors = settings.anchors
     objective = Objective(assign=settings.assign, loss=settings.loss)
     return ModelInfo(
         architecture=settings.model,
         names=data.names,
         anchors=anchors,
-        strides=strides,
+        strides=layout.strides,
         input_size=settings.size,
         width=settings.width,
+        bn_epsilon=settings.batch_norm.epsilon,
         training={OBJECTIVE: objective.model_dump(mode="json"), LEARNT_FROM: data.summary()},
     )
 
 
+@torch.no_grad()
+def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
+    """A network with first weights, in which every cell predicts the objectness `objectness_prior`.
+
+    `build` leaves the reference's weights: kernels normal with standard deviation 0.01, biases 0, which means
+    an objectness of 0.5. A bias of log(p / (1 - p)) makes it p (Lin et al. 2017, section 4.1).
+    """
+    network = build(info)
+    prior = settings.objectness_prior
+    for head in network.modules():
+        if isinstance(head, Head):
+            assert head.bias is not None
+            head.bias.view(head.anchors, -1)[:, 4] = math.log(prior / (1 - prior))
+    return network
+
+
 def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:
-    """The images to learn from, as the settings want them changed and assigned."""
+    """The training images, augmented and assigned as in the settings."""
     return Dataset(
         data.train,
         info,
         settings.augment,
         settings.seed,
-        epochs=settings.epochs,
         assignment=settings.assign,
         repeat_rare=settings.repeat_rare,
     )
 
 
-def make_schedule(settings: TrainSettings, batches: int) -> Schedule:
-    """The learning rate for epochs of so many batches."""
+def make_schedule(settings: TrainSettings, steps_per_epoch: int) -> Schedule:
+    """The learning rate over the run."""
     optimizer = settings.optimizer
-    steps = steps_an_epoch(batches, optimizer.accumulate)
-    warmup = round(optimizer.warmup_epochs * steps)
-    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps)
+    warmup = round(optimizer.warmup_epochs * steps_per_epoch)
+    return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps_per_epoch)

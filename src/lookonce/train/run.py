@@ -1,9 +1,10 @@
 """A whole training run: data, network, optimizer, epochs, checkpoints.
 
 run folder/
-    settings.yaml       what was asked for; `--resume` reads it back
-    last.safetensors    every few minutes: a model, and everything needed to go on
-    best.safetensors    the model with the highest validation AP
+    settings.yaml         settings of the run; a resumed run reads them back
+    last.safetensors      every few minutes: a model, and everything needed to resume
+    best.safetensors      the model with the highest validation AP
+    epoch-*.safetensors   the model after each epoch, with `keep_epochs`
     steps.csv, epochs.csv, tensorboard/
 """
 
@@ -13,31 +14,27 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 from rich.console import Console
 
 from lookonce._files import remove_leftovers, write_text
-from lookonce.config import TrainSettings, load_settings
-from lookonce.data.loader import Loader
-from lookonce.errors import ConfigError, ModelFileError, NonFiniteLossError, TrainingError
-from lookonce.geometry.anchors import OFFICIAL
+from lookonce.config import TrainSettings, flat, load_settings
+from lookonce.errors import AnnotationError, ConfigError, ModelFileError, NonFiniteLossError, TrainingError
 from lookonce.model.files import save_model
-from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
-from lookonce.train.init import initialise
 from lookonce.train.learner import Learner
 from lookonce.train.log import RunLog
-from lookonce.train.loop import Epoch, steps_done, train_one_epoch
-from lookonce.train.parallel import ALONE, Group
-from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
+from lookonce.train.loop import Epoch, StepReport, train_one_epoch
+from lookonce.train.parallel import ALONE, Group, SharedLoader
+from lookonce.train.plan import TrainData, describe, make_dataset, make_network, make_schedule
 from lookonce.train.sync_norm import synchronise
-from lookonce.train.transfer import freeze_backbone, transfer
-from lookonce.train.validate import Judge
+from lookonce.train.transfer import transfer
+from lookonce.train.validate import Validator
 
 SETTINGS = "settings.yaml"
 NON_FINITE = "non_finite.safetensors"
@@ -45,7 +42,7 @@ NON_FINITE = "non_finite.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run leaves.
+    """Result of a finished run.
 
     Attributes:
         model: path of the best model.
@@ -56,6 +53,27 @@ class RunResult:
     progress: Progress
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Circumstances of a run that change nothing about its result.
+
+    Attributes:
+        console: for the progress bar and the log lines.
+        group: the processes that train together, all with the same arguments; the first prints and writes.
+        stop: called after every step; once true, the run saves where it stands and ends.
+        strict: end at the first image or box that would be skipped.
+    """
+
+    console: Console
+    group: Group = ALONE
+    stop: Callable[[], bool] = lambda: False
+    strict: bool = False
+
+    def say(self, text: str) -> None:
+        """Print a line as it is."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 class Stopped(KeyboardInterrupt):
     """The run was asked to stop, and has saved where it stood."""
 
@@ -64,206 +82,180 @@ def train(
     data: TrainData,
     settings: TrainSettings,
     out: Path,
-    console: Console,
+    session: Session,
     *,
     weights: Path | None = None,
     resume: bool = False,
-    strict: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-    group: Group = ALONE,
 ) -> RunResult:
     """Train until the last epoch.
 
     Args:
         data: annotated images.
-        settings: of the run; a resumed run must have the same, but for more epochs once it is done.
+        settings: of the run; a resumed run must have the same, except for more epochs once it is finished.
         out: run folder.
-        console: for the bar and the log lines.
-        weights: a lookonce model to start from.
-        resume: go on from `out/last.safetensors`.
-        strict: stop at the first image or box that would be skipped.
-        stop: asked after every step; once true, the run saves where it stands and ends.
-        group: the processes that train together, all with the same arguments; the first speaks and writes.
+        session: console, processes, and how to stop.
+        weights: model to start from.
+        resume: continue from `out/last.safetensors`.
 
     Raises:
-        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; or nobody
-            says what memory is free for `batch: auto`.
-        TrainingError: a non-finite loss, or out of memory; the message says what to do.
+        AnnotationError: no image to train on has a box.
+        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; or the
+            free memory for `batch: auto` is not known.
+        TrainingError: a non-finite loss, or out of memory; the message says what to change.
         ModelFileError: `weights` or the checkpoint is damaged or does not fit.
         Stopped: `stop` was true.
     """
-    settings = group.on_first(lambda: _prepared(data, settings, out, console, group, resume=resume))
+    if not any(len(sample.labels) for sample in data.train):
+        raise AnnotationError(f"expected boxes to train on, found none in {len(data.train)} training images")
+    settings = session.group.on_first(lambda: _prepare(data, settings, out, session, resume=resume))
     torch.manual_seed(settings.seed)
-    run = _Run(data, settings, out, console, stop, group)
-    if weights and not resume:
-        taken = transfer(run.network, run.info, weights)
-        run.say(f"{weights}: took {taken.taken} tensors, {len(taken.left)} start fresh")
-    run.prepare(resume=resume, strict=strict)
-    if group.is_first:
-        _write_settings(out, settings)  # of an extension, now that nothing speaks against it
+    run = _Run(data, settings, out, session, weights=weights, resume=resume)
+    if session.group.is_first:
+        _write_settings(out, settings)  # of an extension, now that everything was accepted
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
 
-def _prepared(
-    data: TrainData, settings: TrainSettings, out: Path, console: Console, group: Group, *, resume: bool
+def _prepare(
+    data: TrainData, settings: TrainSettings, out: Path, session: Session, *, resume: bool
 ) -> TrainSettings:
     """Make the run folder ready; `batch: auto` becomes a number, which is kept in the folder's settings."""
     if resume and settings.batch == "auto" and (out / SETTINGS).exists():
         settings = settings.model_copy(update={"batch": load_settings(out / SETTINGS).batch})
     prepare_folder(out, settings, resume=resume)
     if settings.batch == "auto":
-        choice = choose_batch(data, settings, group.device, group.size)
-        console.print(choice.why, highlight=False, markup=False, soft_wrap=True)
+        choice = choose_batch(data, settings, session.group.device, session.group.size)
+        session.say(choice.why)
         settings = settings.model_copy(update={"batch": choice.batch})
         prepare_folder(out, settings, resume=False)
     return settings
 
 
 class _Run:
-    """One sitting of a run."""
+    """A run from its start, or from its last checkpoint.
+
+    Attributes:
+        learner: the network and its optimizer.
+        loader: the training images.
+        log: in the first process.
+    """
 
     def __init__(
         self,
         data: TrainData,
         settings: TrainSettings,
         out: Path,
-        console: Console,
-        stop: Callable[[], bool],
-        group: Group,
+        session: Session,
+        *,
+        weights: Path | None,
+        resume: bool,
     ) -> None:
-        self._data, self._settings, self._out, self._console = data, settings, out, console
-        self._stop, self._group = stop, group
-        self.info = describe(data, settings)
+        self._settings, self._out, self._session, group = settings, out, session, session.group
+        info = describe(data, settings)
         if settings.anchors == "data":
-            for stride, mine, published in zip(
-                self.info.strides, self.info.anchors, OFFICIAL[settings.model], strict=True
-            ):
-                if mine == published:
-                    self.say(f"stride {stride}: too few boxes of that size for anchors; the published stay")
-        self.network = initialise(build(self.info), settings).to(group.device)
+            published = NETWORKS[settings.model]
+            for stride, mine, given in zip(info.strides, info.anchors, published.anchors, strict=True):
+                if mine == given:
+                    session.say(f"stride {stride}: too few boxes of that size, published anchors kept")
+        network = make_network(info, settings).to(group.device)
         if settings.sync_bn and group.size > 1:
-            synchronise(self.network)
-
-    def say(self, text: str) -> None:
-        """Print a line as it is."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def prepare(self, *, resume: bool, strict: bool) -> None:
-        """Everything that needs the first weights in place."""
-        data, settings, out, group = self._data, self._settings, self._out, self._group
-        if settings.freeze == "backbone":  # before the optimizer looks at what there is to train
-            freeze_backbone(self.network)
-        self._learner = Learner(self.network, settings, group)
+            synchronise(network)
+        if weights and not resume:
+            copied = transfer(network, info, weights)
+            session.say(f"{weights}: took {copied.taken} tensors, {len(copied.left)} start fresh")
+        self.learner = Learner(network, info, settings, group)
         self._progress, self._epoch = Progress(), Epoch(0)
         if resume:
-            self._progress, self._epoch = checkpoint.resume(out, self._learner, self.info, self.say)
+            self._progress, self._epoch = checkpoint.resume(out, self.learner, session.say)
             if not group.is_first:
                 self._epoch.meter.drop_unread()
-        self.loader = Loader(
-            make_dataset(data, self.info, settings),
-            settings.batch_size,
-            settings.workers,
-            strict=strict,
-            report=lambda problem: self.say(f"skipped: {problem}"),
-            part=slice(group.rank, None, group.size),
-            gather=group.gather,
+        self.loader = SharedLoader(
+            group,
+            make_dataset(data, info, settings),
+            settings,
+            strict=session.strict,
+            report=lambda problem: session.say(f"skipped: {problem}"),
         )
-        self._schedule = make_schedule(settings, len(self.loader))
-        judged = self._learner.judged
-        self._judge = Judge(judged, self.info, data.val, settings, self._console, group)
-        self.log: RunLog | None = None
-        if not group.is_first:
-            return
-        self.log = RunLog(
-            out,
-            self._console,
-            epochs=settings.epochs,
-            images=len(self.loader.dataset),
-            done_epochs=self._progress.epochs,
-            done_steps=steps_done(self._epoch, len(self.loader), settings.optimizer.accumulate),
-            done_images=self._epoch.meter.images,
+        self._schedule = make_schedule(settings, self.loader.steps_per_epoch)
+        self._validator = Validator(self.learner.evaluated, info, data.val, settings, session.console, group)
+        self.log = (
+            RunLog(
+                out,
+                session.console,
+                epochs=settings.epochs,
+                images=len(self.loader.dataset),
+                done_epochs=self._progress.epochs,
+                done_steps=self._epoch.number * self.loader.steps_per_epoch + self._epoch.steps,
+                done_images=self._epoch.meter.images,
+            )
+            if group.is_first
+            else None
         )
+        self._saved = time.monotonic()
 
     def to_the_end(self) -> Progress:
-        """Epoch after epoch."""
-        self._saved = time.monotonic()
+        """Train, evaluate and save, epoch by epoch."""
+        session, show = self._session, None
         if self._epoch.number >= self._settings.epochs:
-            self.say(f"all {self._settings.epochs} epochs are done; --extend N goes on for N more")
+            session.say(f"all {self._settings.epochs} epochs are done; --extend N trains for N more")
         while self._epoch.number < self._settings.epochs:
-            self._learn_and_judge(self._epoch)
-            self._epoch = Epoch(self._epoch.number + 1)
-            if any(self._group.gather(self._stop())):
+            try:
+                train_one_epoch(self.learner, self.loader, self._schedule, self._epoch, self._after_step)
+            except NonFiniteLossError as error:
+                raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
+            started, done = time.perf_counter(), self._epoch.number + 1
+            if self.log:
+                show = partial(self.log.predictions, epoch=done)
+            metrics = self._validator.after(done, show)
+            seconds = self._progress.seconds + self._epoch.seconds + time.perf_counter() - started
+            self._progress = session.group.on_first(lambda: self._save(metrics, seconds))  # noqa: B023
+            self._saved = time.monotonic()
+            self._epoch = Epoch(done)
+            if any(session.group.gather(session.stop())):
                 raise Stopped
         return self._progress
 
-    def _learn_and_judge(self, epoch: Epoch) -> None:
-        self._learn(epoch)
-        judging, done = time.perf_counter(), epoch.number + 1
-        metrics = self._judge.after(done, partial(self.log.predictions, epoch=done) if self.log else None)
-        seconds = self._progress.seconds + epoch.seconds + time.perf_counter() - judging
-        self._progress = self._group.on_first(lambda: self._save(epoch, metrics, seconds))
-        self._saved = time.monotonic()
-
-    def _learn(self, epoch: Epoch) -> None:
-        self.network.train()
-        if self._settings.freeze == "backbone":
-            freeze_backbone(self.network)
-        try:
-            train_one_epoch(
-                self._learner,
-                self.loader,
-                self._schedule,
-                self.info,
-                self._settings,
-                epoch,
-                self.log.step if self.log else lambda report: None,
-                self._after_step,
-                self._group,
-            )
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
-
-    def _save(self, epoch: Epoch, metrics: Mapping[str, float], seconds: float) -> Progress:
-        """The end of an epoch, in the first process.
+    def _save(self, metrics: Mapping[str, float], seconds: float) -> Progress:
+        """End an epoch, in the first process.
 
         The log comes first: a kill between the two then leaves a row too many, which resuming takes back.
         """
         assert self.log is not None
-        progress = replace(self._progress, epochs=epoch.number + 1, seconds=seconds)
-        self.log.epoch(progress.epochs, epoch, metrics, seconds / 60)
-        return checkpoint.save(self._out, self._learner, self.info, progress, metrics)
+        progress = replace(self._progress, epochs=self._epoch.number + 1, seconds=seconds)
+        self.log.epoch(progress.epochs, self._epoch, metrics, seconds / 60)
+        return checkpoint.save(self._out, self.learner, progress, metrics)
 
-    def _after_step(self) -> None:
-        """Save when it is time, or when the run shall stop; one process that says so is enough."""
+    def _after_step(self, report: StepReport | None) -> None:
+        """Log; save when it is time, or when any process was asked to stop."""
+        if report and self.log:
+            self.log.step(report)
+        group = self._session.group
         due = time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes
-        asked = self._group.gather((self._stop(), due))
+        asked = group.gather((self._session.stop(), due))
         stopping = any(stop for stop, _ in asked)
         if stopping or any(due for _, due in asked):
-            epoch = replace(self._epoch, meter=self._epoch.meter.of_all(self._group.gather))
-            self._group.on_first(
-                lambda: checkpoint.save_within(self._out, self._learner, self.info, self._progress, epoch)
-            )
+            epoch = replace(self._epoch, meter=self._epoch.meter.of_all(group.gather))
+            group.on_first(lambda: checkpoint.save_within(self._out, self.learner, self._progress, epoch))
             self._saved = time.monotonic()
         if stopping:
             raise Stopped
 
     def _dump(self, error: NonFiniteLossError) -> str:
-        """Keep the weights at a loss that is not finite; say where.
+        """Save the weights at a loss that is not finite; return where.
 
-        On a processor they are those that gave it. On a card losses are read every `log_every` batches, after
+        On a CPU they are the weights that gave it. On a GPU losses are read every `log_every` steps, after
         the steps that followed.
         """
-        path = self._out / NON_FINITE
+        path, info = self._out / NON_FINITE, self.learner.info
         try:
-            save_model(path, self.network.state_dict(), replace(self.info, training={"error": str(error)}))
+            save_model(path, self.learner.network.state_dict(), replace(info, training={"error": str(error)}))
         except ModelFileError as full:
-            return f"the weights could not be kept: {full}"
+            return f"the weights could not be saved: {full}"
         return f"the weights at that moment are in {path}"
 
 
 def check_folder(out: Path, *, resume: bool) -> None:
-    """There is a run to go on with, or none in the way.
+    """Check that there is a run to resume, or none in the way.
 
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or is no folder.
@@ -271,16 +263,18 @@ def check_folder(out: Path, *, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: expected a folder for the run, found a file")
     if not resume and any((out / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
-        raise ConfigError(f"{out}: holds a run already: --resume goes on with it, another --out starts anew")
+        raise ConfigError(
+            f"{out}: expected a new folder, found a run: --resume continues it, another --out starts anew"
+        )
     if resume and not (out / checkpoint.LAST).exists():
         raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
 
 
 def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Make the run folder, or check that there is a run to go on with.
+    """Make the run folder, or check that there is a run to resume.
 
-    A resumed run keeps its settings. Once it is done it may be given more epochs: the learning rate then goes
-    on where a run of that length would be.
+    A resumed run keeps its settings. A finished run may get more epochs: the learning rate then continues
+    where a run of that length would be.
 
     Raises:
         ConfigError: as `check_folder`; or `out` holds a run with other settings.
@@ -291,7 +285,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     if not resume:
         _write_settings(out, settings)
         return
-    before = load_settings(out / SETTINGS)  # what an older file does not name is at its default
+    before = load_settings(out / SETTINGS)  # settings missing in an older file are at their defaults
     if before != settings:
         _check_extension(out, before, settings)
 
@@ -301,37 +295,28 @@ def _write_settings(out: Path, settings: TrainSettings) -> None:
 
 
 def _check_extension(out: Path, before: TrainSettings, wanted: TrainSettings) -> None:
-    differing = {
-        f"{name}: {mine} instead of {theirs}"
-        for (name, mine), theirs in zip(_flat(wanted).items(), _flat(before).values(), strict=True)
-        if mine != theirs and name != "epochs"
-    }
+    mine, theirs = flat(wanted), flat(before)
+    differing = sorted(
+        f"{name}: {mine[name]} instead of {theirs[name]}"
+        for name in mine
+        if name != "epochs" and mine[name] != theirs[name]
+    )
     if differing:
         raise ConfigError(
-            f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(sorted(differing))}; "
-            "leave the options out, or start anew"
+            f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(differing)}; leave the "
+            "options out, or start anew"
         )
     done = checkpoint.progress_of(out).epochs
     if done < before.epochs or wanted.epochs < done:
         raise ConfigError(
-            f"{out}: expected a run that is done, and more epochs than it has; found {done} of "
-            f"{before.epochs} epochs done, {wanted.epochs} wanted: first --resume it to its end"
+            f"{out}: expected a finished run, and more epochs than it has; found {done} of {before.epochs} "
+            f"epochs done, {wanted.epochs} wanted: first resume it to its end"
         )
-
-
-def _flat(settings: TrainSettings) -> dict[str, Any]:
-    """`section.name` -> value."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.model_dump(mode="json").items():
-        flat |= (
-            {f"{name}.{leaf}": v for leaf, v in value.items()} if isinstance(value, dict) else {name: value}
-        )
-    return flat
 
 
 @contextmanager
 def _memory_advice(settings: TrainSettings) -> Iterator[None]:
-    """Turn an out-of-memory error into what to lower."""
+    """Turn an out-of-memory error into advice."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -339,7 +324,6 @@ def _memory_advice(settings: TrainSettings) -> Iterator[None]:
             raise
         height, width = settings.size
         raise TrainingError(
-            f"out of memory at batch {settings.batch}, size {height}x{width}: lower --batch "
-            f"(and keep the step with --set optimizer.accumulate={2 * settings.optimizer.accumulate}), "
-            "--size or --set width=..."
+            f"out of memory at batch {settings.batch}, size {height}x{width}: use a smaller batch (and keep "
+            f"the step with optimizer.accumulate={2 * settings.optimizer.accumulate}), size or width"
         ) from error

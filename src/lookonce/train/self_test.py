@@ -17,15 +17,13 @@ from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.data.loader import Loader
 from lookonce.errors import AnnotationError
 from lookonce.metadata import ModelInfo
-from lookonce.model.network import build
 from lookonce.samples import Sample
-from lookonce.train.init import initialise
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.parallel import ALONE
-from lookonce.train.plan import TrainData, describe, make_dataset
+from lookonce.train.plan import TrainData, describe, make_dataset, make_network
 from lookonce.train.schedule import Schedule
-from lookonce.train.validate import Judge
+from lookonce.train.validate import Validator
 
 IMAGES = 8
 GOAL = 0.99  # AP50
@@ -71,14 +69,14 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
         update={
             "batch": len(chosen),
             "epochs": MOST_STEPS,
-            "augment": AugmentSettings(flip=0, crop=0, translate=0),
+            "augment": AugmentSettings.off(),
             "evaluate_every": EVALUATE_EVERY,
             "ema": 0,
         }
     )
     torch.manual_seed(settings.seed)
     info = describe(TrainData(data.names, chosen, chosen), settings)
-    network = initialise(build(info), settings).to(ALONE.device)
+    network = make_network(info, settings).to(ALONE.device)
     return _memorise(network, info, chosen, settings, console)
 
 
@@ -104,12 +102,12 @@ def _memorise(
 ) -> SelfTest:
     data = TrainData(info.names, chosen, chosen)
     loader = Loader(make_dataset(data, info, settings), settings.batch_size, workers=0)
-    learner = Learner(network, settings)
+    learner = Learner(network, info, settings)
     rate = settings.optimizer.rate
     schedule = Schedule(rate, rate / 100, warmup=EVALUATE_EVERY, steps=MOST_STEPS)
-    judge = Judge(network, info, chosen, settings, console)
-    lost = sum(example.positives.lost for batch in loader.epoch(0) for example in batch.examples)
-    started, ap50, step = time.perf_counter(), 0.0, 0
+    validator = Validator(network, info, chosen, settings, console)
+    lost = sum(batch.positives.lost for step in loader.steps(0) for batch in step)
+    started, ap50, steps = time.perf_counter(), 0.0, 0
     columns = (
         TextColumn("memorising {task.total} s at most"),
         TextColumn("{task.description}"),
@@ -117,13 +115,11 @@ def _memorise(
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=SECONDS)
-        while step < MOST_STEPS and ap50 < GOAL and time.perf_counter() - started < SECONDS:
-            network.train()
-            epoch = Epoch(step)
-            train_one_epoch(learner, loader, schedule, info, settings, epoch)
-            step += 1
-            ap50 = judge.after(step).get("ap50", ap50)
-            bar.update(
-                task, description=f"step {step}  loss {epoch.meter.means()['total']:.3g}  AP50 {ap50:.3f}"
-            )
-    return SelfTest(ap50, step, time.perf_counter() - started, lost)
+        while steps < MOST_STEPS and ap50 < GOAL and time.perf_counter() - started < SECONDS:
+            epoch = Epoch(steps)
+            train_one_epoch(learner, loader, schedule, epoch)
+            steps += 1
+            ap50 = validator.after(steps).get("ap50", ap50)
+            loss = epoch.meter.means()["total"]
+            bar.update(task, description=f"step {steps}  loss {loss:.3g}  AP50 {ap50:.3f}")
+    return SelfTest(ap50, steps, time.perf_counter() - started, lost)

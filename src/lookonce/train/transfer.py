@@ -13,17 +13,17 @@ from lookonce.model.files import load_weights
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What was taken over, tensor by tensor."""
+    """Number of tensors taken over, and names of those that start fresh."""
 
     taken: int
     left: tuple[str, ...]
 
 
 def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
-    """Copy every tensor of another model that has a place here.
+    """Copy every tensor of another model that fits.
 
-    The heads come along only where the class names are the same: a head for other classes of the same number
-    would fit in shape and mean something else.
+    Heads are copied only if the class names are the same: a head for the same number of other classes has the
+    right shape and the wrong meaning.
 
     Args:
         network: to be trained.
@@ -39,24 +39,24 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
         weights, source_info = load_start(source, info)
     if source_info.width != info.width:
         raise ModelFileError(
-            f"{source}: expected a model of width {info.width}, found {source_info.width}: "
-            f"--set width={source_info.width} trains one that its weights fit"
+            f"{source}: expected a model of width {info.width}, found {source_info.width}: its weights fit a "
+            f"network trained with width={source_info.width}"
         )
     own = network.state_dict()
-    fitting = {
+    taken = {
         name: tensor
         for name, tensor in weights.items()
         if name in own
         and own[name].shape == tensor.shape
         and ("head" not in name or source_info.names == info.names)
     }
-    if not fitting:
+    if not taken:
         raise ModelFileError(
             f"{source}: nothing in this {source_info.architecture} fits a {info.architecture} "
             f"of width {info.width}"
         )
-    network.load_state_dict(fitting, strict=False)
-    return Transfer(len(fitting), tuple(name for name in own if name not in fitting))
+    network.load_state_dict(taken, strict=False)
+    return Transfer(len(taken), tuple(name for name in own if name not in taken))
 
 
 def freeze_backbone(network: nn.Module) -> None:

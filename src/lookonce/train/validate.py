@@ -1,6 +1,7 @@
-"""How good the network is right now, measured as `lookonce evaluate` measures it.
+"""Validation during training, measured as `lookonce evaluate` measures.
 
-Of several processes each looks at its part of the images; the first matches all detections with the truth.
+Of several processes each detects on its part of the images; the first one matches all detections with the
+ground truth.
 """
 
 from collections import ChainMap
@@ -30,8 +31,12 @@ SHOWN_CONFIDENCE = 0.25
 SHOWN, CELL = 9, (320, 320)  # images of predictions, and their size
 
 
-class Judge:
-    """Evaluates the network on the validation images when it is due."""
+class Validator:
+    """Evaluates a network on the validation images when it is due.
+
+    Attributes:
+        samples: the images that can be read; empty if they show no object.
+    """
 
     def __init__(
         self,
@@ -45,89 +50,90 @@ class Judge:
         self._network, self._names, self._settings, self._group = network, info.names, settings, group
         self._console = console
         self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=CONFIDENCE))
-        self._judge_by(readable(samples, console, group))
+        self.samples = self._with_objects(readable(samples, console, group))
 
     def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
-        """AP and AP50 after an epoch, counted from 1; empty where no evaluation is due or possible.
+        """Return AP and AP50 after an epoch, counted from 1; empty if no evaluation is due or possible.
 
-        All processes of the group must ask, and the first one is told. `show` receives a sheet (H, W, 3) of
-        images with what was found on them.
+        Every process of the group must call it, and the first one gets the result. `show` receives a sheet
+        (H, W, 3) of images with their detections.
         """
         due = epoch % self._settings.evaluate_every == 0 or epoch == self._settings.epochs
-        if not due or not self._samples:
+        if not due or not self.samples:
             return {}
         parts = self._group.gather(self._detect())
         found, gone = (dict(ChainMap(*each)) for each in zip(*parts, strict=True))
         if gone:
-            self._judge_by(_without(self._samples, gone, self._console))
-        if not self._samples or not self._group.is_first:
+            self.samples = self._with_objects(without(self.samples, gone, self._console))
+        if not self.samples or not self._group.is_first:
             return {}
         detections = [found[number] for number in sorted(found)]
-        metrics = evaluate(self._samples, detections, self._names)
+        metrics = evaluate(self.samples, detections, self._names)
         if show is not None:
-            show(prediction_sheet(self._samples, detections, self._names))
+            show(prediction_sheet(self.samples, detections, self._names))
         return {"ap": metrics.ap, "ap50": metrics.ap50}
 
-    def _judge_by(self, samples: list[Sample]) -> None:
-        """Take these from now on; none, where they show no object."""
-        self._samples = samples
-        if samples and not objects_that_count(samples, len(self._names)).any():
-            self._samples = []
-            _say(
-                self._console,
-                "no object in the validation part: AP cannot be measured, the last model is kept as best",
-            )
+    def _with_objects(self, samples: list[Sample]) -> list[Sample]:
+        """The samples, or none if they show no object: then AP is not defined."""
+        if not samples or objects_that_count(samples, len(self._names)).any():
+            return samples
+        say(
+            self._console,
+            "no object in the validation part: AP cannot be measured, the last model is kept as best",
+        )
+        return []
 
     def _detect(self) -> tuple[dict[int, Detections], dict[int, str]]:
-        """On this process's part of the images, with the statistics that get saved.
+        """Detect on this process's part of the images, with the statistics that get saved.
 
         Returns:
-            What was found, by the number of the image; and of those that cannot be read any more, why.
+            Detections by the number of the image; and the reason for each image that cannot be read any more.
         """
         gone: dict[int, str] = {}
-        mine = range(self._group.rank, len(self._samples), self._group.size)
+        mine = range(self._group.rank, len(self.samples), self._group.size)
 
         def images() -> Iterator[NDArray[np.uint8]]:
             for number in mine:
                 try:
-                    yield read_image(self._samples[number].path)
+                    yield read_image(self.samples[number].path)
                 except ImageError as error:
                     gone[number] = str(error)
 
         self._group.share_statistics(self._network)
         self._network.eval()
-        batch = -(-self._settings.batch_size // self._group.size)  # what fits into memory while it learns
+        batch = -(-self._settings.batch_size // self._group.size)  # fits into memory, as in training
         found = list(self._detector.detect_many(images(), batch=batch))
         self._network.train()
         return dict(zip((number for number in mine if number not in gone), found, strict=True)), gone
 
 
 def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) -> list[Sample]:
-    """The samples whose image can be read; the others are named, so that none of them ends a run later."""
+    """The samples with a readable image; the others are named now, so that none of them ends a run later."""
     problems: dict[int, str] = {}
     for number in range(group.rank, len(samples), group.size):
         try:
             read_image(samples[number].path)
         except ImageError as error:
             problems[number] = str(error)
-    return _without(samples, dict(ChainMap(*group.gather(problems))), console)
+    return without(samples, dict(ChainMap(*group.gather(problems))), console)
 
 
-def _without(samples: Sequence[Sample], problems: Mapping[int, str], console: Console) -> list[Sample]:
-    """The samples but for those that have a problem, which is told."""
+def without(samples: Sequence[Sample], problems: Mapping[int, str], console: Console) -> list[Sample]:
+    """The samples except those with a problem, which is printed."""
     for number in sorted(problems):
-        _say(console, f"skipped: {problems[number]}")
+        say(console, f"skipped: {problems[number]}")
     return [sample for number, sample in enumerate(samples) if number not in problems]
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
+    """Print a line as it is."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def prediction_sheet(
     samples: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> NDArray[np.uint8]:
-    """Truth and confident detections on the first images, as one image (H, W, 3)."""
+    """Ground truth and detections of high score on the first images, as one image (H, W, 3)."""
     return grid(
         [
             compare(read_image(sample.path), found[found.scores > SHOWN_CONFIDENCE], sample, names, CELL)

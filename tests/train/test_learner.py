@@ -1,0 +1,96 @@
+"""One step by hand: clipping, the running average, what stays as it is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lookonce.config import TrainSettings
+from lookonce.model.blocks import follow_statistics
+from lookonce.model.network import build
+from lookonce.train.learner import Learner
+from tests.data.drawn_samples import INFO
+
+NARROW = replace(INFO, width=0.125)
+
+
+def line(**wanted: object) -> tuple[Learner, Tensor]:
+    """A network of two weights (1, 2), whose loss w . (3, 4) has the gradient (3, 4), of norm 5."""
+    network = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[1.0, 2.0]]))
+    optimizer = {"name": "sgd", "momentum": 0, **wanted}
+    settings = TrainSettings.model_validate({"ema": 0, "optimizer": optimizer})
+    return Learner(network, INFO, settings), network.weight
+
+
+@pytest.mark.parametrize(
+    ("clip", "gradient"), [(0, (3.0, 4.0)), (1, (0.6, 0.8)), (2.5, (1.5, 2.0)), (6, (3.0, 4.0))]
+)
+def test_a_step_subtracts_the_clipped_gradient(clip: float, gradient: tuple[float, float]) -> None:
+    learner, weight = line(clip=clip)
+    learner.backward(learner.network(torch.tensor([3.0, 4.0])).sum())
+    learner.step(0.1)
+    assert weight.tolist()[0] == pytest.approx([1 - 0.1 * gradient[0], 2 - 0.1 * gradient[1]])
+
+
+def test_gradients_of_several_backward_passes_add_up_and_are_gone_after_the_step() -> None:
+    learner, weight = line()
+    for share in (0.25, 0.75):
+        learner.backward(share * learner.network(torch.tensor([3.0, 4.0])).sum())
+    learner.step(0.1)
+    assert weight.tolist()[0] == pytest.approx([0.7, 1.6])
+    learner.backward(learner.network(torch.tensor([1.0, 0.0])).sum())
+    learner.step(0.1)
+    assert weight.tolist()[0] == pytest.approx([0.6, 1.6])
+
+
+def test_a_step_without_gradients_changes_nothing() -> None:
+    learner, weight = line(momentum=0.9)
+    learner.backward(torch.zeros(()))  # the loss of an empty batch
+    learner.step(0.1)
+    assert weight.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_the_average_is_evaluated_if_there_is_one(ema: float) -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    optimizer = {"name": "sgd", "momentum": 0}
+    learner = Learner(network, INFO, TrainSettings.model_validate({"ema": ema, "optimizer": optimizer}))
+    learner.backward(network(torch.ones(1)).sum())
+    learner.step(1.0)
+    (evaluated,) = learner.evaluated.parameters()
+    average = 2 / 11 * 0 + 9 / 11 * -1  # its decay is 2 / 11 at the first step
+    assert float(evaluated.detach()) == pytest.approx(average if ema else -1)
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize(
+    ("average_first", "number", "expected"),
+    [(True, 1, 1.0), (True, 4, 0.25), (True, 90, 0.02), (False, 1, 0.02)],
+)
+def test_running_statistics_are_averaged_first_if_so_set(
+    average_first: bool, number: int, expected: float
+) -> None:
+    network = build(NARROW)
+    settings = TrainSettings.model_validate(
+        {"batch_norm": {"momentum": 0.02, "average_first": average_first}}
+    )
+    follow_statistics(network, number, settings.batch_norm)
+    assert {block.momentum for block in norms(network)} == {expected}
+
+
+def test_a_frozen_backbone_stays_in_evaluation_mode_and_gets_no_step() -> None:
+    network = build(NARROW)
+    learner = Learner(network, NARROW, TrainSettings(freeze="backbone"))
+    learner.start_epoch()
+    backbone = network.get_submodule("backbone")
+    assert not any(block.training for block in norms(backbone))
+    assert all(block.training for block in norms(network) if block not in norms(backbone))
+    trained = {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in network.parameters()} - {id(p) for p in backbone.parameters()}
