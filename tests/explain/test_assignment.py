@@ -69,7 +69,7 @@ def assigned(
 def positives(
     assignment: Assignment, scales: tuple[ScaleOutput, ...], objective: Objective = WRITE_UP
 ) -> list[tuple[Positive, ...]]:
-    return [describe_positives(assignment, i, scales, objective) for i in range(len(assignment.numbers))]
+    return [describe_positives(assignment, i, scales, objective, {}) for i in range(len(assignment.numbers))]
 
 
 @pytest.mark.parametrize("k", [k for k in range(16) if k not in NOT_ASSIGNED])
@@ -86,7 +86,7 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
     standing = {
         positive.place: assignment.boxes[i]
         for i in range(len(assignment.numbers))
-        for positive in describe_positives(assignment, i, scales, WRITE_UP)
+        for positive in describe_positives(assignment, i, scales, WRITE_UP, {})
         if positive.replaced_by is None
     }
     expected = {
@@ -103,7 +103,7 @@ def _tuples(anchors: list[list[list[float]]]) -> Anchors:
     return tuple(tuple((w, h) for w, h in scale) for scale in anchors)
 
 
-def test_why_a_anchor_became_positive() -> None:
+def test_why_an_anchor_became_positive() -> None:
     # 16 x 30 is an anchor of the finest scale; 2 x 2 resembles none
     assignment, scales = assigned([[100, 100, 116, 130], [200, 200, 202, 202]], [0, 2])
     first, second = positives(assignment, scales)

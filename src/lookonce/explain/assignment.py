@@ -5,6 +5,7 @@ The functions are those of training (`data.assign`); their intermediate results 
 Legend: **N** annotated objects, **n** of them trained on, **G** anchors of all scales.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from lookonce.config import AssignSettings, Objective
 from lookonce.data.assign import Column, Positives, anchor_ious, assign, cell_of, choose, fitting_anchors
 from lookonce.errors import AnnotationError
 from lookonce.explain.records import ScaleOutput, as_tuple
-from lookonce.explain.truth_records import Place, Positive
+from lookonce.explain.truth_records import Place, PlaceTerms, Positive
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.boxes import BOX_MEASURES, area, clip, giou, iou, is_empty, xyxy_to_cxcywh
 from lookonce.geometry.letterbox import Letterbox
@@ -87,9 +88,21 @@ def assign_objects(
 
 
 def describe_positives(
-    assignment: Assignment, index: int, scales: tuple[ScaleOutput, ...], objective: Objective
+    assignment: Assignment,
+    index: int,
+    scales: tuple[ScaleOutput, ...],
+    objective: Objective,
+    losses: Mapping[Place, PlaceTerms],
 ) -> tuple[Positive, ...]:
-    """Describe each place chosen by one object (of the n): targets and predictions, without losses."""
+    """Describe each place chosen by one object: targets, predictions and loss.
+
+    Args:
+        assignment: of all objects.
+        index: the object, of the n.
+        scales: raw and decoded maps.
+        objective: settings of assignment and loss.
+        losses: by place; empty if they could not be computed.
+    """
     box, label, found = assignment.boxes[index], int(assignment.labels[index]), []
     loss = objective.loss
     rule = (
@@ -104,6 +117,7 @@ def describe_positives(
         share = loss.label_smoothing / scale.probabilities.shape[-1]
         predicted, owner = scale.boxes[row, column, anchor], assignment.owner[place]
         offset, raw_target = encode(box, place, scale)
+        own = losses.get(place) if owner == index else None
         height, width = (side * scale.stride for side in scale.grid)
         found.append(
             Positive(
@@ -126,8 +140,8 @@ def describe_positives(
                     np.concatenate([np.minimum(predicted, box)[:2], np.maximum(predicted, box)[2:]])
                 ),
                 box_scale=2 - float(area(box)) / (height * width),
-                class_terms=None,
-                losses=None,
+                class_terms=None if own is None else own.classes,
+                losses=None if own is None else own.terms,
             )
         )
     return tuple(found)

@@ -8,22 +8,14 @@ Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce._optional import require
 from lookonce.config import LossSettings
+from lookonce.errors import MissingExtraError
 from lookonce.explain.assignment import Assignment
 from lookonce.explain.records import ScaleOutput
-from lookonce.explain.truth_records import ImageLosses, Place, ScaleTruth, Terms
+from lookonce.explain.truth_records import ImageLosses, Place, PlaceTerms, ScaleTruth, Terms
 from lookonce.geometry.boxes import iou
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlaceTerms:
-    """Loss of one positive: its terms, and the (C,) cross-entropies behind the class term."""
-
-    terms: Terms
-    classes: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +47,21 @@ def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: L
     positive[places] = True
     target[places] = 1 if settings.objectness == "one" else iou(scale.boxes[places], mine.box)
     return ScaleTruth(best, best_object, positive, (best >= settings.ignore_iou) & ~positive, target)
+
+
+def losses_or_reason(
+    scales: tuple[ScaleOutput, ...],
+    assignment: Assignment,
+    truths: tuple[ScaleTruth, ...],
+    settings: LossSettings,
+) -> tuple[LossParts | None, str]:
+    """Compute the loss of one image, or say why it cannot be computed."""
+    if any(scale.scale_x_y != 1 for scale in scales):
+        return None, "this network stretches its cells (scale_x_y), which lookonce does not train"
+    try:
+        return compute(scales, assignment, truths, settings), ""
+    except MissingExtraError as error:
+        return None, str(error)
 
 
 def compute(

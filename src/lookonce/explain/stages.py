@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lookonce.data.assign import POSITIVE_IOU
 from lookonce.detections import Detections
 from lookonce.evaluate.matching import IOU as FOUND_IOU
-from lookonce.evaluate.matching import in_crowd
+from lookonce.evaluate.matching import match_image
 from lookonce.explain.records import Candidates, NmsResult, ScaleOutput, as_tuple
 from lookonce.explain.suppression import places_of
 from lookonce.explain.truth_records import StageName, Verdict
@@ -101,27 +101,25 @@ def judge_detections(truth: Sample, detections: Detections) -> tuple[tuple[Verdi
     Returns:
         D verdicts; object number -> detection number.
     """
+    partner, counts = match_image(truth, detections, FOUND_IOU)
     overlap = pairwise_iou(detections.boxes.astype(float), truth.boxes.astype(float))  # (D, N)
     overlap[:, truth.crowd] = 0
     overlap = np.pad(overlap, [(0, 0), (0, 1)])  # an object that nothing overlaps: N may be 0
     same = overlap * (detections.labels[:, None] == np.append(truth.labels, -1))
-    crowded = in_crowd(truth, detections, FOUND_IOU)
-    verdicts, stands_for = list[Verdict](), dict[int, int]()
+    verdicts = []
     for number in range(len(detections)):
-        nearest, score = int(same[number].argmax()), float(detections.scores[number])
+        nearest, score = int(overlap[number].argmax()), float(detections.scores[number])
         stage: StageName
-        if same[number, nearest] >= FOUND_IOU and not truth.difficult[nearest] and nearest not in stands_for:
-            stage, stands_for[nearest] = "found", number
-        elif crowded[number] or (same[number, nearest] >= FOUND_IOU and truth.difficult[nearest]):
-            stage, nearest = "not counted", int(overlap[number].argmax())
-        elif same[number, nearest] >= FOUND_IOU:
-            stage = "duplicate"
+        if partner[number] >= 0:
+            stage, nearest = "found", int(partner[number])
+        elif not counts[number]:
+            stage = "not counted"
+        elif same[number].max() >= FOUND_IOU:
+            stage, nearest = "duplicate", int(same[number].argmax())
+        elif overlap[number, nearest] >= NEAR_IOU:
+            stage = "wrong class" if overlap[number, nearest] >= FOUND_IOU else "box too loose"
         else:
-            nearest = int(overlap[number].argmax())
-            highest = overlap[number, nearest]
-            far: StageName = "truth probably missing" if score >= SURE_SCORE else "background"
-            near: StageName = "wrong class" if highest >= FOUND_IOU else "box too loose"
-            stage = near if highest >= NEAR_IOU else far
+            stage = "truth probably missing" if score >= SURE_SCORE else "background"
         iou = float(overlap[number, nearest])
         name = detections.name_of(int(detections.labels[number]))
         sentence = _about_detection(stage, truth, detections, nearest, iou)
@@ -135,7 +133,7 @@ def judge_detections(truth: Sample, detections: Detections) -> tuple[tuple[Verdi
                 label=int(detections.labels[number]),
             )
         )
-    return tuple(verdicts), stands_for
+    return tuple(verdicts), {int(owner): number for number, owner in enumerate(partner) if owner >= 0}
 
 
 def _about_detection(

@@ -10,9 +10,8 @@ import numpy as np
 
 from lookonce.config import Objective, TrainSettings
 from lookonce.detections import Detections
-from lookonce.errors import MissingExtraError
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives
-from lookonce.explain.losses import compute, targets
+from lookonce.explain.losses import losses_or_reason, targets
 from lookonce.explain.records import Candidates, Input, NmsResult, ScaleOutput, as_tuple
 from lookonce.explain.stages import judge_detections, judge_objects, predictions_of
 from lookonce.explain.truth_records import (
@@ -56,41 +55,22 @@ def explain_truth(
     settings = objective.loss
     assignment = assign_objects(truth, entry.letterbox, scales, objective.assign)
     per_scale = tuple(targets(i, scale, assignment, settings) for i, scale in enumerate(scales))
-    parts, why_not = None, ""
-    if any(scale.scale_x_y != 1 for scale in scales):
-        why_not = "this network stretches its cells (scale_x_y), which lookonce does not train"
-    else:
-        try:
-            parts = compute(scales, assignment, per_scale, settings)
-        except MissingExtraError as error:
-            why_not = str(error)
+    parts, why_not = losses_or_reason(scales, assignment, per_scale, settings)
     kept = suppression.kept
     detections = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], names)
     on_detections, stands_for = judge_detections(truth, detections)
     best_anchor = np.zeros(len(truth.labels))
     best_anchor[assignment.numbers] = assignment.ious.max(axis=1, initial=0)
-    on_objects = judge_objects(
-        truth,
-        best_anchor,
-        predictions_of(scales, entry.letterbox),
-        candidates,
-        suppression,
-        stands_for,
-        names,
-    )
+    predictions = predictions_of(scales, entry.letterbox)
+    on_objects = judge_objects(truth, best_anchor, predictions, candidates, suppression, stands_for, names)
+    places = {} if parts is None else parts.positives
     positives = {
-        number: tuple(
-            each if parts is None or each.replaced_by is not None
-            else replace(each, losses=(mine := parts.positives[each.place]).terms, class_terms=mine.classes)
-            for each in describe_positives(assignment, index, scales, objective)
-        )
+        number: describe_positives(assignment, index, scales, objective, places)
         for index, number in enumerate(assignment.numbers.tolist())
-    }  # fmt: skip
+    }
     objects = _objects(truth, entry, assignment, positives, on_objects, stands_for, names)
-    if parts is None:
-        objects = tuple(replace(each, losses=None) for each in objects)
     return Truth(
-        objects=objects,
+        objects=objects if parts else tuple(replace(each, losses=None) for each in objects),
         lost_positives=assignment.positives.lost,
         objective_source=source,
         settings=_settings(objective),
@@ -99,17 +79,13 @@ def explain_truth(
         box_measure=settings.box,
         objectness_target=settings.objectness,
         weights=Terms(settings.giou, settings.conf, settings.prob),
-        scales=per_scale if parts is None else parts.scales,
+        scales=parts.scales if parts else per_scale,
         shapes=_shapes(assignment, scales),
-        losses=None if parts is None else parts.image,
+        losses=parts.image if parts else None,
         why_no_losses=why_not,
         detections=tuple(
-            replace(
-                verdict,
-                place=as_tuple(candidates.places[at]),
-                objectness=float(candidates.objectness[at]),
-            )
-            for verdict, at in zip(on_detections, kept, strict=True)
+            replace(each, place=as_tuple(candidates.places[at]), objectness=float(candidates.objectness[at]))
+            for each, at in zip(on_detections, kept, strict=True)
         ),
     )
 

@@ -45,6 +45,14 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PlaceTerms:
+    """Loss of one positive: its terms, and the (C,) cross-entropies behind the class term."""
+
+    terms: Terms
+    classes: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Positive:
     """One cell and anchor assigned to an object, and how close this image's prediction comes.
 

@@ -27,8 +27,8 @@ const suppressedToo = el("input", { type: "checkbox", onchange: () => {
   drawFound();
 } });
 byId("thresholds").append(
-  slider("score threshold: kept scores are above it", "score_threshold", least),
-  slider("IoU threshold: more overlap with a better box suppresses", "iou_threshold", 0),
+  slider("score threshold", "score_threshold", least),
+  slider("IoU threshold", "iou_threshold", 0),
   el("label", { class: "check" }, suppressedToo, "show suppressed boxes"));
 byId("found").append(foundImage.drawing);
 
