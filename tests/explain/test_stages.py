@@ -15,8 +15,8 @@ from lookonce.explain.stages import (
     DETECTION_STAGES,
     OBJECT_STAGES,
     Predictions,
-    judge_detections,
-    judge_objects,
+    detection_verdicts,
+    object_verdicts,
 )
 from lookonce.explain.suppression import suppress
 from lookonce.explain.truth_records import StageName, Verdict
@@ -75,10 +75,10 @@ def judged(
     predictions, candidates, suppression = tables(guesses)
     kept = suppression.kept
     found = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], NAMES)
-    on_detections, stands_for = judge_detections(truth, found)
+    on_detections, found_by = detection_verdicts(truth, found)
     anchors = np.full(len(truth.labels), anchor)
     return (
-        judge_objects(truth, anchors, predictions, candidates, suppression, stands_for, NAMES),
+        object_verdicts(truth, anchors, predictions, candidates, suppression, found_by, NAMES),
         on_detections,
     )
 
@@ -285,8 +285,8 @@ def test_found_is_what_evaluation_counts_as_correct(photo: str, nano: Explainer,
 
         assert sum(counted) == len(matches.scores)
         np.testing.assert_array_equal(correct, matches.correct)
-        stands_for = [each.detection for each in found.truth.objects if each.verdict.stage == "found"]
-        assert sorted(stands_for) == [i for i, each in enumerate(verdicts) if each.stage == "found"]
+        found_by = [each.detection for each in found.truth.objects if each.verdict.stage == "found"]
+        assert sorted(found_by) == [i for i, each in enumerate(verdicts) if each.stage == "found"]
         assert all(each.verdict.stage in OBJECT_STAGES for each in found.truth.objects)
         assert all(each.stage in DETECTION_STAGES for each in verdicts)
         seen |= {each.verdict.stage for each in found.truth.objects}

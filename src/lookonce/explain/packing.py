@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 NOT_IN_JSON = {"json": False}  # metadata of a dataclass field
 
-# What a script can read: no 64-bit integers, no booleans.
+# Types that a script can read: no 64-bit integers, no booleans.
 _WRITTEN_AS = {"i": "<i4", "f": "<f4", "b": "u1", "u": "u1"}
 
 

@@ -17,6 +17,7 @@ from lookonce.explain.features import shrunk
 from lookonce.explain.heads import grid_text
 from lookonce.explain.packing import plain
 from lookonce.explain.records import BELOW, Explanation, Features
+from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
 from lookonce.explain.truth_records import Truth
 from lookonce.pages.render import jpeg_url, render
 
@@ -59,6 +60,8 @@ def page(explanation: Explanation) -> str:
             for scale in explanation.scales
             if max(scale.grid) <= LARGEST_GRID
         ],
+        object_stages=OBJECT_STAGES,
+        detection_stages=DETECTION_STAGES,
         counts={} if explanation.truth is None else _counts(explanation.truth),
         words={words.stage: words for words in explanation.words},
         data=page_data(explanation),

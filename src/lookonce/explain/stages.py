@@ -91,7 +91,7 @@ def predictions_of(scales: tuple[ScaleOutput, ...], letterbox: Letterbox) -> Pre
     )
 
 
-def judge_detections(truth: Sample, detections: Detections) -> tuple[tuple[Verdict, ...], dict[int, int]]:
+def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Verdict, ...], dict[int, int]]:
     """Name the stage of each detection, and the detection that finds each object.
 
     Args:
@@ -149,13 +149,13 @@ def _about_detection(
     }.get(stage, f"no object has an IoU of {NEAR_IOU} or more with it")
 
 
-def judge_objects(
+def object_verdicts(
     truth: Sample,
     best_anchor: NDArray[np.float64],
     predictions: Predictions,
     candidates: Candidates,
     suppression: NmsResult,
-    stands_for: dict[int, int],
+    found_by: dict[int, int],
     names: tuple[str, ...],
 ) -> tuple[Verdict, ...]:
     """Name the stage that found or lost each object.
@@ -166,10 +166,10 @@ def judge_objects(
         predictions: every cell and anchor.
         candidates: those listed.
         suppression: the outcome of NMS.
-        stands_for: object number -> number of the detection that finds it.
+        found_by: object number -> number of the detection that finds it.
         names: class names.
     """
-    # float64, as in `judge_detections`: a box that is loose there must not be tight here.
+    # float64, as in `detection_verdicts`: a box that is loose there must not be tight here.
     overlap = pairwise_iou(predictions.boxes.astype(float), truth.boxes.astype(float))  # (K, N)
     owner = _owners(truth, predictions, overlap)
     verdicts = []
@@ -177,14 +177,14 @@ def judge_objects(
         if truth.difficult[number] or truth.crowd[number]:
             marked = "crowd" if truth.crowd[number] else "difficult"
             verdicts.append(Verdict("not counted", f"marked {marked}"))
-        elif number in stands_for:
-            at = int(suppression.kept[stands_for[number]])
+        elif number in found_by:
+            at = int(suppression.kept[found_by[number]])
             iou = float(pairwise_iou(candidates.boxes[at][None], truth.boxes[number][None])[0, 0])
             score = float(candidates.scores[at])
             verdicts.append(
                 Verdict(
                     "found",
-                    f"detection {stands_for[number]}, score {score:.2f}, IoU {iou:.2f}",
+                    f"detection {found_by[number]}, score {score:.2f}, IoU {iou:.2f}",
                     place=as_tuple(candidates.places[at]),
                     box=as_tuple(candidates.boxes[at]),
                     iou=iou,

@@ -13,7 +13,7 @@ from lookonce.detections import Detections
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives
 from lookonce.explain.losses import losses_or_reason, targets
 from lookonce.explain.records import Candidates, Input, NmsResult, ScaleOutput, as_tuple
-from lookonce.explain.stages import judge_detections, judge_objects, predictions_of
+from lookonce.explain.stages import detection_verdicts, object_verdicts, predictions_of
 from lookonce.explain.truth_records import (
     ObjectiveSetting,
     ObjectiveSource,
@@ -58,17 +58,17 @@ def explain_truth(
     parts, why_not = losses_or_reason(scales, assignment, per_scale, settings)
     kept = suppression.kept
     detections = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], names)
-    on_detections, stands_for = judge_detections(truth, detections)
+    on_detections, found_by = detection_verdicts(truth, detections)
     best_anchor = np.zeros(len(truth.labels))
     best_anchor[assignment.numbers] = assignment.ious.max(axis=1, initial=0)
     predictions = predictions_of(scales, entry.letterbox)
-    on_objects = judge_objects(truth, best_anchor, predictions, candidates, suppression, stands_for, names)
+    on_objects = object_verdicts(truth, best_anchor, predictions, candidates, suppression, found_by, names)
     places = {} if parts is None else parts.positives
     positives = {
         number: describe_positives(assignment, index, scales, objective, places)
         for index, number in enumerate(assignment.numbers.tolist())
     }
-    objects = _objects(truth, entry, assignment, positives, on_objects, stands_for, names)
+    objects = _objects(truth, entry, assignment, positives, on_objects, found_by, names)
     return Truth(
         objects=objects if parts else tuple(replace(each, losses=None) for each in objects),
         lost_positives=assignment.positives.lost,
@@ -96,7 +96,7 @@ def _objects(
     assignment: Assignment,
     positives: dict[int, tuple[Positive, ...]],
     verdicts: tuple[Verdict, ...],
-    stands_for: dict[int, int],
+    found_by: dict[int, int],
     names: tuple[str, ...],
 ) -> tuple[TrueObject, ...]:
     """Describe every annotated object; those not trained on have no anchors, cells and positives."""
@@ -125,7 +125,7 @@ def _objects(
                     *(sum(getattr(each, name) for each in terms) for name in ("giou", "conf", "prob"))
                 ),
                 verdict=verdicts[number],
-                detection=stands_for.get(number),
+                detection=found_by.get(number),
             )
         )
     return tuple(objects)

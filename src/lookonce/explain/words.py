@@ -92,7 +92,7 @@ _STAGES = (
         "Each object without a detection gets exactly one stage: the last one that its best prediction "
         "reached. Each detection without an object gets the reason it is wrong.",
         ("found: IoU >= 0.5, right class, the best such detection",),
-        "lookonce.explain.stages.judge_objects",
+        "lookonce.explain.stages.object_verdicts",
     ),
 )
 

@@ -110,7 +110,7 @@ function curve(formula, at) {
   const reach = formula === sigmoid ? Math.max(6, Math.abs(at) * 1.1) : Math.max(2, Math.abs(at) * 1.1);
   const top = formula === sigmoid ? 1 : Math.exp(reach);
   const spot = (t) => [40 + 38 * t / reach, 46 - 42 * formula(t) / top];
-  const points = Array.from({ length: 41 }, (_, place) => spot(reach * (place / 20 - 1)).map((value) => value.toFixed(1)).join(" "));
+  const points = Array.from({ length: 41 }, (_, step) => spot(reach * (step / 20 - 1)).map((value) => value.toFixed(1)).join(" "));
   const [x, y] = spot(at);
   return svg("svg", { class: "curve", viewBox: "0 0 80 50", "aria-hidden": "true" },
     svg("path", { class: "axis", d: "M0 46H80M40 0V50" }), svg("path", { d: `M${points.join("L")}` }),

@@ -8,7 +8,7 @@ const blockOfLayer = new Map(data.blocks.flatMap((block) => block.layers.map((la
 const layersText = ({ layers: mine }) => (mine.length === 1 ? `layer ${mine[0]}` : `layers ${mine[0]}–${mine.at(-1)}`);
 let openBlock = null;
 
-/** Where each block stands: a row for each resolution, a column for each part; the neck runs upwards. */
+/** Lay the blocks out: a row per resolution, a column per part; the neck runs upwards. */
 function laidOut(width) {
   const narrow = width < 520;
   const gap = narrow ? 58 : 92, side = (width - 2 * gap) / 3;
@@ -20,8 +20,8 @@ function laidOut(width) {
     const stacks = COLUMNS.map((part) => data.blocks.filter((block) => block.part === part && lastOf(block).shape[1] === row));
     const tallest = Math.max(...stacks.map((stack) => stack.length));
     const bottom = top + tallest * height + (tallest - 1) * between;
-    stacks.forEach((stack, column) => stack.forEach((block, place) => {
-      const up = column === 1 ? place : stack.length - 1 - place;  // counted from the bottom
+    stacks.forEach((stack, column) => stack.forEach((block, level) => {
+      const up = column === 1 ? level : stack.length - 1 - level;  // from the bottom
       spots.set(block, { x: column * (side + gap), y: bottom - height - up * (height + between), width: side, height, column });
     }));
     top = bottom + between;
@@ -29,7 +29,7 @@ function laidOut(width) {
   return { spots, height: top - between + 8, side, gap, narrow };
 }
 
-/** The line from one block, or the image, to another, with the shape that flows along it. */
+/** The line from one block, or the image, to another, with the shape of its tensor. */
 function flow(from, to, shape, narrow) {
   const middle = (spot) => [spot.x + spot.width / 2, spot.y + spot.height / 2];
   const size = narrow ? 10 : 11.5;
@@ -65,7 +65,7 @@ function blockShape(block, spot, narrow) {
   svg("rect", { class: "frame", x: spot.x, y: spot.y, width: spot.width, height: spot.height, rx: 8 }),
   svg("text", { x: spot.x + pad, y: spot.y + size + 6, "font-size": size, "font-weight": 600 }, title),
   svg("text", { x: spot.x + pad, y: spot.y + 2 * size + 9, "font-size": size - 1.5, class: "small" }, numbers));
-  // a layer that only hands on another's output has the other's feature maps
+  // a layer that passes on another's output shows the other's feature maps
   const shown = [...[...block.layers].reverse(), ...block.inputs].find((layer) => data.features[layer]);
   const strip = data.features[shown];
   if (strip) shape.append(tiles(strip, spot, pad, 2 * size + 17));
@@ -85,8 +85,8 @@ function drawNetwork() {
   const { spots, height, side, gap, narrow } = laidOut(width);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "The network's blocks" });
   const image = { x: 0, y: 26, width: side, height: 52, column: 0 };
-  ["backbone", "neck", "heads"].forEach((name, place) => drawing.append(
-    svg("text", { class: "column", x: place * (side + gap) + side / 2, y: 14, "text-anchor": "middle", "font-size": narrow ? 12 : 14 }, name)));
+  ["backbone", "neck", "heads"].forEach((name, column) => drawing.append(
+    svg("text", { class: "column", x: column * (side + gap) + side / 2, y: 14, "text-anchor": "middle", "font-size": narrow ? 12 : 14 }, name)));
   drawing.append(svg("image", { href: urls.input, ...image }));
   for (const block of data.blocks) {
     for (const source of block.inputs) {
@@ -98,7 +98,7 @@ function drawNetwork() {
   if (openBlock) openBlock.shape.setAttribute("aria-pressed", "true");
 }
 
-/** Open a block in the panel. @param {boolean} go whether the reader asked for it: then the focus goes along */
+/** Open a block in the panel. @param {boolean} go move the focus along, after a click */
 function showBlock(block, go) {
   if (openBlock) openBlock.shape.setAttribute("aria-pressed", "false");
   openBlock = block;
@@ -149,10 +149,10 @@ function layerItem(layer) {
 /** The channels of a layer that vary most over this image. */
 function featureTiles({ index }) {
   const { url, channels, low, high, size: [width, height] } = data.features[index];
-  return el("ul", { class: "tiles", "aria-label": `Feature maps of layer ${index}` }, ...channels.map((channel, place) => el("li", {},
-    svg("svg", { viewBox: `${place * width} 0 ${width} ${height}`, role: "img", "aria-label": `channel ${channel}` },
+  return el("ul", { class: "tiles", "aria-label": `Feature maps of layer ${index}` }, ...channels.map((channel, nth) => el("li", {},
+    svg("svg", { viewBox: `${nth * width} 0 ${width} ${height}`, role: "img", "aria-label": `channel ${channel}` },
       svg("image", { href: url, width: channels.length * width, height, preserveAspectRatio: "none" })),
-    `channel ${channel}: ${digits(low[place], 1)} to ${digits(high[place], 1)}`)));
+    `channel ${channel}: ${digits(low[nth], 1)} to ${digits(high[nth], 1)}`)));
 }
 
 for (const button of document.querySelectorAll("#layers .sort")) {
@@ -168,7 +168,7 @@ for (const button of document.querySelectorAll("#layers .sort")) {
 
 drawNetwork();
 showBlock(data.blocks.find((block) => block.layers.length > 1), false);
-// one layer open, to show what there is to see
+// open one layer as an example
 const firstConvolution = [...byId("block").querySelectorAll("details")].find((item) => item.textContent.includes("convolutional"));
 if (firstConvolution) firstConvolution.open = true;
 let drawnWidth = byId("drawing").clientWidth;
