@@ -171,6 +171,17 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+@app.command()
+def recipes(as_json: JsonOption = False) -> None:
+    """List the recipes that come with the package, and how each differs from the default.
+
+    Example: lookonce recipes
+    """
+    from lookonce.commands.recipes import recipes as command
+
+    raise typer.Exit(command(as_json))
+
+
 @data_app.command("convert")
 def data_convert(
     data: DataArgument,
