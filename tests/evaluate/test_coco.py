@@ -12,7 +12,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lookonce.detections import Detections
+from lookonce.errors import AnnotationError, ModelFileError
+from lookonce.evaluate import inputs
 from lookonce.evaluate.coco import ClassMetrics, Metrics, evaluate
+from lookonce.evaluate.matching import match
 
 from .conftest import Case, found, random_case, sample
 
@@ -178,3 +181,32 @@ def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def test_what_cannot_be_compared_is_refused(truth: list, detections: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(truth, detections, ["cat"])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_detections_that_are_not_finite_are_refused(value: float) -> None:
+    truth = [sample([[0, 0, 9, 9]])]
+    for result in (found([[0, 0, 9, 9]], [value]), found([[0, 0, value, 9]], [0.5])):
+        with pytest.raises(ModelFileError, match=r"^a.jpg: expected finite scores and boxes"):
+            evaluate(truth, [result], ["cat"])
+
+
+def test_more_pairs_than_memory_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = [sample([[0, 0, 9, 9]] * 3)], [found([[0, 0, 9, 9]] * 2, [0.5, 0.4])], ["cat"]
+    monkeypatch.setattr(inputs, "MOST_PAIRS", 6)
+    evaluate(*case)
+    monkeypatch.setattr(inputs, "MOST_PAIRS", 5)
+    with pytest.raises(
+        AnnotationError, match=r"^a.jpg: expected at most 5 pairs .* found 3 objects and 2 det"
+    ):
+        evaluate(*case)
+
+
+def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
+    """The guard against division by zero must not reach boxes that exist (normalised boxes, tiny images)."""
+    box, half = [0, 0, 0.02, 0.02], [0, 0, 0.02, 0.01]
+    metrics = evaluate([sample([box])], [found([box], [0.9])], ["cat"])
+    assert metrics.ap == pytest.approx(1)
+    for measured, expected in ((box, True), (half, True), ([0, 0, 0.02, 0.009], False)):
+        matches = match([sample([box])], [found([measured], [0.9])], ["cat"])
+        assert matches.correct.tolist() == [expected]

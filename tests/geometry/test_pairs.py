@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lookonce.geometry.boxes import pairwise_iou
-from lookonce.geometry.pairs import COLUMNS, ROWS, overlapping_pairs
+from lookonce.geometry.boxes import pairwise_intersects, pairwise_iou
+from lookonce.geometry.pairs import COLUMNS, ROWS, count_overlaps, overlapping_pairs
 
 
 def boxes(rng: np.random.Generator, count: int, largest: float) -> np.ndarray:
@@ -17,6 +17,7 @@ def test_no_boxes_have_no_pairs(first: int, second: int) -> None:
     rng = np.random.default_rng(0)
     pairs = overlapping_pairs(boxes(rng, first, 9), boxes(rng, second, 9))
     assert [len(each) for each in pairs] == [0, 0, 0]
+    assert count_overlaps(boxes(rng, first, 9), boxes(rng, second, 9)).tolist() == [0] * first
 
 
 @pytest.mark.parametrize(("largest", "least"), [(3, 0.0), (60, 0.0), (60, 0.3)])
@@ -33,6 +34,7 @@ def test_they_are_those_of_the_matrix_in_order(largest: float, least: float) -> 
     found = sorted(np.stack([pairs.first, pairs.second], axis=1).tolist())
     assert found == expected.tolist()
     np.testing.assert_array_equal(pairs.iou, matrix[pairs.first, pairs.second])
+    assert count_overlaps(a, b).tolist() == pairwise_intersects(a, b).sum(axis=1).tolist()
     keys = list(zip(pairs.first.tolist(), (-pairs.iou).tolist(), pairs.second.tolist(), strict=True))
     assert keys == sorted(keys)
 
@@ -62,3 +64,4 @@ def test_memory_does_not_grow_with_the_matrix() -> None:
     left = np.arange(100_000) * 5.0
     row = np.stack([left, 0 * left, left + 4, 0 * left + 4], axis=1)
     assert len(overlapping_pairs(row, row).first) == 100_000
+    assert (count_overlaps(row, row) == 1).all()

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.evaluate.errors import Outcome, Outcomes
 from lookonce.evaluate.oracles import class_average_precisions
-from lookonce.geometry.boxes import area, pairwise_intersects
+from lookonce.geometry.boxes import area
+from lookonce.geometry.pairs import count_overlaps
 from lookonce.samples import Sample
 
 COCO_SIZES = (32.0, 96.0)  # sides of the squares that part small, medium and large
@@ -163,13 +164,14 @@ def _crowding(
 
     Where a detection lies on an object, that one is not "other".
     """
-    of_objects, of_detections = [np.zeros(0)], [np.zeros(0)]
+    of_objects, of_detections = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for sample, found in zip(truth, detections, strict=True):
         boxes = sample.boxes[~sample.crowd]
-        of_objects.append(pairwise_intersects(_grown(sample.boxes), boxes).sum(axis=1) - ~sample.crowd)
-        of_detections.append(pairwise_intersects(_grown(found.boxes), boxes).sum(axis=1))
+        of_objects.append(count_overlaps(_grown(sample.boxes), boxes) - ~sample.crowd)
+        of_detections.append(count_overlaps(_grown(found.boxes), boxes))
     on_object = ~outcomes.has(Outcome.BACKGROUND, Outcome.IGNORED)
-    return np.concatenate(of_objects), np.concatenate(of_detections) - on_object
+    near = np.concatenate(of_objects), np.concatenate(of_detections) - on_object
+    return near[0].astype(np.float64), near[1].astype(np.float64)
 
 
 def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Pairs of overlapping boxes, found without a matrix of all pairs: memory grows with the pairs alone."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,27 +34,42 @@ class Pairs(NamedTuple):
 
 
 def overlapping_pairs(a: NDArray[np.floating], b: NDArray[np.floating], least: float = 0.0) -> Pairs:
-    """Find the pairs with an IoU above 0 of at least `least`: (N, 4), (M, 4) xyxy -> P pairs.
-
-    Boxes are sorted by their left edge, so that a block of `a` meets only the boxes of `b` in its columns:
-    where boxes are small, time grows with N + M.
-    """
+    """Find the pairs with an IoU above 0 of at least `least`: (N, 4), (M, 4) xyxy -> P pairs."""
     a, b = (np.asarray(boxes, np.float64) for boxes in (a, b))
-    order_a, order_b = np.argsort(a[:, 0], kind="stable"), np.argsort(b[:, 0], kind="stable")
-    left, reach = b[order_b, 0], np.maximum.accumulate(b[order_b, 2])
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for start in range(0, len(a), ROWS):
-        rows = order_a[start : start + ROWS]
-        begin = int(np.searchsorted(reach, a[rows[0], 0], side="right"))
-        end = int(np.searchsorted(left, a[rows, 2].max()))
-        for column in range(begin, end, COLUMNS):
-            columns = order_b[column : min(column + COLUMNS, end)]
-            i, j = np.nonzero(pairwise_intersects(a[rows], b[columns]))
-            overlap = iou(a[rows[i]], b[columns[j]])
-            enough = (overlap > 0) & (overlap >= least)
-            first.append(rows[i[enough]])
-            second.append(columns[j[enough]])
+    for rows, columns in _blocks(a, b):
+        i, j = np.nonzero(pairwise_intersects(a[rows], b[columns]))
+        overlap = iou(a[rows[i]], b[columns[j]])
+        enough = (overlap > 0) & (overlap >= least)
+        first.append(rows[i[enough]])
+        second.append(columns[j[enough]])
     i, j = np.concatenate(first), np.concatenate(second)
     total = np.asarray(iou(a[i], b[j]), np.float64)
     order = np.lexsort((j, -total, i))
     return Pairs(i[order], j[order], total[order])
+
+
+def count_overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Count, for each box of `a`, the boxes of `b` that share area with it: (N, 4), (M, 4) -> (N,)."""
+    counts = np.zeros(len(a), np.int64)
+    for rows, columns in _blocks(a, b):
+        counts[rows] += pairwise_intersects(a[rows], b[columns]).sum(axis=1)
+    return counts
+
+
+def _blocks(
+    a: NDArray[np.floating], b: NDArray[np.floating]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield rows of `a` and rows of `b` that may overlap.
+
+    Boxes are sorted by their left edge, so that a block of `a` meets only the boxes of `b` in its columns:
+    if boxes are small, time grows with N + M.
+    """
+    by_left_a, by_left_b = np.argsort(a[:, 0], kind="stable"), np.argsort(b[:, 0], kind="stable")
+    left, reach = b[by_left_b, 0], np.maximum.accumulate(b[by_left_b, 2])
+    for start in range(0, len(a), ROWS):
+        rows = by_left_a[start : start + ROWS]
+        begin = int(np.searchsorted(reach, a[rows[0], 0], side="right"))
+        end = int(np.searchsorted(left, a[rows, 2].max()))
+        for column in range(begin, end, COLUMNS):
+            yield rows, by_left_b[column : min(column + COLUMNS, end)]
