@@ -12,10 +12,7 @@ from PIL import Image
 
 from lookonce import cli
 from lookonce.commands import evaluate as command
-from lookonce.commands.evaluate_errors import error_marks
 from lookonce.detections import Detections
-from lookonce.evaluate.error_page import COLOURS
-from lookonce.evaluate.errors import Outcome, find_outcomes
 from lookonce.explain import explainer, page
 from lookonce.samples import Sample
 
@@ -241,39 +238,6 @@ def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch,
     html = (images / "report" / "errors.html").read_text()
     assert "Not explained" not in html
     assert 'href="explained' not in html
-
-
-def test_marks_are_errors_first_and_right_detections_last() -> None:
-    box, far, away = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
-    truth = Sample(Path("a.png"), np.array([box, far, away], np.float32), np.array([0, 0, 1]))
-    boxes = np.array([box, [100, 100, 140, 112], [300, 300, 340, 340]], np.float32)
-    found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 0, 1]))
-    outcomes = find_outcomes([truth], [found], ("cat", "dog"))
-
-    marks = error_marks(outcomes, 0, ("cat", "dog"))
-
-    assert [(mark.name + mark.suffix, mark.dashed) for mark in marks] == [
-        ("box cat 0.80", False),
-        ("backgr. dog 0.70", False),
-        ("cat", True),  # the loose box stands for it
-        ("missed dog", True),
-        (" 0.90", False),
-    ]
-    assert [mark.colour for mark in marks] == [
-        COLOURS[Outcome.LOCALISATION],
-        COLOURS[Outcome.BACKGROUND],
-        COLOURS[Outcome.RIGHT],
-        COLOURS[Outcome.MISSED],
-        COLOURS[Outcome.RIGHT],
-    ]
-
-
-def test_a_single_class_is_not_named_on_every_box() -> None:
-    truth = Sample(Path("a.png"), np.array([BOX], np.float32), np.array([0]))
-
-    (mark,) = error_marks(find_outcomes([truth], [Detections.none()], ("head",)), 0, ("head",))
-
-    assert mark.name == "missed"
 
 
 @pytest.mark.usefixtures("fixed")

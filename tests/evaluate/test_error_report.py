@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookonce.evaluate.error_page import COLOURS, GalleryImage, headline, write_error_page
+from lookonce.evaluate.error_page import headline, write_error_page
 from lookonce.evaluate.error_report import ErrorReport, error_report, write_errors_json
 from lookonce.evaluate.errors import ERRORS, Outcome
+from lookonce.evaluate.gallery import COLOURS, GalleryImage
 from lookonce.evaluate.report import evaluate_detections
 from lookonce.pages.render import jpeg_url
 from tests.browser import DESKTOP, PHONE, opened

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,9 @@ from lookonce._files import write_text
 from lookonce.evaluate.breakdown import FEWEST, Bin
 from lookonce.evaluate.error_report import ErrorReport
 from lookonce.evaluate.errors import ERRORS, Outcome
+from lookonce.evaluate.gallery import COLOURS, GalleryImage
 from lookonce.pages.render import render
 
-# Okabe and Ito's colours that colour-blind people tell apart, and two more; each also stands beside its name.
-COLOURS: dict[Outcome, tuple[int, int, int]] = {
-    Outcome.RIGHT: (0, 158, 115),
-    Outcome.CLASSIFICATION: (86, 180, 233),
-    Outcome.LOCALISATION: (230, 159, 0),
-    Outcome.BOTH: (144, 0, 248),
-    Outcome.DUPLICATE: (240, 228, 66),
-    Outcome.BACKGROUND: (213, 94, 0),
-    Outcome.MISSED: (248, 0, 232),
-}
 NOUNS = {
     Outcome.CLASSIFICATION: "wrong classes",
     Outcome.LOCALISATION: "loose boxes",
@@ -54,23 +44,6 @@ ADVICE = {
     "size; rare ones more images; crowded ones a higher --iou. Or lower --conf, if misses are worse than "
     "false alarms.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryImage:
-    """One of the worst images, drawn.
-
-    Attributes:
-        name: of its file.
-        url: the image with its boxes, as a data URL.
-        errors: how many of each type.
-        explained: link to the page that explains it; empty where there is none.
-    """
-
-    name: str
-    url: str
-    errors: dict[Outcome, int]
-    explained: str
 
 
 def write_error_page(
