@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import replacing
+from lookonce._files import open_input, replacing
 from lookonce._image_header import ImageHeader, read_header
 from lookonce.errors import ImageError
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
 
 # 2**29 bytes of RGB. Twice what Pillow warns at; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
@@ -41,17 +42,32 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image as displayed, from its header alone.
+    """Read (height, width) of an image as displayed, from its header alone.
 
     Raises:
         ImageError: as `read_image`, except for damage behind the header.
     """
-    try:
-        with path.open("rb") as stream:
-            header = _checked_header(stream, str(path))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    header = read_image_header(path)
     return header.height, header.width
+
+
+def read_image_header(path: Path) -> ImageHeader:
+    """Read the header of an image that is safe to decode.
+
+    Raises:
+        ImageError: as `read_size`.
+    """
+    try:
+        with open_input(path, ImageError) as stream:
+            return _checked_header(stream, str(path))
+    except ImageError as error:
+        if isinstance(cause := error.__cause__, OSError | ValueError):
+            raise _unreadable(path, cause) from error
+        if path.is_dir():
+            raise ImageError(f"{path}: expected an image, found a folder") from error
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -103,7 +119,8 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
             f"{path}: expected an image's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
         )
     with silent_opencv():
-        done, encoded = cv2.imencode(path.suffix.lower(), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
+        done, encoded = cv2.imencode(coded_as, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not done:  # WebP ends at 16,383 pixels
         raise ImageError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written in this format")
     try:

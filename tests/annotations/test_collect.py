@@ -1,10 +1,16 @@
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from lookonce.annotations.collect import Box, Collector, Row
+from lookonce.annotations.collect import collect as collect_records
+from lookonce.annotations.records import Box, Parsed, Record, Row
 from lookonce.errors import AnnotationError
+from lookonce.images import read_image
+from lookonce.samples import SampleSet
 
 from .conftest import ImageMaker
 
@@ -12,30 +18,33 @@ SOUND = Row("f:1: box 1", (10, 10, 30, 40), 0)
 NAN = math.nan
 
 
-def collect(image: Path, *rows: Row, strict: bool = False, **options: object) -> Collector:
-    collector = Collector(("cat", "dog"), strict)
-    collector.add(image, rows, "f:1", **options)  # type: ignore[arg-type]
-    return collector
+def gather(*records: Record, strict: bool = False, form: str = "lines") -> SampleSet:
+    images = [Path(record.image) for record in records]
+    return collect_records(Parsed(form, records, Path(), Path()), images, ("cat", "dog"), strict)
+
+
+def collect(image: Path, *rows: Row, strict: bool = False, **options: Any) -> SampleSet:
+    return gather(Record("f:1", image, rows, **options), strict=strict)
 
 
 def test_no_images() -> None:
-    found = Collector(("cat",), False).result("lines", "nothing")
-    assert (found.samples, found.problems, found.names) == ([], [], ("cat",))
+    found = gather()
+    assert (found.samples, found.problems, found.names) == ([], [], ("cat", "dog"))
 
 
 def test_a_sound_image(image: ImageMaker) -> None:
     found = collect(image("a.png"), SOUND, Row("", (0, 0, 80, 60), 1, True, True), image_id=7)
-    (sample,) = found.result("lines", "").samples
+    (sample,) = found.samples
     assert sample.boxes.tolist() == [[10, 10, 30, 40], [0, 0, 80, 60]]
     assert sample.boxes.dtype == "float32"
     assert sample.labels.tolist() == [0, 1]
     assert sample.difficult.tolist() == sample.crowd.tolist() == [False, True]
     assert (sample.size, sample.image_id) == ((60, 80), 7)
-    assert found.result("lines", "").problems == []
+    assert found.problems == []
 
 
 def test_a_background_image_is_kept_and_noted(image: ImageMaker) -> None:
-    found = collect(image("a.png"), strict=True).result("lines", "")
+    found = collect(image("a.png"), strict=True)
     assert found.samples[0].boxes.shape == (0, 4)
     assert [(p.outcome, p.place) for p in found.problems] == [("noted", "f:1")]
 
@@ -56,7 +65,7 @@ def test_a_background_image_is_kept_and_noted(image: ImageMaker) -> None:
 )
 def test_an_unusable_box_is_set_aside(image: ImageMaker, box: Box, what: str) -> None:
     path, row = image("a.png"), Row("f:1: box 2", box, 1)
-    found = collect(path, SOUND, row).result("lines", "")
+    found = collect(path, SOUND, row)
     assert found.samples[0].boxes.tolist() == [[10, 10, 30, 40]]
     assert found.samples[0].labels.tolist() == [0]
     (problem,) = found.problems
@@ -68,7 +77,7 @@ def test_an_unusable_box_is_set_aside(image: ImageMaker, box: Box, what: str) ->
 
 @pytest.mark.parametrize("label", [-1, 2, 1000])
 def test_a_class_out_of_range(image: ImageMaker, label: int) -> None:
-    found = collect(image("a.png"), SOUND, Row("f:1: box 2", (1, 2, 3, 4), label)).result("lines", "")
+    found = collect(image("a.png"), SOUND, Row("f:1: box 2", (1, 2, 3, 4), label))
     assert len(found.samples[0].boxes) == 1
     assert [str(p) for p in found.problems] == [
         f"f:1: box 2: expected a class number from 0 to 1, found {label}"
@@ -77,7 +86,7 @@ def test_a_class_out_of_range(image: ImageMaker, label: int) -> None:
 
 def test_a_box_over_the_border_is_cut(image: ImageMaker) -> None:
     row = Row("f:1: box 1", (-5, -6, 100, 70), 0)
-    found = collect(image("a.png"), row).result("lines", "")
+    found = collect(image("a.png"), row)
     assert found.samples[0].boxes.tolist() == [[0, 0, 80, 60]]
     assert [(p.outcome, p.what) for p in found.problems] == [
         ("repaired", "[-5, -6, 100, 70] reaches over the 80x60 image: cut to [0, 0, 80, 60]")
@@ -87,26 +96,26 @@ def test_a_box_over_the_border_is_cut(image: ImageMaker) -> None:
 
 
 def test_a_pixel_over_the_border_is_no_rounding(image: ImageMaker) -> None:
-    found = collect(image("a.png"), Row("f:1: box 1", (10, 10, 81, 40), 0)).result("lines", "")
+    found = collect(image("a.png"), Row("f:1: box 1", (10, 10, 81, 40), 0))
     assert [p.outcome for p in found.problems] == ["repaired"]
 
 
 def test_a_rounding_over_the_border_is_cut_without_a_word(image: ImageMaker) -> None:
-    found = collect(image("a.png"), Row("", (-0.3, 0, 80.4, 60), 0), strict=True).result("lines", "")
+    found = collect(image("a.png"), Row("", (-0.3, 0, 80.4, 60), 0), strict=True)
     assert found.samples[0].boxes.tolist() == [[0, 0, 80, 60]]
     assert found.problems == []
 
 
 def test_a_image_none_of_whose_boxes_is_usable_is_no_background(image: ImageMaker) -> None:
     rows = Row("f:1: box 1", (5, 5, 5, 5), 0), Row("f:1: box 2", fault="expected numbers")
-    found = collect(image("a.png"), *rows).result("lines", "")
+    found = collect(image("a.png"), *rows)
     assert found.samples == []
     assert [p.place for p in found.problems] == ["f:1: box 2", "f:1: box 1", "f:1"]
     assert "none of its 2 boxes is usable" in found.problems[-1].what
 
 
 def test_a_missing_image(tmp_path: Path) -> None:
-    found = collect(tmp_path / "no.png", SOUND).result("lines", "")
+    found = collect(tmp_path / "no.png", SOUND)
     assert found.samples == []
     (problem,) = found.problems
     assert problem.place == "f:1"
@@ -115,34 +124,125 @@ def test_a_missing_image(tmp_path: Path) -> None:
 
 def test_a_image_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("<html>404</html>")
-    assert "HTML page" in collect(tmp_path / "a.png", SOUND).result("lines", "").problems[0].what
+    assert "HTML page" in collect(tmp_path / "a.png", SOUND).problems[0].what
 
 
 def test_a_image_listed_twice(image: ImageMaker) -> None:
-    collector = collect(path := image("a.png"), SOUND)
-    collector.add(path, [SOUND], "f:9")
-    found = collector.result("lines", "")
+    path = image("a.png")
+    found = gather(Record("f:1", path, [SOUND]), Record("f:9", path, [SOUND]))
     assert len(found.samples) == 1
     assert [str(p) for p in found.problems] == ["f:9: a.png is listed again; it counts as on f:1"]
 
 
-@pytest.mark.parametrize(
-    ("declared", "what"),
-    [
-        ((0, 0), "declares 0x0, the image has 80x60"),
-        ((600, 800), "declares 800x600, the image has 80x60"),
-        ((80, 60), "declares 60x80, the image has 80x60 (turned by EXIF, or height and width exchanged)"),
-    ],
-)
-def test_a_wrong_size_gives_way_to_the_true_one(
-    image: ImageMaker, declared: tuple[int, int], what: str
-) -> None:
-    found = collect(image("a.png"), SOUND, declared=declared).result("voc", "")
+def test_boxes_of_an_image_listed_twice_are_united(image: ImageMaker) -> None:
+    path, more = image("a.png"), Row("f:9: box 1", (1, 2, 30, 40), 1)
+    records = Record("f:1", path), Record("f:7", path, [SOUND]), Record("f:9", path, [SOUND, more])
+    found = gather(*records)
+    assert found.samples[0].boxes.tolist() == [[10, 10, 30, 40], [1, 2, 30, 40]]
+    assert [(p.kind, p.place, p.what[-13:]) for p in found.problems] == [
+        ("listed-twice", "f:7", "2 such in all")
+    ]
+
+
+def test_an_image_of_another_size_is_left_out(image: ImageMaker) -> None:
+    for declared, what in (
+        ((600, 800), "declares 800x600, the image has 80x60: the image is left out"),
+        ((80, 60), "declares 60x80, the image has 80x60 (height and width exchanged): the image is left out"),
+    ):
+        found = collect(image("a.png"), SOUND, declared=declared)
+        assert found.samples == []
+        assert [(p.outcome, p.kind, p.what) for p in found.problems] == [("skipped", "wrong-size", what)]
+
+
+def test_an_unknown_size_gives_way_to_the_true_one(image: ImageMaker) -> None:
+    found = collect(image("a.png"), SOUND, declared=(0, 0))
     assert found.samples[0].size == (60, 80)
-    assert [(p.outcome, p.what) for p in found.problems] == [("repaired", what)]
-    assert collect(image("b.png"), SOUND, declared=(60, 80)).result("voc", "").problems == []
+    assert [(p.outcome, p.what) for p in found.problems] == [
+        ("repaired", "declares 0x0, the image has 80x60")
+    ]
+    assert collect(image("b.png"), SOUND, declared=(60, 80)).problems == []
+
+
+def turned_image(folder: Path, orientation: int, width: int = 80, height: int = 60) -> Path:
+    """An image with a dark mark at [10, 5, 30, 20] of its stored pixels."""
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    pixels[5:20, 10:30] = 0
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = folder / f"{orientation}-{width}.jpg"
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_on_stored_pixels_are_turned_with_the_image(tmp_path: Path, orientation: int) -> None:
+    """The box is where OpenCV shows the mark; an image turned by a quarter proves it for the others."""
+    mark = Row("f:1: box 1", (10, 5, 30, 20))
+    path, proof = turned_image(tmp_path, orientation), turned_image(tmp_path, 6, 90)
+    found = gather(
+        Record("f:1", path, [mark], declared=(60, 80)), Record("f:2", proof, [mark], declared=(60, 90))
+    )
+    left, top, right, bottom = found.samples[0].boxes[0].astype(int).tolist()
+    shown = read_image(path)
+    assert shown.shape[:2] == found.samples[0].size
+    assert shown[top + 2 : bottom - 2, left + 2 : right - 2].max() < 60
+    assert (shown < 128).all(axis=2).sum() == (right - left) * (bottom - top)
+    assert [p.kind for p in found.problems] == ["exif-boxes"]
+    assert f"{1 + (orientation > 1)} such in all" in found.problems[0].what
+
+
+def test_a_half_turn_stays_as_it_is_if_others_were_drawn_upright(tmp_path: Path) -> None:
+    mark = Row("f:1: box 1", (10, 5, 30, 20))
+    path, upright, raw = (turned_image(tmp_path, *kind) for kind in ((3, 80), (6, 90), (6, 100)))
+    sizes = {path: (60, 80), upright: (90, 60), raw: (60, 100)}
+    records = [Record(f"f:{image.name}", image, [mark], declared=size) for image, size in sizes.items()]
+    found = gather(*records)
+    assert [sample.boxes[0].tolist() for sample in found.samples] == [
+        [10, 5, 30, 20],
+        [10, 5, 30, 20],
+        [40, 10, 55, 30],
+    ]
+
+
+def test_a_turned_image_of_another_size_is_left_out(tmp_path: Path) -> None:
+    found = collect(turned_image(tmp_path, 6), SOUND, declared=(600, 800))
+    assert (found.samples, found.problems[0].kind) == ([], "wrong-size")
+
+
+def test_turned_images_without_a_declared_size_are_counted(tmp_path: Path) -> None:
+    paths = [turned_image(tmp_path, orientation) for orientation in (1, 3, 6)]
+    records = [
+        Record(f"f:{i}", path, [Row("", (0.5, 0.5, 0.2, 0.2))], relative=True) for i, path in enumerate(paths)
+    ]
+    found = gather(*records, form="yolo")
+    assert [(p.kind, p.outcome) for p in found.problems] == [("exif-unknown", "noted")]
+    assert "2 such in all" in found.problems[0].what
+
+
+@pytest.mark.parametrize(
+    "box", [(0.1, 0.2, 0.3, 0.4), (0.2, 0.3, 0.1, 0.1), (0, 0, 1, 0.5), (0.1, 0.1, 1.02, 1)]
+)
+def test_fractions_are_no_pixels(image: ImageMaker, box: Box) -> None:
+    found = collect(image("a.png"), SOUND, Row("f:1: box 2", box))
+    assert len(found.samples[0].boxes) == 1
+    assert [(p.kind, p.place) for p in found.problems] == [("fractions", "f:1: box 2")]
+    assert "are these fractions of the image's sides?" in found.problems[0].what
+
+
+def test_a_whole_image_in_fractions_is_no_pixel_unless_the_set_has_pixels(image: ImageMaker) -> None:
+    whole = Row("f:1: box 1", (0, 0, 1, 1))
+    assert collect(image("a.png"), whole).samples == []
+    assert len(collect(image("a.png"), whole, SOUND).samples[0].boxes) == 2
+
+
+def test_polygons_are_counted_once(image: ImageMaker) -> None:
+    row = Row("f:1: box 1", (10, 10, 30, 40), polygon=True)
+    found = gather(*(Record(f"f:{i}", image(f"{i}.png"), [row]) for i in range(3)))
+    assert [(p.kind, p.outcome, p.what[-13:]) for p in found.problems] == [
+        ("polygon", "noted", "3 such in all")
+    ]
 
 
 def test_boxes_in_fractions(image: ImageMaker) -> None:
-    found = collect(image("a.png"), Row("", (0.5, 0.5, 0.25, 0.5), 0), relative=True).result("yolo", "")
+    found = collect(image("a.png"), Row("", (0.5, 0.5, 0.25, 0.5), 0), relative=True)
     assert found.samples[0].boxes.tolist() == [[30, 15, 50, 45]]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.annotations import load_samples, splits_of, write_samples
+from lookonce.annotations import load_samples, open_annotations, write_samples
 from lookonce.errors import AnnotationError
 
 from .conftest import ImageMaker
@@ -96,7 +96,7 @@ def test_damaged_and_hostile_xml(voc: Path, text: str, what: str) -> None:
     (voc / "Annotations" / "a.xml").write_text(text)
     found = load_samples(voc, "train")
     assert found.samples == []
-    assert [p.place for p in found.problems] == [f"{voc}/Annotations/a.xml"]
+    assert [p.place.removesuffix(":1") for p in found.problems] == [f"{voc}/Annotations/a.xml"]
     assert what in found.problems[0].what
     assert len(load_samples(voc, "test").samples) == 1
     with pytest.raises(AnnotationError, match=r"a\.xml"):
@@ -134,14 +134,14 @@ def test_the_xml_names_the_image_where_the_stems_differ(voc: Path, image: ImageM
 def test_a_plain_folder(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     write(tmp_path, "a", SIZE + obj())
-    assert splits_of(tmp_path) == ()
+    assert open_annotations(tmp_path).splits == ()
     assert len(load_samples(tmp_path, "val").samples) == 1
 
 
 def test_no_object_anywhere(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     write(tmp_path, "a", SIZE)
-    with pytest.raises(AnnotationError, match="expected objects with a box, found none in any XML"):
+    with pytest.raises(AnnotationError, match="expected objects with a box, found none"):
         load_samples(tmp_path)
     assert len(load_samples(tmp_path, names=("cat",)).samples) == 1
 
@@ -181,7 +181,7 @@ def test_bccd_has_the_defects_we_know(data: Path) -> None:
         f"{bccd}/Annotations/BloodImage_00338.xml: object 13: [504, 337, 504, 337] has no area",
         f"{bccd}/Annotations/BloodImage_00343.xml: object 4: [181, 329, 181, 329] has no area",
     ]
-    assert splits_of(bccd) == ("train", "val", "trainval", "test")
+    assert open_annotations(bccd).splits == ("train", "val", "trainval", "test")
     assert [len(load_samples(bccd, split).samples) for split in ("trainval", "test")] == [292, 72]
 
 

@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from lookonce.samples import Sample, SampleSet
 from .conftest import ImageMaker
 
 FORMS = sorted(WRITERS)
+CHAIN = [(a, b) for a, more in pairwise([*FORMS, *FORMS[:1]]) for b in dict.fromkeys(("voc", more, a))]
 FLAGGED = ("coco", "voc")  # can say that an object is difficult
 
 
@@ -40,7 +41,7 @@ def converted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {form: write_samples(sets, form, folder / form)[0] for form in FORMS}
 
 
-@pytest.mark.parametrize(("source", "target"), list(product(FORMS, FORMS)))
+@pytest.mark.parametrize(("source", "target"), CHAIN)
 def test_any_form_to_any_form(
     data: Path, tmp_path: Path, converted: dict[str, Path], source: str, target: str
 ) -> None:
@@ -153,8 +154,8 @@ def test_splits_with_different_classes(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     sets = {"train": SampleSet(("cat",), [], [], "coco")}
-    with pytest.raises(AnnotationError, match="expected a format among coco, voc, yolo, lines, found 'cvat'"):
-        write_samples(sets, "cvat", tmp_path / "out")
+    with pytest.raises(AnnotationError, match=r"expected a format among coco, voc, yolo, .*, found 'kitti'"):
+        write_samples(sets, "kitti", tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(AnnotationError, match="expected a new or empty folder, found files"):

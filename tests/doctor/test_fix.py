@@ -66,7 +66,11 @@ def test_what_the_list_says_has_been_done(fixed: Path) -> None:
     told = {line["kind"]: line for line in changes(fixed)}
     assert told["suffix"]["after"] == "JPEGImages/really-png.png"
     actions = {kind: line["action"] for kind, line in told.items()}
-    assert (actions["leak"], actions["class-not-learnt"], actions["wrong-size"]) == ("left", "left", "left")
+    assert (actions["leak"], actions["class-not-learnt"], actions["wrong-size"]) == (
+        "left",
+        "left",
+        "left out",
+    )
     assert (actions["missing"], actions["class"], actions["outside"]) == ("left out", "left out", "left out")
     assert told["inverted"]["before"].startswith("[200, 60, 150, 100]")
     train = {sample.path.name: sample for sample in load_splits(fixed)["train"].samples}

@@ -1,184 +1,204 @@
 """COCO detection JSON.
 
-Category numbers may be any; classes are ordered by them. `iscrowd` is kept; `ignore`, which some converters
-write for VOC's difficult objects, is read and written as that flag. An image without annotations is a
-background image.
+Category ids may be any number; classes are ordered by them. `iscrowd` is kept; `ignore`, which some
+converters write for VOC's difficult objects, is read and written as that flag. An image without annotations
+is a background image.
 """
 
 import json
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
-from operator import index
 from pathlib import Path
 from typing import Any
 
 from lookonce._files import write_text
-from lookonce.annotations.collect import Box, Collector, Names, Row
-from lookonce.annotations.files import around, image_roots, one_each, read_text, root_of, split_in
+from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, shown, split_in, split_of
 from lookonce.annotations.layout import reference, tidy
-from lookonce.annotations.source import ALL, Source
+from lookonce.annotations.place import Place, Recognised
+from lookonce.annotations.records import Box, Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import Problem, Sample, SampleSet
 
 PARTS = ("images", "annotations", "categories")
-SNIFFED = 4096  # bytes at the start in which a COCO file shows one of its keys
-SHOWN = 60  # characters of a faulty value that a message repeats
+NUMBER = int | str
+SHORT = 20  # characters of an id that may be a number
 
 
-def recognise(path: Path) -> Source | None:
-    """A `.json` file; or a folder with one JSON for each split, in it or in `annotations`, or Roboflow's."""
-    if path.suffix.lower() == ".json":
-        return Source(path, f"COCO file {path}", {ALL: partial(_read, path)})
-    if not path.is_dir():
+def recognise(place: Place) -> Recognised | None:
+    """Recognise a COCO file, or a folder with one for each split."""
+    if place.suffix == ".json" and looks_like(place.path):
+        return Recognised(f"COCO file {place.path}", {ALL: partial(read, place.path)})
+    if not place.is_folder:
         return None
-    files = _files_by_split(path)
-    if not files:
-        return None
-    title = f"COCO folder {path} ({', '.join(file.name for file in files.values())})"
-    return Source(path, title, {split: partial(_read, file) for split, file in files.items()})
-
-
-def _files_by_split(folder: Path) -> dict[str, Path]:
-    """The JSON of each split; a single file whose name speaks of none is `ALL`.
-
-    Raises:
-        AnnotationError: two files claim one split.
-    """
-    found = sorted(file for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
-                   for file in folder.glob(pattern) if _looks_like_coco(file))  # fmt: skip
+    files = place.tree.highest([file for file in place.tree.with_suffix(".json") if looks_like(file)])
     # COCO's own download has captions and key points beside the boxes.
-    found = [file for file in found if file.name.startswith("instances_")] or found
-    return one_each(folder, ((_split_of(file, folder), file) for file in found))
-
-
-def _split_of(file: Path, folder: Path) -> str:
-    beneath = "" if file.parent == folder else file.parent.name
-    return split_in(file.stem) or split_in(beneath) or ALL
-
-
-def _looks_like_coco(file: Path) -> bool:
-    if not file.is_file():  # a folder can be named so
-        return False
-    with file.open("rb") as stream:
-        start = stream.read(SNIFFED)
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(
-        f'"{key}"'.encode() in start for key in (*PARTS, "info", "licenses")
+    files = [file for file in files if file.name.startswith("instances_")] or files
+    found: dict[str, Path] = {}
+    for file in files:
+        split = split_in(file.stem) or split_of(file, place.tree.root) or ALL
+        if split in found:
+            raise AnnotationError(
+                f"{place.path}: expected one source for split {split}, found {found[split]} and {file}; "
+                "name the one to read"
+            )
+        found[split] = file
+    if not found:
+        return None
+    ordered = by_split(found)
+    title = f"COCO folder {place.path} ({listed(found[split].name for split in ordered)})"
+    return Recognised(
+        title, {split: partial(read, found[split]) for split in ordered}, depth=place.tree.depth(files)
     )
 
 
-def _read(path: Path, names: Names | None, strict: bool) -> SampleSet:
-    tree = _parse(path)
-    categories = _categories(path, tree["categories"])
-    names = names or tuple(categories.values())
-    collector = Collector(names, strict)
-    images = _images(path, tree["images"], collector)
-    label_of = {number: names.index(name) for number, name in categories.items() if name in names}
-    rows = _rows_by_image(path, tree["annotations"], images, categories, label_of, collector)
-    tail = path.stem.rpartition("_")[2]  # COCO keeps the images of instances_train2017 in train2017
-    roots = [root / part for root in around(path.parent) for part in (tail, f"images/{tail}")]
-    wanted = (image["file_name"] for image in images.values())
-    root = root_of(wanted, [*image_roots(path.parent), *roots], path)
-    for key, image in images.items():
-        place = f"{path}: image {key}"
-        declared = _declared(image)
-        collector.add(root / image["file_name"], rows[key], place, declared=declared, image_id=key)
-    number_of = {label: number for number, label in label_of.items()}
-    ids = tuple(number_of[i] for i in range(len(names))) if len(number_of) == len(names) else ()
-    where = [f"images in {(root / image['file_name']).parent}" for image in images.values()]
-    return collector.result("coco", where[0] if where else "", ids)
+def looks_like(file: Path) -> bool:
+    """Return whether a JSON file has COCO's lists, or is cut short behind the start of one."""
+    keys = json_keys(file)
+    return "[]" not in keys and "images" in keys and bool(keys & {"annotations", "categories", "file_name"})
 
 
-def _parse(path: Path) -> dict[str, list[Any]]:
-    """The three lists.
+def read(path: Path) -> Parsed:
+    """Read a COCO file.
 
     Raises:
-        AnnotationError: not JSON, cut short, or not COCO.
+        AnnotationError: not COCO, or unusable as a whole.
     """
-    try:
-        tree = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: not JSON, or cut short: {error}") from error
+    tree = read_json(path)
     for part in PARTS:
         if not isinstance(tree, dict) or not isinstance(tree.get(part), list):
             raise AnnotationError(f"{path}: expected COCO with a list {part!r}, found none")
-    return dict(tree)
+    used = {_id(entry.get("category_id")) for entry in tree["annotations"] if isinstance(entry, dict)}
+    categories = _categories(path, tree["categories"], used)
+    names = tuple(dict.fromkeys(categories.values()))
+    problems: list[Problem] = []
+    images = _images(path, tree["images"], problems)
+    rows = _rows(path, tree["annotations"], images, categories, problems)
+    if tree["annotations"] and not rows:
+        why = f"; the first: {problems[0]}" if problems else ""
+        what = f"none of its {len(tree['annotations'])} annotations belongs to an image"
+        raise AnnotationError(f"{path}: {what}{why}")
+    records = [
+        Record(
+            f"{path}: image {entry['id']}",
+            entry["file_name"],
+            rows[number],
+            _declared(entry),
+            entry["id"] if isinstance(entry["id"], str) else number,
+        )
+        for number, entry in images.items()
+        if entry is not None
+    ]
+    ids = {categories[number]: number for number in sorted(categories, key=lambda number: number in used)}
+    plain = all(isinstance(number, int) for number in ids.values())
+    return Parsed(
+        "coco",
+        records,
+        path.parent,
+        path,
+        problems,
+        names,
+        category_ids=ids if plain else {},  # type: ignore[arg-type]
+    )
 
 
-def _categories(path: Path, entries: list[Any]) -> dict[int, str]:
-    """Category number -> name, by number.
+def _id(value: Any) -> NUMBER | None:
+    """Return an id such that ids of the same number are equal, whatever type a tool gave them."""
+    if isinstance(value, str) and len(value) < SHORT:
+        try:
+            value = float(value) if "." in value else int(value)
+        except ValueError:
+            return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) else None
+
+
+def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dict[NUMBER, str]:
+    """Return category id -> name, ordered by id.
+
+    A name that stands under two ids is one class. A root category, which only groups the others, is none.
 
     Raises:
-        AnnotationError: an entry without number or name, or a number or name twice.
+        AnnotationError: an entry without id or name, or one id for two names.
     """
-    try:
-        pairs = sorted((index(entry["id"]), str(entry["name"])) for entry in entries)
-    except (TypeError, KeyError) as error:
-        raise AnnotationError(f"{path}: expected categories with id and name: {error!r}") from error
-    for place in (0, 1):
-        (value, count), *_ = Counter(pair[place] for pair in pairs).most_common(1) or [("", 0)]
-        if count > 1:
-            raise AnnotationError(f"{path}: expected different categories, found {value!r} {count} times")
-    return dict(pairs)
-
-
-def _images(path: Path, entries: list[Any], collector: Collector) -> dict[Any, dict[str, Any]]:
-    """Image number -> entry, in the file's order."""
-    images: dict[Any, dict[str, Any]] = {}
-    for i, entry in enumerate(entries):
-        if not (
-            isinstance(entry, dict)
-            and isinstance(entry.get("id"), int | str)
-            and isinstance(entry.get("file_name"), str)
-            and entry["file_name"]
-        ):
-            collector.report(
-                f"{path}: images[{i}]", f"expected id and file_name, found {_shown(entry)}", kind="row"
+    names: dict[NUMBER, str] = {}
+    groups = Counter(str(entry.get("supercategory")) for entry in entries if isinstance(entry, dict))
+    for entry in entries:
+        number = _id(entry.get("id")) if isinstance(entry, dict) else None
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if number is None or name is None:
+            raise AnnotationError(f"{path}: expected categories with id and name, found {shown(entry)}")
+        name = unicodedata.normalize("NFC", str(name))
+        if names.setdefault(number, name) != name:
+            raise AnnotationError(
+                f"{path}: expected different categories, found the id {shown(number)} for "
+                f"{shown(names[number])} and {shown(name)}"
             )
-        elif entry["id"] in images:
-            collector.report(f"{path}: images[{i}]", f"the id {entry['id']} is there already", kind="row")
-        else:
-            images[entry["id"]] = entry
+        is_root = entry.get("supercategory") == "none" and groups[name] == len(entries) - 1 > 0
+        if is_root and number not in used:
+            del names[number]
+    return dict(sorted(names.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
+
+
+def _images(path: Path, entries: list[Any], problems: list[Problem]) -> dict[NUMBER, dict[str, Any] | None]:
+    """Return image id -> entry, in the file's order; None for an id that different images share."""
+    images: dict[NUMBER, dict[str, Any] | None] = {}
+    for i, entry in enumerate(entries):
+        place = f"{path}: images[{i}]"
+        number = _id(entry.get("id")) if isinstance(entry, dict) else None
+        if number is None or not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
+            what = f"expected id and file_name, found {shown(entry)}"
+            problems.append(Problem(place, what, kind="row"))
+        elif number not in images:
+            images[number] = entry
+        elif (first := images[number]) is None or first["file_name"] != entry["file_name"]:
+            others = "others" if first is None else shown(first["file_name"])
+            what = f"{shown(entry['file_name'])} and {others} share the id {shown(number)}: left out"
+            problems.append(Problem(place, what, kind="shared-id"))
+            images[number] = None
     return images
 
 
-def _rows_by_image(
+def _rows(
     path: Path,
     entries: list[Any],
-    images: dict[Any, dict[str, Any]],
-    categories: dict[int, str],
-    label_of: dict[int, int],
-    collector: Collector,
-) -> dict[Any, list[Row]]:
-    """Image number -> its boxes; an annotation without an image is reported here."""
-    rows: dict[Any, list[Row]] = defaultdict(list)
+    images: Mapping[NUMBER, dict[str, Any] | None],
+    categories: Mapping[NUMBER, str],
+    problems: list[Problem],
+) -> dict[NUMBER, list[Row]]:
+    """Return image id -> its boxes; an annotation without an image is a problem."""
+    rows: dict[NUMBER, list[Row]] = defaultdict(list)
     for i, entry in enumerate(entries):
         place = f"{path}: annotations[{i}]"
         if not isinstance(entry, dict):
-            collector.report(place, f"expected an annotation, found {_shown(entry)}", kind="row")
+            problems.append(Problem(place, f"expected an annotation, found {shown(entry)}", kind="row"))
             continue
         place = f"{path}: annotation {entry.get('id', f'[{i}]')}"
-        key = entry.get("image_id")
-        if not isinstance(key, int | str) or key not in images:
-            collector.report(place, f"expected the id of an image, found {_shown(key)}", kind="row")
+        number = _id(entry.get("image_id"))
+        if number is None or number not in images:
+            what = f"expected the id of an image, found {shown(entry.get('image_id'))}"
+            problems.append(Problem(place, what, kind="row"))
             continue
-        rows[key].append(_row(place, entry, categories, label_of))
+        rows[number].append(_row(place, entry, categories))
     return rows
 
 
-def _row(place: str, entry: dict[str, Any], categories: dict[int, str], label_of: dict[int, int]) -> Row:
-    category = entry.get("category_id")
-    if not isinstance(category, int) or category not in categories:
-        return Row(place, fault=f"expected the id of a category, found {_shown(category)}")
-    if category not in label_of:
-        return Row(place, fault=f"the class {categories[category]!r} is not among the names", kind="class")
+def _row(place: str, entry: dict[str, Any], categories: Mapping[NUMBER, str]) -> Row:
+    category = _id(entry.get("category_id"))
+    if category is None or category not in categories:
+        return Row(place, fault=f"expected the id of a category, found {shown(entry.get('category_id'))}")
+    name = categories[category]
+    if not name:
+        return Row(place, fault="expected a class name, found an empty name", kind="class")
+    given, polygons = entry.get("bbox"), entry.get("segmentation")
+    is_hull = not given and isinstance(polygons, list) and bool(polygons)
     try:
-        box = _corners(entry["bbox"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return Row(
-            place, fault=f"expected bbox [left, top, width, height], found {_shown(entry.get('bbox'))}"
-        )
-    return Row(place, box, label_of[category], bool(entry.get("ignore")), bool(entry.get("iscrowd")))
+        box = _hull(polygons) if is_hull else _corners(given)
+    except (TypeError, ValueError, OverflowError):
+        return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}")
+    return Row(place, box, name, bool(entry.get("ignore")), bool(entry.get("iscrowd")), polygon=is_hull)
 
 
 def _corners(bbox: Any) -> Box:
@@ -186,15 +206,16 @@ def _corners(bbox: Any) -> Box:
     return left, top, left + width, top + height
 
 
+def _hull(polygons: Any) -> Box:
+    """Return the box around all polygons of an object: lists x, y, x, y, ..."""
+    sides = [[float(side) for side in polygon] for polygon in polygons]
+    return hull([point for polygon in sides for point in zip(polygon[::2], polygon[1::2], strict=True)])
+
+
 def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
-    """(height, width), as far as the entry has them."""
-    height, width = image.get("height"), image.get("width")
+    """Return (height, width), if the entry has them."""
+    height, width = _id(image.get("height")), _id(image.get("width"))
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:

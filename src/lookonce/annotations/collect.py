@@ -1,9 +1,11 @@
-"""Where dirty data is decided, once for all formats.
+"""Where dirty data is decided, once for all formats: records become samples and problems.
 
-A reader parses; it hands over each image with its rows, sound or not. The collector keeps what can be
-used, cuts what reaches over the border, sets the rest aside, and remembers a `Problem` for each.
+Boxes that reach over the border are cut, unusable ones are skipped, an image listed twice has all of its
+boxes, and boxes drawn on an image that EXIF turns are turned with it.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,189 +13,284 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.annotations.files import is_file
+from lookonce._image_header import ImageHeader
+from lookonce.annotations.files import Names, is_file, shown
+from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry import boxes as box_ops
-from lookonce.images import read_size
+from lookonce.images import read_image_header
 from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
 ROUNDING = 0.5  # pixels over the border that come from decimals in the file and are cut without a word
-
-Names = tuple[str, ...]
-Box = tuple[float, float, float, float]  # xyxy in pixels; YOLO's: centre and size in fractions
+WITHIN_ONE = 1.5  # corners that all lie below it are fractions, or a box of one pixel
 
 
-class Row(NamedTuple):
-    """One box as the file has it.
+class _Image(NamedTuple):
+    """An image that can be read, with all of its records.
 
     Attributes:
-        place: where a person finds it.
-        box: four numbers; corners in pixels unless the format says otherwise.
-        label: class number, not yet checked.
-        difficult: VOC's flag.
-        crowd: COCO's flag.
-        fault: why the row could not be parsed; then nothing but `place` counts.
-        kind: of that fault: `row`, or `class` where only the class is unknown.
+        path: its file.
+        header: its size and orientation.
+        records: one, or more if it is listed repeatedly.
+        rows: rows of all records, without repetitions.
     """
 
-    place: str
-    box: Box = (0, 0, 0, 0)
-    label: int = 0
-    difficult: bool = False
-    crowd: bool = False
-    fault: str = ""
-    kind: ProblemKind = "row"
+    path: Path
+    header: ImageHeader
+    records: list[Record]
+    rows: list[Row]
 
 
-class Collector:
-    """Gathers the samples and problems of one annotation file or folder."""
+def collect(parsed: Parsed, images: Sequence[Path], names: Names, strict: bool = False) -> SampleSet:
+    """Make samples of records.
 
-    def __init__(self, names: Names, strict: bool) -> None:
-        """With `strict`, the first row that would be skipped or repaired raises instead."""
-        self.names = names
+    Args:
+        parsed: the records.
+        images: file of each record's image.
+        names: class names.
+        strict: raise at the first row or image that would be skipped or repaired.
+
+    Raises:
+        AnnotationError: in strict mode.
+    """
+    return _Collector(parsed, names, strict).run(images)
+
+
+class _Collector:
+    def __init__(self, parsed: Parsed, names: Names, strict: bool) -> None:
+        self._parsed = parsed
+        self._names = names
+        self._numbers = {name: number for number, name in enumerate(names)}
         self._strict = strict
-        self._samples: list[Sample] = []
         self._problems: list[Problem] = []
-        self._listed: dict[Path, str] = {}  # image -> where it was listed first
-        self._places: dict[Path, tuple[str, ...]] = {}
+        self._tallies: dict[tuple[ProblemKind, Outcome], list[tuple[str, str]]] = defaultdict(list)
 
-    def report(self, place: str, what: str, outcome: Outcome = "skipped", **about: Any) -> None:
-        """Remember a problem; `about` are the other fields of `Problem`.
+    def run(self, images: Sequence[Path]) -> SampleSet:
+        """Make samples of the records."""
+        for problem in self._parsed.problems:
+            self._add(problem)
+        read = self._read(images)
+        turned = self._turned(read)
+        in_fractions = not any(max(map(abs, row.box)) > WITHIN_ONE for each in read for row in each.rows)
+        samples, places = [], {}
+        for each in read:
+            if (found := self._sample(each, each.path in turned, in_fractions)) is not None:
+                samples.append(found[0])
+                places[each.path] = found[1]
+        self._report_tallies()
+        ids = self._parsed.category_ids
+        return SampleSet(
+            names=self._names,
+            samples=samples,
+            problems=self._problems,
+            format=self._parsed.form,
+            category_ids=tuple(ids[name] for name in self._names)
+            if ids and set(self._names) <= set(ids)
+            else (),
+            origin=self._parsed.origin,
+            places=places,
+        )
 
-        Raises:
-            AnnotationError: in strict mode, unless it is only worth a note.
-        """
-        problem = Problem(place, what, outcome, **about)
-        if self._strict and outcome != "noted":
+    def _add(self, problem: Problem) -> None:
+        if self._strict and problem.outcome != "noted":
             raise AnnotationError(str(problem))
         self._problems.append(problem)
 
-    def add(
-        self,
-        image: Path,
-        rows: Sequence[Row],
-        place: str,
-        *,
-        listed: str = "",
-        declared: tuple[int, int] | None = None,
-        image_id: int | str | None = None,
-        relative: bool = False,
-    ) -> None:
-        """Take in one image with everything its annotation says.
+    def _report(self, place: str, what: str, outcome: Outcome = "skipped", **about: Any) -> None:
+        self._add(Problem(place, what, outcome, **about))
 
-        Args:
-            image: its file.
-            rows: its boxes, faulty ones included.
-            place: where the annotation of the image is.
-            listed: where the image is listed, if not there.
-            declared: (height, width) according to the annotation.
-            image_id: COCO's.
-            relative: boxes are centre and size in fractions of the image's sides, not corners in pixels.
+    def _tally(self, kind: ProblemKind, outcome: Outcome, place: str, what: str) -> None:
+        """Count something to be said once for the whole set; `what` completes "N ..."."""
+        self._tallies[kind, outcome].append((place, what))
+
+    def _report_tallies(self) -> None:
+        for (kind, outcome), counted in self._tallies.items():
+            place, what = counted[0]
+            self._report(place, f"{what}; {len(counted)} such in all", outcome, kind=kind)
+
+    def _read(self, images: Sequence[Path]) -> list[_Image]:
+        """Read the headers of the images, each once, and unite records of one image."""
+        read: dict[Path, _Image] = {}
+        unreadable: set[Path] = set()
+        for record, path in zip(self._parsed.records, images, strict=True):
+            listed = record.listed or record.place
+            if path in unreadable:
+                continue
+            if (known := read.get(path)) is not None:
+                first = known.records[0]
+                there = {(row.box, row.label) for row in known.rows if not row.fault}
+                added = [row for row in record.rows if row.fault or (row.box, row.label) not in there]
+                known.records.append(record)
+                known.rows.extend(added)
+                if added:
+                    what = f"{path.name} is listed twice with different boxes: all of them are taken"
+                    self._tally("listed-twice", "repaired", listed, what)
+                else:
+                    what = f"{path.name} is listed again; it counts as on {first.listed or first.place}"
+                    self._report(listed, what, kind="listed-twice", image=path)
+                continue
+            try:
+                read[path] = _Image(path, read_image_header(path), [record], list(record.rows))
+            except ImageError as error:
+                unreadable.add(path)
+                kind: ProblemKind = "unreadable" if is_file(path) else "missing"
+                self._report(record.place, str(error), kind=kind, image=path)
+        return list(read.values())
+
+    def _turned(self, read: Sequence[_Image]) -> set[Path]:
+        """Return the images whose boxes lie on the stored pixels, before EXIF rotation.
+
+        A declared size proves it for an image that EXIF turns by a quarter. Where it proves nothing, as for a
+        half turn, the other images of the set decide, if they agree.
         """
-        listed = listed or place
-        if image in self._listed:
-            what = f"{image.name} is listed again; it counts as on {self._listed[image]}"
-            return self.report(listed, what, kind="listed-twice", image=image)
-        self._listed[image] = listed
-        if (size := self._size(image, place, declared)) is None:
-            return None
-        kept, boxes = self._usable(image, rows, size, relative)
-        if not rows:
-            what = "no object: kept as a background image"
-            self.report(place, what, "noted", kind="background", image=image)
+        proved: dict[bool, list[_Image]] = {True: [], False: []}
+        open_cases = []
+        for each in read:
+            header, declared = each.header, each.records[0].declared
+            if header.orientation == 1:
+                continue
+            if each.records[0].relative or declared is None or not all(declared):
+                if each.rows:
+                    what = f"EXIF turns {each.path.name}; its boxes are taken as drawn on the upright image"
+                    self._tally("exif-unknown", "noted", each.records[0].place, what)
+            elif header.orientation <= 4 or header.height == header.width:
+                open_cases.append(each)
+            else:
+                proved[declared == (header.width, header.height)].append(each)
+        turned = proved[True]
+        if open_cases and turned and not proved[False]:
+            turned = turned + open_cases
+        for each in turned:
+            what = f"declares the size of {each.path.name} before EXIF turns it: its boxes are turned, too"
+            self._tally("exif-boxes", "repaired", each.records[0].place, what)
+        return {each.path for each in turned}
+
+    def _sample(
+        self, each: _Image, turned: bool, in_fractions: bool
+    ) -> tuple[Sample, tuple[str, ...]] | None:
+        """Make the sample of an image, with the places of its boxes."""
+        first, size = each.records[0], (each.header.height, each.header.width)
+        about: dict[str, Any] = {"image": each.path}
+        if first.declared is not None and first.declared != size and not turned:
+            declares = f"declares {_wide_high(first.declared)}, the image has {_wide_high(size)}"
+            if all(first.declared):
+                exchanged = " (height and width exchanged)" if first.declared == size[::-1] else ""
+                self._report(
+                    first.place, f"{declares}{exchanged}: the image is left out", kind="wrong-size", **about
+                )
+                return None
+            self._report(first.place, declares, "repaired", kind="no-size", **about)
+        kept, boxes = self._usable(each, size, turned, in_fractions)
+        if not each.rows:
+            if first.unlabelled:
+                self._report(first.place, first.unlabelled, "noted", kind="unlabelled", **about)
+            else:
+                what = "no object: kept as a background image"
+                self._report(first.place, what, "noted", kind="background", **about)
         elif not kept:
-            what = f"none of its {len(rows)} boxes is usable, so the image is left out: it is no background"
-            return self.report(place, what, kind="unusable", image=image)
-        self._places[image] = tuple(row.place for row in kept)
-        self._samples.append(
-            Sample(
-                path=image,
-                boxes=boxes,
-                labels=np.array([row.label for row in kept], np.int64),
-                difficult=np.array([row.difficult for row in kept], bool),
-                crowd=np.array([row.crowd for row in kept], bool),
-                image_id=image_id,
-                size=size,
+            what = (
+                f"none of its {len(each.rows)} boxes is usable, so the image is left out: it is no background"
             )
-        )
-
-    def result(self, form: str, origin: str, category_ids: tuple[int, ...] = ()) -> SampleSet:
-        """Everything gathered."""
-        return SampleSet(self.names, self._samples, self._problems, form, category_ids, origin, self._places)
-
-    def _size(self, image: Path, place: str, declared: tuple[int, int] | None) -> tuple[int, int] | None:
-        """The image's own (height, width), which is what counts; None where it cannot be read."""
-        try:
-            size = read_size(image)
-        except ImageError as error:
-            kind = "unreadable" if is_file(image) else "missing"
-            self.report(place, str(error), kind=kind, image=image)
+            self._report(first.place, what, kind="unusable", **about)
             return None
-        if declared is not None and declared != size:
-            hint = " (turned by EXIF, or height and width exchanged)" if declared == size[::-1] else ""
-            what = f"declares {_wxh(declared)}, the image has {_wxh(size)}{hint}"
-            kind = "wrong-size" if all(declared) else "no-size"
-            self.report(place, what, "repaired", kind=kind, image=image)
-        return size
+        sample = Sample(
+            path=each.path,
+            boxes=boxes,
+            labels=np.array([label for _, label in kept], np.int64),
+            difficult=np.array([row.difficult for row, _ in kept], bool),
+            crowd=np.array([row.crowd for row, _ in kept], bool),
+            image_id=first.image_id,
+            size=size,
+        )
+        return sample, tuple(row.place for row, _ in kept)
 
     def _usable(
-        self, image: Path, rows: Sequence[Row], size: tuple[int, int], relative: bool
-    ) -> tuple[list[Row], NDArray[np.float32]]:
-        """The rows that can be used, and their boxes (N, 4) xyxy in pixels, cut to the image."""
-        sound = [row for row in rows if self._is_sound(image, row)]
+        self, each: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
+    ) -> tuple[list[tuple[Row, int]], NDArray[np.float32]]:
+        """Return the usable rows with their class numbers, and their boxes in pixels, cut to the image."""
+        relative = each.records[0].relative
+        sound = []
+        for row in each.rows:
+            label = self._label(row)
+            fault, kind = (row.fault, row.kind) if row.fault else ("", "class")
+            if not fault and label is None:
+                fault = f"the class {shown(row.label)} is not among the names"
+                if isinstance(row.label, int):
+                    fault = f"expected a class number from 0 to {len(self._names) - 1}, found {row.label}"
+            elif not fault and not relative and _are_fractions(row, in_fractions):
+                fault, kind = (
+                    f"{_text(row.box)}: expected pixels; are these fractions of the image's sides?",
+                    "fractions",
+                )
+            if fault or label is None:
+                self._report(row.place, fault, kind=kind, image=each.path)
+                continue
+            if row.polygon:
+                what = "a polygon in place of a box: the box around it is taken"
+                self._tally("polygon", "noted", row.place, what)
+            sound.append((row, label))
         height, width = size
-        boxes = np.array([row.box for row in sound], np.float64).reshape(-1, 4)
+        boxes = np.array([row.box for row, _ in sound], np.float64).reshape(-1, 4)
         if relative:
             boxes = box_ops.cxcywh_to_xyxy(boxes) * (width, height, width, height)
+        if turned:
+            boxes = turn(boxes, each.header)
         cut = box_ops.clip(boxes, height, width).astype(np.float32)
         unusable = box_ops.is_empty(cut) | ~np.isfinite(boxes).all(axis=1)
-        for i in np.flatnonzero(unusable):
-            kind, defect = _defect(boxes[i], size)
-            self._report_box(sound[i], boxes[i], defect, kind=kind, image=image)
         over = (np.abs(boxes - cut) > ROUNDING).any(axis=1) & ~unusable
-        for i in np.flatnonzero(over):
-            what = f"reaches over the {_wxh(size)} image: cut to {_text(cut[i])}"
-            self._report_box(sound[i], boxes[i], what, "repaired", kind="border", image=image)
-        return [row for row, bad in zip(sound, unusable, strict=True) if not bad], cut[~unusable]
+        for i in np.flatnonzero(unusable | over).tolist():
+            row, label = sound[i]
+            kind, what, outcome = _defect(boxes[i], size)
+            what += f": cut to {_text(cut[i].tolist())}" if outcome == "repaired" else ""
+            box = tuple(boxes[i].tolist())
+            about: dict[str, Any] = {"kind": kind, "image": each.path, "box": box, "label": label}
+            self._report(row.place, f"{_text(box)} {what}", outcome, **about)
+        return [pair for pair, bad in zip(sound, unusable, strict=True) if not bad], cut[~unusable]
 
-    def _report_box(
-        self,
-        row: Row,
-        box: NDArray[np.float64],
-        what: str,
-        outcome: Outcome = "skipped",
-        *,
-        kind: str,
-        image: Path,
-    ) -> None:
-        about = {"kind": kind, "image": image, "box": tuple(box.tolist()), "label": row.label}
-        self.report(row.place, f"{_text(box)} {what}", outcome, **about)
-
-    def _is_sound(self, image: Path, row: Row) -> bool:
-        fault, kind = row.fault, row.kind
-        if not fault and not 0 <= row.label < len(self.names):
-            fault = f"expected a class number from 0 to {len(self.names) - 1}, found {row.label}"
-            kind = "class"
-        if fault:
-            self.report(row.place, fault, kind=kind, image=image)
-        return not fault
+    def _label(self, row: Row) -> int | None:
+        """Return the class number of a row; None if it has none."""
+        if isinstance(row.label, str):
+            return self._numbers.get(row.label)
+        return row.label if 0 <= row.label < len(self._names) else None
 
 
-def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[str, str]:
-    """Why nothing remains of a box: the kind, and in words."""
+def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]:
+    """Turn (N, 4) xyxy boxes on the stored pixels upright, as EXIF turns the image."""
+    left, top, right, bottom = boxes.T
+    width, height = header.width, header.height  # upright
+    if header.orientation >= 5:  # rows become columns
+        left, top, right, bottom = top, left, bottom, right
+    if header.orientation in (2, 3, 6, 7):
+        left, right = width - right, width - left
+    if header.orientation in (3, 4, 7, 8):
+        top, bottom = height - bottom, height - top
+    return np.stack([left, top, right, bottom], axis=1)
+
+
+def _are_fractions(row: Row, in_fractions: bool) -> bool:
+    """Whether a box in pixels is one in fractions: too small, and not whole unless the whole set is such."""
+    small = all(math.isfinite(side) and abs(side) <= WITHIN_ONE for side in row.box)
+    return small and any(row.box) and (in_fractions or any(side % 1 for side in row.box))
+
+
+def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[ProblemKind, str, Outcome]:
+    """Return what is wrong with a box that is not used as it stands."""
     left, top, right, bottom = box.tolist()
+    height, width = size
     if not np.isfinite(box).all():
-        return "not-numbers", "is not made of numbers"
+        return "not-numbers", "is not made of numbers", "skipped"
     if right < left or bottom < top:
-        return "inverted", "is inverted: expected left, top, right, bottom"
+        return "inverted", "is inverted: expected left, top, right, bottom", "skipped"
     if right == left or bottom == top:
-        return "empty", "has no area"
-    return "outside", f"lies outside the {_wxh(size)} image"
+        return "empty", "has no area", "skipped"
+    if left >= width or top >= height or right <= 0 or bottom <= 0:
+        return "outside", f"lies outside the {_wide_high(size)} image", "skipped"
+    return "border", f"reaches over the {_wide_high(size)} image", "repaired"
 
 
-def _wxh(size: tuple[int, int]) -> str:
+def _wide_high(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _text(box: NDArray[np.floating]) -> str:
-    return f"[{', '.join(f'{side:.6g}' for side in box.tolist())}]"
+def _text(box: Sequence[float]) -> str:
+    return f"[{', '.join(f'{side:.6g}' for side in box)}]"

@@ -5,98 +5,220 @@
     val: ../more/val_lines.txt
 
 It is also what YOLO tools call `data.yaml`, which adds `path`, the folder that the others start from, and
-`nc`, the number of classes. Paths are relative to the YAML.
+`nc`, the number of classes. Paths are relative to the YAML. Without splits it gives its folder the class
+names.
+
+Every value is read as the text that stands there: `no` is a name, and so is `2024-01-01`.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.annotations.collect import Names
-from lookonce.annotations.files import SPLIT_WORDS, by_split, checked_names, exists
-from lookonce.annotations.source import Source, merge
-from lookonce.config import read_yaml
+import yaml
+
+from lookonce.annotations.files import SPLIT_WORDS, Names, by_split, checked_names, listed, read_text, shown
+from lookonce.annotations.place import Place
+from lookonce.annotations.source import Annotations, merge
+from lookonce.annotations.tree import Tree, find_path
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
 SUFFIXES = (".yaml", ".yml")
 OTHER_KEYS = ("names", "nc", "path")
+HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "info", "license", "licence",
+                 "roboflow", "task", "url", "version")  # fmt: skip
+NOTHING = ("", "null", "~")
+DEEPEST = 20
 
-Open = Callable[[Path], Source]  # the recognition of all formats, which this one hands its entries to
+Open = Callable[[Place], Annotations]  # the recognition of all formats, which this one hands its entries to
 
 
-def recognise(path: Path, open_source: Open) -> Source | None:
-    """A `.yaml`; or the `data.yaml` or `dataset.yaml` of a folder."""
-    if path.is_dir():
-        found = [path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
-        path = next((file for file in found if file.is_file()), path)
+def recognise(place: Place, open_place: Open) -> Annotations | None:
+    """Recognise a `.yaml`, or the one in a folder that has class names."""
+    path = place.path
+    if place.is_folder:
+        found = _find_yaml(place)
+        if found is None:
+            return None
+        path = found
     if path.suffix.lower() not in SUFFIXES:
         return None
     tree = read_yaml(path)
     names = _names(path, tree)
-    unknown = [
-        Problem(str(path), f"the key {key!r} is unknown and has no effect", "noted", kind="setting")
+    entries = {SPLIT_WORDS[key.lower()]: (key, _entries(path, tree, key)) for key in tree
+               if key.lower() in SPLIT_WORDS and tree[key] not in NOTHING}  # fmt: skip
+    known = (*SPLIT_WORDS, *OTHER_KEYS, *HARMLESS_KEYS)
+    remarks = [
+        Problem(str(path), f"the key {shown(key)} is unknown and has no effect", "noted", kind="setting")
         for key in tree
-        if key not in SPLIT_WORDS and key not in OTHER_KEYS
+        if key.lower() not in known
     ]
-    entries = {
-        SPLIT_WORDS[key]: _entries(path, tree, key) for key in tree if tree[key] and key in SPLIT_WORDS
-    }
     if not entries:
-        raise AnnotationError(f"{path}: expected train: or val: with the place of annotations, found neither")
-    parts = {
-        split: partial(_read, entries[split], split, names, unknown, open_source)
-        for split in by_split(entries)
-    }
-    return Source(path, f"dataset file {path}", parts)
+        if path.parent != place.path and not place.is_folder:
+            place = Place(path.parent, place.images)
+        within = _without_yaml(place, open_place, path)
+        title = f"{within.title}, class names from {path.name}"
+        return Annotations(place.path, title, within.parts, within.tree, [*within.remarks, *remarks], names)
+    parts: dict[str, YamlPart] = {}
+    missing = []
+    for split in by_split(entries):
+        key, written = entries[split]
+        places = [find_path(entry, path.parent / tree.get("path", "."), path.parent) for entry in written]
+        for entry, found in zip(written, places, strict=True):
+            if found is None:
+                expected = path.parent / tree.get("path", ".") / entry
+                missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
+        if there := [found for found in places if found is not None]:
+            parts[split] = YamlPart(split, [Place(found, place.images) for found in there], names, open_place)
+    if not parts or (missing and "train" in entries and "train" not in parts):
+        raise AnnotationError(f"{path}: {missing[0]}")
+    remarks += [Problem(str(path), f"{what}: left out", "noted", kind="setting") for what in missing]
+    title = f"dataset file {path}"
+    return Annotations(place.path, title, parts, Tree(path.parent, place.images), remarks, None)
 
 
-def _names(path: Path, tree: dict[str, Any]) -> Names:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping whose scalars are all text.
+
+    Raises:
+        AnnotationError: unreadable, not YAML, with aliases, nested too deep, or not a mapping.
+    """
+    try:
+        tree = yaml.load(read_text(path), _Loader)  # builds nothing but text, lists and dicts
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise AnnotationError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(tree, dict):
+        raise AnnotationError(f"{path}: expected a mapping with names: and train:, found {shown(tree)}")
+    return tree
+
+
+class _Loader(yaml.BaseLoader):
+    """Takes no name twice and follows no alias, with which a few bytes can become gigabytes."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one node, unless it is an alias or lies too deep."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not read", None)
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "nested too deep", None)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping whose keys are text, each there once."""
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
+                what = (
+                    f"{shown(key.value)} more than once"
+                    if isinstance(key, yaml.ScalarNode)
+                    else "a key that is no text"
+                )
+                raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _find_yaml(place: Place) -> Path | None:
+    """Return the dataset YAML of a folder: of a usual name, else the only one with class names."""
+    usual = [place.path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
+    if found := next((file for file in usual if file.is_file()), None):
+        return found
+    near = [file for file in place.tree.with_suffix(*SUFFIXES)
+            if len(file.relative_to(place.path).parts) <= 2 and _has_names(file)]  # fmt: skip
+    top = [file for file in near if file.parent == place.path] or near
+    return top[0] if len(top) == 1 else None
+
+
+def _has_names(file: Path) -> bool:
+    try:
+        return file.stat().st_size < 1 << 20 and {"names", "train"} <= read_yaml(file).keys()
+    except (AnnotationError, OSError):
+        return False
+
+
+def _without_yaml(place: Place, open_place: Open, path: Path) -> Annotations:
+    """Recognise the folder of a YAML that has class names and no splits."""
+    try:
+        return open_place(place)
+    except AnnotationError as error:
+        what = "expected train: or val: with the place of annotations, found neither"
+        raise AnnotationError(f"{path}: {what}; and its folder alone: {error}") from error
+
+
+def _names(path: Path, tree: Mapping[str, Any]) -> Names:
     given = tree.get("names")
-    if isinstance(given, dict) and set(given) != set(range(len(given))):
-        raise AnnotationError(f"{path}: expected names numbered from 0 without a gap, found {list(given)}")
     if isinstance(given, dict):
-        given = [given[i] for i in range(len(given))]
-    if not isinstance(given, list) or any(type(name) not in (str, int, float) for name in given):
+        numbers = sorted((key for key in given if key.isdecimal() and len(key) < 10), key=int)
+        if [int(key) for key in numbers] != list(range(len(given))):
+            raise AnnotationError(
+                f"{path}: expected names numbered from 0 without a gap, found {listed(given)}"
+            )
+        given = [given[key] for key in numbers]
+    if not isinstance(given, list) or not all(isinstance(name, str) and name for name in given):
+        raise AnnotationError(f"{path}: expected names: with a list of class names, found {shown(given)}")
+    names = checked_names(path, given)
+    if tree.get("nc", str(len(names))) != str(len(names)):
         raise AnnotationError(
-            f"{path}: expected names: with a list of class names, found {given!r} "
-            "(yes, no and dates need quotes)"
+            f"{path}: expected {str(tree['nc'])[:20]} class names (nc:), found {len(names)}"
         )
-    names = checked_names(path, [str(name) for name in given])
-    if tree.get("nc", len(names)) != len(names):
-        raise AnnotationError(f"{path}: expected {tree['nc']} class names (nc:), found {len(names)}")
     return names
 
 
-def _entries(path: Path, tree: dict[str, Any], key: str) -> list[Path]:
+def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[str]:
     given = tree[key] if isinstance(tree[key], list) else [tree[key]]
-    if not all(isinstance(entry, str) for entry in given):
-        raise AnnotationError(f"{path}: expected {key}: with a path or a list of paths, found {tree[key]!r}")
-    return [_find(path, str(tree.get("path") or "."), entry, key) for entry in given]
+    if not given or not all(isinstance(entry, str) and entry for entry in given):
+        raise AnnotationError(
+            f"{path}: expected {key}: with a path or a list of paths, found {shown(tree[key])}"
+        )
+    return given
 
 
-def _find(path: Path, start: str, entry: str, key: str) -> Path:
-    """The place of an entry. Some exports write `../train` for a folder that lies beside the YAML."""
-    tried = [path.parent / start / entry, path.parent / entry, path.parent / entry.removeprefix("../")]
-    for place in tried:
-        if exists(place):
-            return place
-    raise AnnotationError(f"{path}: expected {key}: {entry} at {tried[0]}, found nothing there")
+@dataclass(eq=False)
+class YamlPart:
+    """One split of a dataset YAML; its entries are recognised once.
 
+    Attributes:
+        split: the split.
+        places: its entries.
+        names: class names of the YAML.
+        open_place: recognises an entry.
+    """
 
-def _read(
-    entries: list[Path],
-    split: str,
-    own: Names,
-    unknown: list[Problem],
-    open_source: Open,
-    names: Names | None,
-    strict: bool,
-) -> SampleSet:
-    if names is not None and names != own:
-        raise AnnotationError(f"expected the classes {', '.join(names)}, found {', '.join(own)}")
-    sources = [open_source(entry) for entry in entries]
-    sets = [source.load(split if source.splits else None, own, strict) for source in sources]
-    noted = SampleSet(own, [], unknown, sets[0].format, sets[0].category_ids)
-    return merge([*sets, noted], "")
+    split: str
+    places: list[Place]
+    names: Names
+    open_place: Open
+
+    def __post_init__(self) -> None:
+        self._opened: list[Annotations] = []
+
+    @property
+    def sources(self) -> list[Annotations]:
+        """The entries, recognised."""
+        self._opened = self._opened or [self.open_place(place) for place in self.places]
+        return self._opened
+
+    def images(self) -> set[Path]:
+        """Return every image that the part names, whether it is there or not."""
+        return {image for source in self.sources for part in source.parts.values() for image in part.images()}
+
+    def read(self, names: Names | None, strict: bool) -> SampleSet:
+        """Read all entries as one set.
+
+        Raises:
+            AnnotationError: other class names asked for, or an entry cannot be read.
+        """
+        if names is not None and names != self.names:
+            raise AnnotationError(f"expected the classes {listed(names)}, found {listed(self.names)}")
+        sets = [
+            source.load(self.split if source.splits else None, self.names, strict, unused=False)
+            for source in self.sources
+        ]
+        return merge(sets, "")

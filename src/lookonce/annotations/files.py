@@ -1,46 +1,187 @@
-"""Reading annotation texts, and finding the images they speak of."""
+"""Reading the files of annotations: text, JSON and XML of bounded size, class names, words for splits."""
 
+import json
+import os
 import re
+import stat
+import unicodedata
+import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import defusedxml.ElementTree as SafeET
+from defusedxml.common import DefusedXmlException
+
+from lookonce._files import ANNOTATIONS_LIMIT, TEXT_LIMIT, read_bytes
 from lookonce.errors import AnnotationError
-from lookonce.images import IMAGE_SUFFIXES
 
-IMAGE_FOLDERS = ("JPEGImages", "images")  # VOC's and YOLO's; COCO users unpack into either
+Names = tuple[str, ...]
+
+ALL = "all"  # the one part of data that has no splits
 SPLITS = ("train", "val", "trainval", "test")
-SPLIT_WORDS = {**{split: split for split in SPLITS}, "valid": "val", "validation": "val"}
+SPLIT_WORDS = {**{split: split for split in SPLITS}, "valid": "val", "validation": "val", "training": "train",
+               "testing": "test"}  # fmt: skip
+FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "imagesets", "img", "imgs",
+                          "jpegimages", "label", "labels", "main", "obj",
+                          "set", "split", "xml", "xmls"})  # fmt: skip
+NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt")
+SNIFFED = 1 << 16  # bytes at either end in which a large JSON shows its keys
+PARSED_TO_SNIFF = 4 << 20  # a JSON up to this size is parsed to find out what it is
+SHOWN = 60  # characters of a faulty value that a message repeats
+# Encodings that XML declares and expat does not know, and codecs that hold all of their characters.
+WIDER_CODECS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949"}
+_DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
+
+
+def shown(value: Any) -> str:
+    """Return a faulty value as a message repeats it, cut to 60 characters."""
+    text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return names as a message lists them, the first ten of them."""
+    texts = [str(name)[:SHOWN] for name in names]
+    more = f", ... ({len(texts)} in all)" if len(texts) > 10 else ""
+    return ", ".join(texts[:10]) + more
+
+
+def key(name: str) -> str:
+    """Return a name without the differences that file systems and tools add: case, composed letters."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file, with or without byte order mark.
+    """Read a text in UTF-8, or in UTF-16 with a byte order mark.
 
     Raises:
-        AnnotationError: missing, a folder, unreadable, or not UTF-8.
+        AnnotationError: unreadable, or another encoding.
     """
+    content = read_bytes(path, AnnotationError, limit=TEXT_LIMIT)
+    codec = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read: {error.strerror}") from error
+        return content.decode(codec)
     except UnicodeDecodeError as error:
+        if codec == "utf-16":
+            raise AnnotationError(f"{path}: expected UTF-16 text, found it damaged") from error
         raise AnnotationError(
             f"{path}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x} at {error.start}"
         ) from error
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line that is not blank; a form feed or the like ends no line.
+def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]]:
+    """Yield number (from 1) and text of each line that is not blank; only line feeds end a line.
 
     Raises:
         AnnotationError: as `read_text`.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        if stripped := line.strip():
-            yield number, stripped
+        if line.strip():
+            yield number, line.strip() if stripped else line.removesuffix("\r")
 
 
-def read_names(path: Path) -> tuple[str, ...]:
-    """Class names, one a line; the first line is class 0.
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        AnnotationError: unreadable, not JSON, or cut short.
+    """
+    try:
+        return json.loads(read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT))
+    except json.JSONDecodeError as error:
+        what = f"not JSON, or cut short: {error.msg} in column {error.colno}"
+        raise AnnotationError(f"{path}:{error.lineno}: {what}") from error
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: not JSON, or cut short: {str(error)[:SHOWN]}") from error
+
+
+def json_keys(path: Path) -> frozenset[str]:
+    """Return the keys of the object in a JSON file, or of the first object in its list, with `[]` for a list.
+
+    A file that is large or damaged gives all keys near its two ends.
+    """
+    try:
+        about = path.stat()
+    except (OSError, ValueError):
+        return frozenset()
+    return _json_keys(path, about.st_mtime_ns, about.st_size) if stat.S_ISREG(about.st_mode) else frozenset()
+
+
+@lru_cache(maxsize=100_000)
+def _json_keys(path: Path, _: int, size: int) -> frozenset[str]:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(PARSED_TO_SNIFF if size <= PARSED_TO_SNIFF else SNIFFED)
+            if size > PARSED_TO_SNIFF:
+                stream.seek(-SNIFFED, os.SEEK_END)
+                content += stream.read()
+    except OSError:
+        return frozenset()
+    try:
+        tree = json.loads(content)
+    except (ValueError, RecursionError):
+        marker = {"[]"} if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") else set()
+        return frozenset(
+            marker | {found.decode(errors="ignore") for found in re.findall(rb'"(\w+)"\s*:', content)}
+        )
+    marker = {"[]"} if isinstance(tree, list) else set()
+    tree = (tree[0] if tree else {}) if isinstance(tree, list) else tree
+    return frozenset(marker | (set(tree) if isinstance(tree, dict) else set()))
+
+
+def read_xml(path: Path) -> ET.Element:
+    """Read an XML file in any encoding that it declares; entities are refused.
+
+    Raises:
+        AnnotationError: unreadable, damaged, or hostile.
+    """
+    content = read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT)
+    codec = ""
+    try:
+        if match := _DECLARED.match(content):
+            codec = match[1].decode().lower()
+            codec = WIDER_CODECS.get(codec, codec)
+            if codec not in ("utf-8", "utf-16", "us-ascii"):
+                content = content[match.end() :].decode(codec).encode()
+        root = SafeET.fromstring(content)
+    except DefusedXmlException as error:
+        raise AnnotationError(f"{path}: refused: XML that defines or fetches entities ({error})") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: expected XML in {codec}, as declared; found other bytes") from error
+    except LookupError as error:
+        raise AnnotationError(f"{path}: expected XML in a known encoding, found {codec!r}") from error
+    except ET.ParseError as error:
+        line, column = error.position
+        around = content.split(b"\n")[line - 1][max(0, column - 20) : column + 20] if line else b""
+        hint = " (& must be written &amp;)" if b"&" in around else ""
+        what = f"expected XML, found it damaged or cut short: {error}{hint}"
+        raise AnnotationError(f"{path}:{line}: {what}") from error
+    except ValueError as error:
+        raise AnnotationError(f"{path}: expected XML, found it damaged: {error}") from error
+    if not isinstance(root, ET.Element):
+        raise AnnotationError(f"{path}: expected XML, found none")
+    return root
+
+
+def xml_root(path: Path) -> str:
+    """Return the name of the outermost element of an XML file by a look at its start; empty for none."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            start = stream.read(4096)
+    except OSError:
+        return ""
+    start = re.sub(rb"<!--.*?-->|<[?!][^>]*>", b"", start.replace(b"\0", b""), flags=re.DOTALL)
+    match = re.search(rb"<([A-Za-z_][\w.-]*)", start)
+    return match[1].decode() if match else ""
+
+
+def read_names(path: Path) -> Names:
+    """Read class names, one per line; the first line is class 0.
 
     Raises:
         AnnotationError: unreadable, empty, a blank line between names, or a name twice.
@@ -48,108 +189,73 @@ def read_names(path: Path) -> tuple[str, ...]:
     numbered = list(read_lines(path))
     for expected, (number, name) in enumerate(numbered, 1):
         if number != expected:
-            raise AnnotationError(
-                f"{path}:{expected}: expected a class name before {name!r}, found a blank line"
-            )
+            what = f"expected a class name before {name!r}, found a blank line"
+            raise AnnotationError(f"{path}:{expected}: {what}")
     return checked_names(path, [name for _, name in numbered])
 
 
-def checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """The names, if there are any and each is there once.
+def checked_names(path: Path, names: Sequence[str]) -> Names:
+    """Return the names, composed as Unicode's NFC, if there are any and each is there once.
 
     Raises:
         AnnotationError: otherwise.
     """
     if not names:
         raise AnnotationError(f"{path}: expected class names, found none")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise AnnotationError(f"{path}: expected each class name once, found {repeated[0]!r} again")
+    names = [unicodedata.normalize("NFC", name) for name in names]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise AnnotationError(f"{path}: expected each class name once, found {shown(name)} again")
     return tuple(names)
 
 
 def find_names(*folders: Path) -> Path | None:
-    """The file of class names in the first folder that has one: `classes.txt`, or the only `*.names`."""
+    """Return the file of class names in the first folder that has one: a usual one, or the only `*.names`."""
     for folder in folders:
-        if (classes := folder / "classes.txt").is_file():
-            return classes
+        for name in NAME_FILES:
+            if (classes := folder / name).is_file():
+                return classes
         if len(found := list(folder.glob("*.names"))) == 1:
             return found[0]
     return None
 
 
 def split_in(text: str) -> str | None:
-    """The split that a file or folder name speaks of: `instances_train2017` -> `train`."""
+    """Return the split that a file name speaks of: `instances_train2017` -> `train`."""
     words = re.split(r"[^a-z]+", text.lower())
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
+def split_of(file: Path, root: Path) -> str | None:
+    """Return the split that a folder between a file and `root` names: `images/train2017/a.jpg` -> `train`."""
+    for folder in file.relative_to(root).parts[:-1]:
+        words = set(re.findall(r"[a-z]+", folder.lower())) - FOLDER_WORDS
+        if len(words) == 1 and (split := SPLIT_WORDS.get(words.pop())):
+            return split
+    return None
+
+
+def depth_of(file: Path, root: Path) -> int:
+    """Return how many folders between a file and `root` have a name that is usual for no part of a set."""
+    if not file.is_relative_to(root):
+        return 0
+    words = [set(re.findall(r"[a-z]+", folder.lower())) for folder in file.relative_to(root).parts[:-1]]
+    return sum(not each <= FOLDER_WORDS | SPLIT_WORDS.keys() for each in words)
+
+
 def by_split(splits: Iterable[str]) -> list[str]:
-    """The usual splits in their usual order, then any others by name."""
+    """Sort splits: the usual ones in their usual order, then any others by name."""
     return sorted(splits, key=lambda split: (SPLITS.index(split) if split in SPLITS else len(SPLITS), split))
 
 
-def one_each(place: Path, claims: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Split -> its file or folder, the usual splits first.
-
-    Raises:
-        AnnotationError: two claim one split.
-    """
-    found: dict[str, Path] = {}
-    for split, path in claims:
-        if split in found:
-            raise AnnotationError(
-                f"{place}: expected one source for split {split}, found {found[split]} and {path}; "
-                "name the one to read"
-            )
-        found[split] = path
-    return {split: found[split] for split in by_split(found)}
-
-
-def around(folder: Path) -> list[Path]:
-    """A folder and the two above it: annotations often lie one or two levels below the images' folder."""
-    return [folder, *folder.absolute().parents[:2]]
-
-
-def image_roots(folder: Path) -> list[Path]:
-    """Folders that may hold the images of annotations in `folder`, the likeliest first."""
-    return [root for base in around(folder) for root in (*(base / name for name in IMAGE_FOLDERS), base)]
-
-
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is the name of none."""
+    """Return whether there is such a file; False for a name that no file can have."""
     return exists(path) and path.is_file()
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder."""
+    """Return whether there is such a file or folder."""
     try:
         return path.exists()
-    except OSError:  # too long a name, or a folder that may not be entered
+    except (OSError, ValueError):  # too long a name, a null character, or a folder that may not be entered
         return False
-
-
-def root_of(names: Iterable[str], roots: Sequence[Path], place: Path) -> Path:
-    """The first root that holds an image; the other images are looked for there and nowhere else.
-
-    Raises:
-        AnnotationError: no image is in any of the roots.
-    """
-    names = list(names)
-    for name in names:
-        for root in roots:
-            if is_file(root / name):
-                return root
-    if not names:
-        return roots[0]
-    looked = ", ".join(str(root) for root in roots)
-    raise AnnotationError(
-        f"{place}: none of its {len(names)} images is there, {names[0]!r} for one; looked in {looked}"
-    )
-
-
-def images_by_stem(folder: Path) -> dict[str, Path]:
-    """The images directly in a folder, by name without suffix."""
-    if not folder.is_dir():
-        return {}
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return {path.stem: path for path in reversed(found)}  # of a.jpg and a.png, a.jpg

@@ -1,4 +1,4 @@
-"""One line an image, as the write-up has it.
+"""One line per image, as the write-up has it.
 
     some/directory/image.jpg 79,537,107,574,0 297,547,318,575,0
     "a name with spaces.jpg" 12,20,48,77.5,3
@@ -7,83 +7,178 @@
 A box is left,top,right,bottom,class in pixels. A path with spaces stands in quotes; inside them a quote is
 doubled. A path alone is a background image. Paths are relative to the file, to a folder above it, or to
 the working folder.
+
+Two relatives are read, too: `index path width height class left top right bottom ...` (wizyoung's YOLOv3),
+and `path,left,top,right,bottom,class name` with one box per line (keras-retinanet).
 """
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from lookonce._files import write_text
-from lookonce.annotations.collect import Collector, Names, Row
-from lookonce.annotations.files import find_names, image_roots, read_lines, read_names, root_of
+from lookonce.annotations.files import (
+    ALL,
+    SPLIT_WORDS,
+    by_split,
+    find_names,
+    read_lines,
+    read_names,
+    shown,
+    split_of,
+)
 from lookonce.annotations.layout import number, reference, write_dataset_yaml, write_names
-from lookonce.annotations.source import ALL, Source
+from lookonce.annotations.place import Place, Recognised
+from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Sample, SampleSet
 
 _SUFFIX = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
-# A path in quotes; or up to the first image suffix that ends a word, so spaces are forgiven; or one word.
-_LINE = re.compile(
-    rf"""(?: "(?P<double>(?:[^"]|"")+)" | '(?P<single>(?:[^']|'')+)'
-         | (?P<bare>.+?(?:{_SUFFIX}))(?=\s|$) | (?P<word>\S+) ) (?P<boxes>.*)""",
-    re.VERBOSE | re.IGNORECASE,
+_QUOTED = re.compile(
+    r"""(?: "(?P<double>(?:[^"]|"")+)" | '(?P<single>(?:[^']|'')+)' )(?=\s|$)(?P<boxes>.*)""", re.VERBOSE
 )
+_PATH_END = re.compile(rf"(?:{_SUFFIX})(?=\s|$)", re.IGNORECASE)
+_BOX_LIKE = re.compile(r"[-+.\w]*(?:,[-+.\w]*){3,}")
+_INDEXED = re.compile(
+    rf"\d+\s+(?P<path>.+?(?:{_SUFFIX}))\s+(?P<w>\d+)\s+(?P<h>\d+)(?P<boxes>(?:\s+\S+)*)", re.IGNORECASE
+)
+_TABLE = re.compile(
+    rf"(?P<path>.+?(?:{_SUFFIX})),(?P<box>[^,]*,[^,]*,[^,]*,[^,]*),(?P<name>[^,]*)", re.IGNORECASE
+)
+LOOKED_AT = 20  # lines that tell one form from another
 
 
-def recognise(path: Path) -> Source | None:
-    """Any `.txt` that the other formats did not claim."""
-    if path.suffix.lower() != ".txt":
+def recognise(place: Place) -> Recognised | None:
+    """Recognise any `.txt` that the other formats did not claim, or a folder with one for each split."""
+    if place.suffix == ".txt":
+        return Recognised(f"one line per image, {place.path}", {ALL: partial(parse, place.path)})
+    found: dict[str, Path] = {}
+    for file in place.tree.highest(place.tree.with_suffix(".txt")) if place.is_folder else []:
+        split = SPLIT_WORDS.get(file.stem.lower()) or split_of(file, place.tree.root)
+        if file.stem == "_annotations" or (split and _has_boxes(file)):
+            found.setdefault(split or ALL, file)
+    if not found:
         return None
-    return Source(path, f"one line an image, {path}", {ALL: partial(_read, path)})
+    parses = {split: partial(parse, found[split]) for split in by_split(found)}
+    title = f"one line per image, folder {place.path}"
+    return Recognised(title, parses, depth=place.tree.depth(found.values()))
 
 
 def split_line(line: str) -> tuple[str, list[str]]:
-    """The image's path and the words after it."""
-    match = _LINE.fullmatch(line)
-    assert match, line  # a line that is not blank has at least one word
-    parts = match.groupdict()
-    quoted = parts["double"] and parts["double"].replace('""', '"')
-    quoted = quoted or (parts["single"] and parts["single"].replace("''", "'"))
-    return quoted or parts["bare"] or parts["word"], parts["boxes"].split()
+    """Split a line into the image's path and the words after it."""
+    if match := _QUOTED.fullmatch(line):
+        double, single = match["double"], match["single"]
+        path = double.replace('""', '"') if double else single.replace("''", "'")
+        return path, match["boxes"].split()
+    # A name may hold a suffix and spaces: "a.jpg (1).png". The longest path counts that leaves only boxes.
+    ends = [match.end() for match in _PATH_END.finditer(line)]
+    for end in reversed(ends):
+        words = line[end:].split()
+        if all(map(_BOX_LIKE.fullmatch, words)):
+            return line[:end], words
+    path = line[: ends[0]] if ends else line.split()[0]
+    return path, line[len(path) :].split()
 
 
-def _read(path: Path, names: Names | None, strict: bool) -> SampleSet:
-    found = None if names else find_names(path.parent)
-    if found:
-        names = read_names(found)
-    if not names:
-        raise AnnotationError(f"{path}: its classes are numbers; give the file of their names (--names FILE)")
-    lines = [(line, *split_line(text)) for line, text in read_lines(path)]
-    root = root_of((image for _, image, _ in lines), [*image_roots(path.parent), Path()], path)
-    collector = Collector(names, strict)
-    for line, image, words in lines:
+def parse(path: Path) -> Parsed:
+    """Parse a file with one line per image, or of one of the two relatives.
+
+    Raises:
+        AnnotationError: unreadable.
+    """
+    lines = list(read_lines(path))
+    found = find_names(path.parent)
+    names = read_names(found) if found else ()
+    origin = f"class names from {found}" if found else ""
+    start = [text for _, text in lines[:LOOKED_AT]]
+    if start and all(map(_TABLE.fullmatch, start)):
+        records = _table(path, lines)
+        numbered = all(isinstance(row.label, int) for record in records for row in record.rows)
+        return Parsed(
+            "lines",
+            records,
+            path.parent,
+            path,
+            names=names if numbered else (),
+            numbered=numbered,
+            origin=origin,
+        )
+    if start and all(map(_INDEXED.fullmatch, start)):
+        records = [_indexed(f"{path}:{line}", text) for line, text in lines]
+        return Parsed("lines", records, path.parent, path, names=names, numbered=True, origin=origin)
+    records = []
+    for line, text in lines:
+        image, words = split_line(text)
         place = f"{path}:{line}"
-        rows = [_row(f"{place}: box {i}", word) for i, word in enumerate(words, 1)]
-        collector.add(root / image, rows, place)
-    return collector.result("lines", f"class names from {found}" if found else "")
+        rows = [_row(f"{place}: box {i}", word.split(","), word) for i, word in enumerate(words, 1)]
+        records.append(Record(place, image, rows))
+    return Parsed("lines", records, path.parent, path, names=names, numbered=True, origin=origin)
 
 
-def _row(place: str, word: str) -> Row:
+def _row(place: str, sides: Sequence[str], word: str) -> Row:
     try:
-        left, top, right, bottom, label = map(float, word.split(","))
-        return Row(place, (left, top, right, bottom), _whole(label))
+        left, top, right, bottom, label = map(float, sides)
+        if label != int(label):
+            raise ValueError(label)
+        return Row(place, (left, top, right, bottom), int(label))
     except (ValueError, OverflowError):
-        return Row(place, fault=f"expected left,top,right,bottom,class as numbers, found {word!r}")
+        hint = "" if "," in word else ": is this a form with other columns?"
+        return Row(place, fault=f"expected left,top,right,bottom,class as numbers, found {shown(word)}{hint}")
 
 
-def _whole(label: float) -> int:
-    if label != int(label):
-        raise ValueError(label)
-    return int(label)
+def _indexed(place: str, text: str) -> Record:
+    """Parse a line of wizyoung's form."""
+    match = _INDEXED.fullmatch(text)
+    if match is None:
+        raise AnnotationError(f"{place}: expected index, path, width, height and boxes, found {shown(text)}")
+    words = match["boxes"].split()
+    rows = []
+    for i in range(0, len(words), 5):
+        label, *sides = words[i : i + 5]
+        rows.append(_row(f"{place}: box {i // 5 + 1}", [*sides, label], " ".join(words[i : i + 5])))
+    return Record(place, match["path"], rows, (int(match["h"]), int(match["w"])))
+
+
+def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
+    """Parse lines with one box each; a line with commas alone is a background image."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    places: dict[str, str] = {}
+    for line, text in lines:
+        place, match = f"{path}:{line}", _TABLE.fullmatch(text)
+        if match is None:
+            raise AnnotationError(f"{place}: expected path,left,top,right,bottom,class, found {shown(text)}")
+        places.setdefault(match["path"], place)
+        found = rows[match["path"]]
+        if not match["box"].strip(",") and not match["name"]:
+            continue
+        row = _row(place, [*match["box"].split(","), "0"], text)
+        name = unicodedata.normalize("NFC", match["name"].strip())
+        found.append(row._replace(label=int(name) if name.isdecimal() and len(name) < 10 else name))
+    return [Record(places[image], image, found) for image, found in rows.items()]
+
+
+def _has_boxes(file: Path) -> bool:
+    """Whether one of the first lines of a text is an image with boxes."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(8192).decode("utf-8-sig", "ignore").split("\n")[:LOOKED_AT]
+    except OSError:
+        return False
+    for line in filter(str.strip, start):
+        path, words = split_line(line.strip())
+        if words and path.lower().endswith(IMAGE_SUFFIXES) and all(map(_BOX_LIKE.fullmatch, words)):
+            return True
+        if _TABLE.fullmatch(line.strip()) or _INDEXED.fullmatch(line.strip()):
+            return True
+    return False
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `<split>.txt` for each split, `classes.txt`, and `dataset.yaml`, which makes a set of them.
-
-    The images stay where they are.
-    """
+    """Write `<split>.txt` for each split, `classes.txt` and `dataset.yaml`; images stay where they are."""
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)
     for split, samples in sets.items():

@@ -1,84 +1,127 @@
-"""Which format DATA is in, found out in a fixed order and said aloud."""
+"""Find out which format DATA has, in a fixed order, and read it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from lookonce.annotations import coco, dataset_yaml, lines, voc, yolo
-from lookonce.annotations.collect import Names
-from lookonce.annotations.files import exists, read_names, split_in
-from lookonce.annotations.source import Source
+from lookonce.annotations import (
+    coco,
+    createml,
+    cvat,
+    dataset_yaml,
+    foreign,
+    labelme,
+    labelstudio,
+    lines,
+    tables,
+    voc,
+    yolo,
+)
+from lookonce.annotations.archive import unpack
+from lookonce.annotations.files import Names, exists, read_names, split_in
+from lookonce.annotations.place import Place, Recognised
+from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
 
-Recogniser = Callable[[Path], Source | None]
-
 # A folder can be two things, as VOC with its boxes in COCO form beside it. VOC comes first: its lists say
 # which images belong to which split. YOLO's lists of images are `.txt` like plain lines and come before.
-ORDER: dict[str, Recogniser] = {
+FORMATS: dict[str, Callable[[Place], Recognised | None]] = {
     "Pascal VOC": voc.recognise,
     "COCO": coco.recognise,
+    "CVAT": cvat.recognise,
+    "LabelMe": labelme.recognise,
+    "Label Studio": labelstudio.recognise,
+    "CreateML": createml.recognise,
+    "CSV": tables.recognise,
     "YOLO": yolo.recognise,
     "lines": lines.recognise,
 }
 
 
-def recognise(path: Path) -> Source:
-    """What a dataset YAML, folder, `.json`, `.txt` or `obj.data` is; a YAML in a folder speaks for it.
+def open_annotations(path: Path, images: Path | None = None) -> Annotations:
+    """Recognise a dataset YAML, an annotation file, a folder of either, or a `.zip` of one of these.
+
+    Args:
+        path: what the user gave; a YAML in a folder speaks for it.
+        images: folder of the images, if they lie elsewhere.
 
     Raises:
         AnnotationError: nothing there, or nothing that is known.
     """
-    return dataset_yaml.recognise(path, _recognise_annotations) or _recognise_annotations(path)
+    if images is not None and not images.is_dir():
+        raise AnnotationError(f"{images}: expected a folder of images, found none")
+    if exists(path) and path.suffix.lower() == ".zip" and path.is_file():
+        place = Place(unpack(path), images)
+    else:
+        place = Place(path, images)
+    return dataset_yaml.recognise(place, _open_format) or _open_format(place)
 
 
-def _recognise_annotations(path: Path) -> Source:
-    """Everything but a dataset YAML."""
+def _open_format(place: Place) -> Annotations:
+    """Recognise everything but a dataset YAML."""
+    path = place.path
     if not exists(path):
         raise AnnotationError(f"{path}: expected annotations, found no such file or folder")
-    forms = iter(ORDER.items())
-    for _, recogniser in forms:
-        if source := recogniser(path):
-            also = [name for name, other in forms if path.is_dir() and _is_also(other, path)]
-            remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
-            return replace(source, title=source.title + remark)
+    results: dict[str, Recognised | AnnotationError] = {}
+    for name, recogniser in FORMATS.items():
+        try:
+            if result := recogniser(place):
+                results[name] = result
+        except AnnotationError as error:  # what is not going to be read need not be sound
+            results[name] = error
+        if results and not place.is_folder:
+            break
+    if results:
+        highest = min(0 if isinstance(each, AnnotationError) else each.depth for each in results.values())
+        chosen, found = next(
+            pair
+            for pair in results.items()
+            if isinstance(pair[1], AnnotationError) or pair[1].depth == highest
+        )
+        if isinstance(found, AnnotationError):
+            raise found
+        also = [
+            name
+            for name, each in results.items()
+            if name != chosen and isinstance(each, Recognised) and each.depth == highest
+        ]
+        remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
+        parts: list[FilesPart] = []
+        for split, parse in found.parses.items():
+            parts.append(FilesPart(split, parse, place.tree, parts, found.unlabelled))
+        tree = place.tree if place.is_folder else None
+        by_split = dict(zip(found.parses, parts, strict=True))
+        return Annotations(path, f"{found.title}{remark}", by_split, tree, found.remarks)
+    if known := foreign.name_of(place):
+        raise AnnotationError(f"{path}: {known}, which lookonce does not read: export as COCO")
+    if place.suffix == ".json":
+        coco.read(path)  # says what is missing
+    elif place.suffix == ".xml":
+        raise AnnotationError(
+            f"{path}: expected <annotation> (Pascal VOC) or <annotations> (CVAT), found neither"
+        )
     raise AnnotationError(
-        f"{path}: expected a dataset YAML, a COCO .json, a .txt with one line an image, a Darknet .data "
-        f"file, or a folder in VOC, COCO or YOLO layout, found none of these{_hint(path)}"
+        f"{path}: expected a dataset YAML, COCO, Pascal VOC, YOLO, Darknet's .data, CVAT, LabelMe, "
+        "Label Studio, CreateML, OpenImages or a .txt with one line per image, found none of these"
     )
 
 
-def _hint(path: Path) -> str:
-    """Where in a folder annotations lie, for whoever named the folder above them."""
-    folders = sorted(each for each in path.glob("[!.]*/")) if path.is_dir() else []
-    recognisers = (lambda folder: dataset_yaml.recognise(folder, _recognise_annotations), *ORDER.values())
-    for folder in folders:
-        if any(_is_also(recogniser, folder) for recogniser in recognisers):
-            return f"; but {folder} is one"
-    return ""
-
-
-def _is_also(recogniser: Recogniser, path: Path) -> bool:
-    try:
-        return recogniser(path) is not None
-    except AnnotationError:  # what is not going to be read need not be sound
-        return False
-
-
 def load_samples(
-    path: Path, split: str | None = None, names: Path | Names | None = None, strict: bool = False
+    path: Path,
+    split: str | None = None,
+    names: Path | Names | None = None,
+    strict: bool = False,
+    images: Path | None = None,
 ) -> SampleSet:
-    """Read annotated images, whatever their form.
+    """Read annotated images in any format.
 
     Args:
-        path: a dataset YAML; a folder in VOC, COCO or YOLO layout; a COCO `.json`; a `.txt` with one line a
-            image; Darknet's `obj.data`.
+        path: as for `open_annotations`.
         split: `train`, `val`, `test` or another the data has; None takes everything, each image once.
-            Where there is no `train`, `trainval` stands in, and data without splits stands in for any; the
-            set's `origin` says so.
-        names: class names, or a file of them, where the annotations hold numbers alone or in place of
-            their own order.
+            `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so.
+        names: class names, or a file of them, if the annotations hold numbers alone or to impose an order.
         strict: raise at the first problem.
+        images: folder of the images, if they lie elsewhere.
 
     Returns:
         The images; `describe()` says what was recognised, `problems` what was skipped.
@@ -86,29 +129,19 @@ def load_samples(
     Raises:
         AnnotationError: not recognised, no such split, unusable as a whole, or a problem in strict mode.
     """
-    return recognise(path).load(split, _read(names), strict)
+    return open_annotations(path, images).load(split, _read(names), strict)
 
 
-def load_splits(path: Path, names: Path | Names | None = None, strict: bool = False) -> dict[str, SampleSet]:
-    """Every split, all under the class names of the first; arguments and errors as for `load_samples`.
+def load_splits(
+    path: Path, names: Path | Names | None = None, strict: bool = False, images: Path | None = None
+) -> dict[str, SampleSet]:
+    """Read every split, all under the class names of the first; arguments and errors as for `load_samples`.
 
     Data without splits counts as the split its file name speaks of, else as `train`.
     """
-    source, given, sets = recognise(path), _read(names), dict[str, SampleSet]()
-    for split in source.splits or (split_in(path.stem) or "train",):
-        sets[split] = source.load(split, given, strict)
-        given = sets[split].names
-    return sets
+    whole = split_in(path.stem) or "train"
+    return open_annotations(path, images).load_all(_read(names), strict, whole)
 
 
 def _read(names: Path | Names | None) -> Names | None:
     return read_names(names) if isinstance(names, Path) else names
-
-
-def splits_of(path: Path) -> tuple[str, ...]:
-    """The splits that `load_samples` can give; none where the data is not divided.
-
-    Raises:
-        AnnotationError: not recognised.
-    """
-    return recognise(path).splits

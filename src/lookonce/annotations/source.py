@@ -1,53 +1,196 @@
-"""What DATA turned out to be: a format, and a reader for each split."""
+"""Recognised data: one format, or a dataset file that puts several together, read split by split."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
-from lookonce.annotations.collect import Names
+import numpy as np
+
+from lookonce.annotations.collect import collect
+from lookonce.annotations.files import ALL, Names, key, listed, split_of
+from lookonce.annotations.records import Parsed, Record, Row
+from lookonce.annotations.tree import UNREAD_SUFFIXES, Tree
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
-ALL = "all"  # the one part of data that has no splits
 
-Reader = Callable[[Names | None, bool], SampleSet]  # class names where the caller has them, strict
+class Part(Protocol):
+    """The annotations of one split."""
+
+    def read(self, names: Names | None, strict: bool) -> SampleSet:
+        """Read the part, under given class names or its own."""
+
+    def images(self) -> set[Path]:
+        """Return every image that the part names, whether it is there or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+@dataclass(eq=False)
+class FilesPart:
+    """A part that one format's reader parses, once.
+
+    Attributes:
+        split: its split.
+        parse: reads the files.
+        tree: files of the data set.
+        siblings: all parts of the data set, whose classes are numbered alike.
+        unlabelled: see `Recognised`.
+    """
+
+    split: str
+    parse: Callable[[], Parsed]
+    tree: Tree
+    siblings: list["FilesPart"]
+    unlabelled: str = ""
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        """The annotations."""
+        return self.parse()
+
+    @cached_property
+    def named(self) -> list[Path]:
+        """The image of each record."""
+        names = [record.image for record in self.parsed.records if isinstance(record.image, str)]
+        some = len(names) == len(self.parsed.records)
+        found = iter(self.tree.find_images(names, self.parsed.near, self.parsed.place, some=some))
+        return [
+            record.image if isinstance(record.image, Path) else next(found) for record in self.parsed.records
+        ]
+
+    @cached_property
+    def idle(self) -> list[Path]:
+        """The images of this split that no part names and that are background images nevertheless."""
+        if not self.unlabelled:
+            return []
+        named = {path.absolute() for part in self.siblings for path in part.named}
+        root = self.tree.images_folder or self.tree.root
+        mine = [image for image in self.tree.images if (split_of(image, root) or ALL) == self.split]
+        spoiled = {key(stem) for part in self.siblings for stem in part.parsed.spoiled}
+        return [image for image in mine if image.absolute() not in named and key(image.stem) not in spoiled]
+
+    def images(self) -> set[Path]:
+        """Return every image that the part names, whether it is there or not."""
+        spoiled = {key(stem) for stem in self.parsed.spoiled}
+        lost = [image for image in self.tree.images if key(image.stem) in spoiled] if spoiled else []
+        return {path.absolute() for path in [*self.named, *self.idle, *lost]}
+
+    def read(self, names: Names | None, strict: bool) -> SampleSet:
+        """Read the part, under given class names or its own.
+
+        Raises:
+            AnnotationError: no class names, or a problem in strict mode.
+        """
+        names = names or self.parsed.names
+        if not names and self.parsed.numbered:
+            what = "its classes are numbers; give the file of their names (--names FILE)"
+            raise AnnotationError(f"{self.parsed.place}: {what}")
+        idle = [Record(str(image), image, unlabelled=self.unlabelled) for image in self.idle]
+        parsed = replace(self.parsed, records=[*self.parsed.records, *idle])
+        return collect(parsed, [*self.named, *self.idle], names or self.used_names, strict)
+
+    @property
+    def used_names(self) -> Names:
+        """The class names of all boxes of the data set that have an area, sorted.
+
+        Raises:
+            AnnotationError: there is none; the message has the first reason.
+        """
+        records = [record for part in self.siblings for record in part.parsed.records]
+        rows = [row for record in records for row in record.rows]
+        found = {
+            row.label
+            for record in records
+            for row in record.rows
+            if isinstance(row.label, str) and not row.fault and _has_area(row, relative=record.relative)
+        }
+        if not found:
+            problems = [problem for part in self.siblings for problem in part.parsed.problems]
+            faults = [f"{row.place}: {row.fault}" for row in rows if row.fault]
+            reasons = [str(problem) for problem in problems if problem.outcome == "skipped"] or faults
+            more = f"; {len(reasons)} such in all, and nothing is left" if len(reasons) > 1 else ""
+            why = (
+                f"{reasons[0]}{more}"
+                if reasons
+                else f"{self.parsed.place}: expected objects with a box, found none"
+            )
+            raise AnnotationError(why)
+        return tuple(sorted(found))
+
+
+def _has_area(row: Row, *, relative: bool) -> bool:
+    left, top, right, bottom = (0, 0, *row.box[2:]) if relative else row.box
+    return right > left and bottom > top
+
+
+@dataclass(eq=False)
+class Annotations:
     """Recognised data.
 
     Attributes:
         path: what the user gave.
         title: what it is, in words.
-        parts: split -> its reader; `ALL` alone where the data has no splits.
+        parts: split -> its part; `ALL` alone if the data has no splits.
+        tree: files of the data set, if all of them should be used.
+        remarks: problems of the data set as a whole.
+        names: class names, if a dataset YAML gives them.
     """
 
     path: Path
     title: str
-    parts: Mapping[str, Reader]
+    parts: Mapping[str, Part]
+    tree: Tree | None = None
+    remarks: Sequence[Problem] = ()
+    names: Names | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits, in reading order; none where the data is not split."""
+        """The splits, in reading order; empty if the data has none."""
         return tuple(split for split in self.parts if split != ALL)
 
-    def load(self, split: str | None, names: Names | None = None, strict: bool = False) -> SampleSet:
-        """Read one split, or everything.
+    def load(
+        self, split: str | None, names: Names | None = None, strict: bool = False, *, unused: bool = True
+    ) -> SampleSet:
+        """Read one split, or everything with None: each image once, each problem once.
+
+        `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so. With
+        `train` or everything, `problems` names what lies in the data set and is not used (if `unused`).
 
         Raises:
             AnnotationError: no such split, or the annotations cannot be read.
         """
+        names = names or self.names
         chosen, remark = self._choose(split)
-        sets = [self.parts[part](names, strict) for part in chosen]
+        sets = [self.parts[part].read(names, strict) for part in chosen]
+        says_unused = unused and (split in (None, "train") or not self.splits)
+        rest = [*self.remarks, *(self._unused() if says_unused else [])]
+        sets.append(SampleSet(sets[0].names, [], rest, sets[0].format, sets[0].category_ids))
         return merge(sets, f"{self.title}{remark}")
 
+    def load_all(
+        self, names: Names | None = None, strict: bool = False, whole: str = "train"
+    ) -> dict[str, SampleSet]:
+        """Read every split under the class names of the first; data without splits counts as `whole`."""
+        sets: dict[str, SampleSet] = {}
+        for split in self.splits or (whole,):
+            sets[split] = self.load(split, names, strict)
+            names = sets[split].names
+        if self.splits and "train" not in sets:
+            first = next(iter(sets))
+            rest = SampleSet(
+                sets[first].names, [], self._unused(), sets[first].format, sets[first].category_ids
+            )
+            sets[first] = merge([sets[first], rest], "")
+        return sets
+
     def _choose(self, split: str | None) -> tuple[list[str], str]:
-        """The parts to read, and what to say about the choice."""
+        """Return the parts to read, and what to say about the choice."""
         if not self.splits:
-            return [
-                ALL
-            ], "" if split is None else f", not divided into splits: all of it is taken for {split}"
+            whole = "" if split is None else f", not divided into splits: all of it is taken for {split}"
+            return [ALL], whole
         if split is None:
             return list(self.parts), f", splits {', '.join(self.splits)}"
         if split in self.parts:
@@ -56,9 +199,28 @@ class Source:
             return ["trainval"], ", split trainval, since there is no train"
         raise AnnotationError(f"{self.path}: expected a split {split}, found {', '.join(self.splits)}")
 
+    def _unused(self) -> list[Problem]:
+        """Return what lies in the data set and is not used: images, and files in formats not read."""
+        if self.tree is None:
+            return []
+        problems = []
+        named: set[Path] = set()
+        for part in self.parts.values():
+            with suppress(AnnotationError):  # a part that is not asked for may be damaged
+                named |= part.images()
+        if idle := [image for image in self.tree.images if image.absolute() not in named]:
+            what = f"no annotation names it: not used; {len(idle)} such in all"
+            problems.append(Problem(str(idle[0]), what, "noted", kind="unlisted", image=idle[0]))
+        unread = [file for file in self.tree.with_suffix(*UNREAD_SUFFIXES) if file.absolute() not in named]
+        for suffix, count in Counter(file.suffix.lower() for file in unread).items():
+            first = next(file for file in unread if file.suffix.lower() == suffix)
+            what = f"{suffix} images are not read: convert them to JPEG or PNG; {count} such in all"
+            problems.append(Problem(str(first), what, kind="unread-format"))
+        return problems
+
 
 def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
-    """Several sets as one; each image once, each problem once.
+    """Unite several sets; each image once, each problem once.
 
     Raises:
         AnnotationError: the sets have different class names.
@@ -66,17 +228,22 @@ def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
     for other in sets[1:]:
         if other.names != sets[0].names:
             raise AnnotationError(
-                f"{title}: expected the same classes everywhere, found {', '.join(sets[0].names)} "
-                f"and {', '.join(other.names)}"
+                f"{title}: expected the same classes everywhere, found {listed(sets[0].names)} "
+                f"and {listed(other.names)}"
             )
     samples: dict[Path, Sample] = {}
     problems: dict[Problem, None] = {}
     places: dict[Path, tuple[str, ...]] = {}
     for each in sets:
         places |= {path: where for path, where in each.places.items() if path not in places}
-        for sample in each.samples:
-            samples.setdefault(sample.path.absolute(), sample)
         problems |= dict.fromkeys(each.problems)
+        for sample in each.samples:
+            first = samples.setdefault(sample.path.absolute(), sample)
+            if not (
+                np.array_equal(first.boxes, sample.boxes) and np.array_equal(first.labels, sample.labels)
+            ):
+                what = "listed twice, in different parts of the set, with different boxes: the first count"
+                problems[Problem(str(sample.path), what, kind="listed-twice", image=sample.path)] = None
     return SampleSet(
         names=sets[0].names,
         samples=list(samples.values()),

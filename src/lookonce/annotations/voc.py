@@ -1,209 +1,256 @@
-"""Pascal VOC: one XML an image, and lists of the images of each split.
+"""Pascal VOC: one XML per image, and lists of the images of each split.
 
 Coordinates stay as the file has them. VOC's own count from 1 with the last pixel included, but the tools
-that write this form do not, and nothing in a file tells which it is. In the 100 VOC images that we have
+that write this format do not, and nothing in a file tells which it is. In the 100 VOC images that we have
 also as COCO (two dialects), YOLO and ImageNet XML, every converter took the numbers unshifted. At stake is
 one pixel on the left and at the top.
-
-XML from anywhere is read by defusedxml: entity bombs and outside references are refused.
 """
 
+import math
 import re
+import unicodedata
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import partial
 from pathlib import Path
-
-import defusedxml.ElementTree as SafeET
-from defusedxml.common import DefusedXmlException
+from typing import NamedTuple
 
 from lookonce._files import replacing, write_text
-from lookonce.annotations.collect import Box, Collector, Names, Row
 from lookonce.annotations.files import (
-    SPLITS,
+    ALL,
+    SPLIT_WORDS,
+    Names,
     by_split,
     find_names,
-    image_roots,
-    images_by_stem,
     is_file,
+    key,
     read_lines,
     read_names,
+    read_xml,
+    shown,
+    xml_root,
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
-from lookonce.annotations.source import ALL, Source
+from lookonce.annotations.place import Place, Recognised, outside_splits
+from lookonce.annotations.records import Box, Parsed, Record, Row, hull
+from lookonce.annotations.tree import Tree, by_folder
 from lookonce.errors import AnnotationError
-from lookonce.samples import Sample, SampleSet
+from lookonce.images import IMAGE_SUFFIXES
+from lookonce.samples import Problem, Sample, SampleSet
 
 LISTS = Path("ImageSets", "Main")
+UNLABELLED = "no XML is about it: taken as a background image"
 _PRESENCE = re.compile(r"\s+-?[01]$")  # lists for one class say after each name whether the class is there
+_OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+def recognise(place: Place) -> Recognised | None:
+    """Recognise a folder with XML in it, or one list of `ImageSets/Main`."""
+    path = place.path
+    if place.suffix == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
+        folder = VocFolder(Tree(path.absolute().parents[2], place.images))
+        return Recognised(f"Pascal VOC list {path}", {ALL: partial(folder.of_list, path)})
+    if place.suffix == ".xml" and xml_root(path) == "annotation":
+        folder = VocFolder(Tree(path.absolute().parent, place.images))
+        return Recognised(f"Pascal VOC file {path}", {ALL: partial(folder.of_files, [path])})
+    if not place.is_folder:
+        return None
+    folder, tree = VocFolder(place.tree), place.tree
+    if not any(xml_root(file) == "annotation" for file in folder.files):
+        return None
+    depth = tree.depth(folder.files)
+    lists = [file for file in tree.with_suffix(".txt") if file.parent.parts[-2:] == LISTS.parts]
+    usual = {split: file for file in lists if (split := SPLIT_WORDS.get(file.stem.lower()))}
+    title = f"Pascal VOC folder {path}"
+    if usual:
+        others = [
+            file for file in lists if file not in usual.values() and not _OF_A_CLASS.fullmatch(file.stem)
+        ]
+        what = f"a list of no usual split: not read; {len(others)} such in all"
+        remarks = [Problem(str(others[0]), what, "noted", kind="unlisted")] if others else []
+        parses = {split: partial(folder.of_list, usual[split]) for split in by_split(usual)}
+        return Recognised(title, parses, remarks, depth=depth)
+    if len(lists) > 1:
+        parses = {file.stem: partial(folder.of_list, file) for file in sorted(lists)}
+        return Recognised(title, parses, depth=depth)
+    if lists:
+        title = f"{title} (list {lists[0].name})"
+        return Recognised(title, {ALL: partial(folder.of_list, lists[0])}, depth=depth)
+    groups, outside = by_folder(folder.files, tree.root)
+    title += " (every XML)" if ALL in groups else ""
+    by_files = {split: partial(folder.of_files, groups[split]) for split in by_split(groups)}
+    return Recognised(title, by_files, outside_splits(outside, groups), UNLABELLED, depth)
+
+
+class Xml(NamedTuple):
     """One XML, parsed.
 
     Attributes:
-        file: the XML.
-        filename: the image's name according to it.
+        filename: image's name according to it.
         declared: (height, width) according to it.
         depth: channels according to it; every image is read in colour all the same.
-        objects: class name and box of each object; a faulty one has the fault in the row.
+        rows: its objects.
         fault: why the file cannot be used at all.
+        line: `:3` for a fault in line 3.
     """
 
-    file: Path
     filename: str = ""
     declared: tuple[int, int] | None = None
     depth: str = ""
-    objects: tuple[tuple[str, Row], ...] = ()
+    rows: tuple[Row, ...] = ()
     fault: str = ""
+    line: str = ""
 
 
-def recognise(path: Path) -> Source | None:
-    """A folder with `Annotations`, a folder of XML, or one list of `ImageSets/Main`."""
-    if path.suffix.lower() == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
-        folder = VocFolder(path.absolute().parents[2])
-        return Source(path, f"Pascal VOC list {path}", {ALL: partial(folder.read, path)})
-    if not path.is_dir():
-        return None
-    folder = VocFolder(path)
-    if next(folder.annotations.glob("*.xml"), None) is None:
-        return None
-    lists = {file.stem: file for file in (path / LISTS).glob("*.txt")}
-    usual = {split: file for split, file in lists.items() if split in SPLITS} or lists
-    if len(usual) > 1 or usual.keys() & set(SPLITS):
-        parts = {split: partial(folder.read, usual[split]) for split in by_split(usual)}
-        return Source(path, f"Pascal VOC folder {path}", parts)
-    only = next(iter(usual.values()), None)
-    title = f"Pascal VOC folder {path} ({f'list {only.name}' if only else 'every XML'})"
-    return Source(path, title, {ALL: partial(folder.read, only)})
-
-
+@dataclass
 class VocFolder:
-    """Annotations and images of one folder; each XML is parsed once, however many splits are read."""
+    """The XML files of a folder; each is parsed once, however many splits name it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
-        self.record = cache(parse)
+    tree: Tree
 
-    def read(self, listed: Path | None, names: Names | None, strict: bool) -> SampleSet:
-        """The images of one list, or every XML.
+    def __post_init__(self) -> None:
+        self.files = [file for file in self.tree.with_suffix(".xml") if xml_root(file) in ("", "annotation")]
+        self._by_stem: dict[str, list[Path]] = {}
+        for file in self.files:
+            self._by_stem.setdefault(key(file.stem), []).append(file)
+        self._images: dict[str, list[Path]] = {}
+        for image in self.tree.images:
+            self._images.setdefault(key(image.stem), []).append(image)
+        self._image_names = {key(image.name) for image in self.tree.images}
+        self._parsed: dict[Path, Xml] = {}
 
-        Without names the classes are those of every XML of the folder in alphabetical order, so that all
-        splits number them alike.
-        """
-        origin = ""
-        if not names and (file := find_names(self.folder)):
-            names, origin = read_names(file), f"class names from {file.name}"
-        collector = Collector(names or self.classes, strict)
-        for place, stem in self._listed(listed) if listed else ((str(xml), xml.stem) for xml in self.files):
-            self._add(collector, place, stem)
-        return collector.result("voc", origin)
+    def of_list(self, file: Path) -> Parsed:
+        """Parse the XML of the images that a list names."""
+        found = []
+        for line, text in read_lines(file, stripped=False):
+            place = f"{file}:{line}"
+            bare = _PRESENCE.sub("", text.strip())
+            xml = (
+                self._listed(text) or self._listed(text.strip()) or self._listed(bare)
+            )  # names may end so, too
+            found.append((place, xml or self.tree.root / "Annotations" / f"{bare}.xml"))
+        return self._parse(found)
 
-    @cached_property
-    def files(self) -> list[Path]:
-        """Every XML."""
-        return sorted(self.annotations.glob("*.xml"))
+    def of_files(self, files: Sequence[Path]) -> Parsed:
+        """Parse XML files."""
+        return self._parse([("", file) for file in files])
 
-    @cached_property
-    def classes(self) -> Names:
-        """The names of all objects that have an area."""
-        found = {name for file in self.files for name, row in self.record(file).objects if _has_area(row)}
-        if not found:
-            raise AnnotationError(f"{self.annotations}: expected objects with a box, found none in any XML")
-        return tuple(sorted(found))
-
-    @cached_property
-    def images(self) -> tuple[Path, dict[str, Path]]:
-        """The folder that holds the images, and they by stem."""
-        stems = {file.stem for file in self.files}
-        roots = image_roots(self.folder)
-        for root in roots:
-            if stems & (found := images_by_stem(root)).keys():
-                return root, found
-        return roots[0], {}
-
-    def _listed(self, file: Path) -> Iterator[tuple[str, str]]:
-        """Place and image name of each line of a list."""
-        for line, text in read_lines(file):
-            exact = is_file(self.annotations / f"{text}.xml")  # a name may end in a number of its own
-            yield f"{file}:{line}", text if exact else _PRESENCE.sub("", text)
-
-    def _add(self, collector: Collector, place: str, stem: str) -> None:
-        file = self.annotations / f"{stem}.xml"
-        record = self.record(file)
-        if record.fault:
-            return collector.report(str(file) if is_file(file) else place, record.fault, kind="annotation")
-        if record.depth not in ("", "3"):
-            what = f"declares {record.depth} channel(s); every image is read in colour"
-            image = self._image(record)
-            collector.report(str(file), what, "noted", kind="channels", image=image)
-        rows = [_labelled(name, row, collector.names) for name, row in record.objects]
-        collector.add(self._image(record), rows, str(file), listed=place, declared=record.declared)
-
-    def _image(self, record: Record) -> Path:
-        """The image of the XML's own name; where there is none, the one the XML names."""
-        root, by_stem = self.images
-        return by_stem.get(record.file.stem) or root / (record.filename or f"{record.file.stem}.jpg")
-
-
-def parse(file: Path) -> Record:
-    """One XML; what is wrong with it is in the record."""
-    try:
-        root = SafeET.parse(file).getroot()
-    except OSError as error:
-        return Record(file, fault=f"{file.name} cannot be read: {error.strerror}")
-    except DefusedXmlException as error:
-        return Record(file, fault=f"refused: XML that defines or fetches entities ({error})")
-    except (ET.ParseError, ValueError, LookupError) as error:  # the last two: an encoding it cannot have
-        return Record(file, fault=f"expected XML, found it damaged or cut short: {error}")
-    if root is None or root.tag != "annotation":
-        return Record(file, fault=f"expected <annotation>, found <{root.tag if root is not None else ''}>")
-    return Record(
-        file,
-        filename=Path(_text(root, "filename")).name,
-        declared=_declared(root),
-        depth=_text(root, "size/depth"),
-        objects=tuple(_object(file, i, node) for i, node in enumerate(root.iterfind("object"), 1)),
-    )
-
-
-def _declared(root: ET.Element) -> tuple[int, int] | None:
-    try:
-        return int(_text(root, "size/height")), int(_text(root, "size/width"))
-    except ValueError:
+    def _listed(self, text: str) -> Path | None:
+        """Return the XML of a list's line: a stem, with or without folders, suffix, or the XML behind it."""
+        for entry in (text, *(word for word in text.split() if word.lower().endswith(".xml"))):
+            entry = entry.replace("\\", "/").removeprefix("./")
+            last = entry.rpartition("/")[2]
+            stem = (
+                last[: -len(Path(last).suffix)]
+                if Path(last).suffix.lower() in (*IMAGE_SUFFIXES, ".xml")
+                else last
+            )
+            wanted = [part for part in entry.split("/")[-2::-1] if part not in ("JPEGImages", "Annotations")]
+            for candidates in (self._by_stem.get(key(last), []), self._by_stem.get(key(stem), [])):
+                exact = [file for file in candidates if file.stem in (last, stem)] or candidates
+                fitting = [file for file in exact if list(file.parts[-2::-1][: len(wanted)]) == wanted]
+                if found := fitting or (exact if len(exact) == 1 else []):
+                    return found[0]
         return None
 
+    def _parse(self, files: Sequence[tuple[str, Path]]) -> Parsed:
+        """Parse XML files, each with the place that lists it."""
+        records, problems, spoiled = [], [], list[str]()
+        for listed, file in files:
+            if file not in self._parsed:
+                self._parsed[file] = parse(file)
+            xml = self._parsed[file]
+            if xml.fault:
+                place, what = f"{file}{xml.line}", xml.fault
+                if not is_file(file):
+                    place, what = listed, f"{file.name} {xml.fault}"
+                problems.append(Problem(place, what, kind="annotation"))
+                spoiled.append(file.stem)
+                continue
+            image = self._image(file, xml, problems)
+            if xml.depth not in ("", "3"):
+                what = f"declares {xml.depth} channel(s); every image is read in colour"
+                about = image if isinstance(image, Path) else None
+                problems.append(Problem(str(file), what, "noted", kind="channels", image=about))
+            records.append(Record(str(file), image, xml.rows, xml.declared, listed=listed))
+        found = find_names(self.tree.root)
+        names: Names = read_names(found) if found else ()
+        origin = f"class names from {found.name}" if found else ""
+        annotations = self.tree.root / "Annotations"
+        where = annotations if annotations.is_dir() else self.tree.root
+        return Parsed("voc", records, self.tree.root, where, problems, names, spoiled=spoiled, origin=origin)
 
-def _object(file: Path, index: int, node: ET.Element) -> tuple[str, Row]:
-    name, place = _text(node, "name"), f"{file}: object {index}"
+    def _image(self, file: Path, xml: Xml, problems: list[Problem]) -> Path | str:
+        """Return the image of an XML: the one called like it, else the one that it names."""
+        stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
+        twins = self._images.get(key(stem), [])
+        near = [image for image in twins if image.parent == file.parent or _beside(image, file)] or twins
+        if len(near) > 1:
+            near = [image for image in near if image.name == named] or near
+        if not near:
+            return named if key(named) in self._image_names else xml.filename or f"{stem}.jpg"
+        if named and key(Path(named).stem) != key(stem) and key(named) in self._image_names:
+            what = f"<filename> names {shown(named)}, which is there; the boxes are taken for {near[0].name}"
+            problems.append(Problem(str(file), what, "repaired", kind="filename", image=near[0]))
+        if len(near) > 1:
+            others = ", ".join(str(image) for image in near[1:])
+            what = f"{near[0].name} and {others} have this one XML: it counts for the first"
+            problems.append(Problem(str(file), what, kind="shared-labels", image=near[0]))
+        return near[0]
+
+
+def _beside(image: Path, file: Path) -> bool:
+    """Whether image and XML lie in parallel folders: `JPEGImages/cam/a.jpg`, `Annotations/cam/a.xml`."""
+    a, b = image.parts[:-1], file.parts[:-1]
+    return len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1
+
+
+def parse(file: Path) -> Xml:
+    """Parse one XML; what is wrong with it is in the result."""
     try:
-        box = _box(node)
-    except ValueError:
-        return name, Row(place, fault="expected a bndbox of four numbers: xmin, ymin, xmax, ymax")
-    return name, Row(place, box, difficult=_text(node, "difficult") == "1")
+        root = read_xml(file)
+    except AnnotationError as error:
+        match = re.fullmatch(r"(:\d+)?: (.*)", str(error).removeprefix(str(file)), re.DOTALL)
+        return Xml(fault=match[2], line=match[1] or "") if match else Xml(fault=str(error))
+    if root.tag != "annotation":
+        return Xml(fault=f"expected <annotation>, found <{root.tag}>")
+    declared = None
+    with suppress(ValueError, OverflowError):
+        declared = int(float(_text(root, "size/height"))), int(float(_text(root, "size/width")))
+    rows = tuple(_row(f"{file}: object {i}", node) for i, node in enumerate(root.iterfind("object"), 1))
+    return Xml(_text(root, "filename"), declared, _text(root, "size/depth"), rows)
 
 
-def _box(node: ET.Element) -> Box:
+def _row(place: str, node: ET.Element) -> Row:
+    name = unicodedata.normalize("NFC", _text(node, "name"))
+    if not name:
+        return Row(place, fault="expected a class name, found an empty name", kind="class")
+    try:
+        box, is_hull = _box(node)
+    except (ValueError, OverflowError):
+        return Row(place, label=name, fault="expected a bndbox of four numbers: xmin, ymin, xmax, ymax")
+    return Row(place, box, name, _text(node, "difficult") == "1", polygon=is_hull)
+
+
+def _box(node: ET.Element) -> tuple[Box, bool]:
+    """Return the corners of an object, and whether they are those of a polygon or of a turned box."""
     found = node.find("bndbox")
-    corners = {side.tag: side.text or "" for side in found} if found is not None else {}
-    left, top, right, bottom = (float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax"))
-    return left, top, right, bottom
-
-
-def _labelled(name: str, row: Row, names: Names) -> Row:
-    if row.fault:
-        return row
-    if name not in names:
-        return row._replace(fault=f"the class {name!r} is not among the names", kind="class")
-    return row._replace(label=names.index(name))
-
-
-def _has_area(row: Row) -> bool:
-    left, top, right, bottom = row.box
-    return right > left and bottom > top
+    if found is not None:
+        corners = {side.tag: side.text or "" for side in found}
+        left, top, right, bottom = (float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax"))
+        return (left, top, right, bottom), False
+    if (turned := node.find("robndbox")) is not None:  # roLabelImg
+        x, y, width, height, angle = (float(_text(turned, tag)) for tag in ("cx", "cy", "w", "h", "angle"))
+        across = (width * abs(math.cos(angle)) + height * abs(math.sin(angle))) / 2
+        down = (width * abs(math.sin(angle)) + height * abs(math.cos(angle))) / 2
+        return (x - across, y - down, x + across, y + down), True
+    polygon = node.find("polygon")
+    sides = [] if polygon is None else [(side.tag, side.text or "") for side in polygon.iter()]
+    xs = [float(text) for tag, text in sides if re.fullmatch(r"x\d*", tag)]
+    ys = [float(text) for tag, text in sides if re.fullmatch(r"y\d*", tag)]
+    return hull(list(zip(xs, ys, strict=True))), True
 
 
 def _text(node: ET.Element, path: str) -> str:
@@ -211,9 +258,9 @@ def _text(node: ET.Element, path: str) -> str:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `Annotations`, `ImageSets/Main`, `classes.txt` and `JPEGImages`, which is full of links.
+    """Write `Annotations`, `ImageSets/Main`, `classes.txt` and `JPEGImages`, a folder of links.
 
-    `classes.txt` is no part of VOC; it keeps the numbers of the classes, which other forms need.
+    `classes.txt` is no part of VOC; it keeps the class numbers that other formats need.
     """
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)

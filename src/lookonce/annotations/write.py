@@ -1,4 +1,4 @@
-"""From samples to any of the four formats."""
+"""Write samples in any of seven formats."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookonce._files import filling
 from lookonce._outputs import is_vacant
-from lookonce.annotations import coco, lines, voc, yolo
+from lookonce.annotations import coco, cvat, labelme, labelstudio, lines, voc, yolo
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
@@ -16,6 +16,9 @@ WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
     "voc": voc.write,
     "yolo": yolo.write,
     "lines": lines.write,
+    "cvat": cvat.write,
+    "labelme": labelme.write,
+    "labelstudio": labelstudio.write,
 }
 KEEP_ANY_NAME = ("coco",)
 KEEP_CROWD = ("coco",)

@@ -2,248 +2,397 @@
 
     class centre_x centre_y width height        all but the class in fractions of the image's sides
 
-The labels lie in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the
-image. An image without a label file is a background image. The classes have names in `classes.txt` or a
-`*.names` beside, in Darknet's `obj.data`, or in a dataset YAML (see `dataset_yaml`).
+The labels lie in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
+An image without a label file is a background image. A row with more points is a polygon: its hull is the box.
+The classes have names in `classes.txt` or a `*.names` beside, in Darknet's `obj.data`, or in a dataset YAML.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lookonce._files import replacing, write_text
-from lookonce.annotations.collect import Collector, Names, Row
+from lookonce._files import replacing, walk_files, write_text
 from lookonce.annotations.files import (
-    IMAGE_FOLDERS,
+    ALL,
+    NAME_FILES,
     SPLIT_WORDS,
-    around,
+    Names,
+    by_split,
     find_names,
-    image_roots,
-    images_by_stem,
-    is_file,
-    one_each,
+    key,
     read_lines,
     read_names,
-    root_of,
-    split_in,
+    shown,
+    split_of,
 )
 from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
-from lookonce.annotations.source import ALL, Source
+from lookonce.annotations.place import Place, Recognised, outside_splits
+from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.annotations.tree import ImageIndex, Tree, around, by_folder, find_path
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.samples import Sample, SampleSet
+from lookonce.images import IMAGE_SUFFIXES
+from lookonce.samples import Problem, Sample, SampleSet
 
 MOST = 2.0  # a fraction above this is no rounding: someone wrote pixels
+IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs")  # in lower case
+LABEL_FOLDERS = ("labels", "label")
+UNLABELLED = "no label file is about it: taken as a background image"
 
-Pair = tuple[str, Path, Path | None]  # where the image is listed, the image, its labels
 
-
-def recognise(path: Path) -> Source | None:
-    """`obj.data`, a list of images (`.txt`), or a folder of images and labels."""
-    if path.suffix.lower() == ".data":
-        return _darknet(path)
-    if path.suffix.lower() == ".txt":
-        return _image_list(path)
-    if not path.is_dir():
+def recognise(place: Place) -> Recognised | None:
+    """Recognise `obj.data`, a list of images (`.txt`), or a folder of images and labels."""
+    path = place.path
+    if place.suffix == ".data":
+        return _darknet(path, place.tree)
+    if place.suffix == ".txt":
+        return _image_list(path, place.tree)
+    if not place.is_folder:
         return None
-    if len(data := list(path.glob("*.data"))) == 1:
-        return _darknet(data[0])
-    folders = _folders_by_split(path)
-    if not any(_has_labels(folder) for folder in folders.values()):
+    data = place.tree.highest(place.tree.with_suffix(".data"))
+    if len(data) == 1 and (found := _darknet(data[0], place.tree)):
+        return replace(found, depth=place.tree.depth(data))
+    folder = LabelledFolder(place.tree)
+    if not folder.labels and not any(_holds_rows(file) for file in folder.orphans):
         return None
-    parts = {split: partial(_read_folder, folder, path) for split, folder in folders.items()}
-    return Source(path, f"YOLO folder {path}", parts)
+    depth = place.tree.depth(folder.labels or folder.orphans)
+    lists = {split: file for file in place.tree.with_suffix(".txt")
+             if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file)}  # fmt: skip
+    if lists:
+        parses = {split: partial(folder.of_list, lists[split]) for split in by_split(lists)}
+        return Recognised(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
+    if not place.tree.images:
+        what = f"{len(folder.orphans)} label files, and no image; --images DIR names the folder of the images"
+        raise AnnotationError(f"{path}: {what}")
+    groups, outside = by_folder(folder.tree.images, place.images or place.tree.root)
+    parses = {split: partial(folder.of_images, groups[split], split) for split in by_split(groups)}
+    return Recognised(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)
 
 
-def _image_list(path: Path) -> Source | None:
-    """A text of paths alone, of images that have labels."""
+@dataclass
+class LabelFiles:
+    """Label files by where they belong, whatever the case of their names; folders are listed once."""
+
+    _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
+
+    def of(self, image: Path, *, exact: bool = False) -> Path | None:
+        """Return the labels of an image: in a parallel folder `labels`, else beside it; None for none."""
+        name = f"{image.stem}.txt"
+        for folder in self.folders(image.parent):
+            found = self._entries(folder).get(key(name), [])
+            same = [file for file in found if file.name == name]
+            if same or (len(found) == 1 and not exact):
+                return (same or found)[0]
+        return None
+
+    def folders(self, folder: Path) -> Iterator[Path]:
+        """Yield the folders in which the labels of a folder of images may lie, the likeliest first."""
+        parts = folder.parts
+        for i in range(len(parts) - 1, -1, -1):
+            if parts[i].lower() not in IMAGE_FOLDERS:
+                continue
+            for name in LABEL_FOLDERS:
+                for beside in self._entries(Path(*parts[:i])).get(name, []):
+                    yield beside.joinpath(*parts[i + 1 :])
+        yield folder
+
+    def _entries(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._listed:
+            entries: dict[str, list[Path]] = defaultdict(list)
+            try:
+                for entry in sorted(folder.iterdir()):
+                    entries[key(entry.name)].append(entry)
+            except (OSError, ValueError):
+                pass
+            self._listed[folder] = dict(entries)
+        return self._listed[folder]
+
+
+@dataclass
+class LabelledFolder:
+    """Images of a folder with their label files.
+
+    Attributes:
+        tree: the folder.
+        labels: image -> its label file.
+        shared: image -> another image of the same stem, which has the one label file.
+        orphans: label files without an image.
+    """
+
+    tree: Tree
+    labels: dict[Path, Path] = field(default_factory=dict)
+    shared: dict[Path, Path] = field(default_factory=dict)
+    orphans: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        files, owner = LabelFiles(), dict[Path, Path]()
+        for exact in (True, False):  # a.txt belongs to a.jpg rather than to A.jpg
+            for image in self.tree.images:
+                file = None if image in self.labels else files.of(image, exact=exact)
+                if file and owner.setdefault(file, image) == image:
+                    self.labels[image] = file
+                elif file:
+                    self.shared[image] = owner[file]
+        found = [file for file in self.tree.with_suffix(".txt") if _may_be_labels(file)]
+        if self.tree.root.is_dir():
+            beside = [
+                folder
+                for folder in files.folders(self.tree.root)
+                if folder.is_dir() and folder != self.tree.root
+            ]
+            found += [file for folder in beside for file in walk_files(folder, AnnotationError)
+                      if file.suffix.lower() == ".txt" and _may_be_labels(file)]  # fmt: skip
+        rest = [file for file in found if file not in owner]
+        idle = [image for image in self.tree.images if image not in self.labels and image not in self.shared]
+        named = {_image_name(file): file for file in rest}
+        for name, found_image in ImageIndex(idle).resolve(list(named), self.tree.root, set()).items():
+            if found_image:
+                self.labels[found_image] = named[name]
+        used = set(self.labels.values())
+        folders = {file.parent for file in used}
+        folders |= {file.parent for file in rest if file.parent.name.lower() in LABEL_FOLDERS}
+        self.orphans = [
+            file for file in rest if file not in used and (_holds_rows(file) or file.parent in folders)
+        ]
+
+    def of_images(self, images: Sequence[Path], split: str) -> Parsed:
+        """Parse the labels of images; label files of the same split without an image are problems."""
+        wanted = [image for image in images if image not in self.shared]
+        anywhere = [file.parent for file in self.tree.files if file.name in NAME_FILES]
+        near = dict.fromkeys([self.tree.root, *(image.parent for image in images)])
+        names = _names_near(*near, *(anywhere if len(anywhere) == 1 else []))
+        listed = [(str(image), image, self.labels.get(image)) for image in wanted]
+        parsed = _parse(listed, self.tree.root, names)
+        problems = list(parsed.problems)
+        for image in images:
+            if image in self.shared:
+                what = f"{self.shared[image].name} has the one label file of this name: left out"
+                problems.append(Problem(str(image), what, kind="shared-labels", image=image))
+        for file in self.orphans:
+            if split in (
+                ALL,
+                split_of(file, self.tree.root) if file.is_relative_to(self.tree.root) else split,
+            ):
+                problems.append(_orphan(file))
+        return replace(parsed, problems=problems)
+
+    def of_list(self, file: Path) -> Parsed:
+        """Parse the labels of the images that a list names."""
+        return _of_list(file, self.tree)
+
+
+def _orphan(file: Path) -> Problem:
+    if _holds_rows(file):
+        return Problem(f"{file}", "labels without an image: no picture of this name is there", kind="orphan")
+    return Problem(f"{file}", "a label file without rows and without an image", "noted", kind="unlisted")
+
+
+def _image_name(labels: Path) -> str:
+    """Return what the image of a label file may be called, with its folders but for `labels`."""
+    return "/".join(
+        [*(part for part in labels.parts[1:-1] if part.lower() not in LABEL_FOLDERS), labels.stem]
+    )
+
+
+def _may_be_labels(file: Path) -> bool:
+    return file.name.lower() not in NAME_FILES and not file.stem.lower().startswith(
+        ("readme", "license", "labelmap")
+    )
+
+
+def _holds_rows(file: Path) -> bool:
+    """Whether a text begins with a row of labels."""
+    try:
+        with file.open("rb") as stream:
+            words = stream.readline(4096).split()
+        return len(words) >= 5 and bool([float(word) for word in words])
+    except (OSError, ValueError):
+        return False
+
+
+def _is_image_list(file: Path) -> bool:
+    """Whether a text begins with the path of an image alone."""
+    try:
+        line = next((text for _, text in read_lines(file)), "")
+    except AnnotationError:
+        return False
+    path, words = split_line(line) if line else ("", [])
+    return path.lower().endswith(IMAGE_SUFFIXES) and not words
+
+
+def _image_list(path: Path, tree: Tree) -> Recognised | None:
+    """Recognise a text of paths alone, of images that have labels."""
     listed = [split_line(text) for _, text in read_lines(path)]
-    if not listed or any(boxes for _, boxes in listed):
+    if not listed or any(words for _, words in listed):
         return None
     try:
-        root = root_of((image for image, _ in listed), _list_roots(path), path)
+        images = tree.find_images([image for image, _ in listed], path.parent, path)
     except AnnotationError:
         return None
-    if not any(label_file(root / image) for image, _ in listed):
+    files = LabelFiles()
+    if not any(files.of(image) for image in images):
         return None
-    return Source(path, f"YOLO list of images {path}", {ALL: partial(_read_list, path)})
+    return Recognised(f"YOLO list of images {path}", {ALL: partial(_of_list, path, tree)})
 
 
-def _folders_by_split(folder: Path) -> dict[str, Path]:
-    """The image folders of `images/train`, of `train/images`, of `images`, or the folder itself."""
-    inner = [*(folder / "images").glob("*/"), *folder.glob("*/images/")]
-    claims = ((split_in(each.relative_to(folder).as_posix()), each) for each in sorted(inner))
-    splits = one_each(folder, ((split, each) for split, each in claims if split))
-    if splits:
-        return splits
-    return {ALL: folder / "images" if (folder / "images").is_dir() else folder}
-
-
-def _has_labels(folder: Path) -> bool:
-    return any(label_file(image) for image in images_by_stem(folder).values())
-
-
-def label_file(image: Path) -> Path | None:
-    """The labels of an image: in the parallel folder `labels`, else beside it; None for a background."""
-    parts, labels = image.parts, f"{image.stem}.txt"
-    for name in IMAGE_FOLDERS:
-        if name in parts:
-            last = len(parts) - 1 - parts[::-1].index(name)
-            parallel = Path(*parts[:last], "labels", *parts[last + 1 : -1], labels)
-            if is_file(parallel):
-                return parallel
-    beside = image.with_name(labels) if image.name else image
-    return beside if is_file(beside) else None
-
-
-def _read_folder(folder: Path, top: Path, names: Names | None, strict: bool) -> SampleSet:
-    pairs = ((str(path), path, label_file(path)) for path in sorted(images_by_stem(folder).values()))
-    found = names or _names_near(top, folder, folder.parent / "labels")
-    return _read_pairs(list(pairs), found, strict, f"images in {folder}")
-
-
-def _read_list(path: Path, names: Names | None, strict: bool) -> SampleSet:
-    pairs = _listed_pairs(path)
-    return _read_pairs(pairs, names or _names_near(path.parent), strict)
-
-
-def _listed_pairs(path: Path) -> list[Pair]:
+def _of_list(path: Path, tree: Tree, names: Names = ()) -> Parsed:
+    """Parse the labels of the images that a list names: see `LabelFiles`, else by the line itself."""
     lines = [(line, split_line(text)[0]) for line, text in read_lines(path)]
-    root = root_of((image for _, image in lines), _list_roots(path), path)
-    return [(f"{path}:{line}", root / image, label_file(root / image)) for line, image in lines]
+    written = [image for _, image in lines]
+    images = tree.find_images(written, path.parent, path)
+    files = LabelFiles()
+    labels = [files.of(image) for image in images]
+    lost = {
+        image: f"{image.rpartition('.')[0] or image}.txt"
+        for image, file in zip(written, labels, strict=True)
+        if not file
+    }
+    if lost:
+        texts = [file for file in tree.with_suffix(".txt") if _may_be_labels(file) and file != path]
+        found = ImageIndex(texts).resolve(
+            list(dict.fromkeys(lost.values())), path.parent, {file for file in labels if file}
+        )
+        labels = [file or found[lost[image]] for image, file in zip(written, labels, strict=True)]
+    triples = [
+        (f"{path}:{line}", image, file) for (line, _), image, file in zip(lines, images, labels, strict=True)
+    ]
+    return _parse(triples, path, names or _names_near(path.parent))
 
 
-def _read_pairs(pairs: Sequence[Pair], names: Names, strict: bool, origin: str = "") -> SampleSet:
-    """Read the labels of images.
+def _parse(images: Sequence[tuple[str, Path, Path | None]], place: Path, names: Names) -> Parsed:
+    """Parse the label files of images; of each, the place that lists it, the image, its labels.
 
     Raises:
-        AnnotationError: not one of the images has labels; or a problem in strict mode.
+        AnnotationError: not one of the images has labels.
     """
-    if pairs and not any(labels for _, _, labels in pairs):
+    if images and not any(labels for _, _, labels in images):
         raise AnnotationError(
-            f"{pairs[0][0]}: expected labels beside the images or in a parallel folder `labels`, "
-            f"found none for any of {len(pairs)} images, {pairs[0][1]} for one"
+            f"{images[0][0]}: expected labels beside the images or in a parallel folder `labels`, "
+            f"found none for any of {len(images)} images, {images[0][1]} for one"
         )
-    collector = Collector(names, strict)
-    for place, image, labels in pairs:
+    records, problems = [], []
+    for listed, image, labels in images:
         try:
-            rows = list(_rows(labels)) if labels else []
+            rows = read_rows(labels) if labels else []
         except AnnotationError as error:  # a label file that is no text
-            collector.report(place, str(error), kind="annotation", image=image)
+            problems.append(Problem(listed, str(error), kind="annotation", image=image))
             continue
-        collector.add(image, rows, place, relative=True)
-    return collector.result("yolo", origin)
+        note = "" if labels else UNLABELLED
+        records.append(Record(listed, image, rows, relative=True, unlabelled=note))
+    return Parsed("yolo", records, place.parent, place, problems, names, numbered=True)
 
 
-def _rows(labels: Path) -> Iterator[Row]:
-    for line, text in read_lines(labels):
-        yield _row(f"{labels}:{line}", text)
+def read_rows(labels: Path) -> list[Row]:
+    """Read a label file.
+
+    Raises:
+        AnnotationError: not text.
+    """
+    return [_row(f"{labels}:{line}", text) for line, text in read_lines(labels)]
 
 
 def _row(place: str, text: str) -> Row:
     try:
         label, *sides = map(float, text.split())
-        if len(sides) != 4 or label != int(label):
+        if label != int(label):
             raise ValueError(text)
     except (ValueError, OverflowError):
-        return Row(
-            place, fault=f"expected class, centre x, centre y, width, height as numbers, found {text!r}"
+        sides = []
+    if len(sides) == 5:
+        what = (
+            f"expected 5 numbers, found six in {shown(text)}: the sixth is no part of a label "
+            "(a confidence or a track id?); export without it, or remove the sixth column"
         )
+        return Row(place, fault=what)
+    if len(sides) != 4 and (len(sides) < 6 or len(sides) % 2):
+        what = f"expected class, centre x, centre y, width, height as numbers, found {shown(text)}"
+        return Row(place, fault=what)
     if max(map(abs, sides)) > MOST:
-        return Row(place, fault=f"expected fractions of the image's sides, found {text!r}: are these pixels?")
-    return Row(place, (sides[0], sides[1], sides[2], sides[3]), int(label))
+        what = f"expected fractions of the image's sides, found {shown(text)}: are these pixels?"
+        return Row(place, fault=what)
+    if len(sides) == 4:
+        return Row(place, (sides[0], sides[1], sides[2], sides[3]), int(label))
+    left, top, right, bottom = hull(list(zip(sides[::2], sides[1::2], strict=True)))
+    return Row(
+        place, ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), int(label), polygon=True
+    )
 
 
 def _names_near(*folders: Path) -> Names:
-    found = find_names(*folders)
-    if not found:
-        raise AnnotationError(
-            f"{folders[0]}: its classes are numbers; give the file of their names (--names FILE)"
-        )
-    return read_names(found)
+    found = find_names(
+        *(near for folder in folders for near in (folder, folder.parent / "labels", folder.parent))
+    )
+    return read_names(found) if found else ()
 
 
-def _list_roots(path: Path) -> list[Path]:
-    """Darknet's paths start where Darknet was started, most often above the folder of the list."""
-    return [*around(path.parent), *image_roots(path.parent), Path()]
+def _darknet(path: Path, tree: Tree) -> Recognised | None:
+    """Recognise `obj.data`: key = value, with the lists of images and the names.
 
-
-def _darknet(path: Path) -> Source:
-    """`obj.data`: key = value, with the lists of images and the names."""
-    settings = _settings(path)
-    parts = {
-        SPLIT_WORDS[key]: partial(_read_darknet, path, key, settings)
-        for key in ("train", "valid", "test")
-        if key in settings
-    }
-    if not parts:
-        raise AnnotationError(f"{path}: expected train = or valid = with a list of images, found neither")
-    return Source(path, f"Darknet data file {path}", parts)
-
-
-def _settings(path: Path) -> dict[str, str]:
-    settings = {}
-    for line, text in read_lines(path):
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals and not text.startswith("#"):
-            raise AnnotationError(f"{path}:{line}: expected key = value, found {text!r}")
-        settings[key] = value
-    return settings
-
-
-def _read_darknet(
-    path: Path, key: str, settings: Mapping[str, str], names: Names | None, strict: bool
-) -> SampleSet:
-    names = names or _darknet_names(path, settings)
-    listed = _find(path, settings[key])
-    labels = path.parent / f"obj_{key}_data"
-    if labels.is_dir():
-        return _read_pairs(_exported_pairs(path, listed, labels), names, strict, f"labels in {labels}")
-    if not listed:
-        raise AnnotationError(f"{path}: expected the list {key} = {settings[key]}, found no such file")
-    return _read_pairs(_listed_pairs(listed), names, strict, f"list {listed}")
-
-
-def _exported_pairs(path: Path, listed: Path | None, labels: Path) -> list[Pair]:
-    """CVAT's export: labels in `obj_train_data`, most often without the images and sometimes the list.
-
-    The images are found by name, beside the labels or in a folder of images around.
+    Raises:
+        AnnotationError: a line that is no setting, or no list.
     """
-    places = {str(file): file.stem for file in sorted(labels.glob("*.txt"))}
-    if listed:
-        places = {f"{listed}:{line}": Path(split_line(text)[0]).stem for line, text in read_lines(listed)}
-    by_root = [images_by_stem(root) for root in (labels, *image_roots(path.parent))]
-    images = next((found for found in by_root if found.keys() & set(places.values())), {})
-    pairs = []
-    for place, stem in places.items():
-        file = labels / f"{stem}.txt"
-        pairs.append((place, images.get(stem, labels / f"{stem}.jpg"), file if file.is_file() else None))
-    return pairs
+    settings: dict[str, str] = {}
+    for line, text in read_lines(path):
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals and not text.startswith("#"):
+            raise AnnotationError(f"{path}:{line}: expected key = value, found {shown(text)}")
+        settings[name] = value
+    lists = {
+        name: SPLIT_WORDS.get(name.lower(), name)
+        for name, value in settings.items()
+        if name.lower() in SPLIT_WORDS or (value.lower().endswith(".txt") and name not in ("names", "labels"))
+    }
+    if not lists:
+        raise AnnotationError(f"{path}: expected train = or valid = with a list of images, found neither")
+    by = {split: name for name, split in lists.items()}
+    parses = {split: partial(_of_darknet, path, by[split], settings, tree) for split in by_split(by)}
+    return Recognised(f"Darknet data file {path}", parses)
 
 
-def _darknet_names(path: Path, settings: Mapping[str, str]) -> Names:
-    found = _find(path, settings.get("names", "")) or find_names(path.parent)
-    if not found:
+def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) -> Parsed:
+    """Parse one split of `obj.data`; CVAT exports labels in `obj_<split>_data`, at times without the list."""
+    bases = around(path.parent)
+    names_file = find_path(settings.get("names", ""), *bases) if settings.get("names") else None
+    if not names_file or not names_file.is_file():
+        names_file = find_names(path.parent)
+    if not names_file:
         raise AnnotationError(f"{path}: expected names = with a file of class names, found no such file")
-    names = read_names(found)
+    names = read_names(names_file)
     if settings.get("classes", str(len(names))) != str(len(names)):
-        raise AnnotationError(
-            f"{path}: expected {settings['classes']} class names (classes =), found {len(names)} in {found}"
+        what = f"expected {settings['classes']} class names (classes =), found {len(names)} in {names_file}"
+        raise AnnotationError(f"{path}: {what}")
+    listed = find_path(settings[name], *bases)
+    folder = path.parent / f"obj_{name}_data"
+    if listed is not None and listed.is_file():
+        parsed = _of_list(listed, tree, names)
+        origin = f"labels in {folder}" if folder.is_dir() else f"list {listed}"
+        return Parsed(
+            parsed.form,
+            parsed.records,
+            parsed.near,
+            listed,
+            parsed.problems,
+            names,
+            numbered=True,
+            origin=origin,
         )
-    return names
-
-
-def _find(path: Path, value: str) -> Path | None:
-    """A file that `obj.data` names; paths start where Darknet was started, often one folder above."""
-    tried = [*(base / value for base in around(path.parent)), path.parent / Path(value).name]
-    return next((file for file in tried if is_file(file)), None)
+    if not folder.is_dir():
+        raise AnnotationError(f"{path}: expected the list {name} = {settings[name]}, found no such file")
+    files = [file for file in walk_files(folder, AnnotationError) if file.suffix.lower() == ".txt"]
+    labels = LabelledFolder(Tree(folder, tree.images_folder)).labels
+    by_label = {file: image for image, file in labels.items()}
+    images = {file: f"{file.relative_to(folder).with_suffix('').as_posix()}.jpg" for file in files} | by_label
+    records = [Record(str(file), images[file], read_rows(file), relative=True) for file in files]
+    return Parsed("yolo", records, path.parent, path, (), names, numbered=True, origin=f"labels in {folder}")
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `data.yaml`, a list for each split, `labels`, and `images`, which is full of links."""
+    """Write `data.yaml`, a list for each split, `labels`, and `images`, a folder of links."""
     named = distinct(sets)
     images = gather(named, out / "images")
     for stem, sample in named.items():

@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from lookonce.annotations import load_samples, splits_of
+from lookonce.annotations import load_samples, open_annotations
 from lookonce.commands.opening import input_size
 from lookonce.commands.report import say, say_samples
 from lookonce.doctor.statistics import input_shapes
@@ -82,7 +82,7 @@ def _official(model: str) -> Anchors:
 
 
 def _split_to_learn_from(data: Path) -> str | None:
-    return "train" if {"train", "trainval"} & set(splits_of(data)) else None
+    return "train" if {"train", "trainval"} & set(open_annotations(data).splits) else None
 
 
 def _table(fits: Mapping[str, Fit]) -> Table:

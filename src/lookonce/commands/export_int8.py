@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lookonce._files import replacing_together
 from lookonce._optional import require
-from lookonce.annotations import load_samples, splits_of
+from lookonce.annotations import load_samples, open_annotations
 from lookonce.commands.report import say, say_problems
 from lookonce.errors import AnnotationError, ConfigError, ImageError
 from lookonce.evaluate.classes import SharedClasses, listed
@@ -192,8 +192,8 @@ def _judged(
             "name annotated data with --gate-on, or go without by --no-gate"
         )
     else:
-        splits = splits_of(data)
-        found = load_samples(data, "val", options.names) if "val" in splits else calibrated
+        has_val = "val" in open_annotations(data).splits
+        found = load_samples(data, "val", options.names) if has_val else calibrated
     say(f"gate on: {found.describe()}", console)
     say_problems(found.problems, console)
     shared = SharedClasses.match(info.names, found.names, found.origin)
@@ -207,7 +207,7 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
     if given.exists():
         return given, None
     try:
-        known = splits_of(given.parent)
+        known = open_annotations(given.parent).splits
     except AnnotationError:
         known = ()
     return (given.parent, given.name) if given.name in known else (given, None)
@@ -216,7 +216,7 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
 def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
     """The images with their annotations; None for a folder that has images alone."""
     try:
-        splits = splits_of(data)
+        splits = open_annotations(data).splits
     except AnnotationError:
         if data.is_dir() and list_images(data):
             return None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lookonce.annotations import load_samples, splits_of
+from lookonce.annotations import open_annotations
+from lookonce.annotations.files import read_names
 from lookonce.commands.interrupts import StopRequest
 from lookonce.commands.report import say, say_samples
 from lookonce.config import TrainSettings, load_settings
@@ -144,16 +145,19 @@ def load_data(
     """
     from lookonce.train.plan import TrainData
 
-    learn = load_samples(data, "train", names, strict)
+    annotations = open_annotations(data)
+    given = read_names(names) if names else None
+    learn = annotations.load("train", given, strict)
     say_samples({"train": learn}, console)
-    if not learn.samples:
-        raise AnnotationError(f"{data}: expected images to learn from, found none")
-    if "val" not in splits_of(data):
+    if not any(len(sample.boxes) for sample in learn.samples):
+        why = f"; the first problem: {learn.problems[0]}" if learn.problems else ""
+        raise AnnotationError(f"{data}: expected boxes to learn from, found none{why}")
+    if "val" not in annotations.splits:
         kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
         use = " for validation" if held_out else ", so the last model counts as the best"
         say(f"no val part: {len(held_out)} of {len(learn.samples)} images held out{use}", console)
         return TrainData(learn.names, kept, held_out)
-    judge = load_samples(data, "val", names, strict)
+    judge = annotations.load("val", given, strict)
     say_samples({"val": judge}, console)
     if judge.names != learn.names:
         raise AnnotationError(

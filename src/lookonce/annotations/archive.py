@@ -1,0 +1,90 @@
+"""A `.zip` of a data set, unpacked once into the cache: bounded, and no path leaves the folder."""
+
+import hashlib
+import shutil
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from lookonce._files import cache_folder, filling, open_input
+from lookonce.errors import AnnotationError
+
+MOST_FILES = 1_000_000
+MOST_BYTES = 200 << 30  # unpacked
+HIGHEST_RATIO = 200  # unpacked to packed, beyond the first gigabyte: images do not shrink so far
+FREE = 1 << 30  # bytes of the disk that stay free
+
+
+def unpack(path: Path) -> Path:
+    """Unpack a zip, unless that was done before; the folder is named by the zip's path, size and time.
+
+    Raises:
+        AnnotationError: no zip, damaged, encrypted, or larger unpacked than is safe.
+    """
+    about = path.stat()
+    digest = hashlib.sha256(
+        f"{path.absolute()}/{about.st_size}/{about.st_mtime_ns}".encode(errors="replace")
+    ).hexdigest()
+    folder = cache_folder() / "unpacked" / digest[:20] / path.stem[:80]
+    if folder.is_dir() and any(folder.iterdir()):
+        return _inner(folder)
+    try:
+        with open_input(path, AnnotationError) as stream, zipfile.ZipFile(stream) as archive:
+            members = [each for each in archive.infolist() if not each.is_dir() and not _is_clutter(each)]
+            _check(path, members, about.st_size, folder)
+            with filling(folder) as target:
+                for member in members:
+                    place = target / PurePosixPath(member.filename)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(member) as source, place.open("xb") as out:
+                        _copy(path, member, source, out)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise AnnotationError(f"{path}: expected a zip of a data set, found it unusable: {error}") from error
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be unpacked to {folder}: {error.strerror or error}") from error
+    return _inner(folder)
+
+
+def _inner(folder: Path) -> Path:
+    """Return the one folder that an archive holds, or the folder itself."""
+    inside = list(folder.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _is_clutter(member: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(member.filename).parts
+    return any(part == "__MACOSX" or part.startswith("._") or part == ".DS_Store" for part in parts)
+
+
+def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:
+    """Refuse an archive before anything of it is written."""
+    whole = sum(member.file_size for member in members)
+    if len(members) > MOST_FILES:
+        raise AnnotationError(f"{path}: expected at most {MOST_FILES:,} files, found {len(members):,}")
+    if whole > MOST_BYTES or (whole > 1 << 30 and whole > HIGHEST_RATIO * packed):
+        raise AnnotationError(f"{path}: refused: {packed:,} bytes that unpack to {whole:,}")
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    if whole + FREE > shutil.disk_usage(there).free:
+        raise AnnotationError(f"{path}: not enough room in {there} to unpack {whole:,} bytes")
+    for member in members:
+        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\\" in member.filename:
+            raise AnnotationError(
+                f"{path}: refused: its member {member.filename[:60]!r} leads out of the folder"
+            )
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise AnnotationError(f"{path}: refused: its member {member.filename[:60]!r} is a link")
+        if member.flag_bits & 1:
+            raise AnnotationError(
+                f"{path}: expected a zip without password, found {member.filename[:60]!r} encrypted"
+            )
+
+
+def _copy(path: Path, member: zipfile.ZipInfo, source: IO[bytes], out: IO[bytes]) -> None:
+    left = member.file_size
+    while chunk := source.read(1 << 20):
+        left -= len(chunk)
+        if left < 0:
+            raise AnnotationError(f"{path}: refused: {member.filename[:60]!r} is larger than declared")
+        out.write(chunk)

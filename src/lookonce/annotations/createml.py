@@ -1,0 +1,60 @@
+"""Apple's CreateML: one JSON for all images; centre and size in pixels."""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lookonce.annotations.files import json_keys, read_json, shown
+from lookonce.annotations.place import Place, Recognised, file_per_split
+from lookonce.annotations.records import Parsed, Record, Row
+from lookonce.errors import AnnotationError
+from lookonce.samples import Problem
+
+IMAGE_KEYS = ("image", "imagefilename", "filename")
+
+
+def looks_like(file: Path) -> bool:
+    """Return whether a JSON file is a list of images with annotations."""
+    keys = json_keys(file)
+    return "[]" in keys and "annotations" in keys and "data" not in keys and bool(keys & set(IMAGE_KEYS))
+
+
+def recognise(place: Place) -> Recognised | None:
+    """Recognise a CreateML JSON, or a folder that holds one, or one for each split."""
+    return file_per_split(place, "CreateML", looks_like, ".json", _parse)
+
+
+def _parse(files: Sequence[Path]) -> Parsed:
+    records: list[Record] = []
+    problems: list[Problem] = []
+    for file in files:
+        entries = read_json(file)
+        if not isinstance(entries, list):
+            raise AnnotationError(f"{file}: expected a list of images, found {shown(entries)}")
+        for i, entry in enumerate(entries):
+            name = (
+                next((entry[key] for key in IMAGE_KEYS if key in entry), None)
+                if isinstance(entry, dict)
+                else None
+            )
+            given = entry.get("annotations") if isinstance(entry, dict) else None
+            if not isinstance(name, str) or not name or not isinstance(given, list):
+                what = f"expected an image with annotations, found {shown(entry)}"
+                problems.append(Problem(f"{file}: [{i}]", what, kind="row"))
+                continue
+            rows = [_row(f"{file}: [{i}]: annotation {k}", each) for k, each in enumerate(given, 1)]
+            records.append(Record(f"{file}: [{i}]", name, rows))
+    return Parsed("createml", records, files[0].parent, files[0], problems)
+
+
+def _row(place: str, entry: Any) -> Row:
+    label = entry.get("label", entry.get("class")) if isinstance(entry, dict) else None
+    name = unicodedata.normalize("NFC", str(label or "").strip())
+    if not name:
+        return Row(place, fault=f"expected a class name, found an empty name in {shown(entry)}", kind="class")
+    try:
+        x, y, width, height = (float(entry["coordinates"][key]) for key in ("x", "y", "width", "height"))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return Row(place, fault=f"expected coordinates x, y, width, height, found {shown(entry)}")
+    return Row(place, (x - width / 2, y - height / 2, x + width / 2, y + height / 2), name)

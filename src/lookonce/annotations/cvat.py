@@ -1,0 +1,159 @@
+"""CVAT's own XML, "CVAT for images 1.1" and "CVAT for video 1.1".
+
+    <image name="a.jpg" width="640" height="480" subset="train">
+        <box label="cat" xtl="1" ytl="2" xbr="30" ybr="40"/>
+
+A video's XML has tracks of boxes by frame; its images are frames saved as `frame_000012.PNG`.
+"""
+
+import math
+import unicodedata
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+
+from lookonce._files import replacing
+from lookonce.annotations.files import (
+    ALL,
+    SPLIT_WORDS,
+    by_split,
+    read_xml,
+    split_in,
+    split_of,
+    xml_root,
+)
+from lookonce.annotations.layout import number, reference
+from lookonce.annotations.place import Place, Recognised
+from lookonce.annotations.records import Box, Parsed, Record, Row, hull
+from lookonce.samples import SampleSet
+
+POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
+
+
+def recognise(place: Place) -> Recognised | None:
+    """Recognise a CVAT XML, or a folder that holds some; splits are its subsets, or the names of files."""
+    if place.suffix == ".xml":
+        files = [place.path] if xml_root(place.path) == "annotations" else []
+    else:
+        found = [file for file in place.tree.with_suffix(".xml") if xml_root(file) == "annotations"]
+        files = place.tree.highest(found)
+    if not files:
+        return None
+    read = cache(read_xml)
+    groups: dict[str, list[tuple[Path, str | None]]] = defaultdict(list)
+    for file in files:
+        own = split_in(file.stem) or split_of(file, place.tree.root) if place.is_folder else None
+        subsets = {} if own else {each.get("subset", ""): None for each in read(file).iterfind("image")}
+        known = {subset: SPLIT_WORDS.get(subset.lower(), subset.lower()) for subset in subsets if subset}
+        if any(split in SPLIT_WORDS.values() for split in known.values()):
+            for subset in subsets:
+                groups[known.get(subset, ALL)].append((file, subset))
+        else:
+            groups[own or ALL].append((file, None))
+    parses = {split: partial(_parse, groups[split], read) for split in by_split(groups)}
+    unlabelled = "not in the XML: taken as a background image" if place.is_folder else ""
+    return Recognised(
+        f"CVAT for images {place.path}", parses, unlabelled=unlabelled, depth=place.tree.depth(files)
+    )
+
+
+def _parse(files: list[tuple[Path, str | None]], read: Callable[[Path], ET.Element]) -> Parsed:
+    records: list[Record] = []
+    names: dict[str, None] = {}
+    for file, subset in files:
+        root = read(file)
+        names |= {_name(node.text): None for node in root.iterfind("meta//labels/label/name") if node.text}
+        for node in root.iterfind("image"):
+            if subset is not None and node.get("subset", "") != subset:
+                continue
+            place = f"{file}: image {node.get('id', '?')}"
+            rows = [_row(f"{place}: {shape.tag} {i}", shape, shape.get("label", ""))
+                    for i, shape in enumerate(node, 1) if shape.tag not in ("tag", "skeleton")]  # fmt: skip
+            records.append(Record(place, node.get("name", ""), rows, _declared(node)))
+        records += _frames(file, root)
+    return Parsed("cvat", records, files[0][0].parent, files[0][0], names=tuple(names))
+
+
+def _frames(file: Path, root: ET.Element) -> list[Record]:
+    """Return the frames of a video that show an object."""
+    frames: dict[int, list[Row]] = defaultdict(list)
+    for track in root.iterfind("track"):
+        for shape in track:
+            place = f"{file}: track {track.get('id', '?')}, frame {shape.get('frame', '?')}"
+            if (
+                shape.get("outside") != "1"
+                and (frame := shape.get("frame", "")).isdecimal()
+                and len(frame) < 10
+            ):
+                frames[int(frame)].append(_row(place, shape, track.get("label", "")))
+    return [Record(f"{file}: frame {i}", f"frame_{i:06d}.PNG", rows) for i, rows in sorted(frames.items())]
+
+
+def _row(place: str, shape: ET.Element, label: str) -> Row:
+    if not (name := _name(label)):
+        return Row(place, fault="expected a class name, found an empty name", kind="class")
+    try:
+        if shape.tag == "box":
+            return Row(place, _box(shape), name, polygon=bool(float(shape.get("rotation") or 0)))
+        if shape.tag in POINTS:
+            pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
+            return Row(place, hull([(float(x), float(y)) for x, y in pairs]), name, polygon=True)
+        if shape.tag == "ellipse":
+            x, y, across, down = (float(shape.get(key, "")) for key in ("cx", "cy", "rx", "ry"))
+            return Row(place, (x - across, y - down, x + across, y + down), name, polygon=True)
+    except (ValueError, OverflowError):
+        return Row(place, fault="expected xtl, ytl, xbr, ybr or points as numbers")
+    return Row(place, fault=f"expected a box, found a {shape.tag}")
+
+
+def _box(shape: ET.Element) -> Box:
+    """Return the corners of a box, or of the smallest upright one around a turned box."""
+    left, top, right, bottom = (float(shape.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
+    angle = math.radians(float(shape.get("rotation") or 0))
+    if not angle:
+        return left, top, right, bottom
+    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
+    x, y, across, down = (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
+    wide, high = across * cosine + down * sine, across * sine + down * cosine
+    return x - wide, y - high, x + wide, y + high
+
+
+def _declared(node: ET.Element) -> tuple[int, int] | None:
+    try:
+        return int(node.get("height", "")), int(node.get("width", ""))
+    except ValueError:
+        return None
+
+
+def _name(text: str | None) -> str:
+    return unicodedata.normalize("NFC", (text or "").strip())
+
+
+def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
+    """Write `annotations.xml` with a subset for each split; images stay where they are."""
+    root = ET.Element("annotations")
+    ET.SubElement(root, "version").text = "1.1"
+    labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
+    names = next(iter(sets.values())).names
+    for name in names:
+        ET.SubElement(ET.SubElement(labels, "label"), "name").text = name
+    pairs = [(split, sample) for split, samples in sets.items() for sample in samples.samples]
+    for i, (split, sample) in enumerate(pairs):
+        height, width = sample.image_size
+        about = {
+            "id": i,
+            "name": reference(sample.path, out),
+            "subset": split,
+            "width": width,
+            "height": height,
+        }
+        node = ET.SubElement(root, "image", {key: str(value) for key, value in about.items()})
+        for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+            sides = dict(zip(("xtl", "ytl", "xbr", "ybr"), map(number, box), strict=True))
+            ET.SubElement(node, "box", {"label": names[label], "occluded": "0", **sides, "z_order": "0"})
+    ET.indent(root)
+    with replacing(out / "annotations.xml") as temporary:
+        ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
+    return out

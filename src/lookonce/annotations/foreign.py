@@ -1,0 +1,71 @@
+"""Formats that are known by name and not read: the error says which it is and what to export instead."""
+
+import re
+from pathlib import Path
+
+from lookonce.annotations.files import json_keys
+from lookonce.annotations.place import Place
+
+_KITTI = re.compile(rb"^[A-Za-z_]+ \S+ \d+ (?:-?[\d.]+ ){11}-?[\d.]+\s*$")
+
+
+def name_of(place: Place) -> str | None:
+    """Return the name of a known format that is not read, with its first file; None for anything else."""
+    files = place.tree.files if place.is_folder else [place.path]
+    for file in files:
+        if name := _of_file(file):
+            return f"{file} is {name}"
+    return None
+
+
+def _of_file(file: Path) -> str | None:
+    suffix = file.suffix.lower()
+    if suffix in (".tfrecord", ".tfrecords", ".record") or ".tfrecord-" in file.name:
+        return "TFRecord"
+    if suffix in (".ndjson", ".jsonl"):
+        return "NDJSON"
+    if suffix == ".vott":
+        return "VoTT"
+    if suffix == ".json":
+        return _of_json(file)
+    if suffix == ".csv":
+        return "VIA (CSV)" if b"region_shape_attributes" in _start(file) else None
+    if suffix == ".txt":
+        return "KITTI" if _KITTI.match(_start(file).split(b"\n")[0]) else None
+    return None
+
+
+def _of_json(file: Path) -> str | None:
+    keys = json_keys(file)
+    start = _start(file)
+    if "[]" in keys:
+        return (
+            "BDD100K (Scalabel)"
+            if b'"box2d"' in start
+            else "Labelbox"
+            if b'"Labeled Data"' in start
+            else None
+        )
+    if keys & {"_via_img_metadata", "_via_settings"} or (
+        b'"regions"' in start and b'"shape_attributes"' in start
+    ):
+        return "VIA"
+    if "objects" in keys and keys & {"size", "tags"}:
+        return "Supervisely"
+    if "item" in keys and "annotations" in keys:
+        return "V7 Darwin"
+    if "items" in keys and "categories" in keys:
+        return "Datumaro"
+    if "assets" in keys and "visitedAssets" in keys | {key for key in keys if key.startswith("visited")}:
+        return "VoTT"
+    if "samples" in keys and keys & {"name", "info", "version", "sample_fields"}:
+        return "FiftyOne's own form"
+    return None
+
+
+def _start(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(1 << 16) if file.is_file() else b""
+    except OSError:
+        return b""

@@ -1,0 +1,111 @@
+"""LabelMe: one JSON per image, beside it; boxes and polygons as points in pixels."""
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lookonce._files import replacing
+from lookonce.annotations.files import ALL, json_keys, read_json, read_names, shown
+from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
+from lookonce.annotations.place import Place, Recognised, file_per_image
+from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.errors import AnnotationError
+from lookonce.samples import Problem, Sample, SampleSet
+
+NAMES = "classes.txt"  # no part of the format: it keeps the class numbers
+UNLABELLED = "no JSON is about it: taken as a background image"
+
+
+def looks_like(file: Path) -> bool:
+    """Return whether a JSON file has LabelMe's keys."""
+    keys = json_keys(file)
+    return "[]" not in keys and "shapes" in keys and bool(keys & {"imagePath", "imageData", "imageHeight"})
+
+
+def recognise(place: Place) -> Recognised | None:
+    """Recognise a LabelMe JSON, or a folder of them; splits are folders."""
+    if place.suffix == ".json" and looks_like(place.path):
+        return Recognised(f"LabelMe file {place.path}", {ALL: partial(_parse, [place.path])})
+    files = [file for file in place.tree.with_suffix(".json") if looks_like(file)] if place.is_folder else []
+    return file_per_image(place, f"LabelMe folder {place.path}", files, _parse, UNLABELLED) if files else None
+
+
+def _parse(files: Sequence[Path]) -> Parsed:
+    records, problems, spoiled = [], [], list[str]()
+    for file in files:
+        try:
+            tree = read_json(file)
+            if not isinstance(tree, dict) or not isinstance(tree.get("shapes"), list):
+                raise AnnotationError(f"{file}: expected LabelMe's list 'shapes', found none")
+        except AnnotationError as error:
+            problems.append(Problem(str(file), str(error).removeprefix(f"{file}: "), kind="annotation"))
+            spoiled.append(file.stem)
+            continue
+        rows = [_row(f"{file}: shape {i}", shape) for i, shape in enumerate(tree["shapes"], 1)]
+        height, width = tree.get("imageHeight"), tree.get("imageWidth")
+        declared = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        records.append(Record(str(file), _image(file, tree.get("imagePath")), rows, declared))
+    found = next(
+        (near / NAMES for near in (files[0].parent, files[0].parent.parent) if (near / NAMES).is_file()), None
+    )
+    names = read_names(found) if found else ()
+    return Parsed("labelme", records, files[0].parent, files[0].parent, problems, names, spoiled=spoiled)
+
+
+def _image(file: Path, written: Any) -> Path | str:
+    """Return the image as it is written, which is relative to the JSON; without one, called like the JSON."""
+    if not isinstance(written, str) or not written:
+        return file.stem
+    try:
+        beside = file.parent / written.replace("\\", "/")
+        return beside if beside.is_file() else written
+    except (OSError, ValueError):
+        return written
+
+
+def _row(place: str, shape: Any) -> Row:
+    name = (
+        unicodedata.normalize("NFC", str(shape.get("label") or "").strip()) if isinstance(shape, dict) else ""
+    )
+    if not name:
+        return Row(place, fault=f"expected a class name, found an empty name in {shown(shape)}", kind="class")
+    form = shape.get("shape_type") or "polygon"
+    try:
+        points = [(float(x), float(y)) for x, y in shape["points"]]
+        if form == "circle":
+            (x, y), edge = points
+            radius = ((edge[0] - x) ** 2 + (edge[1] - y) ** 2) ** 0.5
+            points = [(x - radius, y - radius), (x + radius, y + radius)]
+        return Row(place, hull(points), name, polygon=form != "rectangle")
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return Row(place, fault=f"expected points [x, y] of a {form}, found {shown(shape.get('points'))}")
+
+
+def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
+    """Write a folder for each split, with links to its images and a JSON beside each, and `classes.txt`."""
+    names = next(iter(sets.values())).names
+    write_names(out / NAMES, names)
+    named = distinct(sets)
+    for split, samples in sets.items():
+        stems = stems_of(samples, named)
+        images = gather({stem: named[stem] for stem in stems}, out / split)
+        for stem in stems:
+            tree = _tree(images[stem], named[stem], names)
+            with replacing(out / split / f"{stem}.json", durable=False) as temporary:
+                temporary.write_text(json.dumps(tree, ensure_ascii=False, indent=1), encoding="utf-8")
+    return out
+
+
+def _tree(image: Path, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
+    height, width = sample.image_size
+    shapes = []
+    for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+        left, top, right, bottom = map(tidy, box)
+        points = [[left, top], [right, bottom]]
+        shapes.append({"label": names[label], "points": points, "group_id": None, "shape_type": "rectangle",
+                       "flags": {}})  # fmt: skip
+    return {"version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": image.name, "imageData": None,
+            "imageHeight": height, "imageWidth": width}  # fmt: skip

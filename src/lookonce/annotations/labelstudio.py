@@ -1,0 +1,165 @@
+"""Label Studio's own JSON, "JSON" and "JSON-MIN": rectangles in percent of the image's sides."""
+
+import json
+import math
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lookonce._files import write_text
+from lookonce.annotations.files import json_keys, read_json, read_names, shown
+from lookonce.annotations.layout import reference, write_names
+from lookonce.annotations.place import Place, Recognised, file_per_split
+from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.errors import AnnotationError
+from lookonce.samples import Problem, Sample, SampleSet
+
+NAMES = "classes.txt"  # no part of the format: it keeps the class numbers
+
+
+def looks_like(file: Path) -> bool:
+    """Return whether a JSON file is a list of tasks."""
+    keys = json_keys(file)
+    full = "data" in keys and bool(keys & {"annotations", "completions", "predictions"})
+    return "[]" in keys and (
+        full or ("image" in keys and bool(keys & {"annotation_id", "lead_time", "annotator"}))
+    )
+
+
+def recognise(place: Place) -> Recognised | None:
+    """Recognise an export, or a folder that holds one, or one for each split."""
+    return file_per_split(place, "Label Studio", looks_like, ".json", _parse)
+
+
+def _parse(files: Sequence[Path]) -> Parsed:
+    records: list[Record] = []
+    problems: list[Problem] = []
+    for file in files:
+        tasks = read_json(file)
+        if not isinstance(tasks, list):
+            raise AnnotationError(f"{file}: expected a list of tasks, found {shown(tasks)}")
+        for i, task in enumerate(tasks):
+            place = f"{file}: task {task.get('id', i) if isinstance(task, dict) else i}"
+            data = task.get("data", task) if isinstance(task, dict) else {}
+            image = next((value for value in _images(data)), None) if isinstance(data, dict) else None
+            if image is None:
+                problems.append(
+                    Problem(place, f"expected a task with an image, found {shown(task)}", kind="row")
+                )
+                continue
+            results, annotated = _results(task)
+            rows = [
+                row for k, result in enumerate(results, 1) if (row := _row(f"{place}: result {k}", result))
+            ]
+            sides = [(each.get("original_height"), each.get("original_width")) for each in results
+                     if isinstance(each, dict)]  # fmt: skip
+            sizes = [(high, wide) for high, wide in sides if isinstance(high, int) and isinstance(wide, int)]
+            declared = sizes[0] if sizes else None
+            note = "" if annotated else "not annotated: taken as a background image"
+            records.append(Record(place, image, rows, declared, relative=True, unlabelled=note))
+    found = files[0].parent / NAMES
+    names = read_names(found) if found.is_file() else ()
+    return Parsed("labelstudio", records, files[0].parent, files[0], problems, names)
+
+
+def _images(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values of a task that may be its image; `image` is the usual key."""
+    for key in ("image", "img", "picture", "photo", *data):
+        if isinstance(value := data.get(key), str) and "." in value:
+            yield value
+
+
+def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:
+    """Return the results of a task's last annotation that is not cancelled, and whether there is one."""
+    if "data" not in task:  # JSON-MIN: a list of rectangles under the name of the control
+        lists = [value for value in task.values() if isinstance(value, list)]
+        return [each for found in lists for each in found], True
+    given = task.get("annotations", task.get("completions"))
+    usable = [each for each in given or [] if isinstance(each, dict) and not each.get("was_cancelled")]
+    results = usable[-1].get("result") if usable else []
+    return (results if isinstance(results, list) else []), bool(usable)
+
+
+def _row(place: str, result: Any) -> Row | None:
+    """Return the box of a result; None for a result that is no shape."""
+    if not isinstance(result, dict):
+        return Row(place, fault=f"expected a result, found {shown(result)}")
+    value = result.get("value", result)
+    kinds = [key for key in value if key.endswith("labels")] if isinstance(value, dict) else []
+    if not kinds or not {"x", "y", "points"} & set(value):
+        return None
+    labels = value[kinds[0]]
+    name = unicodedata.normalize("NFC", str(labels[0])) if isinstance(labels, list) and labels else ""
+    if not name:
+        return Row(place, fault="expected a class name, found an empty name", kind="class")
+    try:
+        if "points" in value:
+            left, top, right, bottom = hull([(float(x), float(y)) for x, y in value["points"]])
+            is_hull = True
+        elif "radiusX" in value:
+            x, y, across, down = (float(value[key]) for key in ("x", "y", "radiusX", "radiusY"))
+            left, top, right, bottom, is_hull = x - across, y - down, x + across, y + down, True
+        else:
+            left, top, right, bottom, is_hull = _rectangle(value, result)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return Row(place, fault=f"expected x, y, width, height in percent, found {shown(value)}")
+    box = ((left + right) / 200, (top + bottom) / 200, (right - left) / 100, (bottom - top) / 100)
+    return Row(place, box, name, polygon=is_hull)
+
+
+def _rectangle(
+    value: Mapping[str, Any], result: Mapping[str, Any]
+) -> tuple[float, float, float, float, bool]:
+    """Return the corners of a rectangle in percent, and whether they are those around a turned one."""
+    x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
+    angle = math.radians(float(value.get("rotation") or 0))
+    if not angle:
+        return x, y, x + width, y + height, False
+    # It turns about its upper left corner, in pixels.
+    wide = float(result.get("original_width", value.get("original_width", 1)))
+    high = float(result.get("original_height", value.get("original_height", 1)))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    corners = [(a * width * wide, b * height * high) for a in (0, 1) for b in (0, 1)]
+    turned = [(x + (a * cosine - b * sine) / wide, y + (a * sine + b * cosine) / high) for a, b in corners]
+    return *hull(turned), True
+
+
+def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
+    """Write `<split>.json` for each split, to import, and `classes.txt`; images stay where they are."""
+    write_names(out / NAMES, next(iter(sets.values())).names)
+    for split, samples in sets.items():
+        tasks = [_task(i, sample, samples.names, out) for i, sample in enumerate(samples.samples, 1)]
+        write_text(out / f"{split}.json", json.dumps(tasks, ensure_ascii=False, indent=1))
+    return out
+
+
+def _task(number: int, sample: Sample, names: Sequence[str], out: Path) -> dict[str, Any]:
+    height, width = sample.image_size
+    results = []
+    for i, (box, label) in enumerate(zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True), 1):
+        left, top, right, bottom = box
+        value = {
+            "x": 100 * left / width,
+            "y": 100 * top / height,
+            "width": 100 * (right - left) / width,
+            "height": 100 * (bottom - top) / height,
+            "rotation": 0,
+            "rectanglelabels": [names[label]],
+        }
+        result = {
+            "id": f"{number}-{i}",
+            "type": "rectanglelabels",
+            "from_name": "label",
+            "to_name": "image",
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "value": value,
+        }
+        results.append(result)
+    return {
+        "id": number,
+        "data": {"image": reference(sample.path, out)},
+        "annotations": [{"result": results}],
+    }

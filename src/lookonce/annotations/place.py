@@ -1,0 +1,109 @@
+"""DATA as a recogniser sees it, and its answer."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+from lookonce.annotations.files import ALL, by_split, split_in, split_of
+from lookonce.annotations.records import Parsed
+from lookonce.annotations.tree import Tree, by_folder
+from lookonce.samples import Problem
+
+
+@dataclass
+class Place:
+    """What the user gave.
+
+    Attributes:
+        path: a file or folder.
+        images: folder of the images, if the user named one.
+    """
+
+    path: Path
+    images: Path | None = None
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The files of the folder, or around the file."""
+        return Tree(self.path if self.path.is_dir() else self.path.parent, self.images)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.path.is_dir()
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a file in lower case; empty for a folder."""
+        return "" if self.is_folder else self.path.suffix.lower()
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A format, recognised.
+
+    Attributes:
+        title: what the data is, in words.
+        parses: split -> its reader; `ALL` alone if there are no splits.
+        remarks: problems of the data set as a whole.
+        depth: see `Tree.depth`; of two formats in one folder, the higher one is meant.
+        unlabelled: why an image of the folder that no annotation names is a background image; empty if it is
+            not one, but left out.
+    """
+
+    title: str
+    parses: Mapping[str, Callable[[], Parsed]]
+    remarks: Sequence[Problem] = ()
+    unlabelled: str = ""
+    depth: int = 0
+
+
+def file_per_image(
+    place: Place,
+    title: str,
+    files: Sequence[Path],
+    parse: Callable[[Sequence[Path]], Parsed],
+    unlabelled: str,
+) -> Recognised:
+    """Recognise a format that has one file per image: splits are folders."""
+    groups, outside = by_folder(files, place.tree.root)
+    parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
+    return Recognised(title, parses, outside_splits(outside, groups), unlabelled, place.tree.depth(files))
+
+
+def file_per_split(
+    place: Place,
+    name: str,
+    looks_like: Callable[[Path], object],
+    suffix: str,
+    parse: Callable[[Sequence[Path]], Parsed],
+) -> Recognised | None:
+    """Recognise a format that has one file for many images: splits are in the names of files and folders.
+
+    Args:
+        place: what the user gave.
+        name: name of the format.
+        looks_like: whether a file has the format.
+        suffix: of its files.
+        parse: reads the files of one split.
+    """
+    if place.suffix == suffix and looks_like(place.path):
+        return Recognised(f"{name} file {place.path}", {ALL: partial(parse, [place.path])})
+    files = place.tree.with_suffix(suffix) if place.is_folder else []
+    files = place.tree.highest([file for file in files if looks_like(file)])
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        groups.setdefault(split_in(file.stem) or split_of(file, place.tree.root) or ALL, []).append(file)
+    if not groups:
+        return None
+    parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
+    return Recognised(f"{name} folder {place.path}", parses, depth=place.tree.depth(files))
+
+
+def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem]:
+    """Return the remark on files outside the folders of the splits."""
+    if not files:
+        return []
+    what = f"lies outside the folders {', '.join(splits)}: not read; {len(files)} such in all"
+    return [Problem(str(files[0]), what, kind="orphan")]

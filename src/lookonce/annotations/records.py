@@ -1,0 +1,100 @@
+"""What every reader makes of its files: images as they are named, with their rows, sound or not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from lookonce.annotations.files import Names
+from lookonce.samples import Problem, ProblemKind
+
+Box = tuple[float, float, float, float]  # xyxy in pixels; if relative, centre and size in fractions
+
+
+class Row(NamedTuple):
+    """One box as the file has it.
+
+    Attributes:
+        place: where a person finds it.
+        box: four numbers; see `Record.relative`.
+        label: class number or class name, not yet checked.
+        difficult: VOC's flag.
+        crowd: COCO's flag.
+        polygon: whether the box is the hull of a polygon.
+        fault: why the row cannot be used; then nothing but `place` counts.
+        kind: sort of that fault.
+    """
+
+    place: str
+    box: Box = (0, 0, 0, 0)
+    label: int | str = 0
+    difficult: bool = False
+    crowd: bool = False
+    polygon: bool = False
+    fault: str = ""
+    kind: ProblemKind = "row"
+
+
+class Record(NamedTuple):
+    """One image as the annotations have it.
+
+    Attributes:
+        place: where its annotation is.
+        image: its name as written, or its file.
+        rows: its boxes, faulty ones included.
+        declared: (height, width) according to the annotation.
+        image_id: COCO's.
+        listed: where the image is listed, if not at `place`.
+        relative: whether boxes are centre and size in fractions of the image's sides.
+        unlabelled: why it has no rows, if no annotation file belongs to it.
+    """
+
+    place: str
+    image: str | Path
+    rows: Sequence[Row] = ()
+    declared: tuple[int, int] | None = None
+    image_id: int | str | None = None
+    listed: str = ""
+    relative: bool = False
+    unlabelled: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The annotations of one split.
+
+    Attributes:
+        form: format, such as `coco`.
+        records: images, in the file's order.
+        near: folder from which images are named.
+        place: file or folder that an error names.
+        problems: problems found while parsing.
+        names: class names that the annotations give in their own order; empty if they do not.
+        numbered: whether labels are class numbers, which need names.
+        category_ids: COCO's id of each class name.
+        spoiled: stems of files that cannot be read; images of these names are no background.
+        origin: remarks on where class names, labels or images come from.
+    """
+
+    form: str
+    records: Sequence[Record]
+    near: Path
+    place: Path
+    problems: Sequence[Problem] = ()
+    names: Names = ()
+    numbered: bool = False
+    category_ids: Mapping[str, int] = field(default_factory=dict)
+    spoiled: Sequence[str] = ()
+    origin: str = ""
+
+
+def hull(points: Sequence[tuple[float, float]]) -> Box:
+    """Return the smallest upright box around points.
+
+    Raises:
+        ValueError: fewer than two points.
+    """
+    if len(points) < 2:
+        raise ValueError(f"expected at least two points, found {len(points)}")
+    across, down = zip(*points, strict=True)
+    return min(across), min(down), max(across), max(down)

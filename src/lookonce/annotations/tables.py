@@ -1,0 +1,112 @@
+"""CSV with one row per box: OpenImages, and the form of TensorFlow's object detection tutorial.
+
+ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...     in fractions of the sides
+filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels
+"""
+
+import csv
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lookonce.annotations.files import read_text, shown
+from lookonce.annotations.place import Place, Recognised, file_per_split
+from lookonce.annotations.records import Parsed, Record, Row
+from lookonce.errors import AnnotationError
+
+OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
+TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
+
+
+def recognise(place: Place) -> Recognised | None:
+    """Recognise a CSV by its header, or a folder with one for each split."""
+    found = file_per_split(place, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
+    return found or file_per_split(place, "TensorFlow CSV", _form, ".csv", _parse)
+
+
+def _form(file: Path) -> str:
+    """Return the name of a CSV's form; empty for none."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.readline(4096).decode("utf-8-sig", "ignore")
+    except OSError:
+        return ""
+    header = {word.strip().strip('"').lower() for word in start.replace(";", ",").split(",")}
+    return "openimages" if header >= OPENIMAGES else "tensorflow" if header >= TENSORFLOW else ""
+
+
+def _parse(files: Sequence[Path]) -> Parsed:
+    records: list[Record] = []
+    described: dict[str, str] = {}
+    for file in files:
+        described |= _descriptions(file)
+        relative = _form(file) == "openimages"
+        images: dict[str, list[Row]] = {}
+        declared: dict[str, tuple[int, int] | None] = {}
+        places: dict[str, str] = {}
+        for line, row in _rows(file):
+            place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
+            if not name:
+                raise AnnotationError(f"{place}: expected an image's name, found none")
+            images.setdefault(name, [])
+            declared.setdefault(name, _size(row))
+            places.setdefault(name, place)
+            if any(row.get(side) for side in ("xmin", "xmax", "ymin", "ymax")):
+                images[name].append(_row(place, row, described, relative=relative))
+        records += [
+            Record(places[name], name, rows, declared[name], relative=relative)
+            for name, rows in images.items()
+        ]
+    return Parsed(_form(files[0]), records, files[0].parent, files[0])
+
+
+def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and values by column."""
+    lines = read_text(file).splitlines()
+    delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+    try:
+        table = csv.DictReader(lines, delimiter=delimiter)
+        for row in table:
+            yield (
+                table.line_num,
+                {
+                    key.strip().lower(): value.strip()
+                    for key, value in row.items()
+                    if key and isinstance(value, str)
+                },
+            )
+    except csv.Error as error:
+        raise AnnotationError(f"{file}: not CSV: {error}") from error
+
+
+def _row(place: str, row: Mapping[str, str], described: Mapping[str, str], *, relative: bool) -> Row:
+    label = row.get("labelname" if relative else "class", "")
+    name = unicodedata.normalize("NFC", described.get(label, label))
+    if not name:
+        return Row(place, fault="expected a class name, found an empty name", kind="class")
+    try:
+        left, top, right, bottom = (float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+    except (KeyError, ValueError):
+        return Row(place, fault=f"expected xmin, ymin, xmax, ymax as numbers, found {shown(dict(row))}")
+    box = (left, top, right, bottom)
+    if relative:
+        box = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+    return Row(place, box, name, crowd=row.get("isgroupof") == "1")
+
+
+def _size(row: Mapping[str, str]) -> tuple[int, int] | None:
+    try:
+        return int(row["height"]), int(row["width"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _descriptions(file: Path) -> dict[str, str]:
+    """Return class code -> name from the file of descriptions beside: `/m/0k4j,Car`."""
+    found: dict[str, str] = {}
+    for beside in [*sorted(file.parent.glob("*class-descriptions*.csv")),
+                   *sorted(file.parent.parent.glob("*/*class-descriptions*.csv"))]:  # fmt: skip
+        for row in csv.reader(read_text(beside).splitlines()):
+            if len(row) == 2 and row[0].startswith("/"):
+                found.setdefault(row[0], row[1])
+    return found

@@ -1,0 +1,245 @@
+"""The files of a data set, and the images among them that annotations speak of.
+
+Annotations name images as the exporting machine had them: with Windows' separators, another machine's
+folders, a URL, other letters for an accent, or by stem alone. `Tree.find_images` bridges that without
+guessing: an image is taken only if no other one and no other name has a claim to it.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from lookonce._files import walk_files
+from lookonce.annotations.files import ALL, SPLIT_WORDS, depth_of, exists, is_file, key, shown, split_of
+from lookonce.errors import AnnotationError, ImageError
+from lookonce.images import IMAGE_SUFFIXES, list_images
+
+IMAGE_FOLDERS = ("JPEGImages", "images")  # VOC's and YOLO's; COCO users unpack into either
+UNREAD_SUFFIXES = (".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jp2", ".jxl",
+                   ".nef", ".pbm", ".pgm", ".ppm", ".psd", ".svg", ".tga")  # fmt: skip
+MOST_AROUND = 200_000  # files below a folder that the user did not name
+UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the names of uploaded files
+
+
+class Tree:
+    """All files below a folder, found once.
+
+    Attributes:
+        root: the folder.
+        images_folder: the folder of the images, if the user named one.
+    """
+
+    def __init__(self, root: Path, images_folder: Path | None = None) -> None:
+        self.root = root
+        self.images_folder = images_folder
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Every file; of a file that the user named, those beside and below it."""
+        return list(walk_files(self.root, AnnotationError)) if self.root.is_dir() else []
+
+    def with_suffix(self, *suffixes: str) -> list[Path]:
+        """Return the files with one of the suffixes, in whatever case."""
+        return [file for file in self.files if file.suffix.lower() in suffixes]
+
+    @cached_property
+    def images(self) -> list[Path]:
+        """The images, in the folder of images if the user named one."""
+        if self.images_folder is None:
+            return self.with_suffix(*IMAGE_SUFFIXES)
+        found = walk_files(self.images_folder, AnnotationError)
+        return [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
+
+    @cached_property
+    def index(self) -> "ImageIndex":
+        """The images by name; if none lies below the root, those below the folder that holds it."""
+        images = self.images
+        if not images and self.images_folder is None:
+            for folder in image_roots(self.root):
+                with suppress(ImageError):
+                    images = images or list_images(folder)
+        if not images and self.images_folder is None:
+            with suppress(AnnotationError):  # too much to search, or not to be entered
+                near = walk_files(self.root.absolute().parent, AnnotationError, limit=MOST_AROUND)
+                images = [file for file in near if file.suffix.lower() in IMAGE_SUFFIXES]
+        return ImageIndex(images)
+
+    def depth(self, files: Iterable[Path]) -> int:
+        """Return how many folders of no usual name lie above the highest of some files."""
+        return min(depth_of(file, self.root) for file in files)
+
+    def highest(self, files: Sequence[Path]) -> list[Path]:
+        """Return the files above which lie the fewest folders of no usual name."""
+        least = self.depth(files) if files else 0
+        return [file for file in files if depth_of(file, self.root) == least]
+
+    def find_images(self, names: Sequence[str], near: Path, place: Path, *, some: bool = True) -> list[Path]:
+        """Find the images of one annotation file.
+
+        Args:
+            names: images as the annotations name them.
+            near: folder of the annotation file.
+            place: what an error names.
+            some: whether it is an error to find none.
+
+        Returns:
+            A path for each name; one that does not exist for an image that is missing or ambiguous.
+
+        Raises:
+            AnnotationError: none of the images is found.
+        """
+        if self.images_folder is not None:
+            roots = [self.images_folder]
+        else:
+            tail = place.stem.rpartition("_")[2]  # COCO keeps the images of instances_train2017 in train2017
+            more = [root / part for root in around(near) for part in (tail, f"images/{tail}", "data")]
+            roots = [*image_roots(near), *more, Path()]
+        root = next((root for name in names for root in roots if is_file(root / name)), None)
+        found = {name: root / name if root and is_file(root / name) else None for name in names}
+        missing = [name for name, path in found.items() if path is None]
+        if missing:
+            taken = {path.absolute() for path in found.values() if path}
+            found |= self.index.resolve(missing, near, taken)
+        if some and names and not any(found.values()):
+            looked = self.images_folder or self.root
+            raise AnnotationError(
+                f"{place}: none of its {len(found)} images is there, {shown(names[0])} for one; looked in "
+                f"{looked} and around; --images DIR names their folder"
+            )
+        return [found[name] or (root or near) / name for name in names]
+
+
+class Match(NamedTuple):
+    """The image that fits a name best.
+
+    Attributes:
+        path: the image; None if there is none, or more than one.
+        agrees: whether all folders of the name are those of the image.
+        has_folders: whether the name has folders.
+    """
+
+    path: Path | None
+    agrees: bool
+    has_folders: bool
+
+
+class ImageIndex:
+    """Images by name and by stem."""
+
+    def __init__(self, images: Iterable[Path]) -> None:
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        for image in images:
+            self._by_name[key(image.name)].append(image)
+            self._by_stem[key(image.stem)].append(image)
+
+    def resolve(self, names: Sequence[str], near: Path, taken: set[Path]) -> dict[str, Path | None]:
+        """Find images that do not lie where their names say.
+
+        A name whose folders disagree is matched by its last parts only if no name of the set with folders is
+        right as it stands, and no two names match one image.
+        """
+        matches = {name: self._best(name, near) for name in names}
+        honest = bool(taken) or any(match.agrees and match.has_folders for match in matches.values())
+        claims = Counter(match.path.absolute() for match in matches.values() if match.path)
+        found: dict[str, Path | None] = {}
+        for name, (path, agrees, _) in matches.items():
+            alone = path is not None and claims[path.absolute()] == 1 and path.absolute() not in taken
+            found[name] = path if alone and (agrees or not honest) else None
+        return found
+
+    def _best(self, name: str, near: Path) -> Match:
+        for parts in variants(name):
+            last = parts[-1]
+            lookups: tuple[tuple[dict[str, list[Path]], str, Callable[[Path], str]], ...] = (
+                (self._by_name, last, lambda path: path.name),
+                (self._by_stem, last, lambda path: path.stem),
+                (self._by_stem, Path(last).stem, lambda path: path.stem),
+            )
+            for table, wanted, of in lookups:
+                candidates = table.get(key(wanted), [])
+                if not candidates:
+                    continue
+                folders = [key(part) for part in parts[-2::-1]]
+
+                def agreeing(path: Path, folders: list[str] = folders) -> int:
+                    there = [key(part) for part in path.parts[-2::-1]]
+                    pairs = zip(folders, there, strict=False)
+                    return next(
+                        (i for i, (a, b) in enumerate(pairs) if a != b), min(len(folders), len(there))
+                    )
+
+                most = max(agreeing(path) for path in candidates)
+                best = [path for path in candidates if agreeing(path) == most]
+                exact = [path for path in best if of(path) == wanted]
+                beside = [path for path in exact or best if path.is_relative_to(near)]
+                best = beside if len(beside) == 1 else exact or best
+                path = best[0] if len(best) == 1 else None
+                return Match(path, path is not None and most == len(folders), bool(folders))
+        return Match(None, False, "/" in name)
+
+
+def variants(name: str) -> list[tuple[str, ...]]:
+    """Return what an image's name may mean, as parts of a path, the likeliest first."""
+    texts = [name, name.replace("\\", "/")]
+    if "?" in name or "%" in name or "://" in name:
+        url = urlsplit(name)
+        local = parse_qs(url.query).get("d", [""])[0]  # Label Studio: /data/local-files/?d=images/a.jpg
+        texts += [text.replace("\\", "/") for text in (local, unquote(url.path), unquote(name)) if text]
+    texts += [
+        UPLOADED.sub("", text.rpartition("/")[2]) for text in texts if UPLOADED.match(text.rpartition("/")[2])
+    ]
+    found = []
+    for text in texts:
+        parts = [part for part in text.split("/") if part not in ("", ".", "..")]
+        parts = parts[1:] if len(parts) > 1 and re.fullmatch("[A-Za-z]:", parts[0]) else parts
+        if parts and tuple(parts) not in found:
+            found.append(tuple(parts))
+    return found
+
+
+def around(folder: Path) -> list[Path]:
+    """Return a folder and the two above it: annotations often lie one or two levels below the images."""
+    return [folder, *folder.absolute().parents[:2]]
+
+
+def image_roots(folder: Path) -> list[Path]:
+    """Return folders that may hold the images of annotations in `folder`, the likeliest first."""
+    return [root for base in around(folder) for root in (*(base / name for name in IMAGE_FOLDERS), base)]
+
+
+def find_path(written: str, *bases: Path) -> Path | None:
+    """Find a file or folder that a settings file names: as written, else without its first folders.
+
+    Exports name another machine's folders, double the name of the project, or write `../train` for a folder
+    beside the file.
+    """
+    for base in bases:
+        if exists(base / written):
+            return base / written
+    for parts in variants(written):
+        for start in range(len(parts)):
+            if start and parts[start - 1].lower() in SPLIT_WORDS:
+                break  # without it, another split would be found
+            for base in bases:
+                if exists(base.joinpath(*parts[start:])):
+                    return base.joinpath(*parts[start:])
+    return None
+
+
+def by_folder(files: Iterable[Path], root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Sort files by the split that their folders name.
+
+    Returns:
+        Split -> files, and the files outside the folders of splits; without splits all files are under `ALL`.
+    """
+    sorted_by: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        sorted_by[split_of(file, root) or ALL].append(file)
+    outside = sorted_by.pop(ALL, []) if len(sorted_by) > 1 else []
+    return dict(sorted_by), outside

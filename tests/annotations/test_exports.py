@@ -1,0 +1,591 @@
+# ruff: noqa: E501  # tables of what files hold
+"""Data sets as other tools export them: the same two boxes on one image, one on another, none on a third."""
+
+import base64
+import json
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookonce.annotations import load_samples, load_splits, open_annotations
+from lookonce.errors import AnnotationError
+from lookonce.images import write_image
+from lookonce.samples import SampleSet
+
+SIZES = {"a": (60, 80), "b": (80, 60), "c": (60, 80)}
+BOXES = {
+    "a": [("cat", 10, 10, 30, 40), ("dog", 40, 20, 60, 50)],
+    "b": [("dog", 6, 10, 24, 50)],
+    "c": list[tuple[str, int, int, int, int]](),
+}
+NAMES = ("cat", "dog")
+Files = dict[str, str]
+
+
+def put(folder: Path, files: Files, images: list[str]) -> Path:
+    """Write texts, and an image for each name; its stem says which."""
+    for name in images:
+        height, width = SIZES[Path(name).stem.lower()[-1]]
+        suffix = Path(name).suffix.lower()
+        plain = folder / name if suffix == Path(name).suffix else (folder / name).with_suffix(suffix)
+        write_image(plain, np.full((height, width, 3), 90, np.uint8))
+        plain.rename(folder / name)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def boxes(found: SampleSet) -> dict[str, list[tuple[object, ...]]]:
+    """Image -> its boxes, by class name."""
+    return {
+        sample.path.stem.lower()[-1]: sorted(
+            (found.names[label], *(round(side, 1) for side in box))
+            for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
+        )
+        for sample in found.samples
+    }
+
+
+def images(pattern: str, stems: str = "abc") -> list[str]:
+    return [pattern.format(stem) for stem in stems]
+
+
+def yolo(stem: str) -> str:
+    height, width = SIZES[stem]
+    return "".join(
+        f"{NAMES.index(name)} {(x + u) / 2 / width:.6f} {(y + v) / 2 / height:.6f} {(u - x) / width:.6f} "
+        f"{(v - y) / height:.6f}\n"
+        for name, x, y, u, v in BOXES[stem]
+    )
+
+
+def xml(stem: str, filename: str = "") -> str:
+    height, width = SIZES[stem]
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{u}</xmax><ymax>{v}</ymax>"
+        "</bndbox></object>"
+        for name, x, y, u, v in BOXES[stem]
+    )
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    return f"<annotation><filename>{filename or stem + '.jpg'}</filename>{size}{objects}</annotation>"
+
+
+def coco(pattern: str = "{}.jpg", stems: str = "abc", **changes: Callable[[Any], Any]) -> str:
+    """A COCO file; `changes` are applied to values by key."""
+    entries: dict[str, list[dict[str, Any]]] = {
+        "images": [
+            {
+                "id": "abc".index(stem),
+                "file_name": pattern.format(stem),
+                "height": SIZES[stem][0],
+                "width": SIZES[stem][1],
+            }
+            for stem in stems
+        ],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": "abc".index(stem),
+                "category_id": NAMES.index(label) + 1,
+                "bbox": [x, y, u - x, v - y],
+            }
+            for stem in stems
+            for i, (label, x, y, u, v) in enumerate(BOXES[stem])
+        ],
+        "categories": [
+            {"id": i, "name": label, "supercategory": "animal"} for i, label in enumerate(NAMES, 1)
+        ],
+    }
+    for each in (entry for part in entries.values() for entry in part):
+        for key, change in changes.items():
+            if key in each:
+                each[key] = change(each[key])
+    return json.dumps({"info": {}, "licenses": [], **entries})
+
+
+def labelme(stem: str) -> str:
+    shapes = [
+        {"label": name, "points": [[u, v], [x, y]], "shape_type": "rectangle"}
+        for name, x, y, u, v in BOXES[stem]
+    ]
+    height, width = SIZES[stem]
+    tree = {
+        "version": "5",
+        "shapes": shapes,
+        "imagePath": f"{stem}.jpg",
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+    return json.dumps(tree)
+
+
+def label_studio(minimal: bool = False) -> str:
+    tasks = []
+    for stem in "abc":
+        height, width = SIZES[stem]
+        values = [
+            {"x": 100 * x / width, "y": 100 * y / height, "width": 100 * (u - x) / width,
+             "height": 100 * (v - y) / height, "rotation": 0, "rectanglelabels": [name]}
+            for name, x, y, u, v in BOXES[stem]
+        ]  # fmt: skip
+        about = {"original_width": width, "original_height": height}
+        url = f"/data/local-files/?d=photos%2F{stem}.jpg"
+        if minimal:
+            values = [value | about for value in values]
+            tasks.append({"image": url, "id": 1, "label": values, "annotator": 1, "annotation_id": 1})
+            continue
+        results = [{"type": "rectanglelabels", "value": value, **about} for value in values]
+        cancelled = {"was_cancelled": True, "result": results * 2}
+        tasks.append({"id": 1, "data": {"image": url}, "annotations": [{"result": results}, cancelled]})
+    return json.dumps(tasks)
+
+
+def create_ml() -> str:
+    entries = []
+    for stem, found in BOXES.items():
+        given = [
+            {
+                "label": name,
+                "coordinates": {"x": (x + u) / 2, "y": (y + v) / 2, "width": u - x, "height": v - y},
+            }
+            for name, x, y, u, v in found
+        ]
+        entries.append({"image": f"{stem}.jpg", "annotations": given})
+    return json.dumps(entries)
+
+
+def cvat(subset: str = "") -> str:
+    shapes = {
+        stem: "".join(
+            f'<box label="{name}" xtl="{x}" ytl="{y}" xbr="{u}" ybr="{v}"/>' for name, x, y, u, v in found
+        )
+        for stem, found in BOXES.items()
+    }
+    of_subset = f' subset="{subset}"' if subset else ""
+    nodes = "".join(
+        f'<image id="1" name="{stem}.jpg"{of_subset} width="{SIZES[stem][1]}" height="{SIZES[stem][0]}">{shape}</image>'
+        for stem, shape in shapes.items()
+    )
+    return f"<annotations><version>1.1</version>{nodes}</annotations>"
+
+
+def cvat_video() -> str:
+    def track(label: str, spots: list[tuple[int, int, int, int, int]]) -> str:
+        found = "".join(
+            f'<box frame="{f}" outside="0" xtl="{x}" ytl="{y}" xbr="{u}" ybr="{v}"/>'
+            for f, x, y, u, v in spots
+        )
+        last = '<box frame="12" outside="1" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+        return f'<track id="0" label="{label}">{found}{last}</track>'
+
+    first, second = BOXES["a"]
+    return f"<annotations>{track('cat', [(10, *first[1:])])}{track('dog', [(10, *second[1:]), (11, *BOXES['b'][0][1:])])}</annotations>"
+
+
+def open_images() -> str:
+    rows = ["ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf"]
+    for stem, found in BOXES.items():
+        height, width = SIZES[stem]
+        rows += [
+            f"{stem},x,/m/{name},1,{x / width},{u / width},{y / height},{v / height},0"
+            for name, x, y, u, v in found
+        ]
+    return "\n".join(rows)
+
+
+def tensorflow() -> str:
+    rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for stem, found in BOXES.items():
+        height, width = SIZES[stem]
+        rows += [f"{stem}.jpg,{width},{height},{name},{x},{y},{u},{v}" for name, x, y, u, v in found]
+    return "\n".join(rows)
+
+
+def lines(form: str, stems: str = "abc") -> str:
+    out = []
+    for i, stem in enumerate(stems):
+        height, width = SIZES[stem]
+        numbers = [(NAMES.index(name), x, y, u, v) for name, x, y, u, v in BOXES[stem]]
+        if form == "ours":
+            out.append(" ".join([f"{stem}.jpg", *(f"{x},{y},{u},{v},{n}" for n, x, y, u, v in numbers)]))
+        elif form == "indexed":
+            out.append(
+                " ".join(
+                    [
+                        f"{i} {stem}.jpg {width} {height}",
+                        *(f"{n} {x} {y} {u} {v}" for n, x, y, u, v in numbers),
+                    ]
+                )
+            )
+        else:
+            out += [f"{stem}.jpg,{x},{y},{u},{v},{name}" for name, x, y, u, v in BOXES[stem]] or [
+                f"{stem}.jpg,,,,,"
+            ]
+    return "\n".join(out)
+
+
+YOLO = {f"labels/{stem}.txt": yolo(stem) for stem in "abc"}
+CLASSES = {"classes.txt": "cat\ndog\n"}
+ROBOFLOW = {"train": "a", "valid": "b", "test": "c"}
+FOREIGN = "C:\\Users\\me\\set\\images\\{}.jpg"
+
+# name: (files, images)
+EXPORTS: dict[str, tuple[Files, list[str]]] = {
+    "coco, Windows paths": ({"r.json": coco("images\\{}.jpg")}, images("images/{}.jpg")),
+    "coco, another machine": ({"r.json": coco(FOREIGN)}, images("photos/{}.jpg")),
+    "coco, a path that leaves the folder": ({"r.json": coco("../../x/media/{}.jpg")}, images("images/{}.jpg")),
+    "coco, URLs": ({"r.json": coco("https://host/f/{}.jpg?size=1")}, images("images/{}.jpg")),
+    "coco, uploaded to Label Studio": ({"r.json": coco("images/0123abcd-{}.jpg")}, images("photos/{}.jpg")),
+    "coco, file URL": ({"r.json": coco("file:///x/y%20z/{}.jpg")}, images("y z/{}.jpg")),
+    "coco, other letter case": ({"r.json": coco("{}.JPG")}, images("images/{}.jpg")),
+    "coco, text ids": ({"r.json": coco(image_id=str, category_id=str)}, images("{}.jpg")),
+    "coco, ids from pandas": ({"r.json": coco(id=float, image_id=float, category_id=float)}, images("{}.jpg")),
+    "coco, ids with zeros": ({"r.json": coco(image_id=lambda i: f"{i:06d}")}, images("{}.jpg")),
+    "coco, FiftyOne": ({"labels.json": coco()}, images("data/{}.jpg")),
+    "coco, polygons alone": (
+        {"r.json": coco(bbox=lambda _: []).replace('"bbox": []', '"bbox": [], "segmentation": [[10, 10, 30, 10, 20, 40]]', 1)
+         .replace('"bbox": []}', '"bbox": [], "segmentation": [[40, 20, 60, 50], [50, 20, 41, 49]]}', 1)
+         .replace('"bbox": []}', '"bbox": [], "segmentation": [[6, 10, 24, 10, 24, 50, 6, 50]]}', 1)},
+        images("{}.jpg"),
+    ),
+    "coco, a root category": (
+        {"r.json": coco(supercategory=lambda _: "animals").replace('"categories": [', '"categories": [{"id": 0, "name": "animals", "supercategory": "none"}, ')},
+        images("{}.jpg"),
+    ),
+    "coco beside another JSON": ({"r.json": coco(), "kaggle.json": '{"info": 1, "licenses": []}'}, images("{}.jpg")),
+    "coco, annotations last and large": ({"r.json": '{"pad": "' + "x" * 200_000 + '", ' + coco()[1:]}, images("{}.jpg")),
+    "voc, small letters": ({f"annotations/{s}.xml": xml(s) for s in "abc"}, images("images/{}.jpg")),
+    "voc, xmls": ({f"annotations/xmls/{s}.xml": xml(s) for s in "abc"}, images("images/{}.jpg")),
+    "voc, beside": ({f"{s}.xml": xml(s) for s in "abc"}, images("{}.jpg")),
+    "voc, found by stem": ({f"x/{s}.xml": xml(s, "other.png") for s in "abc"}, images("y/z/{}.jpg")),
+    "voc, found by filename": ({f"x/00{s}1.xml": xml(s, f"D:\\p\\{s}.jpg") for s in "abc"}, images("y/{}.jpg")),
+    "voc, no XML for an empty image": ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg")),
+    "voc, folders": ({f"Annotations/cam_{s}/{s}.xml": xml(s) for s in "abc"}, images("JPEGImages/cam_{0}/{0}.jpg")),
+    "voc, polygons": (
+        {f"{s}.xml": xml(s).replace("bndbox", "polygon").replace("xmin", "x1").replace("ymin", "y1").replace("xmax", "x2")
+         .replace("ymax", "y2") for s in "abc"},
+        images("{}.jpg"),
+    ),
+    "voc, letters of two parts": (
+        {f"x/{unicodedata.normalize('NFD', 'é')}{s}.xml": xml(s, "none") for s in "abc"}, images("é{}.jpg"),
+    ),
+    "yolo, folders": (CLASSES | {f"labels/x/{s}.txt": yolo(s) for s in "abc"}, images("images/x/{}.jpg")),
+    "yolo, some in folders": (
+        CLASSES | {"labels/x/a.txt": yolo("a"), "labels/b.txt": yolo("b")}, [*images("images/x/{}.jpg", "ac"), "images/b.jpg"],
+    ),
+    "yolo, upper case": (CLASSES | {f"Labels/{s.upper()}.TXT": yolo(s) for s in "abc"}, images("Images/{}.JPG")),
+    "yolo, jfif and mpo": (CLASSES | YOLO, ["images/a.jfif", "images/b.mpo", "images/c.jpe"]),
+    "yolo, labels elsewhere": (CLASSES | {f"txt/{s}.txt": yolo(s) for s in "abc"}, images("photos/{}.jpg")),
+    "yolo, Label Studio": (CLASSES | YOLO | {"notes.json": '{"categories": [], "info": {}}'}, images("images/{}.jpg")),
+    "yolo, supervision": ({"data.yaml": "names: [cat, dog]\nnc: 2\n"} | YOLO, images("images/{}.jpg")),
+    "yolo, letters of two parts": (
+        CLASSES | {f"labels/{unicodedata.normalize('NFD', 'é')}{s}.txt": yolo(s) for s in "abc"}, images("images/é{}.jpg"),
+    ),
+    "labelme": ({f"{s}.json": labelme(s) for s in "abc"}, images("{}.jpg")),
+    "labelme, images apart": ({f"x/{s}.json": labelme(s) for s in "abc"}, images("y/{}.jpg")),
+    "label studio": ({"export.json": label_studio()}, images("photos/{}.jpg")),
+    "label studio, minimal": ({"export.json": label_studio(minimal=True)}, images("photos/{}.jpg")),
+    "createml": ({"_annotations.createml.json": create_ml()}, images("{}.jpg")),
+    "cvat": ({"annotations.xml": cvat()}, images("images/{}.jpg")),
+    "openimages": (
+        {"train-annotations-bbox.csv": open_images(), "class-descriptions-boxable.csv": "/m/cat,cat\n/m/dog,dog\n"},
+        images("train/{}.jpg", "ab"),
+    ),
+    "tensorflow": ({"_annotations.csv": tensorflow()}, images("{}.jpg", "ab")),
+    "keras": ({"_annotations.txt": lines("ours"), "_classes.txt": "cat\ndog"}, images("{}.jpg")),
+    "indexed lines": ({"train.txt": lines("indexed"), **CLASSES}, images("{}.jpg")),
+    "retinanet": ({"train.txt": lines("table")}, images("{}.jpg")),
+}  # fmt: skip
+
+# name: (files, images); a is for training, b for validation, c for testing
+DIVIDED: dict[str, tuple[Files, list[str]]] = {
+    "roboflow voc": ({f"{f}/{s}.xml": xml(s) for f, s in ROBOFLOW.items()}, [f"{f}/{s}.jpg" for f, s in ROBOFLOW.items()]),
+    "roboflow coco": (
+        {f"{f}/_annotations.coco.json": coco(stems=s) for f, s in ROBOFLOW.items()}, [f"{f}/{s}.jpg" for f, s in ROBOFLOW.items()],
+    ),
+    "roboflow darknet": (
+        {f"{f}/{s}.txt": yolo(s) for f, s in ROBOFLOW.items()} | {f"{f}/_darknet.labels": "cat\ndog" for f in ROBOFLOW},
+        [f"{f}/{s}.jpg" for f, s in ROBOFLOW.items()],
+    ),
+    "roboflow keras": (
+        {f"{f}/_annotations.txt": lines("ours", s) for f, s in ROBOFLOW.items()} | {f"{f}/_classes.txt": "cat\ndog" for f in ROBOFLOW},
+        [f"{f}/{s}.jpg" for f, s in ROBOFLOW.items()],
+    ),
+    "roboflow yolo": (
+        {"data.yaml": "train: Set-1/train/images\nval: ../valid/images\ntest: /x/y/test/images\nnc: '2'\nnames: {'0': cat, '1': dog}\n"}
+        | {f"{f}/labels/{s}.txt": yolo(s) for f, s in ROBOFLOW.items()},
+        [f"{f}/images/{s}.jpg" for f, s in ROBOFLOW.items()],
+    ),
+    "yaml one folder below": (
+        {"Set-1/data.yaml": "train: Set-1/train/images\nval: Set-1/valid/images\ntest: Set-1/test/images\nnames: [cat, dog]\n"}
+        | {f"Set-1/{f}/labels/{s}.txt": yolo(s) for f, s in ROBOFLOW.items()},
+        [f"Set-1/{f}/images/{s}.jpg" for f, s in ROBOFLOW.items()],
+    ),
+    "voc lists": (
+        {f"Annotations/{s}.xml": xml(s) for s in "abc"}
+        | {f"ImageSets/Main/{name}.txt": s for name, s in (("Train", "a"), ("valid", "b.jpg"), ("test", "JPEGImages/c.jpg"))},
+        images("JPEGImages/{}.jpg"),
+    ),
+    "cvat yolo 1.1": (
+        {"obj.data": "classes = 2\nTrain = Train.txt\nValidation = data/Validation.txt\ntest = test.txt\nnames = data/obj.names\n",
+         "obj.names": "cat\ndog"}
+        | {f"{n}.txt": f"data/obj_{n}_data/cam/{s}.jpg" for n, s in (("Train", "a"), ("Validation", "b"), ("test", "c"))}
+        | {f"obj_{n}_data/cam/{s}.txt": yolo(s) for n, s in (("Train", "a"), ("Validation", "b"), ("test", "c"))},
+        [f"obj_{n}_data/cam/{s}.jpg" for n, s in (("Train", "a"), ("Validation", "b"), ("test", "c"))],
+    ),
+    "cvat ultralytics": (
+        {"data.yaml": "path: .\nTrain: Train.txt\nValidation: Validation.txt\ntest: test.txt\nnames: {0: cat, 1: dog}"}
+        | {f"{n}.txt": f"data/images/{n}/{s}.jpg" for n, s in (("Train", "a"), ("Validation", "b"), ("test", "c"))}
+        | {f"labels/{n}/{s}.txt": yolo(s) for n, s in (("Train", "a"), ("Validation", "b"), ("test", "c"))},
+        [f"images/{n}/{s}.jpg" for n, s in (("Train", "a"), ("Validation", "b"), ("test", "c"))],
+    ),
+    "cvat subsets": (
+        {f"{s}.xml": cvat(subset).replace("</annotations>", "").split("<image")[0]
+         + "<image" + cvat(subset).removesuffix("</annotations>").split("<image")["abc".index(s) + 1] + "</annotations>"
+         for s, subset in (("a", "Train"), ("b", "Validation"), ("c", "test"))},
+        images("images/{}.jpg"),
+    ),
+    "lists at the top": (
+        CLASSES | YOLO | {"train.txt": "./images/a.jpg", "val.txt": "/x/set/images/b.jpg", "test.txt": "images/c.jpg"},
+        images("images/{}.jpg"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXPORTS)
+def test_an_export_opens(tmp_path: Path, case: str) -> None:
+    folder = put(tmp_path / "x", *EXPORTS[case])
+    found = load_samples(folder)
+    listed = {
+        stem: sorted(here)
+        for stem, here in BOXES.items()
+        if any(Path(i).stem[-1].lower() == stem for i in EXPORTS[case][1])
+    }
+    assert boxes(found) == listed
+    assert found.names == NAMES
+    assert {problem.outcome for problem in found.problems} <= {"noted"}, found.problems
+
+
+@pytest.mark.parametrize("case", DIVIDED)
+def test_an_export_in_splits_opens(tmp_path: Path, case: str) -> None:
+    sets = load_splits(put(tmp_path / "x", *DIVIDED[case]), names=None if "voc" not in case else NAMES)
+    assert {split: boxes(found) for split, found in sets.items()} == {
+        split: {stem: sorted(BOXES[stem])} for split, stem in (("train", "a"), ("val", "b"), ("test", "c"))
+    }
+    assert {p.outcome for found in sets.values() for p in found.problems} <= {"noted"}
+
+
+def test_a_video_of_cvat(tmp_path: Path) -> None:
+    put(tmp_path, {"annotations.xml": cvat_video()}, ["images/frame_a.PNG", "images/frame_b.PNG"])
+    for stem, number in (("a", 10), ("b", 11)):
+        (tmp_path / "images" / f"frame_{stem}.PNG").rename(tmp_path / "images" / f"frame_{number:06d}.PNG")
+    found = load_samples(tmp_path)
+    assert [len(sample.boxes) for sample in found.samples] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "case", ["coco, another machine", "yolo, folders", "labelme", "cvat", "voc, folders"]
+)
+def test_a_zip_opens(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    folder = put(tmp_path / "x", *EXPORTS[case])
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, Path("export") / file.relative_to(folder))
+    for _ in range(2):  # unpacked, then found unpacked
+        assert boxes(load_samples(tmp_path / "set.zip")) == {
+            stem: sorted(found) for stem, found in BOXES.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("files", "where"),
+    [
+        ({"r.json": coco()}, "r.json"),
+        ({"r.json": coco("data/{}.jpg")}, "."),
+        ({f"Annotations/{s}.xml": xml(s) for s in "abc"}, "."),
+        (CLASSES | YOLO, "."),
+        ({f"{s}.json": labelme(s) for s in "abc"}, "."),
+        ({"annotations.xml": cvat()}, "annotations.xml"),
+        ({"train.txt": lines("ours"), **CLASSES}, "train.txt"),
+    ],
+)
+def test_images_in_another_place(tmp_path: Path, files: Files, where: str) -> None:
+    put(tmp_path / "x" / "y" / "z", files, [])
+    put(tmp_path / "photos", {}, images("deep/{}.jpg"))
+    with pytest.raises(AnnotationError):
+        load_samples(tmp_path / "x" / "y" / "z" / where)
+    found = load_samples(tmp_path / "x" / "y" / "z" / where, images=tmp_path / "photos")
+    assert boxes(found) == {stem: sorted(each) for stem, each in BOXES.items()}
+
+
+HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "kind", "what"),
+    [
+        (CLASSES | YOLO | {"labels/d.txt": yolo("a")}, images("images/{}.jpg"), "orphan", "labels without an image"),
+        (CLASSES | YOLO, [*images("images/{}.jpg"), "images/a.png"], "shared-labels", "a.jpg has the one label file"),
+        (CLASSES | YOLO | {"images/d.heic": "x", "images/e.HEIC": "x"}, images("images/{}.jpg"), "unread-format", "2 such"),
+        (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),
+        (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabelled", "no label file is about it"),
+        (CLASSES | YOLO | {"labels/a.txt": "0 0.1 0.1 0.2 0.2 0.9"}, images("images/{}.jpg"), "row", "the sixth"),
+        ({"r.json": coco(stems="ab")}, images("{}.jpg"), "unlisted", "no annotation names it"),
+        ({"r.json": coco(name=lambda _: "")}, images("{}.jpg"), "class", "empty name"),
+        ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg"), "unlabelled", "no XML is about it"),
+        ({"Annotations/a.xml": xml("a", "b.jpg"), "Annotations/b.xml": xml("b")}, images("JPEGImages/{}.jpg", "ab"), "filename", "names 'b.jpg'"),
+        ({"Annotations/a.xml": xml("a").replace(">cat<", "><")}, ["JPEGImages/a.jpg"], "class", "an empty name"),
+        ({f"Annotations/{s}.xml": xml(s) for s in "ab"} | {"ImageSets/Main/train.txt": "a", "ImageSets/Main/night.txt": "b"},
+         images("JPEGImages/{}.jpg", "ab"), "unlisted", "a list of no usual split"),
+        ({f"train/{s}.xml": xml(s) for s in "a"} | {"b.xml": xml("b")}, ["train/a.jpg", "b.jpg"], "orphan", "outside the folders train"),
+        ({"train.txt": lines("ours") + "\n" + lines("ours", "b").replace("6,", "7,"), **CLASSES}, images("{}.jpg"), "listed-twice", "different boxes"),
+    ],
+)  # fmt: skip
+def test_nothing_is_dropped_without_a_word(
+    tmp_path: Path, files: Files, names: list[str], kind: str, what: str
+) -> None:
+    problems = load_samples(put(tmp_path, files, names)).problems
+    assert [p.kind for p in problems if what in p.what][:1] == [kind]
+
+
+def test_labels_of_a_yaml_without_an_image_are_named(tmp_path: Path) -> None:
+    put(tmp_path, {"data.yaml": "names: [cat, dog]\ntrain: images\n", **YOLO}, images("images/{}.jpg", "ac"))
+    found = load_samples(tmp_path, "train")
+    assert [(p.kind, p.place) for p in found.problems if p.outcome == "skipped"] == [
+        ("orphan", str(tmp_path / "labels" / "b.txt"))
+    ]
+
+
+def test_a_missing_image_is_not_replaced_by_a_namesake(tmp_path: Path) -> None:
+    """Its folders are right for the other names, so they are meant."""
+    names = [f"cam_{s}/{s}.jpg" for s in "ab"]
+    put(tmp_path, {"r.json": coco("cam_{0}/{0}.jpg", "abc")}, [*names, "cam_x/c.jpg"])
+    found = load_samples(tmp_path / "r.json")
+    assert sorted(boxes(found)) == ["a", "b"]
+    assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["missing"]
+
+
+def test_one_name_in_two_folders_is_ambiguous(tmp_path: Path) -> None:
+    put(tmp_path, {"r.json": coco("z/{}.jpg")}, [*images("x/{}.jpg"), "y/a.jpg"])
+    found = load_samples(tmp_path)
+    assert sorted(boxes(found)) == ["b", "c"]
+    assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["missing"]
+
+
+def test_ids_that_nothing_has_make_no_background(tmp_path: Path) -> None:
+    put(tmp_path, {"r.json": coco(image_id=lambda i: i + 50)}, images("{}.jpg"))
+    with pytest.raises(AnnotationError, match="none of its 3 annotations belongs to an image"):
+        load_samples(tmp_path)
+
+
+def test_images_that_share_an_id_are_left_out(tmp_path: Path) -> None:
+    text = coco().replace('"id": 1, "file_name": "b.jpg"', '"id": 0, "file_name": "b.jpg"')
+    found = load_samples(put(tmp_path, {"r.json": text}, images("{}.jpg")))
+    assert boxes(found) == {"c": []}
+    assert "'b.jpg' and 'a.jpg' share the id 0" in next(
+        p.what for p in found.problems if p.kind == "shared-id"
+    )
+
+
+def test_two_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    text = coco().replace(
+        '"categories": [', '"categories": [{"id": 9, "name": "dog", "supercategory": "none"}, '
+    )
+    found = load_samples(put(tmp_path, {"r.json": text}, images("{}.jpg")))
+    assert (found.names, found.category_ids) == (NAMES, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("codec", "said"),
+    [("gb2312", "猫"), ("big5", "貓"), ("shift_jis", "猫"), ("iso-8859-1", "ñu"), ("utf-16", "猫")],
+)
+def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, codec: str, said: str) -> None:
+    put(tmp_path, {}, images("{}.jpg", "a"))
+    text = f'<?xml version="1.0" encoding="{codec}"?>' + xml("a").replace(">cat<", f">{said}<")
+    (tmp_path / "a.xml").write_bytes(text.encode(codec))
+    assert set(load_samples(tmp_path).names) == {said, "dog"}
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        (
+            {f"{s}.xml": xml(s).replace("<filename>", "\n<filename>x&y") for s in "abc"},
+            r"a\.xml:2: .*& must be written &amp;.*3 such",
+        ),
+        (
+            {"via.json": '{"a.jpg1": {"filename": "a.jpg", "regions": [{"shape_attributes": {}}]}}'},
+            "via.json is VIA.*export as COCO",
+        ),
+        (
+            {"a.jpg.json": '{"description": "", "tags": [], "size": {}, "objects": []}'},
+            "Supervisely.*export as COCO",
+        ),
+        ({"a.json": '{"item": {}, "annotations": []}'}, "V7"),
+        ({"d.json": '{"info": {}, "categories": {}, "items": []}'}, "Datumaro"),
+        ({"train.tfrecord": "x"}, "TFRecord"),
+        ({"a.ndjson": "{}"}, "NDJSON"),
+        (
+            {
+                "label_2/000001.txt": "Car 0.00 0 -1.58 587.0 173.3 614.1 200.1 1.6 1.7 4.2 -0.6 1.7 46.7 -1.59\n"
+            },
+            "KITTI",
+        ),
+        ({"data.yaml": "a: &a [x]\nnames: [*a]\ntrain: images"}, "not YAML: aliases are not read"),
+        ({"data.yaml": "names: " + "[" * 40}, "nested too deep"),
+        ({"data.yaml": f"names: [{', '.join(['n'] * 1000)}]\ntrain: images"}, "found 'n' again"),
+        ({"data.yaml": f"names: [a]\nnc: {'9' * 5000}\ntrain: images"}, "expected 9{20} class names"),
+    ],
+)
+def test_one_reason_in_one_line(tmp_path: Path, files: Files, what: str) -> None:
+    put(tmp_path, files, images("images/{}.jpg"))
+    with pytest.raises(AnnotationError, match=what) as caught:
+        load_samples(tmp_path)
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+def test_a_date_is_a_name(tmp_path: Path) -> None:
+    put(tmp_path, {"data.yaml": "names: [2024-13-45, no]\ntrain: images\n", **YOLO}, images("images/{}.jpg"))
+    assert load_samples(tmp_path).names == ("2024-13-45", "no")
+
+
+def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
+    text = "names: [cat, dog]\ntrain: images\ntest: ../test/images\n"
+    found = open_annotations(put(tmp_path, {"data.yaml": text, **YOLO}, images("images/{}.jpg")))
+    assert found.splits == ("train",)
+    assert [p.what[-33:] for p in found.load("train").problems if p.kind == "setting"] == [
+        "/images, found nothing there: left out"[-33:]
+    ]
+
+
+@pytest.mark.parametrize("member", ["../a.txt", "/a.txt", "C:/a.txt", "x\\..\\a.txt", "x/../../a.txt"])
+def test_no_member_of_a_zip_leaves_the_folder(
+    tmp_path: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("b.txt", "b")
+        archive.writestr(zipfile.ZipInfo(member), "a")
+    with pytest.raises(AnnotationError, match="refused: its member"):
+        load_samples(tmp_path / "set.zip")
+    assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
+
+
+def test_a_zip_that_is_none_or_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.zip").write_bytes(base64.b64decode("UEsDBAo="))
+    with pytest.raises(AnnotationError, match="expected a zip of a data set, found it unusable"):
+        load_samples(tmp_path / "a.zip")
+    monkeypatch.setattr("lookonce.annotations.archive.MOST_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", "a" * 100_000)
+    with pytest.raises(AnnotationError, match=r"refused: \d+ bytes that unpack to 100,000"):
+        load_samples(tmp_path / "b.zip")
