@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -200,16 +201,16 @@ def test_not_a_image(tmp_path: Path, content: bytes, found: str) -> None:
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     for read in (read_image, read_size):
-        with pytest.raises(ImageError, match=r"gone\.jpg: expected an image, found no such file"):
+        with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read: No such file"):
             read(tmp_path / "gone.jpg")
-        with pytest.raises(ImageError, match="expected an image, found a folder"):
+        with pytest.raises(ImageError, match="expected a file, found a folder"):
             read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["nul\0byte.jpg", "long" * 500 + ".jpg"])
 def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     for read in (read_image, read_size):
-        with pytest.raises(ImageError, match="expected an image, found "):
+        with pytest.raises(ImageError, match="cannot be read: "):
             read(tmp_path / name)
 
 
@@ -282,7 +283,7 @@ def test_list_images(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "c.webp"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
-    with pytest.raises(ImageError, match="expected a folder of images, found no such file"):
+    with pytest.raises(ImageError, match="expected a folder of images, found no such folder"):
         list_images(tmp_path / "gone")
 
 
@@ -290,3 +291,75 @@ def test_a_image_too_wide_for_its_format(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="20000 x 4 pixels cannot be written in this format"):
         write_image(tmp_path / "wide.webp", np.zeros((4, 20_000, 3), np.uint8))
     assert not list(tmp_path.iterdir())
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [struct.pack(">I", len(body)) + kind + body + bytes(4) for kind, body in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff(*tags: tuple[int, int, int, int]) -> bytes:
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+SMALL, LARGE = (struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0) for side in (64, 60_000))
+LONG = 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (png((b"IHDR", LARGE), (b"IHDR", SMALL), (b"IDAT", b""), (b"IEND", b"")), "IHDR as the first chunk"),
+        (png((b"IHDR", SMALL), (b"IHDR", LARGE), (b"IDAT", b""), (b"IEND", b"")), "IHDR as the first chunk"),
+        (png((b"tEXt", b"a"), (b"IHDR", SMALL), (b"IEND", b"")), "IHDR as the first chunk"),
+        (png((b"IHDR", SMALL), (b"fcTL", bytes(4) + LARGE), (b"IEND", b"")), "frames of at most 64 x 64"),
+        (tiff((256, LONG, 1, 60_000), (257, LONG, 1, 64), (256, LONG, 1, 64)), "TIFF tag 256, once"),
+        (tiff((256, LONG, 1, 64), (257, LONG, 1, 60_000), (257, LONG, 1, 64)), "TIFF tag 257, once"),
+        (tiff((256, LONG, 2, 64), (257, LONG, 1, 64)), "TIFF tag 256, once"),
+        (tiff((256, 1, 1, 64), (257, LONG, 1, 64)), "TIFF tag 256, once"),
+        (
+            tiff((256, LONG, 1, 64), (257, LONG, 1, 64), (322, LONG, 1, 60_000), (323, LONG, 1, 60_000)),
+            "tiles",
+        ),
+    ],
+)
+def test_sizes_that_decoders_read_differently_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        decode_image(data, "image")
+
+
+def test_a_second_frame_header_in_a_jpeg_is_refused() -> None:
+    frame = b"\xff\xc0\x00\x11\x08\x00\x08\x00\x08\x03" + bytes(9)
+    with pytest.raises(ImageError, match="one frame header in a JPEG, found two"):
+        decode_image(b"\xff\xd8" + frame * 2 + b"\xff\xda\x00\x02\xff\xd9", "image")
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    data = encode(Image.new("RGB", (64, 64), (9, 90, 200)), "JPEG", progressive=True)
+    assert decode_image(data, "image").shape == (64, 64, 3)
+    first = data.index(b"\xff\xda")
+    second = data.index(b"\xff\xda", first + 2)
+    scans = data.count(b"\xff\xda")
+    for more in (101 - scans, 5000):
+        with pytest.raises(ImageError, match="at most 100 scans"):
+            decode_image(data[:first] + data[first:second] * more + data[first:], "image")
+    allowed = data[:first] + data[first:second] * (100 - scans) + data[first:]
+    with suppress(ImageError):  # the decoder may still object
+        decode_image(allowed, "image")
+
+
+@pytest.mark.parametrize("error", [cv2.error("assertion"), MemoryError()])
+def test_no_error_of_the_decoder_escapes(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(Image.new("RGB", (8, 8)), "PNG")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(ImageError, match="found data that does not decode"):
+        decode_image(data, "image")
+    monkeypatch.setattr(cv2, "imencode", fail)
+    if isinstance(error, cv2.error):
+        with pytest.raises(ImageError, match="cannot be written in this format"):
+            write_image(Path("a.png"), np.zeros((8, 8, 3), np.uint8))

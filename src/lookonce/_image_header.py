@@ -15,6 +15,9 @@ from typing import BinaryIO, Literal, NamedTuple
 EXIF_PREFIX = b"Exif\0\0"
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
 TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
+TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
+TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
+LARGEST_TILE = 1 << 24  # pixels
 TIFF_SHORT, TIFF_LONG = 3, 4  # field types
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
@@ -76,6 +79,11 @@ def read_header(stream: BinaryIO) -> ImageHeader:
     raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
 
+def is_image(start: bytes) -> bool:
+    """Return whether a file that begins with these 12 bytes or more is in one of the formats."""
+    return any(is_format(start) for _, is_format, _ in FORMATS)
+
+
 def _jpeg(stream: BinaryIO) -> Found:
     """Walk the segments up to the first scan."""
     width = height = components = 0
@@ -87,6 +95,8 @@ def _jpeg(stream: BinaryIO) -> Found:
         (length,) = unpack(">H", _take(stream, 2))
         after = stream.tell() + length - 2
         if marker in JPEG_SIZE_MARKERS:
+            if components:
+                raise ValueError("expected one frame header in a JPEG, found two")
             height, width, components = unpack(">xHHB", _take(stream, 6))
         elif marker == JPEG_APP1 and orientation == 1:
             orientation = _exif_orientation(stream.read(max(0, length - 2)))
@@ -114,9 +124,15 @@ def _png(stream: BinaryIO) -> Found:
     while True:
         length, kind = unpack(">I4s", _take(stream, 8))
         after = stream.tell() + length + 4  # 4: checksum
+        if (kind == b"IHDR") != (stream.tell() == 16):
+            raise ValueError(f"expected IHDR as the first chunk of a PNG and nowhere else, found {kind!r}")
         if kind == b"IHDR":
             width, height, depth, code = unpack(">IIBB", _take(stream, 10))
             colour = "16-bit" if depth == 16 else PNG_COLOURS.get(code, "colour")
+        elif kind == b"fcTL":  # a frame of an animation
+            frame_width, frame_height = unpack(">4xII", _take(stream, 12))
+            if frame_width > width or frame_height > height:
+                raise ValueError(f"expected frames of at most {width} x {height}, found a larger one")
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
@@ -161,15 +177,21 @@ def _bmp(stream: BinaryIO) -> Found:
 
 
 def _tiff(stream: BinaryIO) -> Found:
-    tags = _tiff_tags(stream)
+    tags = _tiff_tags(stream, strict=True)
+    tile = tags.get(TIFF_TILE_WIDTH, 0) * tags.get(TIFF_TILE_HEIGHT, 0)  # decoders hold a whole one
+    if tile > max(LARGEST_TILE, tags.get(TIFF_WIDTH, 0) * tags.get(TIFF_HEIGHT, 0)):
+        raise ValueError(f"expected tiles of at most {LARGEST_TILE:,} pixels, found {tile:,}")
     colour = (
         "16-bit" if tags.get(TIFF_BITS) == 16 else TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
     )
     return Found(tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0), tags.get(TIFF_ORIENTATION, 1), colour)
 
 
-def _tiff_tags(stream: BinaryIO) -> dict[int, int]:
-    """The whole-number tags of the first directory."""
+def _tiff_tags(stream: BinaryIO, *, strict: bool = False) -> dict[int, int]:
+    """Read the whole-number tags of the first directory.
+
+    `strict` refuses sizes that decoders may read differently.
+    """
     order = "<" if _take(stream, 4)[:2] == b"II" else ">"
     (start,) = unpack(order + "I", _take(stream, 4))
     stream.seek(start)
@@ -177,7 +199,15 @@ def _tiff_tags(stream: BinaryIO) -> dict[int, int]:
     tags = {}
     for _ in range(count):
         entry = _take(stream, 12)
-        tag, kind = unpack(order + "HH", entry[:4])
+        tag, kind, values = unpack(order + "HHI", entry[:8])
+        if (
+            strict
+            and tag in TIFF_SIZES
+            and (tag in tags or values != 1 or kind not in (TIFF_SHORT, TIFF_LONG))
+        ):
+            raise ValueError(
+                f"expected one whole number in TIFF tag {tag}, once; decoders differ about others"
+            )
         if kind == TIFF_SHORT:
             (tags[tag],) = unpack(order + "H", entry[8:10])
         elif kind == TIFF_LONG:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import open_input, replacing
+from lookonce._files import IMAGE_LIMIT, open_input, read_bytes, replacing
 from lookonce._image_header import ImageHeader, read_header
 from lookonce.errors import ImageError
 
@@ -27,7 +27,9 @@ JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV
 MAX_PIXELS = 178_956_970
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
-JPEG_END_MARKER = b"\xff\xd9"
+JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
+MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
+MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: some ten seconds
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -37,7 +39,8 @@ def list_images(folder: Path) -> list[Path]:
         ImageError: not a folder.
     """
     if not folder.is_dir():
-        raise ImageError(f"{folder}: expected a folder of images, found {_what_is_at(folder)}")
+        found = "a file" if folder.exists() else "no such folder"
+        raise ImageError(f"{folder}: expected a folder of images, found {found}")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -57,17 +60,8 @@ def read_image_header(path: Path) -> ImageHeader:
     Raises:
         ImageError: as `read_size`.
     """
-    try:
-        with open_input(path, ImageError) as stream:
-            return _checked_header(stream, str(path))
-    except ImageError as error:
-        if isinstance(cause := error.__cause__, OSError | ValueError):
-            raise _unreadable(path, cause) from error
-        if path.is_dir():
-            raise ImageError(f"{path}: expected an image, found a folder") from error
-        raise
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with open_input(path, ImageError) as stream:
+        return _checked_header(stream, str(path))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -76,11 +70,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
     """
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    return decode_image(data, str(path))
+    return decode_image(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path))
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -90,11 +80,13 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
         ImageError: as `read_image`.
     """
     header = _checked_header(BytesIO(data), name)
-    # Some OpenCV releases fill the missing rows of a JPEG with grey and say nothing.
-    if header.format == "JPEG" and data.rfind(JPEG_END_MARKER, header.data_start) < 0:
-        raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
-    with silent_opencv():
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if header.format == "JPEG":
+        _check_jpeg(data, header, name)
+    try:
+        with silent_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except (cv2.error, MemoryError):  # OpenCV's own limits
+        image = None
     if image is None:
         raise ImageError(
             f"{name}: expected a {header.format} image of {header.width} x {header.height}, "
@@ -118,9 +110,12 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
         raise ImageError(
             f"{path}: expected an image's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
         )
-    with silent_opencv():
-        coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
-        done, encoded = cv2.imencode(coded_as, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
+    try:
+        with silent_opencv():
+            done, encoded = cv2.imencode(coded_as, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
     if not done:  # WebP ends at 16,383 pixels
         raise ImageError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written in this format")
     try:
@@ -128,6 +123,19 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
             temporary.write_bytes(encoded.tobytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _check_jpeg(data: bytes, header: ImageHeader, name: str) -> None:
+    """Raise ImageError for a JPEG that is cut short, or that takes minutes to decode."""
+    # Some OpenCV releases fill the missing rows of a JPEG with grey and say nothing.
+    if data.rfind(JPEG_END_MARKER, header.data_start) < 0:
+        raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
+    scans = data.count(JPEG_SCAN_MARKER, header.data_start - 4)  # the first one included
+    if scans > MAX_SCANS or scans * header.height * header.width > MAX_SCANNED:
+        raise ImageError(
+            f"{name}: expected a JPEG of at most {MAX_SCANS} scans and {MAX_SCANNED:,} pixels in them, "
+            f"found {scans:,} scans of {header.height:,}x{header.width:,} (height x width); not decoded"
+        )
 
 
 def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
@@ -143,20 +151,6 @@ def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
             f"found {width:,} x {height:,} in its header; not decoded"
         )
     return header
-
-
-def _unreadable(path: Path, error: OSError | ValueError) -> ImageError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return ImageError(f"{path}: expected an image, found {_what_is_at(path) or reason}")
-
-
-def _what_is_at(path: Path) -> str | None:
-    try:
-        if not path.exists():
-            return "no such file"
-    except OSError:  # a name that no file can have, or a folder that may not be entered
-        return None
-    return "a folder" if path.is_dir() else None
 
 
 _quiet_lock = Lock()

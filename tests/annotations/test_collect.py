@@ -119,7 +119,7 @@ def test_a_missing_image(tmp_path: Path) -> None:
     assert found.samples == []
     (problem,) = found.problems
     assert problem.place == "f:1"
-    assert "no.png: expected an image, found no such file" in problem.what
+    assert "no.png: cannot be read: No such file or directory" in problem.what
 
 
 def test_a_image_that_is_none(tmp_path: Path) -> None:

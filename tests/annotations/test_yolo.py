@@ -168,7 +168,7 @@ def test_an_export_without_images_or_list(data: Path, image: ImageMaker, tmp_pat
     put(tmp_path / "x" / "obj.data", "train = data/train.txt\nnames = data/obj.names\n")
     found = load_samples(tmp_path / "x")
     assert [s.path.name for s in found.samples] == ["a.png"]
-    assert "b.jpg: expected an image, found no such file" in found.problems[0].what
+    assert "b.jpg: cannot be read: No such file or directory" in found.problems[0].what
 
 
 def test_written_layout(yolo: Path) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from lookonce.cli import app
 from lookonce.darknet.cache import cached_onnx
-from lookonce.runtime.video import ClipWriter
+from tests.videos import write_video
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -32,9 +32,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model.rename(tmp_path / "model.onnx")
     photos = (data / "photos" / "dog.jpg").parent
     (tmp_path / "photos").symlink_to(photos)
-    clip = ClipWriter(tmp_path / "clip.mp4", (64, 96), 25.0)
-    clip.add(np.zeros((64, 96, 3), np.uint8))
-    clip.close()
+    write_video(tmp_path / "clip.mp4", [np.zeros((64, 96, 3), np.uint8)], 25.0)
     names = (data / "darknet" / "coco.names").read_text().splitlines()
     instances = {
         "images": [
@@ -100,5 +98,5 @@ def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     said = capsys.readouterr().out
     assert "0 files skipped" in said
-    assert "photos/absent.jpg: expected an image, found no such file" in said
+    assert "photos/absent.jpg: cannot be read: No such file or directory" in said
     assert (desk / "dog_found.png").exists()

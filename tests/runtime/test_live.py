@@ -82,7 +82,9 @@ def test_a_stream_that_does_not_come_back_is_named(port: int, monkeypatch: pytes
 
 
 def test_a_stream_that_was_never_there_is_an_error_at_once(port: int) -> None:
-    with pytest.raises(ImageError, match=rf"^http://127\.0\.0\.1:{port}/: expected a video, found nothing"):
+    with pytest.raises(
+        ImageError, match=rf"^http://127\.0\.0\.1:{port}/: expected a video, found no server there"
+    ):
         next(iter(LiveFrames(f"http://user:secret@127.0.0.1:{port}/", LiveCounts())))
 
 

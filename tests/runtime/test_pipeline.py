@@ -6,12 +6,17 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from random import Random
 
 import cv2
+import numpy as np
 import pytest
 
-from lookonce.runtime.pipeline import Plan, in_parallel, usable_cores
+from lookonce.errors import ImageError
+from lookonce.images import write_image
+from lookonce.runtime.pipeline import PIXELS, Plan, each_image, in_parallel, pixels_of, usable_cores
+from lookonce.samples import Problem
 
 
 @pytest.fixture(autouse=True)
@@ -252,3 +257,51 @@ def test_only_cores_that_may_be_used_count() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_large_items_come_one_by_one_and_small_ones_together() -> None:
+    at_work: list[int] = []
+    seen: list[tuple[int, ...]] = []
+    lock = threading.Lock()
+
+    def work(weight: int) -> int:
+        with lock:
+            at_work.append(weight)
+            seen.append(tuple(at_work))
+        time.sleep(0.01)
+        with lock:
+            at_work.remove(weight)
+        return weight
+
+    weights = [PIXELS // 2, PIXELS // 2, PIXELS // 2 + 1, PIXELS * 2, 1, 1, PIXELS] * 3
+    assert list(in_parallel(weights, work, workers=4, ahead=0, weight=lambda item: item)) == weights
+    assert all(sum(together) <= PIXELS or len(together) == 1 for together in seen)
+    assert any(len(together) > 1 for together in seen)
+
+
+def test_closing_lets_a_large_item_go_that_waits() -> None:
+    numbers = in_parallel([PIXELS, PIXELS, PIXELS], same, workers=2, weight=lambda item: item)
+    assert next(numbers) == PIXELS
+    numbers.close()
+
+
+def test_images_that_cannot_be_read_are_skipped(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, path in enumerate(paths):
+        write_image(path, np.full((8, 8, 3), number, np.uint8))
+    paths[1].write_text("no image")
+    paths[3].unlink()
+    skipped: list[Problem] = []
+
+    found = list(each_image(paths, lambda image: int(image[0, 0, 0]), skipped, Plan(2, 1)))
+
+    assert found == [(0, 0), (2, 2), (4, 4)]
+    assert [problem.place for problem in skipped] == [str(paths[1]), str(paths[3])]
+    with pytest.raises(ImageError, match=r"1\.png"):
+        list(each_image(paths, np.sum, skipped, strict=True))
+
+
+def test_the_pixels_of_an_image_are_known_before_it_is_decoded(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((8, 12, 3), np.uint8))
+    assert pixels_of(tmp_path / "a.png") == 96
+    assert pixels_of(tmp_path / "absent.png") == 0

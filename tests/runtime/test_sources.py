@@ -4,21 +4,25 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import closing
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lookonce.errors import ImageError, SourceError
 from lookonce.images import write_image
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.sources import Frame, Sources
+from tests.mjpeg_server import free_port
 
 
 def write_grey(path: Path, grey: int = 100) -> Path:
@@ -87,8 +91,8 @@ def test_a_camera_is_a_number_unless_a_file_has_that_name(album: Path) -> None:
         ("empty", "empty: expected images or videos directly in this folder, found none among 0 entries"),
         ("*.gif", r"\*\.gif: expected a pattern that matches images or videos, found none among 0"),
         ("*.txt", "found none among 4 entries"),
-        ("@absent.txt", "@absent.txt: expected a text file of paths, found .*No such file"),
-        ("@bytes.txt", "@bytes.txt: expected a text file of paths, found .*decode"),
+        ("@absent.txt", "absent.txt: cannot be read: No such file"),
+        ("@bytes.txt", "bytes.txt: expected UTF-8 text, found the byte 0xff"),
         ("@blank.txt", "@blank.txt: expected a path in each line, found an empty list"),
         ("@nul.list", "@nul.list: expected a path in each line, found NUL bytes"),
     ],
@@ -154,15 +158,21 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Serves `tmp_path` over HTTP."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=tmp_path)) as http:
+@contextmanager
+def serving(handler: Callable[..., QuietHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
         thread = Thread(target=http.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{http.server_port}"
         http.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Serves `tmp_path` over HTTP."""
+    with serving(partial(QuietHandler, directory=tmp_path)) as address:
+        yield address
 
 
 def test_a_stream(album: Path, server: str) -> None:
@@ -224,8 +234,114 @@ def test_the_rest_of_a_folder(album: Path) -> None:
 
 
 def test_a_stream_that_is_not_there(album: Path, server: str) -> None:
-    with pytest.raises(ImageError, match=rf"^{server}/absent\.avi: expected a video, found nothing"):
+    with pytest.raises(
+        ImageError, match=rf"^{server}/absent\.avi: expected .*, found HTTP status 404: no such page"
+    ):
         list(Sources([f"{server}/absent.avi"]))
+
+
+@pytest.mark.parametrize("name", ["a.png?x=1", "a.png", "no-suffix", "photo.jpg"])
+def test_an_image_behind_a_url_is_one_image_and_one_download(album: Path, name: str) -> None:
+    """Upright, whatever its name: content type and first bytes decide."""
+    picture = Image.new("RGB", (30, 20), (200, 0, 0))
+    exif = picture.getexif()
+    exif[274] = 6  # a quarter turn
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", exif=exif)
+    asked: list[str] = []
+
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header(
+                "Content-Type", "application/octet-stream" if "no" in self.path else "image/jpeg"
+            )
+            self.end_headers()
+            self.wfile.write(buffer.getvalue())
+
+    with serving(Handler) as server:
+        sources = Sources([f"{server}/{name}"])
+        with closing(sources.map(lambda frame: frame.image.shape, Plan.of(sources.count()))) as results:
+            ((frame, shape),) = results
+
+    assert shape == (30, 20, 3)
+    assert frame.moment is None
+    assert frame.relative == Path("url-0")
+    assert asked == [f"/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "refuses user and password"),
+        (403, "forbids it"),
+        (404, "no such page"),
+        (500, "HTTP status 500"),
+    ],
+)
+def test_a_server_that_refuses_has_its_own_words(status: int, words: str) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+    with serving(Handler) as server, pytest.raises(ImageError, match=words) as caught:
+        list(Sources([f"{server.replace('//', '//admin:Admin@123@')}/a.png?token=xyz"]))
+    assert "Admin" not in str(caught.value)
+    assert "xyz" not in str(caught.value)
+
+
+def test_user_and_password_are_sent_and_not_shown(album: Path) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            right = self.headers["Authorization"] == "Basic " + b64encode(b"admin:Admin@123").decode()
+            self.send_response(200 if right else 401)
+            self.end_headers()
+            if right:
+                self.wfile.write((album / "b.png").read_bytes())
+
+    with serving(Handler) as server:
+        (frame,) = Sources([f"{server.replace('//', '//admin:Admin@123@')}/b.png"])
+    assert frame.name == f"{server}/b.png"
+
+
+def test_hosts_that_are_not_there() -> None:
+    for url in (f"http://127.0.0.1:{free_port()}/a.png", f"rtsp://127.0.0.1:{free_port()}/live"):
+        with pytest.raises(ImageError, match="no server there: the connection is refused"):
+            list(Sources([url]))
+    with pytest.raises(ImageError, match=r"http://nowhere\.invalid/a\.png: .* found an unknown host"):
+        list(Sources(["http://nowhere.invalid/a.png"]))
+
+
+def test_a_body_beyond_the_limit_is_refused(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookonce.runtime.remote.LARGEST", 100)
+
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((album / "b.png").read_bytes() + bytes(100))
+
+    with serving(Handler) as server, pytest.raises(ImageError, match="at most 100 bytes, found a larger one"):
+        list(Sources([f"{server}/b.png"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_fifos_devices_and_loops_of_links(album: Path) -> None:
+    os.mkfifo(album / "fifo.png")
+    os.mkfifo(album / "fifo.mp4")
+    os.mkfifo(album / "fifo")
+    (album / "zero.png").symlink_to("/dev/zero")
+    for name in ("fifo.png", "fifo.mp4", "fifo", "zero.png"):
+        with pytest.raises(ImageError, match=rf"{name}: expected a file, found a (FIFO|device)"):
+            list(Sources([name]))
+    with pytest.raises(SourceError, match="found a FIFO"):
+        Sources(["@fifo"])
+    (album / "more" / "loop").symlink_to(".")
+    (album / "more" / "again").symlink_to("..")
+    assert len(Sources(["**/*.png", "**/**/**/*.png"]).origins) == 4
+    assert len(Sources(["more/**"]).origins) == 6  # through the links too, each folder once
+    assert Sources(["."]).count() == 4
 
 
 def test_no_count_with_a_camera(album: Path) -> None:

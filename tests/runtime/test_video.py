@@ -1,5 +1,6 @@
 """Videos that the test writes, whole and damaged."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 
 from lookonce.errors import ImageError
-from lookonce.runtime.video import ClipWriter, count_frames, name_of, read_frames
+from lookonce.runtime.video import (
+    count_frames,
+    exact_frames,
+    frames_of,
+    is_video,
+    name_of,
+    rate_of,
+    read_frames,
+)
+from tests.videos import write_video
 
 HEIGHT, WIDTH, RATE = 48, 80, 12.5
 
@@ -25,20 +35,14 @@ def bar(rgb: np.ndarray) -> int:
     return round(float((rgb[:, :, 2] > 100).mean()) * WIDTH / 4)
 
 
-def write_video(path: Path, codec: str, frames: int) -> Path:
-    """By OpenCV alone."""
-    code = cv2.VideoWriter.fourcc(*codec)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, RATE, (WIDTH, HEIGHT))
-    for number in range(frames):
-        writer.write(cv2.cvtColor(scene(number), cv2.COLOR_RGB2BGR))
-    writer.release()
-    return path
+def write_scenes(path: Path, codec: str, frames: int) -> Path:
+    return write_video(path, map(scene, range(frames)), RATE, codec)
 
 
 @pytest.fixture(scope="module", params=[("clip.mp4", "mp4v"), ("clip.avi", "MJPG"), ("a: clip.mkv", "mp4v")])
 def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     name, codec = request.param
-    return write_video(tmp_path_factory.mktemp("video") / name, codec, 15)
+    return write_scenes(tmp_path_factory.mktemp("video") / name, codec, 15)
 
 
 def test_frames_come_in_order_upright_and_in_rgb(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +77,7 @@ def test_a_file_that_is_no_video(tmp_path: Path, content: bytes, capfd: pytest.C
 
 
 def test_a_video_cut_short_gives_its_frames_then_says_so(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "cut.avi", "MJPG", 15)
+    path = write_scenes(tmp_path / "cut.avi", "MJPG", 15)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     seen: list[Any] = []
 
@@ -86,48 +90,110 @@ def test_a_video_cut_short_gives_its_frames_then_says_so(tmp_path: Path) -> None
     assert 1 < len(seen) < 14
 
 
+def test_frame_numbers_are_exact_where_an_index_lists_them(tmp_path: Path) -> None:
+    for name, codec in (("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.mov", "mp4v"), ("d.3gp", "mp4v")):
+        assert exact_frames(write_scenes(tmp_path / name, codec, 7)) == 7
+    for name, codec in (("a.mkv", "mp4v"), ("b.webm", "VP80"), ("c.flv", "FLV1"), ("d.ts", "mp4v")):
+        path = write_scenes(tmp_path / name, codec, 7)
+        assert exact_frames(path) == 0
+        assert count_frames(path) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.ts", "mp4v"),
+        ("a.m2ts", "mp4v"),
+        ("a.flv", "FLV1"),
+        ("a.3gp", "mp4v"),
+        ("a", "mp4v"),
+        ("a.dat", "MJPG"),
+    ],
+)
+def test_videos_of_every_suffix_and_of_none(tmp_path: Path, name: str, codec: str) -> None:
+    suffix = Path(name).suffix
+    made = write_scenes(tmp_path / f"made{suffix if suffix not in ('', '.dat') else '.avi'}", codec, 6)
+    path = made.rename(tmp_path / name)
+
+    assert is_video(path)
+    frames = list(read_frames(path))
+    assert [bar(image) for image, _ in frames] == list(range(6))
+    assert [moment.seconds for _, moment in frames] == pytest.approx([n / RATE for n in range(6)], abs=2e-3)
+
+
+def test_what_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / "page.ts").write_text("export const a = 1")
+    (tmp_path / "image").write_bytes(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "empty").touch()
+    assert not any(map(is_video, tmp_path.iterdir()))
+
+
+def test_a_matroska_file_cut_short_is_noticed(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "cut.mkv", "MJPG", 15)
+    assert len(list(read_frames(path))) == 15
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    seen: list[object] = []
+
+    def collect() -> None:
+        seen.extend(read_frames(path))
+
+    with pytest.raises(
+        ImageError, match=r"cut\.mkv: expected [\d,]+ bytes, found [\d,]+: the video is cut short"
+    ):
+        collect()
+    assert len(seen) > 5
+
+
+def test_time_never_stands_still_and_absurd_rates_are_replaced() -> None:
+    class Capture:
+        """As OpenCV's, with the rates and times of a damaged file."""
+
+        def __init__(self, rate: float, times: list[float]) -> None:
+            self.rate, self.times, self.at = rate, times, -1
+
+        def get(self, setting: int) -> float:
+            return self.rate if setting == cv2.CAP_PROP_FPS else self.times[self.at]
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            self.at += 1
+            return self.at < len(self.times), np.zeros((2, 2, 3), np.uint8)
+
+    def seconds(rate: float, times: list[float]) -> list[float]:
+        return [second for _, second in frames_of(Capture(rate, times))]  # type: ignore[arg-type]
+
+    assert seconds(10.0, [0, 100, 250, 0, 0]) == pytest.approx([0, 0.1, 0.25, 0.35, 0.45])
+    assert seconds(2**-32, [0, 2**42, 2**43]) == pytest.approx([0, 0.04, 0.08])
+    for rate, expected in (
+        (1 / 3600, 1 / 3600),
+        (1 / 3601, 25.0),
+        (1000.0, 1000.0),
+        (1001.0, 25.0),
+        (0.0, 25.0),
+    ):
+        assert rate_of(Capture(rate, [])) == expected  # type: ignore[arg-type]
+
+
+def test_interlaced_frames_are_right_or_an_error() -> None:
+    path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # red and blue bars that move, MPEG-2
+    if find_spec("av"):
+        assert [image.mean() for image, _ in read_frames(path)] == pytest.approx([103] * 6, abs=5)
+        return
+    with pytest.raises(
+        ImageError, match=r"frame 0: expected .* can convert, found an interlaced one; .*video"
+    ):
+        list(read_frames(path))
+
+
+def test_black_and_still_videos_are_not_called_interlaced(tmp_path: Path) -> None:
+    black, grey = np.zeros((48, 80, 3), np.uint8), scene(4)
+    for number, frames in enumerate(([black] * 60, [grey] * 60, [black] * 55 + [grey] * 5)):
+        for name, codec in (("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.webm", "VP80")):
+            path = write_video(tmp_path / f"{number}{name}", frames, RATE, codec)
+            assert len(list(read_frames(path))) == 60
+
+
 def test_the_password_of_a_stream_is_not_repeated() -> None:
     assert name_of("rtsp://user:secret@camera.local/live?x=1") == "rtsp://camera.local/live?x=1"
+    assert name_of("rtsp://admin:Admin@123@cam/live") == "rtsp://cam/live"
     assert name_of("http://host/a@b") == "http://host/a@b"
-
-
-def test_a_written_clip_keeps_size_rate_and_length(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "out.mp4"
-    writer = ClipWriter(path, (HEIGHT, WIDTH), RATE)
-    for number in range(15):
-        writer.add(scene(number))
-    assert not path.exists()  # before it is whole
-    writer.close()
-
-    frames = list(read_frames(path))
-    assert [bar(image) for image, _ in frames] == list(range(15))
-    assert frames[0][0].shape == (HEIGHT, WIDTH, 3)
-    assert frames[0][1].rate == RATE
-    assert [entry.name for entry in path.parent.iterdir()] == ["out.mp4"]
-
-
-def test_a_frame_of_another_size_is_not_lost(tmp_path: Path) -> None:
-    path = tmp_path / "out.mp4"
-    writer = ClipWriter(path, (HEIGHT, WIDTH), RATE)
-    for side in (1, 2):
-        writer.add(np.zeros((HEIGHT * side, WIDTH * side, 3), np.uint8))
-    writer.close()
-
-    assert [image.shape for image, _ in read_frames(path)] == [(HEIGHT, WIDTH, 3)] * 2
-
-
-def test_a_clip_that_was_not_written_whole_is_not_left(tmp_path: Path) -> None:
-    writer = ClipWriter(tmp_path / "out.mp4", (HEIGHT, WIDTH), RATE)
-    writer.add(scene(0))
-    writer._writer.release()  # as when the disk is full: OpenCV drops what follows without a word
-    writer.add(scene(1))
-
-    with pytest.raises(ImageError, match=r"out\.mp4: expected 2 frames in the written file, found 1"):
-        writer.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_size_that_the_codec_refuses(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"out\.mp4: a video of 1 x 1 cannot be written there"):
-        ClipWriter(tmp_path / "out.mp4", (1, 1), RATE)
-    assert list(tmp_path.iterdir()) == []

@@ -193,7 +193,7 @@ def test_annotated_images_keep_name_folder_and_size(tmp_path: Path) -> None:
 
 
 def test_annotated_videos_keep_size_rate_and_length(tmp_path: Path) -> None:
-    clips = [("one.avi", 5, 10.0), ("one.mp4", 3, 30.0)]
+    clips = [("one.avi", 5, 10.0), ("one.webm", 3, 30.0)]
     with ImageWriter(tmp_path) as writer:
         for name, frames, rate in clips:
             for number in range(frames):
@@ -201,7 +201,7 @@ def test_annotated_videos_keep_size_rate_and_length(tmp_path: Path) -> None:
             writer.add(frame(f"{name}.png"), NONE)
 
     for name, frames, rate in clips:
-        written = list(read_frames(tmp_path / (name if name.endswith(".mp4") else f"{name}.mp4")))
+        written = list(read_frames(tmp_path / (name if name.endswith(".webm") else f"{name}.webm")))
         assert len(written) == frames
         assert written[0][0].shape == (40, 60, 3)
         assert written[0][0].any()
@@ -232,10 +232,10 @@ def test_a_whole_stopped_video_is_playable(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stopped()
 
-    capture = cv2.VideoCapture(str(tmp_path / "clip.mp4"))
+    capture = cv2.VideoCapture(str(tmp_path / "clip.mp4.webm"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     capture.release()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4.webm"]
 
 
 def test_json_says_how_it_was_made_where_it_is_told(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ class LiveFrames:
                 self._receive(image, seconds if declared else None, rate)
                 self._counts.reconnects += bool(before and self._received == before + 1)
         if declared or not self._received:
-            check_whole(self._origin, declared, self._received)
+            check_whole(self._origin, 0, self._received)
         return not declared
 
     def _receive(self, image: NDArray[np.uint8], seconds: float | None, rate: float) -> None:

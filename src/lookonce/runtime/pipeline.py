@@ -6,34 +6,43 @@
             └─► worker: take the next item, work on it ─┘
 ```
 
-A worker does everything for its image: decode, letterbox, network, post-processing. Workers take turns on
-no stage, so none waits for another, and a network that runs on one thread for each of several images
-wastes nothing on waiting for its own threads (`benchmarks/folder.md` has the figures).
+A worker does everything for its image: decode, letterbox, network, post-processing. No worker waits for
+another stage, and a network that runs on one thread per image does not wait for its own threads
+(`benchmarks/folder.md` has the figures).
 """
 
 import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Semaphore, Thread
-from typing import Generic, Self, TypeVar
+from threading import Condition, Lock, Thread
+from typing import Self, TypeVar
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import ImageError
+from lookonce.images import MAX_PIXELS, read_image, read_size
+from lookonce.samples import Problem
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-AHEAD = 4  # results that may wait while a slow one, or the consumer, is waited for
+AHEAD = 4  # results that may wait for a slow one before them, or for the consumer
+PIXELS = MAX_PIXELS  # of all images in work together: one of the largest, or many of the usual size
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the cores are shared out.
+    """The cores' share of the work.
 
     Attributes:
         workers: images worked on at the same time.
-        threads: of the engine, for each of them.
+        threads: threads of the engine per image.
         ahead: results that may wait.
     """
 
@@ -43,14 +52,14 @@ class Plan:
 
     @classmethod
     def of(cls, frames: int | None, threads: int | None = None) -> Self:
-        """The plan for so many frames.
+        """Plan for a number of frames.
 
-        Many frames: one core for each, which gives the highest rate. Frames that come as they happen: all
-        cores for the newest, which gives the shortest delay, and one result at most waits to be written.
+        Many frames: one core each, which gives the highest rate. Live frames: all cores for the newest, which
+        gives the shortest delay, and at most one result waits to be written.
 
         Args:
-            frames: how many there will be; None where nobody knows, as with a camera.
-            threads: what the user wants of the engine; None: decide here.
+            frames: number of frames; None if it is unknown, as with a camera.
+            threads: threads of the engine that the user chose; None: decide here.
         """
         cores = usable_cores()
         if frames is None:
@@ -60,10 +69,101 @@ class Plan:
 
 
 def usable_cores() -> int:
-    """The cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def each_image(
+    paths: Iterable[Path],
+    work: Callable[[NDArray[np.uint8]], R],
+    skipped: list[Problem],
+    plan: Plan = Plan(1, 1),
+    *,
+    strict: bool = False,
+) -> Generator[tuple[int, R], None, None]:
+    """Read images and work on several at the same time; skip those that cannot be read.
+
+    Args:
+        paths: image files.
+        work: called in several threads with RGB pixels (H, W, 3).
+        skipped: receives a problem per image that cannot be read.
+        plan: number of workers.
+        strict: raise the error of the first image that cannot be read.
+
+    Yields:
+        The number of the path and the result, in order.
+
+    Raises:
+        ImageError: an image cannot be read, with `strict`.
+    """
+
+    def attempt(item: tuple[int, Path]) -> tuple[int, Path, R | ImageError]:
+        number, path = item
+        try:
+            return number, path, work(read_image(path))
+        except ImageError as error:
+            return number, path, error
+
+    def pixels(item: tuple[int, Path]) -> int:
+        return pixels_of(item[1])
+
+    with closing(in_parallel(enumerate(paths), attempt, plan.workers, plan.ahead, weight=pixels)) as results:
+        for number, path, result in results:
+            if not isinstance(result, ImageError):
+                yield number, result
+            elif strict:
+                raise result
+            else:
+                skipped.append(Problem(str(path), str(result)))
+
+
+def pixels_of(path: Path) -> int:
+    """Return the number of pixels that an image takes in memory; 0 if it will not be decoded."""
+    try:
+        height, width = read_size(path)
+    except ImageError:
+        return 0
+    return height * width
+
+
+class Room:
+    """Limits the items that are taken and not yet handed out, by number and by weight."""
+
+    def __init__(self, items: int, weight: int) -> None:
+        self._most, self._heaviest = items, weight
+        self._items = self._weight = 0
+        self._changed = Condition()
+        self.closed = False
+
+    def enter(self) -> bool:
+        """Wait for a place. Returns False if the room was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self._items < self._most)
+            self._items += 1
+            return not self.closed
+
+    def load(self, weight: int) -> bool:
+        """Wait until others leave enough for this weight; one above the limit is taken alone."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.closed or not self._weight or self._weight + weight <= self._heaviest
+            )
+            self._weight += weight
+            return not self.closed
+
+    def leave(self, weight: int) -> None:
+        """Make room for others."""
+        with self._changed:
+            self._items, self._weight = self._items - 1, self._weight - weight
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let everyone go who waits."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
 
 
 def in_parallel(
@@ -72,37 +172,71 @@ def in_parallel(
     workers: int = 1,
     ahead: int = AHEAD,
     *,
+    weight: Callable[[T], int] = lambda item: 0,
     stop: Callable[[], None] = lambda: None,
 ) -> Generator[R, None, None]:
     """Map in threads; results come in the order of the items, each as soon as it and all before it are done.
 
     An error, of `items` or of `work`, is raised here in its turn, after the results before it. The threads
     end with the items, or when this iterator is closed (`contextlib.closing`), which also closes `items`.
-    Meanwhile OpenCV uses no threads of its own where there are several workers.
+    Meanwhile OpenCV uses no threads of its own if there are several workers.
 
     Args:
         items: touched by one thread at a time, from the first `next` on.
         work: called in any of the threads.
-        workers: threads.
-        ahead: items that may be taken before their turn, beside one for each worker. So at most
+        workers: number of threads.
+        ahead: items that may be taken before their turn, besides one per worker. So at most
             `workers + ahead` are taken and not yet handed out; memory holds no more, and the one in use.
-        stop: called at the end, before the threads are waited for: `items` may be waiting for what never
-            comes, as a camera does.
+        weight: an item's share of `PIXELS`, which all of these may have together.
+        stop: called at the end, before the threads are waited for: `items` may be waiting for something that
+            never comes, as a camera does.
     """
-    line = _Line(items, work, workers + ahead)
-    threads = [Thread(target=line.serve, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
+    iterator = iter(items)
+    slots: SimpleQueue[tuple[Future[R], int] | None] = (
+        SimpleQueue()
+    )  # in the order of the items; None: the end
+    taking = Lock()  # taking an item and its slot is one step, which keeps the order
+    room = Room(workers + ahead, PIXELS)
+
+    def serve() -> None:
+        while True:
+            slot: Future[R] = Future()
+            with taking:
+                if not room.enter():
+                    return
+                try:
+                    item = next(iterator)
+                    share = weight(item)
+                except BaseException as error:
+                    room.close()
+                    if not isinstance(error, StopIteration):
+                        slot.set_exception(error)  # it belongs to the consumer's thread
+                        slots.put((slot, 0))
+                    slots.put(None)
+                    return
+                if not room.load(share):
+                    return
+                slots.put((slot, share))
+            try:
+                slot.set_result(work(item))
+            except BaseException as error:
+                slot.set_exception(error)
+            del item, slot  # they hold an image
+
+    threads = [Thread(target=serve, name=f"lookonce-{number}", daemon=True) for number in range(workers)]
     opencv_threads = cv2.getNumThreads()
     try:
         if workers > 1:  # OpenCV's own threads would only wait for each other: 10 % of a small network's time
             cv2.setNumThreads(1)
         for thread in threads:
             thread.start()
-        while (result := line.slots.get()) is not None:
+        while (taken := slots.get()) is not None:
+            result, share = taken
             yield result.result()
-            del result  # the slot holds an image
-            line.room.release()
+            del result, taken
+            room.leave(share)
     finally:
-        line.close(workers)
+        room.close()
         cv2.setNumThreads(opencv_threads)
         stop()
         for thread in threads:
@@ -110,56 +244,3 @@ def in_parallel(
                 thread.join()
         if isinstance(items, Generator):
             items.close()
-
-
-class _Line(Generic[T, R]):
-    """What the workers share.
-
-    Attributes:
-        slots: a place for each result, in the order of the items; None after the last.
-        room: acquired for each item that is taken, released when its result was used.
-    """
-
-    def __init__(self, items: Iterable[T], work: Callable[[T], R], room: int) -> None:
-        self.slots: SimpleQueue[Future[R] | None] = SimpleQueue()
-        self.room = Semaphore(room)
-        self._work = work
-        self._iterator = iter(items)
-        self._taking = Lock()
-        self._ended = False
-
-    def serve(self) -> None:
-        """Take and work until nothing is left."""
-        while taken := self._take():
-            item, slot = taken
-            try:
-                slot.set_result(self._work(item))
-            except BaseException as error:  # whatever it is, it belongs to the consumer's thread
-                slot.set_exception(error)
-            del item, slot, taken
-
-    def close(self, workers: int) -> None:
-        """No item is taken from now on; whoever waits for room goes home."""
-        self._ended = True
-        self.room.release(workers)
-
-    def _take(self) -> tuple[T, "Future[R]"] | None:
-        """The next item and the place for its result: both in one step, which keeps the order."""
-        self.room.acquire()
-        with self._taking:
-            if self._ended:
-                return None
-            slot: Future[R] = Future()
-            try:
-                item = next(self._iterator)
-            except StopIteration:
-                self._ended = True
-                self.slots.put(None)
-                return None
-            except BaseException as error:
-                self._ended = True
-                slot.set_exception(error)
-                self.slots.put(slot)
-                return None
-            self.slots.put(slot)
-            return item, slot

@@ -16,7 +16,7 @@ from lookonce._files import leftovers
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
 from lookonce.runtime.sources import Frame
-from lookonce.runtime.video import Moment, check_whole, count_frames
+from lookonce.runtime.video import Moment, check_whole, exact_frames
 
 Done = tuple[Frame, Detections]
 
@@ -57,7 +57,7 @@ def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
         return True
     path = Path(frames[0]["file"])
     try:
-        check_whole(path, count_frames(path), len(frames))
+        check_whole(path, exact_frames(path), len(frames))
     except ImageError:
         return False
     return True

@@ -1,43 +1,55 @@
-"""Frames out of a video file, camera or stream; annotated frames into a file. Sound is not kept."""
+"""Frames of a video file, camera or stream. Sound is not read.
+
+OpenCV reads everything here; PyAV reads files in its place where it is installed (`lookonce[video]`), since
+OpenCV 4.13 and 4.14 cannot convert interlaced frames, and guess the length of some containers.
+"""
 
 import os
-import re
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import replacing
+from lookonce._files import open_input
+from lookonce._image_header import is_image
+from lookonce._urls import redacted
 from lookonce.errors import ImageError
-from lookonce.images import silent_opencv
+from lookonce.images import IMAGE_SUFFIXES, silent_opencv
+from lookonce.runtime.conversion import ConversionCheck
+from lookonce.runtime.diagnosis import diagnose
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
-CLIP_SUFFIXES = (".mp4",)  # of the videos that we write
+VIDEO_SUFFIXES = (
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg",
+    ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm",
+    ".wmv", ".y4m",
+)  # fmt: skip
 
-FASTEST_RATE = 1000.0  # frames a second; some cameras and streams declare 0 or 90,000
+SLOWEST_RATE = 1 / 3600  # frames per second; damaged files declare 1 / 2^32,
+FASTEST_RATE = 1000.0  # and some cameras and streams 0 or 90,000
 USUAL_RATE = 25.0  # taken in their place
 PATIENCE_MS = 10_000  # for a stream to open, and for each frame of it
-# A container's frame count may be its length times its rate, so a little less is no damage.
-WHOLE = 0.95
+PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs of video that is hardly ever interlaced
+WHOLE = 0.95  # share of the declared frames below which a video counts as damaged
 
 Origin = Path | str | int  # a video file, a stream's URL, a camera's number
 
-# What goes wrong is raised, with the file's name; FFmpeg need not print it as well.
+# An error is raised with the file's name; FFmpeg need not print it as well.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where in a video a frame stands.
+    """A frame's place in its video.
 
     Attributes:
         number: frames before it.
-        seconds: from the start, as the video has it.
-        rate: frames a second of the video.
+        seconds: time since the first frame.
+        rate: frames per second of the video.
     """
 
     number: int
@@ -46,67 +58,149 @@ class Moment:
 
 
 def name_of(origin: Origin) -> str:
-    """What people call it; user and password of a URL are left out."""
+    """Return the name to show: a path, `camera 0`, or a URL without its secrets."""
     if isinstance(origin, int):
         return f"camera {origin}"
-    return re.sub(r"(?<=://)[^/@]*@", "", str(origin)) if isinstance(origin, str) else str(origin)
+    return redacted(origin) if isinstance(origin, str) else str(origin)
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is a video: by its suffix if it is a usual one, else by its content."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return False
+    if suffix in VIDEO_SUFFIXES and suffix != ".ts":  # .ts is TypeScript, too
+        return True
+    start = _start(path)
+    if suffix == ".ts":
+        return start[:1] == b"\x47"
+    if not start or is_image(start):
+        return False
+    try:
+        with opened(path):
+            return True
+    except ImageError:
+        return False
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a video file says it has; 0 where it does not know or cannot be read."""
+    """Return the number of frames that a video file declares, or about that; 0 if it does not know."""
     try:
-        with silent_opencv():
-            capture = _capture(path)
+        with opened(path) as capture:
+            return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     except ImageError:
         return 0
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(0, count)
+
+
+def exact_frames(origin: Path | str) -> int:
+    """Return the number of frames that a file's index lists; 0 for containers without one.
+
+    Matroska, FLV and transport streams declare a duration alone, which may be that of a longer sound track
+    or, with a variable frame rate, hold any number of frames.
+    """
+    if isinstance(origin, str):
+        return 0
+    start = _start(origin)
+    indexed = start[4:8] in {b"ftyp", b"moov", b"mdat", b"wide"} or (start[:4], start[8:]) == (
+        b"RIFF",
+        b"AVI ",
+    )
+    return count_frames(origin) if indexed else 0
 
 
 def read_frames(path: Path) -> Generator[tuple[NDArray[np.uint8], Moment], None, None]:
     """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
 
     Raises:
-        ImageError: it does not open, has no frame, or ends well before its declared end.
+        ImageError: it does not open, has no frame, ends well before its declared end, or a frame cannot be
+            converted.
     """
-    number = 0
+    found = 0
+    for image, moment in _frames_by_av(path) if find_spec("av") else _frames_by_opencv(path):
+        found = moment.number + 1
+        yield image, moment
+    check_whole(path, exact_frames(path), found)
+    check_bytes(path)
+
+
+def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
     with opened(path) as capture:
-        declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = rate_of(capture)
-        for image, seconds in frames_of(capture):
-            yield image, Moment(number, seconds, rate)
-            number += 1
-    check_whole(path, declared, number)
+        with ConversionCheck(lambda: _capture(path, convert=False)) as check:
+            number = -1
+            for number, (image, seconds) in enumerate(frames_of(capture)):
+                if not check.is_converted(image):
+                    raise _not_converted(path, number)
+                yield image, Moment(number, seconds, rate)
+            codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
+            if check.doubts == number + 1 > 0 and codec not in PROGRESSIVE:  # black from first to last
+                raise _not_converted(path, 0)
+
+
+def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
+    import av
+
+    with open_input(path, ImageError) as stream:
+        try:
+            with av.open(stream, mode="r", metadata_errors="replace") as container:
+                if not container.streams.video:
+                    raise ImageError(f"{path}: expected a video, found no video stream in it")
+                video = container.streams.video[0]
+                declared = float(video.average_rate or 0)
+                rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
+                first = None
+                for number, frame in enumerate(container.decode(video)):
+                    if frame.time is not None and first is None:
+                        first = frame.time
+                    seconds = number / rate if frame.time is None or first is None else frame.time - first
+                    yield frame.to_ndarray(format="rgb24"), Moment(number, seconds, rate)
+        except av.FFmpegError as error:
+            raise ImageError(f"{path}: expected a video, found damaged data: {error.strerror}") from error
+
+
+def _not_converted(path: Path, number: int) -> ImageError:
+    return ImageError(
+        f"{path}: frame {number}: expected a frame that OpenCV {cv2.__version__} can convert, found an "
+        "interlaced one; pip install 'lookonce[video]', or deinterlace the file: ffmpeg -i IN -vf yadif OUT"
+    )
 
 
 @contextmanager
 def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
-    """A video file, stream or camera, opened.
+    """Open a video file, stream or camera.
 
     Raises:
         ImageError: it does not open.
     """
-    with silent_opencv():
-        capture = _capture(origin)
+    if isinstance(origin, Path):
+        open_input(origin, ImageError).close()  # a FIFO or a device would block for ever
+    capture = _capture(origin)
     try:
         if not capture.isOpened():
-            raise ImageError(f"{name_of(origin)}: expected a video, found nothing that opens as one")
+            found = diagnose(origin) if isinstance(origin, str) else "nothing that opens as one"
+            raise ImageError(f"{name_of(origin)}: expected a video, found {found}")
         yield capture
     finally:
         capture.release()
 
 
 def rate_of(capture: cv2.VideoCapture) -> float:
-    """Frames a second, as declared where that can be true."""
+    """Return the declared frames per second if they can be true, else the usual ones."""
     rate = capture.get(cv2.CAP_PROP_FPS)
-    return rate if 0 < rate <= FASTEST_RATE else USUAL_RATE
+    return rate if SLOWEST_RATE <= rate <= FASTEST_RATE else USUAL_RATE
 
 
 def frames_of(capture: cv2.VideoCapture) -> Iterator[tuple[NDArray[np.uint8], float]]:
-    """(H, W, 3) uint8 RGB and seconds from the start, until there are no more."""
+    """Yield (H, W, 3) uint8 RGB and seconds from the start, until there are no more.
+
+    Time never stands still: the last frames of a file may carry no time of their own.
+    """
+    rate = rate_of(capture)
+    timed = capture.get(cv2.CAP_PROP_FPS) == rate
+    seconds = -1 / rate
     while (grabbed := capture.read())[0]:
-        seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        stored = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        seconds = stored if timed and stored > seconds else seconds + 1 / rate
         yield cv2.cvtColor(grabbed[1], cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), seconds
 
 
@@ -123,27 +217,57 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
         )
 
 
-def _capture(origin: Origin) -> cv2.VideoCapture:
-    match origin:
-        case int():
-            return cv2.VideoCapture(origin)
-        case str():
-            patience = [
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-                PATIENCE_MS,
-                cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-                PATIENCE_MS,
-            ]
-            return cv2.VideoCapture(origin, cv2.CAP_FFMPEG, patience)
-        case Path():  # absolute, so that a colon in the name is not taken for a protocol
-            return cv2.VideoCapture(_name_for_opencv(origin), cv2.CAP_FFMPEG)
-
-
-def _name_for_opencv(path: Path) -> str:
-    """The absolute path of a video.
+def check_bytes(path: Path) -> None:
+    """Compare the length of a Matroska or WebM file with the one that it declares.
 
     Raises:
-        ImageError: it is not UTF-8, of which OpenCV's video functions crash, or no file can have it.
+        ImageError: it is cut short.
+    """
+    start = _start(path, 128)
+    at = start.find(b"\x18\x53\x80\x67") + 4  # Segment, the element that holds all frames
+    if start[:4] != b"\x1a\x45\xdf\xa3" or at < 4 or at >= len(start):
+        return
+    octets = 9 - start[at].bit_length()  # the first set bit tells how many bytes the number takes
+    size = int.from_bytes(start[at : at + octets]) & ((1 << 7 * octets) - 1)
+    unknown = (1 << 7 * octets) - 1  # as live recordings have it
+    if size != unknown and at + octets + size > (found := path.stat().st_size):
+        raise ImageError(
+            f"{path}: expected {at + octets + size:,} bytes, found {found:,}: the video is cut short"
+        )
+
+
+def _start(path: Path, count: int = 12) -> bytes:
+    try:
+        with open_input(path, ImageError) as stream:
+            return stream.read(count)
+    except ImageError:
+        return b""
+
+
+def _capture(origin: Origin, *, convert: bool = True) -> cv2.VideoCapture:
+    with silent_opencv():
+        match origin:
+            case int():
+                return cv2.VideoCapture(origin)
+            case str():
+                patience = [
+                    cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+                    PATIENCE_MS,
+                    cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+                    PATIENCE_MS,
+                ]
+                return cv2.VideoCapture(origin, cv2.CAP_FFMPEG, patience)
+            case Path():
+                return cv2.VideoCapture(
+                    name_for_opencv(origin), cv2.CAP_FFMPEG, [cv2.CAP_PROP_CONVERT_RGB, int(convert)]
+                )
+
+
+def name_for_opencv(path: Path) -> str:
+    """Return the absolute path of a video, so that a colon in the name is not taken for a protocol.
+
+    Raises:
+        ImageError: it is not UTF-8, on which OpenCV's video functions crash, or no file can have it.
     """
     try:
         name = str(path.resolve())
@@ -151,57 +275,3 @@ def _name_for_opencv(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise ImageError(f"{path}: expected a video under a name in UTF-8, found {error}") from error
     return name
-
-
-class ClipWriter:
-    """Writes RGB frames into an `.mp4` file, which appears under its name once it is closed."""
-
-    def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
-        """Begin the file.
-
-        Args:
-            path: an `.mp4` file.
-            size: (height, width) of the frames. The codec takes even sides: an odd one loses a pixel.
-            rate: frames a second.
-
-        Raises:
-            ImageError: the file cannot be written.
-        """
-        self.path = path
-        self._size = size
-        self._frames = 0
-        self._rename = ExitStack()
-        self._temporary = self._rename.enter_context(replacing(path))
-        with silent_opencv():
-            self._writer = cv2.VideoWriter(
-                _name_for_opencv(self._temporary),
-                cv2.CAP_FFMPEG,
-                cv2.VideoWriter.fourcc(*"mp4v"),
-                rate,
-                size[::-1],
-            )
-        if not self._writer.isOpened():
-            with self._rename:
-                raise ImageError(f"{path}: a video of {size[1]} x {size[0]} cannot be written there")
-
-    def add(self, frame: NDArray[np.uint8]) -> None:
-        """Append an (H, W, 3) frame; one of another size (a stream may change) is scaled to the first's."""
-        if frame.shape[:2] != self._size:
-            frame = cv2.resize(frame, self._size[::-1]).astype(np.uint8, copy=False)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        self._frames += 1
-
-    def close(self) -> None:
-        """Finish the file and give it its name.
-
-        Raises:
-            ImageError: it does not hold all frames, as when the disk is full; nothing is left then.
-        """
-        self._writer.release()
-        with self._rename:
-            written = count_frames(self._temporary)
-            if written != self._frames:  # OpenCV does not report a failed write
-                raise ImageError(
-                    f"{self.path}: expected {self._frames} frames in the written file, found {written}; "
-                    "is the disk full?"
-                )

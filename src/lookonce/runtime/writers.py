@@ -18,8 +18,8 @@ from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
 from lookonce.images import IMAGE_SUFFIXES, write_image
+from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
 from lookonce.runtime.sources import Frame
-from lookonce.runtime.video import CLIP_SUFFIXES, ClipWriter
 
 BOX_DIGITS = 3  # of a pixel: a float32 has no more to give at 10,000 pixels
 SCORE_DIGITS = 6
@@ -88,7 +88,7 @@ class ImageWriter(Writer):
             return
         if self._clip is None:
             self._clip = ClipWriter(target, drawn.shape[:2], frame.moment.rate)
-        self._clip.add(drawn)
+        self._clip.add(drawn, frame.moment)
 
     def close(self, *, complete: bool) -> None:
         """Finish the last video."""
@@ -101,7 +101,7 @@ class ImageWriter(Writer):
 
     def _target(self, frame: Frame) -> Path:
         """The frame's own name below the folder, with a suffix added where we cannot write its kind."""
-        known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".mp4")
+        known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
         return path if path.suffix.lower() in known else path.with_name(path.name + usual)
 

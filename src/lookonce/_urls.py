@@ -1,0 +1,43 @@
+"""URLs as they may be shown: without user, password or token."""
+
+import re
+from typing import NamedTuple
+
+# Names of parameters, in a query or in a path such as /user=admin&password=x, whose values are secret.
+SECRET = re.compile(
+    r"([\w.%-]*(?:user|usr|login|account|pass|pwd|psw|pas|token|secret|key|auth|sig|cred|session|jwt|code)"
+    r"[\w.%-]*=)[^&;#\s]*",
+    re.IGNORECASE,
+)
+
+
+class Credentials(NamedTuple):
+    """A URL apart from its user and password; both empty if there are none."""
+
+    url: str
+    user: str
+    password: str
+
+
+def split_credentials(url: str) -> Credentials:
+    """Take user and password out of a URL.
+
+    The host begins after the last `@` of the authority: passwords hold `@` too. A password that holds `/`,
+    `?` or `#` unescaped is recognised by the port, which then is no number.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    end = re.search(r"[/?#]", rest)
+    authority = rest[: end.start()] if end else rest
+    broken = re.search(r":[^\]]*[^\d\]][^\]]*$", authority) and "@" not in authority
+    if not separator or broken:
+        authority = rest[: rest.rfind("@") + 1] or authority
+    at = authority.rfind("@")
+    user, _, password = authority[: max(at, 0)].partition(":")
+    return Credentials(scheme + separator + rest[at + 1 :], user, password)
+
+
+def redacted(url: str) -> str:
+    """Return a URL without its user and password, and with `***` for every value that may be a secret."""
+    return SECRET.sub(r"\1***", split_credentials(url).url)

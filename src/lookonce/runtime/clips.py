@@ -1,0 +1,125 @@
+"""Annotated frames into a video file that browsers play. Sound is not kept."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import replacing
+from lookonce.errors import ImageError
+from lookonce.images import silent_opencv
+from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, name_for_opencv
+
+# VP8 in WebM: every browser plays it, and OpenCV's FFmpeg writes it. VP9 takes three times as long (100 ms of
+# CPU per frame of 720x1280, VP8 34); browsers do not play MPEG-4 part 2, which takes 6.
+CLIP_SUFFIXES = (".webm",)
+CODEC = "VP80"
+FASTEST = 120.0  # frames per second; files that declare more mostly mean a clock of milliseconds
+LONGEST_GAP = 60.0  # seconds for which a frame is repeated; more is a damaged time
+
+
+class ClipWriter:
+    """Writes RGB frames into a `.webm` file, which appears under its name once it is closed.
+
+    The file has a constant rate, so a frame is repeated until the time of the next one, and left out if the
+    next one comes before its turn: what the source shows at a time, the file shows at that time.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
+        """Begin the file.
+
+        Args:
+            path: a `.webm` file.
+            size: (height, width) of the frames; an odd side is written with its last pixel twice.
+            rate: frames per second.
+
+        Raises:
+            ImageError: the file cannot be written.
+        """
+        self.path = path
+        self._rate = rate if rate <= FASTEST else USUAL_RATE
+        self._size = size
+        self._padding = size[0] % 2, size[1] % 2
+        self._frames = 0
+        self._first: float | None = None
+        self._last: NDArray[np.uint8] | None = None
+        self._rename = ExitStack()
+        self._temporary = self._rename.enter_context(replacing(path))
+        sides = size[1] + size[1] % 2, size[0] + size[0] % 2
+        with silent_opencv(), _no_stderr():
+            self._writer = cv2.VideoWriter(
+                name_for_opencv(self._temporary),
+                cv2.CAP_FFMPEG,
+                cv2.VideoWriter.fourcc(*CODEC),
+                self._rate,
+                sides,
+            )
+        if not self._writer.isOpened():
+            with self._rename:
+                raise ImageError(
+                    f"{path}: a video of {size[0]}x{size[1]} (height x width) at {rate:g} frames per second "
+                    "cannot be written there"
+                )
+
+    def add(self, frame: NDArray[np.uint8], moment: Moment) -> None:
+        """Append an (H, W, 3) frame; one of another size (a stream may change) is scaled to the first's."""
+        if frame.shape[:2] != self._size:
+            frame = cv2.resize(frame, self._size[::-1]).astype(np.uint8, copy=False)
+        if self._first is None:
+            self._first = moment.seconds
+        due = round((moment.seconds - self._first) * self._rate)
+        if due - self._frames > LONGEST_GAP * self._rate:
+            self._first, due = moment.seconds - self._frames / self._rate, self._frames
+        while self._last is not None and self._frames < due:
+            self._write(self._last)
+        self._last = cv2.copyMakeBorder(
+            cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
+            0,
+            self._padding[0],
+            0,
+            self._padding[1],
+            cv2.BORDER_REPLICATE,
+        ).astype(np.uint8, copy=False)
+        if self._frames <= due:
+            self._write(self._last)
+
+    def close(self) -> None:
+        """Finish the file and give it its name.
+
+        Raises:
+            ImageError: it does not hold all frames, as when the disk is full; nothing is left then.
+        """
+        self._writer.release()
+        with self._rename:
+            written = count_frames(self._temporary)
+            if written < self._frames:  # OpenCV does not report a failed write
+                raise ImageError(
+                    f"{self.path}: expected {self._frames} frames in the written file, found {written}; "
+                    "is the disk full?"
+                )
+
+    def _write(self, bgr: NDArray[np.uint8]) -> None:
+        self._writer.write(bgr)
+        self._frames += 1
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Drop what OpenCV prints past its own log: that WebM has no four-letter codes for codecs."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed
+        saved = -1
+    try:
+        if saved >= 0:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        with suppress(OSError):
+            os.dup2(saved, 2)
+            os.close(saved)

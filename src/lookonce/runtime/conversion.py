@@ -1,0 +1,82 @@
+"""Notice frames that OpenCV hands out without having converted them.
+
+OpenCV 4.13 and 4.14 leave the frame's memory as it was if swscale refuses the frame, as it does with
+interlaced ones: black, or the frame before, and no error. The same frame read without conversion shows it:
+its brightness agrees with that of a converted frame, and with nothing else.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.images import silent_opencv
+
+AGREES = 0.5  # correlation of brightness; 0.999 if a frame was converted, about 0 if not
+FLAT = 2.0  # standard deviation of a frame whose brightness cannot be compared
+BLACK = 40  # brightness as stored, noise included
+CHECKS = 2  # frames compared: the first one, and the first that repeats the one before it
+
+
+class ConversionCheck:
+    """Compares suspicious frames of a file with their unconverted form.
+
+    Attributes:
+        doubts: black frames that may be memory nobody wrote; back to 0 once a frame is known to be right.
+    """
+
+    def __init__(self, open_raw: Callable[[], cv2.VideoCapture]) -> None:
+        """Remember how to open the file a second time, without conversion."""
+        self.doubts = 0
+        self._open_raw = open_raw
+        self._raw: cv2.VideoCapture | None = None
+        self._raw_frames = self._frames = self._checks = 0
+        self._before: NDArray[np.uint8] | None = None
+
+    def is_converted(self, rgb: NDArray[np.uint8]) -> bool:
+        """Return whether the next frame, (H, W, 3), is what the file holds."""
+        self._frames += 1
+        repeated = self._before is None or np.array_equal(self._before, rgb[::8, ::8])
+        self._before = rgb[::8, ::8].copy()
+        if not repeated or self._checks >= CHECKS:
+            self.doubts = self.doubts if repeated else 0
+            return True
+        luma = self._luma()
+        if luma is None or luma.shape != rgb.shape[:2]:
+            return True  # a pixel format that cannot be compared, or no frame
+        shown = cv2.cvtColor(np.ascontiguousarray(rgb[::4, ::4]), cv2.COLOR_RGB2GRAY).astype(np.float64)
+        stored = luma[::4, ::4].astype(np.float64)
+        flat, stored_flat = shown.std() <= FLAT, stored.std() <= FLAT
+        if flat and stored_flat and rgb.max() == 0 and stored.max() == 0:
+            self.doubts += 1  # most videos store black as 16; memory that nobody wrote is 0
+            return True
+        self.doubts, self._checks = 0, self._checks + 1
+        self.__exit__(None, None, None)  # a file opened afresh for the next check has no frame in its memory
+        if flat or stored_flat:
+            return (flat and stored_flat) or bool(stored.max() <= BLACK and not stored_flat)
+        return bool(np.corrcoef(shown.ravel(), stored.ravel())[0, 1] > AGREES)
+
+    def _luma(self) -> NDArray[np.uint8] | None:
+        """Read the current frame unconverted; planar formats come as their first plane, brightness."""
+        if self._raw is None:
+            self._raw, self._raw_frames = self._open_raw(), 0
+        while self._raw_frames < self._frames:
+            if not self._raw.grab():
+                return None
+            self._raw_frames += 1
+        with silent_opencv():
+            found, luma = self._raw.retrieve()
+        return np.asarray(luma) if found and luma.ndim == 2 and luma.dtype == np.uint8 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            raw.release()

@@ -1,0 +1,61 @@
+"""Images behind an http or https URL."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import PurePosixPath
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+from lookonce._image_header import is_image
+from lookonce._urls import redacted, split_credentials
+from lookonce.errors import ImageError
+from lookonce.runtime.diagnosis import PATIENCE, reason
+from lookonce.runtime.stdin import LARGEST
+from lookonce.runtime.video import VIDEO_SUFFIXES
+
+
+def open_remote_image(url: str) -> Callable[[], bytes] | None:
+    """Ask for a URL once. Returns a function that downloads the image behind it; None for anything else.
+
+    Content type and first bytes decide, not the name.
+
+    Raises:
+        ImageError: the server cannot be reached, or refuses.
+    """
+    plain, user, password = split_credentials(url)
+    if urlsplit(plain).scheme not in ("http", "https"):
+        return None
+    request = Request(plain, headers={"User-Agent": "lookonce", "Accept": "*/*"})
+    if user or password:
+        pair = f"{unquote(user)}:{unquote(password)}".encode()
+        request.add_header("Authorization", f"Basic {b64encode(pair).decode()}")
+    try:
+        response: HTTPResponse = urlopen(request, timeout=PATIENCE)  # an http URL, as checked
+        kind = response.headers.get_content_type()
+        path = PurePosixPath(urlsplit(plain).path)
+        start = b""
+        if kind.partition("/")[0] not in ("multipart", "video") and path.suffix.lower() not in VIDEO_SUFFIXES:
+            start = response.read(64)
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        raise ImageError(f"{redacted(url)}: expected an image or a video, found {reason(error)}") from error
+    if not is_image(start):
+        response.close()
+        return None
+
+    def read() -> bytes:
+        try:
+            with response:
+                data = start + response.read(LARGEST + 1 - len(start))
+        except (OSError, HTTPException) as error:
+            raise ImageError(f"{redacted(url)}: expected an image, found {reason(error)}") from error
+        if len(data) > LARGEST:
+            raise ImageError(
+                f"{redacted(url)}: expected an image of at most {LARGEST:,} bytes, found a larger one"
+            )
+        return data
+
+    return read
