@@ -77,6 +77,7 @@ _STAGES = (
             "GIoU = IoU - (E - U) / E",
             "conf = Σ cells, anchors (o - p)² * BCE(o, p),  p = σ(to)",
             "o = 1 or IoU(box, object) on positives, 0 elsewhere",
+            "(o - p)²: focal factor, gamma 2 (Lin et al. 2017)",
             "conf = 0 if not positive and best IoU >= threshold",
             "prob = Σ positives Σ classes BCE(y, σ(t))",
             "y = (1 - s) * one-hot + s / C,  s = label smoothing",
