@@ -56,14 +56,19 @@ def slide(seen: Opened, positions: list[tuple[float, float]]) -> list[list[Row]]
     return [[tuple(row) for row in rows] for rows in listed]
 
 
-def detections_at(found: Explanation, confidence: float, iou: float) -> Detections:
-    """What the Detector gives, from every prediction."""
+def all_candidates(found: Explanation) -> np.ndarray:
+    """Every prediction (K, 5+C), as the network decodes it."""
     every = [
         np.concatenate([scale.boxes, scale.objectness[..., None], scale.probabilities], axis=-1)
         for scale in found.scales
     ]
-    rows = np.concatenate([scale.reshape(-1, scale.shape[-1]) for scale in every])
-    return postprocess(rows, found.input.letterbox, DetectOptions(conf=confidence, iou=iou), found.info.names)
+    return np.concatenate([scale.reshape(-1, scale.shape[-1]) for scale in every])
+
+
+def detections_at(found: Explanation, conf: float, iou: float) -> Detections:
+    """What the Detector gives, from every prediction."""
+    options = DetectOptions(conf=conf, iou=iou)
+    return postprocess(all_candidates(found), found.input.letterbox, options, found.info.names)
 
 
 def as_rows(found: Detections) -> list[tuple[str, str, str]]:

@@ -13,12 +13,13 @@ from lookonce.explain.suppression import list_candidates, suppress
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
+from tests.explain.page_reader import all_candidates
 
 THRESHOLDS = [(c, i) for c in (0.01, 0.05, 0.25, 0.5, 0.8) for i in (0.0, 0.2, 0.45, 0.7, 1.0)]
 
 
-def detections(found: Explanation, confidence: float, iou: float) -> Detections:
-    kept = suppress(found.candidates, confidence, iou).kept
+def detections(found: Explanation, conf: float, iou: float) -> Detections:
+    kept = suppress(found.candidates, conf, iou).kept
     listed = found.candidates
     return Detections(listed.boxes[kept], listed.scores[kept], listed.labels[kept])
 
@@ -29,28 +30,24 @@ def assert_same(found: Detections, expected: Detections) -> None:
     np.testing.assert_array_equal(found.labels, expected.labels)
 
 
-def all_candidates(explainer: Explainer, found: Explanation) -> np.ndarray:
-    return explainer._tracer.run(found.input.pixels).candidates
-
-
 @pytest.mark.parametrize("photo", ["dog", "eagle", "giraffe", "horses", "kite", "person", "scream"])
 def test_every_pair_of_thresholds_gives_what_postprocess_gives(
     photo: str, nano: Explainer, data: Path
 ) -> None:
     found = nano(data / "photos" / f"{photo}.jpg")
-    candidates = all_candidates(nano, found)
-    for confidence, iou in THRESHOLDS:
-        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=iou))
-        assert_same(detections(found, confidence, iou), expected)
+    candidates = all_candidates(found)
+    for conf, iou in THRESHOLDS:
+        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=conf, iou=iou))
+        assert_same(detections(found, conf, iou), expected)
 
 
-@pytest.mark.parametrize("confidence", [0.3, 0.5, 0.6])
-def test_noise_with_hundreds_of_overlaps(confidence: float, tiny: Explainer) -> None:
+@pytest.mark.parametrize("conf", [0.3, 0.5, 0.6])
+def test_noise_with_hundreds_of_overlaps(conf: float, tiny: Explainer) -> None:
     found = tiny(np.random.default_rng(1).integers(0, 256, (200, 120, 3), np.uint8))
-    candidates = all_candidates(tiny, found)
+    candidates = all_candidates(found)
     for iou in (0.0, 0.1, 0.45, 0.9):
-        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=iou))
-        assert_same(detections(found, confidence, iou), expected)
+        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=conf, iou=iou))
+        assert_same(detections(found, conf, iou), expected)
 
 
 @pytest.mark.parametrize("photo", ["dog", "horses"])
@@ -62,9 +59,9 @@ def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
     assert_same(nano(data / "photos" / f"{photo}.jpg").detections, expected)
 
 
-def by_hand(listed: Candidates, confidence: float, iou: float) -> tuple[list[int], list[int]]:
+def by_hand(listed: Candidates, conf: float, iou: float) -> tuple[list[int], list[int]]:
     """Greedy suppression one box after the other: the kept ones, and who suppressed each."""
-    order = [i for i in np.argsort(-listed.scores, kind="stable").tolist() if listed.scores[i] > confidence]
+    order = [i for i in np.argsort(-listed.scores, kind="stable").tolist() if listed.scores[i] > conf]
     by = [BELOW] * len(listed)
     kept: list[Any] = []
     for i in order:
@@ -79,11 +76,11 @@ def by_hand(listed: Candidates, confidence: float, iou: float) -> tuple[list[int
     return kept, by
 
 
-@pytest.mark.parametrize(("confidence", "iou"), [(0.01, 0.45), (0.3, 0.1), (0.25, 0.0)])
-def test_who_suppressed_whom(confidence: float, iou: float, nano: Explainer, data: Path) -> None:
+@pytest.mark.parametrize(("conf", "iou"), [(0.01, 0.45), (0.3, 0.1), (0.25, 0.0)])
+def test_who_suppressed_whom(conf: float, iou: float, nano: Explainer, data: Path) -> None:
     listed = nano(data / "photos" / "horses.jpg").candidates
-    found = suppress(listed, confidence, iou)
-    kept, by = by_hand(listed, confidence, iou)
+    found = suppress(listed, conf, iou)
+    kept, by = by_hand(listed, conf, iou)
 
     assert found.kept.tolist() == kept
     assert found.suppressed_by.tolist() == by
@@ -123,15 +120,17 @@ def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatc
     assert cut.complete_from == np.sort(full.scores)[-61]
     assert cut.complete_from < 0.5
     np.testing.assert_array_equal(cut.scores, full.scores[full.scores > cut.complete_from])
-    candidates = all_candidates(tiny, found)
-    for confidence in (cut.complete_from, 0.5, 0.6):
-        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=confidence, iou=0.45))
-        assert_same(detections(found, confidence, 0.45), expected)
+    candidates = all_candidates(found)
+    for conf in (cut.complete_from, 0.5, 0.6):
+        expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=conf, iou=0.45))
+        assert_same(detections(found, conf, 0.45), expected)
     with pytest.raises(ValueError, match=r"expected a score threshold of 0\.\d+ or more, found 0\.02"):
         suppress(cut, 0.02, 0.45)
 
 
-def test_the_cap_never_cuts_above_the_confidence(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cap_cuts_below_the_score_threshold_only(
+    tiny: Explainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(suppression, "LIMIT", 3)
     found = tiny(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8))
     above = np.count_nonzero(found.candidates.scores > 0.5)
@@ -140,9 +139,9 @@ def test_the_cap_never_cuts_above_the_confidence(tiny: Explainer, monkeypatch: p
     assert found.candidates.complete_from <= 0.5
 
 
-def test_a_confidence_below_the_floor_lowers_it(nano: Explainer, data: Path) -> None:
+def test_a_score_threshold_below_the_floor_lowers_it(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
-    candidates = all_candidates(nano, found)
+    candidates = all_candidates(found)
     listed = list_candidates(candidates, found.scales, found.input.letterbox, 0.001)
 
     assert listed.floor == 0.001
@@ -153,14 +152,14 @@ def test_a_confidence_below_the_floor_lowers_it(nano: Explainer, data: Path) -> 
 
 def test_boxes_outside_the_image_are_counted(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
-    candidates = all_candidates(nano, found).copy()
+    candidates = all_candidates(found).copy()
     best = candidates[:, 4].argmax()
     candidates[best, :4] = (10, 2, 60, 20)  # in the padding above the image
 
     assert list_candidates(candidates, found.scales, found.input.letterbox, 0.25).invisible == 1
 
 
-def test_nothing_above_the_confidence(nano: Explainer) -> None:
+def test_nothing_above_the_score_threshold(nano: Explainer) -> None:
     found = nano(np.zeros((50, 70, 3), np.uint8))
     result = suppress(found.candidates, 0.99, 0.45)
 
