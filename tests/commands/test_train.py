@@ -145,6 +145,18 @@ def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:
     assert (run / "last.safetensors").read_bytes() == before
 
 
+def test_images_without_a_box_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "things.names").write_text("disc\n")
+    for sample in draw_samples(tmp_path, 2):
+        with (tmp_path / "lines.txt").open("a") as lines:
+            lines.write(f'"{sample.path.name}"\n')
+    command = [sys.executable, "-m", "lookonce", *arguments(tmp_path / "lines.txt", tmp_path / "run")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "expected boxes to train on, found none in 2 training images" in ran.stderr.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
 def test_help_names_the_defaults() -> None:
     shown = " ".join(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output.split())
     settings = TrainSettings()

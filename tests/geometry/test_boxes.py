@@ -31,12 +31,14 @@ def pairs(reference: Path) -> dict[str, np.ndarray]:
         ([0, 0, 4, 2], [4, 0, 6, 2], 0, 0),  # touching: the enclosing box is their union
         ([0, 0, 2, 2], [4, 4, 6, 6], 0, -28 / 36),
         ([0, 0, 8, 4], [2, 1, 4, 3], 4 / 32, 4 / 32),
+        ([0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5], 1, 1),  # far smaller than a pixel, and a box all the same
+        ([0, 0, 0.02, 0.01], [0.01, 0, 0.03, 0.01], 1 / 3, 1 / 3),
         ([1, 1, 1, 1], [1, 1, 1, 1], 0, 0),
         ([1, 1, 1, 1], [5, 1, 5, 1], 0, 0),
     ],
 )
 def test_iou_and_giou_by_hand(
-    of: Callable[[Any], Any], a: list[int], b: list[int], iou: float, giou: float
+    of: Callable[[Any], Any], a: list[float], b: list[float], iou: float, giou: float
 ) -> None:
     a_box, b_box = of(np.array([a], np.float32)), of(np.array([b], np.float32))
 

@@ -1,0 +1,73 @@
+"""The log of a run: its files, and what a resumed run does to them."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lookonce.train.log import EPOCHS, STEPS, RunLog
+from lookonce.train.loop import Epoch, StepReport
+from tests.train.test_meter import losses, paths
+
+LOSSES = {"total": 7.0, "giou": 4.0, "conf": 1.0, "prob": 2.0}
+
+
+def epoch(seconds: float = 10, waited: float = 0, skipped: int = 0) -> Epoch:
+    done = Epoch(0, seconds=seconds, waited=waited, skipped=skipped)
+    done.meter.add(losses(4, 4), paths(2))
+    done.meter.read()
+    return done
+
+
+def log(folder: Path, said: io.StringIO, steps: int = 0, epochs: int = 0) -> RunLog:
+    console = Console(file=said, width=300)
+    return RunLog(folder, console, epochs=3, images=2, done_epochs=epochs, done_steps=steps, done_images=0)
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_steps_and_epochs_are_rows(tmp_path: Path) -> None:
+    said = io.StringIO()
+    with log(tmp_path, said) as opened:
+        opened.step(StepReport(1, 0.25, LOSSES, 2))
+        opened.epoch(1, epoch(), {"ap": 0.5, "ap50": 0.75}, minutes=1.5)
+        opened.epoch(2, epoch(), {}, minutes=3)
+    (step,) = rows(tmp_path / STEPS)
+    assert (step["step"], float(step["lr"]), float(step["total_loss"])) == ("1", 0.25, 7)
+    first, second = rows(tmp_path / EPOCHS)
+    assert (first["ap"], first["ap50"], first["images_per_second"]) == ("0.5", "0.75", "0.2")
+    assert (second["ap"], second["minutes"]) == ("", "3")
+    assert "epoch 1/3  loss 7  AP50 0.750  AP 0.500  0.2 images/s  1.5 min" in said.getvalue()
+
+
+def test_rows_after_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
+    with log(tmp_path, io.StringIO()) as opened:
+        for step in (1, 2, 3):
+            opened.step(StepReport(step, 0.1, LOSSES, 2))
+        opened.epoch(1, epoch(), {}, minutes=1)
+    with (tmp_path / STEPS).open("a") as file:
+        file.write("4,0.")  # cut off by a full disk
+    with log(tmp_path, io.StringIO(), steps=2) as opened:
+        opened.step(StepReport(3, 0.5, LOSSES, 2))
+    assert [(row["step"], row["lr"]) for row in rows(tmp_path / STEPS)] == [
+        ("1", "0.1"),
+        ("2", "0.1"),
+        ("3", "0.5"),
+    ]
+    assert rows(tmp_path / EPOCHS) == []
+
+
+@pytest.mark.parametrize(("waited", "warned"), [(0.9, False), (1.1, True)])
+def test_waiting_for_images_is_reported_from_a_tenth_of_the_time(
+    tmp_path: Path, waited: float, warned: bool
+) -> None:
+    said = io.StringIO()
+    with log(tmp_path, said) as opened:
+        opened.epoch(1, epoch(waited=waited, skipped=3), {}, minutes=1)
+    assert ("data-bound: 11%" in said.getvalue()) == warned
+    assert "3 batches" in said.getvalue()

@@ -1,0 +1,73 @@
+"""Validation counts detections of low scores, as AP needs."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from lookonce.config import load_settings
+from lookonce.images import write_image
+from lookonce.model.network import build
+from lookonce.samples import Sample
+from lookonce.train.validate import Validator
+from tests.data.drawn_samples import INFO
+
+NARROW = replace(INFO, width=0.125)
+
+
+def sure_of(score: float) -> nn.Module:
+    """A network that finds class 0 everywhere, with this score, and nothing else."""
+    network = build(NARROW)
+    with torch.no_grad():
+        for name in ("fine_head", "coarse_head"):
+            head = network.get_submodule(name)
+            head.weight.zero_()  # type: ignore[operator]
+            bias = head.bias.view(3, 8)  # type: ignore[operator]
+            bias[:, 4] = np.log(score / (1 - score))
+            bias[:, 5], bias[:, 6:] = 30, -30
+    return network
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    """The object fills the image, as the largest anchor of every coarse cell does."""
+    write_image(tmp_path / "image.png", np.zeros((64, 96, 3), np.uint8))
+    return Sample(tmp_path / "image.png", np.array([[0, 0, 96, 64]], np.float32), np.array([0]))
+
+
+def validator(network: nn.Module, samples: list[Sample], console: Console, *assignments: str) -> Validator:
+    return Validator(network, NARROW, samples, load_settings(None, ("batch=2", *assignments)), console)
+
+
+@pytest.mark.parametrize("score", [0.9, 0.1, 0.01])
+def test_a_detection_counts_whatever_its_score(sample: Sample, score: float) -> None:
+    found = validator(sure_of(score), [sample], Console(file=io.StringIO())).after(1)
+    assert found["ap50"] > 0
+
+
+def test_a_detection_of_a_thousandth_does_not_count(sample: Sample) -> None:
+    found = validator(sure_of(0.0009), [sample], Console(file=io.StringIO())).after(1)
+    assert found == {"ap": 0, "ap50": 0}
+
+
+@pytest.mark.parametrize(("epoch", "due"), [(1, False), (2, True), (3, False), (5, True)])
+def test_an_evaluation_comes_every_so_many_epochs_and_after_the_last(
+    sample: Sample, epoch: int, due: bool
+) -> None:
+    judging = validator(sure_of(0.5), [sample], Console(file=io.StringIO()), "epochs=5", "evaluate_every=2")
+    shown: list[tuple[int, ...]] = []
+    assert bool(judging.after(epoch, lambda sheet: shown.append(sheet.shape))) == due
+    assert len(shown) == due
+
+
+def test_unreadable_images_are_named_and_left_out(sample: Sample, tmp_path: Path) -> None:
+    said = io.StringIO()
+    gone = replace(sample, path=tmp_path / "gone.png")
+    found = validator(sure_of(0.5), [gone, sample], Console(file=said, width=300))
+    assert found.samples == [sample]
+    assert said.getvalue().count("skipped: ") == 1
