@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookonce.annotations import write_samples
 from lookonce.images import read_image, write_image
+from lookonce.samples import SampleSet
+from tests.data.drawn_samples import INFO, draw_samples
 from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -76,3 +79,23 @@ def test_contact_sheet_of_several_rows_and_shapes(model: Path, tmp_path: Path) -
 def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert all(f'run("{script.name}"' in text for script in EXAMPLES.glob("*.py"))
+
+
+def test_train_from_python(tmp_path: Path) -> None:
+    drawn = draw_samples(tmp_path / "drawn", 6)
+    sets = {"train": drawn[:4], "val": drawn[4:]}
+    write_samples(
+        {name: SampleSet(INFO.names, samples, [], "drawn") for name, samples in sets.items()},
+        "coco",
+        tmp_path / "data",
+    )
+
+    ran = run(
+        "train_from_python.py", tmp_path / "data", tmp_path / "run", "size=64", "width=0.125", "epochs=1"
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "4 images" in ran.stdout
+    assert f"finished 1 of 1 epochs, best AP 0.000: {tmp_path / 'run' / 'best.safetensors'}" in ran.stdout
+    assert (tmp_path / "run" / "best.safetensors").exists()
+    assert "train_from_python.py DATA OUT" in run("train_from_python.py").stderr

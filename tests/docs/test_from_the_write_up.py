@@ -61,7 +61,7 @@ def test_both_values_of_a_setting(setting: str, classic: str, default: str) -> N
 
 
 def test_the_table_of_constants_was_read() -> None:
-    assert len(constants()) == 15
+    assert len(constants()) == 19
 
 
 def test_every_fault_that_code_cites_is_in_the_list() -> None:

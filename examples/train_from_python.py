@@ -1,0 +1,44 @@
+"""Train a detector on annotated images, step by step as `lookonce train` does.
+
+    python examples/train_from_python.py DATA OUT [NAME=VALUE ...]
+
+DATA is anything that `lookonce train` takes and has a validation part; NAME=VALUE is any setting, such as
+model=yolov3 or epochs=60. The four parts of a training are in `lookonce.model.network.build` (architecture),
+`lookonce.train.loss.compute_losses` (loss), `lookonce.train.optimizer.make_optimizer` (optimizer) and
+`lookonce.train.loop.train_one_epoch` (step).
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lookonce import Detector, LookonceError
+from lookonce.annotations import load_samples
+from lookonce.config import load_settings
+from lookonce.train.plan import TrainData
+from lookonce.train.run import Session, train
+
+
+def main(data: Path, out: Path, assignments: Sequence[str]) -> None:
+    """Read, train, and detect on the first validation image."""
+    training, validation = load_samples(data, "train"), load_samples(data, "val")
+    print(training.describe())
+    settings = load_settings(None, assignments)
+    result = train(
+        TrainData(training.names, training.samples, validation.samples), settings, out, Session(Console())
+    )
+    done = result.progress
+    print(f"finished {done.epochs} of {settings.epochs} epochs, best AP {done.best_ap:.3f}: {result.model}")
+    with Detector.open(result.model, conf=0.25) as detector:
+        print(f"{len(detector(validation.samples[0].path))} objects on {validation.samples[0].path.name}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    except LookonceError as error:
+        sys.exit(f"{error}")
