@@ -20,9 +20,10 @@ import openvino as ov
 from machine import machine_line
 from random_models import write_random
 
-from lookonce.commands.export_int8 import CONFIDENCE, ENGINES, Int8, plan
+from lookonce._terminal import terminal
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
+from lookonce.export.int8 import CONFIDENCE, ENGINES, Int8, plan
 from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
 from lookonce.export.source import Source, read_source
@@ -62,7 +63,7 @@ def write_files(source: Source, options: argparse.Namespace, folder: Path) -> tu
     write_onnx(graph, float_file)
     inputs, judged = noise(source.info), None
     if options.calibrate:
-        inputs, judged = plan(Int8(options.calibrate, options.gate_on), source.info)
+        inputs, judged = plan(Int8(options.calibrate, options.gate_on), source.info, terminal())
     print(f"\n{source.info.architecture} at {source.info.input_size}, calibrated on {len(inputs)} images")
     files = [folder / "int8.onnx", folder / "int8.xml"]
     write_onnx(quantize_onnx(graph, inputs), files[0])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -26,6 +27,11 @@ def test_the_list() -> None:
     assert set(PUBLIC) <= set(dir(lookonce))
     for name in PUBLIC:
         assert getattr(lookonce, name).__name__ == name
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert lookonce.__version__ == version("lookonce")
+    assert "__version__" in dir(lookonce)
 
 
 def test_a_name_that_is_not_there() -> None:

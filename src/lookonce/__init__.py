@@ -8,7 +8,7 @@ for name, score, (left, top, right, bottom) in detector("street.jpg"):
     print(f"{name} {score:.2f} at {left:.0f}, {top:.0f}")
 ```
 
-What is imported from here needs no torch. A name is loaded when it is first used, so `import lookonce` costs
+Nothing imported from here needs torch. A name is loaded when it is first used, so `import lookonce` costs
 next to nothing.
 """
 

@@ -1,13 +1,19 @@
-"""Optional dependencies, and the line to type where one is missing."""
+"""Optional dependencies, and the line to type if one is missing."""
 
+import json
+import shlex
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from lookonce.errors import MissingExtraError
 
 # OpenVINO and NNCF report each import and use of them to their makers, over the network, by this package;
-# where it cannot be imported they stay silent. So it cannot be imported in a process of lookonce.
+# if it cannot be imported they stay silent. So it cannot be imported in a process of lookonce.
 REPORTING = "openvino_telemetry"
 
 
@@ -23,6 +29,24 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        raise MissingExtraError(
-            f"this needs the package {error.name!r}: pip install 'lookonce[{extra}]'"
-        ) from error
+        raise MissingExtraError(f"this needs the package {error.name!r}: {install_line(extra)}") from error
+
+
+def install_line(extra: str) -> str:
+    """Return the pip command that adds an extra to lookonce as it is installed here.
+
+    A wheel or checkout is named by its path, and a repository by its address: the package index need not have
+    lookonce (PEP 610 says where an installed package came from).
+    """
+    try:
+        origin = json.loads(distribution("lookonce").read_text("direct_url.json") or "{}")
+        url = urlsplit(origin.get("url", ""))
+    except (PackageNotFoundError, ValueError, AttributeError):
+        origin, url = {}, urlsplit("")
+    if vcs := origin.get("vcs_info"):
+        source = f"{vcs['vcs']}+{url.geturl()}@{vcs['commit_id']}"
+        return f"pip install {shlex.quote(f'lookonce[{extra}] @ {source}')}"
+    if url.scheme == "file" and Path(path := url2pathname(url.path)).exists():
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f"pip install {editable}{shlex.quote(f'{path}[{extra}]')}"
+    return f"pip install 'lookonce[{extra}]'"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lookonce import cli
-from lookonce.commands import evaluate as command
+from lookonce._optional import install_line
 from lookonce.detections import Detections
 from lookonce.explain import explainer, page
 from lookonce.samples import Sample
@@ -51,7 +51,7 @@ class FixedDetector:
 
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "Detector", FixedDetector)
+    monkeypatch.setattr("lookonce.runtime.detector.Detector", FixedDetector)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_classes_are_matched_by_name_and_the_others_named(
     said = capsys.readouterr().out
     assert "the model does not know fish" in said
     assert "the data does not have cat, bird" in said
-    assert sorted(path.name for path in (images / "report").iterdir()) == REPORT
+    assert sorted(path.name for path in (images / "report").glob("[!.]*")) == REPORT
     numbers = json.loads((images / "report" / "metrics.json").read_text())
     assert numbers == json.loads((images / "numbers.json").read_text())
     assert [row["name"] for row in numbers["classes"]] == ["dog"]
@@ -171,7 +171,7 @@ def test_a_missing_extra_is_said_before_any_detecting(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert evaluate_lines(monkeypatch, images) == 2
-    assert "pip install 'lookonce[train]'" in capsys.readouterr().err
+    assert install_line("train") in capsys.readouterr().err
 
 
 def test_a_missing_model_is_named(

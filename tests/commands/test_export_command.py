@@ -40,7 +40,7 @@ def test_darknet_files_are_written_and_proved(model: Path, tmp_path: Path) -> No
     assert found.exit_code == 0
     assert f"yolov3-tiny, 2 classes, written as {tmp_path}/out/mine.cfg, .weights and .names" in found.stdout
     assert "the raw maps differ by at most" in found.stdout
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+    assert sorted(file.name for file in (tmp_path / "out").glob("[!.]*")) == [
         "mine.cfg",
         "mine.names",
         "mine.weights",
@@ -72,7 +72,7 @@ def test_engine_files_are_written_and_proved(
     found = run(model, "--to", to, "--out", tmp_path / "out", *options)
 
     assert found.exit_code == 0, found.exception
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == written
+    assert sorted(file.name for file in (tmp_path / "out").glob("[!.]*")) == written
     said = " ".join(found.stdout.split())
     assert f"written as {tmp_path}/out/{written[-1]}" in said
     assert f"read back and run beside {model} on 3 images: boxes differ by at most" in said
@@ -114,14 +114,14 @@ def test_what_differs_gets_no_name_and_an_earlier_file_stays(
     monkeypatch.setattr("lookonce.export.verify.BOX_TOLERANCE", 0.0)
     monkeypatch.setattr("lookonce.model.darknet_io.LARGEST_DIFFERENCE", 0.0)
     arguments = ["lookonce", "export", str(model), "--to", to, "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "argv", [*arguments, "--force"])
 
     with pytest.raises(SystemExit) as stopped:
         main()
 
     assert stopped.value.code == 2
     assert f"{name}: expected" in capsys.readouterr().err
-    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+    assert [file.name for file in (tmp_path / "out").glob("[!.]*")] == [name]
     assert (tmp_path / "out" / name).read_text() == "earlier"
 
 
@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_written(
         main()
 
     assert stopped.value.code == 2
-    assert "out: the model cannot be written: " in capsys.readouterr().err
+    assert ": Not a directory" in capsys.readouterr().err
 
 
 def test_an_unknown_target_lists_what_there_is(model: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from lookonce._optional import install_line
 from lookonce.cli import app
 from lookonce.errors import AnnotationError, ConfigError, ImageError, MissingExtraError
 from lookonce.images import write_image
@@ -65,7 +66,7 @@ def run(folder: Path, out: Path, *options: str, to: str = "onnx") -> Result:
 
 
 def files(out: Path) -> list[str]:
-    return sorted(each.name for each in out.iterdir()) if out.exists() else []
+    return sorted(each.name for each in out.glob("[!.]*")) if out.exists() else []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
     found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"))
 
     assert isinstance(found.exception, ConfigError)
-    assert "--gate-on, or go without by --no-gate" in str(found.exception)
+    assert "--gate-on, or use --no-gate" in str(found.exception)
     assert not files(tmp_path / "out")
 
     found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"), "--no-gate")
@@ -185,8 +186,8 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--calibrate", "x", "--to", "onnx"], "they go with --int8"),
-        (["--no-gate", "--to", "onnx"], "they go with --int8"),
+        (["--calibrate", "x", "--to", "onnx"], "only with --int8"),
+        (["--no-gate", "--to", "onnx"], "only with --int8"),
         (["--int8", "--to", "onnx"], "by --calibrate DATA"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--no-gate", "--max-drop", "0.1"], "--no-gate"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--nms"], "--int8 and --nms"),
@@ -218,7 +219,7 @@ def test_what_is_missing_is_said_before_anything_is_read(
     found = run(folder, tmp_path, "--calibrate", str(tmp_path / "absent"), to="openvino")
 
     assert isinstance(found.exception, MissingExtraError)
-    assert "pip install 'lookonce[export]'" in str(found.exception)
+    assert install_line("export") in str(found.exception)
 
 
 def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lookonce.cli import app
+from lookonce.cli import app, load
 from lookonce.commands.interrupts import StopRequest
 from lookonce.commands.train import hold_out
 from lookonce.config import TrainSettings
@@ -64,7 +64,7 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),
         (["--weights", "nowhere.pt"], "nowhere.pt: no such file"),
-        (["--out", __file__], "expected a folder for the run, found a file"),
+        (["--out", __file__], "expected a folder, found a file"),
         (["--self-test", "--resume"], "--self-test: starts from random weights"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
@@ -98,7 +98,7 @@ def test_a_full_disk_is_one_line_and_loses_no_checkpoint(lines: Path, tmp_path: 
     assert "Traceback" not in ran.stderr
     assert ".safetensors: cannot be written" in ran.stderr
     assert (out / "last.safetensors").read_bytes() == before
-    assert not list(out.glob(".*"))
+    assert not list(out.glob(".lookonce-*"))
 
 
 def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Pat
     assert process.returncode == 130
     assert "--resume goes on" in output
     load_model(out / "last.safetensors")
-    assert not list(out.glob(".*"))
+    assert not list(out.glob(".lookonce-*"))
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(lines: Path, tmp_path: Path) -> None:
@@ -158,14 +158,15 @@ def test_images_without_a_box_are_refused_before_anything_is_written(tmp_path: P
 
 
 def test_help_names_the_defaults() -> None:
-    shown = " ".join(CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output.split())
     settings = TrainSettings()
-    assert f"Images a step; {settings.batch}." in shown
-    assert f"Times every image is learnt from; {settings.epochs}." in shown
-    assert f"{settings.model} (default)" in shown
+    shown = {option.name: getattr(option, "show_default", None) for option in load("train").params}
+    height, width = settings.size
+    assert height == width
+    defaults = {"batch": settings.batch, "epochs": settings.epochs, "model": settings.model, "size": height}
+    assert {name: shown[name] for name in defaults} == {name: str(value) for name, value in defaults.items()}
 
 
-def test_a_second_polite_kill_leaves_the_time_to_save() -> None:
+def test_a_second_sigterm_leaves_the_time_to_save() -> None:
     with StopRequest() as asked:
         for _ in range(2):
             signal.raise_signal(signal.SIGTERM)
@@ -240,4 +241,4 @@ def test_self_test_that_learns_nothing_is_exit_code_1(
     ran = CliRunner().invoke(app, [*self_test_arguments(bright_discs), "--set", "optimizer.rate=1e-6"])
     assert ran.exit_code == 1
     assert "self-test failed" in ran.output
-    assert "look at the boxes" in ran.output
+    assert "check the boxes" in ran.output

@@ -11,6 +11,7 @@ import pytest
 
 import lookonce
 from lookonce import Detector
+from lookonce._optional import install_line
 from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.explain import Explainer, explain
 from lookonce.explain.features import CHANNELS, LARGEST_TILE, tiles_of
@@ -161,4 +162,4 @@ print(found.objects[0].verdict.stage, found.losses, found.why_no_losses)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "found None this needs the package 'torch': pip install 'lookonce[train]'"
+    assert done.stdout.strip() == f"found None this needs the package 'torch': {install_line('train')}"

@@ -87,7 +87,7 @@ def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: in
 
 
 def test_nothing_found_is_no_row(source: Source) -> None:
-    rows = run(export_graph(source, suppression=Suppression(confidence=1.0)), images(2, 64, 96))
+    rows = run(export_graph(source, suppression=Suppression(conf=1.0)), images(2, 64, 96))
 
     assert rows.shape == (0, 7)
 
@@ -99,7 +99,7 @@ def test_the_thresholds_stand_in_the_file(source: Source) -> None:
     assert described[METADATA_KEY] == '{"confidence": 0.3, "iou": 0.4}'
 
 
-@pytest.mark.parametrize("name", ["confidence", "iou"])
+@pytest.mark.parametrize("name", ["conf", "iou"])
 def test_a_threshold_that_is_no_share(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}: expected a number from 0 to 1, found 1\.5"):
         Suppression(**{name: 1.5})

@@ -5,79 +5,71 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
 
 from lookonce._files import write_text
 from lookonce._optional import require
+from lookonce._outputs import Outputs
+from lookonce._terminal import print_json, progress_bar, say, terminal
 from lookonce.bench.contenders import CONTENDERS, Case
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.machine import about_machine
 from lookonce.bench.measure import Entry, Result, measure
 from lookonce.bench.table import as_dict, as_text, plot
-from lookonce.commands.opening import input_size
-from lookonce.commands.report import say
+from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
 from lookonce.evaluate.plots import save
 
 
 def bench(
-    model: Path,
-    *,
-    against: str | None,
-    size: str | None,
-    batches: str,
-    threads: str | None,
-    rounds: int,
-    out: Path | None,
-    as_json: bool,
+    model: shared.ModelArgument,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: onnxruntime, openvino, torch, opencv, lookonce-openvino.",
+            show_default="all that can run it",
+        ),
+    ] = None,
+    size: shared.SizeOption = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes: 1, or 1,8.")] = "1",
+    threads: Annotated[
+        str | None, typer.Option(help="Threads of the engines: 2, or 1,2.", show_default="one per core")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements per contender.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and a plot.")] = None,
+    as_json: shared.JsonOption = False,
+    force: shared.ForceOption = False,
 ) -> int:
-    """Measure and print.
+    """Measure how fast a model runs here, beside the engines that could run it instead.
 
-    Args:
-        model: any model file.
-        against: contenders with commas between; None for all that are installed and can run the model.
-        size: of the input; None: as the model was made.
-        batches: images at a time, with commas between.
-        threads: of the engines, with commas between; None for one a core.
-        rounds: turns of each contender.
-        out: folder for `bench.json` and `bench.png`; None for neither.
-        as_json: print JSON instead of the tables.
-
-    Returns:
-        0 done, 1 if a contender that was asked for could not run.
-
-    Raises:
-        ConfigError: an unknown contender, or a number that is none.
-        ModelFileError: the model cannot be read.
-        MissingExtraError: a plot is wanted and matplotlib is not installed.
+    Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
     """
     if out is not None:
         require("matplotlib", extra="train")  # before all the measuring, not after it
-    with TemporaryDirectory(prefix="lookonce-bench-") as folder:
-        files = prepare(model, Path(folder))
-        entries = [Entry(name, files, name) for name in _contenders(against, files)]
-        cases = _cases(files, size, _numbers("--batch", batches), _thread_counts(threads))
-        results = _measured(entries, cases, rounds)
-    about = {"model": str(model), **about_machine()}
-    numbers = json.dumps({**about, "results": as_dict(results)}, indent=2) + "\n"
-    if out is not None:
-        write_text(out / "bench.json", numbers)
-        save(plot(results, f"{model.name} on {about['processor']}"), out / "bench.png")
+    with Outputs("bench", folder=out, inputs=[model], force=force):
+        with TemporaryDirectory(prefix="lookonce-bench-") as folder:
+            files = prepare(model, Path(folder))
+            entries = [Entry(name, files, name) for name in _contenders(against, files)]
+            counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
+            cases = _cases(files, size, _numbers("--batch", batch), counts)
+            results = _measured(entries, cases, rounds)
+        about = {"model": str(model), **about_machine()}
+        numbers = {**about, "results": as_dict(results)}
+        if out is not None:
+            write_text(out / "bench.json", json.dumps(numbers, indent=2) + "\n")
+            save(plot(results, f"{model.name} on {about['processor']}"), out / "bench.png")
     if as_json:
-        print(numbers, end="")
+        print_json(numbers)
     else:
         _say(model, about, results, out)
     return int(against is not None and any(result.error for result in results))
 
 
 def _measured(entries: Sequence[Entry], cases: Sequence[Case], rounds: int) -> list[Result]:
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     results = []
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with progress_bar(terminal(stderr=True)) as progress:
         bar = progress.add_task("", total=len(cases) * len(entries) * (1 + rounds))
         for case in cases:
             results += measure(
@@ -90,7 +82,7 @@ def _measured(entries: Sequence[Entry], cases: Sequence[Case], rounds: int) -> l
 
 
 def _contenders(against: str | None, files: Files) -> list[str]:
-    """Our Detector first: all ratios are to it."""
+    """Return the contenders to measure, our Detector first: all ratios are to it."""
     if against is None:
         return [name for name, each in CONTENDERS.items() if each.installed and each.fits(files)]
     wanted = [name.strip() for name in against.split(",")]
@@ -105,15 +97,9 @@ def _contenders(against: str | None, files: Files) -> list[str]:
 
 
 def _cases(files: Files, size: str | None, batches: Sequence[int], threads: Sequence[int]) -> list[Case]:
-    from lookonce.runtime.detector import Detector
-
-    with Detector.open(files.graph, size=input_size(size)) as detector:
+    with shared.open_detector(files.graph, shared.read_options(size=size), None) as detector:
         height_width = detector.size
     return [Case(height_width, batch, count) for batch in batches for count in threads]
-
-
-def _thread_counts(threads: str | None) -> list[int]:
-    return [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
 
 
 def _numbers(option: str, text: str) -> list[int]:
@@ -124,14 +110,17 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _say(model: Path, about: dict[str, Any], results: Sequence[Result], out: Path | None) -> None:
-    console = Console()
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    say(f"{model}\n{about['date']}  {about['processor']}, {about['cores']} cores", console)
-    say(f"Python {about['python']}, {versions}\n", console)
-    say(as_text(results), console)
-    say(
-        "\nlookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready.",
-        console,
-    )
+    lines = [
+        str(model),
+        f"{about['date']}  {about['processor']}, {about['cores']} cores",
+        f"Python {about['python']}, {versions}",
+        "",
+        *as_text(results).split("\n"),
+        "",
+        "lookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready.",
+    ]
     if out is not None:
-        say(f"{out / 'bench.json'}, {out / 'bench.png'}", console)
+        lines.append(f"{out / 'bench.json'}, {out / 'bench.png'}")
+    for line in lines:
+        say(line, terminal())

@@ -1,22 +1,20 @@
 """`lookonce data anchors`: k-means anchors of a data set, beside the published ones."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
+import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
+from lookonce._terminal import print_json, say, terminal
 from lookonce.annotations import load_samples, open_annotations
-from lookonce.commands.opening import input_size
-from lookonce.commands.report import say, say_samples
+from lookonce.annotations.report import say_samples
+from lookonce.commands import options as shared
 from lookonce.doctor.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import (
-    Anchors,
     Shapes,
     best_possible_recall,
     fit_anchors,
@@ -28,36 +26,42 @@ from lookonce.networks import NETWORKS
 DECIMALS = 1  # of a pixel; what is measured is what is printed
 
 
-def anchors(data: Path, model: str, size: str, names: Path | None, *, as_json: bool, strict: bool) -> int:
-    """Print anchors for the boxes as the network sees them, and how well they and the published ones fit.
+def data_anchors(
+    data: shared.DataArgument,
+    model: Annotated[str, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.")] = "yolov3-tiny",
+    size: Annotated[str, typer.Option(help="Network input: 416, or 320x416 (height x width).")] = "416",
+    names: shared.NamesOption = None,
+    as_json: shared.JsonOption = False,
+    strict: shared.StrictOption = False,
+) -> int:
+    """Find the anchors that suit the boxes, and compare them with the published ones.
 
-    Returns:
-        0 done, 1 done but something was skipped or repaired.
-
-    Raises:
-        ConfigError: an unknown model or a size that is none.
-        AnnotationError: unusable annotations, or no box.
+    Example: lookonce data anchors my-voc/ --model yolov3-tiny --size 320x416
     """
-    official, target = _official(model), input_size(size)
-    found = load_samples(data, _split_to_learn_from(data), names, strict)
-    code = say_samples({"": found}, Console(stderr=True))
+    if model not in NETWORKS:
+        raise ConfigError(f"--model: expected one of {', '.join(NETWORKS)}, found {model!r}")
+    official, target = NETWORKS[model].anchors, shared.input_size(size)
+    learn = "train" if {"train", "trainval"} & set(open_annotations(data).splits) else None
+    found = load_samples(data, learn, names, strict)
+    code = say_samples({"": found}, terminal(stderr=True))
     shapes = input_shapes(found.samples, target)
     if not len(shapes):
         raise AnnotationError(f"{data}: expected boxes to fit anchors to, found none")
     fitted = flatten(fit_anchors(shapes, official)).round(DECIMALS)
-    fits = {"official": Fit.of(flatten(official), shapes), "data": Fit.of(fitted, shapes)}
+    fits = {"official": AnchorFit.of(flatten(official), shapes), "data": AnchorFit.of(fitted, shapes)}
     if as_json:
         about = {"model": model, "size": target, "boxes": len(shapes)}
-        print(json.dumps(about | {name: asdict(fit) for name, fit in fits.items()}))
+        print_json(about | {name: asdict(fit) for name, fit in fits.items()}, indent=None)
     else:
-        Console().print(_table(fits))
-        say(f"for a .cfg: anchors = {_as_cfg(fitted)}", Console())
+        terminal().print(_table(fits))
+        anchors = ", ".join(f"{width:g},{height:g}" for width, height in fitted.tolist())
+        say(f"for a .cfg: anchors = {anchors}", terminal())
     return code
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How well anchors suit boxes.
+class AnchorFit:
+    """How well anchors fit boxes.
 
     Attributes:
         anchors: (width, height) of each anchor in pixels of the network input, finest scale first.
@@ -71,27 +75,13 @@ class Fit:
 
     @classmethod
     def of(cls, anchors: Shapes, shapes: Shapes) -> Self:
-        """Measure."""
+        """Measure anchors on the shapes of boxes."""
         return cls(anchors.tolist(), best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
 
 
-def _official(model: str) -> Anchors:
-    if model not in NETWORKS:
-        raise ConfigError(f"--model: expected one of {', '.join(NETWORKS)}, found {model!r}")
-    return NETWORKS[model].anchors
-
-
-def _split_to_learn_from(data: Path) -> str | None:
-    return "train" if {"train", "trainval"} & set(open_annotations(data).splits) else None
-
-
-def _table(fits: Mapping[str, Fit]) -> Table:
+def _table(fits: Mapping[str, AnchorFit]) -> Table:
     table = Table("anchors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
     for name, fit in fits.items():
         sides = "  ".join(f"{w:g}x{h:g}" for w, h in fit.anchors)
         table.add_row(name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
     return table
-
-
-def _as_cfg(anchors: Shapes) -> str:
-    return ", ".join(f"{w:g},{h:g}" for w, h in anchors.tolist())

@@ -1,79 +1,95 @@
 """`lookonce data check`: the doctor."""
 
 import json
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lookonce._files import write_text
+from lookonce._outputs import Outputs
+from lookonce._terminal import print_json, progress_bar, say, terminal
 from lookonce.annotations import check_target, load_splits
-from lookonce.commands.opening import input_size
-from lookonce.commands.report import say
+from lookonce.commands import options as shared
 from lookonce.doctor.diagnose import Diagnosis, diagnose, images_of
-from lookonce.doctor.findings import Finding
 from lookonce.doctor.fix import write_fixed
 from lookonce.doctor.kinds import KINDS, SEVERITIES
 from lookonce.doctor.page import check_page, severity_counts
 from lookonce.doctor.planned_network import PlannedNetwork
-from lookonce.errors import AnnotationError
-from lookonce.samples import Sample, SampleSet
+from lookonce.errors import AnnotationError, ConfigError
 
 SHOWN = 3  # places of a kind that are printed
 
 
-def check(
-    data: Path,
-    out: Path,
-    *,
-    names: Path | None = None,
-    model: str | None = None,
-    size: str | None = None,
-    detector: Path | None = None,
-    fix: Path | None = None,
-    as_json: bool = False,
+def data_check(
+    data: shared.DataArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/check"),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Network to be trained: yolov3, yolov3-spp or yolov3-tiny.",
+            show_default="that of --detector, else yolov3-tiny",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Network input: 416, or 320x416 (height x width).",
+            show_default="that of --detector, else 416",
+        ),
+    ] = None,
+    detector: Annotated[Path | None, typer.Option(help="Trained model: list the labels it doubts.")] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="New or empty folder for a corrected copy.")
+    ] = None,
+    names: shared.NamesOption = None,
+    as_json: shared.JsonOption = False,
+    force: shared.ForceOption = False,
 ) -> int:
-    """Examine every image and box; write the page; say what was found.
+    """Find what is wrong with images and boxes. Exit code 1: a person is needed.
 
-    Args:
-        data: annotations, in any form.
-        out: folder of `report.html` and `findings.json`.
-        names: file of class names, where the annotations have numbers alone.
-        model: the network that is going to be trained; with `detector`, that one's.
-        size: of its input.
-        detector: a trained model, whose doubts about the labels are listed.
-        fix: a folder for a corrected copy.
-        as_json: print the findings as JSON.
-
-    Returns:
-        0 sound, or nothing that needs a person; 1 something does; 130 stopped by Ctrl-C.
-
-    Raises:
-        AnnotationError: unusable annotations, or `fix` is no new or empty folder.
-        ConfigError: an unknown model, a wrong size.
-        ModelFileError: `detector` is no model.
+    Example: lookonce data check my-voc/ --size 416 --out runs/check --fix my-voc-fixed
     """
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     if fix is not None:
         check_target("voc", fix)
         if out.absolute().is_relative_to(fix.absolute()):
             raise AnnotationError(f"{out}: expected a place for the report outside the corrected copy")
+    inputs = [path for path in (data, detector, names) if path]
     with ExitStack() as stack:
-        network, doubted = _network(model, size, detector, stack)
+        stack.enter_context(Outputs("data check", folder=out, inputs=inputs, force=force))
+        stack.enter_context(Outputs("data check --fix", folder=fix, inputs=inputs))
+        wanted, doubted = shared.input_size(size), None
+        if detector is not None:
+            from lookonce.doctor.label_doubts import ANYTHING, label_doubts
+
+            options = shared.read_options(size=size, conf=ANYTHING)
+            opened = stack.enter_context(shared.open_detector(detector, options, None))
+            doubted = partial(label_doubts, opened)
+            network = PlannedNetwork.of_model(opened.info, opened.size)
+            wanted = opened.size
+        if model is not None or detector is None:
+            try:
+                network = PlannedNetwork.published(model or "yolov3-tiny", wanted or (416, 416))
+            except ConfigError as error:
+                raise ConfigError(f"--{str(error).removeprefix('--')}") from error
         sets = load_splits(data, names)
-        _check_images(data, sets)
+        # if every image was skipped, the findings say why, which is all that was asked for
+        if not any(found.samples or found.problems for found in sets.values()):
+            raise AnnotationError(f"{data}: expected annotated images, found none")
         for found in sets.values():
             say(found.describe(), console)
         try:
-            diagnosis = _examine(sets, network, doubted, console)
-            write_text(out / "findings.json", json.dumps(as_tree(diagnosis), indent=1))
+            with progress_bar(console, transient=True) as progress:
+                passes = 1 if doubted is None else 2
+                task = progress.add_task("images", total=passes * len(images_of(sets)))
+                diagnosis = diagnose(sets, network, lambda: progress.advance(task), doubted)
+            write_text(out / "findings.json", json.dumps(_tree(diagnosis), indent=1))
             write_text(out / "report.html", check_page(str(data), diagnosis))
-            if fix is not None:
-                written = write_fixed(diagnosis, fix)
+            written = None if fix is None else write_fixed(diagnosis, fix)
         except KeyboardInterrupt:
             say(
                 f"stopped: nothing in {out} is half-written, and there is no half of a corrected copy",
@@ -81,18 +97,21 @@ def check(
             )
             return 130
     if as_json:
-        print(json.dumps(as_tree(diagnosis)))
+        print_json(_tree(diagnosis), indent=None)
     else:
-        say_findings(diagnosis, Console())
+        _say_findings(diagnosis, terminal())
     say(f"page: {out / 'report.html'}", console)
-    if fix is not None:
-        say(f"corrected copy: {written.data}; {written.changes} changes, {written.left} left, "
-            f"each in {fix / 'changes.csv'}", console)  # fmt: skip
+    if fix is not None and written is not None:
+        say(
+            f"corrected copy: {written.data}; {written.changes} changes, {written.left} left, "
+            f"each in {fix / 'changes.csv'}",
+            console,
+        )
     return int(diagnosis.needs_person)
 
 
-def as_tree(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Everything found, for machines."""
+def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return everything found, for machines."""
     by_kind = diagnosis.by_kind()
     return {
         "recognised": {split: found.describe() for split, found in diagnosis.sets.items()},
@@ -105,15 +124,27 @@ def as_tree(diagnosis: Diagnosis) -> dict[str, Any]:
             "model": diagnosis.advice.model_reason,
             "anchors": diagnosis.advice.anchor_reason,
         },
-        "findings": [_entry(finding) for finding in diagnosis.findings],
+        "findings": [
+            {
+                "kind": finding.kind,
+                "severity": KINDS[finding.kind].severity,
+                "place": finding.place,
+                "what": finding.what,
+                "image": None if finding.image is None else str(finding.image),
+                "boxes": finding.boxes,
+                "others": [str(path) for path in finding.others],
+            }
+            for finding in diagnosis.findings
+        ],
     }
 
 
-def say_findings(diagnosis: Diagnosis, console: Console) -> None:
+def _say_findings(diagnosis: Diagnosis, console: Console) -> None:
     """Print the kinds, gravest first, with the first places of each."""
     for kind, found in diagnosis.by_kind().items():
         about = KINDS[kind]
-        say(f"\n{about.title}: {len(found)} ({SEVERITIES[about.severity]})", console)
+        say("", console)
+        say(f"{about.title}: {len(found)} ({SEVERITIES[about.severity]})", console)
         for finding in found[:SHOWN]:
             say(f"  {finding.place}: {finding.what}", console)
         if len(found) > SHOWN:
@@ -125,53 +156,8 @@ def say_findings(diagnosis: Diagnosis, console: Console) -> None:
         ("Model", advice.model_reason),
         ("Anchors", advice.anchor_reason),
     ):
-        say(f"\n{title}: {reason}", console)
+        say("", console)
+        say(f"{title}: {reason}", console)
     totals = severity_counts(diagnosis.findings)
-    say("\n" + ", ".join(f"{totals[severity]} {words}" for severity, words in SEVERITIES.items()), console)
-
-
-Doubted = Callable[[SampleSet, Sample], Iterator[Finding]]
-
-
-def _network(
-    model: str | None, size: str | None, detector: Path | None, stack: ExitStack
-) -> tuple[PlannedNetwork, Doubted | None]:
-    """Return the network to be trained, and what a trained model doubts about the labels of an image."""
-    wanted = input_size(size)
-    if detector is None:
-        return PlannedNetwork.published(model or "yolov3-tiny", wanted or (416, 416)), None
-    from lookonce.doctor.label_doubts import ANYTHING, label_doubts
-    from lookonce.runtime.detector import Detector
-
-    opened = stack.enter_context(Detector.open(detector, size=wanted, conf=ANYTHING))
-    if model is not None:
-        return PlannedNetwork.published(model, wanted or opened.size), partial(label_doubts, opened)
-    return PlannedNetwork.of_model(opened.info, opened.size), partial(label_doubts, opened)
-
-
-def _check_images(data: Path, sets: dict[str, SampleSet]) -> None:
-    """Where every image was skipped, why is just what is asked for."""
-    if not any(found.samples or found.problems for found in sets.values()):
-        raise AnnotationError(f"{data}: expected annotated images, found none")
-
-
-def _examine(
-    sets: dict[str, SampleSet], network: PlannedNetwork, doubted: Doubted | None, console: Console
-) -> Diagnosis:
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        passes = 1 if doubted is None else 2
-        task = progress.add_task("images", total=passes * len(images_of(sets)))
-        return diagnose(sets, network, lambda: progress.advance(task), doubted)
-
-
-def _entry(finding: Finding) -> dict[str, Any]:
-    return {
-        "kind": finding.kind,
-        "severity": KINDS[finding.kind].severity,
-        "place": finding.place,
-        "what": finding.what,
-        "image": None if finding.image is None else str(finding.image),
-        "boxes": finding.boxes,
-        "others": [str(path) for path in finding.others],
-    }
+    say("", console)
+    say(", ".join(f"{totals[severity]} {words}" for severity, words in SEVERITIES.items()), console)

@@ -1,24 +1,34 @@
 """`lookonce data convert`: annotations from one format to another."""
 
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
+from lookonce._outputs import Outputs
+from lookonce._terminal import say, terminal
 from lookonce.annotations import check_target, load_splits, write_samples
-from lookonce.commands.report import say, say_problems, say_samples
+from lookonce.annotations.report import say_problems, say_samples
+from lookonce.commands import options as shared
 
 
-def convert(data: Path, to: str, out: Path, names: Path | None, *, strict: bool) -> int:
-    """Write every split of `data` into the folder `out`.
+def data_convert(
+    data: shared.DataArgument,
+    to: Annotated[str, typer.Option(help="coco, voc, yolo or lines.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    names: shared.NamesOption = None,
+    strict: shared.StrictOption = False,
+) -> int:
+    """Write annotations in another format, split by split.
 
-    Returns:
-        0 done, 1 done but something was skipped, repaired or had no place in the format.
+    Example: lookonce data convert my-voc/ --to coco --out my-coco
     """
-    check_target(to, out)
-    console = Console(stderr=True)
-    sets = load_splits(data, names, strict)
-    read = say_samples(sets, console)
-    written, lost = write_samples(sets, to, out)
+    console = terminal(stderr=True)
+    with Outputs("data convert", folder=out, inputs=[data]):
+        check_target(to, out)
+        sets = load_splits(data, names, strict)
+        read = say_samples(sets, console)
+        written, lost = write_samples(sets, to, out)
     code = say_problems(lost, console)
     say(f"written as {to}: {written} ({', '.join(sets)})", console)
     return max(read, code)

@@ -1,17 +1,21 @@
 """`lookonce data stats`: counts and sizes, a column for each split."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lookonce._files import write_text
+from lookonce._outputs import Outputs
+from lookonce._terminal import print_json, printable, say, terminal
 from lookonce.annotations import load_splits
-from lookonce.commands.report import count_problems, say, say_samples
+from lookonce.annotations.report import count_problems, say_samples
+from lookonce.commands import options as shared
 from lookonce.doctor.advice import advise
 from lookonce.doctor.charts import plots
 from lookonce.doctor.diagnose import split_to_learn_from
@@ -20,33 +24,33 @@ from lookonce.doctor.statistics import Spread, Statistics, statistics
 from lookonce.pages.render import render
 from lookonce.samples import Problem, SampleSet
 
-PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # whose input the plots show; `data check` takes any
+PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network of the plots; `data check` takes any
 
 
-def stats(data: Path, names: Path | None, *, out: Path | None, as_json: bool, strict: bool) -> int:
-    """Print the statistics of every split of `data`.
+def data_stats(
+    data: shared.DataArgument,
+    out: Annotated[Path | None, typer.Option(help="Folder for a page with plots: stats.html.")] = None,
+    names: shared.NamesOption = None,
+    as_json: shared.JsonOption = False,
+    strict: shared.StrictOption = False,
+    force: shared.ForceOption = False,
+) -> int:
+    """Count images, classes and box sizes in every split.
 
-    Args:
-        data: annotations, in any form.
-        names: file of class names, where the annotations have numbers alone.
-        out: a folder for `stats.html`, the same with plots.
-        as_json: print JSON.
-        strict: stop at the first bad row.
-
-    Returns:
-        0 done, 1 done but something was skipped or repaired.
+    Example: lookonce data stats my-voc/ --out runs/stats
     """
-    sets = load_splits(data, names, strict)
-    counted = {split: statistics(found) for split, found in sets.items()}
-    console = Console(stderr=True)
-    code = say_samples(sets, console)
-    if as_json:
-        print(json.dumps(_tree(sets, counted), indent=2))
-    else:
-        Console().print(_table(counted))
-    if out is not None:
-        write_text(out / "stats.html", _page(str(data), sets, counted))
-        say(f"page: {out / 'stats.html'}", console)
+    console = terminal(stderr=True)
+    with Outputs("data stats", folder=out, inputs=[data], force=force):
+        sets = load_splits(data, names, strict)
+        counted = {split: statistics(found) for split, found in sets.items()}
+        code = say_samples(sets, console)
+        if as_json:
+            print_json(_tree(sets, counted))
+        else:
+            terminal().print(_table(counted))
+        if out is not None:
+            write_text(out / "stats.html", _page(str(data), sets, counted))
+            say(f"page: {out / 'stats.html'}", console)
     return code
 
 
@@ -67,15 +71,12 @@ def _page(title: str, sets: Mapping[str, SampleSet], counted: Mapping[str, Stati
 
 def _tree(sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> dict[str, object]:
     problems: list[Problem] = list(dict.fromkeys(p for found in sets.values() for p in found.problems))
+    entries = [{"place": p.place, "what": p.what, "outcome": p.outcome, "kind": p.kind} for p in problems]
     return {
         "recognised": {split: found.describe() for split, found in sets.items()},
         "splits": {split: asdict(each) for split, each in counted.items()},
-        "problems": count_problems(problems) | {"list": [_entry(problem) for problem in problems]},
+        "problems": count_problems(problems) | {"list": entries},
     }
-
-
-def _entry(problem: Problem) -> dict[str, str]:
-    return {"place": problem.place, "what": problem.what, "outcome": problem.outcome, "kind": problem.kind}
 
 
 def _table(counted: Mapping[str, Statistics]) -> Table:
@@ -86,12 +87,12 @@ def _table(counted: Mapping[str, Statistics]) -> Table:
     for title, cells in _rows(list(counted.values())):
         if not cells:
             table.add_section()
-        table.add_row(title, *cells)
+        table.add_row(Text(printable(title)), *cells)
     return table
 
 
 def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
-    """Title and one cell a split; no cells: a heading."""
+    """Return title and one cell per split; no cells: a heading."""
     return [
         ("images", [str(s.images) for s in each]),
         ("  without objects", [str(s.background) for s in each]),

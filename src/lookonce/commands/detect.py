@@ -8,22 +8,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
 
-from lookonce._files import remove_leftovers
+from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
+from lookonce._outputs import Outputs
+from lookonce._terminal import print_json, progress_bar, say, terminal
+from lookonce.commands import options as shared
 from lookonce.commands.interrupts import Interrupts
-from lookonce.commands.opening import read_options
-from lookonce.commands.report import say
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, LookonceError
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import DetectOptions
+from lookonce.runtime.options import CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.tiles import OVERLAP
 from lookonce.runtime.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 
 KINDS = ("images", "json", "csv", "coco")
@@ -32,13 +33,13 @@ RESULTS = "detections.json"
 
 @dataclass(slots=True)
 class Tally:
-    """What a run came to.
+    """Counts of a run.
 
     Attributes:
         kept: images and video frames that an earlier run had done.
-        frames: those that this one has done.
+        frames: images and video frames that this run has done.
         classes: detections of each class, by name.
-        seconds: that it took.
+        seconds: time taken.
     """
 
     kept: int = 0
@@ -48,44 +49,117 @@ class Tally:
 
 
 def detect(
-    model: Path,
-    sources: Sequence[str],
-    out: Path,
-    *,
-    save: str,
-    coco_ids: Path | None = None,
-    strict: bool = False,
-    as_json: bool = False,
-    resume: bool = False,
-    **values: Any,
+    model: shared.ModelArgument,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Files, folders, globs, videos, camera numbers, stream URLs; - (standard input), @list.txt.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
+    save: Annotated[
+        str, typer.Option(help="Some of images,json,csv,coco; images: annotated images and videos.")
+    ] = "images,json",
+    conf: Annotated[float, typer.Option(help="Score threshold.")] = CONF,
+    iou: shared.IouOption = IOU,
+    classes: Annotated[
+        str | None, typer.Option(help="Classes to keep: names or numbers, a,b.", show_default="all")
+    ] = None,
+    agnostic: Annotated[
+        bool, typer.Option("--agnostic", help="Suppress overlapping boxes of different classes too.")
+    ] = False,
+    size: shared.SizeOption = None,
+    fit: Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=shared.OWN)] = None,
+    rect: shared.RectOption = False,
+    tiles: shared.TilesOption = None,
+    overlap: shared.OverlapOption = OVERLAP,
+    soft_nms: shared.SoftNmsOption = False,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="onnxruntime, openvino or torch.", show_default="the first that reads the file"),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of the engine per image.", show_default="chosen by the sources"),
+    ] = None,
+    coco_ids: Annotated[
+        Path | None, typer.Option(help="COCO annotations whose image and class ids the coco results use.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable file.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the unfinished run in --out.")] = False,
+    as_json: shared.JsonOption = False,
+    force: shared.ForceOption = False,
 ) -> int:
-    """Detect on all sources.
+    """Find objects in images and videos.
 
-    Args:
-        model: any model file.
-        sources: files, folders, globs, camera numbers, URLs.
-        out: folder for the results.
-        save: some of `KINDS`, with commas between.
-        coco_ids: a COCO annotation file whose image and category numbers the COCO results shall carry.
-        strict: stop at the first file that cannot be read.
-        as_json: print the summary as JSON.
-        resume: go on with an unfinished run into the same folder.
-        **values: how to detect, see `opening.read_options`; `threads` None leaves the choice to `Plan`.
+    Example: lookonce detect model.onnx photos/ clip.mp4 --save images,csv --classes dog,cat
+    """
+    kinds = [kind.strip() for kind in save.split(",")]
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ConfigError(
+            f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
+        )
+    # images first: those that the json results speak of are then in place before they are listed
+    kinds = [kind for kind in KINDS if kind in kinds]
+    options = shared.read_options(
+        conf=conf,
+        iou=iou,
+        classes=classes,
+        agnostic=agnostic,
+        size=size,
+        fit=fit,
+        rect=rect,
+        tiles=tiles,
+        overlap=overlap,
+        soft_nms=soft_nms,
+        backend=backend,
+        threads=threads,
+    )
+    frames = Sources(sources, strict=strict)
+    inputs = [model, *(each for each in (coco_ids, *frames.origins) if isinstance(each, Path))]
+    # results to resume may come from another machine, where the list of its files does not hold
+    with Outputs("detect", folder=out, inputs=inputs, force=force or resume):
+        return _detect(model, frames, out, kinds, options, coco_ids, resume=resume, as_json=as_json)
+
+
+def _detect(
+    model: Path,
+    frames: Sources,
+    out: Path,
+    kinds: Sequence[str],
+    options: DetectOptions,
+    coco_ids: Path | None,
+    *,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    """Detect on all sources and write the results.
 
     Returns:
-        0 done; 1 files were skipped; 128 and the signal's number where one stopped the run.
+        0 done; 1 files were skipped; 128 and the number of the signal that stopped the run.
     """
-    kinds = _kinds(save)
-    options = read_options(**values)
-    frames = Sources(sources, strict=strict)
-    run = _identify(model, options, annotated="images" in kinds)
+    # what decides the results, as far as it can be told without reading the model
+    files = [model, *(model.with_suffix(suffix) for suffix in (".weights", ".bin"))]
+    stats = [(file.name, file.stat()) for file in files if file.exists()]
+    run = {
+        "model": str(model),
+        "files": [[name, stat.st_size, int(stat.st_mtime)] for name, stat in stats],
+        "options": options.as_record(),
+        "annotated": "images" in kinds,
+    }
     done = _resume(out / RESULTS, frames, kinds, run) if resume else []
     plan = Plan.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
-    with Detector.open(model, options, threads=plan.threads) as detector, Interrupts() as interrupts:
-        say(_describe(model, detector), Console(stderr=True))
-        makers = _makers(out, detector.names, coco_ids, run)
+    with shared.open_detector(model, options, plan.threads) as detector, Interrupts() as interrupts:
+        say(_describe(model, detector), terminal(stderr=True))
+        makers: dict[str, Callable[[], Writer]] = {
+            "images": lambda: ImageWriter(out / "annotated"),
+            "json": lambda: JsonWriter(out / RESULTS, detector.names, run),
+            "csv": lambda: CsvWriter(out / "detections.csv"),
+            "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(detector.names, coco_ids)),
+        }
         try:
             with ExitStack() as stack:
                 writers = _begin([makers[kind] for kind in kinds], done, tally)
@@ -105,26 +179,14 @@ def detect(
     return 128 + interrupts.signal if interrupts.signal else int(bool(frames.problems))
 
 
-def _identify(model: Path, options: DetectOptions, *, annotated: bool) -> dict[str, Any]:
-    """What decides the results, as far as it can be told without reading the model."""
-    files = [model, *(model.with_suffix(suffix) for suffix in (".weights", ".bin"))]
-    found = [(file.name, file.stat()) for file in files if file.exists()]
-    return {
-        "model": str(model),
-        "files": [[name, stat.st_size, int(stat.st_mtime)] for name, stat in found],
-        "options": options.as_record(),
-        "annotated": annotated,
-    }
-
-
 def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[str, Any]) -> list[Done]:
-    """What an earlier run has done; it is left out of `frames`.
+    """Return what an earlier run has done, and leave that out of `frames`.
 
     Raises:
-        ConfigError: there is nothing to go on from, or it belongs to something else.
+        ConfigError: there is nothing to resume, or it belongs to something else.
     """
     if "json" not in kinds:
-        raise ConfigError("--resume: goes on from the json results; expected json among --save")
+        raise ConfigError("--resume: reads the json results; expected json among --save")
     if any(not isinstance(origin, Path) for origin in frames.origins):
         raise ConfigError("--resume: expected files alone; cameras, streams and standard input begin anew")
     done = read_done(results, run)
@@ -145,65 +207,38 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
         for make in makers:
             writers.append(make())
             unless_begun.push(writers[-1].abandon)
-        _keep(done, writers, tally)
+        for frame, detections in done:
+            for writer in writers:
+                if not isinstance(writer, ImageWriter):  # annotated images and videos are in place already
+                    writer.add(frame, detections)
+            tally.classes.update(name for name, _, _ in detections)
         unless_begun.pop_all()
     return writers
 
 
-def _keep(done: Sequence[Done], writers: Sequence[Writer], tally: Tally) -> None:
-    """Take over what was done; annotated images and videos are in place already."""
-    for frame, detections in done:
-        for writer in writers:
-            if not isinstance(writer, ImageWriter):
-                writer.add(frame, detections)
-        tally.classes.update(name for name, _, _ in detections)
-
-
 def _describe(model: Path, detector: Detector) -> str:
-    height, width = detector.size
     options = detector.options
     return (
         f"{model}: {detector.info.architecture}, {_count(len(detector.names), 'class', 'classes')}, "
-        f"input {height}x{width} (height x width), {detector.fit}"
+        f"input {shared.height_width(detector.size)}, {detector.fit}"
         f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}"
     )
-
-
-def _kinds(save: str) -> list[str]:
-    """The kinds asked for, images first: what the json results tell of is then in place before they do."""
-    kinds = [kind.strip() for kind in save.split(",")]
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ConfigError(
-            f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
-        )
-    return [kind for kind in KINDS if kind in kinds]
-
-
-def _makers(
-    out: Path, names: Sequence[str], coco_ids: Path | None, run: Mapping[str, Any]
-) -> dict[str, Callable[[], Writer]]:
-    return {
-        "images": lambda: ImageWriter(out / "annotated"),
-        "json": lambda: JsonWriter(out / RESULTS, names, run),
-        "csv": lambda: CsvWriter(out / "detections.csv"),
-        "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(names, coco_ids)),
-    }
 
 
 def _coco_numbers(
     names: Sequence[str], annotations: Path | None
 ) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
-    """COCO's number of each class, and of each image by file name.
+    """Return COCO's number of each class, and of each image by file name.
 
     Without annotations classes count from 1, as is usual in COCO files.
     """
     if annotations is None:
         return range(1, len(names) + 1), None
     try:
-        tree = json.loads(annotations.read_text(encoding="utf-8"))
+        tree = json.loads(read_text(annotations, AnnotationError, limit=ANNOTATIONS_LIMIT))
         numbers = {str(entry["name"]): int(entry["id"]) for entry in tree["categories"]}
         images = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
     if missing := [name for name in names if name not in numbers]:
         raise AnnotationError(
@@ -226,40 +261,24 @@ def _run(
     tally: Tally,
     interrupts: Interrupts,
 ) -> None:
-    """Write and count the results, which are made in other threads."""
+    """Write and count the results, which other threads make."""
     start = perf_counter()
-    with closing(results), _progress() as progress:
-        bar = progress.add_task("detecting", total=total, rate="")
+    with closing(results), progress_bar(terminal(stderr=True)) as progress:
+        bar = progress.add_task("detecting", total=total)
         shown = 0
-        while (result := interrupts.wait_for(partial(next, results, None))) is not None:
+        while True:
+            result = interrupts.wait_for(partial(next, results, None))
+            for problem in frames.problems[shown:]:
+                say(f"skipped: {problem}", progress.console)
+                shown += 1
+            if result is None:
+                return
             for writer in writers:
                 writer.add(*result)
             tally.frames += 1
             tally.classes.update(name for name, _, _ in result[1])
             tally.seconds = perf_counter() - start
-            progress.update(bar, advance=1, rate=f"{tally.frames / tally.seconds:.1f}/s")
-            shown = _name_problems(frames, shown, progress.console)
-        _name_problems(frames, shown, progress.console)
-
-
-def _progress() -> Progress:
-    """On the error stream, so that the output stays free for results; nothing where no one looks at it."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-
-
-def _name_problems(frames: Sources, shown: int, console: Console) -> int:
-    """Print the files skipped since `shown` of them were named; returns how many there are."""
-    for problem in frames.problems[shown:]:
-        say(f"skipped: {problem}", console)
-        shown += 1
-    return shown
+            progress.advance(bar)
 
 
 def _report(
@@ -272,14 +291,14 @@ def _report(
             "detections": dict(tally.classes.most_common()),
             "seconds": round(tally.seconds, 3),
             "complete": not stopped,
-            "set_aside": [str(problem) for problem in frames.problems],
+            "skipped": [str(problem) for problem in frames.problems],
             "dropped": frames.live.dropped,
             "reconnects": frames.live.reconnects,
             "saved": {kind: str(path) for kind, path in saved.items()},
         }
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        print_json(summary)
         return
-    console = Console()
+    console = terminal()
     for line in _summary(tally, frames, stopped):
         say(line, console)
     for kind, path in saved.items():

@@ -1,39 +1,46 @@
-"""`lookonce evaluate`: how good a model is on annotated images."""
+"""`lookonce evaluate`: how good a model is on annotated images.
+
+DIR/
+    metrics.json, *.png    the numbers and curves
+    errors.json            types of error, in numbers
+    errors.html            the same as a page, with the worst images in it
+    explained/             a page for each of the very worst, opened from there
+"""
 
 import math
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import numpy as np
+import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from lookonce._files import write_text
 from lookonce._optional import require
+from lookonce._outputs import Outputs
+from lookonce._terminal import printable, progress_bar, say, terminal
 from lookonce.annotations import load_samples
-from lookonce.commands.evaluate_errors import Explaining, write_errors
-from lookonce.commands.opening import read_options
-from lookonce.commands.report import count_problems, say, say_problems
+from lookonce.annotations.report import count_problems, say_problems
+from lookonce.commands import options as shared
 from lookonce.detections import Detections
-from lookonce.errors import ImageError
+from lookonce.errors import ImageError, LookonceError
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.evaluate.curves import OperatingPoint
+from lookonce.evaluate.error_page import write_error_page
+from lookonce.evaluate.error_report import error_report, write_errors_json
+from lookonce.evaluate.gallery import gallery_image
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import IOU
 from lookonce.runtime.pipeline import Plan, in_parallel
+from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample
 
 CONF = 0.001  # low, since AP counts every detection
@@ -41,97 +48,84 @@ EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
 
 def evaluate(
-    model: Path,
-    data: Path,
-    out: Path,
-    *,
-    split: str,
-    names: Path | None = None,
-    json_file: Path | None = None,
-    strict: bool = False,
-    explain: int = EXPLAINED,
-    **values: Any,
+    model: shared.ModelArgument,
+    data: shared.DataArgument,
+    split: Annotated[str, typer.Option(help="Part of the data to measure on.")] = "val",
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/evaluate"),
+    names: shared.NamesOption = None,
+    json_file: shared.JsonFileOption = None,
+    size: shared.SizeOption = None,
+    conf: Annotated[float, typer.Option(help="Minimum score; keep it low for AP.")] = CONF,
+    iou: shared.IouOption = IOU,
+    rect: shared.RectOption = False,
+    tiles: shared.TilesOption = None,
+    overlap: shared.OverlapOption = OVERLAP,
+    soft_nms: shared.SoftNmsOption = False,
+    strict: shared.StrictOption = False,
+    explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
+    force: shared.ForceOption = False,
 ) -> int:
-    """Detect on annotated images, compare, print and write what came out.
+    """Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.
 
-    Args:
-        model: any model file that lookonce reads.
-        data: annotations, in any form.
-        out: folder of the report.
-        split: the part of the data to measure on.
-        names: file of class names, where the annotations have numbers alone.
-        json_file: a further place for the numbers.
-        strict: stop at the first bad row or image.
-        explain: so many of the worst images, each on a page of its own.
-        **values: how to detect, see `opening.read_options`; `conf` is 0.001 unless given.
-
-    Returns:
-        0 done, 1 if rows or images had to be skipped.
-
-    Raises:
-        ConfigError: a bad size or threshold, or no class in common.
-        ImageError: not one image could be read.
-        MissingExtraError: what measures or plots is not installed.
+    Example: lookonce evaluate runs/mine/best.safetensors my-images/ --split test --out runs/test
     """
-    console = Console()
+    options = shared.read_options(
+        size=size, conf=conf, iou=iou, rect=rect, tiles=tiles, overlap=overlap, soft_nms=soft_nms
+    )
     for package in ("faster_coco_eval", "matplotlib"):  # before all the detecting, not after it
         require(package, extra="train")
-    annotated = load_samples(data, split, names, strict)
-    say(f"{split}: {annotated.describe()}", console)
-    plan = Plan.of(len(annotated.samples))
-    options = read_options(**{"conf": CONF, **values})
-    with Detector.open(model, options, threads=plan.threads) as detector:
-        shared = SharedClasses.match(detector.names, annotated.names, data)
-        if shared.unknown:
-            say(f"left out: the model does not know {listed(shared.unknown)}", console)
-        if shared.unused:
-            say(f"left out: the data does not have {listed(shared.unused)}", console)
-        measured, found, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
-        size = detector.size
-        explaining = Explaining(model, detector.names, size, options.iou, explain)
-    problems = [*annotated.problems, *unreadable]
-    exit_code = say_problems(problems, console)
-    if not measured:
-        raise ImageError(f"{data}: expected images to measure on, found none that can be read")
-    about = {"model": str(model), "data": str(data), "split": split, **options.as_record(), "size": size}
-    if options.tiles is None:
-        about["overlap"] = None
-    about["problems"] = count_problems(problems)
-    truth = [shared.sample(sample) for sample in measured]
-    compared = [shared.detections(each) for each in found]
-    _report(out, json_file, truth, compared, shared.names, about, explaining, console)
+    console = terminal()
+    with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
+        annotated = load_samples(data, split, names, strict)
+        say(f"{split}: {annotated.describe()}", console)
+        plan = Plan.of(len(annotated.samples))
+        with shared.open_detector(model, options, plan.threads) as detector:
+            classes = SharedClasses.match(detector.names, annotated.names, data)
+            if classes.unknown:
+                say(f"left out: the model does not know {listed(classes.unknown)}", console)
+            if classes.unused:
+                say(f"left out: the data does not have {listed(classes.unused)}", console)
+            measured, raw, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
+            size_used = detector.size
+            to_model = np.array([detector.names.index(name) for name in classes.names])
+        problems = [*annotated.problems, *unreadable]
+        exit_code = say_problems(problems, console)
+        if not measured:
+            raise ImageError(f"{data}: expected images to measure on, found none that can be read")
+        about = {"model": str(model), "data": str(data), "split": split, **options.as_record()}
+        about |= {"size": size_used, "overlap": None if tiles is None else overlap}
+        about["problems"] = count_problems(problems)
+        truth = [classes.sample(sample) for sample in measured]
+        found = [classes.detections(each) for each in raw]
+        evaluation = evaluate_detections(truth, found, classes.names)
+        numbers = write_report(out, evaluation, about)
+        if json_file is not None:
+            write_text(json_file, numbers)
+        report = error_report(truth, found, evaluation)
+        write_errors_json(out / "errors.json", report, [str(sample.path) for sample in truth], about)
+        worst = [truth[each.image] for each in report.worst[:explain]]
+        own = [replace(each, labels=to_model[each.labels]) for each in worst]
+        links, note = _explain(model, size_used, report.threshold, iou, own, out, console)
+        all_links = [*links, *[""] * (len(report.worst) - len(links))]
+        gallery = [
+            gallery_image(each, truth[each.image].path, report.in_use, classes.names, link)
+            for each, link in zip(report.worst, all_links, strict=True)
+        ]
+        write_error_page(out / "errors.html", report, gallery, note, about)
+        _print(evaluation, console)
+        say(f"report: {out}, its errors: {out / 'errors.html'}", console)
     return exit_code
-
-
-def _report(
-    out: Path,
-    json_file: Path | None,
-    truth: Sequence[Sample],
-    found: Sequence[Detections],
-    names: Sequence[str],
-    about: dict[str, Any],
-    explaining: Explaining,
-    console: Console,
-) -> None:
-    """Measure, write and print."""
-    evaluation = evaluate_detections(truth, found, names)
-    numbers = write_report(out, evaluation, about)
-    if json_file is not None:
-        write_text(json_file, numbers)
-    write_errors(out, truth, found, evaluation, about, explaining, console)
-    _print(evaluation, console)
-    say(f"report: {out}, its errors: {out / 'errors.html'}", console)
 
 
 def _detect(
     detector: Detector, samples: Sequence[Sample], plan: Plan, console: Console, *, strict: bool
 ) -> tuple[list[Sample], list[Detections], list[Problem]]:
-    """Samples whose image could be read, what was found in each, and what was wrong with the others."""
+    """Return the samples with a readable image, their detections, and what was wrong with the others."""
     measured: list[Sample] = []
     found: list[Detections] = []
     unreadable: list[Problem] = []
     results = in_parallel(samples, partial(_attempt, detector), plan.workers)
-    with _progress(console) as progress, closing(results):
+    with progress_bar(console) as progress, closing(results):
         tracked = progress.track(results, total=len(samples), description="detecting")
         for sample, result in zip(samples, tracked, strict=True):
             if isinstance(result, ImageError):
@@ -152,67 +146,78 @@ def _attempt(detector: Detector, sample: Sample) -> Detections | ImageError:
         return error
 
 
-class _Rate(ProgressColumn):
-    """Images a second."""
+def _explain(
+    model: Path,
+    size: tuple[int, int],
+    threshold: float,
+    iou: float,
+    samples: Sequence[Sample],
+    out: Path,
+    console: Console,
+) -> tuple[list[str], str]:
+    """Write a page for each image: the links to them, and what the report says about them.
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "")
+    A model whose layers cannot be read is no reason to fail: the report is there without explanations.
+    """
+    if not samples:
+        return [], ""
+    from lookonce.explain.explainer import Explainer
+    from lookonce.explain.page import write_page
 
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,  # a log file gets no bar
+    links: list[str] = []
+    try:
+        explainer = Explainer.open(model, size=size, conf=threshold, iou=iou)
+        say(f"explaining the worst images: {len(samples)}", console)
+        for i, sample in enumerate(samples, start=1):
+            link = f"explained/{i:02}.html"
+            write_page(explainer(sample.path, sample, features=True), out / link)
+            links.append(link)
+    except LookonceError as error:
+        say(f"not explained: {error}", console)
+        return links, f"Not explained: {error}. A .safetensors, a .cfg or a float .onnx can be."
+    return links, (
+        "Those with a link open a page that says at which stage of the model each object was lost, on the "
+        "letterboxed image and with plain suppression."
     )
 
 
 def _print(evaluation: Evaluation, console: Console) -> None:
-    """The tables: by class, then COCO's numbers."""
+    """Print a table by class, then COCO's numbers."""
     metrics, overall = evaluation.metrics, evaluation.curves.overall
     table = Table("class", box=None, header_style="bold", title_justify="left")
     for heading in ("objects", "AP", "AP50", "VOC AP50", "best F1", "at conf", f"recall@P{PRECISION}"):
         table.add_column(heading, justify="right")
     rows = zip(metrics.classes, evaluation.voc_ap50, evaluation.curves.classes, strict=True)
     for row, voc, curve in rows:
-        points = _cells(curve.best(), curve.at_precision(PRECISION), curve.objects)
-        table.add_row(
-            Text(row.name), str(row.objects), _number(row.ap), _number(row.ap50), _number(voc), *points
-        )
+        points = _points(curve.best(), curve.at_precision(PRECISION), curve.objects)
+        numbers = (row.ap, row.ap50, voc, *points)
+        table.add_row(Text(printable(row.name)), str(row.objects), *map(_number, numbers))
     if len(metrics.classes) > 1:
-        means = _number(metrics.ap), _number(metrics.ap50), _number(evaluation.to_dict()["voc_ap50"])
-        points = _cells(overall.best(), overall.at_precision(PRECISION), overall.objects)
-        table.add_row("all", str(metrics.objects), *means, *points, style="bold")
+        points = _points(overall.best(), overall.at_precision(PRECISION), overall.objects)
+        numbers = (metrics.ap, metrics.ap50, evaluation.to_dict()["voc_ap50"], *points)
+        table.add_row("all", str(metrics.objects), *map(_number, numbers), style="bold")
     console.print(table)
-    say(_by_size(evaluation), console)
+    m = {name: _number(getattr(metrics, name)) for name in metrics.__dataclass_fields__ if name[0] == "a"}
+    say(
+        f"AP75 {m['ap75']}; AP small {m['ap_small']}, medium {m['ap_medium']}, large {m['ap_large']}", console
+    )
+    say(
+        f"AR at 1 {m['ar_1']}, 10 {m['ar_10']}, 100 {m['ar_100']}; "
+        f"small {m['ar_small']}, medium {m['ar_medium']}, large {m['ar_large']}",
+        console,
+    )
     if metrics.crowded:
         say(
             f"images with more than 100 objects of one class: {metrics.crowded}; COCO counts 100 "
-            f"detections there, with all it is AP {_number(metrics.ap_uncapped)}, "
-            f"AR {_number(metrics.ar_uncapped)}",
+            f"detections there, with all it is AP {m['ap_uncapped']}, AR {m['ar_uncapped']}",
             console,
         )
 
 
-def _by_size(evaluation: Evaluation) -> str:
-    m = evaluation.metrics
-    return (
-        f"AP75 {_number(m.ap75)}; AP small {_number(m.ap_small)}, medium {_number(m.ap_medium)}, "
-        f"large {_number(m.ap_large)}\n"
-        f"AR at 1 {_number(m.ar_1)}, 10 {_number(m.ar_10)}, 100 {_number(m.ar_100)}; "
-        f"small {_number(m.ar_small)}, medium {_number(m.ar_medium)}, large {_number(m.ar_large)}"
-    )
-
-
-def _cells(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[str, str, str]:
-    """Best F1, its confidence, and recall at the precision: 0 where that is never reached."""
+def _points(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[float, float, float]:
+    """Return best F1, its score threshold, and recall at the precision: 0 if that is never reached."""
     recall = 0.0 if objects and math.isnan(precise.recall) else precise.recall
-    return _number(best.f1), _number(best.threshold), _number(recall)
+    return best.f1, best.threshold, recall
 
 
 def _number(value: float | None) -> str:

@@ -1,31 +1,49 @@
 """`lookonce export`: a model in the form that another program reads, proved before it gets its name."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from lookonce._files import replacing_together
 from lookonce._optional import require
-from lookonce.commands.export_int8 import Int8, export_int8
-from lookonce.commands.opening import input_size
-from lookonce.commands.report import say
+from lookonce._outputs import Outputs
+from lookonce._terminal import printable, say, terminal
+from lookonce.annotations.report import say_problems
+from lookonce.commands import options as shared
 from lookonce.errors import ConfigError, LookonceError
+from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, export_int8
 from lookonce.export.nms import Suppression
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
+from lookonce.gate import MAX_DROP, Comparison
 from lookonce.metadata import ModelInfo
+from lookonce.runtime.options import CONF, IOU
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}
+# files of each form, the one that is named first
+SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "darknet": (".cfg", ".weights", ".names")}
+
+
+class ExportTarget(StrEnum):
+    """Forms that can be written."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    DARKNET = "darknet"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an engine's file is to be.
+    """Properties of an engine's file.
 
     Attributes:
         size: (height, width) that it names as its own; None: the model's.
-        static: fix batch 1 and that size.
-        suppression: in the graph; None for none.
+        static: batch 1 and that size are fixed.
+        suppression: suppression in the graph; None for none.
     """
 
     size: tuple[int, int] | None = None
@@ -34,57 +52,97 @@ class Form:
 
 
 def export(
-    model: Path,
-    to: str,
-    out: Path,
-    *,
-    size: str | None = None,
-    static: bool = False,
-    nms: bool = False,
-    confidence: float | None = None,
-    iou: float | None = None,
-    verify_on: Path | None = None,
-    int8: Int8 | None = None,
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=".safetensors, .cfg beside .weights, or .onnx.")
+    ],
+    to: Annotated[ExportTarget, typer.Option(help="Form to write.")],
+    out: Annotated[Path, typer.Option(help="Folder, or the file's name.")] = Path("exported"),
+    size: shared.SizeOption = None,
+    static: Annotated[
+        bool, typer.Option("--static", help="Fixed batch 1 and size; by default both are open.")
+    ] = False,
+    nms: Annotated[bool, typer.Option("--nms", help="Suppression within the graph.")] = False,
+    conf: Annotated[
+        float | None, typer.Option(help="With --nms: score threshold.", show_default=str(CONF))
+    ] = None,
+    iou: Annotated[
+        float | None, typer.Option(help="With --nms: IoU threshold of suppression.", show_default=str(IOU))
+    ] = None,
+    verify_on: Annotated[
+        Path | None,
+        typer.Option(help="Images for the comparison.", show_default="rendered images and noise"),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize to int8; rejected if AP drops.")] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="With --int8: DATA, DATA/split, or a folder of images.")
+    ] = None,
+    gate_on: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --int8: DATA or DATA/split to compare AP on.", show_default="val of --calibrate"
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With --int8: largest drop of AP.", show_default=str(MAX_DROP)),
+    ] = None,
+    no_gate: Annotated[
+        bool, typer.Option("--no-gate", help="With --int8: skip the comparison of AP.")
+    ] = False,
+    names: shared.NamesOption = None,
+    force: shared.ForceOption = False,
 ) -> int:
-    """Write a model for another program, run both, and keep the file if they agree.
+    """Write a model for another program, and prove that both compute the same.
 
-    Args:
-        model: `.safetensors`, `.cfg` with its `.weights`, or an `.onnx` file that lookonce wrote.
-        to: one of `SUFFIXES`.
-        out: the file, or a folder for it.
-        size: `416` or `320x416`, as the file's own size; None: the model's.
-        static: fix batch 1 and that size.
-        nms: put suppression into the graph.
-        confidence: its threshold; None for the Detector's.
-        iou: likewise.
-        verify_on: images to compare on; None for rendered ones.
-        int8: write int8, in this way; None: float32.
-
-    Returns:
-        0: what was written computes what the model does; 1: int8 that loses too much of it.
-
-    Raises:
-        LookonceError: not such a model, an impossible option, a place that cannot be written, or a comparison
-            that failed.
-        MissingExtraError: torch or OpenVINO is needed and not installed.
+    Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
     """
-    form = _form(size, static, nms, confidence, iou)
-    path = _target(model, to, out, ".int8" if int8 else "")
-    if int8 and nms:
-        raise ConfigError("--int8 and --nms: the gate compares what suppression has not yet thinned out")
+    thresholds = {name: value for name, value in (("conf", conf), ("iou", iou)) if value is not None}
+    if thresholds and not nms:
+        raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
     try:
-        if to == "darknet":
-            if form != Form() or verify_on is not None or int8:
-                raise ConfigError("--to darknet: such files have no place for the other options of export")
-            _export_darknet(model, path)
-        else:
-            return _export_graph(model, path, form, verify_on, int8)
-    except OSError as error:
-        raise LookonceError(f"{out}: the model cannot be written: {error.strerror or error}") from error
-    return 0
+        suppression = Suppression(**thresholds) if nms else None
+    except ConfigError as error:
+        raise shared.named(error) from error
+    form = Form(shared.input_size(size), static, suppression)
+    quantization = None
+    if not int8:
+        if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
+            raise ConfigError("--calibrate, --gate-on, --max-drop, --no-gate and --names: only with --int8")
+    elif calibrate is None:
+        raise ConfigError("--int8: expected images like those it will see, by --calibrate DATA")
+    elif no_gate and (gate_on is not None or max_drop is not None):
+        raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop beside it")
+    elif nms:
+        raise ConfigError("--int8 and --nms: the gate compares detections before suppression")
+    else:
+        drop = MAX_DROP if max_drop is None else max_drop
+        quantization = Int8(calibrate, gate_on, drop, not no_gate, names)
+    if to == "darknet" and (form != Form() or verify_on is not None or int8):
+        raise ConfigError("--to darknet: such files have no place for the other options of export")
+    path = _target(model, to.value, out, ".int8" if int8 else "")
+    files = [
+        path.with_suffix(mark + suffix)
+        for mark in (("", REJECTED) if int8 else ("",))
+        for suffix in SUFFIXES[to]
+    ]
+    with Outputs("export", files=files, inputs=[model], force=force):
+        try:
+            if to == "darknet":
+                _export_darknet(model, path)
+                return 0
+            return _export_graph(model, path, form, verify_on, quantization)
+        except GateDataError as error:
+            raise ConfigError(f"{error}; name annotated data with --gate-on, or use --no-gate") from error
+        except OSError as error:
+            raise LookonceError(f"{out}: the model cannot be written: {error.strerror or error}") from error
 
 
 def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None) -> int:
+    """Write a file for an engine.
+
+    Returns:
+        0 written, 1 int8 that lost too much.
+    """
     if path.suffix == ".xml":
         require("openvino", "openvino")  # before all the reading, not after it
     from lookonce.export.files import write_onnx, write_openvino
@@ -97,17 +155,19 @@ def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None, i
         source = with_size(source, form.size)
     graph = export_graph(source, static=form.static, suppression=form.suppression)
     images = proof_images(verify_on, source.info)
+    console = terminal()  # bound now: int8's tools have their own output kept back later
     if int8 is not None:
-        return export_int8(model, path, graph, source.info, int8, images, static=form.static)
-    with replacing_together(path) as made:
-        (write_openvino if path.suffix == ".xml" else write_onnx)(graph, made)
-        proof = prove(model, made, source.info, images, static=form.static, suppression=form.suppression)
-    _report(model, path, source.info, form, proof)
+        made = export_int8(model, path, graph, source.info, int8, images, console, static=form.static)
+        return _report_int8(made, int8.max_drop, console)
+    with replacing_together(path) as temporary:
+        (write_openvino if path.suffix == ".xml" else write_onnx)(graph, temporary)
+        proof = prove(model, temporary, source.info, images, static=form.static, suppression=form.suppression)
+    _report(model, path, source.info, form, proof, console)
     return 0
 
 
 def _export_darknet(model: Path, cfg: Path) -> None:
-    """`.cfg`, `.weights` and `.names`; the raw maps are compared, on noise."""
+    """Write `.cfg`, `.weights` and `.names`, and compare the raw maps on noise."""
     require("torch", "train")
     from lookonce.model.darknet_io import largest_difference, save_darknet
     from lookonce.model.files import load_model
@@ -116,54 +176,36 @@ def _export_darknet(model: Path, cfg: Path) -> None:
     with replacing_together(cfg) as made:
         save_darknet(made, network, info)
         difference = largest_difference(made, network)
-    console = Console()
+    console = terminal()
     say(f"{info.architecture}, {len(info.names)} classes, written as {cfg}, .weights and .names", console)
     say(
         f"read back and run on noise: the raw maps differ by at most {difference:.1e} of the largest", console
     )
 
 
-def _form(size: str | None, static: bool, nms: bool, confidence: float | None, iou: float | None) -> Form:
-    """What the command line asks for.
-
-    Raises:
-        ConfigError: a size or threshold that cannot be, or thresholds without suppression.
-    """
-    thresholds = {"confidence": confidence, "iou": iou}
-    given = {name: value for name, value in thresholds.items() if value is not None}
-    if given and not nms:
-        raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
-    return Form(input_size(size), static, Suppression(**given) if nms else None)
-
-
 def _target(model: Path, to: str, out: Path, mark: str) -> Path:
-    """The file to write: `out` itself if it is called so, else one with the model's name in the folder `out`.
+    """Return the file to write: `out` if it has the suffix, else one in the folder `out`.
 
-    The mark follows the model's name.
+    In a folder the file has the model's name, followed by the mark.
 
     Raises:
-        ConfigError: `out` is called as another kind of file, or is the model.
+        ConfigError: `out` has the suffix of another kind of file, or is the model.
     """
-    suffix = SUFFIXES[to]
+    suffix = SUFFIXES[to][0]
     path = out if out.suffix == suffix else out / f"{model.stem}{mark}{suffix}"
-    if path is not out and out.suffix in SUFFIXES.values():
+    if path is not out and out.suffix in {main for main, *_ in SUFFIXES.values()}:
         raise ConfigError(f"--out {out}: expected a folder, or a file that ends in {suffix}")
     if path.resolve() == model.resolve():
         raise ConfigError(f"--out {out}: expected another file than the model itself")
     return path
 
 
-def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof) -> None:
-    console = Console()
-    height, width = info.input_size
+def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, console: Console) -> None:
     shapes = "batch 1 and size fixed" if form.static else "any batch and size"
     name = f"{path} and .bin" if path.suffix == ".xml" else str(path)
     classes = f"{len(info.names)} class{'es' if len(info.names) > 1 else ''}"
-    say(
-        f"{info.architecture}, {classes}, input {height}x{width} (height x width), {shapes}, "
-        f"written as {name}",
-        console,
-    )
+    size = shared.height_width(info.input_size)
+    say(f"{info.architecture}, {classes}, input {size}, {shapes}, written as {name}", console)
     say(
         f"read back and run beside {model} on {proof.images} images: boxes differ by at most "
         f"{proof.boxes:.1e} pixels, scores by {proof.scores:.1e} (allowed: {BOX_TOLERANCE:g}, "
@@ -172,3 +214,45 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof) 
     )
     if proof.detections is not None:
         say(f"suppression inside: the same {proof.detections} detections as lookonce's own", console)
+
+
+def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
+    """Say what came out; return the exit code."""
+    say(
+        f"int8, calibrated on {made.calibrated} images: {made.path}, {made.share:.2f} x the float file",
+        console,
+    )
+    if made.compared is None:
+        say("not compared with the float model (--no-gate): what it loses is not known", console)
+        return 0
+    say_problems(made.compared.unreadable, console)
+    console.print(_table(made.compared))
+    aps = f"AP {made.compared.before.ap:.4f} in float, {made.compared.after.ap:.4f} in int8"
+    if not made.accepted:
+        say(f"refused: {aps}; it may lose {max_drop:g} (--max-drop)", console)
+        return 1
+    say(f"accepted: {aps}; it may lose {max_drop:g}", console)
+    return 0
+
+
+def _table(compared: Comparison) -> Table:
+    table = Table("class", box=None, header_style="bold")
+    for heading in ("objects", "AP float", "int8", "change", "AP50 float", "int8", "change"):
+        table.add_column(heading, justify="right")
+    whole, now = compared.before, compared.after
+    rows = [pair for pair in zip(whole.classes, now.classes, strict=True) if pair[0].objects]
+    for before, after in rows:
+        cells = _cells((before.ap, after.ap), (before.ap50, after.ap50))
+        table.add_row(Text(printable(before.name)), str(before.objects), *cells)
+    if len(rows) > 1:
+        cells = _cells((whole.ap, now.ap), (whole.ap50, now.ap50))
+        table.add_row("all", str(whole.objects), *cells, style="bold")
+    return table
+
+
+def _cells(*pairs: tuple[float, float]) -> list[str]:
+    return [
+        text
+        for before, after in pairs
+        for text in (f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
+    ]

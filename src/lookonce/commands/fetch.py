@@ -1,67 +1,55 @@
 """`lookonce fetch`: the official weights."""
 
-import json
 import shlex
 from dataclasses import asdict
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from lookonce.commands.report import say
+from lookonce._terminal import print_json, progress_bar, say, terminal
+from lookonce.commands import options as shared
 from lookonce.darknet import fetch as library
 from lookonce.darknet.download import RemoteFile
 
 
-def fetch(name: str, *, as_json: bool = False) -> int:
-    """Fetch one model or backbone, and say where it lies and what comes next.
+def fetch(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")
+    ],
+    as_json: shared.JsonOption = False,
+) -> int:
+    """Fetch official weights into the cache, with .cfg and class names.
 
-    Returns:
-        0 done, 130 stopped by Ctrl-C.
+    The file is checked; a download that was cut off resumes.
 
-    Raises:
-        ConfigError: there is nothing of this name.
-        DownloadError: it cannot be had, or not be written.
+    Example: lookonce fetch yolov3-tiny
     """
     file = library.find(name).weights
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     try:
-        with Progress(*_columns(), console=Console(stderr=True)) as bar:
+        with progress_bar(terminal(stderr=True), *columns) as bar:
             fetched = library.fetch(name, _Meter(bar, file))
     except KeyboardInterrupt:
-        say("stopped: what has come is kept; the same command goes on from there", Console(stderr=True))
+        say("stopped: what has come is kept; the same command resumes there", terminal(stderr=True))
         return 130
-    console = Console()
+    console = terminal()
     if as_json:
-        paths = {kind: path and str(path) for kind, path in asdict(fetched).items()}
-        say(json.dumps(paths), console)
+        print_json({kind: path and str(path) for kind, path in asdict(fetched).items()}, indent=None)
         return 0
     checked = "size and SHA-256 as published" if file.sha256 else "size as published, no SHA-256 is known"
     say(f"{fetched.weights} ({file.size:,} bytes; {checked})", console)
-    say(f"next: {_next_command(fetched)}", console)
+    if fetched.cfg is None:
+        command = f"lookonce train DATA --model yolov3 --weights {shlex.quote(str(fetched.weights))}"
+    else:
+        command = f"lookonce detect {shlex.quote(str(fetched.cfg))} image.jpg"
+    say(f"next: {command}", console)
     return 0
 
 
-def _next_command(fetched: library.Fetched) -> str:
-    if fetched.cfg is None:
-        return f"lookonce train DATA --model yolov3 --weights {shlex.quote(str(fetched.weights))}"
-    return f"lookonce detect {shlex.quote(str(fetched.cfg))} image.jpg"
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    text = TextColumn("{task.description}")
-    return text, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-
-
 class _Meter:
-    """Shows a download; nothing, where there is nothing to fetch."""
+    """Shows a download; nothing if there is nothing to fetch."""
 
     def __init__(self, bar: Progress, file: RemoteFile) -> None:
         self._bar, self._name = bar, file.name

@@ -1,15 +1,12 @@
 """`lookonce recipes`: the recipes that come with the package."""
 
-import json
-from typing import Annotated
-
-import typer
-
+from lookonce._terminal import print_json, say, terminal
+from lookonce.commands import options as shared
 from lookonce.config import TrainSettings, flat, load_settings
 from lookonce.config import recipes as known
 
 
-def recipes(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False) -> int:
+def recipes(as_json: shared.JsonOption = False) -> int:
     """List the recipes that come with the package, and how each differs from the default.
 
     Example: lookonce recipes
@@ -19,7 +16,7 @@ def recipes(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
         name: {"file": str(file), "settings": flat(load_settings(file))} for name, file in known().items()
     }
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(found)
         return 0
     for name, file in known().items():
         differing = [
@@ -27,6 +24,6 @@ def recipes(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for
             for setting, value in flat(load_settings(file)).items()
             if value != default[setting]
         ]
-        typer.echo(f"{name}  {file}")
-        typer.echo(f"    {' '.join(differing) or 'what `lookonce train` uses without --recipe'}")
+        say(f"{name}  {file}", terminal())
+        say(f"    {' '.join(differing) or 'what `lookonce train` uses without --recipe'}", terminal())
     return 0

@@ -3,15 +3,21 @@
 import hashlib
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 
+from lookonce._optional import require
+from lookonce._outputs import Outputs
+from lookonce._terminal import say, terminal
 from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
+from lookonce.annotations.report import say_samples
+from lookonce.commands import options as shared
 from lookonce.commands.interrupts import StopRequest
-from lookonce.commands.report import say, say_samples
 from lookonce.config import TrainSettings, load_settings
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.samples import Sample
@@ -21,99 +27,114 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Path,
-    out: Path,
-    *,
-    names: Path | None = None,
-    recipe: Path | None = None,
-    assignments: Sequence[str] = (),
-    weights: Path | None = None,
-    resume: bool = False,
-    extend: int | None = None,
-    strict: bool = False,
-    **options: Any,
+    data: shared.DataArgument,
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/train"),
+    model: Annotated[
+        str | None,
+        typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.", show_default="yolov3-tiny"),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="416"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training images.", show_default="30")
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
+    ] = None,
+    names: shared.NamesOption = None,
+    recipe: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, such as optimizer.rate=0.0005; see docs/train.md."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    extend: Annotated[
+        int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
+    ] = None,
+    strict: shared.StrictOption = False,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
+    ] = False,
 ) -> int:
-    """Train until the last epoch.
+    """Train a detector on annotated images.
 
-    Args:
-        data: annotations, in any form.
-        out: run folder.
-        names: file of class names, where the annotations have numbers alone.
-        recipe: YAML of settings.
-        assignments: settings as `a.b=c`.
-        weights: a lookonce model to start from.
-        resume: go on with the run in `out`; without a recipe, its own settings hold.
-        extend: epochs that a run which is done gets on top.
-        strict: stop at the first bad row or image.
-        options: settings given as options of their own; None means: not given.
-
-    Returns:
-        0 done; 128 and the signal's number where one stopped the run, which is 130 for Ctrl-C; a process that
-        stopped for another one's signal returns 143.
+    Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """
+    require("torch", extra="train")  # before any image is read
+    options: dict[str, Any] = {"model": model, "size": size, "epochs": epochs, "batch": batch}
+    assigned = assignments or ()
+    if self_test:
+        if weights or resume or extend:
+            raise ConfigError(
+                "--self-test: starts from random weights and writes nothing; expected none of "
+                "--weights, --resume and --extend beside it"
+            )
+        return _self_test(data, load_settings(recipe, assigned, **options), names, strict=strict)
     from lookonce.train.parallel import join
     from lookonce.train.run import SETTINGS, Session, Stopped, check_folder
     from lookonce.train.run import train as run
 
-    def chosen() -> TrainSettings:
-        check_folder(out, resume=resume)  # these two before any data is read
+    resume = resume or extend is not None
+    inputs = [path for path in (data, weights, names, recipe) if path]
+    # a run to resume may come from another machine, where the list of its files does not hold
+    outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
+
+    def settled() -> TrainSettings:
+        """Check the folder and the weights before any data is read, and put the settings together."""
+        exits.enter_context(outputs)
+        check_folder(out, resume=resume)
         if weights and not weights.exists():
             raise ModelFileError(f"{weights}: no such file")
         own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
-        settings = load_settings(recipe or own, assignments, **options)
+        settings = load_settings(recipe or own, assigned, **options)
         if own and settings.epochs != (planned := load_settings(own).epochs):
             raise ConfigError(
                 f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
-                "leave --epochs out; --extend N gives a run that is done N more"
+                "leave --epochs out; --extend N gives a finished run N more"
             )
         return settings.model_copy(update={"epochs": settings.epochs + (extend or 0)})
 
-    resume = resume or extend is not None
-    with join() as group:
-        console = Console(quiet=not group.is_first)
-        settings = group.on_first(chosen)
+    with ExitStack() as exits, join() as group:
+        console = terminal()
+        console.quiet = not group.is_first
+        settings = group.on_first(settled)
         prepared = load_data(data, settings, names, console, strict=strict)
         with StopRequest() as asked:
             try:
                 session = Session(console, group, stop=asked, strict=strict)
                 result = run(prepared, settings, out, session, weights=weights, resume=resume)
             except Stopped:
-                goes_on = f"lookonce train {data} --out {out} --resume goes on from here"
-                say(f"stopped, and saved: {goes_on}", console)
+                command = f"lookonce train {data} --out {out} --resume"
+                say(f"stopped, and saved: {command} goes on from here", console)
                 return 128 + (asked.signal or signal.SIGTERM)
     progress = result.progress
-    judged = (
+    chosen = (
         f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"
     )
-    console.print(f"best model: {result.model} ({judged})", highlight=False, soft_wrap=True)
+    say(f"best model: {result.model} ({chosen})", console)
     return 0
 
 
-def self_test(
-    data: Path,
-    *,
-    names: Path | None = None,
-    recipe: Path | None = None,
-    assignments: Sequence[str] = (),
-    strict: bool = False,
-    **options: Any,
-) -> int:
-    """Memorise eight images, and say what that means; arguments as for `train`.
+def _self_test(data: Path, settings: TrainSettings, names: Path | None, *, strict: bool) -> int:
+    """Overfit eight images, and say what that means.
 
     Returns:
-        0 memorised, 1 not, or not in time.
+        0 overfitted, 1 not, or not in time.
     """
     from lookonce.train.self_test import GOAL, MOST_STEPS
     from lookonce.train.self_test import self_test as run
 
-    console = Console()
-    settings = load_settings(recipe, assignments, **options)
+    console = terminal()
     outcome = run(load_data(data, settings, names, console, strict=strict), settings, console)
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
     )
     if outcome.passed:
-        console.print(f"self-test passed: {reached}", highlight=False)
+        say(f"self-test passed: {reached}", console)
         return 0
     if outcome.cut_off:
         say(
@@ -129,7 +150,7 @@ def self_test(
             "a larger --size or yolov3 instead of yolov3-tiny keeps neighbours apart",
             console,
         )
-    say("look at the boxes and classes: a network can learn eight sound images by heart", console)
+    say("check the boxes and classes: a network can overfit eight sound images", console)
     return 1
 
 

@@ -31,11 +31,11 @@ class Suppression:
     """Thresholds, fixed in the graph, as in `runtime.postprocess.postprocess`.
 
     Attributes:
-        confidence: a score must lie above it.
+        conf: a score must lie above it.
         iou: a box is dropped when its IoU with a better one lies above it.
     """
 
-    confidence: float = CONF
+    conf: float = CONF
     iou: float = IOU
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ def add_suppression(model: onnx.ModelProto, suppression: Suppression) -> None:
     kept = nodes.add(
         "NonMaxSuppression", boxes, _by_class(nodes, scores, labels, classes), nodes.integers(MOST),
         nodes.constant(np.array([suppression.iou], np.float32)),
-        nodes.constant(np.array([suppression.confidence], np.float32)),
+        nodes.constant(np.array([suppression.conf], np.float32)),
     )  # fmt: skip
     image, label, place = nodes.add_many("Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1)  # (N, 1)
     where = nodes.add("Concat", image, place, axis=1)  # (N, 2)

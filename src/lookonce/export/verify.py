@@ -174,7 +174,7 @@ def _check_rows(
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
     expected = set()
     for number, each in enumerate(candidates):
-        found = postprocess(each, whole, DetectOptions(conf=suppression.confidence, iou=suppression.iou))
+        found = postprocess(each, whole, DetectOptions(conf=suppression.conf, iou=suppression.iou))
         columns = np.full(len(found), number), found.boxes, found.scores, found.labels
         expected |= _as_set(np.column_stack(columns))
     different = len(_as_set(rows) ^ expected)

@@ -1,4 +1,4 @@
-"""How commands speak of annotations: what was recognised, and what was odd, all of it counted."""
+"""Report annotations: what was recognised, and what was wrong, all of it counted."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,14 +6,15 @@ from itertools import groupby
 
 from rich.console import Console
 
+from lookonce._terminal import say
 from lookonce.samples import Outcome, Problem, SampleSet
 
-SHOWN = 3  # problems of a kind that are printed in full; of what is only noted, one
+SHOWN = 3  # problems of a kind that are printed in full; of those only noted, one
 OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest first
 
 
 def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
-    """Say aloud what was read, split by split, and what was odd about it.
+    """Say what was read, split by split, and what was wrong with it.
 
     Returns:
         The exit code: 1 where something was skipped or repaired, else 0.
@@ -26,7 +27,7 @@ def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
 def say_problems(problems: Iterable[Problem], console: Console) -> int:
     """Count problems by outcome and kind, and print the first of each kind.
 
-    What is only noted needs nobody to do anything: one line for each kind, with its count.
+    Problems that are only noted need no action: one line for each kind, with its count.
 
     Returns:
         The exit code: 1 where something was skipped or repaired, else 0.
@@ -41,18 +42,13 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
 
 
 def count_problems(problems: Iterable[Problem]) -> dict[str, int]:
-    """Outcome -> how many problems had it."""
+    """Count problems by outcome."""
     outcomes = [problem.outcome for problem in dict.fromkeys(problems)]
     return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
 
 
-def say(text: str, console: Console) -> None:
-    """Print as it is: no markup, no colours by guess, no line breaks inside a path."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def _lines(outcome: Outcome, alike: Sequence[Problem]) -> list[str]:
-    """What to print of problems of one kind."""
+    """Return the lines to print for problems of one kind."""
     if outcome == "noted" and len(alike) > 1:
         return [f"noted: {alike[0]}; {len(alike)} such in all"]
     lines = [f"{outcome}: {problem}" for problem in alike[:SHOWN]]
@@ -62,5 +58,5 @@ def _lines(outcome: Outcome, alike: Sequence[Problem]) -> list[str]:
 
 
 def _kind(problem: Problem) -> tuple[int, str]:
-    """Problems are alike when their outcome is and their text is but for numbers and quoted words."""
+    """Return what alike problems have in common: the outcome, and the text without numbers and quotes."""
     return OUTCOMES.index(problem.outcome), re.sub(r"'[^']*'|[-+.\d]+", "#", problem.what)

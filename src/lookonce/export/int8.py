@@ -1,0 +1,237 @@
+"""Quantization to int8: calibrated on images, and kept only if AP stays."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, TypeVar
+
+import onnx
+from rich.console import Console
+
+from lookonce._files import replacing_together
+from lookonce._optional import require
+from lookonce._terminal import progress_bar, say
+from lookonce.annotations import load_samples, open_annotations
+from lookonce.annotations.report import say_problems
+from lookonce.errors import AnnotationError, ConfigError, ImageError
+from lookonce.evaluate.classes import SharedClasses, listed
+from lookonce.export.calibrate import IMAGES, read_inputs, spread
+from lookonce.export.quantize import Inputs
+from lookonce.export.verify import prove
+from lookonce.gate import CONFIDENCE, MAX_DROP, Comparison, compare, unseen
+from lookonce.images import list_images
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.detector import Detector
+from lookonce.samples import Sample, SampleSet
+
+ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
+REJECTED = ".rejected"  # in the name of a file that lost too much
+
+T = TypeVar("T")
+
+
+class GateDataError(ConfigError):
+    """There are no annotations to compare AP on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Int8:
+    """How to quantize.
+
+    Attributes:
+        calibrate: annotations, `annotations/split`, or a folder of images.
+        gate_on: annotations or `annotations/split`; None: those that belong to `calibrate`.
+        max_drop: largest loss of AP accepted.
+        gate: whether AP is compared at all.
+        names: file of class names, for annotations that have numbers alone.
+    """
+
+    calibrate: Path
+    gate_on: Path | None = None
+    max_drop: float = MAX_DROP
+    gate: bool = True
+    names: Path | None = None
+
+
+class Plan(NamedTuple):
+    """Images and their purposes.
+
+    Attributes:
+        inputs: (P, H, W, 3), to calibrate on.
+        compared_on: annotated images for the gate; None for no gate.
+    """
+
+    inputs: Inputs
+    compared_on: Sequence[Sample] | None
+
+
+class Quantized(NamedTuple):
+    """A file that was written.
+
+    Attributes:
+        path: the file; its name tells if it was rejected.
+        calibrated: number of images calibrated on.
+        share: its size divided by that of the float file.
+        compared: AP of both; None without a gate.
+        accepted: whether AP stayed, or was not compared.
+    """
+
+    path: Path
+    calibrated: int
+    share: float
+    compared: Comparison | None
+    accepted: bool
+
+
+def export_int8(
+    model: Path,
+    path: Path,
+    graph: onnx.ModelProto,
+    info: ModelInfo,
+    options: Int8,
+    proof: Sequence[Inputs],
+    console: Console,
+    *,
+    static: bool,
+) -> Quantized:
+    """Write the graph in int8 and compare it with the float one.
+
+    Args:
+        model: model file that the graph was made from.
+        path: file to write, `.onnx` or `.xml`; a rejected one gets `REJECTED` into its name.
+        graph: float, with candidates as its output.
+        info: its description.
+        options: see `Int8`.
+        proof: images on which the float graph is first compared with the model.
+        console: shows the choice of images and the progress.
+        static: the graph's shapes are fixed.
+
+    Raises:
+        GateDataError: no annotations to compare on.
+        LookonceError: data that cannot be used.
+        MissingExtraError: a package that quantizes or measures is not installed.
+    """
+    if path.suffix == ".xml":  # before all the reading, not after it
+        from lookonce.export.quantize_openvino import import_nncf
+
+        import_nncf()
+    if options.gate:
+        require("faster_coco_eval", "train")
+    inputs, compared_on = plan(options, info, console)
+    from lookonce.export.files import write_onnx
+
+    with TemporaryDirectory(prefix="lookonce-") as folder, replacing_together(path) as made:
+        before = Path(folder) / f"{path.stem}.onnx"
+        write_onnx(graph, before)
+        prove(model, before, info, proof, static=static)
+        _quantize(graph, inputs, made, console)
+        share = sum(each.stat().st_size for each in made.parent.iterdir()) / before.stat().st_size
+        compared = None
+        if compared_on is not None:
+            with ExitStack() as stack:
+                first, second = (
+                    stack.enter_context(Detector.open(each, conf=CONFIDENCE, backend=ENGINES[made.suffix]))
+                    for each in (before, made)
+                )
+                compared = compare(first, second, _watched(console, "comparing")(compared_on))
+        accepted = compared is None or compared.drop <= options.max_drop  # NaN is no acceptance
+        if not accepted:
+            for each in list(made.parent.iterdir()):
+                each.rename(each.with_suffix(f"{REJECTED}{each.suffix}"))
+            path = path.with_suffix(f"{REJECTED}{path.suffix}")
+    return Quantized(path, len(inputs), share, compared, accepted)
+
+
+def plan(options: Int8, info: ModelInfo, console: Console) -> Plan:
+    """Choose and read the images, and say which.
+
+    Raises:
+        LookonceError: data that cannot be used, or annotations missing that the gate needs.
+    """
+    data, split = _split_of(options.calibrate)
+    found = _annotated(data, split or "train", options.names)
+    paths = list_images(data) if found is None else [sample.path for sample in found.samples]
+    say(f"calibrating on: {found.describe() if found else f'{len(paths)} images in {data}'}", console)
+    compared_on = _gate_samples(options, data, found, info, console) if options.gate else None
+    own = {sample.path.absolute() for sample in compared_on or ()}
+    rest = [path for path in paths if path.absolute() not in own]
+    # where one set must serve both, half of it is for the gate
+    count = IMAGES if rest else min(IMAGES, max(1, len(paths) // 2))
+    chosen = spread(rest or paths, count)
+    inputs, unreadable = read_inputs(_watched(console, "reading")(chosen), info)
+    say_problems([*(found.problems if found else ()), *unreadable], console)
+    if not len(inputs):
+        raise ImageError(f"{options.calibrate}: expected images to calibrate on, found none that can be read")
+    if compared_on is not None and not (left := unseen(compared_on, chosen)):
+        say("gate: there are no images but those calibrated on, so it sees less loss than there is", console)
+    elif compared_on is not None:
+        compared_on = left
+        say(f"gate: {len(compared_on)} images that were not calibrated on", console)
+    return Plan(inputs, compared_on)
+
+
+def _gate_samples(
+    options: Int8, data: Path, calibrated: SampleSet | None, info: ModelInfo, console: Console
+) -> list[Sample]:
+    """Return the annotated images to compare on, before those calibrated on are left out."""
+    if options.gate_on is not None:
+        place, split = _split_of(options.gate_on)
+        found = load_samples(place, split or "val", options.names)
+    elif calibrated is None:
+        raise GateDataError(f"{data}: expected annotations, to measure what int8 loses; found images alone")
+    else:
+        has_val = "val" in open_annotations(data).splits
+        found = load_samples(data, "val", options.names) if has_val else calibrated
+    say(f"gate on: {found.describe()}", console)
+    say_problems(found.problems, console)
+    shared = SharedClasses.match(info.names, found.names, found.origin)
+    if shared.unknown:
+        say(f"left out: the model does not know {listed(shared.unknown)}", console)
+    return [shared.sample(sample, to=info.names) for sample in found.samples]
+
+
+def _split_of(given: Path) -> tuple[Path, str | None]:
+    """Take `DATA/split` apart if DATA has such a split; what exists under its whole name is no split."""
+    if given.exists():
+        return given, None
+    try:
+        known = open_annotations(given.parent).splits
+    except AnnotationError:
+        known = ()
+    return (given.parent, given.name) if given.name in known else (given, None)
+
+
+def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
+    """Read the images with their annotations; None for a folder that has images alone."""
+    try:
+        splits = open_annotations(data).splits
+    except AnnotationError:
+        if data.is_dir() and list_images(data):
+            return None
+        raise
+    return load_samples(data, split if splits else None, names)
+
+
+def _quantize(graph: onnx.ModelProto, inputs: Inputs, made: Path, console: Console) -> None:
+    watch = _watched(console, "calibrating")
+    if made.suffix == ".xml":
+        from lookonce.export.quantize_openvino import quantize_openvino
+
+        quantize_openvino(graph, inputs, made, watch)
+    else:
+        from lookonce.export.files import write_onnx
+        from lookonce.export.quantize_onnx import quantize_onnx
+
+        write_onnx(quantize_onnx(graph, inputs, watch), made)
+
+
+def _watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:
+    """Return a function that yields the items of a sequence and shows the progress."""
+
+    def watch(items: Sequence[T]) -> Iterator[T]:
+        with progress_bar(console) as progress:
+            yield from progress.track(items, description=description)
+
+    return watch

@@ -1,0 +1,130 @@
+"""No command replaces an input or a stranger's file without `--force`, nor writes where another one does."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookonce._outputs import Outputs
+from lookonce.cli import main
+from lookonce.images import write_image
+from tests.tiny_onnx import YELLOW, image, write_tiny_model
+
+LINES = "photo.png 32,32,64,64,0\n"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, an image and its annotations in several forms."""
+    write_tiny_model(tmp_path / "model.onnx")
+    write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
+    (tmp_path / "lines.txt").write_text(LINES)
+    (tmp_path / "names.txt").write_text("green\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["lookonce", *line.split()])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("force", ["", " --force"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "explain model.onnx photo.png --out photo.png",
+        "explain model.onnx photo.png --out model.onnx",
+        "explain model.onnx photo.png --out page.html --json ./model.onnx",
+        "evaluate model.onnx lines.txt --names names.txt --json lines.txt",
+        "evaluate model.onnx lines.txt --names names.txt --json model.onnx",
+        "export model.onnx --to onnx --out model.onnx",
+    ],
+)
+def test_an_input_stays_whatever_is_forced(
+    line: str, force: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(desk)
+    assert run(line + force, monkeypatch) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "input of this run" in said or "another file than the model" in said
+    assert content(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("detect model.onnx photo.png --out out", "out/annotated/photo.png"),
+        ("detect model.onnx photo.png --out out", "out/detections.json"),
+        ("data check lines.txt --names names.txt --out out", "out/findings.json"),
+        ("data check lines.txt --names names.txt --out out", "out/report.html"),
+        ("data stats lines.txt --names names.txt --out out", "out/stats.html"),
+    ],
+)
+def test_a_strangers_file_stays_unless_forced(
+    line: str,
+    file: str,
+    desk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path(file).parent.mkdir(parents=True)
+    Path(file).write_text("mine")
+    assert run(line, monkeypatch) == 2
+    assert f"{file}: exists and was not written by lookonce" in capsys.readouterr().err
+    assert Path(file).read_text() == "mine"
+    assert run(f"{line} --force", monkeypatch) in (0, 1)
+    assert Path(file).read_bytes() != b"mine"
+    assert run(line, monkeypatch) in (0, 1), "its own result is replaced without being asked"
+
+
+def test_annotated_images_are_not_annotated_again_in_place(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("detect model.onnx photo.png --out .", monkeypatch) == 0
+    before = (desk / "annotated" / "photo.png").read_bytes()
+    assert run("detect model.onnx . annotated --out .", monkeypatch) == 2
+    assert "annotated/photo.png: an input of this run" in capsys.readouterr().err
+    assert (desk / "annotated" / "photo.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detect model.onnx photo.png --out out",
+        "evaluate model.onnx lines.txt --names names.txt --out out",
+        "data convert lines.txt --names names.txt --to yolo --out out",
+        "data check lines.txt --names names.txt --out out",
+        "data check lines.txt --names names.txt --out elsewhere --fix out",
+        "data stats lines.txt --names names.txt --out out",
+        "train lines.txt --names names.txt --out out",
+        "demo --out out",
+        "bench model.onnx --out out",
+    ],
+)
+def test_a_folder_has_one_writer(
+    line: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Outputs("another", folder=desk / "out"):
+        assert run(line, monkeypatch) == 2
+    assert "out: this process is writing there already" in capsys.readouterr().err
+    assert not (desk / "out").exists()
+
+
+def test_a_conversion_that_was_killed_is_done_again(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk / "out" / ".lookonce-unfinished" / "images").mkdir(parents=True)
+    (desk / "out" / ".lookonce.lock").write_text("process 1 on elsewhere\n")
+    before = (desk / "out").stat().st_ino
+    line = "data convert lines.txt --names names.txt --to yolo --out out"
+    assert run(line, monkeypatch) == 0
+    assert (desk / "out").stat().st_ino == before, "the folder, which may be a mount, stays"
+    assert sorted(path.name for path in (desk / "out").iterdir()) == [
+        "data.yaml", "images", "labels", "train.txt"
+    ]  # fmt: skip
+    assert run(line, monkeypatch) == 2

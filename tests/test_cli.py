@@ -1,0 +1,142 @@
+"""The table of verbs, and what every command's help has to show."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from inspect import getdoc
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lookonce.cli import DATA_VERBS, VERBS, app, load, main
+from lookonce.commands.detect import detect
+from lookonce.commands.evaluate import evaluate
+
+COMMANDS = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
+TORCHLESS = """
+import sys
+sys.modules["torch"] = None
+from lookonce.cli import main
+main()
+"""
+
+
+def words(command: str) -> list[str]:
+    return command.replace("data_", "data ").split()
+
+
+def options(command: str) -> list[Any]:
+    return [parameter for parameter in load(command).params if parameter.name != "help"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_table_has_the_first_line_of_each_command(command: str) -> None:
+    described = (VERBS | {f"data_{verb}": text for verb, text in DATA_VERBS.items()})[command]
+    function = getattr(import_module(f"lookonce.commands.{command}"), command)
+    assert (getdoc(function) or "").splitlines()[0] == described
+    assert "Example: lookonce " + " ".join(words(command)) in (getdoc(function) or "")
+
+
+@pytest.mark.parametrize("command", ["", "data", *COMMANDS])
+def test_help_shows_everything_in_80_columns(command: str) -> None:
+    shown = [
+        CliRunner().invoke(app, [*words(command), option], env={"COLUMNS": "80", "TERM": "dumb"})
+        for option in ("-h", "--help")
+    ]
+    assert shown[0].stdout == shown[1].stdout
+    assert shown[0].exit_code == 0
+    assert "…" not in shown[0].stdout
+    assert max(map(len, shown[0].stdout.splitlines())) <= 80
+    if command in COMMANDS:
+        names = [name for option in options(command) for name in option.opts if name.startswith("--")]
+        assert [name for name in names if name not in shown[0].stdout] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_one_phrase_of_help_and_shows_its_default(command: str) -> None:
+    for option in options(command):
+        assert option.help, option.name
+        assert option.help.endswith("."), option.help
+        plain = option.default is None or isinstance(option.default, bool)
+        assert plain or option.show_default, option.name
+
+
+def test_defaults_that_decide_results() -> None:
+    assert defaults(detect) | {"conf": 0.25, "iou": 0.45, "overlap": 0.2} == defaults(detect)
+    assert defaults(evaluate) | {"conf": 0.001, "iou": 0.45, "overlap": 0.2, "split": "val"} == defaults(
+        evaluate
+    )
+
+
+def defaults(function: Any) -> dict[str, Any]:
+    return {option.name: option.default for option in options(function.__name__)}
+
+
+def test_help_of_the_whole_imports_no_command() -> None:
+    code = "import sys; sys.argv = ['lookonce', '--help']\nfrom lookonce.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\nprint(sorted(m for m in sys.modules if 'commands' in m))"
+    code += "\nprint('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["[]", "False"]
+
+
+@pytest.mark.parametrize("argument", ["detetc", "data conv", "--nonsense"])
+def test_an_unknown_verb_is_a_usage_error(argument: str) -> None:
+    assert CliRunner().invoke(app, argument.split()).exit_code == 2
+
+
+def test_the_version() -> None:
+    assert re.fullmatch(r"lookonce \d+\.\d+.*\n", CliRunner().invoke(app, ["--version"]).stdout)
+
+
+@pytest.mark.parametrize("verb", ["train", "demo"])
+def test_training_without_torch_is_one_line(verb: str, tmp_path: Any) -> None:
+    arguments = {"train": ["train", str(tmp_path)], "demo": ["demo", "--out", str(tmp_path / "new")]}[verb]
+    done = subprocess.run([sys.executable, "-c", TORCHLESS, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lookonce: this needs the package 'torch': pip install ")
+    help_text = subprocess.run([sys.executable, "-c", TORCHLESS, verb, "--help"], capture_output=True)
+    assert help_text.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(13, "Permission denied", "a\x1b[2Jb"), r"lookonce: a\x1b[2Jb: Permission denied"),
+        (OSError("no number"), "lookonce: no number"),
+        (KeyboardInterrupt(), "lookonce: stopped"),
+    ],
+)
+def test_an_error_is_one_safe_line(
+    error: BaseException, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("lookonce.cli.app", fail)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX users")
+@pytest.mark.parametrize("command", ["--help", "data stats .", "fetch yolov3-tiny"])
+def test_a_user_without_a_home_or_an_entry(command: str, tmp_path: Any) -> None:
+    code = "import os, pwd\npwd.getpwuid = lambda uid: {}[uid]\nfrom lookonce.cli import main\nmain()"
+    unset = ("HOME", "LOOKONCE_CACHE", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split()],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment | {"LOOKONCE_MIRROR": tmp_path.as_uri()},
+    )
+    assert done.returncode in (0, 2)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
