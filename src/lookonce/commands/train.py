@@ -46,7 +46,9 @@ def train(
         typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
     ] = None,
     names: shared.NamesOption = None,
-    recipe: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, or the name of a recipe.")
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, such as optimizer.rate=0.0005; see docs/train.md."),
