@@ -115,7 +115,7 @@ def test_thresholds_out_of_range(option: str, data: Path) -> None:
 def test_what_is_no_image(nano: Explainer, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="expected an RGB array"):
         nano(np.zeros((5, 5), np.uint8))
-    with pytest.raises(ImageError, match="no such file"):
+    with pytest.raises(ImageError, match="No such file"):
         nano(tmp_path / "none.jpg")
 
 

@@ -181,7 +181,7 @@ def test_duplicate() -> None:
     )
 
 
-@pytest.mark.parametrize(("score", "stage"), [(0.5, "truth probably missing"), (0.49, "background")])
+@pytest.mark.parametrize(("score", "stage"), [(0.5, "probably not annotated"), (0.49, "background")])
 def test_nothing_annotated_there(score: float, stage: StageName) -> None:
     objects, detections = judged(truth_of(OBJECT), Guess(OBJECT, 0.9), Guess((300, 300, 350, 350), score))
 
@@ -193,7 +193,7 @@ def test_nothing_annotated_there(score: float, stage: StageName) -> None:
 def test_an_image_without_objects() -> None:
     objects, detections = judged(truth_of(), Guess(OBJECT, 0.9))
 
-    assert (objects, stages(detections)) == ((), ["truth probably missing"])
+    assert (objects, stages(detections)) == ((), ["probably not annotated"])
 
 
 def test_difficult_and_crowd_do_not_count() -> None:

@@ -51,7 +51,7 @@ DETECTION_STAGES: dict[StageName, str] = {
     "duplicate": "a better detection matches the same object; NMS kept both, since their IoU is low",
     "wrong class": f"its IoU with an object of another class is {FOUND_IOU} or more",
     "box too loose": f"its highest IoU with an object is {NEAR_IOU} to {FOUND_IOU} only",
-    "truth probably missing": f"no object near, but a score of {SURE_SCORE} or more: check whether one was "
+    "probably not annotated": f"no object near, but a score of {SURE_SCORE} or more: check whether one was "
     "not annotated",
     "background": f"no object has an IoU of {NEAR_IOU} or more with it",
 }
@@ -119,7 +119,7 @@ def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Ver
         elif overlap[number, nearest] >= NEAR_IOU:
             stage = "wrong class" if overlap[number, nearest] >= FOUND_IOU else "box too loose"
         else:
-            stage = "truth probably missing" if score >= SURE_SCORE else "background"
+            stage = "probably not annotated" if score >= SURE_SCORE else "background"
         iou = float(overlap[number, nearest])
         name = detections.name_of(int(detections.labels[number]))
         sentence = _about_detection(stage, truth, detections, nearest, iou)

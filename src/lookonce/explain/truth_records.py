@@ -25,7 +25,7 @@ StageName = Literal[
     "no anchor fits",
     "objectness low",
     "duplicate",
-    "truth probably missing",
+    "probably not annotated",
     "background",
 ]
 
