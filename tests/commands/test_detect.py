@@ -625,3 +625,54 @@ def test_interrupts_wait_until_they_are_welcome() -> None:
     assert interrupts.signal == signal.SIGTERM
     with pytest.raises(KeyboardInterrupt):  # Python's own handler is back
         signal.raise_signal(signal.SIGINT)
+
+
+STUCK = """
+import sys, time
+from contextlib import closing
+from functools import partial
+from lookonce.commands.interrupts import Interrupts
+from lookonce.runtime.pipeline import in_parallel
+
+with Interrupts() as interrupts, closing(in_parallel(range(9), lambda item: time.sleep(1000), 2)) as results:
+    print("begun", flush=True)
+    interrupts.wait_for(partial(next, results))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_process_whose_workers_are_stuck(second: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # it waits for its workers
+            process.wait(timeout=2)
+        process.send_signal(second)
+        assert process.wait(timeout=30) == 128 + second
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_an_image_that_cannot_be_written_is_one_skipped_image(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    wide = np.zeros((1, 16_384, 3), np.uint8)  # WebP ends at 16,383 pixels; OpenCV reads such a BMP
+    write_image(photos / "wide.bmp", wide)
+    (photos / "wide.bmp").rename(photos / "wide.webp")
+    long = photos / ("n" * 245 + ".png")
+    (photos / "2 one.png").rename(long)
+
+    result = run(model, photos, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "1 file skipped" in result.stdout
+    assert "wide.webp" in result.stderr
+    found = found_in(tmp_path / "out")
+    assert sorted(found) == ["1 both.png", "3 none.png", long.name]
+    assert (tmp_path / "out" / "annotated" / long.name).exists()
+    with pytest.raises(LookonceError):
+        run(model, photos, "--out", tmp_path / "strict", "--strict")

@@ -265,3 +265,16 @@ def test_coco_scores_are_rounded_and_keep_their_name(tmp_path: Path) -> None:
         writer.add(frame("12.png"), Detections(boxes, np.array([0.123456789]), np.array([0]), NAMES))
     (entry,) = json.loads((tmp_path / "a.json").read_text())
     assert entry["score"] == 0.123457
+
+
+def test_a_spreadsheet_finds_no_formula(tmp_path: Path) -> None:
+    names = ("=1+1", "+cat", "-dog", "@cmd", "\t=x", "dog-like", "", "a=b")
+    with CsvWriter(tmp_path / "a.csv") as table:
+        for label in range(len(names)):
+            boxes, score = np.array([[1, 2, 3, 4]], np.float32), np.array([0.5], np.float32)
+            table.add(frame("=HYPERLINK(1).png"), Detections(boxes, score, np.array([label]), names))
+        table.add(frame("-"), NONE)
+    with (tmp_path / "a.csv").open(newline="") as stream:
+        _, *rows = csv.reader(stream)
+    assert {row[0] for row in rows} == {"'=HYPERLINK(1).png"}
+    assert [row[2] for row in rows] == ["'=1+1", "'+cat", "'-dog", "'@cmd", "'\t=x", "dog-like", "", "a=b"]

@@ -18,7 +18,7 @@ from lookonce._terminal import print_json, progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.commands.interrupts import Interrupts
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ConfigError, LookonceError
+from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
@@ -26,6 +26,7 @@ from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.runtime.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter, Writer
+from lookonce.samples import Problem
 
 KINDS = ("images", "json", "csv", "coco")
 RESULTS = "detections.json"
@@ -273,8 +274,15 @@ def _run(
                 shown += 1
             if result is None:
                 return
-            for writer in writers:
-                writer.add(*result)
+            try:
+                for writer in writers:
+                    writer.add(*result)
+            except ImageError as error:  # such as an image that its format cannot hold
+                if frames.strict:
+                    raise
+                if not frames.problems or frames.problems[-1].place != result[0].name:  # once per video
+                    frames.problems.append(Problem(result[0].name, str(error)))
+                continue
             tally.frames += 1
             tally.classes.update(name for name, _, _ in result[1])
             tally.seconds = perf_counter() - start

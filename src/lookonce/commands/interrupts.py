@@ -1,14 +1,18 @@
 """Ctrl-C, and a polite kill, at a place of our choosing."""
 
+import os
 import signal
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from threading import Timer
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
+GRACE = 0.8  # seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -39,11 +43,16 @@ class _Signals(AbstractContextManager["_Signals"], ABC):
 
 
 class Interrupts(_Signals):
-    """A signal stops the block in `wait_for` alone, so no piece of work is cut in two."""
+    """A signal stops the block in `wait_for` alone, so no piece of work is cut in two.
+
+    After a second signal the block has `GRACE` seconds to end; then the process ends, whatever threads do.
+    Results until then lie in files under temporary names, from which `--resume` reads them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._waiting = False
+        self._leave: Timer | None = None
 
     def wait_for(self, call: Callable[[], T]) -> T:
         """Call, and give way to a signal that comes meanwhile or came before.
@@ -59,11 +68,29 @@ class Interrupts(_Signals):
         finally:
             self._waiting = False
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._leave is not None:
+            self._leave.cancel()
+
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal and self._leave is None:
+            self._leave = Timer(GRACE, _leave, [128 + number])
+            self._leave.daemon = True
+            self._leave.start()
         self.signal = number
         if self._waiting:
             self._waiting = False  # a second signal must not disturb what ends the run
             raise KeyboardInterrupt
+
+
+def _leave(code: int) -> None:
+    """End the process now; a progress bar may have hidden the cursor."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
+    os._exit(code)
 
 
 class StopRequest(_Signals):

@@ -119,11 +119,6 @@ def ciou(a: Array, b: Array) -> Array:
 BOX_MEASURES = {"giou": giou, "diou": diou, "ciou": ciou}  # by the names that `loss.box` takes
 
 
-def pairwise_giou(a: Array, b: Array) -> Array:
-    """GIoU of every box of `a` with every box of `b`: (N, 4), (M, 4) -> (N, M)."""
-    return giou(a[:, None, :], b[None, :, :])
-
-
 def clip(boxes: Array, height: float, width: float) -> Array:
     """Cut (..., 4) boxes to an image of the given size; a box outside becomes empty, on the border."""
     xp = _library(boxes)

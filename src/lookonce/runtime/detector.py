@@ -23,21 +23,19 @@ from itertools import chain, islice
 from pathlib import Path
 from threading import local
 from types import TracebackType
-from typing import NamedTuple, Self, Unpack
+from typing import NamedTuple, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.errors import ConfigError, ImageError
+from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import GREY, Letterbox
-from lookonce.images import decode_image, read_image
 from lookonce.runtime.backends import Backend, open_backend
+from lookonce.runtime.inputs import Image, as_pixels
 from lookonce.runtime.options import DetectOptions, Overrides, multiple_of_sides
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
 from lookonce.runtime.tiles import Window, join
-
-Image = NDArray[np.uint8] | str | Path | bytes  # RGB pixels (H, W, 3), a file, or a file's content
 
 
 class Detector:
@@ -94,16 +92,24 @@ class Detector:
         """Class names; labels index into them."""
         return self.info.names
 
-    def __call__(self, image: Image) -> Detections:
-        """Detect on one image: RGB pixels (H, W, 3) uint8, a file, or a file's content.
+    @overload
+    def __call__(self, image: Image) -> Detections: ...
+
+    @overload
+    def __call__(self, image: list[Image] | tuple[Image, ...]) -> list[Detections]: ...
+
+    def __call__(self, image: Image | list[Image] | tuple[Image, ...]) -> Detections | list[Detections]:
+        """Detect on one image, or on each of a list: RGB pixels, a path, or what else `inputs` reads.
 
         Tiles go through the network one by one: on a CPU that is as fast as several together, and takes the
         memory of one. On a GPU use `detect_many`.
 
         Raises:
-            ImageError: the image cannot be read, or the array is no RGB image.
+            ImageError: no image, or one that cannot be read.
             ValueError: the detector was closed.
         """
+        if isinstance(image, list | tuple):
+            return list(self.detect_many(image))
         return self._detect([image], batch=1)[0]
 
     def detect_many(self, images: Iterable[Image], *, batch: int = 8) -> Iterator[Detections]:
@@ -147,7 +153,7 @@ class Detector:
 
     def _detect(self, images: Sequence[Image], batch: int) -> list[Detections]:
         """Detect on a few images: their views go through the network `batch` by `batch`."""
-        views_of = [self._views(_pixels(image)) for image in images]
+        views_of = [self._views(as_pixels(image)) for image in images]
         views = list(chain.from_iterable(views_of))
         step = postprocess if self._tiling is None else locate  # tiles are suppressed together
         found: dict[int, Detections] = {}
@@ -214,14 +220,3 @@ def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int
     for places in alike.values():
         for start in range(0, len(places), batch):
             yield places[start : start + batch]
-
-
-def _pixels(image: Image) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of whatever a caller may hand over."""
-    if isinstance(image, bytes):
-        return decode_image(image, f"image of {len(image)} bytes")
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ImageError(f"expected an RGB array (H, W, 3) of uint8, found {image.shape} of {image.dtype}")
-    return image

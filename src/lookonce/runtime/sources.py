@@ -88,6 +88,7 @@ class Sources:
     Attributes:
         origins: files, cameras and streams.
         problems: one per file skipped, while and after iterating.
+        strict: a file that cannot be read ends the iteration with its error.
         live: frames that cameras and streams dropped, and how often they came back.
     """
 
@@ -104,7 +105,7 @@ class Sources:
         self.origins = find_origins(sources)
         self.problems: list[Problem] = []
         self.live = LiveCounts()
-        self._strict = strict
+        self.strict = strict
         self._whole = True  # nothing was left out; then it is an error when nothing can be read
         folders = [absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
@@ -195,7 +196,7 @@ class Sources:
         frames = 0
         for outcome in outcomes:
             if isinstance(outcome, _Bad):
-                if self._strict or (self._whole and len(self.origins) == 1 and not frames):
+                if self.strict or (self._whole and len(self.origins) == 1 and not frames):
                     raise outcome.error
                 what = str(outcome.error).removeprefix(f"{outcome.name}: ")
                 self.problems.append(Problem(outcome.name, what))

@@ -6,12 +6,14 @@ closed, whole, or, where the run was stopped, with everything that was done unti
 
 import csv
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
+from zlib import crc32
 
 from lookonce._files import replacing
 from lookonce.detections import Detections
@@ -23,6 +25,8 @@ from lookonce.runtime.sources import Frame
 
 BOX_DIGITS = 3  # of a pixel: a float32 has no more to give at 10,000 pixels
 SCORE_DIGITS = 6
+LONGEST_NAME, CUT_NAME = 250, 200  # bytes, with a suffix to follow; file systems take 255
+FORMULA = ("=", "+", "-", "@")
 
 
 class Writer(ABC):
@@ -103,7 +107,11 @@ class ImageWriter(Writer):
         """The frame's own name below the folder, with a suffix added where we cannot write its kind."""
         known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
-        return path if path.suffix.lower() in known else path.with_name(path.name + usual)
+        if path.suffix.lower() in known:
+            return path
+        whole = os.fsencode(path.name)  # what is too long keeps its begin and gets a number of its own
+        name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
+        return path.with_name((path.name if len(whole) <= LONGEST_NAME else name) + usual)
 
     def _close_clip(self) -> None:
         clip, self._clip = self._clip, None
@@ -177,7 +185,11 @@ class JsonWriter(TextWriter):
 
 
 class CsvWriter(TextWriter):
-    """A row for each detection; an image in which nothing was found has none."""
+    """One row per detection; an image without detections has none.
+
+    A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula and runs it. Names of files
+    and classes come from strangers, so such a text gets a `'` before it; JSON has every name as it is.
+    """
 
     COLUMNS = ("file", "frame", "class", "score", "left", "top", "right", "bottom")
 
@@ -190,7 +202,7 @@ class CsvWriter(TextWriter):
         """Append rows; `frame` stays empty for an image."""
         number = "" if frame.moment is None else frame.moment.number
         self._rows.writerows(
-            (frame.name, number, name, round(score, SCORE_DIGITS), *_rounded(box))
+            (_no_formula(frame.name), number, _no_formula(name), round(score, SCORE_DIGITS), *_rounded(box))
             for name, score, box in detections
         )
 
@@ -259,6 +271,11 @@ class CocoWriter(TextWriter):
 
     def _tail(self, complete: bool) -> str:
         return "\n]\n" if self._between == ",\n" else "[]\n"
+
+
+def _no_formula(text: str) -> str:
+    stripped = text.strip()
+    return f"'{text}" if stripped[:1] in FORMULA and stripped != "-" else text
 
 
 def _rounded(box: Sequence[float]) -> list[float]:

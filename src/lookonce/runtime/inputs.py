@@ -1,0 +1,95 @@
+"""Everything that a `Detector` takes as an image, as RGB pixels."""
+
+import sys
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import IMAGE_LIMIT
+from lookonce.errors import ImageError
+from lookonce.images import decode_image, read_image
+
+
+class Readable(Protocol):
+    """An open file or `BytesIO`."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return at most `count` bytes."""
+
+
+class ArrayLike(Protocol):
+    """A Pillow image, a torch tensor, or anything else that NumPy reads."""
+
+    def __array__(self, *args: Any, **options: Any) -> NDArray[Any]:
+        """Return the values."""
+
+
+# RGB pixels (H, W, 3), a file, an encoded image, an open file, a Pillow image or a tensor (3, H, W)
+Image = NDArray[Any] | str | PathLike[str] | bytes | bytearray | memoryview | Readable | ArrayLike
+
+
+def as_pixels(image: Image) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8 RGB of anything that holds an image.
+
+    Arrays and tensors have rows, columns and 1, 3 or 4 channels, the channels first or last, as uint8 or as
+    floats from 0 to 1; alpha is dropped. A Pillow image is turned upright as its EXIF says.
+
+    Raises:
+        ImageError: no image, or one that cannot be read.
+    """
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_image(bytes(image), f"image of {len(image)} bytes")
+    if isinstance(image, str | PathLike):
+        return read_image(Path(image))
+    pillow = sys.modules.get("PIL.Image")  # an image of Pillow's cannot be there before Pillow is
+    if pillow is not None and isinstance(image, pillow.Image):
+        return _from_pillow(image)
+    if hasattr(image, "read"):
+        data = image.read(IMAGE_LIMIT + 1)
+        if not isinstance(data, bytes) or len(data) > IMAGE_LIMIT:
+            raise ImageError(f"expected a file opened as bytes, of at most {IMAGE_LIMIT:,}; found another")
+        return decode_image(data, str(getattr(image, "name", f"image of {len(data)} bytes")))
+    if hasattr(image, "detach"):  # a tensor, on any device
+        image = image.detach().cpu()
+    if not hasattr(image, "__array__"):
+        raise ImageError(
+            "expected an image: an array, a path, bytes, an open file, a Pillow image or a tensor; "
+            f"found {type(image).__name__}"
+        )
+    return _from_array(np.asarray(image))
+
+
+def _from_pillow(image: Any) -> NDArray[np.uint8]:
+    from PIL import ImageOps
+
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):  # the upper 8 bits, as `images` has it
+            return _from_array((np.asarray(upright) >> 8).astype(np.uint8))
+        return _from_array(np.asarray(upright.convert("RGB")))
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only now
+        raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
+
+
+def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    found = f"{array.shape} of {array.dtype}"
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.size == 0:
+        raise ImageError(
+            f"expected an RGB array (H, W, 3) of uint8, found {found}; a batch is a list of images"
+        )
+    if array.shape[2] not in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    if array.shape[2] not in (1, 3, 4):
+        raise ImageError(f"expected an RGB array (H, W, 3) of uint8, found {found}")
+    if array.dtype.kind == "f":
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise ImageError(f"expected floats from 0 to 1, found {array.min():g} to {array.max():g}")
+        array = (array * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise ImageError(f"expected an RGB array (H, W, 3) of uint8 or of floats from 0 to 1, found {found}")
+    return np.ascontiguousarray(array[:, :, :3] if array.shape[2] > 1 else array.repeat(3, axis=2))
