@@ -58,19 +58,9 @@ def security_policy(styles: str, scripts: str) -> str:
 
 def jpeg_url(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
     """Encode an image (H, W, 3) uint8 RGB as a data URL: for photographs."""
-    return _url(image, ".jpg", "image/jpeg", (cv2.IMWRITE_JPEG_QUALITY, quality))
-
-
-def png_url(image: NDArray[np.uint8]) -> str:
-    """Encode an image (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8, as a data URL, exactly: for plots."""
-    return _url(image, ".png", "image/png", (cv2.IMWRITE_PNG_COMPRESSION, 9))
-
-
-def _url(image: NDArray[np.uint8], suffix: str, kind: str, options: tuple[int, ...]) -> str:
-    orders = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-    bgr = image if image.ndim == 2 else cv2.cvtColor(image, orders[image.shape[2]])
-    encoded = cv2.imencode(suffix, bgr, options)[1]
-    return f"data:{kind};base64,{b64encode(encoded.tobytes()).decode()}"
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+    return f"data:image/jpeg;base64,{b64encode(encoded.tobytes()).decode()}"
 
 
 @cache
