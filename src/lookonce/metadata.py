@@ -11,7 +11,7 @@ from lookonce.geometry.letterbox import Fit
 
 FORMAT_VERSION = 1
 OBJECTIVE: Final = "objective"  # keys of `Training`
-LEARNT_FROM: Final = "data"
+TRAINED_ON: Final = "data"
 METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ONNX metadata
 
 # Limits of a description that is read; beyond any real model, and checked before anything is built

@@ -1,4 +1,4 @@
-"""Decoded images that stay in memory: a mosaic reads four for one, and every epoch reads all again."""
+"""Decoded images kept in memory: a mosaic reads four images for one, and every epoch reads all again."""
 
 from pathlib import Path
 from threading import Lock
@@ -12,10 +12,10 @@ MOST_BYTES = 512 * 2**20  # in each process: about 580 images of 640 x 480
 
 
 class ImageCache:
-    """Reads images, and keeps them until they fill the memory given.
+    """Reads images, and keeps them until a limit of memory is reached.
 
-    What came first stays. Each epoch reads all images once, in another order, so there is none that is more
-    likely to be wanted than those already here. A file that changes meanwhile is not read again.
+    The first images stay. Each epoch reads all images once, in another order, so no other image is more
+    likely to be needed than those already kept. A file that changes in the meantime is not read again.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -25,10 +25,10 @@ class ImageCache:
         self._lock = Lock()
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """As `read_image`, but what is kept cannot be written to. May be called from several threads.
+        """Read an image as `read_image` does; kept pixels are read-only. May be called from several threads.
 
         Raises:
-            ImageError: the image cannot be read; that is found out anew each time.
+            ImageError: the image cannot be read; it is tried again each time.
         """
         if (kept := self._kept.get(path)) is not None:
             return kept

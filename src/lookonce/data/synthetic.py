@@ -1,7 +1,7 @@
-"""Images to try everything on without having any: letters and digits on textured grounds.
+"""Synthetic images for trying everything without data: letters and digits on textured grounds.
 
 Sizes, colours, turns and grounds vary; the boxes are taken from the pixels drawn, so they are exact. The same
-seed gives the same images, whatever number of them is asked for.
+seed gives the same images, however many are rendered.
 
     ground -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow -> light and grain
 """
@@ -76,7 +76,7 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
 
 
 def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
-    """Write images without annotation, other ones than `render` makes, to detect on.
+    """Write images without annotations, different from those of `render`, for detection.
 
     Raises:
         ImageError: the folder cannot be written.
@@ -86,7 +86,7 @@ def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
 
 
 def scene(rng: Generator) -> Scene:
-    """Draw one image; what it shows depends on the generator alone."""
+    """Draw one image; the generator alone decides its content."""
     height, width = SIZES[rng.integers(len(SIZES))]
     canvas = ground(rng, height, width)
     boxes: list[tuple[int, int, int, int]] = []

@@ -1,8 +1,8 @@
 """`batch: auto`: the largest batch whose training step fits into memory.
 
-On a CUDA card steps are really taken, from the largest batch downwards, until one fits. On a processor the
-kernel kills a process that asks for too much, so nothing may be tried out: what one small forward pass keeps
-for its backward pass is counted, and grows in a straight line with the batch.
+On a CUDA GPU real steps are run, from the largest batch downwards, until one fits. On a CPU the kernel kills
+a process that takes too much memory, so nothing can be tried: the memory that a small forward pass keeps for
+its backward pass is measured, and extrapolated linearly to the batch.
 """
 
 import gc
@@ -24,10 +24,10 @@ from lookonce.train.learner import Learner, forward
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.transfer import freeze_backbone
 
-BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would want another value
-FEWEST_STEPS = 8  # of an epoch: a small data set needs steps more than it needs large batches
-MARGIN = 0.8  # share of the free memory that a step may take: other programs and fragments want some too
-WEIGHT_COPIES = 5  # the weights, their gradients, Adam's two memories, a running average
+BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would need another value
+FEWEST_STEPS = 8  # per epoch: a small data set needs steps more than it needs large batches
+MARGIN = 0.8  # share of the free memory that a step may take: other programs and fragments need some
+WEIGHT_COPIES = 5  # the weights, their gradients, Adam's two moments, a running average
 MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # whose boxes one image can hold
 
 
@@ -39,13 +39,13 @@ class StepMemory:
     per_image: int
 
     def of(self, batch: int) -> int:
-        """Bytes at a batch."""
+        """Bytes at a batch size."""
         return self.fixed + batch * self.per_image
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A batch, and why it is this one, in words."""
+    """A batch size, and the reason in words."""
 
     batch: int
     why: str
@@ -59,11 +59,11 @@ def choose_batch(
     Args:
         data: bounds the batch: an epoch keeps at least `FEWEST_STEPS` steps.
         settings: of the run.
-        device: that the run is going to use.
-        processes: that divide each batch among them, each with such a device of its own.
+        device: device of the run.
+        processes: processes that share each batch, each with such a device of its own.
 
     Raises:
-        ConfigError: this system does not say how much memory is free.
+        ConfigError: the free memory of this system is not known.
         TrainingError: not even one image fits.
     """
     trial = Trial(data, settings, device)
@@ -99,14 +99,14 @@ def choose_batch(
 
 
 class Trial:
-    """Steps on made-up images, to learn what they need.
+    """Steps on synthetic images, to measure their memory.
 
     Attributes:
         size: (height, width) of the largest input that the run will see.
     """
 
     def __init__(self, data: TrainData, settings: TrainSettings, device: torch.device) -> None:
-        # the anchors' sides change no shape, and finding them in the data takes a while
+        # anchors change no shape, and k-means takes a while
         self._info: ModelInfo = describe(data, settings.model_copy(update={"anchors": "official"}))
         self._settings, self._device = settings, device
         spread = 1 + settings.augment.multi_scale
@@ -116,7 +116,7 @@ class Trial:
         self._boxes *= MIXUP_IMAGES if settings.augment.mixup else 1
 
     def estimate(self) -> StepMemory:
-        """Count what a forward pass keeps for two and for three images; nothing large is allocated."""
+        """Measure what a forward pass keeps for two and for three images; nothing large is allocated."""
         network = self._network()
         two, three = (self._kept(network, batch) for batch in (2, 3))
         weights = sum(tensor.nbytes for tensor in network.state_dict().values())
@@ -126,10 +126,10 @@ class Trial:
         )
 
     def peak_on_cuda(self, batch: int) -> int:
-        """Bytes that two real steps take from the card; the second has the optimizer's memory in place.
+        """Bytes of GPU memory that two real steps take; the second has the optimizer's memory in place.
 
         Raises:
-            torch.OutOfMemoryError: there are not as many.
+            torch.OutOfMemoryError: there is not enough.
         """
         gc.collect()  # what a trial before this one left
         torch.cuda.empty_cache()
@@ -143,7 +143,7 @@ class Trial:
             torch.cuda.empty_cache()
 
     def take_steps(self, batch: int) -> None:
-        """Two real steps at a batch."""
+        """Run two real steps."""
         learner = Learner(self._network(), self._info, self._settings)
         for _ in range(2):
             learner.backward(forward(learner.network, self.batch(batch), self._info, self._settings).total())
@@ -174,7 +174,7 @@ class Trial:
         return sum(sizes) + 2 * max(sizes, default=0)
 
     def batch(self, batch: int) -> Batch:
-        """Grey images, each with as many boxes as the fullest; where these are changes no size."""
+        """Grey images, each with as many boxes as the fullest one; their places change no size."""
         height, width = self.size
         scales, anchors = len(self._info.strides), len(self._info.anchors[0])
         image = torch.arange(batch).repeat_interleave(self._boxes * anchors)
@@ -189,13 +189,13 @@ class Trial:
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Main memory that this process may still take: what the kernel has, and what its control groups allow.
+    """Main memory that this process may still take, by the kernel and its control groups.
 
     Args:
-        root: under which `/proc` and `/sys` lie.
+        root: folder of `/proc` and `/sys`.
 
     Raises:
-        ConfigError: no Linux, or one that does not say.
+        ConfigError: not Linux, or the kernel does not report it.
     """
     meminfo = _lines(root / "proc/meminfo")
     free = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
@@ -217,7 +217,7 @@ def free_bytes(root: Path = Path("/")) -> int:
 
 
 def _left(group: Path, limit: str, usage: str, reclaimable: str) -> int:
-    """Bytes left in a control group; its cached files make room when asked."""
+    """Bytes left in a control group; its cached files can be dropped."""
     allowed, used = _lines(group / limit), _lines(group / usage)
     if not allowed or not used or allowed[0] == "max":
         return 2**63

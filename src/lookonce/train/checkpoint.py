@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lookonce.errors import NonFiniteLossError, TrainingError
-from lookonce.metadata import LEARNT_FROM, ModelInfo, Training
+from lookonce.metadata import TRAINED_ON, ModelInfo, Training
 from lookonce.model.files import load_training, load_weights, save_model
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
@@ -143,7 +143,7 @@ def resume(folder: Path, learner: Learner, say: Callable[[str], None]) -> tuple[
                 f"{file}: expected the checkpoint of a model with {name} {wanted}, found {found}: a run "
                 "resumes with the data it started with; a new run can start from its weights"
             )
-    before, now = saved.training.get(LEARNT_FROM), info.training[LEARNT_FROM]
+    before, now = saved.training.get(TRAINED_ON), info.training[TRAINED_ON]
     if before != now and isinstance(before, dict):
         changed = f"{file}: the data changed: expected {counted(before)}, found {counted(now)}"
         if any(

@@ -1,7 +1,7 @@
-"""A running average of the weights: it scatters less than they do, so it is what gets judged and kept.
+"""A running average of the weights: it varies less than they do, so it is the one to evaluate and to keep.
 
 average <- d * average + (1 - d) * weights after every optimizer step, with d = min(decay, (1 + n) / (10 + n))
-at update n, so that the first steps are soon forgotten. Running statistics are averaged along (Polyak and
+at update n, so that the first steps are soon forgotten. Running statistics are averaged as well (Polyak and
 Juditsky 1992; the ramp is TensorFlow's).
 """
 
@@ -27,7 +27,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights after an optimizer step."""
+        """Add the weights after an optimizer step."""
         self.updates += 1
         share = 1 - min(self._decay, (1 + self.updates) / (10 + self.updates))
         mine, theirs = self.network.state_dict(), network.state_dict()
@@ -37,6 +37,6 @@ class Ema:
             mine[name].copy_(theirs[name])
 
     def restore(self, weights: Mapping[str, Tensor], updates: int) -> None:
-        """Go on where another average was."""
+        """Continue from saved weights."""
         self.network.load_state_dict(weights)
         self.updates = updates

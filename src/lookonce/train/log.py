@@ -1,4 +1,4 @@
-"""What a run says of itself: TensorBoard, the same as CSV, and a bar and lines on the terminal."""
+"""The log of a run: TensorBoard, the same as CSV, and a progress bar and lines on the terminal."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ STEPS, EPOCHS = "steps.csv", "epochs.csv"
 LOSS_COLUMNS = ("total_loss", "giou_loss", "conf_loss", "prob_loss")
 STEP_COLUMNS = ("step", "lr", *LOSS_COLUMNS)
 EPOCH_COLUMNS = ("epoch", *LOSS_COLUMNS, "ap", "ap50", "images_per_second", "waited_share", "minutes")
-DATA_BOUND = 0.1  # share of an epoch spent waiting for images from which on the log complains
+DATA_BOUND = 0.1  # share of an epoch spent waiting for images above which the log warns
 
 
 class RunLog:
@@ -48,9 +48,9 @@ class RunLog:
             console: where the bar and the lines go.
             epochs: of the whole run.
             images: of one epoch.
-            done_epochs: epochs in the checkpoint; rows of later ones, from a sitting cut off, are taken back.
-            done_steps: likewise.
-            done_images: of the epoch that goes on.
+            done_epochs: epochs in the checkpoint; later rows, of a run that was cut off, are taken back.
+            done_steps: steps in the checkpoint; later rows are taken back.
+            done_images: images of the current epoch that are done.
         """
         self._console, self._epochs_total = console, epochs
         self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
@@ -86,7 +86,7 @@ class RunLog:
         self._epochs.close()
 
     def step(self, report: StepReport) -> None:
-        """Take in a logged step."""
+        """Log a step."""
         losses = report.losses
         self._board.add_scalar("lr", report.rate, report.step)
         for term, value in losses.items():
@@ -98,7 +98,7 @@ class RunLog:
         self._bar.update(self._task, advance=report.images, losses=text)
 
     def epoch(self, number: int, epoch: Epoch, metrics: Mapping[str, float], minutes: float) -> None:
-        """Take in a finished epoch, counted from 1; `metrics` is empty where it was not evaluated."""
+        """Log a finished epoch, counted from 1; `metrics` is empty if it was not evaluated."""
         rate, waited = epoch.meter.images / epoch.seconds, epoch.waited / epoch.seconds
         losses = epoch.meter.means()
         ap, ap50 = metrics.get("ap", ""), metrics.get("ap50", "")
@@ -111,7 +111,7 @@ class RunLog:
             line += f"  AP50 {metrics['ap50']:.3f}  AP {metrics['ap']:.3f}"
         line += f"  {rate:.1f} images/s  {minutes:.1f} min"
         if epoch.skipped:
-            line += f"  [yellow]{epoch.skipped} batches left out: their loss was not finite[/]"
+            line += f"  [yellow]{epoch.skipped} batches skipped: their loss was not finite[/]"
         if waited > DATA_BOUND:
             line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for images"
         self._console.print(line, highlight=False, soft_wrap=True)
@@ -120,12 +120,12 @@ class RunLog:
         )
 
     def predictions(self, sheet: NDArray[np.uint8], epoch: int) -> None:
-        """Show an image (H, W, 3) of what the model finds after an epoch."""
+        """Log an image (H, W, 3) with the detections of the model after an epoch."""
         self._board.add_image("val/predictions", sheet, epoch, dataformats="HWC")
 
 
 class _Table:
-    """A CSV file that grows by a row at a time; its first column counts up from 1."""
+    """A CSV file that grows row by row; its first column counts up from 1."""
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int) -> None:
         rows = []
@@ -139,7 +139,7 @@ class _Table:
         self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, row: Sequence[object]) -> None:
-        """Write a row; it is on its way to the disk when this returns."""
+        """Write a row, and flush it."""
         self._writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row)
         self._file.flush()
 
@@ -149,7 +149,7 @@ class _Table:
 
 
 class _Rate(ProgressColumn):
-    """Images a second."""
+    """Images per second."""
 
     def render(self, task: Task) -> str:
         """Text of the column."""

@@ -13,7 +13,7 @@ ADAM_EPSILON = 1e-7  # Keras' default, as in the reference
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """An optimizer over everything that is not frozen; kernels decay, biases and normalisation do not."""
+    """Make an optimizer for everything that is not frozen; kernels decay, biases and normalisation do not."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -27,13 +27,13 @@ def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Use a learning rate from the next step on."""
+    """Set the learning rate of the next steps."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimizer's memory as `number of the parameter/name` -> tensor; `restore` takes it back."""
+    """The optimizer's state as `number of the parameter/name` -> tensor, for `restore`."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number}/{name}": torch.as_tensor(value)
@@ -44,10 +44,10 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave.
+    """Restore the tensors of `optimizer_tensors`.
 
     Raises:
-        TrainingError: the tensors are those of another network or optimizer.
+        TrainingError: the tensors belong to another network or optimizer.
     """
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

@@ -9,7 +9,7 @@ network keeps its names. What it costs: DDP would hide the sum behind the backwa
 weights, 250 MB a step, which is milliseconds between the GPUs of a machine beside some hundred of arithmetic.
 
 Decisions that must not differ (how many images a batch has, whether to stop) are exchanged on the
-processor, so no accelerator waits for them.
+CPU, so no GPU waits for them.
 
 **A process that ends** must not leave the others waiting for ever. Every rank holds a connection to rank 0
 that carries nothing while all is well. When a process is killed its system closes the connection at once, and
@@ -54,11 +54,11 @@ PROBES = (
 NOTICED = 40  # seconds within which a broken exchange must have found its reason
 GRACE = 10  # seconds to end in good order, once a rank is lost
 WATCH, DONE = "lookonce/watch", "done"
-GONE = "killed, crashed, or its machine is lost; --resume goes on from the last checkpoint"
+GONE = "killed, crashed, or its machine is lost; --resume continues from the last checkpoint"
 
 
 class Group:
-    """The processes of a run; this one is alone, and an exchange gives back what it got.
+    """The processes of a run; this one is alone, and an exchange returns its own value.
 
     Attributes:
         rank: number of this process, from 0.
@@ -69,27 +69,27 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes and prints."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """The device of this process."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def gather(self, mine: T) -> list[T]:
-        """What every process has, by rank; all processes must ask."""
+        """Collect a value from every process, by rank; all processes must call it."""
         return [mine]
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """Do it in the first process alone, and give everyone the result; the others wait."""
+        """Run `work` in the first process only, and return its result everywhere; the others wait."""
         return self.gather(work() if self.is_first else None)[0]  # type: ignore[return-value]
 
     def sum_gradients(self, network: nn.Module) -> None:
         """Give every process the sum of all processes' gradients."""
 
     def share_statistics(self, network: nn.Module) -> None:
-        """Give every process the first one's running statistics: with its own, it would detect otherwise."""
+        """Give every process the running statistics of the first: own ones would differ."""
 
 
 ALONE = Group()
@@ -255,7 +255,7 @@ def _device_of(local_rank: int) -> torch.device:
 class _Watch:
     """Ends this process when another one ended before its time.
 
-    An exchange that fails for it asks `verdict`; a process that is stuck in one, or busy, is ended.
+    A failed exchange reads `verdict`; a process that is stuck in one, or busy, is ended.
     """
 
     def __init__(self, rank: int, size: int, store: "Store") -> None:
@@ -263,7 +263,7 @@ class _Watch:
 
         Raises:
             OSError: one did not come.
-            RuntimeError: likewise.
+            RuntimeError: the store cannot be reached.
         """
         self._name = f"rank {rank} of {size}"
         self._verdict, self._lock = "", Lock()
@@ -288,7 +288,7 @@ class _Watch:
                 atexit.register(signal.alarm, GRACE)
 
     def verdict(self) -> str:
-        """Who ended, and why; empty where nothing is found out in time."""
+        """The process that ended, and why; empty if that is not known in time."""
         self._known.wait(NOTICED)
         return self._verdict
 
@@ -313,7 +313,7 @@ class _Watch:
             os._exit(2)
 
     def _tell(self, words: str) -> None:
-        """Say last words to all peers, unless there were some before."""
+        """Send last words to all peers, unless some were sent before."""
         for peer in self._peers:
             with suppress(OSError):
                 peer.sendall(words.encode())
@@ -321,7 +321,7 @@ class _Watch:
 
 
 def _accept(count: int, store: "Store") -> list[socket.socket]:
-    """As rank 0: the connections of all others."""
+    """Accept the connections of all others, as rank 0."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     with socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=count) as server:
@@ -331,7 +331,7 @@ def _accept(count: int, store: "Store") -> list[socket.socket]:
 
 
 def _connect(store: "Store") -> socket.socket:
-    """As any other: the connection to rank 0."""
+    """Connect to rank 0, as any other."""
     port = int(store.get(WATCH))
     peer = socket.create_connection((os.environ["MASTER_ADDR"], port), JOINING.total_seconds())
     peer.settimeout(None)
@@ -339,7 +339,7 @@ def _connect(store: "Store") -> socket.socket:
 
 
 def _keep_probing(peer: socket.socket) -> None:
-    """Let the system find out that the other machine is lost."""
+    """Let the system detect that the other machine is lost."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in PROBES:
         if hasattr(socket, name):

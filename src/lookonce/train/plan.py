@@ -14,7 +14,7 @@ from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.anchors import Anchors, fit_anchors
-from lookonce.metadata import LEARNT_FROM, OBJECTIVE, ModelInfo
+from lookonce.metadata import OBJECTIVE, TRAINED_ON, ModelInfo
 from lookonce.model.blocks import Head
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
@@ -69,7 +69,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         input_size=settings.size,
         width=settings.width,
         bn_epsilon=settings.batch_norm.epsilon,
-        training={OBJECTIVE: objective.model_dump(mode="json"), LEARNT_FROM: data.summary()},
+        training={OBJECTIVE: objective.model_dump(mode="json"), TRAINED_ON: data.summary()},
     )
 
 

@@ -1,4 +1,4 @@
-"""Can this network memorise eight of these images? If not, a long run will not learn them either.
+"""The overfit check: a network must memorise eight of the images, or a long run will fail as well.
 
 Wrong boxes, shifted coordinates, swapped classes or a broken setting show within minutes: a network that has
 seen eight images hundreds of times, unchanged, must find every object in them.
@@ -33,13 +33,13 @@ MOST_STEPS, EVALUATE_EVERY = 600, 20
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """Outcome.
+    """Result of the overfit check.
 
     Attributes:
-        ap50: on the images memorised.
-        steps: taken.
-        seconds: taken.
-        lost: assignments that another object took over: same cell, same anchor.
+        ap50: AP50 on the memorised images.
+        steps: optimizer steps.
+        seconds: time taken.
+        lost: assignments replaced by another object on the same cell and anchor.
     """
 
     ap50: float
@@ -54,12 +54,12 @@ class SelfTest:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the time was over before the steps were: nothing is known to be wrong."""
+        """Whether time ran out before the steps did: nothing is known to be wrong."""
         return not self.passed and self.steps < MOST_STEPS
 
 
 def self_test(data: TrainData, settings: TrainSettings, console: Console) -> SelfTest:
-    """Learn eight images by heart, in at most three minutes.
+    """Overfit on eight images, in at most three minutes.
 
     Raises:
         AnnotationError: no image has a box.
@@ -81,7 +81,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
 
 
 def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
-    """Eight images with boxes: for each class the first image that shows it, then from the start.
+    """Choose eight images with boxes: for each class the first image that shows it, then from the start.
 
     Raises:
         AnnotationError: no image has a box.
