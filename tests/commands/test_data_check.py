@@ -52,7 +52,7 @@ def test_a_sound_set_ends_with_0(tmp_path: Path) -> None:
     found = run("check", sound(tmp_path / "voc"), "--out", tmp_path / "out")
     assert found.exit_code == 0
     assert "0 needs a person, 0 worth a look, 0 for information" in found.stdout
-    assert "Nothing odd was found" in (tmp_path / "out" / "report.html").read_text()
+    assert "No defects found" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_what_needs_a_person_ends_with_1(report: Path) -> None:
@@ -73,7 +73,7 @@ def test_for_machines(faulty: Path, tmp_path: Path) -> None:
 
 def test_in_words(faulty: Path, tmp_path: Path) -> None:
     found = run("check", faulty, "--out", tmp_path)
-    assert "Odd colour modes: 3 (worth a look)" in found.stdout
+    assert "Unusual colour modes: 3 (worth a look)" in found.stdout
     assert "empty-box.xml:7: object 2: [50, 60, 50, 60] has no area" in found.stdout
     assert "Input size: Objects below 12 pixels: " in found.stdout
 
@@ -177,7 +177,7 @@ def test_the_page(report: Path, size: tuple[int, int]) -> None:
         figure = seen.page.locator("#empty figure")
         seen.page.wait_for_function("document.querySelector('#empty img').naturalWidth > 100", timeout=10_000)
         assert "empty-box.xml:7: object 2" in figure.inner_text()
-        assert "This image cannot be shown" in seen.page.locator("#truncated").inner_text()
+        assert "The image cannot be shown" in seen.page.locator("#truncated").inner_text()
         assert seen.errors == seen.requests == []
 
 
@@ -229,7 +229,7 @@ def test_numbers_beyond_every_image(tmp_path: Path) -> None:
         "a.jpg", [("cat", 40, 30, 1e308, 1e308), ("cat", 1e308, 1, 1e308, 9), ("cat", 1e300, 1e300, 1, 1)]
     )
     assert run("check", voc.finish(), "--out", tmp_path / "out").exit_code == 1
-    assert (tmp_path / "out" / "report.html").read_text().count("This image cannot be shown") == 0
+    assert (tmp_path / "out" / "report.html").read_text().count("The image cannot be shown") == 0
 
 
 def test_why_no_image_is_left(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_missing_image_whose_name_no_file_can_have(tmp_path: Path) -> None:
     tree = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
     (tmp_path / "train.json").write_text(json.dumps(tree))
     assert run("check", tmp_path / "train.json", "--out", tmp_path / "out").exit_code == 1
-    assert "This image cannot be shown" in (tmp_path / "out" / "report.html").read_text()
+    assert "The image cannot be shown" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_small_things_are_shown_enlarged() -> None:

@@ -169,7 +169,7 @@ EXPECTED = {
     "outside": 2,
     "not-numbers": 1,
     "unusable": 1,
-    "class-not-learnt": 1,
+    "class-not-trained": 1,
     "concealed-damage": 1,
     "empty": 1,
     "contradiction": 1,

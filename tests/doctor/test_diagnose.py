@@ -39,7 +39,7 @@ def test_a_sound_set_has_nothing(tmp_path: Path) -> None:
 def test_a_set_without_images() -> None:
     found = diagnose({"train": SampleSet(("cat",), [], [], "voc")}, NETWORK)
     assert counts(found) == {"rare": 1}
-    assert found.advice.size_reason == "no boxes, no advice"
+    assert found.advice.size_reason == "no boxes, so no advice"
 
 
 def test_every_kind_is_found(diagnosis: Diagnosis) -> None:
@@ -82,7 +82,7 @@ def test_the_gravest_come_first(diagnosis: Diagnosis) -> None:
         ("similar-split", "scene-1.jpg", "nearly the same as scene-2.jpg, in train and val"),
         ("copies-differ", "other-1.jpg", "with different boxes or classes: 1 and 1 boxes"),
         ("copy", "anew-1.jpg", "the same image as anew-2.jpg, in train"),
-        ("class-not-learnt", "pig", "none in train, 1 in val"),
+        ("class-not-trained", "pig", "none in train, 1 in val"),
     ],
 )
 def test_it_says_where_and_what(diagnosis: Diagnosis, kind: str, place: str, what: str) -> None:
@@ -174,7 +174,7 @@ def test_blood_cells(data: Path) -> None:
     assert whats(found, "similar-split")[0].startswith(
         "BloodImage_00038.jpg: nearly the same as BloodImage_00037.jpg, in train and val"
     )
-    assert "Take 320" in found.advice.size_reason
+    assert "Use 320" in found.advice.size_reason
 
 
 def test_sound_real_images(data: Path) -> None:

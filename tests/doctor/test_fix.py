@@ -66,7 +66,7 @@ def test_what_the_list_says_has_been_done(fixed: Path) -> None:
     told = {line["kind"]: line for line in changes(fixed)}
     assert told["suffix"]["after"] == "JPEGImages/really-png.png"
     actions = {kind: line["action"] for kind, line in told.items()}
-    assert (actions["leak"], actions["class-not-learnt"], actions["wrong-size"]) == (
+    assert (actions["leak"], actions["class-not-trained"], actions["wrong-size"]) == (
         "left",
         "left",
         "left out",

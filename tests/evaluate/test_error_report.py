@@ -100,13 +100,13 @@ def test_every_number_in_the_json_is_explained() -> None:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        (([], [], ("cat",)), ["no objects to find"]),
-        (([sample([])], [found([], [])], ("cat",)), ["no objects to find"]),
+        (([], [], ("cat",)), ["no objects, so there is no AP"]),
+        (([sample([])], [found([], [])], ("cat",)), ["no objects, so there is no AP"]),
         (([sample([BOX])], [found([BOX], [0.9])], ("cat",)), ["No errors", "No type of error costs"]),
         (([sample([BOX])], [found([], [])], ("cat",)), ["1 of 1 errors", "missed objects", "1.000 instead"]),
         (
             ([sample([BOX])], [found([FAR, BOX], [0.9, 0.8])], ("cat",)),
-            ["are detections of nothing.", "AP50 would be 1.000 instead of 0.500"],
+            ["are background detections.", "AP50 would be 1.000 instead of 0.500"],
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with annotated images, found without a network.
+"""The doctor: finds what is wrong with annotated images, and says what to do about it.
 
 the readers' problems ─┐
 images, read once ───┤

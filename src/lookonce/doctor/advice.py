@@ -1,4 +1,4 @@
-"""Which input size and which anchors suit the boxes, and why, in numbers."""
+"""Advice on input size, model and anchors for given boxes, with the numbers behind it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ from lookonce.networks import NETWORKS
 from lookonce.samples import Sample
 
 SIZES = (320, 416, 608)
-SMALL = 12.0  # pixels: the mean side (square root of the area) below which detectors of this kind miss most
-ENOUGH = 0.1  # share of small objects that one can live with
-GAIN = 0.05  # of mean best IoU, from which own anchors are worth a try; benchmarks/recipes.md: no promise
+SMALL = 12.0  # pixels: mean side (square root of the area) below which such detectors miss most objects
+ENOUGH = 0.1  # acceptable share of small objects
+GAIN = 0.05  # gain in mean best IoU from which own anchors are worth a try; see benchmarks/recipes.md
 
 
 @dataclass(frozen=True, slots=True)
 class SizeFit:
-    """What one input size does to the objects.
+    """Sizes of the objects at one input size.
 
     Attributes:
-        side: of the square input.
+        side: side of the square input.
         small: share of objects below 12 pixels (square root of the area).
-        below_8: share with a side below 8 pixels, the finest stride of yolov3.
-        below_16: the same for yolov3-tiny.
+        below_8: share of objects with a side below 8 pixels, the finest stride of yolov3.
+        below_16: share of objects with a side below 16 pixels, the finest stride of yolov3-tiny.
         work: arithmetic relative to 416.
     """
 
@@ -46,13 +46,13 @@ class SizeFit:
 
 @dataclass(frozen=True, slots=True)
 class AnchorFit:
-    """How well some anchors suit the boxes at the planned size.
+    """Fit of some anchors to the boxes at the planned size.
 
     Attributes:
-        name: of the anchors.
-        shapes: (width, height) of each, in pixels of the input.
-        recall: share of the boxes that some anchor meets with shape IoU 0.5 or more.
-        mean_iou: mean IoU of the boxes with their best anchor.
+        name: name of the anchors.
+        shapes: (width, height) of each anchor, in pixels of the input.
+        recall: share of boxes with a shape IoU of 0.5 or more with some anchor.
+        mean_iou: mean shape IoU of the boxes with their best anchor.
     """
 
     name: str
@@ -63,14 +63,14 @@ class AnchorFit:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to train with.
+    """Advice for a training.
 
     Attributes:
-        sizes: what each size does; empty without boxes.
-        anchors: the network's own, then those of k-means where there are enough different boxes.
-        size_reason: which size, and why.
-        model_reason: whether the finest stride is fine enough.
-        anchor_reason: which anchors, and why.
+        sizes: one entry per input size; empty without boxes.
+        anchors: the network's own, then those of k-means if there are enough different boxes.
+        size_reason: advised input size, with the reason.
+        model_reason: remark on the finest stride.
+        anchor_reason: advised anchors, with the reason.
     """
 
     sizes: tuple[SizeFit, ...]
@@ -81,9 +81,9 @@ class Advice:
 
 
 def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
-    """Weigh sizes and anchors for the boxes to learn from."""
+    """Compare input sizes and anchors for the boxes of the training split."""
     if all(sample.crowd.all() for sample in samples):
-        nothing = "no boxes, no advice"
+        nothing = "no boxes, so no advice"
         return Advice((), (), nothing, nothing, nothing)
     sizes = tuple(_size_fit(samples, side) for side in SIZES)
     shapes = input_shapes(samples, network.size)
@@ -124,10 +124,10 @@ def _size_reason(sizes: Sequence[SizeFit]) -> str:
     measured = f"Objects below {SMALL:.0f} pixels: {shares}."
     if chosen.small > ENOUGH:
         return (
-            f"{measured} Take {chosen.side}, and expect to miss many of the smallest; "
-            "beyond that, cut the images into tiles."
+            f"{measured} Use {chosen.side}, and expect to miss many of the smallest; "
+            "for these, cut the images into tiles."
         )
-    return f"{measured} Take {chosen.side}: the smallest size that leaves at most {ENOUGH:.0%} so small."
+    return f"{measured} Use {chosen.side}: the smallest size at which at most {ENOUGH:.0%} are that small."
 
 
 def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
@@ -139,17 +139,17 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
     )
     finest = min(min(layout.strides) for layout in NETWORKS.values())
     if share <= ENOUGH:
-        return f"{measured} That is fine."
+        return f"{measured} That is acceptable."
     if stride > finest:
         finer = _share(shapes.min(axis=1) < finest)
-        return f"{measured} With yolov3 ({finest} pixels) it would be {finer:.0%}."
-    return f"{measured} No model here has finer cells: a larger size is the way."
+        return f"{measured} With yolov3 ({finest} pixels), it would be {finer:.0%}."
+    return f"{measured} No model has finer cells: use a larger size."
 
 
 def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
     own, *fitted = anchors
     if not fitted:
-        return "Too few different boxes to compute anchors from: keep the published ones."
+        return "Too few different boxes to compute anchors: keep the published ones."
     better = fitted[0]
     measured = (
         f"Best possible recall {own.recall:.3f} with {own.name} anchors, {better.recall:.3f} with those of "
@@ -157,7 +157,7 @@ def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
     )
     if better.mean_iou - own.mean_iou >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
-    return f"{measured} Keep the published ones: little is to be gained."
+    return f"{measured} Keep the published ones: the gain is small."
 
 
 def _share(which: NDArray[np.bool_]) -> float:

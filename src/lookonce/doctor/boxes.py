@@ -1,4 +1,4 @@
-"""What is odd about boxes: drawn twice, tiny, shapeless for the anchors, without a cell of their own."""
+"""Defects of boxes: drawn twice, tiny, of a shape that no anchor has, without a cell of their own."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from lookonce.geometry.boxes import iou
 from lookonce.geometry.sizes import size_text
 from lookonce.samples import Sample, SampleSet
 
-SAME_IOU = 0.9  # two boxes that overlap by so much are one object, drawn twice
+SAME_IOU = 0.9  # two boxes that overlap by this much are one object, drawn twice
 TINY = 3.0  # pixels of the network input
 
 
@@ -72,7 +72,7 @@ def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterat
 
 
 def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
-    """Boxes too small for anything to be seen, or smaller than a cell of the finest grid."""
+    """Yield boxes too small to show anything, or smaller than a cell of the finest grid."""
     sides = _sides(network.boxes(sample))
     shorter = sides.min(axis=1)
     for i in np.flatnonzero((shorter < network.strides[0]) & ~sample.crowd).tolist():
@@ -89,7 +89,7 @@ def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> It
 
 
 def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
-    """Boxes whose shape resembles no anchor."""
+    """Yield boxes whose shape is far from that of every anchor."""
     sides = _sides(network.boxes(sample))
     best = shape_iou(sides, flatten(network.anchors)).max(axis=1)
     for i in np.flatnonzero((best <= POSITIVE_IOU) & ~sample.crowd).tolist():
@@ -101,7 +101,7 @@ def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -
 
 
 def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> tuple[int, list[Finding]]:
-    """How many cells and anchors of an image were claimed twice, and the objects left with none."""
+    """Return the number of cells and anchors claimed twice in an image, and the objects left with none."""
     positives = network.assign(sample)
     if not positives.lost:
         return 0, []
@@ -115,7 +115,7 @@ def lost_objects(found: SampleSet, sample: Sample, network: PlannedNetwork) -> t
 
 
 def without_cell(sample: Sample, network: PlannedNetwork, positives: Positives[Column]) -> list[int]:
-    """The boxes of a sample for which no cell is responsible; of equal boxes the earlier ones."""
+    """Return the boxes of a sample for which no cell is responsible; of equal boxes, the earlier ones."""
     boxes = network.boxes(sample)
     responsible = {
         (*box, label) for box, label in zip(positives.box.tolist(), positives.label.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""The statistics of a data set as plots for a page: bars and maps, drawn by the templates."""
+"""Statistics of a data set as bars and maps, which the templates draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 from lookonce.samples import Sample, SampleSet
 
-IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes an image: from each to below the next
+IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes per image: from each to below the next
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # pixels of the input
-CELLS = 24  # a side of a map
+CELLS = 24  # per side of a map
 SHAPE_RANGE = (2.0, 640.0)  # pixels of the input, on a logarithmic scale
 DECADES = (3, 10, 30, 100, 300)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One row of a bar chart: a label, what to write, and a length between 0 and 1."""
+    """One row of a bar chart: label, text, and a length between 0 and 1."""
 
     label: str
     text: str
@@ -31,7 +31,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class MapCell:
-    """One cell of a map: its place and its strength between 0 and 1, the fullest cell being 1."""
+    """One cell of a map: column, row, and a strength between 0 and 1, the latter for the fullest cell."""
 
     column: int
     row: int
@@ -40,7 +40,7 @@ class MapCell:
 
 @dataclass(frozen=True, slots=True)
 class AnchorMark:
-    """An anchor on the map of shapes, in cells from the left and from the top."""
+    """One anchor on the map of shapes, in cells from the left and from the top."""
 
     x: float
     y: float
@@ -49,18 +49,18 @@ class AnchorMark:
 
 @dataclass(frozen=True, slots=True)
 class Plots:
-    """Everything that the template `plots.html` draws.
+    """Data for the template `plots.html`.
 
     Attributes:
-        classes: objects of each class.
+        classes: objects per class.
         per_image: images by their number of boxes.
         sizes: objects by mean side at the input.
-        positions: where the centres of boxes lie.
+        positions: centres of the boxes in the image.
         shapes: widths (to the right) and heights (upwards) at the input, logarithmic.
         anchors: name -> marks on that map.
-        ticks: place in cells and number of pixels.
-        network: in words.
-        cells: a side of a map.
+        ticks: position in cells and number of pixels.
+        network: network and input size, in words.
+        cells: cells per side of a map.
     """
 
     classes: tuple[Bar, ...]
@@ -75,7 +75,7 @@ class Plots:
 
 
 def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
-    """Count everything that is drawn."""
+    """Compute the data of all plots."""
     samples = found.samples
     shapes = input_shapes(samples, network.size)
     return Plots(
@@ -102,12 +102,12 @@ def _class_bars(found: SampleSet) -> tuple[Bar, ...]:
 def _histogram(
     values: Sequence[float] | NDArray[np.float64], edges: Sequence[int], step: int
 ) -> tuple[Bar, ...]:
-    """Counts from each edge to below the next; empty rows at both ends are left out.
+    """Count values from each edge to below the next; leave out empty rows at both ends.
 
     Args:
-        values: any number of them.
-        edges: ascending.
-        step: between neighbouring values: 1 for whole numbers, 0 for others; the last of a row is named.
+        values: any number of values.
+        edges: ascending edges.
+        step: distance of neighbouring values, for the last value in a label: 1 for integers, else 0.
     """
     counts = np.histogram(values, [*edges, np.inf])[0]
     filled = np.flatnonzero(counts)
@@ -138,7 +138,7 @@ def _positions(samples: Sequence[Sample]) -> tuple[MapCell, ...]:
 
 
 def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...]:
-    """Points in cells -> the cells that hold any; the strength is the root, so that few are seen as well."""
+    """Count points per cell; the strength is the root of the count, so that few points stay visible."""
     counts = np.histogram2d(x, y, bins=CELLS, range=((0, CELLS), (0, CELLS)))[0]
     strength = np.sqrt(counts / max(counts.max(), 1)).round(2)
     places = np.argwhere(counts).tolist()
@@ -146,7 +146,7 @@ def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...
 
 
 def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pixels -> cells of the map of shapes."""
+    """Convert pixels to cells of the map of shapes."""
     low, high = np.log(SHAPE_RANGE)
     place = (np.log(pixels.clip(*SHAPE_RANGE)) - low) / (high - low)
     cells: NDArray[np.float64] = place.clip(0, 1 - 1e-9) * CELLS

@@ -1,4 +1,4 @@
-"""Whether there is enough to learn of each class."""
+"""Classes with too few objects."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,34 +8,34 @@ from lookonce.doctor.findings import Finding
 from lookonce.samples import SampleSet
 
 RARE = 50  # objects
-UNBALANCED = 10  # times
+UNBALANCED = 10  # times as many objects
 
 
 def class_findings(sets: Mapping[str, SampleSet], learn: str) -> Iterator[Finding]:
-    """Classes that are rare, outnumbered, or judged without being learnt.
+    """Yield classes that are rare, outnumbered, or evaluated without being trained.
 
     Args:
         sets: split -> samples.
-        learn: the split to learn from.
+        learn: name of the training split.
     """
     counts = {split: count_classes(found) for split, found in sets.items()}
-    learnt = counts[learn]
+    trained = counts[learn]
     for label, name in enumerate(sets[learn].names):
-        judged = [split for split, count in counts.items() if split != learn and count[label]]
-        if not learnt[label] and judged:
-            objects = ", ".join(f"{counts[split][label]} in {split}" for split in judged)
-            yield Finding("class-not-learnt", name, f"none in {learn}, {objects}")
-        elif learnt[label] < RARE:
-            yield Finding("rare", name, f"{learnt[label]} objects in {learn}", weight=-float(learnt[label]))
-        elif learnt.max() > UNBALANCED * learnt[label]:
-            common = sets[learn].names[int(learnt.argmax())]
-            times = learnt.max() / learnt[label]
-            what = f"{learnt[label]} objects in {learn}; {common!r} has {times:.0f} times as many"
+        evaluated = [split for split, count in counts.items() if split != learn and count[label]]
+        if not trained[label] and evaluated:
+            objects = ", ".join(f"{counts[split][label]} in {split}" for split in evaluated)
+            yield Finding("class-not-trained", name, f"none in {learn}, {objects}")
+        elif trained[label] < RARE:
+            yield Finding("rare", name, f"{trained[label]} objects in {learn}", weight=-float(trained[label]))
+        elif trained.max() > UNBALANCED * trained[label]:
+            common = sets[learn].names[int(trained.argmax())]
+            times = trained.max() / trained[label]
+            what = f"{trained[label]} objects in {learn}; {common!r} has {times:.0f} times as many"
             yield Finding("unbalanced", name, what, weight=times)
 
 
 def count_classes(found: SampleSet) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Objects of each class, (C,), without crowds, of which nothing is learnt."""
+    """Count the objects of each class, (C,), without crowds, which are not trained on."""
     single = (sample.labels[~sample.crowd] for sample in found.samples)
     labels = np.concatenate([np.zeros(0, np.int64), *single])
     return np.bincount(labels, minlength=len(found.names))

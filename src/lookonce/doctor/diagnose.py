@@ -1,4 +1,4 @@
-"""Everything at once: from the splits of a data set to the list of its defects."""
+"""All checks together: from the splits of a data set to the list of its defects."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -9,27 +9,27 @@ from lookonce.doctor.advice import Advice, advise
 from lookonce.doctor.boxes import lost_objects, misshapen_boxes, repeated_boxes, small_boxes
 from lookonce.doctor.classes import class_findings
 from lookonce.doctor.duplicates import Listed, duplicate_findings
-from lookonce.doctor.findings import Corners, Finding, with_line
+from lookonce.doctor.findings import Finding, with_line
 from lookonce.doctor.images import ImageFacts, image_findings, inspect_all
 from lookonce.doctor.kinds import KINDS
 from lookonce.doctor.planned_network import PlannedNetwork
-from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.samples import Sample, SampleSet
 
-SORTED_BY_FACTS = ("unreadable",)  # problems that a look at the file itself sorts better
+SORTED_BY_FACTS = ("unreadable",)  # problems that the file itself explains better
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found.
+    """Result of a check.
 
     Attributes:
         sets: split -> samples, as read.
-        learn: the split to learn from.
-        network: the training that was asked about.
-        facts: of every image file.
-        findings: in the order of the kinds, within a kind the heaviest first.
-        claims_lost: cells and anchors that a later object took from an earlier one, in all images.
-        advice: size and anchors.
+        learn: name of the training split.
+        network: network of the planned training.
+        facts: facts about every image file.
+        findings: defects in the order of their kinds, within a kind by falling weight.
+        claims_lost: number of cells and anchors that a later object took from an earlier one.
+        advice: advice on input size, model and anchors.
     """
 
     sets: Mapping[str, SampleSet]
@@ -41,7 +41,7 @@ class Diagnosis:
     advice: Advice
 
     def by_kind(self) -> dict[str, list[Finding]]:
-        """Kind -> its findings, for the kinds there are."""
+        """Group the findings by kind."""
         grouped = defaultdict(list)
         for finding in self.findings:
             grouped[finding.kind].append(finding)
@@ -49,12 +49,12 @@ class Diagnosis:
 
     @property
     def needs_person(self) -> bool:
-        """Whether something is beyond a program."""
+        """Whether any defect needs a person."""
         return any(KINDS[finding.kind].severity == "person" for finding in self.findings)
 
 
 def images_of(sets: Mapping[str, SampleSet]) -> list[Path]:
-    """Every file to look at: of the samples, and those that the readers could not use."""
+    """Return every image file to inspect: those of the samples, and those that the readers could not use."""
     paths = [sample.path for found in sets.values() for sample in found.samples]
     for problem in (problem for found in sets.values() for problem in found.problems):
         if problem.kind in SORTED_BY_FACTS and problem.image:
@@ -68,21 +68,30 @@ def diagnose(
     done: Callable[[], None] = lambda: None,
     doubted: Callable[[SampleSet, Sample], Iterator[Finding]] | None = None,
 ) -> Diagnosis:
-    """Look at every image and every box.
+    """Inspect every image and every box.
 
     Args:
-        sets: split -> samples, with what the readers found odd.
-        network: the training that is planned.
-        done: called after each image; where a model has doubts, again when it has seen the image.
-        doubted: what a model doubts about the labels of one image.
+        sets: split -> samples, with the problems of the readers.
+        network: network of the planned training.
+        done: called after each image; with `doubted`, again after its detections.
+        doubted: yields the labels of one image that a model doubts.
     """
     facts = inspect_all(images_of(sets), done)
     learn = split_to_learn_from(sets)
     listed = list_images(sets)
+    listed_anywhere = {sample.path for found in sets.values() for sample in found.samples}
     claims_lost = 0
-    findings = [*_of_readers(sets, facts), *_of_files(sets, facts), *class_findings(sets, learn)]
-    findings.extend(duplicate_findings(facts, listed))
-    for found, sample in _each_once(sets):
+    findings = [
+        *_of_readers(sets, facts),
+        *image_findings(each for path, each in facts.items() if path in listed_anywhere),
+        *class_findings(sets, learn),
+        *duplicate_findings(facts, listed),
+    ]
+    each_once: dict[Path, tuple[SampleSet, Sample]] = {}
+    for found in sets.values():
+        for sample in found.samples:
+            each_once.setdefault(sample.path, (found, sample))
+    for found, sample in each_once.values():
         findings.extend(repeated_boxes(found, sample))
         findings.extend(small_boxes(found, sample, network))
         findings.extend(misshapen_boxes(found, sample, network))
@@ -99,12 +108,12 @@ def diagnose(
 
 
 def split_to_learn_from(sets: Mapping[str, SampleSet]) -> str:
-    """`train`, else `trainval`, else the first."""
+    """Return `train`, else `trainval`, else the first split."""
     return next((split for split in ("train", "trainval") if split in sets), next(iter(sets)))
 
 
 def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, Listed]:
-    """Image -> its boxes and the splits that name it; `trainval` is `train` and `val` again."""
+    """Return image -> its boxes and the splits that name it, without `trainval` if there is a `train`."""
     splits: dict[Path, set[str]] = defaultdict(set)
     samples: dict[Path, Sample] = {}
     for split, found in sets.items():
@@ -116,30 +125,12 @@ def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, Listed]:
     return {path: Listed(sample, frozenset(splits[path])) for path, sample in samples.items()}
 
 
-def _each_once(sets: Mapping[str, SampleSet]) -> Iterator[tuple[SampleSet, Sample]]:
-    seen: set[Path] = set()
-    for found in sets.values():
-        for sample in found.samples:
-            if sample.path not in seen:
-                seen.add(sample.path)
-                yield found, sample
-
-
 def _of_readers(sets: Mapping[str, SampleSet], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:
-    """The problems that reading the annotations brought to light."""
+    """Yield the problems of the readers, as findings."""
     for problem in dict.fromkeys(problem for found in sets.values() for problem in found.problems):
         kind: str = problem.kind if problem.kind in KINDS else "annotation"
         known = facts.get(problem.image) if problem.image else None
         if kind in SORTED_BY_FACTS and known and known.cut_short:
             kind = "truncated"
-        yield Finding(kind, with_line(problem.place), problem.what, problem.image, _box_of(problem))
-
-
-def _box_of(problem: Problem) -> tuple[Corners, ...]:
-    return (problem.box,) if problem.box and problem.kind != "not-numbers" else ()
-
-
-def _of_files(sets: Mapping[str, SampleSet], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:
-    """What is odd about the files that the readers could use."""
-    usable = {sample.path for found in sets.values() for sample in found.samples}
-    yield from image_findings(each for path, each in facts.items() if path in usable)
+        boxes = (problem.box,) if problem.box and problem.kind != "not-numbers" else ()
+        yield Finding(kind, with_line(problem.place), problem.what, problem.image, boxes)

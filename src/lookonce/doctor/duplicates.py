@@ -1,13 +1,14 @@
-"""Images that are there several times: the same bytes, the same image saved anew, nearly the same.
+"""Images that occur several times: the same bytes, the same image saved again, or nearly the same image.
 
-Bytes are compared by their hash. For the rest every image has a difference hash of 64 bits: of 9 x 8 grey
-cells, is each brighter than its neighbour? Pairs that differ in at most 8 bits are candidates; what decides
-is the correlation of their 32 x 32 thumbnails. Hashes alone would not do: of 660 photographs of class rooms
-120 pairs are within 8 bits, and most of them show different rooms.
+Bytes are compared by their hash. Beyond that, every image has a difference hash of 64 bits: for 9 x 8 grey
+cells, whether each is brighter than its neighbour. Pairs that differ in at most 8 bits are candidates; the
+correlation of their 32 x 32 thumbnails decides. Hashes alone are not enough: among 660 photographs of
+classrooms, 120 pairs are within 8 bits, and most of them show different rooms.
 
-Measured on 39 photographs: encoding anew at quality 30, halving, squeezing and noise move at most 5 bits and
-leave a correlation of 0.999; brighter by a fifth 5 bits and 0.977 (one image, with a burnt-out sky, 20 bits
-and 0.93). A crop of 2 % a side moves up to 14 bits: crops and mirrored images are not found.
+Measured on 39 photographs: encoding again at quality 30, halving, stretching and noise change at most 5 bits
+and leave a correlation of 0.999; 20 % more brightness changes 5 bits and leaves 0.977 (one image, with an
+overexposed sky, 20 bits and 0.93). A crop of 2 % per side changes up to 14 bits: crops and mirrored images
+are not found.
 """
 
 from collections import defaultdict
@@ -26,18 +27,19 @@ from lookonce.samples import Sample
 
 HASH_DISTANCE = 8  # bits of 64
 COPY, SIMILAR = 0.995, 0.975  # correlation of thumbnails
-FLAT = 1.0  # grey levels of deviation below which a thumbnail has nothing to correlate
+FLAT = 1.0  # grey levels: standard deviation below which a thumbnail has nothing to correlate
+SHOWN = 5  # names in a message
 BLOCK = 512  # images compared with as many others at a time
-SAME_BOX = 0.5  # IoU; two people draw one object so
+SAME_BOX = 0.5  # IoU of boxes that two people draw around one object
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An image as the data set has it.
+    """An image of the data set.
 
     Attributes:
-        sample: its boxes.
-        splits: that name it, without `trainval` where there is a `train`.
+        sample: image and boxes.
+        splits: splits that name it, without `trainval` if there is a `train`.
     """
 
     sample: Sample
@@ -54,7 +56,7 @@ def duplicate_findings(facts: Mapping[Path, ImageFacts], listed: Mapping[Path, L
     paths = [path for path in listed if path in facts and facts[path].thumbnail is not None]
     for path, each in listed.items():
         if len(each.splits) > 1:
-            yield Finding("leak", str(path), f"listed in {_and(each.splits)}", path, weight=1)
+            yield Finding("leak", str(path), f"listed in {' and '.join(sorted(each.splits))}", path, weight=1)
     same_bytes: dict[bytes, list[Path]] = defaultdict(list)
     for path in paths:
         same_bytes[facts[path].digest].append(path)
@@ -179,38 +181,30 @@ def same_boxes(a: Sample, b: Sample) -> bool:
 
 
 def _identical(group: list[Path], listed: Mapping[Path, Listed]) -> Finding:
+    """Report files with the same bytes."""
     first, *rest = group
-    splits = _splits(group, listed)
+    splits = sorted({split for path in group for split in listed[path].splits})
     differ = not all(same_boxes(listed[first].sample, listed[path].sample) for path in rest)
     kind = "leak" if len(splits) > 1 else "copies-differ" if differ else "identical"
-    boxes = f", with different boxes or classes: {_counts(group, listed)}" if differ else ""
-    what = f"the same bytes as {_names(rest)}, in {_and(splits)}{boxes}"
+    what = f"the same bytes as {_names(rest)}, in {' and '.join(splits)}"
+    if differ:
+        counts = " and ".join(str(len(listed[path].sample.labels)) for path in group[:SHOWN])
+        what += f", with different boxes or classes: {counts} boxes"
     return Finding(kind, str(first), what, first, others=tuple(rest), weight=len(group))
 
 
 def _alike(
     kind: str, across: str, group: list[Path], listed: Mapping[Path, Listed], likeness: float
 ) -> Finding:
+    """Report images that look the same: as `kind` within one split, as `across` between splits."""
     first, *rest = group
-    splits = _splits(group, listed)
+    splits = sorted({split for path in group for split in listed[path].splits})
     shown = "nearly the same as" if kind == "similar" else "the same image as"
-    what = f"{shown} {_names(rest)}, in {_and(splits)}; correlation {likeness:.3f}"
+    what = f"{shown} {_names(rest)}, in {' and '.join(splits)}; correlation {likeness:.3f}"
     chosen = across if len(splits) > 1 else kind
     return Finding(chosen, str(first), what, first, others=tuple(rest), weight=likeness)
 
 
-def _splits(group: Sequence[Path], listed: Mapping[Path, Listed]) -> frozenset[str]:
-    return frozenset[str]().union(*(listed[path].splits for path in group))
-
-
 def _names(paths: Sequence[Path]) -> str:
-    shown = ", ".join(path.name for path in paths[:5])
-    return f"{shown} and {len(paths) - 5} more" if len(paths) > 5 else shown
-
-
-def _counts(group: Sequence[Path], listed: Mapping[Path, Listed]) -> str:
-    return " and ".join(str(len(listed[path].sample.labels)) for path in group) + " boxes"
-
-
-def _and(splits: frozenset[str]) -> str:
-    return " and ".join(sorted(splits))
+    shown = ", ".join(path.name for path in paths[:SHOWN])
+    return f"{shown} and {len(paths) - SHOWN} more" if len(paths) > SHOWN else shown

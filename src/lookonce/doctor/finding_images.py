@@ -1,4 +1,4 @@
-"""Findings as small images: what it is about in red, the other boxes dashed, small things enlarged."""
+"""Findings as small images: affected boxes in red, other boxes dashed, small objects enlarged."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,20 +18,20 @@ from lookonce.samples import Sample
 
 RED: Colour = (255, 59, 48)
 LONGER_SIDE = 480  # pixels of an image in the report
-ROOM = 6  # a window around small boxes is so many times their size
+ROOM = 6  # size of the window around small boxes, relative to theirs
 SMALLEST_WINDOW = 64  # pixels of the image
-ENLARGE_BELOW = 0.2  # of the image's side, the reach of the boxes for which a window is worth it
-LEAST_MARK = 14  # pixels of the report; a box without area is to be seen too
+ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, below which a window is shown
+LEAST_MARK = 14  # pixels of the report; even a box without area stays visible
 MOST_BESIDE = 4
 FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is no float32
 
 
 def finding_image(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> NDArray[np.uint8] | None:
-    """One image for findings of one kind in one image; None where it cannot be shown.
+    """Draw the findings of one kind in one image; None if it cannot be shown.
 
     Args:
-        findings: at least one; further images of the first one are put beside it.
-        samples: the boxes of each image.
+        findings: one or more; further images of the first one are placed beside it.
+        samples: image -> its boxes.
     """
     first = findings[0]
     if first.image is None:
@@ -71,14 +71,14 @@ def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> N
 
 
 def _visible(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes in the report's pixels, none of them too small to see; inverted ones in order."""
+    """Order inverted boxes, and enlarge those too small to see."""
     low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     grow = ((LEAST_MARK - (high - low)) / 2).clip(0)
     return np.concatenate([low - grow, high + grow], axis=1)
 
 
 def window(flagged: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the part to show: around small boxes, else everything."""
+    """Return left, top, right, bottom of the part to show: around small boxes, else the whole image."""
     height, width = size
     whole = 0, 0, width, height
     inside = clip(flagged[np.isfinite(flagged).all(axis=1)], height, width)

@@ -1,4 +1,4 @@
-"""One defect, found; and where its box is written."""
+"""One defect, and the place where its box is written."""
 
 import re
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ class Finding:
     """One defect.
 
     Attributes:
-        kind: a key of `kinds.KINDS`.
-        place: `file:line`, or as near as the format comes to it.
-        what: what was found there.
-        image: to show; None where it is about no image.
-        boxes: xyxy in pixels of the image: those it is about.
-        others: further images it is about, such as copies.
-        weight: among its kind the heaviest come first.
+        kind: key of `kinds.KINDS`.
+        place: `file:line`, or as close to it as the format allows.
+        what: description of the defect.
+        image: image to show; None if the defect is not about one.
+        boxes: affected boxes, xyxy in pixels of the image.
+        others: further affected images, such as copies.
+        weight: within a kind, findings are sorted by falling weight.
     """
 
     kind: str
@@ -39,20 +39,20 @@ class Finding:
 
 
 def box_place(found: SampleSet, sample: Sample, index: int) -> str:
-    """Where box `index` of a sample is written."""
+    """Return the place where box `index` of a sample is written."""
     places = found.places.get(sample.path, ())
     return with_line(places[index] if index < len(places) else f"{sample.path}: box {index + 1}")
 
 
 def corners(sample: Sample, indices: Sequence[int]) -> tuple[Corners, ...]:
-    """Some boxes of a sample as a finding holds them."""
+    """Return some boxes of a sample in the form that findings have."""
     return tuple(tuple(sample.boxes[i].tolist()) for i in indices)
 
 
 def with_line(place: str) -> str:
-    """`a.xml: object 3` -> `a.xml:41: object 3`, the line where the object begins; others stay as they are.
+    """Add the line of an XML object: `a.xml: object 3` -> `a.xml:41: object 3`; other places stay the same.
 
-    XML is parsed without line numbers; they are looked up for the few objects that are reported.
+    XML is parsed without line numbers; they are looked up for the objects that are reported.
     """
     match = _XML_OBJECT.fullmatch(place)
     if not match:
@@ -63,7 +63,7 @@ def with_line(place: str) -> str:
 
 @lru_cache(maxsize=64)
 def _object_lines(file: str) -> tuple[int, ...]:
-    """The line of each `<object>` of an XML."""
+    """Return the line of each `<object>` of an XML file."""
     try:
         text = Path(file).read_bytes()
     except OSError:

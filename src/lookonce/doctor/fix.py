@@ -1,12 +1,13 @@
-"""A corrected copy of a data set, never in place, with a list of everything that was changed or left.
+"""A corrected copy of a data set, with a list of everything that was changed or left; never in place.
 
     OUT/
         annotations in the format they had    (VOC where a set is put together from several)
         images/ or JPEGImages/                every image, copied; encoded anew where turned or recoloured
         changes.csv                           action, kind, place, before, after
 
-Boxes without area go, boxes drawn twice go, inverted corners are exchanged, copies of a file go where all say
-the same; sizes, channels and borders come right by writing. What needs a person stays as it is and is named.
+Boxes without area, boxes drawn twice, and copies of a file with the same boxes are removed; inverted corners
+are swapped; sizes, channels and borders are corrected by writing. Defects that need a person stay, and are
+listed.
 """
 
 import csv
@@ -40,10 +41,10 @@ class Change:
 
     Attributes:
         action: `changed`, `removed`, `left out` (cannot be written), or `left` (for a person).
-        kind: of the defect.
-        place: in the original, `file:line`.
-        before: what was there.
-        after: what is there now.
+        kind: kind of the defect.
+        place: place in the original, `file:line`.
+        before: description of the defect.
+        after: result in the copy.
     """
 
     action: str
@@ -58,9 +59,9 @@ class Written:
     """A corrected copy.
 
     Attributes:
-        data: what to give as DATA.
-        changes: how many things were changed or removed.
-        left: how many were left, or left out, for a person.
+        data: path to give as DATA.
+        changes: number of changes and removals.
+        left: number of defects left, or left out, for a person.
     """
 
     data: Path
@@ -94,7 +95,7 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
 
 
 class _Images:
-    """Puts each image into the new folder, once, under a name that is its alone."""
+    """Copies each image into the new folder, once, under a unique name."""
 
     def __init__(self, folder: Path, facts: Mapping[Path, ImageFacts]) -> None:
         self._folder = folder
@@ -104,7 +105,7 @@ class _Images:
         folder.mkdir(parents=True)
 
     def place(self, image: Path) -> Path:
-        """Where the image is now."""
+        """Return the path of the copy."""
         if image not in self.placed:
             facts = self._facts[image]
             known = not facts.fault and image.suffix.lower() not in SUFFIXES[facts.format]
@@ -117,7 +118,7 @@ class _Images:
         return self.placed[image]
 
     def _free(self, stem: str) -> str:
-        """Names that differ in upper and lower case alone would be one on some systems."""
+        """Return a name that is unique even where upper and lower case are the same."""
         candidate, count = stem, 1
         while candidate.lower() in self._stems:
             count += 1
@@ -133,7 +134,7 @@ def _corrected(
     inverted: Mapping[Path, list[Problem]],
     images: _Images,
 ) -> SampleSet:
-    """The samples of one split as they are to be written."""
+    """Return the samples of one split as they will be written."""
     samples = []
     for sample in found.samples:
         fits = form in KEEP_ANY_NAME or "\n" not in str(sample.path)
@@ -144,13 +145,13 @@ def _corrected(
 
 
 def _without_repeats(sample: Sample) -> Sample:
-    """Of boxes of one class that lie on each other only the first."""
+    """Keep only the first of boxes of one class that cover each other."""
     repeated = {later for earlier, later in repeats(sample) if sample.labels[earlier] == sample.labels[later]}
     return sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
 
 
 def _with_boxes(sample: Sample, inverted: list[Problem]) -> Sample:
-    """The sample with boxes whose corners have been exchanged, at the end."""
+    """Append boxes whose corners have been swapped."""
     if not inverted:
         return sample
     boxes = np.array([_exchanged(problem, sample) for problem in inverted], np.float32)
@@ -166,7 +167,7 @@ def _with_boxes(sample: Sample, inverted: list[Problem]) -> Sample:
 
 
 def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """An inverted box with its corners in order, cut to the image."""
+    """Return an inverted box with its corners in order, clipped to the image."""
     assert problem.box is not None
     left, top, right, bottom = problem.box
     ordered = np.array([min(left, right), min(top, bottom), max(left, right), max(top, bottom)])
@@ -174,7 +175,7 @@ def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dt
 
 
 def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
-    """Image -> the inverted boxes that something remains of once their corners are exchanged."""
+    """Return image -> the inverted boxes that are not empty once their corners are swapped."""
     inverted: dict[Path, list[Problem]] = {}
     for found in diagnosis.sets.values():
         samples = {sample.path: sample for sample in found.samples}
@@ -196,7 +197,7 @@ def _is_told(finding: Finding) -> bool:
 def _change(
     finding: Finding, inverted: Mapping[Path, list[Problem]], images: _Images, folder: Path
 ) -> Change:
-    """What became of one finding."""
+    """Describe what became of one finding."""
     placed = images.placed.get(finding.image) if finding.image else None
     now = placed.relative_to(folder).as_posix() if placed else ""
     action, after = "left", now
@@ -204,7 +205,7 @@ def _change(
         mended = finding.image is not None and finding.boxes in [
             (problem.box,) for problem in inverted.get(finding.image, [])
         ]
-        action, after = ("changed", f"corners exchanged in {now}") if mended else ("left out", "")
+        action, after = ("changed", f"corners swapped in {now}") if mended else ("left out", "")
     elif finding.kind in REMOVED:
         action, after = "removed", f"{now} stays" if finding.kind == "identical" else ""
     elif KINDS[finding.kind].fixable:

@@ -1,7 +1,7 @@
-"""Each image file, read once: its bytes hashed, decoded in full, and kept as a thumbnail of 1 KB.
+"""Image files, each read once: bytes hashed, decoded in full, and kept as a thumbnail of 1 KB.
 
-Decoding in full is what finds a file that is cut short, and costs 1.8 ms for a JPEG of 640 x 480; libjpeg's
-smaller scales cost 1.3 ms, since the entropy coding has to be undone all the same.
+Only decoding in full finds a truncated file. It takes 1.8 ms for a JPEG of 640 x 480; libjpeg's smaller
+scales take 1.3 ms, since they still have to undo the entropy coding.
 """
 
 import os
@@ -22,8 +22,8 @@ from lookonce.errors import ImageError
 from lookonce.images import JPEG_END_MARKER, decode_image
 
 THUMBNAIL = 32  # pixels a side
-FLAT_ROWS = 16  # the height of a block row of most JPEGs; damage conceals no less
-NEARLY_BLACK, NEARLY_WHITE = 12, 243  # bars of these are common and no damage
+FLAT_ROWS = 16  # height of a block row of most JPEGs; damage affects at least one
+NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and no damage
 
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg"),
@@ -40,18 +40,18 @@ TURNED = {2: "mirrored", 3: "turned by 180°", 4: "mirrored", 5: "mirrored and t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFacts:
-    """What one image file is.
+    """Facts about one image file.
 
     Attributes:
-        path: of the file.
-        digest: of its bytes; empty where they cannot be read.
-        fault: why it cannot be used; empty for a sound image.
-        cut_short: whether the fault is that the end is missing.
-        format: `JPEG`, `PNG`, ...; empty where unknown.
-        colour: how colours are coded.
-        orientation: EXIF's, 1 is upright.
-        flat_end: whether the last rows of a JPEG have all one colour, neither black nor white.
-        thumbnail: (32, 32) uint8 grey, the whole image squeezed; None where it does not decode.
+        path: image file.
+        digest: hash of its bytes; empty if they cannot be read.
+        fault: reason why it cannot be used; empty for a sound image.
+        cut_short: whether the end of the file is missing.
+        format: `JPEG`, `PNG`, ...; empty if unknown.
+        colour: colour mode.
+        orientation: EXIF orientation; 1 is upright.
+        flat_end: whether the last rows of a JPEG all have one colour, neither black nor white.
+        thumbnail: (32, 32) uint8 grey, the whole image scaled down; None if it cannot be decoded.
     """
 
     path: Path
@@ -66,12 +66,12 @@ class ImageFacts:
 
 
 def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 0) -> dict[Path, ImageFacts]:
-    """Inspect files in threads (OpenCV and hashing let others run), holding one image a thread.
+    """Inspect files in threads (OpenCV and hashing release the GIL), with one image per thread in memory.
 
     Args:
-        paths: of the files.
-        done: called after each of them, in order.
-        threads: how many; 0 for one a core.
+        paths: image files.
+        done: called after each file, in order.
+        threads: number of threads; 0 for one per core.
     """
     facts = {}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
@@ -106,7 +106,7 @@ def inspect(path: Path) -> ImageFacts:
 
 
 def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
-    """What is odd about files, one by one."""
+    """Yield the defects of image files."""
     for each in facts:
         place = str(each.path)
         if each.fault:
@@ -124,12 +124,12 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
             what = f"EXIF orientation {each.orientation}: {TURNED[each.orientation]}"
             yield Finding("exif", place, what, each.path)
         if each.flat_end:
-            what = f"its last {FLAT_ROWS} rows or more have all one colour"
+            what = f"its last {FLAT_ROWS} rows or more all have one colour"
             yield Finding("concealed-damage", place, what, each.path)
 
 
 def _is_cut_short(data: bytes) -> bool:
-    """A JPEG or PNG without its end; some writers add zeros behind it."""
+    """Tell whether a JPEG or PNG lacks its end; some writers add zeros after it."""
     form = next((name for name, start in STARTS.items() if data.startswith(start)), None)
     return form is not None and not data.rstrip(b"\0").endswith(ENDS[form].rstrip(b"\0"))
 

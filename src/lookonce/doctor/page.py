@@ -1,4 +1,4 @@
-"""The doctor's page: each kind explained, with its worst cases as images."""
+"""Page of the doctor: each kind of defect explained, with its worst cases as images."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from lookonce.doctor.kinds import KINDS, SEVERITIES, Kind, Severity
 from lookonce.pages.render import jpeg_url, render
 from lookonce.samples import Sample
 
-IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # shown of each kind
-PLACES = 300  # written of each kind; findings.json has them all
+IMAGES: dict[Severity, int] = {"person": 12, "look": 8, "info": 4}  # figures per kind
+PLACES = 300  # places listed per kind; findings.json has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Figure:
     """One image of the page.
 
     Attributes:
-        url: a data URL; empty where the image cannot be shown.
-        place: of the heaviest finding in it.
-        what: that was.
-        more: findings of the kind in the same image.
-        several: whether images stand side by side in it.
+        url: data URL; empty if the image cannot be shown.
+        place: place of its first finding.
+        what: description of that finding.
+        more: number of further findings of the kind in the image.
+        several: whether it shows several images side by side.
     """
 
     url: str
@@ -48,7 +48,7 @@ class KindSection:
 
 
 def check_page(title: str, diagnosis: Diagnosis) -> str:
-    """The page as HTML, complete."""
+    """Return the page as HTML."""
     samples = {sample.path: sample for found in diagnosis.sets.values() for sample in found.samples}
     sections = [_section(key, found, samples) for key, found in diagnosis.by_kind().items()]
     learn = diagnosis.sets[diagnosis.learn]
@@ -67,7 +67,7 @@ def check_page(title: str, diagnosis: Diagnosis) -> str:
 
 
 def severity_counts(findings: Sequence[Finding]) -> dict[Severity, int]:
-    """Severity -> findings."""
+    """Count findings by severity."""
     severities = [KINDS[finding.kind].severity for finding in findings]
     return {severity: severities.count(severity) for severity in SEVERITIES}
 

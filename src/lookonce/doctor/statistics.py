@@ -1,4 +1,4 @@
-"""What a set of samples holds, in numbers."""
+"""Counts and sizes of a set of samples."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # pixels of the image; COCO's limits of 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Smallest, middle and largest of some numbers."""
+    """Smallest, median and largest of some numbers."""
 
     least: float
     median: float
@@ -25,7 +25,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.floating] | Sequence[float]) -> Self | None:
-        """Over any number of values; None over none."""
+        """Summarise any number of values; None for no values."""
         if not len(values):
             return None
         return cls(float(np.min(values)), float(np.median(values)), float(np.max(values)))
@@ -36,21 +36,21 @@ class Statistics:
     """Counts and sizes of one split.
 
     Attributes:
-        images: how many.
-        background: images without a box.
-        boxes: how many, flagged ones included.
-        difficult: boxes with VOC's flag.
-        crowd: boxes with COCO's flag.
-        per_class: boxes of each class, in the order of the names.
-        images_per_class: images with at least one box of the class.
-        small: boxes below 32 x 32 pixels of the image.
-        medium: boxes between that and 96 x 96.
-        large: boxes above.
-        boxes_per_image: over all images.
-        image_height: pixels.
-        image_width: pixels.
-        box_height: pixels of the image.
-        box_width: pixels of the image.
+        images: number of images.
+        background: number of images without a box.
+        boxes: number of boxes, flagged ones included.
+        difficult: number of boxes with VOC's flag.
+        crowd: number of boxes with COCO's flag.
+        per_class: class -> number of boxes, in the order of the names.
+        images_per_class: class -> number of images with at least one box of it.
+        small: number of boxes below 32 x 32 pixels of the image.
+        medium: number of boxes between that and 96 x 96.
+        large: number of larger boxes.
+        boxes_per_image: number of boxes per image.
+        image_height: height in pixels.
+        image_width: width in pixels.
+        box_height: height in pixels of the image.
+        box_width: width in pixels of the image.
     """
 
     images: int
@@ -101,7 +101,7 @@ def statistics(found: SampleSet) -> Statistics:
 
 
 def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:
-    """(N, 2) width and height of every box but crowds, in pixels of the letterboxed network input."""
+    """Return the (N, 2) width and height of every box but crowds, in pixels of the letterboxed input."""
     boxes = [np.zeros((0, 4), np.float32)]
     for sample in samples:
         boxes.append(Letterbox.fit(sample.image_size, input_size).boxes_in(sample.boxes[~sample.crowd]))

@@ -1,1 +1,1 @@
-"""How good detections are: COCO metrics, curves, confusion."""
+"""Measures of detections: COCO and VOC metrics, curves, confusion, errors."""

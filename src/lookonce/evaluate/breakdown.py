@@ -1,11 +1,11 @@
-"""AP and recall by size, shape and crowding of the objects: where a model is weak.
+"""AP and recall by size, shape and crowding of the objects.
 
-The objects are cut into bins by one property. A right detection belongs to the bin of its object, a false one
-to the bin that its own box falls in, as in COCO's AP by area. In each bin AP50 is the mean over the classes
+Objects are divided into bins by one property. A right detection belongs to the bin of its object, a false one
+to the bin of its own box, as in COCO's AP by area. In each bin AP50 is the mean over the classes
 that have objects there.
 
-Bins hold about equally many objects, so that each says something whatever the data: where all objects are
-small by COCO's measure, fifths still tell the smaller from the larger.
+Bins hold about the same number of objects, so that each is meaningful for any data: if all objects are small
+by COCO's measure, fifths still distinguish the smaller from the larger.
 
 Legend: **D** detections, **G** objects, **C** classes, **K** bins.
 """
@@ -24,19 +24,19 @@ from lookonce.geometry.boxes import area
 from lookonce.geometry.pairs import count_overlaps
 from lookonce.samples import Sample
 
-COCO_SIZES = (32.0, 96.0)  # sides of the squares that part small, medium and large
+COCO_SIZES = (32.0, 96.0)  # sides of the squares that separate small, medium and large
 BINS = 5
 FEWEST = 25  # objects in a bin: below, one object more or fewer is 4 % of recall
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The objects between two values of a property.
+    """Objects between two values of a property.
 
     Attributes:
-        low: the least value among the bin's objects; NaN without objects.
-        high: the greatest.
-        objects: how many.
+        low: smallest value of the bin's objects; NaN without objects.
+        high: largest value.
+        objects: number of objects.
         ap50: mean over the classes with objects here; NaN without objects.
         recall: share of the objects with a right detection above the threshold.
     """
@@ -56,8 +56,8 @@ class Breakdown:
         coco_size: three bins: COCO's small, medium and large, by area in pixels of the image.
         size: bins of the square root of the area, pixels of the image.
         shape: bins of width over height.
-        crowding: bins of the number of other objects near, of any class: those that meet the box when it is
-            grown by half its width and height on each side, to four times its area.
+        crowding: bins of the number of neighbours: other objects, of any class, that overlap the box when it
+            is enlarged by half its width and height on each side, to four times its area.
     """
 
     coco_size: tuple[Bin, ...]
@@ -69,12 +69,12 @@ class Breakdown:
 def breakdown(
     outcomes: Outcomes, truth: Sequence[Sample], detections: Sequence[Detections], threshold: float
 ) -> Breakdown:
-    """Cut the objects by each property.
+    """Divide the objects by each property.
 
     Args:
-        outcomes: what became of the detections.
-        truth: the images that were outcomes.
-        detections: of them.
+        outcomes: outcomes of the detections.
+        truth: annotated images.
+        detections: results for the same images.
         threshold: a right detection above it finds its object.
     """
     objects = outcomes.objects
@@ -91,9 +91,9 @@ def breakdown(
 
 
 def even_edges(values: NDArray[np.float64], bins: int = BINS, fewest: int = FEWEST) -> NDArray[np.float64]:
-    """The least value of every bin but the first: (K-1,), for about equally full bins.
+    """Return the smallest value of every bin but the first, (K-1,), for about equally full bins.
 
-    Equal values stay together. There are at most `bins` bins, and fewer rather than one with less than
+    Equal values stay together. There are at most `bins` bins, and fewer if one would have less than
     `fewest` values.
     """
     distinct, first = np.unique(np.sort(values), return_index=True)
@@ -114,13 +114,13 @@ def _bins(
     edges: NDArray[np.float64],
     found: NDArray[np.bool_],
 ) -> tuple[Bin, ...]:
-    """AP and recall of each bin.
+    """Return AP and recall of each bin.
 
     Args:
-        outcomes: what became of the detections.
-        of_objects: (G,) the property of each object.
-        of_detections: (D,) and of each detection's box.
-        edges: (K-1,) the least value of every bin but the first.
+        outcomes: outcomes of the detections.
+        of_objects: (G,) property of each object.
+        of_detections: (D,) property of each detection's box.
+        edges: (K-1,) smallest value of every bin but the first.
         found: (G,) objects with a right detection above the threshold.
     """
     objects = outcomes.objects
@@ -145,13 +145,13 @@ def _bin(values: NDArray[np.float64], ap: NDArray[np.float64], found: NDArray[np
 
 
 def _side(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N,) side of the square with the area of each box."""
+    """Return the side of the square with the area of each box: (N,)."""
     side: NDArray[np.float64] = np.sqrt(area(boxes.astype(np.float64)))
     return side
 
 
 def _shape(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N,) width over height."""
+    """Return width over height: (N,)."""
     sides = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).clip(1e-6)
     shape: NDArray[np.float64] = sides[:, 0] / sides[:, 1]
     return shape
@@ -160,9 +160,9 @@ def _shape(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
 def _crowding(
     outcomes: Outcomes, truth: Sequence[Sample], detections: Sequence[Detections]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How many other objects are near each object, (G,), and near each detection, (D,).
+    """Count the neighbours of each object, (G,), and of each detection, (D,).
 
-    Where a detection lies on an object, that one is not "other".
+    The object that a detection lies on is not its neighbour.
     """
     of_objects, of_detections = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for sample, found in zip(truth, detections, strict=True):
@@ -175,6 +175,6 @@ def _crowding(
 
 
 def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, 4) boxes of twice the width and height around the same centres."""
+    """Enlarge (N, 4) boxes to twice their width and height, around the same centres."""
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)

@@ -1,9 +1,10 @@
-"""Does a score of 0.8 mean right in 80 of 100 cases? Reliability by score, and the calibration error.
+"""Reliability of scores, and the calibration error: of 100 detections with score 0.8, 80 should be right.
 
-Right and false as everywhere at IoU 0.5; ignored detections do not count. The expected calibration error is
-that of Naeini et al. 2015 with bins of equal width: the mean distance between score and share right, each bin
-weighted by its detections. Thousands of detections with scores near 0, rightly so low, make it small whatever
-the others are like; so it is also given for the detections that are used, those above a threshold.
+Right means IoU 0.5 or more, as in all error measures; ignored detections do not count. The expected
+calibration error is that of Naeini et al. 2015 with bins of equal width: the mean distance between score and
+share right, each bin weighted by its detections. Thousands of detections with scores near 0, rightly low,
+make it small regardless of the others; so it is also given for the detections in use, those above a
+threshold.
 """
 
 import math
@@ -23,11 +24,11 @@ class ScoreBin:
     """Detections with scores above `low`, up to `high`.
 
     Attributes:
-        low: of the bin.
-        high: of the bin.
-        detections: how many.
-        score: their mean; NaN without detections.
-        right: the share that is right; NaN without detections.
+        low: lower edge, exclusive.
+        high: upper edge, inclusive.
+        detections: number of detections.
+        score: mean score; NaN without detections.
+        right: share of right detections; NaN without detections.
     """
 
     low: float
@@ -39,14 +40,14 @@ class ScoreBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far scores can be taken for probabilities.
+    """Agreement of scores with probabilities.
 
     Attributes:
-        bins: ten, from score 0 to 1.
+        bins: ten bins, from score 0 to 1.
         error: expected calibration error of all detections; NaN without any.
-        error_above: of those above the threshold.
-        bias_above: mean score less share right of those above the threshold: positive means too sure.
-        threshold: that threshold.
+        error_above: expected calibration error of those above the threshold.
+        bias_above: mean score minus share right, above the threshold; positive means overconfident.
+        threshold: score threshold.
     """
 
     bins: tuple[ScoreBin, ...]
@@ -57,10 +58,10 @@ class Calibration:
 
 
 def calibration(outcomes: Outcomes, threshold: float) -> Calibration:
-    """Compare scores with the share right.
+    """Compare scores with the share of right detections.
 
     Args:
-        outcomes: what became of the detections.
+        outcomes: outcomes of the detections.
         threshold: detections above it are in use.
     """
     counted = ~outcomes.has(Outcome.IGNORED)
@@ -78,7 +79,7 @@ def calibration(outcomes: Outcomes, threshold: float) -> Calibration:
 
 
 def score_bins(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[ScoreBin, ...]:
-    """Count detections by score.
+    """Divide detections into bins of score.
 
     Args:
         scores: (D,) from 0 to 1.

@@ -1,7 +1,7 @@
-"""The twelve COCO numbers, and AP of each class.
+"""The twelve COCO numbers, and AP per class.
 
-The arithmetic is faster-coco-eval's, which gives what pycocotools gives; here samples and detections become
-its input, and its arrays become `Metrics`.
+faster-coco-eval does the arithmetic, with the results of pycocotools; this module converts samples and
+detections to its input, and its arrays to `Metrics`.
 
 Legend: **T** IoU thresholds 0.50, 0.55 ... 0.95; **R** 101 recall levels; **C** classes; **A** area ranges
 (all, small, medium, large); **M** limits on the detections of one class in one image.
@@ -22,26 +22,25 @@ from lookonce.evaluate.inputs import check, objects_that_count
 from lookonce.geometry.boxes import area
 from lookonce.samples import Sample
 
-CAPS = (1, 10, 100)  # COCO counts that many detections of each class in an image, the best first
+CAPS = (1, 10, 100)  # COCO's limits on the detections of one class in one image, the best first
 ALL, SMALL, MEDIUM, LARGE = range(4)  # area ranges: below 32², up to 96², above, in pixels of the image
 IOU_50, IOU_75 = 0, 5  # places among the ten thresholds
-# COCO has no flag for "ignore this object" other than crowd, but leaves out whatever lies outside an area
-# range. No range holds this area, so a difficult object is neither rewarded nor missed, and its overlap is
-# still plain IoU.
+# COCO's only flag to ignore an object is crowd, but it leaves out objects outside an area range. No range
+# holds this area, so a difficult object is neither rewarded nor missed, and its overlap is still plain IoU.
 IGNORED_AREA = 1e11
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """One class. A class without an object that counts has NaN.
+    """Metrics of one class; NaN for a class without an object that counts.
 
     Attributes:
-        name: of the class.
-        objects: that count: neither difficult nor crowd.
+        name: class name.
+        objects: number of objects that count: neither difficult nor crowd.
         ap: mean over the ten IoU thresholds.
-        ap50: at IoU 0.50.
-        ap75: at IoU 0.75.
-        ar: share of the objects found, mean over the thresholds, at most 100 detections an image.
+        ap50: AP at IoU 0.50.
+        ap75: AP at IoU 0.75.
+        ar: share of the objects found, mean over the thresholds, with at most 100 detections per image.
     """
 
     name: str
@@ -54,31 +53,29 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """How good detections are, in COCO's numbers. Each is a mean over the classes that have objects.
-
-    NaN means: there was nothing to measure it on.
+    """COCO's numbers. Each is a mean over the classes that have objects; NaN if there are none.
 
     Attributes:
-        ap: average precision, mean over the IoU thresholds 0.50 to 0.95. The number to compare by.
-        ap50: at IoU 0.50.
-        ap75: at IoU 0.75.
-        ap_small: of objects below 32 x 32 pixels.
-        ap_medium: between 32 x 32 and 96 x 96.
-        ap_large: above 96 x 96.
-        ar_1: average recall with 1 detection of each class in each image.
-        ar_10: with 10.
-        ar_100: with 100. All numbers above and the three below keep to these 100.
-        ar_small: recall of the small objects.
-        ar_medium: of the medium ones.
-        ar_large: of the large ones.
-        ap_uncapped: `ap` with every detection counted, not the best 100 alone.
-        ar_uncapped: `ar_100` likewise.
-        crowded: images with more than 100 objects of one class: COCO's numbers cannot reach 1 there, the
-            uncapped ones can.
-        images: how many.
-        objects: that count: neither difficult nor crowd.
-        detections: how many.
-        classes: one for each name, in the order of the names.
+        ap: average precision, mean over the IoU thresholds 0.50 to 0.95; the main number.
+        ap50: AP at IoU 0.50.
+        ap75: AP at IoU 0.75.
+        ap_small: AP of objects below 32 x 32 pixels.
+        ap_medium: AP of objects between 32 x 32 and 96 x 96.
+        ap_large: AP of objects above 96 x 96.
+        ar_1: average recall with 1 detection per class and image.
+        ar_10: average recall with 10.
+        ar_100: average recall with 100. All numbers above and the three below count these 100 alone.
+        ar_small: average recall of small objects.
+        ar_medium: average recall of medium objects.
+        ar_large: average recall of large objects.
+        ap_uncapped: `ap` with every detection, not only the best 100.
+        ar_uncapped: `ar_100` with every detection.
+        crowded: number of images with more than 100 objects of one class, on which only the uncapped numbers
+            can reach 1.
+        images: number of images.
+        objects: number of objects that count: neither difficult nor crowd.
+        detections: number of detections.
+        classes: metrics of each class, in the order of the names.
     """
 
     ap: float
@@ -102,12 +99,12 @@ class Metrics:
     classes: tuple[ClassMetrics, ...]
 
     def to_json(self) -> str:
-        """A JSON object; NaN becomes null."""
+        """Return a JSON object; NaN becomes null."""
         return json.dumps(without_nan(asdict(self)), indent=2, ensure_ascii=False)
 
 
 def without_nan(value: Any) -> Any:
-    """The same nest of dicts and lists with NaN replaced by None: JSON has no NaN."""
+    """Replace NaN by None in nested dicts and lists: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -116,15 +113,15 @@ def without_nan(value: Any) -> Any:
 
 
 def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> Metrics:
-    """Compare detections with the truth, image by image. Prints nothing.
+    """Compare detections with ground truth, image by image. Prints nothing.
 
-    Crowd boxes are COCO's: any number of detections may lie in them, unpunished. Difficult boxes are
+    Crowd boxes are COCO's: any number of detections may lie in them without penalty. Difficult boxes are
     ignored: a detection matched to one counts neither way.
 
     Args:
         truth: annotated images.
-        detections: of the same images, in the same order.
-        names: of the classes that the labels of both count.
+        detections: results for the same images, in the same order.
+        names: class names that the labels of both index.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -154,7 +151,7 @@ def _accumulated(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Run faster-coco-eval: precision (T, R, C, A, M) and recall (T, C, A, M), -1 where nothing counts.
 
-    M has the three caps and, last, one that no image reaches.
+    M has the three limits and, last, one that no image reaches.
     """
     fce = require("faster_coco_eval", extra="train")
     most = max((len(found) for found in detections), default=0)
@@ -193,7 +190,7 @@ def _detection_rows(detections: Sequence[Detections]) -> Iterator[dict[str, Any]
 
 
 def _rows(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """The part of an annotation that truth and detections share; COCO's box is left, top, width, height."""
+    """Yield the part of a row that objects and detections share; COCO's box is left, top, width, height."""
     exact = boxes.astype(np.float64)
     corner_and_size = np.concatenate([exact[:, :2], exact[:, 2:] - exact[:, :2]], axis=1)
     for box, label in zip(corner_and_size.tolist(), labels.tolist(), strict=True):
@@ -201,7 +198,7 @@ def _rows(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> 
 
 
 def _twelve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
-    """COCO's summary, by the names of `Metrics`."""
+    """Return COCO's summary, by the names of `Metrics`."""
     return {
         "ap": _mean(precision[..., ALL, 2]),
         "ap50": _mean(precision[IOU_50, ..., ALL, 2]),
@@ -221,7 +218,7 @@ def _twelve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict
 def _class_metrics(
     name: str, objects: int, precision: NDArray[np.float64], recall: NDArray[np.float64]
 ) -> ClassMetrics:
-    """From one class's precision (T, R) and recall (T,)."""
+    """Summarise one class's precision (T, R) and recall (T,)."""
     return ClassMetrics(
         name=name,
         objects=objects,
@@ -233,6 +230,6 @@ def _class_metrics(
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Mean of what could be measured; NaN where nothing could (COCO marks both with -1)."""
+    """Average the entries that could be measured; NaN if there are none (COCO marks the others with -1)."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else math.nan

@@ -1,4 +1,4 @@
-"""Which class is taken for which, what is missed, and what is seen where nothing is."""
+"""Confusion matrix: classes confused, objects missed, and false alarms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Confusion:
     Attributes:
         counts: (C+1, C+1) int64, row: true class, column: detected class. The last column holds the objects
             that were missed, the last row the false alarms.
-        threshold: detections above it were counted.
-        iou: overlap from which on a detection and an object are one.
+        threshold: score threshold; detections above it were counted.
+        iou: smallest overlap at which a detection matches an object.
     """
 
     counts: NDArray[np.int64]

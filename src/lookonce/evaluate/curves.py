@@ -1,4 +1,4 @@
-"""Precision, recall and F1 at every threshold, and the threshold to choose."""
+"""Precision, recall and F1 at every score threshold, and the threshold to choose."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from lookonce.evaluate.matching import Matches
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What one score threshold gives.
+    """Precision and recall at one score threshold.
 
     Attributes:
         threshold: keep detections above it. It lies halfway between the last score kept and the first one
-            dropped, so a filter may ask for "above" or "at least".
-        precision: share of the detections kept that are right.
+            dropped, so "above" and "at least" give the same.
+        precision: share of right ones among the detections kept.
         recall: share of the objects found.
         f1: harmonic mean of the two.
     """
@@ -32,13 +32,13 @@ NOWHERE = OperatingPoint(math.nan, math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """One class, or all together, at every threshold that changes something. D distinct scores, falling.
+    """One class, or all together, at every threshold that makes a difference: D distinct scores, falling.
 
     Attributes:
-        objects: how many there were to be found.
-        scores: (D,) the lowest score kept.
+        objects: number of objects.
+        scores: (D,) lowest score kept.
         precision: (D,)
-        recall: (D,) NaN where there are no objects.
+        recall: (D,) NaN without objects.
     """
 
     objects: int
@@ -48,18 +48,18 @@ class Curve:
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(D,) harmonic mean of precision and recall; 0 where both are."""
+        """Harmonic mean of precision and recall, (D,); 0 where both are 0."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / np.where(total == 0, 1, total)
 
     def best(self) -> OperatingPoint:
-        """The highest F1; `NOWHERE` without objects or detections."""
+        """Return the point of the highest F1; `NOWHERE` without objects or detections."""
         if self.objects == 0 or len(self.scores) == 0:
             return NOWHERE
         return self._point(int(self.f1.argmax()))
 
     def at_precision(self, precision: float) -> OperatingPoint:
-        """The highest recall with at least this precision; `NOWHERE` where no threshold reaches it."""
+        """Return the point of the highest recall with at least this precision; `NOWHERE` if there is none."""
         reached = np.flatnonzero(self.precision >= precision)
         if self.objects == 0 or len(reached) == 0:
             return NOWHERE
@@ -80,8 +80,8 @@ class Curves:
     """All curves of one evaluation.
 
     Attributes:
-        overall: every class together, each detection and object counting the same.
-        classes: one for each class.
+        overall: all classes together, each detection and object with equal weight.
+        classes: one curve per class.
     """
 
     overall: Curve
@@ -89,7 +89,7 @@ class Curves:
 
 
 def curves(matches: Matches) -> Curves:
-    """The curves of outcomes detections."""
+    """Compute the curves of matched detections."""
     return Curves(
         overall=_curve(matches.scores, matches.correct, int(matches.objects.sum())),
         classes=tuple(
@@ -101,7 +101,7 @@ def curves(matches: Matches) -> Curves:
 
 
 def _curve(scores: NDArray[np.float32], correct: NDArray[np.bool_], objects: int) -> Curve:
-    """From one class's scores, falling, and which of them are right."""
+    """Compute a curve from scores, falling, and which of them are right."""
     right = np.cumsum(correct)
     last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores stay or go together
     kept = np.arange(1, len(scores) + 1)[last]

@@ -1,4 +1,4 @@
-"""The error report as a page."""
+"""Page of the error report."""
 
 import math
 from collections.abc import Sequence
@@ -17,31 +17,30 @@ NOUNS = {
     Outcome.LOCALISATION: "loose boxes",
     Outcome.BOTH: "wrong classes in loose boxes",
     Outcome.DUPLICATE: "duplicates",
-    Outcome.BACKGROUND: "detections of nothing",
+    Outcome.BACKGROUND: "background detections",
     Outcome.MISSED: "missed objects",
 }
 MEANINGS = {
-    Outcome.CLASSIFICATION: "on an object of another class: overlap 0.5 or more",
-    Outcome.LOCALISATION: "the right class, but the box fits badly: overlap 0.1 to 0.5",
-    Outcome.BOTH: "another class, and the box fits badly: overlap 0.1 to 0.5",
-    Outcome.DUPLICATE: "a second detection of an object that is found already",
-    Outcome.BACKGROUND: "on nothing that is annotated: overlap below 0.1",
-    Outcome.MISSED: "an object that no detection is on, nor one that only needs another class or box",
+    Outcome.CLASSIFICATION: "on an object of another class: IoU 0.5 or more",
+    Outcome.LOCALISATION: "the right class, but a loose box: IoU 0.1 to 0.5",
+    Outcome.BOTH: "another class, and a loose box: IoU 0.1 to 0.5",
+    Outcome.DUPLICATE: "another detection of an object that has a better one",
+    Outcome.BACKGROUND: "on no annotated object: IoU below 0.1",
+    Outcome.MISSED: "an object without any detection, even one of another class or with a loose box",
 }
 ADVICE = {
-    Outcome.CLASSIFICATION: "See in confusion.png which classes are taken for each other. Add images of "
-    "both, look for objects annotated with the wrong class, or make them one class if nobody needs to tell "
-    "them apart.",
-    Outcome.LOCALISATION: "Look whether the annotated boxes are tight and drawn by one rule. Fit the anchors "
+    Outcome.CLASSIFICATION: "See confusion.png for the classes that are confused. Add images of both, look "
+    "for objects annotated with the wrong class, or merge the classes if the difference does not matter.",
+    Outcome.LOCALISATION: "Check whether the annotated boxes are tight and consistent. Fit the anchors "
     "to the data (lookonce data anchors), train longer, or use a larger input size.",
-    Outcome.BOTH: "Mostly crowds and objects cut off. What helps against classification and localisation "
-    "errors helps here.",
-    Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. Too low, "
-    "and true neighbours go with them: watch missed.",
-    Outcome.BACKGROUND: "First look at the images below: often the object is there and the annotation is "
-    "missing. Else add images without objects that show what is mistaken, or raise --conf.",
+    Outcome.BOTH: "Mostly crowds and truncated objects. The advice for classification and localisation "
+    "errors applies.",
+    Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. If it is "
+    "too low, neighbouring objects are lost as well: watch missed.",
+    Outcome.BACKGROUND: "Check the images below first: often the object exists, but its annotation is "
+    "missing. Otherwise add background images of what is mistaken for objects, or raise --conf.",
     Outcome.MISSED: "See by size and by crowding which objects these are. Small ones need a larger input "
-    "size; rare ones more images; crowded ones a higher --iou. Or lower --conf, if misses are worse than "
+    "size, rare ones more images, crowded ones a higher --iou. Or lower --conf, if misses are worse than "
     "false alarms.",
 }
 
@@ -52,11 +51,11 @@ def write_error_page(
     """Write one HTML file, whole or not at all.
 
     Args:
-        path: of the file.
-        report: what was found.
-        gallery: the worst images, drawn, the worst first.
-        note: on the explanations: how many there are, or how to get them.
-        about: `model`, `data` and `split` that were measured.
+        path: HTML file.
+        report: error report.
+        gallery: worst images, drawn, the worst first.
+        note: remark on the explanations.
+        about: `model`, `data` and `split`.
     """
     shown = sum(sum(image.errors.values()) for image in gallery)
     page = render(
@@ -78,9 +77,9 @@ def write_error_page(
 
 
 def headline(report: ErrorReport) -> str:
-    """The finding, in two sentences."""
+    """Sum up the report in two sentences."""
     if math.isnan(report.ap50):
-        return "There are no objects to find, so there is no AP."
+        return "There are no objects, so there is no AP."
     return f"{_most_frequent(report)} {_most_costly(report)}"
 
 
@@ -135,7 +134,7 @@ def _breakdowns(report: ErrorReport) -> list[dict[str, Any]]:
     return [
         {
             "heading": "By size, COCO's classes",
-            "what": "small: area below 32², large: from 96² pixels of the image",
+            "what": "small: area below 32² pixels of the image; large: from 96²",
             "bins": [(name, each) for name, each in coco],
         },
         {
@@ -145,12 +144,12 @@ def _breakdowns(report: ErrorReport) -> list[dict[str, Any]]:
         },
         {
             "heading": "By shape",
-            "what": "width over height: below 1 is upright, above 1 lies flat",
+            "what": "width over height: below 1 is upright, above 1 is wide",
             "bins": [(_range(each, 2), each) for each in parts.shape],
         },
         {
             "heading": "By crowding",
-            "what": "other objects that meet the box, grown to twice its width and height",
+            "what": "other objects that overlap the box, enlarged to twice its width and height",
             "bins": [(_range(each, 0), each) for each in parts.crowding],
         },
     ]

@@ -1,4 +1,4 @@
-"""One set of images, its errors: types and what they cost, where they happen, how sure the model was."""
+"""Errors on one set of images: types and their cost, by class and by object, with calibration."""
 
 import json
 import math
@@ -27,13 +27,13 @@ GALLERY = 24  # images
 
 @dataclass(frozen=True, slots=True)
 class TypeOfError:
-    """One type, over all classes or in one of them.
+    """One type of error, over all classes or in one of them.
 
     Attributes:
         cost: AP50 gained by repairing it alone; NaN without objects.
-        count: how many errors.
-        cost_in_use: AP50 gained where only the detections above the report's threshold are used.
-        in_use: how many errors then.
+        count: number of errors.
+        cost_in_use: the same for the detections above the report's threshold alone.
+        in_use: number of errors among these.
     """
 
     cost: float
@@ -44,14 +44,14 @@ class TypeOfError:
 
 @dataclass(frozen=True, slots=True)
 class ClassErrors:
-    """One class. A false detection counts for the class it claims, a missed object for its own.
+    """Errors of one class. A false detection counts for the detected class, a missed object for its own.
 
     Attributes:
-        name: of the class.
-        objects: that count.
-        ap50: with every detection counted; NaN without objects.
-        best: the threshold with the best F1, and what it gives.
-        types: the errors.
+        name: class name.
+        objects: number of objects that count.
+        ap50: AP50 with every detection; NaN without objects.
+        best: point with the best F1.
+        types: errors of each type.
     """
 
     name: str
@@ -63,24 +63,24 @@ class ClassErrors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorReport:
-    """Everything known about the errors on one set of images.
+    """Errors on one set of images.
 
     Attributes:
-        images: how many.
-        objects: that count: neither difficult nor crowd.
-        detections: how many.
-        ap50: mean over the classes with objects; all detections count, not the best 100 in an image.
+        images: number of images.
+        objects: number of objects that count: neither difficult nor crowd.
+        detections: number of detections.
+        ap50: mean over the classes with objects, with all detections, not only the best 100 per image.
         threshold: detections above it are "in use": the one with the best F1 over all classes.
-        best: what that threshold gives.
-        ap50_in_use: AP50 with the detections in use alone.
-        types: the errors of all classes; a cost is the mean over the classes with objects.
+        best: point of that threshold.
+        ap50_in_use: AP50 of the detections in use alone.
+        types: errors of all classes; a cost is the mean over the classes with objects.
         false_positives: all false detections together.
         false_negatives: all objects without a right detection.
-        classes: one for each name, in the order of the names.
+        classes: errors of each class, in the order of the names.
         breakdown: AP and recall by size, shape and crowding.
-        calibration: scores against the share right.
+        calibration: agreement of scores with the share right.
         worst: images with the most errors in use, the worst first.
-        in_use: what became of the detections above the threshold: to draw them.
+        in_use: outcomes of the detections above the threshold.
     """
 
     images: int
@@ -100,10 +100,10 @@ class ErrorReport:
     in_use: Outcomes
 
     def to_dict(self, images: Sequence[str]) -> dict[str, Any]:
-        """For JSON: None where there was nothing to measure.
+        """Return the numbers for JSON: None where there was nothing to measure.
 
         Args:
-            images: how to name each image.
+            images: name of each image.
         """
         numbers = {
             "images": self.images,
@@ -144,12 +144,12 @@ class ErrorReport:
 def error_report(
     truth: Sequence[Sample], detections: Sequence[Detections], evaluation: Evaluation
 ) -> ErrorReport:
-    """Look into the errors.
+    """Analyse the errors.
 
     Args:
         truth: annotated images.
-        detections: of the same images, in the same order.
-        evaluation: of both.
+        detections: results for the same images, in the same order.
+        evaluation: measures of both.
     """
     outcomes = find_outcomes(truth, detections, evaluation.names)
     threshold = evaluation.confusion.threshold
@@ -185,10 +185,10 @@ def write_errors_json(path: Path, report: ErrorReport, images: Sequence[str], ab
     """Write the numbers, whole or not at all.
 
     Args:
-        path: of the file.
-        report: what was found.
-        images: how to name each image.
-        about: what it was measured on; goes first.
+        path: JSON file.
+        report: error report.
+        images: name of each image.
+        about: model, data and options; goes first.
     """
     numbers = {**about, **report.to_dict(images)}
     write_text(path, encodable(json.dumps(numbers, indent=2, ensure_ascii=False)) + "\n")
@@ -254,12 +254,12 @@ def _type(
     cost_in_use: NDArray[np.float64],
     in_use: NDArray[np.int64],
 ) -> TypeOfError:
-    """Over some classes, (C,) each."""
+    """Sum up some classes, (C,) each."""
     return TypeOfError(_mean(cost), int(count.sum()), _mean(cost_in_use), int(in_use.sum()))
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Over the classes with objects; NaN where none has any."""
+    """Average over the classes with objects; NaN if there are none."""
     measured = values[~np.isnan(values)]
     return float(measured.mean()) if len(measured) else math.nan
 

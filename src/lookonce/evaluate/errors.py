@@ -1,4 +1,4 @@
-"""What kind of error each false detection is, and which objects were missed: TIDE's six types.
+"""TIDE's six types of error: the type of each false detection, and the missed objects.
 
 The definitions are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors"
 (2020), section 2.2, with their thresholds. By the overlap of a false detection with the objects of its
@@ -12,7 +12,7 @@ image:
          from 0.5     classification   localisation     classification
 ```
 
-The paper's definitions overlap; where two hold, the one that its authors' program tests first is taken, so
+The paper's definitions overlap; where two hold, the one that its authors' program tests first applies, so
 that numbers can be compared. An object is **missed** when no detection is right about it and no
 classification or localisation error stands for it either.
 
@@ -38,12 +38,12 @@ from lookonce.samples import Sample
 
 Item = TypeVar("Item", bound=np.generic)
 
-FOREGROUND = IOU  # t_f of the paper: from this overlap on, a box is right
-BACKGROUND = 0.1  # t_b of the paper: below it, a box has nothing to do with an object
+FOREGROUND = IOU  # t_f of the paper: IoU from which a box is right
+BACKGROUND = 0.1  # t_b of the paper: IoU below which a box is unrelated to an object
 
 
 class Outcome(IntEnum):
-    """What became of a detection; the last but one, of an object."""
+    """Outcome of a detection; `MISSED` is that of an object."""
 
     RIGHT = 0
     CLASSIFICATION = 1
@@ -56,7 +56,7 @@ class Outcome(IntEnum):
 
     @property
     def text(self) -> str:
-        """For people and JSON."""
+        """Name for people and JSON."""
         return self.name.lower()
 
 
@@ -90,17 +90,17 @@ class Objects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """All detections of all images, image by image, and what became of each.
+    """All detections of all images, image by image, with the outcome of each.
 
     Attributes:
-        objects: what there was to be found.
-        classes: how many classes the labels count.
+        objects: annotated objects.
+        classes: number of classes.
         image: (D,) int64 number of the image.
         boxes: (D, 4) float32 xyxy, pixels of the image.
         scores: (D,) float32.
         labels: (D,) int64.
-        outcome: (D,) int8, of `Outcome`.
-        object: (D,) int64 the object that a detection stands for, or would if it were right; -1 for none.
+        outcome: (D,) int8 value of `Outcome`.
+        object: (D,) int64 object that a detection stands for, or would if it were right; -1 for none.
     """
 
     objects: Objects
@@ -113,25 +113,25 @@ class Outcomes:
     object: NDArray[np.int64]
 
     def above(self, threshold: float) -> "Outcomes":
-        """The same without the detections up to a threshold. Outcomes anew, the rest would be the same."""
+        """Keep the detections above a score threshold; their outcomes do not depend on the others."""
         keep = self.scores > threshold
         arrays = ("image", "boxes", "scores", "labels", "outcome", "object")
         return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
 
     def has(self, *outcomes: Outcome) -> NDArray[np.bool_]:
-        """(D,): detections with one of these outcomes."""
+        """Mark the detections with one of these outcomes: (D,)."""
         return np.isin(self.outcome, outcomes)
 
     def found(self) -> NDArray[np.bool_]:
-        """(G,): objects with a right detection."""
+        """Mark the objects with a right detection: (G,)."""
         return self._with_detection(Outcome.RIGHT)
 
     def missed(self) -> NDArray[np.bool_]:
-        """(G,): objects that count, and that no right or repairable detection stands for."""
+        """Mark the objects that count and that no right or repairable detection stands for: (G,)."""
         return self.objects.counts & ~self._with_detection(Outcome.RIGHT, *REPAIRABLE)
 
     def count(self, outcome: Outcome) -> int:
-        """How many detections, or missed objects, have the outcome."""
+        """Count the detections, or missed objects, with the outcome."""
         return int((self.missed() if outcome == Outcome.MISSED else self.has(outcome)).sum())
 
     def _with_detection(self, *outcomes: Outcome) -> NDArray[np.bool_]:
@@ -143,12 +143,12 @@ class Outcomes:
 def find_outcomes(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> Outcomes:
-    """Give every detection one outcome.
+    """Find the outcome of every detection.
 
     Args:
         truth: annotated images.
-        detections: of the same images, in the same order.
-        names: of the classes that the labels of both count.
+        detections: results for the same images, in the same order.
+        names: class names that the labels of both index.
 
     Raises:
         ValueError: not one result for each image, or a label outside the names.
@@ -219,5 +219,5 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
 
 
 def _joined(arrays: Sequence[NDArray[Item]], none: NDArray[Item]) -> NDArray[Item]:
-    """One after the other; `none` gives the type where there is no array at all."""
+    """Concatenate arrays; `none` gives the type if there are none."""
     return np.concatenate([none, *arrays])

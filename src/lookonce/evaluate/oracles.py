@@ -1,4 +1,4 @@
-"""How much AP each type of error costs: what AP would be, were just that type repaired.
+"""Cost of each type of error: the AP gained by repairing that type alone.
 
 After Bolya et al., "TIDE" (2020), section 2.3. The oracle for each type:
 
@@ -11,8 +11,8 @@ After Bolya et al., "TIDE" (2020), section 2.3. The oracle for each type:
 And two that take errors together: every false detection goes; every object not found goes.
 
 Costs do not add up to 1 - AP. Each is measured with all other errors left in place, and AP is no sum over
-errors: a false detection hurts less where another one stands above it, an object found again counts for
-little where its detection ranks low. All repaired together give an AP of 1.
+errors: a false detection matters less if another one ranks above it, and another object found counts little
+if its detection ranks low. All repaired together give an AP of 1.
 """
 
 from collections.abc import Collection
@@ -28,7 +28,7 @@ RECALLS = np.linspace(0, 1, 101)  # COCO's levels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
-    """AP50 of each class, and what the errors take from it. NaN for a class without objects.
+    """AP50 of each class, and the cost of the errors; NaN for a class without objects.
 
     Attributes:
         ap50: (C,)

@@ -42,12 +42,12 @@ class _Line(NamedTuple):
 
 
 def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]) -> "Figure":
-    """Precision over recall, a line for each class; the area under a line is VOC's AP50.
+    """Plot precision over recall, one line per class; the area under a line is VOC's AP50.
 
     Args:
-        curves: of all classes.
-        names: of the classes.
-        ap50: VOC's, of each class.
+        curves: curves of all classes.
+        names: class names.
+        ap50: VOC's AP50 of each class.
     """
     lines = [
         _precision_line(curve, _short(name), f"{ap:.2f}", ap)
@@ -65,7 +65,7 @@ def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]
 
 
 def f1_threshold(curves: Curves, names: Sequence[str]) -> "Figure":
-    """F1 over the score threshold, a line for each class: where to set `--conf`."""
+    """Plot F1 over the score threshold, one line per class, to choose `--conf`."""
     lines = [
         _f1_line(curve, _short(name))
         for curve, name in zip(curves.classes, names, strict=True)
@@ -82,11 +82,11 @@ def f1_threshold(curves: Curves, names: Sequence[str]) -> "Figure":
 
 
 def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
-    """Counts of true class by detected class; the shade is the share of the row."""
+    """Plot counts of true class by detected class; the shade is the share of the row."""
     counts = confusion.counts
     side = float(np.clip(4 + 0.34 * len(counts), 5, 24))
     figure, axes = _figure(
-        "What was found as what",
+        "Confusion matrix",
         f"Detections above threshold {confusion.threshold:.2g}, IoU {confusion.iou:.2f}. "
         "Shade: share of the row.",
         size=(max(side, 6.6), side),

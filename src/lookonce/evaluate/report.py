@@ -1,4 +1,4 @@
-"""One evaluation: everything measured, as numbers, JSON and images."""
+"""One evaluation: all measures, as numbers, JSON and plots."""
 
 import json
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from lookonce.evaluate.matching import match
 from lookonce.evaluate.voc import average_precisions, mean_average_precision
 from lookonce.samples import Sample
 
-PRECISION = 0.9  # "recall at precision 0.9": what is found while nine of ten detections are right
+PRECISION = 0.9  # "recall at precision 0.9": share of objects found while nine of ten detections are right
 USUAL_THRESHOLD = 0.25  # for the confusion matrix, where no threshold is best because nothing is right
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Everything measured on one set of images.
+    """All measures on one set of images.
 
     Attributes:
-        names: of the classes.
+        names: class names.
         metrics: COCO's numbers.
-        voc_ap50: VOC's AP at IoU 0.5, of each class; NaN for a class without objects.
+        voc_ap50: VOC's AP at IoU 0.5 of each class; NaN for a class without objects.
         curves: precision, recall and F1 at every threshold.
-        confusion: at the threshold of the best F1.
+        confusion: confusion matrix at the threshold of the best F1.
     """
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class Evaluation:
     confusion: Confusion
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: None where there was nothing to measure."""
+        """Return the numbers for JSON: None where there was nothing to measure."""
         metrics = asdict(self.metrics)
         rows = zip(metrics.pop("classes"), self.voc_ap50, self.curves.classes, strict=True)
         numbers = {
@@ -61,12 +61,12 @@ class Evaluation:
 def evaluate_detections(
     truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
 ) -> Evaluation:
-    """Measure everything.
+    """Compute all measures.
 
     Args:
         truth: annotated images.
-        detections: of the same images, in the same order; with low scores too, or the curves end early.
-        names: of the classes that the labels of both count.
+        detections: results for the same images, in the same order, including low scores for whole curves.
+        names: class names that the labels of both index.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -88,9 +88,9 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     """Write `metrics.json` and the images into a folder, each whole or not at all.
 
     Args:
-        folder: made where absent.
-        evaluation: what was measured.
-        about: what it was measured on; goes into the JSON first.
+        folder: output folder; created if absent.
+        evaluation: measures.
+        about: model, data and options; goes first.
 
     Returns:
         The content of `metrics.json`.
@@ -113,7 +113,7 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
 
 
 def _points(curve: Curve) -> dict[str, dict[str, float]]:
-    """The two thresholds worth knowing."""
+    """Return the two points worth knowing."""
     return {
         "best_f1": asdict(curve.best()),
         f"at_precision_{PRECISION}": asdict(curve.at_precision(PRECISION)),

@@ -9,7 +9,7 @@ from lookonce.evaluate.matching import Matches
 
 
 def average_precisions(matches: Matches) -> tuple[float, ...]:
-    """AP of each class at the IoU of the matches; NaN for a class without objects."""
+    """Return the AP of each class at the IoU of the matches; NaN for a class without objects."""
     return tuple(
         average_precision(matches.correct[matches.labels == c], int(objects))
         for c, objects in enumerate(matches.objects)
@@ -24,7 +24,7 @@ def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
 
     Args:
         correct: (D,) detections by falling score.
-        objects: how many there were to be found.
+        objects: number of objects.
     """
     if objects == 0:
         return math.nan
@@ -34,6 +34,6 @@ def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
 
 
 def mean_average_precision(per_class: tuple[float, ...]) -> float:
-    """Mean over the classes that have objects; NaN where none has."""
+    """Average over the classes that have objects; NaN if there are none."""
     measured = [value for value in per_class if not math.isnan(value)]
     return sum(measured) / len(measured) if measured else math.nan

@@ -10,11 +10,11 @@ from lookonce.evaluate.errors import ERRORS, FALSE, Outcome, Outcomes
 
 @dataclass(frozen=True, slots=True)
 class ImageErrors:
-    """One image and its errors.
+    """Errors of one image.
 
     Attributes:
-        image: its number.
-        errors: how many of each type; types without any are left out.
+        image: number of the image.
+        errors: number of errors of each type that occurs.
     """
 
     image: int
@@ -22,20 +22,20 @@ class ImageErrors:
 
     @property
     def total(self) -> int:
-        """All errors."""
+        """Number of all errors."""
         return sum(self.errors.values())
 
 
 def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
-    """The images with the most errors, false detections and missed objects, each counting once.
+    """Return the images with the most errors; false detections and missed objects count once each.
 
-    Of images with equally many, the one whose false detections have the higher scores comes first: a
-    confident error is the more surprising. Images without errors are left out.
+    Among equals, the image whose false detections have higher scores comes first. Images without errors are
+    left out.
 
     Args:
-        outcomes: the detections in use, those above a threshold.
-        images: how many there are.
-        most: at most so many are returned.
+        outcomes: outcomes of the detections in use, those above a threshold.
+        images: number of images.
+        most: maximum number of images returned.
     """
     counts = np.stack([_by_image(outcomes, error, images) for error in ERRORS], axis=1)  # (images, 6)
     false = outcomes.has(*FALSE)
@@ -49,7 +49,7 @@ def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageError
 
 
 def _by_image(outcomes: Outcomes, error: Outcome, images: int) -> NDArray[np.int64]:
-    """(images,): how many errors of one type each image has."""
+    """Count the errors of one type per image: (images,)."""
     place = (
         outcomes.objects.image[outcomes.missed()]
         if error == Outcome.MISSED
