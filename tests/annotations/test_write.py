@@ -1,15 +1,18 @@
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lookonce.annotations import load_samples, load_splits, write_samples
+from lookonce.annotations.files import key
 from lookonce.annotations.write import WRITERS
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import is_empty
+from lookonce.images import write_image
 from lookonce.samples import Sample, SampleSet
 
 from .conftest import ImageMaker
@@ -74,6 +77,38 @@ def test_any_box_survives_any_form(
     for form in FORMS:
         where, _ = write_samples(sets, form, tmp_path_factory.mktemp("x") / "out")
         assert same(load_samples(where, "train"), sets["train"])
+
+
+PRINTABLE = st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co"), exclude_characters="/")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stems=st.lists(st.text(PRINTABLE, min_size=1, max_size=12), min_size=2, max_size=4, unique_by=key),
+       ending=st.sampled_from([".png", ".jpg (1).png", " 1,2,3,4,0.png", " 1.png", ".jpg.PNG"]))  # fmt: skip
+@example(stems=["a", "a.jpg 1,2,3,4,0"], ending=".png")
+@example(stems=["IMG.jpg (1)", "~", "train"], ending=".png")
+@example(stems=["#a", "'b", '"c"', "d ", "%20", "e?f", "C:"], ending=".png")
+def test_any_name_survives_any_form(
+    tmp_path_factory: pytest.TempPathFactory, stems: list[str], ending: str
+) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    write_image(folder / "x.png", np.zeros((60, 80, 3), np.uint8))
+    names = [stem + ending for stem in stems if not stem.startswith(".")]
+    for name in names:
+        shutil.copyfile(folder / "x.png", folder / name)
+    samples = [
+        Sample(folder / name, np.array([[i, 2, 30, 40]], np.float32), np.array([0]), size=(60, 80))
+        for i, name in enumerate(names)
+    ]
+    sets = {"train": SampleSet(("cat", "dog"), samples, [], "lines")}
+    for form in FORMS:
+        where, lost = write_samples(sets, form, folder / "out" / form)
+        found = load_samples(where, "train")
+        assert lost == []
+        assert found.problems == []
+        assert {sample.path.resolve().name: sample.boxes[0, 0] for sample in found.samples} == {
+            sample.path.name: sample.boxes[0, 0] for sample in samples
+        }
 
 
 def test_real_sets_with_all_their_splits(data: Path, tmp_path: Path) -> None:

@@ -139,6 +139,9 @@ class VocFolder:
 
     def _listed(self, text: str) -> Path | None:
         """Return the XML of a list's line: a stem, with or without folders, suffix, or the XML behind it."""
+        own = [file for file in self._by_stem.get(key(text), []) if file.stem == text]
+        if len(own) == 1:
+            return own[0]
         for entry in (text, *(word for word in text.split() if word.lower().endswith(".xml"))):
             entry = entry.replace("\\", "/").removeprefix("./")
             last = entry.rpartition("/")[2]
