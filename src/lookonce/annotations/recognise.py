@@ -1,6 +1,7 @@
 """Find out which format DATA has, in a fixed order, and read it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lookonce.annotations import (
@@ -51,9 +52,10 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
     if images is not None and not images.is_dir():
         raise AnnotationError(f"{images}: expected a folder of images, found none")
     if exists(path) and path.suffix.lower() == ".zip" and path.is_file():
-        place = Place(unpack(path), images)
-    else:
-        place = Place(path, images)
+        folder = unpack(path)
+        found = open_annotations(folder, images)
+        return replace(found, title=found.title.replace(str(folder), str(path)))
+    place = Place(path, images)
     return dataset_yaml.recognise(place, _open_format) or _open_format(place)
 
 
