@@ -112,6 +112,7 @@ ProblemKind = Literal[
     "setting",
     "shared-id",
     "shared-labels",
+    "unannotated",
     "unlabelled",
     "unlisted",
     "unreadable",

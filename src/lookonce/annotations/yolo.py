@@ -26,6 +26,7 @@ from lookonce.annotations.files import (
     key,
     read_lines,
     read_names,
+    read_text,
     shown,
     split_of,
 )
@@ -163,9 +164,9 @@ class LabelledFolder:
     def of_images(self, images: Sequence[Path], split: str) -> Parsed:
         """Parse the labels of images; label files of the same split without an image are problems."""
         wanted = [image for image in images if image not in self.shared]
-        anywhere = [file.parent for file in self.tree.files if file.name in NAME_FILES]
+        anywhere = {read_text(file): file.parent for file in self.tree.files if file.name in NAME_FILES}
         near = dict.fromkeys([self.tree.root, *(image.parent for image in images)])
-        names = _names_near(*near, *(anywhere if len(anywhere) == 1 else []))
+        names = _names_near(*near, *(anywhere.values() if len(anywhere) == 1 else []))
         listed = [(str(image), image, self.labels.get(image)) for image in wanted]
         parsed = _parse(listed, self.tree.root, names)
         problems = list(parsed.problems)

@@ -31,6 +31,7 @@ def data_anchors(
     model: Annotated[str, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.")] = "yolov3-tiny",
     size: Annotated[str, typer.Option(help="Network input: 416, or 320x416 (height x width).")] = "416",
     names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
     as_json: shared.JsonOption = False,
     strict: shared.StrictOption = False,
 ) -> int:
@@ -41,8 +42,8 @@ def data_anchors(
     if model not in NETWORKS:
         raise ConfigError(f"--model: expected one of {', '.join(NETWORKS)}, found {model!r}")
     official, target = NETWORKS[model].anchors, shared.input_size(size)
-    learn = "train" if {"train", "trainval"} & set(open_annotations(data).splits) else None
-    found = load_samples(data, learn, names, strict)
+    learn = "train" if {"train", "trainval"} & set(open_annotations(data, images).splits) else None
+    found = load_samples(data, learn, names, strict, images)
     code = say_samples({"": found}, terminal(stderr=True))
     shapes = input_shapes(found.samples, target)
     if not len(shapes):

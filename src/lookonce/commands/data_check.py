@@ -46,6 +46,7 @@ def data_check(
         Path | None, typer.Option(metavar="OUT", help="New or empty folder for a corrected copy.")
     ] = None,
     names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
     as_json: shared.JsonOption = False,
     force: shared.ForceOption = False,
 ) -> int:
@@ -76,7 +77,7 @@ def data_check(
                 network = PlannedNetwork.published(model or "yolov3-tiny", wanted or (416, 416))
             except ConfigError as error:
                 raise ConfigError(f"--{str(error).removeprefix('--')}") from error
-        sets = load_splits(data, names)
+        sets = load_splits(data, names, images=images)
         # if every image was skipped, the findings say why, which is all that was asked for
         if not any(found.samples or found.problems for found in sets.values()):
             raise AnnotationError(f"{data}: expected annotated images, found none")

@@ -14,9 +14,10 @@ from lookonce.commands import options as shared
 
 def data_convert(
     data: shared.DataArgument,
-    to: Annotated[str, typer.Option(help="coco, voc, yolo or lines.")],
+    to: Annotated[str, typer.Option(help="coco, voc, yolo, lines, cvat, labelme or labelstudio.")],
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
     strict: shared.StrictOption = False,
 ) -> int:
     """Write annotations in another format, split by split.
@@ -26,7 +27,7 @@ def data_convert(
     console = terminal(stderr=True)
     with Outputs("data convert", folder=out, inputs=[data]):
         check_target(to, out)
-        sets = load_splits(data, names, strict)
+        sets = load_splits(data, names, strict, images)
         read = say_samples(sets, console)
         written, lost = write_samples(sets, to, out)
     code = say_problems(lost, console)

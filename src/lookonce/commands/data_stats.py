@@ -31,6 +31,7 @@ def data_stats(
     data: shared.DataArgument,
     out: Annotated[Path | None, typer.Option(help="Folder for a page with plots: stats.html.")] = None,
     names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
     as_json: shared.JsonOption = False,
     strict: shared.StrictOption = False,
     force: shared.ForceOption = False,
@@ -41,7 +42,7 @@ def data_stats(
     """
     console = terminal(stderr=True)
     with Outputs("data stats", folder=out, inputs=[data], force=force):
-        sets = load_splits(data, names, strict)
+        sets = load_splits(data, names, strict, images)
         counted = {split: statistics(found) for split, found in sets.items()}
         code = say_samples(sets, console)
         if as_json:

@@ -53,6 +53,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Part of the data to measure on.")] = "val",
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/evaluate"),
     names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
     json_file: shared.JsonFileOption = None,
     size: shared.SizeOption = None,
     conf: Annotated[float, typer.Option(help="Minimum score; keep it low for AP.")] = CONF,
@@ -76,7 +77,7 @@ def evaluate(
         require(package, extra="train")
     console = terminal()
     with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
-        annotated = load_samples(data, split, names, strict)
+        annotated = load_samples(data, split, names, strict, images)
         say(f"{split}: {annotated.describe()}", console)
         plan = Plan.of(len(annotated.samples))
         with shared.open_detector(model, options, plan.threads) as detector:

@@ -19,10 +19,13 @@ ModelArgument = Annotated[
 ]
 DataArgument = Annotated[
     Path,
-    typer.Argument(metavar="DATA", help="Annotations: dataset YAML, folder, .json, .txt or .data."),
+    typer.Argument(metavar="DATA", help="Annotations in any format: folder, file or .zip."),
 ]
 NamesOption = Annotated[
     Path | None, typer.Option(help="File of class names, for annotations that have numbers alone.")
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the images, if they lie elsewhere.")
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

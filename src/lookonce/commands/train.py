@@ -46,6 +46,7 @@ def train(
         typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
     ] = None,
     names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
     recipe: Annotated[
         Path | None, typer.Option(help="YAML file of settings, or the name of a recipe.")
     ] = None,
@@ -75,7 +76,7 @@ def train(
                 "--self-test: starts from random weights and writes nothing; expected none of "
                 "--weights, --resume and --extend beside it"
             )
-        return _self_test(data, load_settings(recipe, assigned, **options), names, strict=strict)
+        return _self_test(data, load_settings(recipe, assigned, **options), names, images, strict=strict)
     from lookonce.train.parallel import join
     from lookonce.train.run import SETTINGS, Session, Stopped, check_folder
     from lookonce.train.run import train as run
@@ -104,7 +105,7 @@ def train(
         console = terminal()
         console.quiet = not group.is_first
         settings = group.on_first(settled)
-        prepared = load_data(data, settings, names, console, strict=strict)
+        prepared = load_data(data, settings, names, console, images, strict=strict)
         with StopRequest() as asked:
             try:
                 session = Session(console, group, stop=asked, strict=strict)
@@ -121,7 +122,9 @@ def train(
     return 0
 
 
-def _self_test(data: Path, settings: TrainSettings, names: Path | None, *, strict: bool) -> int:
+def _self_test(
+    data: Path, settings: TrainSettings, names: Path | None, images: Path | None, *, strict: bool
+) -> int:
     """Overfit eight images, and say what that means.
 
     Returns:
@@ -131,7 +134,7 @@ def _self_test(data: Path, settings: TrainSettings, names: Path | None, *, stric
     from lookonce.train.self_test import self_test as run
 
     console = terminal()
-    outcome = run(load_data(data, settings, names, console, strict=strict), settings, console)
+    outcome = run(load_data(data, settings, names, console, images, strict=strict), settings, console)
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
     )
@@ -157,18 +160,24 @@ def _self_test(data: Path, settings: TrainSettings, names: Path | None, *, stric
 
 
 def load_data(
-    data: Path, settings: TrainSettings, names: Path | None, console: Console, *, strict: bool
+    data: Path,
+    settings: TrainSettings,
+    names: Path | None,
+    console: Console,
+    images: Path | None = None,
+    *,
+    strict: bool,
 ) -> "TrainData":
     """Training and validation images; without a validation part, some of the training ones are held out.
 
     A test part is never touched here.
 
     Raises:
-        AnnotationError: not recognised, nothing in it, or validation classes that differ.
+        AnnotationError: not recognised, or no box to learn from.
     """
     from lookonce.train.plan import TrainData
 
-    annotations = open_annotations(data)
+    annotations = open_annotations(data, images)
     given = read_names(names) if names else None
     learn = annotations.load("train", given, strict)
     say_samples({"train": learn}, console)
@@ -180,12 +189,8 @@ def load_data(
         use = " for validation" if held_out else ", so the last model counts as the best"
         say(f"no val part: {len(held_out)} of {len(learn.samples)} images held out{use}", console)
         return TrainData(learn.names, kept, held_out)
-    judge = annotations.load("val", given, strict)
+    judge = annotations.load("val", learn.names, strict)
     say_samples({"val": judge}, console)
-    if judge.names != learn.names:
-        raise AnnotationError(
-            f"{data}: expected the same classes in train and val, found {learn.names} and {judge.names}"
-        )
     return TrainData(learn.names, learn.samples, judge.samples)
 
 

@@ -120,6 +120,13 @@ KINDS: dict[str, Kind] = {
         "The image and its boxes are left out.",
         "Convert the images to JPEG or PNG.",
     ),
+    "unannotated": Kind(
+        "person",
+        "Images that nobody annotated",
+        "No annotation belongs to the image, although the annotations of this set also cover empty images.",
+        "The image is taken as background. If it has objects, the network learns to overlook them.",
+        "Annotate the image, or move it away.",
+    ),
     "leak": Kind(
         "person",
         "The same image in two splits",
