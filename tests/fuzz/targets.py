@@ -71,6 +71,12 @@ TARGETS = {
     "image": Target("a.jpg", _image),
     "coco": Target("set.json", load_splits, TOKENS["json"]),
     "voc": Target("Annotations/a.xml", _folder(1), TOKENS["xml"]),
+    "cvat": Target("annotations.xml", load_splits, TOKENS["xml"]),
+    "labelme": Target("a.json", load_splits, TOKENS["json"]),
+    "labelstudio": Target("tasks.json", load_splits, TOKENS["json"]),
+    "createml": Target("all.json", load_splits, TOKENS["json"]),
+    "csv": Target("train.csv", load_splits, TOKENS["text"]),
+    "zip": Target("set.zip", load_splits),
     "yolo": Target("labels/a.txt", _folder(1), TOKENS["text"]),
     "lines": Target("train.txt", lambda file: load_splits(file, ("cat", "dog")), TOKENS["text"]),
     "dataset-yaml": Target("set.yaml", load_splits, TOKENS["yaml"]),
@@ -90,7 +96,7 @@ def prepare(folder: Path, target: Target) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
     image = cv2.imencode(".png", np.zeros((24, 32, 3), np.uint8))[1].tobytes()
     for name in ("a.png", "images/a.png", "JPEGImages/a.png"):
-        if target.file in ("set.json", "train.txt") or "/" in name:
+        if "/" not in target.file or "/" in name:
             (folder / name).write_bytes(image)
     if target.file == "set.yaml":
         (folder / "labels").mkdir()
