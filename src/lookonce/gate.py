@@ -1,15 +1,16 @@
 """The accuracy gate: average precision of two detectors on the same images."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ImageError
+from lookonce.errors import AnnotationError
 from lookonce.evaluate.coco import Metrics, evaluate
-from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem, Sample
 
 CONFIDENCE = 0.001  # AP looks at doubtful detections too; as `lookonce evaluate`
@@ -57,14 +58,17 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
     measured: list[Sample] = []
     found: list[tuple[Detections, Detections]] = []
     unreadable: list[Problem] = []
-    for sample in samples:
-        try:
-            image = read_image(sample.path)
-        except ImageError as error:
-            unreadable.append(Problem(str(sample.path), str(error)))
-            continue
-        measured.append(sample)
-        found.append((before(image), after(image)))
+    taken: list[Sample] = []
+
+    def paths() -> Iterator[Path]:
+        for sample in samples:
+            taken.append(sample)
+            yield sample.path
+
+    with closing(each_image(paths(), lambda image: (before(image), after(image)), unreadable)) as results:
+        for number, pair in results:
+            measured.append(taken[number])
+            found.append(pair)
     first, second = (evaluate(measured, [pair[side] for pair in found], before.names) for side in (0, 1))
     if math.isnan(first.ap):
         raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")

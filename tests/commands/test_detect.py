@@ -634,8 +634,11 @@ from functools import partial
 from lookonce.commands.interrupts import Interrupts
 from lookonce.runtime.pipeline import in_parallel
 
-with Interrupts() as interrupts, closing(in_parallel(range(9), lambda item: time.sleep(1000), 2)) as results:
-    print("begun", flush=True)
+def work(item):
+    print("stuck", flush=True)
+    time.sleep(1000)
+
+with Interrupts() as interrupts, closing(in_parallel(range(9), work)) as results:
     interrupts.wait_for(partial(next, results))
 """
 
@@ -646,7 +649,7 @@ def test_a_second_signal_ends_a_process_whose_workers_are_stuck(second: signal.S
     process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.readline() == "stuck\n"
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):  # it waits for its workers
             process.wait(timeout=2)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,10 +35,9 @@ from lookonce.evaluate.error_page import write_error_page
 from lookonce.evaluate.error_report import error_report, write_errors_json
 from lookonce.evaluate.gallery import gallery_image
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
-from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import IOU
-from lookonce.runtime.pipeline import Plan, in_parallel
+from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample
 
@@ -125,26 +123,12 @@ def _detect(
     measured: list[Sample] = []
     found: list[Detections] = []
     unreadable: list[Problem] = []
-    results = in_parallel(samples, partial(_attempt, detector), plan.workers)
+    results = each_image([sample.path for sample in samples], detector, unreadable, plan, strict=strict)
     with progress_bar(console) as progress, closing(results):
-        tracked = progress.track(results, total=len(samples), description="detecting")
-        for sample, result in zip(samples, tracked, strict=True):
-            if isinstance(result, ImageError):
-                if strict:
-                    raise result
-                unreadable.append(Problem(str(sample.path), str(result)))
-                continue
-            measured.append(sample)
-            found.append(result)
+        for number, each in progress.track(results, total=len(samples), description="detecting"):
+            measured.append(samples[number])
+            found.append(each)
     return measured, found, unreadable
-
-
-def _attempt(detector: Detector, sample: Sample) -> Detections | ImageError:
-    """Read and detect; an image that cannot be read is a result too."""
-    try:
-        return detector(read_image(sample.path))
-    except ImageError as error:
-        return error
 
 
 def _explain(

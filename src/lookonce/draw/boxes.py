@@ -40,7 +40,10 @@ def annotate(
         names: class names of the truth; where absent, those of the detections.
     """
     found = Detections.none() if detections is None else detections
-    real = Detections.none() if truth is None else _as_detections(truth, tuple(names) or found.names)
+    real = Detections.none()
+    if truth is not None:
+        sure = np.ones(len(truth.labels), np.float32)
+        real = Detections(truth.boxes, sure, truth.labels, tuple(names) or found.names)
     canvas = Canvas(image, np.concatenate([found.boxes, real.boxes]))
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.dashed(box, class_colour(label))
@@ -53,7 +56,3 @@ def annotate(
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.label(box, label, real.name_of(label))
     return canvas.image()
-
-
-def _as_detections(truth: Sample, names: tuple[str, ...]) -> Detections:
-    return Detections(truth.boxes, np.ones(len(truth.labels), np.float32), truth.labels, names)

@@ -38,7 +38,8 @@ def legible(name: str, label: int, size: int) -> tuple[str, Font]:
         size: of the letters, in pixels.
     """
     for font in (_bundled(size), *_system_fonts(size)):
-        if _has_letters(font, name):
+        missing = bytes(font.getmask(NO_LETTER))
+        if all(bytes(font.getmask(letter)) != missing for letter in set(name) if not letter.isspace()):
             return name, font
     return f"[{label}]", _bundled(size)
 
@@ -66,8 +67,3 @@ def _system_fonts(size: int) -> tuple[Font, ...]:
         except OSError:  # not on this machine
             continue
     return tuple(found)
-
-
-def _has_letters(font: Font, text: str) -> bool:
-    missing = bytes(font.getmask(NO_LETTER))
-    return all(bytes(font.getmask(letter)) != missing for letter in set(text) if not letter.isspace())

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.errors import ImageError
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
+from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem
 
 # Measured on bccd and heads: from 10 images on, AP moves by 0.001 either way (docs/int8.md). The rest is
@@ -35,13 +34,10 @@ def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint
     Returns:
         (P, H, W, 3) uint8 RGB, and what could not be read.
     """
-    inputs: list[NDArray[np.uint8]] = []
     unreadable: list[Problem] = []
-    for path in paths:
-        try:
-            image = read_image(path)
-        except ImageError as error:
-            unreadable.append(Problem(str(path), str(error)))
-            continue
-        inputs.append(Letterbox.for_policy(info.fit, image.shape[:2], info.input_size).image(image))
+
+    def fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return Letterbox.for_policy(info.fit, image.shape[:2], info.input_size).image(image)
+
+    inputs = [pixels for _, pixels in each_image(paths, fitted, unreadable)]
     return np.array(inputs, np.uint8).reshape(-1, *info.input_size, 3), unreadable

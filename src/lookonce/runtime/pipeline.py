@@ -12,7 +12,7 @@ another stage, and a network that runs on one thread per image does not wait for
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,6 +31,9 @@ from lookonce.samples import Problem
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# results in the order of the items, each with its weight; None is the end
+Slots = SimpleQueue[tuple[Future[R], int] | None]
 
 AHEAD = 4  # results that may wait for a slow one before them, or for the consumer
 PIXELS = MAX_PIXELS  # of all images in work together: one of the largest, or many of the usual size
@@ -191,39 +194,10 @@ def in_parallel(
         stop: called at the end, before the threads are waited for: `items` may be waiting for something that
             never comes, as a camera does.
     """
-    iterator = iter(items)
-    slots: SimpleQueue[tuple[Future[R], int] | None] = (
-        SimpleQueue()
-    )  # in the order of the items; None: the end
-    taking = Lock()  # taking an item and its slot is one step, which keeps the order
+    slots: Slots[R] = SimpleQueue()
     room = Room(workers + ahead, PIXELS)
-
-    def serve() -> None:
-        while True:
-            slot: Future[R] = Future()
-            with taking:
-                if not room.enter():
-                    return
-                try:
-                    item = next(iterator)
-                    share = weight(item)
-                except BaseException as error:
-                    room.close()
-                    if not isinstance(error, StopIteration):
-                        slot.set_exception(error)  # it belongs to the consumer's thread
-                        slots.put((slot, 0))
-                    slots.put(None)
-                    return
-                if not room.load(share):
-                    return
-                slots.put((slot, share))
-            try:
-                slot.set_result(work(item))
-            except BaseException as error:
-                slot.set_exception(error)
-            del item, slot  # they hold an image
-
-    threads = [Thread(target=serve, name=f"lookonce-{number}", daemon=True) for number in range(workers)]
+    shared = iter(items), work, weight, Lock(), room, slots
+    threads = [Thread(target=serve, args=shared, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
     opencv_threads = cv2.getNumThreads()
     try:
         if workers > 1:  # OpenCV's own threads would only wait for each other: 10 % of a small network's time
@@ -244,3 +218,37 @@ def in_parallel(
                 thread.join()
         if isinstance(items, Generator):
             items.close()
+
+
+def serve(
+    items: Iterator[T],
+    work: Callable[[T], R],
+    weight: Callable[[T], int],
+    taking: Lock,
+    room: Room,
+    slots: Slots[R],
+) -> None:
+    """Take item after item and work on it, in a thread of `in_parallel`, until nothing is left."""
+    while True:
+        slot: Future[R] = Future()
+        with taking:  # taking an item and its slot is one step, which keeps the order
+            if not room.enter():
+                return
+            try:
+                item = next(items)
+                share = weight(item)
+            except BaseException as error:
+                room.close()
+                if not isinstance(error, StopIteration):
+                    slot.set_exception(error)  # it belongs to the consumer's thread
+                    slots.put((slot, 0))
+                slots.put(None)
+                return
+            if not room.load(share):
+                return
+            slots.put((slot, share))
+        try:
+            slot.set_result(work(item))
+        except BaseException as error:
+            slot.set_exception(error)
+        del item, slot  # they hold an image

@@ -5,7 +5,7 @@ the last line may be torn. A run that was stopped leaves it under its own name.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,13 @@ def _read(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     head, *lines = text.split("\n")
-    return list(_parsed([f"{head}]}}", *(line.removesuffix(",") for line in lines)]))
-
-
-def _parsed(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
+    records = []
+    for line in (f"{head}]}}", *(line.removesuffix(",") for line in lines)):
         try:
-            yield json.loads(line)
+            records.append(json.loads(line))
         except ValueError:
-            return
+            break
+    return records
 
 
 def _done(record: Mapping[str, Any], names: Sequence[str]) -> Done:
