@@ -39,6 +39,14 @@ def random_weights(network: Network, seed: int = 0) -> list[ConvWeights]:
     return made
 
 
+def unshared(network: Network, weights: list[ConvWeights]) -> list[ConvWeights]:
+    """Return one entry for every convolution: OpenCV does not know that layers may share weights."""
+    own = {spec.layer: each for spec, each in zip(network.convolutions, weights, strict=True)}
+    return [
+        own[owner] for _, owner in sorted({layer: layer for layer in own}.items() | network.shared.items())
+    ]
+
+
 def in_memory(cfg_text: str, weights: list[ConvWeights]) -> cv2.dnn.Net:
     """OpenCV's network of a `.cfg` and weights that are in no file."""
     arrays = [array.ravel() for convolution in weights for array in convolution.in_file_order()]
@@ -53,10 +61,14 @@ def in_files(cfg: Path) -> cv2.dnn.Net:
 
 
 def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, images: np.ndarray) -> list[np.ndarray]:
-    """The inputs of the [yolo] layers, finest first, for RGB images (B, H, W, 3) uint8."""
+    """Return the inputs of the [yolo] layers, finest first, for RGB images (B, H, W, 3) uint8."""
     imported.setInput(cv2.dnn.blobFromImages(list(images), 1 / 255.0))
     imported.enableFusion(False)  # a layer that was fused away cannot be asked for its output
-    return list(imported.forward([f"conv_{scale.source}" for scale in network.scales]))
+    outputs = [
+        f"logistic_{scale.source + 1}" if scale.section.form == "new_coords" else f"conv_{scale.source}"
+        for scale in network.scales
+    ]
+    return list(imported.forward(outputs))
 
 
 def lookonce_outputs(

@@ -53,7 +53,7 @@ def opencv_ap(cfg: Path, sample: Path) -> list[float]:
         for pixels in truth.dataset["images"]:
             image = cv2.imread(str(sample / "images" / pixels["file_name"]))[..., ::-1]
             for label, score, (x0, y0, x1, y1) in opencv_detections(
-                imported, image, (320, 320), "letterbox", CONFIDENCE, IOU
+                imported, image, (320, 320), "stretch", CONFIDENCE, IOU
             ):
                 if label in categories:
                     box = [x0, y0, x1 - x0, y1 - y0]

@@ -33,7 +33,8 @@ def test_made_once_and_found_again(cfg: Path, caplog: pytest.LogCaptureFixture) 
 
     assert made.parent == cfg.parent / "cache" / "darknet"
     assert made.stat().st_ino == made_once
-    ignored, names = (record.message for record in caplog.records)  # once, not at every start
+    fit, ignored, names = (record.message for record in caplog.records)  # once, not at every start
+    assert "belongs to AlexeyAB's Darknet" in fit
     assert "not used here: [net] batch, subdivisions, momentum" in ignored
     assert "[yolo] jitter" in ignored
     assert names.endswith("no class names found, classes go by number: expected model.names beside it")
@@ -94,11 +95,9 @@ def test_many_at_once_agree_and_leave_nothing_behind(cfg: Path) -> None:
 
 
 def test_missing_weights_tell_what_is_there(cfg: Path) -> None:
-    cfg.with_suffix(".weights").rename(cfg.with_name("model_best.weights"))
+    cfg.with_suffix(".weights").rename(cfg.with_name("other.weights"))
 
-    with pytest.raises(
-        ModelFileError, match=r"expected its weights as model.weights .*found model_best.weights"
-    ):
+    with pytest.raises(ModelFileError, match=r"expected its weights as model.weights .*found other.weights"):
         Detector.open(cfg)
 
 

@@ -42,7 +42,7 @@ def test_same_objects_as_opencv(
     [("MobileNetV2-YOLOv3-Nano-coco", 0.97, 0.88), ("yolo-fastest-1.1-xl", 0.98, 0.95)],
 )
 def test_known_objects(data: Path, name: str, cat: float, cup: float) -> None:
-    with Detector.open(data / "darknet" / f"{name}.cfg") as detector:
+    with Detector.open(data / "darknet" / f"{name}.cfg", fit="letterbox") as detector:
         found = [list(detector(data / "photos" / photo)) for photo in ("cat.jpg", "coffee.jpg")]
 
     assert [[(label, round(float(score), 2)) for label, score, _ in each] for each in found] == [

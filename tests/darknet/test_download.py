@@ -325,3 +325,84 @@ def test_a_killed_process_is_gone_on_from(server: Server, tmp_path: Path) -> Non
     assert get(tmp_path, server.url, watch=watch).read_bytes() == CONTENT
     assert server.ranges() == [None, f"bytes={len(kept)}-"]
     assert watch.bytes == len(CONTENT) - len(kept)
+
+
+def raw(answer: bytes) -> Callable[[Handler], None]:
+    """Send exactly these bytes."""
+    return lambda handler: handler.wfile.write(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabc",
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes " + b"9" * 5000 + b"-1/2\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-2/" + b"9" * 5000 + b"\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes \xb2-\xb2/\xb2\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 302 F\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:99999/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:abc/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: http://" + b"a" * 70 + b".com/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: http://\xff\xfe/\x01\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZZ\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 60_000 + b"\r\nabc",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"HTTP/1.1 " + b"9" * 100 + b" OK\r\n\r\n",
+        b"HTTP/1.1 500 \x1b[31mRED\x1b[0m\r\nContent-Length:0\r\n\r\n",
+        b"\0\1\2garbage",
+        b"",
+    ],
+    ids=lambda answer: repr(answer[:60]),
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_malformed_answer_is_named_and_the_next_mirror_serves(
+    server: Server, tmp_path: Path, answer: bytes
+) -> None:
+    server.answers["/bad/a.weights"] = raw(answer)
+    server.answers["/good/a.weights"] = sound(CONTENT)
+
+    with pytest.raises(DownloadError) as caught:
+        get(tmp_path / "bad", f"{server.url}/bad")
+    assert str(caught.value).isprintable()
+    assert get(tmp_path / "good", f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"]
+)
+def test_an_answer_byte_by_byte_gives_way_to_the_next_mirror(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    stop = threading.Event()
+
+    def drip(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
+        while not stop.wait(0.05):
+            try:
+                handler.wfile.write(b"x")
+            except OSError:
+                return
+
+    server.answers["/bad/a.weights"] = drip
+    server.answers["/good/a.weights"] = sound(CONTENT)
+    try:
+        assert get(tmp_path, f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
+    finally:
+        stop.set()
+
+
+def test_a_password_is_sent_and_shown_nowhere(server: Server, tmp_path: Path) -> None:
+    mirror = server.url.replace("://", "://me:s3cret%40x@")
+    with pytest.raises(DownloadError) as caught:
+        get(tmp_path, f"{mirror}/none?token=s3cret")
+    assert "s3cret" not in str(caught.value)
+
+    server.answers["/files/a.weights"] = sound(CONTENT[:1000])
+    with pytest.raises(DownloadError):
+        get(tmp_path, f"{mirror}/files")
+    assert server.seen[-1][1]["Authorization"] == "Basic bWU6czNjcmV0QHg="
+    assert all(b"s3cret" not in file.read_bytes() for file in tmp_path.iterdir())

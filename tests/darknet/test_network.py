@@ -87,7 +87,7 @@ def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
         (CONV + "[route]\nlayers=-2", "points to layer -2; this is layer 1"),
         (CONV + "[shortcut]\nfrom=1", "points to layer 1; this is layer 1"),
         ("[shortcut]\nfrom=-1", "points to layer -1; this is layer 0"),
-        (CONV + "[maxpool]\nstride=2\n[shortcut]\nfrom=-2", "different shapes: 8x160x208, 8x320x416"),
+        (CONV + "[maxpool]\nstride=2\n[shortcut]\nfrom=-2", "different sizes: 8x160x208, 8x320x416"),
         (CONV + "[maxpool]\nstride=2\n[route]\nlayers=-1,-2", "different sizes: 8x160x208, 8x320x416"),
         (CONV + "[route]\nlayers=-1\ngroups=3", "cuts 8x320x416 into groups=3"),
         ("[convolutional]\nfilters=8\ngroups=2", "groups=2, 3 channels and filters=8"),
@@ -101,15 +101,19 @@ def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
             "expected at most 500,000,000 weights, found 4,29",
         ),
         (HEAD + "[yolo]\nanchors=1,2\nclasses=3", "with 3 classes and 1 anchors needs filters=8 .*found 7"),
-        (HEAD + YOLO + CONV, r"x.cfg:11: \[convolutional\] reads layer 1, a \[yolo\]"),
-        (HEAD + YOLO + "[route]\nlayers=-1", r"reads layer 1, a \[yolo\]"),
+        (HEAD + YOLO + CONV, r"x.cfg:11: \[convolutional\] reads layer 1, which has no output"),
+        (HEAD + YOLO + "[route]\nlayers=-1", r"reads layer 1, which has no output"),
         (
             HEAD + YOLO + "[route]\nlayers=0\n[convolutional]\nfilters=8\n[yolo]\nanchors=1,2\nclasses=3",
             "has 3 classes, the first .* 2",
         ),
         ("[avgpool]\n" + HEAD.replace("32", "1") + YOLO, "the input of 416x320 into 1x1 cells"),
         (HEAD.replace("32", "100") + YOLO, "the input of 416x320 into 4x3 cells"),
-        (HEAD.replace("stride=32", "stride=16\npad=1") + YOLO, "the input of 416x320 into 27x21 cells"),
+        (HEAD.replace("stride=32", "stride=150\npad=1") + YOLO, "the input of 416x320 into 3x3 cells"),
+        (
+            "[upsample]\nstride=22\n" + "[dropout]\n" * 2 + "[shortcut]\nfrom=0,1\n",
+            "numbers in memory; expected",
+        ),
     ],
 )
 def test_layers_that_do_not_fit(text: str, message: str) -> None:

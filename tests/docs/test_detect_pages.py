@@ -28,18 +28,25 @@ def blocks(page: str, language: str) -> list[str]:
 def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `model.onnx`, `photos/`, `clip.mp4` and `instances.json`, where the pages start."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
-    model = cached_onnx(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg")
+    nano = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
+    cfg = tmp_path / "nano.cfg"  # the pages show a model that letterboxes
+    cfg.write_text(nano.read_text().replace("[net]", "[net]\nletter_box=1", 1))
+    names = cfg.with_suffix(".names")
+    names.write_bytes((data / "darknet" / "coco.names").read_bytes())
+    model = cached_onnx(cfg, nano.with_suffix(".weights"))
+    cfg.unlink()
+    names.unlink()
     model.rename(tmp_path / "model.onnx")
     photos = (data / "photos" / "dog.jpg").parent
     (tmp_path / "photos").symlink_to(photos)
     write_video(tmp_path / "clip.mp4", [np.zeros((64, 96, 3), np.uint8)], 25.0)
-    names = (data / "darknet" / "coco.names").read_text().splitlines()
+    classes = (data / "darknet" / "coco.names").read_text().splitlines()
     instances = {
         "images": [
             {"id": number, "file_name": path.name, "width": 8, "height": 8}
             for number, path in enumerate(sorted(photos.iterdir()), 100)
         ],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(names, 200)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, 200)],
         "annotations": [],
     }
     (tmp_path / "instances.json").write_text(json.dumps(instances))

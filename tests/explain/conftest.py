@@ -1,10 +1,12 @@
 """The explainers that several tests share; opening one takes a second."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lookonce.explain import Explainer
+from lookonce.export.source import read_source
 from tests.explain.models import write_model
 
 NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
@@ -13,7 +15,9 @@ NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
 @pytest.fixture(scope="session")
 def nano(data: Path) -> Explainer:
     """A real network that detects, trained on COCO; its cells are stretched (scale_x_y)."""
-    return Explainer.open(data / "darknet" / NANO)
+    source = read_source(data / "darknet" / NANO)
+    letterboxed = replace(source, info=replace(source.info, fit="letterbox"))  # the file says stretch
+    return Explainer(letterboxed, file=str(data / "darknet" / NANO))
 
 
 @pytest.fixture(scope="session")

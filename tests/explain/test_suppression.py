@@ -52,7 +52,8 @@ def test_noise_with_hundreds_of_overlaps(conf: float, tiny: Explainer) -> None:
 
 @pytest.mark.parametrize("photo", ["dog", "horses"])
 def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
-    with Detector.open(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg") as detector:
+    cfg = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
+    with Detector.open(cfg, fit="letterbox") as detector:
         expected = detector(data / "photos" / f"{photo}.jpg")
 
     assert len(expected) > 1

@@ -96,7 +96,7 @@ def test_the_thresholds_stand_in_the_file(source: Source) -> None:
     graph = export_graph(source, suppression=Suppression(0.3, 0.4))
 
     described = {entry.key: entry.value for entry in graph.metadata_props}
-    assert described[METADATA_KEY] == '{"confidence": 0.3, "iou": 0.4}'
+    assert described[METADATA_KEY] == '{"conf": 0.3, "iou": 0.4}'
 
 
 @pytest.mark.parametrize("name", ["conf", "iou"])

@@ -82,7 +82,7 @@ def test_without_torch_a_trained_model_says_what_to_install(
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "model.safetensors").touch()
 
-    with pytest.raises(MissingExtraError, match=r"lookonce\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"torch.*pip install .*\[train\]"):
         read_source(tmp_path / "model.safetensors")
 
 
@@ -122,7 +122,11 @@ def test_other_convolutions_than_described(exported: Path) -> None:
     ("name", "content", "found"),
     [
         ("absent.cfg", None, "no such file"),
-        ("model.pt", b"", r"expected a float model \(\.safetensors, \.cfg, \.onnx\), found suffix '\.pt'"),
+        (
+            "model.pt",
+            b"",
+            r"expected a float model \(\.safetensors, \.cfg, \.weights, \.onnx\)",
+        ),
         ("model.onnx", b"\x01nothing" * 50, "expected an ONNX model"),
         ("empty.onnx", b"", "expected an ONNX file that lookonce wrote"),
     ],

@@ -166,8 +166,8 @@ def test_rect_on_real_photographs(
     cfg = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
 
     with (
-        Detector.open(cfg, conf=0.5, threads=1) as square,
-        Detector.open(cfg, conf=0.3, threads=1, rect=True) as tight,
+        Detector.open(cfg, conf=0.5, threads=1, fit="letterbox") as square,
+        Detector.open(cfg, conf=0.3, threads=1, fit="letterbox", rect=True) as tight,
     ):
         pairs = list(zip(map(square, photographs), tight.detect_many(photographs), strict=True))
 

@@ -7,16 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from lookonce._files import cache_folder, replacing
-from lookonce.darknet.files import DarknetModel, open_darknet
+from lookonce.darknet.files import DarknetModel, fit_of, open_darknet
 from lookonce.errors import ModelFileError
 
-GRAPH_VERSION = 1  # raise it when the same files give another graph
+GRAPH_VERSION = 2  # raise it when the same files give another graph
 KEPT_DAYS = 30
 log = logging.getLogger(__name__)
 
 
-def cached_onnx(cfg: Path) -> Path:
-    """The ONNX file of a Darknet model, whose `.weights` stand beside its `.cfg`.
+def cached_onnx(path: Path, weights: Path | None = None) -> Path:
+    """Return the ONNX file of a Darknet model; `path` and `weights` as in `files.open_darknet`.
 
     Made on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`, weights and
     class names, so a changed file makes a new one. What was not opened for `KEPT_DAYS` is deleted when a new
@@ -26,7 +26,8 @@ def cached_onnx(cfg: Path) -> Path:
         ModelFileError: one of the files is missing, damaged, or does not fit the others; the cache folder
             cannot be written.
     """
-    model = open_darknet(cfg)
+    model = open_darknet(path, weights)
+    cfg = Path(model.network.cfg.file)
     made = cache_folder() / "darknet" / f"{cfg.stem}-{_content(cfg, model)}.onnx"
     if made.exists():
         _note_use(made)
@@ -79,8 +80,15 @@ def _delete_unused(folder: Path) -> None:
 
 
 def _say_once(model: DarknetModel) -> None:
-    """What the user may wonder about later."""
+    """Warn of what was guessed or passed by."""
     cfg = model.network.cfg
+    if model.weights != Path(cfg.file).with_suffix(".weights"):
+        log.warning("%s: weights from %s", cfg.file, model.weights)
+    fit, reason = fit_of(model.network)
+    log.warning("%s: images are fitted by %s: %s", cfg.file, fit, reason)
+    if cfg.unknown:
+        sections = "; ".join(f"[{kind}] {', '.join(keys)}" for kind, keys in cfg.unknown.items())
+        log.warning("%s: unknown keys, ignored as Darknet does: %s", cfg.file, sections)
     if cfg.ignored:
         sections = "; ".join(f"[{kind}] {', '.join(keys)}" for kind, keys in cfg.ignored.items())
         log.warning("%s: for training or post-processing, not used here: %s", cfg.file, sections)

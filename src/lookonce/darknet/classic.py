@@ -106,6 +106,7 @@ subdivisions=1
 width={width}
 height={height}
 channels=3
+letter_box={info.fit == "letterbox":d}
 momentum=0.9
 decay=0.0005
 angle=0
@@ -193,7 +194,7 @@ def _is(network: Network, architecture: str, width: float) -> bool:
     info = ModelInfo(
         architecture,
         names=("",) * network.classes,
-        anchors=tuple(scale.section.anchors for scale in network.scales),
+        anchors=tuple(scale.anchors for scale in network.scales),
         strides=tuple(scale.stride for scale in network.scales),
         input_size=(network.cfg.net.height, network.cfg.net.width),
         width=width,

@@ -13,13 +13,17 @@ import json
 import logging
 import os
 import re
+import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any, Protocol
 from urllib.error import HTTPError, URLError
+from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 from lookonce._files import write_text
@@ -31,7 +35,10 @@ except ImportError:  # Windows has no such locks; the check at the end still fin
     fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 16  # bytes
-TIMEOUT = 30.0  # seconds without a byte, after which a connection counts as broken
+TIMEOUT = 30.0  # seconds without a byte, or for an answer to begin, after which a connection is broken
+SLOWEST = 1 << 14  # bytes within `TIMEOUT`; below it the next mirror is tried
+LONGEST = 6 * 3600.0  # seconds for one file from one mirror
+NUMBER = r"[0-9]{1,18}"
 ATTEMPTS = 20  # at one mirror, while each brings more of the file
 log = logging.getLogger(__name__)
 
@@ -124,7 +131,7 @@ def _from_any(
         try:
             _from_one(file, part, url, headers, meter)
         except _RefusedError as refusal:
-            reasons.append(f"{url}: {' '.join(str(refusal).split())}")
+            reasons.append(f"{redacted(url)}: {_printable(str(refusal))}")
         else:
             part.replace(target)
             part.with_suffix(".from").unlink(missing_ok=True)
@@ -139,12 +146,13 @@ def _from_any(
 def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
     """Ask one mirror until the file is whole, again after each break that came with some more of it."""
     begun_before = _keep_if_of_use(part, file, url) > 0
+    deadline = time.monotonic() + LONGEST
     for _ in range(ATTEMPTS):
         before = _size(part)
         if before == file.size:
             break
         try:
-            _receive(file, part, url, headers, meter)
+            _receive(file, part, url, headers, meter, deadline)
         except _BrokenError as broken:
             if _size(part) <= before:
                 raise _RefusedError(str(broken)) from broken
@@ -162,24 +170,32 @@ def _keep_if_of_use(part: Path, file: RemoteFile, url: str) -> int:
 
     With a known SHA-256 a piece from anywhere will do, since joining two files would be found out.
     """
-    foreign = file.sha256 is None and _origin(part).get("url") != url
+    foreign = file.sha256 is None and _origin(part).get("url") != redacted(url)
     if foreign or _size(part) > file.size:
         part.unlink(missing_ok=True)
     return _size(part)
 
 
-def _receive(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
-    """One answer of one mirror, as far as it goes."""
+def _receive(
+    file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter, deadline: float
+) -> None:
+    """Take one answer of one mirror, as far as it goes."""
     have = _size(part)
-    request = Request(url, headers={**headers, **_range(part, url, have)})
+    address, credentials = _credentials(url)
+    try:
+        request = Request(address, headers={**headers, **credentials, **_range(part, url, have)})
+    except ValueError as error:
+        raise _RefusedError("expected an address, found none") from error
     with _open(request) as answer:
         start = _start(answer, file, have)
         if start == 0:
             part.unlink(missing_ok=True)
-            write_text(part.with_suffix(".from"), json.dumps({"url": url, "validator": _validator(answer)}))
-        meter.begin(url, start)
+            write_text(
+                part.with_suffix(".from"), json.dumps({"url": redacted(url), "validator": _validator(answer)})
+            )
+        meter.begin(redacted(url), start)
         with part.open("ab", buffering=0) as out:  # a kill loses no more than a chunk
-            _copy(answer, out, file, start, meter)
+            _copy(answer, out, file, start, meter, deadline)
 
 
 def _range(part: Path, url: str, have: int) -> dict[str, str]:
@@ -187,7 +203,7 @@ def _range(part: Path, url: str, have: int) -> dict[str, str]:
     if not have:
         return {}
     origin = _origin(part)
-    validator = origin.get("validator") if origin.get("url") == url else None
+    validator = origin.get("validator") if origin.get("url") == redacted(url) else None
     return {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
 
 
@@ -200,9 +216,11 @@ def _start(answer: Any, file: RemoteFile, have: int) -> int:
     if answer.headers.get_content_type() == "text/html":
         raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
     length, start = answer.headers.get("Content-Length", ""), 0
-    total = f"{int(length):,}" if length.isdigit() else None
+    total = f"{int(length):,}" if re.fullmatch(NUMBER, length) else None
     if answer.status == 206:
-        sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+        sent = re.fullmatch(
+            rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)", answer.headers.get("Content-Range", "")
+        )
         if sent is None or int(sent[1]) != have:
             raise _RefusedError(f"expected the bytes from {have:,} on, found others")
         start, total = have, f"{int(sent[2]):,}" if sent[2] != "*" else None
@@ -212,29 +230,49 @@ def _start(answer: Any, file: RemoteFile, have: int) -> int:
 
 
 def _open(request: Request) -> Any:
-    try:
-        return urlopen(request, timeout=TIMEOUT)
-    except HTTPError as error:
-        error.close()
-        raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
-    except (OSError, HTTPException) as error:
-        raise _BrokenError(_reason(error)) from error
+    """Wait for an answer in a thread of its own: a server may send its headers byte by byte for ever."""
+    found: list[Any] = []
+
+    def ask() -> None:
+        try:
+            found.append(urlopen(request, timeout=TIMEOUT))
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: malformed headers or addresses
+            found.append(error)
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(TIMEOUT)
+    if not found:
+        raise _BrokenError(f"no answer for {TIMEOUT:g} s")
+    match found[0]:
+        case HTTPError() as error:
+            error.close()
+            raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
+        case Exception() as error:
+            raise _BrokenError(_reason(error)) from error
+    return found[0]
 
 
 def _read(answer: Any, count: int) -> bytes:
     try:
-        content: bytes = answer.read(count)
-    except (OSError, HTTPException) as error:
+        content: bytes = answer.read1(count) if hasattr(answer, "read1") else answer.read(count)
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed chunk
         raise _BrokenError(_reason(error)) from error
     return content
 
 
-def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Meter) -> None:
-    done = start
+def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Meter, deadline: float) -> None:
+    done, slow_since, slow_from = start, time.monotonic(), start
     while chunk := _read(answer, min(CHUNK, file.size - done + 1)):  # one more, to see whether there is more
         if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
         done += len(chunk)
+        now = time.monotonic()
+        if done - slow_from >= SLOWEST:
+            slow_since, slow_from = now, done
+        if now - slow_since > TIMEOUT or now > deadline:
+            what = f"{TIMEOUT:g} s for {SLOWEST:,} bytes" if now <= deadline else f"{LONGEST / 3600:g} hours"
+            raise _RefusedError(f"too slow: more than {what}")
         if done > file.size:
             out.truncate(0)
             raise _RefusedError(f"expected {file.size:,} bytes, found more")
@@ -254,6 +292,29 @@ def _difference(path: Path, file: RemoteFile) -> str | None:
     with path.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found}"
+
+
+def redacted(url: str) -> str:
+    """Return an address without user name, password and query, for messages and files."""
+    without_query = url.partition("?")[0]
+    scheme, mark, rest = without_query.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else without_query
+
+
+def _credentials(url: str) -> tuple[str, dict[str, str]]:
+    """Split `https://user:password@host/` into the address and the header that carries the two."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    user, mark, bare = host.rpartition("@")
+    if not mark:
+        return url, {}
+    token = b64encode(unquote(user).encode()).decode()
+    return f"{scheme}://{bare}{slash}{path}", {"Authorization": f"Basic {token}"}
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:200]
 
 
 def _validator(answer: Any) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lookonce._files import cache_folder, write_text
 from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.download import Meter, RemoteFile, download
+from lookonce.darknet.download import Meter, RemoteFile, download, redacted
 from lookonce.errors import ConfigError, DownloadError
 from lookonce.metadata import ModelInfo
 from lookonce.networks import NETWORKS
@@ -95,7 +95,9 @@ def mirrors() -> tuple[str, ...]:
     if not chosen:
         return PUBLISHED
     if not chosen.startswith(("https://", "http://", "file:///")):
-        raise ConfigError(f"{MIRROR}: expected https://..., http://... or file:///..., found {chosen!r}")
+        raise ConfigError(
+            f"{MIRROR}: expected https://..., http://... or file:///..., found {redacted(chosen)!r}"
+        )
     return (chosen,)
 
 

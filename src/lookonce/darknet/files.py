@@ -1,5 +1,6 @@
 """The files that make one Darknet model: `.cfg`, `.weights` beside it, class names where there are any."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from lookonce.darknet.names import find_names
 from lookonce.darknet.network import Network, resolve
 from lookonce.darknet.weights import ConvWeights, check_weights, read_weights
 from lookonce.errors import ModelFileError
+from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import BN_EPSILON, ModelInfo
+
+_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +43,82 @@ class DarknetModel:
         return convolutions
 
 
-def open_darknet(cfg: Path) -> DarknetModel:
+def open_darknet(model: Path, weights: Path | None = None) -> DarknetModel:
     """Read a `.cfg` and find what belongs to it.
 
+    Args:
+        model: the `.cfg`; or the `.weights`, whose `.cfg` is then looked for beside it.
+        weights: the `.weights`; None: NAME.weights beside NAME.cfg, or as Darknet's trainer names it
+            (NAME_best, _last, _final, _1000), if that is one file.
+
     Raises:
-        ModelFileError: a `.cfg` that cannot be used or is no detector, weights that are missing, names that
-            do not fit.
+        ModelFileError: a `.cfg` that cannot be used or is no detector, weights that are missing or several,
+            names that do not fit.
     """
+    if model.suffix.lower() == ".weights":
+        cfg, weights = find_cfg(model), model
+    else:
+        cfg = model
     network = resolve(read_cfg(cfg))
     if not network.scales:
         raise ModelFileError(f"{cfg}: expected a detector, found no [yolo] section")
-    weights = cfg.with_suffix(".weights")
-    if not weights.is_file():
-        others = ", ".join(sorted(file.name for file in cfg.parent.glob("*.weights"))) or "none"
-        raise ModelFileError(f"{cfg}: expected its weights as {weights.name} beside it, found {others}")
+    weights = weights or find_weights(cfg)
     names, names_file = find_names(cfg, network.classes)
     return DarknetModel(network, describe(network, names), weights, names_file)
 
 
+def find_weights(cfg: Path) -> Path:
+    """Return the weights beside a `.cfg`; see `open_darknet`.
+
+    Raises:
+        ModelFileError: none, or several.
+    """
+    own = cfg.with_suffix(".weights")
+    if own.is_file():
+        return own
+    beside = sorted(file for file in cfg.parent.iterdir() if file.suffix.lower() == ".weights")
+    trained = [file for file in beside if _TRAINED.sub("", file.stem) == cfg.stem]
+    if len(trained) == 1:
+        return trained[0]
+    found = ", ".join(file.name for file in trained or beside) or "none"
+    if trained:
+        raise ModelFileError(f"{cfg}: expected one file of weights, found {found}; open one of these instead")
+    raise ModelFileError(f"{cfg}: expected its weights as {own.name} beside it, found {found}")
+
+
+def find_cfg(weights: Path) -> Path:
+    """Return the `.cfg` beside weights: of the same name, or of the name without `_best` and the like.
+
+    Raises:
+        ModelFileError: no such file.
+    """
+    for stem in (weights.stem, _TRAINED.sub("", weights.stem)):
+        if (cfg := weights.with_name(f"{stem}.cfg")).is_file():
+            return cfg
+    found = ", ".join(sorted(file.name for file in weights.parent.glob("*.cfg"))) or "none"
+    raise ModelFileError(f"{weights}: expected its .cfg beside it, found {found}")
+
+
+def fit_of(network: Network) -> tuple[Fit, str]:
+    """Return how images get to the input size, and the reason."""
+    net = network.cfg.net
+    if net.letter_box is not None:
+        return ("letterbox" if net.letter_box else "stretch"), f"letter_box={net.letter_box:d} in [net]"
+    if net.stretching:
+        return "stretch", f"{net.stretching} belongs to AlexeyAB's Darknet, which stretches images"
+    return "letterbox", "nothing in it goes beyond the original Darknet, which letterboxes images"
+
+
 def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
-    """What a Darknet model says of itself, in lookonce's words: scales from fine to coarse."""
+    """Describe a Darknet model in lookonce's words: scales from fine to coarse."""
     architecture, width = recognise(network) or ("darknet", 1.0)
     return ModelInfo(
         architecture,
         names=names,
-        anchors=tuple(scale.section.anchors for scale in network.scales),
+        anchors=tuple(scale.anchors for scale in network.scales),
         strides=tuple(scale.stride for scale in network.scales),
         input_size=(network.cfg.net.height, network.cfg.net.width),
         width=width,
         bn_epsilon=BN_EPSILON,
+        fit=fit_of(network)[0],
     )

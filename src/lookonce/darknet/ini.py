@@ -1,7 +1,8 @@
 """The text form of a `.cfg`: sections of `key=value` lines, each with its line number.
 
 Facts from Darknet's own files: blanks never count, `#` and `;` begin a comment, a section may come many
-times, and its place in the file is its layer number.
+times, and its place in the file is its layer number. As in Darknet, a whole number may be written as a
+decimal one (its fraction is dropped), a list may end in a comma, and a file in an end mark (0x1A).
 """
 
 import math
@@ -12,11 +13,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
+from lookonce._files import read_bytes
 from lookonce.errors import ModelFileError
 
 LARGEST_FILE = 1 << 20  # bytes; the official files have 8,000
+LARGEST_INTEGER = 1_000_000_000
+LFS_POINTER = "version https://git-lfs"
+ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool"}  # Darknet's own
 _HEADER = re.compile(r"\[(\w+)\]")
-_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 T = TypeVar("T")
 
@@ -33,14 +37,14 @@ class Option:
 class Section:
     """One `[kind]` with its options, and the typed way to take them out.
 
-    Every option must be taken, or passed by in `leftovers`, so nothing in a file goes unseen.
+    Every option must be taken, or listed by `leftovers`, so nothing in a file goes unseen.
 
     Attributes:
         file: named in errors.
         kind: the word in brackets.
         line: where the bracket stands.
         options: by key; a key may stand several times.
-        asked: the keys that somebody wanted, for hints.
+        asked: keys that were looked up, for hints.
     """
 
     file: str
@@ -96,18 +100,16 @@ class Section:
         if _as_number(option.value) is None or _as_number(option.value) != _as_number(neutral):
             raise self.error(f"{key}={option.value} is not supported (only {key}={neutral})", option.line)
 
-    def leftovers(self, harmless: frozenset[str]) -> list[str]:
-        """The keys passed by because they do not change what the network computes.
+    def leftovers(self, harmless: frozenset[str]) -> tuple[list[str], dict[str, str]]:
+        """Return the keys that were not taken: those known to be harmless, and unknown ones with a hint.
 
-        Raises:
-            ModelFileError: a key is neither taken nor harmless; a misspelt one would change the result.
+        Darknet passes unknown keys by, so both leave the numbers as they are.
         """
-        for key, options in self.options.items():
-            if key not in harmless:
-                close = get_close_matches(key, harmless | self.asked, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise self.error(f"unknown key {key!r}{hint}", options[0].line)
-        return list(self.options)
+        unknown = {}
+        for key in self.options.keys() - harmless:
+            close = get_close_matches(key, harmless | self.asked, n=1)
+            unknown[key] = f"{key} (did you mean {close[0]}?)" if close else key
+        return [key for key in self.options if key in harmless], unknown
 
     def _take(self, key: str, needed: bool = False) -> Option | None:
         self.asked.add(key)
@@ -126,17 +128,19 @@ class Section:
         option = self._take(key, needed)
         if option is None:
             return ()
-        return tuple(convert(key, item, option.line) for item in option.value.split(","))
+        items = option.value.rstrip(",").split(",")
+        return tuple(convert(key, item, option.line) for item in items)
 
     def _whole(self, key: str, text: str, line: int) -> int:
-        if not _INTEGER.fullmatch(text):
-            raise self.error(f"{key}: expected a whole number, found {text!r}", line)
-        return int(text)
+        value = _as_number(text)
+        if value is None or abs(value) >= LARGEST_INTEGER:
+            raise self.error(f"{key}: expected a whole number, found {text[:40]!r}", line)
+        return int(value)
 
     def _decimal(self, key: str, text: str, line: int) -> float:
         value = _as_number(text)
         if value is None or not math.isfinite(value):
-            raise self.error(f"{key}: expected a number, found {text!r}", line)
+            raise self.error(f"{key}: expected a number, found {text[:40]!r}", line)
         return value
 
 
@@ -146,13 +150,9 @@ def read_sections(path: Path) -> list[Section]:
     Raises:
         ModelFileError: not readable, far too large, not text, or a line that is neither.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ModelFileError(f"{path}: expected a Darknet .cfg file: {error.strerror}") from error
-    if len(content) > LARGEST_FILE:
-        raise ModelFileError(f"{path}: expected a .cfg of at most {LARGEST_FILE:,} bytes, found more")
+    content = read_bytes(path, ModelFileError, limit=LARGEST_FILE)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return parse_sections(content.decode("utf-16", errors="replace"), str(path))
     if b"\0" in content:
         raise ModelFileError(f"{path}: expected a .cfg, which is text, found binary data")
     # comments may be in any encoding; everything else is ASCII
@@ -167,14 +167,16 @@ def parse_sections(text: str, file: str) -> list[Section]:
     """
     if text.lstrip().startswith("<"):
         raise ModelFileError(f"{file}: expected a .cfg, found a web page saved under its name")
+    if text.startswith(LFS_POINTER):
+        raise ModelFileError(f"{file}: expected a .cfg, found a Git LFS pointer; fetch it by `git lfs pull`")
     sections: list[Section] = []
-    for number, raw in enumerate(text.split("\n"), 1):
+    for number, raw in enumerate(text.replace("\x1a", "").split("\n"), 1):
         line = "".join(re.split("[#;]", raw, maxsplit=1)[0].split())  # blanks never count
         if header := _HEADER.fullmatch(line):
-            sections.append(Section(file, header[1], number))
+            sections.append(Section(file, ALIASES.get(header[1], header[1]), number))
         elif line:
             key, equals, value = line.partition("=")
-            if not (key and equals and value and sections):
+            if not (key and equals and sections):
                 raise ModelFileError(
                     f"{file}:{number}: expected [section], key=value or # comment, found {raw.strip()[:60]!r}"
                 )

@@ -1,7 +1,7 @@
 """Keys that a `.cfg` may hold and that do not change what the network computes from an image.
 
-Everything here is passed by when a model is run, and listed once so that nobody wonders. A key that is
-neither here nor read by `cfg` is an error: misspelt, it would change the network in silence.
+They are ignored when a model is run and listed once. A key that is neither here nor read by `cfg` is
+ignored too, as Darknet does, with a warning.
 Source: the wiki pages "CFG Parameters" of AlexeyAB's Darknet, and the official files.
 """
 
@@ -9,23 +9,33 @@ _NET = """
     batch subdivisions max_batches burn_in policy learning_rate learning_rate_min learning_rate_cycle_mult
     steps scales seq_scales scale step gamma power momentum decay adam B1 B2 eps
     angle aspect saturation exposure hue blur gaussian_noise mosaic mosaic_bound mixup cutmix flip
-    min_crop max_crop min_ratio max_ratio center clip random resize_step letter_box label_smooth_eps
+    min_crop max_crop min_ratio max_ratio center clip random resize_step label_smooth_eps max_epochs inputs
+    sgdr_cycle sgdr_mult use_cuda_graph
     ema_alpha loss_scale dynamic_minibatch sequential_subdivisions init_sequential_subdivisions
     num_sigmas_reject_badlabels badlabels_reject_threshold badlabels_rejection_percentage
     equidistant_point weights_reject_freq adversarial_lr attention contrastive contrastive_jit_flip
     contrastive_color unsupervised max_chart_loss track augment_speed time_steps try_fix_nan
     optimized_memory workspace_size_limit_MB
 """
-_ANY_LAYER = "stopbackward onlyforward train_only_bn learning_rate burnin_update grad_centr"
+_ANY_LAYER = "stopbackward onlyforward train_only_bn learning_rate burnin_update grad_centr dontsave smooth"
 _YOLO = """
     jitter resize ignore_thresh truth_thresh random map max max_delta label_smooth_eps focal_loss
     iou_loss iou_thresh iou_thresh_kind iou_normalizer obj_normalizer cls_normalizer delta_normalizer
     uc_normalizer objectness_smooth counters_per_class nms_kind beta_nms show_details
     embedding_layer track_history_size track_ciou_norm sim_thresh dets_for_track dets_for_show
 """
+_REGION = """
+    jitter rescore thresh random absolute bias_match object_scale noobject_scale class_scale coord_scale
+    classfix log map focal_loss max
+"""
 HARMLESS = {
+    "region": frozenset((_ANY_LAYER + _REGION).split()),
+    "Gaussian_yolo": frozenset((_ANY_LAYER + _YOLO).split()),
     "net": frozenset(_NET.split()),
     "yolo": frozenset((_ANY_LAYER + _YOLO).split()),
+    "contrastive": frozenset(
+        ["classes", "temperature", "yolo_layer", "cls_normalizer", "max_delta", "contrastive_neg_max"]
+    ),
     "dropout": frozenset(
         (_ANY_LAYER + " probability dropblock dropblock_size_rel dropblock_size_abs").split()
     ),
@@ -35,7 +45,7 @@ HARMLESS_IN_ANY_LAYER = frozenset(_ANY_LAYER.split())
 # Features that would change the arithmetic; their keys may stand with the value that switches them off.
 SWITCHED_OFF = {
     "convolutional": {
-        "dilation": "1", "flipped": "0", "binary": "0", "xnor": "0", "bin_output": "0", "antialiasing": "0",
+        "flipped": "0", "binary": "0", "xnor": "0", "bin_output": "0", "antialiasing": "0",
         "assisted_excitation": "0", "deform": "0", "sway": "0", "rotate": "0", "stretch": "0",
         "stretch_sway": "0", "reverse": "0", "coordconv": "0", "dontload": "0", "dontloadscales": "0",
         "numload": "0",
@@ -43,5 +53,19 @@ SWITCHED_OFF = {
     "shortcut": {"weights_type": "none", "weights_normalization": "none", "alpha": "1", "beta": "1"},
     "maxpool": {"maxpool_depth": "0", "antialiasing": "0"},
     "upsample": {"scale": "1"},
-    "yolo": {"new_coords": "0"},
+    "region": {"coords": "4", "background": "0", "tree": "none"},
+    "Gaussian_yolo": {"yolo_point": "center"},
 }  # fmt: skip
+
+# Keys and kinds of sections that only AlexeyAB's line of Darknet (and hank-ai's after it) knows. Its programs
+# stretch images to the input unless told otherwise; the original letterboxes.
+_STRETCHING = """
+    mosaic mosaic_bound mixup cutmix blur gaussian_noise ema_alpha loss_scale dynamic_minibatch
+    optimized_memory workspace_size_limit_MB label_smooth_eps max_chart_loss sequential_subdivisions
+    sgdr_cycle sgdr_mult use_cuda_graph resize_step scale_x_y new_coords iou_loss iou_thresh iou_normalizer
+    obj_normalizer cls_normalizer delta_normalizer uc_normalizer objectness_smooth max_delta nms_kind beta_nms
+    resize counters_per_class show_details stride_x stride_y dilation antialiasing group_id
+    weights_type weights_normalization scale_wh maxpool_depth
+    [scale_channels] [sam] [local_avgpool] [reorg3d] [Gaussian_yolo]
+"""
+STRETCHING = frozenset(_STRETCHING.split())

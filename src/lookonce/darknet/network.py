@@ -3,25 +3,33 @@
 Legend: **C** channels, **H**, **W** height and width of one layer's output.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, NoReturn
 
 from lookonce.darknet.cfg import (
     AvgPool,
     Cfg,
+    Contrastive,
     Convolutional,
     LayerSection,
+    LocalAvgPool,
     MaxPool,
+    Reorg,
     Route,
+    Sam,
+    ScaleChannels,
     Shortcut,
     Upsample,
     Yolo,
 )
 from lookonce.errors import ModelFileError
+from lookonce.metadata import LARGEST_STRIDE
 
 IMAGE = -1  # the source of the first layer
 LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one image: 1 GiB, yolov3 at 2880x2880
+MOST_ALIVE = 1 << 29  # numbers in all outputs that a later layer still reads: 2 GiB
 MOST_NUMBERS = 500_000_000  # weights; ONNX cannot hold more than 2 GB in one file
 
 
@@ -79,11 +87,40 @@ class ConvSpec:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One [yolo]: the layer whose output is its raw map, its stride and its section."""
+    """One [yolo].
+
+    Attributes:
+        source: the layer whose output is its raw map.
+        stride: side of a cell, in whole input pixels.
+        section: what the file says.
+        cell: (width, height) of a cell at the size the file gives; no whole numbers if that is no multiple.
+    """
 
     source: int
     stride: int
     section: Yolo
+    cell: tuple[float, float]
+
+    @property
+    def anchors(self) -> tuple[tuple[float, float], ...]:
+        """(width, height) in input pixels, whatever the section counts in."""
+        x, y = self.cell if self.in_cells else (1, 1)
+        return tuple((width * x, height * y) for width, height in self.section.anchors)
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether the section counts its anchors in cells."""
+        return self.section.form.startswith("region")
+
+    @property
+    def whole(self) -> bool:
+        """Whether cells are whole squares."""
+        return self.cell == (self.stride, self.stride)
+
+    @property
+    def columns(self) -> int:
+        """Raw numbers per anchor: 5 + C, or 9 + C where each side has its uncertainty."""
+        return columns(self.section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +130,15 @@ class Network:
     Attributes:
         cfg: where it came from.
         layers: in file order.
-        convolutions: in file order, which is the order of the weight file.
+        convolutions: those with weights of their own, in file order, which is the order of the weight file.
+        shared: by layer, the layer whose weights it uses.
         scales: finest first, as everywhere in lookonce; the file has them the other way round.
     """
 
     cfg: Cfg
     layers: tuple[Layer, ...]
     convolutions: tuple[ConvSpec, ...]
+    shared: dict[int, int]
     scales: tuple[Scale, ...]
 
     def shape(self, source: int) -> Shape:
@@ -112,9 +151,20 @@ class Network:
         return sum(spec.numbers for spec in self.convolutions)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether scales are decoded as YOLOv3's are, on whole cells, and each layer has its own weights."""
+        yolo = all(scale.section.form == "yolo" and scale.whole for scale in self.scales)
+        return yolo and not self.shared
+
+    @property
     def classes(self) -> int:
         """C, the same on all scales."""
         return self.scales[0].section.classes
+
+
+def columns(section: Yolo) -> int:
+    """Return the raw numbers per anchor; see `Scale.columns`."""
+    return (9 if section.form == "gaussian" else 5) + section.classes
 
 
 def resolve(cfg: Cfg) -> Network:
@@ -131,8 +181,15 @@ def resolve(cfg: Cfg) -> Network:
         if min(shape) < 1 or shape.channels * shape.height * shape.width > LARGEST_OUTPUT:
             _fail(cfg, section, f"would give an output of {shape}; expected 1 to {LARGEST_OUTPUT:,} numbers")
         layers.append(Layer(index, section, sources, shape))
-    convolutions = tuple(_convolution(cfg, layers, layer) for layer in layers if _is_convolution(layer))
-    network = Network(cfg, tuple(layers), convolutions, _scales(cfg, layers))
+    specs = {
+        layer.index: _convolution(cfg, layers, layer, layer.section)
+        for layer in layers
+        if isinstance(layer.section, Convolutional)
+    }
+    shared = _shared(cfg, specs)
+    own = tuple(spec for spec in specs.values() if spec.layer not in shared)
+    network = Network(cfg, tuple(layers), own, shared, _scales(cfg, layers))
+    _check_memory(cfg, layers)
     if network.numbers > MOST_NUMBERS:
         raise ModelFileError(
             f"{cfg.file}: expected at most {MOST_NUMBERS:,} weights, found {network.numbers:,}"
@@ -140,9 +197,25 @@ def resolve(cfg: Cfg) -> Network:
     return network
 
 
+def _check_memory(cfg: Cfg, layers: Sequence[Layer]) -> None:
+    """Refuse a network whose outputs, each kept until its last reader, exceed `MOST_ALIVE` at once."""
+    last_reader = {source: layer.index for layer in layers for source in layer.sources}
+    alive: dict[int, int] = {}
+    for layer in layers:
+        alive[layer.index] = math.prod(layer.shape)
+        total = sum(alive.values())
+        if total > MOST_ALIVE:
+            _fail(
+                cfg,
+                layer.section,
+                f"would keep outputs of {total:,} numbers in memory; expected at most {MOST_ALIVE:,}",
+            )
+        alive = {index: size for index, size in alive.items() if last_reader.get(index, -1) > layer.index}
+
+
 def _sources(cfg: Cfg, layers: Sequence[Layer], index: int, section: LayerSection) -> tuple[int, ...]:
     """The layers that a section reads, as absolute numbers."""
-    named = section.layers if isinstance(section, Route | Shortcut) else ()
+    named = section.layers if isinstance(section, Route | Shortcut | ScaleChannels | Sam) else ()
     absolute = [number if number >= 0 else index + number for number in named]
     for written, number in zip(named, absolute, strict=True):
         if not 0 <= number < index:
@@ -150,38 +223,55 @@ def _sources(cfg: Cfg, layers: Sequence[Layer], index: int, section: LayerSectio
     before = [] if isinstance(section, Route) else [index - 1]
     sources = tuple(before + absolute)
     for source in sources:
-        if source >= 0 and isinstance(layers[source].section, Yolo):
+        if source >= 0 and isinstance(layers[source].section, Yolo | Contrastive):
             _fail(
-                cfg, section, f"reads layer {source}, a [yolo]; expected a [route] to another layer between"
+                cfg,
+                section,
+                f"reads layer {source}, which has no output; expected a [route] elsewhere",
             )
     return sources
 
 
 def _shape(cfg: Cfg, layers: Sequence[Layer], source: int) -> Shape:
-    return Shape(3, cfg.net.height, cfg.net.width) if source == IMAGE else layers[source].shape
+    return Shape(cfg.net.channels, cfg.net.height, cfg.net.width) if source == IMAGE else layers[source].shape
 
 
 def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
     """The shape that a section makes of its inputs."""
     first = inputs[0]
     match section:
-        case Convolutional(filters, size, stride, padding, groups):
+        case Convolutional(filters, size, stride, padding, groups, dilation=dilation):
             if first.channels % groups or filters % groups:
                 _fail(cfg, section, f"has groups={groups}, {first.channels} channels and filters={filters}")
-            return Shape(filters, *(_windows(side, 2 * padding, size, stride) for side in first[1:]))
-        case MaxPool(size, stride, padding):
+            window = dilation * (size - 1) + 1
+            return Shape(
+                filters, *(_windows(side, 2 * padding * dilation, window, stride) for side in first[1:])
+            )
+        case MaxPool(size, stride, padding) | LocalAvgPool(size, stride, padding):
             return Shape(first.channels, *(_windows(side, padding, size, stride) for side in first[1:]))
         case Upsample(stride):
             return Shape(first.channels, first.height * stride, first.width * stride)
         case AvgPool():
             return Shape(first.channels, 1, 1)
         case Shortcut():
-            if any(other != first for other in inputs):
-                _fail(cfg, section, f"adds outputs of different shapes: {', '.join(map(str, inputs))}")
+            if any(other[1:] != first[1:] for other in inputs):
+                _fail(cfg, section, f"adds outputs of different sizes: {', '.join(map(str, inputs))}")
+        case ScaleChannels():
+            if first not in ((inputs[1].channels, 1, 1), (1, *inputs[1][1:])):
+                _fail(cfg, section, f"cannot scale {inputs[1]} by {first}")
+            return inputs[1]
+        case Sam():
+            if inputs[1] != first:
+                _fail(cfg, section, f"multiplies outputs of different shapes: {first}, {inputs[1]}")
+        case Reorg(stride, scrambled):
+            square = stride * stride
+            if first.height % stride or first.width % stride or (scrambled and first.channels % square):
+                _fail(cfg, section, f"cannot cut {first} into squares of {stride}")
+            return Shape(first.channels * square, first.height // stride, first.width // stride)
         case Route(_, groups):
             return _route(cfg, section, inputs, groups)
         case Yolo(anchors, classes):
-            expected = len(anchors) * (5 + classes)
+            expected = len(anchors) * columns(section)
             if first.channels != expected:
                 _fail(
                     cfg,
@@ -205,13 +295,7 @@ def _route(cfg: Cfg, section: Route, inputs: Sequence[Shape], groups: int) -> Sh
     return Shape(sum(shape.channels // groups for shape in inputs), *inputs[0][1:])
 
 
-def _is_convolution(layer: Layer) -> bool:
-    return isinstance(layer.section, Convolutional)
-
-
-def _convolution(cfg: Cfg, layers: Sequence[Layer], layer: Layer) -> ConvSpec:
-    section = layer.section
-    assert isinstance(section, Convolutional)
+def _convolution(cfg: Cfg, layers: Sequence[Layer], layer: Layer, section: Convolutional) -> ConvSpec:
     channels = _shape(cfg, layers, layer.sources[0]).channels
     return ConvSpec(
         layer.index,
@@ -222,6 +306,27 @@ def _convolution(cfg: Cfg, layers: Sequence[Layer], layer: Layer) -> ConvSpec:
         section.groups,
         section.batch_normalize,
     )
+
+
+def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
+    """By layer, the layer whose weights it uses: absolute, or back from itself if below 0."""
+    shared: dict[int, int] = {}
+    for index, spec in specs.items():
+        section = cfg.layers[index]
+        assert isinstance(section, Convolutional)
+        if section.share is None:
+            continue
+        owner = section.share if section.share >= 0 else index + section.share
+        owner = shared.get(owner, owner)
+        same = owner in specs and replace(specs[owner], layer=index, line=spec.line) == spec
+        if not same or owner >= index:
+            _fail(
+                cfg,
+                section,
+                f"shares the weights of layer {owner}, which is no earlier one of the same shape",
+            )
+        shared[index] = owner
+    return shared
 
 
 def _scales(cfg: Cfg, layers: Sequence[Layer]) -> tuple[Scale, ...]:
@@ -240,14 +345,17 @@ def _scales(cfg: Cfg, layers: Sequence[Layer]) -> tuple[Scale, ...]:
 def _scale(cfg: Cfg, layer: Layer) -> Scale:
     section, (height, width) = layer.section, layer.shape[1:]
     assert isinstance(section, Yolo)
-    if cfg.net.height % height or cfg.net.width % width or cfg.net.height // height != cfg.net.width // width:
+    cell = cfg.net.width / width, cfg.net.height / height
+    stride = round(max(cell))
+    # beyond half a pixel of each cell it is no scale of square cells, but another network's input size
+    if not all(abs(side - stride) <= 0.5 for side in cell) or stride > LARGEST_STRIDE:
         _fail(
             cfg,
             section,
             f"cuts the input of {cfg.net.width}x{cfg.net.height} into {width}x{height} cells, which are no "
-            "whole squares; expected width and height in [net] to be multiples of 32",
+            "squares; expected width and height in [net] to be multiples of 32",
         )
-    return Scale(layer.sources[0], cfg.net.height // height, section)
+    return Scale(layer.sources[0], stride, section, cell)
 
 
 def _fail(cfg: Cfg, section: LayerSection, what: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The decoding of [yolo] layers as ONNX nodes.
+"""The decoding of [yolo], [region] and [Gaussian_yolo] layers as ONNX nodes.
 
 Legend: **B** batch, **A** anchors of a scale, **C** classes, **S**, **T** rows and columns of cells, **K**
 candidates of all scales.
@@ -29,26 +29,53 @@ def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str])
 
 
 def _scale(nodes: Nodes, scale: Scale, raw: str) -> str:
-    """(B, A*(5+C), S, T) -> (B, S*T*A, 5+C)."""
-    anchors, columns = np.array(scale.section.anchors, np.float32), 5 + scale.section.classes  # (A, 2)
-    by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*(5+C))
-    maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(anchors), columns))  # (B, S, T, A, 5+C)
-    centre, sides, rest = nodes.add_many("Split", maps, nodes.integers(2, 2, columns - 4), outputs=3, axis=-1)
-    centre = _centre(nodes, scale, centre, _corners(nodes, raw))  # (B, S, T, A, 2)
-    clipped = nodes.add("Clip", sides, nodes.floats(-LARGEST_LOG_SIDE), nodes.floats(LARGEST_LOG_SIDE))
-    half = nodes.add("Mul", nodes.add("Exp", clipped), nodes.constant(anchors / 2))  # (B, S, T, A, 2)
-    low, high = nodes.add("Sub", centre, half), nodes.add("Add", centre, half)
-    joined = nodes.add("Concat", low, high, nodes.add("Sigmoid", rest), axis=-1)  # (B, S, T, A, 5+C)
-    return nodes.add("Reshape", joined, nodes.integers(0, -1, columns))
-
-
-def _centre(nodes: Nodes, scale: Scale, centre: str, corners: str) -> str:
-    """Raw centres (B, S, T, A, 2) and corners of the cells (S, T, 1, 2) -> pixels."""
-    inside, stretch = nodes.add("Sigmoid", centre), scale.section.scale_x_y
+    """Raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C)."""
+    anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
+    by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
+    maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(anchors), scale.columns))
+    inside, factors, scores = _parts(nodes, scale, maps)  # (B, S, T, A, 2), the same, (B, S, T, A, 1+C)
+    stretch = scale.section.scale_x_y
     if stretch != 1:
         inside = nodes.add("Mul", inside, nodes.floats(stretch))
         inside = nodes.add("Sub", inside, nodes.floats((stretch - 1) / 2))
-    return nodes.add("Mul", nodes.add("Add", inside, corners), nodes.floats(scale.stride))
+    cell = nodes.floats(scale.stride) if scale.whole else _cell(nodes, raw)
+    centre = nodes.add("Mul", nodes.add("Add", inside, _corners(nodes, raw)), cell)
+    half = nodes.add("Mul", factors, nodes.constant(anchors / 2))
+    if scale.in_cells:
+        half = nodes.add("Mul", half, cell)
+    low, high = nodes.add("Sub", centre, half), nodes.add("Add", centre, half)
+    joined = nodes.add("Concat", low, high, scores, axis=-1)  # (B, S, T, A, 5+C)
+    return nodes.add("Reshape", joined, nodes.integers(0, -1, 5 + scale.section.classes))
+
+
+def _parts(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
+    """Offset within the cell, factor on the anchor's sides, objectness and class probabilities."""
+    form, classes = scale.section.form, scale.section.classes
+    if form == "gaussian":
+        # each of x, y, w, h is followed by its uncertainty, whose mean lowers the objectness
+        split = nodes.add_many("Split", maps, nodes.integers(*[1] * 9, classes), outputs=10, axis=-1)
+        centre = nodes.add("Concat", split[0], split[2], axis=-1)
+        sides = nodes.add("Concat", split[4], split[6], axis=-1)
+        uncertain = nodes.add("Sigmoid", nodes.add("Concat", *split[1:8:2], axis=-1))
+        sure = nodes.add("Sub", nodes.floats(1), nodes.add("ReduceMean", uncertain, axes=[-1]))
+        objectness = nodes.add("Mul", nodes.add("Sigmoid", split[8]), sure)
+        scores = nodes.add("Concat", objectness, nodes.add("Sigmoid", split[9]), axis=-1)
+        return nodes.add("Sigmoid", centre), _exp(nodes, sides), scores
+    centre, sides, rest = nodes.add_many("Split", maps, nodes.integers(2, 2, 1 + classes), outputs=3, axis=-1)
+    if form == "new_coords":  # the convolution before is logistic; sides (2 t)²
+        doubled = nodes.add("Mul", sides, nodes.floats(2))
+        return centre, nodes.add("Mul", doubled, doubled), rest
+    if form == "region":
+        logit, logits = nodes.add_many("Split", rest, nodes.integers(1, classes), outputs=2, axis=-1)
+        probabilities = nodes.add("Softmax", logits, axis=-1)
+        scores = nodes.add("Concat", nodes.add("Sigmoid", logit), probabilities, axis=-1)
+        return nodes.add("Sigmoid", centre), _exp(nodes, sides), scores
+    return nodes.add("Sigmoid", centre), _exp(nodes, sides), nodes.add("Sigmoid", rest)
+
+
+def _exp(nodes: Nodes, sides: str) -> str:
+    clipped = nodes.add("Clip", sides, nodes.floats(-LARGEST_LOG_SIDE), nodes.floats(LARGEST_LOG_SIDE))
+    return nodes.add("Exp", clipped)
 
 
 def _corners(nodes: Nodes, raw: str) -> str:
@@ -60,6 +87,16 @@ def _corners(nodes: Nodes, raw: str) -> str:
     column = nodes.add("Reshape", _count(nodes, columns), nodes.integers(-1, 1, 1))  # (T, 1, 1)
     row = nodes.add("Reshape", _count(nodes, rows), nodes.integers(-1, 1, 1, 1))  # (S, 1, 1, 1)
     return nodes.add("Concat", nodes.add("Expand", column, size), nodes.add("Expand", row, size), axis=-1)
+
+
+def _cell(nodes: Nodes, raw: str) -> str:
+    """(width, height) of a cell, where the input's sides are no multiples of it: (2,)."""
+    sides = [("images", (2, 1)), (raw, (3, 2))]  # W, H and T, S
+    floats = [
+        nodes.add("Cast", nodes.add("Gather", nodes.add("Shape", of), nodes.integers(*axes)), to=1)
+        for of, axes in sides
+    ]
+    return nodes.add("Div", *floats)
 
 
 def _count(nodes: Nodes, length: str) -> str:

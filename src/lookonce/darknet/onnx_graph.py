@@ -13,13 +13,25 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lookonce.darknet.cfg import AvgPool, Convolutional, MaxPool, Route, Shortcut, Upsample
+from lookonce.darknet.cfg import (
+    AvgPool,
+    Convolutional,
+    LocalAvgPool,
+    MaxPool,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+)
 from lookonce.darknet.network import IMAGE, Layer, Network
 from lookonce.darknet.onnx_decode import add_decoding
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.weights import ConvWeights, Floats
 from lookonce.metadata import LEAKY_SLOPE, METADATA_KEY, ModelInfo
 
+LUMA = 0.299, 0.587, 0.114  # of red, green and blue in grey, as Darknet's image readers have it
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
 
 
@@ -30,7 +42,7 @@ def build_onnx(
 
     Args:
         network: the resolved `.cfg`, with at least one [yolo].
-        weights: of every convolution, in file order; see `weights.check_weights`.
+        weights: of `network.convolutions`; see `weights.check_weights`.
         info: goes into the file's metadata; its `bn_epsilon` belongs to the weights.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
     """
@@ -42,14 +54,17 @@ def build_onnx(
     )
     helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     nodes = Nodes(model.graph)
-    outputs = {IMAGE: _image(nodes)}
-    convolutions = iter(weights)
+    outputs = {IMAGE: _image(nodes, network.cfg.net.channels)}
+    folded = {
+        spec.layer: _folded(each, info.bn_epsilon)
+        for spec, each in zip(network.convolutions, weights, strict=True)
+    }
     for layer in network.layers:
         nodes.prefix = f"{layer.index}_{type(layer.section).__name__.lower()}"
         inputs = [outputs[source] for source in layer.sources]
         if isinstance(layer.section, Convolutional):
-            folded = _folded(next(convolutions), info.bn_epsilon)
-            outputs[layer.index] = _convolution(nodes, layer.section, folded, inputs[0])
+            owner = network.shared.get(layer.index, layer.index)
+            outputs[layer.index] = _convolution(nodes, layer.section, folded[owner], inputs[0])
         else:
             outputs[layer.index] = _weightless(nodes, network, layer, inputs)
     raw = [outputs[scale.source] for scale in network.scales]
@@ -69,10 +84,13 @@ def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
     ]
 
 
-def _image(nodes: Nodes) -> str:
-    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1]."""
+def _image(nodes: Nodes, channels: int) -> str:
+    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1], or one channel of grey."""
     planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
-    return nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
+    scaled = nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
+    if channels == 3:
+        return scaled
+    return nodes.add("Conv", scaled, nodes.constant(np.array(LUMA, np.float32).reshape(1, 3, 1, 1)))
 
 
 def _folded(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
@@ -96,7 +114,8 @@ def _convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Flo
         nodes.constant(bias),
         kernel_shape=[section.size] * 2,
         strides=[section.stride] * 2,
-        pads=[section.padding] * 4,
+        pads=[section.padding * section.dilation] * 4,
+        dilations=[section.dilation] * 2,
         group=section.groups,
     )
     return _activation(nodes, section.activation, made)
@@ -116,6 +135,10 @@ def _activation(nodes: Nodes, name: str, x: str) -> str:
             return nodes.add("Mul", x, nodes.add("Sigmoid", x))
         case "mish":
             return nodes.add("Mul", x, nodes.add("Tanh", nodes.add("Softplus", x)))
+        case "tanh":
+            return nodes.add("Tanh", x)
+        case "elu":
+            return nodes.add("Elu", x)
     return x  # linear
 
 
@@ -123,10 +146,14 @@ def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[s
     """Everything but a convolution; [dropout] and [yolo] hand on what they get."""
     match layer.section:
         case Shortcut(_, activation):
-            total = inputs[0]
-            for other in inputs[1:]:
-                total = nodes.add("Add", total, other)
+            total, wanted = inputs[0], layer.shape.channels
+            for source, other in zip(layer.sources[1:], inputs[1:], strict=True):
+                total = nodes.add("Add", total, _fitted(nodes, other, network.shape(source).channels, wanted))
             return _activation(nodes, activation, total)
+        case ScaleChannels(_, activation) | Sam(_, activation):
+            return _activation(nodes, activation, nodes.add("Mul", inputs[1], inputs[0]))
+        case Reorg(stride, scrambled):
+            return _reorg(nodes, inputs[0], stride, scrambled=scrambled)
         case Route(_, groups, group_id):
             parts = inputs
             if groups > 1:
@@ -137,6 +164,11 @@ def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[s
             before = padding // 2  # the odd cell goes right and below; what lies outside never wins
             pads = [before, before, padding - before, padding - before]
             return nodes.add("MaxPool", inputs[0], kernel_shape=[size] * 2, strides=[stride] * 2, pads=pads)
+        case LocalAvgPool(size, stride, padding):
+            before = padding // 2
+            pads = [before, before, padding - before, padding - before]
+            window = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": pads}
+            return nodes.add("AveragePool", inputs[0], **window)
         case Upsample(stride):
             factors = nodes.floats(1, 1, stride, stride)
             return nodes.add(
@@ -146,6 +178,31 @@ def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[s
         case AvgPool():
             return nodes.add("GlobalAveragePool", inputs[0])
     return inputs[0]
+
+
+def _fitted(nodes: Nodes, x: str, channels: int, wanted: int) -> str:
+    """Cut channels off, or add channels of 0."""
+    if channels < wanted:
+        return nodes.add("Pad", x, nodes.integers(0, 0, 0, 0, 0, wanted - channels, 0, 0))
+    if channels > wanted:
+        return nodes.add("Slice", x, nodes.integers(0), nodes.integers(wanted), nodes.integers(1))
+    return x
+
+
+def _reorg(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
+    """(B, C, H, W) -> (B, C*stride², H/stride, W/stride).
+
+    The slip of [reorg]: it takes its input for (C/stride², H*stride, W*stride), and its result, of the shape
+    (C, H, W), for what it should be.
+    """
+    if not scrambled:
+        return nodes.add("SpaceToDepth", x, blocksize=stride)
+    square, shape = stride * stride, nodes.add("Shape", x)
+    longer = nodes.add("Mul", shape, nodes.integers(1, 1, stride, stride))
+    longer = nodes.add("Div", longer, nodes.integers(1, square, 1, 1))
+    moved = nodes.add("SpaceToDepth", nodes.add("Reshape", x, longer), blocksize=stride)
+    shorter = nodes.add("Mul", shape, nodes.integers(1, square, 1, 1))
+    return nodes.add("Reshape", moved, nodes.add("Div", shorter, nodes.integers(1, 1, stride, stride)))
 
 
 def _part(nodes: Nodes, source: str, channels: int, groups: int, group_id: int) -> str:
@@ -162,7 +219,7 @@ def _declare(graph: onnx.GraphProto, network: Network, candidates: str, raw_maps
     columns = 5 + network.classes
     graph.output.append(_value("candidates", TensorProto.FLOAT, "batch", "count", columns))
     for scale, raw in zip(network.scales, raw_maps, strict=False):
-        channels = len(scale.section.anchors) * columns
+        channels = len(scale.anchors) * scale.columns
         graph.output.append(
             _value(raw, TensorProto.FLOAT, "batch", channels, f"{raw}/rows", f"{raw}/columns")
         )

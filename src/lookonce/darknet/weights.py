@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import replacing
+from lookonce.darknet.ini import LFS_POINTER
 from lookonce.darknet.network import ConvSpec
 from lookonce.errors import ModelFileError
 from lookonce.metadata import BN_EPSILON
@@ -116,6 +117,8 @@ def write_weights(path: Path, convolutions: Sequence[ConvWeights], seen: int = 0
 def _read_header(path: Path, start: bytes) -> Header:
     if start.lstrip()[:1] == b"<":
         raise ModelFileError(f"{path}: expected Darknet weights, found a web page saved under their name")
+    if start.startswith(LFS_POINTER.encode()[: len(start)]) and start:
+        raise ModelFileError(f"{path}: expected Darknet weights, found a Git LFS pointer; try `git lfs pull`")
     if len(start) < 20:
         raise ModelFileError(f"{path}: expected a header of 20 bytes, found a file of {len(start)}")
     major, minor, revision = struct.unpack_from("<3i", start)

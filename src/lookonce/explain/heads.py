@@ -52,7 +52,7 @@ def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
     """Arrange the raw maps and the decoded candidates of a run by cell and anchor."""
     scales, first = [], 0
     for scale, raw_map in zip(network.scales, run.raw_maps, strict=True):
-        anchors = scale.section.anchors
+        anchors = scale.anchors
         channels, rows, columns = raw_map.shape
         shape = rows, columns, len(anchors), channels // len(anchors)
         count = rows * columns * len(anchors)

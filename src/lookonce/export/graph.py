@@ -44,7 +44,7 @@ def export_graph(
 def _fix(graph: onnx.GraphProto, source: Source) -> None:
     """Numbers in place of the open sides: input (1, H, W, 3), output (1, K, 5+C)."""
     (height, width), scales = source.info.input_size, source.network.scales
-    count = sum((height // s.stride) * (width // s.stride) * len(s.section.anchors) for s in scales)
+    count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)
     for value, sides in ((graph.input[0], (1, height, width)), (graph.output[0], (1, count))):
         for place, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
             place.dim_value = side

@@ -97,5 +97,6 @@ def _classic(path: Path, info: ModelInfo) -> Network:
 READERS: dict[str, Callable[[Path], Source]] = {
     ".safetensors": _read_safetensors,
     ".cfg": _read_darknet,
+    ".weights": _read_darknet,
     ".onnx": _read_onnx,
 }

@@ -151,7 +151,8 @@ def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iter
         return
     yield fitted
     height, width = info.input_size
-    yield _fitted(images[0], info, (height, width + max(info.strides)))[None]
+    if height % 32 == width % 32 == 0:  # networks for other sizes may take no second one
+        yield _fitted(images[0], info, (height, width + max(info.strides)))[None]
 
 
 def _fitted(image: Images, info: ModelInfo, size: tuple[int, int]) -> Images:

@@ -70,20 +70,23 @@ ENGINES = {
 }
 
 # File suffix -> "module:function" that takes the path and returns that of a file to open in its place.
-CONVERTERS = {".cfg": "lookonce.darknet.cache:cached_onnx"}
+CONVERTERS = dict.fromkeys((".cfg", ".weights"), "lookonce.darknet.cache:cached_onnx")
 
 
-def open_backend(path: Path, *, backend: str | None = None, threads: int | None = None) -> Backend:
+def open_backend(
+    path: Path, *, backend: str | None = None, threads: int | None = None, weights: Path | None = None
+) -> Backend:
     """Open a model file with the engine its suffix names, or with another that reads it.
 
     Args:
         path: the model file.
         backend: a name in `ENGINES`; None for the first there that reads such files.
         threads: threads of the engine per call; None: the engine decides.
+        weights: of a Darknet `.cfg`; None: the file beside it.
 
     Raises:
         ModelFileError: no such file, or a suffix that no engine reads.
-        ConfigError: no such engine, or one that does not read such files.
+        ConfigError: no such engine, one that does not read such files, or weights for another kind of file.
         MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
@@ -91,7 +94,9 @@ def open_backend(path: Path, *, backend: str | None = None, threads: int | None 
     if path.is_dir():
         raise ModelFileError(f"{path}: expected a model file, found a folder")
     if converter := CONVERTERS.get(path.suffix.lower()):
-        return open_backend(_load(converter)(path), backend=backend, threads=threads)
+        return open_backend(_load(converter)(path, weights), backend=backend, threads=threads)
+    if weights is not None:
+        raise ConfigError(f"weights: expected a Darknet .cfg as the model, found {path.name}")
     engine = _engine(path, backend)
     if engine.needs:
         require(*engine.needs)
@@ -107,6 +112,8 @@ def describe_content(path: Path, error: Exception) -> str:
         return "an empty file"
     if b"<html" in start.lower() or start.lstrip().lower().startswith(b"<!doctype html"):
         return "an HTML page (a failed download?)"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer; try `git lfs pull`"
     return f"a file that is damaged, cut short, or something else: {' '.join(str(error).split())[:300]}"
 
 

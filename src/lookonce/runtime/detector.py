@@ -80,7 +80,8 @@ class Detector:
             ConfigError: an option out of its range, or one that this model cannot take.
         """
         options = replace(options, **overrides)
-        backend = open_backend(Path(path), backend=options.backend, threads=options.threads)
+        weights = None if options.weights is None else Path(options.weights)
+        backend = open_backend(Path(path), backend=options.backend, threads=options.threads, weights=weights)
         try:
             return cls(backend, options)
         except ConfigError:

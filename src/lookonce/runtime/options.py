@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from math import lcm
+from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 from lookonce.errors import ConfigError
@@ -34,6 +35,7 @@ class Overrides(TypedDict, total=False):
     overlap: float
     backend: str | None
     threads: int | None
+    weights: str | Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,7 @@ class DetectOptions:
         overlap: share of a tile's side that it has in common with the next one.
         backend: engine, a name in `backends.ENGINES`; None: the first that reads the file.
         threads: threads of the engine per call; None: the engine decides.
+        weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
     Raises:
         ConfigError: a value out of its range; the message names the field.
@@ -75,6 +78,7 @@ class DetectOptions:
     overlap: float = OVERLAP
     backend: str | None = None
     threads: int | None = None
+    weights: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou"):
@@ -108,6 +112,8 @@ class DetectOptions:
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
         del record["threads"]
+        if self.weights is not None:
+            record["weights"] = str(self.weights)
         return record
 
     def input_size(self, backend: Backend) -> tuple[int, int]:
@@ -120,7 +126,9 @@ class DetectOptions:
         expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or expected
         multiple = multiple_of_sides(backend.info)
-        if not all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width)):
+        fits = all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width))
+        # a Darknet network may be made for a size that is no multiple of 32
+        if not fits and (height, width) != backend.info.input_size:
             raise ConfigError(
                 f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "
                 f"found {height}x{width} (height x width)"
