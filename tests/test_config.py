@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.config import load_settings
+from lookonce.config import TrainSettings, load_settings
 from lookonce.errors import ConfigError
 
 
@@ -77,3 +77,43 @@ def test_an_unreadable_recipe_is_named(tmp_path: Path, content: str, complaint: 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_settings(tmp_path / "nowhere.yaml")
+
+
+def test_augment_false_switches_every_change_off(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("augment: false\n")
+    nothing = load_settings(recipe).augment
+    assert nothing == load_settings(None, ["augment=false"]).augment == TrainSettings(augment=False).augment
+    assert (nothing.flip, nothing.crop, nothing.translate, nothing.mosaic, nothing.mixup) == (0,) * 5
+    assert (nothing.zoom, nothing.rectangles, nothing.hue) == ((1, 1), False, 0)
+    assert load_settings(recipe, ["augment.flip=0.3"]).augment == nothing.model_copy(update={"flip": 0.3})
+
+
+def test_own_anchors_are_a_list_per_scale() -> None:
+    found = load_settings(None, ["anchors=[[[1, 2], [3, 4.5]], [[30, 40], [50, 60]]]"]).anchors
+    assert found == (((1, 2), (3, 4.5)), ((30, 40), (50, 60)))
+    assert load_settings(None, ["anchors=data"]).anchors == "data"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        ("augment=true", "augment: expected a section with settings of its own, found True"),
+        ("anchors=[[[1, 2]]]", r"anchors: expected 2 lists .* for yolov3-tiny, found 1$"),
+        ("anchors=[[[1, 2]], [[3, 4], [5, 6]]]", r"anchors: expected 2 lists .*found 1 and 2$"),
+        (
+            "anchors=[[], []]",
+            r"anchors: expected official, data, or a list .* per scale, found \[\[\], \[\]\]$",
+        ),
+        ("anchors=[[[1, 0]], [[3, 4]]]", "anchors: expected official, data, or a list"),
+        ("anchors=mine", "anchors: expected official, data, or a list .* found 'mine'$"),
+        ("anchors=[[[1, .nan]], [[3, 4]]]", "anchors: expected official, data, or a list"),
+        ("anchors=3", "anchors: expected official, data, or a list .* found 3$"),
+        ("batch_norm.momentum=0", "batch_norm.momentum: expected greater than 0"),
+        ("keep_epochs=perhaps", "keep_epochs: expected true or false"),
+        ("compile=true", "compile: expected one of .*no such setting"),
+    ],
+)
+def test_a_wrong_value_of_the_newer_settings_is_named(assignment: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load_settings(None, [assignment])

@@ -3,6 +3,7 @@
 The docstring of each field gives its unit and the source of its number; docs/train.md is generated from them.
 """
 
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,13 +14,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from lookonce.errors import ConfigError
+from lookonce.geometry.anchors import Anchors
 from lookonce.metadata import BN_EPSILON
 from lookonce.networks import NETWORKS, NetworkName
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Side = Annotated[float, Field(gt=0)]
-OwnAnchors = tuple[tuple[tuple[Side, Side], ...], ...]  # per scale, finest first: (width, height)
 Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value))]
+AnchorChoice = Annotated[
+    Anchors | Literal["official", "data"], BeforeValidator(lambda value: _parse_anchors(value))
+]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
 
@@ -57,6 +60,20 @@ def _parse_batch(value: Any) -> int | str:
     if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
         raise ValueError(f"expected a number of images from 1, or auto, found {value!r}")
     return int(value)
+
+
+def _parse_anchors(value: Any) -> Any:
+    """A name, or per scale a list of (width, height), all above 0."""
+    if value in ("official", "data"):
+        return value
+    try:
+        scales = tuple(tuple((float(width), float(height)) for width, height in scale) for scale in value)
+    except (TypeError, ValueError):
+        scales = ()
+    sides = [side for scale in scales for pair in scale for side in pair]
+    if not scales or not all(scales) or not all(0 < side < math.inf for side in sides):
+        raise ValueError(f"expected official, data, or a list of [width, height] per scale, found {value!r}")
+    return scales
 
 
 class Section(BaseModel):
@@ -199,7 +216,7 @@ class TrainSettings(Section):
     """Factor on the channel counts; 0.5 needs about a quarter of the arithmetic."""
     size: Size = (416, 416)
     """(height, width) of the network input. Write-up: 416."""
-    anchors: OwnAnchors | Literal["official", "data"] = "official"
+    anchors: AnchorChoice = "official"
     """`official`: the published anchors. `data`: for each scale, k-means anchors of the training boxes that
     suit it. Or a list per scale, finest first, of [width, height] in pixels of the input."""
     epochs: int = Field(30, ge=1)

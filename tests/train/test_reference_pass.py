@@ -1,4 +1,4 @@
-"""One training-mode pass of the whole network against the original code: losses, gradients, statistics."""
+"""One training step of the classic recipe against the original code: losses, gradients, weights."""
 
 from pathlib import Path
 
@@ -7,16 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from lookonce.config import LossSettings
+from lookonce.config import load_settings
 from lookonce.data.assign import Positives, assign, join
 from lookonce.geometry.anchors import YOLOV3
-from lookonce.model.blocks import Head
-from lookonce.model.network import to_input
-from lookonce.model.yolov3 import YOLOv3
+from lookonce.model.blocks import Head, follow_statistics
+from lookonce.model.network import build, to_input
 from lookonce.train.loss import Losses, scale_terms
+from lookonce.train.optimizer import make_optimizer, set_rate
+from lookonce.train.plan import TrainData, describe, make_schedule
 from tests.model.reference_weights import convolutions, fill
 
-STRIDES, SIDE, KERAS_MOMENTUM = (8, 16, 32), 96, 0.01
+STRIDES, SIDE = (8, 16, 32), 96
+CLASSIC = load_settings("classic")
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +28,11 @@ def stored(reference: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def network(stored: dict[str, np.ndarray]) -> nn.Module:
-    network = YOLOv3(3, bn_epsilon=1e-3).to(memory_format=torch.channels_last)
+    info = describe(TrainData(("a", "b", "c"), (), ()), CLASSIC)
+    assert info.anchors == YOLOV3
+    network = build(info)
     fill(network)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = KERAS_MOMENTUM
+    follow_statistics(network, 1, CLASSIC.batch_norm)
     return network.train()
 
 
@@ -41,7 +43,7 @@ def losses(network: nn.Module, stored: dict[str, np.ndarray]) -> tuple[list[torc
     by_scale = []
     for s in range(3):
         positives, truth = _targets(stored["train_boxes"], s)
-        by_scale.append(scale_terms(maps[s], positives, truth, YOLOV3[s], STRIDES[s], LossSettings()).sums())
+        by_scale.append(scale_terms(maps[s], positives, truth, YOLOV3[s], STRIDES[s], CLASSIC.loss).sums())
     torch.stack([scale.total() for scale in by_scale]).sum().backward()
     return maps, by_scale
 
@@ -95,3 +97,29 @@ def test_running_statistics(network: nn.Module, stored: dict[str, np.ndarray]) -
             np.testing.assert_allclose(
                 variance, stored["train_running_var_first8"][i][: len(mean)], rtol=1e-5
             )
+
+
+@pytest.mark.usefixtures("losses")
+def test_the_step_that_follows(network: nn.Module, stored: dict[str, np.ndarray]) -> None:
+    """Adam's first step is the rate, against the sign of the gradient: on the sampled kernel entries.
+
+    Entries whose gradient is below a tenth of the largest of their convolution are left out: the reference's
+    own rounding moves them by more than that.
+    """
+    before = {name: each.detach().clone() for name, each in network.named_parameters()}
+    names = {id(each): name for name, each in network.named_parameters()}
+    rate = make_schedule(CLASSIC, steps_per_epoch=50)(1)
+    assert rate == pytest.approx(1e-3 / 100), "the first of two warm-up epochs of 50 steps"
+    optimizer = make_optimizer(network, CLASSIC.optimizer)
+    set_rate(optimizer, rate)
+    optimizer.step()
+    seen = 0
+    for i, (block, _) in enumerate(convolutions(network)):
+        kernel = block.weight if isinstance(block, Head) else block.conv.weight
+        moved = (kernel.detach() - before[names[id(kernel)]]).numpy()
+        gradients = stored["train_kernel_grad_val"][i]
+        for index, gradient in zip(stored["train_kernel_grad_idx"][i], gradients, strict=True):
+            if abs(gradient) > max(0.1 * np.abs(gradients).max(), 1e-5):
+                assert moved[tuple(index)] == pytest.approx(-rate * np.sign(gradient), rel=1e-2), i
+                seen += 1
+    assert seen > 100
