@@ -17,7 +17,7 @@ from machine import machine_line
 from numpy.typing import NDArray
 from random_models import write_random
 
-from lookonce.bench.contenders import CONTENDERS, Case
+from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.measure import Entry, Result, measure
 from lookonce.bench.table import as_text
@@ -30,13 +30,13 @@ from lookonce.export.source import read_source
 from lookonce.geometry.letterbox import Letterbox
 
 CALIBRATION = 8  # images
-BASE = Case((416, 416), batch=1, threads=2)
+BASE = BenchCase((416, 416), batch=1, threads=2)
 CASES = (
     BASE,
-    Case((416, 416), batch=1, threads=1),
-    Case((416, 416), batch=8, threads=2),
-    Case((320, 320), batch=1, threads=2),
-    Case((608, 608), batch=1, threads=2),
+    BenchCase((416, 416), batch=1, threads=1),
+    BenchCase((416, 416), batch=8, threads=2),
+    BenchCase((320, 320), batch=1, threads=2),
+    BenchCase((608, 608), batch=1, threads=2),
 )
 
 

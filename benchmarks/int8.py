@@ -26,7 +26,7 @@ from lookonce.export.graph import export_graph
 from lookonce.export.int8 import CONFIDENCE, ENGINES, Int8, plan
 from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
-from lookonce.export.source import Source, read_source
+from lookonce.export.source import FloatModel, read_source
 from lookonce.gate import compare
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
@@ -56,7 +56,7 @@ def model_file(given: str, folder: Path) -> Path:
     return Path(given) if Path(given).exists() else write_random(given, folder)
 
 
-def write_files(source: Source, options: argparse.Namespace, folder: Path) -> tuple[Path, list[Path]]:
+def write_files(source: FloatModel, options: argparse.Namespace, folder: Path) -> tuple[Path, list[Path]]:
     """The float file and both int8 files; prints size and, with data, AP."""
     graph = export_graph(source)
     float_file = folder / "float.onnx"

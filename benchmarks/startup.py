@@ -17,7 +17,7 @@ from time import perf_counter
 from machine import machine_line
 from random_models import write_random
 
-from lookonce.bench.contenders import Case
+from lookonce.bench.contenders import BenchCase
 from lookonce.bench.files import prepare
 from lookonce.bench.worker import Worker
 
@@ -72,7 +72,7 @@ def memory(folder: Path) -> None:
     files = prepare(write_random("yolov3", folder), folder)
     peaks = {}
     for contender in ("lookonce", "onnxruntime"):
-        with Worker(contender, files, Case((416, 416), batch=1, threads=2)) as worker:
+        with Worker(contender, files, BenchCase((416, 416), batch=1, threads=2)) as worker:
             peaks[contender] = worker.run(3).peak_bytes or 0
     ours, bare = peaks["lookonce"], peaks["onnxruntime"]
     print(f"yolov3 at 416, peak of the process: {ours >> 20} MiB; bare ONNX Runtime {bare >> 20} MiB")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.bench.contenders import Case
+from lookonce.bench.contenders import BenchCase
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.measure import Entry, Result, measure
 from lookonce.bench.worker import ContenderError, Turn, Worker, peak_bytes
 
-CASE = Case((64, 96), batch=2, threads=1)
+CASE = BenchCase((64, 96), batch=2, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_no_process_is_left(files: Files) -> None:
 
 
 def test_numbers_of_a_row() -> None:
-    row = Result("a", Case((32, 32), 4, 1), ((10.0, 20.0), (30.0, 40.0)))
+    row = Result("a", BenchCase((32, 32), 4, 1), ((10.0, 20.0), (30.0, 40.0)))
 
     assert row.percentile(50) == 25
     assert row.percentile(99) == pytest.approx(39.7)

@@ -2,11 +2,11 @@ import json
 
 from matplotlib.patches import Rectangle
 
-from lookonce.bench.contenders import Case
+from lookonce.bench.contenders import BenchCase
 from lookonce.bench.measure import Result
 from lookonce.bench.table import as_dict, as_text, plot
 
-ONE, EIGHT = Case((416, 416), 1, 2), Case((416, 416), 8, 2)
+ONE, EIGHT = BenchCase((416, 416), 1, 2), BenchCase((416, 416), 8, 2)
 RESULTS = [
     Result("lookonce", ONE, ((20.0, 20.0), (20.0, 22.0)), peak_mib=210.4, opening_seconds=0.5),
     Result("opencv", ONE, ((40.0, 40.0), (40.0, 44.0)), peak_mib=190, opening_seconds=0.25),

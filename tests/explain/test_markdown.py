@@ -14,7 +14,7 @@ from lookonce.explain import tables as module
 from lookonce.explain.markdown import to_markdown
 from lookonce.explain.packing import packed, plain
 from lookonce.explain.tables import text
-from lookonce.export.source import Source
+from lookonce.export.source import FloatModel
 from lookonce.metadata import OBJECTIVE
 from lookonce.samples import Sample
 from tests.explain.models import write_model
@@ -180,7 +180,7 @@ def test_what_json_does_not_have() -> None:
     with pytest.raises(TypeError, match="expected a record, found complex"):
         plain(1j)
     with pytest.raises(TypeError, match="found type"):
-        plain(Source)
+        plain(FloatModel)
 
 
 @pytest.mark.parametrize(

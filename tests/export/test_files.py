@@ -10,7 +10,7 @@ import pytest
 
 from lookonce.export.files import write_onnx, write_openvino
 from lookonce.export.graph import export_graph
-from lookonce.export.nms import Suppression
+from lookonce.export.nms import GraphNms
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import open_backend
 from tests.export.models import INFO, write_model
@@ -20,9 +20,9 @@ import sys
 from pathlib import Path
 from lookonce.export.files import write_onnx, write_openvino
 from lookonce.export.graph import export_graph
-from lookonce.export.nms import Suppression
+from lookonce.export.nms import GraphNms
 from lookonce.export.source import read_source
-graph = export_graph(read_source(Path(sys.argv[1])), suppression=Suppression())
+graph = export_graph(read_source(Path(sys.argv[1])), suppression=GraphNms())
 write_onnx(graph, Path(sys.argv[2]).with_suffix(".onnx"))
 write_openvino(graph, Path(sys.argv[2]))
 """
@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_bytes_from_two_processes(model: Path, tmp_path: Path) -> None:
-    graph = export_graph(read_source(model), suppression=Suppression())
+    graph = export_graph(read_source(model), suppression=GraphNms())
     for again in ("once", "here"):  # the second time, OpenVINO's counters are elsewhere
         write_openvino(graph, tmp_path / f"{again}.xml")
     write_onnx(graph, tmp_path / "here.onnx")

@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import ConfigError
 from lookonce.export.graph import export_graph, with_size
-from lookonce.export.nms import METADATA_KEY, Suppression
-from lookonce.export.source import Source, read_source
+from lookonce.export.nms import METADATA_KEY, GraphNms
+from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
@@ -21,7 +21,7 @@ from tests.export.models import INFO, write_model
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def source(tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
     return read_source(write_model(tmp_path_factory.mktemp("model") / "model.safetensors"))
 
 
@@ -38,7 +38,7 @@ def sides(value: onnx.ValueInfoProto) -> list[int | str]:
     return [side.dim_value or side.dim_param for side in value.type.tensor_type.shape.dim]
 
 
-def test_open_shapes(source: Source) -> None:
+def test_open_shapes(source: FloatModel) -> None:
     graph = export_graph(source)
 
     assert sides(graph.graph.input[0]) == ["batch", "height", "width", 3]
@@ -47,7 +47,7 @@ def test_open_shapes(source: Source) -> None:
     assert run(graph, images(3, 96, 160)).shape == (3, 2 * (6 * 10 + 3 * 5), 8)
 
 
-def test_fixed_shapes_give_the_same_numbers(source: Source) -> None:
+def test_fixed_shapes_give_the_same_numbers(source: FloatModel) -> None:
     wide = with_size(source, (96, 160))
 
     graph = export_graph(wide, static=True)
@@ -60,14 +60,14 @@ def test_fixed_shapes_give_the_same_numbers(source: Source) -> None:
         run(graph, images(2, 96, 160))
 
 
-def test_a_size_that_the_network_cannot_take(source: Source) -> None:
+def test_a_size_that_the_network_cannot_take(source: FloatModel) -> None:
     with pytest.raises(ConfigError, match="expected multiples of 32, found 64x48"):
         with_size(source, (64, 48))
 
 
 @pytest.mark.parametrize(("static", "batch"), [(False, 1), (False, 3), (True, 1)])
-def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: int) -> None:
-    thresholds, given = Suppression(0.3, 0.4), images(batch, 64, 96)
+def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch: int) -> None:
+    thresholds, given = GraphNms(0.3, 0.4), images(batch, 64, 96)
     candidates = run(export_graph(source), given)
 
     rows = run(export_graph(source, static=static, suppression=thresholds), given)
@@ -86,14 +86,14 @@ def test_suppression_is_that_of_lookonce(source: Source, static: bool, batch: in
     np.testing.assert_allclose(rows, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_found_is_no_row(source: Source) -> None:
-    rows = run(export_graph(source, suppression=Suppression(conf=1.0)), images(2, 64, 96))
+def test_nothing_found_is_no_row(source: FloatModel) -> None:
+    rows = run(export_graph(source, suppression=GraphNms(conf=1.0)), images(2, 64, 96))
 
     assert rows.shape == (0, 7)
 
 
-def test_the_thresholds_stand_in_the_file(source: Source) -> None:
-    graph = export_graph(source, suppression=Suppression(0.3, 0.4))
+def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
+    graph = export_graph(source, suppression=GraphNms(0.3, 0.4))
 
     described = {entry.key: entry.value for entry in graph.metadata_props}
     assert described[METADATA_KEY] == '{"conf": 0.3, "iou": 0.4}'
@@ -102,7 +102,7 @@ def test_the_thresholds_stand_in_the_file(source: Source) -> None:
 @pytest.mark.parametrize("name", ["conf", "iou"])
 def test_a_threshold_that_is_no_share(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}: expected a number from 0 to 1, found 1\.5"):
-        Suppression(**{name: 1.5})
+        GraphNms(**{name: 1.5})
 
 
 def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("suppression", [None, Suppression()])
+@pytest.mark.parametrize("suppression", [None, GraphNms()])
 def test_a_graph_against_the_specification_is_not_handed_out(
-    source: Source, monkeypatch: pytest.MonkeyPatch, static: bool, suppression: Suppression | None
+    source: FloatModel, monkeypatch: pytest.MonkeyPatch, static: bool, suppression: GraphNms | None
 ) -> None:
     def build(*arguments: object) -> onnx.ModelProto:
         graph = build_onnx(*arguments)  # type: ignore[arg-type]
@@ -138,4 +138,4 @@ def test_a_graph_against_the_specification_is_not_handed_out(
 def test_an_architecture_of_another_file_can_be_suppressed_too(data: Path) -> None:
     source = read_source(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
 
-    assert sides(export_graph(source, suppression=Suppression()).graph.output[0]) == ["found", 7]
+    assert sides(export_graph(source, suppression=GraphNms()).graph.output[0]) == ["found", 7]

@@ -21,7 +21,7 @@ from lookonce.export.graph import export_graph
 from lookonce.export.quantize import back_to_heads
 from lookonce.export.quantize_onnx import float_nodes, quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
-from lookonce.export.source import Source, read_source
+from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import list_images, read_image
 from lookonce.runtime.backends import open_backend
@@ -148,7 +148,7 @@ def test_the_same_images_give_the_same_bytes(
 
 def test_a_trained_network_answers_nearly_as_in_float(data: Path, tmp_path: Path) -> None:
     model = open_darknet(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
-    source = Source(model.network, model.read_weights(), model.info)
+    source = FloatModel(model.network, model.read_weights(), model.info)
     graph = export_graph(source)
     images = [read_image(path) for path in list_images(data / "photos")]
     inputs = np.array([Letterbox.fit(each.shape[:2], (320, 320)).image(each) for each in images])

@@ -23,7 +23,7 @@ OBJECT_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class BenchCase:
     """What is measured.
 
     Attributes:
@@ -54,7 +54,7 @@ class Contender:
 
     name: str
     package: str
-    open: Callable[[Files, Case], Run]
+    open: Callable[[Files, BenchCase], Run]
     fits: Callable[[Files], bool]
 
     @property
@@ -63,16 +63,16 @@ class Contender:
         return not self.package or find_spec(self.package) is not None
 
 
-def _detector(files: Files, case: Case) -> Run:
+def _detector(files: Files, case: BenchCase) -> Run:
     """Letterbox, network, decoding, suppression: an image in memory -> `Detections`."""
     return _opened(files, case)
 
 
-def _detector_openvino(files: Files, case: Case) -> Run:
+def _detector_openvino(files: Files, case: BenchCase) -> Run:
     return _opened(files, case, backend="openvino")
 
 
-def _opened(files: Files, case: Case, **options: Any) -> Run:
+def _opened(files: Files, case: BenchCase, **options: Any) -> Run:
     from lookonce.runtime.detector import Detector
 
     detector = Detector.open(files.graph, size=case.size, threads=case.threads, **options)
@@ -80,7 +80,7 @@ def _opened(files: Files, case: Case, **options: Any) -> Run:
     return lambda: list(detector.detect_many(images, batch=case.batch))
 
 
-def _onnxruntime(files: Files, case: Case) -> Run:
+def _onnxruntime(files: Files, case: BenchCase) -> Run:
     from lookonce._onnxruntime import ort
 
     assert files.network is not None
@@ -91,7 +91,7 @@ def _onnxruntime(files: Files, case: Case) -> Run:
     return lambda: session.run(None, feeds)
 
 
-def _openvino(files: Files, case: Case) -> Run:
+def _openvino(files: Files, case: BenchCase) -> Run:
     ov = require("openvino", "openvino")
     core = ov.Core()
     network = (
@@ -119,7 +119,7 @@ def _cut(ov: Any, model: Any) -> Any:
     return ov.Model([op.input_value(0) for op in transposes], model.get_parameters(), "network")
 
 
-def _torch(files: Files, case: Case) -> Run:
+def _torch(files: Files, case: BenchCase) -> Run:
     """Eager, channels-last, batch normalisation folded."""
     torch = require("torch", "train")
     from lookonce.model.blocks import fold_batch_norm
@@ -140,7 +140,7 @@ def _torch(files: Files, case: Case) -> Run:
     return run
 
 
-def _opencv(files: Files, case: Case) -> Run:
+def _opencv(files: Files, case: BenchCase) -> Run:
     """OpenCV's DNN module: by its Darknet importer where the model is one, as its users do."""
     cv2.setNumThreads(case.threads)
     if files.model.suffix == ".cfg":
@@ -190,12 +190,12 @@ def image(seed: int) -> NDArray[np.uint8]:
     return cv2.resize(drawn, IMAGE[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
-def _fitted(seed: int, case: Case) -> NDArray[np.uint8]:
+def _fitted(seed: int, case: BenchCase) -> NDArray[np.uint8]:
     """The same at the input's size, (H, W, 3)."""
     return cv2.resize(image(seed), case.size[::-1]).astype(np.uint8, copy=False)
 
 
-def _planes(case: Case) -> NDArray[np.float32]:
+def _planes(case: BenchCase) -> NDArray[np.float32]:
     """The batch as a bare engine wants it: (B, 3, H, W) float32 in [0, 1], contiguous."""
     images = np.stack([_fitted(seed, case) for seed in range(case.batch)])
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

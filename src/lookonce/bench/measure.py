@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lookonce.bench.contenders import Case
+from lookonce.bench.contenders import BenchCase
 from lookonce.bench.files import Files
 from lookonce.bench.worker import ContenderError, Turn, Worker
 
@@ -44,7 +44,7 @@ class Result:
     """
 
     label: str
-    case: Case
+    case: BenchCase
     turns: tuple[tuple[float, ...], ...] = ()
     peak_mib: float = math.nan
     opening_seconds: float = math.nan
@@ -78,7 +78,7 @@ class _Running:
 
 def measure(
     entries: Sequence[Entry],
-    case: Case,
+    case: BenchCase,
     *,
     rounds: int = ROUNDS,
     advance: Callable[[str], None] = lambda label: None,
@@ -125,7 +125,7 @@ def _batches(turn: Turn) -> int:
     return max(2, math.ceil(SHORTEST_TURN / turn.seconds[-1]))
 
 
-def _result(row: _Running, case: Case) -> Result:
+def _result(row: _Running, case: BenchCase) -> Result:
     turns = tuple(tuple(1000 * seconds for seconds in turn.seconds[1:]) for turn in row.turns)
     peak = row.turns[-1].peak_bytes if row.turns else None
     return Result(

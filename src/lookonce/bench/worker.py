@@ -8,7 +8,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-from lookonce.bench.contenders import CONTENDERS, Case, Run
+from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
 from lookonce.bench.files import Files
 from lookonce.errors import LookonceError
 
@@ -36,7 +36,7 @@ class Turn:
 class Worker:
     """Opens a contender, and runs it when asked. Use it in a `with` block."""
 
-    def __init__(self, contender: str, files: Files, case: Case) -> None:
+    def __init__(self, contender: str, files: Files, case: BenchCase) -> None:
         """Start the process and wait until the contender is warm.
 
         Raises:
@@ -87,7 +87,7 @@ class Worker:
             self._process.kill()
 
 
-def _serve(pipe: Connection, contender: str, files: Files, case: Case) -> None:
+def _serve(pipe: Connection, contender: str, files: Files, case: BenchCase) -> None:
     """The process's main function. A text as an answer is an error."""
     try:
         start = perf_counter()

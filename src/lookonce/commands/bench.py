@@ -13,7 +13,7 @@ from lookonce._files import write_text
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import print_json, progress_bar, say, terminal
-from lookonce.bench.contenders import CONTENDERS, Case
+from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.machine import about_machine
 from lookonce.bench.measure import Entry, Result, measure
@@ -67,7 +67,7 @@ def bench(
     return int(against is not None and any(result.error for result in results))
 
 
-def _measured(entries: Sequence[Entry], cases: Sequence[Case], rounds: int) -> list[Result]:
+def _measured(entries: Sequence[Entry], cases: Sequence[BenchCase], rounds: int) -> list[Result]:
     results = []
     with progress_bar(terminal(stderr=True)) as progress:
         bar = progress.add_task("", total=len(cases) * len(entries) * (1 + rounds))
@@ -96,10 +96,10 @@ def _contenders(against: str | None, files: Files) -> list[str]:
     return list(dict.fromkeys(["lookonce", *wanted]))
 
 
-def _cases(files: Files, size: str | None, batches: Sequence[int], threads: Sequence[int]) -> list[Case]:
+def _cases(files: Files, size: str | None, batches: Sequence[int], threads: Sequence[int]) -> list[BenchCase]:
     with shared.open_detector(files.graph, shared.read_options(size=size), None) as detector:
         height_width = detector.size
-    return [Case(height_width, batch, count) for batch in batches for count in threads]
+    return [BenchCase(height_width, batch, count) for batch in batches for count in threads]
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -18,7 +18,7 @@ from lookonce.annotations.report import say_problems
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError, LookonceError
 from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, export_int8
-from lookonce.export.nms import Suppression
+from lookonce.export.nms import GraphNms
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison
 from lookonce.metadata import ModelInfo
@@ -48,7 +48,7 @@ class Form:
 
     size: tuple[int, int] | None = None
     static: bool = False
-    suppression: Suppression | None = None
+    suppression: GraphNms | None = None
 
 
 def export(
@@ -100,7 +100,7 @@ def export(
     if thresholds and not nms:
         raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
     try:
-        suppression = Suppression(**thresholds) if nms else None
+        suppression = GraphNms(**thresholds) if nms else None
     except ConfigError as error:
         raise shared.named(error) from error
     form = Form(shared.input_size(size), static, suppression)

@@ -26,7 +26,7 @@ from lookonce.explain.trace import Tracer
 from lookonce.explain.truth import explain_truth
 from lookonce.explain.truth_records import ObjectiveSource
 from lookonce.explain.words import stage_words
-from lookonce.export.source import Source, read_source
+from lookonce.export.source import FloatModel, read_source
 from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE
 from lookonce.runtime.options import CONF, IOU
@@ -45,7 +45,7 @@ class Explainer:
 
     def __init__(
         self,
-        source: Source,
+        source: FloatModel,
         *,
         file: str = "",
         size: int | tuple[int, int] | None = None,

@@ -24,7 +24,7 @@ from lookonce.darknet.cfg import Yolo
 from lookonce.darknet.network import Network, resolve
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.explain.records import Timing
-from lookonce.export.source import Source
+from lookonce.export.source import FloatModel
 
 RUNS = 5
 ORT_FATAL = 4  # log level: what goes wrong is raised
@@ -58,7 +58,7 @@ class Tracer:
         network: the layers, with their shapes at that size.
     """
 
-    def __init__(self, source: Source, size: tuple[int, int]) -> None:
+    def __init__(self, source: FloatModel, size: tuple[int, int]) -> None:
         """Resolve the network at (height, width).
 
         Raises:

@@ -6,11 +6,11 @@ import onnx
 
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import ConfigError
-from lookonce.export.nms import Suppression, add_suppression
-from lookonce.export.source import Source
+from lookonce.export.nms import GraphNms, add_suppression
+from lookonce.export.source import FloatModel
 
 
-def with_size(source: Source, size: tuple[int, int]) -> Source:
+def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
     """The same model for another (height, width).
 
     Raises:
@@ -23,7 +23,7 @@ def with_size(source: Source, size: tuple[int, int]) -> Source:
 
 
 def export_graph(
-    source: Source, *, static: bool = False, suppression: Suppression | None = None
+    source: FloatModel, *, static: bool = False, suppression: GraphNms | None = None
 ) -> onnx.ModelProto:
     """One graph: uint8 RGB images in, candidates or detections out.
 
@@ -41,7 +41,7 @@ def export_graph(
     return model
 
 
-def _fix(graph: onnx.GraphProto, source: Source) -> None:
+def _fix(graph: onnx.GraphProto, source: FloatModel) -> None:
     """Numbers in place of the open sides: input (1, H, W, 3), output (1, K, 5+C)."""
     (height, width), scales = source.info.input_size, source.network.scales
     count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)

@@ -27,7 +27,7 @@ MOST = 1 << 20  # a class and image: more than there are candidates at 4096x4096
 
 
 @dataclass(frozen=True, slots=True)
-class Suppression:
+class GraphNms:
     """Thresholds, fixed in the graph, as in `runtime.postprocess.postprocess`.
 
     Attributes:
@@ -44,7 +44,7 @@ class Suppression:
                 raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
 
 
-def add_suppression(model: onnx.ModelProto, suppression: Suppression) -> None:
+def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (N, 7), by falling score.
 
     As in `postprocess`, a candidate has one class, the most probable, and boxes are cut before suppression:

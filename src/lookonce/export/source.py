@@ -15,7 +15,7 @@ from lookonce.metadata import ARCHITECTURES, METADATA_KEY, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FloatModel:
     """A model, whatever file it came from.
 
     Attributes:
@@ -30,7 +30,7 @@ class Source:
     info: ModelInfo
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> FloatModel:
     """Read a float model. Only `.safetensors` needs torch.
 
     Args:
@@ -50,20 +50,20 @@ def read_source(path: Path) -> Source:
     return READERS[path.suffix.lower()](path)
 
 
-def _read_safetensors(path: Path) -> Source:
+def _read_safetensors(path: Path) -> FloatModel:
     require("torch", "train")
     from lookonce.model.darknet_io import load_arrays
 
     weights, info = load_arrays(path)
-    return Source(_classic(path, info), weights, info)
+    return FloatModel(_classic(path, info), weights, info)
 
 
-def _read_darknet(path: Path) -> Source:
+def _read_darknet(path: Path) -> FloatModel:
     model = open_darknet(path)
-    return Source(model.network, model.read_weights(), model.info)
+    return FloatModel(model.network, model.read_weights(), model.info)
 
 
-def _read_onnx(path: Path) -> Source:
+def _read_onnx(path: Path) -> FloatModel:
     import onnx  # slow to import
 
     from lookonce.darknet.onnx_graph import read_convolutions
@@ -87,14 +87,14 @@ def _read_onnx(path: Path) -> Source:
             f"{path}: expected the float convolutions of {info.architecture}, found others; give the file it "
             "was made from"
         )
-    return Source(network, weights, info)
+    return FloatModel(network, weights, info)
 
 
 def _classic(path: Path, info: ModelInfo) -> Network:
     return resolve(parse_cfg(classic_cfg(info), str(path)))
 
 
-READERS: dict[str, Callable[[Path], Source]] = {
+READERS: dict[str, Callable[[Path], FloatModel]] = {
     ".safetensors": _read_safetensors,
     ".cfg": _read_darknet,
     ".weights": _read_darknet,

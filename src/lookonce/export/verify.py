@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookonce._optional import require
 from lookonce.errors import ModelFileError
-from lookonce.export.nms import Suppression
+from lookonce.export.nms import GraphNms
 from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
@@ -53,7 +53,7 @@ def prove(
     images: Sequence[Images],
     *,
     static: bool = False,
-    suppression: Suppression | None = None,
+    suppression: GraphNms | None = None,
 ) -> Proof:
     """Run both on the same images: all candidates must agree, and what is left of them after suppression.
 
@@ -104,7 +104,7 @@ def _open_reference(model: Path) -> Backend:
     return TorchBackend(network.eval(), info)
 
 
-def _open_exported(path: Path, suppression: Suppression | None) -> Callable[[Images], tuple[Floats, Floats]]:
+def _open_exported(path: Path, suppression: GraphNms | None) -> Callable[[Images], tuple[Floats, Floats]]:
     """Images -> candidates (B, K, 5+C) and detections (N, 7), none without suppression."""
     if suppression is None:
         backend = open_backend(path)
@@ -169,7 +169,7 @@ def _apart(a: Floats, b: Floats) -> float:
 
 
 def _check_rows(
-    exported: Path, rows: Floats, candidates: Floats, batch: Images, suppression: Suppression
+    exported: Path, rows: Floats, candidates: Floats, batch: Images, suppression: GraphNms
 ) -> None:
     """Compare with lookonce's own suppression of the same candidates: the same detections to the bit."""
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
