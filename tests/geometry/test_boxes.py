@@ -245,3 +245,17 @@ def test_gradients_of_strange_boxes_are_finite(name: str, box: list[float]) -> N
         (gradient,) = torch.autograd.grad(value.sum(), strange)
         assert torch.isfinite(value).all()
         assert torch.isfinite(gradient).all()
+
+
+def test_shift_moves_right_and_down() -> None:
+    moved = box_ops.shift(np.array([[1, 2, 3, 4]], np.float32), 10, 20)
+    assert moved.dtype == np.float32
+    np.testing.assert_array_equal(moved, [[11, 22, 13, 24]])
+    assert box_ops.shift(np.zeros((0, 4), np.float32), 1, 1).shape == (0, 4)
+
+
+@pytest.mark.parametrize("of", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_clip_takes_any_leading_axes(of: Callable[[Any], Any]) -> None:
+    boxes = np.array([[[-1, 2, 30, 40], [1, 2, 3, 4]], [[5, 6, 7, 8], [9, -9, 99, 9]]], np.float32)
+    expected = [[[0, 2, 20, 10], [1, 2, 3, 4]], [[5, 6, 7, 8], [9, 0, 20, 9]]]
+    np.testing.assert_array_equal(np.asarray(box_ops.clip(of(boxes), 10, 20)), expected)

@@ -136,3 +136,20 @@ def test_equals_the_reference(reference: Path) -> None:
             boxes = letterbox.boxes_in(stored[f"boxes{number}"][:, :4].astype(np.float32))
             assert np.abs(boxes - stored[f"boxes_float_{tag}"][:, :4]).max() <= 1, tag
     assert len(tags) >= 9
+
+
+def test_stretch_by_hand() -> None:
+    letterbox = Letterbox.stretch((10, 20), (30, 40))
+    assert letterbox == Letterbox((10, 20), (30, 40), (30, 40), 0, 0)
+    boxes = np.array([[0, 0, 20, 10], [5, 2, 10, 4]], np.float32)
+    inside = letterbox.boxes_in(boxes)
+    assert inside.dtype == np.float32
+    np.testing.assert_array_equal(inside, [[0, 0, 40, 30], [10, 6, 20, 12]])
+    np.testing.assert_array_equal(letterbox.boxes_out(inside), boxes)
+    np.testing.assert_array_equal(letterbox.image(np.full((10, 20, 3), 7, np.uint8)), np.full((30, 40, 3), 7))
+
+
+@pytest.mark.parametrize(("policy", "resized"), [("letterbox", (20, 40)), ("stretch", (30, 40))])
+def test_the_policy_decides(policy: str, resized: tuple[int, int]) -> None:
+    found = Letterbox.for_policy(policy, (10, 20), (30, 40))
+    assert (found.source, found.target, found.resized) == ((10, 20), (30, 40), resized)

@@ -151,3 +151,13 @@ def test_equals_the_reference(reference: Path) -> None:
             by_class = kept[np.argsort(kept[:, 5], kind="stable")]
             np.testing.assert_array_equal(by_class, after)
     assert len(cases) == 8
+
+
+def test_soft_drops_a_score_at_the_floor() -> None:
+    boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60], [90, 90, 99, 99]], np.float32)
+    kept, scores = soft_nms(boxes, np.array([0.75, 0.5, 0.25], np.float32), None, floor=0.5)
+    assert kept.tolist() == [0]
+    assert scores.tolist() == [0.75]
+    kept, scores = soft_nms(boxes, np.array([0.75, 0.5, 0.25], np.float32), None, floor=0.25)
+    assert kept.tolist() == [0, 1]
+    assert scores.dtype == np.float32

@@ -212,3 +212,24 @@ def test_terms_add_up_to_the_losses() -> None:
     for scale in scales:
         assert (scale.conf[scale.ignored] == 0).all()
         assert (scale.ignored == (scale.best_iou >= 0.2))[scale.target == 0].all()
+
+
+def test_no_images_have_no_losses() -> None:
+    none = Losses.none()
+    assert none.giou.shape == none.conf.shape == none.prob.shape == none.per_image().shape == (0,)
+
+
+def test_the_total_is_a_mean_over_the_images_or_over_a_larger_batch() -> None:
+    losses = Losses(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([5.0, 9.0]))
+    assert losses.per_image().tolist() == [9, 15]
+    assert float(losses.total()) == 12
+    assert float(losses.total(8)) == 3
+
+
+@pytest.mark.parametrize(("right", "iou"), [(16.0, 1.0), (8.0, 0.5)])
+def test_a_boxs_weight_is_its_share_of_a_rectangular_input(right: float, iou: float) -> None:
+    raw = torch.zeros(1, 6, 1, 4)  # one anchor, one class, an input of 16 x 64; decodes to (0, 0, 16, 16)
+    box = torch.tensor([[0.0, 0.0, right, 16.0]])
+    there = positives(torch.zeros(1, 4), box, torch.tensor([0]))
+    found = scale_terms(raw, there, box[None], [(16.0, 16.0)], 16, LossSettings())
+    np.testing.assert_allclose(found.giou, [(2 - right * 16 / (16 * 64)) * (1 - iou)], atol=1e-6)
