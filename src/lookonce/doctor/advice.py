@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import input_shapes
@@ -43,6 +43,19 @@ class SizeFit:
     below_16: float
     work: float
 
+    @classmethod
+    def measure(cls, samples: Sequence[Sample], side: int) -> Self:
+        """Measure the objects of the training split at one input size."""
+        shapes = input_shapes(samples, (side, side))
+        shorter = shapes.min(axis=1)
+        return cls(
+            side,
+            small=float((np.sqrt(shapes.prod(axis=1)) < SMALL).mean()),
+            below_8=float((shorter < 8).mean()),
+            below_16=float((shorter < 16).mean()),
+            work=(side / 416) ** 2,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AnchorFit:
@@ -59,6 +72,12 @@ class AnchorFit:
     shapes: tuple[tuple[float, float], ...]
     recall: float
     mean_iou: float
+
+    @classmethod
+    def measure(cls, name: str, anchors: Shapes, shapes: Shapes) -> Self:
+        """Measure how anchors fit the (N, 2) shapes of boxes."""
+        sides = tuple((float(w), float(h)) for w, h in anchors.tolist())
+        return cls(name, sides, best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +104,14 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
     if all(sample.crowd.all() for sample in samples):
         nothing = "no boxes, so no advice"
         return Advice((), (), nothing, nothing, nothing)
-    sizes = tuple(_size_fit(samples, side) for side in SIZES)
+    sizes = tuple(SizeFit.measure(samples, side) for side in SIZES)
     shapes = input_shapes(samples, network.size)
-    anchors = _anchor_fits(shapes, network)
-    return Advice(
-        sizes, anchors, _size_reason(sizes), _model_reason(shapes, network), _anchor_reason(anchors)
-    )
-
-
-def _size_fit(samples: Sequence[Sample], side: int) -> SizeFit:
-    shapes = input_shapes(samples, (side, side))
-    shorter = shapes.min(axis=1)
-    return SizeFit(
-        side,
-        small=_share(np.sqrt(shapes.prod(axis=1)) < SMALL),
-        below_8=_share(shorter < 8),
-        below_16=_share(shorter < 16),
-        work=(side / 416) ** 2,
-    )
-
-
-def _anchor_fits(shapes: Shapes, network: PlannedNetwork) -> tuple[AnchorFit, ...]:
-    own, fitted = network.anchors, fit_anchors(shapes, network.anchors)
-    fits = [_anchor_fit(f"{network.model}'s own", flatten(own), shapes)]
-    if fitted != own:
-        fits.append(_anchor_fit("k-means of these boxes", flatten(fitted).round(1), shapes))
-    return tuple(fits)
-
-
-def _anchor_fit(name: str, anchors: Shapes, shapes: Shapes) -> AnchorFit:
-    sides = tuple((float(w), float(h)) for w, h in anchors.tolist())
-    return AnchorFit(name, sides, best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
+    anchors = [AnchorFit.measure(f"{network.model}'s own", flatten(network.anchors), shapes)]
+    fitted = fit_anchors(shapes, network.anchors)
+    if fitted != network.anchors:
+        anchors.append(AnchorFit.measure("k-means of these boxes", flatten(fitted).round(1), shapes))
+    reasons = _size_reason(sizes), _model_reason(shapes, network), _anchor_reason(anchors)
+    return Advice(sizes, tuple(anchors), *reasons)
 
 
 def _size_reason(sizes: Sequence[SizeFit]) -> str:
@@ -132,7 +128,7 @@ def _size_reason(sizes: Sequence[SizeFit]) -> str:
 
 def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
     stride, at = network.strides[0], f"at {size_text(network.size)}"
-    share = _share(shapes.min(axis=1) < stride)
+    share = float((shapes.min(axis=1) < stride).mean())
     measured = (
         f"{share:.0%} of the objects have a side below {stride} pixels {at}, "
         f"a cell of {network.model}'s finest grid."
@@ -141,7 +137,7 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
     if share <= ENOUGH:
         return f"{measured} That is acceptable."
     if stride > finest:
-        finer = _share(shapes.min(axis=1) < finest)
+        finer = float((shapes.min(axis=1) < finest).mean())
         return f"{measured} With yolov3 ({finest} pixels), it would be {finer:.0%}."
     return f"{measured} No model has finer cells: use a larger size."
 
@@ -158,7 +154,3 @@ def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
     if better.mean_iou - own.mean_iou >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
     return f"{measured} Keep the published ones: the gain is small."
-
-
-def _share(which: NDArray[np.bool_]) -> float:
-    return float(which.mean())

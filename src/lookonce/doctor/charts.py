@@ -11,7 +11,7 @@ from lookonce.doctor.classes import count_classes
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import SampleSet
 
 IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes per image: from each to below the next
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # pixels of the input
@@ -78,11 +78,14 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
     """Compute the data of all plots."""
     samples = found.samples
     shapes = input_shapes(samples, network.size)
+    centres = [np.zeros((0, 2))]
+    for sample in samples:
+        centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / sample.image_size[::-1])
     return Plots(
         classes=_class_bars(found),
         per_image=_histogram([len(sample.labels) for sample in samples], IMAGE_EDGES, step=1),
         sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
-        positions=_positions(samples),
+        positions=_cells(*(np.concatenate(centres) * CELLS).T),
         shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
         anchors={fit.name: _marks(fit.shapes) for fit in advice.anchors},
         ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
@@ -113,28 +116,13 @@ def _histogram(
     filled = np.flatnonzero(counts)
     if not len(filled):
         return ()
-    most, total = counts.max(), counts.sum()
-    rows = range(filled[0], filled[-1] + 1)
-    return tuple(
-        Bar(_range(edges, i, step), f"{counts[i]} ({counts[i] / total:.0%})", float(counts[i] / most))
-        for i in rows
-    )
-
-
-def _range(edges: Sequence[int], i: int, step: int) -> str:
-    if i + 1 == len(edges):
-        return f"{edges[i]} and more"
-    last = edges[i + 1] - step
-    return str(edges[i]) if last == edges[i] else f"{edges[i]} to {last}"
-
-
-def _positions(samples: Sequence[Sample]) -> tuple[MapCell, ...]:
-    centres = [np.zeros((0, 2))]
-    for sample in samples:
-        height, width = sample.image_size
-        centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / (width, height))
-    x, y = (np.concatenate(centres) * CELLS).T
-    return _cells(x, y)
+    bars = []
+    for i in range(filled[0], filled[-1] + 1):
+        last = None if i + 1 == len(edges) else edges[i + 1] - step
+        label = f"{edges[i]} and more" if last is None else f"{edges[i]} to {last}"
+        text = f"{counts[i]} ({counts[i] / counts.sum():.0%})"
+        bars.append(Bar(str(edges[i]) if last == edges[i] else label, text, float(counts[i] / counts.max())))
+    return tuple(bars)
 
 
 def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...]:

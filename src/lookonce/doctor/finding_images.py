@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.doctor.findings import Corners, Finding
+from lookonce.doctor.findings import Finding
 from lookonce.draw.canvas import Canvas
 from lookonce.draw.grid import grid
 from lookonce.draw.palette import Colour, class_colour
@@ -63,7 +63,7 @@ def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> N
     canvas = Canvas(fit.image(image), np.concatenate([marked, others]))
     labels = [] if sample is None else sample.labels.tolist()
     for box, label in zip(others.tolist(), labels, strict=True):
-        if _inside(box, sides):
+        if box[0] < sides[1] and box[1] < sides[0] and box[2] > 0 and box[3] > 0:
             canvas.dashed(box, class_colour(label))
     for box in marked.tolist():
         canvas.solid(box, RED)
@@ -92,8 +92,3 @@ def window(flagged: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, in
     x, y = ((low + high) / 2).tolist()
     left, top = (int(np.clip(c - half, 0, max(side - 2 * half, 0))) for c, side in ((x, width), (y, height)))
     return left, top, min(width, int(left + 2 * half)), min(height, int(top + 2 * half))
-
-
-def _inside(box: Corners | list[float], size: tuple[int, int]) -> bool:
-    height, width = size
-    return box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0

@@ -88,7 +88,11 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
             for split, found in diagnosis.sets.items()
         }
         written = WRITERS[form](folder, sets)
-        changes = [_change(each, inverted, images, folder) for each in diagnosis.findings if _is_told(each)]
+        changes = [
+            _change(each, inverted, images, folder)
+            for each in diagnosis.findings
+            if KINDS[each.kind].fixable or KINDS[each.kind].severity == "person"
+        ]
         write_text(folder / "changes.csv", _table(changes))
     done = sum(change.action in ("changed", "removed") for change in changes)
     return Written(out / written.relative_to(folder), done, len(changes) - done)
@@ -139,19 +143,15 @@ def _corrected(
     for sample in found.samples:
         fits = form in KEEP_ANY_NAME or "\n" not in str(sample.path)
         if sample.path not in dropped and fits:
-            whole = _with_boxes(_without_repeats(sample), inverted.get(sample.path, []))
-            samples.append(replace(whole, path=images.place(sample.path)))
+            boxes = _correct_boxes(sample, inverted.get(sample.path, []))
+            samples.append(replace(boxes, path=images.place(sample.path)))
     return replace(found, samples=samples, places={})
 
 
-def _without_repeats(sample: Sample) -> Sample:
-    """Keep only the first of boxes of one class that cover each other."""
+def _correct_boxes(sample: Sample, inverted: list[Problem]) -> Sample:
+    """Keep the first of boxes of one class that cover each other; append boxes with their corners swapped."""
     repeated = {later for earlier, later in repeats(sample) if sample.labels[earlier] == sample.labels[later]}
-    return sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
-
-
-def _with_boxes(sample: Sample, inverted: list[Problem]) -> Sample:
-    """Append boxes whose corners have been swapped."""
+    sample = sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
     if not inverted:
         return sample
     boxes = np.array([_exchanged(problem, sample) for problem in inverted], np.float32)
@@ -187,11 +187,6 @@ def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
             if problem not in known:  # the same image in another split
                 known.append(problem)
     return inverted
-
-
-def _is_told(finding: Finding) -> bool:
-    kind = KINDS[finding.kind]
-    return kind.fixable or kind.severity == "person"
 
 
 def _change(

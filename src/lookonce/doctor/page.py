@@ -77,12 +77,9 @@ def _section(key: str, found: Sequence[Finding], samples: Mapping[Path, Sample])
     for finding in found:
         if finding.image is not None:
             by_image[finding.image].append(finding)
-    shown = list(by_image.values())[: IMAGES[KINDS[key].severity]]
-    figures = tuple(_figure(each, samples) for each in shown)
-    return KindSection(key, KINDS[key], len(found), figures, tuple(found[:PLACES]))
-
-
-def _figure(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> Figure:
-    image = finding_image(findings, samples)
-    url = "" if image is None else jpeg_url(image)
-    return Figure(url, findings[0].place, findings[0].what, len(findings) - 1, bool(findings[0].others))
+    figures = []
+    for first, *others in list(by_image.values())[: IMAGES[KINDS[key].severity]]:
+        image = finding_image([first, *others], samples)
+        url = "" if image is None else jpeg_url(image)
+        figures.append(Figure(url, first.place, first.what, len(others), bool(first.others)))
+    return KindSection(key, KINDS[key], len(found), tuple(figures), tuple(found[:PLACES]))
