@@ -60,7 +60,7 @@ def test_the_gravest_come_first(diagnosis: Diagnosis) -> None:
 @pytest.mark.parametrize(
     ("kind", "place", "what"),
     [
-        ("missing", "no-file.xml", "no such file"),
+        ("missing", "no-file.xml", "No such file"),
         ("unreadable", "page.xml", "found an HTML page"),
         ("truncated", "cut-2.xml", "the file is cut short"),
         ("annotation", "broken-xml.xml", "line 1, column 12"),

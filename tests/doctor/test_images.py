@@ -1,5 +1,6 @@
 """Files, one by one."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_file_cut_short_is_told_from_other_damage(tmp_path: Path, content: byt
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
-    assert inspect(tmp_path).fault.startswith("cannot be read: ")
+    assert "a folder" in inspect(tmp_path).fault
 
 
 def test_damage_that_decoders_conceal(tmp_path: Path) -> None:
@@ -75,3 +76,9 @@ def test_ctrl_c_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt):
         inspect_all(sorted(tmp_path.iterdir()), stop, threads=1)
     assert len(begun) < 200
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_a_fifo_is_no_image_and_blocks_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    assert "a FIFO" in inspect(tmp_path / "a.jpg").fault

@@ -210,3 +210,8 @@ def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
     for measured, expected in ((box, True), (half, True), ([0, 0, 0.02, 0.009], False)):
         matches = match([sample([box])], [found([measured], [0.9])], ["cat"])
         assert matches.correct.tolist() == [expected]
+
+
+@pytest.mark.parametrize(("objects", "crowded"), [(100, 0), (101, 1)])
+def test_an_image_is_crowded_from_101_objects_on(objects: int, crowded: int) -> None:
+    assert evaluate([sample([[0, 0, 40, 40]] * objects)], [found([], [])], ["cat"]).crowded == crowded

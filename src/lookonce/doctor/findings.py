@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lookonce._files import TEXT_LIMIT, read_bytes
+from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
 Corners = tuple[float, ...]
@@ -65,8 +67,8 @@ def with_line(place: str) -> str:
 def _object_lines(file: str) -> tuple[int, ...]:
     """Return the line of each `<object>` of an XML file."""
     try:
-        text = Path(file).read_bytes()
-    except OSError:
+        text = read_bytes(Path(file), AnnotationError, limit=TEXT_LIMIT)
+    except AnnotationError:
         return ()
     without_comments = re.sub(
         rb"<!--.*?-->", lambda found: b"\n" * found[0].count(b"\n"), text, flags=re.DOTALL

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._files import IMAGE_LIMIT, read_bytes
 from lookonce._image_header import Colour, read_header
 from lookonce.doctor.findings import Finding
 from lookonce.errors import ImageError
@@ -84,9 +85,9 @@ def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 
 def inspect(path: Path) -> ImageFacts:
     """Read, hash and decode one file."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return ImageFacts(path, fault=f"cannot be read: {error.strerror}")
+        data = read_bytes(path, ImageError, limit=IMAGE_LIMIT)
+    except ImageError as error:
+        return ImageFacts(path, fault=str(error).removeprefix(f"{path}: "))
     digest = blake2b(data, digest_size=16).digest()
     try:
         header = read_header(BytesIO(data))
