@@ -17,7 +17,7 @@ from lookonce._files import write_text
 from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, shown, split_in, split_of
 from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.place import Place, Recognised
-from lookonce.annotations.records import Box, Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -192,24 +192,19 @@ def _row(place: str, entry: dict[str, Any], categories: Mapping[NUMBER, str]) ->
     name = categories[category]
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
-    given, polygons = entry.get("bbox"), entry.get("segmentation")
+    given: Any = entry.get("bbox")
+    polygons: Any = entry.get("segmentation")
     is_hull = not given and isinstance(polygons, list) and bool(polygons)
     try:
-        box = _hull(polygons) if is_hull else _corners(given)
+        if is_hull:  # around all polygons of the object: lists x, y, x, y, ...
+            sides = [[float(side) for side in polygon] for polygon in polygons]
+            box = hull([point for each in sides for point in zip(each[::2], each[1::2], strict=True)])
+        else:
+            left, top, width, height = (float(side) for side in given)
+            box = (left, top, left + width, top + height)
     except (TypeError, ValueError, OverflowError):
         return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}")
     return Row(place, box, name, bool(entry.get("ignore")), bool(entry.get("iscrowd")), polygon=is_hull)
-
-
-def _corners(bbox: Any) -> Box:
-    left, top, width, height = (float(side) for side in bbox)
-    return left, top, left + width, top + height
-
-
-def _hull(polygons: Any) -> Box:
-    """Return the box around all polygons of an object: lists x, y, x, y, ..."""
-    sides = [[float(side) for side in polygon] for polygon in polygons]
-    return hull([point for polygon in sides for point in zip(polygon[::2], polygon[1::2], strict=True)])
 
 
 def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
@@ -235,15 +230,14 @@ def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[st
     pairs = list(zip(ids, samples.samples, strict=True))
     annotations = [entry for key, sample in pairs for entry in _annotations(key, sample, categories)]
     return {
-        "images": [_image(key, sample, out) for key, sample in pairs],
+        "images": [
+            {"id": key, "file_name": reference(sample.path, out), "width": width, "height": height}
+            for key, sample in pairs
+            for height, width in (sample.image_size,)
+        ],
         "annotations": [{"id": i, **entry} for i, entry in enumerate(annotations, 1)],
         "categories": [{"id": i, "name": name} for i, name in zip(categories, samples.names, strict=True)],
     }
-
-
-def _image(key: int | str | None, sample: Sample, out: Path) -> dict[str, Any]:
-    height, width = sample.image_size
-    return {"id": key, "file_name": reference(sample.path, out), "width": width, "height": height}
 
 
 def _annotations(key: int | str | None, sample: Sample, categories: tuple[int, ...]) -> list[dict[str, Any]]:

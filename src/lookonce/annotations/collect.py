@@ -61,6 +61,7 @@ class _Collector:
         self._parsed = parsed
         self._names = names
         self._numbers = {name: number for number, name in enumerate(names)}
+        self._range = range(len(names))
         self._strict = strict
         # YOLO writes no file for an empty image; a set that has such files writes them for every image
         has_empty = any(not record.rows and not record.unlabelled for record in parsed.records)
@@ -80,7 +81,9 @@ class _Collector:
             if (found := self._sample(each, each.path in turned, in_fractions)) is not None:
                 samples.append(found[0])
                 places[each.path] = found[1]
-        self._report_tallies()
+        for (about, outcome), counted in self._tallies.items():
+            place, what = counted[0]
+            self._report(place, f"{what}; {len(counted)} such in all", outcome, kind=about)
         ids = self._parsed.category_ids
         return SampleSet(
             names=self._names,
@@ -105,11 +108,6 @@ class _Collector:
     def _tally(self, kind: ProblemKind, outcome: Outcome, place: str, what: str) -> None:
         """Count something to be said once for the whole set; `what` completes "N ..."."""
         self._tallies[kind, outcome].append((place, what))
-
-    def _report_tallies(self) -> None:
-        for (kind, outcome), counted in self._tallies.items():
-            place, what = counted[0]
-            self._report(place, f"{what}; {len(counted)} such in all", outcome, kind=kind)
 
     def _read(self, images: Sequence[Path]) -> list[_Image]:
         """Read the headers of the images, each once, and unite records of one image."""
@@ -215,7 +213,8 @@ class _Collector:
         relative = each.records[0].relative
         sound = []
         for row in each.rows:
-            label = self._label(row)
+            label = self._numbers.get(row.label) if isinstance(row.label, str) else row.label
+            label = label if label in self._range else None
             fault, kind = (row.fault, row.kind) if row.fault else ("", "class")
             if not fault and label is None:
                 fault = f"the class {shown(row.label)} is not among the names"
@@ -250,12 +249,6 @@ class _Collector:
             about: dict[str, Any] = {"kind": kind, "image": each.path, "box": box, "label": label}
             self._report(row.place, f"{_text(box)} {what}", outcome, **about)
         return [pair for pair, bad in zip(sound, unusable, strict=True) if not bad], cut[~unusable]
-
-    def _label(self, row: Row) -> int | None:
-        """Return the class number of a row; None if it has none."""
-        if isinstance(row.label, str):
-            return self._numbers.get(row.label)
-        return row.label if 0 <= row.label < len(self._names) else None
 
 
 def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]:

@@ -189,7 +189,14 @@ class VocFolder:
         """Return the image of an XML: the one called like it, else the one that it names."""
         stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
         twins = self._images.get(key(stem), [])
-        near = [image for image in twins if image.parent == file.parent or _beside(image, file)] or twins
+        folders = file.parts[:-1]
+        near = [  # beside it, or in a parallel folder: JPEGImages/cam/a.jpg, Annotations/cam/a.xml
+            image
+            for image in twins
+            if len(image.parts[:-1]) == len(folders)
+            and sum(a != b for a, b in zip(image.parts[:-1], folders, strict=True)) <= 1
+        ]
+        near = near or twins
         if len(near) > 1:
             near = [image for image in near if image.name == named] or near
         if not near:
@@ -202,12 +209,6 @@ class VocFolder:
             what = f"{near[0].name} and {others} have this one XML: it counts for the first"
             problems.append(Problem(str(file), what, kind="shared-labels", image=near[0]))
         return near[0]
-
-
-def _beside(image: Path, file: Path) -> bool:
-    """Whether image and XML lie in parallel folders: `JPEGImages/cam/a.jpg`, `Annotations/cam/a.xml`."""
-    a, b = image.parts[:-1], file.parts[:-1]
-    return len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1
 
 
 def parse(file: Path) -> Xml:

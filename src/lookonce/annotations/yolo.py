@@ -33,14 +33,14 @@ from lookonce.annotations.files import (
 from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
 from lookonce.annotations.place import Place, Recognised, outside_splits
-from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import ImageIndex, Tree, around, by_folder, find_path
+from lookonce.annotations.yolo_rows import holds_rows, read_rows
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
-MOST = 2.0  # a fraction above this is no rounding: someone wrote pixels
 IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs")  # in lower case
 LABEL_FOLDERS = ("labels", "label")
 UNLABELLED = "no label file is about it: taken as a background image"
@@ -59,7 +59,7 @@ def recognise(place: Place) -> Recognised | None:
     if len(data) == 1 and (found := _darknet(data[0], place.tree)):
         return replace(found, depth=place.tree.depth(data))
     folder = LabelledFolder(place.tree)
-    if not folder.labels and not any(_holds_rows(file) for file in folder.orphans):
+    if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
     depth = place.tree.depth(folder.labels or folder.orphans)
     lists = {split: file for file in place.tree.with_suffix(".txt")
@@ -150,15 +150,18 @@ class LabelledFolder:
                       if file.suffix.lower() == ".txt" and _may_be_labels(file)]  # fmt: skip
         rest = [file for file in found if file not in owner]
         idle = [image for image in self.tree.images if image not in self.labels and image not in self.shared]
-        named = {_image_name(file): file for file in rest}
+        named = {}  # by what the image may be called: the folders but for `labels`, and the stem
+        for file in rest:
+            folders = (part for part in file.parts[1:-1] if part.lower() not in LABEL_FOLDERS)
+            named["/".join([*folders, file.stem])] = file
         for name, found_image in ImageIndex(idle).resolve(list(named), self.tree.root, set()).items():
             if found_image:
                 self.labels[found_image] = named[name]
         used = set(self.labels.values())
-        folders = {file.parent for file in used}
-        folders |= {file.parent for file in rest if file.parent.name.lower() in LABEL_FOLDERS}
+        known = {file.parent for file in used}
+        known |= {file.parent for file in rest if file.parent.name.lower() in LABEL_FOLDERS}
         self.orphans = [
-            file for file in rest if file not in used and (_holds_rows(file) or file.parent in folders)
+            file for file in rest if file not in used and (holds_rows(file) or file.parent in known)
         ]
 
     def of_images(self, images: Sequence[Path], split: str) -> Parsed:
@@ -179,7 +182,12 @@ class LabelledFolder:
                 ALL,
                 split_of(file, self.tree.root) if file.is_relative_to(self.tree.root) else split,
             ):
-                problems.append(_orphan(file))
+                what = "labels without an image: no picture of this name is there"
+                if holds_rows(file):
+                    problems.append(Problem(str(file), what, kind="orphan"))
+                else:
+                    what = "a label file without rows and without an image"
+                    problems.append(Problem(str(file), what, "noted", kind="unlisted"))
         return replace(parsed, problems=problems)
 
     def of_list(self, file: Path) -> Parsed:
@@ -187,33 +195,10 @@ class LabelledFolder:
         return _of_list(file, self.tree)
 
 
-def _orphan(file: Path) -> Problem:
-    if _holds_rows(file):
-        return Problem(f"{file}", "labels without an image: no picture of this name is there", kind="orphan")
-    return Problem(f"{file}", "a label file without rows and without an image", "noted", kind="unlisted")
-
-
-def _image_name(labels: Path) -> str:
-    """Return what the image of a label file may be called, with its folders but for `labels`."""
-    return "/".join(
-        [*(part for part in labels.parts[1:-1] if part.lower() not in LABEL_FOLDERS), labels.stem]
-    )
-
-
 def _may_be_labels(file: Path) -> bool:
     return file.name.lower() not in NAME_FILES and not file.stem.lower().startswith(
         ("readme", "license", "labelmap")
     )
-
-
-def _holds_rows(file: Path) -> bool:
-    """Whether a text begins with a row of labels."""
-    try:
-        with file.open("rb") as stream:
-            words = stream.readline(4096).split()
-        return len(words) >= 5 and bool([float(word) for word in words])
-    except (OSError, ValueError):
-        return False
 
 
 def _is_image_list(file: Path) -> bool:
@@ -286,42 +271,6 @@ def _parse(images: Sequence[tuple[str, Path, Path | None]], place: Path, names: 
         note = "" if labels else UNLABELLED
         records.append(Record(listed, image, rows, relative=True, unlabelled=note))
     return Parsed("yolo", records, place.parent, place, problems, names, numbered=True)
-
-
-def read_rows(labels: Path) -> list[Row]:
-    """Read a label file.
-
-    Raises:
-        AnnotationError: not text.
-    """
-    return [_row(f"{labels}:{line}", text) for line, text in read_lines(labels)]
-
-
-def _row(place: str, text: str) -> Row:
-    try:
-        label, *sides = map(float, text.split())
-        if label != int(label):
-            raise ValueError(text)
-    except (ValueError, OverflowError):
-        sides = []
-    if len(sides) == 5:
-        what = (
-            f"expected 5 numbers, found six in {shown(text)}: the sixth is no part of a label "
-            "(a confidence or a track id?); export without it, or remove the sixth column"
-        )
-        return Row(place, fault=what)
-    if len(sides) != 4 and (len(sides) < 6 or len(sides) % 2):
-        what = f"expected class, centre x, centre y, width, height as numbers, found {shown(text)}"
-        return Row(place, fault=what)
-    if max(map(abs, sides)) > MOST:
-        what = f"expected fractions of the image's sides, found {shown(text)}: are these pixels?"
-        return Row(place, fault=what)
-    if len(sides) == 4:
-        return Row(place, (sides[0], sides[1], sides[2], sides[3]), int(label))
-    left, top, right, bottom = hull(list(zip(sides[::2], sides[1::2], strict=True)))
-    return Row(
-        place, ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), int(label), polygon=True
-    )
 
 
 def _names_near(*folders: Path) -> Names:
