@@ -86,6 +86,8 @@ def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]
     return np.array([number.get(name, -1) for name in theirs], np.int64)
 
 
+LONGEST = 600  # characters of a problem's place or text; longer ones lose their middle
+
 Outcome = Literal["skipped", "repaired", "noted"]
 
 ProblemKind = Literal[
@@ -144,6 +146,12 @@ class Problem:
     image: Path | None = None
     box: tuple[float, float, float, float] | None = None
     label: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("place", "what"):  # both may hold what a file says
+            text = getattr(self, name)
+            if len(text) > LONGEST:
+                object.__setattr__(self, name, f"{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}")
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"

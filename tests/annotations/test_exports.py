@@ -557,6 +557,18 @@ def test_one_reason_in_one_line(tmp_path: Path, files: Files, what: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_no_problem_is_longer_than_a_line(tmp_path: Path) -> None:
+    text = (
+        coco().replace("a.jpg", "q" * 300_000).replace('"image_id": 1', '"image_id": "' + "z" * 300_000 + '"')
+    )
+    found = load_samples(put(tmp_path, {"r.json": text}, images("{}.jpg")))
+    assert {"missing", "row"} <= {p.kind for p in found.problems}
+    assert max(len(str(p)) for p in found.problems) < 1300
+    assert all(p.image is None or len(str(p.image)) < 5000 for p in found.problems)
+    with pytest.raises(AnnotationError, match="expected class names of at most 500 characters"):
+        load_samples(put(tmp_path, {"r.json": coco(name=lambda name: name * 1000)}, []))
+
+
 def test_a_date_is_a_name(tmp_path: Path) -> None:
     put(tmp_path, {"data.yaml": "names: [2024-13-45, no]\ntrain: images\n", **YOLO}, images("images/{}.jpg"))
     assert load_samples(tmp_path).names == ("2024-13-45", "no")

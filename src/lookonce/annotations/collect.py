@@ -22,6 +22,7 @@ from lookonce.images import read_image_header
 from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
 ROUNDING = 0.5  # pixels over the border that come from decimals in the file and are cut without a word
+LONGEST_PATH = 4096  # characters; no system has longer ones
 WITHIN_ONE = 1.5  # corners that all lie below it are fractions, or a box of one pixel
 
 
@@ -135,7 +136,8 @@ class _Collector:
             except ImageError as error:
                 unreadable.add(path)
                 kind: ProblemKind = "unreadable" if is_file(path) else "missing"
-                self._report(record.place, str(error), kind=kind, image=path)
+                about = path if len(str(path)) <= LONGEST_PATH else None
+                self._report(record.place, str(error), kind=kind, image=about)
         return list(read.values())
 
     def _turned(self, read: Sequence[_Image]) -> set[Path]:
@@ -161,7 +163,7 @@ class _Collector:
         turned = proved[True]
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
-        for each in turned:
+        for each in (each for each in turned if each.rows):
             what = f"declares the size of {each.path.name} before EXIF turns it: its boxes are turned, too"
             self._tally("exif-boxes", "repaired", each.records[0].place, what)
         return {each.path for each in turned}

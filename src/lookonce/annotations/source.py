@@ -11,11 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from lookonce.annotations.collect import collect
-from lookonce.annotations.files import ALL, Names, key, listed, split_of
+from lookonce.annotations.files import ALL, Names, key, listed, shown, split_of
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.annotations.tree import UNREAD_SUFFIXES, Tree
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
+
+LONGEST_NAME = 500
 
 
 class Part(Protocol):
@@ -88,9 +90,13 @@ class FilesPart:
         if not names and self.parsed.numbered:
             what = "its classes are numbers; give the file of their names (--names FILE)"
             raise AnnotationError(f"{self.parsed.place}: {what}")
+        names = names or self.used_names
+        if longest := next((name for name in names if len(name) > LONGEST_NAME), None):
+            what = f"expected class names of at most {LONGEST_NAME} characters, found {shown(longest)}"
+            raise AnnotationError(f"{self.parsed.place}: {what}")
         idle = [Record(str(image), image, unlabelled=self.unlabelled) for image in self.idle]
         parsed = replace(self.parsed, records=[*self.parsed.records, *idle])
-        return collect(parsed, [*self.named, *self.idle], names or self.used_names, strict)
+        return collect(parsed, [*self.named, *self.idle], names, strict)
 
     @property
     def used_names(self) -> Names:
