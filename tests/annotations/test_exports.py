@@ -322,7 +322,7 @@ DIVIDED: dict[str, tuple[Files, list[str]]] = {
         [f"{f}/{s}.jpg" for f, s in ROBOFLOW.items()],
     ),
     "roboflow yolo": (
-        {"data.yaml": "train: Set-1/train/images\nval: ../valid/images\ntest: /x/y/test/images\nnc: '2'\nnames: {'0': cat, '1': dog}\n"}
+        {"data.yaml": "train: Set-1/train/images\nval: ../valid/images\ntest: /x/y/test/images\nnc: 2.0\nnames: {'0': cat, '1': dog}\n"}
         | {f"{f}/labels/{s}.txt": yolo(s) for f, s in ROBOFLOW.items()},
         [f"{f}/images/{s}.jpg" for f, s in ROBOFLOW.items()],
     ),
@@ -441,6 +441,7 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),
         (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabelled", "no label file is about it"),
         (CLASSES | YOLO | {"labels/a.txt": "0 0.1 0.1 0.2 0.2 0.9"}, images("images/{}.jpg"), "row", "the sixth"),
+        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2"}, images("images/{}.jpg"), "row", "may be key points"),
         ({"r.json": coco(stems="ab")}, images("{}.jpg"), "unlisted", "no annotation names it"),
         ({"r.json": coco(name=lambda _: "")}, images("{}.jpg"), "class", "empty name"),
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg"), "unannotated", "no XML is about it"),

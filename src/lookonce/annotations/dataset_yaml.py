@@ -164,7 +164,7 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
     if not isinstance(given, list) or not all(isinstance(name, str) and name for name in given):
         raise AnnotationError(f"{path}: expected names: with a list of class names, found {shown(given)}")
     names = checked_names(path, given)
-    if tree.get("nc", str(len(names))) != str(len(names)):
+    if str(tree.get("nc", len(names))).removesuffix(".0") != str(len(names)):
         raise AnnotationError(
             f"{path}: expected {str(tree['nc'])[:20]} class names (nc:), found {len(names)}"
         )

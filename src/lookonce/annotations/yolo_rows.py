@@ -32,6 +32,8 @@ def _row(place: str, text: str) -> Row:
         return Row(place, fault=what)
     if len(sides) != 4 and (len(sides) < 6 or len(sides) % 2):
         what = f"expected class, centre x, centre y, width, height as numbers, found {shown(text)}"
+        if len(sides) > 6:
+            what += f": {len(sides) + 1} columns, so these may be key points; export boxes alone"
         return Row(place, fault=what)
     if max(map(abs, sides)) > MOST:
         what = f"expected fractions of the image's sides, found {shown(text)}: are these pixels?"
