@@ -80,6 +80,26 @@ class Sample:
         return replace(self.pick(known), labels=labels[known])
 
 
+# One class under the names of Darknet's coco.names and VOC, and of COCO itself
+ALIASES = (
+    ("motorbike", "motorcycle"),
+    ("aeroplane", "airplane"),
+    ("sofa", "couch"),
+    ("pottedplant", "potted plant"),
+    ("diningtable", "dining table"),
+    ("tvmonitor", "tv"),
+    ("hair drier", "hair dryer"),
+)
+
+
+def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
+    """Return class names, each known alias as the other list spells it, if no other class is called so."""
+    own, known = set(names), set(theirs)
+    other = {name: twin for pair in ALIASES for name, twin in (pair, pair[::-1])}
+    taken = {name: other[name] for name in own - known if other.get(name) in known - own}
+    return tuple(taken.get(name, name) for name in names)
+
+
 def numbers_in(names: Sequence[str], theirs: Sequence[str]) -> NDArray[np.int64]:
     """Return the number in `names` of each of their class names; -1 for a name that is not among them."""
     number = {name: i for i, name in enumerate(names)}

@@ -46,3 +46,28 @@ def test_a_long_list_of_names_is_cut() -> None:
     assert listed([]) == "none"
     assert listed([str(i) for i in range(8)]) == "0, 1, 2, 3, 4, 5, 6, 7"
     assert listed([str(i) for i in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+
+
+def test_known_aliases_match_and_are_named() -> None:
+    found = SharedClasses.match(("sofa", "tvmonitor", "cat"), ("couch", "tv", "dog", "cat"), "data")
+
+    assert found.names == ("couch", "tv", "cat")
+    assert found.renamed == (("sofa", "couch"), ("tvmonitor", "tv"))
+    assert found.unknown == ("dog",)
+    assert found.unused == ()
+
+
+def test_an_alias_gives_way_to_a_class_of_that_name() -> None:
+    both = SharedClasses.match(("sofa", "couch"), ("couch",), "data")
+    same = SharedClasses.match(("sofa",), ("sofa", "couch"), "data")
+
+    assert (both.names, both.renamed, both.unused) == (("couch",), (), ("sofa",))
+    assert (same.names, same.renamed) == (("sofa",), ())
+
+
+def test_aliases_are_renumbered_either_way() -> None:
+    model, data = ("sofa", "cat"), ("cat", "couch")
+    shared = SharedClasses.match(model, data, "data")
+
+    assert shared.sample(sample(BOXES[:2], [0, 1]), to=model).labels.tolist() == [1, 0]
+    assert shared.detections(found(BOXES[:2], [0.9, 0.8], [0, 1]), to=data).labels.tolist() == [1, 0]

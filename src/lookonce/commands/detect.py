@@ -26,7 +26,7 @@ from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.runtime.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter, Writer
-from lookonce.samples import Problem
+from lookonce.samples import Problem, named_as_in
 
 KINDS = ("images", "json", "csv", "coco")
 RESULTS = "detections.json"
@@ -241,6 +241,7 @@ def _coco_numbers(
         images = [(Path(entry["file_name"]).name, entry["id"]) for entry in tree["images"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise AnnotationError(f"{annotations}: expected a COCO annotation file: {error!r}") from error
+    names = named_as_in(names, tuple(numbers))
     if missing := [name for name in names if name not in numbers]:
         raise AnnotationError(
             f"{annotations}: expected categories for all classes of the model, "

@@ -80,13 +80,16 @@ def evaluate(
         plan = Plan.of(len(annotated.samples))
         with shared.open_detector(model, options, plan.threads) as detector:
             classes = SharedClasses.match(detector.names, annotated.names, data)
+            if classes.renamed:
+                pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
+                say(f"classes of the model under the data's names: {pairs}", console)
             if classes.unknown:
                 say(f"left out: the model does not know {listed(classes.unknown)}", console)
             if classes.unused:
                 say(f"left out: the data does not have {listed(classes.unused)}", console)
             measured, raw, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
             size_used = detector.size
-            to_model = np.array([detector.names.index(name) for name in classes.names])
+            to_model = np.array([classes.model.index(name) for name in classes.names])
         problems = [*annotated.problems, *unreadable]
         exit_code = say_problems(problems, console)
         if not measured:

@@ -7,7 +7,7 @@ from typing import Self
 
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
-from lookonce.samples import Sample, numbers_in
+from lookonce.samples import Sample, named_as_in, numbers_in
 
 SHOWN = 8  # names listed in a message
 
@@ -20,13 +20,15 @@ class SharedClasses:
 
     Attributes:
         names: shared class names, in the order of the data.
-        model: class names of the model.
+        model: class names of the model, known aliases as the data spells them.
         data: class names of the data.
+        renamed: such aliases: the model's name, the data's.
     """
 
     names: tuple[str, ...]
     model: tuple[str, ...]
     data: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def match(cls, model: Sequence[str], data: Sequence[str], place: object) -> Self:
@@ -40,14 +42,16 @@ class SharedClasses:
         Raises:
             ConfigError: no class in common.
         """
+        model, given = named_as_in(model, data), model
+        renamed = tuple((old, new) for old, new in zip(given, model, strict=True) if old != new)
         known = set(model)
         names = tuple(name for name in data if name in known)
         if not names:
             raise ConfigError(
-                f"{place}: expected classes that the model knows, found none: the model has {listed(model)}, "
+                f"{place}: expected classes that the model knows, found none: the model has {listed(given)}, "
                 f"the data {listed(data)}"
             )
-        return cls(names, tuple(model), tuple(data))
+        return cls(names, tuple(model), tuple(data), renamed)
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -61,12 +65,13 @@ class SharedClasses:
 
     def sample(self, sample: Sample, to: Sequence[str] | None = None) -> Sample:
         """Renumber the labels of a sample by `to`, by default the shared names; other objects go."""
-        return sample.renumbered(_numbers_in(self.names if to is None else tuple(to), self.data))
+        names = named_as_in(self.names if to is None else to, self.data)
+        return sample.renumbered(_numbers_in(names, self.data))
 
     def detections(self, found: Detections, to: Sequence[str] | None = None) -> Detections:
         """Renumber the labels of detections by `to`, by default the shared names; other detections go."""
         names = tuple(self.names if to is None else to)
-        labels = _numbers_in(names, self.model)[found.labels]
+        labels = _numbers_in(named_as_in(names, self.model), self.model)[found.labels]
         kept = labels >= 0
         return Detections(found.boxes[kept], found.scores[kept], labels[kept], names)
 
