@@ -13,17 +13,17 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem, Sample
 
-CONFIDENCE = 0.001  # AP looks at doubtful detections too; as `lookonce evaluate`
+CONFIDENCE = 0.001  # score threshold; AP counts low scores too, as in `lookonce evaluate`
 MAX_DROP = 0.005  # of AP: about twice the largest loss measured so far (benchmarks/int8.md)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was measured.
+    """Average precision of two detectors on the same images.
 
     Attributes:
-        before: of the float model.
-        after: of the int8 model.
+        before: metrics of the reference model, such as the float one.
+        after: metrics of the changed model, such as the int8 one.
         unreadable: images that were left out.
     """
 
@@ -33,23 +33,23 @@ class Comparison:
 
     @property
     def drop(self) -> float:
-        """The AP that was lost; negative where int8 did better."""
+        """AP lost by the change; negative for a gain."""
         return self.before.ap - self.after.ap
 
 
 def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Sample]:
-    """The images that were not calibrated on."""
+    """Return the images that were not calibrated on."""
     seen = {path.absolute() for path in calibrated}
     return [sample for sample in samples if sample.path.absolute() not in seen]
 
 
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
-    """Detect with both and measure.
+    """Detect with both and measure AP.
 
     Args:
-        before: the float model; its confidence should be low.
-        after: the int8 model, likewise.
-        samples: annotated images, labels as the model's.
+        before: reference model, with a low score threshold.
+        after: changed model, with the same threshold.
+        samples: annotated images, with the class numbers of the model.
 
     Raises:
         AnnotationError: no object among them, so that there is nothing to measure.

@@ -215,3 +215,11 @@ def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
 @pytest.mark.parametrize(("objects", "crowded"), [(100, 0), (101, 1)])
 def test_an_image_is_crowded_from_101_objects_on(objects: int, crowded: int) -> None:
     assert evaluate([sample([[0, 0, 40, 40]] * objects)], [found([], [])], ["cat"]).crowded == crowded
+
+
+def test_only_objects_that_are_neither_difficult_nor_crowd_are_counted() -> None:
+    flags = {"difficult": [True, False, True, False], "crowd": [False, True, True, False]}
+    truth = [sample([[0, 0, 40, 40]] * 4, **flags)]
+    metrics = evaluate(truth, [found([], [])], ["cat"])
+    assert metrics.objects == metrics.classes[0].objects == 1
+    assert match(truth, [found([], [])], ["cat"]).objects.tolist() == [1]

@@ -173,7 +173,7 @@ def _accumulated(
 def _truth_rows(truth: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     number = 0
     for image, sample in enumerate(truth):
-        areas = np.where(sample.difficult & ~sample.crowd, IGNORED_AREA, area(sample.boxes.astype(float)))
+        areas = np.where(sample.difficult, IGNORED_AREA, area(sample.boxes.astype(float)))
         flags = zip(areas.tolist(), sample.crowd.tolist(), strict=True)
         for row, (extent, crowd) in zip(_rows(image, sample.boxes, sample.labels), flags, strict=True):
             number += 1  # from 1: 0 means "unmatched" to the evaluator
