@@ -78,7 +78,7 @@ def training(settings: TrainSettings, order: str, compiled: bool) -> Callable[[]
     info = describe(data, settings)
     network = in_order(build(info).to(DEVICE).train(), order)
     learner = Learner(network, info, settings)
-    running = torch.compile(network) if compiled else network
+    running: nn.Module = torch.compile(network) if compiled else network  # type: ignore[assignment]
     batch = Trial(data, settings, DEVICE).batch(settings.batch_size)
     batch = replace(
         batch,

@@ -24,6 +24,7 @@ import yaml
 from rich.console import Console
 from torch import nn
 
+from lookonce._files import replacing
 from lookonce.config import Objective, TrainSettings, load_settings
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
@@ -322,7 +323,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(data: TrainData, tmp_path:
 
 def test_what_a_kill_left_half_written_is_removed(data: TrainData, tmp_path: Path) -> None:
     train(data, settings("epochs=1"), tmp_path / "run", quiet())
-    half = tmp_path / "run" / ".last-x8f_k2.safetensors"
+    with replacing(tmp_path / LAST) as temporary:
+        half = tmp_path / "run" / temporary.name  # what a kill leaves of this file in the run folder
+        temporary.touch()
     half.write_bytes(b"half a checkpoint")
     train(data, settings("epochs=1"), tmp_path / "run", quiet(), resume=True)
     assert not half.exists()
