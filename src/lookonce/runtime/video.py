@@ -6,7 +6,7 @@ OpenCV 4.13 and 4.14 cannot convert interlaced frames, and guess the length of s
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,22 +140,30 @@ def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
 def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
     import av
 
-    with open_input(path, ImageError) as stream:
+    number = -1
+    with open_input(path, ImageError) as stream, ExitStack() as stack:
         try:
-            with av.open(stream, mode="r", metadata_errors="replace") as container:
-                if not container.streams.video:
-                    raise ImageError(f"{path}: expected a video, found no video stream in it")
-                video = container.streams.video[0]
-                declared = float(video.average_rate or 0)
-                rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
-                first = None
-                for number, frame in enumerate(container.decode(video)):
-                    if frame.time is not None and first is None:
-                        first = frame.time
-                    seconds = number / rate if frame.time is None or first is None else frame.time - first
-                    yield frame.to_ndarray(format="rgb24"), Moment(number, seconds, rate)
+            container = stack.enter_context(av.open(stream, mode="r", metadata_errors="replace"))
+            video = container.streams.video[0]
+        except (av.FFmpegError, IndexError) as error:
+            raise ImageError(f"{path}: expected a video, found nothing that opens as one") from error
+        declared = float(video.average_rate or video.guessed_rate or 0)
+        timed = not 0 < declared < SLOWEST_RATE  # times are counted in the clock that gives such a rate
+        rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
+        first: float | None = None
+        try:
+            for number, frame in enumerate(container.decode(video)):
+                first = frame.time if first is None else first
+                stored = None if frame.time is None or first is None or not timed else frame.time - first
+                yield (
+                    frame.to_ndarray(format="rgb24"),
+                    Moment(number, number / rate if stored is None else stored, rate),
+                )
         except av.FFmpegError as error:
-            raise ImageError(f"{path}: expected a video, found damaged data: {error.strerror}") from error
+            check_whole(path, exact_frames(path), number + 1)
+            raise ImageError(
+                f"{path}: expected frames, found damaged data after {number + 1} of them"
+            ) from error
 
 
 def _not_converted(path: Path, number: int) -> ImageError:
