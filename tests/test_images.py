@@ -363,3 +363,17 @@ def test_no_error_of_the_decoder_escapes(error: Exception, monkeypatch: pytest.M
     if isinstance(error, cv2.error):
         with pytest.raises(ImageError, match="cannot be written in this format"):
             write_image(Path("a.png"), np.zeros((8, 8, 3), np.uint8))
+
+
+def test_the_limits_themselves_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = encode(Image.new("RGB", (64, 64), (9, 90, 200)), "JPEG", progressive=True)
+    scans = still.count(b"\xff\xda")
+    limits = {"MAX_SCANS": scans, "MAX_SCANNED": scans * 64 * 64, "MAX_PIXELS": 64 * 64, "MAX_SIDE": 64}
+    for name, value in limits.items():
+        monkeypatch.setattr(f"lookonce.images.{name}", value)
+    assert decode_image(still, "image").shape == (64, 64, 3)
+    for name, value in limits.items():
+        monkeypatch.setattr(f"lookonce.images.{name}", value - 1)
+        with pytest.raises(ImageError, match="not decoded"):
+            decode_image(still, "image")
+        monkeypatch.setattr(f"lookonce.images.{name}", value)

@@ -161,3 +161,15 @@ def test_soft_drops_a_score_at_the_floor() -> None:
     kept, scores = soft_nms(boxes, np.array([0.75, 0.5, 0.25], np.float32), None, floor=0.25)
     assert kept.tolist() == [0, 1]
     assert scores.dtype == np.float32
+
+
+def test_soft_suppression_keeps_what_is_above_the_floor_alone() -> None:
+    apart = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
+    kept, _ = soft_nms(apart, np.array([0.5, 0.25], np.float32), None, 0.25)
+    assert kept.tolist() == [0]  # a score at the floor is not above it
+
+    same = np.array([[0, 0, 10, 10], [0, 0, 10, 10]], np.float32)
+    lowered = np.float32(0.5) * np.exp(np.float32(-2))  # IoU 1, sigma 0.5
+    for floor, expected in ((float(lowered), [0]), (float(np.nextafter(lowered, np.float32(0))), [0, 1])):
+        kept, _ = soft_nms(same, np.array([0.75, 0.5], np.float32), None, floor)
+        assert kept.tolist() == expected

@@ -15,7 +15,7 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.images import write_image
-from lookonce.runtime.pipeline import PIXELS, Plan, each_image, in_parallel, pixels_of, usable_cores
+from lookonce.runtime.pipeline import PIXELS, Plan, Room, each_image, in_parallel, pixels_of, usable_cores
 from lookonce.samples import Problem
 
 
@@ -305,3 +305,25 @@ def test_the_pixels_of_an_image_are_known_before_it_is_decoded(tmp_path: Path) -
     write_image(tmp_path / "a.png", np.zeros((8, 12, 3), np.uint8))
     assert pixels_of(tmp_path / "a.png") == 96
     assert pixels_of(tmp_path / "absent.png") == 0
+
+
+def test_room_is_full_at_its_limits() -> None:
+    room = Room(2, 10)
+    assert room.enter()
+    assert room.load(4)
+    assert room.enter()
+    assert room.load(6)  # ten of ten
+    waited: list[bool] = []
+    thread = threading.Thread(target=lambda: waited.append(room.enter()))
+    thread.start()
+    room.leave(6)
+    thread.join(30)
+    assert waited == [True]
+    thread = threading.Thread(target=lambda: waited.append(room.load(7)))  # 4 + 7
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    room.close()
+    thread.join(30)
+    assert waited == [True, False]
+    assert not room.enter()
