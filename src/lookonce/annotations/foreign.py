@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+from lookonce._files import open_input
 from lookonce.annotations.files import json_keys
 from lookonce.annotations.place import Place
+from lookonce.errors import AnnotationError
 
 _KITTI = re.compile(rb"^[A-Za-z_]+ \S+ \d+ (?:-?[\d.]+ ){11}-?[\d.]+\s*$")
 
@@ -65,7 +67,7 @@ def _of_json(file: Path) -> str | None:
 
 def _start(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            return stream.read(1 << 16) if file.is_file() else b""
-    except OSError:
+        with open_input(file, AnnotationError) as stream:
+            return stream.read(1 << 16)
+    except (OSError, AnnotationError):
         return b""

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from lookonce._files import write_text
+from lookonce._files import open_input, write_text
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -164,9 +164,9 @@ def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
 def _has_boxes(file: Path) -> bool:
     """Whether one of the first lines of a text is an image with boxes."""
     try:
-        with file.open("rb") as stream:
+        with open_input(file, AnnotationError) as stream:
             start = stream.read(8192).decode("utf-8-sig", "ignore").split("\n")[:LOOKED_AT]
-    except OSError:
+    except (OSError, AnnotationError):
         return False
     for line in filter(str.strip, start):
         path, words = split_line(line.strip())

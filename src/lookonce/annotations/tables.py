@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lookonce._files import open_input
 from lookonce.annotations.files import read_text, shown
 from lookonce.annotations.place import Place, Recognised, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row
@@ -27,9 +28,9 @@ def recognise(place: Place) -> Recognised | None:
 def _form(file: Path) -> str:
     """Return the name of a CSV's form; empty for none."""
     try:
-        with file.open("rb") as stream:
+        with open_input(file, AnnotationError) as stream:
             start = stream.readline(4096).decode("utf-8-sig", "ignore")
-    except OSError:
+    except (OSError, AnnotationError):
         return ""
     header = {word.strip().strip('"').lower() for word in start.replace(";", ",").split(",")}
     return "openimages" if header >= OPENIMAGES else "tensorflow" if header >= TENSORFLOW else ""

@@ -62,7 +62,7 @@ def detect(
     save: Annotated[
         str, typer.Option(help="Some of images,json,csv,coco; images: annotated images and videos.")
     ] = "images,json",
-    conf: Annotated[float, typer.Option(help="Score threshold.")] = CONF,
+    conf: shared.ConfOption = CONF,
     iou: shared.IouOption = IOU,
     classes: Annotated[
         str | None, typer.Option(help="Classes to keep: names or numbers, a,b.", show_default="all")

@@ -29,12 +29,14 @@ ImagesOption = Annotated[
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-JsonFileOption = Annotated[Path | None, typer.Option("--json", help="A further file for the numbers.")]
+JsonFileOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="A further file for the numbers.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that this command did not write.")]
 SizeOption = Annotated[
     str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default=OWN)
 ]
-ConfOption = Annotated[float, typer.Option(help="Score threshold; keep it low for AP.")]
+ConfOption = Annotated[float, typer.Option(help="Score threshold.")]
 IouOption = Annotated[float, typer.Option(help="IoU threshold of suppression.")]
 RectOption = Annotated[
     bool, typer.Option("--rect", help="No letterbox padding: faster on wide or high images.")

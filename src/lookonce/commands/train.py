@@ -52,7 +52,11 @@ def train(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting, such as optimizer.rate=0.0005; see docs/train.md."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any setting, such as optimizer.rate=0.0005; see docs/train.md.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
     extend: Annotated[
