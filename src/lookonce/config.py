@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from lookonce._files import read_text
 from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import Anchors
 from lookonce.metadata import BN_EPSILON
@@ -403,9 +404,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: missing, not YAML (the line is named), or not a mapping.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        tree = yaml.load(read_text(path, ConfigError), _YamlLoader)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):

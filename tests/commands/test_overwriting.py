@@ -1,5 +1,7 @@
 """No command replaces an input or a stranger's file without `--force`, nor writes where another one does."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -128,3 +130,39 @@ def test_a_conversion_that_was_killed_is_done_again(desk: Path, monkeypatch: pyt
         "data.yaml", "images", "labels", "train.txt"
     ]  # fmt: skip
     assert run(line, monkeypatch) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detect fifo.onnx photo.png",
+        "detect fifo.safetensors photo.png",
+        "detect fifo.xml photo.png",
+        "detect model.onnx fifo.png",
+        "detect model.onnx photo.png --save coco --coco-ids fifo.json",
+        "detect model.onnx @fifo.txt",
+        "evaluate model.onnx fifo.json",
+        "evaluate model.onnx lines.txt --names fifo.txt",
+        "train lines.txt --names names.txt --recipe fifo.yaml",
+        "train lines.txt --names fifo.txt",
+        "train fifo.yaml",
+        "explain model.onnx fifo.png",
+        "export fifo.safetensors --to onnx",
+        "data check fifo.txt",
+        "bench fifo.onnx",
+    ],
+)
+def test_a_fifo_is_refused_at_once(
+    line: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next(word.lstrip("@") for word in line.split() if "fifo" in word)
+    os.mkfifo(desk / name)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(30)
+    try:
+        assert run(line, monkeypatch) in (1, 2)
+    finally:
+        signal.alarm(0)
+    said = capsys.readouterr()
+    assert "a FIFO" in said.err or "model.onnx: expected" in said.err, said

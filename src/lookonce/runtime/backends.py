@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._files import open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
@@ -91,8 +92,7 @@ def open_backend(
     """
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
-    if path.is_dir():
-        raise ModelFileError(f"{path}: expected a model file, found a folder")
+    open_input(path, ModelFileError).close()  # engines would wait for a FIFO
     if converter := CONVERTERS.get(path.suffix.lower()):
         return open_backend(_load(converter)(path, weights), backend=backend, threads=threads)
     if weights is not None:
