@@ -20,7 +20,7 @@ def test_what_is_missing_is_named_and_other_files_open(
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / f"model{suffix}").touch()
 
-    with pytest.raises(MissingExtraError, match=rf"'{package}'.*pip install 'lookonce\[{extra}\]'"):
+    with pytest.raises(MissingExtraError, match=rf"'{package}': pip install .*\[{extra}\]"):
         open_backend(tmp_path / f"model{suffix}")
 
     open_backend(write_tiny_model(tmp_path / "model.onnx")).close()
@@ -55,5 +55,5 @@ def test_an_engine_that_does_not_read_such_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.safetensors"])
 def test_a_folder_is_no_model(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(ModelFileError, match=f"{name}: expected a model file, found a folder"):
+    with pytest.raises(ModelFileError, match=f"{name}: expected a file, found a folder"):
         open_backend(tmp_path / name)
