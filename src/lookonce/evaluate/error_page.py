@@ -57,19 +57,37 @@ def write_error_page(
         note: remark on the explanations.
         about: `model`, `data` and `split`.
     """
-    shown = sum(sum(image.errors.values()) for image in gallery)
+    costs = [cost for each in report.types.values() for cost in (each.cost, each.cost_in_use)]
     page = render(
         "errors.html",
         about=about,
         report=report,
         headline=headline(report),
-        types=[_type_row(error, report) for error in ERRORS],
-        largest=_largest_cost(report),
+        types=[
+            {
+                "name": error.text,
+                "colour": _css(error),
+                "meaning": MEANINGS[error],
+                "advice": ADVICE[error],
+                "numbers": report.types[error],
+            }
+            for error in ERRORS
+        ],
+        largest=max((cost for cost in costs if cost > 0), default=1.0),  # the longest bar
         names=[(error.text, _css(error)) for error in (Outcome.RIGHT, *ERRORS)],
         breakdowns=_breakdowns(report),
         fewest=FEWEST,
-        gallery=[_card(image) for image in gallery],
-        shown=shown,
+        gallery=[
+            {
+                "name": image.name,
+                "url": image.url,
+                "explained": image.explained,
+                "errors": [(error.text, _css(error), count) for error, count in image.errors.items()],
+                "text": ", ".join(f"{count} {error.text}" for error, count in image.errors.items()),
+            }
+            for image in gallery
+        ],
+        shown=sum(sum(image.errors.values()) for image in gallery),
         total=sum(kind.in_use for kind in report.types.values()),
         note=note,
     )
@@ -77,54 +95,22 @@ def write_error_page(
 
 
 def headline(report: ErrorReport) -> str:
-    """Sum up the report in two sentences."""
+    """Sum up the report in two sentences: the most frequent and the most costly type of error."""
     if math.isnan(report.ap50):
         return "There are no objects, so there is no AP."
-    return f"{_most_frequent(report)} {_most_costly(report)}"
-
-
-def _most_frequent(report: ErrorReport) -> str:
-    error, most = max(report.types.items(), key=lambda item: item[1].in_use)
+    frequent = max(report.types, key=lambda error: report.types[error].in_use)
+    costly = max(report.types, key=lambda error: report.types[error].cost)
     total = sum(each.in_use for each in report.types.values())
-    if total == 0:
-        return f"No errors at threshold {report.threshold:.3f}."
-    return f"{most.in_use} of {total} errors at threshold {report.threshold:.3f} are {NOUNS[error]}."
-
-
-def _most_costly(report: ErrorReport) -> str:
-    error, most = max(report.types.items(), key=lambda item: item[1].cost)
-    if most.cost <= 0:
-        return "No type of error costs any AP50."
+    count, cost = report.types[frequent].in_use, report.types[costly].cost
+    first = f"No errors at threshold {report.threshold:.3f}."
+    if total:
+        first = f"{count} of {total} errors at threshold {report.threshold:.3f} are {NOUNS[frequent]}."
+    if cost <= 0:
+        return f"{first} No type of error costs any AP50."
     return (
-        f"Over all detections, {NOUNS[error]} cost most: with these alone repaired, AP50 would be "
-        f"{report.ap50 + most.cost:.3f} instead of {report.ap50:.3f}."
+        f"{first} Over all detections, {NOUNS[costly]} cost most: with these alone repaired, AP50 would be "
+        f"{report.ap50 + cost:.3f} instead of {report.ap50:.3f}."
     )
-
-
-def _largest_cost(report: ErrorReport) -> float:
-    """Of one type, for the length of bars; 1 where nothing costs anything."""
-    costs = [cost for each in report.types.values() for cost in (each.cost, each.cost_in_use)]
-    return max((cost for cost in costs if cost > 0), default=1.0)
-
-
-def _type_row(error: Outcome, report: ErrorReport) -> dict[str, Any]:
-    return {
-        "name": error.text,
-        "colour": _css(error),
-        "meaning": MEANINGS[error],
-        "advice": ADVICE[error],
-        "numbers": report.types[error],
-    }
-
-
-def _card(image: GalleryImage) -> dict[str, Any]:
-    return {
-        "name": image.name,
-        "url": image.url,
-        "explained": image.explained,
-        "errors": [(error.text, _css(error), count) for error, count in image.errors.items()],
-        "text": ", ".join(f"{count} {error.text}" for error, count in image.errors.items()),
-    }
 
 
 def _breakdowns(report: ErrorReport) -> list[dict[str, Any]]:
