@@ -236,7 +236,7 @@ def _open(request: Request) -> Any:
     def ask() -> None:
         try:
             found.append(urlopen(request, timeout=TIMEOUT))
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: malformed headers or addresses
+        except (OSError, HTTPException, ValueError, OverflowError) as error:  # malformed headers or addresses
             found.append(error)
 
     asking = Thread(target=ask, daemon=True)
