@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lookonce._files import open_input
 from lookonce._image_header import is_image
+from lookonce._optional import install_line
 from lookonce._urls import redacted
 from lookonce.errors import ImageError
 from lookonce.images import IMAGE_SUFFIXES, silent_opencv
@@ -169,7 +170,7 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
 def _not_converted(path: Path, number: int) -> ImageError:
     return ImageError(
         f"{path}: frame {number}: expected a frame that OpenCV {cv2.__version__} can convert, found an "
-        "interlaced one; pip install 'lookonce[video]', or deinterlace the file: ffmpeg -i IN -vf yadif OUT"
+        f"interlaced one; {install_line('video')}, or deinterlace the file: ffmpeg -i IN -vf yadif OUT"
     )
 
 
