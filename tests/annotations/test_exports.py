@@ -447,6 +447,8 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg"), "unannotated", "no XML is about it"),
         (CLASSES | {"labels/a.txt": yolo("a"), "labels/c.txt": ""}, images("images/{}.jpg"), "unannotated", "no label file is about it"),
         ({"Annotations/a.xml": xml("a", "b.jpg"), "Annotations/b.xml": xml("b")}, images("JPEGImages/{}.jpg", "ab"), "filename", "names 'b.jpg'"),
+        ({f"Annotations/{s}.xml": xml(s) for s in "abc"}, [*images("JPEGImages/{}.jpg"), "JPEGImages/a.png"], "shared-labels", "another suffix"),
+        ({f"{s}.json": labelme(s) for s in "abc"}, [*images("{}.jpg"), "a.png"], "shared-labels", "another suffix"),
         ({"Annotations/a.xml": xml("a").replace(">cat<", "><")}, ["JPEGImages/a.jpg"], "class", "an empty name"),
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"} | {"ImageSets/Main/train.txt": "a", "ImageSets/Main/night.txt": "b"},
          images("JPEGImages/{}.jpg", "ab"), "unlisted", "a list of no usual split"),

@@ -203,7 +203,8 @@ def _row(place: str, entry: dict[str, Any], categories: Mapping[NUMBER, str]) ->
             left, top, width, height = (float(side) for side in given)
             box = (left, top, left + width, top + height)
     except (TypeError, ValueError, OverflowError):
-        return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}")
+        mask = ", and a mask in place of polygons" if isinstance(polygons, dict) else ""
+        return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}{mask}")
     return Row(place, box, name, bool(entry.get("ignore")), bool(entry.get("iscrowd")), polygon=is_hull)
 
 

@@ -66,6 +66,17 @@ class FilesPart:
     @cached_property
     def idle(self) -> list[Path]:
         """The images of this split that no part names and that are background images nevertheless."""
+        twins = set(self.twins)
+        return [image for image in self._unnamed if image not in twins]
+
+    @cached_property
+    def twins(self) -> list[Path]:
+        """The unnamed images that differ from a named one in their suffix alone: they are no background."""
+        named = {(path.parent, key(path.stem)) for part in self.siblings for path in part.named}
+        return [image for image in self._unnamed if (image.parent, key(image.stem)) in named]
+
+    @cached_property
+    def _unnamed(self) -> list[Path]:
         if not self.unlabelled:
             return []
         named = {path.absolute() for part in self.siblings for path in part.named}
@@ -78,7 +89,7 @@ class FilesPart:
         """Return every image that the part names, whether it is there or not."""
         spoiled = {key(stem) for stem in self.parsed.spoiled}
         lost = [image for image in self.tree.images if key(image.stem) in spoiled] if spoiled else []
-        return {path.absolute() for path in [*self.named, *self.idle, *lost]}
+        return {path.absolute() for path in [*self.named, *self._unnamed, *lost]}
 
     def read(self, names: Names | None, strict: bool) -> SampleSet:
         """Read the part, under given class names or its own.
@@ -95,7 +106,10 @@ class FilesPart:
             what = f"expected class names of at most {LONGEST_NAME} characters, found {shown(longest)}"
             raise AnnotationError(f"{self.parsed.place}: {what}")
         idle = [Record(str(image), image, unlabelled=self.unlabelled) for image in self.idle]
-        parsed = replace(self.parsed, records=[*self.parsed.records, *idle])
+        what = "the annotation of this name belongs to an image with another suffix: left out"
+        twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
+        problems = [*self.parsed.problems, *twins]
+        parsed = replace(self.parsed, records=[*self.parsed.records, *idle], problems=problems)
         return collect(parsed, [*self.named, *self.idle], names, strict)
 
     @property
