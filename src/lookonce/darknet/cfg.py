@@ -295,14 +295,6 @@ def _route(section: Section) -> Route:
     return Route(layers, groups, section.integer("group_id", 0, 0, groups - 1), section.line)
 
 
-def _maxpool(section: Section) -> MaxPool:
-    return MaxPool(*_window(section), section.line)
-
-
-def _local_avgpool(section: Section) -> LocalAvgPool:
-    return LocalAvgPool(*_window(section), section.line)
-
-
 def _window(section: Section) -> tuple[int, int, int]:
     """Size, stride and padding of a pooling window."""
     stride = _stride(section, 1)
@@ -326,22 +318,6 @@ def _sam(section: Section) -> Sam:
 def _reorg(section: Section) -> Reorg:
     section.only("reverse", "0")
     return Reorg(section.integer("stride", 1, 1, LARGEST_WINDOW), section.kind == "reorg", section.line)
-
-
-def _upsample(section: Section) -> Upsample:
-    return Upsample(_stride(section, 2), section.line)
-
-
-def _avgpool(section: Section) -> AvgPool:
-    return AvgPool(section.line)
-
-
-def _dropout(section: Section) -> Dropout:
-    return Dropout(section.line)
-
-
-def _contrastive(section: Section) -> Contrastive:
-    return Contrastive(section.line)
 
 
 def _yolo(section: Section) -> Yolo:
@@ -386,16 +362,16 @@ _LAYERS: dict[str, Callable[[Section], LayerSection]] = {
     "convolutional": _convolutional,
     "shortcut": _shortcut,
     "route": _route,
-    "maxpool": _maxpool,
-    "local_avgpool": _local_avgpool,
-    "upsample": _upsample,
-    "avgpool": _avgpool,
+    "maxpool": lambda section: MaxPool(*_window(section), section.line),
+    "local_avgpool": lambda section: LocalAvgPool(*_window(section), section.line),
+    "upsample": lambda section: Upsample(_stride(section, 2), section.line),
+    "avgpool": lambda section: AvgPool(section.line),
     "scale_channels": _scale_channels,
     "sam": _sam,
     "reorg": _reorg,
     "reorg3d": _reorg,
-    "dropout": _dropout,
-    "contrastive": _contrastive,
+    "dropout": lambda section: Dropout(section.line),
+    "contrastive": lambda section: Contrastive(section.line),
     "yolo": _yolo,
     "region": _region,
     "Gaussian_yolo": _gaussian_yolo,
