@@ -29,7 +29,7 @@ import torch
 import typer
 
 from lookonce.annotations import write_samples
-from lookonce.cli import app
+from lookonce.cli import DATA_VERBS, VERBS, app, load
 from lookonce.darknet.cache import cached_onnx
 from lookonce.images import write_image
 from lookonce.model.darknet_io import save_darknet
@@ -138,11 +138,12 @@ def shown() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), shown())
 def test_a_command_shown_is_one_that_there_is(page: str, command: str) -> None:
     words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
-    verb = typer.main.get_command(app)
-    while (verbs := getattr(verb, "commands", {})) and words:
+    verb, prefix, verbs = typer.main.get_command(app), "", VERBS
+    while verbs and words and not words[0].startswith("-"):
         name = words.pop(0)
         assert name in verbs, f"{page}: no command {name}"
-        verb = verbs[name]
+        verb = load(prefix + name)
+        prefix, verbs = ("data_", DATA_VERBS) if name == "data" else ("", {})
     known = {name for parameter in verb.params for name in parameter.opts} | {"--help"}
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert used <= known, f"{page}: {command}"
