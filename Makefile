@@ -15,7 +15,7 @@ demo: .venv/ready  ## render images, train, evaluate, detect: minutes on two cor
 quick: .venv/ready  ## at every save: linters, types, import contracts, the fast tests; under a minute
 	$(ON_PATH) scripts/quick
 
-test: .venv/ready  ## linters, types, import contracts, tests with coverage
+test: .venv/ready  ## linters, types, import contracts, tests; COVERAGE=1 for their reach
 	$(ON_PATH) scripts/check
 
 test-slow: .venv/ready  ## the tests that take minutes
