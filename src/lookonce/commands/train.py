@@ -185,9 +185,9 @@ def load_data(
     given = read_names(names) if names else None
     learn = annotations.load("train", given, strict)
     say_samples({"train": learn}, console)
-    if not any(len(sample.boxes) for sample in learn.samples):
+    if not learn.samples:
         why = f"; the first problem: {learn.problems[0]}" if learn.problems else ""
-        raise AnnotationError(f"{data}: expected boxes to learn from, found none{why}")
+        raise AnnotationError(f"{data}: expected images to train on, found none{why}")
     if "val" not in annotations.splits:
         kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
         use = " for validation" if held_out else ", so the last model counts as the best"
