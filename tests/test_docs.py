@@ -4,6 +4,7 @@ A page starts in a folder of its own that holds
 
     my-images/                 COCO, with train, val and test; classes disc, bar, ring
     photos/                      dog.jpg and two more images
+    annotations/                 COCO, one box on photos/dog.jpg
     model.safetensors            a small yolov3-tiny for these classes; also runs/mine/best.safetensors
     model.cfg .weights .names    the same in Darknet's form
     model.onnx                   the same as an ONNX file
@@ -35,7 +36,7 @@ from lookonce.images import write_image
 from lookonce.model.darknet_io import save_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
-from lookonce.samples import SampleSet
+from lookonce.samples import Sample, SampleSet
 from tests.data.drawn_samples import INFO, draw_samples
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(1)
     for name in ("photos/dog.jpg", "photos/kite.jpg", "photos/street.png", "demo/unseen/0000.png"):
         write_image(folder / name, noise.integers(0, 256, (90, 120, 3), np.uint8))
+    box = Sample(folder / "photos/dog.jpg", np.array([[10, 10, 60, 50]], np.float32), np.zeros(1, np.int64))
+    write_samples({"train": SampleSet(INFO.names, [box], [], "drawn")}, "coco", folder / "annotations")
     _write_models(folder)
     return folder
 

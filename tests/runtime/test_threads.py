@@ -22,7 +22,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import DetectOptions
 
 THREADS = 8
-OPTIONS = DetectOptions(size=256, conf=0.1)
+OPTIONS = DetectOptions(size=256, conf=0.1, fit="letterbox")
 ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))  # yolov3-tiny's
 
 
