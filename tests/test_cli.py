@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from inspect import getdoc
 from typing import Any
@@ -140,3 +142,34 @@ def test_a_user_without_a_home_or_an_entry(command: str, tmp_path: Any) -> None:
     assert done.returncode in (0, 2)
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 1
+
+
+STUCK = """
+import ctypes
+import lookonce.cli as cli
+
+def stuck():  # a mutex that is locked twice waits in C for ever, as an engine may
+    mutex, c = ctypes.create_string_buffer(128), ctypes.CDLL(None)
+    c.pthread_mutex_lock(mutex)
+    print("stuck", flush=True)
+    c.pthread_mutex_lock(mutex)
+
+cli.app = stuck
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="blocks in the C library")
+def test_a_second_ctrl_c_ends_every_command_whatever_its_engine_does() -> None:
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stuck\n"
+        time.sleep(0.5)  # one statement later it is
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # it waits for the engine
+            process.wait(timeout=2)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()

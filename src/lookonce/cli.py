@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lookonce._interrupts import SecondCtrlC
 from lookonce.errors import LookonceError
 
 # verb -> first line of the docstring of its function, which has its name: `train`, `data_check`
@@ -105,7 +106,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode; stderr does so
     try:
-        app()
+        with SecondCtrlC():
+            app()
     except (LookonceError, OSError) as error:
         from lookonce._terminal import shortened
 

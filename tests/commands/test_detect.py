@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lookonce._files import _prefix
+from lookonce._interrupts import Interrupts
 from lookonce.cli import app, main
-from lookonce.commands.interrupts import Interrupts
 from lookonce.errors import LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.runtime.video import read_frames
@@ -241,7 +241,8 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     printed = capsys.readouterr()
     assert message in printed.err
     assert "Traceback" not in printed.err
-    assert not list(photos.parent.rglob(".lookonce*"))
+    assert not list(photos.parent.rglob(".lookonce[-.]*"))
+    assert (photos.parent / "detections").exists() == ("--strict" in words)  # which keeps what was done
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
@@ -631,7 +632,7 @@ STUCK = """
 import sys, time
 from contextlib import closing
 from functools import partial
-from lookonce.commands.interrupts import Interrupts
+from lookonce._interrupts import Interrupts
 from lookonce.runtime.pipeline import in_parallel
 
 def work(item):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from lookonce._interrupts import StopRequest
 from lookonce.cli import app, load
-from lookonce.commands.interrupts import StopRequest
 from lookonce.commands.train import hold_out
 from lookonce.config import TrainSettings
 from lookonce.images import write_image

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
+from lookonce._interrupts import Interrupts
 from lookonce._outputs import Outputs
 from lookonce._terminal import print_json, progress_bar, say, terminal
 from lookonce.commands import options as shared
-from lookonce.commands.interrupts import Interrupts
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
 from lookonce.runtime.detector import Detector
@@ -167,7 +167,14 @@ def _detect(
                 for writer in writers:
                     stack.enter_context(writer)
                 results = frames.map(lambda frame: detector(frame.image), plan)
-                _run(results, frames, total, writers, tally, interrupts)
+                try:
+                    _run(results, frames, total, writers, tally, interrupts)
+                except LookonceError as error:
+                    if not tally.frames:  # nothing to keep
+                        stack.pop_all()
+                        for writer in writers:
+                            writer.abandon(type(error), error, error.__traceback__)
+                    raise
         except KeyboardInterrupt:
             pass  # what was done until then is stored
         except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
@@ -17,7 +18,6 @@ from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
-from lookonce.commands.interrupts import StopRequest
 from lookonce.config import TrainSettings, load_settings
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.samples import Sample

@@ -6,14 +6,63 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from threading import Timer
+from threading import Thread, Timer
+from time import sleep
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 T = TypeVar("T")
 
 GRACE = 0.8  # seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
+    """While the block runs, Ctrl-C after another signal ends the process within a second.
+
+    Python runs a signal's handler only once the main thread comes back from the engine, which can take
+    minutes, and the end of a process waits for its threads. The part of the handler that runs at once writes
+    the signal to a pipe, where a thread reads it. After a signal the watch lasts until the process ends.
+    """
+
+    _writes: ClassVar[int] = -1  # end of the pipe that signals go to
+
+    def __init__(self) -> None:
+        self._signalled = False
+
+    def __enter__(self) -> Self:
+        reads, SecondCtrlC._writes = os.pipe()
+        if sys.platform != "win32":
+            os.set_blocking(self._writes, False)
+        signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+        Thread(target=self._watch, args=[reads], daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._signalled:
+            self.forget()
+
+    @classmethod
+    def forget(cls) -> None:
+        """Watch no longer; forked processes do this too, since Ctrl-C reaches them as well."""
+        if cls._writes >= 0:
+            signal.set_wakeup_fd(-1)
+            os.close(cls._writes)  # which ends the thread
+            cls._writes = -1
+
+    def _watch(self, reads: int) -> None:
+        with os.fdopen(reads, "rb", buffering=0) as stream:
+            while number := stream.read(1):
+                if self._signalled and number[0] == signal.SIGINT:
+                    sleep(GRACE)
+                    _leave(128 + signal.SIGINT)
+                self._signalled = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SecondCtrlC.forget)
 
 
 class _Signals(AbstractContextManager["_Signals"], ABC):
@@ -87,7 +136,10 @@ class Interrupts(_Signals):
 
 
 def _leave(code: int) -> None:
-    """End the process now; a progress bar may have hidden the cursor."""
+    """End the process and its workers now; a progress bar may have hidden the cursor."""
+    if "multiprocessing" in sys.modules:
+        for worker in sys.modules["multiprocessing"].active_children():
+            worker.kill()
     if sys.stderr is not None and sys.stderr.isatty():
         os.write(sys.stderr.fileno(), b"\x1b[?25h\n")
     os._exit(code)
