@@ -21,8 +21,6 @@ MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
 LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input
 LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 
-# The readable networks: convolutions, those in the backbone, scales
-ARCHITECTURES = {"yolov3": (75, 52, 3), "yolov3-spp": (76, 52, 3), "yolov3-tiny": (13, 7, 2)}
 # Residual blocks and channels of Darknet-53's stages (paper, table 1)
 DARKNET53_STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))
 LEAKY_SLOPE = 0.1  # of Darknet's "leaky"

@@ -68,7 +68,7 @@ def test_evaluate() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--tiles", "two"), "--tiles: expected rows x columns such as 2x3"),
+        (("--tiles", "two"), "tiles: expected rows x columns such as 2x3"),
         (("--tiles", "2"), "tiles: expected a side of 32 pixels or more, found 2"),
         (("--tiles", "2x2", "--overlap", "1"), "overlap: expected a number from 0 to 0.9"),
         (("--rect", "--fit", "stretch"), "rect: leaves out the padding of a letterbox"),

@@ -12,7 +12,8 @@ from lookonce.darknet.files import describe
 from lookonce.darknet.names import read_names
 from lookonce.darknet.network import resolve
 from lookonce.errors import ConfigError
-from lookonce.metadata import ARCHITECTURES, BN_EPSILON
+from lookonce.metadata import BN_EPSILON
+from lookonce.networks import NETWORKS
 
 DETECTORS = [name for name, published in REGISTRY.items() if published.info]
 HEADER = 20  # bytes
@@ -25,7 +26,7 @@ def test_the_sizes_are_those_of_the_networks(name: str) -> None:
     assert info is not None
     convolutions = resolve(parse_cfg(classic_cfg(info), name)).convolutions
     if published.info is None:
-        convolutions = convolutions[: ARCHITECTURES["yolov3"][1]]
+        convolutions = convolutions[: NETWORKS["yolov3"].backbone]
     assert published.weights.size == HEADER + 4 * sum(each.numbers for each in convolutions)
 
 

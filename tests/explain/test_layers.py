@@ -13,9 +13,9 @@ from lookonce.darknet.network import resolve
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.records import NetworkLayer
 from lookonce.explain.trace import at_size
-from lookonce.metadata import ARCHITECTURES
 from lookonce.model.blocks import ConvBlock, Head
 from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 from tests.explain.models import info_of
 
 
@@ -94,7 +94,7 @@ def test_multiply_adds_equal_the_published_figures(data: Path, name: str, side: 
     assert found == pytest.approx(billions, abs=0.006)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_convolutions_are_called_as_in_the_readable_network(architecture: str) -> None:
     info = info_of(architecture)
     network = resolve(parse_cfg(classic_cfg(info), "classic"))

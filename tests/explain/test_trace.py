@@ -11,9 +11,9 @@ from lookonce.explain import Explainer
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.trace import Tracer, layer_seconds
 from lookonce.export.source import read_source
-from lookonce.metadata import ARCHITECTURES
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
+from lookonce.networks import NETWORKS
 from lookonce.runtime.backends import open_backend
 from tests.explain.conftest import NANO
 from tests.explain.models import SIZE, write_model
@@ -23,7 +23,7 @@ def pixels(size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_every_named_layer_equals_the_module_of_its_name(architecture: str, tmp_path: Path) -> None:
     path, image = write_model(tmp_path, architecture), pixels(SIZE)
     tracer = Tracer(read_source(path), SIZE)

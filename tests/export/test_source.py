@@ -14,11 +14,12 @@ import torch
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import MissingExtraError, ModelFileError
 from lookonce.export.source import read_source
-from lookonce.metadata import ARCHITECTURES, METADATA_KEY, ModelInfo
+from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.model.darknet_io import save_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 from tests.model.reference_weights import fill
 
 
@@ -42,7 +43,7 @@ def candidates_of(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     return session.run(None, {"images": images})[0]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_a_trained_model_keeps_its_description_and_computes_the_same(
     tmp_path: Path, architecture: str
 ) -> None:

@@ -16,10 +16,11 @@ from lookonce.darknet.files import open_darknet
 from lookonce.darknet.network import resolve
 from lookonce.darknet.weights import write_weights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ARCHITECTURES, ModelInfo
+from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import load_darknet, load_start, save_darknet
 from lookonce.model.decode import decode
 from lookonce.model.network import build, to_input
+from lookonce.networks import NETWORKS
 from lookonce.train.transfer import transfer
 from tests.darknet.oracle import lookonce_outputs, random_weights, relative_error
 
@@ -86,7 +87,7 @@ def test_official_networks_give_the_same_maps_and_candidates_on_both_roads(
     np.testing.assert_allclose(candidates, decoded, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_writing_and_reading_back_gives_identical_weights(tmp_path: Path, architecture: str) -> None:
     info = described(architecture)
     network = trained(info)
@@ -101,7 +102,7 @@ def test_writing_and_reading_back_gives_identical_weights(tmp_path: Path, archit
 
 
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_another_epsilon_is_written_so_that_the_maps_are_the_same(
     tmp_path: Path, architecture: str, epsilon: float
 ) -> None:

@@ -10,12 +10,13 @@ from torch import nn
 
 from lookonce.errors import ModelFileError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.metadata import ARCHITECTURES, ModelInfo
+from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import ConvBlock, fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.network import build, to_input
 from lookonce.model.tiny import YOLOv3Tiny
 from lookonce.model.yolov3 import YOLOv3
+from lookonce.networks import NETWORKS
 from tests.model.reference_weights import convolutions, fill
 
 COCO = (
@@ -63,14 +64,14 @@ def test_layer_table_of_yolov3(reference: Path) -> None:
         (lambda: YOLOv3(80, spp=True), 62_998_749, 63_052_381),
         (lambda: YOLOv3Tiny(80), 8_852_366, 8_858_734),
     ],
-    ids=ARCHITECTURES,
+    ids=NETWORKS,
 )
 def test_parameter_counts(make: object, trainable: int, with_statistics: int) -> None:
     with torch.device("meta"):
         assert counts(make()) == (trainable, with_statistics)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_rectangular_maps_and_their_decoding(architecture: str) -> None:
     described = info(architecture)
     network = build(described).eval()

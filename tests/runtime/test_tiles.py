@@ -78,7 +78,7 @@ def test_text_of_the_command_line(text: str, tiles: int | tuple[int, int]) -> No
 
 @pytest.mark.parametrize("text", ["", "x", "2x", "-640", "2x3x4", "1.5", "two"])
 def test_text_that_means_no_tiles(text: str) -> None:
-    with pytest.raises(ConfigError, match="--tiles: expected rows x columns such as 2x3, or a side"):
+    with pytest.raises(ConfigError, match="tiles: expected rows x columns such as 2x3, or a side"):
         parse_tiles(text)
 
 

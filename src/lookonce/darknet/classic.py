@@ -8,7 +8,8 @@ from dataclasses import replace
 from lookonce.darknet.cfg import LayerSection, Route, Shortcut, parse_cfg
 from lookonce.darknet.network import ConvSpec, Layer, Network, resolve
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ARCHITECTURES, DARKNET53_STAGES, ModelInfo, scaled_channels
+from lookonce.metadata import DARKNET53_STAGES, ModelInfo, scaled_channels
+from lookonce.networks import NETWORKS
 
 NECK = (512, 256, 128)  # narrow channels of the scales, coarse to fine
 DEEPEST = 1024  # channels at the end of the backbone in all three
@@ -26,9 +27,9 @@ def classic_cfg(info: ModelInfo) -> str:
 
 def recognise(network: Network) -> tuple[str, float] | None:
     """The architecture and width of a `.cfg` that is one of the three networks; None for any other."""
-    for architecture, (convolutions, backbone, scales) in ARCHITECTURES.items():
-        if (len(network.convolutions), len(network.scales)) == (convolutions, scales):
-            for width in _widths(network.convolutions[backbone - 1]):
+    for architecture, layout in NETWORKS.items():
+        if (len(network.convolutions), len(network.scales)) == (layout.convolutions, len(layout.strides)):
+            for width in _widths(network.convolutions[layout.backbone - 1]):
                 if _is(network, architecture, width):
                     return architecture, width
     return None

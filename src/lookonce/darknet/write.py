@@ -12,7 +12,8 @@ from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.network import resolve
 from lookonce.darknet.weights import ConvWeights, write_weights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ARCHITECTURES, BN_EPSILON, ModelInfo
+from lookonce.metadata import BN_EPSILON, ModelInfo
+from lookonce.networks import NETWORKS
 
 
 def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights]) -> None:
@@ -30,9 +31,9 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
     Raises:
         ModelFileError: another architecture, or class names that do not fit one to a line.
     """
-    if info.architecture not in ARCHITECTURES:
+    if info.architecture not in NETWORKS:
         raise ModelFileError(
-            f"{cfg}: expected one of {', '.join(ARCHITECTURES)} to write as a .cfg, found {info.architecture}"
+            f"{cfg}: expected one of {', '.join(NETWORKS)} to write as a .cfg, found {info.architecture}"
         )
     text = classic_cfg(info)
     expected = [spec.kernel_shape for spec in resolve(parse_cfg(text, str(cfg))).convolutions]

@@ -15,7 +15,8 @@ from lookonce.darknet.cfg import (
 )
 from lookonce.darknet.network import IMAGE, Network
 from lookonce.explain.records import NetworkLayer
-from lookonce.metadata import ARCHITECTURES, DARKNET53_STAGES
+from lookonce.metadata import DARKNET53_STAGES
+from lookonce.networks import NETWORKS
 
 # The write-up's names: outputs of the backbone, by stage, and the raw maps, finest first.
 ROUTES = {2: "route_1", 3: "route_2", 4: "conv"}
@@ -30,13 +31,13 @@ def describe_layers(
 
     Args:
         network: resolved at its input size.
-        architecture: one of `metadata.ARCHITECTURES`, whose layers have names; else `darknet`.
+        architecture: one of `networks.NETWORKS`, whose layers have names; else `darknet`.
         seconds: measured time by layer number.
         total_seconds: measured time of the whole network.
     """
     specs = {spec.layer: spec for spec in network.convolutions}
     parts, modules = parts_of(network, architecture), module_names(network, architecture)
-    titles = write_up_names(network) if architecture in ARCHITECTURES else {}
+    titles = write_up_names(network) if architecture in NETWORKS else {}
     found = []
     for layer in network.layers:
         parameters = trainable = multiply_adds = 0
@@ -69,8 +70,8 @@ def parts_of(network: Network, architecture: str) -> list[str]:
     """Return `backbone`, `neck` or `head` per layer; see `records.NetworkLayer`."""
     heads = {scale.source for scale in network.scales}
     heads |= {layer.index for layer in network.layers if isinstance(layer.section, Yolo)}
-    if architecture in ARCHITECTURES:
-        backbone = set(range(network.convolutions[ARCHITECTURES[architecture][1]].layer))
+    if architecture in NETWORKS:
+        backbone = set(range(network.convolutions[NETWORKS[architecture].backbone].layer))
     else:
         needs: list[set[int]] = []  # each layer with everything it depends on
         for layer in network.layers:
@@ -85,7 +86,7 @@ def parts_of(network: Network, architecture: str) -> list[str]:
 
 def module_names(network: Network, architecture: str) -> dict[int, str]:
     """Return the module of the readable network, `model.yolov3` or `model.tiny`, that each layer is."""
-    if architecture not in ARCHITECTURES:
+    if architecture not in NETWORKS:
         return {}
     tiny, spp = architecture == "yolov3-tiny", architecture == "yolov3-spp"
     if tiny:

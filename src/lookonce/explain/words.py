@@ -1,7 +1,7 @@
 """Description of each stage: text, formula, and the function that computes it."""
 
 from lookonce.explain.records import Words
-from lookonce.metadata import ARCHITECTURES
+from lookonce.networks import NETWORKS
 
 _TINY, _YOLOV3 = "lookonce.model.tiny.YOLOv3Tiny.forward", "lookonce.model.yolov3.YOLOv3.forward"
 _ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"  # any other `.cfg` has a graph, but no module to read
@@ -101,7 +101,7 @@ _STAGES = (
 def stage_words(architecture: str) -> tuple[Words, ...]:
     """Describe all stages, in the order of the pipeline, for a network of this architecture."""
     network = _ANY_NETWORK
-    if architecture in ARCHITECTURES:
+    if architecture in NETWORKS:
         network = _TINY if architecture.startswith("yolov3-tiny") else _YOLOV3
     found = []
     for stage, title, text, formula, any_function in _STAGES:

@@ -11,7 +11,8 @@ from lookonce.darknet.files import open_darknet
 from lookonce.darknet.network import Network, resolve
 from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ARCHITECTURES, METADATA_KEY, ModelInfo
+from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.networks import NETWORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,9 @@ def _read_onnx(path: Path) -> FloatModel:
     if described is None:
         raise ModelFileError(f"{path}: expected an ONNX file that lookonce wrote, found no description in it")
     info = ModelInfo.from_json(described, str(path))
-    if info.architecture not in ARCHITECTURES:
+    if info.architecture not in NETWORKS:
         raise ModelFileError(
-            f"{path}: expected {', '.join(ARCHITECTURES)}, found {info.architecture}; give the file "
+            f"{path}: expected {', '.join(NETWORKS)}, found {info.architecture}; give the file "
             "it was made from"
         )
     network, weights = _classic(path, info), read_convolutions(model.graph)

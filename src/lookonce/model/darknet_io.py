@@ -20,10 +20,11 @@ from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats, check_weights, read_weights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ARCHITECTURES, ModelInfo
+from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import ConvBlock, Head
 from lookonce.model.files import load_model
 from lookonce.model.network import build, to_input
+from lookonce.networks import NETWORKS
 
 LARGEST_DIFFERENCE = 1e-4  # of a written model's raw maps; measured: below 1e-5
 
@@ -35,9 +36,9 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
         ModelFileError: a damaged or missing file, or a `.cfg` that is none of the three networks.
     """
     model = open_darknet(cfg)
-    if model.info.architecture not in ARCHITECTURES:
+    if model.info.architecture not in NETWORKS:
         raise ModelFileError(
-            f"{cfg}: expected {', '.join(ARCHITECTURES)} (of any width, classes and anchors), found "
+            f"{cfg}: expected {', '.join(NETWORKS)} (of any width, classes and anchors), found "
             "another; lookonce detects with it, but cannot train it"
         )
     network = build(model.info)

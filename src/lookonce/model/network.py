@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.errors import ModelFileError
-from lookonce.metadata import ARCHITECTURES, ModelInfo
+from lookonce.metadata import ModelInfo
 from lookonce.model.tiny import YOLOv3Tiny
 from lookonce.model.yolov3 import YOLOv3
 from lookonce.networks import NETWORKS
@@ -37,9 +37,7 @@ def build(info: ModelInfo) -> nn.Module:
                 len(info.names), width=info.width, bn_epsilon=info.bn_epsilon, anchors=anchors
             )
         case other:
-            raise ModelFileError(
-                f"expected one of the architectures {', '.join(ARCHITECTURES)}, found {other!r}"
-            )
+            raise ModelFileError(f"expected one of the architectures {', '.join(NETWORKS)}, found {other!r}")
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -42,7 +42,7 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
         file, lines = found[0]
         raise ConfigError(
             f"{file}: expected results of the same model and options, {json.dumps(run)}, "
-            f"found {json.dumps(lines[0].get('run'))}; choose another --out, or leave out --resume"
+            f"found {json.dumps(lines[0].get('run'))}; choose another folder, or do not resume"
         )
     head, *records = max(begun, key=len)
     files = [list(frames) for _, frames in groupby(records, key=lambda record: record["file"])]

@@ -121,7 +121,7 @@ def parse_tiles(text: str) -> Tiles:
         case [int(rows), int(columns)]:
             return rows, columns
     raise ConfigError(
-        f"--tiles: expected rows x columns such as 2x3, or a side in pixels such as 640, found {text!r}"
+        f"tiles: expected rows x columns such as 2x3, or a side in pixels such as 640, found {text!r}"
     )
 
 

@@ -83,7 +83,9 @@ class ImageWriter(Writer):
         """
         target = self._target(frame)
         if frame.path is not None and target.exists() and target.samefile(frame.path):
-            raise ConfigError(f"{target}: the annotated image would replace its source; choose another --out")
+            raise ConfigError(
+                f"{target}: the annotated image would replace its source: choose another folder"
+            )
         drawn = annotate(frame.image, detections)
         if self._clip is not None and self._clip.path != target:
             self._close_clip()

@@ -54,7 +54,7 @@ PROBES = (
 NOTICED = 40  # seconds within which a broken exchange must have found its reason
 GRACE = 10  # seconds to end in good order, once a rank is lost
 WATCH, DONE = "lookonce/watch", "done"
-GONE = "killed, crashed, or its machine is lost; --resume continues from the last checkpoint"
+GONE = "killed, crashed, or its machine is lost; resume from the last checkpoint"
 
 
 class Group:
@@ -245,7 +245,7 @@ def _device_of(local_rank: int) -> torch.device:
     if local_rank >= torch.cuda.device_count():
         raise ConfigError(
             f"expected a GPU for each process, found {torch.cuda.device_count()} GPUs for process "
-            f"{local_rank + 1} of this machine: lower --nproc-per-node"
+            f"{local_rank + 1} of this machine: start fewer processes"
         )
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)

@@ -197,7 +197,7 @@ class _Run:
         """Train, evaluate and save, epoch by epoch."""
         session, show = self._session, None
         if self._epoch.number >= self._settings.epochs:
-            session.say(f"all {self._settings.epochs} epochs are done; --extend N trains for N more")
+            session.say(f"all {self._settings.epochs} epochs are done; extend the run to train for more")
         while self._epoch.number < self._settings.epochs:
             try:
                 train_one_epoch(self.learner, self.loader, self._schedule, self._epoch, self._after_step)
@@ -263,9 +263,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: expected a folder for the run, found a file")
     if not resume and any((out / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
-        raise ConfigError(
-            f"{out}: expected a new folder, found a run: --resume continues it, another --out starts anew"
-        )
+        raise ConfigError(f"{out}: expected a new folder, found a run: resume it, or choose another folder")
     if resume and not (out / checkpoint.LAST).exists():
         raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
 
