@@ -16,7 +16,7 @@ from rich.console import Console
 
 from lookonce import Detector, LookonceError
 from lookonce.annotations import load_samples
-from lookonce.config import load_settings
+from lookonce.recipe import load_settings
 from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train
 

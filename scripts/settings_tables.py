@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lookonce.config import TrainSettings, flat, load_settings
+from lookonce.config import TrainSettings, flat
+from lookonce.recipe import load_settings
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: scripts/settings_tables.py -->", "<!-- end of table -->"

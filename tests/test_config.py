@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.config import TrainSettings, load_settings
+from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
+from lookonce.recipe import load_settings
 
 
 def test_options_win_over_the_recipe_and_assignments_over_both(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 import yaml
 
-from lookonce.config import TrainSettings, flat, load_settings, recipes
+from lookonce.config import TrainSettings, flat
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError
 from lookonce.model.network import build
+from lookonce.recipe import load_settings, recipes
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lookonce.config import flat, load_settings
+from lookonce.config import flat
+from lookonce.recipe import load_settings
 
 
 def lookonce(*arguments: str, folder: Path) -> str:

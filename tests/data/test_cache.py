@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookonce.config import load_settings
 from lookonce.data import cache
 from lookonce.data.cache import ImageCache
 from lookonce.data.dataset import Dataset
 from lookonce.errors import ImageError
 from lookonce.images import read_image
+from lookonce.recipe import load_settings
 from tests.data.drawn_samples import INFO, draw_samples
 
 BYTES = 20 * 30 * 3

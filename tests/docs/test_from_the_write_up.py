@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lookonce.config import TrainSettings, load_settings
+from lookonce.config import TrainSettings
+from lookonce.recipe import load_settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "from-the-write-up.md").read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from lookonce.config import TrainSettings, flat, load_settings
+from lookonce.config import TrainSettings, flat
+from lookonce.recipe import load_settings
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "settings_tables.py"
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from lookonce.annotations.files import read_names
 from lookonce.annotations.recognise import load_splits
-from lookonce.config import load_settings
 from lookonce.darknet.cfg import read_cfg
 from lookonce.darknet.classic import recognise
 from lookonce.darknet.names import find_names
@@ -19,6 +18,7 @@ from lookonce.darknet.weights import check_weights, read_weights
 from lookonce.errors import LookonceError
 from lookonce.images import read_image, read_size
 from lookonce.model.files import load_weights
+from lookonce.recipe import load_settings
 from lookonce.runtime.backends import open_backend
 
 CORPUS = Path(__file__).parent / "corpus"

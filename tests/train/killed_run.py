@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from lookonce._files import leftovers
-from lookonce.config import load_settings
+from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import LAST
 from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train

@@ -21,11 +21,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from lookonce.config import load_settings
 from lookonce.errors import LookonceError
 from lookonce.evaluate.coco import evaluate
 from lookonce.metadata import LEAKY_SLOPE, ModelInfo
 from lookonce.model.blocks import ConvBlock
+from lookonce.recipe import load_settings
 from lookonce.train import learner, parallel, validate
 from lookonce.train.loss import Losses
 from lookonce.train.parallel import Group, join

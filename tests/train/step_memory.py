@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from lookonce.config import load_settings
+from lookonce.recipe import load_settings
 from lookonce.train.batch_size import Trial
 from tests.train.test_batch_size import images
 

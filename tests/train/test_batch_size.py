@@ -12,8 +12,8 @@ import torch
 import yaml
 from rich.console import Console
 
-from lookonce.config import load_settings
 from lookonce.errors import ConfigError, TrainingError
+from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 from lookonce.train import batch_size
 from lookonce.train.batch_size import StepMemory, Trial, choose_batch, free_bytes

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from lookonce.config import load_settings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Loader
 from lookonce.model.files import load_weights
 from lookonce.model.network import build
+from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import LAST
 from lookonce.train.learner import Learner, make_scaler, precision_on
 from lookonce.train.loop import Epoch, train_one_epoch

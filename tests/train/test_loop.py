@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lookonce.config import TrainSettings, load_settings
+from lookonce.config import TrainSettings
 from lookonce.data.loader import Batch, Loader
 from lookonce.model.blocks import follow_statistics
+from lookonce.recipe import load_settings
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.plan import TrainData, describe, make_dataset, make_network

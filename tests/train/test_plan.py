@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config import load_settings
 from lookonce.metadata import OBJECTIVE, TRAINED_ON
 from lookonce.model.blocks import Head
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
+from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 from lookonce.train.plan import TrainData, describe, make_network, make_schedule
 from tests.data.drawn_samples import INFO

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from lookonce.config import load_settings
 from lookonce.data.assign import Positives, assign, join
 from lookonce.geometry.anchors import YOLOV3
 from lookonce.model.blocks import Head, follow_statistics
 from lookonce.model.network import build, to_input
+from lookonce.recipe import load_settings
 from lookonce.train.loss import Losses, scale_terms
 from lookonce.train.optimizer import make_optimizer, set_rate
 from lookonce.train.plan import TrainData, describe, make_schedule

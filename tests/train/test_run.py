@@ -25,11 +25,12 @@ from rich.console import Console
 from torch import nn
 
 from lookonce._files import replacing
-from lookonce.config import Objective, TrainSettings, load_settings
+from lookonce.config import Objective, TrainSettings
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, ModelFileError, TrainingError
 from lookonce.metadata import OBJECTIVE
 from lookonce.model.files import load_model, load_training, load_weights, save_model
+from lookonce.recipe import load_settings
 from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import BEST, LAST, Progress
 from lookonce.train.ema import Ema

@@ -15,9 +15,9 @@ import torch
 import yaml
 from rich.console import Console
 
-from lookonce.config import load_settings
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.model.files import load_model, load_weights
+from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 from lookonce.train import learner as learner_module
 from lookonce.train.checkpoint import BEST, LAST

@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from lookonce.config import load_settings
 from lookonce.images import write_image
 from lookonce.model.network import build
+from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 from lookonce.train.validate import Validator
 from tests.data.drawn_samples import INFO

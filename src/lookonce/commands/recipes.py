@@ -2,8 +2,9 @@
 
 from lookonce._terminal import print_json, say, terminal
 from lookonce.commands import options as shared
-from lookonce.config import TrainSettings, flat, load_settings
-from lookonce.config import recipes as known
+from lookonce.config import TrainSettings, flat
+from lookonce.recipe import load_settings
+from lookonce.recipe import recipes as known
 
 
 def recipes(as_json: shared.JsonOption = False) -> int:

@@ -18,8 +18,9 @@ from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
-from lookonce.config import TrainSettings, load_settings
+from lookonce.config import TrainSettings
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
+from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 
 if TYPE_CHECKING:

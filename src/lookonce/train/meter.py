@@ -97,7 +97,9 @@ class LossMeter:
         for terms, paths in self._unread:
             _check_finite(terms, paths)
         device = self._unread[-1][0].device if self._unread else "cpu"
-        terms = torch.cat([torch.zeros(4, 0), *(terms.to(device) for terms, _ in self._unread)], dim=1)
+        terms = torch.cat(
+            [torch.zeros(4, 0, device=device), *(terms.to(device) for terms, _ in self._unread)], dim=1
+        )
         self._unread.clear()
         parts = gather((terms.shape[1], terms.sum(dim=1).tolist()))
         images = sum(count for count, _ in parts)

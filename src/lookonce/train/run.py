@@ -20,10 +20,11 @@ import yaml
 from rich.console import Console
 
 from lookonce._files import remove_leftovers, write_text
-from lookonce.config import TrainSettings, flat, load_settings
+from lookonce.config import TrainSettings, flat
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError, NonFiniteLossError, TrainingError
 from lookonce.model.files import save_model
 from lookonce.networks import NETWORKS
+from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress

@@ -1,0 +1,118 @@
+"""Settings from a recipe: a YAML file, changed by options and then by `a.b=c`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lookonce._files import read_text
+from lookonce.config import AugmentSettings, TrainSettings, complaints
+from lookonce.errors import ConfigError
+
+
+def load_settings(
+    recipe: str | Path | None, assignments: Sequence[str] = (), **options: Any
+) -> TrainSettings:
+    """Load the default recipe, changed by a recipe, then by options, then by `a.b=c` assignments.
+
+    Args:
+        recipe: YAML file of settings, or the name of a recipe; unnamed settings keep the default recipe's.
+        assignments: `a.b=c`, the value read as YAML.
+        options: top-level settings by name; None for not given.
+
+    Raises:
+        ConfigError: unreadable YAML, an unknown key, or a value out of range; the place is named.
+    """
+    tree = TrainSettings().model_dump(mode="json")
+    file = recipe_file(recipe) if recipe else None
+    for name, value in (read_yaml(file) if file else {}).items():
+        tree[name] = _merged(name, tree.get(name), value)
+    tree |= {name: value for name, value in options.items() if value is not None}
+    for assignment in assignments:
+        _assign(tree, assignment)
+    try:
+        return TrainSettings(**tree)
+    except ValidationError as error:
+        raise ConfigError(f"{file or 'settings'}: {complaints(error, TrainSettings)}") from error
+
+
+def recipe_file(recipe: str | Path) -> Path:
+    """The file of a recipe: a path to a YAML file, or the name of a recipe that comes with the package.
+
+    Raises:
+        ConfigError: neither; the names are listed.
+    """
+    path, known = Path(recipe), recipes()
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    if str(recipe) not in known:
+        raise ConfigError(
+            f"{recipe}: expected a YAML file, or one of the recipes {', '.join(known)}, found neither"
+        )
+    return known[str(recipe)]
+
+
+def recipes() -> dict[str, Path]:
+    """Recipes that come with the package, by name."""
+    package = Path(__file__).parent
+    for folder in (package / "recipes", package.parents[1] / "recipes"):  # of a wheel, of a checkout
+        if found := sorted(folder.glob("*.yaml")):
+            return {path.stem: path for path in found}
+    return {}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: missing, not YAML (the line is named), or not a mapping.
+    """
+    try:
+        tree = yaml.load(read_text(path, ConfigError), _YamlLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected settings as `name: value`, found {type(tree).__name__}")
+    strange = [name for name in tree if not isinstance(name, str)]
+    if strange:
+        raise ConfigError(f"{path}: expected names, found {strange[0]!r}, which YAML takes for no text")
+    return tree
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Does not take a name twice; YAML itself forbids it, the library lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value!r} more than once"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> None:
+    """Put `a.b=c` into a tree of settings."""
+    name, equals, value = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"{assignment}: expected name=value")
+    *sections, leaf = name.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{assignment}: {section} is a value, not a section")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{assignment}: {value!r} is not YAML") from error
+    tree[leaf] = _merged(leaf, tree.get(leaf), parsed)
+
+
+def _merged(name: str, before: Any, value: Any) -> Any:
+    """A section changes what it names, `augment: false` all of it; a value replaces another one."""
+    if name == "augment" and value is False:
+        return AugmentSettings.off().model_dump(mode="json")
+    return before | value if isinstance(before, dict) and isinstance(value, dict) else value
