@@ -21,9 +21,10 @@ import torch
 from machine import machine_line
 from torch import nn
 
-from lookonce.config import TrainSettings, load_settings, parse_size
+from lookonce.config import TrainSettings, parse_size
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build, to_input
+from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 from lookonce.train.batch_size import Trial
 from lookonce.train.learner import Learner, forward

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from lookonce.annotations import load_samples
-from lookonce.config import AugmentSettings, load_settings, parse_size
+from lookonce.config import AugmentSettings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.augment import augment
 from lookonce.data.cache import MOST_BYTES, ImageCache
@@ -33,6 +33,7 @@ from lookonce.data.loader import Batch, Loader
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import decode_image
 from lookonce.metadata import ModelInfo
+from lookonce.recipe import load_settings
 from lookonce.samples import SampleSet
 from lookonce.train.plan import TrainData, make_dataset
 

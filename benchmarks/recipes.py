@@ -20,7 +20,7 @@ from statistics import mean
 
 from machine import machine_line
 
-from lookonce.config import load_settings
+from lookonce.recipe import load_settings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 HELD_OUT = ("holdout=0.2", "workers=1", "precision=auto")

@@ -27,12 +27,13 @@ from torch import nn
 from torch.optim import Adam
 
 from lookonce.annotations import load_samples
-from lookonce.config import TrainSettings, load_settings, parse_size
+from lookonce.config import TrainSettings, parse_size
 from lookonce.data.assign import assign
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build, to_input
+from lookonce.recipe import load_settings
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import compute_losses
 from lookonce.train.plan import TrainData, describe, make_dataset
