@@ -1,8 +1,7 @@
 """`lookonce data anchors`: k-means anchors of a data set, beside the published ones."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Annotated, Self
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -12,15 +11,10 @@ from lookonce._terminal import print_json, say, terminal
 from lookonce.annotations import load_samples, open_annotations
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
+from lookonce.doctor.advice import AnchorFit
 from lookonce.doctor.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
-from lookonce.geometry.anchors import (
-    Shapes,
-    best_possible_recall,
-    fit_anchors,
-    flatten,
-    mean_best_iou,
-)
+from lookonce.geometry.anchors import fit_anchors, flatten
 from lookonce.networks import NETWORKS
 
 DECIMALS = 1  # of a pixel; what is measured is what is printed
@@ -49,10 +43,21 @@ def data_anchors(
     if not len(shapes):
         raise AnnotationError(f"{data}: expected boxes to fit anchors to, found none")
     fitted = flatten(fit_anchors(shapes, official)).round(DECIMALS)
-    fits = {"official": AnchorFit.of(flatten(official), shapes), "data": AnchorFit.of(fitted, shapes)}
+    fits = [
+        AnchorFit.measure("official", flatten(official), shapes),
+        AnchorFit.measure("data", fitted, shapes),
+    ]
     if as_json:
         about = {"model": model, "size": target, "boxes": len(shapes)}
-        print_json(about | {name: asdict(fit) for name, fit in fits.items()}, indent=None)
+        measured = {
+            fit.name: {
+                "anchors": fit.anchors,
+                "best_possible_recall": fit.best_possible_recall,
+                "mean_best_iou": fit.mean_best_iou,
+            }
+            for fit in fits
+        }
+        print_json(about | measured, indent=None)
     else:
         terminal().print(_table(fits))
         anchors = ", ".join(f"{width:g},{height:g}" for width, height in fitted.tolist())
@@ -60,29 +65,9 @@ def data_anchors(
     return code
 
 
-@dataclass(frozen=True, slots=True)
-class AnchorFit:
-    """How well anchors fit boxes.
-
-    Attributes:
-        anchors: (width, height) of each anchor in pixels of the network input, finest scale first.
-        best_possible_recall: share of boxes that an anchor meets with shape IoU of 0.5 or more.
-        mean_best_iou: mean IoU of the boxes with their best anchor.
-    """
-
-    anchors: list[list[float]]
-    best_possible_recall: float
-    mean_best_iou: float
-
-    @classmethod
-    def of(cls, anchors: Shapes, shapes: Shapes) -> Self:
-        """Measure anchors on the shapes of boxes."""
-        return cls(anchors.tolist(), best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
-
-
-def _table(fits: Mapping[str, AnchorFit]) -> Table:
+def _table(fits: Sequence[AnchorFit]) -> Table:
     table = Table("anchors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
-    for name, fit in fits.items():
+    for fit in fits:
         sides = "  ".join(f"{w:g}x{h:g}" for w, h in fit.anchors)
-        table.add_row(name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
+        table.add_row(fit.name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
     return table

@@ -63,21 +63,21 @@ class AnchorFit:
 
     Attributes:
         name: name of the anchors.
-        shapes: (width, height) of each anchor, in pixels of the input.
-        recall: share of boxes with a shape IoU of 0.5 or more with some anchor.
-        mean_iou: mean shape IoU of the boxes with their best anchor.
+        anchors: (width, height) of each anchor in pixels of the input, finest scale first.
+        best_possible_recall: share of boxes with a shape IoU of 0.5 or more with some anchor.
+        mean_best_iou: mean shape IoU of the boxes with their best anchor.
     """
 
     name: str
-    shapes: tuple[tuple[float, float], ...]
-    recall: float
-    mean_iou: float
+    anchors: list[list[float]]
+    best_possible_recall: float
+    mean_best_iou: float
 
     @classmethod
     def measure(cls, name: str, anchors: Shapes, shapes: Shapes) -> Self:
         """Measure how anchors fit the (N, 2) shapes of boxes."""
-        sides = tuple((float(w), float(h)) for w, h in anchors.tolist())
-        return cls(name, sides, best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors))
+        recall, iou = best_possible_recall(shapes, anchors), mean_best_iou(shapes, anchors)
+        return cls(name, anchors.tolist(), recall, iou)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +148,9 @@ def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
         return "Too few different boxes to compute anchors: keep the published ones."
     better = fitted[0]
     measured = (
-        f"Best possible recall {own.recall:.3f} with {own.name} anchors, {better.recall:.3f} with those of "
-        f"k-means; mean best IoU {own.mean_iou:.3f} and {better.mean_iou:.3f}."
+        f"Best possible recall {own.best_possible_recall:.3f} with {own.name} anchors, {better.best_possible_recall:.3f} with those of "
+        f"k-means; mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
     )
-    if better.mean_iou - own.mean_iou >= GAIN:
+    if better.mean_best_iou - own.mean_best_iou >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
     return f"{measured} Keep the published ones: the gain is small."

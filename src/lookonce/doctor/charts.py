@@ -87,7 +87,7 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
         sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
         positions=_cells(*(np.concatenate(centres) * CELLS).T),
         shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
-        anchors={fit.name: _marks(fit.shapes) for fit in advice.anchors},
+        anchors={fit.name: _marks(fit.anchors) for fit in advice.anchors},
         ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
         network=str(network),
     )
@@ -141,7 +141,7 @@ def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return cells
 
 
-def _marks(anchors: Sequence[tuple[float, float]]) -> tuple[AnchorMark, ...]:
+def _marks(anchors: Sequence[Sequence[float]]) -> tuple[AnchorMark, ...]:
     sides = np.array(anchors, np.float64).reshape(-1, 2)
     x, y = _at(sides[:, 0]), CELLS - _at(sides[:, 1])
     texts = [f"{w:g} x {h:g}" for w, h in sides.tolist()]
