@@ -49,6 +49,17 @@ def test_a_strangers_file_stays_without_force(tmp_path: Path) -> None:
     assert mine.read_text() == "yours"
 
 
+def test_the_rule_holds_below_a_folder_with_a_hidden_name(tmp_path: Path) -> None:
+    out = tmp_path / f"{HIDDEN}-runs" / "out"
+    out.mkdir(parents=True)
+    (mine := out / "a.txt").write_text("mine")
+    for outputs in (Outputs("test", folder=out), Outputs("test", files=[mine])):
+        with outputs, pytest.raises(ConfigError, match="not written by lookonce test"):
+            write_text(mine, "yours")
+    with Outputs("test", folder=out, inputs=[mine], force=True), pytest.raises(ConfigError, match="an input"):
+        write_text(mine, "yours")
+
+
 def test_another_commands_file_is_a_strangers(tmp_path: Path) -> None:
     for number, command in enumerate(("one", "two", "one")):
         with Outputs(command, folder=tmp_path):

@@ -93,9 +93,12 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._exit.close()
 
     def covers(self, path: Path) -> bool:
-        """Whether the run writes this path."""
+        """Whether the rule holds for this path."""
         path = path.absolute()
-        return path in self._files or (self._folder is not None and path.is_relative_to(self._folder))
+        if self._folder is None or not path.is_relative_to(self._folder):
+            return path in self._files
+        # in a hidden folder below, files are made, to be moved later
+        return not any(part.startswith(HIDDEN) for part in path.relative_to(self._folder).parts)
 
     def check(self, path: Path) -> None:
         """Refuse to replace what must stay.
@@ -261,8 +264,6 @@ else:
 
 
 def _outputs_of(path: Path) -> Outputs | None:
-    if any(part.startswith(HIDDEN) for part in path.parts):  # made in a hidden folder, and moved later
-        return None
     return next((each for each in reversed(_running) if each.covers(path)), None)
 
 

@@ -148,8 +148,9 @@ def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
         return "Too few different boxes to compute anchors: keep the published ones."
     better = fitted[0]
     measured = (
-        f"Best possible recall {own.best_possible_recall:.3f} with {own.name} anchors, {better.best_possible_recall:.3f} with those of "
-        f"k-means; mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
+        f"Best possible recall {own.best_possible_recall:.3f} with {own.name} anchors, "
+        f"{better.best_possible_recall:.3f} with those of k-means; "
+        f"mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
     )
     if better.mean_best_iou - own.mean_best_iou >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
