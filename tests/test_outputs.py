@@ -54,7 +54,7 @@ def test_the_rule_holds_below_a_folder_with_a_hidden_name(tmp_path: Path) -> Non
     out.mkdir(parents=True)
     (mine := out / "a.txt").write_text("mine")
     for outputs in (Outputs("test", folder=out), Outputs("test", files=[mine])):
-        with outputs, pytest.raises(ConfigError, match="not written by lookonce test"):
+        with pytest.raises(ConfigError, match="not written by lookonce test"), outputs:
             write_text(mine, "yours")
     with Outputs("test", folder=out, inputs=[mine], force=True), pytest.raises(ConfigError, match="an input"):
         write_text(mine, "yours")
