@@ -51,7 +51,9 @@ def test_several_are_named_and_one_of_them_opens(
     for name in ("best", "1000"):
         copy(small_model.with_suffix(".weights"), folder / f"small_{name}.weights")
 
-    with pytest.raises(ModelFileError, match=r"one file of weights, found small_1000\.weights, small_best"):
+    with pytest.raises(
+        ModelFileError, match=r"one file of weights, found small_1000\.weights, small_best.*--weights FILE"
+    ):
         open_darknet(folder / "small.cfg")
     for model, weights in [("small_best.weights", None), ("small.cfg", folder / "small_best.weights")]:
         found = open_darknet(folder / model, weights)
@@ -71,7 +73,10 @@ def test_the_plain_name_comes_first(folder: Path, small_model: Path) -> None:
 def test_what_is_missing_is_named(folder: Path) -> None:
     (folder / "strange.weights").touch()
 
-    with pytest.raises(ModelFileError, match=r"its weights as small\.weights beside it, found strange"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"its weights as small\.weights beside it, found strange\.weights; choose with --weights FILE",
+    ):
         open_darknet(folder / "small.cfg")
     with pytest.raises(ModelFileError, match=r"expected its \.cfg beside it, found small\.cfg"):
         open_darknet(folder / "strange.weights")

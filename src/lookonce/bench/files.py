@@ -12,6 +12,7 @@ from onnx.utils import Extractor
 
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
+from lookonce.runtime.backends import check_weights_option
 
 DECODING = "decode_"  # nodes of `darknet.onnx_decode` begin so; the first of a scale reads its raw map
 NORMALISING = "Div"  # the last node before the network: pixels over 255
@@ -34,25 +35,28 @@ class Files:
     is_float: bool
 
 
-def prepare(model: Path, folder: Path) -> Files:
+def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     """Write the forms of a model that its own file is not.
 
     Args:
         model: any model file that lookonce reads.
         folder: for what is written.
+        weights: of a `.cfg`; None: the file beside it.
 
     Raises:
         ModelFileError: the model cannot be read.
+        ConfigError: weights for another kind of file.
     """
     if not model.is_file():
         raise ModelFileError(f"{model}: no such file")
+    check_weights_option(model, weights)
     if model.suffix.lower() == ".xml":
         return Files(model, model, None, is_float=False)
     graph = model
     if model.suffix.lower() != ".onnx":
         from lookonce.darknet.onnx_graph import build_onnx
 
-        source = read_source(model)
+        source = read_source(model, weights)
         graph = folder / "graph.onnx"
         onnx.save(build_onnx(source.network, source.weights, source.info), graph)
     network = folder / "network.onnx"

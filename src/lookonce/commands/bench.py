@@ -33,6 +33,7 @@ def bench(
         ),
     ] = None,
     size: shared.SizeOption = None,
+    weights: shared.WeightsOption = None,
     batch: Annotated[str, typer.Option(help="Batch sizes: 1, or 1,8.")] = "1",
     threads: Annotated[
         str | None, typer.Option(help="Threads of the engines: 2, or 1,2.", show_default="one per core")
@@ -48,9 +49,10 @@ def bench(
     """
     if out is not None:
         require("matplotlib", extra="train")  # before all the measuring, not after it
-    with Outputs("bench", folder=out, inputs=[model], force=force):
+    with Outputs("bench", folder=out, inputs=[model, *([weights] if weights else [])], force=force):
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
-            files = prepare(model, Path(folder))
+            with shared.options_named():
+                files = prepare(model, Path(folder), weights)
             entries = [Entry(name, files, name) for name in _contenders(against, files)]
             counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
             cases = _cases(files, size, _numbers("--batch", batch), counts)

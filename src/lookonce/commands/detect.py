@@ -71,11 +71,13 @@ def detect(
         bool, typer.Option("--agnostic", help="Suppress overlapping boxes of different classes too.")
     ] = False,
     size: shared.SizeOption = None,
-    fit: Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=shared.OWN)] = None,
+    fit: shared.FitOption = None,
     rect: shared.RectOption = False,
     tiles: shared.TilesOption = None,
     overlap: shared.OverlapOption = OVERLAP,
     soft_nms: shared.SoftNmsOption = False,
+    multi_label: shared.MultiLabelOption = False,
+    weights: shared.WeightsOption = None,
     backend: Annotated[
         str | None,
         typer.Option(help="onnxruntime, openvino or torch.", show_default="the first that reads the file"),
@@ -114,11 +116,13 @@ def detect(
         tiles=tiles,
         overlap=overlap,
         soft_nms=soft_nms,
+        multi_label=multi_label,
+        weights=weights,
         backend=backend,
         threads=threads,
     )
     frames = Sources(sources, strict=strict)
-    inputs = [model, *(each for each in (coco_ids, *frames.origins) if isinstance(each, Path))]
+    inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
     # results to resume may come from another machine, where the list of its files does not hold
     with Outputs("detect", folder=out, inputs=inputs, force=force or resume):
         return _detect(model, frames, out, kinds, options, coco_ids, resume=resume, as_json=as_json)
@@ -141,7 +145,7 @@ def _detect(
         0 done; 1 files were skipped; 128 and the number of the signal that stopped the run.
     """
     # what decides the results, as far as it can be told without reading the model
-    files = [model, *(model.with_suffix(suffix) for suffix in (".weights", ".bin"))]
+    files = [model, model.with_suffix(".bin"), Path(options.weights or model.with_suffix(".weights"))]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {
         "model": str(model),

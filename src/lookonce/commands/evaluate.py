@@ -36,7 +36,7 @@ from lookonce.evaluate.error_report import error_report, write_errors_json
 from lookonce.evaluate.gallery import gallery_image
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import IOU
+from lookonce.runtime.options import IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample
@@ -56,10 +56,13 @@ def evaluate(
     size: shared.SizeOption = None,
     conf: Annotated[float, typer.Option(help="Minimum score; keep it low for AP.")] = CONF,
     iou: shared.IouOption = IOU,
+    fit: shared.FitOption = None,
     rect: shared.RectOption = False,
     tiles: shared.TilesOption = None,
     overlap: shared.OverlapOption = OVERLAP,
     soft_nms: shared.SoftNmsOption = False,
+    multi_label: shared.MultiLabelOption = False,
+    weights: shared.WeightsOption = None,
     strict: shared.StrictOption = False,
     explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
     force: shared.ForceOption = False,
@@ -69,12 +72,22 @@ def evaluate(
     Example: lookonce evaluate runs/mine/best.safetensors my-images/ --split test --out runs/test
     """
     options = shared.read_options(
-        size=size, conf=conf, iou=iou, rect=rect, tiles=tiles, overlap=overlap, soft_nms=soft_nms
+        size=size,
+        conf=conf,
+        iou=iou,
+        fit=fit,
+        rect=rect,
+        tiles=tiles,
+        overlap=overlap,
+        soft_nms=soft_nms,
+        multi_label=multi_label,
+        weights=weights,
     )
     for package in ("faster_coco_eval", "matplotlib"):  # before all the detecting, not after it
         require(package, extra="train")
     console = terminal()
-    with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
+    inputs = [model, data, *([weights] if weights else [])]
+    with Outputs("evaluate", folder=out, files=[json_file], inputs=inputs, force=force):
         annotated = load_samples(data, split, names, strict, images)
         say(f"{split}: {annotated.describe()}", console)
         plan = Plan.of(len(annotated.samples))
@@ -107,7 +120,7 @@ def evaluate(
         write_errors_json(out / "errors.json", report, [str(sample.path) for sample in truth], about)
         worst = [truth[each.image] for each in report.worst[:explain]]
         own = [replace(each, labels=to_model[each.labels]) for each in worst]
-        links, note = _explain(model, size_used, report.threshold, iou, own, out, console)
+        links, note = _explain(model, options, size_used, report.threshold, own, out, console)
         all_links = [*links, *[""] * (len(report.worst) - len(links))]
         gallery = [
             gallery_image(each, truth[each.image].path, report.in_use, classes.names, link)
@@ -136,9 +149,9 @@ def _detect(
 
 def _explain(
     model: Path,
+    options: DetectOptions,
     size: tuple[int, int],
     threshold: float,
-    iou: float,
     samples: Sequence[Sample],
     out: Path,
     console: Console,
@@ -154,7 +167,9 @@ def _explain(
 
     links: list[str] = []
     try:
-        explainer = Explainer.open(model, size=size, conf=threshold, iou=iou)
+        explainer = Explainer.open(
+            model, size=size, conf=threshold, iou=options.iou, fit=options.fit, weights=options.weights
+        )
         say(f"explaining the worst images: {len(samples)}", console)
         for i, sample in enumerate(samples, start=1):
             link = f"explained/{i:02}.html"
@@ -165,7 +180,7 @@ def _explain(
         return links, f"Not explained: {error}. A .safetensors, a .cfg or a float .onnx can be."
     return links, (
         "Those with a link open a page that says at which stage of the model each object was lost, on the "
-        "letterboxed image and with plain suppression."
+        "whole image, with one class per box and plain suppression."
     )
 
 

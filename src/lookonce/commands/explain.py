@@ -30,6 +30,7 @@ def explain(
     conf: shared.ConfOption = CONF,
     iou: shared.IouOption = IOU,
     size: shared.SizeOption = None,
+    weights: shared.WeightsOption = None,
     json_file: shared.JsonFileOption = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the explanation instead of writing the page.")
@@ -41,11 +42,12 @@ def explain(
     Example: lookonce explain model.safetensors photos/dog.jpg --out dog.html
     """
     console = terminal(stderr=markdown)
-    options = shared.read_options(size=size, conf=conf, iou=iou)
+    options = shared.read_options(size=size, conf=conf, iou=iou, weights=weights)
     files = [None if markdown else out, json_file]
-    inputs = [model, image, *(path for path in (truth, names) if path)]
+    inputs = [model, image, *(path for path in (truth, names, weights) if path)]
     with Outputs("explain", files=files, inputs=inputs, force=force):
-        explainer = Explainer.open(model, size=options.size, conf=conf, iou=iou)
+        with shared.options_named():
+            explainer = Explainer.open(model, size=options.size, conf=conf, iou=iou, weights=weights)
         sample = None
         if truth is not None:
             sample, remarks = find_truth(truth, image, explainer.info.names, data_names=names)

@@ -1,6 +1,6 @@
 """`lookonce export`: a model in the form that another program reads, proved before it gets its name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, expor
 from lookonce.export.nms import GraphNms
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison
+from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.options import CONF, IOU
 
@@ -42,11 +43,13 @@ class Form:
 
     Attributes:
         size: (height, width) that it names as its own; None: the model's.
+        fit: how images get to that size; None: as the model was made.
         static: batch 1 and that size are fixed.
         suppression: suppression in the graph; None for none.
     """
 
     size: tuple[int, int] | None = None
+    fit: Fit | None = None
     static: bool = False
     suppression: GraphNms | None = None
 
@@ -58,6 +61,7 @@ def export(
     to: Annotated[ExportTarget, typer.Option(help="Form to write.")],
     out: Annotated[Path, typer.Option(help="Folder, or the file's name.")] = Path("exported"),
     size: shared.SizeOption = None,
+    fit: shared.FitOption = None,
     static: Annotated[
         bool, typer.Option("--static", help="Fixed batch 1 and size; by default both are open.")
     ] = False,
@@ -90,6 +94,7 @@ def export(
         bool, typer.Option("--no-gate", help="With --int8: skip the comparison of AP.")
     ] = False,
     names: shared.NamesOption = None,
+    weights: shared.WeightsOption = None,
     force: shared.ForceOption = False,
 ) -> int:
     """Write a model for another program, and prove that both compute the same.
@@ -99,11 +104,9 @@ def export(
     thresholds = {name: value for name, value in (("conf", conf), ("iou", iou)) if value is not None}
     if thresholds and not nms:
         raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
-    try:
+    with shared.options_named():
         suppression = GraphNms(**thresholds) if nms else None
-    except ConfigError as error:
-        raise shared.named(error) from error
-    form = Form(shared.input_size(size), static, suppression)
+    form = Form(shared.input_size(size), shared.read_options(fit=fit).fit, static, suppression)
     quantization = None
     if not int8:
         if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
@@ -117,27 +120,29 @@ def export(
     else:
         drop = MAX_DROP if max_drop is None else max_drop
         quantization = Int8(calibrate, gate_on, drop, not no_gate, names)
-    if to == "darknet" and (form != Form() or verify_on is not None or int8):
-        raise ConfigError("--to darknet: such files have no place for the other options of export")
+    if to == "darknet" and (form != Form(fit=form.fit) or verify_on or weights or int8):
+        raise ConfigError("--to darknet: expected no further option of export but --out, --fit and --force")
     path = _target(model, to.value, out, ".int8" if int8 else "")
     files = [
         path.with_suffix(mark + suffix)
         for mark in (("", REJECTED) if int8 else ("",))
         for suffix in SUFFIXES[to]
     ]
-    with Outputs("export", files=files, inputs=[model], force=force):
+    with Outputs("export", files=files, inputs=[model, *([weights] if weights else [])], force=force):
         try:
             if to == "darknet":
-                _export_darknet(model, path)
+                _export_darknet(model, path, form.fit)
                 return 0
-            return _export_graph(model, path, form, verify_on, quantization)
+            return _export_graph(model, weights, path, form, verify_on, quantization)
         except GateDataError as error:
             raise ConfigError(f"{error}; name annotated data with --gate-on, or use --no-gate") from error
         except OSError as error:
             raise LookonceError(f"{out}: the model cannot be written: {error.strerror or error}") from error
 
 
-def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None) -> int:
+def _export_graph(
+    model: Path, weights: Path | None, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None
+) -> int:
     """Write a file for an engine.
 
     Returns:
@@ -150,29 +155,43 @@ def _export_graph(model: Path, path: Path, form: Form, verify_on: Path | None, i
     from lookonce.export.proof_images import proof_images
     from lookonce.export.source import read_source
 
-    source = read_source(model)
+    with shared.options_named():
+        source = read_source(model, weights)
+    if form.fit is not None:
+        source = replace(source, info=replace(source.info, fit=form.fit))
     if form.size is not None:
         source = with_size(source, form.size)
     graph = export_graph(source, static=form.static, suppression=form.suppression)
     images = proof_images(verify_on, source.info)
     console = terminal()  # bound now: int8's tools have their own output kept back later
     if int8 is not None:
-        made = export_int8(model, path, graph, source.info, int8, images, console, static=form.static)
+        made = export_int8(
+            model, path, graph, source.info, int8, images, console, static=form.static, weights=weights
+        )
         return _report_int8(made, int8.max_drop, console)
     with replacing_together(path) as temporary:
         (write_openvino if path.suffix == ".xml" else write_onnx)(graph, temporary)
-        proof = prove(model, temporary, source.info, images, static=form.static, suppression=form.suppression)
+        proof = prove(
+            model,
+            temporary,
+            source.info,
+            images,
+            static=form.static,
+            suppression=form.suppression,
+            weights=weights,
+        )
     _report(model, path, source.info, form, proof, console)
     return 0
 
 
-def _export_darknet(model: Path, cfg: Path) -> None:
+def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
     """Write `.cfg`, `.weights` and `.names`, and compare the raw maps on noise."""
     require("torch", "train")
     from lookonce.model.darknet_io import largest_difference, save_darknet
     from lookonce.model.files import load_model
 
     network, info = load_model(model)
+    info = replace(info, fit=fit or info.fit)
     with replacing_together(cfg) as made:
         save_darknet(made, network, info)
         difference = largest_difference(made, network)

@@ -1,5 +1,7 @@
 """Options that several commands share, and how to read those that are not plain values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
@@ -38,6 +40,7 @@ SizeOption = Annotated[
 ]
 ConfOption = Annotated[float, typer.Option(help="Score threshold.")]
 IouOption = Annotated[float, typer.Option(help="IoU threshold of suppression.")]
+FitOption = Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=OWN)]
 RectOption = Annotated[
     bool, typer.Option("--rect", help="No letterbox padding: faster on wide or high images.")
 ]
@@ -47,6 +50,14 @@ TilesOption = Annotated[
 ]
 OverlapOption = Annotated[float, typer.Option(help="Share of a tile's side that the next one covers too.")]
 SoftNmsOption = Annotated[bool, typer.Option("--soft-nms", help="Soft-NMS instead of --iou.")]
+MultiLabelOption = Annotated[
+    bool,
+    typer.Option("--multi-label", help="Count every class of a box that is above --conf."),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Weights of a .cfg.", show_default="the .weights beside it"),
+]
 
 
 def read_options(
@@ -64,15 +75,13 @@ def read_options(
         ConfigError: a text that cannot be read, or a value out of its range; the message names the option.
     """
     sides = input_size(size)
-    try:
+    with options_named():
         return DetectOptions(
             size=sides,
             classes=None if classes is None else [name.strip() for name in classes.split(",")],
             tiles=None if tiles is None else parse_tiles(tiles),
             **values,
         )
-    except ConfigError as error:
-        raise named(error) from error
 
 
 def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "Detector":
@@ -83,17 +92,24 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
     """
     from lookonce.runtime.detector import Detector
 
-    try:
+    with options_named():
         return Detector.open(model, options, threads=threads)
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Name the command's option in an error that names a field of `DetectOptions`.
+
+    Raises:
+        ConfigError: the error, with `--soft-nms` for `soft_nms`.
+    """
+    try:
+        yield
     except ConfigError as error:
-        raise named(error) from error
-
-
-def named(error: ConfigError) -> ConfigError:
-    """Return the error of a field of `DetectOptions` with the option that sets it."""
-    field, colon, rest = str(error).partition(":")
-    fields = DetectOptions.__dataclass_fields__
-    return ConfigError(f"--{field.replace('_', '-')}{colon}{rest}") if field in fields else error
+        field, colon, rest = str(error).partition(":")
+        if field not in DetectOptions.__dataclass_fields__:
+            raise
+        raise ConfigError(f"--{field.replace('_', '-')}{colon}{rest}") from error
 
 
 @overload

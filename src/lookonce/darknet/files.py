@@ -81,9 +81,9 @@ def find_weights(cfg: Path) -> Path:
     if len(trained) == 1:
         return trained[0]
     found = ", ".join(file.name for file in trained or beside) or "none"
-    if trained:
-        raise ModelFileError(f"{cfg}: expected one file of weights, found {found}; open one of these instead")
-    raise ModelFileError(f"{cfg}: expected its weights as {own.name} beside it, found {found}")
+    expected = "one file of weights" if trained else f"its weights as {own.name} beside it"
+    remedy = "; choose with --weights FILE" if beside else ""
+    raise ModelFileError(f"{cfg}: expected {expected}, found {found}{remedy}")
 
 
 def find_cfg(weights: Path) -> Path:

@@ -8,6 +8,7 @@ print(found.to_dict()["candidates"])
 ```
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from lookonce.explain.truth import explain_truth
 from lookonce.explain.truth_records import ObjectiveSource
 from lookonce.explain.words import stage_words
 from lookonce.export.source import FloatModel, read_source
+from lookonce.geometry.letterbox import Fit
 from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE
 from lookonce.runtime.options import CONF, IOU
@@ -108,6 +110,8 @@ class Explainer:
         conf: float = CONF,
         iou: float = IOU,
         objective: Objective | None = None,
+        fit: Fit | None = None,
+        weights: str | Path | None = None,
     ) -> Self:
         """Read a float model: `.safetensors`, `.cfg` with its weights, or `.onnx` of one of our networks.
 
@@ -117,13 +121,17 @@ class Explainer:
             conf: score threshold.
             iou: IoU threshold.
             objective: as in `Explainer`.
+            fit: how the image gets to the input size; None: as the model was made.
+            weights: of a `.cfg`; None: the file beside it.
 
         Raises:
             ModelFileError: no such file, damaged, or a model that does not give access to its layers.
             MissingExtraError: a `.safetensors`, and torch is not installed.
             ConfigError: as `Explainer`.
         """
-        source = read_source(Path(model))
+        source = read_source(Path(model), weights)
+        if fit is not None:
+            source = replace(source, info=replace(source.info, fit=fit))
         return cls(source, file=str(model), size=size, conf=conf, iou=iou, objective=objective)
 
     def __call__(self, image: Image, truth: Sample | None = None, *, features: bool = False) -> Explanation:

@@ -95,6 +95,7 @@ def export_int8(
     console: Console,
     *,
     static: bool,
+    weights: Path | None = None,
 ) -> Quantized:
     """Write the graph in int8 and compare it with the float one.
 
@@ -107,6 +108,7 @@ def export_int8(
         proof: images on which the float graph is first compared with the model.
         console: shows the choice of images and the progress.
         static: the graph's shapes are fixed.
+        weights: of a `.cfg`; None: the file beside it.
 
     Raises:
         GateDataError: no annotations to compare on.
@@ -125,7 +127,7 @@ def export_int8(
     with TemporaryDirectory(prefix="lookonce-") as folder, replacing_together(path) as made:
         before = Path(folder) / f"{path.stem}.onnx"
         write_onnx(graph, before)
-        prove(model, before, info, proof, static=static)
+        prove(model, before, info, proof, static=static, weights=weights)
         _quantize(graph, inputs, made, console)
         share = sum(each.stat().st_size for each in made.parent.iterdir()) / before.stat().st_size
         compared = None

@@ -13,6 +13,7 @@ from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.networks import NETWORKS
+from lookonce.runtime.backends import check_weights_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,16 @@ class FloatModel:
     info: ModelInfo
 
 
-def read_source(path: Path) -> FloatModel:
+def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
     """Read a float model. Only `.safetensors` needs torch.
 
     Args:
         path: `.safetensors`; `.cfg` with its `.weights` beside it; or an `.onnx` file that lookonce wrote of
             one of its three networks.
+        weights: of a `.cfg`; None: the file beside it.
 
     Raises:
+        ConfigError: weights for another kind of file.
         ModelFileError: no such file, damaged, or a model whose arrays cannot be had from this kind of file.
         MissingExtraError: torch is needed and not installed.
     """
@@ -48,10 +51,12 @@ def read_source(path: Path) -> FloatModel:
         raise ModelFileError(
             f"{path}: expected a float model ({', '.join(READERS)}), found suffix {path.suffix!r}"
         )
-    return READERS[path.suffix.lower()](path)
+    chosen = None if weights is None else Path(weights)
+    check_weights_option(path, chosen)
+    return READERS[path.suffix.lower()](path, chosen)
 
 
-def _read_safetensors(path: Path) -> FloatModel:
+def _read_safetensors(path: Path, _: Path | None) -> FloatModel:
     require("torch", "train")
     from lookonce.model.darknet_io import load_arrays
 
@@ -59,12 +64,12 @@ def _read_safetensors(path: Path) -> FloatModel:
     return FloatModel(_classic(path, info), weights, info)
 
 
-def _read_darknet(path: Path) -> FloatModel:
-    model = open_darknet(path)
+def _read_darknet(path: Path, weights: Path | None) -> FloatModel:
+    model = open_darknet(path, weights)
     return FloatModel(model.network, model.read_weights(), model.info)
 
 
-def _read_onnx(path: Path) -> FloatModel:
+def _read_onnx(path: Path, _: Path | None) -> FloatModel:
     import onnx  # slow to import
 
     from lookonce.darknet.onnx_graph import read_convolutions
@@ -95,7 +100,7 @@ def _classic(path: Path, info: ModelInfo) -> Network:
     return resolve(parse_cfg(classic_cfg(info), str(path)))
 
 
-READERS: dict[str, Callable[[Path], FloatModel]] = {
+READERS: dict[str, Callable[[Path, Path | None], FloatModel]] = {
     ".safetensors": _read_safetensors,
     ".cfg": _read_darknet,
     ".weights": _read_darknet,

@@ -54,6 +54,7 @@ def prove(
     *,
     static: bool = False,
     suppression: GraphNms | None = None,
+    weights: Path | None = None,
 ) -> Proof:
     """Run both on the same images: all candidates must agree, and what is left of them after suppression.
 
@@ -66,11 +67,12 @@ def prove(
         images: RGB, of any size.
         static: the shapes are fixed, to a batch of 1.
         suppression: what the graph has of it.
+        weights: of a `.cfg`; None: the file beside it.
 
     Raises:
         ModelFileError: they differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or in a detection.
     """
-    reference = _open_reference(model)
+    reference = _open_reference(model, weights)
     run = _open_exported(exported, suppression)
     boxes = scores = 0.0
     detections = 0
@@ -92,10 +94,10 @@ def prove(
     return Proof(boxes, scores, len(images), None if suppression is None else detections)
 
 
-def _open_reference(model: Path) -> Backend:
+def _open_reference(model: Path, weights: Path | None) -> Backend:
     """The model as it is: a trained one by torch on the processor, its batch normalisation not folded."""
     if model.suffix.lower() != ".safetensors":
-        return open_backend(model)
+        return open_backend(model, weights=weights)
     require("torch", "train")
     from lookonce.model.backend import TorchBackend
     from lookonce.model.files import load_model

@@ -93,15 +93,28 @@ def open_backend(
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
     open_input(path, ModelFileError).close()  # engines would wait for a FIFO
+    check_weights_option(path, weights)
     if converter := CONVERTERS.get(path.suffix.lower()):
         return open_backend(_load(converter)(path, weights), backend=backend, threads=threads)
-    if weights is not None:
-        raise ConfigError(f"weights: expected a Darknet .cfg as the model, found {path.name}")
     engine = _engine(path, backend)
     if engine.needs:
         require(*engine.needs)
     opened: Backend = _load(engine.opener)(path, threads=threads)
     return opened
+
+
+def check_weights_option(model: Path, weights: Path | None) -> None:
+    """Refuse weights that no model asks for, and what is no file.
+
+    Raises:
+        ConfigError: the model is no Darknet `.cfg`.
+        ModelFileError: the weights cannot be opened.
+    """
+    if weights is None:
+        return
+    if model.suffix.lower() != ".cfg":
+        raise ConfigError(f"weights: expected a Darknet .cfg as the model, found {model.name}")
+    open_input(weights, ModelFileError).close()
 
 
 def describe_content(path: Path, error: Exception) -> str:
