@@ -131,7 +131,7 @@ def test_what_differs_gets_no_name_and_an_earlier_file_stays(
         (("--to", "onnx", "--conf", "0.3"), "thresholds of suppression in the graph, which --nms asks for"),
         (("--to", "onnx", "--nms", "--iou", "1.5"), "iou: expected a number from 0 to 1"),
         (("--to", "onnx", "--size", "100"), "--size: expected a size like 416"),
-        (("--to", "darknet", "--nms"), "no place for the other options"),
+        (("--to", "darknet", "--nms"), "no further option but --fit"),
         (("--to", "onnx", "--out", "x.xml"), r"expected a folder, or a file that ends in .onnx"),
     ],
 )

@@ -121,7 +121,7 @@ def export(
         drop = MAX_DROP if max_drop is None else max_drop
         quantization = Int8(calibrate, gate_on, drop, not no_gate, names)
     if to == "darknet" and (form != Form(fit=form.fit) or verify_on or weights or int8):
-        raise ConfigError("--to darknet: expected no further option of export but --out, --fit and --force")
+        raise ConfigError("--to darknet: expected no further option but --fit, --out and --force")
     path = _target(model, to.value, out, ".int8" if int8 else "")
     files = [
         path.with_suffix(mark + suffix)
