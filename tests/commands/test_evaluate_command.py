@@ -223,10 +223,11 @@ def test_the_explanation_has_the_models_own_class_numbers(
     monkeypatch.setattr(page, "write_page", lambda explanation, path: asked.append((explanation, path.name)))
     (images / "lines.txt").write_text("a.png 0,50,90,75,0 0,0,5,5,1\nb.png 10,10,50,40,0\n")
 
-    assert evaluate_lines(monkeypatch, images) == 0
+    assert evaluate_lines(monkeypatch, images, "--fit", "stretch") == 0
 
+    options = {"size": (64, 96), "conf": pytest.approx(0.4), "iou": 0.45, "fit": "stretch", "weights": None}
     assert asked == [
-        ("model.onnx", {"size": (64, 96), "conf": pytest.approx(0.4), "iou": 0.45}),
+        ("model.onnx", options),
         ("a.png", [1], True),  # the data's dog is 0, the model's 1; it knows no fish
         ("explained", "01.html"),
     ]
