@@ -69,7 +69,7 @@ def import_nncf() -> ModuleType:
     """
     require("openvino", "export")
     nncf = require("nncf", "export")
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function would silence every handler
     return nncf
 
 
