@@ -5,9 +5,11 @@ import shutil
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from lookonce._files import cache_folder, filling, open_input
+from lookonce._outputs import HIDDEN
 from lookonce.errors import AnnotationError
 
 MOST_FILES = 1_000_000
@@ -27,18 +29,25 @@ def unpack(path: Path) -> Path:
         f"{path.absolute()}/{about.st_size}/{about.st_mtime_ns}".encode(errors="replace")
     ).hexdigest()
     folder = cache_folder() / "unpacked" / digest[:20] / path.stem[:80]
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir():
         return _inner(folder)
     try:
         with open_input(path, AnnotationError) as stream, zipfile.ZipFile(stream) as archive:
             members = [each for each in archive.infolist() if not each.is_dir() and not _is_clutter(each)]
             _check(path, members, about.st_size, folder)
-            with filling(folder) as target:
-                for member in members:
-                    place = target / PurePosixPath(member.filename)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(member) as source, place.open("xb") as out:
-                        _copy(path, member, source, out)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=folder.parent, prefix=f"{HIDDEN}-") as made:
+                with filling(whole := Path(made) / folder.name) as target:
+                    for member in members:
+                        place = target / PurePosixPath(member.filename)
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        with archive.open(member) as source, place.open("xb") as out:
+                            _copy(path, member, source, out)
+                try:
+                    whole.rename(folder)
+                except OSError:  # another process, such as another rank of a training, was faster
+                    if not folder.is_dir():
+                        raise
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise AnnotationError(f"{path}: expected a zip of a data set, found it unusable: {error}") from error
     except OSError as error:
@@ -59,6 +68,8 @@ def _is_clutter(member: zipfile.ZipInfo) -> bool:
 
 def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:
     """Refuse an archive before anything of it is written."""
+    if not members:
+        raise AnnotationError(f"{path}: expected a zip of a data set, found no file in it")
     whole = sum(member.file_size for member in members)
     if len(members) > MOST_FILES:
         raise AnnotationError(f"{path}: expected at most {MOST_FILES:,} files, found {len(members):,}")
