@@ -155,7 +155,8 @@ def read_xml(path: Path) -> ET.Element:
         raise AnnotationError(f"{path}: expected XML in a known encoding, found {codec!r}") from error
     except ET.ParseError as error:
         line, column = error.position
-        around = content.split(b"\n")[line - 1][max(0, column - 20) : column + 20] if line else b""
+        lines = re.split(rb"\r\n|\r|\n", content)[line - 1 : line]  # as the parser counts them
+        around = b"".join(lines)[max(0, column - 20) : column + 20]
         hint = " (& must be written &amp;)" if b"&" in around else ""
         what = f"expected XML, found it damaged or cut short: {error}{hint}"
         raise AnnotationError(f"{path}:{line}: {what}") from error
