@@ -52,12 +52,12 @@ def open_input(
         LookonceError: `error`; missing, unreadable, not a regular file, or above the limit.
     """
     try:
-        _check_regular(path, path.stat(), error)  # opening a device can already act on it
+        _check_regular(path, path.stat(), error)  # opening a device can already have effects
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
         try:
             found = os.fstat(descriptor)
-            _check_regular(path, found, error)  # it may have been replaced since
+            _check_regular(path, found, error)  # it may have been replaced in the meantime
             _check_size(path, found.st_size, limit, error)
             return os.fdopen(descriptor, "rb")
         except BaseException:
@@ -75,7 +75,7 @@ def read_bytes(path: Path, error: type[LookonceError] = LookonceError, *, limit:
     """
     with open_input(path, error, limit=limit) as stream:
         try:
-            data = stream.read(limit + 1)  # files below /proc name no size, and others may grow
+            data = stream.read(limit + 1)  # files in /proc report no size, and others may grow
         except OSError as cause:
             raise error(f"{path}: cannot be read: {cause.strerror or cause}") from cause
     _check_size(path, len(data), limit, error)
@@ -99,7 +99,7 @@ def read_text(path: Path, error: type[LookonceError] = LookonceError, *, limit: 
 def walk_files(
     folder: Path, error: type[LookonceError] = LookonceError, *, limit: int = WALK_LIMIT
 ) -> Iterator[Path]:
-    """Yield every file below a folder in sorted order, through links too, each folder once.
+    """Yield every file below a folder in sorted order, following links, each folder once.
 
     Hidden folders and files are left out, as a shell's `**` does.
 
@@ -135,8 +135,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     Args:
         path: the file; see `_outputs` for what may be replaced during a command.
-        durable: wait for the disk. False for files that come by the hundred and can be made again: a kill
-            still leaves whole files, a power cut may not.
+        durable: wait for the disk. False for hundreds of files that can be made again: they stay whole after
+            a kill, but perhaps not after a power cut.
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def replacing_together(path: Path) -> Iterator[Path]:
-    """Yield the name of `path` in a new hidden folder beside it, for a file that others belong to.
+    """Yield the name of `path` in a new hidden folder beside it, for a file that comes with others.
 
     Once the block ends without an error, all files in that folder move to where `path` is, `path` last.
     """
@@ -186,18 +186,18 @@ def filling(folder: Path) -> Iterator[Path]:
         yield temporary
         if hasattr(os, "sync"):  # not on Windows
             os.sync()
-        # files name the folders beside them, so they come last
+        # files refer to the folders beside them, so they come last
         for child in sorted(temporary.iterdir(), key=lambda each: (each.is_file(), each.name)):
             child.replace(folder / child.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if created:
-            with suppress(OSError):  # not empty: all is well
+            with suppress(OSError):  # not empty, which is fine
                 folder.rmdir()
 
 
 def destination(folder: Path) -> Path:
-    """Return the folder to which the content of a `filling` folder moves; any other folder as it is."""
+    """Return the final place of a `filling` folder's content; any other folder unchanged."""
     return folder.parent if folder.name == UNFINISHED else folder
 
 
@@ -222,7 +222,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def encodable(text: str) -> str:
-    r"""Return text that UTF-8 can hold: a stray byte of a file name becomes `\udcXX`, as JSON writes it."""
+    r"""Return text that UTF-8 can encode: a stray byte of a file name becomes `\udcXX`, as JSON writes it."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -232,7 +232,7 @@ def cache_folder() -> Path:
     It is `LOOKONCE_CACHE`, else the user's cache.
 
     Raises:
-        LookonceError: there is no home folder either.
+        LookonceError: there is no home folder.
     """
     chosen = os.environ.get("LOOKONCE_CACHE")
     if chosen:
@@ -261,7 +261,7 @@ def _check_size(path: Path, size: int, limit: int | None, error: type[LookonceEr
 
 
 def _prefix(path: Path) -> str:
-    """Begin a temporary name: short for a long name, and yet the file's own."""
+    """Return the start of a temporary name: short even for a long name, but unique to the file."""
     return f"{HIDDEN}-{path.stem[:24]}-{crc32(os.fsencode(path.name)):08x}-"
 
 
@@ -269,7 +269,7 @@ def _finish(temporary: Path, path: Path, *, durable: bool) -> None:
     if durable:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-    check_output(path)  # again: it may be there since the block began
+    check_output(path)  # check again: it may have been created since the block began
     record_output(path, temporary.stat())
     temporary.replace(path)
 

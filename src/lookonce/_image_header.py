@@ -1,7 +1,7 @@
 """The size of an image from its first bytes, before anything is decoded.
 
-Five formats, one walker each. Reading the header ourselves keeps it bounded, quick (about 20 µs) and silent:
-nothing is allocated by what the header claims, and no decoder writes a warning to the terminal.
+Five formats, one walker each. Parsing the header here is bounded, quick (about 20 µs) and silent: nothing is
+allocated because of a size the header claims, and no decoder prints a warning.
 
 Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6.
 """
@@ -22,7 +22,7 @@ TIFF_SHORT, TIFF_LONG = 3, 4  # field types
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
-LONGEST_EXIF = 1 << 16  # a JPEG segment cannot be longer; other formats are held to the same
+LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
 
 
 Colour = Literal["colour", "grey", "palette", "alpha", "16-bit", "CMYK"]
@@ -32,7 +32,7 @@ TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"
 
 
 class Found(NamedTuple):
-    """What one walker found: sides as stored, EXIF's orientation, and how colours are coded."""
+    """Findings of one walker: sides as stored, EXIF orientation, and colour coding."""
 
     width: int
     height: int
@@ -42,15 +42,15 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image file says of itself.
+    """Header of an image file.
 
     Attributes:
         format: `JPEG`, `PNG`, `WebP`, `BMP` or `TIFF`.
         height: rows as displayed, after EXIF rotation.
         width: columns as displayed.
-        data_start: offset of the coded image (JPEG), or of the end of what was read.
+        data_start: offset of the coded image (JPEG), or of the end of the part that was read.
         orientation: EXIF's, 1 (upright) to 8.
-        colour: how colours are coded; whatever it is, images are read as 8-bit RGB.
+        colour: colour coding; images are always read as 8-bit RGB.
     """
 
     format: str
@@ -62,10 +62,10 @@ class ImageHeader:
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
-    """Read the header of an image; the stream stands at its first byte and can seek.
+    """Read the header of an image from a seekable stream positioned at its first byte.
 
     Raises:
-        ValueError: not one of the five formats, or cut short; the message says what was found.
+        ValueError: not one of the five formats, or cut short; the message describes the content.
     """
     magic = stream.read(12)
     for name, is_format, parse in FORMATS:
@@ -107,7 +107,7 @@ def _jpeg(stream: BinaryIO) -> Found:
 
 
 def _jpeg_marker(stream: BinaryIO) -> int:
-    """The next marker; any number of 0xFF may stand before it."""
+    """Return the next marker; any number of 0xFF bytes may precede it."""
     if _take(stream, 1) != b"\xff":
         raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
     while (code := _take(stream, 1)) == b"\xff":
@@ -116,7 +116,7 @@ def _jpeg_marker(stream: BinaryIO) -> int:
 
 
 def _png(stream: BinaryIO) -> Found:
-    """Walk all chunks, so that a file cut short is noticed and EXIF is found wherever it stands."""
+    """Walk all chunks, to notice a file cut short and to find EXIF wherever it is."""
     width = height = 0
     orientation = 1
     colour: Colour = "colour"
@@ -146,7 +146,7 @@ def _webp(stream: BinaryIO) -> Found:
     kind, length = unpack("<4sI", _take(stream, 8))
     if kind == b"VP8 ":
         width, height = unpack("<6xHH", _take(stream, 10))
-        return Found(width & 0x3FFF, height & 0x3FFF, 1, "colour")  # the two upper bits ask for upscaling
+        return Found(width & 0x3FFF, height & 0x3FFF, 1, "colour")  # the two upper bits request upscaling
     if kind == b"VP8L":
         (bits,) = unpack("<xI", _take(stream, 5))
         colour: Colour = "alpha" if bits >> 28 & 1 else "colour"
@@ -173,12 +173,12 @@ def _bmp(stream: BinaryIO) -> Found:
         width, height, bits = unpack("<iixxH", _take(stream, 12))
     return Found(
         width, abs(height), 1, "palette" if bits <= 8 else "colour"
-    )  # a negative height means: first row on top
+    )  # a negative height means that the first row is the top one
 
 
 def _tiff(stream: BinaryIO) -> Found:
     tags = _tiff_tags(stream, strict=True)
-    tile = tags.get(TIFF_TILE_WIDTH, 0) * tags.get(TIFF_TILE_HEIGHT, 0)  # decoders hold a whole one
+    tile = tags.get(TIFF_TILE_WIDTH, 0) * tags.get(TIFF_TILE_HEIGHT, 0)  # decoders hold a whole tile
     if tile > max(LARGEST_TILE, tags.get(TIFF_WIDTH, 0) * tags.get(TIFF_HEIGHT, 0)):
         raise ValueError(f"expected tiles of at most {LARGEST_TILE:,} pixels, found {tile:,}")
     colour = (
@@ -190,7 +190,7 @@ def _tiff(stream: BinaryIO) -> Found:
 def _tiff_tags(stream: BinaryIO, *, strict: bool = False) -> dict[int, int]:
     """Read the whole-number tags of the first directory.
 
-    `strict` refuses sizes that decoders may read differently.
+    `strict` refuses sizes that decoders may interpret differently.
     """
     order = "<" if _take(stream, 4)[:2] == b"II" else ">"
     (start,) = unpack(order + "I", _take(stream, 4))
@@ -216,7 +216,7 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False) -> dict[int, int]:
 
 
 def _exif_orientation(payload: bytes) -> int:
-    """EXIF's orientation, 1 to 8; 1 (upright) where the block is damaged, as every viewer has it."""
+    """Return EXIF's orientation, 1 to 8; 1 (upright) if the block is damaged, as in every viewer."""
     try:
         tags = _tiff_tags(BytesIO(payload.removeprefix(EXIF_PREFIX)))
     except ValueError:
@@ -233,7 +233,7 @@ def _take(stream: BinaryIO, count: int) -> bytes:
 
 
 def _describe(start: bytes) -> str:
-    """Name what people mistake for an image."""
+    """Name a kind of file that is often mistaken for an image."""
     lowered = start.lstrip().lower()
     if not start:
         return "an empty file"

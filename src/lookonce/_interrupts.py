@@ -1,4 +1,4 @@
-"""Ctrl-C, and a polite kill, at a place of our choosing."""
+"""Ctrl-C and SIGTERM, handled at a safe point."""
 
 import os
 import signal
@@ -66,10 +66,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Signals(AbstractContextManager["_Signals"], ABC):
-    """While the block runs, Ctrl-C and a polite kill are noted instead of acting at once.
+    """While the block runs, Ctrl-C and SIGTERM are recorded instead of acting at once.
 
     Attributes:
-        signal: the number of the signal that came; 0 while none has.
+        signal: number of the received signal; 0 for none.
     """
 
     def __init__(self) -> None:
@@ -88,14 +88,14 @@ class _Signals(AbstractContextManager["_Signals"], ABC):
 
     @abstractmethod
     def _note(self, number: int, frame: FrameType | None) -> None:
-        """A signal came."""
+        """Record a signal."""
 
 
 class Interrupts(_Signals):
-    """A signal stops the block in `wait_for` alone, so no piece of work is cut in two.
+    """A signal stops the block only in `wait_for`, so no unit of work is interrupted.
 
-    After a second signal the block has `GRACE` seconds to end; then the process ends, whatever threads do.
-    Results until then lie in files under temporary names, from which `--resume` reads them.
+    After a second signal the block has `GRACE` seconds to end; then the process ends, even if threads are
+    still running. Results until then lie in files under temporary names, from which `--resume` reads them.
     """
 
     def __init__(self) -> None:
@@ -104,10 +104,10 @@ class Interrupts(_Signals):
         self._leave: Timer | None = None
 
     def wait_for(self, call: Callable[[], T]) -> T:
-        """Call, and give way to a signal that comes meanwhile or came before.
+        """Call a function, unless a signal has arrived or arrives meanwhile.
 
         Raises:
-            KeyboardInterrupt: there was a signal.
+            KeyboardInterrupt: a signal arrived.
         """
         self._waiting = True
         try:
@@ -131,7 +131,7 @@ class Interrupts(_Signals):
             self._leave.start()
         self.signal = number
         if self._waiting:
-            self._waiting = False  # a second signal must not disturb what ends the run
+            self._waiting = False  # a second signal must not interrupt the cleanup
             raise KeyboardInterrupt
 
 
@@ -146,13 +146,13 @@ def _leave(code: int) -> None:
 
 
 class StopRequest(_Signals):
-    """The first signal is a request, which the block asks for when it suits; Ctrl-C after it acts at once.
+    """The first signal is a request, which the block polls; a Ctrl-C after that acts at once.
 
-    A second polite kill does not: schedulers send it to every process, and torchrun passes its own on.
+    A second SIGTERM does not: schedulers send it to every process, and torchrun forwards its own.
     """
 
     def __call__(self) -> bool:
-        """Whether a signal came."""
+        """Return whether a signal arrived."""
         return self.signal != 0
 
     def _note(self, number: int, frame: FrameType | None) -> None:

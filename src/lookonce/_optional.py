@@ -1,4 +1,4 @@
-"""Optional dependencies, and the line to type if one is missing."""
+"""Optional dependencies, and the command that installs a missing one."""
 
 import json
 import shlex
@@ -12,8 +12,8 @@ from urllib.request import url2pathname
 
 from lookonce.errors import MissingExtraError
 
-# OpenVINO and NNCF report each import and use of them to their makers, over the network, by this package;
-# if it cannot be imported they stay silent. So it cannot be imported in a process of lookonce.
+# OpenVINO and NNCF report each import and use over the network to their makers, through this package; without
+# it they stay silent. So no lookonce process can import it.
 REPORTING = "openvino_telemetry"
 
 
@@ -35,8 +35,8 @@ def require(module: str, extra: str) -> ModuleType:
 def install_line(extra: str) -> str:
     """Return the pip command that adds an extra to lookonce as it is installed here.
 
-    A wheel or checkout is named by its path, and a repository by its address: the package index need not have
-    lookonce (PEP 610 says where an installed package came from).
+    A wheel or checkout is given by its path, and a repository by its URL, because the package index may not
+    have lookonce (PEP 610 records the origin of an installed package).
     """
     try:
         origin = json.loads(distribution("lookonce").read_text("direct_url.json") or "{}")

@@ -1,19 +1,21 @@
-"""What a command may write: nothing in place of an input or a stranger's file, and never two at once.
+"""Rules for writing: a command replaces no input and no foreign file, and one command writes at a time.
 
 ```python
 with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
     ...  # all writing by `_files`
 ```
 
-One rule for every command. While the block runs, a file in its folder, or one of its single files, is
+The same rule holds for every command. While the block runs, a file in its folder, or one of its single files,
+is
 replaced only if the same command wrote it before and nobody changed it since, or with `--force`; an input of
 the run is never replaced. Files written are listed in a hidden file, `.lookonce`, in the folder itself, or
 beside a single file: one JSON object per line with command, name, size and time of change. Outside a command
-nothing is checked or listed: the library replaces what it is told to replace.
+nothing is checked or listed: the library replaces whatever its caller names.
 
-The folder, and each single file, is locked as long. The operating system holds the lock (POSIX record locks,
-byte locks on Windows), so it ends with the process, whatever ends that: the lock file of a killed process is
-taken over. It holds process and host, for the message. A file system without locks is used unlocked.
+The folder, and each single file, is locked for the duration of the block. The operating system holds the lock
+(POSIX record locks,
+byte locks on Windows), so it ends with the process, even a killed one, whose lock file is taken over. The
+lock file names process and host, for the message. On a file system without locks nothing is locked.
 """
 
 import errno
@@ -31,7 +33,7 @@ from zlib import crc32
 
 from lookonce.errors import ConfigError
 
-HIDDEN = ".lookonce"  # begins the names of everything in an output folder that is not a result
+HIDDEN = ".lookonce"  # prefix of every name in an output folder that is not a result
 
 _PARTNERS = (".weights", ".bin", ".names")  # files that belong to a model file beside them
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
@@ -40,7 +42,7 @@ _Stamp = tuple[int, int]  # size, time of change in nanoseconds
 
 
 class Outputs(AbstractContextManager["Outputs"]):
-    """All that one run of a command writes. Use it in a `with` block around the run."""
+    """Everything that one run of a command writes. Use it in a `with` block around the run."""
 
     def __init__(
         self,
@@ -55,10 +57,11 @@ class Outputs(AbstractContextManager["Outputs"]):
 
         Args:
             command: name of the command; another command's files are foreign.
-            folder: folder that is written, with all below it; made if missing.
+            folder: folder that is written, with everything below it; made if missing.
             files: single files that are written; None is skipped.
             inputs: files that the run reads; folders among them are ignored.
-            force: replace foreign files; None: the command has no such option, so no message names it.
+            force: replace foreign files; None: the command has no such option, and messages do not mention
+                it.
         """
         self._command, self._force = command, force
         self._folder = folder and folder.absolute()
@@ -71,7 +74,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         """Lock, and check the single files.
 
         Raises:
-            ConfigError: another run is writing there, or a single file must not be replaced.
+            ConfigError: another run is writing there, or one of the single files must not be replaced.
         """
         with ExitStack() as stack:
             if self._folder is not None:
@@ -101,7 +104,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         return not any(part.startswith(HIDDEN) for part in path.relative_to(self._folder).parts)
 
     def check(self, path: Path) -> None:
-        """Refuse to replace what must stay.
+        """Refuse to replace a protected file.
 
         Raises:
             ConfigError: an input of the run, or a file that this command did not write.
@@ -145,7 +148,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         return path.absolute().relative_to(self._root(path)).as_posix()
 
     def _lines(self, root: Path) -> dict[str, _Stamp]:
-        """Return the files in a list that this command wrote; a line that says nothing of use is skipped."""
+        """Return the files in a list that this command wrote; malformed lines are skipped."""
         if root not in self._listed:
             files = self._listed[root] = {}
             with suppress(OSError):
@@ -159,7 +162,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         return self._listed[root]
 
 
-_running: list[Outputs] = []  # innermost last; one command can call others
+_running: list[Outputs] = []  # innermost last, because one command can call others
 
 
 def check_output(path: Path) -> None:
@@ -179,7 +182,7 @@ def record_output(path: Path, written: os.stat_result) -> None:
 
 
 def is_vacant(folder: Path) -> bool:
-    """Whether a folder is missing, or holds nothing but what a stopped or running command hides in it."""
+    """Return whether a folder is missing, or holds only the hidden files of a stopped or running command."""
     if not folder.is_dir():
         return not os.path.lexists(folder)
     return all(each.name.startswith(HIDDEN) for each in folder.iterdir())
@@ -189,13 +192,13 @@ class Lock(AbstractContextManager["Lock"]):
     """A lock on a folder or file that only one process may write at a time.
 
     Raises:
-        ConfigError: on entering, if somebody holds it.
+        ConfigError: on entering, if it is already held.
     """
 
-    _held: ClassVar[set[Path]] = set()  # record locks do not keep a process from itself
+    _held: ClassVar[set[Path]] = set()  # record locks do not exclude the same process
 
     def __init__(self, path: Path, target: Path) -> None:
-        """Describe the lock: its own file, and what it protects, for the message."""
+        """Describe the lock: its own file, and the path it protects, for the message."""
         self._path, self._target = path, target
         self._descriptor = -1
         self._made: list[Path] = []
@@ -224,7 +227,7 @@ class Lock(AbstractContextManager["Lock"]):
             self._path.unlink()
         if sys.platform != "win32":
             os.close(self._descriptor)
-        with suppress(OSError):  # not empty, which is the usual end
+        with suppress(OSError):  # not empty, which is usual
             for folder in self._made:
                 folder.rmdir()
 
@@ -251,7 +254,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        """Lock a byte behind the text, since Windows keeps others from reading a locked one."""
+        """Lock a byte behind the text, since on Windows no other process can read a locked byte."""
         os.lseek(descriptor, 1000, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -259,7 +262,7 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
-        """Lock for this process; its children do not inherit the lock, so orphans keep none."""
+        """Lock for this process; its children do not inherit the lock, so orphans do not hold it."""
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -268,7 +271,7 @@ def _outputs_of(path: Path) -> Outputs | None:
 
 
 def _identities(path: Path, *, partners: bool = True) -> list[tuple[int, int]]:
-    """Return device and inode of a file, and of the files that make one model with it."""
+    """Return device and inode of a file, and of the files that belong to the same model."""
     found = []
     for each in (path, *(path.with_suffix(suffix) for suffix in _PARTNERS if partners and path.suffix)):
         with suppress(OSError, ValueError):

@@ -1,6 +1,7 @@
-"""Everything that is printed passes through here, so that no name from a file can steer the terminal.
+"""Terminal output, escaped so that no name from a file can control the terminal.
 
-Control characters, and those of Unicode that turn the direction of text, are printed as backslash escapes.
+Control characters, and Unicode characters that change the direction of text, are printed as backslash
+escapes.
 """
 
 import json
@@ -42,7 +43,7 @@ def shortened(message: str, length: int = ERROR_LENGTH) -> str:
 
 
 def say(text: str, console: Console) -> None:
-    """Print one line as it is: no markup, no guessed colours, no line breaks inside a path."""
+    """Print one line verbatim: no markup, no guessed colours, no line breaks inside a path."""
     console.print(Text(printable(text)), soft_wrap=True)
 
 
@@ -53,7 +54,7 @@ def print_json(tree: object, indent: int | None = 2) -> None:
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """Return a console on standard output, or on standard error, where what is said leaves results alone."""
+    """Return a console on standard output, or on standard error, which keeps messages apart from results."""
     return _SafeConsole(file=sys.stderr if stderr else sys.stdout)
 
 
@@ -62,7 +63,7 @@ def progress_bar(console: Console, *columns: ProgressColumn, transient: bool = F
 
     Args:
         console: where it is drawn.
-        columns: what follows the description; none: bar, count, rate and remaining time.
+        *columns: columns after the description; none: bar, count, rate and remaining time.
         transient: remove the bar at the end.
     """
     usual = (BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
@@ -85,10 +86,10 @@ class RateColumn(ProgressColumn):
 
 
 class _SafeConsole(Console):
-    """A console whose text holds no control characters, whatever is drawn: tables, bars, lines."""
+    """Console that removes control characters from everything it draws: tables, bars, lines."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the parts of what is drawn; those that rich itself controls the terminal with stay."""
+        """Yield the parts of a drawing, escaped, except for rich's own terminal control codes."""
         for part in super().render(renderable, options):
             yield part if part.control else Segment(_escaped(part.text), part.style)
 

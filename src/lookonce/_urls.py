@@ -1,4 +1,4 @@
-"""URLs as they may be shown: without user, password or token."""
+"""URLs in a form that may be shown: without user, password or token."""
 
 import re
 from typing import NamedTuple
@@ -12,7 +12,7 @@ SECRET = re.compile(
 
 
 class Credentials(NamedTuple):
-    """A URL apart from its user and password; both empty if there are none."""
+    """A URL without its user and password, and those two; both empty if there are none."""
 
     url: str
     user: str
@@ -20,10 +20,10 @@ class Credentials(NamedTuple):
 
 
 def split_credentials(url: str) -> Credentials:
-    """Take user and password out of a URL.
+    """Separate user and password from a URL.
 
-    The host begins after the last `@` of the authority: passwords hold `@` too. A password that holds `/`,
-    `?` or `#` unescaped is recognised by the port, which then is no number.
+    The host begins after the last `@` of the authority: passwords may contain `@`. A password that contains
+    `/`, `?` or `#` unescaped is recognised by the port, which is then not a number.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

@@ -52,7 +52,7 @@ class Verbs(TyperGroup):
         return list(self.verbs)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return what is shown of a verb in the list; None for an unknown one."""
+        """Return a verb's entry in the list of commands; None for an unknown verb."""
         return TyperCommand(cmd_name, help=self.verbs[cmd_name]) if cmd_name in self.verbs else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -62,7 +62,7 @@ class Verbs(TyperGroup):
 
 
 class DataVerbs(Verbs):
-    """The commands of `lookonce data`."""
+    """Commands of `lookonce data`."""
 
     verbs, prefix = DATA_VERBS, "data_"
 
@@ -104,7 +104,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
 def main() -> None:
     """Run the command line; wrong input, or a disk error, becomes one line and exit code 2."""
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode; stderr does so
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     try:
         with SecondCtrlC():
             app()

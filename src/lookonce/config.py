@@ -45,12 +45,12 @@ def parse_size(value: Any) -> tuple[int, int]:
 
 
 def to_multiple(side: float) -> int:
-    """The nearest side that every network's strides divide."""
+    """Return the nearest side that is divisible by every network's strides."""
     return max(32, 32 * round(side / 32))
 
 
 def _parse_batch(value: Any) -> int | str:
-    """A count from 1, or `auto`."""
+    """Validate a count from 1, or `auto`."""
     if value == "auto":
         return "auto"
     if isinstance(value, bool | float) or not str(value).isdecimal() or int(value) < 1:
@@ -79,7 +79,7 @@ class Section(BaseModel):
 
 
 class AugmentSettings(Section):
-    """How an image is changed before training on it; the defaults are the write-up's."""
+    """Changes to an image before training on it; the defaults are the write-up's."""
 
     flip: Share = 0.5
     """Probability of mirroring left to right. Write-up: 0.5."""
@@ -106,7 +106,7 @@ class AugmentSettings(Section):
 
     @classmethod
     def off(cls) -> Self:
-        """No change at all: what `augment: false` stands for."""
+        """Return settings without any change: the meaning of `augment: false`."""
         return cls(flip=0, crop=0, translate=0)
 
     @model_validator(mode="after")
@@ -131,7 +131,7 @@ class AssignSettings(Section):
 
 
 class OptimizerSettings(Section):
-    """The step from gradients to weights, and its rate over time; the defaults are the write-up's."""
+    """Optimizer and learning rate over time; the defaults are the write-up's."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     """`adamw` subtracts the weight decay from the weights, `adam` and `sgd` add it to the gradient."""
@@ -185,9 +185,9 @@ class LossSettings(Section):
 
 
 class Objective(Section):
-    """What a network is trained for: targets and losses; the defaults are the write-up's.
+    """Targets and losses of a training; the defaults are the write-up's.
 
-    Every trained model carries it, so that `explain` can show the losses it was trained with.
+    Every trained model carries them, so that `explain` can show the losses it was trained with.
     """
 
     assign: AssignSettings = AssignSettings()
@@ -200,7 +200,7 @@ class Objective(Section):
 
 
 class TrainSettings(Section):
-    """Everything that decides the result of a training; saved beside it.
+    """Everything that determines the result of a training; saved beside it.
 
     The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the
     write-up's, and `benchmarks/recipes.md` has the measurements.
@@ -289,7 +289,7 @@ class TrainSettings(Section):
 
     @property
     def batch_size(self) -> int:
-        """The batch as a number; a run replaces `auto` before it starts."""
+        """Return the batch size as a number; a run replaces `auto` before it starts."""
         assert self.batch != "auto"
         return self.batch
 
@@ -310,7 +310,7 @@ def flat(settings: BaseModel) -> dict[str, Any]:
     return values
 
 
-EXPECTATIONS = {  # by pydantic's types of error, where its words are about Python
+EXPECTATIONS = {  # by pydantic's error type, for errors that pydantic describes in terms of Python
     "tuple_type": "expected a list, such as [0.6, 1.6]",
     "model_type": "expected a section with settings of its own",
     "float_parsing": "expected a number",
@@ -321,7 +321,7 @@ EXPECTATIONS = {  # by pydantic's types of error, where its words are about Pyth
 
 
 def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
-    """All that is wrong with some settings, or with a section of them: place, expected and found of each."""
+    """Describe all errors in some settings, or in a section of them: place, expected and found of each."""
     return "; ".join(_complaint(each, settings, section) for each in error.errors())
 
 
@@ -336,6 +336,6 @@ def _complaint(error: ErrorDetails, settings: type[BaseModel], section: str) -> 
         return f"{place}: expected {expected[0]}, found no such setting"
     own_words = EXPECTATIONS.get(error["type"], error["msg"]).removeprefix("Value error, ")
     expectation = own_words.replace("Input should be", "expected", 1)
-    # our own messages say what was found
+    # our own messages already include what was found
     found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
     return ": ".join(filter(None, (place, expectation))) + found

@@ -1,4 +1,4 @@
-"""The result type: what was found in one image."""
+"""The result type: objects found in one image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Objects found in one image, by falling score. Free of torch; slices like an array.
+    """Objects found in one image, by descending score. Free of torch; slices like an array.
 
     Attributes:
         boxes: (N, 4) float32 xyxy, pixels of the original image.
         scores: (N,) float32, objectness times class probability.
         labels: (N,) int64 class numbers.
-        names: class names, so that a result can be read by itself.
+        names: class names, so that a result stands alone.
     """
 
     boxes: NDArray[np.float32]
@@ -32,14 +32,14 @@ class Detections:
 
     @classmethod
     def none(cls, names: tuple[str, ...] = ()) -> "Detections":
-        """An empty result."""
+        """Return an empty result."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), names)
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: Any) -> "Detections":
-        """Pick by mask, slice, index array or number; the result is always `Detections`."""
+        """Select by mask, slice, index array or number; the result is always `Detections`."""
         if isinstance(index, int | np.integer):
             index = [index]
         return Detections(self.boxes[index], self.scores[index], self.labels[index], self.names)
@@ -52,5 +52,5 @@ class Detections:
             yield self.name_of(label), score, (box[0], box[1], box[2], box[3])
 
     def name_of(self, label: int) -> str:
-        """The class name, or the number as text where no names are known."""
+        """Return the class name, or the number as text if no names are known."""
         return self.names[label] if label < len(self.names) else str(label)

@@ -8,16 +8,16 @@ LookonceError                what the command line prints without a traceback, e
 ├── ModelFileError           a model or weights file is not what it should be
 ├── SourceError              nothing to detect on: no such file, camera or stream
 ├── DownloadError            a file could not be fetched, or is not the one expected
-├── TrainingError            a run cannot go on: non-finite loss, out of memory, stale checkpoint
+├── TrainingError            a run cannot continue: non-finite loss, out of memory, stale checkpoint
 └── MissingExtraError        an optional dependency is not installed
 ```
 
-A message names the file and the place in it, what was expected and what was found.
+A message names the file and the place in it, the expected and the found value.
 """
 
 
 class LookonceError(Exception):
-    """Base of all errors that are the input's fault, not lookonce's."""
+    """Base of all errors caused by input, not by lookonce."""
 
 
 class AnnotationError(LookonceError):
@@ -41,11 +41,11 @@ class SourceError(LookonceError):
 
 
 class DownloadError(LookonceError):
-    """A file could not be fetched, or what came is not what was expected."""
+    """A file could not be fetched, or is not the expected one."""
 
 
 class TrainingError(LookonceError):
-    """A training run cannot go on."""
+    """A training run cannot continue."""
 
 
 class NonFiniteLossError(TrainingError):

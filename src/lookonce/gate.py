@@ -14,7 +14,7 @@ from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem, Sample
 
 CONFIDENCE = 0.001  # score threshold; AP counts low scores too, as in `lookonce evaluate`
-MAX_DROP = 0.005  # of AP: about twice the largest loss measured so far (benchmarks/int8.md)
+MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Comparison:
 
     @property
     def drop(self) -> float:
-        """AP lost by the change; negative for a gain."""
+        """Return the AP lost by the change; negative for a gain."""
         return self.before.ap - self.after.ap
 
 
@@ -53,7 +53,7 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
 
     Raises:
         AnnotationError: no object among them, so that there is nothing to measure.
-        MissingExtraError: what measures is not installed.
+        MissingExtraError: the evaluation package is not installed.
     """
     measured: list[Sample] = []
     found: list[tuple[Detections, Detections]] = []

@@ -1,8 +1,8 @@
 """Images in and out: bytes -> RGB uint8, upright, of bounded size.
 
 Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, grey and palette
-images expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dropped: the colours below it
-are used as they are (TIFF alone holds them premultiplied, so there transparent means black).
+images expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dropped: the colours are used
+unchanged (only TIFF stores them premultiplied, so there transparent means black).
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from lookonce.errors import ImageError
 IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
 
-# 2**29 bytes of RGB. Twice what Pillow warns at; no camera we know of makes larger images.
+# 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
@@ -33,7 +33,7 @@ MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: some ten seconds
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images directly in a folder, by suffix, sorted by name.
+    """List the images directly in a folder, by suffix, sorted by name.
 
     Raises:
         ImageError: not a folder.
@@ -48,7 +48,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Read (height, width) of an image as displayed, from its header alone.
 
     Raises:
-        ImageError: as `read_image`, except for damage behind the header.
+        ImageError: as `read_image`, except for damage after the header.
     """
     header = read_image_header(path)
     return header.height, header.width
@@ -127,7 +127,7 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
 
 def _check_jpeg(data: bytes, header: ImageHeader, name: str) -> None:
     """Raise ImageError for a JPEG that is cut short, or that takes minutes to decode."""
-    # Some OpenCV releases fill the missing rows of a JPEG with grey and say nothing.
+    # Some OpenCV releases fill the missing rows of a JPEG with grey silently.
     if data.rfind(JPEG_END_MARKER, header.data_start) < 0:
         raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
     scans = data.count(JPEG_SCAN_MARKER, header.data_start - 4)  # the first one included
@@ -139,7 +139,7 @@ def _check_jpeg(data: bytes, header: ImageHeader, name: str) -> None:
 
 
 def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
-    """The header of an image that is safe to decode."""
+    """Read the header of an image that is safe to decode."""
     try:
         header = read_header(stream)
     except ValueError as error:
@@ -160,10 +160,10 @@ _level_before = 0
 
 @contextmanager
 def silent_opencv() -> Iterator[None]:
-    """Keep OpenCV from writing to the terminal what we say ourselves, with the file's name.
+    """Silence OpenCV's messages: ours name the file as well.
 
-    Its log level is global and images are decoded by several threads: the first in switches the log off,
-    the last out restores it.
+    The log level is global and several threads decode images: the first one switches the log off, the last
+    one restores it.
     """
     global _quiet_depth, _level_before
     with _quiet_lock:

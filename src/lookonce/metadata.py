@@ -1,4 +1,4 @@
-"""The description inside every model file: enough to run the model, and nothing else is needed."""
+"""The description inside every model file: everything needed to run the model."""
 
 import json
 import reprlib
@@ -12,7 +12,7 @@ from lookonce.geometry.letterbox import Fit
 FORMAT_VERSION = 1
 OBJECTIVE: Final = "objective"  # keys of `Training`
 TRAINED_ON: Final = "data"
-METADATA_KEY = "lookonce"  # of the JSON entry in a safetensors header and in ONNX metadata
+METADATA_KEY = "lookonce"  # name of the JSON entry in a safetensors header and in ONNX metadata
 
 # Limits of a description that is read; beyond any real model, and checked before anything is built
 LONGEST_DESCRIPTION = 1 << 24  # characters
@@ -25,7 +25,7 @@ LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 DARKNET53_STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))
 LEAKY_SLOPE = 0.1  # of Darknet's "leaky"
 
-# Added to the variance under the root, in new models and Darknet files. Darknet itself has sqrt(var) + 1e-6
+# Added to the variance under the root, in new models and Darknet files. Darknet itself uses sqrt(var) + 1e-6
 # (original, CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has
 # sqrt(var + 1e-6). OpenCV's is taken, as the one that can be checked against here. With one value for both, a
 # model written as Darknet files and read back has the same bits.
@@ -33,7 +33,7 @@ BN_EPSILON = 1e-6
 
 
 class Training(TypedDict, total=False):
-    """How a model came about; each key is there if it applies.
+    """How a model was made; each key is present if it applies.
 
     Attributes:
         objective: the settings of assignment and loss, as `config.Objective` dumps them.
@@ -41,7 +41,7 @@ class Training(TypedDict, total=False):
         epoch: epochs trained.
         metrics: measured on the validation images, by name.
         progress: of an unfinished run, see `train.checkpoint.Progress`.
-        running: state of an unfinished run that is no tensor.
+        running: state of an unfinished run other than tensors.
         error: the error that ended the run.
         int8: how the model was quantized.
     """

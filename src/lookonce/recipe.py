@@ -39,7 +39,7 @@ def load_settings(
 
 
 def recipe_file(recipe: str | Path) -> Path:
-    """The file of a recipe: a path to a YAML file, or the name of a recipe that comes with the package.
+    """Return the file of a recipe, given as a path to a YAML file or as the name of a recipe in the package.
 
     Raises:
         ConfigError: neither; the names are listed.
@@ -64,7 +64,7 @@ def recipes() -> dict[str, Path]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
+    """Read a YAML file that holds a mapping.
 
     Raises:
         ConfigError: missing, not YAML (the line is named), or not a mapping.
@@ -82,7 +82,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """Does not take a name twice; YAML itself forbids it, the library lets the last one win."""
+    """Loader that refuses repeated names; YAML forbids them, but the library lets the last one win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -95,7 +95,7 @@ class _YamlLoader(yaml.SafeLoader):
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> None:
-    """Put `a.b=c` into a tree of settings."""
+    """Apply `a.b=c` to a tree of settings."""
     name, equals, value = assignment.partition("=")
     if not equals:
         raise ConfigError(f"{assignment}: expected name=value")
@@ -112,7 +112,7 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
 
 
 def _merged(name: str, before: Any, value: Any) -> Any:
-    """A section changes what it names, `augment: false` all of it; a value replaces another one."""
+    """Merge settings: a section changes the names in it (`augment: false` all), a value one name."""
     if name == "augment" and value is False:
         return AugmentSettings.off().model_dump(mode="json")
     return before | value if isinstance(before, dict) and isinstance(value, dict) else value

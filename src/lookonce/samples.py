@@ -1,4 +1,4 @@
-"""Annotated images, whatever format their annotations had.
+"""Annotated images, independent of their annotation format.
 
 Boxes are corners in float pixels of the image as displayed (EXIF rotation applied); class numbers start at 0.
 """
@@ -17,7 +17,7 @@ from lookonce.images import read_size
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One annotated image. N may be 0: a background image counts.
+    """One annotated image. N is 0 for a background image.
 
     Attributes:
         path: image file.
@@ -25,7 +25,7 @@ class Sample:
         labels: (N,) int64 class numbers.
         difficult: (N,) VOC's flag: ignored in evaluation, trained on; none if left out.
         crowd: (N,) COCO's flag: one box around many objects; ignored in evaluation, not trained on.
-        image_id: id that COCO annotations gave the image, kept so that results can be handed back.
+        image_id: id of the image in COCO annotations, kept for writing results.
         size: (height, width) of the image as displayed; None if not read yet: see `image_size`.
     """
 
@@ -48,7 +48,7 @@ class Sample:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the image as displayed, from its header if need be.
+        """Return (height, width) of the image as displayed, read from its header if necessary.
 
         Raises:
             ImageError: unreadable.
@@ -80,7 +80,7 @@ class Sample:
         return replace(self.pick(known), labels=labels[known])
 
 
-# One class under the names of Darknet's coco.names and VOC, and of COCO itself
+# Names of the same class in Darknet's coco.names and VOC, and in COCO
 ALIASES = (
     ("motorbike", "motorcycle"),
     ("aeroplane", "airplane"),
@@ -93,7 +93,7 @@ ALIASES = (
 
 
 def named_as_in(names: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
-    """Return class names, each known alias as the other list spells it, if no other class is called so."""
+    """Return class names, each known alias spelled as in the other list unless that name is taken."""
     own, known = set(names), set(theirs)
     other = {name: twin for pair in ALIASES for name, twin in (pair, pair[::-1])}
     taken = {name: other[name] for name in own - known if other.get(name) in known - own}
@@ -147,7 +147,7 @@ ProblemKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something odd in an annotation file; reported once and counted.
+    """A problem in an annotation file; reported once and counted.
 
     Attributes:
         place: `file:line`, or `file: box 3`.
@@ -168,7 +168,7 @@ class Problem:
     label: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("place", "what"):  # both may hold what a file says
+        for name in ("place", "what"):  # both may quote a file
             text = getattr(self, name)
             if len(text) > LONGEST:
                 object.__setattr__(self, name, f"{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}")
@@ -179,7 +179,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Annotated images, their class names, and what was odd about the annotations.
+    """Annotated images, their class names, and the problems of the annotations.
 
     Attributes:
         names: class names; `labels` index into them.
@@ -187,7 +187,7 @@ class SampleSet:
         problems: one for every row or image skipped or repaired, and other remarks.
         format: format of the annotations, such as `coco`; `coco+voc` for a set put together from both.
         category_ids: COCO's id of each class, in the order of `names`; empty for other formats.
-        origin: what was recognised, in words.
+        origin: description of the recognised data.
         places: image -> place of each of its boxes, if the reader knows it.
     """
 
@@ -200,7 +200,7 @@ class SampleSet:
     places: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Say in one line what was recognised and how much it holds."""
+        """Describe in one line what was recognised, with counts."""
         counts = (
             (len(self.samples), "image", "images"),
             (sum(len(sample.boxes) for sample in self.samples), "box", "boxes"),

@@ -1,4 +1,4 @@
-"""Annotations in and out, in the formats that people's tools export; each reads to `SampleSet`.
+"""Annotations in and out, in the formats of common tools; each reader returns a `SampleSet`.
 
 load_samples(DATA) -> recognise -> a reader parses -> collect decides on dirty data -> SampleSet
 write_samples(sets, "coco", out)

@@ -27,13 +27,13 @@ SHORT = 20  # characters of an id that may be a number
 
 
 def recognise(place: Place) -> Recognised | None:
-    """Recognise a COCO file, or a folder with one for each split."""
+    """Recognise a COCO file, or a folder with one per split."""
     if place.suffix == ".json" and looks_like(place.path):
         return Recognised(f"COCO file {place.path}", {ALL: partial(read, place.path)})
     if not place.is_folder:
         return None
     files = place.tree.highest([file for file in place.tree.with_suffix(".json") if looks_like(file)])
-    # COCO's own download has captions and key points beside the boxes.
+    # COCO's own download has captions and key points as well as boxes.
     files = [file for file in files if file.name.startswith("instances_")] or files
     found: dict[str, Path] = {}
     for file in files:
@@ -118,7 +118,7 @@ def _id(value: Any) -> NUMBER | None:
 def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dict[NUMBER, str]:
     """Return category id -> name, ordered by id.
 
-    A name that stands under two ids is one class. A root category, which only groups the others, is none.
+    A name with two ids is one class. A root category, which only groups the others, is not a class.
 
     Raises:
         AnnotationError: an entry without id or name, or one id for two names.
@@ -143,7 +143,7 @@ def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dic
 
 
 def _images(path: Path, entries: list[Any], problems: list[Problem]) -> dict[NUMBER, dict[str, Any] | None]:
-    """Return image id -> entry, in the file's order; None for an id that different images share."""
+    """Return image id -> entry, in the file's order; None for an id shared by different images."""
     images: dict[NUMBER, dict[str, Any] | None] = {}
     for i, entry in enumerate(entries):
         place = f"{path}: images[{i}]"
@@ -224,7 +224,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[str, Any]:
-    """A set as COCO; numbers it came with are kept."""
+    """Convert a set to COCO; ids from the original annotations are kept."""
     ids = [sample.image_id for sample in samples.samples]
     if len({i for i in ids if isinstance(i, int)}) < len(ids):
         ids = list(range(1, len(ids) + 1))

@@ -1,7 +1,7 @@
-"""Where dirty data is decided, once for all formats: records become samples and problems.
+"""Rules for dirty data, the same for all formats: records become samples and problems.
 
-Boxes that reach over the border are cut, unusable ones are skipped, an image listed twice has all of its
-boxes, and boxes drawn on an image that EXIF turns are turned with it.
+Boxes that cross the border are clipped, unusable ones are skipped, an image listed twice gets all of its
+boxes, and boxes on an image that EXIF rotates are rotated with it.
 """
 
 import math
@@ -21,13 +21,13 @@ from lookonce.geometry import boxes as box_ops
 from lookonce.images import read_image_header
 from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
-ROUNDING = 0.5  # pixels over the border that come from decimals in the file and are cut without a word
-LONGEST_PATH = 4096  # characters; no system has longer ones
-WITHIN_ONE = 1.5  # corners that all lie below it are fractions, or a box of one pixel
+ROUNDING = 0.5  # pixels beyond the border that come from rounding in the file and are clipped silently
+LONGEST_PATH = 4096  # characters; no file system allows longer names
+WITHIN_ONE = 1.5  # if no corner exceeds this, the corners are fractions, or the box is one pixel
 
 
 class _Image(NamedTuple):
-    """An image that can be read, with all of its records.
+    """A readable image with all of its records.
 
     Attributes:
         path: its file.
@@ -107,11 +107,11 @@ class _Collector:
         self._add(Problem(place, what, outcome, **about))
 
     def _tally(self, kind: ProblemKind, outcome: Outcome, place: str, what: str) -> None:
-        """Count something to be said once for the whole set; `what` completes "N ..."."""
+        """Count a remark that is reported once for the whole set; `what` completes "N ..."."""
         self._tallies[kind, outcome].append((place, what))
 
     def _read(self, images: Sequence[Path]) -> list[_Image]:
-        """Read the headers of the images, each once, and unite records of one image."""
+        """Read the header of each image once, and merge the records of one image."""
         read: dict[Path, _Image] = {}
         unreadable: set[Path] = set()
         for record, path in zip(self._parsed.records, images, strict=True):
@@ -141,10 +141,10 @@ class _Collector:
         return list(read.values())
 
     def _turned(self, read: Sequence[_Image]) -> set[Path]:
-        """Return the images whose boxes lie on the stored pixels, before EXIF rotation.
+        """Return the images whose boxes refer to the stored pixels, before EXIF rotation.
 
-        A declared size proves it for an image that EXIF turns by a quarter. Where it proves nothing, as for a
-        half turn, the other images of the set decide, if they agree.
+        A declared size proves it for an image that EXIF rotates by 90 degrees. If it proves nothing, as with
+        180 degrees, the other images of the set decide, provided that they agree.
         """
         proved: dict[bool, list[_Image]] = {True: [], False: []}
         open_cases = []
@@ -211,7 +211,7 @@ class _Collector:
     def _usable(
         self, each: _Image, size: tuple[int, int], turned: bool, in_fractions: bool
     ) -> tuple[list[tuple[Row, int]], NDArray[np.float32]]:
-        """Return the usable rows with their class numbers, and their boxes in pixels, cut to the image."""
+        """Return the usable rows with their class numbers, and their boxes in pixels, clipped to it."""
         relative = each.records[0].relative
         sound = []
         for row in each.rows:
@@ -254,7 +254,7 @@ class _Collector:
 
 
 def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]:
-    """Turn (N, 4) xyxy boxes on the stored pixels upright, as EXIF turns the image."""
+    """Rotate (N, 4) xyxy boxes on the stored pixels as EXIF rotates the image."""
     left, top, right, bottom = boxes.T
     width, height = header.width, header.height  # upright
     if header.orientation >= 5:  # rows become columns
@@ -267,13 +267,13 @@ def turn(boxes: NDArray[np.float64], header: ImageHeader) -> NDArray[np.float64]
 
 
 def _are_fractions(row: Row, in_fractions: bool) -> bool:
-    """Whether a box in pixels is one in fractions: too small, and not whole unless the whole set is such."""
+    """Return whether a box in pixels is in fractions: too small, and integer only if all boxes are."""
     small = all(math.isfinite(side) and abs(side) <= WITHIN_ONE for side in row.box)
     return small and any(row.box) and (in_fractions or any(side % 1 for side in row.box))
 
 
 def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[ProblemKind, str, Outcome]:
-    """Return what is wrong with a box that is not used as it stands."""
+    """Describe the defect of a box that cannot be used unchanged."""
     left, top, right, bottom = box.tolist()
     height, width = size
     if not np.isfinite(box).all():

@@ -21,7 +21,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognise(place: Place) -> Recognised | None:
-    """Recognise a CreateML JSON, or a folder that holds one, or one for each split."""
+    """Recognise a CreateML JSON, or a folder that holds one, or one per split."""
     return file_per_split(place, "CreateML", looks_like, ".json", _parse)
 
 

@@ -33,7 +33,7 @@ POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
 
 
 def recognise(place: Place) -> Recognised | None:
-    """Recognise a CVAT XML, or a folder that holds some; splits are its subsets, or the names of files."""
+    """Recognise a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
     if place.suffix == ".xml":
         files = [place.path] if xml_root(place.path) == "annotations" else []
     else:
@@ -132,7 +132,7 @@ def _name(text: str | None) -> str:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `annotations.xml` with a subset for each split; images stay where they are."""
+    """Write `annotations.xml` with a subset per split; images stay where they are."""
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
     labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")

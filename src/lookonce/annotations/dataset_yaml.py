@@ -1,14 +1,13 @@
-"""The dataset YAML: class names, and where each split is, in any of the formats.
+"""The dataset YAML: class names, and the place of each split, in any of the formats.
 
     names: [RBC, WBC, Platelets]        # or {0: RBC, 1: WBC, 2: Platelets}
     train: annotations/train.json       # a folder, a COCO file, a text, or a list of these
     val: ../more/val_lines.txt
 
-It is also what YOLO tools call `data.yaml`, which adds `path`, the folder that the others start from, and
-`nc`, the number of classes. Paths are relative to the YAML. Without splits it gives its folder the class
-names.
+YOLO tools call it `data.yaml` and add `path`, the folder that the other paths are relative to, and `nc`, the
+number of classes. Paths are relative to the YAML. Without splits, it provides the class names of its folder.
 
-Every value is read as the text that stands there: `no` is a name, and so is `2024-01-01`.
+Every value is read as text: `no` is a name, and so is `2024-01-01`.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "info", 
 NOTHING = ("", "null", "~")
 DEEPEST = 20
 
-Open = Callable[[Place], Annotations]  # the recognition of all formats, which this one hands its entries to
+Open = Callable[[Place], Annotations]  # recognises any format; called for each entry of the YAML
 
 
 def recognise(place: Place, open_place: Open) -> Annotations | None:
@@ -86,7 +85,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         AnnotationError: unreadable, not YAML, with aliases, nested too deep, or not a mapping.
     """
     try:
-        tree = yaml.load(read_text(path), _Loader)  # builds nothing but text, lists and dicts
+        tree = yaml.load(read_text(path), _Loader)  # builds only text, lists and dicts
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise AnnotationError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(tree, dict):
@@ -95,7 +94,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.BaseLoader):
-    """Takes no name twice and follows no alias, with which a few bytes can become gigabytes."""
+    """Loader that refuses repeated names, and aliases, which can expand a few bytes to gigabytes."""
 
     depth = 0
 
@@ -111,7 +110,7 @@ class _Loader(yaml.BaseLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping whose keys are text, each there once."""
+        """Construct a mapping whose keys are text and unique."""
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in seen:
@@ -206,14 +205,14 @@ class YamlPart:
         return self._opened
 
     def images(self) -> set[Path]:
-        """Return every image that the part names, whether it is there or not."""
+        """Return every image that the part names, whether or not it exists."""
         return {image for source in self.sources for part in source.parts.values() for image in part.images()}
 
     def read(self, names: Names | None, strict: bool) -> SampleSet:
         """Read all entries as one set.
 
         Raises:
-            AnnotationError: other class names asked for, or an entry cannot be read.
+            AnnotationError: other class names were requested, or an entry cannot be read.
         """
         if names is not None and names != self.names:
             raise AnnotationError(f"expected the classes {listed(names)}, found {listed(self.names)}")

@@ -20,7 +20,7 @@ from lookonce.errors import AnnotationError
 
 Names = tuple[str, ...]
 
-ALL = "all"  # the one part of data that has no splits
+ALL = "all"  # name of the only part of data without splits
 SPLITS = ("train", "val", "trainval", "test")
 SPLIT_WORDS = {**{split: split for split in SPLITS}, "valid": "val", "validation": "val", "training": "train",
                "testing": "test"}  # fmt: skip
@@ -28,22 +28,22 @@ FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "
                           "jpegimages", "label", "labels", "main", "obj",
                           "set", "split", "xml", "xmls"})  # fmt: skip
 NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt")
-SNIFFED = 1 << 16  # bytes at either end in which a large JSON shows its keys
-PARSED_TO_SNIFF = 4 << 20  # a JSON up to this size is parsed to find out what it is
-SHOWN = 60  # characters of a faulty value that a message repeats
+SNIFFED = 1 << 16  # bytes at either end that are searched for the keys of a large JSON
+PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed to recognise it
+SHOWN = 60  # characters of a faulty value that a message quotes
 # Encodings that XML declares and expat does not know, and codecs that hold all of their characters.
 WIDER_CODECS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949"}
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
 
 
 def shown(value: Any) -> str:
-    """Return a faulty value as a message repeats it, cut to 60 characters."""
+    """Quote a faulty value for a message, cut to 60 characters."""
     text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def listed(names: Iterable[object]) -> str:
-    """Return names as a message lists them, the first ten of them."""
+    """List the first ten names for a message."""
     texts = [str(name)[:SHOWN] for name in names]
     more = f", ... ({len(texts)} in all)" if len(texts) > 10 else ""
     return ", ".join(texts[:10]) + more
@@ -168,7 +168,7 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def xml_root(path: Path) -> str:
-    """Return the name of the outermost element of an XML file by a look at its start; empty for none."""
+    """Return the name of the root element of an XML file from its start; empty for none."""
     try:
         if not path.is_file():
             return ""
@@ -196,7 +196,7 @@ def read_names(path: Path) -> Names:
 
 
 def checked_names(path: Path, names: Sequence[str]) -> Names:
-    """Return the names, composed as Unicode's NFC, if there are any and each is there once.
+    """Return the names in Unicode's NFC, if there are any and each occurs once.
 
     Raises:
         AnnotationError: otherwise.
@@ -222,7 +222,7 @@ def find_names(*folders: Path) -> Path | None:
 
 
 def split_in(text: str) -> str | None:
-    """Return the split that a file name speaks of: `instances_train2017` -> `train`."""
+    """Return the split that a file name contains: `instances_train2017` -> `train`."""
     words = re.split(r"[^a-z]+", text.lower())
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
@@ -237,7 +237,7 @@ def split_of(file: Path, root: Path) -> str | None:
 
 
 def depth_of(file: Path, root: Path) -> int:
-    """Return how many folders between a file and `root` have a name that is usual for no part of a set."""
+    """Count the folders between a file and `root` whose names are unusual in a data set."""
     if not file.is_relative_to(root):
         return 0
     words = [set(re.findall(r"[a-z]+", folder.lower())) for folder in file.relative_to(root).parts[:-1]]
@@ -250,12 +250,12 @@ def by_split(splits: Iterable[str]) -> list[str]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is such a file; False for a name that no file can have."""
+    """Return whether the file exists; False for an impossible name."""
     return exists(path) and path.is_file()
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is such a file or folder."""
+    """Return whether the file or folder exists."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long a name, a null character, or a folder that may not be entered

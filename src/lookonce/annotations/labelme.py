@@ -15,7 +15,7 @@ from lookonce.annotations.records import Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
-NAMES = "classes.txt"  # no part of the format: it keeps the class numbers
+NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
 UNLABELLED = "no JSON is about it: taken as a background image"
 
 
@@ -56,7 +56,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
 
 
 def _image(file: Path, written: Any) -> Path | str:
-    """Return the image as it is written, which is relative to the JSON; without one, called like the JSON."""
+    """Return the image as written, relative to the JSON; without one, the image with the JSON's name."""
     if not isinstance(written, str) or not written:
         return file.stem
     try:
@@ -85,7 +85,7 @@ def _row(place: str, shape: Any) -> Row:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write a folder for each split, with links to its images and a JSON beside each, and `classes.txt`."""
+    """Write a folder per split, with links to its images and a JSON beside each, and `classes.txt`."""
     names = next(iter(sets.values())).names
     write_names(out / NAMES, names)
     named = distinct(sets)

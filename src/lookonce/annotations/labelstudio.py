@@ -15,7 +15,7 @@ from lookonce.annotations.records import Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
-NAMES = "classes.txt"  # no part of the format: it keeps the class numbers
+NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
 
 
 def looks_like(file: Path) -> bool:
@@ -28,7 +28,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognise(place: Place) -> Recognised | None:
-    """Recognise an export, or a folder that holds one, or one for each split."""
+    """Recognise an export, or a folder that holds one, or one per split."""
     return file_per_split(place, "Label Studio", looks_like, ".json", _parse)
 
 
@@ -82,7 +82,7 @@ def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:
 
 
 def _row(place: str, result: Any) -> Row | None:
-    """Return the box of a result; None for a result that is no shape."""
+    """Return the box of a result; None for a result that is not a shape."""
     if not isinstance(result, dict):
         return Row(place, fault=f"expected a result, found {shown(result)}")
     value = result.get("value", result)
@@ -111,12 +111,12 @@ def _row(place: str, result: Any) -> Row | None:
 def _rectangle(
     value: Mapping[str, Any], result: Mapping[str, Any]
 ) -> tuple[float, float, float, float, bool]:
-    """Return the corners of a rectangle in percent, and whether they are those around a turned one."""
+    """Return the corners of a rectangle in percent, and whether they enclose a rotated one."""
     x, y, width, height = (float(value[key]) for key in ("x", "y", "width", "height"))
     angle = math.radians(float(value.get("rotation") or 0))
     if not angle:
         return x, y, x + width, y + height, False
-    # It turns about its upper left corner, in pixels.
+    # It is rotated about its upper left corner, in pixels.
     wide = float(result.get("original_width", value.get("original_width", 1)))
     high = float(result.get("original_height", value.get("original_height", 1)))
     sine, cosine = math.sin(angle), math.cos(angle)
@@ -126,7 +126,7 @@ def _rectangle(
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `<split>.json` for each split, to import, and `classes.txt`; images stay where they are."""
+    """Write `<split>.json` per split, for import, and `classes.txt`; images stay where they are."""
     write_names(out / NAMES, next(iter(sets.values())).names)
     for split, samples in sets.items():
         tasks = [_task(i, sample, samples.names, out) for i, sample in enumerate(samples.samples, 1)]

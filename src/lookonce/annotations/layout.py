@@ -1,4 +1,4 @@
-"""What the four writers share: numbers, references to images, and folders that must hold them."""
+"""Shared by the writers: numbers, references to images, and folders of images."""
 
 import os
 import shutil
@@ -12,25 +12,25 @@ from lookonce._files import destination, write_text
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
-DECIMALS = 3  # of a pixel; whole numbers stay whole, as most readers of VOC and of one-line text want them
+DECIMALS = 3  # decimals of a pixel; integers stay integers, as most readers of VOC and one-line text expect
 
 
 def tidy(value: float) -> float:
-    """A coordinate without the noise of float32, whole where it is whole."""
+    """Return a coordinate without the noise of float32; integers stay integers."""
     rounded = round(value, DECIMALS)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
 def number(value: float) -> str:
-    """A coordinate as text."""
+    """Format a coordinate as text."""
     return str(tidy(value))
 
 
 def reference(image: Path, out: Path) -> str:
-    """How a file in `out` names an image that stays where it is.
+    """Return the path by which a file in `out` refers to an image that stays where it is.
 
-    Relative where the image lies under the folder that holds `out`, so the two can move together; absolute
-    elsewhere, so `out` can move alone.
+    Relative if the image lies below the folder that contains `out`, so the two can move together; otherwise
+    absolute, so `out` can move alone.
     """
     image, out = image.absolute(), out.absolute()
     if not image.is_relative_to(out):  # nor moves together with the references
@@ -40,7 +40,7 @@ def reference(image: Path, out: Path) -> str:
 
 
 def write_names(path: Path, names: tuple[str, ...]) -> None:
-    """Class names, one a line.
+    """Return class names as text, one per line.
 
     Raises:
         AnnotationError: a name that no line can hold.
@@ -52,18 +52,18 @@ def write_names(path: Path, names: tuple[str, ...]) -> None:
 
 
 def write_dataset_yaml(path: Path, names: tuple[str, ...], splits: Iterable[str]) -> None:
-    """The dataset YAML of `<split>.txt` files beside it."""
+    """Return the dataset YAML for `<split>.txt` files beside it."""
     tree = {split: f"{split}.txt" for split in splits} | {"names": dict(enumerate(names))}
     write_text(path, yaml.safe_dump(tree, allow_unicode=True, sort_keys=False))
 
 
 def distinct(sets: Mapping[str, SampleSet]) -> dict[str, Sample]:
-    """Every image of every split once, under a name without suffix that is its alone.
+    """List every image of every split once, under a unique name without suffix.
 
     Images of equal name from different folders become `name`, `name_2`, ...
 
     Raises:
-        AnnotationError: two splits say different things of one image.
+        AnnotationError: two splits have different boxes for one image.
     """
     stems: dict[Path, str] = {}
     named: dict[str, Sample] = {}
@@ -81,13 +81,13 @@ def distinct(sets: Mapping[str, SampleSet]) -> dict[str, Sample]:
 
 
 def stems_of(samples: SampleSet, named: Mapping[str, Sample]) -> list[str]:
-    """The names that `distinct` gave to the images of one split, in its order."""
+    """Return the names that `distinct` gave to the images of one split, in order."""
     stem_of = {sample.path.absolute(): stem for stem, sample in named.items()}
     return [stem_of[sample.path.absolute()] for sample in samples.samples]
 
 
 def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
-    """Put the images into a folder as links, or as copies where links are not to be had.
+    """Put the images into a folder as links, or as copies if links are impossible.
 
     Images that are there already stay.
     """

@@ -1,15 +1,15 @@
-"""One line per image, as the write-up has it.
+"""One line per image, the write-up's format.
 
     some/directory/image.jpg 79,537,107,574,0 297,547,318,575,0
     "a name with spaces.jpg" 12,20,48,77.5,3
     a/background/image.jpg
 
-A box is left,top,right,bottom,class in pixels. A path with spaces stands in quotes; inside them a quote is
-doubled. A path alone is a background image. Paths are relative to the file, to a folder above it, or to
-the working folder.
+A box is left,top,right,bottom,class in pixels. A path with spaces is quoted; a quote inside is doubled. A
+path without boxes is a background image. Paths are relative to the file, to a folder above it, or to the
+working folder.
 
-Two relatives are read, too: `index path width height class left top right bottom ...` (wizyoung's YOLOv3),
-and `path,left,top,right,bottom,class name` with one box per line (keras-retinanet).
+Two related formats are also read: `index path width height class left top right bottom ...` (wizyoung's
+YOLOv3), and `path,left,top,right,bottom,class name` with one box per line (keras-retinanet).
 """
 
 import re
@@ -49,11 +49,11 @@ _INDEXED = re.compile(
 _TABLE = re.compile(
     rf"(?P<path>.+?(?:{_SUFFIX})),(?P<box>[^,]*,[^,]*,[^,]*,[^,]*),(?P<name>[^,]*)", re.IGNORECASE
 )
-LOOKED_AT = 20  # lines that tell one form from another
+LOOKED_AT = 20  # lines examined to tell the forms apart
 
 
 def recognise(place: Place) -> Recognised | None:
-    """Recognise any `.txt` that the other formats did not claim, or a folder with one for each split."""
+    """Recognise any `.txt` that no other format claimed, or a folder with one per split."""
     if place.suffix == ".txt":
         return Recognised(f"one line per image, {place.path}", {ALL: partial(parse, place.path)})
     found: dict[str, Path] = {}
@@ -74,7 +74,7 @@ def split_line(line: str) -> tuple[str, list[str]]:
         double, single = match["double"], match["single"]
         path = double.replace('""', '"') if double else single.replace("''", "'")
         return path, match["boxes"].split()
-    # A name may hold a suffix and spaces: "a.jpg (1).png". The longest path counts that leaves only boxes.
+    # A name may contain a suffix and spaces: "a.jpg (1).png". Take the longest path that leaves only boxes.
     ends = [match.end() for match in _PATH_END.finditer(line)]
     for end in reversed(ends):
         words = line[end:].split()
@@ -85,7 +85,7 @@ def split_line(line: str) -> tuple[str, list[str]]:
 
 
 def parse(path: Path) -> Parsed:
-    """Parse a file with one line per image, or of one of the two relatives.
+    """Parse a file with one line per image, or in one of the two related formats.
 
     Raises:
         AnnotationError: unreadable.
@@ -144,7 +144,7 @@ def _indexed(place: str, text: str) -> Record:
 
 
 def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
-    """Parse lines with one box each; a line with commas alone is a background image."""
+    """Parse lines with one box each; a line without a box (commas only) is a background image."""
     rows: dict[str, list[Row]] = defaultdict(list)
     places: dict[str, str] = {}
     for line, text in lines:
@@ -162,7 +162,7 @@ def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
 
 
 def _has_boxes(file: Path) -> bool:
-    """Whether one of the first lines of a text is an image with boxes."""
+    """Return whether one of the first lines of a text is an image with boxes."""
     try:
         with open_input(file, AnnotationError) as stream:
             start = stream.read(8192).decode("utf-8-sig", "ignore").split("\n")[:LOOKED_AT]
@@ -178,7 +178,7 @@ def _has_boxes(file: Path) -> bool:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `<split>.txt` for each split, `classes.txt` and `dataset.yaml`; images stay where they are."""
+    """Write `<split>.txt` per split, `classes.txt` and `dataset.yaml`; images stay where they are."""
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)
     for split, samples in sets.items():

@@ -1,4 +1,4 @@
-"""DATA as a recogniser sees it, and its answer."""
+"""Input and result of a format's recogniser."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lookonce.samples import Problem
 
 @dataclass
 class Place:
-    """What the user gave.
+    """DATA as the user gave it.
 
     Attributes:
         path: a file or folder.
@@ -25,7 +25,7 @@ class Place:
 
     @cached_property
     def tree(self) -> Tree:
-        """The files of the folder, or around the file."""
+        """Files of the folder, or around the file."""
         return Tree(self.path if self.path.is_dir() else self.path.parent, self.images)
 
     @property
@@ -41,15 +41,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A format, recognised.
+    """A recognised format.
 
     Attributes:
-        title: what the data is, in words.
+        title: description of the data.
         parses: split -> its reader; `ALL` alone if there are no splits.
         remarks: problems of the data set as a whole.
-        depth: see `Tree.depth`; of two formats in one folder, the higher one is meant.
-        unlabelled: why an image of the folder that no annotation names is a background image; empty if it is
-            not one, but left out.
+        depth: see `Tree.depth`; of two formats in one folder, the one nearer the root is used.
+        unlabelled: why an image without annotation is a background image; empty if it is left out instead.
     """
 
     title: str
@@ -66,7 +65,7 @@ def file_per_image(
     parse: Callable[[Sequence[Path]], Parsed],
     unlabelled: str,
 ) -> Recognised:
-    """Recognise a format that has one file per image: splits are folders."""
+    """Recognise a format with one file per image: splits are folders."""
     groups, outside = by_folder(files, place.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
     return Recognised(title, parses, outside_splits(outside, groups), unlabelled, place.tree.depth(files))
@@ -79,7 +78,7 @@ def file_per_split(
     suffix: str,
     parse: Callable[[Sequence[Path]], Parsed],
 ) -> Recognised | None:
-    """Recognise a format that has one file for many images: splits are in the names of files and folders.
+    """Recognise a format with one file for many images: splits come from the names of files and folders.
 
     Args:
         place: what the user gave.

@@ -24,7 +24,7 @@ from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
 
-# A folder can be two things, as VOC with its boxes in COCO form beside it. VOC comes first: its lists say
+# A folder can hold two formats, such as VOC with its boxes also in COCO form. VOC comes first: its lists say
 # which images belong to which split. YOLO's lists of images are `.txt` like plain lines and come before.
 FORMATS: dict[str, Callable[[Place], Recognised | None]] = {
     "Pascal VOC": voc.recognise,
@@ -43,11 +43,11 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
     """Recognise a dataset YAML, an annotation file, a folder of either, or a `.zip` of one of these.
 
     Args:
-        path: what the user gave; a YAML in a folder speaks for it.
+        path: folder or file; a YAML in a folder describes the folder.
         images: folder of the images, if they lie elsewhere.
 
     Raises:
-        AnnotationError: nothing there, or nothing that is known.
+        AnnotationError: nothing there, or no known format.
     """
     if images is not None and not images.is_dir():
         raise AnnotationError(f"{images}: expected a folder of images, found none")
@@ -69,7 +69,7 @@ def _open_format(place: Place) -> Annotations:
         try:
             if result := recogniser(place):
                 results[name] = result
-        except AnnotationError as error:  # what is not going to be read need not be sound
+        except AnnotationError as error:  # a file that is not read may be damaged
             results[name] = error
         if results and not place.is_folder:
             break
@@ -97,7 +97,7 @@ def _open_format(place: Place) -> Annotations:
     if known := foreign.name_of(place):
         raise AnnotationError(f"{path}: {known}, which lookonce does not read: export as COCO")
     if place.suffix == ".json":
-        coco.read(path)  # says what is missing
+        coco.read(path)  # the error names what is missing
     elif place.suffix == ".xml":
         raise AnnotationError(
             f"{path}: expected <annotation> (Pascal VOC) or <annotations> (CVAT), found neither"

@@ -1,4 +1,4 @@
-"""What every reader makes of its files: images as they are named, with their rows, sound or not."""
+"""Output of every reader: images as named in the files, with their rows, valid or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ Box = tuple[float, float, float, float]  # xyxy in pixels; if relative, centre a
 
 
 class Row(NamedTuple):
-    """One box as the file has it.
+    """One box as written in the file.
 
     Attributes:
-        place: where a person finds it.
+        place: place in the file, for messages.
         box: four numbers; see `Record.relative`.
         label: class number or class name, not yet checked.
         difficult: VOC's flag.
         crowd: COCO's flag.
         polygon: whether the box is the hull of a polygon.
-        fault: why the row cannot be used; then nothing but `place` counts.
+        fault: why the row cannot be used; all other fields but `place` are then meaningless.
         kind: sort of that fault.
     """
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One image as the annotations have it.
+    """One image as written in the annotations.
 
     Attributes:
         place: where its annotation is.
@@ -72,7 +72,7 @@ class Parsed:
         names: class names that the annotations give in their own order; empty if they do not.
         numbered: whether labels are class numbers, which need names.
         category_ids: COCO's id of each class name.
-        spoiled: stems of files that cannot be read; images of these names are no background.
+        spoiled: stems of files that cannot be read; images of these names are not background images.
         origin: remarks on where class names, labels or images come from.
     """
 

@@ -1,4 +1,4 @@
-"""Report annotations: what was recognised, and what was wrong, all of it counted."""
+"""Report on annotations: what was recognised, and the number of problems by kind."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +9,12 @@ from rich.console import Console
 from lookonce._terminal import say
 from lookonce.samples import Outcome, Problem, SampleSet
 
-SHOWN = 3  # problems of a kind that are printed in full; of those only noted, one
+SHOWN = 3  # problems printed in full per kind; only one of those that are merely noted
 OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest first
 
 
 def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
-    """Say what was read, split by split, and what was wrong with it.
+    """Print what was read, split by split, and the problems.
 
     Returns:
         The exit code: 1 where something was skipped or repaired, else 0.
@@ -27,7 +27,7 @@ def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
 def say_problems(problems: Iterable[Problem], console: Console) -> int:
     """Count problems by outcome and kind, and print the first of each kind.
 
-    Problems that are only noted need no action: one line for each kind, with its count.
+    Problems that are only noted need no action: one line per kind, with its count.
 
     Returns:
         The exit code: 1 where something was skipped or repaired, else 0.
@@ -58,5 +58,5 @@ def _lines(outcome: Outcome, alike: Sequence[Problem]) -> list[str]:
 
 
 def _kind(problem: Problem) -> tuple[int, str]:
-    """Return what alike problems have in common: the outcome, and the text without numbers and quotes."""
+    """Return the key by which problems are grouped: the outcome, and the text without numbers and quotes."""
     return OUTCOMES.index(problem.outcome), re.sub(r"'[^']*'|[-+.\d]+", "#", problem.what)

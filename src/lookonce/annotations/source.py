@@ -1,4 +1,4 @@
-"""Recognised data: one format, or a dataset file that puts several together, read split by split."""
+"""Recognised data: one format, or a dataset file that combines several, read split by split."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,15 +24,15 @@ class Part(Protocol):
     """The annotations of one split."""
 
     def read(self, names: Names | None, strict: bool) -> SampleSet:
-        """Read the part, under given class names or its own."""
+        """Read the part, with the given class names or its own."""
 
     def images(self) -> set[Path]:
-        """Return every image that the part names, whether it is there or not."""
+        """Return every image that the part names, whether or not it exists."""
 
 
 @dataclass(eq=False)
 class FilesPart:
-    """A part that one format's reader parses, once.
+    """A part parsed once, by the reader of one format.
 
     Attributes:
         split: its split.
@@ -65,13 +65,13 @@ class FilesPart:
 
     @cached_property
     def idle(self) -> list[Path]:
-        """The images of this split that no part names and that are background images nevertheless."""
+        """Return the images of this split that no part names but that are background images."""
         twins = set(self.twins)
         return [image for image in self._unnamed if image not in twins]
 
     @cached_property
     def twins(self) -> list[Path]:
-        """The unnamed images that differ from a named one in their suffix alone: they are no background."""
+        """Return the unnamed images that differ from a named one only in suffix: not background images."""
         named = {(path.parent, key(path.stem)) for part in self.siblings for path in part.named}
         return [image for image in self._unnamed if (image.parent, key(image.stem)) in named]
 
@@ -86,13 +86,13 @@ class FilesPart:
         return [image for image in mine if image.absolute() not in named and key(image.stem) not in spoiled]
 
     def images(self) -> set[Path]:
-        """Return every image that the part names, whether it is there or not."""
+        """Return every image that the part names, whether or not it exists."""
         spoiled = {key(stem) for stem in self.parsed.spoiled}
         lost = [image for image in self.tree.images if key(image.stem) in spoiled] if spoiled else []
         return {path.absolute() for path in [*self.named, *self._unnamed, *lost]}
 
     def read(self, names: Names | None, strict: bool) -> SampleSet:
-        """Read the part, under given class names or its own.
+        """Read the part, with the given class names or its own.
 
         Raises:
             AnnotationError: no class names, or a problem in strict mode.
@@ -114,7 +114,7 @@ class FilesPart:
 
     @property
     def used_names(self) -> Names:
-        """The class names of all boxes of the data set that have an area, sorted.
+        """Return the class names of all boxes with an area in the data set, sorted.
 
         Raises:
             AnnotationError: there is none; the message has the first reason.
@@ -151,10 +151,10 @@ class Annotations:
     """Recognised data.
 
     Attributes:
-        path: what the user gave.
-        title: what it is, in words.
+        path: path given by the user.
+        title: description of the data.
         parts: split -> its part; `ALL` alone if the data has no splits.
-        tree: files of the data set, if all of them should be used.
+        tree: files of the data set, if every one is expected to be used.
         remarks: problems of the data set as a whole.
         names: class names, if a dataset YAML gives them.
     """
@@ -177,7 +177,7 @@ class Annotations:
         """Read one split, or everything with None: each image once, each problem once.
 
         `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so. With
-        `train` or everything, `problems` names what lies in the data set and is not used (if `unused`).
+        `train` or everything, and if `unused`, `problems` also names the unused files of the data set.
 
         Raises:
             AnnotationError: no such split, or the annotations cannot be read.
@@ -207,7 +207,7 @@ class Annotations:
         return sets
 
     def _choose(self, split: str | None) -> tuple[list[str], str]:
-        """Return the parts to read, and what to say about the choice."""
+        """Return the parts to read, and a remark on the choice."""
         if not self.splits:
             whole = "" if split is None else f", not divided into splits: all of it is taken for {split}"
             return [ALL], whole
@@ -220,13 +220,13 @@ class Annotations:
         raise AnnotationError(f"{self.path}: expected a split {split}, found {', '.join(self.splits)}")
 
     def _unused(self) -> list[Problem]:
-        """Return what lies in the data set and is not used: images, and files in formats not read."""
+        """Return the unused files of the data set: images, and files in formats that are not read."""
         if self.tree is None:
             return []
         problems = []
         named: set[Path] = set()
         for part in self.parts.values():
-            with suppress(AnnotationError):  # a part that is not asked for may be damaged
+            with suppress(AnnotationError):  # a part that was not requested may be damaged
                 named |= part.images()
         if idle := [image for image in self.tree.images if image.absolute() not in named]:
             what = f"no annotation names it: not used; {len(idle)} such in all"
@@ -240,7 +240,7 @@ class Annotations:
 
 
 def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
-    """Unite several sets; each image once, each problem once.
+    """Merge several sets; each image once, each problem once.
 
     Raises:
         AnnotationError: the sets have different class names.

@@ -20,13 +20,13 @@ TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
 
 
 def recognise(place: Place) -> Recognised | None:
-    """Recognise a CSV by its header, or a folder with one for each split."""
+    """Recognise a CSV by its header, or a folder with one per split."""
     found = file_per_split(place, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
     return found or file_per_split(place, "TensorFlow CSV", _form, ".csv", _parse)
 
 
 def _form(file: Path) -> str:
-    """Return the name of a CSV's form; empty for none."""
+    """Return the name of a CSV's format; empty for none."""
     try:
         with open_input(file, AnnotationError) as stream:
             start = stream.readline(4096).decode("utf-8-sig", "ignore")

@@ -1,8 +1,8 @@
-"""The files of a data set, and the images among them that annotations speak of.
+"""Files of a data set, and the images among them that annotations refer to.
 
-Annotations name images as the exporting machine had them: with Windows' separators, another machine's
-folders, a URL, other letters for an accent, or by stem alone. `Tree.find_images` bridges that without
-guessing: an image is taken only if no other one and no other name has a claim to it.
+Annotations name images as on the exporting machine: with Windows separators, that machine's folders, a URL, a
+different encoding of an accent, or only the stem. `Tree.find_images` resolves these names without guessing:
+an image is used only if no other image and no other name matches.
 """
 
 import re
@@ -22,7 +22,7 @@ from lookonce.images import IMAGE_SUFFIXES, list_images
 IMAGE_FOLDERS = ("JPEGImages", "images")  # VOC's and YOLO's; COCO users unpack into either
 UNREAD_SUFFIXES = (".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jp2", ".jxl",
                    ".nef", ".pbm", ".pgm", ".ppm", ".psd", ".svg", ".tga")  # fmt: skip
-MOST_AROUND = 200_000  # files below a folder that the user did not name
+MOST_AROUND = 200_000  # limit on the files below a folder that the user did not name
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the names of uploaded files
 
 
@@ -40,16 +40,16 @@ class Tree:
 
     @cached_property
     def files(self) -> list[Path]:
-        """Every file; of a file that the user named, those beside and below it."""
+        """Every file; if the user named a file, those beside and below it."""
         return list(walk_files(self.root, AnnotationError)) if self.root.is_dir() else []
 
     def with_suffix(self, *suffixes: str) -> list[Path]:
-        """Return the files with one of the suffixes, in whatever case."""
+        """Return the files with one of the suffixes, ignoring case."""
         return [file for file in self.files if file.suffix.lower() in suffixes]
 
     @cached_property
     def images(self) -> list[Path]:
-        """The images, in the folder of images if the user named one."""
+        """Return the images, from the folder of images if the user named one."""
         if self.images_folder is None:
             return self.with_suffix(*IMAGE_SUFFIXES)
         found = walk_files(self.images_folder, AnnotationError)
@@ -57,24 +57,24 @@ class Tree:
 
     @cached_property
     def index(self) -> "ImageIndex":
-        """The images by name; if none lies below the root, those below the folder that holds it."""
+        """Return the images by name; if none lies below the root, those below its parent folder."""
         images = self.images
         if not images and self.images_folder is None:
             for folder in image_roots(self.root):
                 with suppress(ImageError):
                     images = images or list_images(folder)
         if not images and self.images_folder is None:
-            with suppress(AnnotationError):  # too much to search, or not to be entered
+            with suppress(AnnotationError):  # too large to search, or not accessible
                 near = walk_files(self.root.absolute().parent, AnnotationError, limit=MOST_AROUND)
                 images = [file for file in near if file.suffix.lower() in IMAGE_SUFFIXES]
         return ImageIndex(images)
 
     def depth(self, files: Iterable[Path]) -> int:
-        """Return how many folders of no usual name lie above the highest of some files."""
+        """Count the folders of unusual name above the highest of some files."""
         return min(depth_of(file, self.root) for file in files)
 
     def highest(self, files: Sequence[Path]) -> list[Path]:
-        """Return the files above which lie the fewest folders of no usual name."""
+        """Return the files with the fewest folders of unusual name above them."""
         least = self.depth(files) if files else 0
         return [file for file in files if depth_of(file, self.root) == least]
 
@@ -85,7 +85,7 @@ class Tree:
             names: images as the annotations name them.
             near: folder of the annotation file.
             place: what an error names.
-            some: whether it is an error to find none.
+            some: whether finding none is an error.
 
         Returns:
             A path for each name; one that does not exist for an image that is missing or ambiguous.
@@ -185,7 +185,7 @@ class ImageIndex:
 
 
 def variants(name: str) -> list[tuple[str, ...]]:
-    """Return what an image's name may mean, as parts of a path, the likeliest first."""
+    """Return the possible meanings of an image's name, as parts of a path, the likeliest first."""
     texts = [name, name.replace("\\", "/")]
     if "?" in name or "%" in name or "://" in name:
         url = urlsplit(name)
@@ -214,7 +214,7 @@ def image_roots(folder: Path) -> list[Path]:
 
 
 def find_path(written: str, *bases: Path) -> Path | None:
-    """Find a file or folder that a settings file names: as written, else without its first folders.
+    """Find a file or folder named by a settings file: as written, else without its first folders.
 
     Exports name another machine's folders, double the name of the project, or write `../train` for a folder
     beside the file.

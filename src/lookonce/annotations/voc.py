@@ -1,9 +1,9 @@
 """Pascal VOC: one XML per image, and lists of the images of each split.
 
-Coordinates stay as the file has them. VOC's own count from 1 with the last pixel included, but the tools
-that write this format do not, and nothing in a file tells which it is. In the 100 VOC images that we have
-also as COCO (two dialects), YOLO and ImageNet XML, every converter took the numbers unshifted. At stake is
-one pixel on the left and at the top.
+Coordinates stay as the file has them. VOC's own coordinates count from 1 and include the last pixel, but the
+tools that write this format do not do that, and a file does not tell which it is. In 100 VOC images for which
+we also have COCO (two dialects), YOLO and ImageNet XML, every converter used the numbers unshifted. The
+difference is one pixel on the left and at the top.
 """
 
 import math
@@ -42,7 +42,7 @@ from lookonce.samples import Problem, Sample, SampleSet
 
 LISTS = Path("ImageSets", "Main")
 UNLABELLED = "no XML is about it: taken as a background image"
-_PRESENCE = re.compile(r"\s+-?[01]$")  # lists for one class say after each name whether the class is there
+_PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is present
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
 
@@ -85,12 +85,12 @@ def recognise(place: Place) -> Recognised | None:
 
 
 class Xml(NamedTuple):
-    """One XML, parsed.
+    """One parsed XML file.
 
     Attributes:
-        filename: image's name according to it.
-        declared: (height, width) according to it.
-        depth: channels according to it; every image is read in colour all the same.
+        filename: declared name of the image.
+        declared: declared (height, width).
+        depth: declared number of channels; every image is read in colour regardless.
         rows: its objects.
         fault: why the file cannot be used at all.
         line: `:3` for a fault in line 3.
@@ -106,7 +106,7 @@ class Xml(NamedTuple):
 
 @dataclass
 class VocFolder:
-    """The XML files of a folder; each is parsed once, however many splits name it."""
+    """XML files of a folder; each is parsed once, even if several splits name it."""
 
     tree: Tree
 
@@ -129,7 +129,7 @@ class VocFolder:
             bare = _PRESENCE.sub("", text.strip())
             xml = (
                 self._listed(text) or self._listed(text.strip()) or self._listed(bare)
-            )  # names may end so, too
+            )  # names may end this way as well
             found.append((place, xml or self.tree.root / "Annotations" / f"{bare}.xml"))
         return self._parse(found)
 
@@ -138,7 +138,7 @@ class VocFolder:
         return self._parse([("", file) for file in files])
 
     def _listed(self, text: str) -> Path | None:
-        """Return the XML of a list's line: a stem, with or without folders, suffix, or the XML behind it."""
+        """Return the XML of a line in a list: a stem, with or without folders, suffix, or XML name."""
         own = [file for file in self._by_stem.get(key(text), []) if file.stem == text]
         if len(own) == 1:
             return own[0]
@@ -186,7 +186,7 @@ class VocFolder:
         return Parsed("voc", records, self.tree.root, where, problems, names, spoiled=spoiled, origin=origin)
 
     def _image(self, file: Path, xml: Xml, problems: list[Problem]) -> Path | str:
-        """Return the image of an XML: the one called like it, else the one that it names."""
+        """Return the image of an XML: the one with the same stem, else the one that the XML names."""
         stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
         twins = self._images.get(key(stem), [])
         folders = file.parts[:-1]
@@ -212,7 +212,7 @@ class VocFolder:
 
 
 def parse(file: Path) -> Xml:
-    """Parse one XML; what is wrong with it is in the result."""
+    """Parse one XML; its defects are in the result."""
     try:
         root = read_xml(file)
     except AnnotationError as error:
@@ -239,7 +239,7 @@ def _row(place: str, node: ET.Element) -> Row:
 
 
 def _box(node: ET.Element) -> tuple[Box, bool]:
-    """Return the corners of an object, and whether they are those of a polygon or of a turned box."""
+    """Return the corners of an object, and whether they come from a polygon or a rotated box."""
     found = node.find("bndbox")
     if found is not None:
         corners = {side.tag: side.text or "" for side in found}
@@ -264,7 +264,7 @@ def _text(node: ET.Element, path: str) -> str:
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `Annotations`, `ImageSets/Main`, `classes.txt` and `JPEGImages`, a folder of links.
 
-    `classes.txt` is no part of VOC; it keeps the class numbers that other formats need.
+    `classes.txt` is not part of VOC; it keeps the class numbers that other formats need.
     """
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)

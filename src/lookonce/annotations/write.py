@@ -28,8 +28,8 @@ KEEP_DIFFICULT = ("coco", "voc")
 def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[Path, list[Problem]]:
     """Write the splits of one data set in one format, into a new or empty folder.
 
-    COCO and one-line text name the images where they are; VOC and YOLO need them in a folder of their own,
-    which is filled with links (copies where links are not to be had).
+    COCO and one-line text refer to the images where they are; VOC and YOLO need them in a folder of their
+    own, which is filled with links (or copies if links are impossible).
 
     Args:
         sets: split -> samples, all with the same class names.
@@ -37,11 +37,11 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
         out: the folder.
 
     Returns:
-        What to give as DATA to read it back, and what the format had no place for: crowd boxes are left out
-        (with the image, where it has no other), difficult objects lose their flag.
+        The DATA that reads it back, and what the format could not hold: crowd boxes are left out (with the
+        image if it has no other), difficult objects lose their flag.
 
     Raises:
-        AnnotationError: the folder holds something, it cannot be written, or the classes differ.
+        AnnotationError: the folder is not empty, it cannot be written, or the classes differ.
     """
     check_target(form, out)
     if len({samples.names for samples in sets.values()}) != 1:
@@ -55,7 +55,7 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
 
 @contextmanager
 def writing(out: Path) -> Iterator[Path]:
-    """A folder to fill that becomes `out` as a whole: see `filling`.
+    """Yield a folder to fill that becomes `out` as a whole: see `filling`.
 
     Raises:
         AnnotationError: it cannot be written.
@@ -70,10 +70,10 @@ def writing(out: Path) -> Iterator[Path]:
 
 
 def check_target(form: str, out: Path) -> None:
-    """Say early that `write_samples` is going to refuse.
+    """Raise early the errors that `write_samples` would raise.
 
     Raises:
-        AnnotationError: an unknown format, or `out` is no new or empty folder.
+        AnnotationError: an unknown format, or `out` is not a new or empty folder.
     """
     if form not in WRITERS:
         raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
@@ -82,7 +82,7 @@ def check_target(form: str, out: Path) -> None:
 
 
 def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """The part of a set that a format can hold; what it cannot goes to `lost`."""
+    """Return the part of a set that a format can hold; the rest is described in `lost`."""
     kept = []
     for sample in samples.samples:
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):

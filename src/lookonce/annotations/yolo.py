@@ -1,10 +1,10 @@
-"""YOLO and Darknet text: a `.txt` of labels for each image.
+"""YOLO and Darknet text: a `.txt` of labels per image.
 
     class centre_x centre_y width height        all but the class in fractions of the image's sides
 
 The labels lie in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
 An image without a label file is a background image. A row with more points is a polygon: its hull is the box.
-The classes have names in `classes.txt` or a `*.names` beside, in Darknet's `obj.data`, or in a dataset YAML.
+Class names are in `classes.txt` or a `*.names` file beside, in Darknet's `obj.data`, or in a dataset YAML.
 """
 
 from collections import defaultdict
@@ -77,7 +77,7 @@ def recognise(place: Place) -> Recognised | None:
 
 @dataclass
 class LabelFiles:
-    """Label files by where they belong, whatever the case of their names; folders are listed once."""
+    """Label files by place, ignoring case; folders are listed once."""
 
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
 
@@ -150,7 +150,7 @@ class LabelledFolder:
                       if file.suffix.lower() == ".txt" and _may_be_labels(file)]  # fmt: skip
         rest = [file for file in found if file not in owner]
         idle = [image for image in self.tree.images if image not in self.labels and image not in self.shared]
-        named = {}  # by what the image may be called: the folders but for `labels`, and the stem
+        named = {}  # by the possible names of the image: its folders without `labels`, and the stem
         for file in rest:
             folders = (part for part in file.parts[1:-1] if part.lower() not in LABEL_FOLDERS)
             named["/".join([*folders, file.stem])] = file
@@ -165,7 +165,7 @@ class LabelledFolder:
         ]
 
     def of_images(self, images: Sequence[Path], split: str) -> Parsed:
-        """Parse the labels of images; label files of the same split without an image are problems."""
+        """Parse the labels of images; label files without an image in the same split are problems."""
         wanted = [image for image in images if image not in self.shared]
         anywhere = {read_text(file): file.parent for file in self.tree.files if file.name in NAME_FILES}
         near = dict.fromkeys([self.tree.root, *(image.parent for image in images)])
@@ -202,7 +202,7 @@ def _may_be_labels(file: Path) -> bool:
 
 
 def _is_image_list(file: Path) -> bool:
-    """Whether a text begins with the path of an image alone."""
+    """Return whether a text begins with a line that holds only the path of an image."""
     try:
         line = next((text for _, text in read_lines(file)), "")
     except AnnotationError:
@@ -212,7 +212,7 @@ def _is_image_list(file: Path) -> bool:
 
 
 def _image_list(path: Path, tree: Tree) -> Recognised | None:
-    """Recognise a text of paths alone, of images that have labels."""
+    """Recognise a list of paths of images that have labels."""
     listed = [split_line(text) for _, text in read_lines(path)]
     if not listed or any(words for _, words in listed):
         return None
@@ -251,7 +251,7 @@ def _of_list(path: Path, tree: Tree, names: Names = ()) -> Parsed:
 
 
 def _parse(images: Sequence[tuple[str, Path, Path | None]], place: Path, names: Names) -> Parsed:
-    """Parse the label files of images; of each, the place that lists it, the image, its labels.
+    """Parse the label files of images, given as place in the list, image and labels.
 
     Raises:
         AnnotationError: not one of the images has labels.
@@ -342,7 +342,7 @@ def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) 
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `data.yaml`, a list for each split, `labels`, and `images`, a folder of links."""
+    """Write `data.yaml`, a list per split, `labels`, and `images`, a folder of links."""
     named = distinct(sets)
     images = gather(named, out / "images")
     for stem, sample in named.items():
@@ -357,7 +357,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 
 def _lines(sample: Sample) -> Iterator[str]:
-    """Ten decimals: read back, a box is the same to the last bit of float32 on most images."""
+    """Write ten decimals: on most images the box that is read back is the same to the last bit of float32."""
     height, width = sample.image_size
     relative = xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / (width, height, width, height)
     for label, sides in zip(sample.labels.tolist(), relative.tolist(), strict=True):

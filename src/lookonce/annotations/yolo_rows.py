@@ -1,11 +1,11 @@
-"""The rows of YOLO's label files: class, centre, size; or class and the points of a polygon."""
+"""Rows of YOLO's label files: class, centre, size; or class and the points of a polygon."""
 
 from pathlib import Path
 
 from lookonce.annotations.files import read_lines, shown
 from lookonce.annotations.records import Row, hull
 
-MOST = 2.0  # a fraction above this is no rounding: someone wrote pixels
+MOST = 2.0  # a fraction above this is not a rounding error: the numbers are pixels
 
 
 def read_rows(labels: Path) -> list[Row]:
@@ -47,7 +47,7 @@ def _row(place: str, text: str) -> Row:
 
 
 def holds_rows(file: Path) -> bool:
-    """Whether a text begins with a row of labels."""
+    """Return whether a text begins with a row of labels."""
     try:
         with file.open("rb") as stream:
             words = stream.readline(4096).split()

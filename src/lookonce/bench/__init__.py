@@ -1,4 +1,4 @@
-"""How fast a model is on this machine, beside the engines that could run it instead.
+"""Speed of a model on this machine, beside the other engines that could run it.
 
 ```
    files.py       one model -> the forms that each contender reads

@@ -1,7 +1,7 @@
-"""Everything that can run a model, opened the way its makers advise. One table, one row each.
+"""Everything that can run a model, opened as its makers advise: a table with one row per contender.
 
-A contender's opener gets the files and the case, and returns a function that does one batch, start to end.
-A bare engine is handed its input in the form that it likes best, so it has nothing to prepare.
+A contender's opener gets the files and the case, and returns a function that does one batch, start to end. A
+bare engine gets its input in its preferred layout, so it has nothing to prepare.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,17 @@ from lookonce.bench.files import Files
 
 Run = Callable[[], object]
 
-IMAGE = (720, 1280)  # (height, width) of what the Detector gets
+IMAGE = (720, 1280)  # (height, width) of the Detector's image
 OBJECT_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class BenchCase:
-    """What is measured.
+    """One combination to measure.
 
     Attributes:
         size: (height, width) of the network's input.
         batch: images at a time.
-        threads: of the engine.
     """
 
     size: tuple[int, int]
@@ -46,8 +45,8 @@ class Contender:
     """One way to run a model.
 
     Attributes:
-        name: what the command line and the table call it.
-        package: what must be installed; empty for what every install has.
+        name: name on the command line and in the table.
+        package: required package; empty if every install has it.
         open: files and case -> the function to time.
         fits: whether it can run these files at all.
     """
@@ -59,7 +58,7 @@ class Contender:
 
     @property
     def installed(self) -> bool:
-        """Whether its package is there."""
+        """Return whether its package is installed."""
         return not self.package or find_spec(self.package) is not None
 
 
@@ -102,7 +101,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": case.threads,
-        "INFERENCE_PRECISION_HINT": "f32",  # as the others; its own default is bfloat16 where native
+        "INFERENCE_PRECISION_HINT": "f32",  # like the others; its default is bfloat16 on CPUs that have it
     }
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     given = _planes(case) if planes else np.stack([_fitted(seed, case) for seed in range(case.batch)])
@@ -110,7 +109,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
 
 
 def _cut(ov: Any, model: Any) -> Any:
-    """A model that lookonce wrote, without its decoding; uint8 images stay its input."""
+    """Open a model that lookonce wrote, without its decoding; its input is still uint8 images."""
     transposes = [
         op
         for op in model.get_ordered_ops()
@@ -120,7 +119,7 @@ def _cut(ov: Any, model: Any) -> Any:
 
 
 def _torch(files: Files, case: BenchCase) -> Run:
-    """Eager, channels-last, batch normalisation folded."""
+    """Open the model in torch: eager, channels-last, batch normalization folded."""
     torch = require("torch", "train")
     from lookonce.model.blocks import fold_batch_norm
     from lookonce.model.darknet_io import load_darknet
@@ -141,7 +140,7 @@ def _torch(files: Files, case: BenchCase) -> Run:
 
 
 def _opencv(files: Files, case: BenchCase) -> Run:
-    """OpenCV's DNN module: by its Darknet importer where the model is one, as its users do."""
+    """Open OpenCV's DNN module, with its Darknet importer for a Darknet model, as its users do."""
     cv2.setNumThreads(case.threads)
     if files.model.suffix == ".cfg":
         network = cv2.dnn.readNetFromDarknet(str(files.model), str(files.model.with_suffix(".weights")))
@@ -183,7 +182,7 @@ CONTENDERS = {
 
 
 def image(seed: int) -> NDArray[np.uint8]:
-    """A rendered image as large as a video's, (720, 1280, 3)."""
+    """Render an image of video size, (720, 1280, 3)."""
     from lookonce.data.synthetic import scene
 
     drawn = scene(np.random.default_rng(OBJECT_SEED + seed)).image
@@ -191,11 +190,11 @@ def image(seed: int) -> NDArray[np.uint8]:
 
 
 def _fitted(seed: int, case: BenchCase) -> NDArray[np.uint8]:
-    """The same at the input's size, (H, W, 3)."""
+    """Resize that image to the input's size, (H, W, 3)."""
     return cv2.resize(image(seed), case.size[::-1]).astype(np.uint8, copy=False)
 
 
 def _planes(case: BenchCase) -> NDArray[np.float32]:
-    """The batch as a bare engine wants it: (B, 3, H, W) float32 in [0, 1], contiguous."""
+    """Return the batch for a bare engine: (B, 3, H, W) float32 in [0, 1], contiguous."""
     images = np.stack([_fitted(seed, case) for seed in range(case.batch)])
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)

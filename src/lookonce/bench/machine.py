@@ -1,4 +1,4 @@
-"""What every measured number depends on."""
+"""Circumstances that every measured number depends on."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ ENGINES = ("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy"
 
 
 def about_machine() -> dict[str, Any]:
-    """Date, processor, cores, Python, and the versions of the engines that are installed."""
+    """Return date, processor, cores, Python, and the versions of the installed engines."""
     return {
         "date": str(date.today()),
         "processor": processor_name(),
@@ -22,7 +22,7 @@ def about_machine() -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """The processor as the system calls it."""
+    """Return the processor's name, as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""All contenders in turn, round after round, so that a slow minute of the machine slows all of them alike."""
+"""All contenders in turn, round after round, so that a slow minute of the machine affects all equally."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from lookonce.bench.files import Files
 from lookonce.bench.worker import ContenderError, Turn, Worker
 
 ROUNDS = 10
-SHORTEST_TURN = 0.3  # seconds: a turn of a fast contender holds more batches
+SHORTEST_TURN = 0.3  # seconds; a turn of a fast contender has more batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,6 @@ class Entry:
     Attributes:
         contender: a key of `contenders.CONTENDERS`.
         files: the model it runs.
-        label: what the table calls it.
     """
 
     contender: str
@@ -32,15 +31,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was measured of one row.
+    """Measurements of one row.
 
     Attributes:
         label: what the table calls it.
         case: size, batch, threads.
-        turns: milliseconds of each batch, round by round; empty where it could not run.
-        peak_mib: of its process, everything included; NaN where unknown.
+        turns: milliseconds of each batch, round by round; empty if it could not run.
+        peak_mib: peak memory of its process, everything included; NaN if unknown.
         opening_seconds: from opening the model to the end of the warm-up.
-        error: why it could not run; empty where it could.
+        error: why it could not run; empty if it could.
     """
 
     label: str
@@ -51,16 +50,16 @@ class Result:
     error: str = ""
 
     def percentile(self, share: float) -> float:
-        """Milliseconds a batch that `share` percent of all batches stay below; NaN without any."""
+        """Return the `share` percentile of milliseconds per batch; NaN without any."""
         return float(np.percentile(np.concatenate(self.turns), share)) if self.turns else math.nan
 
     @property
     def per_second(self) -> float:
-        """Images a second, by the median batch."""
+        """Return images per second, from the median batch."""
         return 1000 * self.case.batch / self.percentile(50)
 
     def ratio(self, other: "Result") -> float:
-        """This one's time over the other's: the median of the ratios within each round."""
+        """Return this row's time divided by the other's: the median of the ratios within each round."""
         pairs = zip(self.turns, other.turns, strict=False)
         ratios = [float(np.median(mine) / np.median(theirs)) for mine, theirs in pairs]
         return float(np.median(ratios)) if ratios else math.nan
@@ -88,11 +87,11 @@ def measure(
     Args:
         entries: the rows.
         case: size, batch, threads.
-        rounds: how often each row has its turn; the first batch of a turn wakes it and does not count.
+        rounds: turns per row; the first batch of a turn wakes the process and is not counted.
         advance: called with a row's label after it was opened, and after each of its turns.
 
     Returns:
-        One for each row, in order. A row that cannot run says why.
+        One result per row, in order; `error` is set for a row that cannot run.
     """
     failed: dict[int, str] = {}
     running: dict[int, _Running] = {}
@@ -121,7 +120,7 @@ def measure(
 
 
 def _batches(turn: Turn) -> int:
-    """How many fill a turn."""
+    """Return the number of batches that fill a turn."""
     return max(2, math.ceil(SHORTEST_TURN / turn.seconds[-1]))
 
 

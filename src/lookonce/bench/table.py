@@ -1,4 +1,4 @@
-"""What was measured, as text, as JSON and as a plot."""
+"""Measurements as text, JSON and a plot."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ HEADINGS = ("", "ms", "90 %", "99 %", "images/s", "time", "peak MiB", "opening s
 
 
 def as_text(results: Sequence[Result]) -> str:
-    """A table for each case. `time` is that of the first row that ran, as 1."""
+    """Format a table per case; `time` is relative to the first row that ran."""
     return "\n\n".join(_case_table(list(rows)) for _, rows in groupby(results, key=lambda row: row.case))
 
 
 def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """For JSON: every turn's milliseconds too; None where nothing was measured."""
+    """Return the measurements for JSON, with the milliseconds of every turn; None if nothing was measured."""
     return [
         {
             "label": row.label,
@@ -41,7 +41,7 @@ def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def plot(results: Sequence[Result], title: str) -> "Figure":
-    """A bar for each row: the median batch, a line to its 99th percentile.
+    """Plot a bar per row: the median batch, with a line to the 99th percentile.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""A contender in a process of its own, which waits without using the processor until it is asked to run."""
+"""A contender in a process of its own, which uses no CPU until its turn."""
 
 import multiprocessing
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from lookonce.bench.files import Files
 from lookonce.errors import LookonceError
 
 WARM_UP = 2  # batches that are not timed when a contender is opened
-PATIENCE = 10.0  # seconds a process gets to end
+PATIENCE = 10.0  # seconds that a process may take to end
 
 
 class ContenderError(LookonceError):
-    """A contender cannot run this model, or broke down while it did."""
+    """A contender cannot run this model, or failed while running it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn of a contender gave.
+    """Measurements of one turn of a contender.
 
     Attributes:
-        seconds: of each batch.
-        peak_bytes: of memory, of the whole process until then; None where the system does not tell.
+        seconds: time of each batch.
+        peak_bytes: peak memory of the whole process so far; None if the system does not report it.
     """
 
     seconds: tuple[float, ...]
@@ -34,7 +34,7 @@ class Turn:
 
 
 class Worker:
-    """Opens a contender, and runs it when asked. Use it in a `with` block."""
+    """Opens a contender and runs it on request. Use it in a `with` block."""
 
     def __init__(self, contender: str, files: Files, case: BenchCase) -> None:
         """Start the process and wait until the contender is warm.
@@ -42,7 +42,7 @@ class Worker:
         Raises:
             ContenderError: it cannot be opened; the message is the engine's.
         """
-        context = multiprocessing.get_context("spawn")  # a fork would inherit this process's memory
+        context = multiprocessing.get_context("spawn")  # a fork would inherit the memory of this process
         self._pipe, theirs = context.Pipe()
         self._name = contender
         self._process = context.Process(target=_serve, args=(theirs, contender, files, case), daemon=True)
@@ -88,7 +88,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, contender: str, files: Files, case: BenchCase) -> None:
-    """The process's main function. A text as an answer is an error."""
+    """Run the main function of the process. An answer that is text is an error."""
     try:
         start = perf_counter()
         run = CONTENDERS[contender].open(files, case)
@@ -99,8 +99,8 @@ def _serve(pipe: Connection, contender: str, files: Files, case: BenchCase) -> N
             batches = pipe.recv()
             pipe.send(Turn(tuple(_timed(run) for _ in range(batches)), peak_bytes()))
     except (EOFError, KeyboardInterrupt):
-        return  # nobody asks any more
-    except Exception as error:  # engines raise what they like
+        return  # the parent process has ended
+    except Exception as error:  # engines raise exceptions of any type
         pipe.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
@@ -111,8 +111,8 @@ def _timed(run: Run) -> float:
 
 
 def peak_bytes() -> int | None:
-    """The most memory this process ever held; None where the system does not tell."""
-    try:  # getrusage would count what the parent held before this program began
+    """Return the peak memory of this process; None if the system does not report it."""
+    try:  # getrusage would include the parent's memory from before this program started
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return None

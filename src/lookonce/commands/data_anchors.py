@@ -17,7 +17,7 @@ from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import fit_anchors, flatten
 from lookonce.networks import NETWORKS
 
-DECIMALS = 1  # of a pixel; what is measured is what is printed
+DECIMALS = 1  # decimals of a pixel; the rounded anchors are the ones that are measured
 
 
 def data_anchors(

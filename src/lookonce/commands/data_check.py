@@ -21,7 +21,7 @@ from lookonce.doctor.page import check_page, severity_counts
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError, ConfigError
 
-SHOWN = 3  # places of a kind that are printed
+SHOWN = 3  # places printed per kind
 
 
 def data_check(
@@ -78,7 +78,7 @@ def data_check(
             except ConfigError as error:
                 raise ConfigError(f"--{str(error).removeprefix('--')}") from error
         sets = load_splits(data, names, images=images)
-        # if every image was skipped, the findings say why, which is all that was asked for
+        # if every image was skipped, the findings give the reasons, which is the purpose of this command
         if not any(found.samples or found.problems for found in sets.values()):
             raise AnnotationError(f"{data}: expected annotated images, found none")
         for found in sets.values():

@@ -1,4 +1,4 @@
-"""`lookonce data stats`: counts and sizes, a column for each split."""
+"""`lookonce data stats`: counts and sizes, one column per split."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,7 +24,7 @@ from lookonce.doctor.statistics import Spread, Statistics, statistics
 from lookonce.pages.render import render
 from lookonce.samples import Problem, SampleSet
 
-PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network of the plots; `data check` takes any
+PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network of the plots; `data check` accepts any
 
 
 def data_stats(

@@ -1,4 +1,4 @@
-"""`lookonce demo`: every step on rendered images, as the commands that a user would type.
+"""`lookonce demo`: every step on rendered images, shown as the commands that a user would type.
 
 demo/
     images/ annotations/   rendered: train, val, test
@@ -28,7 +28,7 @@ from lookonce.errors import ConfigError
 
 COUNTS = {"train": 480, "val": 40, "test": 120}
 UNSEEN = 12
-# Chosen on the val images. A mirrored letter is another sign, so there is no flip.
+# Chosen on the val images. A mirrored letter is a different character, so there is no flip.
 TRAINING = {
     "size": 256,
     "batch": 8,
@@ -38,7 +38,7 @@ TRAINING = {
     "augment.flip": 0,
     "evaluate_every": 8,
 }
-GOAL = 0.80  # AP50 on the test images; below it something is wrong with this installation
+GOAL = 0.80  # AP50 on the test images; a lower value means a broken installation
 
 
 def demo(out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Path("demo")) -> int:

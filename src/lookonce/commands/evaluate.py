@@ -3,7 +3,7 @@
 DIR/
     metrics.json, *.png    the numbers and curves
     errors.json            types of error, in numbers
-    errors.html            the same as a page, with the worst images in it
+    errors.html            the same as a page, with the worst images
     explained/             a page for each of the very worst, opened from there
 """
 
@@ -41,7 +41,7 @@ from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample
 
-CONF = 0.001  # low, since AP counts every detection
+CONF = 0.001  # low, because AP counts every detection
 EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
 
@@ -83,7 +83,7 @@ def evaluate(
         multi_label=multi_label,
         weights=weights,
     )
-    for package in ("faster_coco_eval", "matplotlib"):  # before all the detecting, not after it
+    for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
         require(package, extra="train")
     console = terminal()
     inputs = [model, data, *([weights] if weights else [])]
@@ -135,7 +135,7 @@ def evaluate(
 def _detect(
     detector: Detector, samples: Sequence[Sample], plan: Plan, console: Console, *, strict: bool
 ) -> tuple[list[Sample], list[Detections], list[Problem]]:
-    """Return the samples with a readable image, their detections, and what was wrong with the others."""
+    """Return the samples with a readable image, their detections, and the problems of the others."""
     measured: list[Sample] = []
     found: list[Detections] = []
     unreadable: list[Problem] = []
@@ -156,9 +156,9 @@ def _explain(
     out: Path,
     console: Console,
 ) -> tuple[list[str], str]:
-    """Write a page for each image: the links to them, and what the report says about them.
+    """Write a page per image; return links to them, and a remark for the report.
 
-    A model whose layers cannot be read is no reason to fail: the report is there without explanations.
+    If the layers of the model cannot be read, the report is complete without explanations.
     """
     if not samples:
         return [], ""
@@ -218,7 +218,7 @@ def _print(evaluation: Evaluation, console: Console) -> None:
 
 
 def _points(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[float, float, float]:
-    """Return best F1, its score threshold, and recall at the precision: 0 if that is never reached."""
+    """Return the best F1, its score threshold, and the recall at the precision; 0 if never reached."""
     recall = 0.0 if objects and math.isnan(precise.recall) else precise.recall
     return best.f1, best.threshold, recall
 

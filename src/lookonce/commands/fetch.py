@@ -49,17 +49,17 @@ def fetch(
 
 
 class _Meter:
-    """Shows a download; nothing if there is nothing to fetch."""
+    """Shows the progress of a download; nothing if nothing is fetched."""
 
     def __init__(self, bar: Progress, file: RemoteFile) -> None:
         self._bar, self._name = bar, file.name
         self._task = bar.add_task(file.name, total=file.size, visible=False)
 
     def begin(self, url: str, done: int) -> None:
-        """Start the clock: what was there before must not count as speed."""
+        """Start the clock: bytes that were there before must not count as speed."""
         host = urlsplit(url).netloc or "disk"
         self._bar.reset(self._task, completed=done, visible=True, description=f"{self._name} from {host}")
 
     def advance(self, count: int) -> None:
-        """Move on by so many bytes."""
+        """Advance by a number of bytes."""
         self._bar.advance(self._task, count)

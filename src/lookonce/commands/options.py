@@ -1,4 +1,4 @@
-"""Options that several commands share, and how to read those that are not plain values."""
+"""Options shared by several commands, and the parsing of those that are not plain values."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from lookonce.runtime.tiles import parse_tiles
 if TYPE_CHECKING:
     from lookonce.runtime.detector import Detector
 
-OWN = "as the model was made"  # default of options that a model file answers
+OWN = "as the model was made"  # default of options whose value comes from the model file
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model file: .safetensors, .onnx, OpenVINO .xml or .cfg.")
@@ -63,16 +63,16 @@ WeightsOption = Annotated[
 def read_options(
     *, size: str | None = None, classes: str | None = None, tiles: str | None = None, **values: Any
 ) -> DetectOptions:
-    """Read the options of a detection as the command line has them.
+    """Convert the options of a detection from the command line.
 
     Args:
         size: `416` or `320x416`; None: the model's own.
-        classes: names or numbers with commas between; None for all.
+        classes: names or numbers, separated by commas; None for all.
         tiles: `2x3` or `640`; None: no tiles.
-        **values: further fields of `DetectOptions`, read already.
+        **values: further fields of `DetectOptions`, already converted.
 
     Raises:
-        ConfigError: a text that cannot be read, or a value out of its range; the message names the option.
+        ConfigError: a text that cannot be parsed, or a value out of range; the message names the option.
     """
     sides = input_size(size)
     with options_named():
@@ -137,5 +137,5 @@ def input_size(text: str | None) -> tuple[int, int] | None:
 
 
 def height_width(size: tuple[int, int]) -> str:
-    """Return a size as it is printed everywhere."""
+    """Format a size as everywhere in messages."""
     return f"{size[0]}x{size[1]} (height x width)"

@@ -88,11 +88,11 @@ def train(
 
     resume = resume or extend is not None
     inputs = [path for path in (data, weights, names, recipe) if path]
-    # a run to resume may come from another machine, where the list of its files does not hold
+    # a run to resume may come from another machine, for which the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
 
     def settled() -> TrainSettings:
-        """Check the folder and the weights before any data is read, and put the settings together."""
+        """Check the folder and the weights before any data is read, and assemble the settings."""
         exits.enter_context(outputs)
         check_folder(out, resume=resume)
         if weights and not weights.exists():
@@ -130,10 +130,10 @@ def train(
 def _self_test(
     data: Path, settings: TrainSettings, names: Path | None, images: Path | None, *, strict: bool
 ) -> int:
-    """Overfit eight images, and say what that means.
+    """Overfit on eight images, and print the verdict.
 
     Returns:
-        0 overfitted, 1 not, or not in time.
+        0 if the model overfits, 1 if not, or not in time.
     """
     from lookonce.train.self_test import GOAL, MOST_STEPS
     from lookonce.train.self_test import self_test as run
@@ -173,12 +173,12 @@ def load_data(
     *,
     strict: bool,
 ) -> "TrainData":
-    """Training and validation images; without a validation part, some of the training ones are held out.
+    """Return training and validation images; without a validation part, some are held out.
 
-    A test part is never touched here.
+    A test part is never used here.
 
     Raises:
-        AnnotationError: not recognised, or no box to learn from.
+        AnnotationError: not recognised, or no boxes to train on.
     """
     from lookonce.train.plan import TrainData
 
@@ -200,10 +200,10 @@ def load_data(
 
 
 def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Split images at random into (to learn from, to judge by); at least one stays to learn from.
+    """Split images at random into (training, validation); at least one stays for training.
 
-    The file name decides with the seed, so that an image more or less leaves the others where they are, and
-    a run that goes on is not judged by what it learnt from.
+    File name and seed decide, so that adding or removing an image moves no other, and a resumed run is not
+    validated on images it was trained on.
     """
 
     def lot(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Open a `.cfg`: make its ONNX graph once, keep it under the hash of what went into it."""
+"""Open a `.cfg`: build its ONNX graph once, and cache it under the hash of its inputs."""
 
 import hashlib
 import logging
@@ -10,7 +10,7 @@ from lookonce._files import cache_folder, replacing
 from lookonce.darknet.files import DarknetModel, fit_of, open_darknet
 from lookonce.errors import ModelFileError
 
-GRAPH_VERSION = 2  # raise it when the same files give another graph
+GRAPH_VERSION = 2  # increase it whenever the same files give a different graph
 KEPT_DAYS = 30
 log = logging.getLogger(__name__)
 
@@ -19,11 +19,11 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
     """Return the ONNX file of a Darknet model; `path` and `weights` as in `files.open_darknet`.
 
     Made on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`, weights and
-    class names, so a changed file makes a new one. What was not opened for `KEPT_DAYS` is deleted when a new
-    one is made. Processes may do all of this at the same time.
+    class names, so a changed file makes a new one. Files not opened for `KEPT_DAYS` are deleted when a new
+    one is made. Several processes may do all of this at the same time.
 
     Raises:
-        ModelFileError: one of the files is missing, damaged, or does not fit the others; the cache folder
+        ModelFileError: one of the files is missing, damaged, or does not match the others; the cache folder
             cannot be written.
     """
     model = open_darknet(path, weights)
@@ -39,7 +39,7 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
 
 
 def _content(cfg: Path, model: DarknetModel) -> str:
-    """A hash of everything that goes into the graph."""
+    """Return a hash of everything that goes into the graph."""
     digest = hashlib.sha256(f"{GRAPH_VERSION} {model.info.to_json()}".encode())
     for path in (cfg, model.weights):
         try:
@@ -66,21 +66,21 @@ def _convert(model: DarknetModel, made: Path) -> None:
 
 
 def _note_use(made: Path) -> None:
-    """Keep the time of use as the file's own time: file systems often do not record reading."""
-    with suppress(OSError):  # a cache that can only be read still serves
+    """Record the time of use as the file's modification time: file systems often do not record reads."""
+    with suppress(OSError):  # a read-only cache still works
         made.touch()
 
 
 def _delete_unused(folder: Path) -> None:
     oldest = time.time() - KEPT_DAYS * 24 * 3600
     for file in folder.glob("*.onnx"):
-        with suppress(OSError):  # another process may be at it too
+        with suppress(OSError):  # another process may be doing the same
             if file.stat().st_mtime < oldest:
                 file.unlink()
 
 
 def _say_once(model: DarknetModel) -> None:
-    """Warn of what was guessed or passed by."""
+    """Warn about guesses and ignored keys."""
     cfg = model.network.cfg
     if model.weights != Path(cfg.file).with_suffix(".weights"):
         log.warning("%s: weights from %s", cfg.file, model.weights)

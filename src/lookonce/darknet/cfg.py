@@ -17,7 +17,7 @@ from lookonce.metadata import LARGEST_ANCHOR, LARGEST_SIDE, MOST_ANCHORS, MOST_C
 Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic"]
 ACTIVATIONS = ("linear", "leaky", "relu", "relu6", "logistic", "swish", "mish", "tanh", "elu")
 
-# Far beyond any real model; what is larger is refused before anything is made of it.
+# Far beyond any real model; anything larger is refused before it is built.
 LARGEST_FILTERS = 65_536
 LARGEST_WINDOW = 1024  # cells: kernel, pooling window, stride, padding
 MOST_LAYERS = 4096
@@ -27,8 +27,8 @@ MOST_LAYERS = 4096
 class Net:
     """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (grey).
 
-    `letter_box` is how images get to that size, if the file says; `stretching` an entry that only the line of
-    Darknet knows which stretches them, if there is one.
+    `letter_box` tells how images get to that size, if the file says so; `stretching` is an entry known only
+    to the branch of Darknet that stretches them, if there is one.
     """
 
     width: int
@@ -41,9 +41,9 @@ class Net:
 
 @dataclass(frozen=True, slots=True)
 class Convolutional:
-    """[convolutional]: `padding` cells on each of the four sides; bias, or batch normalisation instead.
+    """[convolutional]: `padding` cells on each of the four sides; bias, or batch normalization instead.
 
-    `share` is the layer whose weights it uses, if it has none of its own.
+    `share` is the layer whose weights it uses if it has none of its own.
     """
 
     filters: int
@@ -62,7 +62,7 @@ class Convolutional:
 class Shortcut:
     """[shortcut]: the layer before, plus the layers named, then an activation.
 
-    The result has the channels of the layer before; those that another layer lacks count as 0.
+    The result has the channels of the layer before; channels that another layer lacks count as 0.
     """
 
     layers: tuple[int, ...]
@@ -72,7 +72,7 @@ class Shortcut:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """[route]: layers one behind the other along the channels; of each, part `group_id` of `groups`."""
+    """[route]: layers concatenated along the channels; of each, part `group_id` of `groups`."""
 
     layers: tuple[int, ...]
     groups: int
@@ -135,9 +135,9 @@ class Sam:
 
 @dataclass(frozen=True, slots=True)
 class Reorg:
-    """[reorg3d]: squares of cells as channels. [reorg] (`scrambled`) does the same by a slip of its own.
+    """[reorg3d]: squares of cells as channels. [reorg] (`scrambled`) does the same, with a mistake.
 
-    YOLOv2 was trained with the slip: it reads its input as if it had fewer channels and longer sides.
+    YOLOv2 was trained with the mistake: it reads its input as if it had fewer channels and longer sides.
     """
 
     stride: int
@@ -147,7 +147,7 @@ class Reorg:
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """[dropout]: does nothing to a trained network, but counts as a layer."""
+    """[dropout]: has no effect in a trained network, but counts as a layer."""
 
     line: int = field(compare=False, default=0)
 
@@ -164,10 +164,10 @@ class Yolo:
     """[yolo], [region] or [Gaussian_yolo]: one scale.
 
     Attributes:
-        anchors: those that the mask picks, (width, height) in input pixels; in a [region] in cells.
+        anchors: anchors selected by the mask, (width, height) in input pixels; in a [region] in cells.
         classes: C.
         scale_x_y: stretch of the centre's offset.
-        form: how raw numbers become boxes and scores; see `darknet.onnx_decode`.
+        form: conversion of raw numbers to boxes and scores; see `darknet.onnx_decode`.
     """
 
     anchors: tuple[tuple[float, float], ...]
@@ -190,8 +190,8 @@ class Cfg:
     Attributes:
         file: named in errors.
         net: the [net] section.
-        layers: in file order; the place in this tuple is Darknet's layer number.
-        ignored: by kind of section, the keys that change nothing here, each once.
+        layers: layers in file order; the index is Darknet's layer number.
+        ignored: by kind of section, the keys without effect here, each once.
         unknown: by kind of section, the keys that neither lookonce nor Darknet knows, with a hint.
     """
 
@@ -236,7 +236,7 @@ def _typed(sections: list[Section], file: str) -> Cfg:
 
 
 def _finish(section: Section, ignored: dict[str, list[str]], unknown: dict[str, list[str]]) -> None:
-    """Note the keys that were not taken; refuse those that would change the numbers."""
+    """Record the keys that were not read; refuse those that would change the numbers."""
     for key, neutral in SWITCHED_OFF.get(section.kind, {}).items():
         section.only(key, neutral)
     harmless = HARMLESS.get(section.kind, HARMLESS_IN_ANY_LAYER)
@@ -267,7 +267,7 @@ def _convolutional(section: Section) -> Convolutional:
         stride=_stride(section, 1),
         padding=padding,
         groups=section.integer("groups", 1, 1, LARGEST_FILTERS),
-        # 2 is AlexeyAB's normalisation across batches, which differs in training only
+        # 2 is AlexeyAB's normalization across batches, which differs only in training
         batch_normalize=section.integer("batch_normalize", 0, 0, 2) > 0,
         activation=section.word("activation", "logistic", ACTIVATIONS),
         dilation=section.integer("dilation", 1, 1, LARGEST_WINDOW),
@@ -299,13 +299,13 @@ def _window(section: Section) -> tuple[int, int, int]:
     """Size, stride and padding of a pooling window."""
     stride = _stride(section, 1)
     size = section.integer("size", stride, 1, LARGEST_WINDOW)
-    # half of it goes left, so more than this would make windows that hold nothing
+    # half of it goes left, so more than this would make empty windows
     padding = section.integer("padding", size - 1, 0, 2 * size - 2)
     return size, stride, padding
 
 
 def _scale_channels(section: Section) -> ScaleChannels:
-    section.integer("scale_wh", 0, 0, 1)  # the shapes tell which way it goes
+    section.integer("scale_wh", 0, 0, 1)  # the shapes determine the direction
     layers = (section.integer("from", None, -MOST_LAYERS, MOST_LAYERS),)
     return ScaleChannels(layers, section.word("activation", "linear", ACTIVATIONS), section.line)
 
@@ -342,7 +342,7 @@ def _anchored(section: Section, form: Form, scale_x_y: float) -> Yolo:
     anchors = section.numbers("anchors", needed=True)
     if len(anchors) < 2 * total:
         raise section.error(f"expected num={total} pairs of numbers in anchors, found {len(anchors)} numbers")
-    anchors = anchors[: 2 * total]  # Darknet passes the rest by
+    anchors = anchors[: 2 * total]  # Darknet ignores the rest
     if not 0 < min(anchors) <= max(anchors) <= LARGEST_ANCHOR:
         raise section.error(f"expected anchors above 0 and at most {LARGEST_ANCHOR}, found {min(anchors)}")
     if not 0 <= min(mask) <= max(mask) < total:

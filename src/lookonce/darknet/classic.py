@@ -1,4 +1,4 @@
-"""The three networks of lookonce as `.cfg` text, and the way to tell that a `.cfg` is one of them.
+"""The three networks of lookonce as `.cfg` text, and a test whether a `.cfg` is one of them.
 
 Legend: **C** classes. Full channel counts, before the width factor, are those of the official files.
 """
@@ -16,7 +16,7 @@ DEEPEST = 1024  # channels at the end of the backbone in all three
 
 
 def classic_cfg(info: ModelInfo) -> str:
-    """The `.cfg` of a yolov3, yolov3-spp or yolov3-tiny of any width, classes, anchors and input size."""
+    """Return the `.cfg` of one of the three networks with any width, classes, anchors and input size."""
     text = _Text(info)
     if info.architecture == "yolov3-tiny":
         _tiny(text)
@@ -26,7 +26,7 @@ def classic_cfg(info: ModelInfo) -> str:
 
 
 def recognise(network: Network) -> tuple[str, float] | None:
-    """The architecture and width of a `.cfg` that is one of the three networks; None for any other."""
+    """Return architecture and width of a `.cfg` that is one of the three networks; None for any other."""
     for architecture, layout in NETWORKS.items():
         if (len(network.convolutions), len(network.scales)) == (layout.convolutions, len(layout.strides)):
             for width in _widths(network.convolutions[layout.backbone - 1]):
@@ -36,7 +36,7 @@ def recognise(network: Network) -> tuple[str, float] | None:
 
 
 class _Text:
-    """A `.cfg` that grows layer by layer."""
+    """Builder of a `.cfg`, layer by layer."""
 
     def __init__(self, info: ModelInfo) -> None:
         self._info = info
@@ -54,11 +54,11 @@ class _Text:
         return self.layers - 1
 
     def channels(self, full: int) -> int:
-        """A full channel count under the model's width."""
+        """Scale a full channel count by the model's width."""
         return scaled_channels(full, self._info.width)
 
     def convolution(self, filters: int, size: int, stride: int = 1) -> int:
-        """A convolution with batch normalisation and leaky ReLU."""
+        """Append a convolution with batch normalization and leaky ReLU."""
         return self.add(
             "convolutional",
             batch_normalize=1,
@@ -70,7 +70,7 @@ class _Text:
         )
 
     def head(self) -> None:
-        """The last convolution of the next finer scale, and its [yolo]."""
+        """Append the last convolution of the next finer scale, and its [yolo]."""
         scale, info = self._scales.pop(), self._info
         first = sum(len(anchors) for anchors in info.anchors[:scale])
         mask = range(first, first + len(info.anchors[scale]))
@@ -90,7 +90,7 @@ class _Text:
         )
 
     def go_finer(self, filters: int, skip: int) -> None:
-        """From the features before a head to the next finer scale, joined with a layer of the backbone."""
+        """Append the way from the features before a head to the next finer scale, joined with a layer."""
         self.add("route", layers=-4)
         self.convolution(filters, 1)
         self.add("upsample", stride=2)
@@ -98,7 +98,7 @@ class _Text:
 
 
 def _net(info: ModelInfo) -> str:
-    """[net]: the input size; the rest is the training of the official files, for who trains on in Darknet."""
+    """Return [net]: the input size, and the training settings of the official files, for use in Darknet."""
     height, width = info.input_size
     return f"""\
 [net]
@@ -143,7 +143,7 @@ def _yolov3(text: _Text, *, spp: bool) -> None:
 
 
 def _scale(text: _Text, narrow: int, *, spp: bool) -> None:
-    """Five convolutions that the next scale shares, and the 3x3 before the head."""
+    """Append five convolutions that the next scale shares, and the 3x3 before the head."""
     text.convolution(narrow, 1)
     text.convolution(2 * narrow, 3)
     text.convolution(narrow, 1)
@@ -156,7 +156,7 @@ def _scale(text: _Text, narrow: int, *, spp: bool) -> None:
 
 
 def _pyramid(text: _Text) -> None:
-    """Maxima over 5, 9 and 13 cells of one layer, joined as 13, 9, 5, itself."""
+    """Append the maxima over 5, 9 and 13 cells of a layer, concatenated as 13, 9, 5, input."""
     for size, back in ((5, -2), (9, -4)):
         text.add("maxpool", stride=1, size=size)
         text.add("route", layers=back)
@@ -180,18 +180,18 @@ def _tiny(text: _Text) -> None:
 
 
 def _short(number: float) -> str:
-    """12.0 as `12`, anything else in full."""
+    """Format 12.0 as `12`, anything else in full."""
     return str(int(number)) if number == int(number) else repr(number)
 
 
 def _widths(deepest: ConvSpec) -> list[float]:
-    """Width factors that may have led to the last channels of a backbone, the roundest first."""
+    """Return the width factors that explain the last channels of a backbone, the roundest first."""
     exact = deepest.filters / DEEPEST
     return [width for digits in range(1, 6) if (width := round(exact, digits)) > 0]
 
 
 def _is(network: Network, architecture: str, width: float) -> bool:
-    """Whether a network equals one of the three with its classes, anchors and input size."""
+    """Return whether a network equals one of the three with its classes, anchors and input size."""
     info = ModelInfo(
         architecture,
         names=("",) * network.classes,
@@ -202,13 +202,13 @@ def _is(network: Network, architecture: str, width: float) -> bool:
     )
     try:
         classic = resolve(parse_cfg(classic_cfg(info), network.cfg.file))
-    except ModelFileError:  # an input size that the other takes and the classic one does not
+    except ModelFileError:  # an input size that only the other network accepts
         return False
     return _parts(network) == _parts(classic)
 
 
 def _parts(network: Network) -> list[tuple[LayerSection, tuple[int, ...]]]:
-    """What makes two networks the same: every section and what it reads, however the file writes that."""
+    """Return everything that identifies a network: its sections and their inputs, independent of notation."""
     return [(_unwritten(layer), layer.sources) for layer in network.layers]
 
 

@@ -1,10 +1,10 @@
-"""One file from the first mirror that has it whole: resumed, checked, and in place only once it is complete.
+"""Download of one file from the first mirror that has it: resumed, verified, and in place only when complete.
 
 ```
 NAME        the whole file, checked
-NAME.part   what has come so far; a kill leaves it, and the next call goes on from there
-NAME.from   where that came from: URL, and ETag or date, so that pieces of two files are never joined
-NAME.lock   held while a process is at it; the system lets go of it when the process dies
+NAME.part   the bytes received so far; they survive a kill, and the next call resumes there
+NAME.from   their origin: URL, and ETag or date, so that pieces of two files are never joined
+NAME.lock   lock held while a process downloads; the system releases it when the process ends
 ```
 """
 
@@ -31,26 +31,26 @@ from lookonce.errors import DownloadError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks; the check at the end still finds what two processes mixed
+except ImportError:  # Windows has no such locks; the final check still detects a mix of two processes
     fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 16  # bytes
-TIMEOUT = 30.0  # seconds without a byte, or for an answer to begin, after which a connection is broken
-SLOWEST = 1 << 14  # bytes within `TIMEOUT`; below it the next mirror is tried
+TIMEOUT = 30.0  # seconds without a byte, or until an answer begins, after which a connection counts as broken
+SLOWEST = 1 << 14  # bytes within `TIMEOUT`; if fewer arrive, the next mirror is tried
 LONGEST = 6 * 3600.0  # seconds for one file from one mirror
 NUMBER = r"[0-9]{1,18}"
-ATTEMPTS = 20  # at one mirror, while each brings more of the file
+ATTEMPTS = 20  # per mirror, as long as each brings more of the file
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """What is to be fetched.
+    """File to fetch.
 
     Attributes:
-        name: the last part of its address, and its name here.
+        name: last part of the URL, and local file name.
         size: bytes.
-        sha256: of its content, in hexadecimal; None where none is published.
+        sha256: of its content, in hexadecimal; None if none is published.
     """
 
     name: str
@@ -59,31 +59,31 @@ class RemoteFile:
 
 
 class Meter(Protocol):
-    """Whoever watches a download."""
+    """Observer of a download."""
 
     def begin(self, url: str, done: int) -> None:
         """Bytes from `done` on are now coming from `url`."""
 
     def advance(self, count: int) -> None:
-        """So many more bytes are safe."""
+        """Report a number of bytes that were stored."""
 
 
 class _RefusedError(Exception):
-    """This mirror does not have the file; asking it again is no use."""
+    """This mirror does not have the file; a retry is pointless."""
 
 
 class _BrokenError(Exception):
-    """The connection failed; asking again may help."""
+    """The connection failed; a retry may help."""
 
 
 def download(
     file: RemoteFile, folder: Path, mirrors: Sequence[str], headers: Mapping[str, str], meter: Meter
 ) -> Path:
-    """The path of the file in `folder`, fetched if it is not there yet.
+    """Return the path of the file in `folder`, after fetching it if necessary.
 
     Args:
         file: what is expected.
-        folder: where it goes.
+        folder: where it is stored.
         mirrors: addresses to which the file's name is added, tried in turn.
         headers: to be sent along.
         meter: told of the progress.
@@ -99,7 +99,7 @@ def download(
             folder.mkdir(parents=True, exist_ok=True)
             with _alone(target):
                 _from_any(file, target, urls, headers, meter)
-    except OSError as error:  # of the disk: those of the network have become `_BrokenError`
+    except OSError as error:  # disk errors; network errors have become `_BrokenError`
         raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
@@ -125,7 +125,7 @@ def _is_whole(target: Path, file: RemoteFile) -> bool:
 def _from_any(
     file: RemoteFile, target: Path, urls: Sequence[str], headers: Mapping[str, str], meter: Meter
 ) -> None:
-    """Try one mirror after the other; what one has sent counts for the next, where a SHA-256 can tell."""
+    """Try one mirror after another; with a known SHA-256, the next continues where the last one stopped."""
     part, reasons = _beside(target, ".part"), []
     for url in urls:
         try:
@@ -144,7 +144,7 @@ def _from_any(
 
 
 def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
-    """Ask one mirror until the file is whole, again after each break that came with some more of it."""
+    """Download from one mirror until the file is complete, retrying after each break that brought more."""
     begun_before = _keep_if_of_use(part, file, url) > 0
     deadline = time.monotonic() + LONGEST
     for _ in range(ATTEMPTS):
@@ -162,13 +162,13 @@ def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str]
         part.unlink()
         if not begun_before:
             raise _RefusedError(wrong)
-        _from_one(file, part, url, headers, meter)  # the fault may lie in the piece that was there before
+        _from_one(file, part, url, headers, meter)  # the error may be in the piece that was there before
 
 
 def _keep_if_of_use(part: Path, file: RemoteFile, url: str) -> int:
-    """Bytes of an earlier attempt that may be gone on from; others are removed.
+    """Return the number of bytes of an earlier attempt that can be resumed; other pieces are removed.
 
-    With a known SHA-256 a piece from anywhere will do, since joining two files would be found out.
+    With a known SHA-256, a piece of any origin is accepted, because a mix of two files would be detected.
     """
     foreign = file.sha256 is None and _origin(part).get("url") != redacted(url)
     if foreign or _size(part) > file.size:
@@ -179,7 +179,7 @@ def _keep_if_of_use(part: Path, file: RemoteFile, url: str) -> int:
 def _receive(
     file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter, deadline: float
 ) -> None:
-    """Take one answer of one mirror, as far as it goes."""
+    """Store one answer of one mirror, as far as it goes."""
     have = _size(part)
     address, credentials = _credentials(url)
     try:
@@ -194,12 +194,12 @@ def _receive(
                 part.with_suffix(".from"), json.dumps({"url": redacted(url), "validator": _validator(answer)})
             )
         meter.begin(redacted(url), start)
-        with part.open("ab", buffering=0) as out:  # a kill loses no more than a chunk
+        with part.open("ab", buffering=0) as out:  # a kill loses at most one chunk
             _copy(answer, out, file, start, meter, deadline)
 
 
 def _range(part: Path, url: str, have: int) -> dict[str, str]:
-    """Ask for the rest alone, and for all of it if the file has changed since (RFC 9110, 13.1.5 and 14.2)."""
+    """Request only the rest, or the whole file if it has changed since (RFC 9110, 13.1.5 and 14.2)."""
     if not have:
         return {}
     origin = _origin(part)
@@ -208,10 +208,10 @@ def _range(part: Path, url: str, have: int) -> dict[str, str]:
 
 
 def _start(answer: Any, file: RemoteFile, have: int) -> int:
-    """The place in the file from which on it is sent.
+    """Return the offset at which the answer starts.
 
     Raises:
-        _RefusedError: it is another file.
+        _RefusedError: a different file.
     """
     if answer.headers.get_content_type() == "text/html":
         raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
@@ -230,7 +230,7 @@ def _start(answer: Any, file: RemoteFile, have: int) -> int:
 
 
 def _open(request: Request) -> Any:
-    """Wait for an answer in a thread of its own: a server may send its headers byte by byte for ever."""
+    """Wait for an answer in a separate thread: a server may send its headers byte by byte forever."""
     found: list[Any] = []
 
     def ask() -> None:
@@ -263,7 +263,7 @@ def _read(answer: Any, count: int) -> bytes:
 
 def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Meter, deadline: float) -> None:
     done, slow_since, slow_from = start, time.monotonic(), start
-    while chunk := _read(answer, min(CHUNK, file.size - done + 1)):  # one more, to see whether there is more
+    while chunk := _read(answer, min(CHUNK, file.size - done + 1)):  # one byte more, to notice a longer file
         if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
         done += len(chunk)
@@ -284,7 +284,7 @@ def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Mete
 
 
 def _difference(path: Path, file: RemoteFile) -> str | None:
-    """In what a file on the disk is not the one expected."""
+    """Describe how a file on the disk differs from the expected one."""
     if _size(path) != file.size:
         return f"expected {file.size:,} bytes, found {_size(path):,}"
     if file.sha256 is None:
@@ -303,7 +303,7 @@ def redacted(url: str) -> str:
 
 
 def _credentials(url: str) -> tuple[str, dict[str, str]]:
-    """Split `https://user:password@host/` into the address and the header that carries the two."""
+    """Split `https://user:password@host/` into the address and the header with user and password."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     user, mark, bare = host.rpartition("@")
@@ -318,7 +318,7 @@ def _printable(text: str) -> str:
 
 
 def _validator(answer: Any) -> str | None:
-    """What tells one version of a file from the next; a weak ETag (W/) promises too little."""
+    """Return the identifier of a file's version; a weak ETag (W/) is not reliable enough."""
     tag: str | None = answer.headers.get("ETag")
     modified: str | None = answer.headers.get("Last-Modified")
     return tag if tag and not tag.startswith("W/") else modified

@@ -1,6 +1,6 @@
 """The official weights, from their publisher or a mirror, with `.cfg` and class names beside them.
 
-The networks are known here, so only weights travel: `.cfg` and `.names` are written from the description.
+The networks are known, so only weights are downloaded: `.cfg` and `.names` are written from the description.
 """
 
 import os
@@ -14,10 +14,10 @@ from lookonce.errors import ConfigError, DownloadError
 from lookonce.metadata import ModelInfo
 from lookonce.networks import NETWORKS
 
-MIRROR = "LOOKONCE_MIRROR"  # environment: where to look instead
+MIRROR = "LOOKONCE_MIRROR"  # environment variable: where to look instead
 PUBLISHED = ("https://pjreddie.com/media/files", "https://data.pjreddie.com/files")
 HEADERS = {
-    "Referer": "https://pjreddie.com",  # without it the first answers 403
+    "Referer": "https://pjreddie.com",  # without it the first server answers 403
     "User-Agent": "lookonce",
 }
 
@@ -36,10 +36,10 @@ COCO_NAMES = tuple(name.strip() for name in _COCO.split(","))
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What can be fetched under one name.
+    """Files that can be fetched under one name.
 
     Attributes:
-        weights: the file.
+        weights: the weight file.
         info: the detector it makes; None for a bare backbone.
     """
 
@@ -49,7 +49,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Where it lies; `cfg` and `names` are None for a bare backbone."""
+    """Paths of the fetched files; `cfg` and `names` are None for a bare backbone."""
 
     weights: Path
     cfg: Path | None = None
@@ -57,10 +57,10 @@ class Fetched:
 
 
 def fetch(name: str, meter: Meter) -> Fetched:
-    """Fetch what is not in the cache yet, into the folder `models` of `cache_folder`.
+    """Fetch everything that is not in the cache yet into the folder `models` of `cache_folder`.
 
     Raises:
-        ConfigError: there is nothing of this name, or `LOOKONCE_MIRROR` is no address.
+        ConfigError: an unknown name, or `LOOKONCE_MIRROR` is not a URL.
         DownloadError: see `download`.
     """
     published = find(name)
@@ -75,10 +75,10 @@ def fetch(name: str, meter: Meter) -> Fetched:
 
 
 def find(name: str) -> Published:
-    """What is published under a name.
+    """Return the entry published under a name.
 
     Raises:
-        ConfigError: nothing is.
+        ConfigError: an unknown name.
     """
     if name not in REGISTRY:
         raise ConfigError(f"{name}: expected one of {', '.join(REGISTRY)}")
@@ -86,10 +86,10 @@ def find(name: str) -> Published:
 
 
 def mirrors() -> tuple[str, ...]:
-    """Where to look, in this order. `LOOKONCE_MIRROR` stands alone: behind it there may be no way out.
+    """Return the addresses to try, in order. `LOOKONCE_MIRROR` replaces all others.
 
     Raises:
-        ConfigError: `LOOKONCE_MIRROR` is no address.
+        ConfigError: `LOOKONCE_MIRROR` is not a URL.
     """
     chosen = os.environ.get(MIRROR)
     if not chosen:
@@ -102,7 +102,7 @@ def mirrors() -> tuple[str, ...]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write what is not there already; a cache that everyone shares may be closed for writing."""
+    """Write a file unless it is there already; a shared cache may be read-only."""
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)

@@ -1,4 +1,4 @@
-"""The files that make one Darknet model: `.cfg`, `.weights` beside it, class names where there are any."""
+"""Files of a Darknet model: `.cfg`, `.weights` beside it, and class names if there are any."""
 
 import re
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names 
 
 @dataclass(frozen=True, slots=True)
 class DarknetModel:
-    """A detector in Darknet's form, its weights not yet read.
+    """A Darknet detector whose weights are not yet read.
 
     Attributes:
         network: the resolved `.cfg`.
-        info: what it says of itself, in lookonce's words.
+        info: description in lookonce's terms.
         weights: the `.weights` file.
-        names: the file of class names; None: there is none, and the classes are called by their numbers.
+        names: the file of class names; None: there is none, and classes are named by number.
     """
 
     network: Network
@@ -33,10 +33,10 @@ class DarknetModel:
     names: Path | None
 
     def read_weights(self) -> list[ConvWeights]:
-        """Every convolution in file order, checked number by number.
+        """Return every convolution in file order, with every number checked.
 
         Raises:
-            ModelFileError: not the weights of this `.cfg`, or damaged.
+            ModelFileError: weights of a different `.cfg`, or damaged.
         """
         convolutions = read_weights(self.weights, self.network.convolutions)[1]
         check_weights(self.weights, self.network.convolutions, convolutions)
@@ -44,7 +44,7 @@ class DarknetModel:
 
 
 def open_darknet(model: Path, weights: Path | None = None) -> DarknetModel:
-    """Read a `.cfg` and find what belongs to it.
+    """Read a `.cfg` and find the files that belong to it.
 
     Args:
         model: the `.cfg`; or the `.weights`, whose `.cfg` is then looked for beside it.
@@ -110,7 +110,7 @@ def fit_of(network: Network) -> tuple[Fit, str]:
 
 
 def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
-    """Describe a Darknet model in lookonce's words: scales from fine to coarse."""
+    """Describe a Darknet model in lookonce's terms: scales from fine to coarse."""
     architecture, width = recognise(network) or ("darknet", 1.0)
     return ModelInfo(
         architecture,

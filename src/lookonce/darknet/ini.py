@@ -1,8 +1,8 @@
 """The text form of a `.cfg`: sections of `key=value` lines, each with its line number.
 
-Facts from Darknet's own files: blanks never count, `#` and `;` begin a comment, a section may come many
-times, and its place in the file is its layer number. As in Darknet, a whole number may be written as a
-decimal one (its fraction is dropped), a list may end in a comma, and a file in an end mark (0x1A).
+As in Darknet's own files, blanks are ignored, `#` and `;` begin a comment, a section may occur many times,
+and its position in the file is its layer number. As in Darknet, a whole number may be written as a decimal
+one (its fraction is dropped), a list may end in a comma, and a file in an end mark (0x1A).
 """
 
 import math
@@ -35,16 +35,16 @@ class Option:
 
 @dataclass(slots=True)
 class Section:
-    """One `[kind]` with its options, and the typed way to take them out.
+    """One `[kind]` with its options, and typed access to them.
 
-    Every option must be taken, or listed by `leftovers`, so nothing in a file goes unseen.
+    Every option must be read, or listed by `leftovers`, so nothing in a file goes unnoticed.
 
     Attributes:
         file: named in errors.
         kind: the word in brackets.
-        line: where the bracket stands.
+        line: line of the bracket.
         options: by key; a key may stand several times.
-        asked: keys that were looked up, for hints.
+        asked: keys that were looked up; used for hints.
     """
 
     file: str
@@ -54,11 +54,11 @@ class Section:
     asked: set[str] = field(default_factory=set)
 
     def error(self, what: str, line: int | None = None) -> ModelFileError:
-        """An error at a line of this section."""
+        """Return an error at a line of this section."""
         return ModelFileError(f"{self.file}:{line or self.line}: [{self.kind}] {what}")
 
     def integer(self, key: str, default: int | None, low: int, high: int) -> int:
-        """A whole number between `low` and `high`; a default of None means that the key is needed."""
+        """Read an integer between `low` and `high`; a default of None means that the key is required."""
         option = self._take(key, default is None)
         if option is None:
             assert default is not None
@@ -69,20 +69,20 @@ class Section:
         return value
 
     def number(self, key: str, default: float) -> float:
-        """A finite decimal number."""
+        """Read a finite decimal number."""
         option = self._take(key)
         return default if option is None else self._decimal(key, option.value, option.line)
 
     def integers(self, key: str, *, needed: bool = False) -> tuple[int, ...]:
-        """Whole numbers between commas; none where the key is absent."""
+        """Read integers separated by commas; none if the key is absent."""
         return self._list(key, self._whole, needed)
 
     def numbers(self, key: str, *, needed: bool = False) -> tuple[float, ...]:
-        """Finite decimal numbers between commas; none where the key is absent."""
+        """Read finite decimal numbers separated by commas; none if the key is absent."""
         return self._list(key, self._decimal, needed)
 
     def word(self, key: str, default: str, known: tuple[str, ...]) -> str:
-        """One of the known words."""
+        """Read one of the known words."""
         option = self._take(key)
         if option is None:
             return default
@@ -93,7 +93,7 @@ class Section:
         return option.value
 
     def only(self, key: str, neutral: str) -> None:
-        """Let a key stand only where it changes nothing."""
+        """Accept a key only if it has no effect."""
         option = self._take(key)
         if option is None or option.value == neutral:
             return
@@ -101,9 +101,9 @@ class Section:
             raise self.error(f"{key}={option.value} is not supported (only {key}={neutral})", option.line)
 
     def leftovers(self, harmless: frozenset[str]) -> tuple[list[str], dict[str, str]]:
-        """Return the keys that were not taken: those known to be harmless, and unknown ones with a hint.
+        """Return the keys that were not read: those known to be harmless, and unknown ones with a hint.
 
-        Darknet passes unknown keys by, so both leave the numbers as they are.
+        Darknet ignores unknown keys, so neither changes the numbers.
         """
         unknown = {}
         for key in self.options.keys() - harmless:
@@ -148,7 +148,7 @@ def read_sections(path: Path) -> list[Section]:
     """Read a `.cfg` file into its sections.
 
     Raises:
-        ModelFileError: not readable, far too large, not text, or a line that is neither.
+        ModelFileError: not readable, far too large, not text, or a malformed line.
     """
     content = read_bytes(path, ModelFileError, limit=LARGEST_FILE)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -160,10 +160,10 @@ def read_sections(path: Path) -> list[Section]:
 
 
 def parse_sections(text: str, file: str) -> list[Section]:
-    """Cut the text of a `.cfg` into its sections; `file` is named in errors.
+    """Split the text of a `.cfg` into its sections; `file` is named in errors.
 
     Raises:
-        ModelFileError: a line that is no section, option or comment, or an option before any section.
+        ModelFileError: a line that is not a section, option or comment, or an option before any section.
     """
     if text.lstrip().startswith("<"):
         raise ModelFileError(f"{file}: expected a .cfg, found a web page saved under its name")
@@ -171,7 +171,7 @@ def parse_sections(text: str, file: str) -> list[Section]:
         raise ModelFileError(f"{file}: expected a .cfg, found a Git LFS pointer; fetch it by `git lfs pull`")
     sections: list[Section] = []
     for number, raw in enumerate(text.replace("\x1a", "").split("\n"), 1):
-        line = "".join(re.split("[#;]", raw, maxsplit=1)[0].split())  # blanks never count
+        line = "".join(re.split("[#;]", raw, maxsplit=1)[0].split())  # blanks are ignored
         if header := _HEADER.fullmatch(line):
             sections.append(Section(file, ALIASES.get(header[1], header[1]), number))
         elif line:

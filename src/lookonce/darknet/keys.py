@@ -1,4 +1,4 @@
-"""Keys that a `.cfg` may hold and that do not change what the network computes from an image.
+"""Keys of a `.cfg` that do not change what the network computes from an image.
 
 They are ignored when a model is run and listed once. A key that is neither here nor read by `cfg` is
 ignored too, as Darknet does, with a warning.
@@ -42,7 +42,7 @@ HARMLESS = {
 }
 HARMLESS_IN_ANY_LAYER = frozenset(_ANY_LAYER.split())
 
-# Features that would change the arithmetic; their keys may stand with the value that switches them off.
+# Features that would change the arithmetic; their keys are allowed with the value that switches them off.
 SWITCHED_OFF = {
     "convolutional": {
         "flipped": "0", "binary": "0", "xnor": "0", "bin_output": "0", "antialiasing": "0",

@@ -1,4 +1,4 @@
-"""The class names of a Darknet model, which stand in a file of their own."""
+"""Class names of a Darknet model, which are in a separate file."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ LARGEST_FILE = 1 << 20  # bytes
 
 
 def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
-    """The names beside a `.cfg`, and the file they came from.
+    """Return the names beside a `.cfg`, and the file they came from.
 
-    In this order: `<model>.names`; what `<model>.data` points to; what `obj.data` points to, or the other
-    `.names` in the folder, where their number fits; else numbers, and no file.
+    In this order: `<model>.names`; the file named in `<model>.data`; the file named in `obj.data`, or the
+    other `.names` in the folder, if their number matches; else numbers, and no file.
 
     Raises:
-        ModelFileError: a file that bears the model's own name has another number of names.
+        ModelFileError: a file with the model's own name has a different number of names.
     """
     own = _own(cfg)
     if own is not None:
@@ -32,7 +32,7 @@ def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
 
 
 def read_names(file: Path) -> tuple[str, ...]:
-    """One name a line; blank lines at the end do not count.
+    """Read one name per line; blank lines at the end are ignored.
 
     Raises:
         ModelFileError: unreadable, far too large, or not text.
@@ -42,7 +42,7 @@ def read_names(file: Path) -> tuple[str, ...]:
 
 
 def _own(cfg: Path) -> Path | None:
-    """The names file that bears the model's name, or that its `.data` file points to."""
+    """Return the names file with the model's name, or the one named in its `.data` file."""
     names, data = cfg.with_suffix(".names"), cfg.with_suffix(".data")
     if names.is_file():
         return names
@@ -50,7 +50,7 @@ def _own(cfg: Path) -> Path | None:
 
 
 def _of_obj_data(cfg: Path) -> list[Path]:
-    """What `obj.data` in the same folder points to; it may belong to another model."""
+    """Return the names file given by `obj.data` in the same folder; it may belong to another model."""
     data = cfg.with_name("obj.data")
     try:
         return [_names_of(data)] if data.is_file() else []
@@ -59,7 +59,7 @@ def _of_obj_data(cfg: Path) -> list[Path]:
 
 
 def _names_of(data: Path) -> Path:
-    """The file that `names = ...` in a `.data` file points to; Darknet takes it from its working folder."""
+    """Return the file given by `names = ...` in a `.data` file; Darknet looks in its working folder."""
     for line in _text(data).split("\n"):
         key, _, value = (part.strip() for part in line.partition("="))
         if key == "names":
@@ -71,7 +71,7 @@ def _names_of(data: Path) -> Path:
 
 
 def _is_file(path: Path) -> bool:
-    """`Path.is_file`, which raises for a name too long to be one."""
+    """Return `Path.is_file`; False instead of an error for a name that is too long."""
     try:
         return path.is_file()
     except OSError:
@@ -79,7 +79,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _names_or_nothing(file: Path) -> tuple[str, ...]:
-    """The names in a file that may have nothing to do with the model."""
+    """Read the names in a file that may be unrelated to the model."""
     try:
         return read_names(file)
     except ModelFileError:

@@ -1,4 +1,4 @@
-"""From sections to a network: who feeds whom, and the shape of every output.
+"""From sections to a network: the inputs of every layer, and the shape of its output.
 
 Legend: **C** channels, **H**, **W** height and width of one layer's output.
 """
@@ -27,7 +27,7 @@ from lookonce.darknet.cfg import (
 from lookonce.errors import ModelFileError
 from lookonce.metadata import LARGEST_STRIDE
 
-IMAGE = -1  # the source of the first layer
+IMAGE = -1  # source of the first layer
 LARGEST_OUTPUT = 1 << 28  # numbers in one layer's output for one image: 1 GiB, yolov3 at 2880x2880
 MOST_ALIVE = 1 << 29  # numbers in all outputs that a later layer still reads: 2 GiB
 MOST_NUMBERS = 500_000_000  # weights; ONNX cannot hold more than 2 GB in one file
@@ -46,7 +46,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One section in its place.
+    """One layer: a section and its inputs.
 
     Attributes:
         index: Darknet's layer number.
@@ -63,7 +63,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class ConvSpec:
-    """What the weight file holds for one convolution."""
+    """Numbers that the weight file holds for one convolution."""
 
     layer: int
     line: int
@@ -80,7 +80,7 @@ class ConvSpec:
 
     @property
     def numbers(self) -> int:
-        """How many: a bias, or four of batch normalisation, for each filter; and the kernel."""
+        """Return the count: per filter a bias, or four of batch normalization; and the kernel."""
         out, inputs, rows, columns = self.kernel_shape
         return out * (4 if self.batch_normalize else 1) + out * inputs * rows * columns
 
@@ -93,7 +93,7 @@ class Scale:
         source: the layer whose output is its raw map.
         stride: side of a cell, in whole input pixels.
         section: what the file says.
-        cell: (width, height) of a cell at the size the file gives; no whole numbers if that is no multiple.
+        cell: (width, height) of a cell at the size in the file; fractions if that size is not a multiple.
     """
 
     source: int
@@ -103,23 +103,23 @@ class Scale:
 
     @property
     def anchors(self) -> tuple[tuple[float, float], ...]:
-        """(width, height) in input pixels, whatever the section counts in."""
+        """Return (width, height) in input pixels, whatever the unit in the section."""
         x, y = self.cell if self.in_cells else (1, 1)
         return tuple((width * x, height * y) for width, height in self.section.anchors)
 
     @property
     def in_cells(self) -> bool:
-        """Whether the section counts its anchors in cells."""
+        """Return whether the section gives its anchors in cells."""
         return self.section.form.startswith("region")
 
     @property
     def whole(self) -> bool:
-        """Whether cells are whole squares."""
+        """Return whether cells are squares of whole pixels."""
         return self.cell == (self.stride, self.stride)
 
     @property
     def columns(self) -> int:
-        """Raw numbers per anchor: 5 + C, or 9 + C where each side has its uncertainty."""
+        """Return the raw numbers per anchor: 5 + C, or 9 + C if each side has an uncertainty."""
         return columns(self.section)
 
 
@@ -128,11 +128,11 @@ class Network:
     """A `.cfg` with every shape known.
 
     Attributes:
-        cfg: where it came from.
+        cfg: source of the network.
         layers: in file order.
         convolutions: those with weights of their own, in file order, which is the order of the weight file.
         shared: by layer, the layer whose weights it uses.
-        scales: finest first, as everywhere in lookonce; the file has them the other way round.
+        scales: finest first, as everywhere in lookonce; the file has the reverse order.
     """
 
     cfg: Cfg
@@ -142,23 +142,23 @@ class Network:
     scales: tuple[Scale, ...]
 
     def shape(self, source: int) -> Shape:
-        """Of a layer's output, or of the image."""
+        """Return the shape of a layer's output, or of the image."""
         return _shape(self.cfg, self.layers, source)
 
     @property
     def numbers(self) -> int:
-        """How many numbers the weight file holds."""
+        """Return the count of numbers in the weight file."""
         return sum(spec.numbers for spec in self.convolutions)
 
     @property
     def is_plain(self) -> bool:
-        """Whether scales are decoded as YOLOv3's are, on whole cells, and each layer has its own weights."""
+        """Return whether scales are decoded as in YOLOv3, on whole cells, without shared weights."""
         yolo = all(scale.section.form == "yolo" and scale.whole for scale in self.scales)
         return yolo and not self.shared
 
     @property
     def classes(self) -> int:
-        """C, the same on all scales."""
+        """Return C, the same on all scales."""
         return self.scales[0].section.classes
 
 
@@ -168,7 +168,7 @@ def columns(section: Yolo) -> int:
 
 
 def resolve(cfg: Cfg) -> Network:
-    """Connect the layers and compute every shape, taking no memory for it.
+    """Connect the layers and compute every shape, without allocating any output.
 
     Raises:
         ModelFileError: layers that point nowhere, do not fit together, or are absurdly large.
@@ -214,7 +214,7 @@ def _check_memory(cfg: Cfg, layers: Sequence[Layer]) -> None:
 
 
 def _sources(cfg: Cfg, layers: Sequence[Layer], index: int, section: LayerSection) -> tuple[int, ...]:
-    """The layers that a section reads, as absolute numbers."""
+    """Return the layers that a section reads, as absolute numbers."""
     named = section.layers if isinstance(section, Route | Shortcut | ScaleChannels | Sam) else ()
     absolute = [number if number >= 0 else index + number for number in named]
     for written, number in zip(named, absolute, strict=True):
@@ -237,7 +237,7 @@ def _shape(cfg: Cfg, layers: Sequence[Layer], source: int) -> Shape:
 
 
 def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
-    """The shape that a section makes of its inputs."""
+    """Return the output shape of a section for its inputs."""
     first = inputs[0]
     match section:
         case Convolutional(filters, size, stride, padding, groups, dilation=dilation):
@@ -283,7 +283,7 @@ def _output(cfg: Cfg, section: LayerSection, inputs: Sequence[Shape]) -> Shape:
 
 
 def _windows(side: int, padding: int, size: int, stride: int) -> int:
-    """How many places a window has on a padded side."""
+    """Return the number of window positions on a padded side."""
     return (side + padding - size) // stride + 1
 
 
@@ -309,7 +309,7 @@ def _convolution(cfg: Cfg, layers: Sequence[Layer], layer: Layer, section: Convo
 
 
 def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
-    """By layer, the layer whose weights it uses: absolute, or back from itself if below 0."""
+    """Return, by layer, the layer whose weights it uses: absolute, or relative if below 0."""
     shared: dict[int, int] = {}
     for index, spec in specs.items():
         section = cfg.layers[index]
@@ -330,7 +330,7 @@ def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
 
 
 def _scales(cfg: Cfg, layers: Sequence[Layer]) -> tuple[Scale, ...]:
-    """The [yolo] layers, finest first."""
+    """Return the [yolo] layers, finest first."""
     scales = [_scale(cfg, layer) for layer in layers if isinstance(layer.section, Yolo)]
     for scale in scales:
         if scale.section.classes != scales[0].section.classes:
@@ -347,7 +347,7 @@ def _scale(cfg: Cfg, layer: Layer) -> Scale:
     assert isinstance(section, Yolo)
     cell = cfg.net.width / width, cfg.net.height / height
     stride = round(max(cell))
-    # beyond half a pixel of each cell it is no scale of square cells, but another network's input size
+    # more than half a pixel per cell means the input size of another network, not square cells
     if not all(abs(side - stride) <= 0.5 for side in cell) or stride > LARGEST_STRIDE:
         _fail(
             cfg,

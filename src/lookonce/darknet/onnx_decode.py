@@ -16,7 +16,7 @@ from lookonce.geometry.decode import LARGEST_LOG_SIDE
 
 
 def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str]) -> str:
-    """Raw maps (B, A*(5+C), S, T), finest first -> (B, K, 5+C): xyxy in pixels, objectness, classes.
+    """Add the decoding of raw maps (B, A*(5+C), S, T), finest first -> (B, K, 5+C): boxes and scores.
 
     K runs over scales, rows, columns, anchors.
     """
@@ -29,7 +29,7 @@ def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str])
 
 
 def _scale(nodes: Nodes, scale: Scale, raw: str) -> str:
-    """Raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C)."""
+    """Add the decoding of one raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C)."""
     anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
     maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(anchors), scale.columns))
@@ -49,7 +49,7 @@ def _scale(nodes: Nodes, scale: Scale, raw: str) -> str:
 
 
 def _parts(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
-    """Offset within the cell, factor on the anchor's sides, objectness and class probabilities."""
+    """Add offset within the cell, factor on the anchor's sides, objectness and class probabilities."""
     form, classes = scale.section.form, scale.section.classes
     if form == "gaussian":
         # each of x, y, w, h is followed by its uncertainty, whose mean lowers the objectness
@@ -62,7 +62,7 @@ def _parts(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
         scores = nodes.add("Concat", objectness, nodes.add("Sigmoid", split[9]), axis=-1)
         return nodes.add("Sigmoid", centre), _exp(nodes, sides), scores
     centre, sides, rest = nodes.add_many("Split", maps, nodes.integers(2, 2, 1 + classes), outputs=3, axis=-1)
-    if form == "new_coords":  # the convolution before is logistic; sides (2 t)²
+    if form == "new_coords":  # the previous convolution is logistic; sides are (2 t)²
         doubled = nodes.add("Mul", sides, nodes.floats(2))
         return centre, nodes.add("Mul", doubled, doubled), rest
     if form == "region":
@@ -79,7 +79,7 @@ def _exp(nodes: Nodes, sides: str) -> str:
 
 
 def _corners(nodes: Nodes, raw: str) -> str:
-    """(column, row) of each cell of a raw map: (S, T, 1, 2)."""
+    """Add (column, row) of each cell of a raw map: (S, T, 1, 2)."""
     shape = nodes.add("Shape", raw)
     rows, columns = (nodes.add("Gather", shape, nodes.constant(np.array(axis))) for axis in (2, 3))
     size = nodes.add("Concat", *(nodes.add("Unsqueeze", n, nodes.integers(0)) for n in (rows, columns)),
@@ -90,7 +90,7 @@ def _corners(nodes: Nodes, raw: str) -> str:
 
 
 def _cell(nodes: Nodes, raw: str) -> str:
-    """(width, height) of a cell, where the input's sides are no multiples of it: (2,)."""
+    """Add (width, height) of a cell if the input's sides are not multiples of it: (2,)."""
     sides = [("images", (2, 1)), (raw, (3, 2))]  # W, H and T, S
     floats = [
         nodes.add("Cast", nodes.add("Gather", nodes.add("Shape", of), nodes.integers(*axes)), to=1)
@@ -100,6 +100,6 @@ def _cell(nodes: Nodes, raw: str) -> str:
 
 
 def _count(nodes: Nodes, length: str) -> str:
-    """0, 1, ... as floats."""
+    """Add 0, 1, ... as floats."""
     zero, one = (nodes.constant(np.array(value)) for value in (0, 1))
     return nodes.add("Cast", nodes.add("Range", zero, length, one), to=1)  # 1: float32

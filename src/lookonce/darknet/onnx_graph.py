@@ -1,7 +1,7 @@
 """A `.cfg` with its `.weights` as an ONNX graph: batch normalisation folded, decoding included.
 
-The graph obeys `runtime.backends.Backend`: uint8 RGB images in, candidates in input pixels out. Batch,
-height and width are free: the grid of cells is made from the shapes at hand.
+The graph obeys `runtime.backends.Backend`: uint8 RGB images in, candidates in input pixels out. Batch, height
+and width are open: the grid of cells is computed from the actual shapes.
 
 Legend: **B** batch, **H**, **W** input height and width, **A** anchors of a scale, **K** candidates,
 **C** classes.
@@ -31,7 +31,7 @@ from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.weights import ConvWeights, Floats
 from lookonce.metadata import LEAKY_SLOPE, METADATA_KEY, ModelInfo
 
-LUMA = 0.299, 0.587, 0.114  # of red, green and blue in grey, as Darknet's image readers have it
+LUMA = 0.299, 0.587, 0.114  # weights of red, green and blue in grey, as in Darknet's image readers
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
 
 
@@ -42,7 +42,7 @@ def build_onnx(
 
     Args:
         network: the resolved `.cfg`, with at least one [yolo].
-        weights: of `network.convolutions`; see `weights.check_weights`.
+        weights: weights of `network.convolutions`; see `weights.check_weights`.
         info: goes into the file's metadata; its `bn_epsilon` belongs to the weights.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
     """
@@ -74,7 +74,7 @@ def build_onnx(
 
 
 def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
-    """The folded arrays of the convolutions of a built graph, in file order; what is no array is left out."""
+    """Return the folded arrays of a built graph's convolutions, in file order; without other constants."""
     arrays = {tensor.name: tensor for tensor in graph.initializer}
     inputs = [node.input[1:] for node in graph.node if node.op_type == "Conv" and len(node.input) == 3]
     return [
@@ -94,7 +94,7 @@ def _image(nodes: Nodes, channels: int) -> str:
 
 
 def _folded(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
-    """Kernel and bias with the batch normalisation inside.
+    """Fold the batch normalization into kernel and bias.
 
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
     """
@@ -143,7 +143,7 @@ def _activation(nodes: Nodes, name: str, x: str) -> str:
 
 
 def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str]) -> str:
-    """Everything but a convolution; [dropout] and [yolo] hand on what they get."""
+    """Add any layer but a convolution; [dropout] and [yolo] pass on their input."""
     match layer.section:
         case Shortcut(_, activation):
             total, wanted = inputs[0], layer.shape.channels
@@ -161,7 +161,7 @@ def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[s
                 parts = [_part(nodes, *each, groups, group_id) for each in zip(inputs, channels, strict=True)]
             return nodes.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
         case MaxPool(size, stride, padding):
-            before = padding // 2  # the odd cell goes right and below; what lies outside never wins
+            before = padding // 2  # the odd cell goes right and below; padding never wins
             pads = [before, before, padding - before, padding - before]
             return nodes.add("MaxPool", inputs[0], kernel_shape=[size] * 2, strides=[stride] * 2, pads=pads)
         case LocalAvgPool(size, stride, padding):
@@ -192,8 +192,8 @@ def _fitted(nodes: Nodes, x: str, channels: int, wanted: int) -> str:
 def _reorg(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
     """(B, C, H, W) -> (B, C*stride², H/stride, W/stride).
 
-    The slip of [reorg]: it takes its input for (C/stride², H*stride, W*stride), and its result, of the shape
-    (C, H, W), for what it should be.
+    The mistake of [reorg]: it treats its input as (C/stride², H*stride, W*stride), and its result, of shape
+    (C, H, W), as the correct shape.
     """
     if not scrambled:
         return nodes.add("SpaceToDepth", x, blocksize=stride)
@@ -206,7 +206,7 @@ def _reorg(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
 
 
 def _part(nodes: Nodes, source: str, channels: int, groups: int, group_id: int) -> str:
-    """One of `groups` equal parts of the channels."""
+    """Add the selection of one of `groups` equal parts of the channels."""
     part = channels // groups
     first, last = nodes.integers(part * group_id), nodes.integers(part * (group_id + 1))
     return nodes.add("Slice", source, first, last, nodes.integers(1))

@@ -9,10 +9,10 @@ from onnx import helper
 
 
 class Nodes:
-    """Adds nodes and constants to a graph in place, so that large weights are not copied about.
+    """Adds nodes and constants to a graph in place, so that large weights are not copied.
 
     Attributes:
-        graph: what grows.
+        graph: graph that is extended.
         prefix: the layer that new outputs are named after.
     """
 
@@ -41,9 +41,9 @@ class Nodes:
         return name
 
     def floats(self, *values: float) -> str:
-        """A float32 constant: a scalar for one value, else a vector."""
+        """Add a float32 constant: a scalar for one value, else a vector."""
         return self.constant(np.array(values[0] if len(values) == 1 else values, np.float32))
 
     def integers(self, *values: int) -> str:
-        """An int64 vector."""
+        """Add an int64 vector."""
         return self.constant(np.array(values, np.int64))

@@ -25,7 +25,7 @@ from lookonce.metadata import BN_EPSILON
 
 Floats = NDArray[np.float32]
 FLOAT = np.dtype("<f4")
-VERSION = (0, 2, 0)  # what is written; read by every Darknet since 2016 and by OpenCV
+VERSION = (0, 2, 0)  # version that is written; every Darknet since 2016 and OpenCV read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchNorm:
-    """Batch normalisation as the file has it, each (out,); `beta` stands in `ConvWeights.bias`."""
+    """Batch normalization as in the file, each (out,); `beta` is `ConvWeights.bias`."""
 
     gamma: Floats
     mean: Floats
@@ -55,7 +55,7 @@ class ConvWeights:
     batch_norm: BatchNorm | None = None
 
     def in_file_order(self) -> tuple[Floats, ...]:
-        """The arrays as they stand in the file."""
+        """Return the arrays in file order."""
         if self.batch_norm is None:
             return self.bias, self.kernel
         return self.bias, self.batch_norm.gamma, self.batch_norm.mean, self.batch_norm.variance, self.kernel
@@ -69,7 +69,7 @@ def read_weights(
     Args:
         path: the `.weights` file, or a backbone such as `darknet53.conv.74`.
         specs: the convolutions of the `.cfg`, in file order.
-        partial: accept a file that ends after any convolution; the result is that much shorter.
+        partial: accept a file that ends after any convolution; the result is then shorter.
 
     Raises:
         ModelFileError: not a weight file, too short (naming the layer it ran out in) or too long.
@@ -89,7 +89,7 @@ def read_weights(
 
 
 def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[ConvWeights]) -> None:
-    """Look at every number before a network is made of them; reading alone does not.
+    """Check every number before a network is built from them; reading alone does not.
 
     Raises:
         ModelFileError: numbers that are infinite or not a number, or a variance below 0.
@@ -97,7 +97,7 @@ def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[
     for spec, weights in zip(specs, convolutions, strict=False):
         finite = all(np.isfinite(array).all() for array in weights.in_file_order())
         norm = weights.batch_norm
-        # the smallest that `write` can make of a variance of 0
+        # the smallest result of `write` for a variance of 0
         if not finite or (norm is not None and norm.variance.min() < -BN_EPSILON):
             raise ModelFileError(
                 f"{path}: layer {spec.layer} (line {spec.line} of the .cfg) holds numbers that are infinite, "
@@ -139,7 +139,7 @@ def _check_whole(path: Path, size: int) -> None:
 
 
 def _complete(path: Path, found: int, specs: Sequence[ConvSpec], partial: bool) -> int:
-    """How many convolutions the file holds, from its length alone."""
+    """Return the number of convolutions in the file, from its length."""
     expected = 0
     for index, spec in enumerate(specs):
         if partial and expected == found and index:
@@ -171,7 +171,7 @@ def _too_short(
 
 
 def _cut(path: Path, numbers: Floats, specs: Sequence[ConvSpec]) -> list[ConvWeights]:
-    """Cut the buffer into the arrays of each convolution, without copying."""
+    """Split the buffer into the arrays of each convolution, without copying."""
     if len(numbers) != sum(spec.numbers for spec in specs):
         raise ModelFileError(f"{path}: became shorter while it was read")
     start, convolutions = 0, []

@@ -1,4 +1,4 @@
-"""Write one of lookonce's networks as `.cfg`, `.weights` and `.names`, for Darknet and OpenCV to load."""
+"""Write one of lookonce's networks as `.cfg`, `.weights` and `.names`, for Darknet and OpenCV."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +19,8 @@ from lookonce.networks import NETWORKS
 def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights]) -> None:
     """Write `<model>.weights`, `<model>.names` and, last, `<model>.cfg`.
 
-    Darknet has no place for the epsilon of batch normalisation. Where a model's differs from the one that
-    is used on reading, the variances are written so that the network computes the same:
+    Darknet files do not store the epsilon of batch normalization. If a model's epsilon differs from the one
+    used on reading, the variances are adjusted so that the network computes the same:
     variance + model's epsilon - `BN_EPSILON`.
 
     Args:
@@ -29,7 +29,7 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
         convolutions: in file order.
 
     Raises:
-        ModelFileError: another architecture, or class names that do not fit one to a line.
+        ModelFileError: a different architecture, or class names that contain line breaks.
     """
     if info.architecture not in NETWORKS:
         raise ModelFileError(
@@ -49,7 +49,7 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
 
 
 def _with_epsilon(convolution: ConvWeights, epsilon: float) -> ConvWeights:
-    """The same normalisation for a reader that adds `BN_EPSILON`."""
+    """Return the same normalization for a reader that adds `BN_EPSILON`."""
     if convolution.batch_norm is None or epsilon == BN_EPSILON:
         return convolution
     variance = convolution.batch_norm.variance.astype(np.float64) + (epsilon - BN_EPSILON)

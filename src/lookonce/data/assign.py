@@ -25,7 +25,7 @@ from lookonce.geometry.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 WRITE_UP = AssignSettings()
 POSITIVE_IOU = WRITE_UP.positive_iou
 
-Array = TypeVar("Array")  # a numpy array, or in training a torch tensor
+Array = TypeVar("Array")  # a numpy array or, in training, a torch tensor
 Column = NDArray[Any]
 
 

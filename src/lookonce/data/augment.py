@@ -2,14 +2,14 @@
 
 Two layers. `flip`, `crop` and `translate` are plain geometry with exact arguments, for pixels and boxes. The
 `random_*` functions draw these arguments from an explicit generator; `PIPELINE` lists them in the order of
-the write-up. A new change that keeps every box whole is one more function of the same form and one more row;
-changes that cut into boxes or mix several images follow later, in `compose`.
+the write-up. To add a change that keeps every box whole, add a function of the same form and a row; changes
+that cut into boxes or mix several images come later, in `compose`.
 
 Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
-In an image without boxes the middle half (of the width and of the height) replaces this union, so that
-background is varied as well and never cropped away.
+In an image without boxes, the middle half (of the width and of the height) replaces this union, so that
+background images vary as well and are never cropped away.
 
-Coordinates are pixels; boxes keep their fractions (the reference cuts them to whole numbers, its fault 5).
+Coordinates are pixels; boxes keep their fractions (the reference truncates them to integers, its fault 5).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Rect = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedImage:
-    """The pixels of an image and its objects: as read, or as drawn into the network input.
+    """Pixels and objects of an image: as read, or as drawn into the network input.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB; may share memory with the image it was made from.
@@ -78,7 +78,7 @@ def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
 def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
     """Cut a random part off each of the four sides, up to the boxes, with probability `settings.crop`.
 
-    The reference never cuts right and bottom, by a slip (its fault 4).
+    The reference never cuts right and bottom, because of a bug (its fault 4).
     """
     if rng.random() >= settings.crop:
         return image

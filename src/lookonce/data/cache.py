@@ -1,4 +1,4 @@
-"""Decoded images kept in memory: a mosaic reads four images for one, and every epoch reads all again."""
+"""Decoded images kept in memory: a mosaic needs four images, and every epoch reads all images again."""
 
 from pathlib import Path
 from threading import Lock
@@ -12,14 +12,14 @@ MOST_BYTES = 512 * 2**20  # in each process: about 580 images of 640 x 480
 
 
 class ImageCache:
-    """Reads images, and keeps them until a limit of memory is reached.
+    """Reads images, and keeps them until a memory limit is reached.
 
     The first images stay. Each epoch reads all images once, in another order, so no other image is more
     likely to be needed than those already kept. A file that changes in the meantime is not read again.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        """Nothing is read yet."""
+        """Create an empty cache."""
         self._free = most_bytes
         self._kept: dict[Path, NDArray[np.uint8]] = {}
         self._lock = Lock()

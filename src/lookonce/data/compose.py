@@ -4,15 +4,15 @@
    zoom 1.5                 mosaic
   ┌─────────────┐          ┌────────┬────┐
   │ a part of   │          │        │    │      around a random point, each image at a size of its own;
-  │ the image   │          │   1    │ 2  │      what a window hides is cut off
+  │ the image   │          │   1    │ 2  │      parts outside a window are cut off
   │ fills the   │          │        │    │
   │ input       │          ├────────┼────┤
   └─────────────┘          │   3    │ 4  │
                            └────────┴────┘
 ```
 
-Unlike the changes in `augment`, zoom and mosaic may cut into objects: a box is cut with its object, and left
-out if too little of it remains visible. Coordinates are pixels of the input.
+Unlike the changes in `augment`, zoom and mosaic may cut into objects: a box is cut with its object, and
+dropped if too little of it remains visible. Coordinates are pixels of the input.
 """
 
 import math
@@ -28,9 +28,9 @@ from lookonce.data.augment import AnnotatedImage, Boxes, Image, Rect
 from lookonce.geometry.boxes import area
 from lookonce.geometry.letterbox import GREY, Fit, Letterbox
 
-IN_SIGHT = 0.3  # share of the area of a box below which it is left out
-SMALLEST_SIDE = 2.0  # pixels of the input; less than that of a cut object is no object any more
-NEAREST_TO_BORDER = 0.25  # share of a side: closest point to the border at which a mosaic's images meet
+IN_SIGHT = 0.3  # visible share of the area below which a box is dropped
+SMALLEST_SIDE = 2.0  # pixels of the input; a cut object with less is dropped
+NEAREST_TO_BORDER = 0.25  # share of a side: from the border to the point where a mosaic's images meet
 MIXUP_BETA = 8.0  # both parameters: mostly near half and half
 
 Range = tuple[float, float]
@@ -72,7 +72,7 @@ def draw(
 
 
 def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
-    """(N, 4), (N, 4) -> (N,): boxes of which enough is left; an uncut box stays, however small it is."""
+    """(N, 4), (N, 4) -> (N,): boxes that are still visible enough; an uncut box stays, however small."""
     sides = cut[:, 2:] - cut[:, :2]
     enough = (area(cut) >= IN_SIGHT * area(whole)) & (sides >= SMALLEST_SIDE).all(axis=1)
     kept: NDArray[np.bool_] = enough | (cut == whole).all(axis=1)
@@ -95,15 +95,15 @@ def mosaic(
 ) -> AnnotatedImage:
     """Draw four images into the canvas around a random point.
 
-    Each is drawn at its scale, the enlargement it would have alone, times a zoom of its own: objects keep
-    their sizes, and a window shows a part of its image.
+    Each is drawn at the scale it would have alone, times a zoom of its own: objects keep their sizes, and a
+    window shows a part of its image.
     """
     height, width = canvas.shape[:2]
     share = rng.uniform(NEAREST_TO_BORDER, 1 - NEAREST_TO_BORDER, 2)
     middle_x, middle_y = round(share[0] * width), round(share[1] * height)
 
     def offset(low: int, high: int, length: float, at_high: bool) -> float:
-        """Start of an image of that length: it fills its window, or touches the point where all meet."""
+        """Return the start of an image: it fills its window, or touches the point where all meet."""
         if length >= high - low:
             return rng.uniform(high - length, low)
         return high - length if at_high else low
@@ -151,10 +151,10 @@ def random_colour(image: Image, settings: AugmentSettings, rng: Generator) -> No
 
 
 def fit_scale(image: AnnotatedImage, size: tuple[int, int]) -> float:
-    """The enlargement at which the whole image just fits into (height, width)."""
+    """Return the enlargement at which the whole image just fits into (height, width)."""
     return min(size[0] / image.size[0], size[1] / image.size[1])
 
 
 def random_factor(limits: Range, rng: Generator) -> float:
-    """A random factor, uniform in its logarithm: enlarging and shrinking are equally likely."""
+    """Draw a random factor, uniform in its logarithm: enlarging and shrinking are equally likely."""
     return math.exp(rng.uniform(math.log(limits[0]), math.log(limits[1])))

@@ -1,4 +1,4 @@
-"""One image prepared for the network.
+"""Images prepared for the network.
 
     read -> augment -> compose with others, or letterbox into the input -> colour; then `assign`
 
@@ -48,7 +48,7 @@ class Dataset:
             samples: annotated images.
             info: input size, anchors, strides, classes and fit of the network.
             augmentation: changes to the images; None leaves them as they are.
-            seed: of order and augmentation.
+            seed: seed of order and augmentation.
             assignment: the rule that assigns boxes to cells and anchors.
             repeat_rare: see `TrainSettings`.
 
@@ -71,20 +71,20 @@ class Dataset:
         self._marks = self._repeats.cumsum()
 
     def __len__(self) -> int:
-        """Images per epoch; repeated ones count each time."""
+        """Return the images per epoch; repeated ones count each time."""
         return math.ceil(float(self._repeats.sum()))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The turns of an epoch, (len,), shuffled.
+        """Return the turns of an epoch, (len,), shuffled.
 
-        Turn n belongs to the sample n modulo their number: the second turn of a repeated image has a number
-        of its own, and so an augmentation of its own.
+        Turn n belongs to sample n modulo the number of samples: the second turn of a repeated image has its
+        own number, and therefore its own augmentation.
         """
         rng = np.random.default_rng((ORDER, self.seed, epoch))
         if (self._repeats == 1).all():
             return rng.permutation(len(self))
         # evenly spaced marks, at most 1 apart, on the line of all factors: each image comes at least once,
-        # as often as its factor says, rounded up or down, and every epoch has the same length
+        # in total its factor, rounded up or down, and every epoch has the same length
         marks = (np.arange(len(self)) + rng.random()) * (self._repeats.sum() / len(self))
         indices = np.searchsorted(self._marks, marks, side="right")
         _, first = np.unique(indices, return_index=True)
@@ -92,7 +92,7 @@ class Dataset:
         return rng.permutation(indices + len(self.samples) * earlier)
 
     def batches(self, epoch: int, batch: int) -> list[NDArray[np.int64]]:
-        """The turns of each batch of an epoch; with `rectangles`, images of similar shape come together."""
+        """Return the turns of each batch of an epoch; with `rectangles`, batches of similar shapes."""
         order = self.order(epoch)
         starts = range(0, len(order), batch)
         if not self.groups_by_shape:
@@ -100,13 +100,13 @@ class Dataset:
         rng = np.random.default_rng((SHAPE, self.seed, epoch))
         blurred = np.log(self._aspects[order % len(self.samples)]) + rng.normal(0, ASPECT_BLUR, len(order))
         sizes = [len(order[start : start + batch]) for start in starts]
-        # a smaller last batch must not always hold the widest images
+        # a smaller last batch must not always contain the widest images
         cuts = np.cumsum(rng.permutation(sizes))[:-1]
         by_shape = np.split(order[np.argsort(blurred)], cuts)
         return [by_shape[number] for number in rng.permutation(len(by_shape))]
 
     def input_size(self, epoch: int, number: int, turns: NDArray[np.int64]) -> tuple[int, int]:
-        """(height, width) of a numbered batch: the network's, or near it if scales and shapes vary."""
+        """Return the (height, width) of a batch: the network's, or near it if scales and shapes vary."""
         height, width = self.info.input_size
         if self.augmentation is None:
             return height, width
@@ -121,11 +121,11 @@ class Dataset:
         )
 
     def sample(self, turn: int) -> Sample:
-        """The sample that a turn belongs to."""
+        """Return the sample that a turn belongs to."""
         return self.samples[turn % len(self.samples)]
 
     def load(self, turn: int, epoch: int, out: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
-        """Prepare one image.
+        """Prepare the image of one turn.
 
         Args:
             turn: number of the sample, or of one of its further turns; see `order`.
@@ -148,7 +148,7 @@ class Dataset:
         return image, problems
 
     def assign(self, image: AnnotatedImage) -> Positives[Column]:
-        """The cells and anchors that must find the objects of a prepared image."""
+        """Return the cells and anchors that must find the objects of a prepared image."""
         strides = self.info.strides
         return assign(image.boxes, image.labels, self.info.anchors, strides, image.size, self.assignment)
 
@@ -157,7 +157,7 @@ class Dataset:
     ) -> AnnotatedImage:
         """Draw an image into the input: in a mosaic, zoomed, blended with another one, or letterboxed."""
         whole, scale = self.info.input_size, fit_scale(image, (out.shape[0], out.shape[1]))
-        # the others' objects get the size they would have in inputs of their own shape, not in this one's
+        # objects of the other images get the size they would have in an input of their own shape
         shrunk = scale / fit_scale(image, whole)
         if rng.random() < settings.mosaic:
             others = [self._other(settings, rng) for _ in range(3)]
@@ -176,9 +176,9 @@ class Dataset:
         )
 
     def _other(self, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
-        """Another image with an augmentation of its own; rare classes are as frequent as in their own turns.
+        """Return another image with its own augmentation; rare classes are as frequent as in their own turns.
 
-        An unreadable one is empty here: it is reported when its own turn comes.
+        An unreadable image is empty here; it is reported in its own turn.
         """
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
@@ -192,19 +192,19 @@ class Dataset:
 
     @property
     def groups_by_shape(self) -> bool:
-        """Whether a batch holds images of similar shape, in an input of that shape."""
+        """Return whether a batch holds images of similar shape, in an input of that shape."""
         return self.augmentation is not None and self.augmentation.rectangles
 
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
-        """Width over height of each image, (samples,)."""
+        """Return width over height of each image, (samples,)."""
         return np.array([aspect_of(sample) for sample in self.samples])
 
 
 def trainable(sample: Sample, image: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
-    """Select the boxes to learn from, cut to the image; name the boxes that were skipped.
+    """Select the boxes to train on, clipped to the image; report the boxes that were skipped.
 
-    Boxes of crowds are left out, difficult ones are kept. A box outside the image is a problem: the
+    Crowd boxes are left out, difficult ones are kept. A box outside the image is a problem: the
     annotation belongs to another image, or to another size.
     """
     height, width = image.shape[:2]
@@ -222,10 +222,10 @@ def trainable(sample: Sample, image: Image) -> tuple[AnnotatedImage, tuple[Probl
 
 
 def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float) -> NDArray[np.float64]:
-    """How often each image should come in an epoch: (images,), 1 or more.
+    """Return how often each image should occur in an epoch: (images,), 1 or more.
 
-    A class on a share f of the images needs max(1, sqrt(threshold / f)); an image follows the class that
-    needs most (Gupta et al. 2019, section 4).
+    A class in a share f of the images needs max(1, sqrt(threshold / f)); an image gets the largest factor of
+    its classes (Gupta et al. 2019, section 4).
     """
     shows = np.zeros((len(samples), num_classes), bool)
     for row, sample in zip(shows, samples, strict=True):
@@ -237,7 +237,7 @@ def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float
 
 
 def aspect_of(sample: Sample) -> float:
-    """Width over height; 1 if the image cannot be read, which is reported when its turn comes."""
+    """Return width over height; 1 if the image cannot be read, which is reported in its turn."""
     try:
         height, width = sample.image_size
     except ImageError:

@@ -1,4 +1,4 @@
-"""Textured grounds for rendered images: clouds, cloth, wood, tiles, dots."""
+"""Textured backgrounds for rendered images: clouds, cloth, wood, tiles, dots."""
 
 import colorsys
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 
 
 def ground(rng: Generator, height: int, width: int) -> Floats:
-    """A texture in two related colours: (H, W, 3) float32, 0..255."""
+    """Draw a texture in two related colours: (H, W, 3) float32, 0..255."""
     clouds = _clouds(rng, height, width)
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, clouds)
     blend = (0.35 * clouds + 0.65 * pattern)[..., None]
@@ -21,7 +21,7 @@ def ground(rng: Generator, height: int, width: int) -> Floats:
 
 
 def _two_colours(rng: Generator) -> tuple[Floats, Floats]:
-    """Muted, close in hue: the letters should be what stands out."""
+    """Draw two muted colours of similar hue, so that the letters stand out."""
     hue, saturation = rng.random(), rng.uniform(0.05, 0.5)
     value = rng.uniform(0.25, 0.9)
     dark = colorsys.hsv_to_rgb(hue, saturation, value * rng.uniform(0.6, 0.85))
@@ -30,7 +30,7 @@ def _two_colours(rng: Generator) -> tuple[Floats, Floats]:
 
 
 def _clouds(rng: Generator, height: int, width: int) -> Floats:
-    """Smooth noise, every octave half as wide and weaker than the one before: (H, W), 0..1."""
+    """Draw smooth noise, every octave half as wide and weaker than the one before: (H, W), 0..1."""
     total = np.zeros((height, width), np.float32)
     fading = rng.uniform(0.4, 0.7)
     for octave in range(5):
@@ -42,7 +42,7 @@ def _clouds(rng: Generator, height: int, width: int) -> Floats:
 
 
 def _along(rng: Generator, clouds: Floats, bend: float) -> tuple[Floats, Floats]:
-    """Two crossing directions as coordinates in pixels, bent by the clouds: (H, W) each."""
+    """Return two crossing directions as coordinates in pixels, distorted by the clouds: (H, W) each."""
     y, x = np.indices(clouds.shape, np.float32)
     angle = rng.uniform(0, np.pi)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -55,20 +55,20 @@ def _plain(rng: Generator, clouds: Floats) -> Floats:
 
 
 def _wood(rng: Generator, clouds: Floats) -> Floats:
-    """Bands, bent a lot and of uneven width."""
+    """Draw bands, strongly bent and of uneven width."""
     across, _ = _along(rng, clouds, bend=rng.uniform(60, 160))
     return _wave(across * np.float32(rng.uniform(0.1, 0.3)))
 
 
 def _cloth(rng: Generator, clouds: Floats) -> Floats:
-    """Threads over and under each other."""
+    """Draw threads over and under each other."""
     across, along = _along(rng, clouds, bend=6)
     thread = np.float32(rng.uniform(0.5, 1.2))
     return np.float32(0.5) * (_wave(across * thread) + _wave(along * thread))
 
 
 def _tiles(rng: Generator, clouds: Floats) -> Floats:
-    """A board of squares, softened."""
+    """Draw a board of blurred squares."""
     across, along = _along(rng, clouds, bend=4)
     side = np.float32(rng.uniform(18, 60))
     board = ((across // side + along // side) % 2).astype(np.float32)
@@ -76,7 +76,7 @@ def _tiles(rng: Generator, clouds: Floats) -> Floats:
 
 
 def _dots(rng: Generator, clouds: Floats) -> Floats:
-    """Round spots on a grid."""
+    """Draw round spots on a grid."""
     across, along = _along(rng, clouds, bend=10)
     pitch = np.float32(2 * np.pi / rng.uniform(10, 40))
     peaks = np.sin(across * pitch) * np.sin(along * pitch)
@@ -85,7 +85,7 @@ def _dots(rng: Generator, clouds: Floats) -> Floats:
 
 
 def _wave(phase: Floats) -> Floats:
-    """A sine between 0 and 1."""
+    """Return a sine between 0 and 1."""
     wave: Floats = np.float32(0.5) + np.float32(0.5) * np.sin(phase)
     return wave
 

@@ -30,12 +30,12 @@ from lookonce.data.dataset import Dataset
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.samples import Problem
 
-BATCHES_AHEAD = 2  # in addition to those being made: enough to bridge a slow one, with little memory
+BATCHES_AHEAD = 2  # in addition to those being made: enough to bridge a slow batch, with little memory
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """A batch before anything is read.
+    """Plan of a batch, before anything is read.
 
     Attributes:
         number: in its epoch, from 1.
@@ -50,7 +50,7 @@ class PlannedBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Images and what the network must find in them.
+    """Images and the objects to find in them.
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB, channels last in memory.
@@ -92,7 +92,7 @@ class Batch:
 
 
 class Step:
-    """The batches of one optimizer step, to be gone through once.
+    """The batches of one optimizer step, to be iterated once.
 
     Attributes:
         number: in its epoch, from 1.
@@ -103,7 +103,7 @@ class Step:
         self._planned, self._batches = planned, batches
 
     def __len__(self) -> int:
-        """Planned batches; one without a readable image does not come."""
+        """Number of planned batches; a batch without a readable image is skipped."""
         return self._planned
 
     def __iter__(self) -> Iterator[Batch]:
@@ -115,8 +115,8 @@ class Loader:
 
     Use it in a `with` block: leaving the block ends the threads.
 
-    An unreadable image is left out of its batch, which is then smaller, and named once; the run continues. A
-    batch of which nothing is left is skipped.
+    An unreadable image is left out of its batch, which is then smaller, and reported once; the run continues.
+    An empty batch is skipped.
 
     Attributes:
         waited: seconds that the consumer of the current epoch waited for batches.
@@ -133,7 +133,7 @@ class Loader:
         strict: bool = False,
         report: Callable[[Problem], None] = lambda problem: None,
     ) -> None:
-        """Start the threads; nothing is read yet.
+        """Start the threads, without reading anything yet.
 
         Args:
             dataset: images, layout of the network, augmentation and seed.
@@ -174,14 +174,14 @@ class Loader:
         """The steps of an epoch, counted from 0, each with its batches.
 
         Args:
-            epoch: decides order and augmentation.
+            epoch: determines order and augmentation.
             skip: steps to leave out at the start, unread: for a resume within the epoch.
 
         Raises:
             ImageError: no image can be read; or one cannot, and the loader is strict.
             AnnotationError: a box had to be skipped, and the loader is strict.
         """
-        self.waited, found = 0.0, skip > 0  # the steps left out had images
+        self.waited, found = 0.0, skip > 0  # the skipped steps had images
 
         def take(count: int) -> Iterator[Batch]:
             nonlocal found
@@ -203,14 +203,14 @@ class Loader:
             raise ImageError(f"none of {len(self.dataset)} images can be used; the first: {self.problems[0]}")
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
-        """The batches of an epoch, before anything is read."""
+        """Plan the batches of an epoch, before anything is read."""
         return [
             PlannedBatch(number, turns, self.dataset.input_size(epoch, number, turns))
             for number, turns in enumerate(self.dataset.batches(epoch, self.batch), start=1)
         ]
 
     def settle(self, batch: Batch, problems: Sequence[Problem]) -> Batch:
-        """Report the new problems of a batch just made; return the batch to hand out."""
+        """Report the new problems of a finished batch; return the batch."""
         for problem in problems:
             if self.strict:
                 raise AnnotationError(str(problem))
@@ -238,7 +238,7 @@ class Loader:
             yield made
 
     def _make(self, epoch: int, planned: PlannedBatch) -> tuple[Batch, list[Problem]]:
-        """Make a batch, and name what had to be skipped. Runs in a worker."""
+        """Make a batch, and list what had to be skipped. Runs in a worker."""
         pixels = np.empty((len(planned.turns), *planned.size, 3), np.uint8)
         images: list[AnnotatedImage] = []
         positives: list[Positives[Column]] = []
@@ -252,7 +252,7 @@ class Loader:
                 if self.strict:
                     raise
                 problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
-            except Exception as error:  # a bug, or no memory: say where
+            except Exception as error:  # a bug, or out of memory: add the place
                 error.add_note(f"while loading {path}")
                 raise
             else:

@@ -1,9 +1,11 @@
-"""Synthetic images for trying everything without data: letters and digits on textured grounds.
+"""Synthetic images for trying everything without data: letters and digits on textured backgrounds.
 
-Sizes, colours, turns and grounds vary; the boxes are taken from the pixels drawn, so they are exact. The same
+Sizes, colours, rotations and backgrounds vary; the boxes are computed from the pixels drawn, so they are
+exact. The same
 seed gives the same images, however many are rendered.
 
-    ground -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow -> light and grain
+    background -> for each object: glyph (an opacity mask) -> a free place -> paint with shadow -> light and
+    grain
 """
 
 import colorsys
@@ -23,15 +25,15 @@ from lookonce.data.grounds import ground
 from lookonce.images import write_image
 from lookonce.samples import Sample, SampleSet
 
-# None of these looks like another one when turned: no 6 with 9, N with Z, M with W, O with 0.
+# None of these looks like another when rotated: no 6 with 9, N with Z, M with W, O with 0.
 CLASSES = ("2", "3", "4", "5", "8", "A", "F", "H", "R", "X")
 SIZES = ((320, 320), (320, 320), (288, 352), (352, 288), (240, 320))  # (height, width) of the images
-SIDES = 24, 150  # pixels: height of a letter before it is turned
+SIDES = 24, 150  # pixels: height of a letter before rotation
 MOST_OBJECTS = 8
 BACKGROUND = 0.06  # share of images without an object
 TURN = 35  # degrees, either way
-CONTRAST = 75  # grey levels between a letter and the ground below it
-TRIES = 12  # at finding a free place, before the object is left out
+CONTRAST = 75  # grey levels between a letter and the background below it
+TRIES = 12  # attempts at finding a free place before the object is dropped
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no image is in two
 
@@ -44,7 +46,7 @@ class Scene:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        boxes: (N, 4) float32 xyxy, tight around what is drawn; no two of them meet.
+        boxes: (N, 4) float32 xyxy, tight around the drawn letters; no two overlap.
         labels: (N,) int64, into `CLASSES`.
     """
 
@@ -59,7 +61,7 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
     Args:
         out: a new or empty folder; gets `images/` and `annotations/`.
         counts: number of images of each of the splits `train`, `val`, `test`.
-        seed: another one gives other images.
+        seed: a different seed gives different images.
 
     Returns:
         The dataset YAML, to be given as DATA.
@@ -107,9 +109,9 @@ def scene(rng: Generator) -> Scene:
 
 
 def glyph(rng: Generator, letter: str) -> Floats:
-    """A letter of random face, weight, size and turn: (h, w) opacity 0..1, with a margin for its shadow."""
+    """Draw a letter of random font, weight, size and angle: (h, w) opacity 0..1, with room for a shadow."""
     side = float(np.exp(rng.uniform(*np.log(SIDES))))
-    drawn = _drawn(rng, letter, 2 * round(side))  # twice the size: smooth edges once it is turned and halved
+    drawn = _drawn(rng, letter, 2 * round(side))  # twice the size, for smooth edges
     height, width = drawn.shape
     angle, shear = np.deg2rad(rng.uniform(-TURN, TURN)), rng.uniform(-0.15, 0.15)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -136,7 +138,7 @@ def _write(folder: Path, seed: int, split: str, number: int) -> Sample:
 
 
 def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
-    """An upright letter, about `side` pixels high: (h, w) uint8 opacity."""
+    """Draw an upright letter, about `side` pixels high: (h, w) uint8 opacity."""
     if rng.random() < 0.5:
         return _drawn_with_pen(letter, side, FACES[rng.integers(len(FACES))], rng.uniform(0.05, 0.16))
     font = _font(round(side * 1.4))  # a capital is 0.7 of the font's size
@@ -148,7 +150,7 @@ def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
 
 
 def _drawn_with_pen(letter: str, side: int, face: int, weight: float) -> NDArray[np.uint8]:
-    """In one of OpenCV's stroke fonts, `weight` being the width of the pen as a share of the height."""
+    """Draw it in one of OpenCV's stroke fonts; `weight` is the width of the pen as a share of the height."""
     pen = max(2, round(side * weight))
     scale = (side - pen) / 21  # a capital is 21 pixels high at scale 1
     (width, height), base = cv2.getTextSize(letter, face, scale, pen)
@@ -165,7 +167,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _free_place(
     rng: Generator, mask: Floats, size: tuple[int, int], taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int] | None:
-    """Left and top for a mask so that its box meets no other and all of it is in the image."""
+    """Choose left and top of a mask so that its box overlaps no other and lies completely in the image."""
     room = size[1] - mask.shape[1], size[0] - mask.shape[0]
     if min(room) < 0:
         return None
@@ -178,14 +180,14 @@ def _free_place(
 
 
 def _extent(mask: Floats, left: int, top: int) -> tuple[int, int, int, int]:
-    """The box (x0, y0, x1, y1) around the pixels that are more than half covered."""
+    """Return the box (x0, y0, x1, y1) around the pixels that are more than half covered."""
     covered = mask > 0.5
     columns, rows = np.flatnonzero(covered.any(axis=0)), np.flatnonzero(covered.any(axis=1))
     return left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1
 
 
 def _paint(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) -> None:
-    """Lay a shadow and then the letter on the canvas, in a colour that stands out."""
+    """Paint a shadow and then the letter on the canvas, in a contrasting colour."""
     spot = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]
     below = cv2.mean(spot, (mask > 0.5).astype(np.uint8))[:3]
     reach = 1 + 0.01 * max(mask.shape)
@@ -198,7 +200,7 @@ def _paint(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) ->
 
 
 def _colour(rng: Generator, below: Sequence[float]) -> Floats:
-    """A random colour, far enough in brightness from the one below it: (3,) RGB 0..255."""
+    """Draw a random colour that differs enough in brightness from the background: (3,) RGB 0..255."""
     for _ in range(TRIES):
         hue, saturation, value = rng.uniform((0, 0.2, 0.1), (1, 1, 1))
         colour = [255 * channel for channel in colorsys.hsv_to_rgb(hue, saturation, value)]
@@ -213,7 +215,7 @@ def _brightness(colour: Sequence[float]) -> float:
 
 
 def _photographed(rng: Generator, canvas: Floats) -> NDArray[np.uint8]:
-    """Uneven light, and the grain of a sensor."""
+    """Add uneven light and sensor noise."""
     height, width = canvas.shape[:2]
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * np.float32(rng.uniform(-0.15, 0.15))
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(rng.uniform(-0.15, 0.15))

@@ -28,16 +28,16 @@ def annotate(
     truth: Sample | None = None,
     names: Sequence[str] = (),
 ) -> NDArray[np.uint8]:
-    """A copy of the image with solid boxes around the detections and dashed boxes around the truth.
+    """Return a copy of the image with solid boxes for detections and dashed boxes for ground truth.
 
     Every box is drawn, the best detection on top. A label that would hide another label or most of a box is
-    left out; the best detections choose their places first. So boxes stay readable in a crowd.
+    left out; the best detections are labelled first, so boxes stay readable in a crowd.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        detections: what was found in it, by falling score.
-        truth: what is in it.
-        names: class names of the truth; where absent, those of the detections.
+        detections: detections, by descending score.
+        truth: ground truth.
+        names: class names of the ground truth; by default those of the detections.
     """
     found = Detections.none() if detections is None else detections
     real = Detections.none()

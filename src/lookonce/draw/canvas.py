@@ -1,4 +1,4 @@
-"""An image to draw on: lines and letters that grow with it, and labels that keep out of each other's way."""
+"""An image to draw on: lines and letters scale with it, and labels do not overlap."""
 
 from collections.abc import Iterator, Sequence
 
@@ -29,14 +29,14 @@ class Canvas:
         self._line = max(2, round(shorter / 250))
         self._letters = max(11, round(shorter / 36))
         self._boxes = boxes
-        self._labels = np.zeros((0, 4), np.float32)  # places already taken, xyxy
+        self._labels = np.zeros((0, 4), np.float32)  # occupied places, xyxy
 
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB."""
         return np.array(self._image)
 
     def solid(self, box: Sequence[float], colour: Colour) -> None:
-        """A line with a dark edge, so that it shows on any ground; thinner where it would fill the box."""
+        """Draw a box line with a dark edge, visible on any background; thinner in small boxes."""
         left, top, right, bottom = self._pixels(box)
         thin = min(right - left, bottom - top) < 12 * self._line
         self._draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=BLACK)
@@ -45,7 +45,7 @@ class Canvas:
         )
 
     def dashed(self, box: Sequence[float], colour: Colour) -> None:
-        """Dashes on a dark line."""
+        """Draw dashes on a dark line."""
         left, top, right, bottom = self._pixels(box)
         self._draw.rectangle((left, top, right, bottom), outline=BLACK, width=self._line)
         inset = self._line - 1
@@ -59,9 +59,9 @@ class Canvas:
     def label(
         self, box: Sequence[float], label: int, name: str, suffix: str = "", colour: Colour | None = None
     ) -> None:
-        """Write name and suffix at the box, where they hide neither a label nor a box; else not at all.
+        """Write name and suffix at the box, unless they would hide a label or a box everywhere.
 
-        On the class's colour, unless another is given.
+        The label has the colour of the class unless another is given.
         """
         shown, font = legible(name, label, self._letters)
         margin = self._line
@@ -79,7 +79,7 @@ class Canvas:
         self._draw.text((left + margin, top + height / 2), text, font=font, fill=ink_on(paper), anchor="lm")
 
     def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
-        """Left and top of a label above the box, inside it and below it, moved into the image."""
+        """Yield left and top of a label above the box, inside it and below it, moved into the image."""
         left, top, _, bottom = self._pixels(box)
         for edge in (top - height, top, bottom + 1):
             yield (
@@ -95,13 +95,13 @@ class Canvas:
         return bool((area(hidden) <= MOST_HIDDEN * area(self._boxes)).all())
 
     def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
-        """First and last column and row of a box, inside the image; one pixel at least."""
+        """Return first and last column and row of a box, inside the image; at least one pixel."""
         left, right = sorted(min(max(round(x), 0), self._width - 1) for x in (box[0], box[2] - 1))
         top, bottom = sorted(min(max(round(y), 0), self._height - 1) for y in (box[1], box[3] - 1))
         return left, top, right, bottom
 
 
 def _dashes(first: int, last: int, length: int) -> Iterator[tuple[int, int]]:
-    """Every other stretch of the given length between two pixels."""
+    """Yield every other stretch of the given length between two pixels."""
     for start in range(first, last + 1, 2 * length):
         yield start, min(start + length - 1, last)

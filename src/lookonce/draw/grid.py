@@ -17,7 +17,7 @@ GAP = 4  # white pixels between images
 def grid(
     images: Sequence[NDArray[np.uint8]], cell: tuple[int, int], columns: int | None = None
 ) -> NDArray[np.uint8]:
-    """Tile images of any size on white, row by row, each fitted into a cell and keeping its shape.
+    """Tile images of any size on white, row by row, each fitted into a cell without distortion.
 
     Args:
         images: (H, W, 3) uint8 each; at least one.
@@ -44,9 +44,9 @@ def compare(
     names: Sequence[str],
     cell: tuple[int, int],
 ) -> NDArray[np.uint8]:
-    """Truth (dashed) and detections (solid) on the image, fitted into a cell of (height, width).
+    """Draw ground truth (dashed) and detections (solid) on the image, fitted into a cell of (height, width).
 
-    Fitted before it is drawn on, so that lines and letters have the cell's size and not the image's.
+    The image is fitted before drawing, so that lines and letters suit the cell, not the image.
     """
     fit = Letterbox.fit(image.shape[:2], cell)
     return annotate(

@@ -1,4 +1,4 @@
-"""Boxes in whatever colour their meaning has, not their class's."""
+"""Boxes coloured by meaning instead of class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class Mark:
 
 
 def draw_marks(image: NDArray[np.uint8], marks: Sequence[Mark], longest: int) -> NDArray[np.uint8]:
-    """A copy of the image, scaled, with all boxes; the first marks on top, and first to place their labels.
+    """Return a scaled copy of the image with all boxes; the first marks are on top and are labelled first.
 
-    Scaled before it is drawn on, so that lines and letters have the size of the result.
+    The image is scaled before drawing, so that lines and letters suit the result.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -31,12 +31,12 @@ WHITE: Colour = (255, 255, 255)
 
 
 def class_colour(label: int) -> Colour:
-    """The same colour for the same class number, always; the 21st class starts again."""
+    """Return the colour of a class number; the 21st class starts again."""
     return PALETTE[label % len(PALETTE)]
 
 
 def ink_on(paper: Colour) -> Colour:
-    """Black or white, whichever has the greater contrast (WCAG 2.1) with the paper."""
+    """Return black or white, whichever has the greater contrast (WCAG 2.1) with the background colour."""
     linear = [(c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in paper]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return BLACK if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else WHITE

@@ -1,7 +1,7 @@
-"""Class names in whatever script, in a font that has the letters.
+"""Class names in any script, in a font that has the letters.
 
-Pillow brings a font for ASCII alone. Other letters come from the fonts of the machine, and where none has
-them the class number in brackets stands for the name.
+Pillow has a font for ASCII only. Other letters come from the fonts of the machine; if none has them, the
+class number in brackets replaces the name.
 """
 
 from functools import lru_cache
@@ -25,12 +25,12 @@ SYSTEM_FONTS = (
     "msyh.ttc",
     "wqy-microhei.ttc",
 )
-NO_LETTER = "\uffff"  # never a character: a font shows its sign for "I do not have this"
+NO_LETTER = "\uffff"  # never a character: a font shows its glyph for missing characters
 
 
 @lru_cache(maxsize=4096)
 def legible(name: str, label: int, size: int) -> tuple[str, Font]:
-    """What to write for a class, and the font to write it in.
+    """Text of a class, and the font to write it in.
 
     Args:
         name: of the class.
@@ -45,7 +45,7 @@ def legible(name: str, label: int, size: int) -> tuple[str, Font]:
 
 
 def shortened(name: str, suffix: str, font: Font, width: float) -> str:
-    """Name and suffix, the name cut with an ellipsis until both fit the width in pixels."""
+    """Return name and suffix, the name shortened with an ellipsis until both fit the width in pixels."""
     text, kept = name + suffix, name
     while kept and font.getlength(text) > width:
         kept = kept[:-1]

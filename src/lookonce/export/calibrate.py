@@ -1,4 +1,4 @@
-"""Images to calibrate int8 on: which ones, and as the network will see them.
+"""Images to calibrate int8 on: their choice, and their preparation for the network.
 
 Legend: **P** images, **H**, **W** input height and width.
 """
@@ -20,7 +20,7 @@ IMAGES = 100
 
 
 def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` paths, evenly over all of them: the same choice every time, and every part is seen."""
+    """Return at most `count` paths, spread evenly over all: always the same choice."""
     if len(paths) <= count:
         return list(paths)
     return [paths[place] for place in np.linspace(0, len(paths) - 1, count).round().astype(int)]
@@ -29,10 +29,10 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
 def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint8], list[Problem]]:
     """Fit images into the network's input as the Detector does.
 
-    They are held in memory, at H*W*3 bytes each, since the tools go through them more than once.
+    They are held in memory, at H*W*3 bytes each, because the tools iterate over them more than once.
 
     Returns:
-        (P, H, W, 3) uint8 RGB, and what could not be read.
+        (P, H, W, 3) uint8 RGB, and the problems of unreadable images.
     """
     unreadable: list[Problem] = []
 

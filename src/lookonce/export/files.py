@@ -1,4 +1,4 @@
-"""Exported graphs as files: ONNX, and OpenVINO's `.xml` with its `.bin`. The same graph, the same bytes."""
+"""Exported graphs as files: ONNX, and OpenVINO's `.xml` with its `.bin`. Same graph, same bytes."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import onnx
 
 from lookonce._optional import require
 
-NUMBERED = re.compile(r"(.+)_\d+")  # how OpenVINO calls what has no name: by kind, and how many it ever made
+NUMBERED = re.compile(r"(.+)_\d+")  # OpenVINO's names for unnamed nodes: kind and counter
 
 
 def write_onnx(graph: onnx.ModelProto, path: Path) -> None:
@@ -26,7 +26,7 @@ def write_openvino(graph: onnx.ModelProto, path: Path) -> None:
 
 
 def read_openvino(graph: onnx.ModelProto) -> Any:
-    """The graph as an `openvino.Model`.
+    """Convert the graph to an `openvino.Model`.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -41,7 +41,7 @@ def save_openvino(model: Any, path: Path) -> None:
     """Write an `openvino.Model` as `path` and the `.bin` beside it."""
     ov = require("openvino", "openvino")
     for number, node in enumerate(model.get_ordered_ops()):
-        # its running numbers depend on what the process did before
+        # the counters depend on what the process did before
         if (name := NUMBERED.fullmatch(node.get_friendly_name())) and name[1] == node.get_type_name():
             node.set_friendly_name(f"{name[1]}.{number}")
     ov.save_model(model, path, compress_to_fp16=False)

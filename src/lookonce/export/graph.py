@@ -1,4 +1,4 @@
-"""The graph that is exported: built by `darknet.onnx_graph`, here it gets its shapes and is checked."""
+"""The graph to export: built by `darknet.onnx_graph`, given its shapes and checked here."""
 
 from dataclasses import replace
 
@@ -11,10 +11,10 @@ from lookonce.export.source import FloatModel
 
 
 def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
-    """The same model for another (height, width).
+    """Return the same model for another (height, width).
 
     Raises:
-        ConfigError: the network cannot take it.
+        ConfigError: the network does not support it.
     """
     coarsest = max(source.info.strides)
     if any(side % coarsest for side in size):
@@ -25,11 +25,11 @@ def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
 def export_graph(
     source: FloatModel, *, static: bool = False, suppression: GraphNms | None = None
 ) -> onnx.ModelProto:
-    """One graph: uint8 RGB images in, candidates or detections out.
+    """Build one graph: uint8 RGB images in, candidates or detections out.
 
     Args:
         source: the model.
-        static: fix the batch to 1 and the input to the model's size, for engines that want it so.
+        static: fix the batch to 1 and the input to the model's size, for engines that require it.
         suppression: put it into the graph; see `nms.add_suppression`.
     """
     model = build_onnx(source.network, source.weights, source.info)
@@ -37,12 +37,12 @@ def export_graph(
         _fix(model.graph, source)
     if suppression is not None:
         add_suppression(model, suppression)
-    onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is ours, not the model's
+    onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is a bug here
     return model
 
 
 def _fix(graph: onnx.GraphProto, source: FloatModel) -> None:
-    """Numbers in place of the open sides: input (1, H, W, 3), output (1, K, 5+C)."""
+    """Replace the open dimensions by numbers: input (1, H, W, 3), output (1, K, 5+C)."""
     (height, width), scales = source.info.input_size, source.network.scales
     count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)
     for value, sides in ((graph.input[0], (1, height, width)), (graph.output[0], (1, count))):

@@ -27,7 +27,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample, SampleSet
 
 ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
-REJECTED = ".rejected"  # in the name of a file that lost too much
+REJECTED = ".rejected"  # in the name of a rejected file
 
 T = TypeVar("T")
 
@@ -42,10 +42,10 @@ class Int8:
 
     Attributes:
         calibrate: annotations, `annotations/split`, or a folder of images.
-        gate_on: annotations or `annotations/split`; None: those that belong to `calibrate`.
+        gate_on: annotations or `annotations/split`; None: those of `calibrate`.
         max_drop: largest loss of AP accepted.
         gate: whether AP is compared at all.
-        names: file of class names, for annotations that have numbers alone.
+        names: file of class names, for annotations with class numbers only.
     """
 
     calibrate: Path
@@ -115,7 +115,7 @@ def export_int8(
         LookonceError: data that cannot be used.
         MissingExtraError: a package that quantizes or measures is not installed.
     """
-    if path.suffix == ".xml":  # before all the reading, not after it
+    if path.suffix == ".xml":  # checked before reading, not after
         from lookonce.export.quantize_openvino import import_nncf
 
         import_nncf()
@@ -138,7 +138,7 @@ def export_int8(
                     for each in (before, made)
                 )
                 compared = compare(first, second, _watched(console, "comparing")(compared_on))
-        accepted = compared is None or compared.drop <= options.max_drop  # NaN is no acceptance
+        accepted = compared is None or compared.drop <= options.max_drop  # NaN is rejected
         if not accepted:
             for each in list(made.parent.iterdir()):
                 each.rename(each.with_suffix(f"{REJECTED}{each.suffix}"))
@@ -147,10 +147,10 @@ def export_int8(
 
 
 def plan(options: Int8, info: ModelInfo, console: Console) -> Plan:
-    """Choose and read the images, and say which.
+    """Choose and read the images, and print the choice.
 
     Raises:
-        LookonceError: data that cannot be used, or annotations missing that the gate needs.
+        LookonceError: data that cannot be used, or missing annotations for the gate.
     """
     data, split = _split_of(options.calibrate)
     found = _annotated(data, split or "train", options.names)
@@ -159,7 +159,7 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> Plan:
     compared_on = _gate_samples(options, data, found, info, console) if options.gate else None
     own = {sample.path.absolute() for sample in compared_on or ()}
     rest = [path for path in paths if path.absolute() not in own]
-    # where one set must serve both, half of it is for the gate
+    # if one set must serve both purposes, half of it is for the gate
     count = IMAGES if rest else min(IMAGES, max(1, len(paths) // 2))
     chosen = spread(rest or paths, count)
     inputs, unreadable = read_inputs(_watched(console, "reading")(chosen), info)
@@ -177,7 +177,7 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> Plan:
 def _gate_samples(
     options: Int8, data: Path, calibrated: SampleSet | None, info: ModelInfo, console: Console
 ) -> list[Sample]:
-    """Return the annotated images to compare on, before those calibrated on are left out."""
+    """Return the annotated images to compare on, before calibration images are removed."""
     if options.gate_on is not None:
         place, split = _split_of(options.gate_on)
         found = load_samples(place, split or "val", options.names)
@@ -195,7 +195,7 @@ def _gate_samples(
 
 
 def _split_of(given: Path) -> tuple[Path, str | None]:
-    """Take `DATA/split` apart if DATA has such a split; what exists under its whole name is no split."""
+    """Split `DATA/split` if DATA has such a split; an existing path is not split."""
     if given.exists():
         return given, None
     try:
@@ -206,7 +206,7 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
 
 
 def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
-    """Read the images with their annotations; None for a folder that has images alone."""
+    """Read the images with their annotations; None for a folder of images only."""
     try:
         splits = open_annotations(data).splits
     except AnnotationError:

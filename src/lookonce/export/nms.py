@@ -20,10 +20,10 @@ from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.errors import ConfigError
 from lookonce.runtime.options import CONF, IOU
 
-METADATA_KEY = "lookonce.suppression"  # of the entry that says with which thresholds
+METADATA_KEY = "lookonce.suppression"  # metadata key of the thresholds
 OUTPUT = "detections"
 COLUMNS = 7  # image, xyxy, score, class
-MOST = 1 << 20  # a class and image: more than there are candidates at 4096x4096, so nothing is cut off
+MOST = 1 << 20  # per class and image: more than the candidates at 4096x4096, so nothing is cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,9 @@ class GraphNms:
 def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (N, 7), by falling score.
 
-    As in `postprocess`, a candidate has one class, the most probable, and boxes are cut before suppression:
-    there at the image's border, here, where the image is not known, at the input's.
+    As in `postprocess`, a candidate has one class, the most probable, and boxes are clipped before
+    suppression: there at the border of the image, here at the border of the input, because the image is not
+    known.
     """
     nodes = Nodes(model.graph)
     nodes.prefix = "suppression"
@@ -80,7 +81,7 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
 
 
 def _cut(nodes: Nodes, boxes: str) -> str:
-    """Boxes cut at the border of the input."""
+    """Clip boxes at the border of the input."""
     shape = nodes.add("Shape", nodes.graph.input[0].name)  # B, H, W, 3
     border = nodes.add("Gather", shape, nodes.integers(2, 1, 2, 1))  # W, H, W, H
     inside = nodes.add("Min", boxes, nodes.add("Cast", border, to=TensorProto.FLOAT))
@@ -88,7 +89,7 @@ def _cut(nodes: Nodes, boxes: str) -> str:
 
 
 def _by_class(nodes: Nodes, scores: str, labels: str, classes: int) -> str:
-    """(B, K, 1) scores and (B, K) labels -> (B, C, K): the score at the label, else 0, which is below any."""
+    """(B, K, 1) scores and (B, K) labels -> (B, C, K): the score at the label, else 0."""
     spread = nodes.add(
         "OneHot", labels, nodes.constant(np.array(classes)), nodes.constant(np.array([0, 1], np.float32))
     )  # (B, K, C)

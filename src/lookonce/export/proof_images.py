@@ -1,4 +1,4 @@
-"""Images to prove an export on: the user's, or rendered ones."""
+"""Images for verifying an export: the user's, or rendered ones."""
 
 from itertools import islice
 from pathlib import Path
@@ -12,14 +12,14 @@ from lookonce.metadata import ModelInfo
 from lookonce.runtime.sources import Sources
 
 RENDERED = 2
-MOST = 8  # of the user's: each goes through two networks
+MOST = 8  # number of the user's images; each goes through two networks
 
 
 def proof_images(given: Path | None, info: ModelInfo) -> list[NDArray[np.uint8]]:
-    """The first images of a file or folder, or rendered ones; and one of noise, which excites every weight.
+    """Read the first images of a file or folder, or render some; add one of noise, which uses every weight.
 
     Raises:
-        SourceError: nothing can be read there.
+        SourceError: nothing there can be read.
     """
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (*info.input_size, 3), np.uint8)

@@ -1,7 +1,7 @@
-"""A float graph as int8: what the ways for ONNX and for OpenVINO share.
+"""A float graph as int8: shared code for ONNX and OpenVINO.
 
-Everything behind the last convolutions (decoding) stays float, and those convolutions (the heads) too. What
-else does is each engine's own matter; docs/int8.md has the measurements.
+The last convolutions (the heads) and everything after them (decoding) stay float. What else stays float
+depends on the engine; docs/int8.md has the measurements.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ from onnx import helper
 from lookonce.metadata import METADATA_KEY, ModelInfo
 
 Inputs = NDArray[np.uint8]  # (P, H, W, 3) RGB
-Watch = Callable[[Sequence[Inputs]], Iterable[Inputs]]  # passes on what it is given; shows how far it is
+Watch = Callable[[Sequence[Inputs]], Iterable[Inputs]]  # passes items on and shows the progress
 
 Node = TypeVar("Node")
 
@@ -28,14 +28,14 @@ def unwatched(batches: Sequence[Inputs]) -> Iterable[Inputs]:
 
 
 def batches_of_one(inputs: Inputs) -> list[Inputs]:
-    """P times (1, H, W, 3): views."""
+    """Yield P views (1, H, W, 3)."""
     return [inputs[place : place + 1] for place in range(len(inputs))]
 
 
 def back_to_heads(
     ends: Iterable[Node], before: Callable[[Node], Iterable[Node]], is_convolution: Callable[[Node], bool]
 ) -> list[Node]:
-    """The heads and all behind them: from the graph's ends back to the first convolution on each way."""
+    """Return the heads and everything after them: from the outputs back to the first convolutions."""
     found: list[Node] = []
     waiting = list(ends)
     while waiting:
@@ -49,7 +49,7 @@ def back_to_heads(
 
 
 def with_note(info: ModelInfo, package: str, images: int, float_layers: str) -> ModelInfo:
-    """The description of the int8 file: the float model's, and how it became int8."""
+    """Return the description of the int8 file: that of the float model, and how it was quantized."""
     note: dict[str, int | str] = {
         "tool": f"{package} {version(package)}",
         "images": images,
@@ -59,10 +59,10 @@ def with_note(info: ModelInfo, package: str, images: int, float_layers: str) -> 
 
 
 def description(graph: onnx.ModelProto) -> str:
-    """What a graph of ours says of itself, as JSON."""
+    """Return the description stored in one of our graphs, as JSON."""
     return str(next(entry.value for entry in graph.metadata_props if entry.key == METADATA_KEY))
 
 
 def describe(graph: onnx.ModelProto, info: ModelInfo) -> None:
-    """Set what a graph says of itself, and nothing else."""
+    """Replace the metadata of a graph by its description."""
     helper.set_model_props(graph, {METADATA_KEY: info.to_json()})

@@ -1,7 +1,7 @@
-"""int8 for ONNX Runtime, by its own tools: static, quantise-dequantise pairs around every operator.
+"""int8 for ONNX Runtime, by its own tools: static, quantize-dequantize pairs around every operator.
 
 Measured choices (docs/int8.md): unsigned activations, which x86 multiplies faster than signed ones; weights
-by channel, in 7 bits, so that no processor's 16-bit sums overflow; ranges from the least to the largest value
+by channel, in 7 bits, so that 16-bit sums overflow on no CPU; ranges from the smallest to the largest value
 seen. The first convolution is int8 too: in float it takes a third more time and gains nothing.
 """
 
@@ -34,7 +34,7 @@ from lookonce.metadata import ModelInfo
 
 
 def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatched) -> onnx.ModelProto:
-    """The same graph in int8, heads and decoding in float.
+    """Return the graph in int8, with heads and decoding in float.
 
     Args:
         graph: float, as `graph.export_graph` makes it without suppression.
@@ -44,7 +44,7 @@ def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatch
     info = ModelInfo.from_json(description(graph), graph.producer_name)
     prepared = onnx.ModelProto()
     prepared.CopyFrom(graph)
-    add_pre_process_metadata(prepared)  # it is as plain as can be; else the tool advises to make it so
+    add_pre_process_metadata(prepared)  # the graph is already simple; silences the tool's advice
     with TemporaryDirectory(prefix="lookonce-") as folder:
         made = Path(folder) / "int8.onnx"
         quantize_static(
@@ -66,7 +66,7 @@ def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatch
 
 
 def float_nodes(graph: onnx.GraphProto) -> list[str]:
-    """The names of the nodes that stay float: heads and decoding."""
+    """Return the names of the nodes that stay float: heads and decoding."""
     makers = {output: place for place, node in enumerate(graph.node) for output in node.output}
 
     def before(place: int) -> Iterator[int]:
@@ -78,13 +78,13 @@ def float_nodes(graph: onnx.GraphProto) -> list[str]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped base
-    """Hands the images to the tool, one at a time."""
+    """Passes the images to the tool, one at a time."""
 
     def __init__(self, batches: Iterable[Inputs], name: str) -> None:
         self._batches = iter(batches)
         self._name = name
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next image as the graph's input; None at the end."""
+        """Return the next image as the graph's input; None at the end."""
         batch = next(self._batches, None)
         return None if batch is None else {self._name: batch}

@@ -1,8 +1,8 @@
 """int8 for OpenVINO, by NNCF: symmetric weights by channel, asymmetric activations, biases corrected.
 
-The first convolution stays float beside heads and decoding. On processors without VNNI, two products of
-bytes are added in 16 bits. With an image's large values they overflow: in int8 that layer alone cost 0.058
-AP there, and a gate on a processor with VNNI would not show it. In 7 bits, NNCF's own remedy, it cost 0.005
+The first convolution stays float, as do heads and decoding. On CPUs without VNNI, two products of bytes are
+added in 16 bits. With the large values of an image they overflow: in int8, this layer alone cost 0.058 AP
+there, and a gate on a CPU with VNNI would not notice. In 7 bits, NNCF's own remedy, it cost 0.005
 everywhere (docs/int8.md).
 """
 
@@ -38,7 +38,7 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
     Args:
         graph: float, as `graph.export_graph` makes it without suppression.
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
-        path: of the `.xml` file.
+        path: path of the `.xml` file.
         watch: shows progress.
 
     Raises:
@@ -56,13 +56,13 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
             ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
         )
     noted = with_note(info, "nncf", len(inputs), "first convolution, heads, decoding")
-    del quantized.rt_info["nncf"]  # its own note names nodes by running numbers, other ones every time
+    del quantized.rt_info["nncf"]  # NNCF's own note names nodes by counters that change every time
     quantized.set_rt_info(noted.to_json(), ["framework", METADATA_KEY])
     save_openvino(quantized, path)
 
 
 def import_nncf() -> ModuleType:
-    """NNCF, silent.
+    """Import NNCF, silenced.
 
     Raises:
         MissingExtraError: OpenVINO or NNCF is not installed.
@@ -74,7 +74,7 @@ def import_nncf() -> ModuleType:
 
 
 def float_nodes(model: Any) -> list[str]:
-    """The names of the nodes that stay float: the first convolution, heads and decoding."""
+    """Return the names of the nodes that stay float: the first convolution, heads and decoding."""
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     before = {
         name: [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
@@ -91,7 +91,7 @@ def float_nodes(model: Any) -> list[str]:
 
 
 class _Watched:
-    """Images that NNCF goes through more than once, and wants to count."""
+    """Images in a form that NNCF can iterate over repeatedly and count."""
 
     def __init__(self, batches: Sequence[Inputs], watch: Watch) -> None:
         self._batches = batches

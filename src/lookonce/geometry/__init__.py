@@ -1,1 +1,1 @@
-"""Boxes, anchors, letterbox and suppression: arithmetic that knows nothing of files or networks."""
+"""Boxes, anchors, letterbox and suppression: arithmetic independent of files and networks."""

@@ -1,7 +1,7 @@
 """Anchors: the published ones, and k-means anchors for new data.
 
-Legend: **N** boxes, **K** anchors. A shape is (width, height) in pixels of the network input; where a box
-stands plays no part, so two shapes are compared as boxes that share their upper left corner.
+Legend: **N** boxes, **K** anchors. A shape is (width, height) in pixels of the network input; the position of
+    a box is irrelevant, so two shapes are compared as boxes with a common upper left corner.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ Anchors = tuple[
 ]  # per scale, finest first: (width, height) of each anchor
 Shapes = NDArray[np.float64]  # (N, 2)
 
-GOOD_IOU = 0.5  # an anchor this near needs little bending; the IoU at which AP50 counts a box as found
+GOOD_IOU = 0.5  # such an anchor needs little adjustment; the IoU at which AP50 counts a box as found
 RESTARTS = 5
 MOST_ROUNDS = 100
-MOST_SHAPES = 20_000  # k-means looks at a sample of larger sets: the medians hardly move, the time does
+MOST_SHAPES = 20_000  # larger sets are sampled for k-means: the medians hardly change, the time does
 
 # yolov3.cfg and yolov3-spp.cfg; mask 0,1,2 belongs to stride 8, 3,4,5 to 16 and 6,7,8 to 32.
 YOLOV3: Anchors = (
@@ -25,8 +25,8 @@ YOLOV3: Anchors = (
     ((30, 61), (62, 45), (59, 119)),
     ((116, 90), (156, 198), (373, 326)),
 )
-# yolov3-tiny.cfg: mask 0,1,2 for stride 16 and 3,4,5 for 32. Files with 1,2,3 for stride 16 exist too: they
-# never use (10, 14) and use (81, 82) twice. A `.cfg` that says so is read as it says.
+# yolov3-tiny.cfg: mask 0,1,2 for stride 16 and 3,4,5 for 32. Files with 1,2,3 for stride 16 also exist: they
+# never use (10, 14) and use (81, 82) twice. Such a `.cfg` is read as written.
 YOLOV3_TINY: Anchors = (
     ((10, 14), (23, 27), (37, 58)),
     ((81, 82), (135, 169), (344, 319)),
@@ -34,7 +34,7 @@ YOLOV3_TINY: Anchors = (
 
 
 def flatten(anchors: Anchors) -> Shapes:
-    """Anchors per scale -> (K, 2), finest scale first."""
+    """Concatenate anchors per scale -> (K, 2), finest scale first."""
     return np.array([anchor for scale in anchors for anchor in scale], np.float64).reshape(-1, 2)
 
 
@@ -44,22 +44,22 @@ def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
 
 
 def best_possible_recall(shapes: Shapes, anchors: Shapes, iou: float = GOOD_IOU) -> float:
-    """Share of the boxes that some anchor meets with this shape IoU or more; NaN without boxes."""
+    """Return the share of boxes with a shape IoU of at least this with some anchor; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best >= iou)) if len(best) else float("nan")
 
 
 def mean_best_iou(shapes: Shapes, anchors: Shapes) -> float:
-    """Mean over the boxes of the IoU with their best anchor; NaN without boxes."""
+    """Return the mean over the boxes of the IoU with their best anchor; NaN without boxes."""
     best = shape_iou(shapes, anchors).max(axis=1)
     return float(np.mean(best)) if len(best) else float("nan")
 
 
 def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
-    """Anchors that these boxes resemble, each scale's from the boxes that its published anchors suit best.
+    """Compute anchors from boxes: those of each scale from the boxes that its published anchors fit best.
 
-    k-means over all boxes at once would give the coarsest scale its share of the anchors however small the
-    boxes are, and from cells of 32 pixels a head of 21 is hard to find: benchmarks/recipes.md has the cost.
+    k-means over all boxes at once would give the coarsest scale its share of the anchors even if all boxes
+    are small, and a head of 21 pixels is hard to find from cells of 32: benchmarks/recipes.md has the cost.
 
     Args:
         shapes: (N, 2), all sides above 0; N may be 0.
@@ -67,8 +67,8 @@ def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
         seed: the same seed gives the same anchors.
 
     Returns:
-        As many on each scale as published, sorted by area there. A scale with fewer different boxes than
-        anchors keeps its published ones.
+        As many per scale as published, sorted by area. A scale with fewer different boxes than anchors keeps
+        its published ones.
     """
     scale_of_anchor = np.repeat(np.arange(len(published)), [len(scale) for scale in published])
     scale_of_box = scale_of_anchor[shape_iou(shapes, flatten(published)).argmax(axis=1)]
@@ -82,12 +82,11 @@ def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
 
 
 def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
-    """The k shapes that the boxes resemble most: k-means with 1 - shape IoU as the distance.
+    """Return the k most typical shapes: k-means with 1 - shape IoU as the distance.
 
-    Each centre moves to the median of its boxes, which a few huge boxes do not drag along: mean best IoU of
+    Each centre moves to the median of its boxes, which a few huge boxes hardly affect: mean best IoU of
     six anchors is 0.786 on 10,516 heads and 0.865 on 2,804 blood cells, and 0.783 and 0.861 with the mean.
-    The best of several starts counts, and within a start its best round, since with this distance a round
-    can also lose.
+    The best round of several starts is returned, because with this distance a round can also get worse.
 
     Args:
         shapes: (N, 2), all sides above 0.
@@ -112,7 +111,7 @@ def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
 
 
 def _spread_out(shapes: Shapes, k: int, rng: np.random.Generator) -> Shapes:
-    """First centres, each drawn among the boxes far from those before it (k-means++, Arthur 2007)."""
+    """Draw the first centres, each among the boxes far from the earlier ones (k-means++, Arthur 2007)."""
     chosen = [int(rng.integers(len(shapes)))]
     nearest = np.ones(len(shapes))
     for _ in range(k - 1):
@@ -142,7 +141,7 @@ def _refine(shapes: Shapes, centres: Shapes) -> Shapes:
 
 
 def _different(shapes: Shapes) -> int:
-    """How many shapes differ by a thousandth of a pixel or more."""
+    """Count the shapes that differ by a thousandth of a pixel or more."""
     return len(np.unique(shapes.round(3), axis=0))
 
 

@@ -1,7 +1,7 @@
-"""Box arithmetic, once, for numpy arrays and torch tensors alike.
+"""Box arithmetic, once for both numpy arrays and torch tensors.
 
 Legend: **N**, **M** boxes, `...` any leading axes. A box is `xyxy` = (left, top, right, bottom) in pixels;
-width is right - left, with no +1. Only the two conversions know any other form.
+width is right - left, with no +1. Only the two conversions handle any other form.
 
 Every function takes its operations from the array's own library, so gradients flow through torch tensors and
 numpy stays free of torch.
@@ -19,7 +19,7 @@ Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 # Areas are in square pixels. Anything below this is an empty box; dividing by it keeps IoU, GIoU and their
 # gradients finite where the reference gives 0/0 (reference fault 2).
 SMALLEST_AREA = 1e-9
-SMALLEST_SIDE = 1e-2  # pixels, of a box whose shape is asked for: its gradient is 1 / side
+SMALLEST_SIDE = 1e-2  # pixels; least side in the aspect ratio, whose gradient is 1 / side
 
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
@@ -55,9 +55,9 @@ def pairwise_iou(a: Array, b: Array) -> Array:
 
 
 def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether boxes share area: (N, 4), (M, 4) -> (N, M). IoU is above 0 only where this is true.
+    """Return whether boxes share area: (N, 4), (M, 4) -> (N, M). Elsewhere IoU is 0.
 
-    Costs a tenth of IoU, so it is worth asking first where most boxes lie apart.
+    It takes a tenth of the time of IoU, so it pays to test first if most boxes lie apart.
     """
     left, top, right, bottom = np.ascontiguousarray(a.T)[:, :, None]
     left_b, top_b, right_b, bottom_b = np.ascontiguousarray(b.T)[:, None, :]
@@ -138,10 +138,10 @@ def is_empty(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _library(*arrays: Array) -> Any:
-    """numpy, or for any other arrays what array-api-compat finds.
+    """Return numpy, or array-api-compat's namespace for other arrays.
 
-    numpy has every operation used here under the same name; array-api-compat's view of it would take as long
-    to import as numpy itself, which whoever starts a process to detect on one image would feel.
+    numpy has every operation used here under the same name; importing array-api-compat's wrapper of numpy
+    would take as long as numpy itself, a noticeable delay when a process detects on one image.
     """
     return np if all(isinstance(array, np.ndarray) for array in arrays) else array_namespace(*arrays)
 

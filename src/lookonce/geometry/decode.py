@@ -1,4 +1,4 @@
-"""A box from what a cell predicts, once, for numpy arrays and torch tensors alike.
+"""Boxes from the predictions of cells, once for both numpy arrays and torch tensors.
 
 ```
       column cx                       box centre  x = (cx + σ(tx) * s - (s - 1) / 2) * stride

@@ -1,4 +1,4 @@
-"""Fit an image into the network's input, and bring boxes back.
+"""Fit an image into the network's input, and map boxes back.
 
 ```
    image (H, W)              input (height, width)
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from lookonce.geometry import boxes as box_ops
 
-Fit = Literal["letterbox", "stretch"]  # the policies by which images get to the input's size
+Fit = Literal["letterbox", "stretch"]  # ways to bring images to the input's size
 
 GREY = 128  # of 255; the reference's padding
 
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """The way in and the way back of one image size.
+    """Mapping between one image size and the network input, in both directions.
 
-    The sizes are whole pixels, so the true scale can differ between the axes by a rounding; boxes use that
+    The sizes are whole pixels, so the true scale of the axes can differ by rounding; boxes use that
     true scale and the whole-pixel offsets both ways (reference fault 6).
 
     Attributes:
@@ -49,7 +49,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """The largest size that keeps the image's shape, centred.
+        """Return the largest size that keeps the image's aspect ratio, centred.
 
         The size is computed in whole numbers: the tighter side fills the input exactly, the other is rounded
         down but never to 0.
@@ -63,7 +63,7 @@ class Letterbox:
 
     @classmethod
     def stretch(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """Fill the input and give up the image's shape, as Darknet's AlexeyAB line does."""
+        """Fill the input without keeping the aspect ratio, as AlexeyAB's Darknet does."""
         return cls(source, target, target, 0, 0)
 
     @classmethod
@@ -73,7 +73,7 @@ class Letterbox:
 
     @classmethod
     def rectangle(cls, source: tuple[int, int], target: tuple[int, int], multiple: int) -> Self:
-        """As `fit`, in the smallest input whose sides are such multiples: wide images get a wide one.
+        """Fit into the smallest input with sides of such multiples: wide images get a wide one.
 
         The image is as large in it as `fit` makes it; only padding is left out. `target` has such sides.
         """
@@ -89,7 +89,7 @@ class Letterbox:
     def image(self, image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 -> (height, width, 3) uint8: bilinear, half-pixel centres, no antialiasing.
 
-        Writes into `out` where given, so that a batch can be filled in place.
+        Writes into `out` if given, so that a batch can be filled in place.
         """
         if image.shape[:2] != self.source:
             raise ValueError(f"expected an image of {self.source}, found {image.shape[:2]}")
@@ -109,7 +109,7 @@ class Letterbox:
         return (boxes * self._scale4() + self._offset4()).astype(np.float32)
 
     def boxes_out(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4) xyxy in input pixels -> in image pixels, cut at the image's border."""
+        """(N, 4) xyxy in input pixels -> in image pixels, clipped at the image's border."""
         back = (boxes - self._offset4()) / self._scale4()
         return box_ops.clip(back, *self.source).astype(np.float32)
 

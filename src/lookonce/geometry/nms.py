@@ -1,10 +1,10 @@
 """Non-maximum suppression: greedy, or soft.
 
-Greedy: the boxes are taken by falling score in blocks: a block is settled within itself, what it keeps
-suppresses everything after it. Of all pairs only those that share area get an IoU. So the cost follows the
-number of boxes kept, not N², and memory stays at one block times N.
+Greedy: boxes are processed by descending score in blocks: each block is resolved first, and the boxes it
+    keeps suppress everything after it. IoU is computed only for pairs that share area. So the cost follows
+    the number of boxes kept, not N², and memory is one block times N.
 
-Soft: what overlaps a better box is not dropped but loses score, the more the larger the overlap.
+Soft: a box that overlaps a better one is not dropped but loses score, more with a larger overlap.
 
 Legend: **N** boxes, **K** kept.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lookonce.geometry.boxes import iou, pairwise_intersects
 
-SIGMA = 0.5  # of soft suppression: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
+SIGMA = 0.5  # for soft suppression: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
 BLOCK = 128  # the fastest of 32 to 256 for 100 to 10,000 boxes; any number gives the same result
 
 Indices = NDArray[np.int64]
@@ -26,7 +26,7 @@ def nms(
     labels: NDArray[np.int64] | None,
     iou_threshold: float,
 ) -> Indices:
-    """Keep the best box of each heap, greedily by falling score.
+    """Keep the best of overlapping boxes, greedily by descending score.
 
     A box is dropped when its IoU with a kept box is above the threshold; at exactly the threshold it stays
     (as in the reference). Equal scores keep their input order, so the result is deterministic.
@@ -38,7 +38,7 @@ def nms(
         iou_threshold: between 0 and 1.
 
     Returns:
-        Indices of the kept boxes, (K,) int64, by falling score.
+        Indices of the kept boxes, (K,) int64, by descending score.
     """
     if labels is None:
         labels = np.zeros(len(scores), np.int64)
@@ -59,20 +59,20 @@ def soft_nms(
     floor: float,
     sigma: float = SIGMA,
 ) -> tuple[Indices, NDArray[np.float32]]:
-    """Lower the score of each box by every better one that it overlaps: times exp(-IoU²/sigma).
+    """Lower the score of each box for every better one that it overlaps: times exp(-IoU²/sigma).
 
-    The gaussian form of Bodla et al. 2017: the box with the best score left is taken, lowers the others,
-    and so on. Of equal scores the first in the input is taken. Costs N² time and N memory.
+    The Gaussian form of Bodla et al. 2017: the box with the highest remaining score is kept and lowers the
+    others, and so on. Of equal scores, the first in the input is kept. Takes N² time and N memory.
 
     Args:
         boxes: (N, 4) xyxy.
         scores: (N,).
         labels: (N,) to lower scores within each class only; None does so across classes.
         floor: a box is dropped when its score is no longer above it.
-        sigma: the larger, the less is lost.
+        sigma: width of the Gaussian; a larger one lowers scores less.
 
     Returns:
-        Indices of the kept boxes, (K,) int64, and their new scores, (K,) float32, falling.
+        Indices of the kept boxes, (K,) int64, and their new scores, (K,) float32, descending.
     """
     waiting = np.flatnonzero(scores > floor)
     left = scores[waiting]
@@ -98,7 +98,7 @@ def _conflicts(
     second: Indices,
     iou_threshold: float,
 ) -> tuple[Indices, Indices]:
-    """The pairs that cannot both stay, as places in `first` and in `second`, ordered by the former."""
+    """Return the pairs that cannot both stay, as indices into `first` and `second`, ordered by the former."""
     a, b = boxes[first], boxes[second]
     candidates = pairwise_intersects(a, b) & (labels[first][:, None] == labels[second])
     # flatnonzero is ten times as fast as nonzero on two axes
@@ -108,7 +108,7 @@ def _conflicts(
 
 
 def _settle(block: Indices, conflicts: tuple[Indices, Indices]) -> Indices:
-    """Keep, from the best to the worst, what no kept box of the block has dropped."""
+    """Keep, from the best to the worst, every box that no kept box of the block suppresses."""
     alive = np.ones(len(block), bool)
     for better, worse in zip(*(places.tolist() for places in conflicts), strict=True):
         if better < worse and alive[better]:

@@ -1,6 +1,6 @@
-"""Sizes as people read them."""
+"""Sizes as text."""
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """Write a (height, width) as every option and message has it: `height x width`, such as `320x416`."""
+    """Format a (height, width) as in every option and message: `height x width`, such as `320x416`."""
     return f"{size[0]}x{size[1]}"

@@ -41,7 +41,7 @@ class Epoch:
     """Progress within an epoch.
 
     Attributes:
-        number: counted from 0; decides order and augmentation.
+        number: counted from 0; determines order and augmentation.
         steps: done so far; a resumed run continues after them.
         meter: of the losses.
         seconds: of training, over all runs of the program.
