@@ -132,7 +132,7 @@ def _png(stream: BinaryIO) -> Found:
         elif kind == b"fcTL":  # a frame of an animation
             frame_width, frame_height = unpack(">4xII", _take(stream, 12))
             if frame_width > width or frame_height > height:
-                raise ValueError(f"expected frames of at most {width} x {height}, found a larger one")
+                raise ValueError(f"expected frames of at most {height}x{width}, found a larger one")
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":

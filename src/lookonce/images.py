@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lookonce._files import IMAGE_LIMIT, open_input, read_bytes, replacing
 from lookonce._image_header import ImageHeader, read_header
 from lookonce.errors import ImageError
+from lookonce.geometry.sizes import size_text
 
 IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
@@ -89,13 +90,13 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
         image = None
     if image is None:
         raise ImageError(
-            f"{name}: expected a {header.format} image of {header.width} x {header.height}, "
+            f"{name}: expected a {header.format} image of {size_text((header.height, header.width))}, "
             "found data that does not decode: the file is damaged, cut short, or of a rare kind"
         )
     if image.shape[:2] != (header.height, header.width):
         raise ImageError(
-            f"{name}: expected {header.width} x {header.height} pixels from its header, "
-            f"found {image.shape[1]} x {image.shape[0]}"
+            f"{name}: expected {size_text((header.height, header.width))} pixels from its header, "
+            f"found {size_text(image.shape[:2])}"
         )
     return image.astype(np.uint8, copy=False)
 
@@ -117,7 +118,7 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
     except cv2.error:
         done = False
     if not done:  # WebP ends at 16,383 pixels
-        raise ImageError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels cannot be written in this format")
+        raise ImageError(f"{path}: {size_text(rgb.shape[:2])} pixels cannot be written in this format")
     try:
         with replacing(path, durable=False) as temporary:
             temporary.write_bytes(encoded.tobytes())
@@ -148,7 +149,7 @@ def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
         raise ImageError(
             f"{name}: expected at most {MAX_PIXELS:,} pixels and sides of 1 to {MAX_SIDE:,}, "
-            f"found {width:,} x {height:,} in its header; not decoded"
+            f"found {height:,}x{width:,} in its header; not decoded"
         )
     return header
 

@@ -58,7 +58,7 @@ def test_a_background_image_is_kept_and_noted(image: ImageMaker) -> None:
         ((10, 40, 30, 10), "inverted"),
         ((NAN, 10, 30, 40), "not made of numbers"),
         ((10, 10, math.inf, 40), "not made of numbers"),
-        ((80, 10, 90, 40), "[80, 10, 90, 40] lies outside the 80x60 image"),
+        ((80, 10, 90, 40), "[80, 10, 90, 40] lies outside the 60x80 image"),
         ((-20, 10, -5, 40), "lies outside"),
         ((10, 60, 20, 1e30), "lies outside"),
     ],
@@ -89,7 +89,7 @@ def test_a_box_over_the_border_is_cut(image: ImageMaker) -> None:
     found = collect(image("a.png"), row)
     assert found.samples[0].boxes.tolist() == [[0, 0, 80, 60]]
     assert [(p.outcome, p.what) for p in found.problems] == [
-        ("repaired", "[-5, -6, 100, 70] reaches over the 80x60 image: cut to [0, 0, 80, 60]")
+        ("repaired", "[-5, -6, 100, 70] reaches over the 60x80 image: cut to [0, 0, 80, 60]")
     ]
     with pytest.raises(AnnotationError, match="reaches over"):
         collect(image("b.png"), row, strict=True)
@@ -146,8 +146,8 @@ def test_boxes_of_an_image_listed_twice_are_united(image: ImageMaker) -> None:
 
 def test_an_image_of_another_size_is_left_out(image: ImageMaker) -> None:
     for declared, what in (
-        ((600, 800), "declares 800x600, the image has 80x60: the image is left out"),
-        ((80, 60), "declares 60x80, the image has 80x60 (height and width exchanged): the image is left out"),
+        ((600, 800), "declares 600x800, the image has 60x80: the image is left out"),
+        ((80, 60), "declares 80x60, the image has 60x80 (height and width exchanged): the image is left out"),
     ):
         found = collect(image("a.png"), SOUND, declared=declared)
         assert found.samples == []
@@ -158,7 +158,7 @@ def test_an_unknown_size_gives_way_to_the_true_one(image: ImageMaker) -> None:
     found = collect(image("a.png"), SOUND, declared=(0, 0))
     assert found.samples[0].size == (60, 80)
     assert [(p.outcome, p.what) for p in found.problems] == [
-        ("repaired", "declares 0x0, the image has 80x60")
+        ("repaired", "declares 0x0, the image has 60x80")
     ]
     assert collect(image("b.png"), SOUND, declared=(60, 80)).problems == []
 

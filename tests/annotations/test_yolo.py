@@ -90,7 +90,7 @@ def test_labels_without_end(yolo: Path) -> None:
         ("1 0.5 0.5 0 0.5", "has no area"),
         ("1 0.5 0.5 -0.1 0.5", "inverted"),
         ("1 nan 0.5 0.1 0.5", "not made of numbers"),
-        ("1 1.5 0.5 0.1 0.5", "lies outside the 80x60 image"),
+        ("1 1.5 0.5 0.1 0.5", "lies outside the 60x80 image"),
     ],
 )
 def test_a_bad_row_names_its_line(yolo: Path, row: str, what: str) -> None:

@@ -133,7 +133,7 @@ def test_boxes_are_cut_to_the_image_and_those_outside_are_named() -> None:
     np.testing.assert_array_equal(image.boxes, [[0, 2, 6, 10], [0, 0, 20, 10]])
     np.testing.assert_array_equal(image.labels, [0, 2])
     assert [problem.place for problem in problems] == ["x.png: box 2", "x.png: box 4"]
-    assert "image of 20 x 10, found [25.0, 1.0, 30.0, 5.0]" in problems[0].what
+    assert "image of 10x20, found [25.0, 1.0, 30.0, 5.0]" in problems[0].what
 
 
 @pytest.mark.parametrize("label", [-1, 3])

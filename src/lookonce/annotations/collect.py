@@ -18,6 +18,7 @@ from lookonce.annotations.files import Names, is_file, shown
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry import boxes as box_ops
+from lookonce.geometry.sizes import size_text
 from lookonce.images import read_image_header
 from lookonce.samples import Outcome, Problem, ProblemKind, Sample, SampleSet
 
@@ -175,7 +176,7 @@ class _Collector:
         first, size = each.records[0], (each.header.height, each.header.width)
         about: dict[str, Any] = {"image": each.path}
         if first.declared is not None and first.declared != size and not turned:
-            declares = f"declares {_wide_high(first.declared)}, the image has {_wide_high(size)}"
+            declares = f"declares {size_text(first.declared)}, the image has {size_text(size)}"
             if all(first.declared):
                 exchanged = " (height and width exchanged)" if first.declared == size[::-1] else ""
                 self._report(
@@ -283,12 +284,8 @@ def _defect(box: NDArray[np.float64], size: tuple[int, int]) -> tuple[ProblemKin
     if right == left or bottom == top:
         return "empty", "has no area", "skipped"
     if left >= width or top >= height or right <= 0 or bottom <= 0:
-        return "outside", f"lies outside the {_wide_high(size)} image", "skipped"
-    return "border", f"reaches over the {_wide_high(size)} image", "repaired"
-
-
-def _wide_high(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"
+        return "outside", f"lies outside the {size_text(size)} image", "skipped"
+    return "border", f"reaches over the {size_text(size)} image", "repaired"
 
 
 def _text(box: Sequence[float]) -> str:

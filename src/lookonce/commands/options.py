@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 import typer
 
 from lookonce.errors import ConfigError
+from lookonce.geometry.sizes import size_text
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.tiles import parse_tiles
 
@@ -138,4 +139,4 @@ def input_size(text: str | None) -> tuple[int, int] | None:
 
 def height_width(size: tuple[int, int]) -> str:
     """Format a size as everywhere in messages."""
-    return f"{size[0]}x{size[1]} (height x width)"
+    return f"{size_text(size)} (height x width)"

@@ -25,6 +25,7 @@ from lookonce.darknet.cfg import (
     Yolo,
 )
 from lookonce.errors import ModelFileError
+from lookonce.geometry.sizes import size_text
 from lookonce.metadata import LARGEST_STRIDE
 
 IMAGE = -1  # source of the first layer
@@ -352,8 +353,9 @@ def _scale(cfg: Cfg, layer: Layer) -> Scale:
         _fail(
             cfg,
             section,
-            f"cuts the input of {cfg.net.width}x{cfg.net.height} into {width}x{height} cells, which are no "
-            "squares; expected width and height in [net] to be multiples of 32",
+            f"cuts the input of {size_text((cfg.net.height, cfg.net.width))} into "
+            f"{size_text((height, width))} cells, which are no squares; expected width and height in "
+            "[net] to be multiples of 32",
         )
     return Scale(layer.sources[0], stride, section, cell)
 

@@ -22,6 +22,7 @@ from lookonce.data.compose import fit_scale, letterboxed, mixup, mosaic, random_
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
 from lookonce.geometry.letterbox import GREY
+from lookonce.geometry.sizes import size_text
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Problem, Sample
 
@@ -213,7 +214,8 @@ def trainable(sample: Sample, image: Image) -> tuple[AnnotatedImage, tuple[Probl
     problems = tuple(
         Problem(
             f"{sample.path}: box {number + 1}",
-            f"expected a box inside the image of {width} x {height}, found {sample.boxes[number].tolist()}",
+            f"expected a box inside the image of {size_text((height, width))}, "
+            f"found {sample.boxes[number].tolist()}",
         )
         for number in np.flatnonzero(outside)
     )
