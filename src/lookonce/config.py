@@ -160,7 +160,8 @@ class BatchNormSettings(Section):
     """The running statistics are the plain average of the first batches, until `momentum` weighs more.
     Otherwise they keep a part of their initial values for hundreds of steps, as in the reference."""
     epsilon: float = Field(BN_EPSILON, gt=0)
-    """Added to the variance under the root; stored in the model. Reference: 1e-3, Darknet: 1e-6."""
+    """Added to the variance under the root; stored in the model. Reference: 1e-3; OpenCV, reading Darknet's
+    files: 1e-6."""
 
 
 class LossSettings(Section):
