@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,9 @@ def write_dataset_yaml(path: Path, names: tuple[str, ...], splits: Iterable[str]
     write_text(path, yaml.safe_dump(tree, allow_unicode=True, sort_keys=False))
 
 
-def distinct(sets: Mapping[str, SampleSet]) -> dict[str, Sample]:
+def distinct(
+    sets: Mapping[str, SampleSet], stem_of: Callable[[Path], str] = attrgetter("stem")
+) -> dict[str, Sample]:
     """List every image of every split once, under a unique name without suffix.
 
     Images of equal name from different folders become `name`, `name_2`, ...
@@ -70,7 +73,7 @@ def distinct(sets: Mapping[str, SampleSet]) -> dict[str, Sample]:
     for sample in (sample for each in sets.values() for sample in each.samples):
         path = sample.path.absolute()
         if path not in stems:
-            stems[path] = _free(path.stem, named)
+            stems[path] = _free(stem_of(path), named)
             named[stems[path]] = sample
         elif not (
             np.array_equal(sample.boxes, named[stems[path]].boxes)

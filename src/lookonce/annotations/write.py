@@ -1,4 +1,4 @@
-"""Write samples in any of seven formats."""
+"""Write samples in any of eight formats."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookonce._files import filling
 from lookonce._outputs import is_vacant
-from lookonce.annotations import coco, cvat, labelme, labelstudio, lines, voc, yolo
+from lookonce.annotations import coco, cvat, darknet, labelme, labelstudio, lines, voc, yolo
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
@@ -15,6 +15,7 @@ WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
     "coco": coco.write,
     "voc": voc.write,
     "yolo": yolo.write,
+    "darknet": darknet.write,
     "lines": lines.write,
     "cvat": cvat.write,
     "labelme": labelme.write,
@@ -29,11 +30,11 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
     """Write the splits of one data set in one format, into a new or empty folder.
 
     COCO and one-line text refer to the images where they are; VOC and YOLO need them in a folder of their
-    own, which is filled with links (or copies if links are impossible).
+    own, which is filled with links (or copies if links are impossible; Darknet gets copies).
 
     Args:
         sets: split -> samples, all with the same class names.
-        form: `coco`, `voc`, `yolo` or `lines`.
+        form: a name in `WRITERS`.
         out: the folder.
 
     Returns:

@@ -346,7 +346,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     named = distinct(sets)
     images = gather(named, out / "images")
     for stem, sample in named.items():
-        lines = "".join(f"{line}\n" for line in _lines(sample))
+        lines = "".join(f"{line}\n" for line in label_lines(sample))
         with replacing(out / "labels" / f"{stem}.txt", durable=False) as temporary:
             temporary.write_text(lines, encoding="utf-8")
     for split, samples in sets.items():
@@ -356,7 +356,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     return out / "data.yaml"
 
 
-def _lines(sample: Sample) -> Iterator[str]:
+def label_lines(sample: Sample) -> Iterator[str]:
     """Write ten decimals: on most images the box that is read back is the same to the last bit of float32."""
     height, width = sample.image_size
     relative = xyxy_to_cxcywh(sample.boxes.astype(np.float64)) / (width, height, width, height)

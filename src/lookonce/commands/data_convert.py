@@ -14,7 +14,7 @@ from lookonce.commands import options as shared
 
 def data_convert(
     data: shared.DataArgument,
-    to: Annotated[str, typer.Option(help="coco, voc, yolo, lines, cvat, labelme or labelstudio.")],
+    to: Annotated[str, typer.Option(help="coco, voc, yolo, darknet, lines, cvat, labelme or labelstudio.")],
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,

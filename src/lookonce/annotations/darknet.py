@@ -1,0 +1,62 @@
+"""Darknet's own folder, for `darknet detector train` and `map` run from within it.
+
+obj.data obj.names    the settings and the class names
+train.txt valid.txt   lists of images
+obj/                  images, each with its labels beside it
+backup/               where Darknet puts weights
+"""
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from lookonce._files import replacing, write_text
+from lookonce.annotations.files import ALL
+from lookonce.annotations.layout import distinct, stems_of, write_names
+from lookonce.annotations.yolo import label_lines
+from lookonce.images import read_image, read_image_header, write_image
+from lookonce.samples import Sample, SampleSet
+
+FOLDER = "obj"
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}  # the ones of which every Darknet finds the labels
+# The original Darknet replaces the first of these words anywhere in a path to find the labels, AlexeyAB's
+# some folders called so, hank-ai's the suffix alone. Without these words all three look beside the image.
+MISREAD = re.compile(r"images|raw|\.(jpe?g|png)", re.IGNORECASE)
+
+
+def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
+    """Write the folder; without a train or val split, Darknet's `train` or `valid` is the first split."""
+    names = next(iter(sets.values())).names
+    named = distinct(sets, lambda path: MISREAD.sub("_", path.stem))
+    (out / FOLDER).mkdir(parents=True)
+    (out / "backup").mkdir()
+    images = {stem: _place(sample, out / FOLDER / stem) for stem, sample in named.items()}
+    for image, sample in zip(images.values(), named.values(), strict=True):
+        lines = "".join(f"{line}\n" for line in label_lines(sample))
+        with replacing(image.with_suffix(".txt"), durable=False) as temporary:
+            temporary.write_text(lines, encoding="utf-8")
+    lists = {}
+    for split, samples in sets.items():
+        key = {"val": "valid", ALL: "train"}.get(split, split)
+        lists[key] = f"{key}.txt"
+        listed = (f"{FOLDER}/{images[stem].name}\n" for stem in stems_of(samples, named))
+        write_text(out / lists[key], "".join(listed))
+    first = next(iter(lists.values()))
+    settings = {"classes": len(names), "train": first, "valid": first, "names": "obj.names"}
+    write_names(out / "obj.names", names)
+    text = "".join(f"{key} = {value}\n" for key, value in {**settings, **lists, "backup": "backup"}.items())
+    write_text(out / "obj.data", text)
+    return out / "obj.data"
+
+
+def _place(sample: Sample, path: Path) -> Path:
+    """Copy an image; one that Darknet may not read, or reads without its EXIF rotation, becomes a PNG."""
+    header = read_image_header(sample.path)
+    if header.orientation == 1 and (suffix := SUFFIXES.get(header.format)):
+        placed = path.with_name(f"{path.name}{suffix}")
+        shutil.copyfile(sample.path, placed)
+    else:
+        placed = path.with_name(f"{path.name}.png")
+        write_image(placed, read_image(sample.path))
+    return placed
