@@ -35,11 +35,12 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything the page names."""
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    source = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco"
+    source = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
     for suffix in (".cfg", ".weights"):
         shutil.copy(source.with_suffix(suffix), tmp_path / f"model{suffix}")
     shutil.copy(data / "darknet" / "coco.names", tmp_path / "model.names")
-    (tmp_path / "photos").symlink_to(data / "photos")
+    shutil.copy(source.with_suffix(".weights"), tmp_path / "model_best.weights")
+    (tmp_path / "photos").symlink_to((data / "photos" / "dog.jpg").parent)
     (tmp_path / "my-images").symlink_to(data / "voc_sample")
     torch.manual_seed(0)
     save_model(tmp_path / "best.safetensors", build(INFO).state_dict(), INFO)
@@ -54,7 +55,7 @@ def test_commands(desk: Path) -> None:
         assert found.exit_code == 0, line
         said += found.output
 
-    assert "model.cfg: darknet, 80 classes, input 320x320 (height x width), letterbox" in said
+    assert "model.cfg: darknet, 80 classes, input 320x320 (height x width), stretch" in said
     assert "input 416x416 (height x width), stretch" in said
     assert "yolov3-tiny, 2 classes, written as for-darknet/best.cfg" in said
 
@@ -63,7 +64,7 @@ def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     detect, load = blocks("python")
 
     exec(detect, {})
-    assert "dog 0.96 at " in capsys.readouterr().out
+    assert "dog 0.98 at " in capsys.readouterr().out
 
     exec(load, {})
     assert capsys.readouterr().out == "yolov3-tiny 0.125 2 classes\n"
