@@ -18,7 +18,7 @@ from lookonce.runtime.backends import InputShape
 class TorchBackend:
     """Network and decoding as one function; see `runtime.backends.Backend`.
 
-    The network is used as it is, wherever it is, in whatever mode it is in.
+    The network is used unchanged, on its device and in its mode.
     """
 
     def __init__(self, network: nn.Module, info: ModelInfo) -> None:
@@ -38,11 +38,11 @@ class TorchBackend:
         return decoded
 
     def close(self) -> None:
-        """Nothing to give back: the network belongs to whoever made it."""
+        """Do nothing: the network belongs to its creator."""
 
 
 def open_model(path: Path, *, threads: int | None = None) -> TorchBackend:
-    """A model file with its batch normalisation folded, on an accelerator where there is one.
+    """Open a model file with its batch normalization folded, on an accelerator if there is one.
 
     Raises:
         ModelFileError: as `model.files.load_model`.

@@ -1,9 +1,9 @@
-"""The few blocks that all three networks are made of.
+"""Blocks shared by all three networks.
 
 Legend: **B** batch, **C** channels, **H**, **W** height and width.
 
-Modules are created in the order in which a Darknet weight file lists them, so walking over a network's
-`ConvBlock`s is walking through the file.
+Modules are created in the order in which a Darknet weight file lists them, so iterating over a network's
+`ConvBlock`s follows the file.
 """
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from lookonce.config import BatchNormSettings
 from lookonce.metadata import BN_EPSILON, LEAKY_SLOPE
 
-KERNEL_DEVIATION = 0.01  # the reference's initialisation: normal, biases 0
+KERNEL_DEVIATION = 0.01  # the reference's initialization: normal, biases 0
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch normalisation, leaky ReLU: (B, C, H, W) -> (B, out, H/stride, W/stride)."""
+    """Convolution, batch normalization, leaky ReLU: (B, C, H, W) -> (B, out, H/stride, W/stride)."""
 
     def __init__(
         self, channels: int, out: int, kernel: int, stride: int = 1, *, bn_epsilon: float = BN_EPSILON
@@ -59,7 +59,7 @@ class Residual(nn.Module):
 
 
 class SpatialPyramidPooling(nn.Module):
-    """Max over 5, 9 and 13 cells around each cell, beside the cell itself: (B, C, H, W) -> (B, 4C, H, W).
+    """Maxima over 5, 9 and 13 cells around each cell, and the cell itself: (B, C, H, W) -> (B, 4C, H, W).
 
     The order of the four parts is that of `yolov3-spp.cfg`: 13, 9, 5, input.
     """
@@ -81,7 +81,7 @@ def follow_statistics(network: nn.Module, batch: int, settings: BatchNormSetting
     the plain average of the first batches.
 
     Args:
-        network: its batch normalisations are set.
+        network: network whose batch normalization is set.
         batch: number of the coming batch, counted from 1 over the run.
         settings: momentum, and whether to average first.
     """
@@ -92,7 +92,7 @@ def follow_statistics(network: nn.Module, batch: int, settings: BatchNormSetting
 
 
 def fold_batch_norm(network: nn.Module) -> None:
-    """Put each batch normalisation into the convolution before it, in place, for inference.
+    """Fold each batch normalization into the convolution before it, in place, for inference.
 
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
     """

@@ -1,4 +1,4 @@
-"""Darknet-53, the backbone: 52 convolutions, three ways out."""
+"""Darknet-53, the backbone: 52 convolutions, three outputs."""
 
 from torch import Tensor, nn
 
@@ -35,11 +35,11 @@ class Darknet53(nn.Module):
 
 
 class Channels:
-    """Channel counts under a width factor: multiples of 8, at least 8."""
+    """Return the channel counts for a width factor: multiples of 8, at least 8."""
 
     def __init__(self, width: float) -> None:
         self.width = width
 
     def __call__(self, full: int) -> int:
-        """The count that stands for `full` channels."""
+        """Return the scaled count for `full` channels."""
         return scaled_channels(full, self.width)

@@ -1,7 +1,6 @@
 """Darknet files into the readable networks, and back.
 
-Walking over a network's blocks is walking through the weight file (see `blocks`), so nothing is looked up
-by name.
+The blocks of a network are in the order of the weight file (see `blocks`), so nothing is looked up by name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +46,7 @@ def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
 
 
 def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
-    """The convolutions of a `.safetensors` model in file order, without their names, and its description.
+    """Read the convolutions of a `.safetensors` model in file order, without names, and its description.
 
     Raises:
         ModelFileError: as `model.files.load_model`.
@@ -57,12 +56,12 @@ def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
 
 
 def load_start(source: Path, info: ModelInfo) -> tuple[dict[str, Tensor], ModelInfo]:
-    """Weights to start a training from, by their names in the network, and what they were trained as.
+    """Read weights to start a training from, by their names in the network, and the model they came from.
 
     Args:
         source: a `.cfg` or `.weights` with the other half beside it; or weights alone, which belong to the
-            network to be trained and may end early, as the backbone `darknet53.conv.74` does: the length
-            of the file tells where.
+            network to be trained and may end early, like the backbone `darknet53.conv.74`; the length of the
+            file tells where.
         info: of the network to be trained.
 
     Raises:
@@ -92,7 +91,7 @@ def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
 
 
 def largest_difference(cfg: Path, network: nn.Module) -> float:
-    """Run a Darknet model without torch, and the network it should equal, on one image of noise.
+    """Compare a Darknet model, run without torch, with the network it should equal, on one image of noise.
 
     Returns:
         The largest difference of the raw maps, as a share of the largest value.
@@ -122,7 +121,7 @@ def _difference(found: Floats, expected: Tensor) -> float:
 
 
 def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Every convolution and its batch normalisation, in file order."""
+    """Yield every convolution and its batch normalization, in file order."""
     for module in network.modules():
         if isinstance(module, ConvBlock):
             assert isinstance(module.bn, nn.BatchNorm2d), "batch normalisation was folded away"

@@ -1,8 +1,8 @@
 """The lookonce model file: one `.safetensors` file that needs nothing else.
 
-Weights under their names in the network, and one JSON entry in the header (`ModelInfo`). A checkpoint of a
-running training is the same file with the optimizer's tensors beside them, under `training/`; readers of
-models pass those by. Nothing is ever unpickled.
+It holds weights under their names in the network, and one JSON entry in the header (`ModelInfo`). A
+checkpoint of a running training is the same file with the optimizer's tensors beside them, under `training/`;
+readers of models ignore those. Nothing is ever unpickled.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,14 @@ def save_model(
     """Write a model file in one piece; `weights` is a network's state dict.
 
     Raises:
-        ModelFileError: it cannot be written, on a full disk for one; an earlier file of the name is kept.
+        ModelFileError: it cannot be written, for example on a full disk; an earlier file of that name is
+            kept.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     for name, tensor in (training or {}).items():
         tensors[TRAINING_PREFIX + name] = tensor.detach().cpu().contiguous()
     try:
-        # the library writes to a name of its own choice first; in a folder of ours a kill leaves no stray
+        # the library first writes under its own name; in our folder, a kill leaves no stray file
         with (
             replacing(path) as temporary,
             TemporaryDirectory(dir=path.parent, prefix=temporary.stem) as folder,
@@ -55,7 +56,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
     """
     weights, info = load_weights(path)
     try:
-        with torch.device("meta"):  # shapes alone, so that a false width takes no memory
+        with torch.device("meta"):  # only shapes, so that a wrong width takes no memory
             expected = build(info).state_dict()
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
@@ -74,7 +75,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
-    """The weights of a model file by name, and its description.
+    """Read the weights of a model file by name, and its description.
 
     Raises:
         ModelFileError: not a lookonce model, or cut short.
@@ -83,7 +84,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
 
 
 def load_training(path: Path) -> dict[str, Tensor]:
-    """What a training left in its checkpoint beside the weights; empty for a plain model.
+    """Read the training state in a checkpoint beside the weights; empty for a plain model.
 
     Raises:
         ModelFileError: not a lookonce model, or cut short.
@@ -92,7 +93,7 @@ def load_training(path: Path) -> dict[str, Tensor]:
 
 
 def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """One sentence for each tensor that is missing, of another shape, or unknown."""
+    """Describe each tensor that is missing, of another shape, or unknown."""
     lines = []
     for name, tensor in expected.items():
         if name not in found:

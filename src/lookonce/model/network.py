@@ -1,4 +1,4 @@
-"""A network from its description, and images into what a network takes."""
+"""Networks from their description, and images as network input."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from lookonce.networks import NETWORKS
 
 
 def build(info: ModelInfo) -> nn.Module:
-    """Make the network that `info` describes, with fresh weights, in channels-last memory.
+    """Build the network that `info` describes, with initial weights, in channels-last memory.
 
     Raises:
-        ModelFileError: an architecture that has no readable model here, or other strides than its own.
+        ModelFileError: an architecture without a readable model here, or strides other than its own.
     """
     published = NETWORKS.get(info.architecture)
     if published and info.strides != published.strides:
@@ -42,5 +42,5 @@ def build(info: ModelInfo) -> nn.Module:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 -> float32 in [0, 1], channels-last: RGB / 255, nothing else, as the reference."""
+    """(B, 3, H, W) uint8 -> float32 in [0, 1], channels-last: RGB / 255, as in the reference."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)

@@ -56,7 +56,7 @@ class TinyBackbone(nn.Module):
             x = self.halve(conv(x))
         skip: Tensor = self.convs[4](x)
         x = self.convs[5](self.halve(skip))
-        # Darknet's pooling with stride 1 keeps the size: it looks one cell beyond the right and bottom edge,
-        # where there is nothing, so the border never wins
+        # Darknet's pooling with stride 1 keeps the size: it extends one cell beyond right and bottom, and
+        # that padding is never the maximum
         x = nn.functional.max_pool2d(pad(x, (0, 1, 0, 1), value=float("-inf")), 2, stride=1)
         return skip, self.convs[6](x)

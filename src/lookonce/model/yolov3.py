@@ -24,7 +24,7 @@ from lookonce.model.darknet53 import Channels, Darknet53
 class YOLOv3(nn.Module):
     """(B, 3, H, W) float in [0, 1] -> raw maps of strides 8, 16, 32, each (B, A*(5+C), H/s, W/s).
 
-    The neck's modules stand in Darknet's order: coarse scale first. `spp` pools over several sizes in the
+    The neck's modules are in Darknet's order: coarse scale first. `spp` pools over several sizes in the
     middle of the coarse scale's five convolutions, as `yolov3-spp.cfg` does.
     """
 
@@ -67,7 +67,7 @@ class _Scale(nn.Module):
             ConvBlock(channels, narrow, 1, bn_epsilon=eps),
             ConvBlock(narrow, wide, 3, bn_epsilon=eps),
             ConvBlock(wide, narrow, 1, bn_epsilon=eps),
-            # with pyramid pooling: a fourfold wider input, and one convolution more, as in the .cfg
+            # with pyramid pooling: four times the input channels, and one more convolution, as in the .cfg
             *([SpatialPyramidPooling(), ConvBlock(4 * narrow, narrow, 1, bn_epsilon=eps)] if spp else []),
             ConvBlock(narrow, wide, 3, bn_epsilon=eps),
             ConvBlock(wide, narrow, 1, bn_epsilon=eps),
@@ -82,5 +82,5 @@ class _Scale(nn.Module):
 
 
 def join(coarse: Tensor, skip: Tensor) -> Tensor:
-    """Double the coarse map (nearest) and put the skip connection behind it: up-sampled first, as Darknet."""
+    """Upsample the coarse map (nearest) and append the skip connection, in Darknet's order."""
     return torch.cat([interpolate(coarse, scale_factor=2.0, mode="nearest"), skip], dim=1)

@@ -1,7 +1,7 @@
 """From a template to one self-contained HTML file.
 
-Every page extends `templates/base.html`. Its policy lets the page fetch nothing, and allows no style and
-no script but the template's own `<style>` and `<script>` elements: `style` attributes have no effect.
+Every page extends `templates/base.html`. Its policy forbids the page to fetch anything, and allows no style
+and no script but the template's own `<style>` and `<script>` elements: `style` attributes have no effect.
 Values are escaped wherever a template prints them, so a class name that holds HTML is shown as text; data for
 a script goes through Jinja's `tojson`, which escapes what could end the script.
 """
@@ -30,7 +30,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: its file name.
-        **values: what it asks for; a value that is asked for and missing is an error.
+        **values: values of its variables; a missing one is an error.
 
     Raises:
         jinja2.UndefinedError: a value is missing.

@@ -1,4 +1,4 @@
-"""Which engine runs which file: one table, one row each, imported only when used."""
+"""Engines and the files they run: a table with one row per engine, imported only when used."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ InputShape = tuple[int | None, int | None, int | None]
 
 
 class Backend(Protocol):
-    """A network and its decoding as one function, on images that already have the network's size.
+    """A network and its decoding as one function, for images that already have the network's size.
 
     Legend: **B** batch, **K** candidates of all scales (10,647 at 416), **C** classes.
 
     Attributes:
-        info: what the model file says of itself.
-        input_shape: (B, H, W) that the file is fixed to; None where any will do.
+        info: description from the model file.
+        input_shape: (B, H, W) that the file is fixed to; None if any is accepted.
     """
 
     info: ModelInfo
@@ -38,21 +38,21 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what the engine holds.
+        """Release the engine's resources.
 
-        Closing twice is closing once. A call that another thread is in the middle of ends in its result or
-        in an error, as one that comes later does.
+        Closing again has no effect. A call that is running in another thread returns its result or raises an
+        error; later calls raise one.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What runs networks.
+    """An engine that runs networks.
 
     Attributes:
         opener: `module:function`; takes the path and keyword options, and returns a Backend.
-        suffixes: of the files it reads.
-        needs: the package it needs, and the extra that has it; None: runs in a base install.
+        suffixes: suffixes of the files it reads.
+        needs: required package, and the extra that provides it; None: part of a base install.
     """
 
     opener: str
@@ -60,8 +60,8 @@ class Engine:
     needs: tuple[str, str] | None = None
 
 
-# The first engine that reads a suffix is the one that runs it, unless another is asked for. So `.onnx` gives
-# the same numbers whatever is installed; OpenVINO is faster on some machines and networks (docs/export.md).
+# The first engine that reads a suffix runs it, unless another is requested. So `.onnx` gives the same numbers
+# on every installation; OpenVINO is faster on some machines and networks (docs/export.md).
 ENGINES = {
     "onnxruntime": Engine("lookonce.runtime.onnx_backend:OnnxBackend", (".onnx",)),
     "openvino": Engine(
@@ -70,29 +70,30 @@ ENGINES = {
     "torch": Engine("lookonce.model.backend:open_model", (".safetensors",), ("torch", "train")),
 }
 
-# File suffix -> "module:function" that takes the path and returns that of a file to open in its place.
+# File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
 CONVERTERS = dict.fromkeys((".cfg", ".weights"), "lookonce.darknet.cache:cached_onnx")
 
 
 def open_backend(
     path: Path, *, backend: str | None = None, threads: int | None = None, weights: Path | None = None
 ) -> Backend:
-    """Open a model file with the engine its suffix names, or with another that reads it.
+    """Open a model file with the engine for its suffix, or with another that reads it.
 
     Args:
         path: the model file.
-        backend: a name in `ENGINES`; None for the first there that reads such files.
+        backend: a name in `ENGINES`; None for the first that reads such files.
         threads: threads of the engine per call; None: the engine decides.
         weights: of a Darknet `.cfg`; None: the file beside it.
 
     Raises:
         ModelFileError: no such file, or a suffix that no engine reads.
-        ConfigError: no such engine, one that does not read such files, or weights for another kind of file.
+        ConfigError: no such engine, an engine that does not read such files, or weights with a model other
+            than a `.cfg`.
         MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
-    open_input(path, ModelFileError).close()  # engines would wait for a FIFO
+    open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
     if converter := CONVERTERS.get(path.suffix.lower()):
         return open_backend(_load(converter)(path, weights), backend=backend, threads=threads)
@@ -118,7 +119,7 @@ def check_weights_option(model: Path, weights: Path | None) -> None:
 
 
 def describe_content(path: Path, error: Exception) -> str:
-    """What a file is that should have been a model: what people take for one, or the engine's own words."""
+    """Describe a file that is not a model: a common mistake, or the engine's own message."""
     with path.open("rb") as stream:
         start = stream.read(512)
     if not start:
@@ -131,7 +132,7 @@ def describe_content(path: Path, error: Exception) -> str:
 
 
 def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
-    """Compare the shape (B, H, W, 3) of images with what a file is fixed to.
+    """Compare the shape (B, H, W, 3) of images with the fixed shape of a file.
 
     Raises:
         ConfigError: they differ.
@@ -145,7 +146,7 @@ def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
 
 
 def check_output(path: Path, candidates: NDArray[np.float32], images: int, classes: int) -> None:
-    """Compare what an engine returned with what the file declares.
+    """Compare the output of an engine with the declaration in the file.
 
     Raises:
         ModelFileError: they differ.
@@ -157,7 +158,7 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
 
 
 def engine_failed(path: Path, error: Exception) -> ModelFileError:
-    """An engine's own failure as one short line."""
+    """Return an engine's own failure as one short line."""
     return ModelFileError(f"{path}: the engine failed: {' '.join(str(error).split())[:300]}")
 
 
@@ -179,7 +180,7 @@ def _engine(path: Path, name: str | None) -> Engine:
 
 
 def _load(place: str) -> Callable[..., Any]:
-    """The function that `module:function` names."""
+    """Import the function named by `module:function`."""
     module, _, name = place.partition(":")
     function: Callable[..., Any] = getattr(import_module(module), name)
     return function

@@ -14,19 +14,19 @@ from lookonce.errors import ImageError
 from lookonce.images import silent_opencv
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, name_for_opencv
 
-# VP8 in WebM: every browser plays it, and OpenCV's FFmpeg writes it. VP9 takes three times as long (100 ms of
+# VP8 in WebM: all browsers play it, and OpenCV's FFmpeg writes it. VP9 takes three times as long (100 ms of
 # CPU per frame of 720x1280, VP8 34); browsers do not play MPEG-4 part 2, which takes 6.
 CLIP_SUFFIXES = (".webm",)
 CODEC = "VP80"
-FASTEST = 120.0  # frames per second; files that declare more mostly mean a clock of milliseconds
-LONGEST_GAP = 60.0  # seconds for which a frame is repeated; more is a damaged time
+FASTEST = 120.0  # frames per second; a higher declared rate is usually a clock in milliseconds
+LONGEST_GAP = 60.0  # seconds for which a frame is repeated; a longer gap is a damaged time
 
 
 class ClipWriter:
-    """Writes RGB frames into a `.webm` file, which appears under its name once it is closed.
+    """Writes RGB frames to a `.webm` file, which gets its name when it is closed.
 
-    The file has a constant rate, so a frame is repeated until the time of the next one, and left out if the
-    next one comes before its turn: what the source shows at a time, the file shows at that time.
+    The file has a constant rate, so a frame is repeated until the time of the next one, and dropped if the
+    next one comes before its turn: at any time, the file shows the same frame as the source.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
@@ -34,7 +34,7 @@ class ClipWriter:
 
         Args:
             path: a `.webm` file.
-            size: (height, width) of the frames; an odd side is written with its last pixel twice.
+            size: (height, width) of the frames; an odd side is written with its last pixel repeated.
             rate: frames per second.
 
         Raises:
@@ -91,7 +91,7 @@ class ClipWriter:
         """Finish the file and give it its name.
 
         Raises:
-            ImageError: it does not hold all frames, as when the disk is full; nothing is left then.
+            ImageError: frames are missing, for example because the disk is full; the file is removed.
         """
         self._writer.release()
         with self._rename:
@@ -109,7 +109,7 @@ class ClipWriter:
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Drop what OpenCV prints past its own log: that WebM has no four-letter codes for codecs."""
+    """Suppress a message that OpenCV prints outside its log: that WebM has no four-letter codec codes."""
     try:
         saved = os.dup(2)
     except OSError:  # closed

@@ -1,8 +1,8 @@
-"""Notice frames that OpenCV hands out without having converted them.
+"""Detect frames that OpenCV returns without having converted them.
 
-OpenCV 4.13 and 4.14 leave the frame's memory as it was if swscale refuses the frame, as it does with
-interlaced ones: black, or the frame before, and no error. The same frame read without conversion shows it:
-its brightness agrees with that of a converted frame, and with nothing else.
+OpenCV 4.13 and 4.14 leave the frame's memory unchanged if swscale rejects the frame, as it does with
+interlaced ones: the result is black, or the previous frame, without an error. Reading the same frame without
+conversion reveals it: its brightness agrees only with that of a correctly converted frame.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from lookonce.images import silent_opencv
 AGREES = 0.5  # correlation of brightness; 0.999 if a frame was converted, about 0 if not
 FLAT = 2.0  # standard deviation of a frame whose brightness cannot be compared
 BLACK = 40  # brightness as stored, noise included
-CHECKS = 2  # frames compared: the first one, and the first that repeats the one before it
+CHECKS = 2  # frames compared: the first, and the first one equal to its predecessor
 
 
 class ConversionCheck:
-    """Compares suspicious frames of a file with their unconverted form.
+    """Compares suspicious frames of a file with their unconverted versions.
 
     Attributes:
-        doubts: black frames that may be memory nobody wrote; back to 0 once a frame is known to be right.
+        doubts: black frames that may be unwritten memory; reset to 0 once a frame is known to be correct.
     """
 
     def __init__(self, open_raw: Callable[[], cv2.VideoCapture]) -> None:
-        """Remember how to open the file a second time, without conversion."""
+        """Store how to open the file a second time, without conversion."""
         self.doubts = 0
         self._open_raw = open_raw
         self._raw: cv2.VideoCapture | None = None
@@ -37,7 +37,7 @@ class ConversionCheck:
         self._before: NDArray[np.uint8] | None = None
 
     def is_converted(self, rgb: NDArray[np.uint8]) -> bool:
-        """Return whether the next frame, (H, W, 3), is what the file holds."""
+        """Return whether the next frame, (H, W, 3), equals the frame in the file."""
         self._frames += 1
         repeated = self._before is None or np.array_equal(self._before, rgb[::8, ::8])
         self._before = rgb[::8, ::8].copy()
@@ -51,16 +51,16 @@ class ConversionCheck:
         stored = luma[::4, ::4].astype(np.float64)
         flat, stored_flat = shown.std() <= FLAT, stored.std() <= FLAT
         if flat and stored_flat and rgb.max() == 0 and stored.max() == 0:
-            self.doubts += 1  # most videos store black as 16; memory that nobody wrote is 0
+            self.doubts += 1  # most videos store black as 16; unwritten memory is 0
             return True
         self.doubts, self._checks = 0, self._checks + 1
-        self.__exit__(None, None, None)  # a file opened afresh for the next check has no frame in its memory
+        self.__exit__(None, None, None)  # a file reopened for the next check has no frame in its memory
         if flat or stored_flat:
             return (flat and stored_flat) or bool(stored.max() <= BLACK and not stored_flat)
         return bool(np.corrcoef(shown.ravel(), stored.ravel())[0, 1] > AGREES)
 
     def _luma(self) -> NDArray[np.uint8] | None:
-        """Read the current frame unconverted; planar formats come as their first plane, brightness."""
+        """Read the current frame unconverted; for planar formats, the first plane (brightness)."""
         if self._raw is None:
             self._raw, self._raw_frames = self._open_raw(), 0
         while self._raw_frames < self._frames:

@@ -1,4 +1,4 @@
-"""The Detector: an image in, `Detections` out, with any engine.
+"""The Detector: images in, `Detections` out, with any engine.
 
 ```python
 from lookonce import Detector
@@ -8,7 +8,7 @@ with Detector.open("model.onnx", conf=0.4) as detector:
         print(name, score, box)
 ```
 
-The road of an image, from the top of this file to its end:
+The road of an image, from top to bottom of this file:
 
 ```
 image -> pixels -> views (the whole image, and its tiles) -> letterbox -> backend -> postprocess -> Detections
@@ -42,17 +42,17 @@ class Detector:
     """Finds objects in images. Several threads may call it at once.
 
     Attributes:
-        info: the model file's description of itself.
-        options: how it detects; `classes` holds numbers.
+        info: description from the model file.
+        options: detection options; `classes` holds numbers.
         size: (height, width) of the network's input; with `rect`, the largest.
-        fit: how an image gets to that size.
+        fit: how an image is brought to that size.
     """
 
     def __init__(self, backend: Backend, options: DetectOptions = DEFAULTS) -> None:
         """Wrap a backend that is already open; most callers want `Detector.open`.
 
         Raises:
-            ConfigError: options that this model cannot take.
+            ConfigError: options that this model does not support.
         """
         self.info = backend.info
         self.options = replace(options, classes=options.class_numbers(backend.info.names))
@@ -71,13 +71,13 @@ class Detector:
 
         Args:
             path: any model file that lookonce reads.
-            options: how to detect.
-            **overrides: fields of `DetectOptions` that replace those of `options`.
+            options: detection options. **overrides: fields of `DetectOptions` that replace those of
+                `options`.
 
         Raises:
             ModelFileError: no such file, damaged, or not a model.
             MissingExtraError: the engine for this kind of file is not installed.
-            ConfigError: an option out of its range, or one that this model cannot take.
+            ConfigError: an option out of range, or one that this model does not support.
         """
         options = replace(options, **overrides)
         weights = None if options.weights is None else Path(options.weights)
@@ -90,7 +90,7 @@ class Detector:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Class names; labels index into them."""
+        """Return the class names; labels index into them."""
         return self.info.names
 
     @overload
@@ -100,13 +100,13 @@ class Detector:
     def __call__(self, image: list[Image] | tuple[Image, ...]) -> list[Detections]: ...
 
     def __call__(self, image: Image | list[Image] | tuple[Image, ...]) -> Detections | list[Detections]:
-        """Detect on one image, or on each of a list: RGB pixels, a path, or what else `inputs` reads.
+        """Detect on one image, or on each of a list: RGB pixels, a path, or other input.
 
-        Tiles go through the network one by one: on a CPU that is as fast as several together, and takes the
-        memory of one. On a GPU use `detect_many`.
+        Tiles are run one by one: on a CPU that is as fast as a batch, with the memory of one tile. On a GPU,
+        use `detect_many`.
 
         Raises:
-            ImageError: no image, or one that cannot be read.
+            ImageError: not an image, or unreadable.
             ValueError: the detector was closed.
         """
         if isinstance(image, list | tuple):
@@ -117,12 +117,12 @@ class Detector:
         """Detect on images of any sizes in batches, lazily: one result per image, in order.
 
         Args:
-            images: any number of them; only one batch is held at a time.
-            batch: batch size of the network, in which every tile counts. With `rect`, only inputs of one
-                shape share a batch.
+            images: any number of images; only one batch is held at a time.
+            batch: batch size of the network, counting every tile. With `rect`, only inputs of the same shape
+                share a batch.
 
         Raises:
-            ImageError: as for a single image, when its batch comes.
+            ImageError: as for a single image, raised with its batch.
             ValueError: the detector was closed, or a batch size below 1.
         """
         if batch < 1:
@@ -132,13 +132,13 @@ class Detector:
             yield from self._detect(group, batch)
 
     def warm_up(self) -> None:
-        """Run once on a grey image, so that the first real one does not pay for lazy set-up."""
+        """Run once on a grey image, so that lazy initialization does not delay the first real one."""
         self(np.full((*self.size, 3), GREY, np.uint8))
 
     def close(self) -> None:
         """Free the engine's memory; detecting afterwards is an error, closing again is not.
 
-        A detection under way in another thread ends in its result or in that error.
+        A running detection in another thread returns its result or raises that error.
         """
         backend, self._backend = self._backend, None
         if backend is not None:
@@ -170,7 +170,7 @@ class Detector:
         return [suppress(join(list(islice(parts, len(each))), each), self.options) for each in windows_of]
 
     def _views(self, image: NDArray[np.uint8]) -> list["_View"]:
-        """Cut (H, W, 3) pixels into views, each with its way into the network: the whole image first."""
+        """Cut (H, W, 3) pixels into views, each with its letterbox: the whole image first."""
         size = image.shape[0], image.shape[1]
         whole = Window(0, 0, size[1], size[0])
         views = []
@@ -187,7 +187,8 @@ class Detector:
     def _run(self, views: Sequence["_View"]) -> NDArray[np.float32]:
         """Send views of one input shape through the network: candidates (B, K, 5+C).
 
-        The input's memory is reused by later calls of the same thread: fresh pages cost time.
+        The input's memory is reused by later calls of the same thread, because allocating new pages takes
+        time.
         """
         if (backend := self._backend) is None:
             raise ValueError("this Detector was closed")
@@ -203,7 +204,7 @@ class Detector:
 
 
 class _View(NamedTuple):
-    """A part of an image, or the whole, on its way through the network."""
+    """An image, or a part of it, on its way through the network."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3), shares memory with the image
     window: Window
@@ -211,9 +212,9 @@ class _View(NamedTuple):
 
 
 def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int]]:
-    """Group places of equal shapes, at most `batch` at a time, in order of their first.
+    """Group indices of equal shapes, at most `batch` at a time, in order of first occurrence.
 
-    Padding one shape to another would do the work that `rect` is there to save.
+    Padding one shape to another would undo the saving of `rect`.
     """
     alike: dict[tuple[int, int], list[int]] = {}
     for place, shape in enumerate(shapes):

@@ -1,4 +1,4 @@
-"""Why a URL does not open, in words."""
+"""Reasons why a URL does not open, in words."""
 
 import socket
 from ssl import SSLError
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from lookonce._urls import split_credentials
 
-PATIENCE = 10.0  # seconds for a server to answer, and for each further piece
+PATIENCE = 10.0  # seconds for a server to answer, and for each further chunk
 PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
 STATUS = {401: "the server refuses user and password", 403: "the server forbids it", 404: "no such page"}
 
@@ -33,7 +33,7 @@ def reason(error: Exception) -> str:
 
 
 def diagnose(url: str) -> str:
-    """Say why a stream does not open: FFmpeg does not tell."""
+    """Find out why a stream does not open, because FFmpeg does not report it."""
     plain, user, _ = split_credentials(url)
     try:
         parts = urlsplit(plain)

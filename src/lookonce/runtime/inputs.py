@@ -1,4 +1,4 @@
-"""Everything that a `Detector` takes as an image, as RGB pixels."""
+"""Conversion of everything that a `Detector` accepts as an image to RGB pixels."""
 
 import sys
 from os import PathLike
@@ -21,7 +21,7 @@ class Readable(Protocol):
 
 
 class ArrayLike(Protocol):
-    """A Pillow image, a torch tensor, or anything else that NumPy reads."""
+    """A Pillow image, a torch tensor, or anything else that NumPy converts."""
 
     def __array__(self, *args: Any, **options: Any) -> NDArray[Any]:
         """Return the values."""
@@ -32,19 +32,19 @@ Image = NDArray[Any] | str | PathLike[str] | bytes | bytearray | memoryview | Re
 
 
 def as_pixels(image: Image) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8 RGB of anything that holds an image.
+    """Convert anything that holds an image to (H, W, 3) uint8 RGB.
 
     Arrays and tensors have rows, columns and 1, 3 or 4 channels, the channels first or last, as uint8 or as
-    floats from 0 to 1; alpha is dropped. A Pillow image is turned upright as its EXIF says.
+    floats from 0 to 1; alpha is dropped. A Pillow image is rotated according to its EXIF orientation.
 
     Raises:
-        ImageError: no image, or one that cannot be read.
+        ImageError: not an image, or unreadable.
     """
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_image(bytes(image), f"image of {len(image)} bytes")
     if isinstance(image, str | PathLike):
         return read_image(Path(image))
-    pillow = sys.modules.get("PIL.Image")  # an image of Pillow's cannot be there before Pillow is
+    pillow = sys.modules.get("PIL.Image")  # a Pillow image can only exist if Pillow is loaded
     if pillow is not None and isinstance(image, pillow.Image):
         return _from_pillow(image)
     if hasattr(image, "read"):
@@ -67,10 +67,10 @@ def _from_pillow(image: Any) -> NDArray[np.uint8]:
 
     try:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):  # the upper 8 bits, as `images` has it
+        if upright.mode.startswith("I;16"):  # the upper 8 bits, as in `images`
             return _from_array((np.asarray(upright) >> 8).astype(np.uint8))
         return _from_array(np.asarray(upright.convert("RGB")))
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only now
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
         raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
 
 

@@ -1,7 +1,7 @@
-"""Cameras and streams: the newest frame, and back again after a cut.
+"""Cameras and streams: always the newest frame, and reconnection after a break.
 
-A thread keeps reading, so that a frame is never older than it must be. A frame that nobody takes before the
-next one comes is dropped and counted. A stream that breaks off is asked for again, with growing pauses.
+A thread keeps reading, so that frames are as recent as possible. A frame that is not taken before the next
+one arrives is dropped and counted. A stream that breaks off is reconnected, with growing pauses.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -20,18 +20,18 @@ from lookonce.runtime.video import Moment, check_whole, frames_of, name_of, open
 
 T = TypeVar("T")
 
-# Seconds before each new attempt; the first frame that comes begins the list anew.
+# Seconds before each new attempt; the next frame received restarts the list.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-PARTING = 1.0  # seconds that a reader which is stuck in a read is waited for
+PARTING = 1.0  # seconds to wait for a reader that is stuck in a read
 
 
 @dataclass(slots=True)
 class LiveCounts:
-    """What became of the frames of cameras and streams.
+    """Counters of cameras and streams.
 
     Attributes:
-        dropped: frames that were read, but were too old when there was time for them.
-        reconnects: how often a stream that had broken off came back.
+        dropped: frames that were read, but replaced by newer ones before they were processed.
+        reconnects: number of successful reconnections.
     """
 
     dropped: int = 0
@@ -39,7 +39,7 @@ class LiveCounts:
 
 
 class Handover(Generic[T]):
-    """One place between a thread that reads and whoever takes; neither holds more than one item."""
+    """A slot for one item between a reading thread and a consumer."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -48,7 +48,7 @@ class Handover(Generic[T]):
         self._ended = False
 
     def offer(self, item: T) -> bool:
-        """Put the item in the place of what nobody has taken; returns whether there was something."""
+        """Put the item, replacing one that was not taken; return whether there was one."""
         with self._changed:
             replaced = bool(self._item)
             self._item[:] = [item]
@@ -56,21 +56,21 @@ class Handover(Generic[T]):
         return replaced
 
     def put(self, item: T) -> None:
-        """Put the item as soon as the place is free; after the end it goes nowhere."""
+        """Put the item as soon as the slot is free; after the end it is discarded."""
         with self._changed:
             self._changed.wait_for(lambda: not self._item or self._ended)
             self._item[:] = [item]
             self._changed.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
-        """No more items come; the first end counts."""
+        """End the sequence of items; only the first call has an effect."""
         with self._changed:
             if not self._ended:
                 self._ended, self._error = True, error
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        """Take until the end, then raise its error if it had one."""
+        """Yield items until the end, then raise its error if there is one."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._item or self._ended)
@@ -85,20 +85,19 @@ class Handover(Generic[T]):
 
 
 class LiveFrames:
-    """The frames of a camera or stream, as (H, W, 3) uint8 RGB and where each stands.
+    """Frames of a camera or stream, as (H, W, 3) uint8 RGB with their position.
 
     `Moment.number` counts dropped frames too, and `Moment.seconds` is the time since the first frame.
 
-    A stream that declares a length is a file elsewhere: all its frames come, none is dropped, and its end is
-    the end.
+    A stream that declares a length is a remote file: no frame is dropped, and it is not reopened at its end.
     """
 
     def __init__(self, origin: str | int, counts: LiveCounts) -> None:
-        """Nothing is opened yet.
+        """Prepare the source; it is opened on iteration.
 
         Args:
             origin: a stream's URL, or a camera's number.
-            counts: what happens is added here.
+            counts: counters to update.
         """
         self._origin = origin
         self._counts = counts
@@ -108,7 +107,7 @@ class LiveFrames:
         self._started = 0.0
 
     def __iter__(self) -> Generator[tuple[NDArray[np.uint8], Moment], None, None]:
-        """Take the newest frame, again and again.
+        """Yield the newest frame, repeatedly.
 
         Raises:
             ImageError: it does not open, has no frame, or broke off and did not come back.
@@ -122,7 +121,7 @@ class LiveFrames:
         self._frames.end()
 
     def _read(self) -> None:
-        """Read until the end, or until it has broken off for good."""
+        """Read until the end, or until reconnecting fails."""
         endless = self._read_connection()
         failures = 0
         while endless and failures < len(PAUSES):
@@ -141,7 +140,7 @@ class LiveFrames:
             )
 
     def _read_connection(self) -> bool:
-        """Read until the connection ends; returns whether more can come, that is, no length was declared."""
+        """Read until the connection ends; return whether to reconnect: no length was declared."""
         before = self._received
         with opened(self._origin) as capture:
             declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -156,7 +155,7 @@ class LiveFrames:
         return not declared
 
     def _receive(self, image: NDArray[np.uint8], seconds: float | None, rate: float) -> None:
-        """Hand a frame over; `seconds` is its place in a video of known length, which keeps all frames."""
+        """Hand a frame over; `seconds` is its time in a video of known length, which keeps all frames."""
         now = monotonic()
         if not self._received:
             self._started = now
@@ -170,9 +169,9 @@ class LiveFrames:
 
 @contextmanager
 def reading(read: Callable[[], None], handover: Handover[Any], close: Callable[[], None]) -> Iterator[None]:
-    """Run `read` in a thread of its own; its end, or its error, is the handover's.
+    """Run `read` in a separate thread; its end or error is passed to the handover.
 
-    It may be stuck in a read that nothing can interrupt, so after `close` it is not waited for long.
+    The thread may be stuck in an uninterruptible read, so `close` does not wait long for it.
     """
 
     def run() -> None:

@@ -10,7 +10,7 @@ from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import InputShape, check_output, check_shape, describe_content, engine_failed
 
-ORT_FATAL = 4  # log level: what goes wrong is raised, so nothing need be printed as well
+ORT_FATAL = 4  # log level: errors are raised, so nothing is printed
 
 
 class OnnxBackend:
@@ -21,10 +21,10 @@ class OnnxBackend:
 
         Args:
             path: the `.onnx` file.
-            threads: for one image or batch; None leaves the choice to ONNX Runtime (one a core).
+            threads: threads per image or batch; None leaves the choice to ONNX Runtime (one per core).
 
         Raises:
-            ModelFileError: not an ONNX file, damaged, not one that lookonce wrote, or weights not finite.
+            ModelFileError: not an ONNX file, damaged, not written by lookonce, or weights not finite.
         """
         self._path = path
         _check_weights(path)
@@ -42,10 +42,10 @@ class OnnxBackend:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
 
         Raises:
-            ConfigError: the file was exported for one fixed size, and this is another.
+            ConfigError: the file was exported for a different fixed size.
             ValueError: the backend was closed.
         """
-        session = self._session  # keeps it alive until this call is done, whoever closes meanwhile
+        session = self._session  # keeps it alive until this call is done, even if another thread closes it
         if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
         check_shape(self._path, self.input_shape, images.shape)
@@ -62,7 +62,7 @@ class OnnxBackend:
 
 
 def _check_weights(path: Path) -> None:
-    """Look at every number in the file, which ONNX Runtime does not show.
+    """Check every number in the file, which ONNX Runtime does not expose.
 
     Raises:
         ModelFileError: damaged, weights in another file, infinite or not a number.
@@ -100,7 +100,7 @@ def _open_session(path: Path, threads: int | None) -> ort.InferenceSession:
 
 
 def _fixed(shape: list[int | str]) -> InputShape:
-    """(B, H, W) of an input (B, H, W, 3): an open side has a name in its place."""
+    """Return (B, H, W) of an input (B, H, W, 3); an open dimension has a name instead of a number."""
     batch, height, width = (side if isinstance(side, int) else None for side in shape[:3])
     return batch, height, width
 
@@ -116,7 +116,7 @@ def _read_info(session: ort.InferenceSession, path: Path) -> ModelInfo:
 
 
 def _checked_input(session: ort.InferenceSession, info: ModelInfo, path: Path) -> ort.NodeArg:
-    """The graph's only input, after a look at whether the graph is what its description says."""
+    """Return the graph's only input, after checking the graph against its description."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     columns = 5 + len(info.names)
     found = [(node.type, node.shape) for node in (*inputs, *outputs)]

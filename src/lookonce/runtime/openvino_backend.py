@@ -1,8 +1,8 @@
 """The OpenVINO backend: runs what `lookonce export --to openvino` writes, and lookonce's `.onnx` files.
 
 OpenVINO is faster when it knows the shape beforehand: on a yolov3-tiny at 416, open height and width cost 1.3
-to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes
-that come; all further ones share a network that takes any.
+to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes;
+all later sizes share a network that accepts any.
 """
 
 import os
@@ -22,19 +22,19 @@ from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import InputShape, check_output, check_shape, describe_content, engine_failed
 
 ov = require("openvino", "openvino")
-# Its binding makes a table of numpy's types when first asked for one, and two threads that ask at the same
-# time wait for each other for ever. So it is asked here, where the import lets one thread in alone.
+# Its Python binding builds a table of numpy types on first use, and two threads that trigger this at the same
+# time deadlock. So it is triggered here, during import, which only one thread executes.
 ov.Type.u8.to_dtype()
 
-DESCRIPTION = ["framework", METADATA_KEY]  # where its ONNX reader puts an entry of ONNX metadata
-MOST_SHAPES = 4  # with a network of their own, which holds the weights once more in the form that suits it
+DESCRIPTION = ["framework", METADATA_KEY]  # where OpenVINO's ONNX reader stores an entry of ONNX metadata
+MOST_SHAPES = 4  # sizes with a network, and so a copy of the weights, of their own
 ANY_SHAPE = None, None, None
-MOST_STREAMS = 8  # calls that run side by side, each on threads of its own
+MOST_STREAMS = 8  # concurrent calls, each on its own threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Compiled:
-    """The network for one shape, and the requests that no call is using."""
+    """The network for one shape, and its idle requests."""
 
     network: Any
     idle: deque[Any] = field(default_factory=deque)
@@ -48,11 +48,11 @@ class OpenVinoBackend:
 
         Args:
             path: an `.xml` file with its `.bin` beside it, or an `.onnx` file.
-            threads: for one image or batch. Calls from several threads then run side by side, as far as
-                there are cores. None: all cores for one call, and one call after the other.
+            threads: threads per image or batch. Calls from several threads then run concurrently, as far as
+                there are cores. None: all cores for one call, and one call at a time.
 
         Raises:
-            ModelFileError: not such a file, damaged, or not one that lookonce wrote.
+            ModelFileError: not such a file, damaged, or not written by lookonce.
         """
         self._path = path
         self._core = ov.Core()
@@ -72,7 +72,7 @@ class OpenVinoBackend:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
 
         Raises:
-            ConfigError: the file was exported for one fixed size, and this is another.
+            ConfigError: the file was exported for a different fixed size.
             ValueError: the backend was closed.
         """
         check_shape(self._path, self.input_shape, images.shape)
@@ -87,7 +87,7 @@ class OpenVinoBackend:
         except RuntimeError as error:
             raise engine_failed(self._path, error) from error
         compiled.idle.append(request)
-        candidates: NDArray[np.float32] = results[0]  # a copy, which the next call does not touch
+        candidates: NDArray[np.float32] = results[0]  # a copy, which the next call does not overwrite
         check_output(self._path, candidates, len(images), len(self.info.names))
         return candidates
 
@@ -98,7 +98,7 @@ class OpenVinoBackend:
             self._compiled.clear()
 
     def _compiled_for(self, shape: InputShape) -> _Compiled:
-        """The network for (B, H, W), compiled now if it is not yet; None is an open side."""
+        """Return the network for (B, H, W), compiled if necessary; None is an open dimension."""
         with self._compiling:
             if self._model is None:
                 raise ValueError(f"{self._path}: this backend was closed")
@@ -114,7 +114,7 @@ class OpenVinoBackend:
 def _settings(threads: int | None) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        # Left to itself, OpenVINO computes in bfloat16 where the processor can: boxes are then 3 pixels off.
+        # By default, OpenVINO computes in bfloat16 if the CPU can: boxes are then 3 pixels off.
         "INFERENCE_PRECISION_HINT": "f32",
     }
     if threads is not None:
@@ -136,7 +136,7 @@ def _read(core: Any, path: Path) -> Any:
 
 
 def _check_start(path: Path) -> None:
-    """OpenVINO tries all its readers on what is no XML, and they print to the error stream."""
+    """Refuse other files early: OpenVINO tries all its readers on them, which print to standard error."""
     with path.open("rb") as stream:
         if not re.match(rb"\s*(<\?xml[^>]*>\s*)?<net\b", stream.read(512)):
             raise ValueError("it does not begin as OpenVINO's files do")
@@ -152,7 +152,7 @@ def _read_info(model: Any, path: Path) -> ModelInfo:
 
 
 def _checked_input(model: Any, info: ModelInfo, path: Path) -> InputShape:
-    """(B, H, W) that the file is fixed to, after a look at whether the graph is what its description says."""
+    """Return the (B, H, W) that the file is fixed to, after checking the graph against its description."""
     columns = 5 + len(info.names)
     found = [
         (port.get_element_type().get_type_name(), _sides(port)) for port in (*model.inputs, *model.outputs)
@@ -167,5 +167,5 @@ def _checked_input(model: Any, info: ModelInfo, path: Path) -> InputShape:
 
 
 def _sides(port: Any) -> tuple[int | None, ...]:
-    """The shape of an input or output; None for an open side."""
+    """Return the shape of an input or output; None for an open dimension."""
     return tuple(side.get_length() if side.is_static else None for side in port.get_partial_shape())

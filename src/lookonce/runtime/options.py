@@ -1,4 +1,4 @@
-"""How a `Detector` detects: one frozen record that checks itself, and what a model file makes of it."""
+"""Options of a `Detector`: one frozen record that checks itself, and its resolution against a model file."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -16,11 +16,11 @@ CONF = 0.25  # darknet's detector: -thresh 0.25
 IOU = 0.45  # darknet's detector and the reference's evaluation script
 
 COARSEST_STRIDE = 32  # of all three networks
-LARGEST_SIDE = 8192  # pixels; a larger one is a slip, and would take all memory
+LARGEST_SIDE = 8192  # pixels; a larger one is a mistake, and would take all memory
 
 
 class Overrides(TypedDict, total=False):
-    """The fields of `DetectOptions` as keyword arguments, each of which may be left out."""
+    """Fields of `DetectOptions` as optional keyword arguments."""
 
     conf: float
     iou: float
@@ -46,23 +46,22 @@ class DetectOptions:
         conf: score threshold; a detection's score lies above it.
         iou: IoU threshold; of two boxes that overlap by more, the better one stays.
         classes: names or numbers of the classes to find; None for all.
-        agnostic: suppress across classes, so that one place holds one object.
+        agnostic: suppress across classes, so that overlapping boxes of different classes count as one object.
         soft_nms: lower the scores of overlapping boxes instead of dropping them by `iou`.
-        multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a
-            box has its most probable class alone.
+        multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a box
+            has only its most probable class.
         size: side of a square network input, or (height, width); None: the model's own.
-        fit: how an image gets to the input size, `letterbox` or `stretch`; None: the model's own.
-        rect: leave out the letterbox's padding except for what makes multiples of the stride: less work on
-            images that are wider or higher than the input.
+        fit: how an image is brought to the input size, `letterbox` or `stretch`; None: the model's own.
+        rect: reduce the letterbox's padding to multiples of the stride: less work on wide or high images.
         tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels of
-            the image, or (rows, columns); None: on the whole image alone.
-        overlap: share of a tile's side that it has in common with the next one.
+            the image, or (rows, columns); None: only on the whole image.
+        overlap: share of a tile's side that overlaps the next tile.
         backend: engine, a name in `backends.ENGINES`; None: the first that reads the file.
         threads: threads of the engine per call; None: the engine decides.
         weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
     Raises:
-        ConfigError: a value out of its range; the message names the field.
+        ConfigError: a value out of range; the message names the field.
     """
 
     conf: float = CONF
@@ -103,11 +102,11 @@ class DetectOptions:
 
     @property
     def tiling(self) -> Tiling | None:
-        """How images are cut into tiles; None: they are not."""
+        """Return how images are cut into tiles; None for no tiles."""
         return None if self.tiles is None else Tiling(self.tiles, self.overlap)
 
     def as_record(self) -> dict[str, Any]:
-        """Everything that decides the results, as JSON reads it back; `threads` decides only the time."""
+        """Return everything that determines the results, in JSON types; `threads` only affects time."""
         record = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
@@ -117,10 +116,10 @@ class DetectOptions:
         return record
 
     def input_size(self, backend: Backend) -> tuple[int, int]:
-        """Return (height, width) of the network input: as chosen, else as the file has it.
+        """Return (height, width) of the network input: as chosen, else the file's own.
 
         Raises:
-            ConfigError: not multiples of the model's strides, or not the size that the file is fixed to.
+            ConfigError: not multiples of the model's strides, or not the fixed size of the file.
         """
         _, *fixed = backend.input_shape
         expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
@@ -144,7 +143,7 @@ class DetectOptions:
         """Return the chosen way to fit images into the input, else the model's own.
 
         Raises:
-            ConfigError: `rect`, although nothing is padded or the file's input is fixed.
+            ConfigError: `rect`, although images are not padded or the file's input is fixed.
         """
         fit = self.fit or backend.info.fit
         if self.rect and fit == "stretch":

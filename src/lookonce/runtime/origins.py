@@ -1,4 +1,4 @@
-"""What a source stands for: image and video files, cameras, streams.
+"""Sources and what they stand for: image and video files, cameras, streams.
 
 A source is an image or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
 URL, `-` for images on standard input, `@list.txt` for a text file that names a source in each line, or `@-`
@@ -29,7 +29,7 @@ def find_origins(sources: Sequence[str | Path]) -> list[Origin]:
     """Return the files, cameras and streams of several sources, in their order, each once.
 
     Raises:
-        SourceError: one of the sources is nothing that exists, or holds no image and no video.
+        SourceError: one of the sources does not exist, or has no images and videos.
     """
     distinct: dict[Origin, Origin] = {}
     for origin in chain.from_iterable(map(resolve, sources)):
@@ -41,7 +41,7 @@ def resolve(source: str | Path) -> list[Origin]:
     """Return the origins of one source.
 
     Raises:
-        SourceError: nothing that exists, or without images and videos.
+        SourceError: it does not exist, or has no images and videos.
     """
     text, path = str(source), Path(source)
     if text in (PIPED, LIST + PIPED) and sys.stdin is None:
@@ -84,7 +84,7 @@ def matches(pattern: str) -> Iterator[Path]:
 
 
 def absolute(path: Path) -> Path:
-    """Make absolute and remove `..`; links keep their names, which are the ones the user knows."""
+    """Make absolute and remove `..`; links keep the names that the user gave."""
     return Path(abspath(path))  # noqa: PTH100  (resolve would follow links)
 
 
@@ -115,7 +115,7 @@ def _listed(name: str) -> Iterator[Origin]:
 
 
 def _readable(entries: Iterable[Path], expected: str) -> list[Origin]:
-    """Sort out the images and videos; it is an error when there are none."""
+    """Select the images and videos; raise an error if there are none."""
     entries = list(entries)
     found: list[Origin] = sorted(
         entry

@@ -1,4 +1,4 @@
-"""Many items worked on at the same time, results in their order, memory bounded.
+"""Many items processed in parallel, with results in order and bounded memory.
 
 ```
             ┌─► worker: take the next item, work on it ─┐
@@ -35,16 +35,16 @@ R = TypeVar("R")
 # results in the order of the items, each with its weight; None is the end
 Slots = SimpleQueue[tuple[Future[R], int] | None]
 
-AHEAD = 4  # results that may wait for a slow one before them, or for the consumer
-PIXELS = MAX_PIXELS  # of all images in work together: one of the largest, or many of the usual size
+AHEAD = 4  # results that may wait for a slow predecessor, or for the consumer
+PIXELS = MAX_PIXELS  # pixels of all images being processed: one of the largest, or many of usual size
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cores' share of the work.
+    """Distribution of the work over the cores.
 
     Attributes:
-        workers: images worked on at the same time.
+        workers: images processed in parallel.
         threads: threads of the engine per image.
         ahead: results that may wait.
     """
@@ -57,8 +57,8 @@ class Plan:
     def of(cls, frames: int | None, threads: int | None = None) -> Self:
         """Plan for a number of frames.
 
-        Many frames: one core each, which gives the highest rate. Live frames: all cores for the newest, which
-        gives the shortest delay, and at most one result waits to be written.
+        Many frames: one core each, for the highest rate. Live frames: all cores for the newest one, for the
+        shortest delay, with at most one result waiting to be written.
 
         Args:
             frames: number of frames; None if it is unknown, as with a camera.
@@ -86,7 +86,7 @@ def each_image(
     *,
     strict: bool = False,
 ) -> Generator[tuple[int, R], None, None]:
-    """Read images and work on several at the same time; skip those that cannot be read.
+    """Read images and process several in parallel; skip unreadable ones.
 
     Args:
         paths: image files.
@@ -132,7 +132,7 @@ def pixels_of(path: Path) -> int:
 
 
 class Room:
-    """Limits the items that are taken and not yet handed out, by number and by weight."""
+    """Limits the items in progress, by number and by weight."""
 
     def __init__(self, items: int, weight: int) -> None:
         self._most, self._heaviest = items, weight
@@ -141,14 +141,14 @@ class Room:
         self.closed = False
 
     def enter(self) -> bool:
-        """Wait for a place. Returns False if the room was closed."""
+        """Wait for a place; return False if the room was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._items < self._most)
             self._items += 1
             return not self.closed
 
     def load(self, weight: int) -> bool:
-        """Wait until others leave enough for this weight; one above the limit is taken alone."""
+        """Wait until there is room for this weight; a weight above the limit is admitted alone."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self.closed or not self._weight or self._weight + weight <= self._heaviest
@@ -157,13 +157,13 @@ class Room:
             return not self.closed
 
     def leave(self, weight: int) -> None:
-        """Make room for others."""
+        """Free a place."""
         with self._changed:
             self._items, self._weight = self._items - 1, self._weight - weight
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let everyone go who waits."""
+        """Release all waiting threads."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -178,21 +178,20 @@ def in_parallel(
     weight: Callable[[T], int] = lambda item: 0,
     stop: Callable[[], None] = lambda: None,
 ) -> Generator[R, None, None]:
-    """Map in threads; results come in the order of the items, each as soon as it and all before it are done.
+    """Map in threads; results are in the order of the items, each as soon as it and all before it are done.
 
     An error, of `items` or of `work`, is raised here in its turn, after the results before it. The threads
     end with the items, or when this iterator is closed (`contextlib.closing`), which also closes `items`.
     Meanwhile OpenCV uses no threads of its own if there are several workers.
 
     Args:
-        items: touched by one thread at a time, from the first `next` on.
+        items: used by one thread at a time, from the first `next` on.
         work: called in any of the threads.
         workers: number of threads.
-        ahead: items that may be taken before their turn, besides one per worker. So at most
-            `workers + ahead` are taken and not yet handed out; memory holds no more, and the one in use.
-        weight: an item's share of `PIXELS`, which all of these may have together.
-        stop: called at the end, before the threads are waited for: `items` may be waiting for something that
-            never comes, as a camera does.
+        ahead: items that may be taken before their turn, besides one per worker. So at most `workers + ahead`
+            are taken and not yet handed out; so memory is bounded.
+        weight: an item's share of `PIXELS`, the limit for all items in progress.
+        stop: called at the end, before joining the threads: `items` may be blocked, for example on a camera.
     """
     slots: Slots[R] = SimpleQueue()
     room = Room(workers + ahead, PIXELS)
@@ -200,7 +199,7 @@ def in_parallel(
     threads = [Thread(target=serve, args=shared, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
     opencv_threads = cv2.getNumThreads()
     try:
-        if workers > 1:  # OpenCV's own threads would only wait for each other: 10 % of a small network's time
+        if workers > 1:  # OpenCV's own threads would compete: 10 % of a small network's time
             cv2.setNumThreads(1)
         for thread in threads:
             thread.start()
@@ -228,10 +227,10 @@ def serve(
     room: Room,
     slots: Slots[R],
 ) -> None:
-    """Take item after item and work on it, in a thread of `in_parallel`, until nothing is left."""
+    """Process item after item in a thread of `in_parallel`, until nothing is left."""
     while True:
         slot: Future[R] = Future()
-        with taking:  # taking an item and its slot is one step, which keeps the order
+        with taking:  # taking an item and its slot is one atomic step, which keeps the order
             if not room.enter():
                 return
             try:
@@ -240,7 +239,7 @@ def serve(
             except BaseException as error:
                 room.close()
                 if not isinstance(error, StopIteration):
-                    slot.set_exception(error)  # it belongs to the consumer's thread
+                    slot.set_exception(error)  # raised in the consumer's thread
                     slots.put((slot, 0))
                 slots.put(None)
                 return

@@ -24,10 +24,10 @@ def postprocess(
     options: DetectOptions = DEFAULTS,
     names: tuple[str, ...] = (),
 ) -> Detections:
-    """Filter by score, bring the boxes back to the image, suppress duplicates.
+    """Filter by score, map the boxes to the image, suppress duplicates.
 
-    Boxes are cut at the image's border before suppression, as in the reference: two boxes that differ only
-    outside the image are one object.
+    Boxes are clipped at the image's border before suppression, as in the reference: two boxes that differ
+    only outside the image are one object.
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
@@ -36,7 +36,7 @@ def postprocess(
         names: class names of the result; `options.classes` refers to them.
 
     Returns:
-        By falling score; equal scores in the order of the candidates.
+        By descending score; equal scores in the order of the candidates.
     """
     return suppress(locate(candidates, letterbox, options, names), options)
 
@@ -49,7 +49,7 @@ def locate(
     A candidate has one class, the most probable (the first on ties), unless `options.multi_label` counts
     every class.
     """
-    # A score is at most the objectness, so few rows remain whose C columns must be read.
+    # A score is at most the objectness, so only few rows need their C columns read.
     rows = candidates[np.flatnonzero(candidates[:, 4] > options.conf)]  # (M, 5+C)
     if options.multi_label:
         found, labels = np.nonzero(rows[:, 4:5] * rows[:, 5:] > options.conf)
@@ -65,7 +65,7 @@ def locate(
 
 
 def suppress(found: Detections, options: DetectOptions) -> Detections:
-    """Keep the best of the boxes on one object, by falling score; see `geometry.nms`."""
+    """Keep the best of the boxes on one object, by descending score; see `geometry.nms`."""
     labels = None if options.agnostic else found.labels
     if not options.soft_nms:
         return found[nms(found.boxes, found.scores, labels, options.iou)]

@@ -17,9 +17,9 @@ from lookonce.runtime.video import VIDEO_SUFFIXES
 
 
 def open_remote_image(url: str) -> Callable[[], bytes] | None:
-    """Ask for a URL once. Returns a function that downloads the image behind it; None for anything else.
+    """Request a URL once; return a function that downloads the image behind it, None for anything else.
 
-    Content type and first bytes decide, not the name.
+    Content type and first bytes decide, not the URL.
 
     Raises:
         ImageError: the server cannot be reached, or refuses.

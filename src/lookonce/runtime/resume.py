@@ -1,7 +1,7 @@
-"""What an unfinished run has done already, read back from its `detections.json`.
+"""Results of an unfinished run, read back from its `detections.json`.
 
-A run that was killed leaves that file under its temporary name, with a line for each image that is done;
-the last line may be torn. A run that was stopped leaves it under its own name.
+A killed run leaves that file under its temporary name, with a line per finished image; the last line may be
+incomplete. A stopped run leaves it under its own name.
 """
 
 import json
@@ -22,17 +22,17 @@ Done = tuple[Frame, Detections]
 
 
 def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
-    """The frames that are done, without their pixels; empty where nothing was begun.
+    """Return the finished frames, without pixels; empty if there are none.
 
-    The frames of a video that was not read to its end are left out, as it had been skipped; so are those
-    of the last file if it is a video, since it may have been cut off in its midst.
+    Frames of a video that was not read to its end are left out, as if it had been skipped; so are those of
+    the last file if it is a video, because it may be incomplete.
 
     Args:
         path: the results that `JsonWriter` wrote, or began to write.
-        run: what made them; see `JsonWriter`.
+        run: model and options; see `JsonWriter`.
 
     Raises:
-        ConfigError: there are results, but of another model or with other options.
+        ConfigError: there are results, but of a different model or with different options.
     """
     found = [(file, lines) for file in (path, *leftovers(path)) if (lines := _read(file))]
     if not found:
@@ -52,7 +52,7 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
 
 
 def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all frames that a file declares are among its records."""
+    """Return whether all frames that a file declares are among its records."""
     if "frame" not in frames[0]:
         return True
     path = Path(frames[0]["file"])
@@ -64,7 +64,7 @@ def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The head, then the record of each frame, up to the first line that is torn; empty without a head."""
+    """Yield the head, then the record of each frame, up to the first incomplete line."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

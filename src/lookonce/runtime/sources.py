@@ -1,4 +1,4 @@
-"""The frames of images, videos, cameras and streams; `origins` says what a source stands for.
+"""Frames of images, videos, cameras and streams; see `origins` for the kinds of source.
 
 The road of `photo.png`: `Sources.map` -> a worker of `pipeline.in_parallel` -> `images.read_image` -> the
 caller's work.
@@ -37,10 +37,10 @@ class Frame:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         name: the file as it was given, the camera, the stream's URL without user and password, or `-`.
-        relative: path to store results under: below the folder that holds all files of the sources, so that
-            equal names in several folders stay apart.
+        relative: path to store results under: below the common folder of all sources, so that equal names in
+            different folders do not collide.
         path: the file; None for a camera, a stream or standard input.
-        moment: place in the video; None for an image.
+        moment: position in the video; None for an image.
     """
 
     image: NDArray[np.uint8]
@@ -52,7 +52,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class _Bad:
-    """An origin that cannot be read, and why."""
+    """An origin that cannot be read, and the reason."""
 
     name: str
     error: ImageError
@@ -71,7 +71,7 @@ class _Unread:
     pixels: int = 0
 
     def attempt(self, work: Callable[[Frame], T]) -> tuple[Frame, T] | _Bad:
-        """Decode and work; an image that cannot be read is a result too."""
+        """Decode and process; an unreadable image is returned as a result as well."""
         try:
             frame = self.decode()
         except ImageError as error:
@@ -80,10 +80,9 @@ class _Unread:
 
 
 class Sources:
-    """The frames of several sources, in the order given; a file that is given twice comes once.
+    """Frames of several sources, in the order given; a file that is given twice is read once.
 
-    Iterating reads one frame at a time; `map` works on several at the same time. Files that cannot be read
-    are skipped.
+    Iterating reads one frame at a time; `map` processes several in parallel. Unreadable files are skipped.
 
     Attributes:
         origins: files, cameras and streams.
@@ -100,20 +99,20 @@ class Sources:
             strict: a file that cannot be read ends the iteration with its error.
 
         Raises:
-            SourceError: one of the sources is nothing that exists, or holds no image and no video.
+            SourceError: one of the sources does not exist, or has no images and videos.
         """
         self.origins = find_origins(sources)
         self.problems: list[Problem] = []
         self.live = LiveCounts()
         self.strict = strict
-        self._whole = True  # nothing was left out; then it is an error when nothing can be read
+        self._whole = True  # no file was removed yet; only then is an unreadable set an error
         folders = [absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
         self._running: LiveFrames | PipedImages | None = None
         self._stopped = False
 
     def count(self) -> int | None:
-        """Return the number of frames that the files declare; None if only time will tell."""
+        """Return the number of frames that the files declare; None if it is unknown."""
         total = 0
         for origin in self.origins:
             if not isinstance(origin, Path):
@@ -137,7 +136,7 @@ class Sources:
             yield frame
 
     def map(self, work: Callable[[Frame], T], plan: Plan) -> Generator[tuple[Frame, T], None, None]:
-        """Read and work on several frames at the same time; the results come in order.
+        """Read and process several frames in parallel; the results are in order.
 
         Close it (`contextlib.closing`) if not all results are wanted: that ends its threads.
 
@@ -162,7 +161,7 @@ class Sources:
             yield from self._readable(outcomes)
 
     def _items(self) -> Iterator[_Unread | _Bad]:
-        """Yield all frames, decoded only as far as it cannot wait."""
+        """Yield all frames; images are decoded later, by workers."""
         for number, origin in enumerate(self.origins):
             name = name_of(origin)
             try:
@@ -191,7 +190,7 @@ class Sources:
                 yield _Bad(name, error)
 
     def _readable(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
-        """Note what is bad, hand on the rest."""
+        """Record problems, pass on the rest."""
         self.problems.clear()
         frames = 0
         for outcome in outcomes:
@@ -207,14 +206,14 @@ class Sources:
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
 
     def _opened(self, running: Stream) -> Stream:
-        """Note the stream that `_stop` has to close."""
+        """Record the stream that `_stop` has to close."""
         self._running = running
         if self._stopped:  # just before it could be closed
             running.close()
         return running
 
     def _stop(self) -> None:
-        """Do not wait for another frame of a stream, nor begin with one."""
+        """Stop waiting for frames of a stream, and open no further one."""
         self._stopped = True
         if self._running is not None:
             self._running.close()

@@ -1,4 +1,4 @@
-"""Images on standard input: one of any kind, or JPEGs one after the other, as `ffmpeg -f mjpeg -` sends."""
+"""Images on standard input: one of any kind, or a sequence of JPEGs, as from `ffmpeg -f mjpeg -`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,30 +8,29 @@ from lookonce.errors import ImageError
 from lookonce.runtime.live import Handover, reading
 
 PIECE = 1 << 16
-LARGEST = 1 << 28  # bytes of one image: what never ends shall not fill the memory
+LARGEST = 1 << 28  # bytes of one image, so that endless input does not fill the memory
 
 JPEG_START, JPEG_END = b"\xff\xd8", 0xD9
 JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 JPEG_SCAN = 0xDA
-IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # a byte 0xFF of the image; restarts
+IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # an escaped 0xFF byte; restart markers
 
 
 class PipedImages:
-    """The encoded images of a stream of bytes, each with whether it is the only one.
+    """Encoded images of a stream of bytes, each with a flag whether it is the only one.
 
-    None is dropped: whoever sends has to wait. A thread of its own reads, since such a read cannot be
-    interrupted.
+    None is dropped: the sender has to wait. A separate thread reads, because the read cannot be interrupted.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._descriptor = stream.fileno()  # a stream's own lock would be held at the end of the process
+        self._descriptor = stream.fileno()  # `sys.stdin`'s lock would be held at exit
         self._images: Handover[tuple[bytes, bool]] = Handover()
 
     def __iter__(self) -> Iterator[tuple[bytes, bool]]:
-        """Take image after image.
+        """Yield image after image.
 
         Raises:
-            ImageError: there is nothing, or an image that does not end.
+            ImageError: no input, or an endless image.
         """
         with reading(self._read, self._images, self.close):
             yield from self._images
@@ -53,9 +52,9 @@ class PipedImages:
 
 
 def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
-    """Cut a stream of bytes into images.
+    """Split a stream of bytes into images.
 
-    JPEGs are told apart by their markers; what lies between them is skipped. Anything else is one image.
+    JPEGs are separated by their markers; bytes between them are skipped. Anything else is one image.
 
     Args:
         read: returns the next bytes, none at the end.
@@ -73,7 +72,7 @@ def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 class _Buffer:
-    """Bytes that were read and not yet taken."""
+    """Buffer of bytes that were read and not yet taken."""
 
     def __init__(self, read: Callable[[], bytes]) -> None:
         self.data = bytearray()
@@ -81,7 +80,7 @@ class _Buffer:
         self._ended = False
 
     def has(self, count: int) -> bool:
-        """Whether so many bytes are there, after reading on for them."""
+        """Read until the buffer has a number of bytes; return whether it has."""
         while len(self.data) < count and not self._ended:
             piece = self._read()
             self._ended = not piece
@@ -94,7 +93,7 @@ class _Buffer:
         return self.has(len(JPEG_START)) and self.data.startswith(JPEG_START)
 
     def skip_to_jpeg(self) -> bool:
-        """Drop what lies before the next JPEG; returns whether there is one."""
+        """Drop everything before the next JPEG; return whether there is one."""
         while self.has(len(JPEG_START)):
             start = self.data.find(JPEG_START)
             if start >= 0:
@@ -115,7 +114,7 @@ class _Buffer:
 
 
 def _jpeg_length(buffer: _Buffer) -> int:
-    """Bytes of the JPEG that the buffer begins with (ITU T.81 annex B); all where it is cut short."""
+    """Return the length of the JPEG at the start of the buffer (ITU T.81 annex B); all of it if cut short."""
     at = len(JPEG_START)
     while buffer.has(at + 2):
         marker = buffer.data[at + 1]
@@ -133,7 +132,7 @@ def _jpeg_length(buffer: _Buffer) -> int:
 
 
 def _after_scan(buffer: _Buffer, at: int) -> int:
-    """Where the first marker behind the coded image stands."""
+    """Return the position of the first marker after the coded image."""
     while buffer.has(at + 2):
         at = buffer.data.find(b"\xff", at)
         if at < 0:

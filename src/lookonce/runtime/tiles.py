@@ -1,4 +1,4 @@
-"""Looking at a large image in parts, so that its small objects are not shrunk away.
+"""Tiles of a large image, so that small objects are not lost by shrinking it.
 
 ```
    ┌────────┬───┬────────┐
@@ -27,10 +27,10 @@ from lookonce.geometry import boxes as box_ops
 
 Tiles = int | tuple[int, int]  # side in pixels of the image, or (rows, columns)
 
-OVERLAP = 0.2  # of a tile's side: more than most small objects
-SMALLEST_SIDE = 32  # a tile of fewer pixels was meant as something else
-MOST = 100  # rows or columns; more were meant as the side of a tile
-BORDER = 1.0  # pixels; a box that ends so near to a tile's inner border may go on beyond it
+OVERLAP = 0.2  # share of a tile's side: more than most small objects
+SMALLEST_SIDE = 32  # pixels; a smaller number is a mistake
+MOST = 100  # rows or columns; a larger number is meant as the side of a tile
+BORDER = 1.0  # pixels; a box that ends this near to a tile's inner border may continue beyond it
 
 
 class Window(NamedTuple):
@@ -51,9 +51,9 @@ class Tiling:
     """How images are cut into tiles.
 
     Attributes:
-        tiles: side of a square tile in pixels of the image, as many as it takes; or (rows, columns), of
-            whatever size that gives.
-        overlap: share of a tile's side that the next tile has too, at least.
+        tiles: side of square tiles in pixels of the image, as many as needed; or (rows, columns), of any
+            size.
+        overlap: least share of a tile's side that overlaps the next tile.
 
     Raises:
         ConfigError: a side below 32 pixels, rows or columns outside 1 to 100, or an overlap outside 0 to
@@ -81,7 +81,7 @@ class Tiling:
             raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap}")
 
     def __str__(self) -> str:
-        """As a person reads it: `2x3 tiles overlapping by 0.2`."""
+        """Return the text for messages: `2x3 tiles overlapping by 0.2`."""
         tiles = (
             f"tiles of {self.tiles}"
             if isinstance(self.tiles, int)
@@ -90,7 +90,7 @@ class Tiling:
         return f"{tiles} overlapping by {self.overlap:g}"
 
     def windows(self, size: tuple[int, int]) -> list[Window]:
-        """The whole image, then its tiles row by row; the whole alone where one tile would cover it."""
+        """Return the whole image, then its tiles row by row; or only the image if one tile would cover it."""
         height, width = size
         if isinstance(self.tiles, int):
             rows, columns = (_spans(side, self.tiles, self._count(side)) for side in size)
@@ -104,13 +104,13 @@ class Tiling:
         return [whole] if tiles == [whole] else [whole, *tiles]
 
     def _count(self, side: int) -> int:
-        """Tiles of the given side, each a step of its own part from the next, that cover this many pixels."""
+        """Return the number of overlapping tiles of the given side that cover this many pixels."""
         assert isinstance(self.tiles, int)
         return 1 + max(0, ceil((side - self.tiles) / (self.tiles * (1 - self.overlap))))
 
 
 def parse_tiles(text: str) -> Tiles:
-    """`640` or `2x3` (rows x columns).
+    """Parse `640` or `2x3` (rows x columns).
 
     Raises:
         ConfigError: anything else.
@@ -128,7 +128,7 @@ def parse_tiles(text: str) -> Tiles:
 def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
     """Return the detections of all windows as boxes of the image, without those cut off.
 
-    An object that several windows hold is still in it several times: suppression follows.
+    An object in several windows is still there several times; suppression follows.
 
     Args:
         parts: detections of each window, with boxes in pixels of the window.
@@ -145,14 +145,14 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
 
 
 def _cut_off(boxes: NDArray[np.float32], window: Window, image: Window) -> NDArray[np.bool_]:
-    """(N, 4) inside a window -> (N,): ends at a border of the window that is none of the image's."""
+    """(N, 4) inside a window -> (N,): ends at a border of the window that is not a border of the image."""
     inner = np.array(window) != np.array(image)
     cut: NDArray[np.bool_] = np.any(inner & (np.abs(boxes - np.array(window)) <= BORDER), axis=1)
     return cut
 
 
 def _spans(side: int, tile: int, count: int) -> list[tuple[int, int]]:
-    """Evenly spaced (start, end) of so many tiles on a side of the image, fewer where two are the same."""
+    """Return evenly spaced (start, end) of tiles on a side of the image, without repetitions."""
     tile = min(tile, side)
     starts = [round(number * (side - tile) / max(1, count - 1)) for number in range(count)]
     return [(start, start + tile) for start in dict.fromkeys(starts)]

@@ -1,7 +1,7 @@
-"""Frames of a video file, camera or stream. Sound is not read.
+"""Frames of a video file, camera or stream, without sound.
 
-OpenCV reads everything here; PyAV reads files in its place where it is installed (`lookonce[video]`), since
-OpenCV 4.13 and 4.14 cannot convert interlaced frames, and guess the length of some containers.
+OpenCV reads everything here, or PyAV reads files if it is installed (`lookonce[video]`), because OpenCV 4.13
+and 4.14 cannot convert interlaced frames, and guess the length of some containers.
 """
 
 import os
@@ -32,20 +32,20 @@ VIDEO_SUFFIXES = (
 
 SLOWEST_RATE = 1 / 3600  # frames per second; damaged files declare 1 / 2^32,
 FASTEST_RATE = 1000.0  # and some cameras and streams 0 or 90,000
-USUAL_RATE = 25.0  # taken in their place
+USUAL_RATE = 25.0  # used instead
 PATIENCE_MS = 10_000  # for a stream to open, and for each frame of it
-PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs of video that is hardly ever interlaced
+PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs whose videos are hardly ever interlaced
 WHOLE = 0.95  # share of the declared frames below which a video counts as damaged
 
 Origin = Path | str | int  # a video file, a stream's URL, a camera's number
 
-# An error is raised with the file's name; FFmpeg need not print it as well.
+# An error is raised with the file's name, so FFmpeg prints nothing.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A frame's place in its video.
+    """Position of a frame in its video.
 
     Attributes:
         number: frames before it.
@@ -85,7 +85,7 @@ def is_video(path: Path) -> bool:
 
 
 def count_frames(path: Path) -> int:
-    """Return the number of frames that a video file declares, or about that; 0 if it does not know."""
+    """Return the approximate number of frames that a video file declares; 0 if unknown."""
     try:
         with opened(path) as capture:
             return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -96,8 +96,8 @@ def count_frames(path: Path) -> int:
 def exact_frames(origin: Path | str) -> int:
     """Return the number of frames that a file's index lists; 0 for containers without one.
 
-    Matroska, FLV and transport streams declare a duration alone, which may be that of a longer sound track
-    or, with a variable frame rate, hold any number of frames.
+    Matroska, FLV and transport streams only declare a duration, which may be that of a longer sound track or,
+    with a variable frame rate, cover any number of frames.
     """
     if isinstance(origin, str):
         return 0
@@ -149,7 +149,7 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
         except (av.FFmpegError, IndexError) as error:
             raise ImageError(f"{path}: expected a video, found nothing that opens as one") from error
         declared = float(video.average_rate or video.guessed_rate or 0)
-        timed = not 0 < declared < SLOWEST_RATE  # times are counted in the clock that gives such a rate
+        timed = not 0 < declared < SLOWEST_RATE  # such a rate means that times are counted in clock ticks
         rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
         first: float | None = None
         try:
@@ -182,7 +182,7 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
         ImageError: it does not open.
     """
     if isinstance(origin, Path):
-        open_input(origin, ImageError).close()  # a FIFO or a device would block for ever
+        open_input(origin, ImageError).close()  # a FIFO or a device would block forever
     capture = _capture(origin)
     try:
         if not capture.isOpened():
@@ -194,7 +194,7 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
 
 
 def rate_of(capture: cv2.VideoCapture) -> float:
-    """Return the declared frames per second if they can be true, else the usual ones."""
+    """Return the declared frames per second if plausible, else a default."""
     rate = capture.get(cv2.CAP_PROP_FPS)
     return rate if SLOWEST_RATE <= rate <= FASTEST_RATE else USUAL_RATE
 
@@ -202,7 +202,7 @@ def rate_of(capture: cv2.VideoCapture) -> float:
 def frames_of(capture: cv2.VideoCapture) -> Iterator[tuple[NDArray[np.uint8], float]]:
     """Yield (H, W, 3) uint8 RGB and seconds from the start, until there are no more.
 
-    Time never stands still: the last frames of a file may carry no time of their own.
+    Time always advances: the last frames of a file may have no time of their own.
     """
     rate = rate_of(capture)
     timed = capture.get(cv2.CAP_PROP_FPS) == rate
@@ -217,7 +217,7 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
     """Compare the frames found with those declared.
 
     Raises:
-        ImageError: there was none, or well fewer than declared.
+        ImageError: none, or far fewer than declared.
     """
     if found < max(1, WHOLE * declared):
         raise ImageError(
@@ -227,7 +227,7 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
 
 
 def check_bytes(path: Path) -> None:
-    """Compare the length of a Matroska or WebM file with the one that it declares.
+    """Compare the length of a Matroska or WebM file with the declared length.
 
     Raises:
         ImageError: it is cut short.
@@ -238,7 +238,7 @@ def check_bytes(path: Path) -> None:
         return
     octets = 9 - start[at].bit_length()  # the first set bit tells how many bytes the number takes
     size = int.from_bytes(start[at : at + octets]) & ((1 << 7 * octets) - 1)
-    unknown = (1 << 7 * octets) - 1  # as live recordings have it
+    unknown = (1 << 7 * octets) - 1  # as in live recordings
     if size != unknown and at + octets + size > (found := path.stat().st_size):
         raise ImageError(
             f"{path}: expected {at + octets + size:,} bytes, found {found:,}: the video is cut short"
@@ -273,10 +273,10 @@ def _capture(origin: Origin, *, convert: bool = True) -> cv2.VideoCapture:
 
 
 def name_for_opencv(path: Path) -> str:
-    """Return the absolute path of a video, so that a colon in the name is not taken for a protocol.
+    """Return the absolute path of a video, so that a colon in the name is not parsed as a protocol.
 
     Raises:
-        ImageError: it is not UTF-8, on which OpenCV's video functions crash, or no file can have it.
+        ImageError: it is not UTF-8, on which OpenCV's video functions crash, or not a possible name.
     """
     try:
         name = str(path.resolve())

@@ -1,7 +1,7 @@
-"""What becomes of detections: annotated images and videos, JSON, CSV, COCO results.
+"""Writers of detections: annotated images and videos, JSON, CSV, COCO results.
 
-A writer takes frame after frame and holds none of them. Its files appear under their names when it is
-closed, whole, or, where the run was stopped, with everything that was done until then.
+A writer processes frame after frame and keeps none. Its files get their names when it is closed: complete or,
+if the run was stopped, with everything done so far.
 """
 
 import csv
@@ -23,7 +23,7 @@ from lookonce.images import IMAGE_SUFFIXES, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
 from lookonce.runtime.sources import Frame
 
-BOX_DIGITS = 3  # of a pixel: a float32 has no more to give at 10,000 pixels
+BOX_DIGITS = 3  # decimals of a pixel: the precision of a float32 at 10,000 pixels
 SCORE_DIGITS = 6
 LONGEST_NAME, CUT_NAME = 250, 200  # bytes, with a suffix to follow; file systems take 255
 FORMULA = ("=", "+", "-", "@")
@@ -45,18 +45,18 @@ class Writer(ABC):
 
         Raises:
             LookonceError: the results cannot be stored.
-            OSError: likewise, as when the disk is full.
+            OSError: the results cannot be stored, for example because the disk is full.
         """
 
     @abstractmethod
     def close(self, *, complete: bool) -> None:
-        """Finish the files; `complete` says whether the run went through to its end."""
+        """Finish the files; `complete` tells whether the run reached its end."""
 
     @abstractmethod
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop the files that were begun, in place of `close`: those of an earlier run stay."""
+        """Drop unfinished files instead of `close`: those of an earlier run stay."""
 
     def __enter__(self) -> Self:
         return self
@@ -103,15 +103,15 @@ class ImageWriter(Writer):
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to drop: before the first frame no file is begun."""
+        """Do nothing: before the first frame there is no file."""
 
     def _target(self, frame: Frame) -> Path:
-        """The frame's own name below the folder, with a suffix added where we cannot write its kind."""
+        """Return the frame's own name below the folder, with a suffix added if the format is read-only."""
         known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
         if path.suffix.lower() in known:
             return path
-        whole = os.fsencode(path.name)  # what is too long keeps its begin and gets a number of its own
+        whole = os.fsencode(path.name)  # a name that is too long is shortened and gets a unique number
         name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
         return path.with_name((path.name if len(whole) <= LONGEST_NAME else name) + usual)
 
@@ -122,19 +122,19 @@ class ImageWriter(Writer):
 
 
 class TextWriter(Writer):
-    """A text file that grows under a temporary name and gets its own when closed."""
+    """A text file that is written under a temporary name and renamed when closed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._open = ExitStack()
         temporary = self._open.enter_context(replacing(path))
-        # names of files need not be Unicode: then `\udcXX` stands for a byte, which JSON reads back
+        # file names need not be Unicode: `\udcXX` stands for such a byte, and JSON reads it back
         self._stream: TextIO = self._open.enter_context(
             temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         )
 
     def close(self, *, complete: bool) -> None:
-        """Write what belongs at the end; give the file its name."""
+        """Write the end of the file and rename it."""
         with self._open:
             self._stream.write(self._tail(complete))
 
@@ -149,10 +149,10 @@ class TextWriter(Writer):
 
 
 class JsonWriter(TextWriter):
-    """One object: the class names, what made the results, and a line for each image or frame, in order.
+    """One JSON object: the class names, model and options, and a line per image or frame, in order.
 
-    `complete` is false at its end where the run was stopped before the last image. Each line is on the disk
-    once it is added, so a run that is killed can be gone on with (`runtime.resume`).
+    At its end, `complete` is false if the run was stopped before the last image. Each line is on disk once it
+    is added, so a killed run can be resumed (`runtime.resume`).
     """
 
     def __init__(self, path: Path, names: Sequence[str], run: Mapping[str, Any] | None = None) -> None:
@@ -161,7 +161,7 @@ class JsonWriter(TextWriter):
         Args:
             path: the file.
             names: the model's classes.
-            run: model and options, for whoever reads the results later.
+            run: model and options, recorded with the results.
         """
         super().__init__(path)
         head = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
@@ -189,8 +189,8 @@ class JsonWriter(TextWriter):
 class CsvWriter(TextWriter):
     """One row per detection; an image without detections has none.
 
-    A spreadsheet takes a text that begins with `=`, `+`, `-` or `@` for a formula and runs it. Names of files
-    and classes come from strangers, so such a text gets a `'` before it; JSON has every name as it is.
+    A spreadsheet evaluates text that begins with `=`, `+`, `-` or `@` as a formula. Names of files and
+    classes are untrusted, so such text gets a `'` before it; JSON has every name unchanged.
     """
 
     COLUMNS = ("file", "frame", "class", "score", "left", "top", "right", "bottom")
@@ -210,10 +210,10 @@ class CsvWriter(TextWriter):
 
 
 class CocoWriter(TextWriter):
-    """COCO results: a list with an entry for each detection, as pycocotools' `loadRes` reads it.
+    """COCO results: a list with an entry per detection, for pycocotools' `loadRes`.
 
-    The image's id is what `image_ids` has for its file name; without `image_ids` it is the name without
-    suffix, as a number where it is one (COCO names its own files so); a video's frames add their number.
+    The image's id comes from `image_ids` by file name; without `image_ids` it is the name without suffix, as
+    a number if it is one (as in COCO's own files); frames of a video append their number.
     """
 
     def __init__(
@@ -239,7 +239,7 @@ class CocoWriter(TextWriter):
         """Append the detections.
 
         Raises:
-            ConfigError: the image has no id, or one that another file has too.
+            ConfigError: the image has no id, or the id of another file.
         """
         image_id = self._image_id(frame)
         if self._files.setdefault(image_id, frame.name) != frame.name:

@@ -25,9 +25,9 @@ from lookonce.train.plan import TrainData, describe
 from lookonce.train.transfer import freeze_backbone
 
 BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would need another value
-FEWEST_STEPS = 8  # per epoch: a small data set needs steps more than it needs large batches
-MARGIN = 0.8  # share of the free memory that a step may take: other programs and fragments need some
-WEIGHT_COPIES = 5  # the weights, their gradients, Adam's two moments, a running average
+FEWEST_STEPS = 8  # per epoch: a small data set needs many steps more than large batches
+MARGIN = 0.8  # share of the free memory for a step; the rest is for other programs and fragmentation
+WEIGHT_COPIES = 5  # copies: weights, gradients, Adam's two moments, running average
 MOSAIC_IMAGES, MIXUP_IMAGES = 4, 2  # whose boxes one image can hold
 
 
@@ -54,7 +54,7 @@ class Choice:
 def choose_batch(
     data: TrainData, settings: TrainSettings, device: torch.device, processes: int = 1
 ) -> Choice:
-    """The largest batch that fits, at the largest input that the run will see.
+    """Find the largest batch that fits, at the largest input of the run.
 
     Args:
         data: bounds the batch: an epoch keeps at least `FEWEST_STEPS` steps.
@@ -75,7 +75,7 @@ def choose_batch(
     else:
         free = free_bytes()
         memory = trial.estimate()
-        # all share one memory, and each keeps its images there
+        # all share one memory, and each keeps its own images there
         needs = lambda images: processes * (memory.of(images) + MOST_BYTES)  # noqa: E731
     height, width = trial.size
     for batch in batches:
@@ -131,7 +131,7 @@ class Trial:
         Raises:
             torch.OutOfMemoryError: there is not enough.
         """
-        gc.collect()  # what a trial before this one left
+        gc.collect()  # memory left over from the previous trial
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
         before = torch.cuda.memory_reserved(self._device)

@@ -68,7 +68,7 @@ def save(folder: Path, learner: Learner, progress: Progress, metrics: Mapping[st
             folder / f"epoch-{progress.epochs:03}.safetensors", learner.evaluated.state_dict(), described
         )
     ap = metrics.get("ap", -1.0)
-    if ap >= progress.best_ap:  # of equals, such as the zeros of the first epochs, the one trained for longer
+    if ap >= progress.best_ap:  # of equal APs, such as the zeros of the first epochs, the later one
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         save_model(folder / BEST, learner.evaluated.state_dict(), described)
     save_within(folder, learner, progress, Epoch(progress.epochs))
@@ -106,7 +106,7 @@ def save_within(folder: Path, learner: Learner, progress: Progress, epoch: Epoch
 
 
 def _check_finite(learner: Learner, folder: Path) -> None:
-    """Refuse ruined weights: the loss of the step that ruined them may have been finite."""
+    """Refuse non-finite weights: the loss of the step that produced them may have been finite."""
     for network in (learner.network, learner.evaluated):
         if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
             raise NonFiniteLossError(
@@ -128,8 +128,8 @@ def progress_of(folder: Path) -> Progress:
 def resume(folder: Path, learner: Learner, say: Callable[[str], None]) -> tuple[Progress, Epoch]:
     """Restore a run from its last checkpoint: its progress, and the current or next epoch.
 
-    A few images or boxes more or less are reported and accepted. If the numbers changed a lot, it is other
-    data: a wrong path must not spoil a run.
+    Small changes in the number of images or boxes are reported and accepted. A large change means different
+    data: a wrong path must not ruin a run.
 
     Raises:
         ModelFileError: the checkpoint is damaged.

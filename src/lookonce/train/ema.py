@@ -1,8 +1,8 @@
-"""A running average of the weights: it varies less than they do, so it is the one to evaluate and to keep.
+"""A running average of the weights: it fluctuates less, so it is evaluated and saved.
 
 average <- d * average + (1 - d) * weights after every optimizer step, with d = min(decay, (1 + n) / (10 + n))
-at update n, so that the first steps are soon forgotten. Running statistics are averaged as well (Polyak and
-Juditsky 1992; the ramp is TensorFlow's).
+at update n, so that the first steps lose their influence soon. Running statistics are averaged as well
+(Polyak and Juditsky 1992; the ramp is TensorFlow's).
 """
 
 from collections.abc import Mapping

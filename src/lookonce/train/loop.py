@@ -16,12 +16,12 @@ from lookonce.train.learner import Learner
 from lookonce.train.meter import LossMeter
 from lookonce.train.schedule import Schedule
 
-MOST_SKIPPED = 10  # batches in a row, or all of an epoch: not a bad image, but ruined weights
+MOST_SKIPPED = 10  # consecutive batches, or all of an epoch: not a bad image, but non-finite weights
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One line of the log.
+    """One entry of the log.
 
     Attributes:
         step: optimizer steps done in this run.
@@ -75,8 +75,8 @@ def train_one_epoch(
             `log_every` steps and at the end.
 
     Raises:
-        NonFiniteLossError: a loss is not finite, and the settings do not say to skip it.
-        TrainingError: they do, but nothing else comes any more.
+        NonFiniteLossError: a loss is not finite, and the settings do not skip it.
+        TrainingError: they do, but too many losses in a row are not finite.
     """
     settings, group, last = learner.settings, learner.group, loader.steps_per_epoch
     started, waited = time.perf_counter() - epoch.seconds, epoch.waited

@@ -49,7 +49,7 @@ class Losses:
         return self.giou + self.conf + self.prob
 
     def total(self, images: int | None = None) -> Tensor:
-        """The number to minimise: the mean over the images.
+        """Return the number to minimize: the mean over the images.
 
         Args:
             images: divisor, if these images are part of a larger batch.
@@ -82,7 +82,7 @@ class ScaleTerms:
     prob: Tensor
 
     def sums(self) -> Losses:
-        """Sums over the places of each image."""
+        """Return the sums over the places of each image."""
         image = self.positives.image
         none = self.giou.new_zeros(len(self.conf))
         return Losses(

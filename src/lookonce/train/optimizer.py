@@ -1,4 +1,4 @@
-"""Adam and SGD, with weight decay on convolution kernels only, and their state as plain tensors."""
+"""Adam and SGD with weight decay on convolution kernels only, and their state as plain tensors."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ ADAM_EPSILON = 1e-7  # Keras' default, as in the reference
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerSettings) -> Optimizer:
-    """Make an optimizer for everything that is not frozen; kernels decay, biases and normalisation do not."""
+    """Make an optimizer for everything that is not frozen; only convolution kernels decay."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -44,7 +44,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the tensors of `optimizer_tensors`.
+    """Restore the tensors from `optimizer_tensors`.
 
     Raises:
         TrainingError: the tensors belong to another network or optimizer.
@@ -64,6 +64,6 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     for parameter, slots in zip(trained, (state[i] for i in range(len(trained))), strict=True):
         for name, tensor in slots.items():
             if tensor.shape == parameter.shape:
-                # the fused step goes through memory as it lies, so the state must lie like its parameter
+                # the fused step reads memory in storage order, so the state must have its parameter's layout
                 slots[name] = torch.empty_like(parameter.detach()).copy_(tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

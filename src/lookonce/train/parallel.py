@@ -1,20 +1,22 @@
-"""Several processes that train one network, as `torchrun` starts them; one alone needs none of this.
+"""Several processes that train one network, started by `torchrun`; a single process needs none of this.
 
     batch ─┬─> rank 0: its images -> gradients ─┐
            └─> rank 1: its images -> gradients ─┴─> summed: every rank takes the same step
 
 Gradients are summed in one piece after the backward passes of a step, by hand instead of by
-DistributedDataParallel: a rank without images and several batches a step are then no special cases, and the
-network keeps its names. What it costs: DDP would hide the sum behind the backward pass. yolov3 has 62 million
-weights, 250 MB a step, which is milliseconds between the GPUs of a machine beside some hundred of arithmetic.
+DistributedDataParallel: a rank without images and several batches per step are then not special
+cases, and the network keeps its names. The cost: DDP would overlap the sum with the backward
+pass. yolov3 has 62 million
+weights, 250 MB per step, which takes milliseconds between the GPUs of a machine, compared with about a
+hundred for the arithmetic.
 
 Decisions that must not differ (how many images a batch has, whether to stop) are exchanged on the
 CPU, so no GPU waits for them.
 
-**A process that ends** must not leave the others waiting for ever. Every rank holds a connection to rank 0
+**A process that ends** must not leave the others waiting forever. Every rank holds a connection to rank 0
 that carries nothing while all is well. When a process is killed its system closes the connection at once, and
-when a machine is lost TCP's own probes find out within half a minute; no timer of ours can mistake a long
-evaluation, or a process that is merely busy, for a dead one. Rank 0 passes on what it learns.
+when a machine is lost TCP's own probes find out within half a minute; since there is no timer, a long
+evaluation or a busy process is never mistaken for a dead one. Rank 0 forwards the information.
 """
 
 import atexit
@@ -44,21 +46,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-JOINING = timedelta(minutes=5)  # until all processes have come
-PATIENCE = timedelta(days=1)  # of ranks that wait for others' images; the dead are noticed otherwise
+JOINING = timedelta(minutes=5)  # until all processes have joined
+PATIENCE = timedelta(
+    days=1
+)  # of ranks that wait for the images of others; dead ranks are detected separately
 PROBES = (
     ("TCP_KEEPIDLE", 10),
     ("TCP_KEEPINTVL", 5),
     ("TCP_KEEPCNT", 4),
 )  # 30 s until a machine counts as lost
-NOTICED = 40  # seconds within which a broken exchange must have found its reason
-GRACE = 10  # seconds to end in good order, once a rank is lost
+NOTICED = 40  # seconds to find the reason of a broken exchange
+GRACE = 10  # seconds for an orderly exit once a rank is lost
 WATCH, DONE = "lookonce/watch", "done"
 GONE = "killed, crashed, or its machine is lost; resume from the last checkpoint"
 
 
 class Group:
-    """The processes of a run; this one is alone, and an exchange returns its own value.
+    """The processes of a run; here a single one, so an exchange returns its own value.
 
     Attributes:
         rank: number of this process, from 0.
@@ -69,7 +73,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes and prints."""
+        """Return whether this process writes and prints."""
         return self.rank == 0
 
     @property
@@ -86,17 +90,17 @@ class Group:
         return self.gather(work() if self.is_first else None)[0]  # type: ignore[return-value]
 
     def sum_gradients(self, network: nn.Module) -> None:
-        """Give every process the sum of all processes' gradients."""
+        """Replace the gradients by their sum over all processes."""
 
     def share_statistics(self, network: nn.Module) -> None:
-        """Give every process the running statistics of the first: own ones would differ."""
+        """Replace the running statistics by those of the first process: they differ between processes."""
 
 
 ALONE = Group()
 
 
 class _Joined(Group):
-    """A process among others."""
+    """One of several processes."""
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         self.rank, self.size, self._device = rank, size, device
@@ -114,7 +118,7 @@ class _Joined(Group):
     def sum_gradients(self, network: nn.Module) -> None:
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not any(self.gather(any(parameter.grad is not None for parameter in trained))):
-            return  # as in one process: after batches that were all left out there is no step
+            return  # as with one process: if all batches were skipped, there is no step
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
         summed = sum_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = torch.split(summed, [gradient.numel() for gradient in gradients])
@@ -132,10 +136,10 @@ class _Joined(Group):
 
 
 class SharedLoader(Loader):
-    """A loader of which each process makes its part of every batch.
+    """A loader with which each process makes its part of every batch.
 
-    Parts are taken by rank after the batch is planned, so the images, their sizes and their augmentation are
-    the same with any number of processes.
+    Batches are divided by rank after planning, so the images, their sizes and their augmentation are the same
+    with any number of processes.
     """
 
     def __init__(self, group: Group, dataset: Dataset, settings: TrainSettings, **options: Any) -> None:
@@ -157,7 +161,7 @@ class SharedLoader(Loader):
         self._group = group
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
-        """The part of this process of each batch; it may be empty."""
+        """Return this process's part of each batch; it may be empty."""
         mine = slice(self._group.rank, None, self._group.size)
         return [replace(planned, turns=planned.turns[mine]) for planned in super().plan(epoch)]
 
@@ -173,14 +177,14 @@ class _LostError(Exception):
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum of all processes' tensors, in place."""
+    """Sum a tensor over all processes, in place."""
     with _exchange():
         dist.all_reduce(tensor)
     return tensor
 
 
 def stack_over_ranks(tensor: Tensor) -> Tensor:
-    """All processes' tensors of one shape, by rank: (...) -> (size, ...)."""
+    """Gather a tensor of one shape from all processes, by rank: (...) -> (size, ...)."""
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     with _exchange():
         dist.all_gather(parts, tensor)
@@ -197,11 +201,11 @@ def _exchange() -> Iterator[None]:
 
 @contextmanager
 def join() -> Iterator[Group]:
-    """Join the processes that `torchrun` started; without it this one is alone.
+    """Join the processes that `torchrun` started; without it there is only this one.
 
     Raises:
         ConfigError: half the environment of `torchrun`, or more processes than GPUs.
-        TrainingError: not all processes came; or one ended before its time, which the message names.
+        TrainingError: not all processes joined; or one ended early, which the message names.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -253,16 +257,16 @@ def _device_of(local_rank: int) -> torch.device:
 
 
 class _Watch:
-    """Ends this process when another one ended before its time.
+    """Ends this process when another one has ended early.
 
-    A failed exchange reads `verdict`; a process that is stuck in one, or busy, is ended.
+    After a failed exchange, `verdict` gives the reason; a process that is stuck or busy is terminated.
     """
 
     def __init__(self, rank: int, size: int, store: "Store") -> None:
-        """Connect to rank 0, or as rank 0 wait until all others have.
+        """Connect to rank 0 or, as rank 0, wait until all others have connected.
 
         Raises:
-            OSError: one did not come.
+            OSError: a rank did not connect.
             RuntimeError: the store cannot be reached.
         """
         self._name = f"rank {rank} of {size}"
@@ -284,16 +288,16 @@ class _Watch:
             self._tell(DONE)
         else:
             self._tell(f"{self._name} ended: {error or type(error).__name__}")
-            if hasattr(signal, "alarm"):  # Python's end must not wait for an exchange that nobody answers
+            if hasattr(signal, "alarm"):  # Python must not wait at exit for an unanswered exchange
                 atexit.register(signal.alarm, GRACE)
 
     def verdict(self) -> str:
-        """The process that ended, and why; empty if that is not known in time."""
+        """Return the process that ended, and the reason; empty if not known in time."""
         self._known.wait(NOTICED)
         return self._verdict
 
     def _listen(self, peer: socket.socket) -> None:
-        """Wait for a peer's end, and act on it if it is not a good one. Runs in a thread."""
+        """Wait until a peer ends, and act if it failed. Runs in a thread."""
         name, last_words = "a rank", ""
         with suppress(OSError), peer, peer.makefile(encoding="utf-8") as words:
             name = words.readline().strip() or name
@@ -313,7 +317,7 @@ class _Watch:
             os._exit(2)
 
     def _tell(self, words: str) -> None:
-        """Send last words to all peers, unless some were sent before."""
+        """Send a final message to all peers, unless one was sent before."""
         for peer in self._peers:
             with suppress(OSError):
                 peer.sendall(words.encode())
@@ -321,7 +325,7 @@ class _Watch:
 
 
 def _accept(count: int, store: "Store") -> list[socket.socket]:
-    """Accept the connections of all others, as rank 0."""
+    """Accept the connections of all other ranks, as rank 0."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     with socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=count) as server:
@@ -331,7 +335,7 @@ def _accept(count: int, store: "Store") -> list[socket.socket]:
 
 
 def _connect(store: "Store") -> socket.socket:
-    """Connect to rank 0, as any other."""
+    """Connect to rank 0, as any other rank."""
     port = int(store.get(WATCH))
     peer = socket.create_connection((os.environ["MASTER_ADDR"], port), JOINING.total_seconds())
     peer.settimeout(None)
@@ -339,7 +343,7 @@ def _connect(store: "Store") -> socket.socket:
 
 
 def _keep_probing(peer: socket.socket) -> None:
-    """Let the system detect that the other machine is lost."""
+    """Enable keepalive probes, with which the system detects a lost machine."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in PROBES:
         if hasattr(socket, name):

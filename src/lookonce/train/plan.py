@@ -1,4 +1,4 @@
-"""From data and settings: a network with its anchors, a data set, and a learning rate over time."""
+"""Network with anchors, data set and learning rate over time, from data and settings."""
 
 import hashlib
 import math
@@ -75,7 +75,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
 
 @torch.no_grad()
 def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
-    """A network with first weights, in which every cell predicts the objectness `objectness_prior`.
+    """Build a network with initial weights, in which every cell predicts the objectness `objectness_prior`.
 
     `build` leaves the reference's weights: kernels normal with standard deviation 0.01, biases 0, which means
     an objectness of 0.5. A bias of log(p / (1 - p)) makes it p (Lin et al. 2017, section 4.1).

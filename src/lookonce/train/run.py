@@ -56,12 +56,12 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Circumstances of a run that change nothing about its result.
+    """Circumstances of a run that do not affect its result.
 
     Attributes:
         console: for the progress bar and the log lines.
         group: the processes that train together, all with the same arguments; the first prints and writes.
-        stop: called after every step; once true, the run saves where it stands and ends.
+        stop: called after every step; once true, the run saves its state and ends.
         strict: end at the first image or box that would be skipped.
     """
 
@@ -71,12 +71,12 @@ class Session:
     strict: bool = False
 
     def say(self, text: str) -> None:
-        """Print a line as it is."""
+        """Print a line verbatim."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was asked to stop, and has saved where it stood."""
+    """The run was requested to stop, and has saved its state."""
 
 
 def train(
@@ -112,7 +112,7 @@ def train(
     torch.manual_seed(settings.seed)
     run = _Run(data, settings, out, session, weights=weights, resume=resume)
     if session.group.is_first:
-        _write_settings(out, settings)  # of an extension, now that everything was accepted
+        _write_settings(out, settings)  # for an extension, now that everything was accepted
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
@@ -227,7 +227,7 @@ class _Run:
         return checkpoint.save(self._out, self.learner, progress, metrics)
 
     def _after_step(self, report: StepReport | None) -> None:
-        """Log; save when it is time, or when any process was asked to stop."""
+        """Log; save when due, or when any process was requested to stop."""
         if report and self.log:
             self.log.step(report)
         group = self._session.group
@@ -244,8 +244,8 @@ class _Run:
     def _dump(self, error: NonFiniteLossError) -> str:
         """Save the weights at a loss that is not finite; return where.
 
-        On a CPU they are the weights that gave it. On a GPU losses are read every `log_every` steps, after
-        the steps that followed.
+        On a CPU, they are the weights that produced it. On a GPU, losses are read only every `log_every`
+        steps, so they may be later ones.
         """
         path, info = self._out / NON_FINITE, self.learner.info
         try:
@@ -256,7 +256,7 @@ class _Run:
 
 
 def check_folder(out: Path, *, resume: bool) -> None:
-    """Check that there is a run to resume, or none in the way.
+    """Check that there is a run to resume, or no run when starting a new one.
 
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or is no folder.
@@ -284,7 +284,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     if not resume:
         _write_settings(out, settings)
         return
-    before = load_settings(out / SETTINGS)  # settings missing in an older file are at their defaults
+    before = load_settings(out / SETTINGS)  # settings missing in an older file have their defaults
     if before != settings:
         _check_extension(out, before, settings)
 

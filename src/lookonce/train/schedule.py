@@ -17,8 +17,8 @@ from dataclasses import dataclass
 class Schedule:
     """Rate of each optimizer step; steps count from 1.
 
-    Unlike the reference (its fault 7) the schedule holds from the first step, a warm-up as long as the run
-    is cut to it, and past the last step the rate stays at its end value.
+    Unlike in the reference (its fault 7), the schedule applies from the first step, a warm-up longer than the
+    run is shortened, and after the last step the rate stays at its end value.
 
     Attributes:
         rate: after warm-up.
@@ -33,7 +33,7 @@ class Schedule:
     steps: int
 
     def __call__(self, step: int) -> float:
-        """The rate for update `step`, 1 for the first."""
+        """Return the rate of update `step`, counted from 1."""
         warmup = min(self.warmup, self.steps)
         if step < warmup:
             return self.rate * step / warmup

@@ -1,4 +1,4 @@
-"""The overfit check: a network must memorise eight of the images, or a long run will fail as well.
+"""The overfit check: a network must memorize eight of the images, or a long run will fail as well.
 
 Wrong boxes, shifted coordinates, swapped classes or a broken setting show within minutes: a network that has
 seen eight images hundreds of times, unchanged, must find every object in them.
@@ -36,7 +36,7 @@ class SelfTest:
     """Result of the overfit check.
 
     Attributes:
-        ap50: AP50 on the memorised images.
+        ap50: AP50 on the memorized images.
         steps: optimizer steps.
         seconds: time taken.
         lost: assignments replaced by another object on the same cell and anchor.
@@ -49,7 +49,7 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the images were memorised."""
+        """Return whether the images were memorized."""
         return self.ap50 >= GOAL
 
     @property

@@ -1,4 +1,4 @@
-"""Batch normalisation over the images of all processes, not of each one's own.
+"""Batch normalization over the images of all processes instead of each process's own.
 
 Legend: **B** this rank's images, **C** channels, **H**, **W** height and width, **R** ranks, **n** = B*H*W
 values of a channel here, **N** on all ranks.
@@ -9,8 +9,8 @@ With x the input, ^x = (x - mean) / sqrt(var + eps), y = gamma * ^x + beta and g
     var    = sum over ranks n_r * (var_r + (mean_r - mean)^2) / N          (Chan et al. 1979)
     dL/dx  = gamma / sqrt(var + eps) * (g - sum(g) / N - ^x * sum(g * ^x) / N)  with sums over all ranks
 
-Forward and backward exchange 2C + 1 and 2C numbers. A rank without images takes part with n = 0. torch's
-own class does the same on GPUs alone; this one runs anywhere, so it is tested anywhere.
+Forward and backward exchange 2C + 1 and 2C numbers. A rank without images takes part with n = 0. torch's own
+class does the same, but only on GPUs; this one runs, and is tested, everywhere.
 """
 
 from typing import Any
@@ -72,7 +72,7 @@ def _across(channel: Tensor) -> Tensor:
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose statistics, while it learns, are those of all processes' images."""
+    """`nn.BatchNorm2d` whose statistics in training are those of the images of all processes."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -81,7 +81,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     @classmethod
     def of(cls, norm: nn.BatchNorm2d) -> "SyncBatchNorm2d":
-        """Take over another one's parameters and statistics."""
+        """Take over the parameters and statistics of another module."""
         made = cls(norm.num_features, norm.eps, norm.momentum)
         made.weight, made.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():
@@ -89,7 +89,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return made
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same; every rank must be here, even with B = 0."""
+        """(B, C, H, W) -> the same shape; every rank must call it, even with B = 0."""
         if not self.training:
             return super().forward(x)
         y, mean, variance, count = _Normalise.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
@@ -101,7 +101,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronise(network: nn.Module) -> None:
-    """Put `SyncBatchNorm2d` in the place of every batch normalisation; names and tensors stay."""
+    """Replace every batch normalization by `SyncBatchNorm2d`; names and tensors stay."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):

@@ -60,7 +60,7 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
 
 
 def freeze_backbone(network: nn.Module) -> None:
-    """Keep the backbone's weights, and its batch normalisation at its running statistics."""
+    """Freeze the backbone's weights, and its batch normalization at its running statistics."""
     backbone = network.get_submodule("backbone")
     backbone.requires_grad_(False)
     backbone.eval()

@@ -108,7 +108,7 @@ class Validator:
 
 
 def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) -> list[Sample]:
-    """The samples with a readable image; the others are named now, so that none of them ends a run later."""
+    """Select the samples with a readable image, and report the others, so that none ends a run later."""
     problems: dict[int, str] = {}
     for number in range(group.rank, len(samples), group.size):
         try:
@@ -126,7 +126,7 @@ def without(samples: Sequence[Sample], problems: Mapping[int, str], console: Con
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line as it is."""
+    """Print a line verbatim."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
