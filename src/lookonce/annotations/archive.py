@@ -1,9 +1,11 @@
 """A `.zip` of a data set, unpacked once into the cache: bounded, and no path leaves the folder."""
 
 import hashlib
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -16,6 +18,11 @@ MOST_FILES = 1_000_000
 MOST_BYTES = 200 << 30  # unpacked
 HIGHEST_RATIO = 200  # unpacked to packed, beyond the first gigabyte: images do not shrink so far
 FREE = 1 << 30  # bytes of the disk that stay free
+# raised for a damaged archive; IndexError for a member without a name
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, IndexError, NotImplementedError, RuntimeError, ValueError),
+)
 
 
 def unpack(path: Path) -> Path:
@@ -48,7 +55,7 @@ def unpack(path: Path) -> Path:
                 except OSError:  # another process, such as another rank of a training, was faster
                     if not folder.is_dir():
                         raise
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
         raise AnnotationError(f"{path}: expected a zip of a data set, found it unusable: {error}") from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be unpacked to {folder}: {error.strerror or error}") from error
