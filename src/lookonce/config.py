@@ -72,13 +72,13 @@ def _parse_anchors(value: Any) -> Any:
     return scales
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """A group of settings: frozen, no unknown names, the docstring of a field is its description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class AugmentSettings(Section):
+class AugmentSettings(SettingsSection):
     """Changes to an image before training on it; the defaults are the write-up's."""
 
     flip: Share = 0.5
@@ -117,7 +117,7 @@ class AugmentSettings(Section):
         return self
 
 
-class AssignSettings(Section):
+class AssignSettings(SettingsSection):
     """Which anchors learn to find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
@@ -130,7 +130,7 @@ class AssignSettings(Section):
     """Ratio between a side of the box and of the anchor, either way, below which `ratio` takes the anchor."""
 
 
-class OptimizerSettings(Section):
+class OptimizerSettings(SettingsSection):
     """Optimizer and learning rate over time; the defaults are the write-up's."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
@@ -151,7 +151,7 @@ class OptimizerSettings(Section):
     """Batches whose gradients are averaged into one step."""
 
 
-class BatchNormSettings(Section):
+class BatchNormSettings(SettingsSection):
     """Batch normalisation; the defaults are those of the default recipe."""
 
     momentum: float = Field(0.03, gt=0, le=1)
@@ -164,7 +164,7 @@ class BatchNormSettings(Section):
     files: 1e-6."""
 
 
-class LossSettings(Section):
+class LossSettings(SettingsSection):
     """Weights and thresholds of the three losses; the defaults are the write-up's."""
 
     ignore_iou: Share = 0.5
@@ -185,7 +185,7 @@ class LossSettings(Section):
     """Effect of an infinite or NaN loss: end the run, or skip the batch and count it."""
 
 
-class Objective(Section):
+class Objective(SettingsSection):
     """Targets and losses of a training; the defaults are the write-up's.
 
     Every trained model carries them, so that `explain` can show the losses it was trained with.
@@ -200,7 +200,7 @@ class Objective(Section):
         return tuple(f"{name}={value}" for name, value in mine.items() if value != write_up[name])
 
 
-class TrainSettings(Section):
+class TrainSettings(SettingsSection):
     """Everything that determines the result of a training; saved beside it.
 
     The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lookonce.darknet import download as module
-from lookonce.darknet.download import RemoteFile, download
+from lookonce.darknet.download import RemoteFile, address_of, download
 from lookonce.errors import DownloadError
 from tests.file_server import Handler, Server, deaf, redirect, serving, sound
 
@@ -393,6 +393,19 @@ def test_an_answer_byte_by_byte_gives_way_to_the_next_mirror(
         assert get(tmp_path, f"{server.url}/bad", f"{server.url}/good").read_bytes() == CONTENT
     finally:
         stop.set()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host/a.weights?sig=s3cret", "https://host/a.weights"),
+        ("https://me:s3?cret@host/a.weights", "https://host/a.weights"),
+        ("https://host/token=s3cret/a.weights", "https://host/token=***/a.weights"),
+        ("file:///mirror/a.weights", "file:///mirror/a.weights"),
+    ],
+)
+def test_an_address_is_shown_without_secrets(url: str, shown: str) -> None:
+    assert address_of(url) == shown
 
 
 def test_a_password_is_sent_and_shown_nowhere(server: Server, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 from lookonce._files import write_text
+from lookonce._urls import redacted, split_credentials
 from lookonce.errors import DownloadError
 
 try:
@@ -131,7 +132,7 @@ def _from_any(
         try:
             _from_one(file, part, url, headers, meter)
         except _RefusedError as refusal:
-            reasons.append(f"{redacted(url)}: {_printable(str(refusal))}")
+            reasons.append(f"{address_of(url)}: {_printable(str(refusal))}")
         else:
             part.replace(target)
             part.with_suffix(".from").unlink(missing_ok=True)
@@ -170,7 +171,7 @@ def _keep_if_of_use(part: Path, file: RemoteFile, url: str) -> int:
 
     With a known SHA-256, a piece of any origin is accepted, because a mix of two files would be detected.
     """
-    foreign = file.sha256 is None and _origin(part).get("url") != redacted(url)
+    foreign = file.sha256 is None and _origin(part).get("url") != address_of(url)
     if foreign or _size(part) > file.size:
         part.unlink(missing_ok=True)
     return _size(part)
@@ -191,9 +192,10 @@ def _receive(
         if start == 0:
             part.unlink(missing_ok=True)
             write_text(
-                part.with_suffix(".from"), json.dumps({"url": redacted(url), "validator": _validator(answer)})
+                part.with_suffix(".from"),
+                json.dumps({"url": address_of(url), "validator": _validator(answer)}),
             )
-        meter.begin(redacted(url), start)
+        meter.begin(address_of(url), start)
         with part.open("ab", buffering=0) as out:  # a kill loses at most one chunk
             _copy(answer, out, file, start, meter, deadline)
 
@@ -203,7 +205,7 @@ def _range(part: Path, url: str, have: int) -> dict[str, str]:
     if not have:
         return {}
     origin = _origin(part)
-    validator = origin.get("validator") if origin.get("url") == redacted(url) else None
+    validator = origin.get("validator") if origin.get("url") == address_of(url) else None
     return {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
 
 
@@ -294,23 +296,18 @@ def _difference(path: Path, file: RemoteFile) -> str | None:
     return None if found == file.sha256 else f"expected SHA-256 {file.sha256}, found {found}"
 
 
-def redacted(url: str) -> str:
-    """Return an address without user name, password and query, for messages and files."""
-    without_query = url.partition("?")[0]
-    scheme, mark, rest = without_query.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else without_query
+def address_of(url: str) -> str:
+    """Return a URL without user, password and query, for messages and files."""
+    return redacted(url).partition("?")[0]
 
 
 def _credentials(url: str) -> tuple[str, dict[str, str]]:
     """Split `https://user:password@host/` into the address and the header with user and password."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    user, mark, bare = host.rpartition("@")
-    if not mark:
+    address, user, password = split_credentials(url)
+    if not user and not password:
         return url, {}
-    token = b64encode(unquote(user).encode()).decode()
-    return f"{scheme}://{bare}{slash}{path}", {"Authorization": f"Basic {token}"}
+    token = b64encode(unquote(f"{user}:{password}").encode()).decode()
+    return address, {"Authorization": f"Basic {token}"}
 
 
 def _printable(text: str) -> str:

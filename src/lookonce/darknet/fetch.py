@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lookonce._files import cache_folder, write_text
 from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.download import Meter, RemoteFile, download, redacted
+from lookonce.darknet.download import Meter, RemoteFile, address_of, download
 from lookonce.errors import ConfigError, DownloadError
 from lookonce.metadata import ModelInfo
 from lookonce.networks import NETWORKS
@@ -96,7 +96,7 @@ def mirrors() -> tuple[str, ...]:
         return PUBLISHED
     if not chosen.startswith(("https://", "http://", "file:///")):
         raise ConfigError(
-            f"{MIRROR}: expected https://..., http://... or file:///..., found {redacted(chosen)!r}"
+            f"{MIRROR}: expected https://..., http://... or file:///..., found {address_of(chosen)!r}"
         )
     return (chosen,)
 

@@ -55,7 +55,7 @@ class Int8:
     names: Path | None = None
 
 
-class Plan(NamedTuple):
+class QuantizationImages(NamedTuple):
     """Images and their purposes.
 
     Attributes:
@@ -146,7 +146,7 @@ def export_int8(
     return Quantized(path, len(inputs), share, compared, accepted)
 
 
-def plan(options: Int8, info: ModelInfo, console: Console) -> Plan:
+def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages:
     """Choose and read the images, and print the choice.
 
     Raises:
@@ -171,7 +171,7 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> Plan:
     elif compared_on is not None:
         compared_on = left
         say(f"gate: {len(compared_on)} images that were not calibrated on", console)
-    return Plan(inputs, compared_on)
+    return QuantizationImages(inputs, compared_on)
 
 
 def _gate_samples(
