@@ -400,7 +400,7 @@ def test_an_answer_byte_by_byte_gives_way_to_the_next_mirror(
     [
         ("https://host/a.weights?sig=s3cret", "https://host/a.weights"),
         ("https://me:s3?cret@host/a.weights", "https://host/a.weights"),
-        ("https://host/token=s3cret/a.weights", "https://host/token=***/a.weights"),
+        ("https://host/token=s3cret", "https://host/token=***"),
         ("file:///mirror/a.weights", "file:///mirror/a.weights"),
     ],
 )
