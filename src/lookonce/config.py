@@ -152,7 +152,7 @@ class OptimizerSettings(SettingsSection):
 
 
 class BatchNormSettings(SettingsSection):
-    """Batch normalisation; the defaults are those of the default recipe."""
+    """Batch normalization; the defaults are those of the default recipe."""
 
     momentum: float = Field(0.03, gt=0, le=1)
     """Share of a batch in the running statistics. Reference: 0.01 (0.99 in Keras' convention)."""
@@ -248,7 +248,7 @@ class TrainSettings(SettingsSection):
     keep_epochs: bool = False
     """Keep a model file per epoch. Write-up: true."""
     sync_bn: bool = False
-    """Normalise over the images of all processes; otherwise each process normalises over its own, and the
+    """Normalize over the images of all processes; otherwise each process normalizes over its own, and the
     running statistics of rank 0 are kept."""
     optimizer: OptimizerSettings = OptimizerSettings()
     batch_norm: BatchNormSettings = BatchNormSettings()
@@ -261,7 +261,7 @@ class TrainSettings(SettingsSection):
     @model_validator(mode="after")
     def _inputs_hold_cells(self) -> Self:
         height, width = (to_multiple(side * (1 - self.augment.multi_scale)) for side in self.size)
-        if max(height, width) < 64:  # one cell of one image cannot be normalised
+        if max(height, width) < 64:  # one cell of one image cannot be normalized
             raise ValueError(
                 f"size, augment.multi_scale: expected inputs of 64 or more, found {height}x{width}"
             )

@@ -72,7 +72,7 @@ class ModelInfo:
         strides: per scale, finest first; yolov3-tiny has two scales.
         input_size: (height, width) the model was made for; any multiples of 32 work.
         width: factor on the channel counts.
-        bn_epsilon: batch normalisation's epsilon; 1e-3 in the TensorFlow reference.
+        bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image gets to the input size.
         training: how the model was trained.
     """

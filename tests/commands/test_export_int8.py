@@ -106,8 +106,8 @@ def test_a_ruined_file_is_refused_and_kept_under_another_name(
 
     assert found.exit_code == 1, found.output
     assert files(tmp_path / "out") == names
-    assert "refused: AP" in found.stdout
-    assert "it may lose 0.005 (--max-drop)" in found.stdout
+    assert "rejected: AP" in found.stdout
+    assert "the largest accepted drop is 0.005 (--max-drop)" in found.stdout
     Detector.open(tmp_path / "out" / names[-1]).close()
 
 

@@ -10,7 +10,7 @@ from lookonce.darknet.weights import check_weights, read_weights, write_weights
 from lookonce.errors import ModelFileError
 from tests.darknet.oracle import random_weights
 
-# layer 0: 4 x 5 of batch normalisation and 5 x 3 x 3 x 3, layer 2: 7 biases and 7 x 5
+# layer 0: 4 x 5 of batch normalization and 5 x 3 x 3 x 3, layer 2: 7 biases and 7 x 5
 SPECS = [ConvSpec(0, 3, 3, 5, 3, 1, True), ConvSpec(2, 9, 5, 7, 1, 1, False)]
 FIRST, ALL = 20 + 135, 20 + 135 + 7 + 35
 HEADER = struct.pack("<3iq", 0, 2, 5, 12345678901)

@@ -82,7 +82,7 @@ def with_small_variances(weights: ConvWeights) -> ConvWeights:
 
 
 def as_gamma(weights: ConvWeights, epsilon: float) -> ConvWeights:
-    """The same normalisation with the root in gamma and a variance of 1: nothing hangs on the epsilon."""
+    """The same normalization with the root in gamma and a variance of 1: nothing hangs on the epsilon."""
     if weights.batch_norm is None:
         return weights
     norm = weights.batch_norm

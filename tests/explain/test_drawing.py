@@ -66,6 +66,6 @@ def test_the_arithmetic_adds_up(data: Path, name: str) -> None:
     for layer in layers:
         for line in arithmetic(layer, layers, (3, *size)):
             for sum_, result in re.findall(
-                r"([\d(][\d ()*+/-]*?)(?: of batch normalisation| biases)? = ([\d,]+)", line
+                r"([\d(][\d ()*+/-]*?)(?: of batch normalization| biases)? = ([\d,]+)", line
             ):
                 assert eval(sum_) == int(result.rstrip(",").replace(",", "")), (layer.index, line)

@@ -126,7 +126,7 @@ class _Collector:
                 known.records.append(record)
                 known.rows.extend(added)
                 if added:
-                    what = f"{path.name} is listed twice with different boxes: all of them are taken"
+                    what = f"{path.name} is listed twice with different boxes: all of them are used"
                     self._tally("listed-twice", "repaired", listed, what)
                 else:
                     what = f"{path.name} is listed again; it counts as on {first.listed or first.place}"

@@ -1,7 +1,7 @@
 """One model in the forms that the contenders read.
 
-The bare engines get the network alone: float images in, raw maps out, nothing to normalise or to decode. So
-what the Detector does beside the network counts against the Detector.
+The bare engines get the network alone: float images in, raw maps out, nothing to normalize or to decode. So
+everything else that the Detector does counts as the Detector's time.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import check_weights_option
 
-DECODING = "decode_"  # nodes of `darknet.onnx_decode` begin so; the first of a scale reads its raw map
+DECODING = "decode_"  # prefix of nodes of `darknet.onnx_decode`; a scale's first reads its raw map
 NORMALISING = "Div"  # the last node before the network: pixels over 255
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a model's forms are.
+    """Files of one model.
 
     Attributes:
         model: as the user gave it.
-        graph: what an engine runs for the Detector: `.onnx` or OpenVINO's `.xml`.
+        graph: file that an engine runs for the Detector: `.onnx` or OpenVINO's `.xml`.
         network: the network alone as `.onnx`; None for OpenVINO files, which are cut when opened.
         is_float: whether its weights are float32, so that every engine can run the same network.
     """
@@ -36,11 +36,11 @@ class Files:
 
 
 def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
-    """Write the forms of a model that its own file is not.
+    """Write the files that the contenders need besides the model's own.
 
     Args:
         model: any model file that lookonce reads.
-        folder: for what is written.
+        folder: folder for the files.
         weights: of a `.cfg`; None: the file beside it.
 
     Raises:
@@ -68,7 +68,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
 
 
 def _network_alone(path: Path) -> onnx.ModelProto:
-    """The part of a graph between normalising and decoding: (B, 3, H, W) float32 -> raw maps."""
+    """Return the part of a graph between normalizing and decoding: (B, 3, H, W) float32 -> raw maps."""
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own kinds, not public

@@ -1,4 +1,4 @@
-"""`lookonce bench`: how fast a model runs on this machine, beside the engines that could run it instead."""
+"""`lookonce bench`: speed of a model on this machine, beside the other engines that could run it."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def bench(
     Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
     """
     if out is not None:
-        require("matplotlib", extra="train")  # before all the measuring, not after it
+        require("matplotlib", extra="train")  # checked before measuring, not after
     with Outputs("bench", folder=out, inputs=[model, *([weights] if weights else [])], force=force):
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
             with shared.options_named():
@@ -84,7 +84,7 @@ def _measured(entries: Sequence[Entry], cases: Sequence[BenchCase], rounds: int)
 
 
 def _contenders(against: str | None, files: Files) -> list[str]:
-    """Return the contenders to measure, our Detector first: all ratios are to it."""
+    """Return the contenders to measure, the Detector first: all ratios are relative to it."""
     if against is None:
         return [name for name, each in CONTENDERS.items() if each.installed and each.fits(files)]
     wanted = [name.strip() for name in against.split(",")]

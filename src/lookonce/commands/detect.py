@@ -103,7 +103,7 @@ def detect(
         raise ConfigError(
             f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
         )
-    # images first: those that the json results speak of are then in place before they are listed
+    # images first, so that they are in place before the json results list them
     kinds = [kind for kind in KINDS if kind in kinds]
     options = shared.read_options(
         conf=conf,
@@ -123,7 +123,7 @@ def detect(
     )
     frames = Sources(sources, strict=strict)
     inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
-    # results to resume may come from another machine, where the list of its files does not hold
+    # results to resume may come from another machine, for which the list of written files is not valid
     with Outputs("detect", folder=out, inputs=inputs, force=force or resume):
         return _detect(model, frames, out, kinds, options, coco_ids, resume=resume, as_json=as_json)
 
@@ -144,7 +144,7 @@ def _detect(
     Returns:
         0 done; 1 files were skipped; 128 and the number of the signal that stopped the run.
     """
-    # what decides the results, as far as it can be told without reading the model
+    # everything that decides the results, as far as known without reading the model
     files = [model, model.with_suffix(".bin"), Path(options.weights or model.with_suffix(".weights"))]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {
@@ -180,7 +180,7 @@ def _detect(
                             writer.abandon(type(error), error, error.__traceback__)
                     raise
         except KeyboardInterrupt:
-            pass  # what was done until then is stored
+            pass  # everything done so far is stored
         except OSError as error:
             raise LookonceError(f"{out}: results cannot be written: {error.strerror or error}") from error
     saved = {kind: writer.path for kind, writer in zip(kinds, writers, strict=True)}
@@ -192,15 +192,15 @@ def _detect(
 
 
 def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[str, Any]) -> list[Done]:
-    """Return what an earlier run has done, and leave that out of `frames`.
+    """Return the results of an earlier run, and remove its files from `frames`.
 
     Raises:
-        ConfigError: there is nothing to resume, or it belongs to something else.
+        ConfigError: nothing to resume, or results of different sources.
     """
     if "json" not in kinds:
         raise ConfigError("--resume: reads the json results; expected json among --save")
     if any(not isinstance(origin, Path) for origin in frames.origins):
-        raise ConfigError("--resume: expected files alone; cameras, streams and standard input begin anew")
+        raise ConfigError("--resume: expected files alone; cameras, streams and standard input start over")
     done = read_done(results, run)
     wanted = {str(origin) for origin in frames.origins}
     if strange := [frame.name for frame, _ in done if frame.name not in wanted]:
@@ -213,7 +213,7 @@ def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[s
 
 
 def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: Tally) -> list[Writer]:
-    """Open the writers and take over what was done; if that fails, the earlier results stay as they are."""
+    """Open the writers and copy earlier results; if that fails, the earlier results are left unchanged."""
     writers: list[Writer] = []
     with ExitStack() as unless_begun:
         for make in makers:
@@ -242,7 +242,7 @@ def _coco_numbers(
 ) -> tuple[Sequence[int], Mapping[str, int | str] | None]:
     """Return COCO's number of each class, and of each image by file name.
 
-    Without annotations classes count from 1, as is usual in COCO files.
+    Without annotations, classes are numbered from 1, as usual in COCO files.
     """
     if annotations is None:
         return range(1, len(names) + 1), None
@@ -259,7 +259,7 @@ def _coco_numbers(
             f"found none named {', '.join(map(repr, missing))}"
         )
     (name, count), *_ = [*Counter(name for name, _ in images).most_common(1), ("", 0)]
-    if count > 1:  # in several folders: results would get the id of another image
+    if count > 1:  # the same name in several folders: results could get the id of a different image
         raise AnnotationError(
             f"{annotations}: expected a file name for one image, found {count} called {name}"
         )
@@ -274,7 +274,7 @@ def _run(
     tally: Tally,
     interrupts: Interrupts,
 ) -> None:
-    """Write and count the results, which other threads make."""
+    """Write and count the results, which are computed in other threads."""
     start = perf_counter()
     with closing(results), progress_bar(terminal(stderr=True)) as progress:
         bar = progress.add_task("detecting", total=total)
@@ -289,7 +289,7 @@ def _run(
             try:
                 for writer in writers:
                     writer.add(*result)
-            except ImageError as error:  # such as an image that its format cannot hold
+            except ImageError as error:  # for example an image too large for its format
                 if frames.strict:
                     raise
                 if not frames.problems or frames.problems[-1].place != result[0].name:  # once per video

@@ -1,4 +1,4 @@
-"""`lookonce export`: a model in the form that another program reads, proved before it gets its name."""
+"""`lookonce export`: a model in the form that another program reads, verified before it gets its name."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -25,7 +25,7 @@ from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.options import CONF, IOU
 
-# files of each form, the one that is named first
+# suffixes of each form; the first is the one that is named
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "darknet": (".cfg", ".weights", ".names")}
 
 
@@ -114,7 +114,7 @@ def export(
     elif calibrate is None:
         raise ConfigError("--int8: expected images like those it will see, by --calibrate DATA")
     elif no_gate and (gate_on is not None or max_drop is not None):
-        raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop beside it")
+        raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
     elif nms:
         raise ConfigError("--int8 and --nms: the gate compares detections before suppression")
     else:
@@ -149,7 +149,7 @@ def _export_graph(
         0 written, 1 int8 that lost too much.
     """
     if path.suffix == ".xml":
-        require("openvino", "openvino")  # before all the reading, not after it
+        require("openvino", "openvino")  # checked before reading, not after
     from lookonce.export.files import write_onnx, write_openvino
     from lookonce.export.graph import export_graph, with_size
     from lookonce.export.proof_images import proof_images
@@ -163,7 +163,7 @@ def _export_graph(
         source = with_size(source, form.size)
     graph = export_graph(source, static=form.static, suppression=form.suppression)
     images = proof_images(verify_on, source.info)
-    console = terminal()  # bound now: int8's tools have their own output kept back later
+    console = terminal()  # bound now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
         made = export_int8(
             model, path, graph, source.info, int8, images, console, static=form.static, weights=weights
@@ -205,10 +205,10 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
 def _target(model: Path, to: str, out: Path, mark: str) -> Path:
     """Return the file to write: `out` if it has the suffix, else one in the folder `out`.
 
-    In a folder the file has the model's name, followed by the mark.
+    In a folder, the file gets the model's name, followed by the mark.
 
     Raises:
-        ConfigError: `out` has the suffix of another kind of file, or is the model.
+        ConfigError: `out` has the suffix of a different kind of file, or is the model itself.
     """
     suffix = SUFFIXES[to][0]
     path = out if out.suffix == suffix else out / f"{model.stem}{mark}{suffix}"
@@ -236,7 +236,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
 
 
 def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
-    """Say what came out; return the exit code."""
+    """Print the result; return the exit code."""
     say(
         f"int8, calibrated on {made.calibrated} images: {made.path}, {made.share:.2f} x the float file",
         console,
@@ -248,9 +248,9 @@ def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
     console.print(_table(made.compared))
     aps = f"AP {made.compared.before.ap:.4f} in float, {made.compared.after.ap:.4f} in int8"
     if not made.accepted:
-        say(f"refused: {aps}; it may lose {max_drop:g} (--max-drop)", console)
+        say(f"rejected: {aps}; the largest accepted drop is {max_drop:g} (--max-drop)", console)
         return 1
-    say(f"accepted: {aps}; it may lose {max_drop:g}", console)
+    say(f"accepted: {aps}; the largest accepted drop is {max_drop:g}", console)
     return 0
 
 

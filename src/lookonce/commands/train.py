@@ -79,7 +79,7 @@ def train(
         if weights or resume or extend:
             raise ConfigError(
                 "--self-test: starts from random weights and writes nothing; expected none of "
-                "--weights, --resume and --extend beside it"
+                "--weights, --resume and --extend with it"
             )
         return _self_test(data, load_settings(recipe, assigned, **options), names, images, strict=strict)
     from lookonce.train.parallel import join
@@ -117,7 +117,7 @@ def train(
                 result = run(prepared, settings, out, session, weights=weights, resume=resume)
             except Stopped:
                 command = f"lookonce train {data} --out {out} --resume"
-                say(f"stopped, and saved: {command} goes on from here", console)
+                say(f"stopped, and saved: {command} resumes from here", console)
                 return 128 + (asked.signal or signal.SIGTERM)
     progress = result.progress
     chosen = (

@@ -137,7 +137,7 @@ def _from_any(
             part.replace(target)
             part.with_suffix(".from").unlink(missing_ok=True)
             return
-    kept = f" {_size(part):,} bytes are kept, the same command goes on from there." if _size(part) else ""
+    kept = f" {_size(part):,} bytes are kept, the same command resumes there." if _size(part) else ""
     raise DownloadError(
         f"{file.name} cannot be fetched. {'; '.join(reasons)}.{kept} Without a network, put the file here by "
         f"hand: {target}; or name a server that has it: LOOKONCE_MIRROR=https://..."

@@ -1,4 +1,4 @@
-"""A `.cfg` with its `.weights` as an ONNX graph: batch normalisation folded, decoding included.
+"""A `.cfg` with its `.weights` as an ONNX graph: batch normalization folded, decoding included.
 
 The graph obeys `runtime.backends.Backend`: uint8 RGB images in, candidates in input pixels out. Batch, height
 and width are open: the grid of cells is computed from the actual shapes.

@@ -48,7 +48,7 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvWeights:
-    """One convolution: kernel (out, in / groups, size, size), bias (out,), batch normalisation or none."""
+    """One convolution: kernel (out, in / groups, size, size), bias (out,), batch normalization or none."""
 
     kernel: Floats
     bias: Floats

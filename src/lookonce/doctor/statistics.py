@@ -25,7 +25,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.floating] | Sequence[float]) -> Self | None:
-        """Summarise any number of values; None for no values."""
+        """Summarize any number of values; None for no values."""
         if not len(values):
             return None
         return cls(float(np.min(values)), float(np.median(values)), float(np.max(values)))

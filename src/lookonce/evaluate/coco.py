@@ -218,7 +218,7 @@ def _twelve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict
 def _class_metrics(
     name: str, objects: int, precision: NDArray[np.float64], recall: NDArray[np.float64]
 ) -> ClassMetrics:
-    """Summarise one class's precision (T, R) and recall (T,)."""
+    """Summarize one class's precision (T, R) and recall (T,)."""
     return ClassMetrics(
         name=name,
         objects=objects,

@@ -14,7 +14,7 @@ image:
 
 The paper's definitions overlap; where two hold, the one that its authors' program tests first applies, so
 that numbers can be compared. An object is **missed** when no detection is right about it and no
-classification or localisation error stands for it either.
+classification or localization error stands for it either.
 
 Which detections are right is COCO's rule: by falling score each takes the object of its class that it
 overlaps most among those still free. So the AP here is COCO's AP50, but of all detections, not of the best

@@ -97,7 +97,7 @@ def arithmetic(
     pad, (channels, height, width) = size // 2, shapes[0]
     kernel = f"{filters} * {channels if groups == 1 else f'({channels} / {groups})'} * {size} * {size}"
     norm = "batch norm" in layer.detail
-    vectors = f"4 * {filters} of batch normalisation" if norm else f"{filters} biases"
+    vectors = f"4 * {filters} of batch normalization" if norm else f"{filters} biases"
     return (
         f"height: ({height} + 2 * {pad} - {size}) // {stride} + 1 = {out_height}, "
         f"width: ({width} + 2 * {pad} - {size}) // {stride} + 1 = {out_width}",

@@ -30,7 +30,7 @@ RUNS = 5
 ORT_FATAL = 4  # log level: what goes wrong is raised
 METHOD = (
     "ONNX Runtime's profile of each operator on one CPU thread, median of {runs} runs after a warm-up run. "
-    " Batch normalisation and activation are fused into their convolution, and so is the sum "
+    " Batch normalization and activation are fused into their convolution, and so is the sum "
     "of a shortcut, which then shows no time of its own; a [yolo]'s time is its decoding."
 )
 

@@ -167,7 +167,7 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages
     if not len(inputs):
         raise ImageError(f"{options.calibrate}: expected images to calibrate on, found none that can be read")
     if compared_on is not None and not (left := unseen(compared_on, chosen)):
-        say("gate: there are no images but those calibrated on, so it sees less loss than there is", console)
+        say("gate: no images other than those calibrated on, so it underestimates the loss", console)
     elif compared_on is not None:
         compared_on = left
         say(f"gate: {len(compared_on)} images that were not calibrated on", console)

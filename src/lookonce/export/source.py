@@ -1,4 +1,4 @@
-"""Any float model as a resolved Darknet network with its arrays: what exports and explanations start from."""
+"""Any float model as a resolved Darknet network with its arrays: the input of exports and explanations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from lookonce.runtime.backends import check_weights_option
 
 @dataclass(frozen=True, slots=True)
 class FloatModel:
-    """A model, whatever file it came from.
+    """A model, independent of its file format.
 
     Attributes:
         network: its layers, with every shape at `info.input_size`.
-        weights: of every convolution, in file order. `info.bn_epsilon` belongs to their batch normalisation;
-            an `.onnx` file has that folded, so there `batch_norm` is None.
+        weights: weights of every convolution, in file order. `info.bn_epsilon` belongs to their batch
+            normalization; an `.onnx` file has it folded, so there `batch_norm` is None.
         info: what the model says of itself.
     """
 
@@ -42,8 +42,9 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
 
     Raises:
         ConfigError: weights for another kind of file.
-        ModelFileError: no such file, damaged, or a model whose arrays cannot be had from this kind of file.
-        MissingExtraError: torch is needed and not installed.
+        ModelFileError: no such file, damaged, or a model whose arrays cannot be recovered from this kind of
+            file.
+        MissingExtraError: torch is required and not installed.
     """
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")

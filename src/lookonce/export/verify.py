@@ -1,4 +1,4 @@
-"""Proof of an export: the file, read back from the disk, beside the model that it was made from.
+"""Verification of an export: the file, read back from disk, compared with the model it was made from.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
 all images together.
@@ -21,7 +21,7 @@ from lookonce.runtime.backends import Backend, open_backend
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 
-# Engines add up in different orders. Measured in float32, trained and random networks: see docs/export.md.
+# Engines sum in different orders. Measured in float32 on trained and random networks: see docs/export.md.
 BOX_TOLERANCE = 0.1  # pixels of the input
 SCORE_TOLERANCE = 2e-4  # of objectness and class probabilities
 
@@ -36,7 +36,7 @@ class Proof:
     Attributes:
         boxes: the largest difference of a side of any candidate within the input, in its pixels.
         scores: the largest difference of an objectness or class probability.
-        images: how many were looked at.
+        images: number of images compared.
         detections: rows that the suppression in the graph gave; None where there is none.
     """
 
@@ -56,9 +56,9 @@ def prove(
     suppression: GraphNms | None = None,
     weights: Path | None = None,
 ) -> Proof:
-    """Run both on the same images: all candidates must agree, and what is left of them after suppression.
+    """Run both on the same images: all candidates must agree, and the detections after suppression.
 
-    Where the shapes are open, all images go in as one batch, and the first once more in another shape.
+    If the shapes are open, all images are run as one batch, and the first one again in another shape.
 
     Args:
         model: the file that was exported from.
@@ -95,7 +95,7 @@ def prove(
 
 
 def _open_reference(model: Path, weights: Path | None) -> Backend:
-    """The model as it is: a trained one by torch on the processor, its batch normalisation not folded."""
+    """Open the reference model: a trained one in torch on the CPU, its batch normalization not folded."""
     if model.suffix.lower() != ".safetensors":
         return open_backend(model, weights=weights)
     require("torch", "train")
@@ -107,7 +107,7 @@ def _open_reference(model: Path, weights: Path | None) -> Backend:
 
 
 def _open_exported(path: Path, suppression: GraphNms | None) -> Callable[[Images], tuple[Floats, Floats]]:
-    """Images -> candidates (B, K, 5+C) and detections (N, 7), none without suppression."""
+    """Run images -> candidates (B, K, 5+C) and detections (N, 7), None without suppression."""
     if suppression is None:
         backend = open_backend(path)
         return lambda images: (backend(images), np.empty((0, 7), np.float32))
@@ -115,7 +115,7 @@ def _open_exported(path: Path, suppression: GraphNms | None) -> Callable[[Images
 
 
 def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
-    """With the candidates, which are inside, as a further output."""
+    """Return the graph with the internal candidates as a further output."""
     import onnx
 
     from lookonce._onnxruntime import ort
@@ -146,14 +146,14 @@ def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
 
 
 def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iterator[Images]:
-    """Images as the network gets them, (B, H, W, 3)."""
+    """Prepare images for the network, (B, H, W, 3)."""
     fitted = np.stack([_fitted(image, info, info.input_size) for image in images])
     if static:
         yield from fitted[:, None]
         return
     yield fitted
     height, width = info.input_size
-    if height % 32 == width % 32 == 0:  # networks for other sizes may take no second one
+    if height % 32 == width % 32 == 0:  # networks for other sizes may not support a second one
         yield _fitted(images[0], info, (height, width + max(info.strides)))[None]
 
 
@@ -162,7 +162,7 @@ def _fitted(image: Images, info: ModelInfo, size: tuple[int, int]) -> Images:
 
 
 def _inside(candidates: Floats, batch: Images) -> Floats:
-    """Boxes cut at the input's border: beyond it even the exponential's last bit is many pixels."""
+    """Clip boxes at the input's border: far beyond it, the last bit of the exponential is many pixels."""
     return clip(candidates[..., :4], *batch.shape[1:3])
 
 
@@ -173,7 +173,7 @@ def _apart(a: Floats, b: Floats) -> float:
 def _check_rows(
     exported: Path, rows: Floats, candidates: Floats, batch: Images, suppression: GraphNms
 ) -> None:
-    """Compare with lookonce's own suppression of the same candidates: the same detections to the bit."""
+    """Compare with lookonce's own suppression of the same candidates: detections must be identical."""
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
     expected = set()
     for number, each in enumerate(candidates):

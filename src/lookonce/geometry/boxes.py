@@ -69,7 +69,7 @@ def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDA
 
 
 def giou(a: Array, b: Array) -> Array:
-    """Generalised IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
+    """Generalized IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
     GIoU = IoU - (E - U) / E with E the area of the smallest enclosing box and U that of the union
     (Rezatofighi et al. 2019). Unlike IoU it has a gradient while the boxes do not touch.

@@ -124,7 +124,7 @@ def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2
     """Yield every convolution and its batch normalization, in file order."""
     for module in network.modules():
         if isinstance(module, ConvBlock):
-            assert isinstance(module.bn, nn.BatchNorm2d), "batch normalisation was folded away"
+            assert isinstance(module.bn, nn.BatchNorm2d), "batch normalization was folded away"
             yield module.conv, module.bn
         elif isinstance(module, Head):
             yield module, None

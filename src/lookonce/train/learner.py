@@ -60,7 +60,7 @@ class Learner:
     def losses(self, batch: Batch, number: int) -> Losses:
         """Run the network on a batch, the `number`-th of the run, counted from 1.
 
-        A process without images of this batch runs the network only if batch normalisation is synchronised.
+        A process without images of this batch runs the network only if batch normalization is synchronized.
         """
         if not batch.paths and not self.settings.sync_bn:
             return Losses.none()

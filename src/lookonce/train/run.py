@@ -303,7 +303,7 @@ def _check_extension(out: Path, before: TrainSettings, wanted: TrainSettings) ->
     if differing:
         raise ConfigError(
             f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(differing)}; leave the "
-            "options out, or start anew"
+            "options out, or start a new run"
         )
     done = checkpoint.progress_of(out).epochs
     if done < before.epochs or wanted.epochs < done:

@@ -88,7 +88,7 @@ def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
     """
     with_boxes = [sample for sample in samples if len(sample.labels)]
     if not with_boxes:
-        raise AnnotationError("expected images with boxes to memorise, found none")
+        raise AnnotationError("expected images with boxes to memorize, found none")
     first_of = [
         next((i for i, sample in enumerate(with_boxes) if label in sample.labels), 0)
         for label in range(num_classes)
@@ -109,7 +109,7 @@ def _memorise(
     lost = sum(batch.positives.lost for step in loader.steps(0) for batch in step)
     started, ap50, steps = time.perf_counter(), 0.0, 0
     columns = (
-        TextColumn("memorising {task.total} s at most"),
+        TextColumn("memorizing {task.total} s at most"),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
     )

@@ -25,7 +25,7 @@ PIXELS = (0, 2, 3)  # all but the channels
 
 
 class _Normalise(torch.autograd.Function):
-    """(B, C, H, W) -> the same normalised, mean (C,), variance (C,), and N as (1,)."""
+    """(B, C, H, W) -> the same normalized, mean (C,), variance (C,), and N as (1,)."""
 
     @staticmethod
     def forward(
