@@ -140,7 +140,7 @@ def test_the_only_image_serves_both_and_this_is_said(folder: Path, tmp_path: Pat
     (tmp_path / "one.json").write_text(json.dumps(content))
     found = run(folder, tmp_path / "out", "--calibrate", str(tmp_path / "one.json"), "--max-drop", "1")
 
-    assert "there are no images but those calibrated on" in found.stdout, found.output
+    assert "no images other than those calibrated on" in found.stdout, found.output
 
 
 def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
