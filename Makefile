@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ON_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo quick test test-slow fuzz mutants audit clean
+.PHONY: help demo quick test test-slow fuzz hostile mutants audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -23,6 +23,9 @@ test-slow: .venv/ready  ## the tests that take minutes
 
 fuzz: .venv/ready  ## ten minutes of mutated files for every reader (FUZZ=--seconds 60 for one)
 	$(BIN)/python -m tests.fuzz.run $(or $(FUZZ),--seconds 600)
+
+hostile: .venv/ready  ## lookonce on hostile files, one process each, with limits (HOSTILE='--kind images' for a part)
+	$(BIN)/python -m tests.hostile.run $(HOSTILE)
 
 mutants: .venv/ready  ## change the code and see whether a test notices (MUTANTS='lookonce.train.loss*' for a part)
 	$(ON_PATH) scripts/mutants $(MUTANTS)

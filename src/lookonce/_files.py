@@ -99,9 +99,10 @@ def read_text(path: Path, error: type[LookonceError] = LookonceError, *, limit: 
 def walk_files(
     folder: Path, error: type[LookonceError] = LookonceError, *, limit: int = WALK_LIMIT
 ) -> Iterator[Path]:
-    """Yield every file below a folder in sorted order, following links, each folder once.
+    """Yield everything but folders below a folder in sorted order, following links, each folder once.
 
-    Hidden folders and files are left out, as a shell's `**` does.
+    Hidden folders and files are left out, as a shell's `**` does. A FIFO or a link that leads nowhere is
+    yielded as well: who reads it says what is wrong, and a label file never just goes missing.
 
     Raises:
         LookonceError: `error`; the folder cannot be read, or more than `limit` entries lie below it.
@@ -122,8 +123,9 @@ def walk_files(
         seen += len(found)
         if seen > limit:
             raise error(f"{folder}: expected at most {limit:,} files and folders, found more")
-        pending += [current / entry.name for entry in reversed(found) if entry.is_dir()]
-        yield from (current / entry.name for entry in found if entry.is_file())
+        folders = {entry.name for entry in found if _is_folder(entry)}
+        pending += [current / entry.name for entry in reversed(found) if entry.name in folders]
+        yield from (current / entry.name for entry in found if entry.name not in folders)
 
 
 @contextmanager
@@ -247,6 +249,13 @@ def cache_folder() -> Path:
         raise LookonceError(
             "no home folder to cache files in: expected the environment variable HOME or LOOKONCE_CACHE"
         ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _check_regular(path: Path, found: os.stat_result, error: type[LookonceError]) -> None:

@@ -50,7 +50,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         *,
         folder: Path | None = None,
         files: Iterable[Path | None] = (),
-        inputs: Iterable[Path] = (),
+        inputs: Iterable[Path | None] = (),
         force: bool | None = None,
     ) -> None:
         """Describe the run.
@@ -59,14 +59,17 @@ class Outputs(AbstractContextManager["Outputs"]):
             command: name of the command; another command's files are foreign.
             folder: folder that is written, with everything below it; made if missing.
             files: single files that are written; None is skipped.
-            inputs: files that the run reads; folders among them are ignored.
+            inputs: files and folders that the run reads; None is skipped. Files in such a folder count as
+                inputs unless this command wrote them.
             force: replace foreign files; None: the command has no such option, and messages do not mention
                 it.
         """
         self._command, self._force = command, force
         self._folder = folder and folder.absolute()
         self._files = [file.absolute() for file in files if file is not None]
-        self._inputs = {key for path in inputs for key in _identities(path)}
+        read = [path for path in inputs if path is not None]
+        self._inputs = {key for path in read for key in _identities(path)}
+        self._input_folders = [Path(os.path.realpath(path)) for path in read if path.is_dir()]
         self._listed: dict[Path, dict[str, _Stamp]] = {}
         self._exit = ExitStack()
 
@@ -113,11 +116,13 @@ class Outputs(AbstractContextManager["Outputs"]):
             found = path.lstat()
         except FileNotFoundError:
             return
-        if set(_identities(path, partners=False)) & self._inputs:
+        stamp = self._lines(self._root(path)).get(self._name(path))
+        there = Path(os.path.realpath(path))
+        within = stamp is None and any(there.is_relative_to(folder) for folder in self._input_folders)
+        if within or set(_identities(path, partners=False)) & self._inputs:
             raise ConfigError(f"{path}: an input of this run; expected another place to write to")
         if not stat.S_ISREG(found.st_mode) and not (self._force and stat.S_ISLNK(found.st_mode)):
             raise ConfigError(f"{path}: expected a file to write, found something else of this name")
-        stamp = self._lines(self._root(path)).get(self._name(path))
         if self._force or stamp == (found.st_size, found.st_mtime_ns):
             return
         remedy = "choose another place" if self._force is None else "--force replaces it"

@@ -46,6 +46,9 @@ def content(folder: Path) -> dict[str, bytes]:
         "explain model.onnx photo.png --out page.html --json ./model.onnx",
         "evaluate model.onnx lines.txt --names names.txt --json lines.txt",
         "evaluate model.onnx lines.txt --names names.txt --json model.onnx",
+        "evaluate model.onnx lines.txt --names names.txt --json names.txt",
+        "evaluate model.onnx . --names names.txt --json photo.png",
+        "explain model.onnx photo.png --truth . --names names.txt --out lines.txt",
         "export model.onnx --to onnx --out model.onnx",
     ],
 )

@@ -25,7 +25,7 @@ def data_convert(
     Example: lookonce data convert my-voc/ --to coco --out my-coco
     """
     console = terminal(stderr=True)
-    with Outputs("data convert", folder=out, inputs=[data]):
+    with Outputs("data convert", folder=out, inputs=[data, names]):
         check_target(to, out)
         sets = load_splits(data, names, strict, images)
         read = say_samples(sets, console)

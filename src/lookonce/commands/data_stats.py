@@ -41,7 +41,7 @@ def data_stats(
     Example: lookonce data stats my-voc/ --out runs/stats
     """
     console = terminal(stderr=True)
-    with Outputs("data stats", folder=out, inputs=[data], force=force):
+    with Outputs("data stats", folder=out, inputs=[data, names], force=force):
         sets = load_splits(data, names, strict, images)
         counted = {split: statistics(found) for split, found in sets.items()}
         code = say_samples(sets, console)

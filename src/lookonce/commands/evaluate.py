@@ -86,7 +86,7 @@ def evaluate(
     for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
         require(package, extra="train")
     console = terminal()
-    inputs = [model, data, *([weights] if weights else [])]
+    inputs = [model, data, names, weights]
     with Outputs("evaluate", folder=out, files=[json_file], inputs=inputs, force=force):
         annotated = load_samples(data, split, names, strict, images)
         say(f"{split}: {annotated.describe()}", console)

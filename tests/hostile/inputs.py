@@ -1,0 +1,401 @@
+"""Hostile files, made here: what a stranger, a broken disk or bad luck hands to each reader."""
+
+import io
+import json
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from PIL import Image
+
+from lookonce.metadata import METADATA_KEY
+from tests.tiny_onnx import INFO, YELLOW, image, write_tiny_model
+
+Make = Callable[[Path], None]  # writes the file, or the folder, of this name
+
+GOOD = Image.fromarray(image((64, 96), ((32, 0, 64, 32), YELLOW)))
+HUGE_NUMBER = "9" * 5000
+
+
+def saved(kind: str, **options: object) -> bytes:
+    """Encode the good image as Pillow does."""
+    stream = io.BytesIO()
+    GOOD.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return one chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def header(width: int, height: int) -> bytes:
+    """Return the IHDR chunk of an RGB image."""
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+
+
+def png(*chunks: bytes) -> bytes:
+    """Return a PNG of these chunks."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def flat_png(width: int, height: int) -> bytes:
+    """Return a valid black image; a thousandth of its pixels in bytes."""
+    rows = zlib.compressobj(9)
+    row = bytes(1 + 3 * width)
+    data = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
+    return png(header(width, height), chunk(b"IDAT", data))
+
+
+def tiff(*tags: tuple[int, int, int], then: int = 0) -> bytes:
+    """Return a little-endian TIFF whose one folder has the tags (number, count, value), all LONG."""
+    folder = struct.pack("<H", len(tags)) + b"".join(
+        struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags
+    )
+    return b"II*\x00" + struct.pack("<I", 8) + folder + struct.pack("<I", then)
+
+
+def images() -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of images."""
+    scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
+    yield "huge.png", png(header(60_000, 60_000), scanline)
+    yield "two_headers.png", png(header(64, 64), header(60_000, 60_000), scanline)
+    yield "header_after_data.png", png(header(64, 64), scanline, header(30_000, 30_000), scanline)
+    yield "large.png", flat_png(7_000, 7_000)
+    yield "thin.png", flat_png(32_000, 1)
+    yield (
+        "colour_profile_bomb.png",
+        png(header(64, 64), chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300 << 20), 1)), scanline),
+    )
+    yield (
+        "text_bomb.png",
+        png(header(64, 64), chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(300 << 20), 1)), scanline),
+    )
+    size = ((256, 1, 64), (257, 1, 64))
+    strips = ((258, 1, 8), (259, 1, 1), (262, 1, 1), (273, 1, 8), (277, 1, 1), (278, 1, 64), (279, 1, 4096))
+    yield "huge.tif", tiff((256, 1, 60_000), (257, 1, 60_000), *strips)
+    yield (
+        "duplicate_tags.tif",
+        tiff((256, 1, 32_000), (256, 1, 64), (257, 1, 32_000), (257, 1, 64), *strips) + bytes(1 << 20),
+    )
+    yield "loop.tif", tiff(*size, *strips, then=8)
+    yield "huge_strip.tif", tiff(*size, *strips[:-1], (279, 1, 0xFFFFFFF0))
+    yield "many_channels.tif", tiff(*size, *strips[:4], (277, 1, 65_000), *strips[5:])
+    gif = bytearray(saved("GIF"))
+    gif[6:10] = struct.pack("<HH", 65_535, 65_535)
+    yield "huge_screen.png", bytes(gif)
+    bmp = bytearray(saved("BMP"))
+    for name, width, height in (("huge", 30_000, 30_000), ("upside_down", 64, -(2**31)), ("negative", -5, 5)):
+        bmp[18:26] = struct.pack("<ii", width, height)
+        yield f"{name}.bmp", bytes(bmp)
+    jpeg = saved("JPEG")
+    at = jpeg.index(b"\xff\xc0") + 5
+    yield "huge.jpg", jpeg[:at] + struct.pack(">HH", 65_535, 65_535) + jpeg[at + 4 :]
+    yield "no_rows.jpg", jpeg[:at] + struct.pack(">HH", 0, 96) + jpeg[at + 4 :]
+    scans = saved("JPEG", progressive=True)
+    first = scans.rindex(b"\xff\xda")
+    yield "many_scans.jpg", scans[:first] + scans[first:-2] * 5000 + b"\xff\xd9"
+    yield "many_markers.jpg", jpeg[:2] + b"\xff\xfe\x00\x02" * 1_000_000 + jpeg[2:]
+    jp2 = bytearray(saved("JPEG2000"))
+    where = jp2.index(b"\xff\x51")
+    jp2[where + 6 : where + 14] = struct.pack(">II", 60_000, 60_000)
+    yield "huge_jpeg2000.jpg", bytes(jp2)
+    ico = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, 60, 22) + png(header(60_000, 60_000))
+    yield "icon.png", ico
+    yield "map.bmp", b"P6 60000 60000 255\n" + bytes(100)
+    webp = bytearray(saved("WEBP", lossless=True))
+    webp[21:25] = b"\xff\xff\xff\x0f"
+    yield "huge.webp", bytes(webp)
+    for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("BMP", "bmp"), ("WEBP", "webp")):
+        whole = saved(kind)
+        yield f"short.{suffix}", whole[:11]
+        yield f"half.{suffix}", whole[: len(whole) // 2]
+    yield "empty.jpg", b""
+    yield "page.jpg", b"<html>" * 1000
+
+
+def described(**changes: object) -> Make:
+    """Return a maker of the tiny model with lies in its description."""
+
+    def make(path: Path) -> None:
+        write_tiny_model(path)
+        model = onnx.load(path)
+        text = json.dumps(json.loads(INFO.to_json()) | changes)
+        onnx.helper.set_model_props(model, {METADATA_KEY: text})
+        path.write_bytes(model.SerializeToString())
+
+    return make
+
+
+def with_constant(name: str, value: float) -> Make:
+    """Return a maker of the tiny model with another constant in it."""
+
+    def make(path: Path) -> None:
+        write_tiny_model(path)
+        model = onnx.load(path)
+        for constant in model.graph.initializer:
+            if constant.name == name:
+                constant.CopyFrom(numpy_helper.from_array(np.float32(value), name))
+        path.write_bytes(model.SerializeToString())
+
+    return make
+
+
+def outside(path: Path) -> None:
+    """Write a model whose weights lie in a file of the system."""
+    write_tiny_model(path)
+    model = onnx.load(path)
+    constant = model.graph.initializer[0]
+    constant.ClearField("raw_data")
+    constant.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "../../../../../../etc/passwd"), ("length", "4")):
+        constant.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+
+
+def content(data: bytes | str) -> Make:
+    """Return a maker of a file with this content."""
+    raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+    return lambda path: path.write_bytes(raw) and None
+
+
+def safetensors(head: str, length: int | None = None) -> Make:
+    """Return a maker of a file with this header and no tensors."""
+    raw = head.encode()
+    return content(struct.pack("<Q", len(raw) if length is None else length) + raw)
+
+
+NET = "[net]\nwidth={}\nheight={}\nchannels=3\n"
+CONVOLUTION = "[convolutional]\nfilters={}\nsize=1\nstride=1\npad=1\nactivation=linear\n"
+YOLO = "[yolo]\nmask=0\nanchors=10,10\nclasses=1\nnum=1\n"
+
+
+def cfg(text: str, weights: bytes = b"") -> Make:
+    """Return a maker of a Darknet model."""
+
+    def make(path: Path) -> None:
+        path.write_text(text)
+        path.with_suffix(".weights").write_bytes(struct.pack("<iiiq", 0, 2, 0, 0) + weights)
+
+    return make
+
+
+def models() -> Iterator[tuple[str, Make]]:
+    """Yield model files: name and maker."""
+    nan, inf = float("nan"), float("inf")
+    yield "nan.onnx", with_constant("two", nan)
+    yield "inf.onnx", with_constant("range", inf)
+    yield "outside.onnx", outside
+    yield "text.onnx", content("<html>" * 100)
+    yield "empty.onnx", content(b"")
+    yield "strides.onnx", described(strides=[0])
+    yield "size.onnx", described(input_size=[10**9, 10**9])
+    yield "text_size.onnx", described(input_size="416")
+    yield "anchors.onnx", described(anchors=[[[nan, 32]]])
+    yield "epsilon.onnx", described(bn_epsilon=-1)
+    yield "width.onnx", described(width=1e300)
+    yield "long_name.onnx", described(names=["x" * 1_000_000, "y"])
+    yield "many_names.onnx", described(names=[str(i) for i in range(100_000)])
+    yield "surrogates.onnx", described(names=["\ud800", "b"])
+    yield "other_names.onnx", described(names=["a", "b", "c"])
+    yield "no_names.onnx", described(names=[])
+    yield "fit.onnx", described(fit="\x1b[2J")
+    yield "training.onnx", described(training=[1])
+
+    def nested(path: Path) -> None:
+        write_tiny_model(path)
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, {METADATA_KEY: "[" * 100_000})
+        path.write_bytes(model.SerializeToString())
+
+    yield "nested.onnx", nested
+    yield "length.safetensors", safetensors("{}", 1 << 62)
+    yield "nested.safetensors", safetensors("[" * 100_000)
+    yield "bare.safetensors", safetensors("{}")
+    wide = json.loads(INFO.to_json()) | {
+        "architecture": "yolov3",
+        "width": 64,
+        "strides": [8, 16, 32],
+        "anchors": [[[10, 10]] * 3] * 3,
+    }
+    yield "wide.safetensors", safetensors(json.dumps({"__metadata__": {METADATA_KEY: json.dumps(wide)}}))
+    offsets = {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
+    yield "offsets.safetensors", safetensors(json.dumps(offsets))
+    yield (
+        "nan.cfg",
+        cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, np.full(24, np.nan, np.float32).tobytes()),
+    )
+    yield "short.cfg", cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, b"1234")
+    yield "big.cfg", cfg(NET.format(1 << 30, 1 << 30) + CONVOLUTION.format(6) + YOLO)
+    yield "filters.cfg", cfg(NET.format(32, 32) + CONVOLUTION.format(1 << 40) + YOLO)
+    yield "digits.cfg", cfg(NET.format(HUGE_NUMBER, 32) + CONVOLUTION.format(6) + YOLO)
+    yield "route.cfg", cfg(NET.format(32, 32) + "[route]\nlayers=0\n" + YOLO)
+    yield "kept.cfg", cfg(NET.format(4096, 4096) + CONVOLUTION.format(256) * 400 + YOLO)
+    yield "layers.cfg", cfg(NET.format(32, 32) + CONVOLUTION.format(1) * 100_000)
+    yield "binary.cfg", cfg("\x00" * 5000)
+    bomb = '<!DOCTYPE a [<!ENTITY a "ha">' + "".join(
+        f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(12)
+    )
+    yield "bomb.xml", content(f"{bomb}]><net>&m;</net>")
+    yield "bare.xml", content("<net name='x' version='11'><layers/><edges/></net>")
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BOX = "0 0.5 0.5 0.3 0.3\n"
+
+
+def link(target: str) -> Make:
+    """Return a maker of a link."""
+    return lambda path: path.symlink_to(target)
+
+
+def fifo(path: Path) -> None:
+    """Make a FIFO, which nobody writes to."""
+    os.mkfifo(path)
+
+
+def labels() -> Iterator[tuple[str, Make]]:
+    """Yield YOLO label files for one image among others."""
+    yield "passwd", link("/etc/passwd")
+    yield "zero", link("/dev/zero")
+    yield "fifo", fifo
+    yield "itself", link("a.txt")
+    yield "nowhere", link("b/c")
+    yield "digits", content(f"{HUGE_NUMBER} 0.5 0.5 0.3 0.3\n")
+    yield "long_float", content(f"0 0.{HUGE_NUMBER} 1e{HUGE_NUMBER} 0.3 0.3\n")
+    yield "nan", content("0 nan nan nan nan\n")
+    yield "inf", content("0 inf 0.5 1e308 0.3\n")
+    yield "binary", content(bytes(range(256)) * 100)
+    yield "escapes", content("\x1b]0;stolen\x07 0.5 0.5 0.3 0.3\n")
+    yield "folder", lambda path: path.mkdir()
+    yield "one_line", content("0 " * 2_000_000)
+    yield "many_rows", content("x\n" * 200_000)
+
+
+def coco(**changes: object) -> str:
+    """Return a COCO file of one image and one box, with other entries in it."""
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 32, 32], "area": 1024, "iscrowd": 0}
+    picture = {"id": 1, "file_name": "a.png", "width": 96, "height": 64}
+    for key in changes.keys() & (entry.keys() | picture.keys()):
+        (entry if key in entry and key != "id" else picture)[key] = changes.pop(key)
+    tree = {"images": [picture], "annotations": [entry], "categories": [{"id": 1, "name": "a"}]}
+    return json.dumps(tree | changes)
+
+
+def zipped(*entries: tuple[str, bytes]) -> bytes:
+    """Return a zip file."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def voc(size: str = "96", box: str = "8", name: str = "a", head: str = "") -> str:
+    """Return a VOC file of one box."""
+    return (
+        f"{head}<annotation><filename>a.png</filename><size><width>{size}</width><height>64</height></size>"
+        f"<object><name>{name}</name><bndbox><xmin>{box}</xmin><ymin>8</ymin><xmax>40</xmax><ymax>40</ymax>"
+        "</bndbox></object></annotation>"
+    )
+
+
+def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
+    """Yield files that make up a data set, beside `a.png`: name and makers by file."""
+    for name, yaml in (
+        ("alias_bomb", f"{BOMB}names: *h\ntrain: images\n"),
+        ("alias_paths", f"{BOMB}names: [a]\ntrain: *h\n"),
+        ("own_alias", "names: &a [*a]\ntrain: images\n"),
+        ("date", "names: [2001-99-99]\ntrain: images\n"),
+        ("digits", f"names: [a]\nnc: {HUGE_NUMBER}\ntrain: images\n"),
+        ("hex_digits", f"names: [a]\nnc: 0x{HUGE_NUMBER}\ntrain: images\n"),
+        ("base_60", f"names: [a]\nnc: {'59:' * 5000}59\ntrain: images\n"),
+        ("deep", f"names: {'[' * 20_000}\n"),
+        ("python", "names: !!python/object/apply:os.system [false]\ntrain: images\n"),
+        ("key", "? [a, {b: c}]\n: d\n"),
+        ("no_lines", 'names: [a]\ntrain: "a\\0b"\n'),
+        ("elsewhere", "names: [a]\npath: /dev\ntrain: zero\n"),
+        ("escapes", 'names: ["\\e[2J"]\ntrain: "\\e[2J"\n'),
+        ("many_names", f"names: [{','.join(map(str, range(100_000)))}]\ntrain: nowhere\n"),
+    ):
+        yield f"yaml_{name}", {"data.yaml": content(yaml)}
+    for name, text in (
+        ("deep", "[" * 100_000),
+        ("digits", coco().replace('"area": 1024', f'"area": {HUGE_NUMBER}')),
+        ("digits_id", coco().replace('"category_id": 1', f'"category_id": {HUGE_NUMBER}')),
+        ("nan", coco(bbox=[float("nan"), 8, 32, 32])),
+        ("inf", coco(bbox=[8, 8, float("inf"), 1e308])),
+        ("text_box", coco(bbox="\x1b[2J")),
+        ("device", coco(file_name="/dev/zero")),
+        ("passwd", coco(file_name="../../../../../../../etc/passwd")),
+        ("zero_byte", coco(file_name="a\0.png")),
+        ("long_name", coco(file_name="x" * 100_000)),
+        ("surrogate", coco(file_name="\ud800.png")),
+        ("huge_size", coco(width=1 << 62)),
+        ("lists", coco(images=[[]], annotations=[1])),
+        ("ids", coco(image_id=[1])),
+        ("nothing", coco(images=None, annotations=None, categories=None)),
+        ("lone", "{"),
+        ("names", coco(categories=[{"id": i, "name": str(i)} for i in range(100_000)], category_id=200_000)),
+    ):
+        yield f"coco_{name}", {"coco.json": content(text)}
+    entity = '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
+    for name, text in (
+        ("entity", voc(head=entity, name="&e;")),
+        ("digits", voc(box=HUGE_NUMBER)),
+        ("size", voc(size=HUGE_NUMBER)),
+        ("nan", voc(box="nan")),
+        ("deep", "<annotation>" * 100_000),
+        ("name", voc(name="x" * 1_000_000, box="zero")),
+        ("encoding", '<?xml version="1.0" encoding="utf-7"?>' + voc()),
+        ("half", voc()[:100]),
+    ):
+        yield f"voc_{name}", {"a.xml": content(text)}
+    yield "voc_fifo", {"a.xml": fifo}
+    yield "voc_device", {"a.xml": link("/dev/zero")}
+    yield (
+        "csv_digits",
+        {"a.csv": content(f"filename,xmin,ymin,xmax,ymax,class\na.png,{HUGE_NUMBER},1,9,9,a\n")},
+    )
+    yield "csv_field", {"a.csv": content(f"filename,xmin,ymin,xmax,ymax,class\n{'x' * 1_000_000}\n")}
+    yield "csv_quote", {"a.csv": content('filename,xmin,ymin,xmax,ymax,class\n"a.png,1,1,9,9,a\n' * 1000)}
+    yield "lines_digits", {"lines.txt": content(f"a.png {HUGE_NUMBER},1,9,9,0\n")}
+    yield "lines_device", {"lines.txt": content("/dev/zero 1,1,9,9,0\n")}
+    yield (
+        "labelme_data",
+        {"a.json": content(json.dumps({"shapes": [{"points": [[0]] * 9, "label": 1}], "imagePath": 5}))},
+    )
+    yield (
+        "labelstudio",
+        {"tasks.json": content('[{"data": {"image": 1}, "annotations": [{"result": [[]]}]}]')},
+    )
+    yield "createml", {"a.json": content('[{"image": 1, "annotations": [{"coordinates": []}]}]')}
+    yield (
+        "cvat",
+        {"annotations.xml": content("<annotations><image id='x' name='' width='-1'/></annotations>")},
+    )
+
+
+def archives() -> Iterator[tuple[str, bytes]]:
+    """Yield zip files."""
+    yield "climb.zip", zipped(("../../climbed.png", b"x"), ("coco.json", coco().encode()))
+    yield "absolute.zip", zipped(("/tmp/climbed.png", b"x"), ("coco.json", coco().encode()))
+    yield (
+        "bomb.zip",
+        zipped(("coco.json", b" " * (3 << 30 >> 3)), *[(f"{i}.png", bytes(1 << 24)) for i in range(20)]),
+    )
+    yield "itself.zip", zipped(("a.zip", zipped(("a.zip", b"PK"))))
+    whole = zipped(("coco.json", coco().encode()), ("a.png", saved("PNG")))
+    yield "half.zip", whole[: len(whole) // 2]
+    yield "damaged.zip", whole.replace(b"IHDR", b"XXXX")
+    yield "empty.zip", b""
+    at = whole.index(b"PK\x01\x02")
+    yield "lies.zip", whole[: at + 24] + b"\xff\xff\xff\x7f" + whole[at + 28 :]
