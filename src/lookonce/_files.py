@@ -13,9 +13,9 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
+from io import BufferedReader
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
-from typing import BinaryIO
 from zlib import crc32
 
 from lookonce._outputs import HIDDEN, check_output, record_output
@@ -40,7 +40,7 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 def open_input(
     path: Path, error: type[LookonceError] = LookonceError, *, limit: int | None = None
-) -> BinaryIO:
+) -> BufferedReader:
     """Open a regular file to read bytes, without ever blocking.
 
     Args:

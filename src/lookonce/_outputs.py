@@ -209,7 +209,7 @@ class Lock(AbstractContextManager["Lock"]):
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
-        self._path = self._path.parent.resolve() / self._path.name
+        self._path = Path(os.path.realpath(self._path.parent)) / self._path.name
         if self._path in self._held:
             raise ConfigError(f"{self._target}: this process is writing there already")
         folder = self._path.parent

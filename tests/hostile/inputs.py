@@ -186,6 +186,27 @@ def cfg(text: str, weights: bytes = b"") -> Make:
     return make
 
 
+def link(target: str) -> Make:
+    """Return a maker of a link."""
+    return lambda path: path.symlink_to(target)
+
+
+def fifo(path: Path) -> None:
+    """Make a FIFO, which nobody writes to."""
+    os.mkfifo(path)
+
+
+def beside(suffix: str, make: Make) -> Make:
+    """Return a maker of a Darknet model with something else in place of one of its files."""
+
+    def both(path: Path) -> None:
+        cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, bytes(96))(path)
+        path.with_suffix(suffix).unlink(missing_ok=True)
+        make(path.with_suffix(suffix))
+
+    return both
+
+
 def models() -> Iterator[tuple[str, Make]]:
     """Yield model files: name and maker."""
     nan, inf = float("nan"), float("inf")
@@ -232,6 +253,7 @@ def models() -> Iterator[tuple[str, Make]]:
         cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, np.full(24, np.nan, np.float32).tobytes()),
     )
     yield "short.cfg", cfg(NET.format(32, 32) + CONVOLUTION.format(6) + YOLO, b"1234")
+    yield "fifo.cfg", beside(".weights", fifo)
     yield "big.cfg", cfg(NET.format(1 << 30, 1 << 30) + CONVOLUTION.format(6) + YOLO)
     yield "filters.cfg", cfg(NET.format(32, 32) + CONVOLUTION.format(1 << 40) + YOLO)
     yield "digits.cfg", cfg(NET.format(HUGE_NUMBER, 32) + CONVOLUTION.format(6) + YOLO)
@@ -243,6 +265,9 @@ def models() -> Iterator[tuple[str, Make]]:
         f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(12)
     )
     yield "bomb.xml", content(f"{bomb}]><net>&m;</net>")
+    yield "fifo.xml", fifo
+    yield "fifo.onnx", fifo
+    yield "fifo.safetensors", fifo
     yield "bare.xml", content("<net name='x' version='11'><layers/><edges/></net>")
 
 
@@ -250,16 +275,6 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BOX = "0 0.5 0.5 0.3 0.3\n"
-
-
-def link(target: str) -> Make:
-    """Return a maker of a link."""
-    return lambda path: path.symlink_to(target)
-
-
-def fifo(path: Path) -> None:
-    """Make a FIFO, which nobody writes to."""
-    os.mkfifo(path)
 
 
 def labels() -> Iterator[tuple[str, Make]]:

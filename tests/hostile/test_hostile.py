@@ -16,7 +16,8 @@ HERE = Path(__file__).parents[2]
         ["--kind", "images", "--name", "two_headers"],
         ["--kind", "labels", "--name", "itself"],
         ["--kind", "models", "--every", "12"],
-        ["--kind", "data", "--every", "20"],
+        ["--kind", "data", "--every", "25"],
+        ["--kind", "paths", "--name", "loop-20"],
     ],
 )
 def test_hostile_inputs_end_in_one_line(words: list[str]) -> None:

@@ -23,6 +23,7 @@ from lookonce.annotations.files import (
     Names,
     by_split,
     find_names,
+    is_file,
     key,
     read_lines,
     read_names,
@@ -308,7 +309,7 @@ def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) 
     """Parse one split of `obj.data`; CVAT exports labels in `obj_<split>_data`, at times without the list."""
     bases = around(path.parent)
     names_file = find_path(settings.get("names", ""), *bases) if settings.get("names") else None
-    if not names_file or not names_file.is_file():
+    if not names_file or not is_file(names_file):
         names_file = find_names(path.parent)
     if not names_file:
         raise AnnotationError(f"{path}: expected names = with a file of class names, found no such file")
@@ -318,7 +319,7 @@ def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) 
         raise AnnotationError(f"{path}: {what}")
     listed = find_path(settings[name], *bases)
     folder = path.parent / f"obj_{name}_data"
-    if listed is not None and listed.is_file():
+    if listed is not None and is_file(listed):
         parsed = _of_list(listed, tree, names)
         origin = f"labels in {folder}" if folder.is_dir() else f"list {listed}"
         return Parsed(

@@ -1,5 +1,6 @@
 """`lookonce export`: a model in the form that another program reads, verified before it gets its name."""
 
+import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -214,7 +215,7 @@ def _target(model: Path, to: str, out: Path, mark: str) -> Path:
     path = out if out.suffix == suffix else out / f"{model.stem}{mark}{suffix}"
     if path is not out and out.suffix in {main for main, *_ in SUFFIXES.values()}:
         raise ConfigError(f"--out {out}: expected a folder, or a file that ends in {suffix}")
-    if path.resolve() == model.resolve():
+    if os.path.realpath(path) == os.path.realpath(model):  # a circle of links has a path too
         raise ConfigError(f"--out {out}: expected another file than the model itself")
     return path
 

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from lookonce._files import cache_folder, replacing
+from lookonce._files import cache_folder, open_input, replacing
 from lookonce.darknet.files import DarknetModel, fit_of, open_darknet
 from lookonce.errors import ModelFileError
 
@@ -43,7 +43,7 @@ def _content(cfg: Path, model: DarknetModel) -> str:
     digest = hashlib.sha256(f"{GRAPH_VERSION} {model.info.to_json()}".encode())
     for path in (cfg, model.weights):
         try:
-            with path.open("rb") as file:
+            with open_input(path, ModelFileError) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error

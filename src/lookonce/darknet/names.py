@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lookonce._files import open_input
 from lookonce.errors import ModelFileError
 
 LARGEST_FILE = 1 << 20  # bytes
@@ -88,7 +89,7 @@ def _names_or_nothing(file: Path) -> tuple[str, ...]:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
+        with open_input(file, ModelFileError) as opened:
             content = opened.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ModelFileError(f"{file}: {error.strerror}") from error

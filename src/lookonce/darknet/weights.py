@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import replacing
+from lookonce._files import open_input, replacing
 from lookonce.darknet.ini import LFS_POINTER
 from lookonce.darknet.network import ConvSpec
 from lookonce.errors import ModelFileError
@@ -75,7 +75,7 @@ def read_weights(
         ModelFileError: not a weight file, too short (naming the layer it ran out in) or too long.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path, ModelFileError) as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
             header = _read_header(path, file.read(20))

@@ -1,5 +1,6 @@
 """The annotation of one image out of an annotated set."""
 
+import os
 import re
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def find_truth(
         ConfigError: model and data share no class.
     """
     annotated = load_samples(data, split, data_names)
-    wanted = image.resolve()
-    found = [sample for sample in annotated.samples if sample.path.resolve() == wanted]
+    wanted = os.path.realpath(image)
+    found = [sample for sample in annotated.samples if os.path.realpath(sample.path) == wanted]
     found = found or [sample for sample in annotated.samples if sample.path.name == image.name]
     if len(found) > 1:
         raise AnnotationError(

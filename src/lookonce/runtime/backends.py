@@ -120,7 +120,7 @@ def check_weights_option(model: Path, weights: Path | None) -> None:
 
 def describe_content(path: Path, error: Exception) -> str:
     """Describe a file that is not a model: a common mistake, or the engine's own message."""
-    with path.open("rb") as stream:
+    with open_input(path, ModelFileError) as stream:
         start = stream.read(512)
     if not start:
         return "an empty file"

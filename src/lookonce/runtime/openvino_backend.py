@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._files import open_input
 from lookonce._optional import require
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
@@ -137,7 +138,7 @@ def _read(core: Any, path: Path) -> Any:
 
 def _check_start(path: Path) -> None:
     """Refuse other files early: OpenVINO tries all its readers on them, which print to standard error."""
-    with path.open("rb") as stream:
+    with open_input(path, ModelFileError) as stream:
         if not re.match(rb"\s*(<\?xml[^>]*>\s*)?<net\b", stream.read(512)):
             raise ValueError("it does not begin as OpenVINO's files do")
 
