@@ -254,6 +254,11 @@ def is_file(path: Path) -> bool:
     return exists(path) and path.is_file()
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether there is such a folder; False for a name that no folder can have."""
+    return exists(path) and path.is_dir()
+
+
 def exists(path: Path) -> bool:
     """Return whether the file or folder exists."""
     try:

@@ -24,6 +24,7 @@ from lookonce.annotations.files import (
     by_split,
     find_names,
     is_file,
+    is_folder,
     key,
     read_lines,
     read_names,
@@ -321,7 +322,7 @@ def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) 
     folder = path.parent / f"obj_{name}_data"
     if listed is not None and is_file(listed):
         parsed = _of_list(listed, tree, names)
-        origin = f"labels in {folder}" if folder.is_dir() else f"list {listed}"
+        origin = f"labels in {folder}" if is_folder(folder) else f"list {listed}"
         return Parsed(
             parsed.form,
             parsed.records,
@@ -332,7 +333,7 @@ def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) 
             numbered=True,
             origin=origin,
         )
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise AnnotationError(f"{path}: expected the list {name} = {settings[name]}, found no such file")
     files = [file for file in walk_files(folder, AnnotationError) if file.suffix.lower() == ".txt"]
     labels = LabelledFolder(Tree(folder, tree.images_folder)).labels
