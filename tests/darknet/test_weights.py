@@ -125,9 +125,10 @@ def test_partial_reading_ends_after_a_convolution(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    for path in (tmp_path / "no.weights", tmp_path):
-        with pytest.raises(ModelFileError, match="expected a Darknet weight file"):
-            read_weights(path, SPECS)
+    with pytest.raises(ModelFileError, match="cannot be read: No such file"):
+        read_weights(tmp_path / "no.weights", SPECS)
+    with pytest.raises(ModelFileError, match="expected a file, found a folder"):
+        read_weights(tmp_path, SPECS)
 
 
 @pytest.mark.parametrize(("place", "value"), [(4 * 5 + 1, np.nan), (1, np.inf), (15, -0.1), (-1, np.nan)])
