@@ -218,7 +218,7 @@ def test_no_process_outlives_a_dead_one(
     assert codes[survivor] == 2, said[survivor]
     assert f"lookonce: rank {dead} of 2 (process " in said[survivor]
     assert "is gone" in said[survivor]
-    assert "--resume" in said[survivor]
+    assert "resume from the last checkpoint" in said[survivor]
     assert "Traceback" not in said[survivor]
 
 
