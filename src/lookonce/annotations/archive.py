@@ -18,11 +18,7 @@ MOST_FILES = 1_000_000
 MOST_BYTES = 200 << 30  # unpacked
 HIGHEST_RATIO = 200  # unpacked to packed, beyond the first gigabyte: images do not shrink so far
 FREE = 1 << 30  # bytes of the disk that stay free
-# raised for a damaged archive; IndexError for a member without a name
-DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, IndexError, NotImplementedError, RuntimeError, ValueError),
-)
+DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: no name
 
 
 def unpack(path: Path) -> Path:
@@ -55,7 +51,7 @@ def unpack(path: Path) -> Path:
                 except OSError:  # another process, such as another rank of a training, was faster
                     if not folder.is_dir():
                         raise
-    except DAMAGED as error:
+    except (*DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
         raise AnnotationError(f"{path}: expected a zip of a data set, found it unusable: {error}") from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be unpacked to {folder}: {error.strerror or error}") from error
