@@ -191,7 +191,10 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
         (["--int8", "--to", "onnx"], "by --calibrate DATA"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--no-gate", "--max-drop", "0.1"], "--no-gate"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--nms"], "--int8 and --nms"),
-        (["--int8", "--to", "darknet", "--calibrate", "x"], "no place for the other options"),
+        (
+            ["--int8", "--to", "darknet", "--calibrate", "x"],
+            "expected no further option but --fit, --out and --force",
+        ),
     ],
 )
 def test_options_that_do_not_belong_together(

@@ -113,7 +113,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_finishes(lines: Path, tmp_path: Pat
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "--resume goes on" in output
+    assert "stopped and saved; to resume: " in output
     load_model(out / "last.safetensors")
     assert not list(out.glob(".lookonce-*"))
 

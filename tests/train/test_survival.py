@@ -88,7 +88,7 @@ def test_the_first_ctrl_c_saves_and_resume_alone_goes_on(tmp_path: Path) -> None
     said = process.communicate()[0]
 
     assert process.returncode == 130
-    assert f"stopped, and saved: lookonce train {lines} --out {tmp_path}/cut --resume goes on" in said
+    assert f"stopped and saved; to resume: lookonce train {lines} --out {tmp_path}/cut --resume" in said
     done = column(tmp_path / "cut/epochs.csv", "epoch")
     assert 0 < len(done) < 40
     subprocess.run([*command, str(tmp_path / "cut"), "--resume"], env=SINGLE, check=True, capture_output=True)

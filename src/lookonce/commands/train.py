@@ -117,7 +117,7 @@ def train(
                 result = run(prepared, settings, out, session, weights=weights, resume=resume)
             except Stopped:
                 command = f"lookonce train {data} --out {out} --resume"
-                say(f"stopped, and saved: {command} resumes from here", console)
+                say(f"stopped and saved; to resume: {command}", console)
                 return 128 + (asked.signal or signal.SIGTERM)
     progress = result.progress
     chosen = (
