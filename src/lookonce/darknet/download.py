@@ -24,9 +24,10 @@ from threading import Thread
 from typing import IO, Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request
 
 from lookonce._files import write_text
+from lookonce._http import open_url
 from lookonce._urls import redacted, split_credentials
 from lookonce.errors import DownloadError
 
@@ -231,27 +232,13 @@ def _start(answer: Any, file: RemoteFile, have: int) -> int:
     return start
 
 
-class _Redirects(HTTPRedirectHandler):
-    """Close an answer whose redirect fails; urllib leaves it open."""
-
-    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        """Follow the redirect."""
-        try:
-            return super().http_error_302(req, fp, code, msg, headers)
-        except BaseException:
-            fp.close()
-            raise
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
 def _open(request: Request) -> Any:
     """Wait for an answer in a separate thread: a server may send its headers byte by byte forever."""
     found: list[Any] = []
 
     def ask() -> None:
         try:
-            found.append(build_opener(_Redirects).open(request, timeout=TIMEOUT))
+            found.append(open_url(request, TIMEOUT))
         except (OSError, HTTPException, ValueError, OverflowError) as error:  # malformed headers or addresses
             found.append(error)
 

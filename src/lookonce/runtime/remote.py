@@ -6,8 +6,9 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import PurePosixPath
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
+from lookonce._http import open_url
 from lookonce._image_header import is_image
 from lookonce._urls import redacted, split_credentials
 from lookonce.errors import ImageError
@@ -32,7 +33,7 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
         pair = f"{unquote(user)}:{unquote(password)}".encode()
         request.add_header("Authorization", f"Basic {b64encode(pair).decode()}")
     try:
-        response: HTTPResponse = urlopen(request, timeout=PATIENCE)  # an http URL, as checked
+        response: HTTPResponse = open_url(request, PATIENCE)  # an http URL, as checked
         kind = response.headers.get_content_type()
         path = PurePosixPath(urlsplit(plain).path)
         start = b""
