@@ -23,7 +23,7 @@ from random_models import write_random
 from lookonce._terminal import terminal
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
-from lookonce.export.int8 import CONFIDENCE, ENGINES, Int8, plan
+from lookonce.export.int8 import ENGINES, Int8, plan
 from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
 from lookonce.export.source import FloatModel, read_source
@@ -32,6 +32,7 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import Backend, open_backend
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import EVALUATION_CONF
 
 
 def main() -> None:
@@ -87,8 +88,8 @@ def noise(info: ModelInfo) -> np.ndarray:
 def accuracy(float_file: Path, file: Path, judged: list) -> str:
     engine = ENGINES[file.suffix]
     with (
-        Detector.open(float_file, conf=CONFIDENCE, backend=engine) as before,
-        Detector.open(file, conf=CONFIDENCE, backend=engine) as after,
+        Detector.open(float_file, conf=EVALUATION_CONF, backend=engine) as before,
+        Detector.open(file, conf=EVALUATION_CONF, backend=engine) as after,
     ):
         found = compare(before, after, judged)
     return (

@@ -13,7 +13,6 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem, Sample
 
-CONFIDENCE = 0.001  # score threshold; AP counts low scores too, as in `lookonce evaluate`
 MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
 
 

@@ -20,12 +20,11 @@ from lookonce.errors import ConfigError
 from lookonce.model.backend import TorchBackend
 from lookonce.model.files import load_model, load_weights, save_model
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import DetectOptions
+from lookonce.runtime.options import EVALUATION_CONF, DetectOptions
 from lookonce.train.checkpoint import LAST
 from lookonce.train.parallel import ALONE, Group, SharedLoader, join
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import Session, Stopped, train
-from lookonce.train.validate import CONFIDENCE
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.ranks import START, norm_of, normalise, started_network
 from tests.train.test_run import settings, write_lines
@@ -157,7 +156,7 @@ def test_images_are_evaluated_once_each_with_the_statistics_of_rank_0(
     left = [each.path for number, each in enumerate(data.train) if number not in (3, 4)]
     assert [sample.path for sample in samples] == left
     assert report.count("skipped") == 2
-    alone = Detector(TorchBackend(started_network().eval(), INFO), DetectOptions(conf=CONFIDENCE))
+    alone = Detector(TorchBackend(started_network().eval(), INFO), DetectOptions(conf=EVALUATION_CONF))
     for sample, found in zip(samples, detections, strict=True):
         expected = alone(sample.path)
         assert len(expected) > 10

@@ -36,12 +36,11 @@ from lookonce.evaluate.error_report import error_report, write_errors_json
 from lookonce.evaluate.gallery import gallery_image
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import IOU, DetectOptions
+from lookonce.runtime.options import EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample
 
-CONF = 0.001  # low, because AP counts every detection
 EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
 
@@ -54,7 +53,7 @@ def evaluate(
     images: shared.ImagesOption = None,
     json_file: shared.JsonFileOption = None,
     size: shared.SizeOption = None,
-    conf: Annotated[float, typer.Option(help="Minimum score; keep it low for AP.")] = CONF,
+    conf: Annotated[float, typer.Option(help="Minimum score; keep it low for AP.")] = EVALUATION_CONF,
     iou: shared.IouOption = IOU,
     fit: shared.FitOption = None,
     rect: shared.RectOption = False,

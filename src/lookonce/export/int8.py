@@ -20,10 +20,11 @@ from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
 from lookonce.export.quantize import Inputs
 from lookonce.export.verify import prove
-from lookonce.gate import CONFIDENCE, MAX_DROP, Comparison, compare, unseen
+from lookonce.gate import MAX_DROP, Comparison, compare, unseen
 from lookonce.images import list_images
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, SampleSet
 
 ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
@@ -134,7 +135,9 @@ def export_int8(
         if compared_on is not None:
             with ExitStack() as stack:
                 first, second = (
-                    stack.enter_context(Detector.open(each, conf=CONFIDENCE, backend=ENGINES[made.suffix]))
+                    stack.enter_context(
+                        Detector.open(each, conf=EVALUATION_CONF, backend=ENGINES[made.suffix])
+                    )
                     for each in (before, made)
                 )
                 compared = compare(first, second, _watched(console, "comparing")(compared_on))

@@ -13,6 +13,7 @@ from lookonce.runtime.backends import ENGINES, Backend
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
 
 CONF = 0.25  # darknet's detector: -thresh 0.25
+EVALUATION_CONF = 0.001  # low, because AP counts every detection
 IOU = 0.45  # darknet's detector and the reference's evaluation script
 
 COARSEST_STRIDE = 32  # of all three networks

@@ -22,12 +22,10 @@ from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import DetectOptions
+from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
 from lookonce.samples import Sample
 from lookonce.train.parallel import ALONE, Group
 
-CONFIDENCE = 0.001  # low enough for the whole precision-recall curve
-SHOWN_CONFIDENCE = 0.25
 SHOWN, CELL = 9, (320, 320)  # images of predictions, and their size
 
 
@@ -49,7 +47,7 @@ class Validator:
     ) -> None:
         self._network, self._names, self._settings, self._group = network, info.names, settings, group
         self._console = console
-        self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=CONFIDENCE))
+        self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=EVALUATION_CONF))
         self.samples = self._with_objects(readable(samples, console, group))
 
     def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
@@ -136,7 +134,7 @@ def prediction_sheet(
     """Ground truth and detections of high score on the first images, as one image (H, W, 3)."""
     return grid(
         [
-            compare(read_image(sample.path), found[found.scores > SHOWN_CONFIDENCE], sample, names, CELL)
+            compare(read_image(sample.path), found[found.scores > CONF], sample, names, CELL)
             for sample, found in zip(samples[:SHOWN], detections, strict=False)
         ],
         CELL,
