@@ -76,6 +76,11 @@ def test_what_may_be_absent_has_its_default() -> None:
         ("training", {"other": 1}),
         ("training", {"epoch": "3"}),
         ("training", {"metrics": {"ap": "high"}}),
+        ("training", {"objective": {"loss": 3}}),
+        ("training", {"data": {"images": 1, "boxes": 2, "validation": 0}}),
+        ("training", {"data": {"images": 1.5, "boxes": 2, "validation": 0, "digest": ""}}),
+        ("training", {"progress": {"epochs": 1, "best_ap": 0, "best_epoch": 1, "seconds": 1, "more": 0}}),
+        ("training", {"int8": {"images": [1]}}),
         ("weights", 1),
     ],
 )

@@ -5,7 +5,7 @@ import numpy as np
 
 from lookonce.doctor.kinds import KINDS
 from lookonce.images import write_image
-from lookonce.samples import ProblemKind, Sample, numbers_in
+from lookonce.samples import ProblemKind, Sample, input_shapes, numbers_in
 
 SAMPLE = Sample(
     Path("a.png"),
@@ -48,3 +48,11 @@ def test_the_size_is_read_if_it_is_not_known(tmp_path: Path) -> None:
 
 def test_the_doctor_explains_every_kind_of_problem() -> None:
     assert set(get_args(ProblemKind)) - {"other"} <= set(KINDS)
+
+
+def test_shapes_as_the_network_sees_them() -> None:
+    box = np.array([[0, 0, 100, 50]], np.float32)
+    half = Sample(Path("a.png"), box, np.array([0]), size=(100, 200))  # fills the width
+    crowd = Sample(Path("a.png"), box, np.array([0]), crowd=np.array([True]), size=(50, 100))
+    assert input_shapes([half, crowd], (64, 100)).tolist() == [[50, 25]]
+    assert input_shapes([], (64, 64)).shape == (0, 2)

@@ -4,14 +4,14 @@ import json
 import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, Self, TypedDict, get_args
+from types import UnionType
+from typing import Any, Final, Self, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from lookonce.errors import ModelFileError
 from lookonce.geometry.letterbox import Fit
 
 FORMAT_VERSION = 1
-OBJECTIVE: Final = "objective"  # keys of `Training`
-TRAINED_ON: Final = "data"
+OBJECTIVE: Final = "objective"  # key of `Training`
 METADATA_KEY = "lookonce"  # name of the JSON entry in a safetensors header and in ONNX metadata
 
 # Limits of a description that is read; beyond any real model, and checked before anything is built
@@ -32,26 +32,75 @@ LEAKY_SLOPE = 0.1  # of Darknet's "leaky"
 BN_EPSILON = 1e-6
 
 
+class TrainedOn(TypedDict):
+    """Data of a training.
+
+    Attributes:
+        images: number of training images.
+        boxes: number of boxes in them.
+        validation: number of validation images.
+        digest: SHA-256 of file names, boxes and classes in their order.
+    """
+
+    images: int
+    boxes: int
+    validation: int
+    digest: str
+
+
+class RunProgress(TypedDict):
+    """Progress of a run, see `train.checkpoint.Progress`."""
+
+    epochs: int
+    best_ap: float
+    best_epoch: int
+    seconds: float
+
+
+class RunState(TypedDict):
+    """State of a run within an epoch, other than tensors, see `train.loop.Epoch`.
+
+    Attributes:
+        number: the epoch, counted from 0.
+        steps: done in it.
+        seconds: of training in it.
+        waited: seconds of these spent waiting for images.
+        skipped: batches skipped because their loss was not finite.
+        images: number of images whose losses are in `sums`.
+        sums: of the loss terms, by name.
+        scaler: state of float16's gradient scaler; empty for other precisions.
+    """
+
+    number: int
+    steps: int
+    seconds: float
+    waited: float
+    skipped: int
+    images: int
+    sums: dict[str, float]
+    scaler: dict[str, float]
+
+
 class Training(TypedDict, total=False):
     """How a model was made; each key is present if it applies.
 
     Attributes:
         objective: the settings of assignment and loss, as `config.Objective` dumps them.
-        data: counts of the training data and a digest of it.
+        data: what it was trained on.
         epoch: epochs trained.
         metrics: measured on the validation images, by name.
-        progress: of an unfinished run, see `train.checkpoint.Progress`.
-        running: state of an unfinished run other than tensors.
+        progress: of an unfinished run.
+        running: state of an unfinished run within its epoch.
         error: the error that ended the run.
         int8: how the model was quantized.
     """
 
-    objective: dict[str, Any]
-    data: dict[str, Any]
+    objective: dict[str, dict[str, float | str]]
+    data: TrainedOn
     epoch: int
     metrics: dict[str, float]
-    progress: dict[str, Any]
-    running: dict[str, Any]
+    progress: RunProgress
+    running: RunState
     error: str
     int8: dict[str, int | str]
 
@@ -184,18 +233,24 @@ def _fit(value: object) -> Fit:
     return value  # type: ignore[return-value]
 
 
-def _training(value: object) -> Training:
-    _need("training: an object", isinstance(value, dict), value)
-    assert isinstance(value, dict)
-    for key, each in value.items():
-        _need(f"training: some of {', '.join(_TRAINING)}", key in _TRAINING, key)
-        _need(f"training.{key}: {_TRAINING[key].__name__}", type(each) is _TRAINING[key], each)
-    for name, each in value.get("metrics", {}).items():
-        _need(f"training.metrics.{name[:40]}: a number", type(each) in (int, float), each)
-    return value  # type: ignore[return-value]
+def _typed(what: str, value: Any, kind: Any) -> Any:
+    """Check a value from JSON against a TypedDict, `dict[str, ...]`, a union or a plain type."""
+    if is_typeddict(kind):
+        _need(f"{what}: an object", isinstance(value, dict), value)
+        hints = get_type_hints(kind)
+        unknown, missing = sorted(value.keys() - hints), sorted(kind.__required_keys__ - value.keys())
+        _need(f"{what}: some of {', '.join(hints)}", not unknown, unknown)
+        _need(f"{what}: {', '.join(missing)}", not missing, value)
+        return {name: _typed(f"{what}.{name}", each, hints[name]) for name, each in value.items()}
+    if get_origin(kind) is dict:
+        _need(f"{what}: an object", isinstance(value, dict), value)
+        return {name: _typed(f"{what}.{name[:40]}", each, get_args(kind)[1]) for name, each in value.items()}
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    expected = " or ".join("number" if each is float else each.__name__ for each in kinds)
+    _need(f"{what}: {expected}", type(value) in kinds or (float in kinds and type(value) is int), value)
+    return value
 
 
-_TRAINING: dict[str, type] = dict.fromkeys(Training.__annotations__, dict) | {"epoch": int, "error": str}
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "architecture": lambda value: _word("architecture", value),
     "names": lambda value: tuple(_word("names", each) for each in _items("names", value, 1, MOST_CLASSES)),
@@ -205,5 +260,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "width": lambda value: _number("width", value, LARGEST_WIDTH),
     "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
     "fit": _fit,
-    "training": _training,
+    "training": lambda value: _typed("training", value, Training),
 }

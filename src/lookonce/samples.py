@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
+from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import read_size
 
 
@@ -209,3 +210,12 @@ class SampleSet:
         images, boxes, classes = (f"{count} {one if count == 1 else more}" for count, one, more in counts)
         background = sum(len(sample.boxes) == 0 for sample in self.samples)
         return f"{self.origin or self.format}: {images} ({background} without objects), {boxes}, {classes}"
+
+
+def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the (N, 2) width and height of every box but crowds, in pixels of the letterboxed input."""
+    boxes = [np.zeros((0, 4), np.float32)]
+    for sample in samples:
+        boxes.append(Letterbox.fit(sample.image_size, input_size).boxes_in(sample.boxes[~sample.crowd]))
+    corners = np.concatenate(boxes).astype(np.float64)
+    return corners[:, 2:] - corners[:, :2]

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce.annotations import load_samples
-from lookonce.doctor.statistics import Spread, input_shapes, statistics
+from lookonce.doctor.statistics import Spread, statistics
 from lookonce.samples import Sample, SampleSet
 
 
@@ -18,7 +18,6 @@ def test_nothing() -> None:
     found = statistics(SampleSet(("cat",), [], [], "voc"))
     assert (found.images, found.boxes, found.per_class) == (0, 0, {"cat": 0})
     assert found.box_width is None
-    assert input_shapes([], (64, 64)).shape == (0, 2)
 
 
 def test_by_hand() -> None:
@@ -36,14 +35,6 @@ def test_by_hand() -> None:
     assert found.image_height == Spread(50, 100, 300)
     assert found.image_width == Spread(60, 200, 400)
     assert found.box_width == Spread(10, 31.5, 96)
-
-
-def test_shapes_as_the_network_sees_them() -> None:
-    images = [
-        sample([[0, 0, 100, 50]], [0], (100, 200)),  # fills the width: half size
-        sample([[0, 0, 100, 50]], [0], (50, 100), crowd=True),
-    ]
-    assert input_shapes(images, (64, 100)).tolist() == [[50, 25]]
 
 
 def test_real(data: Path) -> None:

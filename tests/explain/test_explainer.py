@@ -132,7 +132,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
             "objective.loss.box: expected 'giou', 'diou' or 'ciou'",
         ),
         ({"los": {}}, "objective.los: expected loss, found no such setting"),
-        ("giou", "expected training.objective: dict, found 'giou'"),
+        ("giou", "expected training.objective: an object, found 'giou'"),
     ],
 )
 def test_what_it_learnt_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.metadata import OBJECTIVE, TRAINED_ON
+from lookonce.metadata import OBJECTIVE
 from lookonce.model.blocks import Head
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
@@ -25,7 +25,7 @@ def test_the_model_has_the_layout_of_its_name_and_carries_its_objective() -> Non
     assert (info.strides, info.anchors) == (NETWORKS["yolov3"].strides, NETWORKS["yolov3"].anchors)
     assert (info.input_size, info.bn_epsilon, info.names) == ((64, 96), 0.01, INFO.names)
     assert info.training[OBJECTIVE]["loss"]["objectness"] == "iou"
-    counts = info.training[TRAINED_ON]
+    counts = info.training["data"]
     assert (counts["images"], counts["boxes"], counts["validation"]) == (2, 2, 1)
 
 

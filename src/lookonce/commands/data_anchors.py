@@ -12,10 +12,10 @@ from lookonce.annotations import load_samples, open_annotations
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
 from lookonce.doctor.advice import AnchorFit
-from lookonce.doctor.statistics import input_shapes
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import fit_anchors, flatten
 from lookonce.networks import NETWORKS
+from lookonce.samples import input_shapes
 
 DECIMALS = 1  # decimals of a pixel; the rounded anchors are the ones that are measured
 

@@ -7,7 +7,6 @@ from typing import Self
 import numpy as np
 
 from lookonce.doctor.planned_network import PlannedNetwork
-from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.anchors import (
     Shapes,
     best_possible_recall,
@@ -17,7 +16,7 @@ from lookonce.geometry.anchors import (
 )
 from lookonce.geometry.sizes import size_text
 from lookonce.networks import NETWORKS
-from lookonce.samples import Sample
+from lookonce.samples import Sample, input_shapes
 
 SIZES = (320, 416, 608)
 SMALL = 12.0  # pixels: mean side (square root of the area) below which such detectors miss most objects

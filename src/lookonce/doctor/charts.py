@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from lookonce.doctor.advice import Advice
 from lookonce.doctor.classes import count_classes
 from lookonce.doctor.planned_network import PlannedNetwork
-from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.boxes import xyxy_to_cxcywh
-from lookonce.samples import SampleSet
+from lookonce.samples import SampleSet, input_shapes
 
 IMAGE_EDGES = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200)  # boxes per image: from each to below the next
 SIZE_EDGES = (0, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # pixels of the input

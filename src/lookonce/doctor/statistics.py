@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.geometry.boxes import area
-from lookonce.geometry.letterbox import Letterbox
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import SampleSet
 
 COCO_SMALL, COCO_MEDIUM = 32**2, 96**2  # pixels of the image; COCO's limits of AP small and AP medium
 
@@ -98,12 +97,3 @@ def statistics(found: SampleSet) -> Statistics:
         box_height=Spread.of(boxes[:, 3] - boxes[:, 1]),
         box_width=Spread.of(boxes[:, 2] - boxes[:, 0]),
     )
-
-
-def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the (N, 2) width and height of every box but crowds, in pixels of the letterboxed input."""
-    boxes = [np.zeros((0, 4), np.float32)]
-    for sample in samples:
-        boxes.append(Letterbox.fit(sample.image_size, input_size).boxes_in(sample.boxes[~sample.crowd]))
-    corners = np.concatenate(boxes).astype(np.float64)
-    return corners[:, 2:] - corners[:, :2]

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
 from lookonce.errors import NonFiniteLossError, TrainingError
-from lookonce.metadata import TRAINED_ON, ModelInfo, Training
+from lookonce.metadata import ModelInfo, RunProgress, RunState, TrainedOn, Training
 from lookonce.model.files import load_training, load_weights, save_model
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
@@ -41,10 +41,9 @@ class Progress:
     @classmethod
     def of(cls, info: ModelInfo, file: Path) -> Self:
         """Read the progress that a checkpoint's description carries."""
-        try:
-            return cls(**info.training["progress"])
-        except (KeyError, TypeError) as error:
-            raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model") from error
+        if "progress" not in info.training:
+            raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model")
+        return cls(**info.training["progress"])
 
 
 def save(folder: Path, learner: Learner, progress: Progress, metrics: Mapping[str, float]) -> Progress:
@@ -62,7 +61,8 @@ def save(folder: Path, learner: Learner, progress: Progress, metrics: Mapping[st
         NonFiniteLossError: as `save_within`.
     """
     _check_finite(learner, folder)
-    described = _with_training(learner.info, epoch=progress.epochs, metrics=dict(metrics))
+    reached: Training = {"epoch": progress.epochs, "metrics": dict(metrics)}
+    described = replace(learner.info, training={**learner.info.training, **reached})
     if learner.settings.keep_epochs:
         save_model(
             folder / f"epoch-{progress.epochs:03}.safetensors", learner.evaluated.state_dict(), described
@@ -86,7 +86,7 @@ def save_within(folder: Path, learner: Learner, progress: Progress, epoch: Epoch
     """
     _check_finite(learner, folder)
     meter = epoch.meter.state()
-    standing = {
+    standing: RunState = {
         "number": epoch.number,
         "steps": epoch.steps,
         "seconds": epoch.seconds,
@@ -96,7 +96,8 @@ def save_within(folder: Path, learner: Learner, progress: Progress, epoch: Epoch
         "sums": dict(meter.sums),
         "scaler": learner.scaler.state_dict(),
     }
-    described = _with_training(learner.info, progress=asdict(progress), running=standing)
+    so_far: Training = {"progress": cast(RunProgress, asdict(progress)), "running": standing}
+    described = replace(learner.info, training={**learner.info.training, **so_far})
     tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(learner.optimizer).items()}
     tensors[UNREAD] = meter.unread
     if learner.ema:
@@ -143,44 +144,43 @@ def resume(folder: Path, learner: Learner, say: Callable[[str], None]) -> tuple[
                 f"{file}: expected the checkpoint of a model with {name} {wanted}, found {found}: a run "
                 "resumes with the data it started with; a new run can start from its weights"
             )
-    before, now = saved.training.get(TRAINED_ON), info.training[TRAINED_ON]
-    if before != now and isinstance(before, dict):
+    progress, standing = Progress.of(saved, file), saved.training.get("running")
+    if standing is None:
+        raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model")
+    before, now = saved.training.get("data"), info.training["data"]
+    if before and before != now:
         changed = f"{file}: the data changed: expected {counted(before)}, found {counted(now)}"
-        if any(
-            abs(now[part] - before[part]) > LARGEST_CHANGE * before[part] for part in ("images", "validation")
-        ):
+        counts = (before["images"], now["images"]), (before["validation"], now["validation"])
+        if any(abs(found - expected) > LARGEST_CHANGE * expected for expected, found in counts):
             raise TrainingError(f"{changed}: too different to resume; a new run can start from its weights")
         say(f"{changed}, resumed with these")
     tensors = load_training(file)
-    try:
-        standing = dict(saved.training["running"])
-        meter = MeterState(standing.pop("images"), standing.pop("sums"), tensors[UNREAD])
-        scaling = dict(standing.pop("scaler"))
-        epoch = Epoch(meter=LossMeter.of(meter), **standing)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model") from error
+    epoch = Epoch(
+        standing["number"],
+        standing["steps"],
+        LossMeter.of(MeterState(standing["images"], standing["sums"], tensors[UNREAD])),
+        standing["seconds"],
+        standing["waited"],
+        standing["skipped"],
+    )
     if learner.ema:
         learner.ema.restore(weights, int(tensors[UPDATES]))
         weights = _under(LEARNING, tensors)
     learner.network.load_state_dict(weights)
     restore(learner.optimizer, _under(OPTIMIZER, tensors))
-    if scaling:  # empty if the run did not compute in float16 before
-        learner.scaler.load_state_dict(scaling)
-    return Progress.of(saved, file), epoch
+    if standing["scaler"]:  # empty if the run did not compute in float16 before
+        learner.scaler.load_state_dict(dict(standing["scaler"]))
+    return progress, epoch
 
 
-def counted(data: Mapping[str, Any]) -> str:
+def counted(data: TrainedOn) -> str:
     """Counts of the data of a run, in words."""
     return (
-        f"{data.get('images')} training images with {data.get('boxes')} boxes and {data.get('validation')} "
-        f"validation images (digest {str(data.get('digest'))[:8]})"
+        f"{data['images']} training images with {data['boxes']} boxes and {data['validation']} "
+        f"validation images (digest {data['digest'][:8]})"
     )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names start with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-
-
-def _with_training(info: ModelInfo, **entries: Any) -> ModelInfo:
-    return replace(info, training=cast(Training, {**info.training, **entries}))

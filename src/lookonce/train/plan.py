@@ -12,13 +12,12 @@ from torch import nn
 
 from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
-from lookonce.doctor.statistics import input_shapes
 from lookonce.geometry.anchors import Anchors, fit_anchors
-from lookonce.metadata import OBJECTIVE, TRAINED_ON, ModelInfo
+from lookonce.metadata import OBJECTIVE, ModelInfo, TrainedOn
 from lookonce.model.blocks import Head
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
-from lookonce.samples import Sample
+from lookonce.samples import Sample, input_shapes
 from lookonce.train.schedule import Schedule
 
 
@@ -36,7 +35,7 @@ class TrainData:
     train: Sequence[Sample]
     val: Sequence[Sample]
 
-    def summary(self) -> dict[str, int | str]:
+    def summary(self) -> TrainedOn:
         """Counts, and a digest of file names, boxes and classes in their order; folders may move."""
         digest = hashlib.sha256()
         for sample in chain(self.train, self.val):
@@ -69,7 +68,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         input_size=settings.size,
         width=settings.width,
         bn_epsilon=settings.batch_norm.epsilon,
-        training={OBJECTIVE: objective.model_dump(mode="json"), TRAINED_ON: data.summary()},
+        training={OBJECTIVE: objective.model_dump(mode="json"), "data": data.summary()},
     )
 
 
