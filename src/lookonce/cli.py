@@ -25,6 +25,7 @@ VERBS = {
     "export": "Write a model for another program, and prove that both compute the same.",
     "bench": "Measure how fast a model runs here, beside the engines that could run it instead.",
     "fetch": "Fetch official weights into the cache, with .cfg and class names.",
+    "models": "List the trained models: the one in the package, and those that fetch knows.",
     "recipes": "List the recipes that come with the package, and how each differs from the default.",
     "data": "Inspect and convert annotations.",
 }

@@ -1,6 +1,7 @@
-"""The networks that have a readable model here: names, layers, strides and published anchors."""
+"""The networks known by name: those with a readable model here, and the trained ones in the package."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lookonce.geometry.anchors import YOLOV3, YOLOV3_TINY, Anchors
@@ -30,3 +31,56 @@ NETWORKS: dict[str, Layout] = {
     "yolov3-spp": Layout(76, 52, (8, 16, 32), YOLOV3),
     "yolov3-tiny": Layout(13, 7, (16, 32), YOLOV3_TINY),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A trained network in the package: `NAME.cfg`, `.weights` and `.names` in `BUILT_IN_FOLDER`.
+
+    Attributes:
+        network: its name where it was published.
+        origin: address of the publisher.
+        input_size: (height, width).
+        classes: number of classes.
+        size: bytes of the weights.
+        sha256: checksum of the weights.
+        ap50: AP at IoU 0.50 on COCO val2017, as published.
+        milliseconds: time of one image on one core, from `benchmarks/builtin.md`.
+    """
+
+    network: str
+    origin: str
+    input_size: tuple[int, int]
+    classes: int
+    size: int
+    sha256: str
+    ap50: float
+    milliseconds: float
+
+
+BUILT_IN_FOLDER = Path(__file__).with_name("builtin")
+BUILT_IN = {
+    "coco": BuiltIn(
+        "yolo-fastest-1.1-xl",
+        "https://github.com/dog-qiuqiu/Yolo-Fastest",
+        input_size=(320, 320),
+        classes=80,
+        size=3_693_964,
+        sha256="fac5fb41786c1f38f04972a658443b189f48720d7d117f9a044100e98a35b0c5",
+        ap50=0.343,
+        milliseconds=10.8,
+    ),
+}
+
+
+def model_path(model: str | Path) -> Path:
+    """Return the path of a model: for `coco`, the `.cfg` in the package; any other text is a path already.
+
+    A file or folder named `coco` is no model, since a model file has a suffix.
+    """
+    return BUILT_IN_FOLDER / f"{model}.cfg" if str(model) in BUILT_IN else Path(model)
+
+
+def model_name(path: Path) -> str:
+    """Return the name of a built-in model, else the path: `model_path` backwards, for messages."""
+    return path.stem if path.parent == BUILT_IN_FOLDER else str(path)

@@ -20,6 +20,7 @@ from lookonce.doctor.kinds import KINDS, SEVERITIES
 from lookonce.doctor.page import check_page, severity_counts
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError, ConfigError
+from lookonce.networks import model_path
 
 SHOWN = 3  # places printed per kind
 
@@ -41,7 +42,9 @@ def data_check(
             show_default="that of --detector, else 416",
         ),
     ] = None,
-    detector: Annotated[Path | None, typer.Option(help="Trained model: list the labels it doubts.")] = None,
+    detector: Annotated[
+        Path | None, typer.Option(parser=model_path, help="Trained model: list the labels it doubts.")
+    ] = None,
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT", help="New or empty folder for a corrected copy.")
     ] = None,

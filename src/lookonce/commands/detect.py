@@ -19,6 +19,7 @@ from lookonce._terminal import print_json, progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
+from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
@@ -229,9 +230,9 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
 
 
 def _describe(model: Path, detector: Detector) -> str:
-    options = detector.options
+    options, classes = detector.options, _count(len(detector.names), "class", "classes")
     return (
-        f"{model}: {detector.info.architecture}, {_count(len(detector.names), 'class', 'classes')}, "
+        f"{model_name(model)}: {detector.info.architecture}, {classes}, "
         f"input {shared.height_width(detector.size)}, {detector.fit}"
         f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}"
     )

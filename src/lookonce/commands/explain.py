@@ -14,12 +14,16 @@ from lookonce.explain import Explainer
 from lookonce.explain.annotation import find_truth
 from lookonce.explain.markdown import to_markdown
 from lookonce.explain.page import write_page
+from lookonce.networks import model_path
 from lookonce.runtime.options import CONF, IOU
 
 
 def explain(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Float model: .safetensors, .onnx, or .cfg by .weights.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", parser=model_path, help="Float model: coco, .safetensors, .onnx or .cfg."
+        ),
     ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")],
     truth: Annotated[

@@ -24,6 +24,7 @@ from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison
 from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import ModelInfo
+from lookonce.networks import model_name, model_path
 from lookonce.runtime.options import CONF, IOU
 
 # suffixes of each form; the first is the one that is named
@@ -57,7 +58,7 @@ class Form:
 
 def export(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help=".safetensors, .cfg beside .weights, or .onnx.")
+        Path, typer.Argument(metavar="MODEL", parser=model_path, help="coco, .safetensors, .cfg or .onnx.")
     ],
     to: Annotated[ExportTarget, typer.Option(help="Form to write.")],
     out: Annotated[Path, typer.Option(help="Folder, or the file's name.")] = Path("exported"),
@@ -227,7 +228,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
     size = shared.height_width(info.input_size)
     say(f"{info.architecture}, {classes}, input {size}, {shapes}, written as {name}", console)
     say(
-        f"read back and run beside {model} on {proof.images} images: boxes differ by at most "
+        f"read back and run beside {model_name(model)} on {proof.images} images: boxes differ by at most "
         f"{proof.boxes:.1e} pixels, scores by {proof.scores:.1e} (allowed: {BOX_TOLERANCE:g}, "
         f"{SCORE_TOLERANCE:g})",
         console,

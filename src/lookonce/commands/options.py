@@ -9,6 +9,7 @@ import typer
 
 from lookonce.errors import ConfigError
 from lookonce.geometry.sizes import size_text
+from lookonce.networks import model_path
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.tiles import parse_tiles
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 OWN = "as the model was made"  # default of options whose value comes from the model file
 
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Model file: .safetensors, .onnx, OpenVINO .xml or .cfg.")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        parser=model_path,
+        help="coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, .cfg.",
+    ),
 ]
 DataArgument = Annotated[
     Path,

@@ -9,6 +9,7 @@ from pathlib import Path
 from lookonce._files import cache_folder, open_input, replacing
 from lookonce.darknet.files import DarknetModel, fit_of, open_darknet
 from lookonce.errors import ModelFileError
+from lookonce.networks import BUILT_IN_FOLDER
 
 GRAPH_VERSION = 2  # increase it whenever the same files give a different graph
 KEPT_DAYS = 30
@@ -80,8 +81,10 @@ def _delete_unused(folder: Path) -> None:
 
 
 def _say_once(model: DarknetModel) -> None:
-    """Warn about guesses and ignored keys."""
+    """Warn about guesses and ignored keys; those of the network in the package are known."""
     cfg = model.network.cfg
+    if Path(cfg.file).parent == BUILT_IN_FOLDER:
+        return
     if model.weights != Path(cfg.file).with_suffix(".weights"):
         log.warning("%s: weights from %s", cfg.file, model.weights)
     fit, reason = fit_of(model.network)

@@ -41,10 +41,12 @@ class Published:
     Attributes:
         weights: the weight file.
         info: the detector it makes; None for a bare backbone.
+        ap50: AP at IoU 0.50 on COCO test-dev, as https://pjreddie.com/darknet/yolo/ states it.
     """
 
     weights: RemoteFile
     info: ModelInfo | None
+    ap50: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +112,33 @@ def _write(path: Path, text: str) -> None:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _detector(architecture: str, side: int, size: int, sha256: str) -> Published:
+def _detector(architecture: str, *, side: int, ap50: float, size: int, sha256: str) -> Published:
     strides = NETWORKS[architecture].strides
     info = ModelInfo(architecture, COCO_NAMES, NETWORKS[architecture].anchors, strides, (side, side))
-    return Published(RemoteFile(f"{architecture}.weights", size, sha256), info)
+    return Published(RemoteFile(f"{architecture}.weights", size, sha256), info, ap50)
 
 
 REGISTRY = {
     "yolov3": _detector(
-        "yolov3", 608, 248_007_048, "523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a21b32f297"
+        "yolov3",
+        side=608,
+        ap50=0.579,
+        size=248_007_048,
+        sha256="523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a21b32f297",
     ),
     "yolov3-spp": _detector(
-        "yolov3-spp", 608, 252_209_544, "87a1e8c85c763316f34e428f2295e1db9ed4abcec59dd9544f8052f50de327b4"
+        "yolov3-spp",
+        side=608,
+        ap50=0.606,
+        size=252_209_544,
+        sha256="87a1e8c85c763316f34e428f2295e1db9ed4abcec59dd9544f8052f50de327b4",
     ),
     "yolov3-tiny": _detector(
-        "yolov3-tiny", 416, 35_434_956, "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c"
+        "yolov3-tiny",
+        side=416,
+        ap50=0.331,
+        size=35_434_956,
+        sha256="dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c",
     ),
     # the first 52 convolutions, trained on ImageNet; no checksum of it is published
     "darknet53": Published(RemoteFile("darknet53.conv.74", 162_482_580), None),

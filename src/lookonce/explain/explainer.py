@@ -31,6 +31,7 @@ from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Fit
 from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE
+from lookonce.networks import model_path
 from lookonce.runtime.options import CONF, IOU
 from lookonce.samples import Sample
 
@@ -116,7 +117,7 @@ class Explainer:
         """Read a float model: `.safetensors`, `.cfg` with its weights, or `.onnx` of one of our networks.
 
         Args:
-            model: path of the model.
+            model: path of the model, or `coco`, the network in the package.
             size: as in `Explainer`.
             conf: score threshold.
             iou: IoU threshold.
@@ -129,7 +130,7 @@ class Explainer:
             MissingExtraError: a `.safetensors`, and torch is not installed.
             ConfigError: as `Explainer`.
         """
-        source = read_source(Path(model), weights)
+        source = read_source(model_path(model), weights)
         if fit is not None:
             source = replace(source, info=replace(source.info, fit=fit))
         return cls(source, file=str(model), size=size, conf=conf, iou=iou, objective=objective)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.networks import model_path
 from lookonce.runtime.backends import Backend, open_backend
 from lookonce.runtime.inputs import Image, as_pixels
 from lookonce.runtime.options import DetectOptions, Overrides, multiple_of_sides
@@ -70,7 +71,7 @@ class Detector:
         """Open a model file; its suffix decides which engine runs it.
 
         Args:
-            path: any model file that lookonce reads.
+            path: any model file that lookonce reads, or `coco`, the network in the package.
             options: detection options. **overrides: fields of `DetectOptions` that replace those of
                 `options`.
 
@@ -81,7 +82,9 @@ class Detector:
         """
         options = replace(options, **overrides)
         weights = None if options.weights is None else Path(options.weights)
-        backend = open_backend(Path(path), backend=options.backend, threads=options.threads, weights=weights)
+        backend = open_backend(
+            model_path(path), backend=options.backend, threads=options.threads, weights=weights
+        )
         try:
             return cls(backend, options)
         except ConfigError:

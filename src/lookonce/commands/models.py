@@ -1,0 +1,71 @@
+"""`lookonce models`: the trained models that a name is enough for."""
+
+from dataclasses import asdict, dataclass
+
+from rich.table import Table
+
+from lookonce._terminal import print_json, say, terminal
+from lookonce.commands import options as shared
+from lookonce.darknet.fetch import REGISTRY
+from lookonce.geometry.sizes import size_text
+from lookonce.networks import BUILT_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model of the list; None for numbers that are not known.
+
+    Attributes:
+        name: what commands call it.
+        built_in: whether it comes with the package; if not, `lookonce fetch` gets it.
+        input_size: (height, width).
+        classes: number of classes.
+        bytes: size of the weights.
+        coco_ap50: AP at IoU 0.50 on COCO, as published.
+        milliseconds: time of an image on one core.
+    """
+
+    name: str
+    built_in: bool
+    input_size: tuple[int, int] | None
+    classes: int | None
+    bytes: int
+    coco_ap50: float | None
+    milliseconds: float | None = None
+
+
+def models(as_json: shared.JsonOption = False) -> int:
+    """List the trained models: the one in the package, and those that fetch knows.
+
+    Example: lookonce models
+    """
+    listed = [
+        Listed(name, True, each.input_size, each.classes, each.size, each.ap50, each.milliseconds)
+        for name, each in BUILT_IN.items()
+    ]
+    for name, published in REGISTRY.items():
+        size, classes = (
+            (None, None) if (info := published.info) is None else (info.input_size, len(info.names))
+        )
+        listed.append(Listed(name, False, size, classes, published.weights.size, published.ap50))
+    if as_json:
+        print_json([asdict(each) for each in listed])
+        return 0
+    table = Table("name", "input", box=None, header_style="bold")
+    for heading in ("classes", "MB", "AP50", "ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("from")
+    for each in listed:
+        table.add_row(
+            each.name,
+            "-" if each.input_size is None else size_text(each.input_size),
+            "-" if each.classes is None else str(each.classes),
+            f"{each.bytes / 1e6:.1f}",
+            "-" if each.coco_ap50 is None else f"{each.coco_ap50:.3f}",
+            "-" if each.milliseconds is None else f"{each.milliseconds:.1f}",
+            "built in" if each.built_in else "lookonce fetch",
+        )
+    console = terminal()
+    console.print(table)
+    say("AP50 on COCO as published; ms per image on one core, where measured", console)
+    return 0
