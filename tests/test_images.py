@@ -14,11 +14,12 @@ from PIL import Image, ImageOps
 
 from lookonce.errors import ImageError
 from lookonce.images import (
-    IMAGE_SUFFIXES,
     MAX_PIXELS,
+    WRITTEN_SUFFIXES,
     decode_image,
     list_images,
     read_image,
+    read_image_header,
     read_size,
     write_image,
 )
@@ -47,7 +48,7 @@ def corners(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     return image[np.ix_(rows, columns)].reshape(4, 3).astype(int)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"])
 def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str) -> None:
     path = tmp_path / f"image.{kind.lower()}"
     path.write_bytes(encode(quarters, kind))
@@ -67,6 +68,9 @@ def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str)
         ("LA", "PNG"),
         ("CMYK", "JPEG"),
         ("CMYK", "TIFF"),
+        ("L", "JPEG2000"),
+        ("1", "PPM"),
+        ("L", "PPM"),
     ],
 )
 def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str) -> None:
@@ -76,7 +80,7 @@ def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str)
     np.testing.assert_allclose(corners(image), corners(np.asarray(converted.convert("RGB"))), atol=6)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "AVIF", "JPEG2000"])
 def test_transparency_is_dropped_and_the_colours_stay(quarters: Image.Image, kind: str) -> None:
     veiled = quarters.convert("RGBA")
     veiled.putalpha(Image.fromarray(np.tile(np.linspace(40, 255, 60).astype(np.uint8), (40, 1))))
@@ -94,7 +98,7 @@ def test_sixteen_bits_keep_the_upper_eight(quarters: Image.Image, suffix: str, c
     np.testing.assert_allclose(image.astype(int), expected, atol=1)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_is_applied(tmp_path: Path, quarters: Image.Image, kind: str, orientation: int) -> None:
     exif = Image.Exif()
@@ -138,10 +142,41 @@ def test_bytes_after_a_complete_jpeg_do_no_harm(quarters: Image.Image) -> None:
     assert decode_image(encode(quarters, "JPEG") + bytes(1000), "image").shape == (40, 60, 3)
 
 
+def animated(quarters: Image.Image, kind: str) -> bytes:
+    return encode(quarters, kind, save_all=True, append_images=[quarters.rotate(180)])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_of_several_frames_the_first_is_read(tmp_path: Path, quarters: Image.Image, kind: str) -> None:
+    path = tmp_path / "series"
+    for data, is_series in ((encode(quarters, kind), False), (animated(quarters, kind), True)):
+        path.write_bytes(data)
+        assert read_image_header(path).is_series is is_series
+        np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
+
+
+def test_a_smaller_copy_in_a_tiff_is_no_second_page(tmp_path: Path, quarters: Image.Image) -> None:
+    """Pyramids of slides and maps carry such copies; the tag NewSubfileType says so."""
+    path = tmp_path / "pyramid.tif"
+    quarters.save(path, save_all=True, append_images=[quarters.resize((30, 20))], tiffinfo={254: 1})
+    assert not read_image_header(path).is_series
+
+
+@pytest.mark.parametrize("kind", ["GIF", "AVIF", "JPEG2000", "PPM"])
+def test_the_header_alone_refuses_a_size_beyond_the_limit(
+    quarters: Image.Image, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(quarters, kind)
+    monkeypatch.setattr("lookonce.images.MAX_PIXELS", 40 * 60 - 1)
+    monkeypatch.setattr("lookonce.images._decoded_by_pillow", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="40x60 in its header; not decoded"):
+        decode_image(data, "image")
+
+
 # ---- bad files
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"])
 @pytest.mark.parametrize("keep", [0.97, 0.5, 0.1])
 def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.CaptureFixture[str]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
@@ -183,7 +218,8 @@ def test_damage_inside(quarters: Image.Image) -> None:
         (b"", "an empty file"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "an HTML page"),
         (b"\n\n  <HTML>", "an HTML page"),
-        (b"GIF89a" + bytes(20), "a GIF"),
+        (b"GIF89a" + bytes(20), "damaged"),
+        (b"\0\0\0\x1cftypavif" + bytes(20), "damaged"),
         (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
         (b"not an image at all", "bytes 6e 6f 74"),
         (b"\xff\xd8\xff", "cut short"),
@@ -249,7 +285,7 @@ def test_absurd_sides(quarters: Image.Image, width: int, height: int) -> None:
 # ---- writing and listing
 
 
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
 def test_written_images_come_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
     path = tmp_path / f"written{suffix}"
     write_image(path, np.asarray(quarters))

@@ -1,11 +1,13 @@
 """The size of an image from its first bytes, before anything is decoded.
 
-Five formats, one walker each. Parsing the header here is bounded, quick (about 20 µs) and silent: nothing is
-allocated because of a size the header claims, and no decoder prints a warning.
+Five formats have a walker here, which is bounded, quick (about 20 µs) and silent: nothing is allocated
+because of a size the header claims, and no decoder prints a warning. Rarer formats are left to Pillow, which
+reads their headers without decoding, and decodes them too.
 
 Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import SEEK_CUR, BytesIO
@@ -14,7 +16,8 @@ from typing import BinaryIO, Literal, NamedTuple
 
 EXIF_PREFIX = b"Exif\0\0"
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
-TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262
+TIFF_SUBFILE, TIFF_BITS, TIFF_PHOTOMETRIC = 254, 258, 262
+TIFF_PER_CHANNEL = frozenset({TIFF_BITS})
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
 LARGEST_TILE = 1 << 24  # pixels
@@ -24,20 +27,36 @@ JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
 
+PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
+PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PPM")
+JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two may be HEIC: Pillow decides
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 Colour = Literal["colour", "grey", "palette", "alpha", "16-bit", "CMYK"]
 JPEG_COLOURS: dict[int, Colour] = {1: "grey", 4: "CMYK"}  # by the number of components
 PNG_COLOURS: dict[int, Colour] = {0: "grey", 3: "palette", 4: "alpha", 6: "alpha"}  # by colour type
+PILLOW_COLOURS: dict[str, Colour] = {
+    "1": "grey",
+    "L": "grey",
+    "P": "palette",
+    "LA": "alpha",
+    "RGBA": "alpha",
+    "I;16": "16-bit",
+    "I": "16-bit",
+}
 TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}  # by photometric
 
 
 class Found(NamedTuple):
-    """Findings of one walker: sides as stored, EXIF orientation, and colour coding."""
+    """Findings of one walker: sides as stored, EXIF orientation, colour coding, and whether more follows."""
 
     width: int
     height: int
     orientation: int
     colour: Colour
+    is_series: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +64,13 @@ class ImageHeader:
     """Header of an image file.
 
     Attributes:
-        format: `JPEG`, `PNG`, `WebP`, `BMP` or `TIFF`.
+        format: a name in `FORMATS`.
         height: rows as displayed, after EXIF rotation.
         width: columns as displayed.
         data_start: offset of the coded image (JPEG), or of the end of the part that was read.
         orientation: EXIF's, 1 (upright) to 8.
         colour: colour coding; images are always read as 8-bit RGB.
+        is_series: whether it has more frames or pages than the first, the only one that is read.
     """
 
     format: str
@@ -59,22 +79,23 @@ class ImageHeader:
     data_start: int
     orientation: int = 1
     colour: Colour = "colour"
+    is_series: bool = False
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
     """Read the header of an image from a seekable stream positioned at its first byte.
 
     Raises:
-        ValueError: not one of the five formats, or cut short; the message describes the content.
+        ValueError: none of the formats, or cut short; the message describes the content.
     """
     magic = stream.read(12)
     for name, is_format, parse in FORMATS:
         if is_format(magic):
             stream.seek(0)
-            width, height, orientation, colour = parse(stream)
+            width, height, orientation, colour, is_series = parse(stream)
             if orientation >= 5:  # EXIF 5 to 8 turn the image by a quarter
                 width, height = height, width
-            return ImageHeader(name, height, width, stream.tell(), orientation, colour)
+            return ImageHeader(name, height, width, stream.tell(), orientation, colour, is_series)
     known = ", ".join(name for name, _, _ in FORMATS)
     raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
@@ -117,7 +138,7 @@ def _jpeg_marker(stream: BinaryIO) -> int:
 
 def _png(stream: BinaryIO) -> Found:
     """Walk all chunks, to notice a file cut short and to find EXIF wherever it is."""
-    width = height = 0
+    width = height = frames = 0
     orientation = 1
     colour: Colour = "colour"
     stream.seek(8)
@@ -133,10 +154,11 @@ def _png(stream: BinaryIO) -> Found:
             frame_width, frame_height = unpack(">4xII", _take(stream, 12))
             if frame_width > width or frame_height > height:
                 raise ValueError(f"expected frames of at most {height}x{width}, found a larger one")
+            frames += 1
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
-            return Found(width, height, orientation, colour)
+            return Found(width, height, orientation, colour, frames > 1)
         stream.seek(after)
 
 
@@ -161,7 +183,7 @@ def _webp(stream: BinaryIO) -> Found:
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
             break
         stream.seek(length + length % 2, SEEK_CUR)  # chunks are padded to an even length
-    return Found(width, height, orientation, "alpha" if fields[0] & 0x10 else "colour")
+    return Found(width, height, orientation, "alpha" if fields[0] & 0x10 else "colour", bool(fields[0] & 2))
 
 
 def _bmp(stream: BinaryIO) -> Found:
@@ -177,26 +199,37 @@ def _bmp(stream: BinaryIO) -> Found:
 
 
 def _tiff(stream: BinaryIO) -> Found:
-    tags = _tiff_tags(stream, strict=True)
+    tags, following = _tiff_tags(stream, strict=True)
     tile = tags.get(TIFF_TILE_WIDTH, 0) * tags.get(TIFF_TILE_HEIGHT, 0)  # decoders hold a whole tile
     if tile > max(LARGEST_TILE, tags.get(TIFF_WIDTH, 0) * tags.get(TIFF_HEIGHT, 0)):
         raise ValueError(f"expected tiles of at most {LARGEST_TILE:,} pixels, found {tile:,}")
-    colour = (
-        "16-bit" if tags.get(TIFF_BITS) == 16 else TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
-    )
-    return Found(tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0), tags.get(TIFF_ORIENTATION, 1), colour)
+    is_deep = tags.get(TIFF_BITS, 8) > 8
+    colour = "16-bit" if is_deep else TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
+    is_series = False
+    if following:  # a page, or a smaller copy, or a mask
+        try:
+            is_series = not _tiff_tags(stream, at=following)[0].get(TIFF_SUBFILE, 0) & 5
+        except ValueError:
+            is_series = False
+    orientation = tags.get(TIFF_ORIENTATION, 1)
+    return Found(tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0), orientation, colour, is_series)
 
 
-def _tiff_tags(stream: BinaryIO, *, strict: bool = False) -> dict[int, int]:
-    """Read the whole-number tags of the first directory.
+def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
+    """Read the whole-number tags of a directory, the first one unless `at` is given.
 
-    `strict` refuses sizes that decoders may interpret differently.
+    `strict` refuses sizes that decoders may interpret differently. Of several numbers in a tag the first is
+    read.
+
+    Returns:
+        Tag -> number, and the offset of the next directory, 0 for none.
     """
+    stream.seek(0)
     order = "<" if _take(stream, 4)[:2] == b"II" else ">"
     (start,) = unpack(order + "I", _take(stream, 4))
-    stream.seek(start)
+    stream.seek(at or start)
     (count,) = unpack(order + "H", _take(stream, 2))
-    tags = {}
+    tags, elsewhere = {}, {}
     for _ in range(count):
         entry = _take(stream, 12)
         tag, kind, values = unpack(order + "HHI", entry[:8])
@@ -208,17 +241,47 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False) -> dict[int, int]:
             raise ValueError(
                 f"expected one whole number in TIFF tag {tag}, once; decoders differ about others"
             )
-        if kind == TIFF_SHORT:
+        if kind == TIFF_SHORT and values <= 2:
             (tags[tag],) = unpack(order + "H", entry[8:10])
+        elif kind == TIFF_SHORT and tag in TIFF_PER_CHANNEL:
+            (elsewhere[tag],) = unpack(order + "I", entry[8:])
         elif kind == TIFF_LONG:
             (tags[tag],) = unpack(order + "I", entry[8:])
-    return tags
+    following = stream.read(4)
+    for tag, offset in elsewhere.items():
+        stream.seek(offset)
+        (tags[tag],) = unpack(order + "H", _take(stream, 2))
+    return tags, unpack(order + "I", following)[0] if len(following) == 4 else 0
+
+
+def _by_pillow(stream: BinaryIO) -> Found:
+    """Read the size of a GIF, AVIF, JPEG 2000 or portable any-map; the decoder uses the same numbers."""
+    from PIL import Image
+
+    data = stream.read(PILLOW_LIMIT + 1)
+    if len(data) > PILLOW_LIMIT:
+        raise ValueError(f"expected at most {PILLOW_LIMIT:,} bytes in a format of this kind, found more")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images, which have a limit here
+            with Image.open(BytesIO(data), formats=PILLOW_FORMATS) as image:
+                orientation = image.getexif().get(TIFF_ORIENTATION, 1)
+                colour = PILLOW_COLOURS.get(image.mode, "colour")
+                is_series = bool(getattr(image, "is_animated", False))
+                return Found(*image.size, orientation if orientation in range(1, 9) else 1, colour, is_series)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"not decoded: {error}") from error
+    except Exception as error:  # each plugin has its own; no error of a decoder escapes
+        raise ValueError(
+            "expected a whole header of a GIF, AVIF, JPEG 2000 or PNM image, found it damaged, cut short, or "
+            "of a kind that the installed Pillow does not read"
+        ) from error
 
 
 def _exif_orientation(payload: bytes) -> int:
     """Return EXIF's orientation, 1 to 8; 1 (upright) if the block is damaged, as in every viewer."""
     try:
-        tags = _tiff_tags(BytesIO(payload.removeprefix(EXIF_PREFIX)))
+        tags, _ = _tiff_tags(BytesIO(payload.removeprefix(EXIF_PREFIX)))
     except ValueError:
         return 1
     orientation = tags.get(TIFF_ORIENTATION, 1)
@@ -239,10 +302,10 @@ def _describe(start: bytes) -> str:
         return "an empty file"
     if lowered.startswith((b"<!doctype html", b"<html")) or b"<html" in lowered:
         return "an HTML page (a failed download?)"
-    if start.startswith(b"GIF8"):
-        return "a GIF"
-    if start[4:8] == b"ftyp" and start[8:12] in {b"heic", b"heix", b"mif1", b"avif"}:
-        return "a HEIC or AVIF image (convert it to JPEG first)"
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS:
+        return "a HEIC image (convert it to JPEG first)"
+    if start.startswith((b"II+\0", b"MM\0+")):
+        return "a BigTIFF"
     return f"a file that begins with the bytes {start[:8].hex(' ')}"
 
 
@@ -252,4 +315,9 @@ FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]],
     ("WebP", lambda magic: magic[:4] == b"RIFF" and magic[8:] == b"WEBP", _webp),
     ("BMP", lambda magic: magic.startswith(b"BM"), _bmp),
     ("TIFF", lambda magic: magic.startswith((b"II*\0", b"MM\0*")), _tiff),
+    ("GIF", lambda magic: magic.startswith((b"GIF87a", b"GIF89a")), _by_pillow),
+    ("AVIF", lambda magic: magic[4:8] == b"ftyp" and magic[8:12] in AVIF_BRANDS, _by_pillow),
+    ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _by_pillow),
+    ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _by_pillow),
 )
+BY_PILLOW = frozenset(name for name, _, parse in FORMATS if parse is _by_pillow)

@@ -5,23 +5,27 @@ images expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dro
 unchanged (only TIFF stores them premultiplied, so there transparent means black).
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input, read_bytes, replacing
-from lookonce._image_header import ImageHeader, read_header
+from lookonce._image_header import BY_PILLOW, PILLOW_FORMATS, ImageHeader, read_header
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
 
-IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".avif", ".gif", ".j2c", ".j2k", ".jp2", ".jpc", ".jpx", ".pbm", ".pgm",
+                  ".pnm", ".ppm")  # fmt: skip
+SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
 
 # 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
@@ -83,9 +87,13 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     header = _checked_header(BytesIO(data), name)
     if header.format == "JPEG":
         _check_jpeg(data, header, name)
+    image: NDArray[Any] | None
     try:
         with silent_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+            if header.format in BY_PILLOW:
+                image = _decoded_by_pillow(data)
+            else:
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except (cv2.error, MemoryError):  # OpenCV's own limits
         image = None
     if image is None:
@@ -107,9 +115,9 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
     Raises:
         ImageError: a suffix that is no image's, or the file cannot be written.
     """
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ImageError(
-            f"{path}: expected an image's suffix ({', '.join(IMAGE_SUFFIXES)}), found {path.suffix!r}"
+            f"{path}: expected an image's suffix ({', '.join(WRITTEN_SUFFIXES)}), found {path.suffix!r}"
         )
     coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
     try:
@@ -124,6 +132,23 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
             temporary.write_bytes(encoded.tobytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode the first frame of a format that OpenCV does not read everywhere; None if it is damaged."""
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = ImageOps.exif_transpose(Image.open(BytesIO(data), formats=PILLOW_FORMATS))
+            if image.mode.startswith("I"):  # 16 bits: the upper 8
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            if image.mode in ("LA", "RGBA", "PA"):  # transparency is dropped, not blended
+                image = image.convert("RGBA")
+            return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+    except Exception:  # each plugin has its own
+        return None
 
 
 def _check_jpeg(data: bytes, header: ImageHeader, name: str) -> None:

@@ -3,18 +3,18 @@
 
 import base64
 import json
+import re
 import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from PIL import Image
 
 from lookonce.annotations import load_samples, load_splits, open_annotations
 from lookonce.errors import AnnotationError
-from lookonce.images import write_image
 from lookonce.samples import SampleSet
 
 SIZES = {"a": (60, 80), "b": (80, 60), "c": (60, 80)}
@@ -33,7 +33,12 @@ def put(folder: Path, files: Files, images: list[str]) -> Path:
         height, width = SIZES[Path(name).stem.lower()[-1]]
         suffix = Path(name).suffix.lower()
         plain = folder / name if suffix == Path(name).suffix else (folder / name).with_suffix(suffix)
-        write_image(plain, np.full((height, width, 3), 90, np.uint8))
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        frames = [Image.new("RGB", (width, height), (grey, 90, 90)) for grey in (90, 200)]
+        if suffix == ".gif":
+            frames[0].save(plain, save_all=True, append_images=frames[1:])
+        else:
+            frames[0].save(plain)
         plain.rename(folder / name)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +112,18 @@ def coco(pattern: str = "{}.jpg", stems: str = "abc", **changes: Callable[[Any],
             if key in each:
                 each[key] = change(each[key])
     return json.dumps({"info": {}, "licenses": [], **entries})
+
+
+def mask(height: int, width: int, x: int, y: int, across: int, down: int) -> str:
+    """A COCO segmentation: runs down the columns."""
+    runs = [
+        x * height + y,
+        *[down, height - down] * (across - 1),
+        down,
+        (width - x - across + 1) * height - y - down,
+    ]
+    assert sum(runs) == height * width
+    return f'"segmentation": {{"size": [{height}, {width}], "counts": {runs}}}, "iscrowd": 0'
 
 
 def labelme(stem: str) -> str:
@@ -254,6 +271,26 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
          .replace('"bbox": []}', '"bbox": [], "segmentation": [[6, 10, 24, 10, 24, 50, 6, 50]]}', 1)},
         images("{}.jpg"),
     ),
+    "coco, masks alone": (
+        {"r.json": coco(bbox=lambda box: {"mask": box}).replace('"bbox": {"mask": [10, 10, 20, 30]}', mask(60, 80, 10, 10, 20, 30))
+         .replace('"bbox": {"mask": [40, 20, 20, 30]}', mask(60, 80, 40, 20, 20, 30))
+         .replace('"bbox": {"mask": [6, 10, 18, 40]}', mask(80, 60, 6, 10, 18, 40))},
+        images("{}.jpg"),
+    ),
+    "yolo, key points": (
+        CLASSES | {f"labels/{s}.txt": yolo(s).replace("\n", " 0.1 0.1 2 0.2 0.2 1 0 0 0 0.5 0.5 2\n") for s in "abc"},
+        images("images/{}.jpg"),
+    ),
+    "yolo, key points of two numbers": (
+        {"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\nflip_idx: [0, 2, 1]\ntrain: images\n"}
+        | {f"labels/{s}.txt": yolo(s).replace("\n", " 0.1 0.1 0.9 0.2 0 0\n") for s in "abc"},
+        images("images/{}.jpg"),
+    ),
+    "yolo, key points in a folder": (
+        {"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\n"}
+        | {f"labels/{s}.txt": yolo(s).replace("\n", " 0.1 0.1 0.9 0.2 0 0\n") for s in "abc"},
+        images("images/{}.jpg"),
+    ),
     "coco, a root category": (
         {"r.json": coco(supercategory=lambda _: "animals").replace('"categories": [', '"categories": [{"id": 0, "name": "animals", "supercategory": "none"}, ')},
         images("{}.jpg"),
@@ -376,6 +413,19 @@ def test_an_export_opens(tmp_path: Path, case: str) -> None:
     assert {problem.outcome for problem in found.problems} <= {"noted"}, found.problems
 
 
+@pytest.mark.parametrize(("number", "case"), list(enumerate(EXPORTS)))
+def test_an_export_opens_with_images_of_any_kind(tmp_path: Path, number: int, case: str) -> None:
+    files, names = EXPORTS[case]
+    suffixes = (".gif", ".jp2", ".avif", ".ppm", ".webp", ".tiff", ".jfif")
+    suffix = suffixes[number % len(suffixes)]
+    every = re.compile(r"\.jpe?g\b", re.IGNORECASE)
+    changed = {every.sub(suffix, name): every.sub(suffix, text) for name, text in files.items()}
+    found = load_samples(put(tmp_path / "x", changed, [every.sub(suffix, name) for name in names]))
+    present = {Path(name).stem[-1].lower() for name in names}
+    assert boxes(found) == {stem: sorted(here) for stem, here in BOXES.items() if stem in present}
+    assert {problem.outcome for problem in found.problems} <= {"noted"}, found.problems
+
+
 @pytest.mark.parametrize("case", DIVIDED)
 def test_an_export_in_splits_opens(tmp_path: Path, case: str) -> None:
     sets = load_splits(put(tmp_path / "x", *DIVIDED[case]), names=None if "voc" not in case else NAMES)
@@ -441,7 +491,10 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),
         (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabelled", "no label file is about it"),
         (CLASSES | YOLO | {"labels/a.txt": "0 0.1 0.1 0.2 0.2 0.9"}, images("images/{}.jpg"), "row", "the sixth"),
-        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2"}, images("images/{}.jpg"), "row", "may be key points"),
+        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 .2"}, images("images/{}.jpg"), "row", "may be key points"),
+        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2 0 0 0"}, images("images/{}.jpg"), "keypoints", "6 numbers of key points"),
+        ({"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\ntrain: images\n", "labels/a.txt": "0 .1 .1 .2 .2 .5 .5 0 0 .1 .1"}, images("images/{}.jpg"), "keypoints", "6 numbers"),
+        (CLASSES | YOLO, images("images/{}.gif"), "series", "3 such in all"),
         ({"r.json": coco(stems="ab")}, images("{}.jpg"), "unlisted", "no annotation names it"),
         ({"r.json": coco(name=lambda _: "")}, images("{}.jpg"), "class", "empty name"),
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg"), "unannotated", "no XML is about it"),

@@ -2,7 +2,7 @@
 
 Category ids may be any number; classes are ordered by them. `iscrowd` is kept; `ignore`, which some
 converters write for VOC's difficult objects, is read and written as that flag. An image without annotations
-is a background image.
+is a background image. An object without a box gets the one around its polygons or its run-length mask.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 from lookonce._files import write_text
 from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, shown, split_in, split_of
 from lookonce.annotations.layout import reference, tidy
+from lookonce.annotations.masks import box_around
 from lookonce.annotations.place import Place, Recognised
 from lookonce.annotations.records import Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
@@ -181,11 +182,14 @@ def _rows(
             what = f"expected the id of an image, found {shown(entry.get('image_id'))}"
             problems.append(Problem(place, what, kind="row"))
             continue
-        rows[number].append(_row(place, entry, categories))
+        image = images[number]
+        rows[number].append(_row(place, entry, categories, _declared(image) if image else None))
     return rows
 
 
-def _row(place: str, entry: dict[str, Any], categories: Mapping[NUMBER, str]) -> Row:
+def _row(
+    place: str, entry: dict[str, Any], categories: Mapping[NUMBER, str], size: tuple[int, int] | None
+) -> Row:
     category = _id(entry.get("category_id"))
     if category is None or category not in categories:
         return Row(place, fault=f"expected the id of a category, found {shown(entry.get('category_id'))}")
@@ -193,17 +197,20 @@ def _row(place: str, entry: dict[str, Any], categories: Mapping[NUMBER, str]) ->
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     given: Any = entry.get("bbox")
-    polygons: Any = entry.get("segmentation")
-    is_hull = not given and isinstance(polygons, list) and bool(polygons)
+    shape: Any = entry.get("segmentation")
+    is_hull = not given and isinstance(shape, list | dict) and bool(shape)
     try:
-        if is_hull:  # around all polygons of the object: lists x, y, x, y, ...
+        if is_hull and isinstance(shape, dict):
+            box = box_around(shape, size)
+        elif is_hull:  # around all polygons of the object: lists x, y, x, y, ...
+            polygons = shape if isinstance(shape[0], list) else [shape]
             sides = [[float(side) for side in polygon] for polygon in polygons]
             box = hull([point for each in sides for point in zip(each[::2], each[1::2], strict=True)])
         else:
             left, top, width, height = (float(side) for side in given)
             box = (left, top, left + width, top + height)
-    except (TypeError, ValueError, OverflowError):
-        mask = ", and a mask in place of polygons" if isinstance(polygons, dict) else ""
+    except (TypeError, ValueError, OverflowError, KeyError) as error:
+        mask = f", and a mask that cannot be read: {error}" if is_hull and isinstance(shape, dict) else ""
         return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}{mask}")
     return Row(place, box, name, bool(entry.get("ignore")), bool(entry.get("iscrowd")), polygon=is_hull)
 

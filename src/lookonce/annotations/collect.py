@@ -133,12 +133,17 @@ class _Collector:
                     self._report(listed, what, kind="listed-twice", image=path)
                 continue
             try:
-                read[path] = _Image(path, read_image_header(path), [record], list(record.rows))
+                header = read_image_header(path)
             except ImageError as error:
                 unreadable.add(path)
                 kind: ProblemKind = "unreadable" if is_file(path) else "missing"
                 about = path if len(str(path)) <= LONGEST_PATH else None
                 self._report(record.place, str(error), kind=kind, image=about)
+                continue
+            read[path] = _Image(path, header, [record], list(record.rows))
+            if header.is_series:
+                what = f"{path.name} has more frames or pages than the first, which alone is read"
+                self._tally("series", "noted", str(path), what)
         return list(read.values())
 
     def _turned(self, read: Sequence[_Image]) -> set[Path]:
@@ -232,8 +237,11 @@ class _Collector:
                 self._report(row.place, fault, kind=kind, image=each.path)
                 continue
             if row.polygon:
-                what = "a polygon in place of a box: the box around it is taken"
+                what = "a polygon or mask in place of a box: the box around it is taken"
                 self._tally("polygon", "noted", row.place, what)
+            if row.keypoints:
+                what = f"{row.keypoints} numbers of key points behind the box: not used"
+                self._tally("keypoints", "noted", row.place, what)
             sound.append((row, label))
         height, width = size
         boxes = np.array([row.box for row, _ in sound], np.float64).reshape(-1, 4)

@@ -26,8 +26,9 @@ from lookonce.samples import Problem, SampleSet
 
 SUFFIXES = (".yaml", ".yml")
 OTHER_KEYS = ("names", "nc", "path")
-HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "info", "license", "licence",
-                 "roboflow", "task", "url", "version")  # fmt: skip
+HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_idx", "info", "kpt_names",
+                 "kpt_shape", "licence", "license", "roboflow", "skeleton", "task", "url",
+                 "version")  # fmt: skip
 NOTHING = ("", "null", "~")
 DEEPEST = 20
 
@@ -54,9 +55,11 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
         for key in tree
         if key.lower() not in known
     ]
+    keypoints = _keypoints(path, tree)
     if not entries:
         if path.parent != place.path and not place.is_folder:
             place = Place(path.parent, place.images)
+        place.keypoints = keypoints
         within = _without_yaml(place, open_place, path)
         title = f"{within.title}, class names from {path.name}"
         return Annotations(place.path, title, within.parts, within.tree, [*within.remarks, *remarks], names)
@@ -70,7 +73,9 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
                 expected = path.parent / tree.get("path", ".") / entry
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
         if there := [found for found in places if found is not None]:
-            parts[split] = YamlPart(split, [Place(found, place.images) for found in there], names, open_place)
+            parts[split] = YamlPart(
+                split, [Place(found, place.images, keypoints) for found in there], names, open_place
+            )
     if not parts or (missing and "train" in entries and "train" not in parts):
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: left out", "noted", kind="setting") for what in missing]
@@ -168,6 +173,14 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
             f"{path}: expected {str(tree['nc'])[:20]} class names (nc:), found {len(names)}"
         )
     return names
+
+
+def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
+    """Return how many numbers of key points follow each box: `kpt_shape` is points, numbers per point."""
+    given = tree.get("kpt_shape", ["0", "2"])
+    if not isinstance(given, list) or [each.isdecimal() for each in given] != [True, True]:
+        raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(given)}")
+    return int(given[0][:6]) * int(given[1][:6])
 
 
 def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[str]:

@@ -18,10 +18,12 @@ class Place:
     Attributes:
         path: a file or folder.
         images: folder of the images, if the user named one.
+        keypoints: numbers behind each box of YOLO's text, according to a dataset YAML.
     """
 
     path: Path
     images: Path | None = None
+    keypoints: int = 0
 
     @cached_property
     def tree(self) -> Tree:

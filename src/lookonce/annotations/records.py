@@ -20,7 +20,8 @@ class Row(NamedTuple):
         label: class number or class name, not yet checked.
         difficult: VOC's flag.
         crowd: COCO's flag.
-        polygon: whether the box is the hull of a polygon.
+        polygon: whether the box is the one around a polygon or a mask.
+        keypoints: numbers behind the box, which are not used.
         fault: why the row cannot be used; all other fields but `place` are then meaningless.
         kind: sort of that fault.
     """
@@ -31,6 +32,7 @@ class Row(NamedTuple):
     difficult: bool = False
     crowd: bool = False
     polygon: bool = False
+    keypoints: int = 0
     fault: str = ""
     kind: ProblemKind = "row"
 

@@ -54,13 +54,13 @@ def recognise(place: Place) -> Recognised | None:
     if place.suffix == ".data":
         return _darknet(path, place.tree)
     if place.suffix == ".txt":
-        return _image_list(path, place.tree)
+        return _image_list(place)
     if not place.is_folder:
         return None
     data = place.tree.highest(place.tree.with_suffix(".data"))
     if len(data) == 1 and (found := _darknet(data[0], place.tree)):
         return replace(found, depth=place.tree.depth(data))
-    folder = LabelledFolder(place.tree)
+    folder = LabelledFolder(place.tree, place.keypoints)
     if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
     depth = place.tree.depth(folder.labels or folder.orphans)
@@ -122,12 +122,14 @@ class LabelledFolder:
 
     Attributes:
         tree: the folder.
+        keypoints: numbers behind each box.
         labels: image -> its label file.
         shared: image -> another image of the same stem, which has the one label file.
         orphans: label files without an image.
     """
 
     tree: Tree
+    keypoints: int = 0
     labels: dict[Path, Path] = field(default_factory=dict)
     shared: dict[Path, Path] = field(default_factory=dict)
     orphans: list[Path] = field(default_factory=list)
@@ -173,7 +175,7 @@ class LabelledFolder:
         near = dict.fromkeys([self.tree.root, *(image.parent for image in images)])
         names = _names_near(*near, *(anywhere.values() if len(anywhere) == 1 else []))
         listed = [(str(image), image, self.labels.get(image)) for image in wanted]
-        parsed = _parse(listed, self.tree.root, names)
+        parsed = _parse(listed, self.tree.root, names, self.keypoints)
         problems = list(parsed.problems)
         for image in images:
             if image in self.shared:
@@ -194,7 +196,7 @@ class LabelledFolder:
 
     def of_list(self, file: Path) -> Parsed:
         """Parse the labels of the images that a list names."""
-        return _of_list(file, self.tree)
+        return _of_list(file, self.tree, keypoints=self.keypoints)
 
 
 def _may_be_labels(file: Path) -> bool:
@@ -213,8 +215,9 @@ def _is_image_list(file: Path) -> bool:
     return path.lower().endswith(IMAGE_SUFFIXES) and not words
 
 
-def _image_list(path: Path, tree: Tree) -> Recognised | None:
+def _image_list(place: Place) -> Recognised | None:
     """Recognise a list of paths of images that have labels."""
+    path, tree = place.path, place.tree
     listed = [split_line(text) for _, text in read_lines(path)]
     if not listed or any(words for _, words in listed):
         return None
@@ -225,10 +228,12 @@ def _image_list(path: Path, tree: Tree) -> Recognised | None:
     files = LabelFiles()
     if not any(files.of(image) for image in images):
         return None
-    return Recognised(f"YOLO list of images {path}", {ALL: partial(_of_list, path, tree)})
+    return Recognised(
+        f"YOLO list of images {path}", {ALL: partial(_of_list, path, tree, keypoints=place.keypoints)}
+    )
 
 
-def _of_list(path: Path, tree: Tree, names: Names = ()) -> Parsed:
+def _of_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) -> Parsed:
     """Parse the labels of the images that a list names: see `LabelFiles`, else by the line itself."""
     lines = [(line, split_line(text)[0]) for line, text in read_lines(path)]
     written = [image for _, image in lines]
@@ -249,10 +254,12 @@ def _of_list(path: Path, tree: Tree, names: Names = ()) -> Parsed:
     triples = [
         (f"{path}:{line}", image, file) for (line, _), image, file in zip(lines, images, labels, strict=True)
     ]
-    return _parse(triples, path, names or _names_near(path.parent))
+    return _parse(triples, path, names or _names_near(path.parent), keypoints)
 
 
-def _parse(images: Sequence[tuple[str, Path, Path | None]], place: Path, names: Names) -> Parsed:
+def _parse(
+    images: Sequence[tuple[str, Path, Path | None]], place: Path, names: Names, keypoints: int
+) -> Parsed:
     """Parse the label files of images, given as place in the list, image and labels.
 
     Raises:
@@ -266,7 +273,7 @@ def _parse(images: Sequence[tuple[str, Path, Path | None]], place: Path, names: 
     records, problems = [], []
     for listed, image, labels in images:
         try:
-            rows = read_rows(labels) if labels else []
+            rows = read_rows(labels, keypoints) if labels else []
         except AnnotationError as error:  # a label file that is no text
             problems.append(Problem(listed, str(error), kind="annotation", image=image))
             continue

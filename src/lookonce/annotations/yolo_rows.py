@@ -1,29 +1,39 @@
-"""Rows of YOLO's label files: class, centre, size; or class and the points of a polygon."""
+"""Rows of YOLO's label files: class, centre, size, perhaps key points; or class and a polygon's points."""
 
 from pathlib import Path
 
 from lookonce.annotations.files import read_lines, shown
 from lookonce.annotations.records import Row, hull
 
+VISIBILITY = {0.0, 1.0, 2.0}  # of a key point: absent, hidden, visible
 MOST = 2.0  # a fraction above this is not a rounding error: the numbers are pixels
 
 
-def read_rows(labels: Path) -> list[Row]:
+def read_rows(labels: Path, keypoints: int = 0) -> list[Row]:
     """Read a label file.
+
+    Args:
+        labels: the file.
+        keypoints: numbers that follow each box; without them, points of three numbers are recognised by their
+            third, which is 0, 1 or 2.
 
     Raises:
         AnnotationError: not text.
     """
-    return [_row(f"{labels}:{line}", text) for line, text in read_lines(labels)]
+    return [_row(f"{labels}:{line}", text, keypoints) for line, text in read_lines(labels)]
 
 
-def _row(place: str, text: str) -> Row:
+def _row(place: str, text: str, keypoints: int) -> Row:
     try:
         label, *sides = map(float, text.split())
         if label != int(label):
             raise ValueError(text)
     except (ValueError, OverflowError):
         sides = []
+    rest = sides[4:]
+    is_pose = len(rest) % 3 == 0 and len(rest) > 0 and {*rest[2::3]} <= VISIBILITY
+    if is_pose or (keypoints and len(rest) == keypoints):
+        sides = sides[:4]
     if len(sides) == 5:
         what = (
             f"expected 5 numbers, found six in {shown(text)}: the sixth is no part of a label "
@@ -33,13 +43,13 @@ def _row(place: str, text: str) -> Row:
     if len(sides) != 4 and (len(sides) < 6 or len(sides) % 2):
         what = f"expected class, centre x, centre y, width, height as numbers, found {shown(text)}"
         if len(sides) > 6:
-            what += f": {len(sides) + 1} columns, so these may be key points; export boxes alone"
+            what += f": {len(sides) + 1} columns, so these may be key points; kpt_shape: in the YAML says so"
         return Row(place, fault=what)
     if max(map(abs, sides)) > MOST:
         what = f"expected fractions of the image's sides, found {shown(text)}: are these pixels?"
         return Row(place, fault=what)
     if len(sides) == 4:
-        return Row(place, (sides[0], sides[1], sides[2], sides[3]), int(label))
+        return Row(place, (sides[0], sides[1], sides[2], sides[3]), int(label), keypoints=len(rest))
     left, top, right, bottom = hull(list(zip(sides[::2], sides[1::2], strict=True)))
     return Row(
         place, ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), int(label), polygon=True

@@ -313,6 +313,7 @@ def _report(
             "seconds": round(tally.seconds, 3),
             "complete": not stopped,
             "skipped": [str(problem) for problem in frames.problems],
+            "first_frame_only": frames.series,
             "dropped": frames.live.dropped,
             "reconnects": frames.live.reconnects,
             "saved": {kind: str(path) for kind, path in saved.items()},
@@ -339,6 +340,11 @@ def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
     if any(not isinstance(origin, Path) for origin in frames.origins):
         dropped, reconnects = frames.live.dropped, frames.live.reconnects
         yield f"  live: {_count(dropped, 'frame')} dropped, {_count(reconnects, 'reconnect')}"
+    if frames.series:
+        yield (
+            f"  {_count(len(frames.series), 'file')} with more frames or pages than the first, the only "
+            f"one read: {frames.series[0]}{', ...' if len(frames.series) > 1 else ''}"
+        )
     if frames.problems:
         yield f"  {_count(len(frames.problems), 'file')} skipped, named above"
 

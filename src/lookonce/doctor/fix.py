@@ -27,7 +27,7 @@ from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import SUFFIXES, ImageFacts
 from lookonce.doctor.kinds import KINDS
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.images import read_image, write_image
+from lookonce.images import WRITTEN_SUFFIXES, read_image, write_image
 from lookonce.samples import Problem, Sample, SampleSet
 
 RECODED = ("CMYK", "16-bit", "alpha")
@@ -114,8 +114,11 @@ class _Images:
             facts = self._facts[image]
             known = not facts.fault and image.suffix.lower() not in SUFFIXES[facts.format]
             suffix = SUFFIXES[facts.format][0] if known else image.suffix
+            recoded = facts.orientation != 1 or facts.colour in RECODED
+            if recoded and suffix.lower() not in WRITTEN_SUFFIXES:
+                suffix = ".png"
             self.placed[image] = self._folder / f"{self._free(image.stem)}{suffix}"
-            if facts.orientation != 1 or facts.colour in RECODED:
+            if recoded:
                 write_image(self.placed[image], read_image(image))
             else:
                 shutil.copyfile(image, self.placed[image])

@@ -32,6 +32,10 @@ SUFFIXES = {
     "WebP": (".webp",),
     "BMP": (".bmp",),
     "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "AVIF": (".avif",),
+    "JPEG 2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpx"),
+    "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
 }
 ENDS = {"JPEG": JPEG_END_MARKER, "PNG": b"IEND\xaeB`\x82"}
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}

@@ -378,10 +378,24 @@ KINDS: dict[str, Kind] = {
     ),
     "polygon": Kind(
         "info",
-        "Polygons",
-        "An object has a polygon but no box.",
-        "The smallest upright box around the polygon is used.",
+        "Polygons and masks",
+        "An object has a polygon or a mask but no box.",
+        "The smallest upright box around it is used.",
         "None needed.",
+    ),
+    "keypoints": Kind(
+        "info",
+        "Key points",
+        "A row of YOLO text goes on behind the box, as pose annotations do.",
+        "The box is used and the key points are not.",
+        "None needed.",
+    ),
+    "series": Kind(
+        "info",
+        "Animations and files of several pages",
+        "The file has more frames or pages than the first.",
+        "Only the first one is read.",
+        "Save the others as images of their own if they are wanted.",
     ),
     "exif-unknown": Kind(
         "info",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError, SourceError
-from lookonce.images import decode_image, read_image
+from lookonce.images import SERIES_SUFFIXES, decode_image, read_image, read_image_header
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Plan, in_parallel, pixels_of
@@ -41,6 +41,7 @@ class Frame:
             different folders do not collide.
         path: the file; None for a camera, a stream or standard input.
         moment: position in the video; None for an image.
+        is_series: whether the file has more frames or pages, which are not read.
     """
 
     image: NDArray[np.uint8]
@@ -48,6 +49,7 @@ class Frame:
     relative: Path
     path: Path | None = None
     moment: Moment | None = None
+    is_series: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Sources:
     Attributes:
         origins: files, cameras and streams.
         problems: one per file skipped, while and after iterating.
+        series: files of which only the first frame or page was read, while and after iterating.
         strict: a file that cannot be read ends the iteration with its error.
         live: frames that cameras and streams dropped, and how often they came back.
     """
@@ -103,6 +106,7 @@ class Sources:
         """
         self.origins = find_origins(sources)
         self.problems: list[Problem] = []
+        self.series: list[str] = []
         self.live = LiveCounts()
         self.strict = strict
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
@@ -192,6 +196,7 @@ class Sources:
     def _readable(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
         """Record problems, pass on the rest."""
         self.problems.clear()
+        self.series.clear()
         frames = 0
         for outcome in outcomes:
             if isinstance(outcome, _Bad):
@@ -201,6 +206,8 @@ class Sources:
                 self.problems.append(Problem(outcome.name, what))
                 continue
             frames += 1
+            if outcome[0].is_series:
+                self.series.append(outcome[0].name)
             yield outcome
         if self._whole and not frames and self.problems:
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
@@ -220,7 +227,9 @@ class Sources:
 
 
 def _read(path: Path, name: str, relative: Path) -> Frame:
-    return Frame(read_image(path), name, relative, path)
+    image = read_image(path)
+    is_series = path.suffix.lower() in SERIES_SUFFIXES and read_image_header(path).is_series
+    return Frame(image, name, relative, path, is_series=is_series)
 
 
 def _decode(

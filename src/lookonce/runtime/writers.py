@@ -19,7 +19,7 @@ from lookonce._files import replacing
 from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
-from lookonce.images import IMAGE_SUFFIXES, write_image
+from lookonce.images import WRITTEN_SUFFIXES, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
 from lookonce.runtime.sources import Frame
 
@@ -107,7 +107,7 @@ class ImageWriter(Writer):
 
     def _target(self, frame: Frame) -> Path:
         """Return the frame's own name below the folder, with a suffix added if the format is read-only."""
-        known, usual = (IMAGE_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
+        known, usual = (WRITTEN_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
         if path.suffix.lower() in known:
             return path
