@@ -14,10 +14,11 @@ from .conftest import Case, random_case
 
 def matches(scores: list[float], correct: list[bool], objects: int) -> Matches:
     return Matches(
+        np.zeros(len(scores), np.int64),
         np.array(scores, np.float32),
         np.zeros(len(scores), np.int64),
         np.array(correct, bool),
-        np.array([objects]),
+        np.array([[objects]]),
     )
 
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.evaluate.inputs import check
-from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_turns
+from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_most_overlapping
 from lookonce.samples import Sample
 
 Item = TypeVar("Item", bound=np.generic)
@@ -184,10 +184,7 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
     own, other = pairs.only(same).best(), pairs.only(~same).best()
     own_iou, other_iou = np.zeros(len(found)), np.zeros(len(found))
     own_iou[own.first], other_iou[other.first] = own.iou, other.iou
-    right = pairs.only(same & (pairs.iou >= FOREGROUND))
-    # Difficult objects are second choice: an ordinary object that is still free goes before them.
-    order = np.lexsort((right.second, -right.iou, sample.difficult[right.second], right.first))
-    partner = take_turns(right.only(order), found.scores)
+    partner = take_most_overlapping(sample, pairs.only(same & (pairs.iou >= FOREGROUND)), found.scores)
     outcome = np.select(
         [
             (partner >= 0) & np.append(sample.difficult, False)[partner],

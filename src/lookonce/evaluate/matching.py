@@ -8,7 +8,7 @@ Two rules pair detections with objects. Both go through the detections by fallin
   detection does not count. To this, COCO's rule for crowds is added: a detection that lies in a crowd of its
   class, and is not right, does not count either.
 
-Legend: **D** detections, **G** objects of one image, **C** classes.
+Legend: **D** detections, **G** objects of one image, **I** images, **C** classes.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,24 @@ class Matches:
     """The detections that count, of all images together, by falling score.
 
     Attributes:
+        image: (D,) int64 number of the image.
         scores: (D,) float32.
         labels: (D,) int64.
         correct: (D,) the best detection of an object.
-        objects: (C,) number of objects of each class that were there to be found.
+        annotated: (I, C) number of objects of each class in each image that were there to be found.
     """
 
+    image: NDArray[np.int64]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     correct: NDArray[np.bool_]
-    objects: NDArray[np.int64]
+    annotated: NDArray[np.int64]
+
+    @property
+    def objects(self) -> NDArray[np.int64]:
+        """Return the number of objects of each class: (C,)."""
+        objects: NDArray[np.int64] = self.annotated.sum(axis=0)
+        return objects
 
 
 class ImageMatch(NamedTuple):
@@ -76,11 +84,11 @@ def match(
     labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
     correct = np.concatenate([np.zeros(0, bool), *(each.partner >= 0 for each in matched)])
     counts = np.concatenate([np.zeros(0, bool), *(each.counts for each in matched)])
+    image = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
     order = np.argsort(-scores, kind="stable")
     order = order[counts[order]]
-    return Matches(
-        scores[order], labels[order], correct[order], objects_that_count(truth, len(names)).sum(axis=0)
-    )
+    annotated = objects_that_count(truth, len(names))
+    return Matches(image[order], scores[order], labels[order], correct[order], annotated)
 
 
 def match_image(sample: Sample, found: Detections, iou: float = IOU) -> ImageMatch:
@@ -117,6 +125,23 @@ def take_turns(
             partner[d] = g
             taken.add(g)
     return partner
+
+
+def take_most_overlapping(sample: Sample, pairs: Pairs, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """By falling score, let each detection take the free object that it overlaps most: COCO's rule.
+
+    Difficult objects are second choice: an ordinary object that is still free goes before them.
+
+    Args:
+        sample: annotated image.
+        pairs: detections and the objects of their class that they overlap enough.
+        scores: (D,)
+
+    Returns:
+        (D,) the object of each detection, -1 for none.
+    """
+    order = np.lexsort((pairs.second, -pairs.iou, sample.difficult[pairs.second], pairs.first))
+    return take_turns(pairs.only(order), scores)
 
 
 def overlapping_objects(sample: Sample, found: Detections, least: float) -> Pairs:

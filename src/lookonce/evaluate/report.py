@@ -9,15 +9,17 @@ from typing import Any
 from lookonce._files import encodable, write_text
 from lookonce.detections import Detections
 from lookonce.evaluate import plots
+from lookonce.evaluate.bootstrap import LEVEL, RESAMPLES, ClassIntervals, Intervals, intervals
 from lookonce.evaluate.coco import Metrics, evaluate, without_nan
 from lookonce.evaluate.confusion import Confusion, confusion
+from lookonce.evaluate.counting import USUAL_THRESHOLD, Counting, choose_thresholds, count
 from lookonce.evaluate.curves import Curve, Curves, curves
 from lookonce.evaluate.matching import match
+from lookonce.evaluate.ranking import rank
 from lookonce.evaluate.voc import average_precisions, mean_average_precision
 from lookonce.samples import Sample
 
 PRECISION = 0.9  # "recall at precision 0.9": share of objects found while nine of ten detections are right
-USUAL_THRESHOLD = 0.25  # for the confusion matrix, where no threshold is best because nothing is right
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +32,9 @@ class Evaluation:
         voc_ap50: VOC's AP at IoU 0.5 of each class; NaN for a class without objects.
         curves: precision, recall and F1 at every threshold.
         confusion: confusion matrix at the threshold of the best F1.
+        best_thresholds: score threshold of each class that is best on these images.
+        counting: counts at the model's thresholds, or at the best ones if the model has none.
+        intervals: 95 % intervals of AP, AP50 and counts.
     """
 
     names: tuple[str, ...]
@@ -37,29 +42,55 @@ class Evaluation:
     voc_ap50: tuple[float, ...]
     curves: Curves
     confusion: Confusion
+    best_thresholds: tuple[float, ...]
+    counting: Counting
+    intervals: Intervals
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers for JSON: None where there was nothing to measure."""
         metrics = asdict(self.metrics)
-        rows = zip(metrics.pop("classes"), self.voc_ap50, self.curves.classes, strict=True)
+        counting, spread = self.counting, self.intervals
         numbers = {
             **metrics,
             "voc_ap50": mean_average_precision(self.voc_ap50),
             **_points(self.curves.overall),
-            "classes": [{**row, "voc_ap50": ap, **_points(curve)} for row, ap, curve in rows],
+            **interval_fields(spread.overall),
+            "intervals": {
+                "level": LEVEL,
+                "over": "groups" if spread.grouped else "images",
+                "number": spread.units,
+                "resamples": RESAMPLES,
+            },
+            "counting": {"thresholds_from": counting.source, **asdict(counting.of())},
+            "classes": [
+                {
+                    **row,
+                    "voc_ap50": self.voc_ap50[c],
+                    **_points(self.curves.classes[c]),
+                    **interval_fields(spread.classes[c]),
+                    "best_threshold": self.best_thresholds[c],
+                    "counting": {"threshold": counting.thresholds[c], **asdict(counting.of(c))},
+                }
+                for c, row in enumerate(metrics["classes"])
+            ],
             "confusion": {
                 "threshold": self.confusion.threshold,
                 "iou": self.confusion.iou,
                 "names": [*self.names, "background"],
                 "counts": self.confusion.counts.tolist(),
             },
+            "counts": counting.per_image(),
         }
         result: dict[str, Any] = without_nan(numbers)
         return result
 
 
 def evaluate_detections(
-    truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+    truth: Sequence[Sample],
+    detections: Sequence[Detections],
+    names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Evaluation:
     """Compute all measures.
 
@@ -67,6 +98,9 @@ def evaluate_detections(
         truth: annotated images.
         detections: results for the same images, in the same order, including low scores for whole curves.
         names: class names that the labels of both index.
+        thresholds: score threshold of each class to count at; None: those that are best on these images.
+        groups: number of each image's group, from 0, if images belong together, such as the frames of a
+            video; intervals then come from drawing groups.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -75,12 +109,17 @@ def evaluate_detections(
     matches = match(truth, detections, names)
     drawn = curves(matches)
     best = drawn.overall.best()
+    images = [str(sample.path) for sample in truth]
+    counting = count(matches, names, images, thresholds)
     return Evaluation(
         names=tuple(names),
         metrics=evaluate(truth, detections, names),
         voc_ap50=average_precisions(matches),
         curves=drawn,
         confusion=confusion(truth, detections, names, best.threshold if best.f1 > 0 else USUAL_THRESHOLD),
+        best_thresholds=counting.thresholds if thresholds is None else choose_thresholds(matches),
+        counting=counting,
+        intervals=intervals(rank(truth, detections, names), counting, groups),
     )
 
 
@@ -110,6 +149,12 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     for name, figure in images.items():
         plots.save(figure, folder / name)
     return numbers
+
+
+def interval_fields(of: ClassIntervals) -> dict[str, list[float]]:
+    """Return the intervals for JSON: [low, high] by the name of what was measured."""
+    ends = {"ap": of.ap, "ap50": of.ap50, "count": of.relative}
+    return {f"{name}_interval": [each.low, each.high] for name, each in ends.items()}
 
 
 def _points(curve: Curve) -> dict[str, dict[str, float]]:

@@ -1,0 +1,144 @@
+"""Counts of objects per image against the annotations, and the score thresholds to count at.
+
+Legend: **D** detections, **I** images, **C** classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.evaluate.curves import curves
+from lookonce.evaluate.matching import Matches
+
+USUAL_THRESHOLD = 0.25  # where no threshold is best because nothing is right
+Source = Literal["model", "these images"]
+
+
+@dataclass(frozen=True, slots=True)
+class CountingError:
+    """Difference between counted and annotated objects, of one class or of all together.
+
+    Attributes:
+        annotated: number of annotated objects.
+        counted: number of detections above the threshold.
+        mae: mean over the images of the absolute difference; NaN without images.
+        bias: mean over the images of counted minus annotated; positive means too many.
+        relative: counted minus annotated, as a share of annotated; NaN without objects.
+    """
+
+    annotated: int
+    counted: int
+    mae: float
+    bias: float
+    relative: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counting:
+    """Objects annotated and counted in each image.
+
+    Difficult objects and crowds are not counted, nor are the detections on them.
+
+    Attributes:
+        names: class names.
+        thresholds: score threshold of each class.
+        source: where the thresholds come from. Those chosen on the measured images themselves flatter.
+        images: name of each image.
+        annotated: (I, C) int64 annotated objects.
+        counted: (I, C) int64 detections above the threshold.
+    """
+
+    names: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    source: Source
+    images: tuple[str, ...]
+    annotated: NDArray[np.int64]
+    counted: NDArray[np.int64]
+
+    def of(self, label: int | None = None) -> CountingError:
+        """Return the error of one class; None for the objects of all classes together."""
+        which = slice(None) if label is None else slice(label, label + 1)
+        annotated, counted = self.annotated[:, which].sum(axis=1), self.counted[:, which].sum(axis=1)
+        total, difference = int(annotated.sum()), counted - annotated
+        return CountingError(
+            annotated=total,
+            counted=int(counted.sum()),
+            mae=float(np.abs(difference).mean()) if len(difference) else math.nan,
+            bias=float(difference.mean()) if len(difference) else math.nan,
+            relative=float(difference.sum() / total) if total else math.nan,
+        )
+
+    def per_image(self) -> list[dict[str, Any]]:
+        """Return the counts of each image by class name, without zeros."""
+        return [
+            {
+                "image": image,
+                "annotated": {self.names[c]: int(annotated[c]) for c in np.flatnonzero(annotated)},
+                "counted": {self.names[c]: int(counted[c]) for c in np.flatnonzero(counted)},
+            }
+            for image, annotated, counted in zip(self.images, self.annotated, self.counted, strict=True)
+        ]
+
+
+def count(
+    matches: Matches,
+    names: Sequence[str],
+    images: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+) -> Counting:
+    """Count the detections above the threshold of their class, image by image.
+
+    Args:
+        matches: detections that count, and the number of objects by image.
+        names: class names.
+        images: name of each image.
+        thresholds: score threshold of each class; None: those that are best on these images.
+    """
+    chosen = tuple(choose_thresholds(matches) if thresholds is None else thresholds)
+    used = matches.scores > np.array([*chosen, math.inf])[matches.labels]
+    counted = np.zeros_like(matches.annotated)
+    np.add.at(counted, (matches.image[used], matches.labels[used]), 1)
+    return Counting(
+        names=tuple(names),
+        thresholds=chosen,
+        source="these images" if thresholds is None else "model",
+        images=tuple(images),
+        annotated=matches.annotated,
+        counted=counted,
+    )
+
+
+def choose_thresholds(matches: Matches) -> tuple[float, ...]:
+    """Return the score threshold of each class with the highest F1.
+
+    A class without objects or right detections has that of all classes together, else `USUAL_THRESHOLD`.
+    """
+    drawn = curves(matches)
+    overall = drawn.overall.best()
+    usual = overall.threshold if overall.f1 > 0 else USUAL_THRESHOLD
+    best = [curve.best() for curve in drawn.classes]
+    return tuple(each.threshold if each.f1 > 0 else usual for each in best)
+
+
+def least_error_threshold(matches: Matches, label: int) -> float:
+    """Return the score threshold with the smallest absolute counting error, summed over the images.
+
+    From the highest score down, each detection corrects the count of its image by one while that lacks
+    objects, and spoils it by one afterwards.
+    """
+    mine = matches.labels == label
+    image, scores = matches.image[mine], matches.scores[mine].astype(np.float64)
+    seen = np.zeros(len(matches.annotated), np.int64)
+    steps = np.ones(len(image), np.int64)
+    for d, i in enumerate(image.tolist()):
+        steps[d] = -1 if seen[i] < matches.annotated[i, label] else 1
+        seen[i] += 1
+    error = np.concatenate([[0], np.cumsum(steps)])  # by number of detections kept, less that of keeping none
+    edges = np.concatenate([[1.0], scores, [0.0]])
+    error[1:-1][scores[1:] == scores[:-1]] = len(image) + 1  # equal scores stay or go together
+    kept = int(error.argmin())
+    return float((edges[kept] + edges[kept + 1]) / 2)

@@ -1,0 +1,118 @@
+"""Detections of each class by falling score, with COCO's verdict on each at ten IoU thresholds.
+
+Matched once, they give the AP of any resample of the images by counting alone: `average_precisions`.
+
+Legend: **T** IoU thresholds 0.50 to 0.95, **C** classes, **D** detections of one class, **I** images,
+**B** resamples, **R** right detections.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.evaluate.inputs import check, objects_that_count
+from lookonce.evaluate.matching import in_crowd, overlapping_objects, take_most_overlapping
+from lookonce.samples import Sample
+
+IOUS = np.linspace(0.5, 0.95, 10)
+MOST = 100  # COCO's limit on the detections of one class in one image, the best first
+LEVELS = 100  # recall levels of COCO's AP, besides 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The detections of one class in all images, by falling score.
+
+    Attributes:
+        image: (D,) int64 number of the image.
+        right: (T, D) bool.
+        ignored: (T, D) bool, on a difficult object or in a crowd.
+        objects: (I,) int64 number of objects of the class in each image.
+    """
+
+    image: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+    objects: NDArray[np.int64]
+
+    def average_precisions(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the AP at each IoU threshold of resampled images: (B, I) -> (B, T).
+
+        Args:
+            weights: how often each resample holds each image.
+
+        Returns:
+            COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more; NaN
+            for a resample without objects.
+        """
+        objects = weights @ self.objects  # (B,)
+        repeats = weights[:, self.image]  # (B, D)
+        every = np.cumsum(repeats, axis=1)
+        ap = np.full((len(weights), len(IOUS)), np.nan)
+        there = objects > 0
+        for t, (right, ignored) in enumerate(zip(self.right, self.ignored, strict=True)):
+            at = np.flatnonzero(right)
+            ap[there, t] = 0
+            if not len(at):
+                continue
+            counted = every[:, at]
+            if ignored.any():
+                counted = counted - np.cumsum(repeats * ignored, axis=1)[:, at]
+            found = np.cumsum(repeats[:, at], axis=1)  # (B, R)
+            envelope = np.maximum.accumulate((found / np.maximum(counted, 1))[:, ::-1], axis=1)[:, ::-1]
+            reached = LEVELS * found[there] // objects[there, None]  # levels of recall up to each
+            first = envelope[there, 0]
+            rest = (envelope[there] * np.diff(reached, axis=1, prepend=0)).sum(axis=1)
+            ap[there, t] = (first + rest) / (LEVELS + 1)
+        return ap
+
+
+def rank(
+    truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+) -> tuple[Ranking, ...]:
+    """Match by COCO's rule at every IoU threshold, with COCO's limit of 100 detections.
+
+    Args:
+        truth: annotated images.
+        detections: results for the same images, in the same order.
+        names: class names that the labels of both index.
+
+    Raises:
+        ValueError: not one result for each image, or a label outside the names.
+    """
+    check(truth, detections, names)
+    right, ignored = ([np.zeros((len(IOUS), 0), bool)] for _ in range(2))
+    kept = [best_of_each_class(found) for found in detections]
+    for sample, found in zip(truth, kept, strict=True):
+        pairs = overlapping_objects(sample, found, float(IOUS[0]))
+        pairs = pairs.only(found.labels[pairs.first] == sample.labels[pairs.second])
+        partners = np.stack(
+            [take_most_overlapping(sample, pairs.only(pairs.iou >= iou), found.scores) for iou in IOUS]
+        )
+        difficult = np.append(sample.difficult, False)[partners]
+        crowded = np.stack([in_crowd(sample, found, float(iou)) for iou in IOUS])
+        right.append((partners >= 0) & ~difficult)
+        ignored.append(difficult | (crowded & (partners < 0)))
+    image = np.repeat(np.arange(len(kept)), [len(found) for found in kept])
+    scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in kept)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in kept)])
+    order = np.lexsort((-scores, labels))
+    verdicts = np.concatenate(right, axis=1)[:, order], np.concatenate(ignored, axis=1)[:, order]
+    objects = objects_that_count(truth, len(names))
+    edges = np.searchsorted(labels[order], np.arange(len(names) + 1))
+    return tuple(
+        Ranking(image[order[mine]], verdicts[0][:, mine], verdicts[1][:, mine], objects[:, c])
+        for c in range(len(names))
+        for mine in [slice(edges[c], edges[c + 1])]
+    )
+
+
+def best_of_each_class(found: Detections) -> Detections:
+    """Keep the best 100 detections of each class, by falling score."""
+    order = np.lexsort((-found.scores, found.labels))
+    labels = found.labels[order]
+    place = np.arange(len(labels)) - np.searchsorted(labels, labels)
+    return found[order[place < MOST]]
