@@ -29,8 +29,9 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import decode_image, list_images, read_image
 from lookonce.runtime.backends import ENGINES, open_backend
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import Plan, usable_cores
+from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.postprocess import postprocess
+from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import JsonWriter
 

@@ -43,8 +43,10 @@ def test_an_unknown_suffix_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_an_unknown_engine_lists_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected one of onnxruntime, openvino, torch, found 'tensorrt'"):
-        open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="tensorrt")
+    with pytest.raises(
+        ConfigError, match=r"expected one of onnxruntime, openvino, torch, tensorrt, found 'tf'"
+    ):
+        open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="tf")
 
 
 def test_an_engine_that_does_not_read_such_files(tmp_path: Path) -> None:

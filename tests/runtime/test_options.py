@@ -32,7 +32,8 @@ def test_the_defaults_are_darknets() -> None:
         ("overlap", [0, 0.9], [-0.1, 0.91, float("nan")]),
         ("threads", [1, 64, None], [0, -1]),
         ("fit", ["letterbox", "stretch", None], ["crop"]),
-        ("backend", ["openvino", None], ["tensorrt"]),
+        ("backend", ["openvino", None], ["tensorflow"]),
+        ("precision", ["auto", "float32", "int8"], ["float16", "", None]),
         ("classes", [["dog"], [0], [], None], ["dog"]),
     ],
 )

@@ -15,7 +15,8 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.images import write_image
-from lookonce.runtime.pipeline import PIXELS, Plan, Room, each_image, in_parallel, pixels_of, usable_cores
+from lookonce.runtime.pipeline import PIXELS, Plan, Room, each_image, in_parallel, pixels_of
+from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
 

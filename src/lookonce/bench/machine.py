@@ -4,8 +4,9 @@ import os
 import platform
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from lookonce.runtime.processor import this_processor
 
 ENGINES = ("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy")
 
@@ -14,21 +15,12 @@ def about_machine() -> dict[str, Any]:
     """Return date, processor, cores, Python, and the versions of the installed engines."""
     return {
         "date": str(date.today()),
-        "processor": processor_name(),
+        "processor": this_processor().name,
+        "instructions": this_processor().instructions,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {name: found for name in ENGINES if (found := _version(name))},
     }
-
-
-def processor_name() -> str:
-    """Return the processor's name, as the system reports it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

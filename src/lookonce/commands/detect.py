@@ -81,8 +81,11 @@ def detect(
     weights: shared.WeightsOption = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="onnxruntime, openvino or torch.", show_default="the first that reads the file"),
+        typer.Option(
+            help="onnxruntime, openvino, torch or tensorrt.", show_default="the first that reads the file"
+        ),
     ] = None,
+    precision: shared.PrecisionOption = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of the engine per image.", show_default="chosen by the sources"),
@@ -120,6 +123,7 @@ def detect(
         multi_label=multi_label,
         weights=weights,
         backend=backend,
+        precision=precision,
         threads=threads,
     )
     frames = Sources(sources, strict=strict)

@@ -62,6 +62,7 @@ def evaluate(
     soft_nms: shared.SoftNmsOption = False,
     multi_label: shared.MultiLabelOption = False,
     weights: shared.WeightsOption = None,
+    precision: shared.PrecisionOption = "auto",
     strict: shared.StrictOption = False,
     explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
     force: shared.ForceOption = False,
@@ -81,6 +82,7 @@ def evaluate(
         soft_nms=soft_nms,
         multi_label=multi_label,
         weights=weights,
+        precision=precision,
     )
     for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
         require(package, extra="train")

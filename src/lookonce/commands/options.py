@@ -61,6 +61,12 @@ MultiLabelOption = Annotated[
     bool,
     typer.Option("--multi-label", help="Count every class of a box that is above --conf."),
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        metavar="PRECISION", help="auto (as `lookonce tune` chose, else float32), float32, bfloat16 or int8."
+    ),
+]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Weights of a .cfg.", show_default="the .weights beside it"),

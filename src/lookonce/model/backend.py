@@ -12,7 +12,7 @@ from lookonce.model.blocks import fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
-from lookonce.runtime.backends import InputShape
+from lookonce.runtime.backends import Arithmetic, InputShape
 
 
 class TorchBackend:
@@ -28,10 +28,10 @@ class TorchBackend:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`."""
-        device = next(self._network.parameters()).device
+        weight = next(self._network.parameters())
         with torch.inference_mode():
-            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
-            raw_maps = self._network(to_input(batch))
+            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(weight.device)
+            raw_maps = [each.float() for each in self._network(to_input(batch).to(weight.dtype))]
             decoded: NDArray[np.float32] = (
                 decode(raw_maps, self.info.anchors, self.info.strides).cpu().numpy()
             )
@@ -41,8 +41,13 @@ class TorchBackend:
         """Do nothing: the network belongs to its creator."""
 
 
-def open_model(path: Path, *, threads: int | None = None) -> TorchBackend:
+def open_model(path: Path, *, threads: int | None = None, arithmetic: Arithmetic = "float32") -> TorchBackend:
     """Open a model file with its batch normalization folded, on an accelerator if there is one.
+
+    Args:
+        path: the `.safetensors` file.
+        threads: threads of torch, for the whole process; None: unchanged.
+        arithmetic: precision of the network; decoding is float32 in either.
 
     Raises:
         ModelFileError: as `model.files.load_model`.
@@ -51,4 +56,5 @@ def open_model(path: Path, *, threads: int | None = None) -> TorchBackend:
         torch.set_num_threads(threads)
     network, info = load_model(path)
     fold_batch_norm(network.eval())
-    return TorchBackend(network.to("cuda" if torch.cuda.is_available() else "cpu"), info)
+    network.to("cuda" if torch.cuda.is_available() else "cpu", getattr(torch, arithmetic))
+    return TorchBackend(network, info)

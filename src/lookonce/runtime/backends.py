@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,11 @@ from lookonce._files import open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
+from lookonce.runtime.processor import this_processor
 
 InputShape = tuple[int | None, int | None, int | None]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+Arithmetic = Literal["float32", "bfloat16"]  # of the layers that are not quantized
 
 
 class Backend(Protocol):
@@ -53,21 +56,24 @@ class Engine:
         opener: `module:function`; takes the path and keyword options, and returns a Backend.
         suffixes: suffixes of the files it reads.
         needs: required package, and the extra that provides it; None: part of a base install.
+        bfloat16: whether it can compute in bfloat16.
     """
 
     opener: str
     suffixes: tuple[str, ...]
     needs: tuple[str, str] | None = None
+    bfloat16: bool = False
 
 
 # The first engine that reads a suffix runs it, unless another is requested. So `.onnx` gives the same numbers
-# on every installation; OpenVINO is faster on some machines and networks (docs/export.md).
+# on every installation; `lookonce tune` finds what is faster on a machine (docs/speed.md).
 ENGINES = {
     "onnxruntime": Engine("lookonce.runtime.onnx_backend:OnnxBackend", (".onnx",)),
     "openvino": Engine(
-        "lookonce.runtime.openvino_backend:OpenVinoBackend", (".xml", ".onnx"), ("openvino", "openvino")
+        "lookonce.runtime.openvino_backend:OpenVinoBackend", (".xml", ".onnx"), ("openvino", "openvino"), True
     ),
-    "torch": Engine("lookonce.model.backend:open_model", (".safetensors",), ("torch", "train")),
+    "torch": Engine("lookonce.model.backend:open_model", (".safetensors",), ("torch", "train"), True),
+    "tensorrt": Engine("lookonce.runtime.onnx_backend:open_tensorrt", (".onnx",), bfloat16=True),
 }
 
 # File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
@@ -75,7 +81,12 @@ CONVERTERS = dict.fromkeys((".cfg", ".weights"), "lookonce.darknet.cache:cached_
 
 
 def open_backend(
-    path: Path, *, backend: str | None = None, threads: int | None = None, weights: Path | None = None
+    path: Path,
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    weights: Path | None = None,
+    precision: Precision = "float32",
 ) -> Backend:
     """Open a model file with the engine for its suffix, or with another that reads it.
 
@@ -84,24 +95,57 @@ def open_backend(
         backend: a name in `ENGINES`; None for the first that reads such files.
         threads: threads of the engine per call; None: the engine decides.
         weights: of a Darknet `.cfg`; None: the file beside it.
+        precision: `float32`, or `bfloat16` where the processor has it: for all layers that the file does not
+            hold in int8; `int8`: the file is one, or `lookonce tune` made one that passed its gate; `auto`:
+            as the plan of `lookonce tune` for this machine says, without one float32.
 
     Raises:
         ModelFileError: no such file, or a suffix that no engine reads.
-        ConfigError: no such engine, an engine that does not read such files, or weights with a model other
-            than a `.cfg`.
+        ConfigError: no such engine or precision, an engine that does not read such files or compute so, or
+            weights with a model other than a `.cfg`.
         MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
     open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
+    check_precision(precision)
     if converter := CONVERTERS.get(path.suffix.lower()):
-        return open_backend(_load(converter)(path, weights), backend=backend, threads=threads)
-    engine = _engine(path, backend)
+        path = _load(converter)(path, weights)
+    arithmetic: Arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
+    if precision in ("auto", "int8") and backend is None:
+        from lookonce.runtime.plans import tuned_way
+
+        if found := tuned_way(path, threads, precision):
+            path, way = found
+            backend, arithmetic = way.backend, way.arithmetic
+            threads = way.threads if threads is None or way.calls == 1 else threads
+    engine = _engine(path, backend, arithmetic)
     if engine.needs:
         require(*engine.needs)
-    opened: Backend = _load(engine.opener)(path, threads=threads)
+    opened: Backend = _load(engine.opener)(path, threads=threads, arithmetic=arithmetic)
+    if precision == "int8" and "int8" not in opened.info.training:
+        opened.close()
+        raise ConfigError(
+            f"precision: expected a model in int8, found {path} in float; `lookonce tune` or "
+            "`lookonce export --precision int8` makes one"
+        )
     return opened
+
+
+def check_precision(precision: str) -> None:
+    """Refuse an unknown precision, and bfloat16 on a processor that would only imitate it, slowly.
+
+    Raises:
+        ConfigError: it cannot be used here.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
+    if precision == "bfloat16" and not this_processor().computes_bfloat16:
+        raise ConfigError(
+            "precision: expected auto, float32 or int8, because this processor has no instructions for "
+            f"bfloat16 ({this_processor()}); found 'bfloat16'"
+        )
 
 
 def check_weights_option(model: Path, weights: Path | None) -> None:
@@ -162,21 +206,28 @@ def engine_failed(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"{path}: the engine failed: {' '.join(str(error).split())[:300]}")
 
 
-def _engine(path: Path, name: str | None) -> Engine:
+def _engine(path: Path, name: str | None, arithmetic: Arithmetic) -> Engine:
+    """Find the engine: the first that reads the file and computes so, unless one is named."""
     suffix = path.suffix.lower()
     if name is not None and name not in ENGINES:
         raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {name!r}")
-    candidates = list(ENGINES.values()) if name is None else [ENGINES[name]]
-    for engine in candidates:
-        if suffix in engine.suffixes:
-            return engine
-    if name is not None:
+    reading = [each for each, engine in ENGINES.items() if suffix in engine.suffixes]
+    if not reading:
+        suffixes = [each for engine in ENGINES.values() for each in engine.suffixes]
+        known = ", ".join(dict.fromkeys([*suffixes, *CONVERTERS]))
+        raise ModelFileError(f"{path}: expected a model file ({known}), found suffix {path.suffix!r}")
+    if name is not None and name not in reading:
         raise ConfigError(
             f"{path}: expected a file that {name} runs ({', '.join(ENGINES[name].suffixes)}), found suffix "
             f"{path.suffix!r}; `lookonce export` may make one"
         )
-    known = dict.fromkeys([suffix for engine in candidates for suffix in engine.suffixes] + list(CONVERTERS))
-    raise ModelFileError(f"{path}: expected a model file ({', '.join(known)}), found suffix {path.suffix!r}")
+    able = [each for each in reading if arithmetic == "float32" or ENGINES[each].bfloat16]
+    if name is not None and name not in able:
+        raise ConfigError(
+            f"precision: expected float32 or int8, in which {name} computes, found {arithmetic!r}; for that "
+            f"choose the backend {' or '.join(able)}"
+        )
+    return ENGINES[name or able[0]]
 
 
 def _load(place: str) -> Callable[..., Any]:

@@ -83,7 +83,11 @@ class Detector:
         options = replace(options, **overrides)
         weights = None if options.weights is None else Path(options.weights)
         backend = open_backend(
-            model_path(path), backend=options.backend, threads=options.threads, weights=weights
+            model_path(path),
+            backend=options.backend,
+            threads=options.threads,
+            weights=weights,
+            precision=options.precision,
         )
         try:
             return cls(backend, options)

@@ -1,34 +1,58 @@
 """The ONNX Runtime backend: runs what `lookonce export --to onnx` writes."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._files import cache_folder
 from lookonce._onnxruntime import ort
-from lookonce.errors import ModelFileError
+from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
-from lookonce.runtime.backends import InputShape, check_output, check_shape, describe_content, engine_failed
+from lookonce.runtime.backends import (
+    Arithmetic,
+    InputShape,
+    check_output,
+    check_shape,
+    describe_content,
+    engine_failed,
+)
+from lookonce.runtime.onnx_weights import check_weights
 
+TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 ORT_FATAL = 4  # log level: errors are raised, so nothing is printed
 
 
 class OnnxBackend:
     """Network and decoding as one graph; see `runtime.backends.Backend`. Any thread may call it."""
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        arithmetic: Arithmetic = "float32",
+        tensorrt: bool = False,
+    ) -> None:
         """Open the file.
 
         Args:
             path: the `.onnx` file.
             threads: threads per image or batch; None leaves the choice to ONNX Runtime (one per core).
+            arithmetic: precision of the layers that are not int8; bfloat16 only with TensorRT.
+            tensorrt: run what TensorRT can run with it.
 
         Raises:
             ModelFileError: not an ONNX file, damaged, not written by lookonce, or weights not finite.
+            ConfigError: TensorRT is not available.
         """
         self._path = path
-        _check_weights(path)
-        self._session: ort.InferenceSession | None = _open_session(path, threads)
+        chosen = providers(ort.get_available_providers(), arithmetic, tensorrt=tensorrt)
+        check_weights(path)
+        self._session: ort.InferenceSession | None = _open_session(path, threads, chosen)
         try:
             self.info = _read_info(self._session, path)
             images = _checked_input(self._session, self.info, path)
@@ -61,38 +85,44 @@ class OnnxBackend:
         self._session = None
 
 
-def _check_weights(path: Path) -> None:
-    """Check every number in the file, which ONNX Runtime does not expose.
+open_tensorrt = partial(OnnxBackend, tensorrt=True)
+
+
+def providers(available: Sequence[str], arithmetic: Arithmetic, *, tensorrt: bool) -> list[Any]:
+    """Return ONNX Runtime's execution providers in order of preference, with their settings.
+
+    A GPU comes first; the CPU is always last and runs what the others do not. In float32, CUDA does not round
+    to TF32. TensorRT, which builds an engine for minutes on first use, runs only by request.
+
+    Args:
+        available: `onnxruntime.get_available_providers()`.
+        arithmetic: precision of the float layers; only TensorRT can do bfloat16.
+        tensorrt: whether it is requested.
 
     Raises:
-        ModelFileError: damaged, weights in another file, infinite or not a number.
+        ConfigError: TensorRT is requested and not available.
     """
-    import onnx  # slow to import
-
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-        constants = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute]
-        tensors = [*graph.initializer, *constants]
-        outside = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors)
-        arrays = [] if outside else [(each.name, onnx.numpy_helper.to_array(each)) for each in tensors]
-    except Exception as error:  # protobuf's and onnx's exceptions share no base below Exception
-        raise ModelFileError(
-            f"{path}: expected an ONNX model, found {describe_content(path, error)}"
-        ) from error
-    if outside:
-        raise ModelFileError(f"{path}: expected an ONNX model in one file, found weights in another")
-    for name, array in arrays:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
+    chosen: list[Any] = []
+    if tensorrt:
+        if TENSORRT not in available:
+            raise ConfigError(
+                f"backend: expected {TENSORRT} in ONNX Runtime for tensorrt (pip install onnxruntime-gpu, "
+                f"and TensorRT), found {', '.join(available)}"
+            )
+        kept = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache_folder() / "tensorrt")}
+        chosen.append((TENSORRT, {**kept, "trt_bf16_enable": str(int(arithmetic == "bfloat16"))}))
+    if CUDA in available:
+        chosen.append((CUDA, {"use_tf32": "0"}))
+    return [*chosen, "CPUExecutionProvider"]
 
 
-def _open_session(path: Path, threads: int | None) -> ort.InferenceSession:
+def _open_session(path: Path, threads: int | None, chosen: list[Any]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = ORT_FATAL
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(path, options, providers=chosen)
     except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
         raise ModelFileError(
             f"{path}: expected an ONNX model, found {describe_content(path, error)}"

@@ -20,7 +20,14 @@ from lookonce._files import open_input
 from lookonce._optional import require
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
-from lookonce.runtime.backends import InputShape, check_output, check_shape, describe_content, engine_failed
+from lookonce.runtime.backends import (
+    Arithmetic,
+    InputShape,
+    check_output,
+    check_shape,
+    describe_content,
+    engine_failed,
+)
 
 ov = require("openvino", "openvino")
 # Its Python binding builds a table of numpy types on first use, and two threads that trigger this at the same
@@ -44,13 +51,14 @@ class _Compiled:
 class OpenVinoBackend:
     """Network and decoding as one graph; see `runtime.backends.Backend`. Any thread may call it."""
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None, arithmetic: Arithmetic = "float32") -> None:
         """Open the file.
 
         Args:
             path: an `.xml` file with its `.bin` beside it, or an `.onnx` file.
             threads: threads per image or batch. Calls from several threads then run concurrently, as far as
                 there are cores. None: all cores for one call, and one call at a time.
+            arithmetic: precision of the layers that are not int8; decoding is float32 in either.
 
         Raises:
             ModelFileError: not such a file, damaged, or not written by lookonce.
@@ -65,7 +73,7 @@ class OpenVinoBackend:
             if real and not np.isfinite(node.data).all():
                 name = node.get_friendly_name()
                 raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
-        self._settings = _settings(threads)
+        self._settings = _settings(threads, arithmetic)
         self._compiled: dict[InputShape, _Compiled] = {}
         self._compiling = Lock()
 
@@ -112,11 +120,11 @@ class OpenVinoBackend:
             return self._compiled[shape]
 
 
-def _settings(threads: int | None) -> dict[str, Any]:
+def _settings(threads: int | None, arithmetic: Arithmetic) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        # By default, OpenVINO computes in bfloat16 if the CPU can: boxes are then 3 pixels off.
-        "INFERENCE_PRECISION_HINT": "f32",
+        # left to itself, OpenVINO computes in bfloat16 if the CPU can
+        "INFERENCE_PRECISION_HINT": "f32" if arithmetic == "float32" else "bf16",
     }
     if threads is not None:
         streams = max(1, min((os.cpu_count() or 1) // threads, MOST_STREAMS))

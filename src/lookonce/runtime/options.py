@@ -9,7 +9,7 @@ from typing import Any, TypedDict, get_args
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.backends import ENGINES, Backend
+from lookonce.runtime.backends import ENGINES, Backend, Precision, check_precision
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
 
 CONF = 0.25  # darknet's detector: -thresh 0.25
@@ -35,6 +35,7 @@ class Overrides(TypedDict, total=False):
     tiles: Tiles | None
     overlap: float
     backend: str | None
+    precision: Precision
     threads: int | None
     weights: str | Path | None
 
@@ -58,6 +59,8 @@ class DetectOptions:
             the image, or (rows, columns); None: only on the whole image.
         overlap: share of a tile's side that overlaps the next tile.
         backend: engine, a name in `backends.ENGINES`; None: the first that reads the file.
+        precision: `float32`; `bfloat16`, less exact, on processors that have it; `int8`, of a file that is or
+            has a tuned one; `auto`: as `lookonce tune` chose for this machine, without that float32.
         threads: threads of the engine per call; None: the engine decides.
         weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
@@ -77,6 +80,7 @@ class DetectOptions:
     tiles: Tiles | None = None
     overlap: float = OVERLAP
     backend: str | None = None
+    precision: Precision = "auto"
     threads: int | None = None
     weights: str | Path | None = None
 
@@ -98,6 +102,7 @@ class DetectOptions:
         Tiling((1, 1) if self.tiles is None else self.tiles, self.overlap)
         if self.backend not in (None, *ENGINES):
             raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {self.backend!r}")
+        check_precision(self.precision)
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: expected 1 or more, found {self.threads}")
 

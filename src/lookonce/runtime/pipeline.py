@@ -11,7 +11,6 @@ another stage, and a network that runs on one thread per image does not wait for
 (`benchmarks/folder.md` has the figures).
 """
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
 from lookonce.images import MAX_PIXELS, read_image, read_size
+from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
 T = TypeVar("T")
@@ -69,13 +69,6 @@ class Plan:
             return cls(1, threads or cores, ahead=1)
         workers = max(1, min(frames, cores // (threads or 1)))
         return cls(workers, threads or max(1, cores // workers))
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def each_image(

@@ -1,0 +1,120 @@
+"""The numbers in an `.onnx` file, checked before an engine gets them: finite, and all in this file.
+
+Importing `onnx` takes half as long as opening a small model, so usual files are checked without it: their
+protobuf fields are walked over in place. Whatever is not as usual is left to the library, which also words
+the complaints.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from lookonce._files import open_input
+from lookonce.errors import ModelFileError
+from lookonce.runtime.backends import describe_content
+
+# field numbers of onnx.proto: model.graph, graph.node, graph.initializer, node.attribute, attribute.t
+GRAPH, NODE, INITIALIZER, ATTRIBUTE, TENSOR = 7, 1, 5, 5, 5
+DATA_TYPE, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 2, 9, 13, 14
+FLOATS = {1: np.float32, 10: np.float16, 11: np.float64}  # TensorProto.DataType
+WHOLE_NUMBERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # and bool
+
+
+def check_weights(path: Path) -> None:
+    """Check every number in the file, which no engine does.
+
+    Raises:
+        ModelFileError: damaged, weights in another file, infinite or not a number.
+    """
+    with open_input(path, ModelFileError) as stream:
+        content = memoryview(stream.read())
+    try:
+        usual = _all_finite(content)
+    except (ValueError, IndexError):  # damaged, or not such a file
+        usual = False
+    if not usual:
+        _check_with_library(path)
+
+
+def _all_finite(data: memoryview) -> bool:
+    """Return whether all tensors are of usual form and all their numbers finite."""
+    for graph in _children(data, GRAPH):
+        constants = (
+            tensor
+            for node in _children(graph, NODE)
+            for attribute in _children(node, ATTRIBUTE)
+            for tensor in _children(attribute, TENSOR)
+        )
+        for tensor in (*_children(graph, INITIALIZER), *constants):
+            content = dict(_fields(tensor))
+            if EXTERNAL_DATA in content or content.get(DATA_LOCATION):
+                return False
+            kind = content.get(DATA_TYPE)
+            if kind in WHOLE_NUMBERS:
+                continue
+            raw = content.get(RAW_DATA)
+            if kind not in FLOATS or not isinstance(raw, memoryview):
+                return False
+            if not np.isfinite(np.frombuffer(raw, FLOATS[kind])).all():
+                return False
+    return True
+
+
+def _children(data: memoryview, number: int) -> Iterator[memoryview]:
+    """Yield the messages in a field of a message."""
+    return (value for found, value in _fields(data) if found == number and isinstance(value, memoryview))
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield (number, value) of a message's fields: numbers as such, all else as its bytes."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        match key & 7:
+            case 0:
+                value, at = _varint(data, at)
+                yield key >> 3, value
+            case 1 | 5 as width:
+                at += 8 if width == 1 else 4
+            case 2:
+                length, at = _varint(data, at)
+                if at + length > len(data):
+                    raise ValueError("cut short")
+                yield key >> 3, data[at : at + length]
+                at += length
+            case other:
+                raise ValueError(f"wire type {other}")
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """Return the number at a place, and the place behind it."""
+    number = shift = 0
+    while True:
+        byte = data[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at
+        if shift > 63:
+            raise ValueError("a number of more than ten bytes")
+
+
+def _check_with_library(path: Path) -> None:
+    import onnx  # slow to import
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        constants = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute]
+        tensors = [*graph.initializer, *constants]
+        outside = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors)
+        arrays = [] if outside else [(each.name, onnx.numpy_helper.to_array(each)) for each in tensors]
+    except Exception as error:  # protobuf's and onnx's exceptions share no base below Exception
+        raise ModelFileError(
+            f"{path}: expected an ONNX model, found {describe_content(path, error)}"
+        ) from error
+    if outside:
+        raise ModelFileError(f"{path}: expected an ONNX model in one file, found weights in another")
+    for name, array in arrays:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")

@@ -1,0 +1,235 @@
+"""Speed plans: the fastest way to run a model on this kind of machine, as `lookonce tune` measured it.
+
+```
+   <cache>/plans/<size and hash of the model>/<hash of the processor>/
+       plan.json                           every way, measured and gated
+       float32.onnx, int8.onnx, int8.xml   files that ways need besides the model
+```
+
+A plan counts on the same kind of processor with the same versions; anything else is ignored, with one line.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+from lookonce._files import cache_folder, open_input, read_text, write_text
+from lookonce.errors import ConfigError, LookonceError, ModelFileError
+from lookonce.runtime.backends import Arithmetic
+from lookonce.runtime.processor import Processor, this_processor
+
+FORMAT = 1
+PLAN = "plan.json"
+PLAN_LIMIT = 1 << 20  # bytes
+ENGINE_PACKAGES = ("lookonce", "onnxruntime", "onnxruntime-gpu", "openvino", "torch")
+REST_IN_BFLOAT16 = "int8+bfloat16"  # an int8 file whose float layers are computed in bfloat16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to run a model, as measured.
+
+    Attributes:
+        backend: a name in `backends.ENGINES`.
+        precision: `float32`, `bfloat16`, `int8` or `REST_IN_BFLOAT16`.
+        threads: threads of the engine per image.
+        calls: images at a time, each on its own threads.
+        file: name of a file beside the plan; empty for the model itself.
+        milliseconds: per image, from pixels to detections: the median.
+        ap: AP on the data; None if it was not measured.
+        agreement: share of the detections that float32 and this way have in common; None if not measured.
+        rejected: why it must not be used; empty if it may.
+    """
+
+    backend: str
+    precision: str
+    threads: int
+    calls: int
+    file: str
+    milliseconds: float | None = None
+    ap: float | None = None
+    agreement: float | None = None
+    rejected: str = ""
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.backend}, {self.precision}, {threads}"
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Return the precision of the float layers."""
+        return "bfloat16" if self.precision.endswith("bfloat16") else "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedPlan:
+    """All ways to run one model on one kind of machine.
+
+    Attributes:
+        processor: the processor measured on.
+        versions: versions of the packages that compute.
+        data: the data that AP was measured on.
+        max_drop: largest loss of AP accepted.
+        ways: measured ways, rejected ones included.
+        folder: the plan's folder.
+    """
+
+    processor: Processor
+    versions: dict[str, str]
+    data: str
+    max_drop: float
+    ways: tuple[Way, ...]
+    folder: Path
+
+    def best(self, threads: int | None = None, precision: str = "auto") -> Way | None:
+        """Return the fastest accepted way; None if there is none.
+
+        Args:
+            threads: None or all cores: the shortest time for one image. Fewer: the highest rate of images
+                that are processed at the same time on so many threads each.
+            precision: `auto` or `int8`.
+        """
+        one = threads is None or threads >= self.processor.cores
+        ways = [way for way in self.ways if not way.rejected and way.milliseconds is not None]
+        ways = [way for way in ways if precision == "auto" or way.precision.startswith(precision)]
+        if one:
+            wanted = [way for way in ways if way.calls == 1]
+        else:
+            wanted = [way for way in ways if way.calls > 1 and way.threads == threads]
+        return min(wanted or ways, key=lambda way: way.milliseconds or 0, default=None)
+
+    def write(self) -> None:
+        """Write `PLAN` into the folder."""
+        tree: dict[str, Any] = {"format": FORMAT, **asdict(self)}
+        del tree["folder"]
+        tree["latency"], tree["throughput"] = (
+            None if (way := self.best(threads)) is None else asdict(way) for threads in (None, 1)
+        )
+        write_text(self.folder / PLAN, json.dumps(tree, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `PLAN` of a folder.
+
+        Raises:
+            ConfigError: damaged, or of another format.
+        """
+        path = folder / PLAN
+        try:
+            tree = json.loads(read_text(path, ConfigError, limit=PLAN_LIMIT))
+            if tree["format"] != FORMAT:
+                raise ValueError(f"format {tree['format']!r}")
+            about = tree["processor"]
+            sets = about["instructions"]
+            processor = Processor(
+                str(about["name"]), None if sets is None else tuple(map(str, sets)), int(about["cores"])
+            )
+            ways = tuple(Way(**way) for way in tree["ways"])
+            if any(Path(way.file).name != way.file for way in ways):
+                raise ValueError("a file outside its folder")
+            return cls(processor, dict(tree["versions"]), tree["data"], tree["max_drop"], ways, folder)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{path}: expected a plan that `lookonce tune` wrote: {error}") from error
+
+
+def plan_folder(model: Path, root: Path | None = None) -> Path:
+    """Return the folder of a model's plan for this processor; `root`: None for the cache."""
+    return _model_folder(model, root) / _digest(str(this_processor()).encode())
+
+
+def find_plan(model: Path) -> SpeedPlan | None:
+    """Return the plan for a model on this machine; None without a valid one.
+
+    A plan for another processor or other versions, or a damaged one, is ignored with a warning.
+    """
+    try:
+        sizes = sorted(cache_folder().glob(f"plans/{_bytes_of(model)}-*"))
+    except LookonceError:  # no home folder, so nothing was tuned
+        return None
+    if not sizes or (folder := _model_folder(model)) not in sizes:
+        return None  # reading all of a large model takes time, so only then
+    own = folder / _digest(str(this_processor()).encode())
+    if not (own / PLAN).exists():
+        others = sorted(folder.glob(f"*/{PLAN}"))
+        if others:
+            _warn(model, f"tuned on another kind of processor, so not used here; found {this_processor()}")
+        return None
+    try:
+        plan = SpeedPlan.read(own)
+    except ConfigError as error:
+        _warn(model, f"{error}; not used")
+        return None
+    if plan.versions != engine_versions():
+        changed = [
+            f"{name} {plan.versions.get(name, 'absent')}, here {engine_versions().get(name, 'absent')}"
+            for name in ENGINE_PACKAGES
+            if plan.versions.get(name) != engine_versions().get(name)
+        ]
+        _warn(model, f"tuned with other versions, so not used: {'; '.join(changed)}")
+        return None
+    return plan
+
+
+def tuned_way(model: Path, threads: int | None, precision: str) -> tuple[Path, Way] | None:
+    """Return the file to open instead of a model, and how; None without a plan that says so."""
+    plan = find_plan(model)
+    way = None if plan is None else plan.best(threads, precision)
+    if plan is None or way is None:
+        return None
+    path = plan.folder / way.file if way.file else model
+    if not path.exists():
+        _warn(model, f"its plan's {path} is missing, so the plan is not used")
+        return None
+    reference = next((each.ap for each in plan.ways if each.precision == "float32"), None)
+    aps = "" if way.ap is None or reference is None else f", AP {way.ap:.4f} (float32 {reference:.4f})"
+    _warn(model, f"runs as tuned for this machine: {way}{aps}; precision float32 turns it off")
+    return path, way
+
+
+@cache
+def engine_versions() -> dict[str, str]:
+    """Return the versions of the installed packages that compute."""
+    found = {}
+    for name in ENGINE_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _warn(model: Path, text: str) -> None:
+    """Say something about a model, once per process."""
+    log.warning("%s: %s", model, text)
+
+
+def _model_folder(model: Path, root: Path | None = None) -> Path:
+    """Return the folder of all plans for a model: its name holds the size, and a hash of the content."""
+    content = hashlib.sha256()
+    for path in _parts(model):
+        with open_input(path, ModelFileError) as stream:
+            content.update(hashlib.file_digest(stream, "sha256").digest())
+    return (root or cache_folder()) / "plans" / f"{_bytes_of(model)}-{content.hexdigest()[:24]}"
+
+
+def _bytes_of(model: Path) -> int:
+    return sum(path.stat().st_size for path in _parts(model))
+
+
+def _parts(model: Path) -> Sequence[Path]:
+    """List the files of a model: OpenVINO's weights lie beside its `.xml`."""
+    weights = model.with_suffix(".bin")
+    return [model, weights] if model.suffix.lower() == ".xml" and weights.exists() else [model]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""The processor that networks run on: its name, its instructions for matrix products, its cores."""
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+# Instruction sets that decide which precision is fast, as Linux names them, on x86 and on ARM.
+INSTRUCTIONS = (
+    "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimddp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # any of these computes in bfloat16
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A kind of processor, and how much of it this process may use.
+
+    Attributes:
+        name: as the system reports it.
+        instructions: those of `INSTRUCTIONS` that it has; None if the system does not tell.
+        cores: cores that this process may run on.
+    """
+
+    name: str
+    instructions: tuple[str, ...] | None
+    cores: int
+
+    def __str__(self) -> str:
+        sets = "instruction sets unknown" if self.instructions is None else " ".join(self.instructions)
+        return f"{self.name}, {self.cores} core{'s' if self.cores > 1 else ''}, {sets}"
+
+    @property
+    def computes_bfloat16(self) -> bool:
+        """Return whether it has instructions for bfloat16, or may have."""
+        return self.instructions is None or not BFLOAT16.isdisjoint(self.instructions)
+
+
+@cache
+def this_processor() -> Processor:
+    """Describe the processor of this machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = entries.get("flags", entries.get("Features"))
+    found = None if flags is None else tuple(each for each in INSTRUCTIONS if each in flags.split())
+    name = entries.get("model name") or platform.processor() or platform.machine()
+    return Processor(name, found, usable_cores())
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,109 @@
+"""In which precision a network is computed, and what is refused where."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.errors import ConfigError
+from lookonce.export.files import write_onnx, write_openvino
+from lookonce.export.graph import export_graph
+from lookonce.export.quantize_onnx import quantize_onnx
+from lookonce.export.source import read_source
+from lookonce.runtime import backends
+from lookonce.runtime.backends import open_backend
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.onnx_backend import OnnxBackend, providers
+from lookonce.runtime.openvino_backend import OpenVinoBackend
+from lookonce.runtime.processor import Processor
+from tests.export.models import INFO, write_model
+
+NATIVE, OLD = Processor("new", ("avx512f", "avx512_bf16"), 2), Processor("old", ("avx2",), 2)
+CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One model as `m.safetensors`, `m.onnx`, `m.xml`, `int8.onnx`."""
+    folder = tmp_path_factory.mktemp("models")
+    graph = export_graph(read_source(write_model(folder / "m.safetensors")))
+    write_onnx(graph, folder / "m.onnx")
+    write_openvino(graph, folder / "m.xml")
+    inputs = np.random.default_rng(0).integers(0, 256, (2, *INFO.input_size, 3), np.uint8)
+    write_onnx(quantize_onnx(graph, inputs), folder / "int8.onnx")
+    return folder
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "this_processor", lambda: NATIVE)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("name", ["m.onnx", "m.xml", "m.safetensors"])
+def test_bfloat16_is_near_float32_and_not_equal(models: Path, name: str) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (1, *INFO.input_size, 3), np.uint8)
+    exact = open_backend(models / name)(images)
+
+    rough = open_backend(models / name, precision="bfloat16")(images)
+
+    assert rough.dtype == np.float32
+    scores = np.abs(rough[..., 4:] - exact[..., 4:])
+    assert 1e-6 < scores.max() < 0.05
+    boxes = np.abs(rough[..., :4] - exact[..., :4])
+    assert np.median(boxes) < 1
+
+
+@pytest.mark.usefixtures("native")
+def test_bfloat16_takes_the_first_engine_that_can(models: Path) -> None:
+    assert isinstance(open_backend(models / "m.onnx", precision="bfloat16"), OpenVinoBackend)
+    assert isinstance(open_backend(models / "m.onnx", precision="float32"), OnnxBackend)
+    with pytest.raises(ConfigError, match=r"precision: expected float32 or int8, in which onnxruntime"):
+        open_backend(models / "m.onnx", backend="onnxruntime", precision="bfloat16")
+
+
+def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "this_processor", lambda: OLD)
+    with pytest.raises(
+        ConfigError, match=r"^precision: expected auto, float32 or int8, .*old, 2 cores, avx2"
+    ):
+        Detector.open("any.onnx", precision="bfloat16")
+
+
+def test_int8_is_a_file_that_is(models: Path) -> None:
+    open_backend(models / "int8.onnx", precision="int8").close()
+    with pytest.raises(ConfigError, match=r"precision: expected a model in int8, found .*m\.onnx in float; "):
+        open_backend(models / "m.onnx", precision="int8")
+
+
+@pytest.mark.parametrize(
+    ("available", "tensorrt", "expected"),
+    [
+        ([CPU], False, [CPU]),
+        ([CPU, CUDA], False, [CUDA, CPU]),
+        ([TRT, CUDA, CPU], False, [CUDA, CPU]),
+        (["AzureExecutionProvider", CPU], False, [CPU]),
+        ([CPU, CUDA, TRT], True, [TRT, CUDA, CPU]),
+        ([TRT, CPU], True, [TRT, CPU]),
+    ],
+)
+def test_the_order_of_execution_providers(available: list[str], tensorrt: bool, expected: list[str]) -> None:
+    chosen = providers(available, "float32", tensorrt=tensorrt)
+
+    assert [each if isinstance(each, str) else each[0] for each in chosen] == expected
+    settings: dict[str, object] = dict(each for each in chosen if isinstance(each, tuple))
+    assert settings.get(CUDA, {"use_tf32": "0"}) == {"use_tf32": "0"}
+
+
+def test_tensorrt_computes_bfloat16_when_asked_and_is_missed_by_name() -> None:
+    (_, settings), *_ = providers([TRT, CPU], "bfloat16", tensorrt=True)
+    assert settings["trt_bf16_enable"] == "1"
+    (_, settings), *_ = providers([TRT, CPU], "float32", tensorrt=True)
+    assert settings["trt_bf16_enable"] == "0"
+    with pytest.raises(ConfigError, match=r"backend: expected Tensorrt.* found CPUExecutionProvider"):
+        providers([CPU], "float32", tensorrt=True)
+
+
+def test_tensorrt_by_name_without_it(models: Path) -> None:
+    with pytest.raises(ConfigError, match="backend: expected TensorrtExecutionProvider"):
+        open_backend(models / "m.onnx", backend="tensorrt")

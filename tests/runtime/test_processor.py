@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from lookonce.runtime import processor
+from lookonce.runtime.processor import Processor, this_processor
+
+X86 = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t: fpu avx2 avx512f avx512_vnni avx512_bf16 rdrand\n\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16\nCPU part\t: 0xd40\n"
+OLD = "model name : Xeon E5\nflags : fpu avx avx2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "instructions", "bfloat16"),
+    [
+        (X86, ("avx2", "avx512f", "avx512_vnni", "avx512_bf16"), True),
+        (ARM, ("asimddp", "i8mm", "bf16"), True),
+        (OLD, ("avx2",), False),
+        ("model name : unknown\n", None, True),
+    ],
+)
+def test_what_the_system_tells_of_its_processor(
+    monkeypatch: pytest.MonkeyPatch, text: str, instructions: tuple[str, ...] | None, bfloat16: bool
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
+
+    found = this_processor.__wrapped__()
+
+    assert found.instructions == instructions
+    assert found.computes_bfloat16 is bfloat16
+
+
+def test_a_system_without_such_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(self: Path, encoding: str) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", absent)
+    monkeypatch.setattr(processor, "usable_cores", lambda: 3)
+
+    found = this_processor.__wrapped__()
+
+    assert (found.instructions, found.cores) == (None, 3)
+    assert str(Processor("M9", None, 1)) == "M9, 1 core, instruction sets unknown"
