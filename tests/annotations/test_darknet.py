@@ -119,3 +119,18 @@ def test_no_val_beside_train_and_test(sets: dict[str, SampleSet], tmp_path: Path
     data, _ = write_samples({"train": sets["train"], "test": sets["val"]}, "darknet", tmp_path / "out")
 
     assert [len(load_samples(data, part).samples) for part in ("train", "val", "test")] == [7, 7, 5]
+
+
+def test_an_image_that_does_not_decode_is_left_out_and_named(
+    sets: dict[str, SampleSet], tmp_path: Path
+) -> None:
+    """Its header is sound, so the reader keeps it; Darknet would end at it."""
+    lost = next(iter(sets.values())).samples[0].path
+    lost.write_bytes(lost.read_bytes()[:-40])
+    written, problems = write_samples(sets, "darknet", tmp_path / "out")
+    assert [(problem.image, problem.kind, problem.outcome) for problem in problems] == [
+        (lost, "unreadable", "skipped")
+    ]
+    listed = [line for file in tmp_path.glob("out/*.txt") for line in file.read_text().splitlines()]
+    assert len(listed) == sum(len(each.samples) for each in sets.values()) - 1
+    assert load_samples(written).samples

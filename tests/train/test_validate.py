@@ -1,6 +1,7 @@
 """Validation counts detections of low scores, as AP needs."""
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,3 +72,16 @@ def test_unreadable_images_are_named_and_left_out(sample: Sample, tmp_path: Path
     found = validator(sure_of(0.5), [gone, sample], Console(file=said, width=300))
     assert found.samples == [sample]
     assert said.getvalue().count("skipped: ") == 1
+
+
+def test_an_image_that_goes_bad_during_training_is_named_and_left_out(sample: Sample, tmp_path: Path) -> None:
+    said = io.StringIO()
+    copies = [replace(sample, path=tmp_path / f"{n}.png") for n in range(3)]
+    for copy in copies:
+        shutil.copyfile(sample.path, copy.path)
+    judging = validator(sure_of(0.5), copies, Console(file=said, width=300))
+    copies[1].path.write_bytes(b"gone bad")
+    metrics = judging.after(1)
+    assert metrics.keys() == {"ap", "ap50"}
+    assert judging.samples == [copies[0], copies[2]]
+    assert said.getvalue().count(f"skipped: {copies[1].path}: ") == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 from lookonce._files import filling
 from lookonce._outputs import is_vacant
 from lookonce.annotations import coco, cvat, darknet, labelme, labelstudio, lines, voc, yolo
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, ImageError
+from lookonce.images import read_image
 from lookonce.samples import Problem, SampleSet
 
 WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
@@ -39,7 +40,8 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
 
     Returns:
         The DATA that reads it back, and what the format could not hold: crowd boxes are left out (with the
-        image if it has no other), difficult objects lose their flag.
+        image if it has no other), difficult objects lose their flag; for Darknet, images that do not decode
+        are left out.
 
     Raises:
         AnnotationError: the folder is not empty, it cannot be written, or the classes differ.
@@ -86,6 +88,13 @@ def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
     """Return the part of a set that a format can hold; the rest is described in `lost`."""
     kept = []
     for sample in samples.samples:
+        if form == "darknet":  # whose programs end at the first image that does not decode
+            try:
+                read_image(sample.path)
+            except ImageError as error:
+                what = str(error).removeprefix(f"{sample.path}: ")
+                lost.append(Problem(str(sample.path), what, kind="unreadable", image=sample.path))
+                continue
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
             lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
             continue

@@ -23,7 +23,7 @@ from lookonce.export.nms import GraphNms
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison
 from lookonce.geometry.letterbox import Fit
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import BN_EPSILON, ModelInfo
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.options import CONF, IOU
 
@@ -199,6 +199,7 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
         difference = largest_difference(made, network)
     console = terminal()
     say(f"{info.architecture}, {len(info.names)} classes, written as {cfg}, .weights and .names", console)
+    say(f"batch normalization: for programs that add {BN_EPSILON:g} to the variance, as OpenCV does", console)
     say(
         f"read back and run on noise: the raw maps differ by at most {difference:.1e} of the largest", console
     )

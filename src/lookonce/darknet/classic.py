@@ -8,7 +8,7 @@ from dataclasses import replace
 from lookonce.darknet.cfg import LayerSection, Route, Shortcut, parse_cfg
 from lookonce.darknet.network import ConvSpec, Layer, Network, resolve
 from lookonce.errors import ModelFileError
-from lookonce.metadata import DARKNET53_STAGES, ModelInfo, scaled_channels
+from lookonce.metadata import BN_EPSILON, DARKNET53_STAGES, ModelInfo, scaled_channels
 from lookonce.networks import NETWORKS
 
 NECK = (512, 256, 128)  # narrow channels of the scales, coarse to fine
@@ -101,6 +101,7 @@ def _net(info: ModelInfo) -> str:
     """Return [net]: the input size, and the training settings of the official files, for use in Darknet."""
     height, width = info.input_size
     return f"""\
+# Batch normalization: for programs that add {BN_EPSILON:g} to the variance, as OpenCV and lookonce do.
 [net]
 batch=1
 subdivisions=1

@@ -21,6 +21,7 @@ from lookonce._optional import install_line
 from lookonce._urls import redacted
 from lookonce.errors import ImageError
 from lookonce.images import IMAGE_SUFFIXES, silent_opencv
+from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.conversion import ConversionCheck
 from lookonce.runtime.diagnosis import diagnose
 
@@ -226,29 +227,10 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
         )
 
 
-def check_bytes(path: Path) -> None:
-    """Compare the length of a Matroska or WebM file with the declared length.
-
-    Raises:
-        ImageError: it is cut short.
-    """
-    start = _start(path, 128)
-    at = start.find(b"\x18\x53\x80\x67") + 4  # Segment, the element that holds all frames
-    if start[:4] != b"\x1a\x45\xdf\xa3" or at < 4 or at >= len(start):
-        return
-    octets = 9 - start[at].bit_length()  # the first set bit tells how many bytes the number takes
-    size = int.from_bytes(start[at : at + octets]) & ((1 << 7 * octets) - 1)
-    unknown = (1 << 7 * octets) - 1  # as in live recordings
-    if size != unknown and at + octets + size > (found := path.stat().st_size):
-        raise ImageError(
-            f"{path}: expected {at + octets + size:,} bytes, found {found:,}: the video is cut short"
-        )
-
-
-def _start(path: Path, count: int = 12) -> bytes:
+def _start(path: Path) -> bytes:
     try:
         with open_input(path, ImageError) as stream:
-            return stream.read(count)
+            return stream.read(12)
     except ImageError:
         return b""
 

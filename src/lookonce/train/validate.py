@@ -15,7 +15,6 @@ from torch import nn
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
-from lookonce.errors import ImageError
 from lookonce.evaluate.coco import evaluate
 from lookonce.evaluate.inputs import objects_that_count
 from lookonce.images import read_image
@@ -23,7 +22,8 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
-from lookonce.samples import Sample
+from lookonce.runtime.pipeline import each_image
+from lookonce.samples import Problem, Sample
 from lookonce.train.parallel import ALONE, Group
 
 SHOWN, CELL = 9, (320, 320)  # images of predictions, and their size
@@ -87,32 +87,32 @@ class Validator:
         Returns:
             Detections by the number of the image; and the reason for each image that cannot be read any more.
         """
-        gone: dict[int, str] = {}
         mine = range(self._group.rank, len(self.samples), self._group.size)
+        skipped: list[Problem] = []
+        read: list[int] = []
 
         def images() -> Iterator[NDArray[np.uint8]]:
-            for number in mine:
-                try:
-                    yield read_image(self.samples[number].path)
-                except ImageError as error:
-                    gone[number] = str(error)
+            paths = [self.samples[number].path for number in mine]
+            for place, image in each_image(paths, lambda image: image, skipped):
+                read.append(mine[place])
+                yield image
 
         self._group.share_statistics(self._network)
         self._network.eval()
         batch = -(-self._settings.batch_size // self._group.size)  # fits into memory, as in training
         found = list(self._detector.detect_many(images(), batch=batch))
         self._network.train()
-        return dict(zip((number for number in mine if number not in gone), found, strict=True)), gone
+        gone = dict(zip(sorted({*mine} - {*read}), map(str, skipped), strict=True))
+        return dict(zip(read, found, strict=True)), gone
 
 
 def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) -> list[Sample]:
     """Select the samples with a readable image, and report the others, so that none ends a run later."""
-    problems: dict[int, str] = {}
-    for number in range(group.rank, len(samples), group.size):
-        try:
-            read_image(samples[number].path)
-        except ImageError as error:
-            problems[number] = str(error)
+    mine = range(group.rank, len(samples), group.size)
+    skipped: list[Problem] = []
+    results = each_image([samples[number].path for number in mine], lambda image: None, skipped)
+    read = {mine[place] for place, _ in results}
+    problems = dict(zip(sorted({*mine} - read), map(str, skipped), strict=True))
     return without(samples, dict(ChainMap(*group.gather(problems))), console)
 
 
