@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,15 @@ from lookonce._optional import install_line
 from lookonce.detections import Detections
 from lookonce.explain import explainer, page
 from lookonce.samples import Sample
+from tests.data.drawn_samples import INFO
 
 REPORT = [
     "confusion.png",
-    "errors.html",
-    "errors.json",
     "f1_threshold.png",
     "metrics.json",
     "precision_recall.png",
+    "report.html",
+    "report.json",
 ]
 BOX = [10, 10, 50, 40]
 Damage = Callable[[bytes], bytes]
@@ -33,6 +35,7 @@ class FixedDetector:
 
     names = ("cat", "dog", "bird")
     size = (64, 96)
+    info = replace(INFO, names=names, input_size=size)
 
     @classmethod
     def open(cls, path: Path, *_: object, **__: object) -> "FixedDetector":
@@ -111,14 +114,18 @@ def test_classes_are_matched_by_name_and_the_others_named(
     assert (numbers["images"], numbers["objects"], numbers["detections"]) == (3, 2, 3)
     assert numbers["confusion"]["counts"] == [[2, 0], [1, 0]]  # the fish image's dog is a false alarm
     assert numbers["best_f1"]["f1"] == pytest.approx(0.8)
-    errors = json.loads((images / "report" / "errors.json").read_text())
+    tree = json.loads((images / "report" / "report.json").read_text())
+    assert tree["metrics"] == {name: numbers[name] for name in tree["metrics"]}
+    assert tree["summary"]["text"] in said
+    errors = tree["errors"]
     assert {name: each["count"] for name, each in errors["types"].items() if each["count"]} == {
         "background": 1
     }
     assert errors["worst"] == [{"image": str(images / "c.png"), "errors": {"background": 1}}]
-    html = (images / "report" / "errors.html").read_text()
-    assert 'alt="c.png: 1 background"' in html
-    assert "a.png" not in html  # nothing is wrong there
+    html = (images / "report" / "report.html").read_text()
+    worst, best = html.split("The best images")
+    assert 'alt="c.png: detections"' in worst
+    assert 'alt="a.png: ground truth"' in best  # nothing is wrong there
     assert "Not explained: model.onnx: no such file." in html
     assert "not explained: model.onnx: no such file" in said
 
@@ -196,9 +203,9 @@ def test_a_darknet_model_on_voc_images(
     by_name = {row["name"]: row for row in numbers["classes"]}
     assert by_name["bus"]["ap50"] > 0.9
     assert by_name["aeroplane"]["ap50"] == 0  # this network never says aeroplane
-    links = re.findall(r'href="(explained/[^"]+)"', (tmp_path / "report" / "errors.html").read_text())
+    links = re.findall(r'href="(explained/[^"]+)"', (tmp_path / "report" / "report.html").read_text())
     assert links == ["explained/01.html", "explained/02.html"]
-    worst = json.loads((tmp_path / "report" / "errors.json").read_text())["worst"]
+    worst = json.loads((tmp_path / "report" / "report.json").read_text())["errors"]["worst"]
     for link, each in zip(links, worst, strict=False):
         assert Path(each["image"]).name in (tmp_path / "report" / link).read_text()
 
@@ -236,7 +243,7 @@ def test_the_explanation_has_the_models_own_class_numbers(
 @pytest.mark.usefixtures("fixed")
 def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
     assert evaluate_lines(monkeypatch, images, "--explain", 0) == 0
-    html = (images / "report" / "errors.html").read_text()
+    html = (images / "report" / "report.html").read_text()
     assert "Not explained" not in html
     assert 'href="explained' not in html
 

@@ -1,10 +1,10 @@
 """`lookonce evaluate`: how good a model is on annotated images.
 
 DIR/
-    metrics.json, *.png    the numbers and curves
-    errors.json            types of error, in numbers
-    errors.html            the same as a page, with the worst images
-    explained/             a page for each of the very worst, opened from there
+    report.html            everything on one page, with the worst and the best images
+    report.json            its numbers
+    metrics.json, *.png    metrics and curves alone
+    explained/             a page for each of the very worst, opened from the report
 """
 
 import math
@@ -28,13 +28,14 @@ from lookonce.annotations import load_samples
 from lookonce.annotations.report import count_problems, say_problems
 from lookonce.commands import options as shared
 from lookonce.detections import Detections
+from lookonce.doctor.diagnose import diagnose
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import ImageError, LookonceError
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.evaluate.curves import OperatingPoint
-from lookonce.evaluate.error_page import write_error_page
-from lookonce.evaluate.error_report import error_report, write_errors_json
-from lookonce.evaluate.gallery import gallery_image
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
+from lookonce.report.training import training_record
+from lookonce.report.write import write_report_page
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
@@ -102,7 +103,7 @@ def evaluate(
             if classes.unused:
                 say(f"left out: the data does not have {listed(classes.unused)}", console)
             measured, raw, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
-            size_used = detector.size
+            size_used, info = detector.size, detector.info
             to_model = np.array([classes.model.index(name) for name in classes.names])
         problems = [*annotated.problems, *unreadable]
         exit_code = say_problems(problems, console)
@@ -117,19 +118,25 @@ def evaluate(
         numbers = write_report(out, evaluation, about)
         if json_file is not None:
             write_text(json_file, numbers)
-        report = error_report(truth, found, evaluation)
-        write_errors_json(out / "errors.json", report, [str(sample.path) for sample in truth], about)
-        worst = [truth[each.image] for each in report.worst[:explain]]
-        own = [replace(each, labels=to_model[each.labels]) for each in worst]
-        links, note = _explain(model, options, size_used, report.threshold, own, out, console)
-        all_links = [*links, *[""] * (len(report.worst) - len(links))]
-        gallery = [
-            gallery_image(each, truth[each.image].path, report.in_use, classes.names, link)
-            for each, link in zip(report.worst, all_links, strict=True)
-        ]
-        write_error_page(out / "errors.html", report, gallery, note, about)
+
+        def explained(worst: Sequence[int], threshold: float) -> tuple[list[str], str]:
+            samples = [truth[number] for number in worst[:explain]]
+            own = [replace(each, labels=to_model[each.labels]) for each in samples]
+            return _explain(model, options, size_used, threshold, own, out, console)
+
+        sentence = write_report_page(
+            out,
+            truth,
+            found,
+            evaluation,
+            about,
+            training=training_record(model, info),
+            diagnosis=diagnose({split: annotated}, PlannedNetwork.of_model(info, size_used)),
+            explain=explained,
+        )
         _print(evaluation, console)
-        say(f"report: {out}, its errors: {out / 'errors.html'}", console)
+        say(sentence, console)
+        say(f"report: {out / 'report.html'}", console)
     return exit_code
 
 

@@ -19,15 +19,18 @@ class Canvas:
     Args:
         image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) xyxy of everything that will be drawn, so that no label hides one of them.
+        letters: height of the letters, in pixels; None: to suit the size of the image.
     """
 
-    def __init__(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
+    def __init__(
+        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], letters: int | None = None
+    ) -> None:
         self._image = Image.fromarray(image)
         self._draw = ImageDraw.Draw(self._image)
         self._width, self._height = self._image.size
         shorter = min(self._image.size)
         self._line = max(2, round(shorter / 250))
-        self._letters = max(11, round(shorter / 36))
+        self._letters = letters or max(11, round(shorter / 36))
         self._boxes = boxes
         self._labels = np.zeros((0, 4), np.float32)  # occupied places, xyxy
 

@@ -32,7 +32,9 @@ class Mark:
     dashed: bool = False
 
 
-def draw_marks(image: NDArray[np.uint8], marks: Sequence[Mark], longest: int) -> NDArray[np.uint8]:
+def draw_marks(
+    image: NDArray[np.uint8], marks: Sequence[Mark], longest: int, letters: int | None = None
+) -> NDArray[np.uint8]:
     """Return a scaled copy of the image with all boxes; the first marks are on top and are labelled first.
 
     The image is scaled before drawing, so that lines and letters suit the result.
@@ -41,12 +43,13 @@ def draw_marks(image: NDArray[np.uint8], marks: Sequence[Mark], longest: int) ->
         image: (H, W, 3) uint8 RGB.
         marks: what to draw.
         longest: the longer side of the result, in pixels.
+        letters: height of the letters, in pixels; None: to suit the size of the result.
     """
     height, width = image.shape[:2]
     scale = longest / max(height, width)
     fit = Letterbox.stretch((height, width), (max(round(height * scale), 1), max(round(width * scale), 1)))
     boxes = fit.boxes_in(np.array([mark.box for mark in marks], np.float32).reshape(-1, 4))
-    canvas = Canvas(fit.image(image), boxes)
+    canvas = Canvas(fit.image(image), boxes, letters)
     placed = list(zip(boxes.tolist(), marks, strict=True))
     for box, mark in reversed(placed):
         line = canvas.dashed if mark.dashed else canvas.solid

@@ -1,16 +1,13 @@
 """Errors on one set of images: types and their cost, by class and by object, with calibration."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import encodable, write_text
 from lookonce.detections import Detections
 from lookonce.evaluate.breakdown import Breakdown, breakdown
 from lookonce.evaluate.calibration import Calibration, calibration
@@ -22,7 +19,7 @@ from lookonce.evaluate.report import Evaluation
 from lookonce.evaluate.worst import ImageErrors, worst_images
 from lookonce.samples import Sample
 
-GALLERY = 24  # images
+GALLERY = 12  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +176,6 @@ def error_report(
         worst=worst_images(in_use, len(truth), GALLERY),
         in_use=in_use,
     )
-
-
-def write_errors_json(path: Path, report: ErrorReport, images: Sequence[str], about: dict[str, Any]) -> None:
-    """Write the numbers, whole or not at all.
-
-    Args:
-        path: JSON file.
-        report: error report.
-        images: name of each image.
-        about: model, data and options; goes first.
-    """
-    numbers = {**about, **report.to_dict(images)}
-    write_text(path, encodable(json.dumps(numbers, indent=2, ensure_ascii=False)) + "\n")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

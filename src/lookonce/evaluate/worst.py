@@ -1,4 +1,4 @@
-"""The images with the most errors."""
+"""The images with the most errors, and with the fewest."""
 
 from dataclasses import dataclass
 
@@ -42,10 +42,28 @@ def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageError
     certainty = np.bincount(outcomes.image[false], outcomes.scores[false], minlength=images)
     total = counts.sum(axis=1)
     order = np.lexsort((-certainty, -total))[:most]
-    return tuple(
-        ImageErrors(int(i), {error: int(n) for error, n in zip(ERRORS, counts[i], strict=True) if n})
-        for i in order[total[order] > 0]
-    )
+    return tuple(_image_errors(i, counts) for i in order[total[order] > 0].tolist())
+
+
+def best_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
+    """Return the images with the fewest errors; among equals, those with more objects found come first.
+
+    Images without a right detection are left out.
+
+    Args:
+        outcomes: outcomes of the detections in use, those above a threshold.
+        images: number of images.
+        most: maximum number of images returned.
+    """
+    counts = np.stack([_by_image(outcomes, error, images) for error in ERRORS], axis=1)
+    right = _by_image(outcomes, Outcome.RIGHT, images)
+    order = np.lexsort((-right, counts.sum(axis=1)))
+    return tuple(_image_errors(i, counts) for i in order[right[order] > 0][:most].tolist())
+
+
+def _image_errors(image: int, counts: NDArray[np.int64]) -> ImageErrors:
+    """Return the errors of one image; counts (images, 6) by type."""
+    return ImageErrors(image, {error: int(n) for error, n in zip(ERRORS, counts[image], strict=True) if n})
 
 
 def _by_image(outcomes: Outcomes, error: Outcome, images: int) -> NDArray[np.int64]:

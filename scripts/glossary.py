@@ -1,0 +1,29 @@
+"""Write docs/glossary.md from the glossary of the pages.
+
+    python scripts/glossary.py
+
+A test compares the page with what this writes.
+"""
+
+from pathlib import Path
+
+from lookonce.pages.glossary import GLOSSARY
+
+PAGE = Path(__file__).parents[1] / "docs" / "glossary.md"
+HEAD = """# Glossary
+
+The words of the reports and of this documentation. On the report's page each of them explains itself when you
+point at it, reach it with the Tab key or tap it.
+
+| word | meaning |
+|---|---|
+"""
+
+
+def glossary() -> str:
+    """Return the page."""
+    return HEAD + "".join(f"| {term} | {text} |\n" for term, text in GLOSSARY.items())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(glossary(), encoding="utf-8")

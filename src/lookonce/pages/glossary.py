@@ -1,0 +1,84 @@
+"""The words of the reports, explained once: for the hints on the pages and for docs/glossary.md."""
+
+from markupsafe import Markup
+
+GLOSSARY = {
+    "anchor": "A box of fixed width and height, in pixels of the network input. The network predicts each "
+    "object as a change of the anchor that fits it best; yolov3-tiny has 6 anchors, yolov3 has 9.",
+    "AP": "Average precision: precision averaged over all levels of recall, from 0 to 1. It needs no "
+    "threshold; 1 means that every object is found before the first false detection. AP alone averages "
+    "over ten IoU thresholds, 0.50 to 0.95.",
+    "AP50": "AP where a box is right from an IoU of 0.5: it is enough that the box lies roughly on the "
+    "object.",
+    "augmentation": "Random changes of the training images, such as flips and crops, which teach the "
+    "network that these do not matter.",
+    "background": "An image, or a part of one, without any object. A background detection is on no object.",
+    "batch": "The images that are trained on together, between two updates of the weights.",
+    "bias of a count": "Counted minus annotated objects, averaged over the images: above 0 the model "
+    "counts too many, below 0 too few. Errors in both directions cancel out.",
+    "calibration": "Agreement of scores with reality: of the detections with scores around 0.8, 80 % "
+    "should be right.",
+    "class": "A kind of object that the model knows, such as dog. Each box has one.",
+    "confusion matrix": "A table of the annotated class against the detected class, which shows what is "
+    "mistaken for what.",
+    "detection": "A box that the model draws, with its class and score.",
+    "duplicate": "A second detection of an object that has one already.",
+    "epoch": "One pass over all training images.",
+    "expected calibration error": "The average distance between the score of a detection and the share of "
+    "right ones among the detections with such a score.",
+    "F1": "One number for precision and recall together, their harmonic mean: high only if both are high.",
+    "false detection": "A detection that is not right: wrong class, loose box, duplicate, or no object "
+    "there.",
+    "ground truth": "The boxes that people annotated: what the model is measured against.",
+    "in use": "Detections above the score threshold that is recommended. The others are counted only for AP.",
+    "IoU": "Intersection over union: the area that two boxes share, divided by the area that they cover "
+    "together. 1 means equal, 0 apart. A detection is right from an IoU of 0.5 with an object of its "
+    "class.",
+    "letterbox": "Fitting an image into the network input with its proportions kept and the rest filled "
+    "with grey.",
+    "localisation": "An error of place: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
+    "loss": "What training makes small: how far the network is from the annotations. Its terms are for "
+    "boxes, objectness and classes.",
+    "mean absolute error": "The difference between counted and annotated objects, averaged over the "
+    "images without regard to its sign: how far off the count of one image is.",
+    "missed": "An object without a detection.",
+    "NMS": "Non-maximum suppression: of several boxes on one object, the one with the highest score stays.",
+    "objectness": "How sure the network is that a cell and an anchor hold an object, whatever its class.",
+    "precision": "The share of the detections that are right.",
+    "recall": "The share of the objects that are found.",
+    "score": "How sure the model is of a detection, from 0 to 1: objectness times class probability.",
+    "split": "A part of the data: train to learn from, val (validation) to choose settings, test to "
+    "measure once at the end.",
+    "threshold": "The score from which a detection counts (--conf). A lower one finds more and errs more.",
+    "validation": "Measuring on images that the model does not learn from, while it is trained.",
+}
+
+
+class Terms:
+    """Turns words of the glossary into links to their explanations, and remembers which were used."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._used: set[str] = set()
+
+    def __call__(self, term: str, shown: str = "") -> Markup:
+        """Return a link to the explanation; `shown` is the text if it differs from the term.
+
+        Raises:
+            KeyError: the glossary does not have the term.
+        """
+        GLOSSARY[term]
+        self._used.add(term)
+        target = anchor(term)
+        return Markup('<a class="term" href="#{0}" aria-describedby="{0}">{1}</a>').format(
+            target, shown or term
+        )
+
+    def used(self) -> list[tuple[str, str, str]]:
+        """Return anchor, term and explanation of the terms used so far, in alphabetical order."""
+        return [(anchor(term), term, text) for term, text in GLOSSARY.items() if term in self._used]
+
+
+def anchor(term: str) -> str:
+    """Return the id of an explanation on a page."""
+    return f"word-{term.lower().replace(' ', '-')}"

@@ -1,0 +1,160 @@
+"""Charts of the report as SVG paths and marks, computed from its figures alone.
+
+Coordinates are those of a plot 300 wide and 220 high, from its lower left corner; y grows downwards.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+WIDTH, HEIGHT = 300, 220
+COLOURS = 6  # classes with a colour of their own, in the style sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve.
+
+    Attributes:
+        name: what it shows.
+        style: class in the style sheet: `all`, `c0` to `c5`, or `rest`.
+        path: SVG path.
+        note: number beside the name; empty for none.
+    """
+
+    name: str
+    style: str
+    path: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Lines over two axes.
+
+    Attributes:
+        lines: the most important last, on top.
+        across: (place, label) of the ticks of the x axis.
+        up: the same for the y axis.
+    """
+
+    lines: tuple[Line, ...]
+    across: tuple[tuple[float, str], ...]
+    up: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """Images with the same two counts, on the scatter of counts.
+
+    Attributes:
+        x: place.
+        y: place.
+        radius: larger for more images.
+        text: description.
+    """
+
+    x: float
+    y: float
+    radius: float
+    text: str
+
+
+def curve_chart(curves: dict[str, Any], kind: str, worth: Sequence[float | None]) -> Chart:
+    """Draw one kind of curve for every class, and for all together.
+
+    Of many classes, the three best and the three worst have colours, the others are grey.
+
+    Args:
+        curves: `curves` of the figures.
+        kind: `precision` or `f1`.
+        worth: number of each class that ranks it and stands beside its name; None without objects.
+    """
+    shown = [c for c, value in enumerate(worth) if value is not None]
+    ranked = sorted(shown, key=lambda c: -(worth[c] or 0))
+    named = ranked if len(ranked) <= COLOURS else [*ranked[:3], *ranked[-3:]]
+    lines = [
+        Line("", "rest", _steps(curves["levels"], curves["classes"][c][kind]))
+        for c in ranked
+        if c not in named
+    ]
+    lines += [
+        Line(
+            curves["classes"][c]["name"],
+            f"c{i}",
+            _steps(curves["levels"], curves["classes"][c][kind]),
+            f"{worth[c]:.2f}",
+        )
+        for i, c in reversed(list(enumerate(named)))
+    ]
+    if len(shown) > 1:
+        lines.append(Line("all classes", "all", _steps(curves["levels"], curves["all"][kind])))
+    ticks = tuple((share, f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1))
+    return Chart(tuple(lines), *_placed(ticks, ticks, 1, 1))
+
+
+def epoch_chart(epochs: Sequence[dict[str, float]], columns: dict[str, str], highest: float | None) -> Chart:
+    """Draw columns of the training log over the epochs.
+
+    Args:
+        epochs: one row per epoch.
+        columns: column -> name on the chart.
+        highest: upper end of the y axis; None: the largest value.
+    """
+    values = [row[column] for row in epochs for column in columns if column in row]
+    top = highest or max(values, default=1.0) or 1.0
+    last = max(row["epoch"] for row in epochs)
+    lines = tuple(
+        Line(
+            name,
+            f"c{i}",
+            _path([(row["epoch"] / last, row[column] / top) for row in epochs if column in row]),
+            f"{next((row[column] for row in reversed(epochs) if column in row), 0):.3g}",
+        )
+        for i, (column, name) in enumerate(columns.items())
+        if any(column in row for row in epochs)
+    )
+    lines = lines[::-1]  # the first on top
+    across = tuple((epoch, f"{epoch:g}") for epoch in sorted({0, round(last / 2), int(last)}))
+    up = tuple((top * share, f"{top * share:.3g}") for share in (0, 0.5, 1))
+    return Chart(lines, *_placed(across, up, last, top))
+
+
+def count_scatter(images: Sequence[dict[str, Any]]) -> tuple[list[Dot], Chart]:
+    """Place every image by its annotated and its counted objects, with the axes; equal counts share a dot."""
+    pairs = Counter((image["annotated"], image["counted"]) for image in images)
+    top = max((max(pair) for pair in pairs), default=1) or 1
+    dots = [
+        Dot(
+            round(WIDTH * annotated / top, 1),
+            round(HEIGHT * (1 - counted / top), 1),
+            round(min(3 + np.sqrt(number), 12), 1),
+            f"{number} {'image' if number == 1 else 'images'}: {annotated} annotated, {counted} counted",
+        )
+        for (annotated, counted), number in sorted(pairs.items())
+    ]
+    ticks = tuple((tick, str(tick)) for tick in sorted({0, top // 4, top // 2, 3 * top // 4, top}))
+    return dots, Chart((), *_placed(ticks, ticks, top, top))
+
+
+def _placed(
+    across: Sequence[tuple[float, str]], up: Sequence[tuple[float, str]], right: float, top: float
+) -> tuple[tuple[tuple[float, str], ...], tuple[tuple[float, str], ...]]:
+    """Convert ticks from values to places."""
+    return (
+        tuple((round(WIDTH * value / right, 1), text) for value, text in across),
+        tuple((round(HEIGHT * (1 - value / top), 1), text) for value, text in up),
+    )
+
+
+def _steps(levels: Sequence[float], values: Sequence[float | None]) -> str:
+    return _path([(x, y) for x, y in zip(levels, values, strict=False) if y is not None])
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """Return the path through points, given as shares of both axes."""
+    places = (f"{WIDTH * x:.1f} {HEIGHT * (1 - min(y, 1)):.1f}" for x, y in points)
+    return "M" + " L".join(places) if points else ""

@@ -1,0 +1,148 @@
+"""All numbers of the report, as one tree of JSON values: the page shows nothing else.
+
+report.json
+    about      model, data, split, options of detection, date
+    summary    the numbers of the first sentence, and the sentence
+    metrics    as in metrics.json
+    counts     objects and detections in use, per class and per image
+    curves     precision over recall, and F1 over the score threshold
+    errors     types of error and their cost, classes, bins, scores, worst images
+    training   network, data, settings and epochs; null without a description in the model
+    data       what the doctor found; null if it did not look
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.doctor.diagnose import Diagnosis
+from lookonce.doctor.kinds import KINDS
+from lookonce.doctor.page import severity_counts
+from lookonce.evaluate.coco import without_nan
+from lookonce.evaluate.curves import Curve, Curves
+from lookonce.evaluate.error_report import ErrorReport
+from lookonce.evaluate.errors import Outcome, Outcomes
+from lookonce.evaluate.report import Evaluation
+from lookonce.report.summary import summary
+
+LEVELS = np.linspace(0, 1, 101)  # of recall, and of the score threshold
+PLACES = 3  # named per kind of defect; `lookonce data check` has them all
+
+
+def figures(
+    evaluation: Evaluation,
+    errors: ErrorReport,
+    images: Sequence[str],
+    about: dict[str, Any],
+    training: dict[str, Any] | None,
+    diagnosis: Diagnosis | None,
+) -> dict[str, Any]:
+    """Collect all numbers.
+
+    Args:
+        evaluation: measures.
+        errors: error report on the same images.
+        images: name of each image.
+        about: model, data and options.
+        training: as `report.training.training_record` returns it.
+        diagnosis: findings of the doctor about the data.
+
+    Returns:
+        JSON values alone; None where there was nothing to measure.
+    """
+    counts = count_objects(errors.in_use, images, evaluation.names)
+    tree: dict[str, Any] = without_nan(
+        {
+            "about": {**about, "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")},
+            "metrics": evaluation.to_dict(),
+            "counts": counts,
+            "curves": curve_points(evaluation.curves, evaluation.names),
+            "errors": errors.to_dict(images),
+            "training": training,
+            "data": None if diagnosis is None else data_problems(diagnosis),
+        }
+    )
+    return {"about": tree.pop("about"), "summary": summary(tree), **tree}
+
+
+def count_objects(in_use: Outcomes, images: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """Count annotated objects and detections in use, per class and per image.
+
+    Difficult objects and crowds are left out, and so are detections on them.
+    """
+    objects, right = in_use.objects, ~in_use.has(Outcome.IGNORED)
+    annotated, counted = np.zeros((2, len(images), len(names)), np.int64)
+    np.add.at(annotated, (objects.image[objects.counts], objects.labels[objects.counts]), 1)
+    np.add.at(counted, (in_use.image[right], in_use.labels[right]), 1)
+    totals = annotated.sum(axis=1), counted.sum(axis=1)
+    return {
+        **_compared(*totals),
+        "classes": [
+            {"name": name, **_compared(annotated[:, c], counted[:, c])} for c, name in enumerate(names)
+        ],
+        "images": [
+            {"image": image, "annotated": n, "counted": m}
+            for image, n, m in zip(images, totals[0].tolist(), totals[1].tolist(), strict=True)
+        ],
+    }
+
+
+def _compared(annotated: NDArray[np.int64], counted: NDArray[np.int64]) -> dict[str, int | float]:
+    """Compare the counts of some images, (images,) each."""
+    difference, total = counted - annotated, int(annotated.sum())
+    return {
+        "annotated": total,
+        "counted": int(counted.sum()),
+        "mae": float(np.abs(difference).mean()) if len(difference) else math.nan,
+        "bias": float(difference.mean()) if len(difference) else math.nan,
+        "relative": float(difference.sum() / total) if total else math.nan,
+    }
+
+
+def curve_points(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
+    """Sample each curve at 101 levels of recall and of the score threshold.
+
+    `precision` is the best precision at that recall or more, as AP measures it, and null beyond the highest
+    recall; `f1` is that of the detections above the threshold.
+    """
+    return {
+        "levels": LEVELS.round(2).tolist(),
+        "all": _sampled(curves.overall),
+        "classes": [
+            {"name": name, **_sampled(curve)} for name, curve in zip(names, curves.classes, strict=True)
+        ],
+    }
+
+
+def _sampled(curve: Curve) -> dict[str, list[float]]:
+    if not curve.objects or not len(curve.scores):
+        return {"precision": [], "f1": []}
+    falling = np.append(np.maximum.accumulate(curve.precision[::-1])[::-1], np.nan)
+    kept = np.searchsorted(-curve.scores, -LEVELS)  # detections above each threshold
+    return {
+        "precision": falling[np.searchsorted(curve.recall, LEVELS - 1e-9)].round(4).tolist(),
+        "f1": np.insert(curve.f1, 0, 0)[kept].round(4).tolist(),
+    }
+
+
+def data_problems(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Sum up the findings of the doctor: kinds with their number, remedy and first places."""
+    return {
+        "checked": {split: found.describe() for split, found in diagnosis.sets.items()},
+        "severities": severity_counts(diagnosis.findings),
+        "kinds": [
+            {
+                "kind": kind,
+                "severity": KINDS[kind].severity,
+                "title": KINDS[kind].title,
+                "count": len(found),
+                "remedy": KINDS[kind].remedy,
+                "places": [f"{finding.place}: {finding.what}" for finding in found[:PLACES]],
+            }
+            for kind, found in diagnosis.by_kind().items()
+        ],
+    }

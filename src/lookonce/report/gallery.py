@@ -1,0 +1,109 @@
+"""The worst and the best images of a report, ground truth and detections side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.draw.marks import Mark, draw_marks
+from lookonce.evaluate.errors import Outcome, Outcomes
+from lookonce.evaluate.worst import ImageErrors
+from lookonce.images import read_image
+from lookonce.pages.render import jpeg_url
+
+LONGEST = 560  # pixels of an image in the gallery: about its width on the page
+LETTERS = 17  # pixels of a label's letters: 11 on a phone, where the image is 360 wide
+QUALITY = 80
+MOST_MARKS = 500  # boxes drawn on one image; more would hide it
+# Seven colours that stay apart for colour-blind people too; each also stands beside its name.
+COLOURS: dict[Outcome, tuple[int, int, int]] = {
+    Outcome.RIGHT: (0, 158, 115),
+    Outcome.CLASSIFICATION: (0, 90, 200),
+    Outcome.LOCALISATION: (240, 228, 66),
+    Outcome.BOTH: (120, 60, 30),
+    Outcome.DUPLICATE: (120, 210, 255),
+    Outcome.BACKGROUND: (230, 60, 20),
+    Outcome.MISSED: (248, 0, 232),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryImage:
+    """One image of the gallery, drawn twice.
+
+    Attributes:
+        name: name of its file.
+        truth: image with the annotated objects, as a data URL.
+        found: image with the detections in use, as a data URL.
+        errors: number of errors of each type; none for a best image without errors.
+        explained: link to the page that explains it; empty if there is none.
+    """
+
+    name: str
+    truth: str
+    found: str
+    errors: dict[Outcome, int]
+    explained: str = ""
+
+
+def gallery_image(
+    chosen: ImageErrors, path: Path, in_use: Outcomes, names: Sequence[str], link: str = ""
+) -> GalleryImage:
+    """Read one image and draw its objects and its detections.
+
+    Args:
+        chosen: number and errors of the image.
+        path: file of the image.
+        in_use: outcomes of the detections in use, of all images.
+        names: class names.
+        link: link to the page that explains it, or empty.
+    """
+    image = read_image(path)
+    truth, found = (
+        jpeg_url(draw_marks(image, marks, LONGEST, LETTERS), QUALITY)
+        for marks in (
+            object_marks(in_use, chosen.image, names),
+            detection_marks(in_use, chosen.image, names),
+        )
+    )
+    return GalleryImage(path.name, truth, found, chosen.errors, link)
+
+
+def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
+    """Return the objects of one image; those without a right detection are dashed, and the missed come first.
+
+    Where there is only one class its name is left out, here and below: images are crowded enough.
+    """
+    shown, objects = names if len(names) > 1 else [""], outcomes.objects
+    missed, found = outcomes.missed(), outcomes.found()
+    mine = np.flatnonzero((objects.image == image) & objects.counts)
+    order = np.argsort(found[mine].astype(int) - missed[mine], kind="stable")
+    return [
+        Mark(
+            objects.boxes[g],
+            label := int(objects.labels[g]),
+            shown[label],
+            "",
+            COLOURS[Outcome.MISSED if missed[g] else Outcome.RIGHT],
+            dashed=not found[g],
+        )
+        for g in mine[order][:MOST_MARKS].tolist()
+    ]
+
+
+def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
+    """Return the detections of one image in the colours of their outcomes, the false ones first."""
+    shown = names if len(names) > 1 else [""]
+    mine = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
+    order = np.argsort(outcomes.outcome[mine] == Outcome.RIGHT, kind="stable")
+    return [
+        Mark(
+            outcomes.boxes[d],
+            label := int(outcomes.labels[d]),
+            f"{shown[label]} {outcomes.scores[d]:.2f}".strip(),
+            "",
+            COLOURS[Outcome(outcomes.outcome[d])],
+        )
+        for d in mine[order][:MOST_MARKS].tolist()
+    ]

@@ -1,0 +1,149 @@
+"""Page of the report: `report.html` shows the figures of `report.json`, and images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from lookonce.doctor.kinds import SEVERITIES
+from lookonce.evaluate.breakdown import FEWEST
+from lookonce.evaluate.errors import ERRORS, Outcome
+from lookonce.pages.glossary import Terms
+from lookonce.pages.render import render
+from lookonce.report.charts import HEIGHT, WIDTH, count_scatter, curve_chart, epoch_chart
+from lookonce.report.gallery import COLOURS, GalleryImage
+
+MATRIX = 20  # classes; a larger confusion matrix is a list of its most frequent confusions
+CONFUSIONS = 20
+LOSSES = {"total_loss": "sum", "giou_loss": "boxes", "conf_loss": "objectness", "prob_loss": "classes"}
+MEANINGS = {
+    Outcome.RIGHT: "the right class, and IoU 0.5 or more",
+    Outcome.CLASSIFICATION: "on an object of another class: IoU 0.5 or more",
+    Outcome.LOCALISATION: "the right class, but a loose box: IoU 0.1 to 0.5",
+    Outcome.BOTH: "another class, and a loose box: IoU 0.1 to 0.5",
+    Outcome.DUPLICATE: "another detection of an object that has a better one",
+    Outcome.BACKGROUND: "on no annotated object: IoU below 0.1",
+    Outcome.MISSED: "an object without any detection, even one of another class or with a loose box",
+}
+ADVICE = {
+    Outcome.CLASSIFICATION: "See the confusion matrix for the classes that are confused. Add images of both, "
+    "look for objects annotated with the wrong class, or merge the classes if the difference does not "
+    "matter.",
+    Outcome.LOCALISATION: "Check whether the annotated boxes are tight and consistent. Fit the anchors "
+    "to the data (lookonce data anchors), train longer, or use a larger input size.",
+    Outcome.BOTH: "Mostly crowds and truncated objects. The advice for classification and localisation "
+    "errors applies.",
+    Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. If it is "
+    "too low, neighbouring objects are lost as well: watch missed.",
+    Outcome.BACKGROUND: "Check the images below first: often the object exists, but its annotation is "
+    "missing. Otherwise add background images of what is mistaken for objects, or raise --conf.",
+    Outcome.MISSED: "See by size and by crowding which objects these are. Small ones need a larger input "
+    "size, rare ones more images, crowded ones a higher --iou. Or lower --conf, if misses are worse than "
+    "false alarms.",
+}
+BREAKDOWNS = {
+    "coco_size": ("By size, COCO's classes", "small: area below 32² pixels of the image; large: from 96²", 0),
+    "size": ("By size, in equal shares", "side of the square with the box's area, in pixels of the image", 0),
+    "shape": ("By shape", "width over height: below 1 is upright, above 1 is wide", 2),
+    "crowding": (
+        "By crowding",
+        "other objects that overlap the box, enlarged to twice its width and height",
+        0,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Prints numbers of the figures, each with its place in `report.json` as a JSON pointer.
+
+    Attributes:
+        figures: the whole tree.
+    """
+
+    figures: dict[str, Any]
+
+    def at(self, pointer: str) -> Any:
+        """Return the value at `/errors/classes/0/ap50`."""
+        value: Any = self.figures
+        for key in pointer.removeprefix("/").split("/"):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        return value
+
+    def __call__(self, pointer: str, digits: int = 3, percent: bool = False) -> Markup:
+        """Return the number as HTML; "–" if there was nothing to measure.
+
+        Args:
+            pointer: place of the number.
+            digits: digits behind the point, for a number that is not whole.
+            percent: print 0.04 as 4 %.
+        """
+        value = self.at(pointer)
+        if value is None:
+            text = "–"
+        elif isinstance(value, int):
+            text = str(value)
+        else:
+            text = f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
+        return Markup('<data value="{}" data-json="{}">{}</data>').format(value, pointer, text)
+
+
+def report_page(
+    figures: dict[str, Any], worst: Sequence[GalleryImage], best: Sequence[GalleryImage], note: str
+) -> str:
+    """Return the page as HTML.
+
+    Args:
+        figures: as `report.figures.figures` returns them.
+        worst: images with the most errors, the worst first.
+        best: images with the fewest errors.
+        note: remark on the explanations of the worst images.
+    """
+    errors, curves = figures["errors"], figures["curves"]
+    costs = [each[name] or 0 for each in errors["types"].values() for name in ("cost", "cost_in_use")]
+    dots, axes = count_scatter(figures["counts"]["images"])
+    epochs = (figures["training"] or {}).get("epochs", [])
+    return render(
+        "report.html",
+        **figures,
+        n=Numbers(figures),
+        term=Terms(),
+        types=[(each.text, _css(each), MEANINGS[each], ADVICE[each]) for each in ERRORS],
+        outcomes=[(each.text, _css(each), MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
+        colours={each.text: _css(each) for each in ERRORS},
+        largest=max((cost for cost in costs if cost > 0), default=1.0),  # the longest bar
+        width=WIDTH,
+        height=HEIGHT,
+        dots=dots,
+        scatter=axes,
+        precision=curve_chart(
+            curves, "precision", [each["voc_ap50"] for each in figures["metrics"]["classes"]]
+        ),
+        f1=curve_chart(curves, "f1", [each["best_f1"]["f1"] for each in errors["classes"]]),
+        losses=epoch_chart(epochs, LOSSES, None) if epochs else None,
+        accuracy=epoch_chart(epochs, {"ap50": "AP50", "ap": "AP"}, 1.0) if epochs else None,
+        confusions=_confusions(figures["metrics"]["confusion"]),
+        matrix=MATRIX,
+        breakdowns=BREAKDOWNS,
+        coco_sizes=("small", "medium", "large"),
+        fewest=FEWEST,
+        galleries=(("The worst images", worst), ("The best images", best)),
+        note=note,
+        severities=SEVERITIES,
+    )
+
+
+def _confusions(confusion: dict[str, Any]) -> list[tuple[int, int, int]]:
+    """Return the most frequent confusions: row, column and count, with background last in both."""
+    cells = [
+        (row, column, count)
+        for row, counts in enumerate(confusion["counts"])
+        for column, count in enumerate(counts)
+        if row != column and count
+    ]
+    return sorted(cells, key=lambda cell: -cell[2])[:CONFUSIONS]
+
+
+def _css(error: Outcome) -> str:
+    return f"rgb{COLOURS[error]}"

@@ -1,0 +1,87 @@
+"""The first sentence of the report: what the model finds, how far to trust it, and what would help most."""
+
+from typing import Any
+
+from lookonce.evaluate.errors import Outcome
+
+SOUND = 0.95  # AP50 from which a class needs no advice
+# Ends of "... would help most", by the type of error that costs the weakest class most.
+HELP = {
+    Outcome.CLASSIFICATION: "more images of {name} and of what it is mistaken for",
+    Outcome.LOCALISATION: "tighter boxes around {name}",
+    Outcome.BOTH: "more images of crowded {name}",
+    Outcome.DUPLICATE: "a lower --iou in detection, for {name}",
+    Outcome.BACKGROUND: "images of what is mistaken for {name}, without objects",
+    Outcome.MISSED: "more images of {name}, or a larger --size",
+}
+
+
+def summary(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of the sentence, and the sentence as `text`.
+
+    Args:
+        figures: `errors` and `counts` of the report.
+    """
+    errors, counts = figures["errors"], figures["counts"]
+    types = errors["types"].values()
+    false = sum(each["in_use"] for name, each in errors["types"].items() if name != Outcome.MISSED.text)
+    numbers = {
+        "images": errors["images"],
+        "objects": counts["annotated"],
+        "found": counts["counted"] - false,
+        "detections": counts["counted"],
+        "threshold": errors["threshold_in_use"],
+        "count_error": counts["relative"],
+        "count_error_per_image": counts["mae"],
+        "errors": sum(each["in_use"] for each in types),
+        "weakest_class": None,
+    }
+    if not numbers["objects"]:
+        text = f"{_plural(numbers['images'], 'image')}, no annotated object: nothing can be measured."
+        return {**numbers, "text": text}
+    if not numbers["found"]:
+        text = f"Finds none of the {_plural(numbers['objects'], 'object')}: train longer, or check the data."
+        return {**numbers, "text": text}
+    weakest, advice = _advice(errors)
+    parts = [
+        f"Finds {_in_a_hundred(numbers['found'], numbers['objects'])} objects",
+        f"{_in_a_hundred(numbers['found'], numbers['detections'])} boxes are right",
+        _count_words(counts["relative"], counts["mae"]),
+        f"use threshold {numbers['threshold']:.2f}",
+        advice,
+    ]
+    return {**numbers, "weakest_class": weakest, "text": "; ".join(parts) + "."}
+
+
+def _in_a_hundred(part: int, whole: int) -> str:
+    """Write "76 of 100", and small numbers as they are."""
+    return f"{part} of {whole}" if whole <= 100 else f"{100 * part / whole:.0f} of 100"
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _count_words(error: float, per_image: float) -> str:
+    """Say how far counts are off in all, where errors in both directions cancel, and in each image."""
+    percent = abs(round(100 * error))
+    in_all = f"counts are {percent} % {'high' if error > 0 else 'low'}" if percent else "counts are right"
+    return f"{in_all} in all and off by {per_image:.1f} per image"
+
+
+def _advice(errors: dict[str, Any]) -> tuple[str | None, str]:
+    """Name the weakest class, and what would help it: more images if it is rare, else by its costliest error.
+
+    The weakest class has the lowest AP50; of equal ones, the one with fewer objects. Rare means fewer objects
+    than the average class.
+    """
+    classes = [each for each in errors["classes"] if each["objects"]]
+    weakest = min(classes, key=lambda each: (each["ap50"], each["objects"]))
+    name = f"class {weakest['name']}" if len(classes) > 1 else "the objects"
+    if weakest["ap50"] >= SOUND:
+        return None, "no class stands out as weak"
+    if weakest["objects"] * len(classes) < sum(each["objects"] for each in classes):
+        return weakest["name"], f"more images of {name} would help most"
+    costs = {error: weakest["types"][error.text]["cost"] or 0.0 for error in HELP}
+    costliest = max(HELP, key=lambda error: costs[error])
+    return weakest["name"], f"{HELP[costliest].format(name=name)} would help most"

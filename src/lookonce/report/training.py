@@ -1,0 +1,61 @@
+"""How a model was trained: from its description, and from the run folder around it if it is there."""
+
+import csv
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lookonce._files import TEXT_LIMIT, read_text
+from lookonce.config import TrainSettings, flat
+from lookonce.errors import ConfigError, LookonceError
+from lookonce.geometry.sizes import size_text
+from lookonce.metadata import TRAINED_ON, ModelInfo
+from lookonce.recipe import load_settings
+
+SETTINGS, EPOCHS = "settings.yaml", "epochs.csv"
+COUNTED = ("images", "boxes", "validation")
+
+
+def training_record(model: Path, info: ModelInfo | None) -> dict[str, Any] | None:
+    """Return how a model was trained, for JSON; None if the file does not say.
+
+    Args:
+        model: model file. A run folder around it adds settings, date and one entry per epoch.
+        info: description in the file.
+    """
+    if info is None or not info.training:
+        return None
+    trained_on = info.training.get(TRAINED_ON, {})
+    record: dict[str, Any] = {
+        "network": info.architecture,
+        "size": size_text(info.input_size),
+        "width": info.width,
+        "classes": len(info.names),
+        "epoch": info.training.get("epoch"),
+        "data": {name: trained_on[name] for name in COUNTED if name in trained_on},
+        "settings": {},
+        "finished": None,
+        "epochs": [],
+    }
+    try:
+        own, usual = flat(load_settings(model.parent / SETTINGS)), flat(TrainSettings())
+        record["settings"] = {name: value for name, value in own.items() if value != usual[name]}
+        record["epochs"] = _epochs(model.parent / EPOCHS)
+        written = datetime.fromtimestamp((model.parent / EPOCHS).stat().st_mtime).astimezone()
+        record["finished"] = written.strftime("%Y-%m-%d %H:%M")
+    except (LookonceError, OSError):  # the model was moved out of its run folder, or the folder is another's
+        pass
+    return record
+
+
+def _epochs(path: Path) -> list[dict[str, float]]:
+    """Read one entry per epoch; a cell without a number is left out.
+
+    Raises:
+        ConfigError: unreadable.
+    """
+    rows = csv.DictReader(read_text(path, ConfigError, limit=TEXT_LIMIT).splitlines())
+    try:
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in rows]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: expected the log of a run: {error}") from error

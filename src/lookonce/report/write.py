@@ -1,0 +1,69 @@
+"""The report of one evaluation: `report.html` and `report.json`."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lookonce._files import encodable, write_text
+from lookonce.detections import Detections
+from lookonce.doctor.diagnose import Diagnosis
+from lookonce.evaluate.error_report import error_report
+from lookonce.evaluate.report import Evaluation
+from lookonce.evaluate.worst import best_images
+from lookonce.report.figures import figures
+from lookonce.report.gallery import gallery_image
+from lookonce.report.page import report_page
+from lookonce.samples import Sample
+
+BEST = 4  # images
+
+Explain = Callable[[Sequence[int], float], tuple[list[str], str]]
+
+
+def write_report_page(
+    folder: Path,
+    truth: Sequence[Sample],
+    detections: Sequence[Detections],
+    evaluation: Evaluation,
+    about: dict[str, Any],
+    *,
+    training: dict[str, Any] | None = None,
+    diagnosis: Diagnosis | None = None,
+    explain: Explain = lambda images, threshold: ([], ""),
+) -> str:
+    """Write both files, each whole or not at all.
+
+    Args:
+        folder: output folder; created if absent.
+        truth: annotated images.
+        detections: results for the same images, in the same order.
+        evaluation: measures of both.
+        about: model, data and options.
+        training: as `report.training.training_record` returns it.
+        diagnosis: findings of the doctor about the data.
+        explain: receives the numbers of the worst images and the score threshold; writes pages that explain
+            the first of them, and returns links to these and a remark.
+
+    Returns:
+        The first sentence of the report.
+    """
+    names = evaluation.names
+    errors = error_report(truth, detections, evaluation)
+    images = [str(sample.path) for sample in truth]
+    tree = figures(evaluation, errors, images, about, training, diagnosis)
+    write_text(folder / "report.json", encodable(json.dumps(tree, indent=1, ensure_ascii=False)) + "\n")
+    links, note = explain([each.image for each in errors.worst], errors.threshold)
+    worst = [
+        gallery_image(each, truth[each.image].path, errors.in_use, names, link)
+        for each, link in zip(errors.worst, [*links, *[""] * (len(errors.worst) - len(links))], strict=True)
+    ]
+    shown = {each.image for each in errors.worst}
+    best = [
+        gallery_image(each, truth[each.image].path, errors.in_use, names)
+        for each in best_images(errors.in_use, len(truth), BEST)
+        if each.image not in shown
+    ]
+    write_text(folder / "report.html", report_page(tree, worst, best, note))
+    sentence: str = tree["summary"]["text"]
+    return sentence
