@@ -37,8 +37,8 @@ def summary_of(case: Case) -> dict[str, Any]:
         ),
         (
             ([sample([BOX])] * 120, [found([BOX], [0.8])] * 120, ("cat",)),
-            "Finds 100 of 100 objects; 100 of 100 boxes are right; counts are right in all and off by 0.0 per "
-            "image; use threshold 0.40; no class stands out as weak.",
+            "Finds 100 of 100 objects; 100 of 100 boxes are right; counts are right in all and off by "
+            "0.0 per image; use threshold 0.40; no class stands out as weak.",
         ),
     ],
 )
