@@ -9,11 +9,11 @@ from lookonce._files import TEXT_LIMIT, read_text
 from lookonce.config import TrainSettings, flat
 from lookonce.errors import ConfigError, LookonceError
 from lookonce.geometry.sizes import size_text
-from lookonce.metadata import TRAINED_ON, ModelInfo
+from lookonce.metadata import ModelInfo
 from lookonce.recipe import load_settings
 
 SETTINGS, EPOCHS = "settings.yaml", "epochs.csv"
-COUNTED = ("images", "boxes", "validation")
+COUNTED = ("images", "boxes", "validation")  # of the data
 
 
 def training_record(model: Path, info: ModelInfo | None) -> dict[str, Any] | None:
@@ -25,7 +25,7 @@ def training_record(model: Path, info: ModelInfo | None) -> dict[str, Any] | Non
     """
     if info is None or not info.training:
         return None
-    trained_on = info.training.get(TRAINED_ON, {})
+    trained_on = dict(info.training.get("data", {}))
     record: dict[str, Any] = {
         "network": info.architecture,
         "size": size_text(info.input_size),
