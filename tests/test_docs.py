@@ -3,12 +3,11 @@
 A page starts in a folder of its own that holds
 
     my-images/                 COCO, with train, val and test; classes disc, bar, ring
-    photos/                      dog.jpg and two more images
+    photos/                      dog.jpg and two more images; photo.jpg, the reader's own
     annotations/                 COCO, one box on photos/dog.jpg
     model.safetensors            a small yolov3-tiny for these classes; also runs/mine/best.safetensors
     model.cfg .weights .names    the same in Darknet's form
     model.onnx                   the same as an ONNX file
-    demo/                        what the README needs of what `lookonce demo` leaves
 
 and its fenced blocks run one after the other: `python` in one namespace, `console` line by line where a line
 starts with `$ `. What is not to be run, because it takes long or needs the internet, is fenced as `text`; of
@@ -72,7 +71,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sets = {name: SampleSet(INFO.names, samples, [], "drawn") for name, samples in splits.items()}
     write_samples(sets, "coco", folder / "my-images")
     noise = np.random.default_rng(1)
-    for name in ("photos/dog.jpg", "photos/kite.jpg", "photos/street.png", "demo/unseen/0000.png"):
+    for name in ("photos/dog.jpg", "photos/kite.jpg", "photos/street.png", "photo.jpg"):
         write_image(folder / name, noise.integers(0, 256, (90, 120, 3), np.uint8))
     box = Sample(folder / "photos/dog.jpg", np.array([[10, 10, 60, 50]], np.float32), np.zeros(1, np.int64))
     write_samples({"train": SampleSet(INFO.names, [box], [], "drawn")}, "coco", folder / "annotations")
@@ -88,7 +87,6 @@ def _write_models(folder: Path) -> None:
         "model.safetensors",
         "best.safetensors",
         "runs/mine/best.safetensors",
-        "demo/model.safetensors",
     ):
         save_model(folder / name, network.state_dict(), info)
     for name in ("model.cfg", "yolov3-tiny.cfg"):

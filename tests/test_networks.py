@@ -62,7 +62,8 @@ def test_an_installed_wheel_detects_offline_and_without_torch(data: Path, tmp_pa
 
     venv.create(tmp_path / "env", with_pip=True)
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
-    subprocess.run([scripts / "python", "-m", "pip", "--quiet", "install", str(wheel)], check=True)
+    install = [scripts / "python", "-m", "pip", "--quiet", "install", f"{wheel}[evaluate]"]
+    subprocess.run(install, check=True)
     dead = "http://127.0.0.1:9"
     offline = {"LOOKONCE_CACHE": str(tmp_path / "cache"), "http_proxy": dead, "https_proxy": dead}
     environment = {**os.environ, **offline}
@@ -78,5 +79,7 @@ def test_an_installed_wheel_detects_offline_and_without_torch(data: Path, tmp_pa
     photo = data / "photos/dog.jpg"
     assert "dog 1" in run(scripts / "lookonce", "detect", "coco", photo)
     assert "coco.onnx" in run(scripts / "lookonce", "export", "coco", "--to", "onnx", "--out", "made")
+    scored = run(scripts / "lookonce", "evaluate", "coco", data / "voc_sample", "--explain", "1")
+    assert "tvmonitor" in scored
     code = "import sys; from lookonce import Detector; print(len(Detector.open('coco')(sys.argv[1])))"
     assert int(run(scripts / "python", "-c", code, photo)) >= 3

@@ -63,7 +63,8 @@ def test_every_tool_of_ci_is_locked_to_a_hash() -> None:
     locked = dict(re.findall(r"^([a-z0-9][a-z0-9-]*)(?:\[.*?\])?==(\S+)", text, re.MULTILINE))
     assert text.count("--hash=sha256:") >= len(locked)
     extras = PROJECT["optional-dependencies"]
-    wanted = [Requirement(each) for each in PROJECT["dependencies"] + extras["train"] + extras["dev"]]
+    listed = PROJECT["dependencies"] + extras["evaluate"] + extras["train"] + extras["dev"]
+    wanted = [Requirement(each) for each in listed]
     for each in wanted:
         if each.name not in ("lookonce", "torch"):  # torch: the build depends on the machine
             assert each.specifier.contains(locked[canonicalize_name(each.name)]), each

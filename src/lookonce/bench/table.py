@@ -47,7 +47,7 @@ def plot(results: Sequence[Result], title: str) -> "Figure":
         MissingExtraError: matplotlib is not installed.
     """
     rows = [row for row in results if row.turns]
-    figure: Figure = require("matplotlib.figure", "train").Figure(
+    figure: Figure = require("matplotlib.figure", "evaluate").Figure(
         (8.4, 1.6 + 0.36 * max(1, len(rows))), layout="constrained"
     )
     axes = figure.add_subplot()

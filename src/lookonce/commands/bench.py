@@ -48,7 +48,7 @@ def bench(
     Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
     """
     if out is not None:
-        require("matplotlib", extra="train")  # checked before measuring, not after
+        require("matplotlib", extra="evaluate")  # checked before measuring, not after
     with Outputs("bench", folder=out, inputs=[model, *([weights] if weights else [])], force=force):
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
             with shared.options_named():

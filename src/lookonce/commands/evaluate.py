@@ -86,7 +86,7 @@ def evaluate(
         precision=precision,
     )
     for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
-        require(package, extra="train")
+        require(package, extra="evaluate")
     console = terminal()
     inputs = [model, data, names, weights]
     with Outputs("evaluate", folder=out, files=[json_file], inputs=inputs, force=force):

@@ -153,7 +153,7 @@ def _accumulated(
 
     M has the three limits and, last, one that no image reaches.
     """
-    fce = require("faster_coco_eval", extra="train")
+    fce = require("faster_coco_eval", extra="evaluate")
     most = max((len(found) for found in detections), default=0)
     frame = {
         "images": [{"id": i} for i in range(len(truth))],

@@ -120,7 +120,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 def _figure(title: str, subtitle: str, size: tuple[float, float] = (8.4, 5.6)) -> "tuple[Figure, Axes]":
     """An empty plot with its headings."""
-    figure: Figure = require("matplotlib.figure", "train").Figure(size, layout="constrained")
+    figure: Figure = require("matplotlib.figure", "evaluate").Figure(size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=26)
     axes.annotate(
@@ -209,6 +209,6 @@ def _short(name: str) -> str:
 
 
 def _fonts() -> list[str]:
-    manager: Any = require("matplotlib.font_manager", "train").fontManager
+    manager: Any = require("matplotlib.font_manager", "evaluate").fontManager
     present = set(manager.get_font_names())
     return [font for font in FONTS if font in present]

@@ -121,7 +121,7 @@ def export_int8(
 
         import_nncf()
     if options.gate:
-        require("faster_coco_eval", "train")
+        require("faster_coco_eval", "evaluate")
     inputs, compared_on = plan(options, info, console)
     from lookonce.export.files import write_onnx
 
