@@ -17,8 +17,12 @@ from lookonce.errors import MissingExtraError
 REPORTING = "openvino_telemetry"
 
 
-def require(module: str, extra: str) -> ModuleType:
+def require(module: str, extra: str | None = None) -> ModuleType:
     """Import an optional module.
+
+    Args:
+        module: its name.
+        extra: extra of lookonce that brings it; None: the user's own package, which no extra brings.
 
     Raises:
         MissingExtraError: the module is not installed; the message is the pip line that installs it.
@@ -29,7 +33,8 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        raise MissingExtraError(f"this needs the package {error.name!r}: {install_line(extra)}") from error
+        line = f"pip install {error.name}" if extra is None else install_line(extra)
+        raise MissingExtraError(f"this needs the package {error.name!r}: {line}") from error
 
 
 def install_line(extra: str) -> str:

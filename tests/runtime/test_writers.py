@@ -68,7 +68,7 @@ def test_csv(tmp_path: Path) -> None:
     with CsvWriter(path) as writer:
         writer.add(frame('a,"b".png'), two())
         writer.add(frame("empty.png"), NONE)
-        writer.add(frame("clip.mp4", Moment(3, 0.1, 25.0)), two()[0])
+        writer.add(frame("clip.mp4", Moment(3, 0.1, 25.0)), two()[:1])
 
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,7 +1,7 @@
 """Classes of a model and of annotated images, matched by name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -73,7 +73,7 @@ class SharedClasses:
         names = tuple(self.names if to is None else to)
         labels = _numbers_in(named_as_in(names, self.model), self.model)[found.labels]
         kept = labels >= 0
-        return Detections(found.boxes[kept], found.scores[kept], labels[kept], names)
+        return replace(found[kept], labels=labels[kept], names=names)
 
 
 def listed(names: Sequence[str]) -> str:

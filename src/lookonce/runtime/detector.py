@@ -20,10 +20,12 @@ Legend: **B** views in a batch, **K** candidates, **C** classes.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
+from os import PathLike
 from pathlib import Path
 from threading import local
 from types import TracebackType
-from typing import NamedTuple, Self, Unpack, overload
+from typing import Any, NamedTuple, Self, Unpack, overload
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +33,9 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.inputs import Image, as_pixels
 from lookonce.networks import model_path
 from lookonce.runtime.backends import Backend, open_backend
-from lookonce.runtime.inputs import Image, as_pixels
 from lookonce.runtime.options import DetectOptions, Overrides, multiple_of_sides
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
 from lookonce.runtime.tiles import Window, join
@@ -169,12 +171,12 @@ class Detector:
             candidates = self._run([views[place] for place in places])
             for place, each in zip(places, candidates, strict=True):
                 found[place] = step(each, views[place].letterbox, self.options, self.names)
-        in_order = [found[place] for place in range(len(views))]
-        if self._tiling is None:
-            return in_order
-        parts = iter(in_order)
-        windows_of = [[view.window for view in views] for views in views_of]
-        return [suppress(join(list(islice(parts, len(each))), each), self.options) for each in windows_of]
+        results = [found[place] for place in range(len(views))]
+        if self._tiling is not None:
+            parts, windows_of = iter(results), [[view.window for view in views] for views in views_of]
+            joined = (join(list(islice(parts, len(each))), each) for each in windows_of)
+            results = [suppress(each, self.options) for each in joined]
+        return [replace(each, source=_source(image)) for each, image in zip(results, images, strict=True)]
 
     def _views(self, image: NDArray[np.uint8]) -> list["_View"]:
         """Cut (H, W, 3) pixels into views, each with its letterbox: the whole image first."""
@@ -216,6 +218,16 @@ class _View(NamedTuple):
     pixels: NDArray[np.uint8]  # (H, W, 3), shares memory with the image
     window: Window
     letterbox: Letterbox
+
+
+def _source(image: Image) -> str | PathLike[str] | ref[Any] | None:
+    """Return what a notebook can show later: a path, or a weak reference, which keeps no pixels in memory."""
+    if isinstance(image, str | PathLike):
+        return image
+    try:
+        return ref(image)
+    except TypeError:  # bytes and their kind
+        return None
 
 
 def _batches(shapes: Sequence[tuple[int, int]], batch: int) -> Iterator[list[int]]:

@@ -61,7 +61,7 @@ def locate(
     kept = (scores > options.conf) & ~is_empty(boxes)
     if (wanted := options.class_numbers(names)) is not None:
         kept &= np.isin(labels, wanted)
-    return Detections(boxes[kept], scores[kept], labels[kept], names)
+    return Detections(boxes[kept], scores[kept], labels[kept], names, letterbox.source)
 
 
 def suppress(found: Detections, options: DetectOptions) -> Detections:

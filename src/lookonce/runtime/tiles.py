@@ -141,6 +141,7 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
         np.concatenate([part.scores[kept] for part, kept in zip(parts, whole, strict=True)]),
         np.concatenate([part.labels[kept] for part, kept in zip(parts, whole, strict=True)]),
         parts[0].names,
+        parts[0].image_size,
     )
 
 

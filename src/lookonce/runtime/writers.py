@@ -23,8 +23,6 @@ from lookonce.images import WRITTEN_SUFFIXES, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
 from lookonce.runtime.sources import Frame
 
-BOX_DIGITS = 3  # decimals of a pixel: the precision of a float32 at 10,000 pixels
-SCORE_DIGITS = 6
 LONGEST_NAME, CUT_NAME = 250, 200  # bytes, with a suffix to follow; file systems take 255
 FORMULA = ("=", "+", "-", "@")
 
@@ -173,10 +171,7 @@ class JsonWriter(TextWriter):
         image: dict[str, Any] = {"file": frame.name, "width": width, "height": height}
         if frame.moment is not None:
             image |= {"frame": frame.moment.number, "seconds": round(frame.moment.seconds, 3)}
-        image["detections"] = [
-            {"class": name, "score": round(score, SCORE_DIGITS), "box": _rounded(box)}
-            for name, score, box in detections
-        ]
+        image["detections"] = detections.to_dict()["detections"]
         self._stream.write(self._between + _json(image))
         self._stream.flush()
         self._between = ",\n"
@@ -204,8 +199,8 @@ class CsvWriter(TextWriter):
         """Append rows; `frame` stays empty for an image."""
         number = "" if frame.moment is None else frame.moment.number
         self._rows.writerows(
-            (_no_formula(frame.name), number, _no_formula(name), round(score, SCORE_DIGITS), *_rounded(box))
-            for name, score, box in detections
+            (_no_formula(frame.name), number, _no_formula(each["class"]), each["score"], *each["box"])
+            for each in detections.to_dict()["detections"]
         )
 
 
@@ -247,16 +242,7 @@ class CocoWriter(TextWriter):
                 f"{frame.name}: expected an image id of its own, found {image_id!r}, which "
                 f"{self._files[image_id]} has too"
             )
-        values = zip(
-            detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True
-        )
-        for label, score, (left, top, right, bottom) in values:
-            entry = {
-                "image_id": image_id,
-                "category_id": self._category_ids[label],
-                "bbox": _rounded((left, top, right - left, bottom - top)),
-                "score": round(score, SCORE_DIGITS),
-            }
+        for entry in detections.to_coco(image_id, self._category_ids):
             self._stream.write(self._between + _json(entry))
             self._between = ",\n"
 
@@ -278,10 +264,6 @@ class CocoWriter(TextWriter):
 def _no_formula(text: str) -> str:
     stripped = text.strip()
     return f"'{text}" if stripped[:1] in FORMULA and stripped != "-" else text
-
-
-def _rounded(box: Sequence[float]) -> list[float]:
-    return [round(side, BOX_DIGITS) for side in box]
 
 
 def _json(value: object) -> str:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lookonce.errors import ImageError
 from lookonce.images import write_image
+from lookonce.inputs import as_pixels
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.inputs import as_pixels
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 PIXELS = image((64, 96), ((0, 0, 32, 32), YELLOW))

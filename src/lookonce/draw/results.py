@@ -1,0 +1,65 @@
+"""A result on its image: drawn, cut out, as HTML for a notebook."""
+
+import base64
+from html import escape
+from io import BytesIO
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from lookonce.detections import Detections
+from lookonce.draw.boxes import annotate
+from lookonce.errors import ImageError
+from lookonce.inputs import Image, as_pixels
+
+LONGEST = 960  # pixels of an image in a notebook
+ROWS = 20  # objects in its table
+
+
+def plot(found: Detections, image: Image | None = None) -> Pillow.Image:
+    """Draw detections on their image; see `Detections.plot`."""
+    chosen = _source(found) if image is None else image
+    if chosen is None:
+        raise ValueError("expected the image, because it is not in memory any more: plot(image)")
+    return Pillow.fromarray(annotate(as_pixels(chosen), found))
+
+
+def crop(found: Detections, image: Image) -> list[NDArray[np.uint8]]:
+    """Cut out every box, rounded outwards to whole pixels and at least one wide; see `Detections.crop`."""
+    pixels = as_pixels(image)
+    height, width = pixels.shape[:2]
+    low = np.floor(found.boxes[:, :2]).clip(0, (width - 1, height - 1)).astype(int)
+    high = np.maximum(np.ceil(found.boxes[:, 2:]).clip(0, (width, height)).astype(int), low + 1)
+    corners = np.concatenate([low, high], axis=1).tolist()
+    return [pixels[top:bottom, left:right].copy() for left, top, right, bottom in corners]
+
+
+def as_html(found: Detections) -> str:
+    """Show the annotated image, if it can still be had, and a table."""
+    shown = ""
+    if (image := _source(found)) is not None:
+        try:
+            drawn = plot(found, image)
+        except ImageError:  # the file was moved or changed
+            pass
+        else:
+            drawn.thumbnail((LONGEST, LONGEST))
+            file = BytesIO()
+            drawn.save(file, "JPEG", quality=88)
+            data = base64.b64encode(file.getvalue()).decode("ascii")
+            shown = f'<img alt="{escape(repr(found))}" src="data:image/jpeg;base64,{data}">'
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{score:.2f}</td><td>{', '.join(f'{x:.0f}' for x in box)}</td></tr>"
+        for name, score, box in found[:ROWS]
+    )
+    more = f"<p>and {len(found) - ROWS} more</p>" if len(found) > ROWS else ""
+    head = "<tr><th>class</th><th>score</th><th>left, top, right, bottom</th></tr>"
+    return f"{shown}<p>{len(found)} objects</p><table>{head}{rows}</table>{more}"
+
+
+def _source(found: Detections) -> Any:
+    """Return the image that was detected on: its path, or its pixels while they are in memory."""
+    return found.source if isinstance(found.source, str | PathLike | None) else found.source()
