@@ -217,6 +217,8 @@ def test_crops_are_the_pixels_in_the_boxes(tmp_path: Path, detector: Detector) -
         assert (first == MAGENTA).all()
         assert (second == YELLOW).all()
     assert NONE.crop(PIXELS) == []
+    empty = replace(three[:1], boxes=np.array([[5, 5, 5, 5]], np.float32))
+    assert empty.crop(PIXELS)[0].shape == (1, 1, 3)
     outside = three[:1]
     assert [c.shape for c in replace(outside, boxes=outside.boxes + 500).crop(PIXELS)] == [(1, 1, 3)]
 
