@@ -30,7 +30,7 @@ def test_tables_json_and_plot(small_model: Path, tmp_path: Path) -> None:
 
 
 def test_json_on_the_output(small_model: Path) -> None:
-    arguments = ["bench", str(small_model), "--against", "onnxruntime", "--rounds", "1", "--json"]
+    arguments = ["bench", str(small_model), "--against", "onnxruntime", "--rounds", "1", "--json", "-"]
     command = [sys.executable, "-m", "lookonce", *arguments]
 
     ran = subprocess.run(command, capture_output=True, text=True, check=True)

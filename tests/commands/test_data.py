@@ -27,7 +27,7 @@ def test_stats(data: Path) -> None:
 
 
 def test_stats_for_machines(data: Path) -> None:
-    found = run("stats", data / "heads", "--json")
+    found = run("stats", data / "heads", "--json", "-")
     tree: dict[str, Any] = json.loads(found.stdout)
     assert tree["splits"]["val"]["per_class"] == {"head": 2501}
     assert tree["splits"]["train"]["boxes_per_image"] == {"least": 0, "median": 14, "most": 116}
@@ -44,7 +44,7 @@ def test_sound_data_ends_with_0(data: Path) -> None:
 
 
 def test_anchors(data: Path) -> None:
-    found = run("anchors", data / "bccd", "--model", "yolov3-tiny", "--size", "320x416", "--json")
+    found = run("anchors", data / "bccd", "--model", "yolov3-tiny", "--size", "320x416", "--json", "-")
     tree = json.loads(found.stdout)
     assert (tree["size"], tree["boxes"], len(tree["data"]["anchors"])) == ([320, 416], 2804, 6)
     assert tree["official"]["anchors"][0] == [10, 14]
@@ -67,7 +67,7 @@ def test_convert(data: Path, tmp_path: Path, form: str) -> None:
     found = run("convert", data / "voc_sample", "--to", form, "--out", tmp_path / "out")
     assert found.exit_code == 0
     assert f"written as {form}: " in found.stderr
-    again = json.loads(run("stats", tmp_path / "out", "--json").stdout)
+    again = json.loads(run("stats", tmp_path / "out", "--json", "-").stdout)
     assert {split: each["boxes"] for split, each in again["splits"].items()} == {"train": 216, "val": 57}
 
 

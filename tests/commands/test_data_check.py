@@ -65,7 +65,7 @@ def test_what_needs_a_person_ends_with_1(report: Path) -> None:
 
 
 def test_for_machines(faulty: Path, tmp_path: Path) -> None:
-    found = run("check", faulty, "--out", tmp_path, "--json", "--model", "yolov3", "--size", "320x416")
+    found = run("check", faulty, "--out", tmp_path, "--json", "-", "--model", "yolov3", "--size", "320x416")
     tree = json.loads(found.stdout)
     assert tree["network"] == {"model": "yolov3", "size": [320, 416]}
     assert tree["counts"]["leak"] == 1
@@ -82,7 +82,7 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
     found = run("check", faulty, "--out", tmp_path / "a", "--fix", tmp_path / "fixed")
     assert found.exit_code == 1
     assert f"corrected copy: {tmp_path / 'fixed'}; 13 changes, 15 left" in found.stderr
-    again = json.loads(run("check", tmp_path / "fixed", "--out", tmp_path / "b", "--json").stdout)
+    again = json.loads(run("check", tmp_path / "fixed", "--out", tmp_path / "b", "--json", "-").stdout)
     assert not {"empty", "exif", "suffix", "colour", "identical", "border"} & again["counts"].keys()
 
 
@@ -135,7 +135,7 @@ def test_a_model_has_its_say(tmp_path: Path) -> None:
     voc.add("a.png", rows, content=cells, size=(96, 64, 3))
     model = write_tiny_model(tmp_path / "model.onnx")
     found = run(
-        "check", voc.finish(["blue", "green"]), "--detector", model, "--out", tmp_path / "out", "--json"
+        "check", voc.finish(["blue", "green"]), "--detector", model, "--out", tmp_path / "out", "--json", "-"
     )
     tree = json.loads(found.stdout)
     whats = {each["kind"]: each["what"] for each in tree["findings"]}

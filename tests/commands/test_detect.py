@@ -162,7 +162,7 @@ def test_bad_images_are_named_once_and_counted(model: Path, photos: Path, tmp_pa
 def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_text("<html>")
 
-    result = run(model, photos, "--out", tmp_path, "--save", "json", "--json")
+    result = run(model, photos, "--out", tmp_path, "--save", "json", "--json", "-")
 
     summary = json.loads(result.stdout)
     assert summary.pop("seconds") > 0
@@ -359,7 +359,9 @@ def test_killed_outright(midway: subprocess.Popen[str], tmp_path: Path) -> None:
 
 
 def again(model: Path, folder: Path, out: Path, *words: object) -> tuple[Result, dict[str, object]]:
-    result = run(model, folder, "--out", out, "--save", "images,json,csv,coco", "--resume", "--json", *words)
+    result = run(
+        model, folder, "--out", out, "--save", "images,json,csv,coco", "--resume", "--json", "-", *words
+    )
     return result, json.loads(result.stdout)
 
 
@@ -518,7 +520,7 @@ def test_resume_does_not_mix(
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 def test_a_live_stream_that_is_cut_and_then_stopped(model: Path, tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "out"
-    command = [*LOOKONCE, "detect", model, f"http://127.0.0.1:{port}/", "--out", out, "--json"]
+    command = [*LOOKONCE, "detect", model, f"http://127.0.0.1:{port}/", "--out", out, "--json", "-"]
 
     def written(least: int) -> None:
         """Wait for so many frames more in the growing file."""

@@ -70,7 +70,7 @@ def test_a_cache_that_is_filled_needs_no_network_and_no_writing(mirror: Path, tm
     models = tmp_path / "my cache" / "models"
     before = {path.name: path.stat().st_mtime_ns for path in models.iterdir()}
 
-    ran = CliRunner().invoke(app, ["fetch", "yolov3-tiny", "--json"], catch_exceptions=False)
+    ran = CliRunner().invoke(app, ["fetch", "yolov3-tiny", "--json", "-"], catch_exceptions=False)
 
     assert ran.exit_code == 0
     assert {path.name: path.stat().st_mtime_ns for path in models.iterdir()} == before

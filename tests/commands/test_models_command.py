@@ -17,7 +17,7 @@ def test_every_model_is_listed_with_what_is_known_of_it() -> None:
 
 
 def test_a_machine_reads_the_same() -> None:
-    found = json.loads(CliRunner().invoke(app, ["models", "--json"], catch_exceptions=False).stdout)
+    found = json.loads(CliRunner().invoke(app, ["models", "--json", "-"], catch_exceptions=False).stdout)
     coco, *others = found
     assert coco["built_in"]
     assert (coco["input_size"], coco["classes"]) == ([320, 320], 80)

@@ -23,6 +23,6 @@ def test_recipes_are_listed_with_what_differs(tmp_path: Path) -> None:
 
 
 def test_a_machine_reads_every_setting(tmp_path: Path) -> None:
-    found = json.loads(lookonce("--json", folder=tmp_path))
+    found = json.loads(lookonce("--json", "-", folder=tmp_path))
     assert found["classic"]["settings"] == flat(load_settings("classic"))
     assert Path(found["default"]["file"]).is_file()

@@ -12,7 +12,7 @@ import typer
 from lookonce._files import write_text
 from lookonce._optional import require
 from lookonce._outputs import Outputs
-from lookonce._terminal import print_json, progress_bar, say, terminal
+from lookonce._terminal import progress_bar, say, terminal
 from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.machine import about_machine
@@ -40,7 +40,7 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measurements per contender.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for bench.json and a plot.")] = None,
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
     """Measure how fast a model runs here, beside the engines that could run it instead.
@@ -49,7 +49,8 @@ def bench(
     """
     if out is not None:
         require("matplotlib", extra="evaluate")  # checked before measuring, not after
-    with Outputs("bench", folder=out, inputs=[model, *([weights] if weights else [])], force=force):
+    inputs = [model, *([weights] if weights else [])]
+    with Outputs("bench", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
             with shared.options_named():
                 files = prepare(model, Path(folder), weights)
@@ -62,9 +63,9 @@ def bench(
         if out is not None:
             write_text(out / "bench.json", json.dumps(numbers, indent=2) + "\n")
             save(plot(results, f"{model.name} on {about['processor']}"), out / "bench.png")
-    if as_json:
-        print_json(numbers)
-    else:
+        if json_to is not None:
+            shared.write_json(json_to, numbers)
+    if json_to != shared.STANDARD_OUTPUT:
         _say(model, about, results, out)
     return int(against is not None and any(result.error for result in results))
 

@@ -7,7 +7,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from lookonce._terminal import print_json, say, terminal
+from lookonce._outputs import Outputs
+from lookonce._terminal import say, terminal
 from lookonce.annotations import load_samples, open_annotations
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
@@ -26,7 +27,7 @@ def data_anchors(
     size: Annotated[str, typer.Option(help="Network input: 416, or 320x416 (height x width).")] = "416",
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
     strict: shared.StrictOption = False,
 ) -> int:
     """Find the anchors that suit the boxes, and compare them with the published ones.
@@ -47,7 +48,7 @@ def data_anchors(
         AnchorFit.measure("official", flatten(official), shapes),
         AnchorFit.measure("data", fitted, shapes),
     ]
-    if as_json:
+    if json_to is not None:
         about = {"model": model, "size": target, "boxes": len(shapes)}
         measured = {
             fit.name: {
@@ -57,8 +58,9 @@ def data_anchors(
             }
             for fit in fits
         }
-        print_json(about | measured, indent=None)
-    else:
+        with Outputs("data anchors", files=[shared.json_file(json_to)], inputs=[data, names]):
+            shared.write_json(json_to, about | measured, indent=None)
+    if json_to != shared.STANDARD_OUTPUT:
         terminal().print(_table(fits))
         anchors = ", ".join(f"{width:g},{height:g}" for width, height in fitted.tolist())
         say(f"for a .cfg: anchors = {anchors}", terminal())

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lookonce._files import write_text
 from lookonce._outputs import Outputs
-from lookonce._terminal import print_json, progress_bar, say, terminal
+from lookonce._terminal import progress_bar, say, terminal
 from lookonce.annotations import check_target, load_splits
 from lookonce.commands import options as shared
 from lookonce.doctor.diagnose import Diagnosis, diagnose, images_of
@@ -50,7 +50,7 @@ def data_check(
     ] = None,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
     """Find what is wrong with images and boxes. Exit code 1: a person is needed.
@@ -64,7 +64,8 @@ def data_check(
             raise AnnotationError(f"{out}: expected a place for the report outside the corrected copy")
     inputs = [path for path in (data, detector, names) if path]
     with ExitStack() as stack:
-        stack.enter_context(Outputs("data check", folder=out, inputs=inputs, force=force))
+        files = [shared.json_file(json_to)]
+        stack.enter_context(Outputs("data check", folder=out, files=files, inputs=inputs, force=force))
         stack.enter_context(Outputs("data check --fix", folder=fix, inputs=inputs))
         wanted, doubted = shared.input_size(size), None
         if detector is not None:
@@ -94,15 +95,15 @@ def data_check(
             write_text(out / "findings.json", json.dumps(_tree(diagnosis), indent=1))
             write_text(out / "report.html", check_page(str(data), diagnosis))
             written = None if fix is None else write_fixed(diagnosis, fix)
+            if json_to is not None:
+                shared.write_json(json_to, _tree(diagnosis), indent=None)
         except KeyboardInterrupt:
             say(
                 f"stopped: nothing in {out} is half-written, and there is no half of a corrected copy",
                 console,
             )
             return 130
-    if as_json:
-        print_json(_tree(diagnosis), indent=None)
-    else:
+    if json_to != shared.STANDARD_OUTPUT:
         _say_findings(diagnosis, terminal())
     say(f"page: {out / 'report.html'}", console)
     if fix is not None and written is not None:

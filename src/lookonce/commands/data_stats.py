@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lookonce._files import write_text
 from lookonce._outputs import Outputs
-from lookonce._terminal import print_json, printable, say, terminal
+from lookonce._terminal import printable, say, terminal
 from lookonce.annotations import load_splits
 from lookonce.annotations.report import count_problems, say_samples
 from lookonce.commands import options as shared
@@ -32,7 +32,7 @@ def data_stats(
     out: Annotated[Path | None, typer.Option(help="Folder for a page with plots: stats.html.")] = None,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
     strict: shared.StrictOption = False,
     force: shared.ForceOption = False,
 ) -> int:
@@ -40,14 +40,14 @@ def data_stats(
 
     Example: lookonce data stats my-voc/ --out runs/stats
     """
-    console = terminal(stderr=True)
-    with Outputs("data stats", folder=out, inputs=[data, names], force=force):
+    console, files = terminal(stderr=True), [shared.json_file(json_to)]
+    with Outputs("data stats", folder=out, files=files, inputs=[data, names], force=force):
         sets = load_splits(data, names, strict, images)
         counted = {split: statistics(found) for split, found in sets.items()}
         code = say_samples(sets, console)
-        if as_json:
-            print_json(_tree(sets, counted))
-        else:
+        if json_to is not None:
+            shared.write_json(json_to, _tree(sets, counted))
+        if json_to != shared.STANDARD_OUTPUT:
             terminal().print(_table(counted))
         if out is not None:
             write_text(out / "stats.html", _page(str(data), sets, counted))

@@ -15,7 +15,7 @@ import typer
 from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
 from lookonce._interrupts import Interrupts
 from lookonce._outputs import Outputs
-from lookonce._terminal import print_json, progress_bar, say, terminal
+from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
@@ -95,7 +95,7 @@ def detect(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable file.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the unfinished run in --out.")] = False,
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
     """Find objects in images and videos.
@@ -129,8 +129,9 @@ def detect(
     frames = Sources(sources, strict=strict)
     inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
     # results to resume may come from another machine, for which the list of written files is not valid
-    with Outputs("detect", folder=out, inputs=inputs, force=force or resume):
-        return _detect(model, frames, out, kinds, options, coco_ids, resume=resume, as_json=as_json)
+    files = [shared.json_file(json_to)]
+    with Outputs("detect", folder=out, files=files, inputs=inputs, force=force or resume):
+        return _detect(model, frames, out, kinds, options, coco_ids, json_to, resume=resume)
 
 
 def _detect(
@@ -140,9 +141,9 @@ def _detect(
     kinds: Sequence[str],
     options: DetectOptions,
     coco_ids: Path | None,
+    json_to: Path | None,
     *,
     resume: bool,
-    as_json: bool,
 ) -> int:
     """Detect on all sources and write the results.
 
@@ -192,7 +193,7 @@ def _detect(
     if resume:
         for path in saved.values():
             remove_leftovers(path)
-    _report(tally, frames, saved, stopped=bool(interrupts.signal), as_json=as_json)
+    _report(tally, frames, saved, json_to, stopped=bool(interrupts.signal))
     return 128 + interrupts.signal if interrupts.signal else int(bool(frames.problems))
 
 
@@ -307,9 +308,9 @@ def _run(
 
 
 def _report(
-    tally: Tally, frames: Sources, saved: Mapping[str, Path], *, stopped: bool, as_json: bool
+    tally: Tally, frames: Sources, saved: Mapping[str, Path], json_to: Path | None, *, stopped: bool
 ) -> None:
-    if as_json:
+    if json_to is not None:
         summary = {
             "frames": tally.kept + tally.frames,
             "kept": tally.kept,
@@ -322,7 +323,8 @@ def _report(
             "reconnects": frames.live.reconnects,
             "saved": {kind: str(path) for kind, path in saved.items()},
         }
-        print_json(summary)
+        shared.write_json(json_to, summary)
+    if json_to == shared.STANDARD_OUTPUT:
         return
     console = terminal()
     for line in _summary(tally, frames, stopped):

@@ -7,6 +7,7 @@ DIR/
     explained/             a page for each of the very worst, opened from the report
 """
 
+import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lookonce._files import write_text
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import printable, progress_bar, say, terminal
@@ -52,7 +52,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/evaluate"),
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
-    json_file: shared.JsonFileOption = None,
+    json_to: shared.JsonOption = None,
     size: shared.SizeOption = None,
     conf: Annotated[float, typer.Option(help="Minimum score; keep it low for AP.")] = EVALUATION_CONF,
     iou: shared.IouOption = IOU,
@@ -87,9 +87,9 @@ def evaluate(
     )
     for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
         require(package, extra="evaluate")
-    console = terminal()
+    console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     inputs = [model, data, names, weights]
-    with Outputs("evaluate", folder=out, files=[json_file], inputs=inputs, force=force):
+    with Outputs("evaluate", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
         annotated = load_samples(data, split, names, strict, images)
         say(f"{split}: {annotated.describe()}", console)
         plan = Plan.of(len(annotated.samples))
@@ -116,8 +116,8 @@ def evaluate(
         found = [classes.detections(each) for each in raw]
         evaluation = evaluate_detections(truth, found, classes.names)
         numbers = write_report(out, evaluation, about)
-        if json_file is not None:
-            write_text(json_file, numbers)
+        if json_to is not None:
+            shared.write_json(json_to, json.loads(numbers))
 
         def explained(worst: Sequence[int], threshold: float) -> tuple[list[str], str]:
             samples = [truth[number] for number in worst[:explain]]

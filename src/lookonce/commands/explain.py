@@ -1,15 +1,14 @@
 """`lookonce explain`: one image's way through one model, as a page, as JSON, or in the terminal."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lookonce._files import write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
+from lookonce.errors import ConfigError
 from lookonce.explain import Explainer
 from lookonce.explain.annotation import find_truth
 from lookonce.explain.markdown import to_markdown
@@ -35,7 +34,7 @@ def explain(
     iou: shared.IouOption = IOU,
     size: shared.SizeOption = None,
     weights: shared.WeightsOption = None,
-    json_file: shared.JsonFileOption = None,
+    json_to: shared.JsonOption = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the explanation instead of writing the page.")
     ] = False,
@@ -45,9 +44,11 @@ def explain(
 
     Example: lookonce explain model.safetensors photos/dog.jpg --out dog.html
     """
-    console = terminal(stderr=markdown)
+    console = terminal(stderr=markdown or json_to == shared.STANDARD_OUTPUT)
+    if markdown and json_to == shared.STANDARD_OUTPUT:
+        raise ConfigError("--json: expected a file beside --markdown, which prints as well; found -")
     options = shared.read_options(size=size, conf=conf, iou=iou, weights=weights)
-    files = [None if markdown else out, json_file]
+    files = [None if markdown else out, shared.json_file(json_to)]
     inputs = [model, image, *(path for path in (truth, names, weights) if path)]
     with Outputs("explain", files=files, inputs=inputs, force=force):
         with shared.options_named():
@@ -57,9 +58,9 @@ def explain(
             sample, remarks = find_truth(truth, image, explainer.info.names, data_names=names)
             for remark in remarks:
                 say(remark, console)
-        found = explainer(image, sample, features=not markdown or json_file is not None)
-        if json_file is not None:
-            write_text(json_file, json.dumps(found.to_dict()) + "\n")
+        found = explainer(image, sample, features=not markdown or json_to is not None)
+        if json_to is not None:
+            shared.write_json(json_to, found.to_dict(), indent=None)
         if markdown:
             for line in to_markdown(found).splitlines():
                 say(line, terminal())

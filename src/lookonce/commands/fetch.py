@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from lookonce._terminal import print_json, progress_bar, say, terminal
+from lookonce._outputs import Outputs
+from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.darknet import fetch as library
 from lookonce.darknet.download import RemoteFile
@@ -18,7 +19,7 @@ def fetch(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")
     ],
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
 ) -> int:
     """Fetch official weights into the cache, with .cfg and class names.
 
@@ -35,8 +36,11 @@ def fetch(
         say("stopped: what has come is kept; the same command resumes there", terminal(stderr=True))
         return 130
     console = terminal()
-    if as_json:
-        print_json({kind: path and str(path) for kind, path in asdict(fetched).items()}, indent=None)
+    if json_to is not None:
+        paths = {kind: path and str(path) for kind, path in asdict(fetched).items()}
+        with Outputs("fetch", files=[shared.json_file(json_to)]):
+            shared.write_json(json_to, paths, indent=None)
+    if json_to == shared.STANDARD_OUTPUT:
         return 0
     checked = "size and SHA-256 as published" if file.sha256 else "size as published, no SHA-256 is known"
     say(f"{fetched.weights} ({file.size:,} bytes; {checked})", console)

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from lookonce._terminal import print_json, say, terminal
+from lookonce._outputs import Outputs
+from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
 from lookonce.darknet.fetch import REGISTRY
 from lookonce.geometry.sizes import size_text
@@ -34,7 +35,7 @@ class Listed:
     milliseconds: float | None = None
 
 
-def models(as_json: shared.JsonOption = False) -> int:
+def models(json_to: shared.JsonOption = None) -> int:
     """List the trained models: the one in the package, and those that fetch knows.
 
     Example: lookonce models
@@ -48,8 +49,10 @@ def models(as_json: shared.JsonOption = False) -> int:
             (None, None) if (info := published.info) is None else (info.input_size, len(info.names))
         )
         listed.append(Listed(name, False, size, classes, published.weights.size, published.ap50))
-    if as_json:
-        print_json([asdict(each) for each in listed])
+    if json_to is not None:
+        with Outputs("models", files=[shared.json_file(json_to)]):
+            shared.write_json(json_to, [asdict(each) for each in listed])
+    if json_to == shared.STANDARD_OUTPUT:
         return 0
     table = Table("name", "input", box=None, header_style="bold")
     for heading in ("classes", "MB", "AP50", "ms"):

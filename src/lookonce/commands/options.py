@@ -1,5 +1,6 @@
 """Options shared by several commands, and the parsing of those that are not plain values."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
 
+from lookonce._files import encodable, write_text
+from lookonce._terminal import print_json
 from lookonce.errors import ConfigError
 from lookonce.geometry.sizes import size_text
 from lookonce.networks import model_path
@@ -16,6 +19,7 @@ from lookonce.runtime.tiles import parse_tiles
 if TYPE_CHECKING:
     from lookonce.runtime.detector import Detector
 
+STANDARD_OUTPUT = Path("-")
 OWN = "as the model was made"  # default of options whose value comes from the model file
 
 ModelArgument = Annotated[
@@ -37,9 +41,9 @@ ImagesOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the images, if they lie elsewhere.")
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-JsonFileOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="A further file for the numbers.")
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="File for the result as JSON; - for standard output."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that this command did not write.")]
 SizeOption = Annotated[
@@ -147,6 +151,19 @@ def input_size(text: str | None) -> tuple[int, int] | None:
         return parse_size(text)
     except ValueError as error:
         raise ConfigError(f"--size: {error}") from error
+
+
+def json_file(target: Path | None) -> Path | None:
+    """Return the file that `--json` names; None for standard output, or without the option."""
+    return None if target == STANDARD_OUTPUT else target
+
+
+def write_json(target: Path, tree: object, indent: int | None = 2) -> None:
+    """Write the result to the file of `--json`, or print it for `-`."""
+    if json_file(target) is None:
+        print_json(tree, indent)
+    else:
+        write_text(target, encodable(json.dumps(tree, indent=indent, ensure_ascii=False)) + "\n")
 
 
 def height_width(size: tuple[int, int]) -> str:

@@ -1,13 +1,14 @@
 """`lookonce recipes`: the recipes that come with the package."""
 
-from lookonce._terminal import print_json, say, terminal
+from lookonce._outputs import Outputs
+from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
 from lookonce.config import TrainSettings, flat
 from lookonce.recipe import load_settings
 from lookonce.recipe import recipes as known
 
 
-def recipes(as_json: shared.JsonOption = False) -> int:
+def recipes(json_to: shared.JsonOption = None) -> int:
     """List the recipes that come with the package, and how each differs from the default.
 
     Example: lookonce recipes
@@ -16,8 +17,10 @@ def recipes(as_json: shared.JsonOption = False) -> int:
     found = {
         name: {"file": str(file), "settings": flat(load_settings(file))} for name, file in known().items()
     }
-    if as_json:
-        print_json(found)
+    if json_to is not None:
+        with Outputs("recipes", files=[shared.json_file(json_to)]):
+            shared.write_json(json_to, found)
+    if json_to == shared.STANDARD_OUTPUT:
         return 0
     for name, file in known().items():
         differing = [

@@ -1,0 +1,73 @@
+"""`--json` means one thing everywhere: a file for the result, or `-` for standard output, which holds it alone."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookonce.cli import DATA_VERBS, VERBS, load, main
+from lookonce.images import write_image
+from tests.tiny_onnx import YELLOW, image, write_tiny_model
+
+LINES = {
+    "evaluate": "evaluate model.onnx lines.txt --names names.txt --explain 0",
+    "detect": "detect model.onnx photo.png --out found",
+    "explain": "explain coco photo.png",
+    "bench": "bench coco --against onnxruntime --rounds 1",
+    "models": "models",
+    "recipes": "recipes",
+    "data_check": "data check lines.txt --names names.txt",
+    "data_stats": "data stats lines.txt --names names.txt",
+    "data_anchors": "data anchors lines.txt --names names.txt",
+}
+ELSEWHERE = {"fetch": "tests/commands/test_fetch_command.py"}  # needs a server
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, an image and its annotation."""
+    write_tiny_model(tmp_path / "model.onnx")
+    write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
+    (tmp_path / "lines.txt").write_text("photo.png 32,32,64,64,0\n")
+    (tmp_path / "names.txt").write_text("green\nblue\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def run(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["lookonce", *line.split()])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+def test_every_command_with_the_option_is_tested() -> None:
+    commands = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
+    having = {name for name in commands if any("--json" in each.opts for each in load(name).params)}
+    assert having == {*LINES, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_file_and_standard_output_get_the_same(
+    name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"{LINES[name]} --json numbers.json", monkeypatch) in (0, 1)
+    written = json.loads((desk / "numbers.json").read_text("utf-8"))
+    capsys.readouterr()
+    assert run(f"{LINES[name]} --json -", monkeypatch) in (0, 1)
+    printed = json.loads(capsys.readouterr().out)
+    assert type(printed) is type(written)
+    assert list(printed) == list(written) or printed == written
+    assert not (desk / "-").exists()
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_foreign_file_is_not_replaced(
+    name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "mine.json").write_text("mine")
+    assert run(f"{LINES[name]} --json mine.json", monkeypatch) == 2
+    assert (desk / "mine.json").read_text() == "mine"
+    assert "mine.json: exists and was not written by" in capsys.readouterr().err
