@@ -173,6 +173,7 @@ def test_summary_for_machines(model: Path, photos: Path, tmp_path: Path) -> None
         "kept": 0,
         "detections": {"blue": 2, "green": 1},
         "complete": True,
+        "first_frame_only": [],
         "dropped": 0,
         "reconnects": 0,
         "saved": {"json": str(tmp_path / "detections.json")},
