@@ -1,4 +1,4 @@
-"""`--json` means one thing everywhere: a file for the result, or `-` for standard output, which holds it alone."""
+"""`--json` means one thing everywhere: a file for the result, or `-` for standard output alone."""
 
 import json
 import sys
