@@ -239,6 +239,9 @@ class TrainSettings(SettingsSection):
     sampling, Gupta et al. 2019); 0 shows every image once per epoch."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation if the data has no validation part."""
+    group: str = ""
+    """Images held out or learned from together: `folder`, or a regular expression on the path, such as
+    `patient(\\d+)`; near-duplicates and neighbouring frames always are."""
     log_every: int = Field(10, ge=1)
     """Steps between two lines of the log. Write-up: 1."""
     evaluate_every: int = Field(1, ge=1)

@@ -4,6 +4,7 @@ import json
 import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from string import ascii_letters, digits
 from types import UnionType
 from typing import Any, Final, Self, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -48,6 +49,18 @@ class TrainedOn(TypedDict):
     digest: str
 
 
+class SeenRecord(TypedDict):
+    """Images of a training, see `seen.Seen`.
+
+    Attributes:
+        learned: fingerprints of the images learned from, 8 characters of base64 each.
+        held_out: fingerprints of the validation images.
+    """
+
+    learned: str
+    held_out: str
+
+
 class RunProgress(TypedDict):
     """Progress of a run, see `train.checkpoint.Progress`."""
 
@@ -87,6 +100,7 @@ class Training(TypedDict, total=False):
     Attributes:
         objective: the settings of assignment and loss, as `config.Objective` dumps them.
         data: what it was trained on.
+        seen: which images it was trained and validated on.
         epoch: epochs trained.
         metrics: measured on the validation images, by name.
         progress: of an unfinished run.
@@ -97,6 +111,7 @@ class Training(TypedDict, total=False):
 
     objective: dict[str, dict[str, float | str]]
     data: TrainedOn
+    seen: SeenRecord
     epoch: int
     metrics: dict[str, float]
     progress: RunProgress
@@ -251,6 +266,15 @@ def _typed(what: str, value: Any, kind: Any) -> Any:
     return value
 
 
+def _training(value: object) -> Training:
+    training: Training = _typed("training", value, Training)
+    if "seen" in training:
+        for part in (training["seen"]["learned"], training["seen"]["held_out"]):
+            whole = len(part) % 8 == 0 and not part.strip(ascii_letters + digits + "+/")
+            _need("training.seen: fingerprints of 8 characters", whole, part)
+    return training
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "architecture": lambda value: _word("architecture", value),
     "names": lambda value: tuple(_word("names", each) for each in _items("names", value, 1, MOST_CLASSES)),
@@ -260,5 +284,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "width": lambda value: _number("width", value, LARGEST_WIDTH),
     "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
     "fit": _fit,
-    "training": lambda value: _typed("training", value, Training),
+    "training": _training,
 }

@@ -33,6 +33,9 @@ NETWORKS: dict[str, Layout] = {
 }
 
 
+RUN_MODEL = "best.safetensors"  # of a run folder
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
     """A trained network in the package: `NAME.cfg`, `.weights` and `.names` in `BUILT_IN_FOLDER`.
@@ -74,11 +77,15 @@ BUILT_IN = {
 
 
 def model_path(model: str | Path) -> Path:
-    """Return the path of a model: for `coco`, the `.cfg` in the package; any other text is a path already.
+    """Return the path of a model: for `coco`, the `.cfg` in the package; for a run folder, its best model.
 
-    A file or folder named `coco` is no model, since a model file has a suffix.
+    Any other text is a path already. A file or folder named `coco` is no model, since a model file has a
+    suffix.
     """
-    return BUILT_IN_FOLDER / f"{model}.cfg" if str(model) in BUILT_IN else Path(model)
+    if str(model) in BUILT_IN:
+        return BUILT_IN_FOLDER / f"{model}.cfg"
+    best = Path(model) / RUN_MODEL
+    return best if best.is_file() else Path(model)
 
 
 def model_name(path: Path) -> str:

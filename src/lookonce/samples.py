@@ -3,6 +3,7 @@
 Boxes are corners in float pixels of the image as displayed (EXIF rotation applied); class numbers start at 0.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,6 +80,25 @@ class Sample:
         labels = numbers[self.labels]
         known = labels >= 0
         return replace(self.pick(known), labels=labels[known])
+
+
+def group_numbers(paths: Sequence[Path], group: str) -> list[int]:
+    """Return the number of each image's group, from 0, in order of first occurrence.
+
+    Args:
+        paths: image files.
+        group: `folder`, or a regular expression: images belong together if the part of the path that it
+            finds, or its brackets if it has any, is the same. An image without is a group of its own.
+    """
+
+    def key(path: Path) -> object:
+        if group == "folder":
+            return path.parent
+        found = re.search(group, path.as_posix())
+        return path if found is None else found.groups() or found[0]
+
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(key(path), len(numbers)) for path in paths]
 
 
 # Names of the same class in Darknet's coco.names and VOC, and in COCO

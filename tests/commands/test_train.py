@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from lookonce._interrupts import StopRequest
 from lookonce.cli import app, load
-from lookonce.commands.train import hold_out
 from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_model
@@ -174,24 +173,6 @@ def test_a_second_sigterm_leaves_the_time_to_save() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert asked.signal == signal.SIGTERM
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 2), (0.99, 7)])
-def test_hold_out_keeps_every_image_once(tmp_path: Path, share: float, expected: int) -> None:
-    samples = draw_samples(tmp_path, 8)
-    kept, held_out = hold_out(samples, share, seed=3)
-    assert len(held_out) == expected
-    assert {s.path for s in kept} | {s.path for s in held_out} == {s.path for s in samples}
-    assert len(kept) + len(held_out) == 8
-
-
-def test_a_image_more_or_less_leaves_the_others_where_they_are(tmp_path: Path) -> None:
-    samples = draw_samples(tmp_path, 20)
-    learnt = {sample.path for sample in hold_out(samples, 0.25, seed=3)[0]}
-    for number in range(20):
-        held_out = hold_out(samples[:number] + samples[number + 1 :], 0.25, seed=3)[1]
-        assert len(learnt & {sample.path for sample in held_out}) <= 1
-    assert hold_out(samples, 0.25, seed=4)[1] != hold_out(samples, 0.25, seed=3)[1]
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """`lookonce train`: from annotated images to a model file."""
 
-import hashlib
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,15 +13,16 @@ from rich.console import Console
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
-from lookonce._terminal import say, terminal
+from lookonce._terminal import progress_bar, say, terminal
 from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
 from lookonce.config import TrainSettings
+from lookonce.doctor.images import inspect_all
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.recipe import load_settings
-from lookonce.samples import Sample
+from lookonce.seen import BYTES, Seen, fingerprints
 
 if TYPE_CHECKING:
     from lookonce.train.plan import TrainData
@@ -82,6 +83,7 @@ def train(
                 "--weights, --resume and --extend with it"
             )
         return _self_test(data, load_settings(recipe, assigned, **options), names, images, strict=strict)
+    from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
     from lookonce.train.run import SETTINGS, Session, Stopped, check_folder
     from lookonce.train.run import train as run
@@ -111,6 +113,7 @@ def train(
         console.quiet = not group.is_first
         settings = group.on_first(settled)
         prepared = load_data(data, settings, names, console, images, strict=strict)
+        prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
         with StopRequest() as asked:
             try:
                 session = Session(console, group, stop=asked, strict=strict)
@@ -139,7 +142,9 @@ def _self_test(
     from lookonce.train.self_test import self_test as run
 
     console = terminal()
-    outcome = run(load_data(data, settings, names, console, images, strict=strict), settings, console)
+    outcome = run(
+        load_data(data, settings, names, console, images, strict=strict, record=False), settings, console
+    )
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
     )
@@ -172,14 +177,26 @@ def load_data(
     images: Path | None = None,
     *,
     strict: bool,
+    record: bool = True,
 ) -> "TrainData":
     """Return training and validation images; without a validation part, some are held out.
 
     A test part is never used here.
 
+    Args:
+        data: annotations.
+        settings: share and groups of the images held out.
+        names: file of class names.
+        console: for the progress bar and the log lines.
+        images: folder of the images.
+        strict: stop at the first bad row.
+        record: read every image file, to keep what looks alike on one side, and to record in the model which
+            images it has learned from.
+
     Raises:
         AnnotationError: not recognised, or no boxes to train on.
     """
+    from lookonce.train.holdout import hold_out
     from lookonce.train.plan import TrainData
 
     annotations = open_annotations(data, images)
@@ -189,29 +206,42 @@ def load_data(
     if not learn.samples:
         why = f"; the first problem: {learn.problems[0]}" if learn.problems else ""
         raise AnnotationError(f"{data}: expected images to train on, found none{why}")
-    if "val" not in annotations.splits:
-        kept, held_out = hold_out(learn.samples, settings.holdout, settings.seed)
-        use = " for validation" if held_out else ", so the last model counts as the best"
-        say(f"no val part: {len(held_out)} of {len(learn.samples)} images held out{use}", console)
-        return TrainData(learn.names, kept, held_out)
-    judge = annotations.load("val", learn.names, strict)
-    say_samples({"val": judge}, console)
-    return TrainData(learn.names, learn.samples, judge.samples)
-
-
-def hold_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Split images at random into (training, validation); at least one stays for training.
-
-    File name and seed decide, so that adding or removing an image moves no other, and a resumed run is not
-    validated on images it was trained on.
-    """
-
-    def lot(number: int) -> bytes:
-        return hashlib.sha256(f"{seed}/{samples[number].path.name}".encode(errors="surrogateescape")).digest()
-
-    order = sorted(range(len(samples)), key=lot)
-    taken = set(order[: min(round(share * len(samples)), len(samples) - 1)])
-    return (
-        [sample for i, sample in enumerate(samples) if i not in taken],
-        [sample for i, sample in enumerate(samples) if i in taken],
+    if "val" in annotations.splits:
+        judge = annotations.load("val", learn.names, strict)
+        say_samples({"val": judge}, console)
+        kept, held_out = learn.samples, judge.samples
+        prints = _fingerprints([sample.path for sample in (*kept, *held_out)], console) if record else {}
+    else:
+        paths = [sample.path for sample in learn.samples]
+        with progress_bar(console, transient=True) as progress:
+            bar = progress.add_task("comparing images", total=len(paths))
+            facts = inspect_all(paths, lambda: progress.advance(bar)) if record else {}
+        split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
+        say(f"no val part: {split.describe()}", console)
+        kept, held_out = ([learn.samples[i] for i in part] for part in (split.train, split.held_out))
+        prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
+    learned, validated = (
+        frozenset(prints[each.path] for each in part if each.path in prints) for part in (kept, held_out)
     )
+    return TrainData(learn.names, kept, held_out, Seen(learned, validated))
+
+
+def _fingerprints(paths: Sequence[Path], console: Console) -> dict[Path, bytes]:
+    with progress_bar(console, transient=True) as progress:
+        bar = progress.add_task("reading images", total=len(paths))
+        return fingerprints(paths, lambda: progress.advance(bar))
+
+
+def after_earlier_training(data: "TrainData", model: Path | None, console: Console) -> "TrainData":
+    """Add the images that a model to start from has learned from; warn if some of them are held out now."""
+    from lookonce.model.files import load_info
+
+    if model is None or model.suffix != ".safetensors":
+        return data
+    earlier = Seen.of(load_info(model).training)
+    if known := len(data.seen.held_out & earlier.learned):
+        say(
+            f"{model} has learned from {known} of the {len(data.val)} validation images: the AP flatters",
+            console,
+        )
+    return replace(data, seen=data.seen.after(earlier))

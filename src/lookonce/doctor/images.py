@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from lookonce._image_header import Colour, read_header
 from lookonce.doctor.findings import Finding
 from lookonce.errors import ImageError
 from lookonce.images import JPEG_END_MARKER, decode_image
+from lookonce.seen import digest
 
 THUMBNAIL = 32  # pixels a side
 FLAT_ROWS = 16  # height of a block row of most JPEGs; damage affects at least one
@@ -92,16 +92,16 @@ def inspect(path: Path) -> ImageFacts:
         data = read_bytes(path, ImageError, limit=IMAGE_LIMIT)
     except ImageError as error:
         return ImageFacts(path, fault=str(error).removeprefix(f"{path}: "))
-    digest = blake2b(data, digest_size=16).digest()
+    hashed = digest(data)
     try:
         header = read_header(BytesIO(data))
         image = decode_image(data, str(path))
     except (ValueError, ImageError) as error:
         fault = str(error).removeprefix(f"{path}: ")
-        return ImageFacts(path, digest, fault, cut_short=_is_cut_short(data))
+        return ImageFacts(path, hashed, fault, cut_short=_is_cut_short(data))
     return ImageFacts(
         path,
-        digest,
+        hashed,
         format=header.format,
         colour=header.colour,
         orientation=header.orientation,

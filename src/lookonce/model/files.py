@@ -83,6 +83,15 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     return _read(path, training=False)
 
 
+def load_info(path: Path) -> ModelInfo:
+    """Read the description of a model file alone.
+
+    Raises:
+        ModelFileError: not a lookonce model, or cut short.
+    """
+    return _read(path, training=None)[1]
+
+
 def load_training(path: Path) -> dict[str, Tensor]:
     """Read the training state in a checkpoint beside the weights; empty for a plain model.
 
@@ -103,7 +112,7 @@ def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
     return lines + [f"{name} belongs nowhere" for name in found if name not in expected]
 
 
-def _read(path: Path, *, training: bool) -> tuple[dict[str, Tensor], ModelInfo]:
+def _read(path: Path, *, training: bool | None) -> tuple[dict[str, Tensor], ModelInfo]:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file")
     try:

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from lookonce.errors import NonFiniteLossError, TrainingError
 from lookonce.metadata import ModelInfo, RunProgress, RunState, TrainedOn, Training
-from lookonce.model.files import load_training, load_weights, save_model
+from lookonce.model.files import load_info, load_training, load_weights, save_model
+from lookonce.networks import RUN_MODEL
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
 from lookonce.train.meter import LossMeter, MeterState
 from lookonce.train.optimizer import optimizer_tensors, restore
 
-LAST, BEST = "last.safetensors", "best.safetensors"
+LAST, BEST = "last.safetensors", RUN_MODEL
 # names of a checkpoint's further tensors
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
 LARGEST_CHANGE = 0.2  # of the number of images, when a run is resumed
@@ -123,7 +124,7 @@ def progress_of(folder: Path) -> Progress:
         ModelFileError: the checkpoint is damaged.
         TrainingError: it is a plain model.
     """
-    return Progress.of(load_weights(folder / LAST)[1], folder / LAST)
+    return Progress.of(load_info(folder / LAST), folder / LAST)
 
 
 def resume(folder: Path, learner: Learner, say: Callable[[str], None]) -> tuple[Progress, Epoch]:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import torch
@@ -13,11 +13,12 @@ from torch import nn
 from lookonce.config import Objective, TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.geometry.anchors import Anchors, fit_anchors
-from lookonce.metadata import OBJECTIVE, ModelInfo, TrainedOn
+from lookonce.metadata import OBJECTIVE, ModelInfo, TrainedOn, Training
 from lookonce.model.blocks import Head
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
 from lookonce.samples import Sample, input_shapes
+from lookonce.seen import Seen
 from lookonce.train.schedule import Schedule
 
 
@@ -29,11 +30,13 @@ class TrainData:
         names: class names.
         train: images to train on.
         val: validation images; if empty, the last model is the best one.
+        seen: fingerprints of both; empty to record none.
     """
 
     names: tuple[str, ...]
     train: Sequence[Sample]
     val: Sequence[Sample]
+    seen: Seen = field(default_factory=Seen)
 
     def summary(self) -> TrainedOn:
         """Counts, and a digest of file names, boxes and classes in their order; folders may move."""
@@ -60,6 +63,9 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     elif settings.anchors != "official":
         anchors = settings.anchors
     objective = Objective(assign=settings.assign, loss=settings.loss)
+    training: Training = {OBJECTIVE: objective.model_dump(mode="json"), "data": data.summary()}
+    if data.seen.learned and (record := data.seen.record()):
+        training["seen"] = record
     return ModelInfo(
         architecture=settings.model,
         names=data.names,
@@ -68,7 +74,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         input_size=settings.size,
         width=settings.width,
         bn_epsilon=settings.batch_norm.epsilon,
-        training={OBJECTIVE: objective.model_dump(mode="json"), "data": data.summary()},
+        training=training,
     )
 
 

@@ -1,0 +1,99 @@
+"""Which images of a data set to measure a model on, and whether it has learned from them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lookonce.annotations import Annotations
+from lookonce.annotations.files import Names
+from lookonce.errors import AnnotationError
+from lookonce.samples import SampleSet
+from lookonce.seen import Seen, fingerprints
+
+HELD_OUT, ALL = "held-out", "all"  # parts besides the splits of the data
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Images to measure on.
+
+    Attributes:
+        name: a split, `held-out` or `all`.
+        found: the images.
+        learned: number of images that the model has learned from; None if its file does not record them.
+        validated: number of images on which its best epoch and thresholds were chosen; None likewise.
+    """
+
+    name: str
+    found: SampleSet
+    learned: int | None = None
+    validated: int | None = None
+
+    def warning(self) -> str:
+        """Return a warning if the numbers flatter; empty if there is no sign of it."""
+        count = len(self.found.samples)
+        if not self.learned:
+            return ""
+        all_of = "all" if self.learned == count else f"{self.learned} of the"
+        return f"warning: the model has learned from {all_of} {count} images: the numbers flatter"
+
+
+def choose_part(
+    annotations: Annotations,
+    split: str | None,
+    seen: Seen,
+    names: Names | None = None,
+    strict: bool = False,
+    read: Callable[[Sequence[Path]], dict[Path, bytes]] = fingerprints,
+) -> Part:
+    """Read the part of the data to measure on.
+
+    By default it is `val`; of data without one, the images that the training held out, else all images if
+    there are no splits.
+
+    Args:
+        annotations: recognised data.
+        split: a split, `held-out` or `all`; None for the default.
+        seen: images of the model's training.
+        names: class names, as for `Annotations.load`.
+        strict: raise at the first problem.
+        read: returns the fingerprints of images.
+
+    Raises:
+        AnnotationError: no such part; the message names those that exist.
+    """
+    known = annotations.splits
+    expected = f"expected one of {', '.join([*known, HELD_OUT, ALL])}"
+    if split is None and "val" in known:
+        split = "val"
+    if split not in (None, HELD_OUT, ALL):
+        if split not in known and not (split == "train" and "trainval" in known):
+            raise AnnotationError(f"{annotations.path}: {expected}, found no part {split}")
+        return _counted(split, annotations.load(split, names, strict), seen, read)
+    whole = annotations.load(None, names, strict)
+    if split == ALL or (split is None and not known and not seen.held_out):
+        return _counted(ALL, whole, seen, read)
+    prints = read([sample.path for sample in whole.samples]) if seen.held_out else {}
+    held_out = [sample for sample in whole.samples if prints.get(sample.path) in seen.held_out]
+    if held_out:
+        part = replace(whole, samples=held_out, origin=f"{whole.origin}, held out in training")
+        return Part(
+            HELD_OUT, part, sum(prints[each.path] in seen.learned for each in held_out), len(held_out)
+        )
+    if split is None and not known:
+        return _counted(ALL, whole, seen, lambda _: prints)
+    what = "no val part" if split is None else "none"
+    raise AnnotationError(
+        f"{annotations.path}: {expected}, found {what}, and no image that the training held out"
+    )
+
+
+def _counted(
+    name: str, found: SampleSet, seen: Seen, read: Callable[[Sequence[Path]], dict[Path, bytes]]
+) -> Part:
+    """Count the images of the training in a part."""
+    if not seen.learned:
+        return Part(name, found)
+    prints = read([sample.path for sample in found.samples]).values()
+    learned, validated = (sum(each in part for each in prints) for part in (seen.learned, seen.held_out))
+    return Part(name, found, learned, validated)

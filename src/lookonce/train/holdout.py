@@ -1,0 +1,209 @@
+"""Images held out of training for validation, of data that has no validation part.
+
+Images that show nearly the same stay together: a model that has learned one frame of a video is no stranger
+to the next. These belong to one group:
+
+- files with the same bytes, and images that look the same (`doctor.duplicates`);
+- neighbouring frames: names that differ in their last number alone and follow each other, if the images
+  resemble each other by more than chance;
+- images of one folder, or with the same text in their name, if the settings say so (`group`).
+
+Whole groups are held out. If all images belong to one group, such as a single video, its last frames are,
+and the frames before them that look like one of them are left out of both parts.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.doctor.duplicates import SIMILAR, Groups, alike, correlations
+from lookonce.doctor.images import THUMBNAIL, ImageFacts
+from lookonce.samples import Sample, group_numbers
+
+NEIGHBOUR = 0.9  # correlation of the thumbnails of two frames that follow each other
+MOST_COMPARED = 20_000  # images compared each with each, in half a minute; of more, only neighbours are
+FRAME_NUMBER = re.compile(r"(\d+)\D*$")
+LARGEST_PART = 0.5  # of the images may be held out or left out
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOut:
+    """Numbers of images, ascending.
+
+    Attributes:
+        train: images to learn from.
+        held_out: validation images.
+        left_out: images of neither part, since they would belong to both.
+        together: number of images that share their group with another.
+    """
+
+    train: list[int]
+    held_out: list[int]
+    left_out: list[int]
+    together: int
+
+    def describe(self) -> str:
+        """Describe in one line what was held out."""
+        count = len(self.train) + len(self.held_out) + len(self.left_out)
+        use = " for validation" if self.held_out else ", so the last model counts as the best"
+        kept = (
+            f"; {self.together} look alike or belong together and stay on one side" if self.together else ""
+        )
+        lost = f"; {len(self.left_out)} that look like both parts are left out" if self.left_out else ""
+        return f"{len(self.held_out)} of {count} images held out{use}{kept}{lost}"
+
+
+def hold_out(
+    samples: Sequence[Sample], share: float, seed: int, facts: Mapping[Path, ImageFacts], group: str = ""
+) -> HoldOut:
+    """Split images at random into training and validation; at least one stays for training.
+
+    File name and seed decide, so that adding or removing an image moves no other, and a resumed run is not
+    validated on images it was trained on.
+
+    Args:
+        samples: annotated images.
+        share: of the images to hold out; groups may make it more or less.
+        seed: another one holds out other images.
+        facts: thumbnail and digest of each image; images without are in no group by their look.
+        group: as for `samples.group_numbers`, further images that belong together.
+    """
+    units = by_lot(samples, seed, facts, group)
+    wanted = min(round(share * len(samples)), len(samples) - 1)
+    taken: list[int] = []
+    for unit in units:
+        if len(taken) + len(unit) <= wanted:
+            taken += unit
+    left: list[int] = []
+    if wanted > 0 and not taken:
+        smallest = min(units, key=len)
+        if len(smallest) <= LARGEST_PART * len(samples):
+            taken = smallest
+        else:
+            taken, left = last_frames(max(units, key=len), wanted, samples, facts)
+    train = sorted(set(range(len(samples))) - {*taken, *left})
+    together = sum(len(unit) for unit in units if len(unit) > 1)
+    return HoldOut(train, sorted(taken), sorted(left), together)
+
+
+def folds(
+    samples: Sequence[Sample], count: int, seed: int, facts: Mapping[Path, ImageFacts], group: str = ""
+) -> list[HoldOut]:
+    """Split images into `count` parts of about equal size, each held out once; groups stay together.
+
+    Returns:
+        One split per fold; fewer if there are fewer groups.
+    """
+    units = sorted(by_lot(samples, seed, facts, group), key=len, reverse=True)
+    parts: list[list[int]] = [[] for _ in range(min(count, len(units)))]
+    for unit in units:
+        min(parts, key=len).extend(unit)
+    together = sum(len(unit) for unit in units if len(unit) > 1)
+    every = set(range(len(samples)))
+    return [HoldOut(sorted(every - set(part)), sorted(part), [], together) for part in parts]
+
+
+def by_lot(
+    samples: Sequence[Sample], seed: int, facts: Mapping[Path, ImageFacts], group: str
+) -> list[list[int]]:
+    """Return the groups in the order of the lots of their first images, each by name."""
+    roots = groups_of(samples, facts, group)
+    units: dict[int, list[int]] = {}
+    for i in by_name(samples):
+        units.setdefault(int(roots[i]), []).append(i)
+
+    def lot(unit: list[int]) -> bytes:
+        """Draw a lot that depends on the seed and the file name alone."""
+        name = samples[unit[0]].path.name
+        return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest()
+
+    return sorted(units.values(), key=lot)
+
+
+def groups_of(
+    samples: Sequence[Sample], facts: Mapping[Path, ImageFacts], group: str = ""
+) -> NDArray[np.int64]:
+    """Return the group of each image, (N,): the number of one of its images."""
+    groups = Groups(len(samples))
+
+    def join(pairs: Sequence[tuple[int, int]]) -> None:
+        first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+        groups.join(first, second, np.ones(len(first)))
+
+    if group:
+        join(same_value(group_numbers([sample.path for sample in samples], group)))
+    known = [i for i, sample in enumerate(samples) if _thumbnail_of(sample, facts) is not None]
+    join([(known[a], known[b]) for a, b in same_value([facts[samples[i].path].digest for i in known])])
+    thumbnails = np.array([facts[samples[i].path].thumbnail for i in known], np.uint8)
+    thumbnails = thumbnails.reshape(-1, THUMBNAIL, THUMBNAIL)
+    if len(known) <= MOST_COMPARED:
+        for found in alike(thumbnails):
+            join([(known[root], known[i]) for i, root in enumerate(found.root.tolist()) if root != i])
+    place = {i: k for k, i in enumerate(known)}
+    follow = [(a, b) for a, b in neighbours(samples) if a in place and b in place]
+    join(
+        [
+            (a, b)
+            for a, b in follow
+            if correlations(thumbnails[place[a]][None], thumbnails[place[b]][None])[0, 0] >= NEIGHBOUR
+        ]
+    )
+    return groups.root
+
+
+def same_value(values: Sequence[object]) -> list[tuple[int, int]]:
+    """Pair each place with the first place of the same value."""
+    first: dict[object, int] = {}
+    return [(first[value], i) for i, value in enumerate(values) if first.setdefault(value, i) != i]
+
+
+def neighbours(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Pair the images whose names differ in their last number alone, each with the next."""
+    series: dict[tuple[Path, str, str], list[tuple[int, int]]] = {}
+    for i, sample in enumerate(samples):
+        if found := FRAME_NUMBER.search(stem := sample.path.stem):
+            key = (sample.path.parent, stem[: found.start()], stem[found.end(1) :])
+            series.setdefault(key, []).append((int(found[1]), i))
+    ordered = [[i for _, i in sorted(each)] for each in series.values()]
+    return [pair for each in ordered for pair in pairwise(each)]
+
+
+def last_frames(
+    unit: Sequence[int], wanted: int, samples: Sequence[Sample], facts: Mapping[Path, ImageFacts]
+) -> tuple[list[int], list[int]]:
+    """Cut the last frames off a group, in the order of their names.
+
+    Returns:
+        Held out; and left out, since they look like one of these. Both empty if too little would remain.
+    """
+    taken, rest = list(unit[-wanted:]), list(unit[:-wanted])
+    known = [[i for i in part if _thumbnail_of(samples[i], facts) is not None] for part in (taken, rest)]
+    if not all(known):
+        return [], []
+    ends, before = (np.array([facts[samples[i].path].thumbnail for i in part], np.uint8) for part in known)
+    likeness = correlations(before, ends).max(axis=1)
+    left = [i for i, most in zip(known[1], likeness.tolist(), strict=True) if most >= SIMILAR]
+    if rest and not left:
+        left = rest[-1:]  # the last frame before the cut is a neighbour whatever it looks like
+    return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
+
+
+def by_name(samples: Sequence[Sample]) -> list[int]:
+    """Return the numbers of the images by name, in which frame 10 comes after frame 9."""
+
+    def natural(i: int) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", str(samples[i].path))
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+    return sorted(range(len(samples)), key=natural)
+
+
+def _thumbnail_of(sample: Sample, facts: Mapping[Path, ImageFacts]) -> NDArray[np.uint8] | None:
+    each = facts.get(sample.path)
+    return None if each is None else each.thumbnail
