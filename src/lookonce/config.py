@@ -4,10 +4,19 @@ The docstring of each field gives its unit and the source of its number; docs/tr
 """
 
 import math
+import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from lookonce.geometry.anchors import Anchors
@@ -239,7 +248,7 @@ class TrainSettings(SettingsSection):
     sampling, Gupta et al. 2019); 0 shows every image once per epoch."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation if the data has no validation part."""
-    group: str = ""
+    group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""
     """Images held out or learned from together: `folder`, or a regular expression on the path, such as
     `patient(\\d+)`; near-duplicates and neighbouring frames always are."""
     log_every: int = Field(10, ge=1)
@@ -296,6 +305,19 @@ class TrainSettings(SettingsSection):
         """Return the batch size as a number; a run replaces `auto` before it starts."""
         assert self.batch != "auto"
         return self.batch
+
+
+def group_pattern(text: str) -> str:
+    """Check `group`: `folder` or a regular expression; return it.
+
+    Raises:
+        ValueError: neither.
+    """
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"expected folder or a regular expression, found {text!r}: {error}") from error
+    return text
 
 
 def off_as_settings(value: Any) -> Any:

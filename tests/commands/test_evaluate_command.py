@@ -16,6 +16,7 @@ from lookonce._optional import install_line
 from lookonce.detections import Detections
 from lookonce.explain import explainer, page
 from lookonce.samples import Sample
+from lookonce.seen import Seen, fingerprints
 from tests.data.drawn_samples import INFO
 
 REPORT = [
@@ -128,6 +129,60 @@ def test_classes_are_matched_by_name_and_the_others_named(
     assert 'alt="a.png: ground truth"' in best  # nothing is wrong there
     assert "Not explained: model.onnx: no such file." in html
     assert "not explained: model.onnx: no such file" in said
+
+
+@pytest.mark.usefixtures("fixed")
+def test_counts_and_intervals_are_printed_and_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    assert evaluate_lines(monkeypatch, images) == 0
+    said = capsys.readouterr().out
+    assert "95 % intervals over 3 images" in said
+    assert "the thresholds were chosen on these images, so these counts flatter" in said
+    row = next(line.split() for line in said[said.index("counts") :].splitlines() if "dog" in line)
+    assert row[1:5] == ["0.40", "2", "3", "+50%"]
+    assert row[-2:] == ["0.33", "+0.33"]
+    assert max(map(len, said[said.index("counts") :].split("the thresholds")[0].splitlines())) <= 80
+    numbers = json.loads((images / "report" / "metrics.json").read_text())
+    low, high = numbers["ap50_interval"]
+    assert low < numbers["ap50"] <= high
+    assert numbers["counting"]["thresholds_from"] == "these images"
+    assert numbers["counts"][2] == {"image": str(images / "c.png"), "annotated": {}, "counted": {"dog": 1}}
+
+
+@pytest.mark.usefixtures("fixed")
+def test_images_of_a_group_are_one_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    assert evaluate_lines(monkeypatch, images, "--group", "(c)|a|b") == 0
+    assert "95 % intervals over 2 groups" in capsys.readouterr().out
+    assert json.loads((images / "report" / "metrics.json").read_text())["intervals"]["over"] == "groups"
+    assert evaluate_lines(monkeypatch, images, "--group", "(", "--force") == 2
+    assert "--group: expected folder or a regular expression, found '('" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("fixed")
+def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_ones_preferred(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    for name, grey in (("a", 40), ("b", 80), ("c", 120)):
+        Image.fromarray(np.full((80, 100, 3), grey, np.uint8)).save(images / f"{name}.png")
+    first, second, third = fingerprints([images / f"{name}.png" for name in "abc"]).values()
+    record = Seen(frozenset({first, third}), frozenset({second})).record()
+    monkeypatch.setattr(FixedDetector, "info", replace(FixedDetector.info, training={"seen": record}))
+    assert evaluate_lines(monkeypatch, images) == 0
+    said = capsys.readouterr().out
+    assert "held-out: " in said
+    assert "warning" not in said
+    numbers = json.loads((images / "report" / "metrics.json").read_text())
+    part = numbers["split"], numbers["images"], numbers["learned_from"], numbers["validated_on"]
+    assert part == ("held-out", 1, 0, 1)
+    assert evaluate_lines(monkeypatch, images, "--split", "all") == 0
+    said = capsys.readouterr().out
+    assert "warning: the model has learned from 2 of the 3 images: the numbers flatter" in said
+    assert json.loads((images / "report" / "metrics.json").read_text())["learned_from"] == 2
+    assert evaluate_lines(monkeypatch, images, "--split", "val") == 2
+    assert "expected one of held-out, all, found no part val" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("fixed")

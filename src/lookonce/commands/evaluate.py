@@ -24,23 +24,28 @@ from rich.text import Text
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import printable, progress_bar, say, terminal
-from lookonce.annotations import load_samples
+from lookonce.annotations import open_annotations
+from lookonce.annotations.files import read_names
 from lookonce.annotations.report import count_problems, say_problems
 from lookonce.commands import options as shared
 from lookonce.detections import Detections
 from lookonce.doctor.diagnose import diagnose
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import ImageError, LookonceError
+from lookonce.evaluate.bootstrap import Interval
 from lookonce.evaluate.classes import SharedClasses, listed
+from lookonce.evaluate.counting import CountingError
 from lookonce.evaluate.curves import OperatingPoint
+from lookonce.evaluate.part import choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF, IOU, DetectOptions
-from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.pipeline import Plan, each_image, usable_cores
 from lookonce.runtime.tiles import OVERLAP
-from lookonce.samples import Problem, Sample
+from lookonce.samples import Problem, Sample, group_numbers
+from lookonce.seen import Seen
 
 EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
@@ -48,7 +53,10 @@ EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 def evaluate(
     model: shared.ModelArgument,
     data: shared.DataArgument,
-    split: Annotated[str, typer.Option(help="Part of the data to measure on.")] = "val",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Part to measure on: a split, held-out or all.", show_default="val, else held-out"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/evaluate"),
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
@@ -64,6 +72,7 @@ def evaluate(
     multi_label: shared.MultiLabelOption = False,
     weights: shared.WeightsOption = None,
     precision: shared.PrecisionOption = "auto",
+    group: shared.GroupOption = "",
     strict: shared.StrictOption = False,
     explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
     force: shared.ForceOption = False,
@@ -90,10 +99,16 @@ def evaluate(
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     inputs = [model, data, names, weights]
     with Outputs("evaluate", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
-        annotated = load_samples(data, split, names, strict, images)
-        say(f"{split}: {annotated.describe()}", console)
-        plan = Plan.of(len(annotated.samples))
+        annotations = open_annotations(data, images)
+        given = read_names(names) if names else None
+        plan = Plan.of(usable_cores())  # many images: one core each
         with shared.open_detector(model, options, plan.threads) as detector:
+            info = detector.info
+            part = choose_part(annotations, split, Seen.of(info.training), given, strict)
+            annotated = part.found
+            say(f"{part.name}: {annotated.describe()}", console)
+            if warning := part.warning():
+                say(warning, console)
             classes = SharedClasses.match(detector.names, annotated.names, data)
             if classes.renamed:
                 pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
@@ -103,18 +118,20 @@ def evaluate(
             if classes.unused:
                 say(f"left out: the data does not have {listed(classes.unused)}", console)
             measured, raw, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
-            size_used, info = detector.size, detector.info
+            size_used = detector.size
             to_model = np.array([classes.model.index(name) for name in classes.names])
         problems = [*annotated.problems, *unreadable]
         exit_code = say_problems(problems, console)
         if not measured:
             raise ImageError(f"{data}: expected images to measure on, found none that can be read")
-        about = {"model": str(model), "data": str(data), "split": split, **options.as_record()}
+        about = {"model": str(model), "data": str(data), "split": part.name, **options.as_record()}
         about |= {"size": size_used, "overlap": None if tiles is None else overlap}
+        about |= {"learned_from": part.learned, "validated_on": part.validated, "group": group or None}
         about["problems"] = count_problems(problems)
         truth = [classes.sample(sample) for sample in measured]
         found = [classes.detections(each) for each in raw]
-        evaluation = evaluate_detections(truth, found, classes.names)
+        groups = group_numbers([sample.path for sample in truth], group) if group else None
+        evaluation = evaluate_detections(truth, found, classes.names, groups=groups)
         numbers = write_report(out, evaluation, about)
         if json_to is not None:
             shared.write_json(json_to, json.loads(numbers))
@@ -131,10 +148,11 @@ def evaluate(
             evaluation,
             about,
             training=training_record(model, info),
-            diagnosis=diagnose({split: annotated}, PlannedNetwork.of_model(info, size_used)),
+            diagnosis=diagnose({part.name: annotated}, PlannedNetwork.of_model(info, size_used)),
             explain=explained,
         )
         _print(evaluation, console)
+        print_counts(evaluation, console)
         say(sentence, console)
         say(f"report: {out / 'report.html'}", console)
     return exit_code
@@ -208,6 +226,13 @@ def _print(evaluation: Evaluation, console: Console) -> None:
         numbers = (metrics.ap, metrics.ap50, evaluation.to_dict()["voc_ap50"], *points)
         table.add_row("all", str(metrics.objects), *map(_number, numbers), style="bold")
     console.print(table)
+    spread = evaluation.intervals
+    unit = "groups" if spread.grouped else "images"
+    say(
+        f"AP {spread.overall.ap.around(metrics.ap)}, AP50 {spread.overall.ap50.around(metrics.ap50)}: "
+        f"95 % intervals over {spread.units} {unit}",
+        console,
+    )
     m = {name: _number(getattr(metrics, name)) for name in metrics.__dataclass_fields__ if name[0] == "a"}
     say(
         f"AP75 {m['ap75']}; AP small {m['ap_small']}, medium {m['ap_medium']}, large {m['ap_large']}", console
@@ -223,6 +248,28 @@ def _print(evaluation: Evaluation, console: Console) -> None:
             f"detections there, with all it is AP {m['ap_uncapped']}, AR {m['ar_uncapped']}",
             console,
         )
+
+
+def print_counts(evaluation: Evaluation, console: Console) -> None:
+    """Print a table of annotated and counted objects by class, and where its thresholds come from."""
+    counting, spread = evaluation.counting, evaluation.intervals
+    table = Table("counts", box=None, header_style="bold")
+    for heading in ("at conf", "annotated", "counted", "error", "95 %", "MAE", "bias"):
+        table.add_column(heading, justify="right")
+
+    def add(name: str, threshold: str, error: CountingError, interval: Interval, style: str = "") -> None:
+        ends = "–" if math.isnan(interval.low) else f"{interval.low:+.0%} to {interval.high:+.0%}"
+        relative = "–" if math.isnan(error.relative) else f"{error.relative:+.0%}"
+        row = threshold, str(error.annotated), str(error.counted), relative, ends
+        table.add_row(Text(printable(name)), *row, f"{error.mae:.2f}", f"{error.bias:+.2f}", style=style)
+
+    for c, name in enumerate(counting.names):
+        add(name, f"{counting.thresholds[c]:.2f}", counting.of(c), spread.classes[c].relative)
+    if len(counting.names) > 1:
+        add("all", "", counting.of(), spread.overall.relative, "bold")
+    console.print(table)
+    if counting.source == "these images":
+        say("the thresholds were chosen on these images, so these counts flatter", console)
 
 
 def _points(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[float, float, float]:

@@ -40,6 +40,31 @@ NamesOption = Annotated[
 ImagesOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the images, if they lie elsewhere.")
 ]
+
+
+def group_option(text: str) -> str:
+    """Read `--group`.
+
+    Raises:
+        ConfigError: neither folder nor a regular expression.
+    """
+    from lookonce.config import group_pattern  # slow to import
+
+    try:
+        return group_pattern(text)
+    except ValueError as error:
+        raise ConfigError(f"--group: {error}") from error
+
+
+GroupOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BY",
+        parser=group_option,
+        help="Images that belong together: folder, or a regular expression on the path.",
+        show_default="none",
+    ),
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
 JsonOption = Annotated[
     Path | None,

@@ -40,6 +40,12 @@ class Interval:
     low: float
     high: float
 
+    def around(self, value: float) -> str:
+        """Write the measured value with the interval: `0.56 (0.52 to 0.60)`."""
+        if math.isnan(value):
+            return "–"
+        return f"{value:.3f}" if math.isnan(self.low) else f"{value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
     @classmethod
     def of(cls, values: NDArray[np.float64], units: int) -> Self:
         """Compute the interval of a measured value.
