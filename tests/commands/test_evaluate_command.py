@@ -155,7 +155,7 @@ def test_counts_and_intervals_are_printed_and_written(
 def test_images_of_a_group_are_one_unit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert evaluate_lines(monkeypatch, images, "--group", "(c)|a|b") == 0
+    assert evaluate_lines(monkeypatch, images, "--group", r"/[ab](\.png)") == 0
     assert "95 % intervals over 2 groups" in capsys.readouterr().out
     assert json.loads((images / "report" / "metrics.json").read_text())["intervals"]["over"] == "groups"
     assert evaluate_lines(monkeypatch, images, "--group", "(", "--force") == 2
