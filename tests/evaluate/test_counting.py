@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from lookonce.evaluate.counting import USUAL_THRESHOLD, choose_thresholds, count, least_error_threshold
-from lookonce.evaluate.matching import Matches, match
+from lookonce.detections import Detections
+from lookonce.evaluate.counting import USUAL_THRESHOLD, choose_thresholds, count
+from lookonce.evaluate.matching import match
 
 from .conftest import found, random_case, sample
 
@@ -51,7 +52,7 @@ def test_difficult_objects_and_crowds_are_not_counted_nor_what_lies_on_them() ->
     assert (counting.annotated.tolist(), counting.counted.tolist()) == ([[0]], [[0]])
 
 
-def test_each_class_gets_the_threshold_of_its_best_f1() -> None:
+def test_at_the_threshold_of_a_class_as_many_are_counted_as_annotated() -> None:
     truth = [sample([BOX, FAR], [0, 1])]
     detections = [found([BOX, FAR, FAR, BOX], [0.8, 0.4, 0.6, 0.2], [0, 0, 1, 1])]
     cat, dog, bird = choose_thresholds(match(truth, detections, ("cat", "dog", "bird")))
@@ -59,24 +60,37 @@ def test_each_class_gets_the_threshold_of_its_best_f1() -> None:
     assert bird == pytest.approx(0.5)  # that of all classes: it has no objects
 
 
-def errors_by_trying(matches: Matches, label: int) -> dict[float, int]:
-    scores = np.unique(matches.scores[matches.labels == label])
-    edges = [0.0, *((scores[1:] + scores[:-1]) / 2).tolist(), 1.0]
-    errors = {}
-    for edge in edges:
-        kept = (matches.labels == label) & (matches.scores > edge)
-        counted = np.bincount(matches.image[kept], minlength=len(matches.annotated))
-        errors[edge] = int(np.abs(counted - matches.annotated[:, label]).sum())
-    return errors
+def test_false_alarms_make_up_for_missed_objects() -> None:
+    truth = [sample([BOX, FAR, [100, 100, 150, 150]])]
+    detections = [found([BOX, [0, 50, 9, 59], FAR, [0, 90, 9, 99]], [0.9, 0.8, 0.7, 0.5])]
+    assert choose_thresholds(match(truth, detections, ("cat",))) == pytest.approx((0.6,))
+    few = [found([BOX, [0, 50, 9, 59]], [0.9, 0.8])]
+    assert choose_thresholds(match(truth, few, ("cat",))) == pytest.approx((0.85,))  # of the best F1
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_threshold_counts_with_a_smaller_error(seed: int) -> None:
+def test_totals_agree_with_the_annotations(seed: int) -> None:
     truth, detections, names = random_case(seed, images=15, classes=2, objects=8)
+    rng = np.random.default_rng(seed)
+    detections = [  # no equal scores, which stay or go together
+        Detections(each.boxes, rng.random(len(each)).astype(np.float32), each.labels) for each in detections
+    ]
     matches = match(truth, detections, names)
-    for label in range(2):
-        chosen = least_error_threshold(matches, label)
-        kept = (matches.labels == label) & (matches.scores > chosen)
-        counted = np.bincount(matches.image[kept], minlength=15)
-        error = int(np.abs(counted - matches.annotated[:, label]).sum())
-        assert error == min(errors_by_trying(matches, label).values())
+    for label, threshold in enumerate(choose_thresholds(matches)):
+        mine, objects = matches.labels == label, int(matches.objects[label])
+        if mine.sum() > objects:
+            assert int((mine & (matches.scores > threshold)).sum()) == objects
+
+
+def test_without_thresholds_each_half_is_counted_at_those_of_the_other() -> None:
+    truth = [sample([BOX]), sample([BOX]), sample([BOX]), sample([BOX])]
+    detections = [
+        found([BOX, FAR], [0.9, 0.6]),  # 0 and 2: one object above 0.75
+        found([BOX, FAR], [0.5, 0.1]),  # 1 and 3: one object above 0.3
+        found([BOX, FAR], [0.9, 0.6]),
+        found([BOX, FAR], [0.5, 0.1]),
+    ]
+    counting = count(match(truth, detections, ("cat",)), ("cat",), ("a", "b", "c", "d"))
+    assert counting.counted[:, 0].tolist() == [2, 0, 2, 0]
+    assert counting.thresholds == pytest.approx((0.55,))
+    assert counting.source == "these images"

@@ -269,7 +269,7 @@ def print_counts(evaluation: Evaluation, console: Console) -> None:
         add("all", "", counting.of(), spread.overall.relative, "bold")
     console.print(table)
     if counting.source == "these images":
-        say("the thresholds were chosen on these images, so these counts flatter", console)
+        say("the model has no thresholds: chosen on these images, for each half on the other half", console)
 
 
 def _points(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[float, float, float]:

@@ -46,7 +46,8 @@ class Counting:
     Attributes:
         names: class names.
         thresholds: score threshold of each class.
-        source: where the thresholds come from. Those chosen on the measured images themselves flatter.
+        source: where the thresholds come from. Of those chosen on the measured images, `thresholds` has the
+            ones chosen on all of them, while each half was counted at those chosen on the other half.
         images: name of each image.
         annotated: (I, C) int64 annotated objects.
         counted: (I, C) int64 detections above the threshold.
@@ -96,15 +97,20 @@ def count(
         matches: detections that count, and the number of objects by image.
         names: class names.
         images: name of each image.
-        thresholds: score threshold of each class; None: those that are best on these images.
+        thresholds: score threshold of each class; None: every second image is counted at the thresholds
+            chosen on the others, and these at the thresholds chosen on the first.
     """
-    chosen = tuple(choose_thresholds(matches) if thresholds is None else thresholds)
-    used = matches.scores > np.array([*chosen, math.inf])[matches.labels]
+    place = np.arange(len(images)) % 2
+    if thresholds is None:
+        parts = [np.array(choose_thresholds(matches.only(place != half))) for half in (0, 1)]
+    else:
+        parts = [np.array(thresholds)] * 2
+    used = matches.scores > np.stack(parts)[place[matches.image], matches.labels]
     counted = np.zeros_like(matches.annotated)
     np.add.at(counted, (matches.image[used], matches.labels[used]), 1)
     return Counting(
         names=tuple(names),
-        thresholds=chosen,
+        thresholds=choose_thresholds(matches) if thresholds is None else tuple(thresholds),
         source="these images" if thresholds is None else "model",
         images=tuple(images),
         annotated=matches.annotated,
@@ -113,32 +119,23 @@ def count(
 
 
 def choose_thresholds(matches: Matches) -> tuple[float, ...]:
-    """Return the score threshold of each class with the highest F1.
+    """Return the score threshold of each class at which as many objects are counted as are annotated.
 
-    A class without objects or right detections has that of all classes together, else `USUAL_THRESHOLD`.
+    There, false detections and missed objects balance: precision equals recall. Counts on other images are
+    better than at the highest F1, and F1 is hardly lower (benchmarks/counting.md). A class of which too few
+    objects are detected has the threshold of its highest F1; one without right detections, that of all
+    classes together, else `USUAL_THRESHOLD`.
     """
     drawn = curves(matches)
     overall = drawn.overall.best()
     usual = overall.threshold if overall.f1 > 0 else USUAL_THRESHOLD
-    best = [curve.best() for curve in drawn.classes]
-    return tuple(each.threshold if each.f1 > 0 else usual for each in best)
-
-
-def least_error_threshold(matches: Matches, label: int) -> float:
-    """Return the score threshold with the smallest absolute counting error, summed over the images.
-
-    From the highest score down, each detection corrects the count of its image by one while that lacks
-    objects, and spoils it by one afterwards.
-    """
-    mine = matches.labels == label
-    image, scores = matches.image[mine], matches.scores[mine].astype(np.float64)
-    seen = np.zeros(len(matches.annotated), np.int64)
-    steps = np.ones(len(image), np.int64)
-    for d, i in enumerate(image.tolist()):
-        steps[d] = -1 if seen[i] < matches.annotated[i, label] else 1
-        seen[i] += 1
-    error = np.concatenate([[0], np.cumsum(steps)])  # by number of detections kept, less that of keeping none
-    edges = np.concatenate([[1.0], scores, [0.0]])
-    error[1:-1][scores[1:] == scores[:-1]] = len(image) + 1  # equal scores stay or go together
-    kept = int(error.argmin())
-    return float((edges[kept] + edges[kept + 1]) / 2)
+    chosen = []
+    for label, curve in enumerate(drawn.classes):
+        best, scores = curve.best(), matches.scores[matches.labels == label]
+        if not best.f1 > 0:
+            chosen.append(usual)
+        elif len(scores) > curve.objects:
+            chosen.append(float(scores[curve.objects - 1] + scores[curve.objects]) / 2)
+        else:
+            chosen.append(best.threshold)
+    return tuple(chosen)

@@ -45,6 +45,12 @@ class Matches:
     correct: NDArray[np.bool_]
     annotated: NDArray[np.int64]
 
+    def only(self, kept: NDArray[np.bool_]) -> "Matches":
+        """Pick images by a mask, (I,); they keep their numbers, the others are without objects."""
+        mine = kept[self.image]
+        annotated = np.where(kept[:, None], self.annotated, 0)
+        return Matches(self.image[mine], self.scores[mine], self.labels[mine], self.correct[mine], annotated)
+
     @property
     def objects(self) -> NDArray[np.int64]:
         """Return the number of objects of each class: (C,)."""
