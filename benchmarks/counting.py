@@ -66,9 +66,8 @@ def main() -> None:
         "smallest error": [least_error(held_out, c) for c in each],
         "right total (the product's)": choose_thresholds(held_out),
     }
-    print(
-        f"chosen on {len(held_out.annotated)} held-out images, measured on {len(others.annotated)} of {given.split}\n"
-    )
+    images = len(held_out.annotated), len(others.annotated)
+    print(f"chosen on {images[0]} held-out images, measured on {images[1]} of {given.split}\n")
     print("| thresholds | class | threshold | annotated | counted | error | MAE | bias | F1 |")
     print("|---|---|---|---|---|---|---|---|---|")
     for rule, thresholds in rules.items():
@@ -81,10 +80,10 @@ def main() -> None:
                 f"| {rule} | {name} | {thresholds[c]:.2f} | {error.annotated} | {error.counted} | "
                 f"{error.relative:+.1%} | {error.mae:.2f} | {error.bias:+.2f} | {f1:.3f} |"
             )
-        whole = counting.of()
+        error = counting.of()
         print(
-            f"| {rule} | all | | {whole.annotated} | {whole.counted} | {whole.relative:+.1%} | {whole.mae:.2f} | "
-            f"{whole.bias:+.2f} | |"
+            f"| {rule} | all | | {error.annotated} | {error.counted} | "
+            f"{error.relative:+.1%} | {error.mae:.2f} | {error.bias:+.2f} | |"
         )
 
 

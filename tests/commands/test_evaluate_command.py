@@ -170,6 +170,7 @@ def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_one
         Image.fromarray(np.full((80, 100, 3), grey, np.uint8)).save(images / f"{name}.png")
     first, second, third = fingerprints([images / f"{name}.png" for name in "abc"]).values()
     record = Seen(frozenset({first, third}), frozenset({second})).record()
+    assert record
     monkeypatch.setattr(FixedDetector, "info", replace(FixedDetector.info, training={"seen": record}))
     assert evaluate_lines(monkeypatch, images) == 0
     said = capsys.readouterr().out

@@ -42,7 +42,8 @@ from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF, IOU, DetectOptions
-from lookonce.runtime.pipeline import Plan, each_image, usable_cores
+from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, group_numbers
 from lookonce.seen import Seen
