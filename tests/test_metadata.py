@@ -16,6 +16,7 @@ INFO = ModelInfo(
     input_size=(64, 96),
     width=0.25,
     fit="stretch",
+    thresholds=(0.4, 0.25),
     training={"epoch": 3, "metrics": {"ap": 0.5}, "objective": {"loss": {}}},
 )
 
@@ -26,7 +27,7 @@ def test_what_is_written_is_read_back() -> None:
 
 def test_what_may_be_absent_has_its_default() -> None:
     fields = json.loads(INFO.to_json())
-    for name in ("width", "bn_epsilon", "fit", "training"):
+    for name in ("width", "bn_epsilon", "fit", "training", "thresholds"):
         del fields[name]
     assert ModelInfo.from_json(json.dumps(fields), "x").width == 1
 
@@ -72,6 +73,11 @@ def test_what_may_be_absent_has_its_default() -> None:
         ("bn_epsilon", None),
         ("fit", "crop"),
         ("fit", ["stretch"]),
+        ("thresholds", [0.4]),
+        ("thresholds", [0.4, 2]),
+        ("thresholds", [0.4, float("nan")]),
+        ("thresholds", [0.4, "0.5"]),
+        ("thresholds", 0.4),
         ("training", []),
         ("training", {"other": 1}),
         ("training", {"epoch": "3"}),

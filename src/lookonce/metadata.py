@@ -139,6 +139,7 @@ class ModelInfo:
         bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image gets to the input size.
         training: how the model was trained.
+        thresholds: score threshold of each class, chosen on validation images; empty if none were chosen.
     """
 
     architecture: str
@@ -150,6 +151,7 @@ class ModelInfo:
     bn_epsilon: float = BN_EPSILON
     fit: Fit = "letterbox"
     training: Training = field(default_factory=Training)
+    thresholds: tuple[float, ...] = ()
 
     def to_json(self) -> str:
         """Return one line, keys sorted: the same model gives the same bytes."""
@@ -182,6 +184,9 @@ class ModelInfo:
             if "anchors" in checked and "strides" in checked:
                 _need("as many strides as scales", len(checked["anchors"]) == len(checked["strides"]),
                       checked["strides"])  # fmt: skip
+            if checked.get("thresholds") and "names" in checked:
+                _need("as many thresholds as names", len(checked["names"]) == len(checked["thresholds"]),
+                      checked["thresholds"])  # fmt: skip
             return cls(**checked)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise ModelFileError(f"{file}: the model description is damaged: {str(error)[:300]}") from error
@@ -266,6 +271,13 @@ def _typed(what: str, value: Any, kind: Any) -> Any:
     return value
 
 
+def _thresholds(value: object) -> tuple[float, ...]:
+    found = _items("thresholds", value, 0, MOST_CLASSES)
+    for each in found:
+        _need("thresholds: numbers from 0 to 1", type(each) in (int, float) and 0 <= each <= 1, each)
+    return tuple(map(float, found))
+
+
 def _training(value: object) -> Training:
     training: Training = _typed("training", value, Training)
     if "seen" in training:
@@ -285,4 +297,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
     "fit": _fit,
     "training": _training,
+    "thresholds": _thresholds,
 }

@@ -2,24 +2,28 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner, Result
 
 from lookonce._files import _prefix
 from lookonce._interrupts import Interrupts
 from lookonce.cli import app, main
-from lookonce.errors import LookonceError
+from lookonce.errors import ConfigError, LookonceError
 from lookonce.images import read_image, write_image
+from lookonce.metadata import ModelInfo
 from lookonce.runtime.video import read_frames
 from tests.mjpeg_server import camera, free_port
 from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
@@ -72,13 +76,24 @@ def test_a_folder(model: Path, photos: Path, tmp_path: Path) -> None:
 def test_everything_that_can_be_saved(model: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    assert run(model, photos / "*one*", "--out", out, "--save", "csv, coco").exit_code == 0
+    assert run(model, photos / "*one*", "--out", out, "--save", "csv,coco, counts").exit_code == 0
 
-    assert sorted(path.name for path in out.glob("[!.]*")) == ["coco_results.json", "detections.csv"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == [
+        "coco_results.json",
+        "counts.csv",
+        "detections.csv",
+    ]
+    assert (out / "counts.csv").read_text().splitlines() == [
+        "file,second,green,blue,all",
+        f"{photos / '2 one.png'},,0,1,1",
+        f"{photos / '3 none.png'},,0,0,0",
+        "total,,0,1,1",
+    ]
     (entry,) = json.loads((out / "coco_results.json").read_text())
     assert entry == {"image_id": "2 one", "category_id": 2, "bbox": [64, 0, 32, 32], "score": 1}
     assert (out / "detections.csv").read_text().splitlines()[1:] == [
-        f"{photos / '2 one.png'},,blue,1.0,64.0,0.0,96.0,32.0"
+        f"{photos / '2 one.png'},,blue,1.0,64.0,0.0,96.0,32.0",
+        f"{photos / '3 none.png'},,,,,,,",
     ]
 
 
@@ -106,6 +121,47 @@ def test_coco_ids_of_an_annotation_file(model: Path, photos: Path, tmp_path: Pat
     (photos / "truth.json").write_text("[]")
     with pytest.raises(LookonceError, match=r"truth\.json: expected a COCO annotation file"):
         run(*words, photos / "truth.json")
+
+
+def test_thresholds_of_the_model_are_used_and_named(model: Path, photos: Path, tmp_path: Path) -> None:
+    known = onnx.load(model)
+    (entry,) = known.metadata_props
+    own = tmp_path / "own.onnx"
+    info = replace(ModelInfo.from_json(entry.value, "x"), thresholds=(0.25, 1.0))
+    entry.value = info.to_json()
+    onnx.save(known, own)
+
+    def counted(*words: object) -> tuple[str, int]:
+        result = run(own, photos / "*one*", "--out", tmp_path / "out", "--save", "counts", "--force", *words)
+        assert result.exit_code == 0, result.stderr
+        return result.stderr, int((tmp_path / "out" / "counts.csv").read_text().split(",")[-1])
+
+    said, count = counted()
+    assert "score thresholds of the model (--conf overrides): green 0.25, blue 1.00" in said
+    assert count == 0  # blue has the score 1, not above 1
+    said, count = counted("--conf", "blue=0.9")
+    assert "score thresholds: green 0.25, blue 0.90" in said
+    assert count == 1
+    said, count = counted("--conf", "0.3")
+    assert "score thresholds" not in said
+    assert count == 1
+
+
+@pytest.mark.parametrize(
+    ("conf", "complaint"),
+    [
+        ("high", "--conf: expected a number, or numbers by class such as dog=0.4,cat=0.2, found 'high'"),
+        ("green=0.3,0.4", "--conf: expected a number, or numbers by class"),
+        ("green=", "--conf: expected a number, or numbers by class"),
+        ("green=2", "--conf: expected a number from 0 to 1, found 2.0"),
+        ("red=0.3", "--conf: expected some of green, blue; found 'red'"),
+    ],
+)
+def test_a_bad_threshold_is_named(
+    model: Path, photos: Path, tmp_path: Path, conf: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        run(model, photos, "--out", tmp_path / "out", "--conf", conf)
 
 
 def test_options_reach_the_detector(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def test_false_alarms_make_up_for_missed_objects() -> None:
     assert choose_thresholds(match(truth, few, ("cat",))) == pytest.approx((0.85,))  # of the best F1
 
 
+def test_equal_scores_stay_or_go_together() -> None:
+    truth = [sample([BOX, FAR])]
+    detections = [found([BOX, FAR, [0, 50, 9, 59]], [0.8, 0.8, 0.8])]
+    assert choose_thresholds(match(truth, detections, ("cat",))) == pytest.approx((0.4,))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_totals_agree_with_the_annotations(seed: int) -> None:
     truth, detections, names = random_case(seed, images=15, classes=2, objects=8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lookonce.errors import ConfigError
+from lookonce.metadata import ModelInfo
 from lookonce.runtime.options import DetectOptions, Overrides
 
 
@@ -17,7 +18,7 @@ def test_overrides_are_the_fields() -> None:
 
 def test_the_defaults_are_darknets() -> None:
     options = DetectOptions()
-    assert (options.conf, options.iou) == (0.25, 0.45)
+    assert (options.thresholds(["dog"]).tolist(), options.iou) == ([0.25], 0.45)
     switches = options.agnostic, options.soft_nms, options.multi_label, options.rect, options.tiling
     assert not any(switches)
 
@@ -25,7 +26,7 @@ def test_the_defaults_are_darknets() -> None:
 @pytest.mark.parametrize(
     ("field", "edges", "wrong"),
     [
-        ("conf", [0, 1], [-0.01, 1.01, float("nan")]),
+        ("conf", [0, 1, None, {"dog": 0.5}], [-0.01, 1.01, float("nan"), {"dog": 2}, {"dog": float("nan")}]),
         ("iou", [0, 1], [-0.01, 1.01, float("nan")]),
         ("size", [1, 8192, (32, 8192)], [0, 8193, -32, (32, 0), (8193, 32)]),
         ("tiles", [32, (1, 1), (100, 100)], [31, 0, (0, 1), (1, 101)]),
@@ -61,3 +62,31 @@ def test_a_name_of_digits_is_a_name_first() -> None:
     for wrong in ("cat", "3", 3, -1):
         with pytest.raises(ConfigError, match="classes: expected some of 0, dog, 1; found"):
             DetectOptions(classes=[wrong]).class_numbers(names)
+
+
+def info(thresholds: tuple[float, ...] = ()) -> ModelInfo:
+    return ModelInfo("darknet", ("cat", "dog"), (((1.0, 1.0),),), (32,), (64, 64), thresholds=thresholds)
+
+
+@pytest.mark.parametrize(
+    ("conf", "thresholds", "expected"),
+    [
+        (None, (), 0.25),
+        (None, (0.4, 0.6), {"cat": 0.4, "dog": 0.6}),
+        (0.3, (0.4, 0.6), 0.3),
+        (0, (0.4, 0.6), 0),
+        ({"dog": 0.2}, (0.4, 0.6), {"cat": 0.4, "dog": 0.2}),
+        ({"dog": 0.2}, (), {"cat": 0.25, "dog": 0.2}),
+    ],
+)
+def test_thresholds_are_the_users_then_the_models_then_the_usual(
+    conf: Any, thresholds: tuple[float, ...], expected: Any
+) -> None:
+    options = DetectOptions(conf=conf).for_model(info(thresholds))
+    assert options.conf == expected
+    assert json.loads(json.dumps(options.as_record()))["conf"] == expected
+
+
+def test_a_threshold_of_an_unknown_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match="conf: expected some of cat, dog; found 'dgo'"):
+        DetectOptions(conf={"dgo": 0.2}).for_model(info())

@@ -48,6 +48,25 @@ def test_confidence_is_a_strict_limit_on_the_score() -> None:
     ]
 
 
+@pytest.mark.parametrize("more", [{}, {"multi_label": True}, {"soft_nms": True}, {"agnostic": True}])
+def test_each_class_has_its_threshold(more: dict[str, Any]) -> None:
+    candidates = rows(
+        [0, 0, 9, 9, 1, 0.5, 0],
+        [20, 0, 29, 9, 1, 0.3, 0],
+        [40, 0, 49, 9, 1, 0, 0.3],
+        [60, 0, 69, 9, 1, 0, 0.1],
+    )
+    found = postprocess(candidates, SQUARE, DetectOptions(conf={"a": 0.4, "b": 0.2}, **more), NAMES)
+    assert (found.labels.tolist(), found.boxes[:, 0].tolist()) == ([0, 1], [0, 40])
+
+
+def test_soft_nms_drops_what_falls_below_the_threshold_of_its_class() -> None:
+    candidates = rows([0, 0, 10, 10, 1, 0.9, 0], [0, 0, 10, 8, 1, 0.8, 0])
+    for threshold, expected in ((0.05, 2), (0.5, 1)):
+        options = DetectOptions(conf={"a": threshold, "b": 0.01}, soft_nms=True)
+        assert len(postprocess(candidates, SQUARE, options, NAMES)) == expected
+
+
 def test_class_filter_and_suppression_across_classes() -> None:
     candidates = rows([0, 0, 9, 9, 0.9, 0.1, 0.9], [0, 0, 9, 9, 0.9, 0.8, 0.1], [50, 50, 60, 60, 0.9, 0.7, 0])
 

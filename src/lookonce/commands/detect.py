@@ -19,17 +19,18 @@ from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
+from lookonce.evaluate.classes import listed
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import CONF, IOU, DetectOptions
+from lookonce.runtime.options import IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.tiles import OVERLAP
-from lookonce.runtime.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter, Writer
+from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import Problem, named_as_in
 
-KINDS = ("images", "json", "csv", "coco")
+KINDS = ("images", "json", "csv", "counts", "coco")
 RESULTS = "detections.json"
 
 
@@ -61,9 +62,9 @@ def detect(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
     save: Annotated[
-        str, typer.Option(help="Some of images,json,csv,coco; images: annotated images and videos.")
+        str, typer.Option(help="Some of images,json,csv,counts,coco; images: annotated images and videos.")
     ] = "images,json",
-    conf: shared.ConfOption = CONF,
+    conf: shared.ConfsOption = None,
     iou: shared.IouOption = IOU,
     classes: Annotated[
         str | None, typer.Option(help="Classes to keep: names or numbers, a,b.", show_default="all")
@@ -165,10 +166,14 @@ def _detect(
     writers: list[Writer] = []
     with shared.open_detector(model, options, plan.threads) as detector, Interrupts() as interrupts:
         say(_describe(model, detector), terminal(stderr=True))
+        if thresholds := describe_thresholds(detector, given=options.conf is not None):
+            say(thresholds, terminal(stderr=True))
+        numbers = detector.options.class_numbers(detector.names)
         makers: dict[str, Callable[[], Writer]] = {
             "images": lambda: ImageWriter(out / "annotated"),
             "json": lambda: JsonWriter(out / RESULTS, detector.names, run),
             "csv": lambda: CsvWriter(out / "detections.csv"),
+            "counts": lambda: CountsWriter(out / "counts.csv", detector.names, numbers),
             "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(detector.names, coco_ids)),
         }
         try:
@@ -241,6 +246,20 @@ def _describe(model: Path, detector: Detector) -> str:
         f"input {shared.height_width(detector.size)}, {detector.fit}"
         f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}"
     )
+
+
+def describe_thresholds(detector: Detector, *, given: bool) -> str:
+    """Return a line that names the score thresholds of the classes; empty if one is used for all.
+
+    Args:
+        detector: detector.
+        given: whether the user chose some of them.
+    """
+    conf = detector.options.conf
+    if not isinstance(conf, Mapping):
+        return ""
+    source = "" if given else " of the model (--conf overrides)"
+    return f"score thresholds{source}: {listed([f'{name} {score:.2f}' for name, score in conf.items()])}"
 
 
 def _coco_numbers(

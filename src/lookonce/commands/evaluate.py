@@ -121,6 +121,7 @@ def evaluate(
             measured, raw, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
             size_used = detector.size
             to_model = np.array([classes.model.index(name) for name in classes.names])
+            thresholds = [info.thresholds[i] for i in to_model] if info.thresholds else None
         problems = [*annotated.problems, *unreadable]
         exit_code = say_problems(problems, console)
         if not measured:
@@ -132,7 +133,7 @@ def evaluate(
         truth = [classes.sample(sample) for sample in measured]
         found = [classes.detections(each) for each in raw]
         groups = group_numbers([sample.path for sample in truth], group) if group else None
-        evaluation = evaluate_detections(truth, found, classes.names, groups=groups)
+        evaluation = evaluate_detections(truth, found, classes.names, thresholds, groups)
         numbers = write_report(out, evaluation, about)
         if json_to is not None:
             shared.write_json(json_to, json.loads(numbers))

@@ -1,6 +1,7 @@
 """`lookonce export`: a model in the form that another program reads, verified before it gets its name."""
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -199,6 +200,12 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
         difference = largest_difference(made, network)
     console = terminal()
     say(f"{info.architecture}, {len(info.names)} classes, written as {cfg}, .weights and .names", console)
+    if info.thresholds:
+        pairs = zip(info.names, info.thresholds, strict=True)
+        conf = shlex.quote(",".join(f"{name}={score:.2f}" for name, score in pairs))
+        say(f"a .cfg has no place for the model's score thresholds: detect with --conf {conf}", console)
+    if "seen" in info.training:
+        say("a .cfg does not say which images the model has learned from: evaluate cannot warn", console)
     say(f"batch normalization: for programs that add {BN_EPSILON:g} to the variance, as OpenCV does", console)
     say(
         f"read back and run on noise: the raw maps differ by at most {difference:.1e} of the largest", console

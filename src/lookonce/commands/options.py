@@ -75,6 +75,14 @@ SizeOption = Annotated[
     str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default=OWN)
 ]
 ConfOption = Annotated[float, typer.Option(help="Score threshold.")]
+ConfsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SCORE",
+        help="Score threshold: 0.3, or by class: dog=0.4,cat=0.2.",
+        show_default="the model's own, else 0.25",
+    ),
+]
 IouOption = Annotated[float, typer.Option(help="IoU threshold of suppression.")]
 FitOption = Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=OWN)]
 RectOption = Annotated[
@@ -103,7 +111,12 @@ WeightsOption = Annotated[
 
 
 def read_options(
-    *, size: str | None = None, classes: str | None = None, tiles: str | None = None, **values: Any
+    *,
+    size: str | None = None,
+    classes: str | None = None,
+    tiles: str | None = None,
+    conf: str | float | None = None,
+    **values: Any,
 ) -> DetectOptions:
     """Convert the options of a detection from the command line.
 
@@ -111,6 +124,7 @@ def read_options(
         size: `416` or `320x416`; None: the model's own.
         classes: names or numbers, separated by commas; None for all.
         tiles: `2x3` or `640`; None: no tiles.
+        conf: a number, or `dog=0.4,cat=0.2`; None: the model's own thresholds.
         **values: further fields of `DetectOptions`, already converted.
 
     Raises:
@@ -122,8 +136,28 @@ def read_options(
             size=sides,
             classes=None if classes is None else [name.strip() for name in classes.split(",")],
             tiles=None if tiles is None else parse_tiles(tiles),
+            conf=parse_conf(conf) if isinstance(conf, str) else conf,
             **values,
         )
+
+
+def parse_conf(text: str) -> float | dict[str, float]:
+    """Parse `0.3` or `dog=0.4,cat=0.2`.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    try:
+        if len(pairs) == 1 and not pairs[0][1]:
+            return float(text)
+        found = {name.strip(): float(score) for name, equals, score in pairs if equals}
+    except ValueError:
+        found = {}
+    if len(found) != len(pairs):
+        expected = "expected a number, or numbers by class such as dog=0.4,cat=0.2"
+        raise ConfigError(f"conf: {expected}, found {text!r}")
+    return found
 
 
 def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "Detector":

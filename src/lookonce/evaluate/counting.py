@@ -135,7 +135,8 @@ def choose_thresholds(matches: Matches) -> tuple[float, ...]:
         if not best.f1 > 0:
             chosen.append(usual)
         elif len(scores) > curve.objects:
-            chosen.append(float(scores[curve.objects - 1] + scores[curve.objects]) / 2)
+            kept = np.searchsorted(-scores, -curve.scores, side="right")  # detections at each threshold
+            chosen.append(curve.point(int(np.abs(kept - curve.objects).argmin())).threshold)
         else:
             chosen.append(best.threshold)
     return tuple(chosen)

@@ -56,16 +56,17 @@ class Curve:
         """Return the point of the highest F1; `NOWHERE` without objects or detections."""
         if self.objects == 0 or len(self.scores) == 0:
             return NOWHERE
-        return self._point(int(self.f1.argmax()))
+        return self.point(int(self.f1.argmax()))
 
     def at_precision(self, precision: float) -> OperatingPoint:
         """Return the point of the highest recall with at least this precision; `NOWHERE` if there is none."""
         reached = np.flatnonzero(self.precision >= precision)
         if self.objects == 0 or len(reached) == 0:
             return NOWHERE
-        return self._point(int(reached[-1]))  # recall only grows along the curve
+        return self.point(int(reached[-1]))  # recall only grows along the curve
 
-    def _point(self, i: int) -> OperatingPoint:
+    def point(self, i: int) -> OperatingPoint:
+        """Return the point at which the scores from the first to number `i` are kept."""
         dropped = self.scores[i + 1] if i + 1 < len(self.scores) else 0.0
         return OperatingPoint(
             threshold=float((self.scores[i] + dropped) / 2),

@@ -46,7 +46,7 @@ class Detector:
 
     Attributes:
         info: description from the model file.
-        options: detection options; `classes` holds numbers.
+        options: detection options; `classes` holds numbers, and `conf` the thresholds in use.
         size: (height, width) of the network's input; with `rect`, the largest.
         fit: how an image is brought to that size.
     """
@@ -58,7 +58,7 @@ class Detector:
             ConfigError: options that this model does not support.
         """
         self.info = backend.info
-        self.options = replace(options, classes=options.class_numbers(backend.info.names))
+        self.options = options.for_model(backend.info)
         self.size = options.input_size(backend)
         self.fit = options.fit_policy(backend)
         self._tiling = options.tiling

@@ -1,10 +1,13 @@
 """Options of a `Detector`: one frozen record that checks itself, and its resolution against a model file."""
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import lcm
 from pathlib import Path
-from typing import Any, TypedDict, get_args
+from typing import Any, Self, TypedDict, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import Fit
@@ -23,7 +26,7 @@ LARGEST_SIDE = 8192  # pixels; a larger one is a mistake, and would take all mem
 class Overrides(TypedDict, total=False):
     """Fields of `DetectOptions` as optional keyword arguments."""
 
-    conf: float
+    conf: float | Mapping[str, float] | None
     iou: float
     classes: Collection[str | int] | None
     agnostic: bool
@@ -45,7 +48,8 @@ class DetectOptions:
     """How to detect.
 
     Attributes:
-        conf: score threshold; a detection's score lies above it.
+        conf: score threshold; a detection's score lies above it. By class name if they differ, and classes
+            that are not named keep the model's; None: the thresholds in the model file, else 0.25.
         iou: IoU threshold; of two boxes that overlap by more, the better one stays.
         classes: names or numbers of the classes to find; None for all.
         agnostic: suppress across classes, so that overlapping boxes of different classes count as one object.
@@ -68,7 +72,7 @@ class DetectOptions:
         ConfigError: a value out of range; the message names the field.
     """
 
-    conf: float = CONF
+    conf: float | Mapping[str, float] | None = None
     iou: float = IOU
     classes: Collection[str | int] | None = None
     agnostic: bool = False
@@ -85,8 +89,11 @@ class DetectOptions:
     weights: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("conf", "iou"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
+        if isinstance(self.conf, Mapping):
+            object.__setattr__(self, "conf", dict(self.conf))
+        confs = self.conf.values() if isinstance(self.conf, Mapping) else [self.conf or 0]
+        for name, value in [*(("conf", each) for each in confs), ("iou", self.iou)]:
+            if not 0 <= value <= 1:
                 raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
         if isinstance(self.classes, str):
             raise ConfigError(
@@ -105,6 +112,28 @@ class DetectOptions:
         check_precision(self.precision)
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: expected 1 or more, found {self.threads}")
+
+    def for_model(self, info: ModelInfo) -> Self:
+        """Return the options with the numbers of the classes, and with a threshold for each class or for all.
+
+        Raises:
+            ConfigError: no such class.
+        """
+        own = dict(zip(info.names, info.thresholds, strict=False))
+        conf = self.conf
+        if isinstance(conf, Mapping):
+            if unknown := [name for name in conf if name not in info.names]:
+                raise ConfigError(f"conf: expected some of {', '.join(info.names)}; found {unknown[0]!r}")
+            conf = {name: conf.get(name, own.get(name, CONF)) for name in info.names}
+        elif conf is None:
+            conf = own or CONF
+        return replace(self, conf=conf, classes=self.class_numbers(info.names))
+
+    def thresholds(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return the score threshold of each class, (C,), or one for all, (1,)."""
+        if isinstance(self.conf, Mapping):
+            return np.array([self.conf.get(name, CONF) for name in names], np.float32)
+        return np.array([CONF if self.conf is None else self.conf], np.float32)
 
     @property
     def tiling(self) -> Tiling | None:

@@ -49,16 +49,17 @@ def locate(
     A candidate has one class, the most probable (the first on ties), unless `options.multi_label` counts
     every class.
     """
+    thresholds = np.broadcast_to(options.thresholds(names), candidates.shape[1] - 5)  # (C,)
     # A score is at most the objectness, so only few rows need their C columns read.
-    rows = candidates[np.flatnonzero(candidates[:, 4] > options.conf)]  # (M, 5+C)
+    rows = candidates[np.flatnonzero(candidates[:, 4] > thresholds.min(initial=1))]  # (M, 5+C)
     if options.multi_label:
-        found, labels = np.nonzero(rows[:, 4:5] * rows[:, 5:] > options.conf)
+        found, labels = np.nonzero(rows[:, 4:5] * rows[:, 5:] > thresholds)
         rows = rows[found]
     else:
         labels = rows[:, 5:].argmax(axis=1)
     scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + labels]
     boxes = letterbox.boxes_out(rows[:, :4])
-    kept = (scores > options.conf) & ~is_empty(boxes)
+    kept = (scores > thresholds[labels]) & ~is_empty(boxes)
     if (wanted := options.class_numbers(names)) is not None:
         kept &= np.isin(labels, wanted)
     return Detections(boxes[kept], scores[kept], labels[kept], names, letterbox.source)
@@ -69,5 +70,7 @@ def suppress(found: Detections, options: DetectOptions) -> Detections:
     labels = None if options.agnostic else found.labels
     if not options.soft_nms:
         return found[nms(found.boxes, found.scores, labels, options.iou)]
-    kept, scores = soft_nms(found.boxes, found.scores, labels, options.conf)
-    return replace(found[kept], scores=scores)
+    thresholds = options.thresholds(found.names)
+    kept, scores = soft_nms(found.boxes, found.scores, labels, float(thresholds.min(initial=1)))
+    lowered = replace(found[kept], scores=scores)
+    return lowered if len(thresholds) == 1 else lowered[scores > thresholds[lowered.labels]]

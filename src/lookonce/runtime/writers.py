@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 from zlib import crc32
 
+import numpy as np
+
 from lookonce._files import replacing
 from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
@@ -182,7 +184,7 @@ class JsonWriter(TextWriter):
 
 
 class CsvWriter(TextWriter):
-    """One row per detection; an image without detections has none.
+    """One row per detection; an image or frame without any has a row that ends after its number.
 
     A spreadsheet evaluates text that begins with `=`, `+`, `-` or `@` as a formula. Names of files and
     classes are untrusted, so such text gets a `'` before it; JSON has every name unchanged.
@@ -198,10 +200,63 @@ class CsvWriter(TextWriter):
     def add(self, frame: Frame, detections: Detections) -> None:
         """Append rows; `frame` stays empty for an image."""
         number = "" if frame.moment is None else frame.moment.number
-        self._rows.writerows(
-            (_no_formula(frame.name), number, _no_formula(each["class"]), each["score"], *each["box"])
-            for each in detections.to_dict()["detections"]
-        )
+        found = detections.to_dict()["detections"]
+        rows = [(_no_formula(each["class"]), each["score"], *each["box"]) for each in found]
+        self._rows.writerows((_no_formula(frame.name), number, *row) for row in rows or [("",) * 6])
+
+
+class CountsWriter(TextWriter):
+    """Objects of each class, zeros included: a row per image and per second of a video, and a row of totals.
+
+    The row of a second has the largest number that one of its frames shows at once; summing frames would
+    count an object again in each. For the same reason a video enters the totals with its largest numbers.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], classes: Sequence[int] | None = None) -> None:
+        """Begin the file.
+
+        Args:
+            path: the file.
+            names: the model's classes.
+            classes: numbers of the classes that are looked for; None for all.
+        """
+        super().__init__(path)
+        self._classes = range(len(names)) if classes is None else classes
+        self._rows = csv.writer(self._stream, lineterminator="\n")
+        self._rows.writerow(["file", "second", *(_no_formula(names[c]) for c in self._classes), "all"])
+        zero = np.zeros(len(self._classes) + 1, np.int64)
+        self._total, self._video, self._second = zero.copy(), zero.copy(), zero.copy()
+        self._place: tuple[str, int] | None = None  # file and second of the frames in `_second`
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Append the row of an image, or of the second before this frame's."""
+        counts = np.array([*(int((detections.labels == c).sum()) for c in self._classes), len(detections)])
+        if frame.moment is None:
+            self._end_video()
+            self._total += counts
+            self._rows.writerow([_no_formula(frame.name), "", *counts.tolist()])
+            return
+        place = frame.name, int(frame.moment.seconds)
+        if self._place is not None and self._place[0] != place[0]:
+            self._end_video()
+        elif self._place != place:
+            self._end_second()
+        self._place, self._second = place, np.maximum(self._second, counts)
+
+    def _end_second(self) -> None:
+        if self._place is not None:
+            name, second = self._place
+            self._rows.writerow([_no_formula(name), second, *self._second.tolist()])
+        self._video, self._second = np.maximum(self._video, self._second), np.zeros_like(self._second)
+
+    def _end_video(self) -> None:
+        self._end_second()
+        self._total, self._video, self._place = self._total + self._video, np.zeros_like(self._video), None
+
+    def _tail(self, complete: bool) -> str:
+        self._end_video()
+        self._rows.writerow(["total" if complete else "total until stopped", "", *self._total.tolist()])
+        return ""
 
 
 class CocoWriter(TextWriter):
