@@ -235,7 +235,7 @@ def test_a_missing_extra_is_said_before_any_detecting(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert evaluate_lines(monkeypatch, images) == 2
-    assert install_line("train") in capsys.readouterr().err
+    assert install_line("evaluate") in capsys.readouterr().err
 
 
 def test_a_missing_model_is_named(
