@@ -20,6 +20,7 @@ VERBS = {
     "demo": "Render images, train, evaluate, detect and explain: minutes on two cores.",
     "train": "Train a detector on annotated images.",
     "evaluate": "Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.",
+    "compare": "Tell which of two models is better on the same images, and whether these images decide it.",
     "detect": "Find objects in images and videos.",
     "explain": "Show every step of an image's way through a model: shapes, formulas, numbers, losses.",
     "export": "Write a model for another program, and prove that both compute the same.",

@@ -1,16 +1,19 @@
 """The accuracy gate: average precision of two detectors on the same images."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError
 from lookonce.evaluate.coco import Metrics, evaluate
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import each_image
+from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.samples import Problem, Sample
 
 MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
@@ -42,6 +45,59 @@ def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Samp
     return [sample for sample in samples if sample.path.absolute() not in seen]
 
 
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Detections of two models.
+
+    Attributes:
+        measured: annotated images that can be read.
+        found: detections of the first and of the second model, by image.
+        unreadable: images that were left out.
+    """
+
+    measured: list[Sample]
+    found: list[tuple[Detections, Detections]]
+    unreadable: list[Problem]
+
+
+def detect_both(
+    first: Detector,
+    second: Detector,
+    samples: Iterable[Sample],
+    plan: Plan | None = None,
+    done: Callable[[], None] = lambda: None,
+    *,
+    strict: bool = False,
+) -> Both:
+    """Detect with two models, reading each image once.
+
+    Args:
+        first: one model.
+        second: the other.
+        samples: annotated images.
+        plan: number of workers; None: one.
+        done: called after each image.
+        strict: raise the error of the first image that cannot be read.
+    """
+    both = Both([], [], [])
+    taken: list[Sample] = []
+
+    def paths() -> Iterator[Path]:
+        for sample in samples:
+            taken.append(sample)
+            yield sample.path
+
+    def detect(image: NDArray[np.uint8]) -> tuple[Detections, Detections]:
+        return first(image), second(image)
+
+    with closing(each_image(paths(), detect, both.unreadable, plan or Plan(1, 1), strict=strict)) as results:
+        for number, pair in results:
+            both.measured.append(taken[number])
+            both.found.append(pair)
+            done()
+    return both
+
+
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
     """Detect with both and measure AP.
 
@@ -54,21 +110,10 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
         AnnotationError: no object among them, so that there is nothing to measure.
         MissingExtraError: the evaluation package is not installed.
     """
-    measured: list[Sample] = []
-    found: list[tuple[Detections, Detections]] = []
-    unreadable: list[Problem] = []
-    taken: list[Sample] = []
-
-    def paths() -> Iterator[Path]:
-        for sample in samples:
-            taken.append(sample)
-            yield sample.path
-
-    with closing(each_image(paths(), lambda image: (before(image), after(image)), unreadable)) as results:
-        for number, pair in results:
-            measured.append(taken[number])
-            found.append(pair)
-    first, second = (evaluate(measured, [pair[side] for pair in found], before.names) for side in (0, 1))
+    both = detect_both(before, after, samples)
+    first, second = (
+        evaluate(both.measured, [pair[side] for pair in both.found], before.names) for side in (0, 1)
+    )
     if math.isnan(first.ap):
-        raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")
-    return Comparison(first, second, unreadable)
+        raise AnnotationError(f"expected objects to measure AP on, found none in {len(both.measured)} images")
+    return Comparison(first, second, both.unreadable)

@@ -7,7 +7,7 @@ million images in the record, the chance that a new image is taken for one of th
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -80,10 +80,6 @@ class Seen:
     def after(self, earlier: "Seen") -> "Seen":
         """Return the record of weights that had an earlier training before this one."""
         return Seen(self.learned | earlier.learned, self.held_out - earlier.learned)
-
-    def count_learned(self, prints: Mapping[Path, bytes], paths: Iterable[Path]) -> int:
-        """Count the images that the model has learned from."""
-        return sum(prints.get(path) in self.learned for path in paths)
 
 
 def _packed(prints: frozenset[bytes]) -> str:

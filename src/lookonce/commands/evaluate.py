@@ -54,10 +54,7 @@ EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 def evaluate(
     model: shared.ModelArgument,
     data: shared.DataArgument,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Part to measure on: a split, held-out or all.", show_default="val, else held-out"),
-    ] = None,
+    split: shared.SplitOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("runs/evaluate"),
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,

@@ -71,6 +71,10 @@ JsonOption = Annotated[
     typer.Option("--json", metavar="FILE", help="File for the result as JSON; - for standard output."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that this command did not write.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(help="Part to measure on: a split, held-out or all.", show_default="val, else held-out"),
+]
 SizeOption = Annotated[
     str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default=OWN)
 ]

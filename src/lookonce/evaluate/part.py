@@ -97,3 +97,8 @@ def _counted(
     prints = read([sample.path for sample in found.samples]).values()
     learned, validated = (sum(each in part for each in prints) for part in (seen.learned, seen.held_out))
     return Part(name, found, learned, validated)
+
+
+def learned_from(seen: Seen, found: SampleSet) -> int:
+    """Count the images that a model has learned from."""
+    return _counted("", found, seen, fingerprints).learned or 0

@@ -1,0 +1,142 @@
+"""Two models on the same images: is one better, or do the images not decide?
+
+Both are measured on the same resamples (`bootstrap.draws`), so that an image that is hard for both moves
+neither: the interval of the difference is narrower than those of the two APs suggest.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lookonce.detections import Detections
+from lookonce.evaluate.bootstrap import Interval, precisions
+from lookonce.evaluate.coco import without_nan
+from lookonce.evaluate.ranking import rank
+from lookonce.samples import Sample
+
+MOST_TIMES = 100  # the images there are; an estimate of more would say no more than "very many"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One measure of two models, A and B.
+
+    Attributes:
+        a: measure of A.
+        b: measure of B.
+        a_interval: 95 % interval of A's.
+        b_interval: 95 % interval of B's.
+        interval: 95 % interval of B's minus A's.
+        units: number of images, or of groups.
+    """
+
+    a: float
+    b: float
+    a_interval: Interval
+    b_interval: Interval
+    interval: Interval
+    units: int
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval of the difference excludes 0."""
+        return self.interval.low > 0 or self.interval.high < 0
+
+    @property
+    def more_units(self) -> int | None:
+        """Estimate how many more images would decide, if the difference stays what it is.
+
+        The width of an interval falls with the root of the number of images. None: decided already, or no
+        number within reason.
+        """
+        half, difference = (self.interval.high - self.interval.low) / 2, abs(self.b - self.a)
+        if self.decided or math.isnan(half) or half >= difference * math.sqrt(MOST_TIMES):
+            return None
+        return max(1, math.ceil(self.units * ((half / difference) ** 2 - 1)))
+
+    def sentence(self, unit: str = "image") -> str:
+        """Say which is better, by how much, and whether that is decided."""
+        if math.isnan(self.a) or math.isnan(self.b):
+            return "nothing to compare: no object"
+        if self.a == self.b and self.interval.high == self.interval.low:
+            return "A and B are equal"
+        ahead, low, high = ("B", self.interval.low, self.interval.high)
+        if self.b < self.a:
+            ahead, low, high = "A", -high, -low
+        better = f"{ahead} is better by {abs(self.b - self.a):.3f}"
+        if math.isnan(low):
+            return f"{better}: not decided by one {unit}"
+        better = f"{better} ({signed(low)} to {signed(high)})"
+        if self.decided:
+            return f"{better}: decided"
+        more = self.more_units
+        if more is None:
+            return f"{better}: not decided, nor by {MOST_TIMES} times as many {unit}s"
+        return f"{better}: not decided; about {two_digits(more)} more {unit}s would"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON: None where there was nothing to measure."""
+        numbers = {
+            "a": self.a,
+            "b": self.b,
+            "a_interval": [self.a_interval.low, self.a_interval.high],
+            "b_interval": [self.b_interval.low, self.b_interval.high],
+            "difference": self.b - self.a,
+            "difference_interval": [self.interval.low, self.interval.high],
+            "decided": self.decided,
+            "more_units": self.more_units,
+        }
+        result: dict[str, Any] = without_nan(numbers)
+        return result
+
+
+def signed(value: float) -> str:
+    """Write a number with three decimals and a minus sign as in print."""
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def two_digits(count: int) -> int:
+    """Round a count to two digits: 137 to 140."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return round(count / unit) * unit
+
+
+def compare_pair(
+    truth: Sequence[Sample],
+    a: Sequence[Detections],
+    b: Sequence[Detections],
+    names: Sequence[str],
+    groups: Sequence[int] | None = None,
+) -> tuple[Difference, Difference]:
+    """Compare the AP and the AP50 of two models.
+
+    Args:
+        truth: annotated images.
+        a: results of A for the same images, in the same order.
+        b: results of B.
+        names: class names that the labels of all index.
+        groups: number of each image's group, from 0; None: every image for itself.
+
+    Raises:
+        ValueError: not one result for each image, or a label outside the names.
+    """
+    units = len(truth) if groups is None else len(set(groups))
+    of_a, of_b = (
+        [values[:, -1] for values in precisions(rank(truth, found, names), len(truth), groups)]
+        for found in (a, b)
+    )
+    ap, ap50 = (
+        Difference(
+            a=float(first[0]),
+            b=float(second[0]),
+            a_interval=Interval.of_share(first, units),
+            b_interval=Interval.of_share(second, units),
+            interval=Interval.of(np.asarray(second - first), units),
+            units=units,
+        )
+        for first, second in zip(of_a, of_b, strict=True)
+    )
+    return ap, ap50
