@@ -12,6 +12,7 @@ from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 LINES = {
     "evaluate": "evaluate model.onnx lines.txt --names names.txt --explain 0",
+    "compare": "compare model.onnx model.onnx lines.txt --names names.txt",
     "detect": "detect model.onnx photo.png --out found",
     "explain": "explain coco photo.png",
     "bench": "bench coco --against onnxruntime --rounds 1",
