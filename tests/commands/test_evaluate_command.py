@@ -15,9 +15,12 @@ from lookonce import cli
 from lookonce._optional import install_line
 from lookonce.detections import Detections
 from lookonce.explain import explainer, page
+from lookonce.images import write_image
+from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample
 from lookonce.seen import Seen, fingerprints
 from tests.data.drawn_samples import INFO
+from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 REPORT = [
     "confusion.png",
@@ -185,6 +188,28 @@ def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_one
     assert json.loads((images / "report" / "metrics.json").read_text())["learned_from"] == 2
     assert evaluate_lines(monkeypatch, images, "--split", "val") == 2
     assert "expected one of held-out, all, found no part val" in capsys.readouterr().err
+
+
+def test_the_best_thresholds_are_stored_in_the_model_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = write_tiny_model(tmp_path / "model.onnx")
+    write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
+    (tmp_path / "lines.txt").write_text("photo.png 32,32,64,64,0\n")
+    (tmp_path / "names.txt").write_text("green\nred\n")
+    more = model, tmp_path / "lines.txt", "--names", tmp_path / "names.txt", "--out", tmp_path / "report"
+    assert run(monkeypatch, *more, "--explain", 0, "--set-thresholds") == 0
+    assert "score thresholds are now green 0." in capsys.readouterr().out
+    with Detector.open(model) as detector:
+        green, blue = detector.info.thresholds
+        assert 0 < green < 1
+        assert blue == 0.25  # not in the data
+        assert detector.options.conf == {"green": green, "blue": 0.25}
+    assert run(monkeypatch, *more, "--explain", 0, "--force") == 0
+    assert (
+        json.loads((tmp_path / "report" / "metrics.json").read_text())["counting"]["thresholds_from"]
+        == "model"
+    )
 
 
 @pytest.mark.usefixtures("fixed")

@@ -31,7 +31,7 @@ from lookonce.commands import options as shared
 from lookonce.detections import Detections
 from lookonce.doctor.diagnose import diagnose
 from lookonce.doctor.planned_network import PlannedNetwork
-from lookonce.errors import ImageError, LookonceError
+from lookonce.errors import ConfigError, ImageError, LookonceError
 from lookonce.evaluate.bootstrap import Interval
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.evaluate.counting import CountingError
@@ -40,8 +40,9 @@ from lookonce.evaluate.part import choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
+from lookonce.runtime.description import write_info
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.options import EVALUATION_CONF, IOU, DetectOptions
+from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.tiles import OVERLAP
@@ -72,6 +73,9 @@ def evaluate(
     precision: shared.PrecisionOption = "auto",
     group: shared.GroupOption = "",
     strict: shared.StrictOption = False,
+    set_thresholds: Annotated[
+        bool, typer.Option("--set-thresholds", help="Store the best score thresholds in the model file.")
+    ] = False,
     explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
     force: shared.ForceOption = False,
 ) -> int:
@@ -107,6 +111,9 @@ def evaluate(
             say(f"{part.name}: {annotated.describe()}", console)
             if warning := part.warning():
                 say(warning, console)
+            if set_thresholds and part.learned:
+                expected = "expected images that the model has not learned from"
+                raise ConfigError(f"--set-thresholds: {expected}, found {part.learned} that it has")
             classes = SharedClasses.match(detector.names, annotated.names, data)
             if classes.renamed:
                 pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
@@ -152,6 +159,13 @@ def evaluate(
         )
         _print(evaluation, console)
         print_counts(evaluation, console)
+        if set_thresholds:
+            chosen = dict(zip(info.names, info.thresholds or [CONF] * len(info.names), strict=True))
+            best = zip(to_model, evaluation.best_thresholds, strict=True)
+            chosen |= {info.names[number]: threshold for number, threshold in best}
+            write_info(model, replace(info, thresholds=tuple(chosen.values())))
+            shown = listed([f"{name} {threshold:.2f}" for name, threshold in chosen.items()])
+            say(f"{model}: score thresholds are now {shown}", console)
         say(sentence, console)
         say(f"report: {out / 'report.html'}", console)
     return exit_code
