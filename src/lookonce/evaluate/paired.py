@@ -100,7 +100,7 @@ def signed(value: float) -> str:
 
 def two_digits(count: int) -> int:
     """Round a count to two digits: 137 to 140."""
-    unit = 10 ** max(0, len(str(count)) - 2)
+    unit = int(10 ** max(0, len(str(count)) - 2))
     return round(count / unit) * unit
 
 
