@@ -85,6 +85,20 @@ def test_labels_stay_inside_the_image(box: list[float]) -> None:
     assert shows(drawn, 0).sum() > 1000  # the label's paper was found a place
 
 
+@pytest.mark.parametrize("name", ["2", "dog", "犬", "a name too long " * 9])
+@pytest.mark.parametrize("side", [120, 320, 1600])
+def test_class_and_score_cannot_run_together(name: str, side: int) -> None:
+    """Class "2" at 0.91 once read 20.91: now the score has a ground of its own, right of the name's."""
+    drawn = annotate(ground(side, side), found([[20, side // 2, side - 20, side - 4]], [0.91], [4], (name,)))
+    label = drawn[: side // 2]
+    on_colour, on_black = shows(label, 4), (label == 0).all(axis=2)
+    row = np.flatnonzero(on_colour.any(axis=1))[0] + 1  # above the letters
+    coloured, black = np.flatnonzero(on_colour[row]), np.flatnonzero(on_black[row])
+    assert coloured.max() < black.min()
+    assert len(black) > len("0.91") * side / 100
+    assert label[row:, black.min() : black.max() + 1].min(axis=2).max() > 220  # white letters
+
+
 def test_a_name_longer_than_the_image_is_cut_before_the_border() -> None:
     drawn = annotate(ground(), found([[0, 100, 320, 200]], [0.9], [0], ("word " * 40,)))
     ink = (drawn[80:99] == 0).all(axis=2)

@@ -1,9 +1,9 @@
 """Boxes with names on an image.
 
 ```
-  ┌──────────┐
-  │ dog 0.98 │                  a detection: solid, with its score
-  ├──────────┴────────┐         ┌ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
+  ┌─────┬──────┐
+  │ dog │ 0.98 │                a detection: solid, with its score
+  ├─────┴──────┴──────┐         ┌ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
   │                   │
   │                   │         │                   │  the truth: dashed
   │                   │
@@ -52,7 +52,7 @@ def annotate(
     for box, label, score in zip(
         found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
     ):
-        canvas.label(box, label, found.name_of(label), f" {score:.2f}")
+        canvas.label(box, label, found.name_of(label), f"{score:.2f}")
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.label(box, label, real.name_of(label))
     return canvas.image()

@@ -64,12 +64,15 @@ class Canvas:
     ) -> None:
         """Write name and suffix at the box, unless they would hide a label or a box everywhere.
 
-        The label has the colour of the class unless another is given.
+        The name has the colour of the class unless another is given. The suffix stands on black, so that
+        class "2" and score 0.91 do not read 20.91.
         """
-        shown, font = legible(name, label, self._letters)
+        shown, font = legible(name, label, self._letters) if name else ("", legible("0", 0, self._letters)[1])
         margin = self._line
-        text = shortened(shown, suffix, font, self._width - 1 - 2 * margin)
-        width, height = font.getlength(text) + 2 * margin, self._letters * 1.25 + margin
+        tail = font.getlength(suffix) + 2 * margin if suffix else 0
+        text = shortened(shown, font, self._width - 1 - tail - 2 * margin)
+        head = font.getlength(text) + 2 * margin if text else 0
+        width, height = head + tail, self._letters * 1.25 + margin
         for left, top in self._places(box, width, height):
             place = np.array([left, top, left + width, top + height], np.float32)
             if self._is_free(place):
@@ -78,8 +81,17 @@ class Canvas:
             return
         self._labels = np.concatenate([self._labels, place[None]])
         paper = class_colour(label) if colour is None else colour
-        self._draw.rectangle(place.round().tolist(), fill=paper)
-        self._draw.text((left + margin, top + height / 2), text, font=font, fill=ink_on(paper), anchor="lm")
+        for words, start, end, background in (
+            (text, left, left + head, paper),
+            (suffix, left + head, left + width, BLACK if text else paper),
+        ):
+            if words:
+                self._draw.rectangle(
+                    (round(start), round(top), round(end), round(top + height)), fill=background
+                )
+                self._draw.text(
+                    (start + margin, top + height / 2), words, font=font, fill=ink_on(background), anchor="lm"
+                )
 
     def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
         """Yield left and top of a label above the box, inside it and below it, moved into the image."""

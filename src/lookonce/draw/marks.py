@@ -18,8 +18,8 @@ class Mark:
     Attributes:
         box: (4,) float32 xyxy, pixels of the image.
         label: class number, written where no font has the letters of the name.
-        name: of the class; empty for a box without a label.
-        suffix: what follows the name.
+        name: of the class; with an empty suffix too, the box has no label.
+        suffix: score, or whatever follows the name.
         colour: of box and label.
         dashed: else solid.
     """
@@ -55,6 +55,6 @@ def draw_marks(
         line = canvas.dashed if mark.dashed else canvas.solid
         line(box, mark.colour)
     for box, mark in placed:
-        if mark.name:
+        if mark.name or mark.suffix:
             canvas.label(box, mark.label, mark.name, mark.suffix, mark.colour)
     return canvas.image()

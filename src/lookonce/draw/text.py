@@ -44,12 +44,12 @@ def legible(name: str, label: int, size: int) -> tuple[str, Font]:
     return f"[{label}]", _bundled(size)
 
 
-def shortened(name: str, suffix: str, font: Font, width: float) -> str:
-    """Return name and suffix, the name shortened with an ellipsis until both fit the width in pixels."""
-    text, kept = name + suffix, name
+def shortened(name: str, font: Font, width: float) -> str:
+    """Return the name, shortened with an ellipsis until it fits the width in pixels."""
+    text, kept = name, name
     while kept and font.getlength(text) > width:
         kept = kept[:-1]
-        text = f"{kept}…{suffix}"
+        text = f"{kept}…"
     return text
 
 

@@ -101,8 +101,8 @@ def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> lis
         Mark(
             outcomes.boxes[d],
             label := int(outcomes.labels[d]),
-            f"{shown[label]} {outcomes.scores[d]:.2f}".strip(),
-            "",
+            shown[label],
+            f"{outcomes.scores[d]:.2f}",
             COLOURS[Outcome(outcomes.outcome[d])],
         )
         for d in mine[order][:MOST_MARKS].tolist()
