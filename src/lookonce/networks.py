@@ -1,6 +1,7 @@
 """The networks known by name: those with a readable model here, and the trained ones in the package."""
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +77,7 @@ BUILT_IN = {
 }
 
 
-def model_path(model: str | Path) -> Path:
+def model_path(model: str | PathLike[str]) -> Path:
     """Return the path of a model: for `coco`, the `.cfg` in the package; for a run folder, its best model.
 
     Any other text is a path already. A file or folder named `coco` is no model, since a model file has a

@@ -277,3 +277,44 @@ def test_warm_up_then_close(model: Path) -> None:
         detector(image((64, 96)))
     with pytest.raises(ValueError, match="this Detector was closed"):
         next(detector.detect_many([image((64, 96))]))
+
+
+def test_one_call_has_options_of_its_own(detector: Detector, model: Path) -> None:
+    rgb = image((64, 96), ((0, 0, 32, 32), YELLOW), ((64, 0, 96, 32), (204, 0, 204)))
+    everything = detector(rgb)
+
+    assert [name for name, _, _ in everything] == ["green", "blue"]
+    assert [name for name, _, _ in detector(rgb, conf=0.5)] == ["green"]
+    assert [name for name, _, _ in detector(rgb, classes="blue")] == ["blue"]
+    assert [name for name, _, _ in detector(rgb, classes=[0, 1])] == ["green", "blue"]
+    assert len(detector(rgb, classes=[])) == 0
+    assert [name for name, _, _ in detector(rgb, conf={"green": 1})] == ["blue"]
+    with Detector.open(model, conf={"blue": 0.9}) as strict:
+        assert [name for name, _, _ in strict(rgb, conf={"green": 1})] == []
+        assert [name for name, _, _ in strict(rgb, conf={"blue": 0.4})] == ["green", "blue"]
+    assert [len(each) for each in detector([rgb, rgb], conf=0.5)] == [1, 1]
+    assert [len(each) for each in detector.detect_many([rgb], conf=0.5)] == [1]
+    assert detector(rgb) == everything
+    for wrong in ({"conf": 2.0}, {"iou": -1.0}, {"classes": "red"}):
+        with pytest.raises(ConfigError, match=f"^{next(iter(wrong))}: expected"):
+            detector(rgb, **wrong)  # type: ignore[arg-type]
+
+
+def test_suppression_of_one_call(model: Path) -> None:
+    rgb = image((64, 96), ((0, 0, 32, 32), YELLOW))
+    with Detector.open(model, tiles=(1, 2), overlap=0.9, conf=0.1) as tiled:
+        assert len(tiled(rgb, iou=1.0)) > len(tiled(rgb, iou=0.1))
+
+
+def test_a_path_where_a_backend_belongs(model: Path) -> None:
+    for path in (str(model), model):
+        with pytest.raises(TypeError, match=r"Detector\.open\('.*tiny\.onnx'\)"):
+            Detector(path)
+
+
+def test_repr_says_what_runs(model: Path) -> None:
+    detector = Detector.open(model)
+    assert repr(detector) == f"Detector({model}: cells, 2 classes, 64x96, onnxruntime, float32)"
+    detector.close()
+    assert repr(detector) == f"Detector({model}: cells, 2 classes, 64x96, closed)"
+    assert repr(Detector.open("coco")) == "Detector(coco: darknet, 80 classes, 320x320, onnxruntime, float32)"

@@ -1,7 +1,8 @@
 """The options of a detection: they check themselves, and have one list of names."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import signature
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -9,11 +10,19 @@ import pytest
 
 from lookonce.errors import ConfigError
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.options import DetectOptions, Overrides
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 
 
-def test_overrides_are_the_fields() -> None:
-    assert get_type_hints(Overrides) == get_type_hints(DetectOptions)
+def test_open_has_every_field_with_its_type_and_default() -> None:
+    hints, parameters = get_type_hints(Detector.open), signature(Detector.open).parameters
+    keywords = [name for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY]
+    assert keywords == [each.name for each in fields(DetectOptions)]
+    for each in fields(DetectOptions):
+        assert hints[each.name] == get_type_hints(DetectOptions)[each.name]
+        assert parameters[each.name].default == each.default
+    for name in ("model", *keywords):
+        assert f"\n            {name}: " in str(Detector.open.__doc__)
 
 
 def test_the_defaults_are_darknets() -> None:
@@ -35,7 +44,6 @@ def test_the_defaults_are_darknets() -> None:
         ("fit", ["letterbox", "stretch", None], ["crop"]),
         ("backend", ["openvino", None], ["tensorflow"]),
         ("precision", ["auto", "float32", "int8"], ["float16", "", None]),
-        ("classes", [["dog"], [0], [], None], ["dog"]),
     ],
 )
 def test_each_field_has_its_range(field: str, edges: list[Any], wrong: list[Any]) -> None:
@@ -54,6 +62,16 @@ def test_a_record_is_what_json_reads_back() -> None:
     assert record["size"] == [320, 416]
     assert "threads" not in record  # decides the time, not the results
     assert record == replace(options, threads=1).as_record()
+
+
+def test_one_class_needs_no_list() -> None:
+    names = ("cat", "dog", "hot dog")
+    for one in ("dog", 1, ["dog"], np.int64(1).item()):
+        assert DetectOptions(classes=one).class_numbers(names) == (1,)
+    assert DetectOptions(classes="hot dog").class_numbers(names) == (2,)
+    assert DetectOptions(classes=[]).class_numbers(names) == ()
+    with pytest.raises(ConfigError, match=r"^classes: expected some of cat, dog, hot dog; found 'cat,dog'"):
+        DetectOptions(classes="cat,dog").class_numbers(names)
 
 
 def test_a_name_of_digits_is_a_name_first() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, overload
 
@@ -173,7 +174,7 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
     from lookonce.runtime.detector import Detector
 
     with options_named():
-        return Detector.open(model, options, threads=threads)
+        return Detector.with_options(model, replace(options, threads=threads))
 
 
 @contextmanager

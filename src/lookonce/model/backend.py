@@ -12,7 +12,7 @@ from lookonce.model.blocks import fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
-from lookonce.runtime.backends import Arithmetic, InputShape
+from lookonce.runtime.backends import Arithmetic, InputShape, engine_text
 
 
 class TorchBackend:
@@ -21,9 +21,10 @@ class TorchBackend:
     The network is used unchanged, on its device and in its mode.
     """
 
-    def __init__(self, network: nn.Module, info: ModelInfo) -> None:
+    def __init__(self, network: nn.Module, info: ModelInfo, arithmetic: Arithmetic = "float32") -> None:
         self.info = info
         self.input_shape: InputShape = (None, None, None)
+        self.engine = engine_text("torch", info, arithmetic)
         self._network = network
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -57,4 +58,4 @@ def open_model(path: Path, *, threads: int | None = None, arithmetic: Arithmetic
     network, info = load_model(path)
     fold_batch_norm(network.eval())
     network.to("cuda" if torch.cuda.is_available() else "cpu", getattr(torch, arithmetic))
-    return TorchBackend(network, info)
+    return TorchBackend(network, info, arithmetic)

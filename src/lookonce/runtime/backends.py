@@ -28,10 +28,12 @@ class Backend(Protocol):
     Attributes:
         info: description from the model file.
         input_shape: (B, H, W) that the file is fixed to; None if any is accepted.
+        engine: name of the engine and precision: `onnxruntime, float32`.
     """
 
     info: ModelInfo
     input_shape: InputShape
+    engine: str
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32.
@@ -131,6 +133,13 @@ def open_backend(
             "`lookonce export --precision int8` makes one"
         )
     return opened
+
+
+def engine_text(engine: str, info: ModelInfo, arithmetic: Arithmetic = "float32") -> str:
+    """Return engine and precision in a few words: `onnxruntime, float32`, `openvino, int8 and bfloat16`."""
+    if "int8" not in info.training:
+        return f"{engine}, {arithmetic}"
+    return f"{engine}, int8" if arithmetic == "float32" else f"{engine}, int8 and {arithmetic}"
 
 
 def check_precision(precision: str) -> None:

@@ -17,14 +17,14 @@ image -> pixels -> views (the whole image, and its tiles) -> letterbox -> backen
 Legend: **B** views in a batch, **K** candidates, **C** classes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from threading import local
 from types import TracebackType
-from typing import Any, NamedTuple, Self, Unpack, overload
+from typing import Any, NamedTuple, Self, overload
 from weakref import ref
 
 import numpy as np
@@ -32,13 +32,14 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
-from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.letterbox import GREY, Fit, Letterbox
+from lookonce.geometry.sizes import size_text
 from lookonce.inputs import Image, as_pixels
-from lookonce.networks import model_path
-from lookonce.runtime.backends import Backend, open_backend
-from lookonce.runtime.options import DetectOptions, Overrides, multiple_of_sides
+from lookonce.networks import model_name, model_path
+from lookonce.runtime.backends import Backend, Precision, open_backend
+from lookonce.runtime.options import IOU, Classes, Conf, DetectOptions, multiple_of_sides
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
-from lookonce.runtime.tiles import Window, join
+from lookonce.runtime.tiles import OVERLAP, Tiles, Window, join
 
 
 class Detector:
@@ -51,16 +52,25 @@ class Detector:
         fit: how an image is brought to that size.
     """
 
-    def __init__(self, backend: Backend, options: DetectOptions = DEFAULTS) -> None:
+    def __init__(self, backend: Backend, options: DetectOptions = DEFAULTS, model: str = "") -> None:
         """Wrap a backend that is already open; most callers want `Detector.open`.
+
+        Args:
+            backend: the engine with the network.
+            options: detection options.
+            model: name of the model, for `repr`.
 
         Raises:
             ConfigError: options that this model does not support.
+            TypeError: a path instead of a backend.
         """
+        if isinstance(backend, str | PathLike):
+            raise TypeError(f"expected an open backend, found a path; try Detector.open({str(backend)!r})")
         self.info = backend.info
         self.options = options.for_model(backend.info)
         self.size = options.input_size(backend)
         self.fit = options.fit_policy(backend)
+        self._model = model
         self._tiling = options.tiling
         self._backend: Backend | None = backend
         self._fixed_batch = backend.input_shape[0]
@@ -68,34 +78,98 @@ class Detector:
 
     @classmethod
     def open(
-        cls, path: str | Path, options: DetectOptions = DEFAULTS, **overrides: Unpack[Overrides]
+        cls,
+        model: str | PathLike[str],
+        *,
+        conf: Conf | None = None,
+        iou: float = IOU,
+        classes: Classes | None = None,
+        agnostic: bool = False,
+        soft_nms: bool = False,
+        multi_label: bool = False,
+        size: int | tuple[int, int] | None = None,
+        fit: Fit | None = None,
+        rect: bool = False,
+        tiles: Tiles | None = None,
+        overlap: float = OVERLAP,
+        backend: str | None = None,
+        precision: Precision = "auto",
+        threads: int | None = None,
+        weights: str | Path | None = None,
     ) -> Self:
         """Open a model file; its suffix decides which engine runs it.
 
         Args:
-            path: any model file that lookonce reads, or `coco`, the network in the package.
-            options: detection options. **overrides: fields of `DetectOptions` that replace those of
-                `options`.
+            model: any model file that lookonce reads, or `coco`, the network in the package.
+            conf: score threshold; a detection's score lies above it. By class name if they differ, and classes
+                that are not named keep the model's; None: the thresholds in the model file, else 0.25.
+            iou: IoU threshold; of two boxes that overlap by more, the better one stays.
+            classes: name or number of the class to find, or several of them; None for all.
+            agnostic: suppress across classes, so that overlapping boxes of different classes count as one
+                object.
+            soft_nms: lower the scores of overlapping boxes instead of dropping them by `iou`.
+            multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a
+                box has only its most probable class.
+            size: side of a square network input, or (height, width); None: the model's own.
+            fit: how an image is brought to the input size, `letterbox` or `stretch`; None: the model's own.
+            rect: reduce the letterbox's padding to multiples of the stride: less work on wide or high images.
+            tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels
+                of the image, or (rows, columns); None: only on the whole image.
+            overlap: share of a tile's side that overlaps the next tile.
+            backend: engine, `onnxruntime`, `openvino`, `torch` or `tensorrt`; None: the first that reads the
+                file.
+            precision: `float32`; `bfloat16`, less exact, on processors that have it; `int8`, of a file that
+                is or has a tuned one; `auto`: as `lookonce tune` chose for this machine, without that
+                float32.
+            threads: threads of the engine per call; None: the engine decides.
+            weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
         Raises:
             ModelFileError: no such file, damaged, or not a model.
             MissingExtraError: the engine for this kind of file is not installed.
             ConfigError: an option out of range, or one that this model does not support.
         """
-        options = replace(options, **overrides)
-        weights = None if options.weights is None else Path(options.weights)
+        options = DetectOptions(
+            conf=conf,
+            iou=iou,
+            classes=classes,
+            agnostic=agnostic,
+            soft_nms=soft_nms,
+            multi_label=multi_label,
+            size=size,
+            fit=fit,
+            rect=rect,
+            tiles=tiles,
+            overlap=overlap,
+            backend=backend,
+            precision=precision,
+            threads=threads,
+            weights=weights,
+        )
+        return cls.with_options(model, options)
+
+    @classmethod
+    def with_options(cls, model: str | PathLike[str], options: DetectOptions) -> Self:
+        """Open a model file with options in one record; raises what `open` raises."""
+        path = model_path(model)
         backend = open_backend(
-            model_path(path),
+            path,
             backend=options.backend,
             threads=options.threads,
-            weights=weights,
+            weights=None if options.weights is None else Path(options.weights),
             precision=options.precision,
         )
         try:
-            return cls(backend, options)
+            return cls(backend, options, model_name(path))
         except ConfigError:
             backend.close()
             raise
+
+    def __repr__(self) -> str:
+        classes = f"{len(self.names)} class{'' if len(self.names) == 1 else 'es'}"
+        engine = "closed" if self._backend is None else self._backend.engine
+        name = f"{self._model}: " if self._model else ""
+        return f"Detector({name}{self.info.architecture}, {classes}, {size_text(self.size)}, {engine})"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,42 +177,84 @@ class Detector:
         return self.info.names
 
     @overload
-    def __call__(self, image: Image) -> Detections: ...
+    def __call__(
+        self,
+        image: Image,
+        *,
+        conf: Conf | None = None,
+        iou: float | None = None,
+        classes: Classes | None = None,
+    ) -> Detections: ...
 
     @overload
-    def __call__(self, image: list[Image] | tuple[Image, ...]) -> list[Detections]: ...
+    def __call__(
+        self,
+        image: list[Image] | tuple[Image, ...],
+        *,
+        conf: Conf | None = None,
+        iou: float | None = None,
+        classes: Classes | None = None,
+    ) -> list[Detections]: ...
 
-    def __call__(self, image: Image | list[Image] | tuple[Image, ...]) -> Detections | list[Detections]:
+    def __call__(
+        self,
+        image: Image | list[Image] | tuple[Image, ...],
+        *,
+        conf: Conf | None = None,
+        iou: float | None = None,
+        classes: Classes | None = None,
+    ) -> Detections | list[Detections]:
         """Detect on one image, or on each of a list: RGB pixels, a path, or other input.
 
         Tiles are run one by one: on a CPU that is as fast as a batch, with the memory of one tile. On a GPU,
         use `detect_many`.
 
+        Args:
+            image: the image, or a list of images.
+            conf: score threshold of this call, or thresholds by class name; None, and for other classes: the
+                detector's.
+            iou: IoU threshold of this call; None: the detector's.
+            classes: classes to find in this call; None: the detector's.
+
         Raises:
             ImageError: not an image, or unreadable.
+            ConfigError: a value out of range, or no such class.
             ValueError: the detector was closed.
         """
         if isinstance(image, list | tuple):
-            return list(self.detect_many(image))
-        return self._detect([image], batch=1)[0]
+            return list(self.detect_many(image, conf=conf, iou=iou, classes=classes))
+        return self._detect([image], 1, self._options(conf, iou, classes))[0]
 
-    def detect_many(self, images: Iterable[Image], *, batch: int = 8) -> Iterator[Detections]:
+    def detect_many(
+        self,
+        images: Iterable[Image],
+        *,
+        batch: int = 8,
+        conf: Conf | None = None,
+        iou: float | None = None,
+        classes: Classes | None = None,
+    ) -> Iterator[Detections]:
         """Detect on images of any sizes in batches, lazily: one result per image, in order.
 
         Args:
             images: any number of images; only one batch is held at a time.
             batch: batch size of the network, counting every tile. With `rect`, only inputs of the same shape
                 share a batch.
+            conf: score threshold of this call, or thresholds by class name; None, and for other classes: the
+                detector's.
+            iou: IoU threshold of this call; None: the detector's.
+            classes: classes to find in this call; None: the detector's.
 
         Raises:
             ImageError: as for a single image, raised with its batch.
+            ConfigError: a value out of range, or no such class.
             ValueError: the detector was closed, or a batch size below 1.
         """
         if batch < 1:
             raise ValueError(f"batch: expected 1 or more, found {batch}")
-        waiting = iter(images)
+        options, waiting = self._options(conf, iou, classes), iter(images)
         while group := list(islice(waiting, batch)):
-            yield from self._detect(group, batch)
+            yield from self._detect(group, batch, options)
 
     def warm_up(self) -> None:
         """Run once on a grey image, so that lazy initialization does not delay the first real one."""
@@ -161,7 +277,23 @@ class Detector:
     ) -> None:
         self.close()
 
-    def _detect(self, images: Sequence[Image], batch: int) -> list[Detections]:
+    def _options(self, conf: Conf | None, iou: float | None, classes: Classes | None) -> DetectOptions:
+        """Return the detector's options with those given for one call."""
+        own = self.options
+        if conf is None and iou is None and classes is None:
+            return own
+        if isinstance(conf, Mapping):
+            usual = own.conf if isinstance(own.conf, Mapping) else dict.fromkeys(self.names, own.conf or 0)
+            conf = {**usual, **conf}
+        options = replace(
+            own,
+            conf=own.conf if conf is None else conf,
+            iou=own.iou if iou is None else iou,
+            classes=own.classes if classes is None else classes,
+        )
+        return options.for_model(self.info)
+
+    def _detect(self, images: Sequence[Image], batch: int, options: DetectOptions) -> list[Detections]:
         """Detect on a few images: their views go through the network `batch` by `batch`."""
         views_of = [self._views(as_pixels(image)) for image in images]
         views = list(chain.from_iterable(views_of))
@@ -170,12 +302,12 @@ class Detector:
         for places in _batches([view.letterbox.target for view in views], self._fixed_batch or batch):
             candidates = self._run([views[place] for place in places])
             for place, each in zip(places, candidates, strict=True):
-                found[place] = step(each, views[place].letterbox, self.options, self.names)
+                found[place] = step(each, views[place].letterbox, options, self.names)
         results = [found[place] for place in range(len(views))]
         if self._tiling is not None:
             parts, windows_of = iter(results), [[view.window for view in views] for views in views_of]
             joined = (join(list(islice(parts, len(each))), each) for each in windows_of)
-            results = [suppress(each, self.options) for each in joined]
+            results = [suppress(each, options) for each in joined]
         return [replace(each, source=_source(image)) for each, image in zip(results, images, strict=True)]
 
     def _views(self, image: NDArray[np.uint8]) -> list["_View"]:

@@ -19,6 +19,7 @@ from lookonce.runtime.backends import (
     check_shape,
     describe_content,
     engine_failed,
+    engine_text,
 )
 from lookonce.runtime.onnx_weights import check_weights
 
@@ -57,6 +58,7 @@ class OnnxBackend:
             self.info = _read_info(self._session, path)
             images = _checked_input(self._session, self.info, path)
             self._input_name, self.input_shape = images.name, _fixed(images.shape)
+            self.engine = engine_text("tensorrt" if tensorrt else "onnxruntime", self.info, arithmetic)
         except UnicodeDecodeError as error:  # ONNX Runtime decodes names and metadata when they are read
             raise ModelFileError(
                 f"{path}: expected an ONNX model, found text that is not UTF-8: {error}"

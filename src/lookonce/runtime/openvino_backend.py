@@ -27,6 +27,7 @@ from lookonce.runtime.backends import (
     check_shape,
     describe_content,
     engine_failed,
+    engine_text,
 )
 
 ov = require("openvino", "openvino")
@@ -68,6 +69,7 @@ class OpenVinoBackend:
         self._model: Any = _read(self._core, path)
         self.info = _read_info(self._model, path)
         self.input_shape = _checked_input(self._model, self.info, path)
+        self.engine = engine_text("openvino", self.info, arithmetic)
         for node in self._model.get_ops():
             real = node.get_type_name() == "Constant" and node.get_element_type().is_real()
             if real and not np.isfinite(node.data).all():

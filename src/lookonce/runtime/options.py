@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import lcm
 from pathlib import Path
-from typing import Any, Self, TypedDict, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +23,8 @@ COARSEST_STRIDE = 32  # of all three networks
 LARGEST_SIDE = 8192  # pixels; a larger one is a mistake, and would take all memory
 
 
-class Overrides(TypedDict, total=False):
-    """Fields of `DetectOptions` as optional keyword arguments."""
-
-    conf: float | Mapping[str, float] | None
-    iou: float
-    classes: Collection[str | int] | None
-    agnostic: bool
-    soft_nms: bool
-    multi_label: bool
-    size: int | tuple[int, int] | None
-    fit: Fit | None
-    rect: bool
-    tiles: Tiles | None
-    overlap: float
-    backend: str | None
-    precision: Precision
-    threads: int | None
-    weights: str | Path | None
+Conf = float | Mapping[str, float]  # of all classes, or by class name
+Classes = str | int | Collection[str | int]  # one class by name or number, or several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +35,7 @@ class DetectOptions:
         conf: score threshold; a detection's score lies above it. By class name if they differ, and classes
             that are not named keep the model's; None: the thresholds in the model file, else 0.25.
         iou: IoU threshold; of two boxes that overlap by more, the better one stays.
-        classes: names or numbers of the classes to find; None for all.
+        classes: name or number of the class to find, or several of them; None for all.
         agnostic: suppress across classes, so that overlapping boxes of different classes count as one object.
         soft_nms: lower the scores of overlapping boxes instead of dropping them by `iou`.
         multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a box
@@ -72,9 +56,9 @@ class DetectOptions:
         ConfigError: a value out of range; the message names the field.
     """
 
-    conf: float | Mapping[str, float] | None = None
+    conf: Conf | None = None
     iou: float = IOU
-    classes: Collection[str | int] | None = None
+    classes: Classes | None = None
     agnostic: bool = False
     soft_nms: bool = False
     multi_label: bool = False
@@ -95,12 +79,9 @@ class DetectOptions:
         for name, value in [*(("conf", each) for each in confs), ("iou", self.iou)]:
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
-        if isinstance(self.classes, str):
-            raise ConfigError(
-                f"classes: expected a list of names or numbers, found the text {self.classes!r}"
-            )
         if self.classes is not None:
-            object.__setattr__(self, "classes", tuple(self.classes))
+            several = (self.classes,) if isinstance(self.classes, str | int) else tuple(self.classes)
+            object.__setattr__(self, "classes", several)
         sides = (self.size,) if isinstance(self.size, int) else self.size or (1, 1)
         if not all(0 < side <= LARGEST_SIDE for side in sides):
             raise ConfigError(f"size: expected sides of 1 to {LARGEST_SIDE} pixels, found {self.size}")
@@ -204,6 +185,7 @@ class DetectOptions:
         """
         if self.classes is None:
             return None
+        assert not isinstance(self.classes, str | int)  # one class became a tuple of one
         numbers = {str(number): number for number in range(len(names))}
         numbers |= {name: number for number, name in enumerate(names)}
         found = []
