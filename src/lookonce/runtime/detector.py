@@ -101,8 +101,9 @@ class Detector:
 
         Args:
             model: any model file that lookonce reads, or `coco`, the network in the package.
-            conf: score threshold; a detection's score lies above it. By class name if they differ, and classes
-                that are not named keep the model's; None: the thresholds in the model file, else 0.25.
+            conf: score threshold; a detection's score lies above it. By class name if they differ, and
+                classes that are not named keep the model's; None: the thresholds in the model file, else
+                0.25.
             iou: IoU threshold; of two boxes that overlap by more, the better one stays.
             classes: name or number of the class to find, or several of them; None for all.
             agnostic: suppress across classes, so that overlapping boxes of different classes count as one
