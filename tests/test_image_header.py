@@ -33,7 +33,7 @@ def made(mode: str, form: str, **options: object) -> BytesIO:
         ("P", "PNG", {}, "palette"),
         ("LA", "PNG", {}, "alpha"),
         ("RGBA", "PNG", {}, "alpha"),
-        ("I;16", "PNG", {}, "16-bit"),
+        ("I;16", "PNG", {}, "grey"),
         ("RGB", "WEBP", {}, "colour"),
         ("RGB", "WEBP", {"lossless": True}, "colour"),
         ("RGB", "BMP", {}, "colour"),
@@ -42,12 +42,13 @@ def made(mode: str, form: str, **options: object) -> BytesIO:
         ("L", "TIFF", {}, "grey"),
         ("P", "TIFF", {}, "palette"),
         ("CMYK", "TIFF", {}, "CMYK"),
-        ("I;16", "TIFF", {}, "16-bit"),
+        ("I;16", "TIFF", {}, "grey"),
     ],
 )
 def test_colour(mode: str, form: str, options: dict[str, object], colour: str) -> None:
     header = read_header(made(mode, form, **options))
     assert (header.colour, header.height, header.width) == (colour, 20, 30)
+    assert header.is_deep is (mode == "I;16")
 
 
 @pytest.mark.parametrize("lossless", [False, True])

@@ -104,6 +104,7 @@ CLASSIC = {
 FREE = {  # change no weight, or do not exist there
     "seed",
     "group",  # its data has a validation part
+    "values",
     "workers",
     "evaluate_every",
     "checkpoint_minutes",

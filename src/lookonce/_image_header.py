@@ -7,6 +7,7 @@ reads their headers without decoding, and decodes them too.
 Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6.
 """
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 EXIF_PREFIX = b"Exif\0\0"
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
-TIFF_SUBFILE, TIFF_BITS, TIFF_PHOTOMETRIC = 254, 258, 262
+TIFF_SUBFILE, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_CHANNELS, TIFF_PLANES = 254, 258, 262, 277, 284
 TIFF_PER_CHANNEL = frozenset({TIFF_BITS})
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
@@ -28,35 +29,35 @@ JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
 
 PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
-PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PPM")
+PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000")
 JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two may be HEIC: Pillow decides
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
 
-Colour = Literal["colour", "grey", "palette", "alpha", "16-bit", "CMYK"]
+Colour = Literal["colour", "grey", "palette", "alpha", "CMYK"]
 JPEG_COLOURS: dict[int, Colour] = {1: "grey", 4: "CMYK"}  # by the number of components
 PNG_COLOURS: dict[int, Colour] = {0: "grey", 3: "palette", 4: "alpha", 6: "alpha"}  # by colour type
 PILLOW_COLOURS: dict[str, Colour] = {
-    "1": "grey",
     "L": "grey",
     "P": "palette",
     "LA": "alpha",
     "RGBA": "alpha",
-    "I;16": "16-bit",
-    "I": "16-bit",
+    "I;16": "grey",
+    "I": "grey",
 }
 TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}  # by photometric
 
 
 class Found(NamedTuple):
-    """Findings of one walker: sides as stored, EXIF orientation, colour coding, and whether more follows."""
+    """Findings of one walker; see `ImageHeader`. The sides are those as stored."""
 
     width: int
     height: int
     orientation: int
     colour: Colour
     is_series: bool = False
+    is_deep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class ImageHeader:
         orientation: EXIF's, 1 (upright) to 8.
         colour: colour coding; images are always read as 8-bit RGB.
         is_series: whether it has more frames or pages than the first, the only one that is read.
+        is_deep: whether its numbers have more than 8 bits.
     """
 
     format: str
@@ -80,6 +82,7 @@ class ImageHeader:
     orientation: int = 1
     colour: Colour = "colour"
     is_series: bool = False
+    is_deep: bool = False
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
@@ -92,10 +95,11 @@ def read_header(stream: BinaryIO) -> ImageHeader:
     for name, is_format, parse in FORMATS:
         if is_format(magic):
             stream.seek(0)
-            width, height, orientation, colour, is_series = parse(stream)
-            if orientation >= 5:  # EXIF 5 to 8 turn the image by a quarter
+            found = parse(stream)
+            height, width = found.height, found.width
+            if found.orientation >= 5:  # EXIF 5 to 8 turn the image by a quarter
                 width, height = height, width
-            return ImageHeader(name, height, width, stream.tell(), orientation, colour, is_series)
+            return ImageHeader(name, height, width, stream.tell(), *found[2:])
     known = ", ".join(name for name, _, _ in FORMATS)
     raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
@@ -138,7 +142,7 @@ def _jpeg_marker(stream: BinaryIO) -> int:
 
 def _png(stream: BinaryIO) -> Found:
     """Walk all chunks, to notice a file cut short and to find EXIF wherever it is."""
-    width = height = frames = 0
+    width = height = frames = depth = 0
     orientation = 1
     colour: Colour = "colour"
     stream.seek(8)
@@ -149,7 +153,7 @@ def _png(stream: BinaryIO) -> Found:
             raise ValueError(f"expected IHDR as the first chunk of a PNG and nowhere else, found {kind!r}")
         if kind == b"IHDR":
             width, height, depth, code = unpack(">IIBB", _take(stream, 10))
-            colour = "16-bit" if depth == 16 else PNG_COLOURS.get(code, "colour")
+            colour = PNG_COLOURS.get(code, "colour")
         elif kind == b"fcTL":  # a frame of an animation
             frame_width, frame_height = unpack(">4xII", _take(stream, 12))
             if frame_width > width or frame_height > height:
@@ -158,7 +162,7 @@ def _png(stream: BinaryIO) -> Found:
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
-            return Found(width, height, orientation, colour, frames > 1)
+            return Found(width, height, orientation, colour, frames > 1, depth == 16)
         stream.seek(after)
 
 
@@ -204,7 +208,9 @@ def _tiff(stream: BinaryIO) -> Found:
     if tile > max(LARGEST_TILE, tags.get(TIFF_WIDTH, 0) * tags.get(TIFF_HEIGHT, 0)):
         raise ValueError(f"expected tiles of at most {LARGEST_TILE:,} pixels, found {tile:,}")
     is_deep = tags.get(TIFF_BITS, 8) > 8
-    colour = "16-bit" if is_deep else TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
+    if is_deep and tags.get(TIFF_PLANES, 1) == 2 and tags.get(TIFF_CHANNELS, 1) > 1:  # OpenCV mixes them up
+        raise ValueError("expected channels pixel by pixel in a TIFF of more than 8 bits, found planes")
+    colour = TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
     is_series = False
     if following:  # a page, or a smaller copy, or a mask
         try:
@@ -212,7 +218,8 @@ def _tiff(stream: BinaryIO) -> Found:
         except ValueError:
             is_series = False
     orientation = tags.get(TIFF_ORIENTATION, 1)
-    return Found(tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0), orientation, colour, is_series)
+    width, height = tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0)
+    return Found(width, height, orientation, colour, is_series, is_deep)
 
 
 def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
@@ -254,8 +261,18 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[
     return tags, unpack(order + "I", following)[0] if len(following) == 4 else 0
 
 
+def _pnm(stream: BinaryIO) -> Found:
+    """Read width, height and, but for bitmaps, the largest value; comments may stand between them."""
+    kind, *words = re.sub(rb"#[^\n]*", b"", _take(stream, 9) + stream.read(1000)).split()[:4]
+    is_bitmap = kind in (b"P1", b"P4")
+    if len(words) < 3 - is_bitmap or not all(word.isdigit() for word in words[: 3 - is_bitmap]):
+        raise ValueError("expected width, height and largest value in a PNM, found it damaged or cut short")
+    width, height, largest = (int(word[:9]) for word in (*words[:2], b"1" if is_bitmap else words[2]))
+    return Found(width, height, 1, "colour" if kind in (b"P3", b"P6") else "grey", False, largest > 255)
+
+
 def _by_pillow(stream: BinaryIO) -> Found:
-    """Read the size of a GIF, AVIF, JPEG 2000 or portable any-map; the decoder uses the same numbers."""
+    """Read the size of a GIF, AVIF or JPEG 2000; the decoder uses the same numbers."""
     from PIL import Image
 
     data = stream.read(PILLOW_LIMIT + 1)
@@ -268,13 +285,14 @@ def _by_pillow(stream: BinaryIO) -> Found:
                 orientation = image.getexif().get(TIFF_ORIENTATION, 1)
                 colour = PILLOW_COLOURS.get(image.mode, "colour")
                 is_series = bool(getattr(image, "is_animated", False))
-                return Found(*image.size, orientation if orientation in range(1, 9) else 1, colour, is_series)
+                upright = orientation if orientation in range(1, 9) else 1
+                return Found(*image.size, upright, colour, is_series, image.mode.startswith("I"))
     except Image.DecompressionBombError as error:
         raise ValueError(f"not decoded: {error}") from error
     except Exception as error:  # each plugin has its own; no error of a decoder escapes
         raise ValueError(
-            "expected a whole header of a GIF, AVIF, JPEG 2000 or PNM image, found it damaged, cut short, or "
-            "of a kind that the installed Pillow does not read"
+            "expected a whole header of a GIF, AVIF or JPEG 2000 image, found it damaged, cut short, or of a "
+            "kind that the installed Pillow does not read"
         ) from error
 
 
@@ -318,6 +336,6 @@ FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]],
     ("GIF", lambda magic: magic.startswith((b"GIF87a", b"GIF89a")), _by_pillow),
     ("AVIF", lambda magic: magic[4:8] == b"ftyp" and magic[8:12] in AVIF_BRANDS, _by_pillow),
     ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _by_pillow),
-    ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _by_pillow),
+    ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _pnm),
 )
 BY_PILLOW = frozenset(name for name, _, parse in FORMATS if parse is _by_pillow)

@@ -28,6 +28,7 @@ Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value
 AnchorChoice = Annotated[
     Anchors | Literal["official", "data"], BeforeValidator(lambda value: _parse_anchors(value))
 ]
+Range = Annotated[tuple[float, float], AfterValidator(lambda value: _check_range(value))]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
 
@@ -51,6 +52,12 @@ def parse_size(value: Any) -> tuple[int, int]:
             f"expected a size like 416 or 320x416 (height x width), multiples of 32, found {value!r}"
         )
     return sides[0], sides[1]
+
+
+def _check_range(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError(f"expected the lower value first, found {value[0]:g} and {value[1]:g}")
+    return value
 
 
 def to_multiple(side: float) -> int:
@@ -230,6 +237,9 @@ class TrainSettings(SettingsSection):
     batch: Batch = 4
     """Images per batch. A CPU takes more steps in its time with small batches; a GPU needs large ones.
     `auto`: as many as fit into memory. Write-up: 16."""
+    values: Range | None = None
+    """Pixel values of images of more than 8 bits that become 0 and 255; by default the range in use, measured
+    on the training images. Kept in the model."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
     workers: int = Field(2, ge=0)

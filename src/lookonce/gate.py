@@ -1,7 +1,7 @@
 """The accuracy gate: average precision of two detectors on the same images."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from lookonce.evaluate.coco import Metrics, evaluate
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.samples import Problem, Sample
+from lookonce.values import measure_values
 
 MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
 
@@ -80,17 +81,17 @@ def detect_both(
         strict: raise the error of the first image that cannot be read.
     """
     both = Both([], [], [])
-    taken: list[Sample] = []
-
-    def paths() -> Iterator[Path]:
-        for sample in samples:
-            taken.append(sample)
-            yield sample.path
+    taken = list(samples)
+    paths = [sample.path for sample in taken]
+    values, _ = measure_values(paths, first.info.values)
 
     def detect(image: NDArray[np.uint8]) -> tuple[Detections, Detections]:
         return first(image), second(image)
 
-    with closing(each_image(paths(), detect, both.unreadable, plan or Plan(1, 1), strict=strict)) as results:
+    plan = plan or Plan(1, 1)
+    with closing(
+        each_image(paths, detect, both.unreadable, plan, values=values, strict=strict)
+    ) as results:
         for number, pair in results:
             both.measured.append(taken[number])
             both.found.append(pair)

@@ -1,8 +1,8 @@
 """Images in and out: bytes -> RGB uint8, upright, of bounded size.
 
 Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, grey and palette
-images expanded, 16 bits cut to the upper 8, CMYK converted. Transparency is dropped: the colours are used
-unchanged (only TIFF stores them premultiplied, so there transparent means black).
+images expanded, more than 8 bits scaled to 8 (see `values`), CMYK converted. Transparency is dropped: the
+colours are used unchanged (only TIFF stores them premultiplied, so there transparent means black).
 """
 
 import warnings
@@ -27,6 +27,8 @@ IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".avif", ".gif", ".j2c", ".j2k", ".jp2", ".
                   ".pnm", ".ppm")  # fmt: skip
 SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
+
+Values = tuple[float, float]  # pixel values that become 0 and 255
 
 # 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
@@ -69,17 +71,78 @@ def read_image_header(path: Path) -> ImageHeader:
         return _checked_header(stream, str(path))
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
     """Read an image: (H, W, 3) uint8 RGB, contiguous.
+
+    Args:
+        path: image file.
+        values: of images of more than 8 bits, the values that become 0 and 255; None: the file's own, see
+            `in_use`.
 
     Raises:
         ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
     """
-    return decode_image(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path))
+    return decode_image(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path), values)
 
 
-def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArray[np.uint8]:
     """Decode an image held in memory: (H, W, 3) uint8 RGB, contiguous; `name` is for errors.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    return as_eight_bits(_decode(data, name), values)
+
+
+def read_native(path: Path) -> NDArray[Any]:
+    """Read an image in the file's own numbers: (H, W, 3) RGB, uint8, uint16, int16 or a float.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    return _decode(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path))
+
+
+def in_use(pixels: NDArray[Any]) -> Values:
+    """Return the range of values that some pixels use.
+
+    Whole numbers: 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever holds them. Fractions: 0 to
+    1. If they fill less than an eighth of that, as the temperatures of a thermal camera do, or exceed it: the
+    range without the lowest and highest thousandth.
+    """
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(each) for each in np.quantile(finite, (0.001, 0.999)))
+    least, most = float(finite.min()), float(finite.max())
+    tops = (1.0,) if pixels.dtype.kind == "f" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+    top = next((each for each in tops if most <= each), 0.0)
+    if least >= 0 and (high - low) * 8 >= top > 0:
+        return 0.0, top
+    return (low, high) if high > low else (least, max(most, least + 1))
+
+
+def as_eight_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.uint8]:
+    """Scale pixels of any depth to uint8; those of 8 bits stay as they are. NaN becomes 0."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
+    low, high = in_use(pixels) if values is None else values
+    if pixels.dtype == np.uint16:  # a table of all numbers, without an intermediate image of floats
+        table = np.arange(65_536, dtype=np.float64)
+        return _scaled(table, low, high)[pixels]
+    rows = np.empty(pixels.shape, np.uint8)
+    for place, row in enumerate(pixels):
+        rows[place] = _scaled(row.astype(np.float64), low, high)
+    return rows
+
+
+def _scaled(numbers: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    kept = np.clip(np.where(np.isnan(numbers), low, numbers), low, high)
+    return np.round((kept - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _decode(data: bytes, name: str) -> NDArray[Any]:
+    """Decode an image: (H, W, 3) RGB in the file's own numbers.
 
     Raises:
         ImageError: as `read_image`.
@@ -92,6 +155,10 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
         with silent_opencv():
             if header.format in BY_PILLOW:
                 image = _decoded_by_pillow(data)
+            elif header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns memory that it never wrote
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+                if image is not None:
+                    image = image[..., ::-1] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
             else:
                 image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except (cv2.error, MemoryError):  # OpenCV's own limits
@@ -106,11 +173,13 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
             f"{name}: expected {size_text((header.height, header.width))} pixels from its header, "
             f"found {size_text(image.shape[:2])}"
         )
-    return image.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(image)
 
 
-def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """Write an (H, W, 3) uint8 RGB image in the format of the path's suffix, whole or not at all.
+def write_image(path: Path, rgb: NDArray[Any]) -> None:
+    """Write an (H, W, 3) RGB image in the format of the path's suffix, whole or not at all.
+
+    Every format takes uint8, PNG and TIFF uint16 as well, and TIFF floats; int16 becomes float32.
 
     Raises:
         ImageError: a suffix that is no image's, or the file cannot be written.
@@ -122,7 +191,8 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
     coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
     try:
         with silent_opencv():
-            done, encoded = cv2.imencode(coded_as, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+            pixels = rgb.astype(np.float32) if rgb.dtype == np.int16 else rgb
+            done, encoded = cv2.imencode(coded_as, np.ascontiguousarray(pixels[..., ::-1]))
     except cv2.error:
         done = False
     if not done:  # WebP ends at 16,383 pixels
@@ -134,7 +204,7 @@ def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8] | None:
+def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
     """Decode the first frame of a format that OpenCV does not read everywhere; None if it is damaged."""
     from PIL import Image, ImageOps
 
@@ -142,8 +212,8 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = ImageOps.exif_transpose(Image.open(BytesIO(data), formats=PILLOW_FORMATS))
-            if image.mode.startswith("I"):  # 16 bits: the upper 8
-                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+            if image.mode.startswith("I"):  # 16 bits
+                return np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
             if image.mode in ("LA", "RGBA", "PA"):  # transparency is dropped, not blended
                 image = image.convert("RGBA")
             return np.ascontiguousarray(np.asarray(image.convert("RGB")))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT
 from lookonce.errors import ImageError
-from lookonce.images import decode_image, read_image
+from lookonce.images import Values, as_eight_bits, decode_image, read_image
 
 
 class Readable(Protocol):
@@ -31,27 +31,28 @@ class ArrayLike(Protocol):
 Image = NDArray[Any] | str | PathLike[str] | bytes | bytearray | memoryview | Readable | ArrayLike
 
 
-def as_pixels(image: Image) -> NDArray[np.uint8]:
+def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
     """Convert anything that holds an image to (H, W, 3) uint8 RGB.
 
-    Arrays and tensors have rows, columns and 1, 3 or 4 channels, the channels first or last, as uint8 or as
-    floats from 0 to 1; alpha is dropped. A Pillow image is rotated according to its EXIF orientation.
+    Arrays and tensors have rows, columns and 1, 3 or 4 channels, the channels first or last, as uint8, as
+    uint16 or int16, which `values` maps as in `read_image`, or as floats from 0 to 1; alpha is dropped. A
+    Pillow image is rotated according to its EXIF orientation.
 
     Raises:
         ImageError: not an image, or unreadable.
     """
     if isinstance(image, bytes | bytearray | memoryview):
-        return decode_image(bytes(image), f"image of {len(image)} bytes")
+        return decode_image(bytes(image), f"image of {len(image)} bytes", values)
     if isinstance(image, str | PathLike):
-        return read_image(Path(image))
+        return read_image(Path(image), values)
     pillow = sys.modules.get("PIL.Image")  # a Pillow image can only exist if Pillow is loaded
     if pillow is not None and isinstance(image, pillow.Image):
-        return _from_pillow(image)
+        return _from_pillow(image, values)
     if hasattr(image, "read"):
         data = image.read(IMAGE_LIMIT + 1)
         if not isinstance(data, bytes) or len(data) > IMAGE_LIMIT:
             raise ImageError(f"expected a file opened as bytes, of at most {IMAGE_LIMIT:,}; found another")
-        return decode_image(data, str(getattr(image, "name", f"image of {len(data)} bytes")))
+        return decode_image(data, str(getattr(image, "name", f"image of {len(data)} bytes")), values)
     if hasattr(image, "detach"):  # a tensor, on any device
         image = image.detach().cpu()
     if not hasattr(image, "__array__"):
@@ -59,22 +60,22 @@ def as_pixels(image: Image) -> NDArray[np.uint8]:
             "expected an image: an array, a path, bytes, an open file, a Pillow image or a tensor; "
             f"found {type(image).__name__}"
         )
-    return _from_array(np.asarray(image))
+    return _from_array(np.asarray(image), values)
 
 
-def _from_pillow(image: Any) -> NDArray[np.uint8]:
+def _from_pillow(image: Any, values: Values | None) -> NDArray[np.uint8]:
     from PIL import ImageOps
 
     try:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):  # the upper 8 bits, as in `images`
-            return _from_array((np.asarray(upright) >> 8).astype(np.uint8))
-        return _from_array(np.asarray(upright.convert("RGB")))
+        if upright.mode.startswith("I;16"):
+            return _from_array(np.asarray(upright).astype(np.uint16), values)
+        return _from_array(np.asarray(upright.convert("RGB")), values)
     except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
         raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
 
 
-def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _from_array(array: NDArray[Any], values: Values | None) -> NDArray[np.uint8]:
     found = f"{array.shape} of {array.dtype}"
     if array.ndim == 2:
         array = array[:, :, None]
@@ -86,6 +87,8 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
         array = array.transpose(1, 2, 0)
     if array.shape[2] not in (1, 3, 4):
         raise ImageError(f"expected an RGB array (H, W, 3) of uint8, found {found}")
+    if array.dtype in (np.uint16, np.int16):
+        array = as_eight_bits(array, values)
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
             raise ImageError(f"expected floats from 0 to 1, found {array.min():g} to {array.max():g}")

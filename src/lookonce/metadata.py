@@ -138,6 +138,8 @@ class ModelInfo:
         width: factor on the channel counts.
         bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image gets to the input size.
+        values: of images of more than 8 bits, the pixel values that become 0 and 255; None if it was trained
+            on images of 8 bits.
         training: how the model was trained.
         thresholds: score threshold of each class, chosen on validation images; empty if none were chosen.
     """
@@ -150,6 +152,7 @@ class ModelInfo:
     width: float = 1.0
     bn_epsilon: float = BN_EPSILON
     fit: Fit = "letterbox"
+    values: tuple[float, float] | None = None
     training: Training = field(default_factory=Training)
     thresholds: tuple[float, ...] = ()
 
@@ -253,6 +256,15 @@ def _fit(value: object) -> Fit:
     return value  # type: ignore[return-value]
 
 
+def _values(value: object) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    low, high = _items("values", value, 2, 2)
+    numbers = type(low) in (int, float) and type(high) in (int, float)
+    _need("values: two finite numbers, the lower one first", numbers and -1e38 < low < high < 1e38, value)
+    return float(low), float(high)
+
+
 def _typed(what: str, value: Any, kind: Any) -> Any:
     """Check a value from JSON against a TypedDict, `dict[str, ...]`, a union or a plain type."""
     if is_typeddict(kind):
@@ -296,6 +308,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "width": lambda value: _number("width", value, LARGEST_WIDTH),
     "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
     "fit": _fit,
+    "values": _values,
     "training": _training,
     "thresholds": _thresholds,
 }

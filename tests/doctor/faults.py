@@ -179,7 +179,7 @@ EXPECTED = {
     "similar-split": 1,
     "similar": 1,
     "exif": 1,
-    "colour": 3,
+    "colour": 2,
     "suffix": 1,
     "listed-twice": 1,
     "border": 1,
@@ -192,6 +192,7 @@ EXPECTED = {
     "background": 1,
     "channels": 1,
     "grey": 1,
+    "deep": 1,
 }
 
 

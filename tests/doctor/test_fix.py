@@ -18,7 +18,7 @@ from lookonce.doctor.diagnose import Diagnosis, diagnose
 from lookonce.doctor.fix import write_fixed
 from lookonce.doctor.kinds import KINDS
 from lookonce.errors import AnnotationError
-from lookonce.images import read_image
+from lookonce.images import read_image, read_native
 
 from .conftest import NETWORK
 from .faults import Voc
@@ -105,6 +105,25 @@ def test_images_are_the_same_to_look_at(faulty: Path, fixed: Path) -> None:
     with Image.open(after / "turned.jpg") as turned, Image.open(after / "ink.jpg") as ink:
         assert turned.size == (240, 180)
         assert ink.mode == "RGB"
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_no_image_loses_bits(tmp_path: Path, suffix: str, orientation: int) -> None:
+    voc = Voc(tmp_path / "voc")
+    numbers = (np.arange(240 * 180) % 4096).astype(np.uint16).reshape(180, 240)
+    exif = Image.Exif()
+    exif[274] = orientation
+    saved = tmp_path / f"a{suffix}"
+    if suffix == ".tif":
+        Image.fromarray(numbers).save(saved, tiffinfo={274: orientation})
+    else:
+        Image.fromarray(numbers).save(saved, exif=exif)
+    voc.add(f"deep{suffix}", content=saved.read_bytes(), size=(0, 0, 3))
+    write_fixed(diagnose(load_splits(voc.finish()), NETWORK), tmp_path / "out")
+    found = read_native(next((tmp_path / "out" / "JPEGImages").iterdir()))
+    expected = numbers if orientation == 1 else np.rot90(numbers, -1)
+    np.testing.assert_array_equal(found, np.dstack([expected] * 3))
 
 
 def test_the_original_is_untouched_and_the_copy_is_the_same_every_time(

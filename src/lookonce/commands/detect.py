@@ -27,8 +27,10 @@ from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.tiles import OVERLAP
+from lookonce.runtime.video import is_video
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import Problem, named_as_in
+from lookonce.values import measure_values
 
 KINDS = ("images", "json", "csv", "counts", "coco")
 RESULTS = "detections.json"
@@ -169,6 +171,10 @@ def _detect(
         if thresholds := describe_thresholds(detector, given=options.conf is not None):
             say(thresholds, terminal(stderr=True))
         numbers = detector.options.class_numbers(detector.names)
+        images = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
+        frames.values, remark = measure_values(images, detector.info.values)
+        if remark:
+            say(remark, terminal(stderr=True))
         makers: dict[str, Callable[[], Writer]] = {
             "images": lambda: ImageWriter(out / "annotated"),
             "json": lambda: JsonWriter(out / RESULTS, detector.names, run),

@@ -38,6 +38,7 @@ from lookonce.evaluate.counting import CountingError
 from lookonce.evaluate.curves import OperatingPoint
 from lookonce.evaluate.part import choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
+from lookonce.images import Values
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.description import write_info
@@ -48,6 +49,7 @@ from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, group_numbers
 from lookonce.seen import Seen
+from lookonce.values import measure_values
 
 EXPLAINED = 6  # images; each takes some seconds and a few megabytes
 
@@ -122,8 +124,14 @@ def evaluate(
                 say(f"left out: the model does not know {listed(classes.unknown)}", console)
             if classes.unused:
                 say(f"left out: the data does not have {listed(classes.unused)}", console)
-            measured, raw, unreadable = _detect(detector, annotated.samples, plan, console, strict=strict)
-            size_used = detector.size
+            paths = [sample.path for sample in annotated.samples]
+            values, remark = measure_values(paths, detector.info.values)
+            if remark:
+                say(remark, console)
+            measured, raw, unreadable = _detect(
+                detector, annotated.samples, plan, console, values, strict=strict
+            )
+            size_used, info = detector.size, detector.info
             to_model = np.array([classes.model.index(name) for name in classes.names])
             thresholds = [info.thresholds[i] for i in to_model] if info.thresholds else None
         problems = [*annotated.problems, *unreadable]
@@ -172,13 +180,20 @@ def evaluate(
 
 
 def _detect(
-    detector: Detector, samples: Sequence[Sample], plan: Plan, console: Console, *, strict: bool
+    detector: Detector,
+    samples: Sequence[Sample],
+    plan: Plan,
+    console: Console,
+    values: Values | None,
+    *,
+    strict: bool,
 ) -> tuple[list[Sample], list[Detections], list[Problem]]:
     """Return the samples with a readable image, their detections, and the problems of the others."""
     measured: list[Sample] = []
     found: list[Detections] = []
     unreadable: list[Problem] = []
-    results = each_image([sample.path for sample in samples], detector, unreadable, plan, strict=strict)
+    paths = [sample.path for sample in samples]
+    results = each_image(paths, detector, unreadable, plan, values=values, strict=strict)
     with progress_bar(console) as progress, closing(results):
         for number, each in progress.track(results, total=len(samples), description="detecting"):
             measured.append(samples[number])

@@ -6,7 +6,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.images import read_image
+from lookonce.images import Values, read_image
 
 MOST_BYTES = 512 * 2**20  # in each process: about 580 images of 640 x 480
 
@@ -18,8 +18,9 @@ class ImageCache:
     likely to be needed than those already kept. A file that changes in the meantime is not read again.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        """Create an empty cache."""
+    def __init__(self, most_bytes: int = MOST_BYTES, values: Values | None = None) -> None:
+        """Create an empty cache; `values` as in `read_image`."""
+        self._values = values
         self._free = most_bytes
         self._kept: dict[Path, NDArray[np.uint8]] = {}
         self._lock = Lock()
@@ -32,7 +33,7 @@ class ImageCache:
         """
         if (kept := self._kept.get(path)) is not None:
             return kept
-        image = read_image(path)
+        image = read_image(path, self._values)
         with self._lock:
             if image.nbytes <= self._free and path not in self._kept:
                 image.setflags(write=False)

@@ -67,7 +67,7 @@ class Dataset:
         self.augmentation = augmentation
         self.seed = seed
         self.assignment = assignment
-        self.images = ImageCache()
+        self.images = ImageCache(values=info.values)
         self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
         self._marks = self._repeats.cumsum()
 

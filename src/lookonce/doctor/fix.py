@@ -27,10 +27,10 @@ from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import SUFFIXES, ImageFacts
 from lookonce.doctor.kinds import KINDS
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.images import WRITTEN_SUFFIXES, read_image, write_image
+from lookonce.images import WRITTEN_SUFFIXES, read_native, write_image
 from lookonce.samples import Problem, Sample, SampleSet
 
-RECODED = ("CMYK", "16-bit", "alpha")
+RECODED = ("CMYK", "alpha")
 LEFT_OUT = ("missing", "annotation", "row", "class", "outside", "not-numbers", "unusable")
 REMOVED = ("empty", "duplicate-box", "identical", "listed-twice")
 
@@ -116,10 +116,10 @@ class _Images:
             suffix = SUFFIXES[facts.format][0] if known else image.suffix
             recoded = facts.orientation != 1 or facts.colour in RECODED
             if recoded and suffix.lower() not in WRITTEN_SUFFIXES:
-                suffix = ".png"
+                suffix = ".png"  # which has 16 bits, too
             self.placed[image] = self._folder / f"{self._free(image.stem)}{suffix}"
             if recoded:
-                write_image(self.placed[image], read_image(image))
+                write_image(self.placed[image], read_native(image))
             else:
                 shutil.copyfile(image, self.placed[image])
         return self.placed[image]

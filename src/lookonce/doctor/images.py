@@ -55,6 +55,7 @@ class ImageFacts:
         format: `JPEG`, `PNG`, ...; empty if unknown.
         colour: colour mode.
         orientation: EXIF orientation; 1 is upright.
+        is_deep: whether its numbers have more than 8 bits.
         flat_end: whether the last rows of a JPEG all have one colour, neither black nor white.
         thumbnail: (32, 32) uint8 grey, the whole image scaled down; None if it cannot be decoded.
     """
@@ -66,6 +67,7 @@ class ImageFacts:
     format: str = ""
     colour: Colour = "colour"
     orientation: int = 1
+    is_deep: bool = False
     flat_end: bool = False
     thumbnail: NDArray[np.uint8] | None = None
 
@@ -105,6 +107,7 @@ def inspect(path: Path) -> ImageFacts:
         format=header.format,
         colour=header.colour,
         orientation=header.orientation,
+        is_deep=header.is_deep,
         flat_end=header.format == "JPEG" and _has_flat_end(image),
         thumbnail=_thumbnail(image),
     )
@@ -121,8 +124,10 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
         if each.path.suffix.lower() not in SUFFIXES[each.format]:
             what = f"a {each.format} file named {each.path.suffix}"
             yield Finding("suffix", place, what, each.path)
-        if each.colour in ("CMYK", "16-bit", "alpha"):
+        if each.colour in ("CMYK", "alpha"):
             yield Finding("colour", place, f"{each.format} in {each.colour}", each.path)
+        if each.is_deep:
+            yield Finding("deep", place, f"{each.format} of more than 8 bits", each.path)
         if each.colour == "grey":
             yield Finding("grey", place, f"{each.format} in grey", each.path)
         if each.orientation in TURNED:

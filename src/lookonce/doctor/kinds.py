@@ -275,9 +275,9 @@ KINDS: dict[str, Kind] = {
     "colour": Kind(
         "look",
         "Unusual colour modes",
-        "CMYK, 16 bits per channel, or transparency.",
-        "lookonce reads all of them as 8-bit RGB and drops the rest. Other programs differ.",
-        "Save them as 8-bit RGB; --fix does this.",
+        "CMYK, or transparency.",
+        "lookonce reads them as RGB and drops the rest. Other programs differ.",
+        "Save them as RGB; --fix does this.",
         fixable=True,
     ),
     "suffix": Kind(
@@ -418,6 +418,13 @@ KINDS: dict[str, Kind] = {
         "No effect: lookonce reads every image in colour.",
         "None needed; --fix writes 3.",
         fixable=True,
+    ),
+    "deep": Kind(
+        "info",
+        "Images of more than 8 bits",
+        "The numbers of the image have 10 to 16 bits, or are fractions.",
+        "The range in use over the whole set becomes black to white; a trained model keeps it.",
+        "None needed; --fix copies them with all their bits.",
     ),
     "grey": Kind(
         "info",

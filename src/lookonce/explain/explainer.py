@@ -155,7 +155,9 @@ class Explainer:
                     f"{truth.path}: expected class numbers from 0 to {len(names) - 1}, found {unknown[0]}"
                 )
         file = Path(image) if isinstance(image, str | Path) else None
-        pixels: NDArray[Any] = image if isinstance(image, np.ndarray) else read_image(Path(image))
+        pixels: NDArray[Any] = (
+            image if isinstance(image, np.ndarray) else read_image(Path(image), self.info.values)
+        )
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
             raise ImageError(
                 f"expected an RGB array (H, W, 3) of uint8, found {pixels.shape} of {pixels.dtype}"

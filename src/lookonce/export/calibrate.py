@@ -13,6 +13,7 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem
+from lookonce.values import measure_values
 
 # Measured on bccd and heads: from 10 images on, AP moves by 0.001 either way (docs/int8.md). The rest is
 # for data less uniform than those.
@@ -35,9 +36,11 @@ def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint
         (P, H, W, 3) uint8 RGB, and the problems of unreadable images.
     """
     unreadable: list[Problem] = []
+    paths = list(paths)
+    values, _ = measure_values(paths, info.values)
 
     def fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return Letterbox.for_policy(info.fit, image.shape[:2], info.input_size).image(image)
 
-    inputs = [pixels for _, pixels in each_image(paths, fitted, unreadable)]
+    inputs = [pixels for _, pixels in each_image(paths, fitted, unreadable, values=values)]
     return np.array(inputs, np.uint8).reshape(-1, *info.input_size, 3), unreadable

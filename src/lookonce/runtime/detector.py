@@ -296,7 +296,7 @@ class Detector:
 
     def _detect(self, images: Sequence[Image], batch: int, options: DetectOptions) -> list[Detections]:
         """Detect on a few images: their views go through the network `batch` by `batch`."""
-        views_of = [self._views(as_pixels(image)) for image in images]
+        views_of = [self._views(as_pixels(image, self.info.values)) for image in images]
         views = list(chain.from_iterable(views_of))
         step = postprocess if self._tiling is None else locate  # tiles are suppressed together
         found: dict[int, Detections] = {}

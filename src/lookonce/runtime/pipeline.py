@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
-from lookonce.images import MAX_PIXELS, read_image, read_size
+from lookonce.images import MAX_PIXELS, Values, read_image, read_size
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
@@ -77,6 +77,7 @@ def each_image(
     skipped: list[Problem],
     plan: Plan = Plan(1, 1),
     *,
+    values: Values | None = None,
     strict: bool = False,
 ) -> Generator[tuple[int, R], None, None]:
     """Read images and process several in parallel; skip unreadable ones.
@@ -86,6 +87,7 @@ def each_image(
         work: called in several threads with RGB pixels (H, W, 3).
         skipped: receives a problem per image that cannot be read.
         plan: number of workers.
+        values: range of images of more than 8 bits, as in `read_image`.
         strict: raise the error of the first image that cannot be read.
 
     Yields:
@@ -98,7 +100,7 @@ def each_image(
     def attempt(item: tuple[int, Path]) -> tuple[int, Path, R | ImageError]:
         number, path = item
         try:
-            return number, path, work(read_image(path))
+            return number, path, work(read_image(path, values))
         except ImageError as error:
             return number, path, error
 

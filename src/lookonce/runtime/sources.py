@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError, SourceError
-from lookonce.images import SERIES_SUFFIXES, decode_image, read_image, read_image_header
+from lookonce.images import SERIES_SUFFIXES, Values, decode_image, read_image, read_image_header
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Plan, in_parallel, pixels_of
@@ -91,6 +91,7 @@ class Sources:
         problems: one per file skipped, while and after iterating.
         series: files of which only the first frame or page was read, while and after iterating.
         strict: a file that cannot be read ends the iteration with its error.
+        values: range of images of more than 8 bits, as in `read_image`.
         live: frames that cameras and streams dropped, and how often they came back.
     """
 
@@ -109,6 +110,7 @@ class Sources:
         self.series: list[str] = []
         self.live = LiveCounts()
         self.strict = strict
+        self.values: Values | None = None
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
         folders = [absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
@@ -166,6 +168,7 @@ class Sources:
 
     def _items(self) -> Iterator[_Unread | _Bad]:
         """Yield all frames; images are decoded later, by workers."""
+        values = self.values
         for number, origin in enumerate(self.origins):
             name = name_of(origin)
             try:
@@ -173,7 +176,9 @@ class Sources:
                     case Path():
                         relative = absolute(origin).relative_to(self._root)
                         if not is_video(origin):
-                            yield _Unread(name, partial(_read, origin, name, relative), pixels_of(origin))
+                            yield _Unread(
+                                name, partial(_read, origin, name, relative, values), pixels_of(origin)
+                            )
                             continue
                         for image, moment in read_frames(origin):
                             yield _decoded(Frame(image, name, relative, origin, moment))
@@ -182,10 +187,15 @@ class Sources:
                             at = None if alone else Moment(place, place / USUAL_RATE, USUAL_RATE)
                             shown = PIPED if alone else f"{PIPED} (image {place})"
                             yield _Unread(
-                                shown, partial(_decode, partial(bytes, data), shown, name, Path("stdin"), at)
+                                shown,
+                                partial(
+                                    _decode, partial(bytes, data), shown, name, Path("stdin"), at, values
+                                ),
                             )
                     case str() if read := open_remote_image(origin):
-                        yield _Unread(name, partial(_decode, read, name, name, Path(f"url-{number}")))
+                        yield _Unread(
+                            name, partial(_decode, read, name, name, Path(f"url-{number}"), None, values)
+                        )
                     case _:
                         relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
                         for image, moment in self._opened(LiveFrames(origin, self.live)):
@@ -226,16 +236,21 @@ class Sources:
             self._running.close()
 
 
-def _read(path: Path, name: str, relative: Path) -> Frame:
-    image = read_image(path)
+def _read(path: Path, name: str, relative: Path, values: Values | None) -> Frame:
+    image = read_image(path, values)
     is_series = path.suffix.lower() in SERIES_SUFFIXES and read_image_header(path).is_series
     return Frame(image, name, relative, path, is_series=is_series)
 
 
 def _decode(
-    read: Callable[[], bytes], shown: str, name: str, relative: Path, moment: Moment | None = None
+    read: Callable[[], bytes],
+    shown: str,
+    name: str,
+    relative: Path,
+    moment: Moment | None,
+    values: Values | None,
 ) -> Frame:
-    return Frame(decode_image(read(), shown), name, relative, moment=moment)
+    return Frame(decode_image(read(), shown, values), name, relative, moment=moment)
 
 
 def _decoded(frame: Frame) -> _Unread:

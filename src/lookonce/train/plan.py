@@ -20,6 +20,7 @@ from lookonce.networks import NETWORKS
 from lookonce.samples import Sample, input_shapes
 from lookonce.seen import Seen
 from lookonce.train.schedule import Schedule
+from lookonce.values import measure_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         anchors = fit_anchors(input_shapes(readable, settings.size), layout.anchors)
     elif settings.anchors != "official":
         anchors = settings.anchors
+    values = settings.values or measure_values([sample.path for sample in data.train])[0]
     objective = Objective(assign=settings.assign, loss=settings.loss)
     training: Training = {OBJECTIVE: objective.model_dump(mode="json"), "data": data.summary()}
     if data.seen.learned and (record := data.seen.record()):
@@ -75,6 +77,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         width=settings.width,
         bn_epsilon=settings.batch_norm.epsilon,
         training=training,
+        values=values,
     )
 
 

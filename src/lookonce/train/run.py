@@ -153,6 +153,11 @@ class _Run:
     ) -> None:
         self._settings, self._out, self._session, group = settings, out, session, session.group
         info = describe(data, settings)
+        if info.values is not None:
+            low, high = info.values
+            session.say(
+                f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
+            )
         if settings.anchors == "data":
             published = NETWORKS[settings.model]
             for stride, mine, given in zip(info.strides, info.anchors, published.anchors, strict=True):

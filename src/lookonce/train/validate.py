@@ -17,7 +17,7 @@ from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
 from lookonce.evaluate.coco import evaluate
 from lookonce.evaluate.inputs import objects_that_count
-from lookonce.images import read_image
+from lookonce.images import Values, read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
 from lookonce.runtime.detector import Detector
@@ -68,7 +68,7 @@ class Validator:
         detections = [found[number] for number in sorted(found)]
         metrics = evaluate(self.samples, detections, self._names)
         if show is not None:
-            show(prediction_sheet(self.samples, detections, self._names))
+            show(prediction_sheet(self.samples, detections, self._names, self._detector.info.values))
         return {"ap": metrics.ap, "ap50": metrics.ap50}
 
     def _with_objects(self, samples: list[Sample]) -> list[Sample]:
@@ -93,7 +93,9 @@ class Validator:
 
         def images() -> Iterator[NDArray[np.uint8]]:
             paths = [self.samples[number].path for number in mine]
-            for place, image in each_image(paths, lambda image: image, skipped):
+            for place, image in each_image(
+                paths, lambda image: image, skipped, values=self._detector.info.values
+            ):
                 read.append(mine[place])
                 yield image
 
@@ -129,12 +131,15 @@ def say(console: Console, text: str) -> None:
 
 
 def prediction_sheet(
-    samples: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    names: Sequence[str],
+    values: Values | None = None,
 ) -> NDArray[np.uint8]:
     """Ground truth and detections of high score on the first images, as one image (H, W, 3)."""
     return grid(
         [
-            compare(read_image(sample.path), found[found.scores > CONF], sample, names, CELL)
+            compare(read_image(sample.path, values), found[found.scores > CONF], sample, names, CELL)
             for sample, found in zip(samples[:SHOWN], detections, strict=False)
         ],
         CELL,

@@ -1,0 +1,50 @@
+"""The range of pixel values in images of more than 8 bits: microscopes, thermal cameras, X-rays.
+
+Networks take 8 bits. A file of 16-bit numbers may use all of them, the lower 12, or a narrow band; read by
+its upper 8 bits, a 12-bit image would have 16 grey levels. So a range is chosen for the whole data set, kept
+in the model, and mapped to 0 to 255 wherever the model is used. Without a model's range it is measured: see
+`images.in_use`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.errors import ImageError
+from lookonce.images import Values, in_use, read_image_header, read_native
+
+LOOKED_AT = 100  # images, spread evenly over the set
+
+
+def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[Values | None, str]:
+    """Return the range for a set of images: a model's own, else the one in use.
+
+    Args:
+        paths: image files; unreadable ones are passed over.
+        model: the range that a model was trained with.
+
+    Returns:
+        The values that become 0 and 255, and a line that says so; None and "" if every image has 8 bits.
+    """
+    numbers = np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).round().astype(int)
+    deep: list[NDArray[np.generic]] = []
+    names = 0
+    for path in (paths[number] for number in numbers.tolist()):
+        try:
+            if not read_image_header(path).is_deep:
+                continue
+            names += 1
+            if model is None:
+                pixels = read_native(path)
+                # the extremes, and enough of the rest for its percentiles
+                flat = pixels.reshape(-1)
+                deep.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
+        except ImageError:
+            continue
+    if not names:
+        return None, ""
+    values = in_use(np.concatenate(deep)) if model is None else model
+    origin = f"measured on {len(deep)} of them" if model is None else "the model's range"
+    return values, f"images of more than 8 bits: {values[0]:g} to {values[1]:g} become 0 to 255 ({origin})"
