@@ -129,7 +129,7 @@ def as_eight_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray
     low, high = in_use(pixels) if values is None else values
     if pixels.dtype == np.uint16:  # a table of all numbers, without an intermediate image of floats
         table = np.arange(65_536, dtype=np.float64)
-        return _scaled(table, low, high)[pixels]
+        return np.asarray(_scaled(table, low, high)[pixels], np.uint8)
     rows = np.empty(pixels.shape, np.uint8)
     for place, row in enumerate(pixels):
         rows[place] = _scaled(row.astype(np.float64), low, high)
