@@ -89,9 +89,7 @@ def detect_both(
         return first(image), second(image)
 
     plan = plan or Plan(1, 1)
-    with closing(
-        each_image(paths, detect, both.unreadable, plan, values=values, strict=strict)
-    ) as results:
+    with closing(each_image(paths, detect, both.unreadable, plan, values=values, strict=strict)) as results:
         for number, pair in results:
             both.measured.append(taken[number])
             both.found.append(pair)
