@@ -8,6 +8,7 @@ image in memory to detections, and that of its network alone in ONNX Runtime. Mo
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from machine import machine_line
 
 from lookonce import Detector
 from lookonce.annotations import open_annotations
-from lookonce.bench.contenders import BenchCase
+from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import prepare
 from lookonce.bench.measure import Entry, measure
 from lookonce.evaluate.classes import SharedClasses
@@ -47,7 +48,9 @@ def main() -> None:
             own = Path(folder) / str(number)
             own.mkdir()
             files = prepare(model, own)
-            entries += [Entry(name, files, name) for name in ("lookonce", "onnxruntime")]
+            entries += [
+                Entry(name, partial(CONTENDERS[name].open, files)) for name in ("lookonce", "onnxruntime")
+            ]
         results = measure(entries, BenchCase(size, 1, options.threads), rounds=options.rounds)
     print(f"{options.threads} thread, input {size[0]}x{size[1]}; ms: the fastest and the median of "
           f"{options.rounds} rounds")  # fmt: skip

@@ -9,6 +9,7 @@ the product's own quantisation, calibrated on rendered images.
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,7 +65,7 @@ def rows(model: str, folder: Path) -> Iterator[Entry]:
             # an int8 file is run by the engine it was made for
             foreign = form == "int8.onnx" and name.endswith("openvino")
             if contender.installed and contender.fits(files) and not foreign:
-                yield Entry(name, files, f"{name} {form}")
+                yield Entry(f"{name} {form}", partial(contender.open, files))
 
 
 def forms(model: str, folder: Path) -> dict[str, Files]:

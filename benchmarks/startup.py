@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from time import perf_counter
 from machine import machine_line
 from random_models import write_random
 
-from lookonce.bench.contenders import BenchCase
+from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import prepare
 from lookonce.bench.worker import Worker
 
@@ -70,9 +71,9 @@ def seconds(command: Sequence[str]) -> float:
 def memory(folder: Path) -> None:
     """Peak of a whole process that opens yolov3 and detects, beside the bare engine."""
     files = prepare(write_random("yolov3", folder), folder)
-    peaks = {}
+    case, peaks = BenchCase((416, 416), batch=1, threads=2), {}
     for contender in ("lookonce", "onnxruntime"):
-        with Worker(contender, files, BenchCase((416, 416), batch=1, threads=2)) as worker:
+        with Worker(contender, partial(CONTENDERS[contender].open, files, case)) as worker:
             peaks[contender] = worker.run(3).peak_bytes or 0
     ours, bare = peaks["lookonce"], peaks["onnxruntime"]
     print(f"yolov3 at 416, peak of the process: {ours >> 20} MiB; bare ONNX Runtime {bare >> 20} MiB")

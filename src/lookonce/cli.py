@@ -25,6 +25,7 @@ VERBS = {
     "explain": "Show every step of an image's way through a model: shapes, formulas, numbers, losses.",
     "export": "Write a model for another program, and prove that both compute the same.",
     "bench": "Measure how fast a model runs here, beside the engines that could run it instead.",
+    "tune": "Find the fastest way to run a model on this machine: engine, precision, threads.",
     "fetch": "Fetch official weights into the cache, with .cfg and class names.",
     "models": "List the trained models: the one in the package, and those that fetch knows.",
     "recipes": "List the recipes that come with the package, and how each differs from the default.",

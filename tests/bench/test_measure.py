@@ -1,15 +1,21 @@
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lookonce.bench.contenders import BenchCase
+from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.measure import Entry, Result, measure
 from lookonce.bench.worker import ContenderError, Turn, Worker, peak_bytes
 
 CASE = BenchCase((64, 96), batch=2, threads=1)
+
+
+def opener(contender: str, files: Files) -> Callable[[], Run]:
+    return partial(CONTENDERS[contender].open, files, CASE)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +25,7 @@ def files(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.mark.parametrize("contender", ["lookonce", "onnxruntime", "openvino", "torch", "opencv"])
 def test_every_contender_runs_the_same_model(contender: str, files: Files) -> None:
-    with Worker(contender, files, CASE) as worker:
+    with Worker(contender, opener(contender, files)) as worker:
         turn = worker.run(3)
 
     assert len(turn.seconds) == 3
@@ -30,7 +36,7 @@ def test_every_contender_runs_the_same_model(contender: str, files: Files) -> No
 def test_memory_is_the_contenders_own(files: Files) -> None:
     ballast = bytearray(400 * 2**20)
     ballast[::4096] = b"x" * len(ballast[::4096])
-    with Worker("lookonce", files, CASE) as worker:
+    with Worker("lookonce", opener("lookonce", files)) as worker:
         peak = worker.run(1).peak_bytes
 
     mine = peak_bytes()
@@ -43,9 +49,9 @@ def test_memory_is_the_contenders_own(files: Files) -> None:
 def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
     absent = Files(Path("gone.cfg"), Path("gone.onnx"), Path("gone.onnx"), is_float=True)
     entries = [
-        Entry("onnxruntime", files, "first"),
-        Entry("onnxruntime", absent, "gone"),
-        Entry("lookonce", files, "last"),
+        Entry("first", partial(CONTENDERS["onnxruntime"].open, files)),
+        Entry("gone", partial(CONTENDERS["onnxruntime"].open, absent)),
+        Entry("last", partial(CONTENDERS["lookonce"].open, files)),
     ]
     advances: list[str] = []
 
@@ -80,13 +86,13 @@ def test_the_batch_that_wakes_a_contender_does_not_count(
 ) -> None:
     monkeypatch.setattr("lookonce.bench.measure.Worker", Sleepy)
 
-    (result,) = measure([Entry("lookonce", files, "sleepy")], CASE, rounds=1)
+    (result,) = measure([Entry("sleepy", partial(CONTENDERS["lookonce"].open, files))], CASE, rounds=1)
 
     assert result.turns == ((200.0, 200.0),)
 
 
 def test_a_killed_process_is_an_error_not_a_hang(files: Files) -> None:
-    with Worker("onnxruntime", files, CASE) as worker:
+    with Worker("onnxruntime", opener("onnxruntime", files)) as worker:
         assert worker._process.pid is not None
         os.kill(worker._process.pid, signal.SIGKILL)
         with pytest.raises(ContenderError, match="onnxruntime: its process"):
@@ -94,7 +100,7 @@ def test_a_killed_process_is_an_error_not_a_hang(files: Files) -> None:
 
 
 def test_no_process_is_left(files: Files) -> None:
-    with Worker("onnxruntime", files, CASE) as worker:
+    with Worker("onnxruntime", opener("onnxruntime", files)) as worker:
         pass
     assert worker._process.exitcode == 0
 

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from lookonce.bench.contenders import BenchCase
-from lookonce.bench.files import Files
+from lookonce.bench.contenders import BenchCase, Run
 from lookonce.bench.worker import ContenderError, Turn, Worker
 
 ROUNDS = 10
@@ -20,13 +20,12 @@ class Entry:
     """A row to measure.
 
     Attributes:
-        contender: a key of `contenders.CONTENDERS`.
-        files: the model it runs.
+        label: what the table calls it.
+        open: makes the function to time in a case, in a process of its own.
     """
 
-    contender: str
-    files: Files
     label: str
+    open: Callable[[BenchCase], Run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,9 @@ def measure(
     with ExitStack() as stack:
         for number, entry in enumerate(entries):
             try:
-                worker = stack.enter_context(Worker(entry.contender, entry.files, case))
-                running[number] = _Running(entry, worker, _batches(worker.run(1)))
+                worker = stack.enter_context(Worker(entry.label, partial(entry.open, case)))
+                batches = max(2, math.ceil(SHORTEST_TURN / worker.run(1).seconds[-1]))
+                running[number] = _Running(entry, worker, batches)
             except ContenderError as error:
                 failed[number] = str(error)
             advance(entry.label)
@@ -117,11 +117,6 @@ def measure(
         else _result(running[number], case)
         for number, entry in enumerate(entries)
     ]
-
-
-def _batches(turn: Turn) -> int:
-    """Return the number of batches that fill a turn."""
-    return max(2, math.ceil(SHORTEST_TURN / turn.seconds[-1]))
 
 
 def _result(row: _Running, case: BenchCase) -> Result:

@@ -1,7 +1,7 @@
 """Measurements as text, JSON and a plot."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -71,17 +71,21 @@ def plot(results: Sequence[Result], title: str) -> "Figure":
     return figure
 
 
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Format a table as lines; columns are aligned to the right, except those in `left`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def _case_table(rows: Sequence[Result]) -> str:
     ran = [row for row in rows if row.turns]
-    cells = [HEADINGS, *(_cells(row, ran[0]) for row in ran)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+    lines = aligned([HEADINGS, *(_cells(row, ran[0]) for row in ran)])
     missing = [f"{row.label}: not measured: {row.error}" for row in rows if not row.turns]
     return "\n".join([str(rows[0].case), *lines, *missing])
 

@@ -1,15 +1,18 @@
 """A contender in a process of its own, which uses no CPU until its turn."""
 
 import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import current_thread, main_thread
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
-from lookonce.bench.files import Files
+from lookonce.bench.contenders import Run
 from lookonce.errors import LookonceError
 
 WARM_UP = 2  # batches that are not timed when a contender is opened
@@ -36,17 +39,22 @@ class Turn:
 class Worker:
     """Opens a contender and runs it on request. Use it in a `with` block."""
 
-    def __init__(self, contender: str, files: Files, case: BenchCase) -> None:
+    def __init__(self, name: str, open_: Callable[[], Run]) -> None:
         """Start the process and wait until the contender is warm.
+
+        Args:
+            name: what errors call it.
+            open_: makes the function to time; it is sent to the process.
 
         Raises:
             ContenderError: it cannot be opened; the message is the engine's.
         """
         context = multiprocessing.get_context("spawn")  # a fork would inherit the memory of this process
         self._pipe, theirs = context.Pipe()
-        self._name = contender
-        self._process = context.Process(target=_serve, args=(theirs, contender, files, case), daemon=True)
-        self._process.start()
+        self._name = name
+        self._process = context.Process(target=_serve, args=(theirs, open_), daemon=True)
+        with _ignoring_ctrl_c():
+            self._process.start()
         theirs.close()
         self.opening_seconds: float = self._answer()
 
@@ -87,19 +95,32 @@ class Worker:
             self._process.kill()
 
 
-def _serve(pipe: Connection, contender: str, files: Files, case: BenchCase) -> None:
+@contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: they end with their pipe, without a traceback."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(pipe: Connection, open_: Callable[[], Run]) -> None:
     """Run the main function of the process. An answer that is text is an error."""
     try:
         start = perf_counter()
-        run = CONTENDERS[contender].open(files, case)
+        run = open_()
         for _ in range(WARM_UP):
             run()
         pipe.send(perf_counter() - start)
         while True:
             batches = pipe.recv()
             pipe.send(Turn(tuple(_timed(run) for _ in range(batches)), peak_bytes()))
-    except (EOFError, KeyboardInterrupt):
-        return  # the parent process has ended
+    except EOFError:
+        return  # the parent process closed the pipe, or ended
     except Exception as error:  # engines raise exceptions of any type
         pipe.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 

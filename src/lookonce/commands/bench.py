@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -54,7 +55,8 @@ def bench(
         with TemporaryDirectory(prefix="lookonce-bench-") as folder:
             with shared.options_named():
                 files = prepare(model, Path(folder), weights)
-            entries = [Entry(name, files, name) for name in _contenders(against, files)]
+            wanted = _contenders(against, files)
+            entries = [Entry(name, partial(CONTENDERS[name].open, files)) for name in wanted]
             counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
             cases = _cases(files, size, _numbers("--batch", batch), counts)
             results = _measured(entries, cases, rounds)

@@ -140,7 +140,7 @@ def export_int8(
                     )
                     for each in (before, made)
                 )
-                compared = compare(first, second, _watched(console, "comparing")(compared_on))
+                compared = compare(first, second, watched(console, "comparing")(compared_on))
         accepted = compared is None or compared.drop <= options.max_drop  # NaN is rejected
         if not accepted:
             for each in list(made.parent.iterdir()):
@@ -165,7 +165,7 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages
     # if one set must serve both purposes, half of it is for the gate
     count = IMAGES if rest else min(IMAGES, max(1, len(paths) // 2))
     chosen = spread(rest or paths, count)
-    inputs, unreadable = read_inputs(_watched(console, "reading")(chosen), info)
+    inputs, unreadable = read_inputs(watched(console, "reading")(chosen), info)
     say_problems([*(found.problems if found else ()), *unreadable], console)
     if not len(inputs):
         raise ImageError(f"{options.calibrate}: expected images to calibrate on, found none that can be read")
@@ -220,7 +220,7 @@ def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
 
 
 def _quantize(graph: onnx.ModelProto, inputs: Inputs, made: Path, console: Console) -> None:
-    watch = _watched(console, "calibrating")
+    watch = watched(console, "calibrating")
     if made.suffix == ".xml":
         from lookonce.export.quantize_openvino import quantize_openvino
 
@@ -232,7 +232,7 @@ def _quantize(graph: onnx.ModelProto, inputs: Inputs, made: Path, console: Conso
         write_onnx(quantize_onnx(graph, inputs, watch), made)
 
 
-def _watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:
+def watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:
     """Return a function that yields the items of a sequence and shows the progress."""
 
     def watch(items: Sequence[T]) -> Iterator[T]:

@@ -33,13 +33,17 @@ from lookonce.export.quantize import (
 from lookonce.metadata import ModelInfo
 
 
-def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatched) -> onnx.ModelProto:
+def quantize_onnx(
+    graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatched, *, symmetric: bool = False
+) -> onnx.ModelProto:
     """Return the graph in int8, with heads and decoding in float.
 
     Args:
         graph: float, as `graph.export_graph` makes it without suppression.
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         watch: shows progress.
+        symmetric: activations are signed, their ranges symmetric around 0, which some processors multiply
+            faster.
     """
     info = ModelInfo.from_json(description(graph), graph.producer_name)
     prepared = onnx.ModelProto()
@@ -52,12 +56,13 @@ def quantize_onnx(graph: onnx.ModelProto, inputs: Inputs, watch: Watch = unwatch
             made,
             _Reader(watch(batches_of_one(inputs)), graph.graph.input[0].name),
             quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=float_nodes(graph.graph),
+            extra_options={"ActivationSymmetric": symmetric},
         )
         quantized = onnx.load(made)
     quantized.producer_name, quantized.producer_version = graph.producer_name, graph.producer_version

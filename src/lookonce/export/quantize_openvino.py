@@ -32,7 +32,15 @@ from lookonce.metadata import METADATA_KEY, ModelInfo
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
 
 
-def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch: Watch = unwatched) -> None:
+def quantize_openvino(
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    path: Path,
+    watch: Watch = unwatched,
+    *,
+    symmetric: bool = False,
+    first: bool = False,
+) -> None:
     """Write the graph as `path`, an `.xml` file, and the `.bin` beside it, in int8.
 
     Args:
@@ -40,6 +48,8 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         path: path of the `.xml` file.
         watch: shows progress.
+        symmetric: ranges of activations are symmetric around 0, which some processors multiply faster.
+        first: quantize the first convolution too: only for processors whose sums do not overflow.
 
     Raises:
         MissingExtraError: OpenVINO or NNCF is not installed.
@@ -51,11 +61,12 @@ def quantize_openvino(graph: onnx.ModelProto, inputs: Inputs, path: Path, watch:
         quantized = nncf.quantize(
             model,
             nncf.Dataset(_Watched(batches_of_one(inputs), watch)),
-            preset=nncf.QuantizationPreset.MIXED,
+            preset=nncf.QuantizationPreset.PERFORMANCE if symmetric else nncf.QuantizationPreset.MIXED,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
+            ignored_scope=nncf.IgnoredScope(names=float_nodes(model, first=first), validate=False),
         )
-    noted = with_note(info, "nncf", len(inputs), "first convolution, heads, decoding")
+    kept = "heads, decoding" if first else "first convolution, heads, decoding"
+    noted = with_note(info, "nncf", len(inputs), kept)
     del quantized.rt_info["nncf"]  # NNCF's own note names nodes by counters that change every time
     quantized.set_rt_info(noted.to_json(), ["framework", METADATA_KEY])
     save_openvino(quantized, path)
@@ -73,8 +84,8 @@ def import_nncf() -> ModuleType:
     return nncf
 
 
-def float_nodes(model: Any) -> list[str]:
-    """Return the names of the nodes that stay float: the first convolution, heads and decoding."""
+def float_nodes(model: Any, *, first: bool = False) -> list[str]:
+    """Return the names of the nodes that stay float: heads, decoding and, unless `first`, the first layer."""
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     before = {
         name: [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
@@ -86,7 +97,8 @@ def float_nodes(model: Any) -> list[str]:
 
     ends = [result.get_friendly_name() for result in model.get_results()]
     kept = set(back_to_heads(ends, before.__getitem__, is_convolution))
-    kept.add(next(name for name in nodes if is_convolution(name)))
+    if not first:
+        kept.add(next(name for name in nodes if is_convolution(name)))
     return [name for name in nodes if name in kept]
 
 

@@ -13,6 +13,7 @@ from lookonce._files import open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
+from lookonce.networks import model_name
 from lookonce.runtime.processor import this_processor
 
 InputShape = tuple[int | None, int | None, int | None]
@@ -112,20 +113,16 @@ def open_backend(
     open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
     check_precision(precision)
-    if converter := CONVERTERS.get(path.suffix.lower()):
-        path = _load(converter)(path, weights)
+    name, path = model_name(path), engine_file(path, weights)
     arithmetic: Arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
     if precision in ("auto", "int8") and backend is None:
         from lookonce.runtime.plans import tuned_way
 
-        if found := tuned_way(path, threads, precision):
+        if found := tuned_way(path, name, threads, precision):
             path, way = found
             backend, arithmetic = way.backend, way.arithmetic
             threads = way.threads if threads is None or way.calls == 1 else threads
-    engine = _engine(path, backend, arithmetic)
-    if engine.needs:
-        require(*engine.needs)
-    opened: Backend = _load(engine.opener)(path, threads=threads, arithmetic=arithmetic)
+    opened = load_engine(path, backend, threads, arithmetic)
     if precision == "int8" and "int8" not in opened.info.training:
         opened.close()
         raise ConfigError(
@@ -140,6 +137,17 @@ def engine_text(engine: str, info: ModelInfo, arithmetic: Arithmetic = "float32"
     if "int8" not in info.training:
         return f"{engine}, {arithmetic}"
     return f"{engine}, int8" if arithmetic == "float32" else f"{engine}, int8 and {arithmetic}"
+
+
+def engine_file(path: Path, weights: Path | None = None) -> Path:
+    """Return the file that engines run for a model: itself, or what a Darknet model is converted to.
+
+    Raises:
+        ModelFileError: it cannot be converted.
+    """
+    if converter := CONVERTERS.get(path.suffix.lower()):
+        path = _load(converter)(path, weights)
+    return path
 
 
 def check_precision(precision: str) -> None:
@@ -215,8 +223,14 @@ def engine_failed(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"{path}: the engine failed: {' '.join(str(error).split())[:300]}")
 
 
-def _engine(path: Path, name: str | None, arithmetic: Arithmetic) -> Engine:
-    """Find the engine: the first that reads the file and computes so, unless one is named."""
+def load_engine(
+    path: Path, name: str | None = None, threads: int | None = None, arithmetic: Arithmetic = "float32"
+) -> Backend:
+    """Open a file that an engine runs, with the first that reads it and computes so, or with the one named.
+
+    Raises:
+        ModelFileError, ConfigError, MissingExtraError: as `open_backend`.
+    """
     suffix = path.suffix.lower()
     if name is not None and name not in ENGINES:
         raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {name!r}")
@@ -236,7 +250,11 @@ def _engine(path: Path, name: str | None, arithmetic: Arithmetic) -> Engine:
             f"precision: expected float32 or int8, in which {name} computes, found {arithmetic!r}; for that "
             f"choose the backend {' or '.join(able)}"
         )
-    return ENGINES[name or able[0]]
+    engine = ENGINES[name or able[0]]
+    if engine.needs:
+        require(*engine.needs)
+    opened: Backend = _load(engine.opener)(path, threads=threads, arithmetic=arithmetic)
+    return opened
 
 
 def _load(place: str) -> Callable[..., Any]:

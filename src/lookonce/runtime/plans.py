@@ -64,6 +64,11 @@ class Way:
         return f"{self.backend}, {self.precision}, {threads}"
 
     @property
+    def recipe(self) -> tuple[str, str, str]:
+        """Return engine, precision and file: what decides the detections."""
+        return self.backend, self.precision, self.file
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """Return the precision of the float layers."""
         return "bfloat16" if self.precision.endswith("bfloat16") else "float32"
@@ -89,6 +94,17 @@ class SpeedPlan:
     ways: tuple[Way, ...]
     folder: Path
 
+    @property
+    def timed(self) -> list[Way]:
+        """Return the accepted ways."""
+        return [way for way in self.ways if not way.rejected and way.milliseconds is not None]
+
+    @staticmethod
+    def milliseconds(way: Way) -> float:
+        """Return the time of a way that was timed."""
+        assert way.milliseconds is not None
+        return way.milliseconds
+
     def best(self, threads: int | None = None, precision: str = "auto") -> Way | None:
         """Return the fastest accepted way; None if there is none.
 
@@ -98,13 +114,12 @@ class SpeedPlan:
             precision: `auto` or `int8`.
         """
         one = threads is None or threads >= self.processor.cores
-        ways = [way for way in self.ways if not way.rejected and way.milliseconds is not None]
-        ways = [way for way in ways if precision == "auto" or way.precision.startswith(precision)]
+        ways = [way for way in self.timed if precision == "auto" or way.precision.startswith(precision)]
         if one:
             wanted = [way for way in ways if way.calls == 1]
         else:
             wanted = [way for way in ways if way.calls > 1 and way.threads == threads]
-        return min(wanted or ways, key=lambda way: way.milliseconds or 0, default=None)
+        return min(wanted or ways, key=self.milliseconds, default=None)
 
     def write(self) -> None:
         """Write `PLAN` into the folder."""
@@ -145,8 +160,8 @@ def plan_folder(model: Path, root: Path | None = None) -> Path:
     return _model_folder(model, root) / _digest(str(this_processor()).encode())
 
 
-def find_plan(model: Path) -> SpeedPlan | None:
-    """Return the plan for a model on this machine; None without a valid one.
+def find_plan(model: Path, name: str) -> SpeedPlan | None:
+    """Return the plan for a model on this machine; None without a valid one. `name` is for messages.
 
     A plan for another processor or other versions, or a damaged one, is ignored with a warning.
     """
@@ -160,12 +175,12 @@ def find_plan(model: Path) -> SpeedPlan | None:
     if not (own / PLAN).exists():
         others = sorted(folder.glob(f"*/{PLAN}"))
         if others:
-            _warn(model, f"tuned on another kind of processor, so not used here; found {this_processor()}")
+            _warn(name, f"tuned on another kind of processor, so not used here; found {this_processor()}")
         return None
     try:
         plan = SpeedPlan.read(own)
     except ConfigError as error:
-        _warn(model, f"{error}; not used")
+        _warn(name, f"{error}; not used")
         return None
     if plan.versions != engine_versions():
         changed = [
@@ -173,24 +188,24 @@ def find_plan(model: Path) -> SpeedPlan | None:
             for name in ENGINE_PACKAGES
             if plan.versions.get(name) != engine_versions().get(name)
         ]
-        _warn(model, f"tuned with other versions, so not used: {'; '.join(changed)}")
+        _warn(name, f"tuned with other versions, so not used: {'; '.join(changed)}")
         return None
     return plan
 
 
-def tuned_way(model: Path, threads: int | None, precision: str) -> tuple[Path, Way] | None:
-    """Return the file to open instead of a model, and how; None without a plan that says so."""
-    plan = find_plan(model)
+def tuned_way(model: Path, name: str, threads: int | None, precision: str) -> tuple[Path, Way] | None:
+    """Return the file to open instead of a model, and how; None without a plan that has such a way."""
+    plan = find_plan(model, name)
     way = None if plan is None else plan.best(threads, precision)
     if plan is None or way is None:
         return None
     path = plan.folder / way.file if way.file else model
     if not path.exists():
-        _warn(model, f"its plan's {path} is missing, so the plan is not used")
+        _warn(name, f"its plan's {path} is missing, so the plan is not used")
         return None
     reference = next((each.ap for each in plan.ways if each.precision == "float32"), None)
     aps = "" if way.ap is None or reference is None else f", AP {way.ap:.4f} (float32 {reference:.4f})"
-    _warn(model, f"runs as tuned for this machine: {way}{aps}; precision float32 turns it off")
+    _warn(name, f"runs as tuned for this machine: {way}{aps}; precision float32 turns it off")
     return path, way
 
 
@@ -207,9 +222,9 @@ def engine_versions() -> dict[str, str]:
 
 
 @cache
-def _warn(model: Path, text: str) -> None:
+def _warn(name: str, text: str) -> None:
     """Say something about a model, once per process."""
-    log.warning("%s: %s", model, text)
+    log.warning("%s: %s", name, text)
 
 
 def _model_folder(model: Path, root: Path | None = None) -> Path:

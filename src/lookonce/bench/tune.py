@@ -1,0 +1,393 @@
+"""The fastest way to run a model on this machine: every engine and precision, gated by accuracy, then timed.
+
+```
+   model + data ─► candidates ─► AP and detections beside float32 ─► rejected, or timed in turn ─► SpeedPlan
+                   (int8 ones     (kept in unfinished.json, so that
+                    calibrated)    a stopped run is resumed)
+```
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from itertools import cycle, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from lookonce._files import read_text, replacing, replacing_together, write_text
+from lookonce._onnxruntime import ort
+from lookonce._optional import require
+from lookonce._terminal import progress_bar, say
+from lookonce.bench.contenders import BenchCase, Run
+from lookonce.bench.measure import Entry, measure
+from lookonce.detections import Detections
+from lookonce.errors import AnnotationError, ConfigError, ModelFileError
+from lookonce.evaluate.coco import evaluate
+from lookonce.export.int8 import Int8, plan, watched
+from lookonce.export.quantize import Inputs
+from lookonce.geometry.boxes import pairwise_iou
+from lookonce.images import read_image
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.backends import Arithmetic, engine_file, load_engine
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.onnx_backend import TENSORRT
+from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
+from lookonce.runtime.pipeline import each_image
+from lookonce.runtime.plans import PLAN_LIMIT, REST_IN_BFLOAT16, SpeedPlan, Way, engine_versions, plan_folder
+from lookonce.runtime.processor import this_processor
+from lookonce.samples import Problem, Sample
+
+UNFINISHED = "unfinished.json"
+FLOAT_GRAPH = "float32.onnx"
+AGREEMENT = 0.95  # least share of detections in common with float32
+SAME = 0.5  # IoU of two boxes that are the same detection
+TIMED_IMAGES = 4
+PER_CALL = 4  # images that each thread of a throughput run detects on, so that starting it hardly counts
+# with any of these, int8 products are summed in 32 bits, and the first layer may be int8 too
+WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
+
+
+class Candidate(NamedTuple):
+    """One engine in one precision, on a file; empty for the model itself."""
+
+    backend: str
+    precision: str
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What a candidate finds.
+
+    Attributes:
+        ap: average precision on the data.
+        agreement: share of the detections that it and float32 have in common.
+    """
+
+    ap: float
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """What to tune for.
+
+    Attributes:
+        data: annotations, as for `Int8.calibrate`: `train` to calibrate on, `val` for the gate.
+        max_drop: largest accepted loss of AP.
+        names: file of class names, for annotations with class numbers only.
+        weights: of a Darknet `.cfg`; None: the file beside it.
+        rounds: turns of each candidate on the clock.
+        root: folder to put the plan in; None: the cache.
+    """
+
+    data: Path
+    max_drop: float
+    names: Path | None = None
+    weights: Path | None = None
+    rounds: int = 5
+    root: Path | None = None
+
+
+def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
+    """Measure every way to run a model here, and write the plan.
+
+    Args:
+        model: any model file that lookonce reads.
+        options: see `TuneOptions`.
+        console: shows the choice of images and the progress.
+
+    Raises:
+        LookonceError: the model or the data cannot be used.
+        MissingExtraError: the evaluation package is not installed.
+    """
+    require("faster_coco_eval", "train")
+    with closing(load_engine(engine_file(model, options.weights))) as opened:
+        info = opened.info
+    inputs, samples = plan(Int8(options.data, names=options.names), info, console)
+    if samples is None:
+        raise AnnotationError(f"{options.data}: expected annotations, found images alone")
+    path = engine_file(model, options.weights)
+    folder = plan_folder(path, options.root)
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = _Unfinished.open(folder, options, samples, inputs, console)
+    candidates = list(_candidates(model, path, info, console))
+    for file in dict.fromkeys(each.file for each in candidates if each.file):
+        if not (folder / file).exists():
+            _write(file, folder, model, options, inputs, console)
+    ways = _gated(candidates, path, folder, samples, progress, options, console)
+    recipes = [way.recipe for way in ways]
+    timed = sorted(
+        _timed(ways, path, folder, info, samples, options.rounds, console),
+        key=lambda way: recipes.index(way.recipe),
+    )
+    made = SpeedPlan(
+        this_processor(), engine_versions(), str(options.data), options.max_drop, tuple(timed), folder
+    )
+    made.write()
+    progress.path.unlink(missing_ok=True)
+    return made
+
+
+def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> float:
+    """Return the share of the detections of both, above `CONF`, that have their like on the other side.
+
+    The like is a box of the same class with an IoU of at least `SAME`, and at least half of `CONF` as score:
+    else each score that crosses the threshold by a hair would count. 1 if there are none.
+    """
+    alike = total = 0
+    for pair in zip(expected, found, strict=True):
+        for mine, theirs in (pair, pair[::-1]):
+            sure = mine[mine.scores > CONF]
+            others = theirs[theirs.scores > CONF / 2]
+            total += len(sure)
+            if len(others):
+                same = (pairwise_iou(sure.boxes, others.boxes) >= SAME) & (
+                    sure.labels[:, None] == others.labels
+                )
+                alike += int(same.any(axis=1).sum())
+    return alike / total if total else 1.0
+
+
+def _candidates(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
+    """Yield what this machine can try; the first is the reference, the model as it runs by default."""
+    bfloat16 = this_processor().computes_bfloat16
+    openvino = find_spec("openvino") is not None
+    if path.suffix == ".xml" or "int8" in info.training:
+        usual = "int8" if "int8" in info.training else "float32"
+        if path.suffix == ".onnx":
+            yield Candidate("onnxruntime", usual)
+        if openvino:
+            yield Candidate("openvino", usual)
+            if bfloat16:
+                yield Candidate("openvino", "bfloat16" if usual == "float32" else REST_IN_BFLOAT16)
+        say("int8: only from a model in float32 that is no .xml, so not tried", console)
+        return
+    graph = ""
+    if model.suffix == ".safetensors":
+        graph = FLOAT_GRAPH
+        yield Candidate("torch", "float32")
+        if bfloat16:
+            yield Candidate("torch", "bfloat16")
+    for file, precision in ((graph, "float32"), ("int8.onnx", "int8"), ("int8-symmetric.onnx", "int8")):
+        yield Candidate("onnxruntime", precision, file)
+    if TENSORRT in ort.get_available_providers():
+        yield Candidate("tensorrt", "float32", graph)
+        yield Candidate("tensorrt", "bfloat16", graph)
+    if not openvino:
+        say("OpenVINO is not installed, so not tried", console)
+        return
+    yield Candidate("openvino", "float32", graph)
+    if bfloat16:
+        yield Candidate("openvino", "bfloat16", graph)
+    if find_spec("nncf") is None:
+        say("NNCF is not installed, so int8 with OpenVINO is not tried", console)
+        return
+    for file in ("int8.xml", "int8-symmetric.xml"):
+        yield Candidate("openvino", "int8", file)
+        if bfloat16:
+            yield Candidate("openvino", REST_IN_BFLOAT16, file)
+
+
+def _write(
+    file: str, folder: Path, model: Path, options: TuneOptions, inputs: Inputs, console: Console
+) -> None:
+    """Write a file that candidates run: the model's graph, in float32 or calibrated to int8."""
+    from lookonce.export.files import write_onnx
+    from lookonce.export.graph import export_graph
+    from lookonce.export.source import read_source
+
+    graph = export_graph(read_source(model, options.weights))
+    watch, symmetric = watched(console, f"calibrating {file}"), "symmetric" in file
+    if file == FLOAT_GRAPH:
+        with replacing(folder / file) as made:
+            write_onnx(graph, made)
+    elif file.endswith(".onnx"):
+        from lookonce.export.quantize_onnx import quantize_onnx
+
+        quantized = quantize_onnx(graph, inputs, watch, symmetric=symmetric)
+        with replacing(folder / file) as made:
+            write_onnx(quantized, made)
+    else:
+        from lookonce.export.quantize_openvino import quantize_openvino
+
+        first = not WIDE_SUMS.isdisjoint(this_processor().instructions or ())
+        with replacing_together(folder / file) as made:
+            quantize_openvino(graph, inputs, made, watch, symmetric=symmetric, first=first)
+
+
+@dataclass(slots=True)
+class _Unfinished:
+    """Accuracies that a run has measured, stored after each, so that the next run need not.
+
+    Attributes:
+        path: the file.
+        about: everything that decides them.
+        found: by candidate.
+    """
+
+    path: Path
+    about: str
+    found: dict[str, Accuracy]
+
+    @classmethod
+    def open(
+        cls, folder: Path, options: TuneOptions, samples: Sequence[Sample], inputs: Inputs, console: Console
+    ) -> "_Unfinished":
+        """Read what an earlier run left if its model, data and versions are these; else clear the folder."""
+        images = [(str(each.path), each.path.stat().st_mtime_ns, each.boxes.tolist()) for each in samples]
+        content = json.dumps([images, engine_versions()], sort_keys=True).encode() + inputs.tobytes()
+        about = hashlib.sha256(content).hexdigest()
+        path = folder / UNFINISHED
+        try:
+            tree = json.loads(read_text(path, ConfigError, limit=PLAN_LIMIT))
+            found = {name: Accuracy(**each) for name, each in tree["found"].items()}
+            if tree["about"] == about:
+                say(f"resuming: {len(found)} candidates were compared by an earlier run", console)
+                return cls(path, about, found)
+        except (ConfigError, ValueError, TypeError, KeyError, AttributeError):
+            pass  # none, or a damaged one
+        shutil.rmtree(folder)
+        made = cls(path, about, {})
+        made.store()
+        return made
+
+    def store(self) -> None:
+        """Write the file."""
+        found = {name: asdict(each) for name, each in self.found.items()}
+        write_text(self.path, json.dumps({"about": self.about, "found": found}))
+
+
+def _gated(
+    candidates: Sequence[Candidate],
+    path: Path,
+    folder: Path,
+    samples: Sequence[Sample],
+    progress: _Unfinished,
+    options: TuneOptions,
+    console: Console,
+) -> list[Way]:
+    """Measure AP and agreement of each candidate, and reject those that lose too much."""
+    reference: list[Detections] = []
+    ways = []
+    for number, each in enumerate(candidates):
+        key = ", ".join(filter(None, each))
+        way = Way(each.backend, each.precision, 1, 1, each.file)
+        try:
+            # the reference is run again for its detections, which the others are compared with
+            if key not in progress.found or (number == 0 and len(progress.found) < len(candidates)):
+                found, ap = _detect(way, path, folder, samples, watched(console, key))
+                reference = reference or found
+                progress.found[key] = Accuracy(ap, agreement(reference, found))
+                progress.store()
+        except ModelFileError as error:
+            ways.append(replace(way, rejected=str(error)))
+            continue
+        measured = progress.found[key]
+        first = progress.found[", ".join(filter(None, candidates[0]))]
+        rejected = ""
+        if not first.ap - measured.ap <= options.max_drop:  # NaN is rejected
+            rejected = f"AP {measured.ap:.4f}, not {first.ap:.4f}"
+        elif measured.agreement < AGREEMENT:
+            rejected = f"{measured.agreement:.1%} of the detections in common"
+        ways.append(replace(way, ap=measured.ap, agreement=measured.agreement, rejected=rejected))
+    return ways
+
+
+def _detect(
+    way: Way,
+    path: Path,
+    folder: Path,
+    samples: Sequence[Sample],
+    watch: Callable[[Sequence[Path]], Iterator[Path]],
+) -> tuple[list[Detections], float]:
+    """Detect on all images that can be read; also return the AP."""
+    unreadable: list[Problem] = []
+    measured: list[Sample] = []
+    found: list[Detections] = []
+    with _open(way, path, folder, None, EVALUATION_CONF) as detector:
+        images = watch([sample.path for sample in samples])
+        with closing(each_image(images, detector, unreadable)) as results:
+            for number, each in results:
+                measured.append(samples[number])
+                found.append(each)
+        ap = evaluate(measured, found, detector.names).ap
+    if np.isnan(ap):
+        raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")
+    return found, ap
+
+
+def _timed(
+    ways: Sequence[Way],
+    path: Path,
+    folder: Path,
+    info: ModelInfo,
+    samples: Sequence[Sample],
+    rounds: int,
+    console: Console,
+) -> Iterator[Way]:
+    """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""
+    cores = this_processor().cores
+    images = [sample.path for sample in samples[:TIMED_IMAGES]]
+    accepted = [way for way in ways if not way.rejected]
+    plans = [(threads, 1) for threads in dict.fromkeys((cores, max(1, cores // 2), 1))]
+    plans += [(1, cores)] if cores > 1 else []
+    yield from (way for way in ways if way.rejected)
+    with progress_bar(console) as progress:
+        bar = progress.add_task("timing", total=len(plans) * len(accepted) * (1 + rounds))
+        for threads, calls in plans:
+            batch = calls * PER_CALL if calls > 1 else 1
+            planned = [replace(way, threads=threads, calls=calls) for way in accepted]
+            entries = [Entry(str(way), Timed(way, path, folder, tuple(images))) for way in planned]
+            results = measure(
+                entries,
+                BenchCase(info.input_size, batch, threads),
+                rounds=rounds,
+                advance=lambda label: progress.update(bar, advance=1, description=label),
+            )
+            for way, result in zip(planned, results, strict=True):
+                if result.error:
+                    yield replace(way, rejected=result.error)
+                else:  # the best round: a slow minute of the machine hits only some of the rows
+                    best = min(float(np.median(turn)) for turn in result.turns)
+                    yield replace(way, milliseconds=best / batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Opens a way in the process that times it: from pixels in memory to detections.
+
+    Attributes:
+        way: engine, precision, threads, calls.
+        path: the model's file.
+        folder: where the way's own files lie.
+        images: paths of images to detect on, in turn.
+    """
+
+    way: Way
+    path: Path
+    folder: Path
+    images: tuple[Path, ...]
+
+    def __call__(self, case: BenchCase) -> Run:
+        """Return the function to time: `case.batch` images."""
+        detector = _open(self.way, self.path, self.folder, self.way.threads, CONF)
+        pixels = cycle([read_image(path) for path in self.images])
+        if self.way.calls == 1:
+            return lambda: detector(next(pixels))
+        pool = ThreadPoolExecutor(self.way.calls)
+        return lambda: list(pool.map(detector, islice(pixels, case.batch)))
+
+
+def _open(way: Way, path: Path, folder: Path, threads: int | None, conf: float) -> Detector:
+    arithmetic: Arithmetic = way.arithmetic
+    backend = load_engine(folder / way.file if way.file else path, way.backend, threads, arithmetic)
+    return Detector(backend, DetectOptions(conf=conf))

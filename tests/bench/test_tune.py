@@ -1,0 +1,207 @@
+"""Tuning: what is tried, gated, timed, resumed; and the plan that comes out."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lookonce.annotations import write_samples
+from lookonce.bench import tune as tuning
+from lookonce.bench.contenders import BenchCase
+from lookonce.bench.measure import Entry, Result
+from lookonce.bench.tune import agreement
+from lookonce.cli import app
+from lookonce.detections import Detections
+from lookonce.export.files import write_onnx
+from lookonce.export.graph import export_graph
+from lookonce.export.source import read_source
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.openvino_backend import OpenVinoBackend
+from lookonce.runtime.plans import PLAN, Way, find_plan
+from lookonce.runtime.processor import Processor
+from lookonce.samples import SampleSet
+from tests.data.drawn_samples import INFO, draw_samples
+from tests.export.models import write_model
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`data/` with train and val, `m.safetensors` and `m.onnx` for its classes."""
+    folder = tmp_path_factory.mktemp("place")
+    drawn = draw_samples(folder / "drawn", 6)
+    sets = {
+        name: SampleSet(INFO.names, each, [], "drawn")
+        for name, each in (("train", drawn[:3]), ("val", drawn[3:]))
+    }
+    write_samples(sets, "coco", folder / "data")
+    graph = export_graph(read_source(write_model(folder / "m.safetensors", INFO)))
+    write_onnx(graph, folder / "m.onnx")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tuning, "this_processor", lambda: Processor("here", ("avx2",), 2))
+    monkeypatch.setattr("lookonce.runtime.plans.this_processor", lambda: Processor("here", ("avx2",), 2))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Milliseconds by the start of a label; the rest takes 50."""
+    times: dict[str, float] = {}
+
+    def measured(
+        entries: Sequence[Entry], case: BenchCase, *, rounds: int, advance: Callable[[str], None]
+    ) -> list[Result]:
+        taken = [next((t for name, t in times.items() if e.label.startswith(name)), 50.0) for e in entries]
+        return [
+            Result(e.label, case, ((9e3,), (t * case.batch,)), error="" if t else "it broke")
+            for e, t in zip(entries, taken, strict=True)
+        ]
+
+    monkeypatch.setattr(tuning, "measure", measured)
+    return times
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    monkeypatch.setattr(tuning, "find_spec", lambda name: name if name in packages else None)
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(app, ["tune", *map(str, words)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def found(*rows: tuple[float, float, int], left: float = 0) -> Detections:
+    """Boxes 10 wide, each (left, score, label)."""
+    boxes = np.array([[x + left, 0, x + left + 10, 10] for x, _, _ in rows], np.float32).reshape(-1, 4)
+    return Detections(boxes, np.array([r[1] for r in rows], np.float32), np.array([r[2] for r in rows], int))
+
+
+@pytest.mark.parametrize(
+    ("expected", "other", "share"),
+    [
+        (found(), found(), 1.0),
+        (found((0, 0.2, 0)), found(), 1.0),  # below the score threshold of a detection
+        (found((0, 0.9, 0)), found((0, 0.8, 0)), 1.0),
+        (found((0, 0.26, 0)), found((0, 0.24, 0)), 1.0),  # one crosses the threshold by a hair
+        (found((0, 0.9, 0)), found((0, 0.9, 1)), 0.0),
+        (found((0, 0.9, 0)), found((0, 0.9, 0), left=6), 0.0),
+        (found((0, 0.9, 0), (50, 0.9, 1)), found((0, 0.9, 0)), 2 / 3),
+        (found((0, 0.9, 0)), found(), 0.0),
+        (found(), found((0, 0.9, 0)), 0.0),
+    ],
+)
+def test_detections_in_common(expected: Detections, other: Detections, share: float) -> None:
+    assert agreement([expected], [other]) == pytest.approx(share)
+
+
+def test_the_fastest_of_what_finds_the_same(
+    place: Path, cache: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, "openvino")
+    clock |= {"openvino, float32, 2": 20.0, "onnxruntime, float32, 1": 30.0, "onnxruntime, int8": 60.0}
+
+    said = run(place / "m.onnx", "--data", place / "data", "--max-drop", 1)
+
+    plan = find_plan(place / "m.onnx", "m")
+    assert plan is not None
+    assert str(plan.best()) == "openvino, float32, 2 threads"
+    assert (str(plan.best(1)), plan.best(1).calls) == ("onnxruntime, float32, 1 thread", 2)
+    assert [way.precision for way in plan.ways if way.backend == "openvino"] == ["float32"] * 3
+    assert "one image at a time: openvino, float32, 2 threads: 20.0 ms per image, 2.50 times" in said
+    lines = [line for line in said.splitlines() if line.startswith("onnxruntime")]
+    assert all("rejected" in line or "not on this machine" in line for line in lines[1:])
+    assert isinstance(Detector.open(place / "m.onnx")._backend, OpenVinoBackend)
+    assert sorted(each.name for each in plan.folder.iterdir()) == ["int8-symmetric.onnx", "int8.onnx", PLAN]
+
+
+def test_what_loses_too_much_is_neither_timed_nor_used(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    clock |= {"onnxruntime, int8": 1.0}
+    shares = iter([1.0, 0.94, 0.96])
+    monkeypatch.setattr(tuning, "agreement", lambda *_: next(shares))
+
+    said = run(place / "m.onnx", "--data", place / "data", "--max-drop", 1)
+
+    assert "rejected: 94.0% of the detections in common" in said
+    plan = find_plan(place / "m.onnx", "m")
+    assert [(way.file, bool(way.rejected)) for way in plan.ways if way.precision == "int8"] == [
+        ("int8.onnx", True),
+        *[("int8-symmetric.onnx", False)] * 3,
+    ]
+
+
+def test_a_drop_of_ap_is_rejected(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch)
+    aps = iter([0.5, 0.4969, 0.4971])
+    monkeypatch.setattr(tuning, "evaluate", lambda *_: type("Metrics", (), {"ap": next(aps)}))
+    monkeypatch.setattr(tuning, "agreement", lambda *_: 1.0)
+
+    said = run(place / "m.onnx", "--data", place / "data")
+
+    assert "rejected: AP 0.4969, not 0.5000" in said
+    assert [bool(way.rejected) for way in find_plan(place / "m.onnx", "m").ways][3:] == [True] + [False] * 3
+
+
+def test_a_stopped_run_is_resumed(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    installed(monkeypatch)
+    real, calls = tuning._detect, []
+
+    def stopping(way: Way, *rest: object) -> object:
+        calls.append(way.file)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(way, *rest)
+
+    monkeypatch.setattr(tuning, "_detect", stopping)
+    stopped = CliRunner().invoke(app, ["tune", str(place / "m.onnx"), "--data", str(place / "data")])
+    assert stopped.exit_code == 130
+    assert find_plan(place / "m.onnx", "m") is None
+
+    said = run(place / "m.onnx", "--data", place / "data")
+
+    assert "resuming: 2 candidates were compared by an earlier run" in said
+    assert calls[3:] == ["", "int8-symmetric.onnx"]  # the reference again, and what was missing
+    assert not list(cache.glob("plans/*/*/unfinished.json"))
+
+
+def test_the_plan_as_json_in_a_folder_that_serves_as_a_cache(
+    place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed(monkeypatch, "openvino")
+    out = tmp_path / "shipped"
+
+    said = run(place / "m.onnx", "--data", place / "data", "--max-drop", 1, "--out", out, "--json")
+
+    tree = json.loads(said[said.index("{") :])
+    assert tree["max_drop"] == 1
+    assert find_plan(place / "m.onnx", "m") is None
+    monkeypatch.setenv("LOOKONCE_CACHE", str(out))
+    assert find_plan(place / "m.onnx", "m").versions == tree["versions"]
+
+
+@pytest.mark.slow
+def test_a_whole_run_of_a_torch_model(place: Path) -> None:
+    said = run(place / "m.safetensors", "--data", place / "data", "--max-drop", 1, "--rounds", 1)
+
+    plan = find_plan(place / "m.safetensors", "m")
+    recipes = dict.fromkeys(way.recipe[:2] for way in plan.ways)
+    assert list(recipes)[:2] == [("torch", "float32"), ("onnxruntime", "float32")]
+    assert {("openvino", "float32"), ("openvino", "int8")} <= set(recipes)
+    assert all(way.milliseconds or way.rejected for way in plan.ways)
+    assert "runs so on this kind of machine from now on" in said
+    with Detector.open(place / "m.safetensors") as detector:
+        assert detector.names == INFO.names
