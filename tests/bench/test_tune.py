@@ -184,7 +184,7 @@ def test_the_plan_as_json_in_a_folder_that_serves_as_a_cache(
     installed(monkeypatch, "openvino")
     out = tmp_path / "shipped"
 
-    said = run(place / "m.onnx", "--data", place / "data", "--max-drop", 1, "--out", out, "--json")
+    said = run(place / "m.onnx", "--data", place / "data", "--max-drop", 1, "--out", out, "--json", "-")
 
     tree = json.loads(said[said.index("{") :])
     assert tree["max_drop"] == 1

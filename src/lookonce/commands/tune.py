@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lookonce._outputs import Outputs
-from lookonce._terminal import print_json, say, terminal
+from lookonce._terminal import say, terminal
 from lookonce.bench.table import aligned
 from lookonce.bench.tune import TuneOptions
 from lookonce.bench.tune import tune as measure_all
@@ -31,7 +31,7 @@ def tune(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the plan.", show_default="the cache, where detect looks")
     ] = None,
-    as_json: shared.JsonOption = False,
+    json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
     """Find the fastest way to run a model on this machine: engine, precision, threads.
@@ -39,10 +39,12 @@ def tune(
     Example: lookonce tune runs/mine/best.safetensors --data my-images/
     """
     options = TuneOptions(data, max_drop, names, weights, rounds, out)
-    with Outputs("tune", folder=out, inputs=[model, data, names, weights], force=force):
-        made = measure_all(model, options, terminal(stderr=as_json))
-    if as_json:
-        print_json(json.loads((made.folder / PLAN).read_text(encoding="utf-8")))
+    inputs = [model, data, names, weights]
+    with Outputs("tune", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
+        made = measure_all(model, options, terminal(stderr=json_to == shared.STANDARD_OUTPUT))
+        if json_to is not None:
+            shared.write_json(json_to, json.loads((made.folder / PLAN).read_text(encoding="utf-8")))
+    if json_to == shared.STANDARD_OUTPUT:
         return 0
     console = terminal()
     say(
