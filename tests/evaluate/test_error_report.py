@@ -48,12 +48,12 @@ def test_each_class_has_its_own_numbers(voc_sample: Case) -> None:
     assert report.false_negatives.count >= report.types[Outcome.MISSED].count
 
 
-def test_in_use_are_the_detections_above_the_best_confidence() -> None:
+def test_in_use_are_the_detections_above_the_threshold_of_their_class() -> None:
     doubtful = found([BOX, AWAY, FAR], [0.9, 0.1, 0.05], [0, 0, 1])
 
     report = report_of(([sample([BOX, FAR])] * 4, [doubtful] * 4, ("cat", "dog")))
 
-    assert report.threshold == pytest.approx(0.5)
+    assert report.thresholds == pytest.approx((0.5, 0.5))
     assert (report.detections, report.types[Outcome.BACKGROUND].count) == (12, 4)
     assert {error: each.in_use for error, each in report.types.items() if each.in_use} == {Outcome.MISSED: 4}
     assert report.types[Outcome.MISSED].count == 0  # the doubtful dog stands for it

@@ -33,7 +33,7 @@ def test_without_images_everything_is_null_and_still_written(tmp_path: Path) -> 
     numbers = written(tmp_path)
     assert numbers["model"] == "a.onnx"
     assert numbers["ap"] is numbers["voc_ap50"] is numbers["best_f1"]["threshold"] is None
-    assert numbers["confusion"]["threshold"] == 0.25
+    assert numbers["confusion"]["thresholds"] == [0.25, 0.25]
 
 
 def test_objects_and_nothing_found(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_objects_and_nothing_found(tmp_path: Path) -> None:
 def test_where_nothing_is_right_the_usual_confidence_stands_in() -> None:
     far = found([[50, 50, 90, 90], [70, 70, 90, 90]], [0.9, 0.3])
     matrix = evaluate_detections([sample([[0, 0, 9, 9]])], [far], ["cat"]).confusion
-    assert (matrix.threshold, matrix.counts.tolist()) == (0.25, [[0, 1], [2, 0]])
+    assert (matrix.thresholds, matrix.counts.tolist()) == ((0.25,), [[0, 1], [2, 0]])
 
 
 def test_names_that_are_no_unicode_come_back(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_voc_sample(voc_sample: Case, tmp_path: Path) -> None:
     assert (person["name"], person["objects"]) == ("person", 91)
     assert person["best_f1"]["f1"] == pytest.approx(0.5417, abs=5e-5)
     assert person["at_precision_0.9"]["recall"] == pytest.approx(2 / 91)
-    assert numbers["confusion"]["threshold"] == numbers["best_f1"]["threshold"]
+    assert numbers["confusion"]["thresholds"] == [each["best_threshold"] for each in numbers["classes"]]
     assert numbers["confusion"]["names"][-1] == "background"
     assert np.array(numbers["confusion"]["counts"]).shape == (21, 21)
 

@@ -67,7 +67,10 @@ class Breakdown:
 
 
 def breakdown(
-    outcomes: Outcomes, truth: Sequence[Sample], detections: Sequence[Detections], threshold: float
+    outcomes: Outcomes,
+    truth: Sequence[Sample],
+    detections: Sequence[Detections],
+    threshold: float | Sequence[float],
 ) -> Breakdown:
     """Divide the objects by each property.
 
@@ -75,7 +78,7 @@ def breakdown(
         outcomes: outcomes of the detections.
         truth: annotated images.
         detections: results for the same images.
-        threshold: a right detection above it finds its object.
+        threshold: score threshold, or that of each class; a right detection above it finds its object.
     """
     objects = outcomes.objects
     found = outcomes.above(threshold).found()

@@ -8,6 +8,7 @@ threshold.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -47,34 +48,31 @@ class Calibration:
         error: expected calibration error of all detections; NaN without any.
         error_above: expected calibration error of those above the threshold.
         bias_above: mean score minus share right, above the threshold; positive means overconfident.
-        threshold: score threshold.
     """
 
     bins: tuple[ScoreBin, ...]
     error: float
     error_above: float
     bias_above: float
-    threshold: float
 
 
-def calibration(outcomes: Outcomes, threshold: float) -> Calibration:
+def calibration(outcomes: Outcomes, threshold: float | Sequence[float]) -> Calibration:
     """Compare scores with the share of right detections.
 
     Args:
         outcomes: outcomes of the detections.
-        threshold: detections above it are in use.
+        threshold: score threshold, or that of each class; detections above it are in use.
     """
     counted = ~outcomes.has(Outcome.IGNORED)
     scores = outcomes.scores[counted].astype(np.float64)
     right = outcomes.has(Outcome.RIGHT)[counted]
-    used = scores > threshold
+    used = outcomes.are_above(threshold)[counted]
     bins = score_bins(scores, right)
     return Calibration(
         bins=bins,
         error=_error(bins),
         error_above=_error(score_bins(scores[used], right[used])),
         bias_above=float(scores[used].mean() - right[used].mean()) if used.any() else math.nan,
-        threshold=threshold,
     )
 
 

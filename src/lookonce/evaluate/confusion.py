@@ -19,12 +19,12 @@ class Confusion:
     Attributes:
         counts: (C+1, C+1) int64, row: true class, column: detected class. The last column holds the objects
             that were missed, the last row the false alarms.
-        threshold: score threshold; detections above it were counted.
+        thresholds: score threshold of each class; detections above it were counted.
         iou: smallest overlap at which a detection matches an object.
     """
 
     counts: NDArray[np.int64]
-    threshold: float
+    thresholds: tuple[float, ...]
     iou: float
 
 
@@ -32,7 +32,7 @@ def confusion(
     truth: Sequence[Sample],
     detections: Sequence[Detections],
     names: Sequence[str],
-    threshold: float,
+    threshold: float | Sequence[float],
     iou: float = IOU,
 ) -> Confusion:
     """Pair objects with detections, one to one, and count the pairs by class.
@@ -47,8 +47,9 @@ def confusion(
     check(truth, detections, names)
     background = len(names)
     counts = np.zeros((background + 1, background + 1), np.int64)
+    thresholds = np.broadcast_to(np.asarray(threshold, np.float64), background)
     for sample, result in zip(truth, detections, strict=True):
-        found = result[result.scores > threshold]
+        found = result[result.scores > thresholds[result.labels].astype(np.float32)]
         pairs = overlapping_objects(sample, found, iou)
         same = found.labels[pairs.first] == sample.labels[pairs.second]
         partner = take_turns(pairs.only(same), found.scores)
@@ -61,4 +62,4 @@ def confusion(
         np.add.at(counts, (sample.labels[partner[paired]], found.labels[paired]), 1)
         np.add.at(counts[:, background], sample.labels[missed], 1)
         np.add.at(counts[background], found.labels[false_alarm], 1)
-    return Confusion(counts, threshold, iou)
+    return Confusion(counts, tuple(thresholds.tolist()), iou)

@@ -29,7 +29,7 @@ class TypeOfError:
     Attributes:
         cost: AP50 gained by repairing it alone; NaN without objects.
         count: number of errors.
-        cost_in_use: the same for the detections above the report's threshold alone.
+        cost_in_use: the same for the detections above the report's thresholds alone.
         in_use: number of errors among these.
     """
 
@@ -67,8 +67,8 @@ class ErrorReport:
         objects: number of objects that count: neither difficult nor crowd.
         detections: number of detections.
         ap50: mean over the classes with objects, with all detections, not only the best 100 per image.
-        threshold: detections above it are "in use": the one with the best F1 over all classes.
-        best: point of that threshold.
+        thresholds: of each class; detections above it are "in use". They are those of the counts.
+        best: point with the best F1 over all classes at one threshold.
         ap50_in_use: AP50 of the detections in use alone.
         types: errors of all classes; a cost is the mean over the classes with objects.
         false_positives: all false detections together.
@@ -77,14 +77,14 @@ class ErrorReport:
         breakdown: AP and recall by size, shape and crowding.
         calibration: agreement of scores with the share right.
         worst: images with the most errors in use, the worst first.
-        in_use: outcomes of the detections above the threshold.
+        in_use: outcomes of the detections above the thresholds.
     """
 
     images: int
     objects: int
     detections: int
     ap50: float
-    threshold: float
+    thresholds: tuple[float, ...]
     best: OperatingPoint
     ap50_in_use: float
     types: dict[Outcome, TypeOfError]
@@ -108,7 +108,7 @@ class ErrorReport:
             "detections": self.detections,
             "ap50": self.ap50,
             "best_f1": asdict(self.best),
-            "threshold_in_use": self.threshold,
+            "thresholds_in_use": list(self.thresholds),
             "ap50_in_use": self.ap50_in_use,
             "overlap": {"right": FOREGROUND, "background": BACKGROUND},
             "types": _types(self.types),
@@ -149,15 +149,15 @@ def error_report(
         evaluation: measures of both.
     """
     outcomes = find_outcomes(truth, detections, evaluation.names)
-    threshold = evaluation.confusion.threshold
-    in_use = outcomes.above(threshold)
+    thresholds = evaluation.counting.thresholds
+    in_use = outcomes.above(thresholds)
     every, used = _Errors.of(outcomes), _Errors.of(in_use)
     return ErrorReport(
         images=len(truth),
         objects=int(outcomes.objects.counts.sum()),
         detections=len(outcomes.scores),
         ap50=_mean(every.costs.ap50),
-        threshold=threshold,
+        thresholds=thresholds,
         best=evaluation.curves.overall.best(),
         ap50_in_use=_mean(used.costs.ap50),
         types={
@@ -171,8 +171,8 @@ def error_report(
             every.costs.false_negatives, every.unfound, used.costs.false_negatives, used.unfound
         ),
         classes=_classes(evaluation, every, used),
-        breakdown=breakdown(outcomes, truth, detections, threshold),
-        calibration=calibration(outcomes, threshold),
+        breakdown=breakdown(outcomes, truth, detections, thresholds),
+        calibration=calibration(outcomes, thresholds),
         worst=worst_images(in_use, len(truth), GALLERY),
         in_use=in_use,
     )

@@ -112,9 +112,15 @@ class Outcomes:
     outcome: NDArray[np.int8]
     object: NDArray[np.int64]
 
-    def above(self, threshold: float) -> "Outcomes":
-        """Keep the detections above a score threshold; their outcomes do not depend on the others."""
-        keep = self.scores > threshold
+    def are_above(self, threshold: float | Sequence[float]) -> NDArray[np.bool_]:
+        """Mark the detections above a score threshold, or above that of their class: (D,)."""
+        of_class = np.broadcast_to(np.asarray(threshold, np.float32), self.classes)  # as scores are
+        above: NDArray[np.bool_] = self.scores > of_class[self.labels]
+        return above
+
+    def above(self, threshold: float | Sequence[float]) -> "Outcomes":
+        """Keep the detections above a threshold; their outcomes do not depend on the others."""
+        keep = self.are_above(threshold)
         arrays = ("image", "boxes", "scores", "labels", "outcome", "object")
         return replace(self, **{name: getattr(self, name)[keep] for name in arrays})
 

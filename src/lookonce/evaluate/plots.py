@@ -87,7 +87,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     side = float(np.clip(4 + 0.34 * len(counts), 5, 24))
     figure, axes = _figure(
         "Confusion matrix",
-        f"Detections above threshold {confusion.threshold:.2g}, IoU {confusion.iou:.2f}. "
+        f"Detections above {_thresholds(confusion.thresholds)}, IoU {confusion.iou:.2f}. "
         "Shade: share of the row.",
         size=(max(side, 6.6), side),
     )
@@ -109,6 +109,12 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     axes.axhline(edge, color=MUTED, linewidth=1)
     axes.axvline(edge, color=MUTED, linewidth=1)
     return figure
+
+
+def _thresholds(thresholds: Sequence[float]) -> str:
+    if len(set(thresholds)) == 1:
+        return f"threshold {thresholds[0]:.2g}"
+    return "the best threshold of each class"
 
 
 def save(figure: "Figure", path: Path) -> None:

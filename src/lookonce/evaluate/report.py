@@ -12,7 +12,7 @@ from lookonce.evaluate import plots
 from lookonce.evaluate.bootstrap import LEVEL, RESAMPLES, ClassIntervals, Intervals, intervals
 from lookonce.evaluate.coco import Metrics, evaluate, without_nan
 from lookonce.evaluate.confusion import Confusion, confusion
-from lookonce.evaluate.counting import USUAL_THRESHOLD, Counting, choose_thresholds, count
+from lookonce.evaluate.counting import Counting, choose_thresholds, count
 from lookonce.evaluate.curves import Curve, Curves, curves
 from lookonce.evaluate.matching import match
 from lookonce.evaluate.ranking import rank
@@ -31,7 +31,7 @@ class Evaluation:
         metrics: COCO's numbers.
         voc_ap50: VOC's AP at IoU 0.5 of each class; NaN for a class without objects.
         curves: precision, recall and F1 at every threshold.
-        confusion: confusion matrix at the threshold of the best F1.
+        confusion: confusion matrix at the thresholds of the counts.
         best_thresholds: score threshold of each class that is best on these images.
         counting: counts at the model's thresholds, or at the best ones if the model has none.
         intervals: 95 % intervals of AP, AP50 and counts.
@@ -74,7 +74,7 @@ class Evaluation:
                 for c, row in enumerate(metrics["classes"])
             ],
             "confusion": {
-                "threshold": self.confusion.threshold,
+                "thresholds": list(self.confusion.thresholds),
                 "iou": self.confusion.iou,
                 "names": [*self.names, "background"],
                 "counts": self.confusion.counts.tolist(),
@@ -108,7 +108,6 @@ def evaluate_detections(
     """
     matches = match(truth, detections, names)
     drawn = curves(matches)
-    best = drawn.overall.best()
     images = [str(sample.path) for sample in truth]
     counting = count(matches, names, images, thresholds)
     return Evaluation(
@@ -116,7 +115,7 @@ def evaluate_detections(
         metrics=evaluate(truth, detections, names),
         voc_ap50=average_precisions(matches),
         curves=drawn,
-        confusion=confusion(truth, detections, names, best.threshold if best.f1 > 0 else USUAL_THRESHOLD),
+        confusion=confusion(truth, detections, names, counting.thresholds),
         best_thresholds=counting.thresholds if thresholds is None else choose_thresholds(matches),
         counting=counting,
         intervals=intervals(rank(truth, detections, names), counting, groups),

@@ -31,6 +31,8 @@ GLOSSARY = {
     "there.",
     "ground truth": "The boxes that people annotated: what the model is measured against.",
     "in use": "Detections above the score threshold that is recommended. The others are counted only for AP.",
+    "interval": "The range in which the true value lies in 95 of 100 measurements, found by drawing the "
+    "images again and again at random. The fewer images, the wider.",
     "IoU": "Intersection over union: the area that two boxes share, divided by the area that they cover "
     "together. 1 means equal, 0 apart. A detection is right from an IoU of 0.5 with an object of its "
     "class.",

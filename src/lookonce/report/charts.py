@@ -124,8 +124,12 @@ def epoch_chart(epochs: Sequence[dict[str, float]], columns: dict[str, str], hig
 
 
 def count_scatter(images: Sequence[dict[str, Any]]) -> tuple[list[Dot], Chart]:
-    """Place every image by its annotated and its counted objects, with the axes; equal counts share a dot."""
-    pairs = Counter((image["annotated"], image["counted"]) for image in images)
+    """Place every image by its annotated and its counted objects, with the axes; equal counts share a dot.
+
+    Args:
+        images: `metrics.counts` of the figures.
+    """
+    pairs = Counter((sum(each["annotated"].values()), sum(each["counted"].values())) for each in images)
     top = max((max(pair) for pair in pairs), default=1) or 1
     dots = [
         Dot(

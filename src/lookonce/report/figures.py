@@ -4,20 +4,17 @@ report.json
     about      model, data, split, options of detection, date
     summary    the numbers of the first sentence, and the sentence
     metrics    as in metrics.json
-    counts     objects and detections in use, per class and per image
     curves     precision over recall, and F1 over the score threshold
     errors     types of error and their cost, classes, bins, scores, worst images
     training   network, data, settings and epochs; null without a description in the model
     data       what the doctor found; null if it did not look
 """
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.kinds import KINDS
@@ -25,7 +22,6 @@ from lookonce.doctor.page import severity_counts
 from lookonce.evaluate.coco import without_nan
 from lookonce.evaluate.curves import Curve, Curves
 from lookonce.evaluate.error_report import ErrorReport
-from lookonce.evaluate.errors import Outcome, Outcomes
 from lookonce.evaluate.report import Evaluation
 from lookonce.report.summary import summary
 
@@ -54,12 +50,10 @@ def figures(
     Returns:
         JSON values alone; None where there was nothing to measure.
     """
-    counts = count_objects(errors.in_use, images, evaluation.names)
     tree: dict[str, Any] = without_nan(
         {
             "about": {**about, "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")},
             "metrics": evaluation.to_dict(),
-            "counts": counts,
             "curves": curve_points(evaluation.curves, evaluation.names),
             "errors": errors.to_dict(images),
             "training": training,
@@ -67,40 +61,6 @@ def figures(
         }
     )
     return {"about": tree.pop("about"), "summary": summary(tree), **tree}
-
-
-def count_objects(in_use: Outcomes, images: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """Count annotated objects and detections in use, per class and per image.
-
-    Difficult objects and crowds are left out, and so are detections on them.
-    """
-    objects, right = in_use.objects, ~in_use.has(Outcome.IGNORED)
-    annotated, counted = np.zeros((2, len(images), len(names)), np.int64)
-    np.add.at(annotated, (objects.image[objects.counts], objects.labels[objects.counts]), 1)
-    np.add.at(counted, (in_use.image[right], in_use.labels[right]), 1)
-    totals = annotated.sum(axis=1), counted.sum(axis=1)
-    return {
-        **_compared(*totals),
-        "classes": [
-            {"name": name, **_compared(annotated[:, c], counted[:, c])} for c, name in enumerate(names)
-        ],
-        "images": [
-            {"image": image, "annotated": n, "counted": m}
-            for image, n, m in zip(images, totals[0].tolist(), totals[1].tolist(), strict=True)
-        ],
-    }
-
-
-def _compared(annotated: NDArray[np.int64], counted: NDArray[np.int64]) -> dict[str, int | float]:
-    """Compare the counts of some images, (images,) each."""
-    difference, total = counted - annotated, int(annotated.sum())
-    return {
-        "annotated": total,
-        "counted": int(counted.sum()),
-        "mae": float(np.abs(difference).mean()) if len(difference) else math.nan,
-        "bias": float(difference.mean()) if len(difference) else math.nan,
-        "relative": float(difference.sum() / total) if total else math.nan,
-    }
 
 
 def curve_points(curves: Curves, names: Sequence[str]) -> dict[str, Any]:

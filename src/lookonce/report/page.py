@@ -102,7 +102,7 @@ def report_page(
     """
     errors, curves = figures["errors"], figures["curves"]
     costs = [each[name] or 0 for each in errors["types"].values() for name in ("cost", "cost_in_use")]
-    dots, axes = count_scatter(figures["counts"]["images"])
+    dots, axes = count_scatter(figures["metrics"]["counts"])
     epochs = (figures["training"] or {}).get("epochs", [])
     return render(
         "report.html",

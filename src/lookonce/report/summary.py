@@ -20,20 +20,19 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of the sentence, and the sentence as `text`.
 
     Args:
-        figures: `errors` and `counts` of the report.
+        figures: `errors` and `metrics` of the report.
     """
-    errors, counts = figures["errors"], figures["counts"]
-    types = errors["types"].values()
-    false = sum(each["in_use"] for name, each in errors["types"].items() if name != Outcome.MISSED.text)
+    errors, counts = figures["errors"], figures["metrics"]["counting"]
+    objects = errors["objects"]
+    found = objects - errors["false_negatives"]["in_use"]
     numbers = {
         "images": errors["images"],
-        "objects": counts["annotated"],
-        "found": counts["counted"] - false,
-        "detections": counts["counted"],
-        "threshold": errors["threshold_in_use"],
+        "objects": objects,
+        "found": found,
+        "detections": found + errors["false_positives"]["in_use"],
+        "thresholds": errors["thresholds_in_use"],
         "count_error": counts["relative"],
         "count_error_per_image": counts["mae"],
-        "errors": sum(each["in_use"] for each in types),
         "weakest_class": None,
     }
     if not numbers["objects"]:
@@ -47,7 +46,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         f"Finds {_in_a_hundred(numbers['found'], numbers['objects'])} objects",
         f"{_in_a_hundred(numbers['found'], numbers['detections'])} boxes are right",
         _count_words(counts["relative"], counts["mae"]),
-        f"use threshold {numbers['threshold']:.2f}",
+        _thresholds(numbers["thresholds"]),
         advice,
     ]
     return {**numbers, "weakest_class": weakest, "text": "; ".join(parts) + "."}
@@ -56,6 +55,13 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
 def _in_a_hundred(part: int, whole: int) -> str:
     """Write "76 of 100", and small numbers as they are."""
     return f"{part} of {whole}" if whole <= 100 else f"{100 * part / whole:.0f} of 100"
+
+
+def _thresholds(thresholds: list[float]) -> str:
+    lowest, highest = f"{min(thresholds):.2f}", f"{max(thresholds):.2f}"
+    if lowest == highest:
+        return f"use threshold {lowest}"
+    return f"use a threshold per class, {lowest} to {highest}"
 
 
 def _plural(number: int, word: str) -> str:

@@ -53,7 +53,7 @@ def write_report_page(
     images = [str(sample.path) for sample in truth]
     tree = figures(evaluation, errors, images, about, training, diagnosis)
     write_text(folder / "report.json", encodable(json.dumps(tree, indent=1, ensure_ascii=False)) + "\n")
-    links, note = explain([each.image for each in errors.worst], errors.threshold)
+    links, note = explain([each.image for each in errors.worst], errors.best.threshold)
     worst = [
         gallery_image(each, truth[each.image].path, errors.in_use, names, link)
         for each, link in zip(errors.worst, [*links, *[""] * (len(errors.worst) - len(links))], strict=True)
