@@ -30,7 +30,7 @@ def test_a_section_changes_what_it_names(tmp_path: Path) -> None:
     [
         ("optimiser.rate=1", "mine.yaml: optimiser: expected optimizer, found no such setting$"),
         ("optimizer.rate=-1", "optimizer.rate: expected greater than 0, found -1"),
-        ("size=100", "multiples of 32, found 100$"),
+        ("size=100", "multiples of 32, found 100; use 96 or 128$"),
         ("size=[320, 1.5, 3]", "multiples of 32"),
         ("epochs=many", "epochs: .*found 'many'"),
         ("epochs", "expected name=value"),

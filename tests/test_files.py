@@ -16,6 +16,7 @@ from lookonce._files import (
     UNFINISHED,
     cache_folder,
     destination,
+    did_you_mean,
     filling,
     open_input,
     read_bytes,
@@ -208,3 +209,32 @@ def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatc
         cache_folder()
     monkeypatch.setenv("LOOKONCE_CACHE", "here")
     assert cache_folder() == Path("here")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("photo", "photos"),
+        ("Photos", "photos"),
+        ("photos/dgo.jpg", "photos/dog.jpg"),
+        ("phots/dog.jpg", "photos/dog.jpg"),
+        ("phots/cat.jpg", None),
+        ("entirely-else", None),
+        ("photos/dog.jpg/x", None),
+        ("x" * 300, None),
+        ("a\0b", None),
+    ],
+)
+def test_a_path_that_does_not_exist_suggests_the_nearest_that_does(
+    written: str, meant: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "dog.jpg").touch()
+    hint = did_you_mean(tmp_path / written)
+    assert hint == ("" if meant is None else f"; did you mean {tmp_path / meant}?")
+
+
+def test_a_missing_file_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").touch()
+    with pytest.raises(LookonceError, match=r"No such file or directory; did you mean .*names\.txt\?"):
+        read_text(tmp_path / "nmes.txt")

@@ -7,6 +7,8 @@ folder once, however it is linked.
 Writing: a file is whole or absent. It grows under a hidden name in its own folder and is renamed at the end.
 """
 
+import difflib
+import itertools
 import os
 import shutil
 import stat
@@ -26,6 +28,7 @@ TEXT_LIMIT = 64 << 20  # names, lists, settings, .cfg, VOC XML, YOLO text: typed
 ANNOTATIONS_LIMIT = 2 << 30  # one COCO file for a whole data set; COCO's largest has 0.45 GiB
 IMAGE_LIMIT = 1 << 30
 
+MOST_NAMES = 10_000  # beside a path that does not exist, compared with it
 WALK_LIMIT = 2_000_000  # files and folders below one folder
 UNFINISHED = f"{HIDDEN}-unfinished"
 
@@ -36,6 +39,24 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def did_you_mean(path: Path) -> str:
+    """Return "; did you mean X?" for a path that does not exist, if something of a similar name does.
+
+    The first part of the path that does not exist is compared with what lies beside it.
+    """
+    try:
+        missing = path
+        while not missing.parent.exists():
+            missing = missing.parent
+        beside = (entry.name for entry in itertools.islice(os.scandir(missing.parent), MOST_NAMES))
+        similar = {name.lower(): name for name in beside if not name.startswith(".")}
+        nearest = difflib.get_close_matches(missing.name.lower(), similar, n=1, cutoff=0.75)
+        meant = missing.with_name(similar[nearest[0]]) / path.relative_to(missing) if nearest else path
+        return f"; did you mean {meant}?" if meant.exists() else ""
+    except (OSError, ValueError):  # a folder that may not be read, or a name that cannot exist
+        return ""
 
 
 def open_input(
@@ -64,7 +85,8 @@ def open_input(
             os.close(descriptor)
             raise
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
-        raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
+        hint = did_you_mean(path) if isinstance(cause, FileNotFoundError) else ""
+        raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}{hint}") from cause
 
 
 def read_bytes(path: Path, error: type[LookonceError] = LookonceError, *, limit: int) -> bytes:

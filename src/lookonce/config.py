@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from lookonce.geometry.anchors import Anchors
+from lookonce.geometry.sizes import size_advice
 from lookonce.metadata import BN_EPSILON
 from lookonce.networks import NETWORKS, NetworkName
 
@@ -48,8 +49,9 @@ def parse_size(value: Any) -> tuple[int, int]:
     if len(sides) == 1:
         sides *= 2
     if len(sides) != 2 or any(side < 32 or side % 32 for side in sides):
+        advice = size_advice(sides, 32) if len(sides) == 2 else ""
         raise ValueError(
-            f"expected a size like 416 or 320x416 (height x width), multiples of 32, found {value!r}"
+            f"expected a size like 416 or 320x416 (height x width), multiples of 32, found {value!r}{advice}"
         )
     return sides[0], sides[1]
 

@@ -1,10 +1,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lookonce.annotations import load_samples, load_splits, open_annotations
 from lookonce.errors import AnnotationError
+from lookonce.images import write_image
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,13 @@ def test_all_splits_share_their_names(data: Path, tmp_path: Path) -> None:
 def test_a_file_of_names(data: Path) -> None:
     heads = data / "heads"
     assert load_samples(heads / "val_lines.txt", names=heads / "heads.names").names == ("head",)
+
+
+def test_images_without_annotations_are_counted_and_told_where_to_go(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"deep/{number}.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(AnnotationError, match=r"3 images, no annotations: label them in CVAT, .* export as"):
+        open_annotations(tmp_path)
+    (tmp_path / "other.json").write_text("[]")  # then the formats are the better hint
+    with pytest.raises(AnnotationError, match="expected"):
+        open_annotations(tmp_path)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from lookonce._files import did_you_mean
 from lookonce.annotations import (
     coco,
     createml,
@@ -39,6 +40,9 @@ FORMATS: dict[str, Callable[[Place], Recognised | None]] = {
 }
 
 
+ANNOTATION_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".data")
+
+
 def open_annotations(path: Path, images: Path | None = None) -> Annotations:
     """Recognise a dataset YAML, an annotation file, a folder of either, or a `.zip` of one of these.
 
@@ -63,7 +67,9 @@ def _open_format(place: Place) -> Annotations:
     """Recognise everything but a dataset YAML."""
     path = place.path
     if not exists(path):
-        raise AnnotationError(f"{path}: expected annotations, found no such file or folder")
+        raise AnnotationError(
+            f"{path}: expected annotations, found no such file or folder{did_you_mean(path)}"
+        )
     results: dict[str, Recognised | AnnotationError] = {}
     for name, recogniser in FORMATS.items():
         try:
@@ -101,6 +107,12 @@ def _open_format(place: Place) -> Annotations:
     elif place.suffix == ".xml":
         raise AnnotationError(
             f"{path}: expected <annotation> (Pascal VOC) or <annotations> (CVAT), found neither"
+        )
+    if place.is_folder and place.tree.images and not place.tree.with_suffix(*ANNOTATION_SUFFIXES):
+        count = len(place.tree.images)
+        raise AnnotationError(
+            f"{path}: {count} {'image' if count == 1 else 'images'}, no annotations: label them in CVAT, "
+            "Label Studio or LabelMe, and export as COCO, YOLO or Pascal VOC"
         )
     raise AnnotationError(
         f"{path}: expected a dataset YAML, COCO, Pascal VOC, YOLO, Darknet's .data, CVAT, LabelMe, "

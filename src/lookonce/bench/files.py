@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 from onnx.utils import Extractor
 
+from lookonce._files import did_you_mean
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import check_weights_option
@@ -48,7 +49,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
         ConfigError: weights for another kind of file.
     """
     if not model.is_file():
-        raise ModelFileError(f"{model}: no such file")
+        raise ModelFileError(f"{model}: no such file{did_you_mean(model)}")
     check_weights_option(model, weights)
     if model.suffix.lower() == ".xml":
         return Files(model, model, None, is_float=False)

@@ -96,7 +96,7 @@ def find_cfg(weights: Path) -> Path:
         if (cfg := weights.with_name(f"{stem}.cfg")).is_file():
             return cfg
     found = ", ".join(sorted(file.name for file in weights.parent.glob("*.cfg"))) or "none"
-    raise ModelFileError(f"{weights}: expected its .cfg beside it, found {found}")
+    raise ModelFileError(f"{weights}: expected the .cfg that describes its network beside it, found {found}")
 
 
 def fit_of(network: Network) -> tuple[Fit, str]:

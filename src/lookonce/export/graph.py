@@ -8,6 +8,7 @@ from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.errors import ConfigError
 from lookonce.export.nms import GraphNms, add_suppression
 from lookonce.export.source import FloatModel
+from lookonce.geometry.sizes import size_advice
 
 
 def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
@@ -18,7 +19,9 @@ def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
     """
     coarsest = max(source.info.strides)
     if any(side % coarsest for side in size):
-        raise ConfigError(f"size: expected multiples of {coarsest}, found {size[0]}x{size[1]}")
+        raise ConfigError(
+            f"size: expected multiples of {coarsest}, found {size[0]}x{size[1]}{size_advice(size, coarsest)}"
+        )
     return replace(source, info=replace(source.info, input_size=size))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookonce._files import did_you_mean
 from lookonce._optional import require
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
@@ -47,7 +48,7 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
         MissingExtraError: torch is required and not installed.
     """
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file")
+        raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
     if path.suffix.lower() not in READERS:
         raise ModelFileError(
             f"{path}: expected a float model ({', '.join(READERS)}), found suffix {path.suffix!r}"

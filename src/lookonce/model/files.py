@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lookonce._files import replacing
+from lookonce._files import did_you_mean, replacing
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.model.network import build
@@ -114,7 +114,7 @@ def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
 
 def _read(path: Path, *, training: bool | None) -> tuple[dict[str, Tensor], ModelInfo]:
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file")
+        raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
     try:
         with safe_open(path, framework="pt") as file:
             described = (file.metadata() or {}).get(METADATA_KEY)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import open_input
+from lookonce._files import did_you_mean, open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
@@ -109,7 +109,7 @@ def open_backend(
         MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
-        raise ModelFileError(f"{path}: no such file")
+        raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
     open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
     check_precision(precision)

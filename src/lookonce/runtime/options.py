@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import Fit
+from lookonce.geometry.sizes import size_advice
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import ENGINES, Backend, Precision, check_precision
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
@@ -146,7 +147,7 @@ class DetectOptions:
         if not fits and (height, width) != backend.info.input_size:
             raise ConfigError(
                 f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "
-                f"found {height}x{width} (height x width)"
+                f"found {height}x{width} (height x width){size_advice((height, width), multiple)}"
             )
         if any(side not in (None, given) for side, given in zip(fixed, (height, width), strict=True)):
             raise ConfigError(

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from os.path import abspath
 from pathlib import Path
 
-from lookonce._files import TEXT_LIMIT, WALK_LIMIT, read_text, walk_files
+from lookonce._files import TEXT_LIMIT, WALK_LIMIT, did_you_mean, read_text, walk_files
 from lookonce._urls import redacted
 from lookonce.errors import SourceError
 from lookonce.images import IMAGE_SUFFIXES
@@ -62,6 +62,7 @@ def resolve(source: str | Path) -> list[Origin]:
         return _readable(matches(text), f"{text}: expected a pattern that matches images or videos")
     raise SourceError(
         f"{redacted(text)}: expected a file, folder, pattern, camera number or URL, found no such file"
+        f"{did_you_mean(path)}"
     )
 
 
