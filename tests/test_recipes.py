@@ -13,6 +13,7 @@ from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError
 from lookonce.model.network import build
 from lookonce.recipe import load_settings, recipes
+from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
@@ -37,7 +38,7 @@ def test_a_recipe_trains(recipe: Path, tmp_path: Path) -> None:
     with Loader(make_dataset(data, info, settings), settings.batch, workers=0) as loader:
         schedule = make_schedule(settings, loader.steps_per_epoch)
         epoch = Epoch(0)
-        train_one_epoch(Learner(network, info, settings), loader, schedule, epoch)
+        train_one_epoch(Learner(network, info, settings), loader, Course(schedule), epoch)
 
     assert epoch.meter.images == 2
     assert all(np.isfinite(value) for value in epoch.meter.means().values())
@@ -59,6 +60,8 @@ CLASSIC = {
     "size": [416, 416],  # L37
     "anchors": "official",  # the code's basline_anchors.txt
     "epochs": 30,  # L557
+    "minutes": 0,
+    "patience": 0,
     "batch": 16,  # L439
     "precision": "float32",
     "freeze": "nothing",

@@ -236,6 +236,11 @@ class TrainSettings(SettingsSection):
     suit it. Or a list per scale, finest first, of [width, height] in pixels of the input."""
     epochs: int = Field(30, ge=1)
     """Passes over the training images. Write-up: 30."""
+    minutes: float = Field(0, ge=0)
+    """Length of the run in minutes, evaluations included, in place of `epochs`: as many steps as fit, and
+    the learning rate fitted to them; 0 for none."""
+    patience: int = Field(0, ge=0)
+    """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0 for never."""
     batch: Batch = 4
     """Images per batch. A CPU takes more steps in its time with small batches; a GPU needs large ones.
     `auto`: as many as fit into memory. Write-up: 16."""

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from string import ascii_letters, digits
 from types import UnionType
-from typing import Any, Final, Self, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    Final,
+    NotRequired,
+    Self,
+    TypedDict,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from lookonce.errors import ModelFileError
 from lookonce.geometry.letterbox import Fit
@@ -70,6 +80,15 @@ class RunProgress(TypedDict):
     seconds: float
 
 
+class ClockState(TypedDict):
+    """State of the clock of a run with `minutes`, in seconds, see `train.clock.Clock`."""
+
+    used: float
+    pace: float
+    closing: float
+    closed: float
+
+
 class RunState(TypedDict):
     """State of a run within an epoch, other than tensors, see `train.loop.Epoch`.
 
@@ -82,6 +101,7 @@ class RunState(TypedDict):
         images: number of images whose losses are in `sums`.
         sums: of the loss terms, by name.
         scaler: state of float16's gradient scaler; empty for other precisions.
+        clock: of a run with `minutes`.
     """
 
     number: int
@@ -92,6 +112,7 @@ class RunState(TypedDict):
     images: int
     sums: dict[str, float]
     scaler: dict[str, float]
+    clock: NotRequired[ClockState]
 
 
 class Training(TypedDict, total=False):

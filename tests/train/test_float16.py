@@ -15,6 +15,7 @@ from lookonce.model.files import load_weights
 from lookonce.model.network import build
 from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import LAST
+from lookonce.train.clock import Course
 from lookonce.train.learner import Learner, make_scaler, precision_on
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.plan import TrainData, describe
@@ -104,7 +105,7 @@ def learn(data: TrainData, scaler: GradScaler, *assignments: str) -> tuple[dict[
     learner.scaler = scaler
     with Loader(Dataset(data.train, info, None), wanted.batch_size, 0) as loader:
         schedule = Schedule(wanted.optimizer.rate, 0, warmup=0, steps=99)
-        train_one_epoch(learner, loader, schedule, epoch)
+        train_one_epoch(learner, loader, Course(schedule), epoch)
     return dict(network.named_parameters()), epoch
 
 

@@ -34,7 +34,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 def test_steps_and_epochs_are_rows(tmp_path: Path) -> None:
     said = io.StringIO()
     with log(tmp_path, said) as opened:
-        opened.step(StepReport(1, 0.25, LOSSES, 2))
+        opened.step(StepReport(1, 0.25, LOSSES, 2), 3)
         opened.epoch(1, epoch(), {"ap": 0.5, "ap50": 0.75}, minutes=1.5)
         opened.epoch(2, epoch(), {}, minutes=3)
     (step,) = rows(tmp_path / STEPS)
@@ -48,12 +48,12 @@ def test_steps_and_epochs_are_rows(tmp_path: Path) -> None:
 def test_rows_after_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
     with log(tmp_path, io.StringIO()) as opened:
         for step in (1, 2, 3):
-            opened.step(StepReport(step, 0.1, LOSSES, 2))
+            opened.step(StepReport(step, 0.1, LOSSES, 2), 3)
         opened.epoch(1, epoch(), {}, minutes=1)
     with (tmp_path / STEPS).open("a") as file:
         file.write("4,0.")  # cut off by a full disk
     with log(tmp_path, io.StringIO(), steps=2) as opened:
-        opened.step(StepReport(3, 0.5, LOSSES, 2))
+        opened.step(StepReport(3, 0.5, LOSSES, 2), 3)
     assert [(row["step"], row["lr"]) for row in rows(tmp_path / STEPS)] == [
         ("1", "0.1"),
         ("2", "0.1"),

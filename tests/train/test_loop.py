@@ -11,6 +11,7 @@ from lookonce.config import TrainSettings
 from lookonce.data.loader import Batch, Loader
 from lookonce.model.blocks import follow_statistics
 from lookonce.recipe import load_settings
+from lookonce.train.clock import Course
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.plan import TrainData, describe, make_dataset, make_network
@@ -43,7 +44,7 @@ def trained(
     reports: list[StepReport | None] = []
     dataset, accumulate = make_dataset(data, info, settings), settings.optimizer.accumulate
     with Loader(dataset, settings.batch_size, 0, accumulate=accumulate) as loader:
-        train_one_epoch(Learner(network, info, settings), loader, SCHEDULE, Epoch(0), reports.append)
+        train_one_epoch(Learner(network, info, settings), loader, Course(SCHEDULE), Epoch(0), reports.append)
         return before, network, [list(step) for step in loader.steps(0)], reports
 
 
@@ -126,7 +127,7 @@ def test_an_epoch_is_kept_up_to_date_and_continues_where_it_was(data: TrainData)
     learner = Learner(make_network(info, settings), info, settings)
     epoch, seen = Epoch(0, steps=2), []
     with Loader(make_dataset(data, info, settings), 2, 0) as loader:
-        train_one_epoch(learner, loader, SCHEDULE, epoch, lambda report: seen.append(epoch.steps))
+        train_one_epoch(learner, loader, Course(SCHEDULE), epoch, lambda report: seen.append(epoch.steps))
     assert seen == [3, 4]
     assert epoch.meter.images == 3
     assert 0 < epoch.waited < epoch.seconds

@@ -102,10 +102,10 @@ def test_a_run_cut_off_beside_its_checkpoint_loses_and_repeats_no_row(
     """Cut off just before the second epoch's checkpoint is written, or just after."""
     run, save, wanted = tmp_path / "run", checkpoint.save, settings("epochs=3", "log_every=1")
 
-    def cut_off(folder, learner, progress, metrics):  # type: ignore[no-untyped-def]
+    def cut_off(folder, learner, progress, *rest):  # type: ignore[no-untyped-def]
         if progress.epochs == 2 and not written:
             raise Stopped
-        saved = save(folder, learner, progress, metrics)
+        saved = save(folder, learner, progress, *rest)
         if progress.epochs == 2:
             raise Stopped
         return saved

@@ -47,23 +47,20 @@ def validator(network: nn.Module, samples: list[Sample], console: Console, *assi
 
 @pytest.mark.parametrize("score", [0.9, 0.1, 0.01])
 def test_a_detection_counts_whatever_its_score(sample: Sample, score: float) -> None:
-    found = validator(sure_of(score), [sample], Console(file=io.StringIO())).after(1)
+    found = validator(sure_of(score), [sample], Console(file=io.StringIO())).evaluate()
     assert found["ap50"] > 0
 
 
 def test_a_detection_of_a_thousandth_does_not_count(sample: Sample) -> None:
-    found = validator(sure_of(0.0009), [sample], Console(file=io.StringIO())).after(1)
+    found = validator(sure_of(0.0009), [sample], Console(file=io.StringIO())).evaluate()
     assert found == {"ap": 0, "ap50": 0}
 
 
-@pytest.mark.parametrize(("epoch", "due"), [(1, False), (2, True), (3, False), (5, True)])
-def test_an_evaluation_comes_every_so_many_epochs_and_after_the_last(
-    sample: Sample, epoch: int, due: bool
-) -> None:
-    judging = validator(sure_of(0.5), [sample], Console(file=io.StringIO()), "epochs=5", "evaluate_every=2")
+def test_an_evaluation_can_show_what_it_found(sample: Sample) -> None:
     shown: list[tuple[int, ...]] = []
-    assert bool(judging.after(epoch, lambda sheet: shown.append(sheet.shape))) == due
-    assert len(shown) == due
+    validator(sure_of(0.5), [sample], Console()).evaluate(lambda sheet: shown.append(sheet.shape))
+    (shape,) = shown
+    assert shape[2] == 3
 
 
 def test_unreadable_images_are_named_and_left_out(sample: Sample, tmp_path: Path) -> None:
@@ -81,7 +78,7 @@ def test_an_image_that_goes_bad_during_training_is_named_and_left_out(sample: Sa
         shutil.copyfile(sample.path, copy.path)
     judging = validator(sure_of(0.5), copies, Console(file=said, width=300))
     copies[1].path.write_bytes(b"gone bad")
-    metrics = judging.after(1)
+    metrics = judging.evaluate()
     assert metrics.keys() == {"ap", "ap50"}
     assert judging.samples == [copies[0], copies[2]]
     assert said.getvalue().count(f"skipped: {copies[1].path}: ") == 1

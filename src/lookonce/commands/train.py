@@ -1,9 +1,10 @@
 """`lookonce train`: from annotated images to a model file."""
 
 import signal
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,106 +29,163 @@ if TYPE_CHECKING:
     from lookonce.train.plan import TrainData
 
 
+OutOption = Annotated[Path, typer.Option(help="Run folder.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.", show_default="yolov3-tiny")
+]
+TrainSizeOption = Annotated[
+    str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="416")
+]
+EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
+MinutesOption = Annotated[
+    float | None, typer.Option(metavar="N", help="Length of the run in minutes, instead of --epochs.")
+]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="End after N epochs without a better AP.", show_default="never"),
+]
+BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
+StartOption = Annotated[
+    Path | None,
+    typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
+]
+RecipeOption = Annotated[Path | None, typer.Option(help="YAML file of settings, or the name of a recipe.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any setting, such as optimizer.rate=0.0005; see docs/train.md."
+    ),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")]
+ExtendOption = Annotated[
+    int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
+]
+SelfTestOption = Annotated[
+    bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
+]
+
+
 def train(
     data: shared.DataArgument,
-    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/train"),
-    model: Annotated[
-        str | None,
-        typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.", show_default="yolov3-tiny"),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="416"),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training images.", show_default="30")
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
-    ] = None,
+    out: OutOption = Path("runs/train"),
+    model: ModelOption = None,
+    size: TrainSizeOption = None,
+    epochs: EpochsOption = None,
+    minutes: MinutesOption = None,
+    patience: PatienceOption = None,
+    batch: BatchOption = None,
+    weights: StartOption = None,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="YAML file of settings, or the name of a recipe.")
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Any setting, such as optimizer.rate=0.0005; see docs/train.md.",
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
-    extend: Annotated[
-        int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
-    ] = None,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    resume: ResumeOption = False,
+    extend: ExtendOption = None,
     strict: shared.StrictOption = False,
-    self_test: Annotated[
-        bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
-    ] = False,
+    self_test: SelfTestOption = False,
 ) -> int:
     """Train a detector on annotated images.
 
     Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """
+    started = time.monotonic()
     require("torch", extra="train")  # before any image is read
-    options: dict[str, Any] = {"model": model, "size": size, "epochs": epochs, "batch": batch}
-    assigned = assignments or ()
+    if minutes is not None and (minutes <= 0 or epochs):
+        raise ConfigError(
+            f"--minutes: expected a number above 0 in place of --epochs, found {minutes:g}"
+            + (f" beside --epochs {epochs}" if epochs else "")
+        )
+    options = Options(
+        recipe,
+        assignments or (),
+        {
+            "model": model,
+            "size": size,
+            "epochs": epochs,
+            "minutes": minutes,
+            "patience": patience,
+            "batch": batch,
+        },
+    )
     if self_test:
         if weights or resume or extend:
             raise ConfigError(
                 "--self-test: starts from random weights and writes nothing; expected none of "
                 "--weights, --resume and --extend with it"
             )
-        return _self_test(data, load_settings(recipe, assigned, **options), names, images, strict=strict)
+        return _self_test(data, options.settings(), names, images, strict=strict)
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
-    from lookonce.train.run import SETTINGS, Session, Stopped, check_folder
+    from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
 
     resume = resume or extend is not None
     inputs = [path for path in (data, weights, names, recipe) if path]
     # a run to resume may come from another machine, for which the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
-
-    def settled() -> TrainSettings:
-        """Check the folder and the weights before any data is read, and assemble the settings."""
-        exits.enter_context(outputs)
-        check_folder(out, resume=resume)
-        if weights and not weights.exists():
-            raise ModelFileError(f"{weights}: no such file")
-        own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
-        settings = load_settings(recipe or own, assigned, **options)
-        if own and settings.epochs != (planned := load_settings(own).epochs):
-            raise ConfigError(
-                f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
-                "leave --epochs out; --extend N gives a finished run N more"
-            )
-        return settings.model_copy(update={"epochs": settings.epochs + (extend or 0)})
-
-    with ExitStack() as exits, join() as group:
+    with join() as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
         console.quiet = not group.is_first
-        settings = group.on_first(settled)
+        settings = group.on_first(lambda: options.checked(out, weights, extend or 0, resume=resume))
         prepared = load_data(data, settings, names, console, images, strict=strict)
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
-        with StopRequest() as asked:
-            try:
-                session = Session(console, group, stop=asked, strict=strict)
-                result = run(prepared, settings, out, session, weights=weights, resume=resume)
-            except Stopped:
-                command = f"lookonce train {data} --out {out} --resume"
-                say(f"stopped and saved; to resume: {command}", console)
-                return 128 + (asked.signal or signal.SIGTERM)
+        session = Session(console, group, stop=asked, strict=strict, started=started)
+        try:
+            result = run(prepared, settings, out, session, weights=weights, resume=resume)
+        except Stopped:
+            say(f"stopped and saved; to resume: lookonce train {data} --out {out} --resume", console)
+            return 128 + (asked.signal or signal.SIGTERM)
     progress = result.progress
     chosen = (
         f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"
     )
     say(f"best model: {result.model} ({chosen})", console)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the command that are settings.
+
+    Attributes:
+        recipe: file or name.
+        assignments: `a.b=c`.
+        named: top-level settings by name; None if not given.
+    """
+
+    recipe: Path | None
+    assignments: Sequence[str]
+    named: Mapping[str, Any]
+
+    def settings(self, recipe: Path | None = None) -> TrainSettings:
+        """Assemble the settings, from another recipe if none was given."""
+        return load_settings(self.recipe or recipe, self.assignments, **self.named)
+
+    def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
+        """Assemble the settings of a run; check its folder and its weights before any data is read.
+
+        Raises:
+            ConfigError: as `check_folder`; or another number of epochs than those of the resumed run.
+            ModelFileError: no such weights.
+        """
+        from lookonce.train.folder import SETTINGS, check_folder
+
+        check_folder(out, resume=resume)
+        if weights and not weights.exists():
+            raise ModelFileError(f"{weights}: no such file")
+        own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
+        settings = self.settings(own)
+        if own and settings.epochs != (planned := load_settings(own).epochs):
+            raise ConfigError(
+                f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
+                "leave --epochs out; --extend N gives a finished run N more"
+            )
+        if more_epochs and settings.minutes:
+            raise ConfigError(
+                f"--extend: the run is planned for {settings.minutes:g} minutes: expected --resume with more "
+                "--minutes"
+            )
+        return settings.model_copy(update={"epochs": settings.epochs + more_epochs})
 
 
 def _self_test(

@@ -12,6 +12,7 @@ from lookonce.errors import NonFiniteLossError, TrainingError
 from lookonce.metadata import ModelInfo, RunProgress, RunState, TrainedOn, Training
 from lookonce.model.files import load_info, load_training, load_weights, save_model
 from lookonce.networks import RUN_MODEL
+from lookonce.train.clock import Clock
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch
 from lookonce.train.meter import LossMeter, MeterState
@@ -47,7 +48,13 @@ class Progress:
         return cls(**info.training["progress"])
 
 
-def save(folder: Path, learner: Learner, progress: Progress, metrics: Mapping[str, float]) -> Progress:
+def save(
+    folder: Path,
+    learner: Learner,
+    progress: Progress,
+    metrics: Mapping[str, float],
+    clock: Clock | None = None,
+) -> Progress:
     """Write the checkpoints of a finished epoch, each in one piece.
 
     `best.safetensors` is the model alone, with the metrics it reached; `last.safetensors` is the model and
@@ -69,14 +76,16 @@ def save(folder: Path, learner: Learner, progress: Progress, metrics: Mapping[st
             folder / f"epoch-{progress.epochs:03}.safetensors", learner.evaluated.state_dict(), described
         )
     ap = metrics.get("ap", -1.0)
-    if ap >= progress.best_ap:  # of equal APs, such as the zeros of the first epochs, the later one
+    if ap > progress.best_ap or ap == progress.best_ap <= 0:  # of the zeros of the first epochs the last one
         progress = replace(progress, best_ap=ap, best_epoch=progress.epochs)
         save_model(folder / BEST, learner.evaluated.state_dict(), described)
-    save_within(folder, learner, progress, Epoch(progress.epochs))
+    save_within(folder, learner, progress, Epoch(progress.epochs), clock)
     return progress
 
 
-def save_within(folder: Path, learner: Learner, progress: Progress, epoch: Epoch) -> None:
+def save_within(
+    folder: Path, learner: Learner, progress: Progress, epoch: Epoch, clock: Clock | None = None
+) -> None:
     """Write `last.safetensors` as things stand, after an optimizer step of the epoch.
 
     Its model is the averaged one if there is an average; the weights in training are stored beside it.
@@ -97,6 +106,8 @@ def save_within(folder: Path, learner: Learner, progress: Progress, epoch: Epoch
         "sums": dict(meter.sums),
         "scaler": learner.scaler.state_dict(),
     }
+    if clock:
+        standing["clock"] = clock.state()
     so_far: Training = {"progress": cast(RunProgress, asdict(progress)), "running": standing}
     described = replace(learner.info, training={**learner.info.training, **so_far})
     tensors = {f"{OPTIMIZER}{name}": tensor for name, tensor in optimizer_tensors(learner.optimizer).items()}
@@ -127,7 +138,9 @@ def progress_of(folder: Path) -> Progress:
     return Progress.of(load_info(folder / LAST), folder / LAST)
 
 
-def resume(folder: Path, learner: Learner, say: Callable[[str], None]) -> tuple[Progress, Epoch]:
+def resume(
+    folder: Path, learner: Learner, say: Callable[[str], None], clock: Clock | None = None
+) -> tuple[Progress, Epoch]:
     """Restore a run from its last checkpoint: its progress, and the current or next epoch.
 
     Small changes in the number of images or boxes are reported and accepted. A large change means different
@@ -171,6 +184,8 @@ def resume(folder: Path, learner: Learner, say: Callable[[str], None]) -> tuple[
     restore(learner.optimizer, _under(OPTIMIZER, tensors))
     if standing["scaler"]:  # empty if the run did not compute in float16 before
         learner.scaler.load_state_dict(dict(standing["scaler"]))
+    if clock and "clock" in standing:
+        clock.restore(standing["clock"])
     return progress, epoch
 
 

@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from lookonce._files import write_text
 from lookonce._optional import require
+from lookonce._terminal import RateColumn, progress_bar
 from lookonce.train.loop import Epoch, StepReport
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
@@ -35,42 +36,40 @@ class RunLog:
         folder: Path,
         console: Console,
         *,
-        epochs: int,
+        epochs: int | None,
         images: int,
         done_epochs: int,
         done_steps: int,
         done_images: int,
+        minutes: float = 0,
     ) -> None:
         """Open the log.
 
         Args:
             folder: of the run.
             console: where the bar and the lines go.
-            epochs: of the whole run.
+            epochs: of the whole run; None if only its minutes are planned.
             images: of one epoch.
             done_epochs: epochs in the checkpoint; later rows, of a run that was cut off, are taken back.
             done_steps: steps in the checkpoint; later rows are taken back.
             done_images: images of the current epoch that are done.
+            minutes: planned; 0 if the epochs are.
         """
-        self._console, self._epochs_total = console, epochs
+        self._console, self._images, self._minutes = console, images, minutes
+        self._of_epochs = f"/{epochs}" if epochs else ""
         self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
         self._epochs = _Table(folder / EPOCHS, EPOCH_COLUMNS, keep=done_epochs)
         board = require("torch.utils.tensorboard", "train").SummaryWriter
         self._board: Any = board(str(folder / "tensorboard"), purge_step=done_steps + 1)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            _Rate(table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True)),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        wide = Column(no_wrap=True)
+        losses = TextColumn("{task.fields[losses]}", table_column=wide)
+        self._bar = progress_bar(console, BarColumn(), RateColumn(wide), losses, TimeRemainingColumn())
         self._task = self._bar.add_task(
-            f"epoch {min(done_epochs + 1, epochs)}/{epochs}",
-            total=epochs * images,
+            f"epoch {done_epochs + 1}{self._of_epochs}",
+            total=epochs and epochs * images,
             completed=done_epochs * images + done_images,
             losses="",
-            visible=done_epochs < epochs,
+            visible=epochs is None or done_epochs < epochs,
         )
 
     def __enter__(self) -> Self:
@@ -85,8 +84,8 @@ class RunLog:
         self._steps.close()
         self._epochs.close()
 
-    def step(self, report: StepReport) -> None:
-        """Log a step."""
+    def step(self, report: StepReport, epochs: float) -> None:
+        """Log a step of a run of that many epochs."""
         losses = report.losses
         self._board.add_scalar("lr", report.rate, report.step)
         for term, value in losses.items():
@@ -95,7 +94,7 @@ class RunLog:
         text = (
             f"loss {losses['total']:.3g} = {losses['giou']:.3g} + {losses['conf']:.3g} + {losses['prob']:.3g}"
         )
-        self._bar.update(self._task, advance=report.images, losses=text)
+        self._bar.update(self._task, advance=report.images, total=epochs * self._images, losses=text)
 
     def epoch(self, number: int, epoch: Epoch, metrics: Mapping[str, float], minutes: float) -> None:
         """Log a finished epoch, counted from 1; `metrics` is empty if it was not evaluated."""
@@ -106,18 +105,17 @@ class RunLog:
         for name, value in metrics.items():
             self._board.add_scalar(f"val/{name}", value, number)
         self._board.flush()
-        line = f"epoch {number}/{self._epochs_total}  loss {losses['total']:.4g}"
+        line = f"epoch {number}{self._of_epochs}  loss {losses['total']:.4g}"
         if metrics:
             line += f"  AP50 {metrics['ap50']:.3f}  AP {metrics['ap']:.3f}"
-        line += f"  {rate:.1f} images/s  {minutes:.1f} min"
+        planned = f" of {self._minutes:g}" if self._minutes else ""
+        line += f"  {rate:.1f} images/s  {minutes:.1f}{planned} min"
         if epoch.skipped:
             line += f"  [yellow]{epoch.skipped} batches skipped: their loss was not finite[/]"
         if waited > DATA_BOUND:
             line += f"  [yellow]data-bound: {waited:.0%} of the time spent waiting for images"
         self._console.print(line, highlight=False, soft_wrap=True)
-        self._bar.update(
-            self._task, description=f"epoch {min(number + 1, self._epochs_total)}/{self._epochs_total}"
-        )
+        self._bar.update(self._task, description=f"epoch {number + 1}{self._of_epochs}")
 
     def predictions(self, sheet: NDArray[np.uint8], epoch: int) -> None:
         """Log an image (H, W, 3) with the detections of the model after an epoch."""
@@ -146,11 +144,3 @@ class _Table:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-class _Rate(ProgressColumn):
-    """Images per second."""
-
-    def render(self, task: Task) -> str:
-        """Text of the column."""
-        return f"{task.speed:.1f} images/s" if task.speed else ""

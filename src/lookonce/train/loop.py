@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import torch
+from torch import Tensor
 
-from lookonce.data.loader import Loader
+from lookonce.data.loader import Batch, Loader
 from lookonce.errors import TrainingError
+from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.meter import LossMeter
-from lookonce.train.schedule import Schedule
 
 MOST_SKIPPED = 10  # consecutive batches, or all of an epoch: not a bad image, but non-finite weights
 
@@ -60,57 +61,82 @@ class Epoch:
 def train_one_epoch(
     learner: Learner,
     loader: Loader,
-    schedule: Schedule,
+    course: Course,
     epoch: Epoch,
     after_step: Callable[[StepReport | None], None] = lambda report: None,
-) -> None:
-    """Train once on every image.
+) -> bool:
+    """Train once on every image, or until the run ends.
 
     Args:
         learner: the network and its optimizer.
         loader: gives the steps of an epoch and their batches.
-        schedule: learning rate by optimizer step.
+        course: learning rate by optimizer step, and the last step.
         epoch: kept up to date after every step.
         after_step: called after every step, when everything may be saved; the report is there every
             `log_every` steps and at the end.
+
+    Returns:
+        Whether the run ends with this epoch.
 
     Raises:
         NonFiniteLossError: a loss is not finite, and the settings do not skip it.
         TrainingError: they do, but too many losses in a row are not finite.
     """
-    settings, group, last = learner.settings, learner.group, loader.steps_per_epoch
-    started, waited = time.perf_counter() - epoch.seconds, epoch.waited
-    reported, skipped_in_a_row = epoch.meter.images, 0
+    settings, gather, steps = learner.settings, learner.group.gather, loader.steps_per_epoch
+    started, waited, reported = time.perf_counter() - epoch.seconds, epoch.waited, epoch.meter.images
+    skips, ended = Skips(learner, len(loader)), False
     learner.start_epoch()
 
     for step in loader.steps(epoch.number, skip=epoch.steps):
         for batch in step:
             losses = learner.losses(batch, epoch.number * len(loader) + batch.number)
             loss = losses.total(batch.image_count)
-            if settings.loss.non_finite == "skip" and not all(group.gather(bool(torch.isfinite(loss)))):
+            if skips.skip(loss, batch):
                 epoch.skipped += 1
-                skipped_in_a_row += 1
-                if skipped_in_a_row == min(MOST_SKIPPED, len(loader)):
-                    paths = ", ".join(map(str, chain(*group.gather(batch.paths))))
-                    raise TrainingError(
-                        f"the loss of {skipped_in_a_row} batches in a row was not finite, the last on "
-                        f"{paths}: the weights are ruined; lower optimizer.rate"
-                    )
-                continue
-            skipped_in_a_row = 0
-            epoch.meter.add(losses, batch.paths)
-            learner.backward(loss / len(step))
+            else:
+                epoch.meter.add(losses, batch.paths)
+                learner.backward(loss / len(step))
 
-        number = epoch.number * last + step.number
-        learner.step(schedule(number))
+        number = epoch.number * steps + step.number
+        rate = course.schedule(number)
+        learner.step(rate)
+        ended = course.step_done(number)
 
-        report = None
-        if step.number % settings.log_every == 0 or step.number == last:
-            means = epoch.meter.read(group.gather)
-            if means:
-                report = StepReport(number, schedule(number), means, epoch.meter.images - reported)
-                reported = epoch.meter.images
-        epoch.steps = step.number
+        epoch.steps, epoch.waited = step.number, waited + loader.waited
         epoch.seconds = time.perf_counter() - started
-        epoch.waited = waited + loader.waited
+        report = None
+        if step.number % settings.log_every == 0 or step.number == steps or ended:
+            means, images = epoch.meter.read(gather), epoch.meter.images - reported
+            report = StepReport(number, rate, means, images) if means else None
+            reported += images
         after_step(report)
+        if ended:
+            break
+    return ended
+
+
+class Skips:
+    """The batches of an epoch that are skipped because their loss is not finite, if the settings allow it."""
+
+    def __init__(self, learner: Learner, batches: int) -> None:
+        """Start an epoch of so many batches."""
+        self._allowed, self._gather = learner.settings.loss.non_finite == "skip", learner.group.gather
+        self._most, self._in_a_row = min(MOST_SKIPPED, batches), 0
+
+    def skip(self, loss: Tensor, batch: Batch) -> bool:
+        """Return whether to skip a batch, in all processes if its loss is not finite in one.
+
+        Raises:
+            TrainingError: too many in a row.
+        """
+        if not self._allowed or all(self._gather(bool(torch.isfinite(loss)))):
+            self._in_a_row = 0
+            return False
+        self._in_a_row += 1
+        if self._in_a_row == self._most:
+            paths = ", ".join(map(str, chain(*self._gather(batch.paths))))
+            raise TrainingError(
+                f"the loss of {self._most} batches in a row was not finite, the last on {paths}: the weights "
+                "are ruined; lower optimizer.rate"
+            )
+        return True

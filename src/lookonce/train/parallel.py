@@ -4,32 +4,23 @@
            └─> rank 1: its images -> gradients ─┴─> summed: every rank takes the same step
 
 Gradients are summed in one piece after the backward passes of a step, by hand instead of by
-DistributedDataParallel: a rank without images and several batches per step are then not special
-cases, and the network keeps its names. The cost: DDP would overlap the sum with the backward
-pass. yolov3 has 62 million
+DistributedDataParallel: a rank without images and several batches per step are then not special cases, and
+the network keeps its names. The cost: DDP would overlap the sum with the backward pass. yolov3 has 62 million
 weights, 250 MB per step, which takes milliseconds between the GPUs of a machine, compared with about a
 hundred for the arithmetic.
 
-Decisions that must not differ (how many images a batch has, whether to stop) are exchanged on the
-CPU, so no GPU waits for them.
+Decisions that must not differ (how many images a batch has, when to stop) are exchanged on the CPU, so no GPU
+waits for them.
 
-**A process that ends** must not leave the others waiting forever. Every rank holds a connection to rank 0
-that carries nothing while all is well. When a process is killed its system closes the connection at once, and
-when a machine is lost TCP's own probes find out within half a minute; since there is no timer, a long
-evaluation or a busy process is never mistaken for a dead one. Rank 0 forwards the information.
+A rank that ends early is noticed by `watch`.
 """
 
-import atexit
 import os
-import signal
-import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -40,25 +31,12 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, Loader, PlannedBatch
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.samples import Problem
-
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
+from lookonce.train.watch import Watch
 
 T = TypeVar("T")
 
 JOINING = timedelta(minutes=5)  # until all processes have joined
-PATIENCE = timedelta(
-    days=1
-)  # of ranks that wait for the images of others; dead ranks are detected separately
-PROBES = (
-    ("TCP_KEEPIDLE", 10),
-    ("TCP_KEEPINTVL", 5),
-    ("TCP_KEEPCNT", 4),
-)  # 30 s until a machine counts as lost
-NOTICED = 40  # seconds to find the reason of a broken exchange
-GRACE = 10  # seconds for an orderly exit once a rank is lost
-WATCH, DONE = "lookonce/watch", "done"
-GONE = "killed, crashed, or its machine is lost; resume from the last checkpoint"
+PATIENCE = timedelta(days=1)  # of ranks that wait for the images of others; `watch` detects dead ones
 
 
 class Group:
@@ -219,7 +197,7 @@ def join() -> Iterator[Group]:
     rank, device = int(os.environ["RANK"]), _device_of(int(os.environ.get("LOCAL_RANK", "0")))
     try:
         store = next(rendezvous("env://", rank, size, timeout=JOINING))[0]
-        watch = _Watch(rank, size, store)
+        watch = Watch(rank, size, store, JOINING.total_seconds())
     except (RuntimeError, OSError) as error:
         raise TrainingError(f"expected {size} processes, not all came: {error}") from error
     with watch:
@@ -254,97 +232,3 @@ def _device_of(local_rank: int) -> torch.device:
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
-
-
-class _Watch:
-    """Ends this process when another one has ended early.
-
-    After a failed exchange, `verdict` gives the reason; a process that is stuck or busy is terminated.
-    """
-
-    def __init__(self, rank: int, size: int, store: "Store") -> None:
-        """Connect to rank 0 or, as rank 0, wait until all others have connected.
-
-        Raises:
-            OSError: a rank did not connect.
-            RuntimeError: the store cannot be reached.
-        """
-        self._name = f"rank {rank} of {size}"
-        self._verdict, self._lock = "", Lock()
-        self._known, self._left = Event(), Event()
-        self._peers = _accept(size - 1, store) if rank == 0 else [_connect(store)]
-        here = f"{self._name} (process {os.getpid()} on {socket.gethostname()})"
-        for peer in self._peers:
-            _keep_probing(peer)
-            peer.sendall(f"{here}\n".encode())
-            Thread(target=self._listen, args=(peer,), daemon=True).start()
-
-    def __enter__(self) -> "_Watch":
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._left.set()
-        if error is None:
-            self._tell(DONE)
-        else:
-            self._tell(f"{self._name} ended: {error or type(error).__name__}")
-            if hasattr(signal, "alarm"):  # Python must not wait at exit for an unanswered exchange
-                atexit.register(signal.alarm, GRACE)
-
-    def verdict(self) -> str:
-        """Return the process that ended, and the reason; empty if not known in time."""
-        self._known.wait(NOTICED)
-        return self._verdict
-
-    def _listen(self, peer: socket.socket) -> None:
-        """Wait until a peer ends, and act if it failed. Runs in a thread."""
-        name, last_words = "a rank", ""
-        with suppress(OSError), peer, peer.makefile(encoding="utf-8") as words:
-            name = words.readline().strip() or name
-            last_words = words.read()
-        if last_words != DONE:
-            self._end(last_words or f"{name} is gone: {GONE}")
-
-    def _end(self, verdict: str) -> None:
-        with self._lock:
-            if self._verdict or self._left.is_set():
-                return
-            self._verdict = verdict
-        self._tell(verdict)
-        self._known.set()
-        if not self._left.wait(GRACE):
-            print(f"lookonce: {self._verdict}", file=sys.stderr, flush=True)
-            os._exit(2)
-
-    def _tell(self, words: str) -> None:
-        """Send a final message to all peers, unless one was sent before."""
-        for peer in self._peers:
-            with suppress(OSError):
-                peer.sendall(words.encode())
-                peer.shutdown(socket.SHUT_WR)
-
-
-def _accept(count: int, store: "Store") -> list[socket.socket]:
-    """Accept the connections of all other ranks, as rank 0."""
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    with socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=count) as server:
-        server.settimeout(JOINING.total_seconds())
-        store.set(WATCH, str(server.getsockname()[1]))
-        return [server.accept()[0] for _ in range(count)]
-
-
-def _connect(store: "Store") -> socket.socket:
-    """Connect to rank 0, as any other rank."""
-    port = int(store.get(WATCH))
-    peer = socket.create_connection((os.environ["MASTER_ADDR"], port), JOINING.total_seconds())
-    peer.settimeout(None)
-    return peer
-
-
-def _keep_probing(peer: socket.socket) -> None:
-    """Enable keepalive probes, with which the system detects a lost machine."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in PROBES:
-        if hasattr(socket, name):
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -16,19 +16,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import yaml
 from rich.console import Console
 
-from lookonce._files import remove_leftovers, write_text
-from lookonce.config import TrainSettings, flat
+from lookonce._terminal import say
+from lookonce.config import TrainSettings
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError, NonFiniteLossError, TrainingError
+from lookonce.geometry.sizes import size_text
 from lookonce.model.files import save_model
 from lookonce.networks import NETWORKS
 from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
-from lookonce.train.learner import Learner
+from lookonce.train.clock import Clock, Course
+from lookonce.train.folder import SETTINGS, prepare_folder, write_settings
+from lookonce.train.learner import Learner, precision_on
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.parallel import ALONE, Group, SharedLoader
@@ -37,8 +39,8 @@ from lookonce.train.sync_norm import synchronise
 from lookonce.train.transfer import transfer
 from lookonce.train.validate import Validator
 
-SETTINGS = "settings.yaml"
 NON_FINITE = "non_finite.safetensors"
+LEARNED = 0.01  # AP from which epochs without a better one count as a plateau; below, it is chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,20 @@ class Session:
         group: the processes that train together, all with the same arguments; the first prints and writes.
         stop: called after every step; once true, the run saves its state and ends.
         strict: end at the first image or box that would be skipped.
+        now: a clock, in seconds.
+        started: its reading when the program started, for a run with `minutes`; None: now.
     """
 
     console: Console
     group: Group = ALONE
     stop: Callable[[], bool] = lambda: False
     strict: bool = False
+    now: Callable[[], float] = time.monotonic
+    started: float | None = None
 
     def say(self, text: str) -> None:
-        """Print a line verbatim."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """Print a line."""
+        say(text, self.console)
 
 
 class Stopped(KeyboardInterrupt):
@@ -88,11 +94,11 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
 ) -> RunResult:
-    """Train until the last epoch.
+    """Train to the end of the run: the last epoch, the last minute, or a plateau of the AP.
 
     Args:
         data: annotated images.
-        settings: of the run; a resumed run must have the same, except for more epochs once it is finished.
+        settings: of the run; a resumed run must have the same, except for its end: see `prepare_folder`.
         out: run folder.
         session: console, processes, and how to stop.
         weights: model to start from.
@@ -100,19 +106,21 @@ def train(
 
     Raises:
         AnnotationError: no image to train on has a box.
-        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; or the
-            free memory for `batch: auto` is not known.
+        ConfigError: `out` holds a run already, or nothing to resume, or a run with other settings; `patience`
+            without validation images; or the free memory for `batch: auto` is not known.
         TrainingError: a non-finite loss, or out of memory; the message says what to change.
         ModelFileError: `weights` or the checkpoint is damaged or does not fit.
         Stopped: `stop` was true.
     """
     if not any(len(sample.labels) for sample in data.train):
         raise AnnotationError(f"expected boxes to train on, found none in {len(data.train)} training images")
+    if settings.patience and not any(len(sample.labels) for sample in data.val):
+        raise ConfigError("patience: expected validation images with objects, found none to measure AP on")
     settings = session.group.on_first(lambda: _prepare(data, settings, out, session, resume=resume))
     torch.manual_seed(settings.seed)
     run = _Run(data, settings, out, session, weights=weights, resume=resume)
     if session.group.is_first:
-        _write_settings(out, settings)  # for an extension, now that everything was accepted
+        write_settings(out, settings)  # for an extension, now that everything was accepted
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
@@ -166,13 +174,19 @@ class _Run:
         network = make_network(info, settings).to(group.device)
         if settings.sync_bn and group.size > 1:
             synchronise(network)
+        start = f"random weights, seed {settings.seed}"
         if weights and not resume:
             copied = transfer(network, info, weights)
-            session.say(f"{weights}: took {copied.taken} tensors, {len(copied.left)} start fresh")
+            start = f"{weights}: took {copied.taken} tensors, {len(copied.left)} start fresh"
         self.learner = Learner(network, info, settings, group)
         self._progress, self._epoch = Progress(), Epoch(0)
+        self._clock: Clock | None = None
+        if settings.minutes:
+            started = session.now() if session.started is None else session.started
+            self._clock = Clock(60 * settings.minutes, started, session.now)
         if resume:
-            self._progress, self._epoch = checkpoint.resume(out, self.learner, session.say)
+            self._progress, self._epoch = checkpoint.resume(out, self.learner, session.say, self._clock)
+            start = f"resumed in epoch {self._epoch.number + 1}, after {self._epoch.steps} steps of it"
             if not group.is_first:
                 self._epoch.meter.drop_unread()
         self.loader = SharedLoader(
@@ -182,67 +196,139 @@ class _Run:
             strict=session.strict,
             report=lambda problem: session.say(f"skipped: {problem}"),
         )
-        self._schedule = make_schedule(settings, self.loader.steps_per_epoch)
+        per_epoch = self.loader.steps_per_epoch
+        schedule = make_schedule(settings, per_epoch)
+        self._course = Course(schedule, self._clock, settings.evaluate_every * per_epoch, group)
         self._validator = Validator(self.learner.evaluated, info, data.val, settings, session.console, group)
+        session.say(
+            f"{settings.model} at {size_text(settings.size)}, {len(data.train)} images to train on, "
+            f"{len(self._validator.samples)} for validation; on {describe_device(group, settings)}"
+        )
+        session.say(f"start: {start}")
         self.log = (
             RunLog(
                 out,
                 session.console,
-                epochs=settings.epochs,
+                epochs=None if self._clock else settings.epochs,
+                minutes=settings.minutes,
                 images=len(self.loader.dataset),
                 done_epochs=self._progress.epochs,
-                done_steps=self._epoch.number * self.loader.steps_per_epoch + self._epoch.steps,
+                done_steps=self._epoch.number * per_epoch + self._epoch.steps,
                 done_images=self._epoch.meter.images,
             )
             if group.is_first
             else None
         )
-        self._saved = time.monotonic()
+        self._saved = session.now()
 
     def to_the_end(self) -> Progress:
         """Train, evaluate and save, epoch by epoch."""
-        session, show = self._session, None
-        if self._epoch.number >= self._settings.epochs:
-            session.say(f"all {self._settings.epochs} epochs are done; extend the run to train for more")
-        while self._epoch.number < self._settings.epochs:
+        session, group = self._session, self._session.group
+        ended = group.on_first(self._end_before_start)
+        if ended:
+            session.say(ended)
+        if self._clock:
+            self._clock.begin()
+        while not ended:
             try:
-                train_one_epoch(self.learner, self.loader, self._schedule, self._epoch, self._after_step)
+                last = train_one_epoch(self.learner, self.loader, self._course, self._epoch, self._after_step)
             except NonFiniteLossError as error:
                 raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
-            started, done = time.perf_counter(), self._epoch.number + 1
-            if self.log:
-                show = partial(self.log.predictions, epoch=done)
-            metrics = self._validator.after(done, show)
-            seconds = self._progress.seconds + self._epoch.seconds + time.perf_counter() - started
-            self._progress = session.group.on_first(lambda: self._save(metrics, seconds))  # noqa: B023
-            self._saved = time.monotonic()
-            self._epoch = Epoch(done)
-            if any(session.group.gather(session.stop())):
+            steps = self._epoch.number * self.loader.steps_per_epoch + self._epoch.steps
+            last = last or (self._clock is None and self._epoch.number + 1 >= self._settings.epochs)
+            self._close_epoch(last=last)
+            ended = group.on_first(partial(self._end, steps, last=last))
+            if ended:
+                session.say(ended)
+            if any(group.gather(session.stop())):
                 raise Stopped
         return self._progress
 
-    def _save(self, metrics: Mapping[str, float], seconds: float) -> Progress:
-        """End an epoch, in the first process.
+    def _end_before_start(self) -> str:
+        """Return why a resumed run has nothing left to do; empty if it has."""
+        settings, clock = self._settings, self._clock
+        if clock and clock.closed >= clock.total:
+            return f"all {settings.minutes:g} minutes are used; give the run more minutes to train for longer"
+        if not clock and self._epoch.number >= settings.epochs:
+            return f"all {settings.epochs} epochs are done; extend the run to train for more"
+        return self._plateau() and f"{self._plateau()}; raise patience to train for longer"
+
+    def _end(self, steps: int, *, last: bool) -> str:
+        """Return why the run ends after an epoch, in the first process; empty if it goes on."""
+        if last and self._clock:
+            epochs = steps / self.loader.steps_per_epoch
+            return (
+                f"ended after {self._clock.used / 60:.2f} of {self._settings.minutes:g} minutes: "
+                f"{steps} steps, {epochs:.1f} epochs, the learning rate fitted to that time"
+            )
+        if last:
+            return f"ended after all {self._settings.epochs} epochs"
+        return self._plateau() and f"{self._plateau()}: ended after epoch {self._progress.epochs}"
+
+    def _plateau(self) -> str:
+        """Describe a plateau of the AP; empty if there is none."""
+        progress, patience = self._progress, self._settings.patience
+        if not patience or progress.best_ap < LEARNED or progress.epochs - progress.best_epoch < patience:
+            return ""
+        return (
+            f"no better AP in {progress.epochs - progress.best_epoch} epochs "
+            f"(best {progress.best_ap:.3f}, epoch {progress.best_epoch})"
+        )
+
+    def _close_epoch(self, *, last: bool) -> None:
+        """Evaluate if it is due, log and save."""
+        session, group, clock, done = self._session, self._session.group, self._clock, self._epoch.number + 1
+        started = session.now()
+
+        def is_due() -> bool:
+            return done % self._settings.evaluate_every == 0 and (clock is None or clock.fits_evaluation())
+
+        evaluated = last or group.on_first(is_due)
+        show = partial(self.log.predictions, epoch=done) if self.log else None
+        metrics = self._validator.evaluate(show) if evaluated else {}
+        seconds = self._progress.seconds + self._epoch.seconds + session.now() - started
+        self._progress = group.on_first(lambda: self._save(metrics, seconds, last=last))
+        self._saved, self._epoch = session.now(), Epoch(done)
+        if clock:
+            clock.apart(session.now() - started)
+            if evaluated:
+                clock.closing = session.now() - started
+
+    def _save(self, metrics: Mapping[str, float], seconds: float, *, last: bool) -> Progress:
+        """Log and save an epoch, in the first process.
 
         The log comes first: a kill between the two then leaves a row too many, which resuming takes back.
         """
         assert self.log is not None
         progress = replace(self._progress, epochs=self._epoch.number + 1, seconds=seconds)
-        self.log.epoch(progress.epochs, self._epoch, metrics, seconds / 60)
-        return checkpoint.save(self._out, self.learner, progress, metrics)
+        clock, minutes = self._clock, seconds / 60
+        if clock:
+            minutes = clock.used / 60
+            clock.closed = clock.total if last else 0.0
+        self.log.epoch(progress.epochs, self._epoch, metrics, minutes)
+        return checkpoint.save(self._out, self.learner, progress, metrics, clock)
 
     def _after_step(self, report: StepReport | None) -> None:
         """Log; save when due, or when any process was requested to stop."""
+        group, now, clock = self._session.group, self._session.now, self._clock
+        per_epoch = self.loader.steps_per_epoch
         if report and self.log:
-            self.log.step(report)
-        group = self._session.group
-        due = time.monotonic() - self._saved > 60 * self._settings.checkpoint_minutes
+            self.log.step(report, self._course.steps / per_epoch)
+        started = now()
+        due = started - self._saved > 60 * self._settings.checkpoint_minutes
+        if clock and group.is_first and clock.closing is None:  # the last evaluation must not be a surprise
+            due = due or clock.used > clock.total / 2 or self._epoch.steps == per_epoch
         asked = group.gather((self._session.stop(), due))
         stopping = any(stop for stop, _ in asked)
         if stopping or any(due for _, due in asked):
             epoch = replace(self._epoch, meter=self._epoch.meter.of_all(group.gather))
-            group.on_first(lambda: checkpoint.save_within(self._out, self.learner, self._progress, epoch))
-            self._saved = time.monotonic()
+            group.on_first(
+                lambda: checkpoint.save_within(self._out, self.learner, self._progress, epoch, clock)
+            )
+            self._saved = now()
+            if clock and group.is_first and clock.closing is None and not stopping:
+                clock.closing = now() - started + self._validator.expected_seconds(now)
+                clock.apart(now() - started)
         if stopping:
             raise Stopped
 
@@ -260,62 +346,13 @@ class _Run:
         return f"the weights at that moment are in {path}"
 
 
-def check_folder(out: Path, *, resume: bool) -> None:
-    """Check that there is a run to resume, or no run when starting a new one.
-
-    Raises:
-        ConfigError: `out` holds a run already, or nothing to resume, or is no folder.
-    """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: expected a folder for the run, found a file")
-    if not resume and any((out / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
-        raise ConfigError(f"{out}: expected a new folder, found a run: resume it, or choose another folder")
-    if resume and not (out / checkpoint.LAST).exists():
-        raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
-
-
-def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Make the run folder, or check that there is a run to resume.
-
-    A resumed run keeps its settings. A finished run may get more epochs: the learning rate then continues
-    where a run of that length would be.
-
-    Raises:
-        ConfigError: as `check_folder`; or `out` holds a run with other settings.
-    """
-    check_folder(out, resume=resume)
-    for name in (checkpoint.LAST, checkpoint.BEST):
-        remove_leftovers(out / name)
-    if not resume:
-        _write_settings(out, settings)
-        return
-    before = load_settings(out / SETTINGS)  # settings missing in an older file have their defaults
-    if before != settings:
-        _check_extension(out, before, settings)
-
-
-def _write_settings(out: Path, settings: TrainSettings) -> None:
-    write_text(out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
-
-
-def _check_extension(out: Path, before: TrainSettings, wanted: TrainSettings) -> None:
-    mine, theirs = flat(wanted), flat(before)
-    differing = sorted(
-        f"{name}: {mine[name]} instead of {theirs[name]}"
-        for name in mine
-        if name != "epochs" and mine[name] != theirs[name]
-    )
-    if differing:
-        raise ConfigError(
-            f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(differing)}; leave the "
-            "options out, or start a new run"
-        )
-    done = checkpoint.progress_of(out).epochs
-    if done < before.epochs or wanted.epochs < done:
-        raise ConfigError(
-            f"{out}: expected a finished run, and more epochs than it has; found {done} of {before.epochs} "
-            f"epochs done, {wanted.epochs} wanted: first resume it to its end"
-        )
+def describe_device(group: Group, settings: TrainSettings) -> str:
+    """Name the device of a run, its precision and its threads."""
+    device = group.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    precision = str(precision_on(device, settings)).removeprefix("torch.")
+    threads = f"threads: {torch.get_num_threads()}, and {settings.workers} for images"
+    return f"{name} in {precision}, {threads}" + (f", processes: {group.size}" if group.size > 1 else "")
 
 
 @contextmanager

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 from torch import nn
 
+from lookonce._terminal import progress_bar
 from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.data.loader import Loader
 from lookonce.errors import AnnotationError
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample
+from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.parallel import ALONE
@@ -70,7 +72,6 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
             "batch": len(chosen),
             "epochs": MOST_STEPS,
             "augment": AugmentSettings.off(),
-            "evaluate_every": EVALUATE_EVERY,
             "ema": 0,
         }
     )
@@ -108,18 +109,14 @@ def _memorise(
     validator = Validator(network, info, chosen, settings, console)
     lost = sum(batch.positives.lost for step in loader.steps(0) for batch in step)
     started, ap50, steps = time.perf_counter(), 0.0, 0
-    columns = (
-        TextColumn("memorizing {task.total} s at most"),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=SECONDS)
+    with progress_bar(console, TimeElapsedColumn()) as bar:
+        task = bar.add_task(f"memorizing, {SECONDS:.0f} s at most")
         while steps < MOST_STEPS and ap50 < GOAL and time.perf_counter() - started < SECONDS:
             epoch = Epoch(steps)
-            train_one_epoch(learner, loader, schedule, epoch)
+            train_one_epoch(learner, loader, Course(schedule), epoch)
             steps += 1
-            ap50 = validator.after(steps).get("ap50", ap50)
+            if steps % EVALUATE_EVERY == 0 or steps == MOST_STEPS:
+                ap50 = validator.evaluate()["ap50"]
             loss = epoch.meter.means()["total"]
             bar.update(task, description=f"step {steps}  loss {loss:.3g}  AP50 {ap50:.3f}")
     return SelfTest(ap50, steps, time.perf_counter() - started, lost)

@@ -5,13 +5,17 @@ ground truth.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
+from lookonce._terminal import say
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
@@ -26,11 +30,13 @@ from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Problem, Sample
 from lookonce.train.parallel import ALONE, Group
 
+T = TypeVar("T")
+
 SHOWN, CELL = 9, (320, 320)  # images of predictions, and their size
 
 
 class Validator:
-    """Evaluates a network on the validation images when it is due.
+    """Evaluates a network on the validation images.
 
     Attributes:
         samples: the images that can be read; empty if they show no object.
@@ -45,89 +51,78 @@ class Validator:
         console: Console,
         group: Group = ALONE,
     ) -> None:
-        self._network, self._names, self._settings, self._group = network, info.names, settings, group
-        self._console = console
+        self._network, self._names, self._group, self._console = network, info.names, group, console
+        self._batch = -(-settings.batch_size // group.size)  # fits into memory, as in training
         self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=EVALUATION_CONF))
-        self.samples = self._with_objects(readable(samples, console, group))
+        self.samples = list(samples)
+        self._read(lambda images: [None for _ in images])
 
-    def after(self, epoch: int, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
-        """Return AP and AP50 after an epoch, counted from 1; empty if no evaluation is due or possible.
+    def evaluate(self, show: Callable[[NDArray[np.uint8]], None] | None = None) -> dict[str, float]:
+        """Return AP and AP50; empty if there is nothing to evaluate on.
 
         Every process of the group must call it, and the first one gets the result. `show` receives a sheet
         (H, W, 3) of images with their detections.
         """
-        due = epoch % self._settings.evaluate_every == 0 or epoch == self._settings.epochs
-        if not due or not self.samples:
+        if not self.samples:
             return {}
-        parts = self._group.gather(self._detect())
-        found, gone = (dict(ChainMap(*each)) for each in zip(*parts, strict=True))
-        if gone:
-            self.samples = self._with_objects(without(self.samples, gone, self._console))
+        self._group.share_statistics(self._network)  # those that get saved
+        found = self._read(self._detect)
         if not self.samples or not self._group.is_first:
             return {}
-        detections = [found[number] for number in sorted(found)]
-        metrics = evaluate(self.samples, detections, self._names)
+        metrics = evaluate(self.samples, found, self._names)
         if show is not None:
-            show(prediction_sheet(self.samples, detections, self._names, self._detector.info.values))
+            show(prediction_sheet(self.samples, found, self._names, self._detector.info.values))
         return {"ap": metrics.ap, "ap50": metrics.ap50}
 
-    def _with_objects(self, samples: list[Sample]) -> list[Sample]:
-        """The samples, or none if they show no object: then AP is not defined."""
-        if not samples or objects_that_count(samples, len(self._names)).any():
-            return samples
-        say(
-            self._console,
-            "no object in the validation part: AP cannot be measured, the last model is kept as best",
-        )
-        return []
+    def expected_seconds(self, now: Callable[[], float]) -> float:
+        """Evaluate a few images of this process, and extrapolate to its part of them."""
+        mine = self.samples[self._group.rank :: self._group.size]
+        some, values = [sample.path for sample in mine[: 2 * self._batch]], self._detector.info.values
+        started = now()
+        with closing(each_image(some, lambda image: image, [], values=values)) as images:
+            done = len(self._detect(image for _, image in images))
+        return (now() - started) * len(mine) / max(done, 1)
 
-    def _detect(self) -> tuple[dict[int, Detections], dict[int, str]]:
-        """Detect on this process's part of the images, with the statistics that get saved.
+    def _detect(self, images: Iterable[NDArray[np.uint8]]) -> list[Detections]:
+        """Detect with the network as it is."""
+        self._network.eval()
+        found = list(self._detector.detect_many(images, batch=self._batch))
+        self._network.train()
+        return found
+
+    def _read(self, work: Callable[[Iterable[NDArray[np.uint8]]], list[T]]) -> list[T]:
+        """Work on the images, a part of them in each process; those that cannot be read leave `samples`.
+
+        Args:
+            work: maps images (H, W, 3) to one result each.
 
         Returns:
-            Detections by the number of the image; and the reason for each image that cannot be read any more.
+            A result per remaining sample; what they show decides whether any remain.
         """
-        mine = range(self._group.rank, len(self.samples), self._group.size)
-        skipped: list[Problem] = []
-        read: list[int] = []
+        rank, size = self._group.rank, self._group.size
+        numbers: list[int] = []
+        problems: list[Problem] = []
 
         def images() -> Iterator[NDArray[np.uint8]]:
-            paths = [self.samples[number].path for number in mine]
-            for place, image in each_image(
-                paths, lambda image: image, skipped, values=self._detector.info.values
-            ):
-                read.append(mine[place])
-                yield image
+            paths, values = [sample.path for sample in self.samples[rank::size]], self._detector.info.values
+            with closing(each_image(paths, lambda image: image, problems, values=values)) as read:
+                for number, image in read:
+                    numbers.append(rank + number * size)
+                    yield image
 
-        self._group.share_statistics(self._network)
-        self._network.eval()
-        batch = -(-self._settings.batch_size // self._group.size)  # fits into memory, as in training
-        found = list(self._detector.detect_many(images(), batch=batch))
-        self._network.train()
-        gone = dict(zip(sorted({*mine} - {*read}), map(str, skipped), strict=True))
-        return dict(zip(read, found, strict=True)), gone
-
-
-def readable(samples: Sequence[Sample], console: Console, group: Group = ALONE) -> list[Sample]:
-    """Select the samples with a readable image, and report the others, so that none ends a run later."""
-    mine = range(group.rank, len(samples), group.size)
-    skipped: list[Problem] = []
-    results = each_image([samples[number].path for number in mine], lambda image: None, skipped)
-    read = {mine[place] for place, _ in results}
-    problems = dict(zip(sorted({*mine} - read), map(str, skipped), strict=True))
-    return without(samples, dict(ChainMap(*group.gather(problems))), console)
-
-
-def without(samples: Sequence[Sample], problems: Mapping[int, str], console: Console) -> list[Sample]:
-    """The samples except those with a problem, which is printed."""
-    for number in sorted(problems):
-        say(console, f"skipped: {problems[number]}")
-    return [sample for number, sample in enumerate(samples) if number not in problems]
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line verbatim."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        results = work(images())
+        parts = self._group.gather((dict(zip(numbers, results, strict=True)), problems))
+        by_number = dict(ChainMap(*(found for found, _ in parts)))
+        for problem in sorted(chain(*(skipped for _, skipped in parts)), key=str):
+            say(f"skipped: {problem}", self._console)
+        self.samples = [self.samples[number] for number in sorted(by_number)]
+        if self.samples and not objects_that_count(self.samples, len(self._names)).any():
+            say(
+                "no object in the validation part: AP cannot be measured, the last model is kept as best",
+                self._console,
+            )
+            self.samples = []
+        return [by_number[number] for number in sorted(by_number)]
 
 
 def prediction_sheet(

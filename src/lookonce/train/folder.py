@@ -1,0 +1,68 @@
+"""The folder of a run: what may be in it when a run starts, and when one is resumed."""
+
+from pathlib import Path
+
+import yaml
+
+from lookonce._files import remove_leftovers, write_text
+from lookonce.config import TrainSettings, flat
+from lookonce.errors import ConfigError
+from lookonce.recipe import load_settings
+from lookonce.train import checkpoint
+
+SETTINGS = "settings.yaml"
+
+
+def check_folder(out: Path, *, resume: bool) -> None:
+    """Check that there is a run to resume, or no run when starting a new one.
+
+    Raises:
+        ConfigError: `out` holds a run already, or nothing to resume, or is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: expected a folder for the run, found a file")
+    if not resume and any((out / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
+        raise ConfigError(f"{out}: expected a new folder, found a run: resume it, or choose another folder")
+    if resume and not (out / checkpoint.LAST).exists():
+        raise ConfigError(f"{out}: nothing to resume: expected {checkpoint.LAST}")
+
+
+def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
+    """Make the run folder, or check that there is a run to resume.
+
+    A resumed run keeps its settings, except for those of its end: `minutes`, `patience`, and, once it is
+    finished, more `epochs`. The learning rate then continues where a run of that length would be.
+
+    Raises:
+        ConfigError: as `check_folder`; or `out` holds a run with other settings.
+    """
+    check_folder(out, resume=resume)
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        remove_leftovers(out / name)
+    if not resume:
+        write_settings(out, settings)
+        return
+    before = load_settings(out / SETTINGS)  # settings missing in an older file have their defaults
+    mine, theirs = flat(settings), flat(before)
+    may_change = ["epochs", "patience", *(["minutes"] if settings.minutes and before.minutes else [])]
+    differing = sorted(
+        f"{name}: {mine[name]} instead of {theirs[name]}"
+        for name in mine.keys() - may_change
+        if mine[name] != theirs[name]
+    )
+    if differing:
+        raise ConfigError(
+            f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(differing)}; leave the "
+            "options out, or start a new run"
+        )
+    done = checkpoint.progress_of(out).epochs
+    if settings.epochs != before.epochs and (done < before.epochs or settings.epochs < done):
+        raise ConfigError(
+            f"{out}: expected a finished run, and more epochs than it has; found {done} of {before.epochs} "
+            f"epochs done, {settings.epochs} wanted: first resume it to its end"
+        )
+
+
+def write_settings(out: Path, settings: TrainSettings) -> None:
+    """Write the settings of a run into its folder."""
+    write_text(out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
