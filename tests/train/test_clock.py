@@ -119,7 +119,8 @@ def test_a_clock_that_measured_nothing_leaves_no_pace() -> None:
 
 def run(course: Course, time: Time, pace: list[float], closing: float) -> list[float]:
     """The rates of all steps of a run of epochs of 50 steps."""
-    clock, rates, ended = course.clock, [], False
+    clock, ended = course.clock, False
+    rates: list[float] = []
     assert clock is not None
     clock.begin()
     while not ended:

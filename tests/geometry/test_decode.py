@@ -1,0 +1,44 @@
+"""Boxes of cells by hand, for both kinds of arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lookonce.geometry.decode import LARGEST_LOG_SIDE, centre_of, sides_of
+
+both = pytest.mark.parametrize("array", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+
+
+@both
+def test_a_centre_lies_in_its_cell(array: Callable[..., Any]) -> None:
+    inside, corner = array([[0.25, 0.5], [0.0, 1.0]]), array([[3.0, 5.0], [0.0, 7.0]])
+    found = centre_of(inside, corner, 16)
+    assert found.tolist() == [[52, 88], [0, 128]]  # (3 + 0.25) * 16, (5 + 0.5) * 16
+
+
+@both
+def test_a_scale_lets_a_centre_leave_its_cell_by_the_same_on_either_side(array: Callable[..., Any]) -> None:
+    inside, corner = array([[0.5, 0.0], [1.0, 0.25]]), array([[3.0, 5.0], [3.0, 5.0]])
+    found = centre_of(inside, corner, 8, 1.5)
+    # 0.5 * 1.5 - 0.25 = 0.5: the middle stays; 0 -> -0.25, 1 -> 1.25, 0.25 -> 0.125
+    assert found.tolist() == [[28, 38], [34, 41]]
+
+
+@both
+def test_sides_are_those_of_the_anchor_times_the_exponential(array: Callable[..., Any]) -> None:
+    raw = array(
+        [[0.0, float(np.log(2))], [-float(np.log(4)), 0.0]],
+        dtype=torch.float64 if array is torch.tensor else float,
+    )
+    found = sides_of(raw, array([10.0, 30.0]))
+    np.testing.assert_allclose(found, [[10, 60], [2.5, 30]], rtol=1e-7)
+
+
+@both
+def test_sides_stay_finite_and_above_zero(array: Callable[..., Any]) -> None:
+    raw, anchor = array([[1000.0, -1000.0], [10.0, -10.0]]), array([1.0, 2.0])
+    limits = [np.exp(LARGEST_LOG_SIDE), 2 * np.exp(-LARGEST_LOG_SIDE)]
+    np.testing.assert_allclose(sides_of(raw, anchor), [limits, limits], rtol=1e-6)
