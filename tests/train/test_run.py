@@ -359,6 +359,21 @@ def test_without_validation_images_the_last_model_is_the_best(data: TrainData, t
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
+def test_the_model_carries_the_thresholds_of_its_validation(
+    data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [tuple(0.1 * (c + epoch) for c in range(len(INFO.names))) for epoch in (1, 2)]
+    following = iter(chosen)
+    monkeypatch.setattr("lookonce.train.validate.choose_thresholds", lambda matches: next(following))
+    train(data, settings("epochs=2"), tmp_path / "run", quiet())
+    assert load_weights(tmp_path / "run" / BEST)[1].thresholds == pytest.approx(chosen[1])
+    with Detector.open(tmp_path / "run") as detector:
+        assert list(detector.options.conf.values()) == pytest.approx(chosen[1])
+    monkeypatch.undo()
+    result = train(data, settings("epochs=3"), tmp_path / "run", quiet(), resume=True)
+    assert result.progress.epochs == 3
+
+
 def test_of_equal_models_the_one_trained_for_longer_is_kept(data: TrainData, tmp_path: Path) -> None:
     """AP is still 0 after both epochs."""
     result = train(data, settings("epochs=2"), tmp_path / "run", quiet())

@@ -152,7 +152,7 @@ def resume(
     """
     file, info = folder / LAST, learner.info
     weights, saved = load_weights(file)
-    for name in (field.name for field in fields(info) if field.name != "training"):
+    for name in (field.name for field in fields(info) if field.name not in ("training", "thresholds")):
         if (wanted := getattr(info, name)) != (found := getattr(saved, name)):
             raise TrainingError(
                 f"{file}: expected the checkpoint of a model with {name} {wanted}, found {found}: a run "

@@ -306,6 +306,7 @@ class _Run:
             minutes = clock.used / 60
             clock.closed = clock.total if last else 0.0
         self.log.epoch(progress.epochs, self._epoch, metrics, minutes)
+        self.learner.info = replace(self.learner.info, thresholds=self._validator.thresholds)
         return checkpoint.save(self._out, self.learner, progress, metrics, clock)
 
     def _after_step(self, report: StepReport | None) -> None:

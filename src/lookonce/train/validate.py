@@ -20,7 +20,9 @@ from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.draw.grid import compare, grid
 from lookonce.evaluate.coco import evaluate
+from lookonce.evaluate.counting import choose_thresholds
 from lookonce.evaluate.inputs import objects_that_count
+from lookonce.evaluate.matching import match
 from lookonce.images import Values, read_image
 from lookonce.metadata import ModelInfo
 from lookonce.model.backend import TorchBackend
@@ -40,6 +42,7 @@ class Validator:
 
     Attributes:
         samples: the images that can be read; empty if they show no object.
+        thresholds: score threshold of each class, chosen at the last evaluation, in the first process.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Validator:
         group: Group = ALONE,
     ) -> None:
         self._network, self._names, self._group, self._console = network, info.names, group, console
+        self.thresholds: tuple[float, ...] = ()
         self._batch = -(-settings.batch_size // group.size)  # fits into memory, as in training
         self._detector = Detector(TorchBackend(network, info), DetectOptions(conf=EVALUATION_CONF))
         self.samples = list(samples)
@@ -70,6 +74,7 @@ class Validator:
         if not self.samples or not self._group.is_first:
             return {}
         metrics = evaluate(self.samples, found, self._names)
+        self.thresholds = choose_thresholds(match(self.samples, found, self._names))
         if show is not None:
             show(prediction_sheet(self.samples, found, self._names, self._detector.info.values))
         return {"ap": metrics.ap, "ap50": metrics.ap50}
