@@ -7,7 +7,7 @@ million images in the record, the chance that a new image is taken for one of th
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -64,6 +64,14 @@ class Seen:
 
     learned: frozenset[bytes] = frozenset()
     held_out: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of_images(
+        cls, prints: Mapping[Path, bytes], learned: Iterable[Path], held_out: Iterable[Path]
+    ) -> Self:
+        """Collect the fingerprints of images; those without one are left out."""
+        parts = ([prints[path] for path in part if path in prints] for part in (learned, held_out))
+        return cls(*map(frozenset, parts))
 
     @classmethod
     def of(cls, training: Training) -> Self:

@@ -2,10 +2,12 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,10 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from lookonce._interrupts import StopRequest
+from lookonce.annotations import load_samples, write_samples
 from lookonce.cli import app, load
 from lookonce.config import TrainSettings
 from lookonce.images import write_image
-from lookonce.model.files import load_model
+from lookonce.model.files import load_info, load_model
+from lookonce.seen import Seen
 from tests.data.drawn_samples import draw_samples
 
 QUICK = ["--set", "width=0.125", "--size", "64x96", "--batch", "3", "--set", "workers=1"]
@@ -54,9 +58,66 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     assert (info.input_size, info.width) == ((64, 96), 0.125)
 
 
+def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
+    lines: Path, tmp_path: Path
+) -> None:
+    names = ["--names", str(lines.parent / "things.names")]
+    run, report = tmp_path / "run", ["--out", str(tmp_path / "report"), "--explain", "0"]
+    ran = CliRunner().invoke(app, arguments(lines, run, "--epochs", "1", "--set", "holdout=0.3"))
+    assert ran.exit_code == 0, ran.output
+    seen = Seen.of(load_info(run / "best.safetensors").training)
+    assert (len(seen.learned), len(seen.held_out)) == (5, 2)
+
+    ran = CliRunner().invoke(app, ["evaluate", str(run), str(lines), *names, *report])
+    assert ran.exit_code == 0, ran.output
+    assert "held-out: " in ran.output
+    assert "2 images" in ran.output
+    assert "warning" not in ran.output
+
+    copy = tmp_path / "copy"  # another path, other names, another format
+    copy.mkdir()
+    for path in lines.parent.glob("*.png"):
+        shutil.copy(path, copy / f"copy of {path.name}")
+    data = load_samples(lines, None, Path(names[1]))
+    moved = [replace(each, path=copy / f"copy of {each.path.name}") for each in data.samples]
+    write_samples({"test": replace(data, samples=moved)}, "voc", tmp_path / "voc")
+    ran = CliRunner().invoke(app, ["evaluate", str(run), str(tmp_path / "voc"), "--split", "test", *report])
+    assert "warning: the model has learned from 5 of the 7 images: the numbers flatter" in ran.output
+
+    more = [
+        "--epochs",
+        "1",
+        "--weights",
+        str(run / "best.safetensors"),
+        "--set",
+        "holdout=0.3",
+        "--set",
+        "seed=1",
+    ]
+    ran = CliRunner().invoke(app, arguments(lines, tmp_path / "second", *more))
+    assert "best.safetensors has learned from 2 of the 2 validation images: the AP flatters" in ran.output
+    second = Seen.of(load_info(tmp_path / "second" / "best.safetensors").training)
+    assert second.learned >= seen.learned
+
+
+def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
+    more = ["--epochs", "1", "--folds", "3", "--group", r"([0-3])?\.png"]
+    ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", *more))
+    assert ran.exit_code == 0, ran.output
+    assert "fold 1 of " in ran.output
+    assert "mean of " in ran.output
+    assert "each by the model that has not learned from it: AP 0." in ran.output
+    assert (tmp_path / "run" / "folds.json").exists()
+    settings = (tmp_path / "run" / "fold-1" / "settings.yaml").read_text()
+    assert "group: ([0-3])?\\.png" in settings
+
+
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
+        (["--group", "("], "--group: expected folder or a regular expression, found '('"),
+        (["--set", "group=("], "group: expected folder or a regular expression, found '('"),
+        (["--folds", "3", "--extend", "2"], "--folds: expected no --extend beside it"),
         (["--size", "100"], "multiples of 32, found '100'"),
         (["--model", "yolov9"], "model: expected 'yolov3'"),
         (["--set", "colour=1"], "colour: expected one of model, width, "),

@@ -66,6 +66,16 @@ GroupOption = Annotated[
         show_default="none",
     ),
 ]
+TrainGroupOption = Annotated[
+    str,
+    typer.Option(
+        "--group",
+        metavar="BY",
+        parser=group_option,
+        help="Images held out together: folder, or a regular expression on the path.",
+        show_default="near-duplicates and neighbouring frames alone",
+    ),
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
 JsonOption = Annotated[
     Path | None,

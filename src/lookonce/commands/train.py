@@ -20,9 +20,10 @@ from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
 from lookonce.config import TrainSettings
-from lookonce.doctor.images import inspect_all
+from lookonce.doctor.images import ImageFacts, inspect_all
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.recipe import load_settings
+from lookonce.samples import Sample
 from lookonce.seen import BYTES, Seen, fingerprints
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume the run in 
 ExtendOption = Annotated[
     int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
 ]
+FoldsOption = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="Cross-validate: N runs, each image held out once.")
+]
 SelfTestOption = Annotated[
     bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
 ]
@@ -81,6 +85,8 @@ def train(
     assignments: SetOption = None,
     resume: ResumeOption = False,
     extend: ExtendOption = None,
+    group_by: shared.TrainGroupOption = "",
+    folds: FoldsOption = None,
     strict: shared.StrictOption = False,
     self_test: SelfTestOption = False,
 ) -> int:
@@ -105,6 +111,7 @@ def train(
             "minutes": minutes,
             "patience": patience,
             "batch": batch,
+            "group": group_by or None,
         },
     )
     if self_test:
@@ -114,6 +121,12 @@ def train(
                 "--weights, --resume and --extend with it"
             )
         return _self_test(data, options.settings(), names, images, strict=strict)
+    if folds:
+        if extend:
+            raise ConfigError("--folds: expected no --extend beside it")
+        settings = options.settings()
+        found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
+        return _cross_validate(found, settings, out, data, weights, resume=resume, strict=strict)
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
     from lookonce.train.run import Session, Stopped
@@ -270,18 +283,97 @@ def load_data(
         kept, held_out = learn.samples, judge.samples
         prints = _fingerprints([sample.path for sample in (*kept, *held_out)], console) if record else {}
     else:
-        paths = [sample.path for sample in learn.samples]
-        with progress_bar(console, transient=True) as progress:
-            bar = progress.add_task("comparing images", total=len(paths))
-            facts = inspect_all(paths, lambda: progress.advance(bar)) if record else {}
+        facts = _inspect(learn.samples, console) if record else {}
         split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
         say(f"no val part: {split.describe()}", console)
         kept, held_out = ([learn.samples[i] for i in part] for part in (split.train, split.held_out))
         prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
-    learned, validated = (
-        frozenset(prints[each.path] for each in part if each.path in prints) for part in (kept, held_out)
+    seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
+    return TrainData(learn.names, kept, held_out, seen)
+
+
+def load_folds(
+    data: Path,
+    settings: TrainSettings,
+    count: int,
+    names: Path | None,
+    console: Console,
+    images: Path | None = None,
+    *,
+    strict: bool,
+) -> "list[TrainData]":
+    """Return the training and the held-out images of each fold; a test part is never used.
+
+    Raises:
+        AnnotationError: not recognised, or fewer than two groups of images.
+    """
+    from lookonce.train.holdout import folds
+    from lookonce.train.plan import TrainData
+
+    annotations = open_annotations(data, images)
+    given = read_names(names) if names else None
+    sets = {"train": annotations.load("train", given, strict)}
+    if "val" in annotations.splits:
+        sets["val"] = annotations.load("val", sets["train"].names, strict)
+    say_samples(sets, console)
+    samples = [sample for each in sets.values() for sample in each.samples]
+    facts = _inspect(samples, console)
+    splits = folds(samples, count, settings.seed, facts, settings.group)
+    if len(splits) < 2:
+        raise AnnotationError(f"{data}: expected two groups of images or more for folds, found {len(splits)}")
+    prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
+    found = []
+    for split in splits:
+        kept, held_out = ([samples[i] for i in part] for part in (split.train, split.held_out))
+        seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
+        found.append(TrainData(sets["train"].names, kept, held_out, seen))
+    say(
+        f"{len(samples)} images in {len(found)} folds; {splits[0].together} stay with others of their group",
+        console,
     )
-    return TrainData(learn.names, kept, held_out, Seen(learned, validated))
+    return found
+
+
+def _cross_validate(
+    parts: "Sequence[TrainData]",
+    settings: TrainSettings,
+    out: Path,
+    data: Path,
+    weights: Path | None,
+    *,
+    resume: bool,
+    strict: bool,
+) -> int:
+    """Train on each fold, and print how AP varies."""
+    from lookonce.train.folds import REPORT, train_folds
+    from lookonce.train.run import Session, Stopped
+
+    console, inputs = terminal(), [path for path in (data, weights) if path]
+    with (
+        Outputs("train", folder=out, inputs=inputs, force=resume or None),
+        StopRequest() as asked,
+    ):
+        session = Session(console, stop=asked, strict=strict)
+        try:
+            result = train_folds(parts, settings, out, session, weights=weights, resume=resume)
+        except Stopped:
+            again = f"lookonce train {data} --folds {len(parts)} --out {out} --resume"
+            say(f"stopped and saved; to resume: {again}, with the same options", console)
+            return 128 + (asked.signal or signal.SIGTERM)
+    metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
+    say(result.describe(), console)
+    say(
+        f"all {metrics.images} images, each by the model that has not learned from it: "
+        f"AP {spread.ap.around(metrics.ap)}, AP50 {spread.ap50.around(metrics.ap50)}; {out / REPORT}",
+        console,
+    )
+    return 0
+
+
+def _inspect(samples: Sequence[Sample], console: Console) -> dict[Path, ImageFacts]:
+    with progress_bar(console, transient=True) as progress:
+        bar = progress.add_task("comparing images", total=len(samples))
+        return inspect_all([sample.path for sample in samples], lambda: progress.advance(bar))
 
 
 def _fingerprints(paths: Sequence[Path], console: Console) -> dict[Path, bytes]:

@@ -1,0 +1,141 @@
+"""Cross-validation: as many runs as folds, each measured on the images that it has not learned from.
+
+out/
+    fold-1/, fold-2/, ...    a run folder each, as of `train.run`
+    folds.json               AP of each, and of all images together
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from lookonce._files import encodable, write_text
+from lookonce.config import TrainSettings
+from lookonce.detections import Detections
+from lookonce.evaluate.coco import evaluate, without_nan
+from lookonce.evaluate.report import Evaluation, evaluate_detections
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import EVALUATION_CONF
+from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.processor import usable_cores
+from lookonce.samples import Problem, Sample
+from lookonce.train import checkpoint
+from lookonce.train.plan import TrainData
+from lookonce.train.run import Session, train
+
+REPORT = "folds.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Result of one fold.
+
+    Attributes:
+        model: path of its best model.
+        images: number of images held out and measured.
+        ap: AP on these; NaN without objects.
+        ap50: AP at IoU 0.50.
+    """
+
+    model: Path
+    images: int
+    ap: float
+    ap50: float
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Result of all folds.
+
+    Attributes:
+        folds: result of each.
+        evaluation: measures of all images together, each detected by the model that has not learned from it.
+    """
+
+    folds: tuple[Fold, ...]
+    evaluation: Evaluation
+
+    def describe(self) -> str:
+        """Describe in one line how AP varies over the folds."""
+        parts = []
+        for name in ("AP", "AP50"):
+            values = [getattr(each, name.lower()) for each in self.folds]
+            known = [value for value in values if not math.isnan(value)]
+            spread = f", standard deviation {stdev(known):.3f}" if len(known) > 1 else ""
+            parts.append(f"{name} {mean(known):.3f}{spread}" if known else f"{name} –")
+        return f"mean of {len(self.folds)} folds: {'; '.join(parts)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        rows = [
+            {"model": str(each.model), "images": each.images, "ap": each.ap, "ap50": each.ap50}
+            for each in self.folds
+        ]
+        return {"folds": without_nan(rows), "all": self.evaluation.to_dict()}
+
+
+def train_folds(
+    parts: Sequence[TrainData],
+    settings: TrainSettings,
+    out: Path,
+    session: Session,
+    *,
+    weights: Path | None = None,
+    resume: bool = False,
+) -> Folds:
+    """Train on each fold and measure all.
+
+    Args:
+        parts: training and held-out images of each fold.
+        settings: settings of each run.
+        out: folder for the run folders.
+        session: console and how to stop; one process.
+        weights: model to start every run from.
+        resume: continue; folds that are finished are only measured.
+
+    Raises:
+        LookonceError: as `train.run.train`.
+    """
+    folds: list[Fold] = []
+    truth: list[Sample] = []
+    found: list[Detections] = []
+    names = parts[0].names
+    for number, data in enumerate(parts, start=1):
+        folder = out / f"fold-{number}"
+        counts = f"{len(data.train)} images to train on, {len(data.val)} held out"
+        session.say(f"fold {number} of {len(parts)}: {counts}")
+        begun = resume and (folder / checkpoint.LAST).exists()
+        model = train(data, settings, folder, session, weights=weights, resume=begun).model
+        measured, mine = detect_all(model, data.val, session)
+        metrics = evaluate(measured, mine, names)
+        folds.append(Fold(model, len(measured), metrics.ap, metrics.ap50))
+        session.say(f"fold {number}: AP {metrics.ap:.3f}, AP50 {metrics.ap50:.3f} on {len(measured)} images")
+        truth += measured
+        found += mine
+    result = Folds(tuple(folds), evaluate_detections(truth, found, names))
+    write_text(out / REPORT, encodable(json.dumps(result.to_dict(), indent=2, ensure_ascii=False)) + "\n")
+    return result
+
+
+def detect_all(
+    model: Path, samples: Sequence[Sample], session: Session
+) -> tuple[list[Sample], list[Detections]]:
+    """Return the samples with a readable image, and their detections."""
+    measured: list[Sample] = []
+    found: list[Detections] = []
+    unreadable: list[Problem] = []
+    plan = Plan.of(usable_cores())
+    with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads) as detector:
+        paths = [sample.path for sample in samples]
+        with closing(each_image(paths, detector, unreadable, plan)) as results:
+            for number, each in results:
+                measured.append(samples[number])
+                found.append(each)
+    for problem in unreadable:
+        session.say(f"skipped: {problem}")
+    return measured, found
