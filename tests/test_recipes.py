@@ -68,6 +68,7 @@ CLASSIC = {
     "objectness_prior": 0.5,  # biases of 0
     "ema": 0,
     "repeat_rare": 0,
+    "difficult": "train",
     "holdout": 0,
     "log_every": 1,  # L549
     "keep_epochs": True,  # L561

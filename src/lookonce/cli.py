@@ -28,6 +28,7 @@ VERBS = {
     "tune": "Find the fastest way to run a model on this machine: engine, precision, threads.",
     "fetch": "Fetch official weights into the cache, with .cfg and class names.",
     "models": "List the trained models: the one in the package, and those that fetch knows.",
+    "rename": "Change class names in a model file. The weights stay byte for byte.",
     "recipes": "List the recipes that come with the package, and how each differs from the default.",
     "data": "Inspect and convert annotations.",
 }

@@ -30,6 +30,7 @@ AnchorChoice = Annotated[
     Anchors | Literal["official", "data"], BeforeValidator(lambda value: _parse_anchors(value))
 ]
 Range = Annotated[tuple[float, float], AfterValidator(lambda value: _check_range(value))]
+Difficult = Literal["train", "ignore"]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
 
@@ -263,6 +264,9 @@ class TrainSettings(SettingsSection):
     repeat_rare: Share = 0.0
     """Images of a class that fewer than this share of the images show come more often (repeat-factor
     sampling, Gupta et al. 2019); 0 shows every image once per epoch."""
+    difficult: Difficult = "train"
+    """Use of VOC's difficult objects: `train` on them, or `ignore` their boxes as areas in which nothing
+    counts. Evaluation never counts them."""
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation if the data has no validation part."""
     group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""

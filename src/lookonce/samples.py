@@ -14,7 +14,28 @@ from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
 from lookonce.geometry.letterbox import Letterbox
+from lookonce.geometry.polygons import EVERYWHERE, Rectangle, contains
 from lookonce.images import read_size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """Part of an image in which objects may lack a box: there nothing is background.
+
+    Attributes:
+        corners: (K, 2) float32 polygon, in pixels of the image.
+        labels: classes that may lack boxes there; empty for every class, and then nothing there counts.
+        window: rectangle outside of which the polygon does not count.
+    """
+
+    corners: NDArray[np.float32]
+    labels: tuple[int, ...] = ()
+    window: Rectangle = EVERYWHERE
+
+    def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N, 2) -> (N,): points inside."""
+        inside = contains(self.corners, points)
+        return inside & (points >= self.window[:2]).all(axis=1) & (points <= self.window[2:]).all(axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,9 +47,10 @@ class Sample:
         boxes: (N, 4) float32 xyxy, in pixels of the image.
         labels: (N,) int64 class numbers.
         difficult: (N,) VOC's flag: ignored in evaluation, trained on; none if left out.
-        crowd: (N,) COCO's flag: one box around many objects; ignored in evaluation, not trained on.
+        crowd: (N,) COCO's flag: one box around many objects, an ignored area.
         image_id: id of the image in COCO annotations, kept for writing results.
         size: (height, width) of the image as displayed; None if not read yet: see `image_size`.
+        ignored: areas in which objects may lack a box, beside those of `crowd`.
     """
 
     path: Path
@@ -38,6 +60,7 @@ class Sample:
     crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     image_id: int | str | None = None
     size: tuple[int, int] | None = None
+    ignored: tuple[Area, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.labels)
@@ -79,7 +102,12 @@ class Sample:
         """Return the image with class numbers `numbers[label]`, without the objects that get -1."""
         labels = numbers[self.labels]
         known = labels >= 0
-        return replace(self.pick(known), labels=labels[known])
+        areas = []
+        for area in self.ignored:
+            left = tuple(label for label in numbers[list(area.labels)].tolist() if label >= 0)
+            if left or not area.labels:
+                areas.append(replace(area, labels=left))
+        return replace(self.pick(known), labels=labels[known], ignored=tuple(areas))
 
 
 def group_numbers(paths: Sequence[Path], group: str) -> list[int]:
@@ -231,7 +259,16 @@ class SampleSet:
         )
         images, boxes, classes = (f"{count} {one if count == 1 else more}" for count, one, more in counts)
         background = sum(len(sample.boxes) == 0 for sample in self.samples)
-        return f"{self.origin or self.format}: {images} ({background} without objects), {boxes}, {classes}"
+        areas = sum(not area.labels for sample in self.samples for area in sample.ignored)
+        partly = sum(any(area.labels for area in sample.ignored) for sample in self.samples)
+        ignored = f", {areas} ignored {'area' if areas == 1 else 'areas'}" if areas else ""
+        ignored += (
+            f", {partly} {'image' if partly == 1 else 'images'} annotated for some classes only"
+            if partly
+            else ""
+        )
+        title = self.origin or self.format
+        return f"{title}: {images} ({background} without objects), {boxes}, {classes}{ignored}"
 
 
 def input_shapes(samples: Sequence[Sample], input_size: tuple[int, int]) -> NDArray[np.float64]:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from lookonce.annotations import load_samples
 from lookonce.cli import app, main
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, ConfigError
 
 
 def run(*words: object) -> Result:
@@ -106,3 +107,27 @@ def test_no_boxes_no_anchors(tmp_path: Path, data: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{data / 'photos' / 'dog.jpg'}\n")
     with pytest.raises(AnnotationError, match=r"a\.txt: expected boxes to fit anchors to, found none"):
         run("anchors", tmp_path / "a.txt")
+
+
+def test_convert_merges_renames_and_leaves_out_classes(data: Path, tmp_path: Path) -> None:
+    before = load_samples(data / "bccd", "val")
+    classes = ["--classes", "RBC=cell", "--classes", "WBC=cell", "--classes", "Platelets="]
+    found = run("convert", data / "bccd", "--to", "coco", "--out", tmp_path / "out", *classes)
+    after = load_samples(tmp_path / "out", "val")
+    assert after.names == ("cell",)
+    assert len(after.samples) == len(before.samples)
+    left = sum(int((sample.labels != before.names.index("Platelets")).sum()) for sample in before.samples)
+    assert sum(len(sample.labels) for sample in after.samples) == left > 100
+    assert "boxes, left out" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("classes", "what"),
+    [("RBC", "RBC: expected OLD=NEW"), ("RCB=cell", "--classes RCB: expected one of Platelets, RBC, WBC")],
+)
+def test_convert_refuses_classes_that_are_not_there(
+    data: Path, tmp_path: Path, classes: str, what: str
+) -> None:
+    with pytest.raises(ConfigError, match=what):
+        run("convert", data / "bccd", "--to", "coco", "--out", tmp_path / "out", "--classes", classes)
+    assert not (tmp_path / "out").exists()

@@ -205,6 +205,27 @@ def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:
     assert (run / "last.safetensors").read_bytes() == before
 
 
+def test_classes_are_added_to_a_trained_model(lines: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert CliRunner().invoke(app, arguments(lines, first, "--epochs", "1")).exit_code == 0
+    old = first / "best.safetensors"
+    (lines.parent / "things.names").write_text("rod\nbar\ncog\n")  # bar is annotated in both
+    more = ["--weights", str(old), "--keep-classes", "--epochs", "1"]
+    ran = CliRunner().invoke(app, arguments(lines, second, *more))
+    assert ran.exit_code == 0, ran.output
+    assert "teaches disc, ring: " in ran.output
+    assert "0 start fresh" in ran.output
+    _, info = load_model(second / "best.safetensors")
+    assert info.names == ("disc", "bar", "ring", "rod", "cog")
+    ran = CliRunner().invoke(app, arguments(lines, second, "--extend", "1"))
+    assert ran.exit_code == 0, ran.output
+    refused = CliRunner().invoke(app, arguments(lines, tmp_path / "third", "--keep-classes"))
+    assert "--keep-classes: expected the model" in str(refused.exception)
+    lines.parent.joinpath("things.names").write_text("ring\nbar\ndisc\n")
+    refused = CliRunner().invoke(app, arguments(lines, tmp_path / "third", *more))
+    assert "expected a class that the data lacks, found disc, bar, ring" in str(refused.exception)
+
+
 def test_images_without_a_box_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "things.names").write_text("disc\n")
     for sample in draw_samples(tmp_path, 2):

@@ -13,7 +13,7 @@ from lookonce.data.loader import Loader
 from lookonce.explain import Explainer, Explanation
 from lookonce.model.files import load_model
 from lookonce.model.network import to_input
-from lookonce.samples import Sample
+from lookonce.samples import Area, Sample
 from lookonce.train.loss import Losses, compute_losses
 from tests.data.drawn_samples import draw_samples
 from tests.explain.models import SIZE, write_model
@@ -24,6 +24,13 @@ SETTINGS = LossSettings(ignore_iou=0.3, label_smoothing=0.1, giou=2.0, conf=0.5,
 OTHERS = SETTINGS.model_copy(update={"objectness": "iou", "box": "ciou"})
 
 
+# nothing counts in a part of the image, and objects of class 1 may lack boxes in another
+AREAS = (
+    Area(np.array([[0, 0], [30, 0], [0, 60]], np.float32)),
+    Area(np.array([[40, 0], [80, 0], [80, 64], [40, 64]], np.float32), (1,)),
+)
+
+
 def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
     """The losses that training computes for one image."""
     network, info = load_model(path)
@@ -31,7 +38,9 @@ def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
         ((batch,),) = loader.steps(0)
     with torch.inference_mode():
         raw_maps = network.eval()(to_input(batch.images))
-        return compute_losses(raw_maps, batch.positives, batch.truth, info.anchors, info.strides, settings)
+        return compute_losses(
+            raw_maps, batch.positives, batch.truth, info.anchors, info.strides, settings, batch.ignored
+        )
 
 
 def crowded(sample: Sample) -> Sample:
@@ -57,6 +66,7 @@ def explained(
     path = write_model(folder, architecture)
     explainer = Explainer.open(path, conf=0.6, objective=Objective(loss=settings))
     samples = draw_samples(folder)[:5]
+    samples[2] = replace(samples[2], ignored=AREAS)
     samples[3] = crowded(samples[3])
     return [(explainer(sample.path, sample), trained_on(path, sample, settings)) for sample in samples]
 
@@ -82,7 +92,7 @@ def test_parts_add_up(explained: list[tuple[Explanation, Losses]]) -> None:
             total = getattr(truth.losses.total, name)
             assert sum(getattr(each, name) for each in truth.losses.scales) == pytest.approx(total, rel=1e-5)
             objects = sum(getattr(each.losses, name) for each in truth.objects)
-            background = truth.losses.background if name == "conf" else 0
+            background = getattr(truth.losses.background, name)
             assert objects + background == pytest.approx(total, rel=1e-5)
         for number, scale in enumerate(truth.scales):
             assert scale.conf is not None
@@ -136,10 +146,23 @@ def test_ignored_is_what_fits_an_object_without_being_asked(
         for scale in found.truth.scales:
             assert not (scale.ignored & scale.positive).any()
             np.testing.assert_array_equal(
-                scale.ignored | scale.positive, (scale.best_iou >= 0.3) | scale.positive
+                scale.ignored | scale.positive, (scale.best_iou >= 0.3) | scale.in_area | scale.positive
             )
             ignored += scale.ignored.sum()
     assert ignored > 0
+
+
+def test_the_cells_of_ignored_areas_are_marked(explained: list[tuple[Explanation, Losses]]) -> None:
+    in_area = [
+        sum(int(scale.in_area.sum()) for scale in found.truth.scales) for found, _ in explained if found.truth
+    ]
+    assert [count > 0 for count in in_area] == [False, False, True, True, False]  # areas, and a crowd
+    found = explained[2][0].truth
+    assert found is not None
+    assert found.losses is not None
+    assert found.losses.background.prob > 0  # absence of the other classes
+    assert found.scales[-1].in_area[0, 0].all()
+    assert not found.scales[0].in_area.all()
 
 
 def test_a_stretched_network_says_why_it_has_no_losses(nano: Explainer, data: Path) -> None:

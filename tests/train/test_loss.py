@@ -11,7 +11,7 @@ from torch import Tensor
 from lookonce.config import LossSettings
 from lookonce.data.assign import Positives, assign, join
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.train.loss import Losses, compute_losses, prob_terms, scale_terms
+from lookonce.train.loss import Losses, class_terms, compute_losses, scale_terms
 
 STRIDES = (8, 16, 32)
 PLAIN = LossSettings()
@@ -181,7 +181,9 @@ def test_the_class_target_is_smoothed() -> None:
     p = torch.sigmoid(logits.double())[0]
     target = torch.tensor([0.05, 0.85, 0.05, 0.05], dtype=torch.float64)
     expected = -(target * p.log() + (1 - target) * (1 - p).log()).sum()
-    assert float(prob_terms(logits, torch.tensor([1]), 0.2)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(class_terms(logits, torch.tensor([1]), 0.2).sum()) == pytest.approx(
+        float(expected), rel=1e-6
+    )
 
 
 def test_terms_add_up_to_the_losses() -> None:

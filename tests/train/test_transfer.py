@@ -30,7 +30,7 @@ def test_the_same_classes_take_every_tensor(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("names", [("a", "b", "c"), ("disc", "bar"), ("bar", "disc", "ring")])
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("disc", "bar"), ("bar", "disc", "rod")])
 def test_heads_of_other_classes_start_fresh(tmp_path: Path, names: tuple[str, ...]) -> None:
     start, weights = model(tmp_path, NARROW)
     info = replace(NARROW, names=names)
@@ -38,6 +38,36 @@ def test_heads_of_other_classes_start_fresh(tmp_path: Path, names: tuple[str, ..
     result = transfer(network, info, start)
     assert set(result.left) == {name for name in weights if "head" in name}
     assert result.taken == len(weights) - 4
+
+
+@pytest.mark.parametrize("names", [("bar", "disc", "ring"), ("ring", "rod", "disc", "bar", "cog")])
+def test_rows_of_heads_are_copied_by_class_name(tmp_path: Path, names: tuple[str, ...]) -> None:
+    start, weights = model(tmp_path, NARROW)
+    info = replace(NARROW, names=names)
+    network = build(info)
+    fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    result = transfer(network, info, start)
+    assert (result.taken, result.left) == (len(weights), ())
+    heads = 0
+    for name, tensor in network.state_dict().items():
+        if "head" not in name:
+            assert torch.equal(tensor, weights[name])
+            continue
+        heads += 1
+        for anchor in range(3):
+            row, old = anchor * (5 + len(names)), anchor * 8
+            assert torch.equal(tensor[row : row + 5], weights[name][old : old + 5])
+            for label, each in enumerate(names):
+                before = fresh[name][row + 5 + label]
+                taken = weights[name][old + 5 + NARROW.names.index(each)] if each in NARROW.names else before
+                assert torch.equal(tensor[row + 5 + label], taken)
+    assert heads == 4
+
+
+def test_rows_of_other_anchors_are_not_copied(tmp_path: Path) -> None:
+    start, _ = model(tmp_path, replace(NARROW, anchors=(NARROW.anchors[1], NARROW.anchors[1])))
+    info = replace(NARROW, names=("disc", "bar", "ring", "rod"))
+    assert all("head" in name for name in transfer(build(info), info, start).left)
 
 
 def test_another_width_is_refused(tmp_path: Path) -> None:

@@ -43,26 +43,29 @@ class _Image(NamedTuple):
     rows: list[Row]
 
 
-def collect(parsed: Parsed, images: Sequence[Path], names: Names, strict: bool = False) -> SampleSet:
+def collect(
+    parsed: Parsed, images: Sequence[Path], names: Names, strict: bool = False, further: Names = ()
+) -> SampleSet:
     """Make samples of records.
 
     Args:
         parsed: the records.
         images: file of each record's image.
         names: class names.
+        further: class names that rows may have, but that no class number means; they come last.
         strict: raise at the first row or image that would be skipped or repaired.
 
     Raises:
         AnnotationError: in strict mode.
     """
-    return _Collector(parsed, names, strict).run(images)
+    return _Collector(parsed, names, strict, further).run(images)
 
 
 class _Collector:
-    def __init__(self, parsed: Parsed, names: Names, strict: bool) -> None:
+    def __init__(self, parsed: Parsed, names: Names, strict: bool, further: Names) -> None:
         self._parsed = parsed
-        self._names = names
-        self._numbers = {name: number for number, name in enumerate(names)}
+        self._names = (*names, *further)
+        self._numbers = {name: number for number, name in enumerate(self._names)}
         self._range = range(len(names))
         self._strict = strict
         # YOLO writes no file for an empty image; a set that has such files writes them for every image
@@ -221,13 +224,15 @@ class _Collector:
         relative = each.records[0].relative
         sound = []
         for row in each.rows:
-            label = self._numbers.get(row.label) if isinstance(row.label, str) else row.label
-            label = label if label in self._range else None
+            if isinstance(row.label, str):
+                label = self._numbers.get(row.label)
+            else:
+                label = row.label if row.label in self._range else None
             fault, kind = (row.fault, row.kind) if row.fault else ("", "class")
             if not fault and label is None:
                 fault = f"the class {shown(row.label)} is not among the names"
                 if isinstance(row.label, int):
-                    fault = f"expected a class number from 0 to {len(self._names) - 1}, found {row.label}"
+                    fault = f"expected a class number from 0 to {len(self._range) - 1}, found {row.label}"
             elif not fault and not relative and _are_fractions(row, in_fractions):
                 fault, kind = (
                     f"{_text(row.box)}: expected pixels; are these fractions of the image's sides?",

@@ -4,32 +4,47 @@
     train: annotations/train.json       # a folder, a COCO file, a text, or a list of these
     val: ../more/val_lines.txt
 
+More keys decide what is learned, see docs/labels.md:
+
+    classes: {van: car, tree: null}     # merge, rename and leave out
+    ignore: [DontCare, [[0, 0], [640, 0], [640, 90]]]    # classes, and polygons of every image
+    train:
+      - path: cars/                     # a place with more to say about it
+        annotated: [car]                # the other classes may be there without a box
+
 YOLO tools call it `data.yaml` and add `path`, the folder that the other paths are relative to, and `nc`, the
 number of classes. Paths are relative to the YAML. Without splits, it provides the class names of its folder.
 
 Every value is read as text: `no` is a name, and so is `2024-01-01`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from lookonce.annotations.files import SPLIT_WORDS, Names, by_split, checked_names, listed, read_text, shown
 from lookonce.annotations.place import Place
-from lookonce.annotations.source import Annotations, merge
+from lookonce.annotations.selection import (
+    NOTHING,
+    Selection,
+    only_annotated,
+    parse_classes,
+    parse_ignore,
+)
+from lookonce.annotations.source import Annotations, Part, merge
 from lookonce.annotations.tree import Tree, find_path
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
 SUFFIXES = (".yaml", ".yml")
-OTHER_KEYS = ("names", "nc", "path")
+OTHER_KEYS = ("names", "nc", "path", "classes", "ignore")
 HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_idx", "info", "kpt_names",
                  "kpt_shape", "licence", "license", "roboflow", "skeleton", "task", "url",
                  "version")  # fmt: skip
-NOTHING = ("", "null", "~")
 DEEPEST = 20
 
 Open = Callable[[Place], Annotations]  # recognises any format; called for each entry of the YAML
@@ -47,6 +62,11 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
         return None
     tree = read_yaml(path)
     names = _names(path, tree)
+    selection = Selection(
+        str(path),
+        parse_classes(str(path), tree.get("classes", {})),
+        *parse_ignore(path, tree.get("ignore", [])),
+    )
     entries = {SPLIT_WORDS[key.lower()]: (key, _entries(path, tree, key)) for key in tree
                if key.lower() in SPLIT_WORDS and tree[key] not in NOTHING}  # fmt: skip
     known = (*SPLIT_WORDS, *OTHER_KEYS, *HARMLESS_KEYS)
@@ -62,20 +82,25 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
         place.keypoints = keypoints
         within = _without_yaml(place, open_place, path)
         title = f"{within.title}, class names from {path.name}"
-        return Annotations(place.path, title, within.parts, within.tree, [*within.remarks, *remarks], names)
+        within_parts: Mapping[str, Part] = {
+            split: YamlPart(path, split, [Entry(within)], names, open_place, selection)
+            for split in within.parts
+        }
+        return Annotations(place.path, title, within_parts, within.tree, [*within.remarks, *remarks])
     parts: dict[str, YamlPart] = {}
     missing = []
     for split in by_split(entries):
         key, written = entries[split]
-        places = [find_path(entry, path.parent / tree.get("path", "."), path.parent) for entry in written]
-        for entry, found in zip(written, places, strict=True):
+        there = []
+        for entry, annotated in written:
+            found = find_path(entry, path.parent / tree.get("path", "."), path.parent)
             if found is None:
                 expected = path.parent / tree.get("path", ".") / entry
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
-        if there := [found for found in places if found is not None]:
-            parts[split] = YamlPart(
-                split, [Place(found, place.images, keypoints) for found in there], names, open_place
-            )
+            else:
+                there.append(Entry(Place(found, place.images), annotated))
+        if there:
+            parts[split] = YamlPart(path, split, there, names, open_place, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: left out", "noted", kind="setting") for what in missing]
@@ -183,13 +208,37 @@ def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
     return int(given[0][:6]) * int(given[1][:6])
 
 
-def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[str]:
+def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[tuple[str, Names | None]]:
+    """Return the path of each entry of a split, and the classes annotated there if it says so."""
     given = tree[key] if isinstance(tree[key], list) else [tree[key]]
-    if not given or not all(isinstance(entry, str) and entry for entry in given):
-        raise AnnotationError(
-            f"{path}: expected {key}: with a path or a list of paths, found {shown(tree[key])}"
-        )
-    return given
+    entries = []
+    for entry in given:
+        about = entry if isinstance(entry, dict) else {"path": entry}
+        place, annotated = about.get("path"), about.get("annotated")
+        if not isinstance(place, str) or not place or about.keys() - {"path", "annotated"}:
+            raise AnnotationError(
+                f"{path}: expected {key}: with a path, {{path: ..., annotated: [...]}}, or a list of these, "
+                f"found {shown(entry)}"
+            )
+        if annotated is not None and not (isinstance(annotated, list) and annotated):
+            what = f"expected annotated: with a list of class names for {place}, found {shown(annotated)}"
+            raise AnnotationError(f"{path}: {what}")
+        entries.append((place, None if annotated is None else checked_names(path, annotated)))
+    if not entries:
+        raise AnnotationError(f"{path}: expected {key}: with a path, found an empty list")
+    return entries
+
+
+class Entry(NamedTuple):
+    """One place of a split.
+
+    Attributes:
+        place: to be recognised, or recognised already.
+        annotated: classes whose objects all have boxes there; None for all classes.
+    """
+
+    place: Place | Annotations
+    annotated: Names | None = None
 
 
 @dataclass(eq=False)
@@ -197,40 +246,49 @@ class YamlPart:
     """One split of a dataset YAML; its entries are recognised once.
 
     Attributes:
+        path: the YAML.
         split: the split.
-        places: its entries.
-        names: class names of the YAML.
+        entries: its places.
+        given: class names of the YAML, as its files have them.
         open_place: recognises an entry.
+        selection: changes to the classes.
     """
 
+    path: Path
     split: str
-    places: list[Place]
-    names: Names
+    entries: Sequence[Entry]
+    given: Names
     open_place: Open
+    selection: Selection
 
-    def __post_init__(self) -> None:
-        self._opened: list[Annotations] = []
-
-    @property
+    @cached_property
     def sources(self) -> list[Annotations]:
         """The entries, recognised."""
-        self._opened = self._opened or [self.open_place(place) for place in self.places]
-        return self._opened
+        places = (entry.place for entry in self.entries)
+        return [place if isinstance(place, Annotations) else self.open_place(place) for place in places]
 
     def images(self) -> set[Path]:
         """Return every image that the part names, whether or not it exists."""
         return {image for source in self.sources for part in source.parts.values() for image in part.images()}
 
-    def read(self, names: Names | None, strict: bool) -> SampleSet:
+    def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
         """Read all entries as one set.
 
         Raises:
             AnnotationError: other class names were requested, or an entry cannot be read.
         """
-        if names is not None and names != self.names:
-            raise AnnotationError(f"expected the classes {listed(names)}, found {listed(self.names)}")
-        sets = [
-            source.load(self.split if source.splits else None, self.names, strict, unused=False)
-            for source in self.sources
-        ]
-        return merge(sets, "")
+        extra = self.selection.further(self.given)
+        mine = self.selection.names((*self.given, *extra))
+        if names is not None and names != mine:
+            raise AnnotationError(f"expected the classes {listed(names)}, found {listed(mine)}")
+        annotated: dict[Path, Names] = {}
+        sets = []
+        for source, entry in zip(self.sources, self.entries, strict=True):
+            split = self.split if source.splits else None
+            sets.append(source.load(split, self.given, strict, unused=False, further=extra))
+            if entry.annotated is not None:
+                annotated |= {sample.path: entry.annotated for sample in sets[-1].samples}
+        found = merge(sets, "")
+        if self.selection.changes:
+            found = self.selection.apply(found)
+        return only_annotated(found, annotated, self.path) if annotated else found

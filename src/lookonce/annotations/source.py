@@ -23,8 +23,8 @@ LONGEST_NAME = 500
 class Part(Protocol):
     """The annotations of one split."""
 
-    def read(self, names: Names | None, strict: bool) -> SampleSet:
-        """Read the part, with the given class names or its own."""
+    def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
+        """Read the part, with the given class names or its own, and `further` ones that no number means."""
 
     def images(self) -> set[Path]:
         """Return every image that the part names, whether or not it exists."""
@@ -91,8 +91,8 @@ class FilesPart:
         lost = [image for image in self.tree.images if key(image.stem) in spoiled] if spoiled else []
         return {path.absolute() for path in [*self.named, *self._unnamed, *lost]}
 
-    def read(self, names: Names | None, strict: bool) -> SampleSet:
-        """Read the part, with the given class names or its own.
+    def read(self, names: Names | None, strict: bool, further: Names = ()) -> SampleSet:
+        """Read the part, with the given class names or its own, and `further` ones that no number means.
 
         Raises:
             AnnotationError: no class names, or a problem in strict mode.
@@ -110,7 +110,7 @@ class FilesPart:
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
         problems = [*self.parsed.problems, *twins]
         parsed = replace(self.parsed, records=[*self.parsed.records, *idle], problems=problems)
-        return collect(parsed, [*self.named, *self.idle], names, strict)
+        return collect(parsed, [*self.named, *self.idle], names, strict, further)
 
     @property
     def used_names(self) -> Names:
@@ -172,7 +172,13 @@ class Annotations:
         return tuple(split for split in self.parts if split != ALL)
 
     def load(
-        self, split: str | None, names: Names | None = None, strict: bool = False, *, unused: bool = True
+        self,
+        split: str | None,
+        names: Names | None = None,
+        strict: bool = False,
+        *,
+        unused: bool = True,
+        further: Names = (),
     ) -> SampleSet:
         """Read one split, or everything with None: each image once, each problem once.
 
@@ -184,7 +190,7 @@ class Annotations:
         """
         names = names or self.names
         chosen, remark = self._choose(split)
-        sets = [self.parts[part].read(names, strict) for part in chosen]
+        sets = [self.parts[part].read(names, strict, further) for part in chosen]
         says_unused = unused and (split in (None, "train") or not self.splits)
         rest = [*self.remarks, *(self._unused() if says_unused else [])]
         sets.append(SampleSet(sets[0].names, [], rest, sets[0].format, sets[0].category_ids))

@@ -98,6 +98,8 @@ def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
             lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
             continue
+        if sample.ignored:
+            lost.append(Problem(str(sample.path), f"{len(sample.ignored)} ignored areas are left out"))
         if form not in KEEP_DIFFICULT and sample.difficult.any():
             count = int(sample.difficult.sum())
             lost.append(Problem(str(sample.path), f"{count} difficult objects lose their flag", "repaired"))

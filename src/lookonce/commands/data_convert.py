@@ -9,13 +9,21 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.annotations import check_target, load_splits, write_samples
 from lookonce.annotations.report import say_problems, say_samples
+from lookonce.annotations.selection import Selection
 from lookonce.commands import options as shared
+from lookonce.errors import ConfigError
 
 
 def data_convert(
     data: shared.DataArgument,
     to: Annotated[str, typer.Option(help="coco, voc, yolo, darknet, lines, cvat, labelme or labelstudio.")],
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW", help="Merge or rename a class; tree= leaves one out. May be repeated."
+        ),
+    ] = None,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
     strict: shared.StrictOption = False,
@@ -28,6 +36,14 @@ def data_convert(
     with Outputs("data convert", folder=out, inputs=[data, names]):
         check_target(to, out)
         sets = load_splits(data, names, strict, images)
+        if classes:
+            selection = Selection(
+                "--classes", {old: new or None for old, new in shared.pairs(classes, empty=True).items()}
+            )
+            known = next(iter(sets.values())).names
+            if unknown := selection.further(known):
+                raise ConfigError(f"--classes {unknown[0]}: expected one of {', '.join(known)}"[:500])
+            sets = {split: selection.apply(found) for split, found in sets.items()}
         read = say_samples(sets, console)
         written, lost = write_samples(sets, to, out)
     code = say_problems(lost, console)

@@ -1,7 +1,7 @@
 """Options shared by several commands, and the parsing of those that are not plain values."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +201,25 @@ def options_named() -> Iterator[None]:
         if field not in DetectOptions.__dataclass_fields__:
             raise
         raise ConfigError(f"--{field.replace('_', '-')}{colon}{rest}") from error
+
+
+def pairs(texts: Iterable[str], *, empty: bool = False) -> dict[str, str]:
+    """Read `OLD=NEW` texts.
+
+    Args:
+        texts: as typed.
+        empty: whether NEW may be empty.
+
+    Raises:
+        ConfigError: no such text.
+    """
+    found = {}
+    for text in texts:
+        old, sign, new = (part.strip() for part in text.partition("="))
+        if not (old and sign and (new or empty)):
+            raise ConfigError(f"{text}: expected OLD=NEW, such as dgo=dog")
+        found[old] = new
+    return found
 
 
 @overload

@@ -50,6 +50,12 @@ StartOption = Annotated[
     Path | None,
     typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
 ]
+KeepClassesOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-classes", help="Add classes to the model of --weights, which teaches its own on DATA."
+    ),
+]
 RecipeOption = Annotated[Path | None, typer.Option(help="YAML file of settings, or the name of a recipe.")]
 SetOption = Annotated[
     list[str] | None,
@@ -79,6 +85,7 @@ def train(
     patience: PatienceOption = None,
     batch: BatchOption = None,
     weights: StartOption = None,
+    keep_classes: KeepClassesOption = False,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
     recipe: RecipeOption = None,
@@ -131,7 +138,10 @@ def train(
     from lookonce.train.parallel import join
     from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
+    from lookonce.train.teach import TAUGHT, Lessons, teach
 
+    if keep_classes and not (weights or resume):
+        raise ConfigError("--keep-classes: expected the model that has the classes, with --weights MODEL")
     resume = resume or extend is not None
     inputs = [path for path in (data, weights, names, recipe) if path]
     # a run to resume may come from another machine, for which the list of written files is not valid
@@ -142,6 +152,11 @@ def train(
         settings = group.on_first(lambda: options.checked(out, weights, extend or 0, resume=resume))
         prepared = load_data(data, settings, names, console, images, strict=strict)
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
+        if keep_classes and not resume:
+            assert weights is not None
+            settings = group.on_first(lambda: teach(prepared, settings, weights, out, console))
+        if keep_classes or (resume and (out / TAUGHT).exists()):
+            prepared = Lessons.read(out).add_to(prepared)
         session = Session(console, group, stop=asked, strict=strict, started=started)
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume)

@@ -40,7 +40,7 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
     found = [convolution.kernel.shape for convolution in convolutions]
     if found != expected:
         raise ValueError(f"expected kernels {expected}, found {found}")
-    names = _names_text(cfg.with_suffix(".names"), info.names)
+    names = names_text(cfg.with_suffix(".names"), info.names)
     write_weights(
         cfg.with_suffix(".weights"), [_with_epsilon(each, info.bn_epsilon) for each in convolutions]
     )
@@ -58,7 +58,12 @@ def _with_epsilon(convolution: ConvWeights, epsilon: float) -> ConvWeights:
     )
 
 
-def _names_text(file: Path, names: Sequence[str]) -> str:
+def names_text(file: Path, names: Sequence[str]) -> str:
+    """Return class names as the text of a `.names` file.
+
+    Raises:
+        ModelFileError: a name that does not fit on a line.
+    """
     for name in names:
         if not name or name != name.strip() or len(name.splitlines()) != 1:
             raise ModelFileError(f"{file}: expected class names that fit one to a line, found {name!r}")

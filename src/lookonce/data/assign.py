@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from lookonce.config import AssignSettings
 from lookonce.geometry.anchors import Anchors, flatten, shape_iou
 from lookonce.geometry.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
+from lookonce.geometry.polygons import touched_cells
+from lookonce.samples import Area
 
 WRITE_UP = AssignSettings()
 POSITIVE_IOU = WRITE_UP.positive_iou
@@ -110,6 +112,28 @@ def assign(
         label=labels[box[kept]].astype(np.int64),
         lost=len(box) - len(kept),
     )
+
+
+def ignored_cells(
+    areas: Sequence[Area], strides: tuple[int, ...], input_size: tuple[int, int], classes: int
+) -> tuple[NDArray[np.bool_], ...]:
+    """Cells that an ignored area of one image touches: (S, T, 1 + C) per scale, see `data.loader.Batch`."""
+    maps = []
+    for stride in strides:
+        cells = input_size[0] // stride, input_size[1] // stride
+        touched = np.zeros((*cells, 1 + classes), bool)
+        for area in areas:
+            channels = [1 + label for label in area.labels] or [0]
+            touched[..., channels] |= touched_cells(area.corners, cells, stride, area.window)[..., None]
+        maps.append(touched)
+    return tuple(maps)
+
+
+def outside_ignored(boxes: NDArray[np.float32], areas: Sequence[Area]) -> NDArray[np.bool_]:
+    """(N, 4) -> (N,): boxes with their centre outside every area in which nothing counts."""
+    centres = xyxy_to_cxcywh(boxes)[:, :2]
+    inside = [area.holds(centres) for area in areas if not area.labels]
+    return ~np.any(inside, axis=0) if inside else np.ones(len(boxes), bool)
 
 
 def cell_of(

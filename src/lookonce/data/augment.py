@@ -13,7 +13,7 @@ Coordinates are pixels; boxes keep their fractions (the reference truncates them
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from lookonce.config import AugmentSettings
+from lookonce.samples import Area
 
 Boxes = NDArray[np.float32]  # (N, 4) xyxy
 Image = NDArray[np.uint8]  # (H, W, 3)
@@ -35,16 +36,28 @@ class AnnotatedImage:
         pixels: (H, W, 3) uint8 RGB; may share memory with the image it was made from.
         boxes: (N, 4) float32 xyxy, inside the image.
         labels: (N,) int64 class numbers.
+        ignored: areas in which objects may lack a box; they may reach out of the image.
     """
 
     pixels: Image
     boxes: Boxes
     labels: NDArray[np.int64]
+    ignored: tuple[Area, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def changed(self, change: Callable[[Image, Boxes], tuple[Image, Boxes]]) -> "AnnotatedImage":
+        """Return the image with pixels, boxes and ignored areas changed alike."""
+        corners = [np.tile(area.corners, 2) for area in self.ignored]  # (K, 4): boxes without area
+        pixels, moved = change(self.pixels, np.concatenate([self.boxes, *corners]))
+        boxes, *corners = np.split(moved, np.cumsum([len(self.boxes), *map(len, corners)])[:-1])
+        areas = zip(self.ignored, corners, strict=True)
+        return AnnotatedImage(
+            pixels, boxes, self.labels, tuple(replace(area, corners=each[:, :2]) for area, each in areas)
+        )
 
 
 def flip(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
@@ -72,7 +85,7 @@ def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
     """Mirror, with probability `settings.flip`."""
     if rng.random() >= settings.flip:
         return image
-    return AnnotatedImage(*flip(image.pixels, image.boxes), image.labels)
+    return image.changed(flip)
 
 
 def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
@@ -83,7 +96,8 @@ def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
     if rng.random() >= settings.crop:
         return image
     margins = rng.uniform(0, margins_around(image))
-    return AnnotatedImage(*crop(image.pixels, image.boxes, crop_rect(image, margins)), image.labels)
+    rect = crop_rect(image, margins)
+    return image.changed(lambda pixels, boxes: crop(pixels, boxes, rect))
 
 
 def random_translate(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
@@ -92,7 +106,7 @@ def random_translate(image: AnnotatedImage, settings: AugmentSettings, rng: Gene
         return image
     left, top, right, bottom = margins_around(image)
     x, y = rng.uniform((-left, -top), (right, bottom))
-    return AnnotatedImage(*translate(image.pixels, image.boxes, x, y), image.labels)
+    return image.changed(lambda pixels, boxes: translate(pixels, boxes, x, y))
 
 
 Augmentation = Callable[[AnnotatedImage, AugmentSettings, Generator], AnnotatedImage]

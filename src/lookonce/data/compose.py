@@ -17,6 +17,8 @@ dropped if too little of it remains visible. Coordinates are pixels of the input
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from lookonce.config import AugmentSettings
 from lookonce.data.augment import AnnotatedImage, Boxes, Image, Rect
 from lookonce.geometry.boxes import area
-from lookonce.geometry.letterbox import GREY, Fit, Letterbox
+from lookonce.geometry.letterbox import GREY, Letterbox
 
 IN_SIGHT = 0.3  # visible share of the area below which a box is dropped
 SMALLEST_SIDE = 2.0  # pixels of the input; a cut object with less is dropped
@@ -36,11 +38,12 @@ MIXUP_BETA = 8.0  # both parameters: mostly near half and half
 Range = tuple[float, float]
 
 
-def letterboxed(image: AnnotatedImage, canvas: Image, fit: Fit) -> AnnotatedImage:
+def letterboxed(image: AnnotatedImage, letterbox: Letterbox, canvas: Image) -> AnnotatedImage:
     """Draw a whole image into the canvas, as detection does."""
-    letterbox = Letterbox.for_policy(fit, image.size, (canvas.shape[0], canvas.shape[1]))
-    letterbox.image(image.pixels, canvas)
-    return AnnotatedImage(canvas, letterbox.boxes_in(image.boxes), image.labels)
+    left, top, (height, width) = letterbox.left, letterbox.top, letterbox.resized
+    drawn = image.changed(lambda pixels, boxes: (letterbox.image(pixels, canvas), letterbox.boxes_in(boxes)))
+    window = left, top, left + width, top + height
+    return replace(drawn, ignored=tuple(replace(area, window=window) for area in drawn.ignored))
 
 
 def draw(
@@ -65,10 +68,16 @@ def draw(
     canvas[top:bottom, left:right] = cv2.warpAffine(
         image.pixels, matrix, (right - left, bottom - top), borderValue=(GREY, GREY, GREY)
     )
-    whole = image.boxes * np.float32(scale) + np.array([x, y, x, y], np.float32)
+    moved = image.changed(
+        lambda _, boxes: (canvas, boxes * np.float32(scale) + np.array([x, y, x, y], np.float32))
+    )
+    whole = moved.boxes
     boxes = np.clip(whole, np.array([left, top] * 2, np.float32), np.array([right, bottom] * 2, np.float32))
     kept = in_sight(boxes, whole)
-    return AnnotatedImage(canvas, boxes[kept], image.labels[kept])
+    height, width = image.size
+    shown = max(left, x), max(top, y), min(right, x + scale * width), min(bottom, y + scale * height)
+    areas = tuple(replace(area, window=shown) for area in moved.ignored)
+    return AnnotatedImage(canvas, boxes[kept], image.labels[kept], areas)
 
 
 def in_sight(cut: Boxes, whole: Boxes) -> NDArray[np.bool_]:
@@ -116,10 +125,16 @@ def mosaic(
         x = offset(left, right, scale * image.size[1], left == 0)
         y = offset(top, bottom, scale * image.size[0], top == 0)
         drawn.append(draw(image, canvas, (left, top, right, bottom), scale, x, y))
+    return together(canvas, drawn)
+
+
+def together(canvas: Image, images: Sequence[AnnotatedImage]) -> AnnotatedImage:
+    """Return the canvas with the objects and ignored areas of all images that were drawn into it."""
     return AnnotatedImage(
         canvas,
-        np.concatenate([each.boxes for each in drawn]),
-        np.concatenate([each.labels for each in drawn]),
+        np.concatenate([each.boxes for each in images]),
+        np.concatenate([each.labels for each in images]),
+        tuple(chain.from_iterable(each.ignored for each in images)),
     )
 
 
@@ -127,9 +142,7 @@ def mixup(one: AnnotatedImage, other: AnnotatedImage, rng: Generator) -> Annotat
     """Blend another image of the same size into the first one; the result has the objects of both."""
     share = rng.beta(MIXUP_BETA, MIXUP_BETA)
     cv2.addWeighted(one.pixels, share, other.pixels, 1 - share, 0, dst=one.pixels)
-    return AnnotatedImage(
-        one.pixels, np.concatenate([one.boxes, other.boxes]), np.concatenate([one.labels, other.labels])
-    )
+    return together(one.pixels, [one, other])
 
 
 def random_colour(image: Image, settings: AugmentSettings, rng: Generator) -> None:

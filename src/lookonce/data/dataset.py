@@ -14,17 +14,18 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lookonce.config import AssignSettings, AugmentSettings, to_multiple
-from lookonce.data.assign import WRITE_UP, Column, Positives, assign
+from lookonce.config import AssignSettings, AugmentSettings, Difficult, to_multiple
+from lookonce.data.assign import WRITE_UP, Column, Positives, assign, ignored_cells, outside_ignored
 from lookonce.data.augment import AnnotatedImage, Image, augment
 from lookonce.data.cache import ImageCache
 from lookonce.data.compose import fit_scale, letterboxed, mixup, mosaic, random_colour, random_zoom
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.geometry.letterbox import GREY
+from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.polygons import rectangle
 from lookonce.geometry.sizes import size_text
 from lookonce.metadata import ModelInfo
-from lookonce.samples import Problem, Sample
+from lookonce.samples import Area, Problem, Sample
 
 ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # independent streams of random numbers
 ASPECT_BLUR = 0.05  # of log(width / height): neighbours in shape change from epoch to epoch
@@ -42,6 +43,7 @@ class Dataset:
         *,
         assignment: AssignSettings = WRITE_UP,
         repeat_rare: float = 0.0,
+        difficult: Difficult = "train",
     ) -> None:
         """Check the class numbers; no image is opened yet.
 
@@ -52,6 +54,7 @@ class Dataset:
             seed: seed of order and augmentation.
             assignment: the rule that assigns boxes to cells and anchors.
             repeat_rare: see `TrainSettings`.
+            difficult: see `TrainSettings`.
 
         Raises:
             AnnotationError: a class number that the network does not have; the image is named.
@@ -68,6 +71,7 @@ class Dataset:
         self.seed = seed
         self.assignment = assignment
         self.images = ImageCache(values=info.values)
+        self.difficult = difficult
         self._repeats = repeat_factors(samples, len(info.names), repeat_rare)
         self._marks = self._repeats.cumsum()
 
@@ -140,9 +144,9 @@ class Dataset:
             ImageError: the image cannot be read.
         """
         sample = self.sample(turn)
-        image, problems = trainable(sample, self.images.read(sample.path))
+        image, problems = trainable(sample, self.images.read(sample.path), self.difficult)
         if self.augmentation is None:
-            return letterboxed(image, out, self.info.fit), problems
+            return self._letterboxed(image, out), problems
         rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
         image = self._into_input(augment(image, self.augmentation, rng), self.augmentation, rng, out)
         random_colour(out, self.augmentation, rng)
@@ -150,8 +154,13 @@ class Dataset:
 
     def assign(self, image: AnnotatedImage) -> Positives[Column]:
         """Return the cells and anchors that must find the objects of a prepared image."""
-        strides = self.info.strides
-        return assign(image.boxes, image.labels, self.info.anchors, strides, image.size, self.assignment)
+        kept = outside_ignored(image.boxes, image.ignored)
+        boxes, labels = image.boxes[kept], image.labels[kept]
+        return assign(boxes, labels, self.info.anchors, self.info.strides, image.size, self.assignment)
+
+    def ignored_cells(self, image: AnnotatedImage) -> tuple[NDArray[np.bool_], ...]:
+        """Return the cells of a prepared image in which objects may lack a box; see `Batch.ignored`."""
+        return ignored_cells(image.ignored, self.info.strides, image.size, len(self.info.names))
 
     def _into_input(
         self, image: AnnotatedImage, settings: AugmentSettings, rng: Generator, out: Image
@@ -166,7 +175,7 @@ class Dataset:
             return mosaic([image, *others], scales, out, settings.zoom, rng)
         mixed = rng.random() < settings.mixup
         if settings.zoom == (1.0, 1.0) and not mixed:
-            return letterboxed(image, out, self.info.fit)
+            return self._letterboxed(image, out)
         image = random_zoom(image, scale, out, settings.zoom, rng)
         if not mixed:
             return image
@@ -176,6 +185,10 @@ class Dataset:
             image, random_zoom(other, shrunk * fit_scale(other, whole), canvas, settings.zoom, rng), rng
         )
 
+    def _letterboxed(self, image: AnnotatedImage, out: Image) -> AnnotatedImage:
+        size = out.shape[0], out.shape[1]
+        return letterboxed(image, Letterbox.for_policy(self.info.fit, image.size, size), out)
+
     def _other(self, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:
         """Return another image with its own augmentation; rare classes are as frequent as in their own turns.
 
@@ -184,7 +197,7 @@ class Dataset:
         mark = rng.random() * self._marks[-1]
         sample = self.samples[int(np.searchsorted(self._marks, mark, side="right"))]
         try:
-            image, _ = trainable(sample, self.images.read(sample.path))
+            image, _ = trainable(sample, self.images.read(sample.path), self.difficult)
         except ImageError:
             return AnnotatedImage(
                 np.full((1, 1, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
@@ -202,11 +215,13 @@ class Dataset:
         return np.array([aspect_of(sample) for sample in self.samples])
 
 
-def trainable(sample: Sample, image: Image) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
+def trainable(
+    sample: Sample, image: Image, difficult: Difficult = "train"
+) -> tuple[AnnotatedImage, tuple[Problem, ...]]:
     """Select the boxes to train on, clipped to the image; report the boxes that were skipped.
 
-    Crowd boxes are left out, difficult ones are kept. A box outside the image is a problem: the
-    annotation belongs to another image, or to another size.
+    Crowd boxes become ignored areas, and difficult ones if the setting says so. A box outside the image is a
+    problem: the annotation belongs to another image, or to another size.
     """
     height, width = image.shape[:2]
     boxes = clip(sample.boxes, height, width)
@@ -219,8 +234,10 @@ def trainable(sample: Sample, image: Image) -> tuple[AnnotatedImage, tuple[Probl
         )
         for number in np.flatnonzero(outside)
     )
-    kept = ~outside & ~sample.crowd
-    return AnnotatedImage(image, boxes[kept], sample.labels[kept]), problems
+    flagged = sample.crowd | sample.difficult if difficult == "ignore" else sample.crowd
+    kept = ~outside & ~flagged
+    areas = [Area(rectangle(box)) for box in boxes[~outside & flagged]]
+    return AnnotatedImage(image, boxes[kept], sample.labels[kept], (*sample.ignored, *areas)), problems
 
 
 def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float) -> NDArray[np.float64]:

@@ -59,6 +59,8 @@ class Batch:
         paths: (B,) image files.
         number: in its epoch, from 1.
         image_count: images of the whole batch, if this one is a part of it; otherwise B.
+        ignored: per scale (B, S, T, 1 + C) bool: cells in which nothing counts, then for each class those in
+            which its objects may lack a box; empty if no image has such a cell.
     """
 
     images: Tensor
@@ -67,6 +69,7 @@ class Batch:
     paths: tuple[Path, ...]
     number: int = 1
     image_count: int = 0
+    ignored: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(
@@ -76,6 +79,7 @@ class Batch:
         positives: Sequence[Positives[Column]],
         paths: Sequence[Path],
         number: int = 1,
+        ignored: Sequence[tuple[NDArray[np.bool_], ...]] = (),
     ) -> Self:
         """Stack (B, H, W, 3) pixels and what belongs to them; the pixels are not copied."""
         truth = np.zeros((len(images), max((len(image.boxes) for image in images), default=0), 4), np.float32)
@@ -88,6 +92,7 @@ class Batch:
             tuple(paths),
             number,
             len(images),
+            tuple(torch.from_numpy(np.stack(maps)) for maps in zip(*ignored, strict=True)),
         )
 
 
@@ -260,4 +265,6 @@ class Loader:
                 positives.append(self.dataset.assign(image))
                 paths.append(path)
                 problems.extend(skipped)
-        return Batch.of(pixels[: len(images)], images, positives, paths, planned.number), problems
+        some = any(image.ignored for image in images)
+        ignored = [self.dataset.ignored_cells(image) for image in images] if some else []
+        return Batch.of(pixels[: len(images)], images, positives, paths, planned.number, ignored), problems

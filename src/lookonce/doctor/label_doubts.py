@@ -7,6 +7,7 @@ import numpy as np
 from lookonce.detections import Detections
 from lookonce.doctor.findings import Finding, box_place, corners
 from lookonce.evaluate.classes import SharedClasses
+from lookonce.evaluate.inputs import in_ignored_areas
 from lookonce.evaluate.matching import in_crowd
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.runtime.detector import Detector
@@ -37,7 +38,8 @@ def label_doubts(detector: Detector, found: SampleSet, sample: Sample) -> Iterat
 def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> Iterator[Finding]:
     """Compare the boxes of one image with detections; labels of both index the names of the set."""
     pairs = overlapping_pairs(detections.boxes, sample.boxes, NEAR)
-    lonely = (detections.scores >= SURE) & ~in_crowd(sample, detections, ON)
+    ignored = in_crowd(sample, detections, ON) | in_ignored_areas(sample, detections)
+    lonely = (detections.scores >= SURE) & ~ignored
     lonely[pairs.first] = False
     for d in np.flatnonzero(lonely).tolist():
         score, box = float(detections.scores[d]), tuple(detections.boxes[d].tolist())

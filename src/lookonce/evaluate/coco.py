@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lookonce._optional import require
 from lookonce.detections import Detections
-from lookonce.evaluate.inputs import check, objects_that_count
+from lookonce.evaluate.inputs import comparable, objects_that_count
 from lookonce.geometry.boxes import area
 from lookonce.samples import Sample
 
@@ -127,7 +127,7 @@ def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: S
         MissingExtraError: faster-coco-eval is not installed.
         ValueError: not one result for each image, or a label outside the names.
     """
-    check(truth, detections, names)
+    detections = comparable(truth, detections, names)
     precision, recall = _accumulated(truth, detections, names)
     counts = objects_that_count(truth, len(names))  # (images, C)
     per_class = counts.sum(axis=0)

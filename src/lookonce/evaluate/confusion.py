@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.evaluate.inputs import check
+from lookonce.evaluate.inputs import comparable
 from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_turns
 from lookonce.samples import Sample
 
@@ -44,7 +44,7 @@ def confusion(
     Raises:
         ValueError: not one result for each image, or a label outside the names.
     """
-    check(truth, detections, names)
+    detections = comparable(truth, detections, names)
     background = len(names)
     counts = np.zeros((background + 1, background + 1), np.int64)
     thresholds = np.broadcast_to(np.asarray(threshold, np.float64), background)

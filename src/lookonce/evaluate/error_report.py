@@ -14,6 +14,7 @@ from lookonce.evaluate.calibration import Calibration, calibration
 from lookonce.evaluate.coco import without_nan
 from lookonce.evaluate.curves import OperatingPoint
 from lookonce.evaluate.errors import BACKGROUND, ERRORS, FALSE, FOREGROUND, Outcome, Outcomes, find_outcomes
+from lookonce.evaluate.inputs import comparable
 from lookonce.evaluate.oracles import Costs, costs
 from lookonce.evaluate.report import Evaluation
 from lookonce.evaluate.worst import ImageErrors, worst_images
@@ -148,6 +149,7 @@ def error_report(
         detections: results for the same images, in the same order.
         evaluation: measures of both.
     """
+    detections = comparable(truth, detections, evaluation.names)
     outcomes = find_outcomes(truth, detections, evaluation.names)
     thresholds = evaluation.counting.thresholds
     in_use = outcomes.above(thresholds)

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.evaluate.inputs import check
+from lookonce.evaluate.inputs import comparable
 from lookonce.evaluate.matching import IOU, in_crowd, overlapping_objects, take_most_overlapping
 from lookonce.samples import Sample
 
@@ -159,7 +159,7 @@ def find_outcomes(
     Raises:
         ValueError: not one result for each image, or a label outside the names.
     """
-    check(truth, detections, names)
+    detections = comparable(truth, detections, names)
     first = np.cumsum([0, *(len(sample.labels) for sample in truth)])[:-1]
     outcomes = [outcomes_in_image(*pair) for pair in zip(truth, detections, strict=True)]
     numbers = np.arange(len(truth))

@@ -7,13 +7,18 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ModelFileError
+from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.samples import Sample
 
 MOST_PAIRS = 10**8  # objects x detections of one image; COCO's evaluator keeps 8 bytes for each
+IN_AREA = 0.5  # least share of a box in ignored areas; KITTI's for DontCare
+ON_OBJECT = 0.5  # least IoU with an object of its class at which a detection counts in spite of them
 
 
-def check(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]) -> None:
-    """Refuse input that cannot be compared.
+def comparable(
+    truth: Sequence[Sample], detections: Sequence[Detections], names: Sequence[str]
+) -> list[Detections]:
+    """Refuse input that cannot be compared, and leave out the detections in ignored areas.
 
     Raises:
         AnnotationError: an image with too many objects for its detections.
@@ -36,6 +41,28 @@ def check(truth: Sequence[Sample], detections: Sequence[Detections], names: Sequ
                 f"{sample.path}: expected at most {MOST_PAIRS} pairs of objects and detections in one image, "
                 f"found {len(sample.labels)} objects and {len(found)} detections"
             )
+    pairs = zip(truth, detections, strict=True)
+    return [found[~in_ignored_areas(sample, found)] if sample.ignored else found for sample, found in pairs]
+
+
+def in_ignored_areas(sample: Sample, found: Detections) -> NDArray[np.bool_]:
+    """Tell which detections lie, to one half at least, in ignored areas of their class: (D,).
+
+    A detection on an object of its class is none of them. The share is that of 64 points of the box.
+    """
+    share = (np.arange(8) + 0.5) / 8
+    grid = np.stack([each.ravel() for each in np.meshgrid(share, share)], axis=1)  # (64, 2)
+    points = found.boxes[:, None, :2] + grid * (found.boxes[:, None, 2:] - found.boxes[:, None, :2])
+    inside = np.zeros((len(found), len(grid)), bool)
+    for area in sample.ignored:
+        mine = np.isin(found.labels, area.labels) if area.labels else np.ones(len(found), bool)
+        inside[mine] |= area.holds(points[mine].reshape(-1, 2)).reshape(-1, len(grid))
+    pairs = overlapping_pairs(found.boxes, sample.boxes, ON_OBJECT)
+    on_object = np.zeros(len(found), bool)
+    same = found.labels[pairs.first] == sample.labels[pairs.second]
+    on_object[pairs.first[same & ~sample.crowd[pairs.second]]] = True
+    ignored: NDArray[np.bool_] = (inside.mean(axis=1) >= IN_AREA) & ~on_object
+    return ignored
 
 
 def objects_that_count(truth: Sequence[Sample], classes: int) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.evaluate.inputs import check, objects_that_count
+from lookonce.evaluate.inputs import comparable, objects_that_count
 from lookonce.geometry.boxes import area
 from lookonce.geometry.pairs import Pairs, overlapping_pairs
 from lookonce.samples import Sample
@@ -84,7 +84,7 @@ def match(
     Raises:
         ValueError: not one result for each image, or a label outside the names.
     """
-    check(truth, detections, names)
+    detections = comparable(truth, detections, names)
     matched = [match_image(sample, found, iou) for sample, found in zip(truth, detections, strict=True)]
     scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
     labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])

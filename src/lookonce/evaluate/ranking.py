@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.evaluate.inputs import check, objects_that_count
+from lookonce.evaluate.inputs import comparable, objects_that_count
 from lookonce.evaluate.matching import in_crowd, overlapping_objects, take_most_overlapping
 from lookonce.samples import Sample
 
@@ -83,7 +83,7 @@ def rank(
     Raises:
         ValueError: not one result for each image, or a label outside the names.
     """
-    check(truth, detections, names)
+    detections = comparable(truth, detections, names)
     right, ignored = ([np.zeros((len(IOUS), 0), bool)] for _ in range(2))
     kept = [best_of_each_class(found) for found in detections]
     for sample, found in zip(truth, kept, strict=True):

@@ -6,18 +6,30 @@ Legend: **N** annotated objects, **n** of them trained on, **G** anchors of all 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.config import AssignSettings, Objective
-from lookonce.data.assign import Column, Positives, anchor_ious, assign, cell_of, choose, fitting_anchors
+from lookonce.data.assign import (
+    Column,
+    Positives,
+    anchor_ious,
+    assign,
+    cell_of,
+    choose,
+    fitting_anchors,
+    ignored_cells,
+    outside_ignored,
+)
+from lookonce.data.compose import letterboxed
+from lookonce.data.dataset import trainable
 from lookonce.errors import AnnotationError
 from lookonce.explain.records import ScaleOutput, as_tuple
 from lookonce.explain.truth_records import Place, PlaceTerms, Positive
 from lookonce.geometry.anchors import Anchors
-from lookonce.geometry.boxes import BOX_MEASURES, area, clip, giou, iou, is_empty, xyxy_to_cxcywh
+from lookonce.geometry.boxes import BOX_MEASURES, area, giou, iou, xyxy_to_cxcywh
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
@@ -27,7 +39,7 @@ class Assignment:
     """Objects of one image, and the places each of them chose.
 
     Attributes:
-        numbers: (n,) int64 numbers of the objects trained on: visible, and no crowd.
+        numbers: (n,) int64 numbers of the objects trained on: visible, no crowd, and in no ignored area.
         boxes: (n, 4) float32 xyxy, input pixels.
         labels: (n,) int64.
         ious: (n, G) float64 with each anchor on the middle of the object's cell.
@@ -36,6 +48,9 @@ class Assignment:
         chosen: per object its places, in the order of the anchors.
         owner: per chosen place the object (of the n) that keeps it: the last that chose it.
         positives: the result, as training uses it.
+        visible: (m,) numbers of these objects and of those in ignored areas: near none is background.
+        visible_boxes: (m, 4) float32 xyxy, input pixels.
+        ignored: (S, T, 1 + C) per scale: cells in ignored areas, see `data.loader.Batch`.
     """
 
     numbers: NDArray[np.int64]
@@ -47,6 +62,9 @@ class Assignment:
     chosen: tuple[tuple[Place, ...], ...]
     owner: dict[Place, int]
     positives: Positives[Column]
+    visible: NDArray[np.int64]
+    visible_boxes: NDArray[np.float32]
+    ignored: tuple[NDArray[np.bool_], ...]
 
 
 def assign_objects(
@@ -68,10 +86,13 @@ def assign_objects(
             + ", ".join(str(len(anchors)) for anchors in anchors)
         )
     strides, per_scale = tuple(scale.stride for scale in scales), len(anchors[0])
-    # The rule of `data.dataset.trainable`, which does not return which boxes are left.
-    visible = clip(truth.boxes, *letterbox.source)
-    numbers = np.flatnonzero(~is_empty(visible) & ~truth.crowd)
-    boxes, labels = letterbox.boxes_in(visible[numbers]), truth.labels[numbers]
+    # the way of training, with numbers of objects in place of class numbers, and without pixels
+    numbered = replace(truth, labels=np.arange(len(truth.labels)))
+    blank = [np.zeros((*size, 3), np.uint8) for size in (letterbox.source, letterbox.target)]
+    image = letterboxed(trainable(numbered, blank[0])[0], letterbox, blank[1])
+    kept = outside_ignored(image.boxes, image.ignored)
+    numbers, boxes = image.labels[kept], image.boxes[kept]
+    labels, classes = truth.labels[numbers], scales[0].probabilities.shape[-1]
     positives = assign(boxes, labels, anchors, strides, letterbox.target, settings)
     cells = cell_of(boxes, strides, letterbox.target)
     ious = anchor_ious(boxes, cells, anchors, strides)
@@ -83,7 +104,18 @@ def assign_objects(
         chosen[index].append((scale, row, column, within))
     owner = {place: index for index, places in enumerate(chosen) for place in places}
     return Assignment(
-        numbers, boxes, labels, ious, cells, fitting, tuple(map(tuple, chosen)), owner, positives
+        numbers=numbers,
+        boxes=boxes,
+        labels=labels,
+        ious=ious,
+        cells=cells,
+        fitting=fitting,
+        chosen=tuple(map(tuple, chosen)),
+        owner=owner,
+        positives=positives,
+        visible=image.labels,
+        visible_boxes=image.boxes,
+        ignored=ignored_cells(image.ignored, strides, letterbox.target, classes),
     )
 
 

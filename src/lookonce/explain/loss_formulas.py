@@ -43,10 +43,9 @@ def loss_formulas(found: Explanation, place: Place) -> tuple[str, ...]:
         standing = f"positive for {object_name}: counted, whatever its best IoU"
         target = "o = 1" if truth.objectness_target == "one" else f"o = IoU(box, {object_name}) = {o:.4g}"
     else:
-        sign = ">=" if here.ignored[at] else "<"
-        standing = f"background, {best:.4g} {sign} {truth.ignore_iou:g}: " + (
-            "ignored" if here.ignored[at] else "counted"
-        )
+        sign = ">=" if best >= truth.ignore_iou else "<"
+        why = "in an ignored area" if here.in_area[at] else f"{best:.4g} {sign} {truth.ignore_iou:g}"
+        standing = f"background, {why}: " + ("ignored" if here.ignored[at] else "counted")
         target = "o = 0"
     p = 1 / (1 + np.exp(-logit))
     focal, bce, weight = float(here.focal[at]), float(here.cross_entropy[at]), truth.weights.conf

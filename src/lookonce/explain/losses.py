@@ -6,6 +6,7 @@ Legend: **S**, **T** rows and columns of cells, **A** anchors, **C** classes, **
 """
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: L
     """Return the target of every place of one scale, without losses; needs no torch."""
     best = np.zeros(scale.objectness.shape, np.float32)
     best_object = np.full(best.shape, -1, np.int64)
-    for object_number, box in zip(assignment.numbers.tolist(), assignment.boxes, strict=True):
+    for object_number, box in zip(assignment.visible.tolist(), assignment.visible_boxes, strict=True):
         overlap = iou(scale.boxes, box)  # (S, T, A, 4), (4,) -> (S, T, A)
         better = overlap > best
         best[better], best_object[better] = overlap[better], object_number
@@ -46,7 +47,9 @@ def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: L
     positive, target = np.zeros(best.shape, bool), np.zeros(best.shape, np.float32)
     positive[places] = True
     target[places] = 1 if settings.objectness == "one" else iou(scale.boxes[places], mine.box)
-    return ScaleTruth(best, best_object, positive, (best >= settings.ignore_iou) & ~positive, target)
+    in_area = np.broadcast_to(assignment.ignored[number].any(axis=-1, keepdims=True), best.shape)
+    ignored = ((best >= settings.ignore_iou) | in_area) & ~positive
+    return ScaleTruth(best, best_object, positive, ignored, in_area, target)
 
 
 def losses_or_reason(
@@ -84,32 +87,36 @@ def compute(
     torch = require("torch", "train")
     from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-    from lookonce.train.loss import compute_losses, scale_terms, smooth_labels
+    from lookonce.train.loss import compute_losses, scale_terms
 
     positives, truth_boxes = (
         assignment.positives.each(torch.from_numpy),
-        torch.from_numpy(assignment.boxes[None]),
+        torch.from_numpy(assignment.visible_boxes[None]),
     )
+    some = any(cells.any() for cells in assignment.ignored)
+    areas = [torch.from_numpy(cells[None]) for cells in assignment.ignored] if some else []
     raw_maps = [torch.from_numpy(scale.raw).flatten(2).permute(2, 0, 1)[None] for scale in scales]
     anchors, strides = [scale.anchors for scale in scales], [scale.stride for scale in scales]
     filled, sums, places = list[ScaleTruth](), list[Terms](), dict[Place, PlaceTerms]()
+    absent = [0.0]
     with torch.no_grad():
-        whole = compute_losses(raw_maps, positives, truth_boxes, anchors, strides, settings)
-        for number, raw in enumerate(raw_maps):
+        whole = compute_losses(raw_maps, positives, truth_boxes, anchors, strides, settings, areas)
+        for number, (raw, cells) in enumerate(zip_longest(raw_maps, areas)):
             mine = positives.on_scale(number)
-            terms = scale_terms(raw, mine, truth_boxes, anchors[number], strides[number], settings)
+            terms = scale_terms(raw, mine, truth_boxes, anchors[number], strides[number], settings, cells)
             maps, where = torch.from_numpy(scales[number].raw), (mine.row, mine.column, mine.anchor)
             conf, target = settings.conf * terms.conf[0], terms.target[0]
-            every_class = maps[where][:, 5:]  # (S, T, A, 5+C) -> (P, C)
-            smoothed = smooth_labels(mine.label, every_class, settings.label_smoothing)
             columns = settings.giou * terms.giou, conf[where], settings.prob * terms.prob
             for row, column, anchor, *three, classes in zip(
                 *(each.tolist() for each in (*where, *columns)),
-                bce(every_class, smoothed, reduction="none").numpy(),
+                terms.classes.numpy(),
                 strict=True,
             ):
                 places[number, row, column, anchor] = PlaceTerms(Terms(*three), classes)
-            sums.append(Terms(*(float(each.double().sum()) for each in (columns[0], conf, columns[2]))))
+            giou, of_conf, prob = (float(each.double().sum()) for each in (columns[0], conf, columns[2]))
+            if terms.absent is not None:
+                absent.append(settings.prob * float(terms.absent.double().sum()))
+            sums.append(Terms(giou, of_conf, prob + absent[-1]))
             filled.append(
                 replace(
                     truths[number],
@@ -121,6 +128,7 @@ def compute(
                     conf=conf.numpy(),
                 )
             )
-    background = sum(each.conf for each in sums) - sum(each.terms.conf for each in places.values())
+    unassigned = sum(each.conf for each in sums) - sum(each.terms.conf for each in places.values())
     total = Terms(float(whole.giou[0]), float(whole.conf[0]), float(whole.prob[0]))
+    background = Terms(0, unassigned, sum(absent))
     return LossParts(ImageLosses(total, tuple(sums), background), tuple(filled), places)

@@ -46,9 +46,11 @@ def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
     ignored = sum(int(scale.ignored.sum()) for scale in truth.scales)
     positives = sum(int(scale.positive.sum()) for scale in truth.scales)
     yield ""
+    cells = sum(int(scale.in_area.any(axis=-1).sum()) for scale in truth.scales)
+    areas = f", or their cell touches an ignored area: {cells} cells do" if cells else ""
     yield (
         f"{positives} positives ({truth.lost_positives} more were replaced), {ignored} places ignored: their "
-        f"box has an IoU of {truth.ignore_iou:g} or more with an object."
+        f"box has an IoU of {truth.ignore_iou:g} or more with an object{areas}."
     )
 
 
@@ -75,8 +77,10 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
         for each in truth.objects
         if each.losses is not None
     ]
-    background = Terms(0, truth.losses.background, 0)
-    objects += [("", "background", *_terms(background)), ("", "all", *_terms(truth.losses.total))]
+    objects += [
+        ("", "background", *_terms(truth.losses.background)),
+        ("", "all", *_terms(truth.losses.total)),
+    ]
     yield from table(("object", "class", *headings), objects, whole=True)
     yield from _background(found, truth)
     standing = [
@@ -117,7 +121,7 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
             place_text(found.scales, place),
             f"{scale.best_iou[at]:.3f}",
             "" if scale.best_object[at] < 0 else int(scale.best_object[at]),
-            "yes" if scale.ignored[at] else "no",
+            "area" if scale.in_area[at] else "yes" if scale.ignored[at] else "no",
             *(f"{each:.4g}" for each in numbers),
         )
 

@@ -169,7 +169,9 @@ class ScaleTruth:
         best_iou: (S, T, A) float32, IoU of the decoded box with the object it overlaps most.
         best_object: (S, T, A) int64 number of that object; -1 where no object overlaps the box.
         positive: (S, T, A) bool: assigned to an object.
-        ignored: (S, T, A) bool: background whose best IoU reaches the ignore threshold; it costs nothing.
+        ignored: (S, T, A) bool: background whose best IoU reaches the ignore threshold, or that lies in an
+            ignored area; its objectness costs nothing.
+        in_area: (S, T, A) bool: the cell touches an ignored area.
         target: (S, T, A) float32 target of the objectness, o.
         focal: (S, T, A) float32 focal factor, (o - p)^2.
         cross_entropy: (S, T, A) float32 binary cross-entropy of o and p.
@@ -180,6 +182,7 @@ class ScaleTruth:
     best_object: NDArray[np.int64] = field(repr=False)
     positive: NDArray[np.bool_] = field(repr=False)
     ignored: NDArray[np.bool_] = field(repr=False)
+    in_area: NDArray[np.bool_] = field(repr=False)
     target: NDArray[np.float32] = field(repr=False)
     focal: NDArray[np.float32] | None = field(default=None, repr=False)
     cross_entropy: NDArray[np.float32] | None = field(default=None, repr=False)
@@ -193,12 +196,13 @@ class ImageLosses:
     Attributes:
         total: sum over the scales.
         scales: terms per scale, finest first.
-        background: the part of `conf` that comes from places that are not positive.
+        background: the part that comes from places that are not positive; `prob` only if there is an ignored
+            area in which some classes are known.
     """
 
     total: Terms
     scales: tuple[Terms, ...]
-    background: float
+    background: Terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,8 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
         raw_maps = network(images)
     positives = batch.positives.each(lambda column: column.to(device, non_blocking=True))
     truth = batch.truth.to(device)
-    return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss)
+    ignored = [cells.to(device, non_blocking=True) for cells in batch.ignored]
+    return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored)
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:

@@ -11,12 +11,18 @@ Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
 
 Each is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU is
 computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (11).
+
+In an ignored area no term has a gradient. Where only some classes may lack boxes (C' of them), background
+leaves the objectness alone and lowers the scores of the other classes instead: per place and such class
+s^2 * BCE(s, 0), with s = p * σ(class logit) and the gradient through the class logit only.
+
 The settings can replace GIoU by DIoU or CIoU, and o = 1 by the IoU of the positive's box; the names stay.
 All arithmetic is float32, whatever the precision of the network.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Self
 
 import torch
@@ -28,6 +34,7 @@ from lookonce.data.assign import Positives
 from lookonce.geometry.boxes import BOX_MEASURES, area, iou
 from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes
 
+SMALLEST_REST = 1e-30  # of 1 - score, whose logarithm must be finite
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
 
@@ -66,10 +73,12 @@ class ScaleTerms:
         boxes: (P, 4) decoded boxes of the positives, xyxy in input pixels.
         best_iou: (B, S, S, A) IoU of each decoded box with its best box of the image.
         target: (B, S, S, A) objectness target o.
-        ignored: (B, S, S, A) background that costs nothing.
+        ignored: (B, S, S, A) places whose objectness costs nothing.
         giou: (P,) box term.
         conf: (B, S, S, A) objectness term.
-        prob: (P,) class term.
+        classes: (P, C) class term of each class.
+        absent: (B, S, S, A) class term of background in which some classes may lack boxes; None if there is
+            no such area.
     """
 
     positives: Positives[Tensor]
@@ -79,16 +88,23 @@ class ScaleTerms:
     ignored: Tensor
     giou: Tensor
     conf: Tensor
-    prob: Tensor
+    classes: Tensor
+    absent: Tensor | None = None
+
+    @property
+    def prob(self) -> Tensor:
+        """(P,) class term."""
+        return self.classes.sum(dim=1)
 
     def sums(self) -> Losses:
         """Return the sums over the places of each image."""
         image = self.positives.image
         none = self.giou.new_zeros(len(self.conf))
+        prob = none.index_add(0, image, self.prob)
         return Losses(
             giou=none.index_add(0, image, self.giou),
             conf=self.conf.sum(dim=(1, 2, 3)),
-            prob=none.index_add(0, image, self.prob),
+            prob=prob if self.absent is None else prob + self.absent.sum(dim=(1, 2, 3)),
         )
 
 
@@ -99,6 +115,7 @@ def compute_losses(
     anchors: Anchors,
     strides: Sequence[int],
     settings: LossSettings,
+    ignored: Sequence[Tensor] = (),
 ) -> Losses:
     """Compute the losses of a batch, summed over the scales and weighted.
 
@@ -109,10 +126,11 @@ def compute_losses(
         anchors: per scale, anchor sides in input pixels.
         strides: per scale.
         settings: weights, ignore threshold, label smoothing.
+        ignored: per scale, cells in ignored areas as `data.loader.Batch` has them; empty if there are none.
     """
     scales = [
-        scale_terms(raw, positives.on_scale(s), truth, anchors[s], strides[s], settings).sums()
-        for s, raw in enumerate(raw_maps)
+        scale_terms(raw, positives.on_scale(s), truth, anchors[s], strides[s], settings, cells).sums()
+        for s, (raw, cells) in enumerate(zip_longest(raw_maps, ignored))
     ]
     return Losses(
         giou=settings.giou * torch.stack([scale.giou for scale in scales]).sum(0),
@@ -128,8 +146,12 @@ def scale_terms(
     anchors: Sequence[tuple[float, float]],
     stride: int,
     settings: LossSettings,
+    cells: Tensor | None = None,
 ) -> ScaleTerms:
-    """Compute the loss terms of one scale; `positives` are those of this scale. See `compute_losses`."""
+    """Compute the loss terms of one scale; `positives` and `cells` are those of this scale.
+
+    See `compute_losses`; without `cells` there is no ignored area.
+    """
     maps = by_anchor(raw.float(), len(anchors))  # (B, S, S, A, 5+C)
     cell = positives.image, positives.row, positives.column, positives.anchor
     picked = maps[cell]  # (P, 5+C)
@@ -141,6 +163,15 @@ def scale_terms(
     target[cell] = 1.0 if settings.objectness == "one" else iou(boxes.detach(), positives.box)
     best = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth)
     ignored = best >= settings.ignore_iou
+    classes, absent = class_terms(picked[:, 5:], positives.label, settings.label_smoothing), None
+    if cells is not None:
+        nothing, missing = cells[..., 0], cells[..., 1:]  # (B, S, S), (B, S, S, C)
+        some = missing.any(dim=-1) & ~nothing
+        background = some[..., None] & ~ignored
+        background[cell] = False
+        absent = absent_terms(maps, ~missing[:, :, :, None], background)
+        ignored |= (nothing | some)[..., None]
+        classes = classes * ~missing[cell[:3]].scatter(1, positives.label[:, None], False)  # all but its own
     ignored[cell] = False  # a positive counts, whatever its target
     return ScaleTerms(
         positives=positives,
@@ -150,7 +181,8 @@ def scale_terms(
         ignored=ignored,
         giou=box_terms(boxes, positives.box, input_area, settings.box),
         conf=conf_terms(logits, target, ignored),
-        prob=prob_terms(picked[:, 5:], positives.label, settings.label_smoothing),
+        classes=classes,
+        absent=absent,
     )
 
 
@@ -170,9 +202,25 @@ def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     return focal * bce(logits, target, reduction="none") * ~ignored
 
 
-def prob_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """(P, C), (P,) -> (P,): binary cross-entropy of each class, summed over the classes."""
-    return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none").sum(dim=1)
+def class_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """(P, C), (P,) -> (P, C): binary cross-entropy of each class."""
+    return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none")
+
+
+def absent_terms(maps: Tensor, classes: Tensor, background: Tensor) -> Tensor:
+    """(B, S, S, A, 5+C) -> (B, S, S, A): focal cross-entropy of scores that should be 0.
+
+    Args:
+        maps: raw map by anchor.
+        classes: (B, S, S, 1, C) classes whose absence is known.
+        background: (B, S, S, A) places to which it applies.
+    """
+    objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]
+    score = torch.sigmoid(objectness) * torch.sigmoid(logits)
+    # 1 - score as a sum of two positive numbers: exact where the score is near 1
+    rest = torch.sigmoid(-objectness) + torch.sigmoid(objectness) * torch.sigmoid(-logits)
+    terms = -(score**2) * rest.clamp_min(SMALLEST_REST).log()
+    return (terms * classes).sum(dim=-1) * background
 
 
 def smooth_labels(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:

@@ -46,6 +46,8 @@ class TrainData:
             digest.update(os.fsencode(sample.path.name))
             for array in (sample.boxes, sample.labels, sample.crowd):
                 digest.update(array.tobytes())
+            for area in sample.ignored:
+                digest.update(area.corners.tobytes() + repr(area.labels).encode())
         return {
             "images": len(self.train),
             "boxes": sum(len(sample.labels) for sample in self.train),
@@ -106,6 +108,7 @@ def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> D
         settings.seed,
         assignment=settings.assign,
         repeat_rare=settings.repeat_rare,
+        difficult=settings.difficult,
     )
 
 

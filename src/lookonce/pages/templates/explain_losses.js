@@ -5,7 +5,7 @@ const VALUES = [  // name, value of a place, whether the maps of all scales shar
   ["focal factor (o − p)²", "focal"], ["cross-entropy BCE(o, p)", "cross_entropy"],
 ];
 for (const scale of truth.scales) {
-  for (const name of ["positive", "ignored", "best_object", ...VALUES.map(([, field]) => field)]) scale[name] = unpacked(scale[name]);
+  for (const name of ["positive", "ignored", "in_area", "best_object", ...VALUES.map(([, field]) => field)]) scale[name] = unpacked(scale[name]);
 }
 const ownerOf = new Map(truth.objects.flatMap((object) => object.positives.filter((positive) => positive.losses)
   .map((positive) => [positive.place.join(), { object, positive }])));
@@ -82,7 +82,7 @@ function objectnessSteps(place, owner) {
   const best = lossAt("best_iou", place), nearest = lossAt("best_object", place), ignored = lossAt("ignored", place);
   const objects = truth.objects.filter((object) => object.cells.length).length, weight = truth.weights.conf;
   const factors = `${weight === 1 ? "" : ` · ${weight}`}${ignored ? " · 0" : ""}`;
-  const counted = owner ? "a positive counts, whatever its best IoU" : `${compact(best)} ${ignored ? "≥" : "<"} ${truth.ignore_iou}: ${ignored ? "ignored, costs nothing" : "counted as background"}`;
+  const counted = owner ? "a positive counts, whatever its best IoU" : lossAt("in_area", place) ? "in an ignored area: costs nothing" : `${compact(best)} ${ignored ? "≥" : "<"} ${truth.ignore_iou}: ${ignored ? "ignored, costs nothing" : "counted as background"}`;
   const target = !owner ? ["o = 0: background"] : truth.objectness_target === "one" ? ["o = 1: positive"] : [`o = IoU(this box, object ${owner.object.number})`];
   return [
     step("best IoU", [`max IoU(this box, object) over ${objects} ${objects === 1 ? "object" : "objects"}`, nearest < 0 ? "no object overlaps it" : `object ${nearest}: ${truth.objects[nearest].name}`, counted], `  = ${compact(best)}`),

@@ -1,0 +1,161 @@
+"""Classes merged, renamed, left out or ignored: `classes:` and `ignore:` of a dataset YAML."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.annotations.files import Names, listed
+from lookonce.errors import AnnotationError
+from lookonce.geometry.polygons import rectangle
+from lookonce.samples import Area, Problem, Sample, SampleSet
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The classes of a data set, from those of its files.
+
+    Attributes:
+        place: file or option that asks for it, for messages.
+        classes: class in the files -> class of the data set; None to leave its boxes out.
+        ignored: classes in the files whose boxes are ignored areas.
+        polygons: ignored areas of every image.
+    """
+
+    place: str
+    classes: Mapping[str, str | None] = field(default_factory=dict)
+    ignored: Names = ()
+    polygons: Sequence[Area] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.classes or self.ignored or self.polygons)
+
+    def further(self, names: Names) -> Names:
+        """Return the classes that the selection names and a list of class names does not have."""
+        return tuple(name for name in dict.fromkeys((*self.classes, *self.ignored)) if name not in names)
+
+    def names(self, given: Names) -> Names:
+        """Return the class names of the data set, in the order of those in the files.
+
+        Raises:
+            AnnotationError: none is left.
+        """
+        to = (self.classes.get(name, name) for name in given if name not in self.ignored)
+        left = tuple(dict.fromkeys(name for name in to if name is not None))
+        if not left:
+            raise AnnotationError(f"{self.place}: expected a class to keep, found none of {listed(given)}")
+        return left
+
+    def apply(self, found: SampleSet) -> SampleSet:
+        """Return the set with the classes of the data set; problems count what it changed.
+
+        An image whose boxes are all left out stays, as a background image.
+        """
+        names = self.names(found.names)
+        targets = [None if name in self.ignored else self.classes.get(name, name) for name in found.names]
+        numbers = np.array([-1 if name is None else names.index(name) for name in targets], np.int64)
+        as_areas = np.array([name in self.ignored for name in found.names], bool)
+        samples, places, emptied = list[Sample](), dict(found.places), 0
+        counts: Counter[str] = Counter()
+        for sample in found.samples:
+            counts.update(found.names[label] for label in sample.labels.tolist())
+            areas = [Area(rectangle(box)) for box in sample.boxes[as_areas[sample.labels]]]
+            left = sample.renumbered(numbers)
+            emptied += len(left.labels) == 0 and len(sample.labels) > len(areas)
+            samples.append(replace(left, ignored=(*left.ignored, *self.polygons, *areas)))
+            if sample.path in places:
+                kept = numbers[sample.labels] >= 0
+                places[sample.path] = tuple(np.array(places[sample.path], object)[kept])
+        first = {target: i for i, target in reversed(list(enumerate(targets)))}
+        ids = tuple(found.category_ids[first[name]] for name in names) if found.category_ids else ()
+        says = [*self._says(counts)]
+        if emptied:
+            one = "1 image loses all of its boxes: kept as a background image"
+            more = f"{emptied} images lose all of their boxes: kept as background images"
+            says.append(one if emptied == 1 else more)
+        problems = [Problem(self.place, what, "noted", kind="setting") for what in says]
+        return replace(
+            found,
+            names=names,
+            samples=samples,
+            problems=[*found.problems, *problems],
+            category_ids=ids,
+            places=places,
+        )
+
+    def _says(self, counts: Mapping[str, int]) -> list[str]:
+        """Say what becomes of each selected class."""
+        says = []
+        for name in dict.fromkeys((*self.classes, *self.ignored)):
+            count, target = counts.get(name, 0), self.classes.get(name)
+            fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "left out"
+            says.append(f"{name}: {count} {'box' if count == 1 else 'boxes'}, {fate}")
+        return says
+
+
+def parse_classes(place: str, given: object) -> dict[str, str | None]:
+    """Check `classes:` of a YAML, `{van: car, tree: null}`.
+
+    Raises:
+        AnnotationError: not a mapping of names.
+    """
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
+        what = f"expected classes: like {{van: car, tree: null}}, found {str(given)[:80]}"
+        raise AnnotationError(f"{place}: {what}")
+    return {name: None if target in NOTHING else target for name, target in given.items()}
+
+
+NOTHING = ("", "null", "~")  # of YAML, whose values are read as text
+
+
+def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
+    """Check `ignore:` of a YAML: class names, and polygons of at least three `[x, y]` in pixels.
+
+    Raises:
+        AnnotationError: anything else.
+    """
+    entries = given if isinstance(given, list) else [given]
+    names, polygons = [], []
+    for entry in entries:
+        if isinstance(entry, str) and entry not in NOTHING:
+            names.append(entry)
+            continue
+        try:
+            corners = np.array(entry, np.float32)
+        except (TypeError, ValueError):
+            corners = np.zeros(0, np.float32)
+        if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
+            raise AnnotationError(
+                f"{path}: expected ignore: with class names, or polygons of three or more [x, y] in pixels, "
+                f"found {str(entry)[:80]}"
+            )
+        polygons.append(Area(corners))
+    return tuple(names), tuple(polygons)
+
+
+def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Path) -> SampleSet:
+    """Return the set with a note on each image of the classes that were not annotated in it.
+
+    Args:
+        found: class names and images.
+        annotated: image -> classes whose objects all have boxes; all classes for an image left out.
+        place: the YAML, for messages.
+
+    Raises:
+        AnnotationError: a name that is not a class of the data set.
+    """
+    samples = []
+    for sample in found.samples:
+        mine = annotated.get(sample.path, found.names)
+        if unknown := [name for name in mine if name not in found.names]:
+            what = f"expected annotated: with some of {listed(found.names)}, found {listed(unknown)}"
+            raise AnnotationError(f"{place}: {what}")
+        missing = tuple(number for number, name in enumerate(found.names) if name not in mine)
+        height, width = sample.image_size
+        whole = (Area(rectangle(np.array([0, 0, width, height])), missing),) if missing else ()
+        samples.append(replace(sample, ignored=(*sample.ignored, *whole)))
+    return replace(found, samples=samples)

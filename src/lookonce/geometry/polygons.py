@@ -1,0 +1,65 @@
+"""Polygons: which points they hold, and which cells of a grid they touch.
+
+Legend: **K** corners, **N** points, **S**, **T** rows and columns of cells. Corners are (x, y) in pixels; the
+last one is joined to the first. A polygon may be concave.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Corners = NDArray[np.float32]  # (K, 2)
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+EVERYWHERE: Rectangle = (-np.inf, -np.inf, np.inf, np.inf)
+
+
+def rectangle(box: NDArray[np.floating]) -> Corners:
+    """(4,) xyxy -> (4, 2): the corners of a box, clockwise from the upper left."""
+    return np.asarray(box, np.float32)[[[0, 1], [2, 1], [2, 3], [0, 3]]]
+
+
+def contains(corners: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(K, 2), (N, 2) -> (N,): points with an odd number of edges to their right."""
+    x, y = np.asarray(points, np.float64).T[:, :, None]  # (N, 1)
+    x1, y1 = np.asarray(corners, np.float64).T
+    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
+    spans = (y1 > y) != (y2 > y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = x1 + (y - y1) / (y2 - y1) * (x2 - x1)
+        odd: NDArray[np.bool_] = (spans & (x < crossing)).sum(axis=1) % 2 == 1
+    return odd
+
+
+def touched_cells(
+    corners: NDArray[np.floating], cells: tuple[int, int], stride: int, window: Rectangle = EVERYWHERE
+) -> NDArray[np.bool_]:
+    """(K, 2) -> (S, T): cells that share area with the part of a polygon in a window, however little.
+
+    Such a cell, cut to the window, is crossed by an edge, or lies inside with its centre.
+
+    Args:
+        corners: in pixels of the network input.
+        cells: (rows, columns) of the grid.
+        stride: pixels per cell.
+        window: left, top, right, bottom.
+    """
+    found = np.zeros(cells, bool)
+    low = np.maximum(np.maximum(corners.min(axis=0), window[:2]) // stride, 0).astype(int)
+    high = np.minimum(-(np.minimum(corners.max(axis=0), window[2:]) // -stride), cells[::-1]).astype(int)
+    if (high <= low).any():
+        return found
+    column, row = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
+    place = np.stack([column.ravel(), row.ravel()], axis=1)[:, None] * float(stride)  # (n, 1, 2)
+    near, far = (
+        np.maximum(place, window[:2]),
+        np.minimum(place + stride, window[2:]),
+    )  # two corners of each cell
+    start = np.asarray(corners, np.float64)
+    way = np.roll(start, -1, axis=0) - start
+    with np.errstate(divide="ignore", invalid="ignore"):  # an edge along the border of a cell gives NaN
+        meets = np.stack([(near - start) / way, (far - start) / way])
+    enters = np.maximum(meets.min(axis=0).max(axis=2), 0)  # (n, K) where on each edge it enters the cell,
+    leaves = np.minimum(meets.max(axis=0).min(axis=2), 1)  # and where it leaves it: from 0 to 1
+    crossed = (enters < leaves).any(axis=1)
+    inside = contains(corners, (near + far)[:, 0] / 2)
+    found[low[1] : high[1], low[0] : high[0]] = (crossed | inside).reshape(column.shape)
+    return found

@@ -1,0 +1,195 @@
+"""More classes for a trained model: the old model marks its objects in the new images.
+
+    its detections, score >= SURE               -> boxes to train on
+                    score from UNSURE to SURE   -> areas in which that class may lack a box
+                    on an annotated box         -> nothing: the annotation counts
+
+The images are taught once, before the run, and the result is kept in the run folder: a resumed run trains on
+the same boxes.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from lookonce._files import read_text, write_text
+from lookonce.config import TrainSettings
+from lookonce.detections import Detections
+from lookonce.errors import AnnotationError, ConfigError
+from lookonce.geometry.pairs import overlapping_pairs
+from lookonce.geometry.polygons import rectangle
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import each_image
+from lookonce.samples import Area, Problem, Sample, numbers_in
+from lookonce.train.plan import TrainData
+
+TAUGHT = "taught.json"  # in the run folder
+SURE, UNSURE = 0.5, 0.1  # scores of the old model; its own score thresholds replace SURE
+SAME = 0.5  # IoU at which a detection is the annotated object
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What an old model teaches about one image.
+
+    Attributes:
+        name: file name of the image.
+        boxes: (N, 4) xyxy in pixels.
+        labels: class of each.
+        unsure: (M, 4) boxes of detections of middling score.
+        unsure_labels: class of each.
+    """
+
+    name: str
+    boxes: list[list[float]]
+    labels: list[int]
+    unsure: list[list[float]]
+    unsure_labels: list[int]
+
+    def add_to(self, sample: Sample) -> Sample:
+        """Return an image with the lesson's boxes and areas beside its own."""
+        new = np.array(self.boxes, np.float32).reshape(-1, 4)
+        areas = [
+            Area(rectangle(np.array(box, np.float32)), (label,))
+            for box, label in zip(self.unsure, self.unsure_labels, strict=True)
+        ]
+        no = np.zeros(len(new), bool)
+        return replace(
+            sample,
+            boxes=np.concatenate([sample.boxes, new]),
+            labels=np.concatenate([sample.labels, np.array(self.labels, np.int64)]),
+            difficult=np.concatenate([sample.difficult, no]),
+            crowd=np.concatenate([sample.crowd, no]),
+            ignored=(*sample.ignored, *areas),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Class names of old and new model together, and a lesson for each image.
+
+    Attributes:
+        names: the old model's classes in its order, then the new ones.
+        train: by image, in the order of the data.
+        val: by image.
+    """
+
+    names: tuple[str, ...]
+    train: Sequence[Lesson]
+    val: Sequence[Lesson]
+
+    def add_to(self, data: TrainData) -> TrainData:
+        """Return the data under the common class names, with what the old model teaches.
+
+        Raises:
+            AnnotationError: lessons for other images.
+        """
+        numbers = numbers_in(self.names, data.names)
+        parts = []
+        for samples, lessons in ((data.train, self.train), (data.val, self.val)):
+            if [sample.path.name for sample in samples] != [lesson.name for lesson in lessons]:
+                raise AnnotationError(
+                    f"expected the images that the old model was shown, {len(lessons)}, found others"
+                )
+            pairs = zip(samples, lessons, strict=True)
+            parts.append([lesson.add_to(sample.renumbered(numbers)) for sample, lesson in pairs])
+        return replace(data, names=self.names, train=parts[0], val=parts[1])
+
+    def write(self, folder: Path) -> None:
+        """Write them into a run folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {
+            name: [{key: getattr(lesson, key) for key in Lesson.__annotations__} for lesson in lessons]
+            for name, lessons in (("train", self.train), ("val", self.val))
+        }
+        write_text(folder / TAUGHT, json.dumps({"names": self.names, **parts}))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Lessons":
+        """Read those of a run to resume.
+
+        Raises:
+            AnnotationError: damaged.
+        """
+        path = folder / TAUGHT
+        try:
+            found: dict[str, Any] = json.loads(read_text(path, AnnotationError))
+            train, val = ([Lesson(**each) for each in found[part]] for part in ("train", "val"))
+            return cls(tuple(found["names"]), train, val)
+        except (ValueError, KeyError, TypeError) as error:
+            raise AnnotationError(f"{path}: damaged: {str(error)[:200]}") from error
+
+
+def teach(
+    data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console
+) -> TrainSettings:
+    """Let an old model mark its objects in the images, and keep its lessons in the run folder.
+
+    Returns:
+        The settings with the old model's network, width and anchors.
+
+    Raises:
+        ConfigError: the data has every class of the model.
+    """
+    with closing(Detector.open(model, conf=UNSURE)) as teacher:
+        kept = [name for name in teacher.names if name not in data.names]
+        if not kept:
+            raise ConfigError(
+                f"{model}: expected a class that the data lacks, found {', '.join(teacher.names)}"
+            )
+        lessons, info = lessons_of(teacher, data, []), teacher.info
+    lessons.write(out)
+    shown = (*lessons.train, *lessons.val)
+    boxes, unsure = (sum(len(getattr(each, name)) for each in shown) for name in ("labels", "unsure_labels"))
+    console.print(
+        f"{model} teaches {', '.join(kept)}: {boxes} boxes in {len(shown)} images; {unsure} more are unsure: "
+        "no background there",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return settings.model_copy(
+        update={"model": info.architecture, "width": info.width, "anchors": info.anchors}
+    )
+
+
+def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Lessons:
+    """Let an old model mark the objects of its classes that the data does not annotate.
+
+    Args:
+        teacher: the old model, opened with the score threshold `UNSURE`.
+        data: images annotated for the new classes, and perhaps for some of the old ones.
+        skipped: receives a problem per unreadable image, whose lesson is empty.
+    """
+    names = (*teacher.names, *(name for name in data.names if name not in teacher.names))
+    sure = np.array(teacher.info.thresholds or [SURE] * len(teacher.names))
+    taught = np.array([name not in data.names for name in teacher.names])
+    parts = []
+    for samples in (data.train, data.val):
+        lessons = [Lesson(sample.path.name, [], [], [], []) for sample in samples]
+        for number, found in each_image((sample.path for sample in samples), teacher, skipped):
+            lessons[number] = _lesson(samples[number], found[taught[found.labels]], sure)
+        parts.append(lessons)
+    return Lessons(names, *parts)
+
+
+def _lesson(sample: Sample, found: Detections, least: NDArray[np.float64]) -> Lesson:
+    """Sort the detections of one image, without those on annotated boxes: by class, `least` is sure."""
+    free = np.ones(len(found), bool)
+    free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
+    enough = found.scores >= least[found.labels]
+    sure, unsure = found[free & enough], found[free & ~enough]
+    return Lesson(
+        sample.path.name,
+        sure.boxes.tolist(),
+        sure.labels.tolist(),
+        unsure.boxes.tolist(),
+        unsure.labels.tolist(),
+    )

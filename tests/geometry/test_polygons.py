@@ -1,0 +1,76 @@
+"""Polygons by hand, and against a fine raster of points."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookonce.geometry.polygons import contains, rectangle, touched_cells
+
+NOTCHED = np.array([[0, 0], [60, 0], [60, 40], [30, 10], [0, 40]], np.float32)  # concave, from below
+
+
+def centres(height: int, width: int, step: float = 1) -> NDArray[np.float64]:
+    """(height * width / step², 2): centres of squares of `step` pixels, row by row."""
+    x, y = np.meshgrid(np.arange(step / 2, width, step), np.arange(step / 2, height, step))
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def test_a_box_has_four_corners_clockwise() -> None:
+    np.testing.assert_array_equal(rectangle(np.array([1, 2, 5, 9])), [[1, 2], [5, 2], [5, 9], [1, 9]])
+
+
+def test_a_concave_polygon_does_not_hold_its_notch() -> None:
+    assert contains(NOTCHED, np.array([[30, 5], [5, 30], [55, 30], [30, 30], [70, 5]])).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((0, 0, 32, 32), [(0, 0)]),  # a border that is only shared is not an area
+        ((0, 0, 32.5, 32), [(0, 0), (0, 1)]),
+        ((40, 70, 41, 71), [(2, 1)]),  # smaller than a cell, and between the centres
+        ((-50, -50, 500, 1), [(0, 0), (0, 1), (0, 2), (0, 3)]),
+        ((-50, -50, -1, 500), []),
+        ((0, 0, 0, 0), []),
+    ],
+)
+def test_cells_of_a_box(box: tuple[float, ...], expected: list[tuple[int, int]]) -> None:
+    found = touched_cells(rectangle(np.array(box)), (3, 4), 32)
+    assert found.shape == (3, 4)
+    assert [tuple(each) for each in np.argwhere(found).tolist()] == expected
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_touched_cells_are_those_with_a_point_inside(seed: int) -> None:
+    """Every cell with a point of a fine raster inside is touched, and no cell far from all such points."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-20, 110, (rng.integers(3, 8), 2)).astype(np.float32)
+    found = touched_cells(corners, (4, 6), 16)
+    inside = contains(corners, centres(64, 96, 0.5)).reshape(4, 32, 6, 32).any(axis=(1, 3))
+    assert not (inside & ~found).any()
+    assert (found & ~inside).sum() <= 2  # slivers between the points
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_window_limits_a_polygon(seed: int) -> None:
+    """Also where a concave or crossed polygon falls into parts in the window."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-20, 110, (rng.integers(3, 8), 2)).astype(np.float32)
+    window = 10.0, 5.0, 55.0, 35.0
+    found = touched_cells(corners, (4, 6), 16, window)
+    points = centres(64, 96, 0.5)
+    x, y = points.T
+    seen = contains(corners, points) & (x > 10) & (x < 55) & (y > 5) & (y < 35)
+    inside = seen.reshape(4, 32, 6, 32).any(axis=(1, 3))
+    assert not (inside & ~found).any()
+    assert (found & ~inside).sum() <= 2  # slivers between the points
+
+
+def test_a_polygon_outside_the_window_touches_nothing() -> None:
+    assert not touched_cells(NOTCHED, (4, 6), 16, (100, 100, 200, 200)).any()

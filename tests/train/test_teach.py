@@ -1,0 +1,92 @@
+"""The old model's detections become boxes and areas of the new images, the same after a resume."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from lookonce.detections import Detections
+from lookonce.errors import AnnotationError
+from lookonce.images import write_image
+from lookonce.runtime.detector import Detector
+from lookonce.samples import Problem, Sample
+from lookonce.train.plan import TrainData
+from lookonce.train.teach import TAUGHT, Lessons, lessons_of
+from tests.data.drawn_samples import INFO
+
+OLD = "disc", "bar"
+
+
+class Teacher:
+    """Finds the same in every image: a sure disc, an unsure bar, and a sure disc on the annotated box."""
+
+    names, info = OLD, replace(INFO, names=OLD)
+
+    def __call__(self, image: object) -> Detections:
+        boxes = np.array([[1, 1, 20, 20], [30, 5, 50, 25], [60, 30, 80, 50]], np.float32)
+        return Detections(boxes, np.array([0.5, 0.49, 0.9], np.float32), np.array([0, 1, 0]), OLD)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainData:
+    """Two images to train on and one for validation, annotated for rings alone; one cannot be read."""
+    for name in "ac":
+        write_image(tmp_path / f"{name}.png", np.zeros((60, 90, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    box = np.array([[60, 30, 81, 50]], np.float32)
+    one, two, three = (Sample(tmp_path / f"{name}.png", box, np.array([0])) for name in "abc")
+    return TrainData(("ring",), [one, two], [three])
+
+
+def test_the_thresholds_of_the_old_model_tell_what_is_sure(data: TrainData) -> None:
+    teacher = Teacher()
+    teacher.info = replace(INFO, names=OLD, thresholds=(0.6, 0.4))
+    (lesson, _) = lessons_of(cast(Detector, teacher), data, []).train
+    assert (lesson.labels, lesson.unsure_labels) == ([1], [0])
+
+
+def taught(data: TrainData, skipped: list[Problem] | None = None) -> Lessons:
+    return lessons_of(cast(Detector, Teacher()), data, [] if skipped is None else skipped)
+
+
+def test_detections_become_boxes_or_areas(data: TrainData) -> None:
+    skipped: list[Problem] = []
+    lessons = taught(data, skipped)
+    assert [Path(problem.place).name for problem in skipped] == ["b.png"]
+    found = lessons.add_to(data)
+    assert found.names == ("disc", "bar", "ring")
+    for sample in (found.train[0], found.val[0]):
+        assert sample.labels.tolist() == [2, 0]  # the annotation counts, not the detection on it
+        assert sample.boxes.tolist() == [[60, 30, 81, 50], [1, 1, 20, 20]]
+        (area,) = sample.ignored
+        assert area.labels == (1,)
+        assert area.corners.tolist() == [[30, 5], [50, 5], [50, 25], [30, 25]]
+    assert found.train[1].labels.tolist() == [2]
+    assert found.train[1].ignored == ()
+
+
+def test_classes_that_the_data_annotates_are_not_taught(data: TrainData) -> None:
+    found = taught(replace(data, names=("disc",))).add_to(replace(data, names=("disc",)))
+    assert found.names == OLD
+    assert found.train[0].labels.tolist() == [0]
+    assert [area.labels for area in found.train[0].ignored] == [(1,)]
+
+
+def test_lessons_are_read_back_exactly(data: TrainData, tmp_path: Path) -> None:
+    lessons = taught(data)
+    lessons.write(tmp_path / "run")
+    assert Lessons.read(tmp_path / "run") == lessons
+    first, second = (each.add_to(data).summary() for each in (lessons, Lessons.read(tmp_path / "run")))
+    assert first == second
+    assert first["boxes"] == 3
+
+
+def test_lessons_of_other_images_or_damaged_ones_are_refused(data: TrainData, tmp_path: Path) -> None:
+    lessons = taught(data)
+    with pytest.raises(AnnotationError, match="expected the images that the old model was shown"):
+        lessons.add_to(replace(data, train=data.train[::-1]))
+    (tmp_path / TAUGHT).write_text('{"names": []}')
+    with pytest.raises(AnnotationError, match=r"taught\.json: damaged"):
+        Lessons.read(tmp_path)
