@@ -19,6 +19,7 @@ from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
+from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
@@ -168,6 +169,8 @@ def train(
         f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"
     )
     say(f"best model: {result.model} ({chosen})", console)
+    if group.is_first and prepared.val:
+        report_run(result.model, data, out, names, images, console, again=resume)
     return 0
 
 

@@ -1,0 +1,47 @@
+"""The end of `lookonce train`: the report of the best model, and the commands that follow."""
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+
+from lookonce._terminal import say
+from lookonce.errors import LookonceError
+
+REPORT = "report"  # folder in that of the run
+
+
+def report_run(
+    model: Path,
+    data: Path,
+    out: Path,
+    names: Path | None,
+    images: Path | None,
+    console: Console,
+    *,
+    again: bool,
+) -> None:
+    """Evaluate the best model on the images held out, and name the next two commands.
+
+    A run is done without its report: a failure is said and changes no exit code.
+
+    Args:
+        model: best model of the run.
+        data: annotations that it was trained on.
+        out: run folder.
+        names: file of class names, as given.
+        images: folder of the images, as given.
+        console: where the lines go.
+        again: replace the report of an earlier end of this run.
+    """
+    from lookonce.commands.evaluate import evaluate
+
+    try:
+        evaluate(model, data, out=out / REPORT, names=names, images=images, explain=0, force=again)
+    except LookonceError as error:
+        say(f"no report: {error}", console)
+    file = shlex.quote(str(model))
+    say("next, on images of your own:", console)
+    say(f"  lookonce detect {file} new-images/ --out found", console)
+    say("and for a machine without PyTorch:", console)
+    say(f"  lookonce export {file} --to onnx", console)
