@@ -1,5 +1,6 @@
 """`lookonce train` as a user types it."""
 
+import json
 import os
 import resource
 import shutil
@@ -56,6 +57,12 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
     assert (info.input_size, info.width) == ((64, 96), 0.125)
+    report = json.loads((tmp_path / "run/report/report.json").read_text("utf-8"))
+    assert (tmp_path / "run/report/report.html").exists()
+    assert report["about"]["split"] == "held-out"
+    assert (report["errors"]["images"], len(report["training"]["epochs"])) == (1, 1)
+    lines_said = [line.strip() for line in ran.output.splitlines()[-4:]]
+    assert [line.split()[:2] for line in lines_said[1::2]] == [["lookonce", "detect"], ["lookonce", "export"]]
 
 
 def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
@@ -287,14 +294,13 @@ def test_self_test_memorises_sound_images(bright_discs: Path) -> None:
     assert "self-test passed" in ran.output
 
 
-def test_self_test_that_runs_out_of_time_is_exit_code_1(
-    bright_discs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lookonce.train.self_test.SECONDS", 0.5)
+def test_a_slow_machine_is_no_failure(bright_discs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookonce.train.self_test.SECONDS", 0.001)
+    monkeypatch.setattr("lookonce.train.self_test.EVALUATE_EVERY", 600)
     ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
-    assert ran.exit_code == 1
-    assert "self-test ran out of time" in ran.output
-    assert "look at the boxes" not in ran.output
+    assert ran.exit_code == 0
+    assert "self-test out of time, no fault found" in ran.output
+    assert "check the boxes" not in ran.output
 
 
 def test_self_test_that_learns_nothing_is_exit_code_1(

@@ -31,6 +31,8 @@ IMAGES = 8
 GOAL = 0.99  # AP50
 SECONDS = 180.0
 MOST_STEPS, EVALUATE_EVERY = 600, 20
+FALLEN = 0.5  # loss at the end of a test cut off by time, as a share of that at the start, if data are sound
+FEWEST_STEPS = 20  # below, the loss says nothing yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,14 @@ class SelfTest:
         ap50: AP50 on the memorized images.
         steps: optimizer steps.
         seconds: time taken.
+        losses: (first, last): mean loss of the first and of the last tenth of the steps.
         lost: assignments replaced by another object on the same cell and anchor.
     """
 
     ap50: float
     steps: int
     seconds: float
+    losses: tuple[float, float]
     lost: int
 
     @property
@@ -56,8 +60,19 @@ class SelfTest:
 
     @property
     def cut_off(self) -> bool:
-        """Whether time ran out before the steps did: nothing is known to be wrong."""
+        """Whether time ran out before the steps did."""
         return not self.passed and self.steps < MOST_STEPS
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is wrong: not memorized in all steps, or the loss of a test cut off stays high.
+
+        A slow machine alone is no failure: with too few steps, nothing is known.
+        """
+        if not self.cut_off:
+            return not self.passed
+        first, last = self.losses
+        return self.steps >= FEWEST_STEPS and not last < FALLEN * first
 
 
 def self_test(data: TrainData, settings: TrainSettings, console: Console) -> SelfTest:
@@ -109,6 +124,7 @@ def _memorise(
     validator = Validator(network, info, chosen, settings, console)
     lost = sum(batch.positives.lost for step in loader.steps(0) for batch in step)
     started, ap50, steps = time.perf_counter(), 0.0, 0
+    losses: list[float] = []
     with progress_bar(console, TimeElapsedColumn()) as bar:
         task = bar.add_task(f"memorizing, {SECONDS:.0f} s at most")
         while steps < MOST_STEPS and ap50 < GOAL and time.perf_counter() - started < SECONDS:
@@ -117,6 +133,8 @@ def _memorise(
             steps += 1
             if steps % EVALUATE_EVERY == 0 or steps == MOST_STEPS:
                 ap50 = validator.evaluate()["ap50"]
-            loss = epoch.meter.means()["total"]
-            bar.update(task, description=f"step {steps}  loss {loss:.3g}  AP50 {ap50:.3f}")
-    return SelfTest(ap50, steps, time.perf_counter() - started, lost)
+            losses.append(epoch.meter.means()["total"])
+            bar.update(task, description=f"step {steps}  loss {losses[-1]:.3g}  AP50 {ap50:.3f}")
+    tenth = -(-steps // 10)
+    ends = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+    return SelfTest(ap50, steps, time.perf_counter() - started, ends, lost)
