@@ -1,17 +1,21 @@
 """Training speed as ratios within one run: the real loop, the bare step, the plain eager step, the loss.
 
     python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8] [--recipe FILE] [--compile]
+                                        [--cpu]
 
 DATA is any annotated data set (its `train` split is read). In every round each contender takes the same
 number of steps, one contender after the other, so that a noisy machine is noisy for all; ratios are medians
 over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more loops are
 those of `--recipe` (the default recipe), with its augmentation, losses and weight average: once on square
 inputs, as large as those of the bare step, and once as it is, in rectangles if it says so. `--compile` adds
-the bare step compiled by torch, and says how long compiling took.
+the bare step compiled by torch, and says how long compiling took. `--cpu` adds what a processor may do
+otherwise: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers taken for 0, and a
+loader thread per core.
 """
 
 import argparse
 import ctypes
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--recipe", type=Path, default=RECIPES / "default.yaml")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
 
     found = load_samples(options.data, "train")
@@ -84,6 +89,24 @@ def main() -> None:
             name = f"{BARE}, compiled"
             contenders[name] = compiled_stepper(info, settings, fixed)
             ratios.append((name, BARE))
+        if options.cpu:
+            on_cpu = {
+                f"{BARE}, channels first": channels_first(info, settings, fixed),
+                "bare step, float32, oneDNN in bfloat16": within(
+                    stepper(info, settings, "float32", lambda: fixed), onednn_in_bfloat16
+                ),
+                f"{BARE}, denormals are 0": within(
+                    stepper(info, settings, "bfloat16", lambda: fixed), torch.set_flush_denormal
+                ),
+            }
+            cores = len(os.sched_getaffinity(0))
+            wanted = load_settings(options.recipe, (f"workers={cores}",), **shared)
+            planned = describe(data, wanted)
+            drawn = full_batches(stack, make_dataset(data, planned, wanted), wanted)
+            name = f"whole loop, {options.recipe.stem}, as it is, {cores} loader threads"
+            on_cpu[name] = stepper(planned, wanted, "bfloat16", partial(next, drawn))
+            contenders |= on_cpu
+            ratios += [(name, BARE) for name in on_cpu]
         memory = {name: peak_memory(step) for name, step in contenders.items()}
         seconds = race(contenders, options.rounds)
     report(seconds, memory, ratios, options.batch)
@@ -126,6 +149,38 @@ def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> 
     step()
     print(f"compiling took {time.perf_counter() - started:.0f} s\n")
     return step
+
+
+def channels_first(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
+    """The bare bfloat16 step with weights and images in torch's usual layout."""
+    settings = settings.model_copy(update={"precision": "bfloat16"})
+    network = build(info).to(memory_format=torch.contiguous_format).train()
+    learner = Learner(network, info, settings)
+    network.register_forward_pre_hook(lambda _, given: given[0].contiguous())
+
+    def step() -> None:
+        learner.backward(forward(network, batch, info, settings).total())
+        learner.step(settings.optimizer.rate)
+
+    return step
+
+
+def onednn_in_bfloat16(on: bool) -> None:
+    """Let oneDNN round float32 to bfloat16 inside a matrix product or a convolution, or not."""
+    torch.backends.mkldnn.fp32_precision = "bf16" if on else "none"  # type: ignore[attr-defined]
+
+
+def within(step: Callable[[], None], switch: Callable[[bool], object]) -> Callable[[], None]:
+    """A step for which something is switched on, and off again."""
+
+    def switched() -> None:
+        switch(True)
+        try:
+            step()
+        finally:
+            switch(False)
+
+    return switched
 
 
 def peak_memory(step: Callable[[], None]) -> float:

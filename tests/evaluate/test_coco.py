@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ModelFileError
+from lookonce.errors import AnnotationError, MissingExtraError, ModelFileError
 from lookonce.evaluate import inputs
 from lookonce.evaluate.coco import ClassMetrics, Metrics, evaluate
 from lookonce.evaluate.matching import match
@@ -163,6 +164,8 @@ def test_json_has_null_for_what_could_not_be_measured() -> None:
     assert written["ap"] == pytest.approx(1)
     assert written["ap_small"] is None
     assert written["classes"][1]["name"] == "été"
+    assert metrics.to_json().splitlines()[1].startswith('  "ap": '), "indented for people"
+    assert '"été"' in metrics.to_json(), "letters of names stay letters"
 
 
 def test_it_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -215,6 +218,17 @@ def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
 @pytest.mark.parametrize(("objects", "crowded"), [(100, 0), (101, 1)])
 def test_an_image_is_crowded_from_101_objects_on(objects: int, crowded: int) -> None:
     assert evaluate([sample([[0, 0, 40, 40]] * objects)], [found([], [])], ["cat"]).crowded == crowded
+
+
+def test_crowded_images_are_counted_one_by_one() -> None:
+    crowd, few = sample([[0, 0, 40, 40]] * 101), sample([[0, 0, 40, 40]])
+    assert evaluate([crowd, few, crowd], [found([], [])] * 3, ["cat"]).crowded == 2
+
+
+def test_the_missing_evaluator_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(MissingExtraError, match=r"faster_coco_eval.*evaluate\]"):
+        evaluate([sample([])], [found([], [])], ["cat"])
 
 
 def test_only_objects_that_are_neither_difficult_nor_crowd_are_counted() -> None:

@@ -139,3 +139,31 @@ def test_a_scale_with_too_few_shapes_keeps_the_published_anchors(few: np.ndarray
 
 def test_anchors_finest_first() -> None:
     assert flatten(NETWORKS["yolov3-tiny"].anchors)[0].tolist() == [10, 14]
+
+
+def test_anchors_are_flattened_to_floats() -> None:
+    found = flatten((((10, 13), (16, 30)), ((33, 23), (1, 2))))
+    assert found.dtype == np.float64
+    assert found.tolist() == [[10, 13], [16, 30], [33, 23], [1, 2]]
+
+
+def test_a_sample_holds_each_box_once_and_is_taken_if_it_is_just_large_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sample of six different boxes makes them the six anchors."""
+    monkeypatch.setattr(anchors, "MOST_SHAPES", 6)
+    boxes = np.random.default_rng(0).uniform(10, 100, (12, 2)).round(2)
+    known = {tuple(box) for box in boxes.tolist()}
+    for seed in range(6):
+        assert {tuple(found) for found in kmeans_anchors(boxes, 6, seed).tolist()} <= known
+
+
+def test_the_seed_reaches_the_draw_and_is_0_unless_given() -> None:
+    boxes = np.random.default_rng(1).uniform(10, 40, (60, 2))  # without heaps, so that the start matters
+    by_seed = [kmeans_anchors(boxes, 6, seed).tolist() for seed in range(8)]
+    assert by_seed[0] != by_seed[1]
+    assert kmeans_anchors(boxes, 6).tolist() == by_seed[0]
+    published = ((((10.0, 10.0),) * 6),)  # one scale, which takes all boxes
+    for seed in range(8):
+        assert np.array(fit_anchors(boxes, published, seed)[0]).tolist() == by_seed[seed]
+    assert fit_anchors(boxes, published) == fit_anchors(boxes, published, 0)

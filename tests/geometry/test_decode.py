@@ -25,6 +25,7 @@ def test_a_scale_lets_a_centre_leave_its_cell_by_the_same_on_either_side(array: 
     found = centre_of(inside, corner, 8, 1.5)
     # 0.5 * 1.5 - 0.25 = 0.5: the middle stays; 0 -> -0.25, 1 -> 1.25, 0.25 -> 0.125
     assert found.tolist() == [[28, 38], [34, 41]]
+    assert centre_of(inside, corner, 8, 2).tolist() == [[28, 36], [36, 40]]
 
 
 @both

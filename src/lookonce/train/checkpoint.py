@@ -22,6 +22,7 @@ LAST, BEST = "last.safetensors", RUN_MODEL
 # names of a checkpoint's further tensors
 OPTIMIZER, LEARNING, UNREAD, UPDATES = "optimizer/", "learning/", "meter/unread", "ema/updates"
 LARGEST_CHANGE = 0.2  # of the number of images, when a run is resumed
+LEARNED = 0.01  # AP from which epochs without a better one count as a plateau; below, it is chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,13 @@ class Progress:
         if "progress" not in info.training:
             raise TrainingError(f"{file}: expected a checkpoint of a run, found a plain model")
         return cls(**info.training["progress"])
+
+    def plateau(self, patience: int) -> str:
+        """Describe `patience` epochs or more without a better AP; empty if there are none."""
+        since = self.epochs - self.best_epoch
+        if not patience or self.best_ap < LEARNED or since < patience:
+            return ""
+        return f"no better AP in {since} epochs (best {self.best_ap:.3f}, epoch {self.best_epoch})"
 
 
 def save(

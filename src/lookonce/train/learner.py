@@ -121,3 +121,12 @@ def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU computes in bfloat16 natively."""
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def describe_device(group: Group, settings: TrainSettings) -> str:
+    """Name the device of a run, its precision and its threads."""
+    device = group.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    precision = str(precision_on(device, settings)).removeprefix("torch.")
+    threads = f"threads: {torch.get_num_threads()}, and {settings.workers} for images"
+    return f"{name} in {precision}, {threads}" + (f", processes: {group.size}" if group.size > 1 else "")

@@ -30,7 +30,7 @@ from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
 from lookonce.train.clock import Clock, Course
 from lookonce.train.folder import SETTINGS, prepare_folder, write_settings
-from lookonce.train.learner import Learner, precision_on
+from lookonce.train.learner import Learner, describe_device
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.parallel import ALONE, Group, SharedLoader
@@ -40,7 +40,6 @@ from lookonce.train.transfer import transfer
 from lookonce.train.validate import Validator
 
 NON_FINITE = "non_finite.safetensors"
-LEARNED = 0.01  # AP from which epochs without a better one count as a plateau; below, it is chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +250,8 @@ class _Run:
             return f"all {settings.minutes:g} minutes are used; give the run more minutes to train for longer"
         if not clock and self._epoch.number >= settings.epochs:
             return f"all {settings.epochs} epochs are done; extend the run to train for more"
-        return self._plateau() and f"{self._plateau()}; raise patience to train for longer"
+        plateau = self._progress.plateau(settings.patience)
+        return plateau and f"{plateau}; raise patience to train for longer"
 
     def _end(self, steps: int, *, last: bool) -> str:
         """Return why the run ends after an epoch, in the first process; empty if it goes on."""
@@ -263,17 +263,8 @@ class _Run:
             )
         if last:
             return f"ended after all {self._settings.epochs} epochs"
-        return self._plateau() and f"{self._plateau()}: ended after epoch {self._progress.epochs}"
-
-    def _plateau(self) -> str:
-        """Describe a plateau of the AP; empty if there is none."""
-        progress, patience = self._progress, self._settings.patience
-        if not patience or progress.best_ap < LEARNED or progress.epochs - progress.best_epoch < patience:
-            return ""
-        return (
-            f"no better AP in {progress.epochs - progress.best_epoch} epochs "
-            f"(best {progress.best_ap:.3f}, epoch {progress.best_epoch})"
-        )
+        plateau = self._progress.plateau(self._settings.patience)
+        return plateau and f"{plateau}: ended after epoch {self._progress.epochs}"
 
     def _close_epoch(self, *, last: bool) -> None:
         """Evaluate if it is due, log and save."""
@@ -345,15 +336,6 @@ class _Run:
         except ModelFileError as full:
             return f"the weights could not be saved: {full}"
         return f"the weights at that moment are in {path}"
-
-
-def describe_device(group: Group, settings: TrainSettings) -> str:
-    """Name the device of a run, its precision and its threads."""
-    device = group.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-    precision = str(precision_on(device, settings)).removeprefix("torch.")
-    threads = f"threads: {torch.get_num_threads()}, and {settings.workers} for images"
-    return f"{name} in {precision}, {threads}" + (f", processes: {group.size}" if group.size > 1 else "")
 
 
 @contextmanager
