@@ -173,3 +173,29 @@ def test_soft_suppression_keeps_what_is_above_the_floor_alone() -> None:
     for floor, expected in ((float(lowered), [0]), (float(np.nextafter(lowered, np.float32(0))), [0, 1])):
         kept, _ = soft_nms(same, np.array([0.75, 0.5], np.float32), None, floor)
         assert kept.tolist() == expected
+
+
+@pytest.mark.parametrize("classes", [1, 80])
+@pytest.mark.parametrize("spread", [30, 300])
+def test_few_pairs_at_once_or_many_by_blocks_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, classes: int, spread: int
+) -> None:
+    rng = np.random.default_rng(spread)
+    corners = rng.uniform(-spread, spread, (700, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(-2, 60, (700, 2))], axis=1).astype(np.float32)
+    scores, labels = rng.uniform(0, 1, 700).astype(np.float32), rng.integers(0, classes, 700)
+
+    results = []
+    for most in (0, 10**9):
+        monkeypatch.setattr(nms_module, "MOST_PAIRS", most)
+        results.append(nms(boxes, scores, labels, 0.3).tolist())
+
+    assert results[0] == results[1]
+    assert 3 < len(results[0]) < 700
+
+
+def test_a_long_chain_is_settled_from_its_best_end() -> None:
+    boxes = np.array([[4 * x, 0, 4 * x + 10, 10] for x in range(50)], np.float32)
+    scores = np.linspace(0.9, 0.1, 50, dtype=np.float32)
+
+    assert nms(boxes, scores, None, 0.4).tolist() == list(range(0, 50, 2))
