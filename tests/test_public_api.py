@@ -17,7 +17,10 @@ PUBLIC = [
     "ModelInfo",
     "Sources",
     "annotate",
+    "evaluate",
+    "export",
     "read_image",
+    "train",
     "write_image",
 ]
 
@@ -26,7 +29,7 @@ def test_the_list() -> None:
     assert lookonce.__all__ == PUBLIC
     assert set(PUBLIC) <= set(dir(lookonce))
     for name in PUBLIC:
-        assert getattr(lookonce, name).__name__ == name
+        assert getattr(lookonce, name).__name__.removeprefix("lookonce.") == name
 
 
 def test_the_version_is_the_installed_one() -> None:

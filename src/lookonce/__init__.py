@@ -17,6 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lookonce.commands.evaluate import evaluate
+    from lookonce.commands.export import export
+    from lookonce.commands.train import train
     from lookonce.detections import Detections
     from lookonce.draw.boxes import annotate
     from lookonce.errors import LookonceError
@@ -40,7 +43,10 @@ __all__ = [
     "ModelInfo",
     "Sources",
     "annotate",
+    "evaluate",
+    "export",
     "read_image",
+    "train",
     "write_image",
 ]
 
@@ -60,6 +66,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
+    if name in ("evaluate", "export", "train"):  # packages that are functions too
+        return import_module(f"lookonce.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

@@ -72,14 +72,15 @@ class DataVerbs(Verbs):
 
 
 def load(verb: str) -> Any:
-    """Import a command, such as `train` or `data_check`; its function returns the exit code."""
+    """Import a command, such as `train` or `data_check`; its function returns the exit code, or has it."""
     if verb == "data":
         return typer.main.get_command(data_app)
     function = getattr(import_module(f"lookonce.commands.{verb}"), verb)
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
-        raise typer.Exit(function(*args, **kwargs))
+        result = function(*args, **kwargs)
+        raise typer.Exit(result if isinstance(result, int) else result.exit_code)
 
     command = typer.Typer(**SETTINGS)
     command.command(verb.removeprefix("data_"))(run)

@@ -10,7 +10,6 @@ demo/
     explained.html         a test image with its ground truth: every number on its way, and its losses
 """
 
-import json
 import shlex
 import shutil
 import time
@@ -20,7 +19,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lookonce._files import TEXT_LIMIT, read_text, replacing
+from lookonce._files import replacing
 from lookonce._optional import require
 from lookonce._outputs import Outputs, is_vacant
 from lookonce._terminal import say, terminal
@@ -75,8 +74,7 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
 
     report = out / "report"
     _say_command(["evaluate", str(model), str(data), "--split", "test", "--out", str(report)], console)
-    evaluate(model, data, split="test", out=report)
-    ap50 = float(json.loads(read_text(report / "metrics.json", limit=TEXT_LIMIT))["ap50"])
+    ap50 = evaluate(model, data, split="test", out=report).metrics.ap50
     unseen, found = str(out / "unseen"), out / "found"
     _say_command(["detect", str(model), unseen, "--out", str(found)], console)
     if code := detect(model, [unseen], found):
@@ -112,11 +110,11 @@ def _train(data: Path, out: Path, console: Console, *, resume: bool) -> int:
 
     if resume:
         _say_command(["train", str(data), "--out", str(out), "--resume"], console)
-        return train(data, out, resume=True)
+        return train(data, out, resume=True).exit_code
     settings = [f"{name}={value}" for name, value in TRAINING.items()]
     options = [word for setting in settings for word in ("--set", setting)]
     _say_command(["train", str(data), "--out", str(out), *options], console)
-    return train(data, out, assignments=settings)
+    return train(data, out, assignments=settings).exit_code
 
 
 def _say_command(words: list[str], console: Console) -> None:

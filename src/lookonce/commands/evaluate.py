@@ -28,6 +28,7 @@ from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
 from lookonce.annotations.report import count_problems, say_problems
 from lookonce.commands import options as shared
+from lookonce.commands.results import Evaluated
 from lookonce.detections import Detections
 from lookonce.doctor.diagnose import diagnose
 from lookonce.doctor.planned_network import PlannedNetwork
@@ -80,7 +81,7 @@ def evaluate(
     ] = False,
     explain: Annotated[int, typer.Option(min=0, help="Number of the worst images to explain.")] = EXPLAINED,
     force: shared.ForceOption = False,
-) -> int:
+) -> Evaluated:
     """Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.
 
     Example: lookonce evaluate runs/mine/best.safetensors my-images/ --split test --out runs/test
@@ -176,7 +177,7 @@ def evaluate(
             say(f"{model}: score thresholds are now {shown}", console)
         say(sentence, console)
         say(f"report: {out / 'report.html'}", console)
-    return exit_code
+    return Evaluated(out, evaluation, exit_code)
 
 
 def _detect(

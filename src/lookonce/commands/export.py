@@ -18,6 +18,7 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import printable, say, terminal
 from lookonce.annotations.report import say_problems
 from lookonce.commands import options as shared
+from lookonce.commands.results import Exported
 from lookonce.errors import ConfigError, LookonceError
 from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, export_int8
 from lookonce.export.nms import GraphNms
@@ -99,7 +100,7 @@ def export(
     names: shared.NamesOption = None,
     weights: shared.WeightsOption = None,
     force: shared.ForceOption = False,
-) -> int:
+) -> Exported:
     """Write a model for another program, and prove that both compute the same.
 
     Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
@@ -135,7 +136,7 @@ def export(
         try:
             if to == "darknet":
                 _export_darknet(model, path, form.fit)
-                return 0
+                return Exported(path)
             return _export_graph(model, weights, path, form, verify_on, quantization)
         except GateDataError as error:
             raise ConfigError(f"{error}; name annotated data with --gate-on, or use --no-gate") from error
@@ -145,12 +146,8 @@ def export(
 
 def _export_graph(
     model: Path, weights: Path | None, path: Path, form: Form, verify_on: Path | None, int8: Int8 | None
-) -> int:
-    """Write a file for an engine.
-
-    Returns:
-        0 written, 1 int8 that lost too much.
-    """
+) -> Exported:
+    """Write a file for an engine."""
     if path.suffix == ".xml":
         require("openvino", "openvino")  # checked before reading, not after
     from lookonce.export.files import write_onnx, write_openvino
@@ -171,7 +168,7 @@ def _export_graph(
         made = export_int8(
             model, path, graph, source.info, int8, images, console, static=form.static, weights=weights
         )
-        return _report_int8(made, int8.max_drop, console)
+        return Exported(made.path, int8=made, exit_code=_report_int8(made, int8.max_drop, console))
     with replacing_together(path) as temporary:
         (write_openvino if path.suffix == ".xml" else write_onnx)(graph, temporary)
         proof = prove(
@@ -184,7 +181,7 @@ def _export_graph(
             weights=weights,
         )
     _report(model, path, source.info, form, proof, console)
-    return 0
+    return Exported(path, proof)
 
 
 def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:

@@ -19,6 +19,7 @@ from lookonce.annotations import open_annotations
 from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
+from lookonce.commands.results import Trained
 from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
@@ -97,7 +98,7 @@ def train(
     folds: FoldsOption = None,
     strict: shared.StrictOption = False,
     self_test: SelfTestOption = False,
-) -> int:
+) -> Trained:
     """Train a detector on annotated images.
 
     Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
@@ -128,13 +129,15 @@ def train(
                 "--self-test: starts from random weights and writes nothing; expected none of "
                 "--weights, --resume and --extend with it"
             )
-        return _self_test(data, options.settings(), names, images, strict=strict)
+        verdict = _self_test(data, options.settings(), names, images, strict=strict)
+        return Trained(out, exit_code=verdict)
     if folds:
         if extend:
             raise ConfigError("--folds: expected no --extend beside it")
         settings = options.settings()
         found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
-        return _cross_validate(found, settings, out, data, weights, resume=resume, strict=strict)
+        code = _cross_validate(found, settings, out, data, weights, resume=resume, strict=strict)
+        return Trained(out, exit_code=code)
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
     from lookonce.train.run import Session, Stopped
@@ -163,7 +166,7 @@ def train(
             result = run(prepared, settings, out, session, weights=weights, resume=resume)
         except Stopped:
             say(f"stopped and saved; to resume: lookonce train {data} --out {out} --resume", console)
-            return 128 + (asked.signal or signal.SIGTERM)
+            return Trained(out, exit_code=128 + (asked.signal or signal.SIGTERM))
     progress = result.progress
     chosen = (
         f"AP {progress.best_ap:.3f}, epoch {progress.best_epoch}" if progress.best_ap >= 0 else "last epoch"
@@ -171,7 +174,8 @@ def train(
     say(f"best model: {result.model} ({chosen})", console)
     if group.is_first and prepared.val:
         report_run(result.model, data, out, names, images, console, again=resume)
-    return 0
+    ap = progress.best_ap if progress.best_ap >= 0 else float("nan")
+    return Trained(out, result.model, ap, progress.best_epoch, progress.epochs)
 
 
 @dataclass(frozen=True, slots=True)

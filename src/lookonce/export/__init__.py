@@ -1,1 +1,5 @@
 """From a model to the files that other engines run: ONNX, OpenVINO, int8, each with its proof."""
+
+from lookonce._callable import make_callable
+
+make_callable(__name__)

@@ -1,0 +1,107 @@
+"""The commands train, evaluate and export as functions: `lookonce.train(...)`."""
+
+import inspect
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lookonce
+from lookonce.annotations import write_samples
+from lookonce.commands.evaluate import evaluate
+from lookonce.commands.export import ExportTarget, export
+from lookonce.commands.results import Evaluated, Exported, Trained
+from lookonce.commands.train import train
+from lookonce.errors import ConfigError
+from lookonce.samples import SampleSet
+from tests.data.drawn_samples import INFO, draw_samples
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    drawn = draw_samples(tmp_path / "drawn", 6)
+    splits = {"train": drawn[:4], "val": drawn[4:]}
+    sets = {name: SampleSet(INFO.names, samples, [], "drawn") for name, samples in splits.items()}
+    write_samples(sets, "coco", tmp_path / "my-images")
+    return "my-images"
+
+
+def test_train_evaluate_export_and_detect(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = lookonce.train(data, out="run", size=(64, 96), epochs=1, batch=2, assignments={"width": 0.125})
+    assert isinstance(trained, Trained)
+    assert (trained.folder, trained.epochs, trained.exit_code) == (Path("run"), 1, 0)
+    assert trained.model is not None
+    assert trained.ap >= 0 or math.isnan(trained.ap)
+    assert "best model: run/best.safetensors" in capsys.readouterr().out
+
+    measured = lookonce.evaluate(trained.model, data, out="report", explain=0)
+    assert isinstance(measured, Evaluated)
+    assert 0 <= measured.metrics.ap <= measured.metrics.ap50 <= 1
+    assert [each.name for each in measured.metrics.classes] == list(INFO.names)
+    assert (measured.folder / "metrics.json").is_file()
+
+    made = lookonce.export("run/best.safetensors", to="onnx", out=Path("made.onnx"))
+    assert isinstance(made, Exported)
+    assert (made.path, made.exit_code) == (Path("made.onnx"), 0)
+    assert made.proof is not None
+    assert made.proof.boxes < 0.1
+    with lookonce.Detector.open(made.path) as detector:
+        assert detector.names == INFO.names
+        assert detector.size == (64, 96)
+
+
+def test_wrong_parameters_are_told_as_for_any_function(data: str) -> None:
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'epoch'"):
+        lookonce.train(data, epoch=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="missing a required argument: 'data'"):
+        lookonce.train()  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="size"):
+        lookonce.train(data, size=100)
+    with pytest.raises(ValueError, match="'onxx' is not a valid ExportTarget"):
+        lookonce.export("coco", to="onxx")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("verb", "command"), [("train", train), ("evaluate", evaluate), ("export", export)])
+def test_signature_and_help_are_the_commands(verb: str, command: Callable[..., Any]) -> None:
+    assert inspect.signature(getattr(lookonce, verb)) == inspect.signature(command)
+
+
+def test_values_arrive_as_the_command_line_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["lookonce.commands.export"]
+
+    def spy(**values: Any) -> dict[str, Any]:
+        return values
+
+    spy.__signature__ = inspect.signature(export)  # type: ignore[attr-defined]
+    monkeypatch.setattr(module, "export", spy)
+    found = lookonce.export(
+        "coco", to="onnx", size=320, calibrate="images", fit=None, nms=True, conf=0.5, names="a.txt"
+    )
+    assert found == {
+        "model": lookonce.networks.model_path("coco"),
+        "to": ExportTarget.ONNX,
+        "size": "320",
+        "calibrate": Path("images"),
+        "fit": None,
+        "nms": True,
+        "conf": 0.5,
+        "names": Path("a.txt"),
+    }
+
+
+@pytest.mark.parametrize("order", ["import lookonce.export.files, lookonce", "import lookonce"])
+def test_package_and_function_are_one_name(order: str) -> None:
+    code = f"""
+{order}
+from lookonce import export
+assert callable(export) and callable(lookonce.export)
+import lookonce.export.verify as verify
+assert lookonce.export.verify is verify and lookonce.export is export and callable(lookonce.export)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
