@@ -13,6 +13,7 @@ Legend: **D** detections, **G** objects, **C** classes, **K** bins.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,15 @@ class Bin:
     objects: int
     ap50: float
     recall: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], ap: NDArray[np.float64], found: NDArray[np.bool_]) -> Self:
+        """Summarize the values of a bin's objects, the AP50 of its classes, and the objects found."""
+        if len(values) == 0:
+            return cls(math.nan, math.nan, 0, math.nan, math.nan)
+        return cls(
+            float(values.min()), float(values.max()), len(values), float(ap.mean()), float(found.mean())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +147,8 @@ def _bins(
         inside, mine = objects.counts & (place == k), own_place == k
         counts = np.bincount(objects.labels[inside], minlength=outcomes.classes)
         ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], right[mine], counts)
-        bins.append(_bin(of_objects[inside], ap[counts > 0], found[inside]))
+        bins.append(Bin.of(of_objects[inside], ap[counts > 0], found[inside]))
     return tuple(bins)
-
-
-def _bin(values: NDArray[np.float64], ap: NDArray[np.float64], found: NDArray[np.bool_]) -> Bin:
-    if len(values) == 0:
-        return Bin(math.nan, math.nan, 0, math.nan, math.nan)
-    return Bin(float(values.min()), float(values.max()), len(values), float(ap.mean()), float(found.mean()))
 
 
 def _side(boxes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -132,7 +132,18 @@ def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: S
     counts = objects_that_count(truth, len(names))  # (images, C)
     per_class = counts.sum(axis=0)
     return Metrics(
-        **_twelve(precision, recall),
+        ap=_mean(precision[..., ALL, 2]),
+        ap50=_mean(precision[IOU_50, ..., ALL, 2]),
+        ap75=_mean(precision[IOU_75, ..., ALL, 2]),
+        ap_small=_mean(precision[..., SMALL, 2]),
+        ap_medium=_mean(precision[..., MEDIUM, 2]),
+        ap_large=_mean(precision[..., LARGE, 2]),
+        ar_1=_mean(recall[..., ALL, 0]),
+        ar_10=_mean(recall[..., ALL, 1]),
+        ar_100=_mean(recall[..., ALL, 2]),
+        ar_small=_mean(recall[..., SMALL, 2]),
+        ar_medium=_mean(recall[..., MEDIUM, 2]),
+        ar_large=_mean(recall[..., LARGE, 2]),
         ap_uncapped=_mean(precision[..., ALL, -1]),
         ar_uncapped=_mean(recall[..., ALL, -1]),
         crowded=int((counts > CAPS[-1]).any(axis=1).sum()),
@@ -140,7 +151,14 @@ def evaluate(truth: Sequence[Sample], detections: Sequence[Detections], names: S
         objects=int(per_class.sum()),
         detections=sum(len(found) for found in detections),
         classes=tuple(
-            _class_metrics(name, int(per_class[c]), precision[:, :, c, ALL, 2], recall[:, c, ALL, 2])
+            ClassMetrics(
+                name=name,
+                objects=int(per_class[c]),
+                ap=_mean(precision[:, :, c, ALL, 2]),
+                ap50=_mean(precision[IOU_50, :, c, ALL, 2]),
+                ap75=_mean(precision[IOU_75, :, c, ALL, 2]),
+                ar=_mean(recall[:, c, ALL, 2]),
+            )
             for c, name in enumerate(names)
         ),
     )
@@ -195,38 +213,6 @@ def _rows(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> 
     corner_and_size = np.concatenate([exact[:, :2], exact[:, 2:] - exact[:, :2]], axis=1)
     for box, label in zip(corner_and_size.tolist(), labels.tolist(), strict=True):
         yield {"image_id": image, "category_id": label, "bbox": box}
-
-
-def _twelve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, float]:
-    """Return COCO's summary, by the names of `Metrics`."""
-    return {
-        "ap": _mean(precision[..., ALL, 2]),
-        "ap50": _mean(precision[IOU_50, ..., ALL, 2]),
-        "ap75": _mean(precision[IOU_75, ..., ALL, 2]),
-        "ap_small": _mean(precision[..., SMALL, 2]),
-        "ap_medium": _mean(precision[..., MEDIUM, 2]),
-        "ap_large": _mean(precision[..., LARGE, 2]),
-        "ar_1": _mean(recall[..., ALL, 0]),
-        "ar_10": _mean(recall[..., ALL, 1]),
-        "ar_100": _mean(recall[..., ALL, 2]),
-        "ar_small": _mean(recall[..., SMALL, 2]),
-        "ar_medium": _mean(recall[..., MEDIUM, 2]),
-        "ar_large": _mean(recall[..., LARGE, 2]),
-    }
-
-
-def _class_metrics(
-    name: str, objects: int, precision: NDArray[np.float64], recall: NDArray[np.float64]
-) -> ClassMetrics:
-    """Summarize one class's precision (T, R) and recall (T,)."""
-    return ClassMetrics(
-        name=name,
-        objects=objects,
-        ap=_mean(precision),
-        ap50=_mean(precision[IOU_50]),
-        ap75=_mean(precision[IOU_75]),
-        ar=_mean(recall),
-    )
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from lookonce.annotations import Annotations
 from lookonce.annotations.files import Names
@@ -28,6 +29,17 @@ class Part:
     found: SampleSet
     learned: int | None = None
     validated: int | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, found: SampleSet, seen: Seen, read: Callable[[Sequence[Path]], dict[Path, bytes]]
+    ) -> Self:
+        """Count the images of the model's training among those found."""
+        if not seen.learned:
+            return cls(name, found)
+        prints = read([sample.path for sample in found.samples]).values()
+        learned, validated = (sum(each in part for each in prints) for part in (seen.learned, seen.held_out))
+        return cls(name, found, learned, validated)
 
     def warning(self) -> str:
         """Return a warning if the numbers flatter; empty if there is no sign of it."""
@@ -69,10 +81,10 @@ def choose_part(
     if split not in (None, HELD_OUT, ALL):
         if split not in known and not (split == "train" and "trainval" in known):
             raise AnnotationError(f"{annotations.path}: {expected}, found no part {split}")
-        return _counted(split, annotations.load(split, names, strict), seen, read)
+        return Part.of(split, annotations.load(split, names, strict), seen, read)
     whole = annotations.load(None, names, strict)
     if split == ALL or (split is None and not known and not seen.held_out):
-        return _counted(ALL, whole, seen, read)
+        return Part.of(ALL, whole, seen, read)
     prints = read([sample.path for sample in whole.samples]) if seen.held_out else {}
     held_out = [sample for sample in whole.samples if prints.get(sample.path) in seen.held_out]
     if held_out:
@@ -81,24 +93,13 @@ def choose_part(
             HELD_OUT, part, sum(prints[each.path] in seen.learned for each in held_out), len(held_out)
         )
     if split is None and not known:
-        return _counted(ALL, whole, seen, lambda _: prints)
+        return Part.of(ALL, whole, seen, lambda _: prints)
     what = "no val part" if split is None else "none"
     raise AnnotationError(
         f"{annotations.path}: {expected}, found {what}, and no image that the training held out"
     )
 
 
-def _counted(
-    name: str, found: SampleSet, seen: Seen, read: Callable[[Sequence[Path]], dict[Path, bytes]]
-) -> Part:
-    """Count the images of the training in a part."""
-    if not seen.learned:
-        return Part(name, found)
-    prints = read([sample.path for sample in found.samples]).values()
-    learned, validated = (sum(each in part for each in prints) for part in (seen.learned, seen.held_out))
-    return Part(name, found, learned, validated)
-
-
 def learned_from(seen: Seen, found: SampleSet) -> int:
     """Count the images that a model has learned from."""
-    return _counted("", found, seen, fingerprints).learned or 0
+    return Part.of("", found, seen, fingerprints).learned or 0

@@ -53,7 +53,7 @@ class Evaluation:
         numbers = {
             **metrics,
             "voc_ap50": mean_average_precision(self.voc_ap50),
-            **_points(self.curves.overall),
+            **operating_points(self.curves.overall),
             **interval_fields(spread.overall),
             "intervals": {
                 "level": LEVEL,
@@ -66,7 +66,7 @@ class Evaluation:
                 {
                     **row,
                     "voc_ap50": self.voc_ap50[c],
-                    **_points(self.curves.classes[c]),
+                    **operating_points(self.curves.classes[c]),
                     **interval_fields(spread.classes[c]),
                     "best_threshold": self.best_thresholds[c],
                     "counting": {"threshold": counting.thresholds[c], **asdict(counting.of(c))},
@@ -156,7 +156,7 @@ def interval_fields(of: ClassIntervals) -> dict[str, list[float]]:
     return {f"{name}_interval": [each.low, each.high] for name, each in ends.items()}
 
 
-def _points(curve: Curve) -> dict[str, dict[str, float]]:
+def operating_points(curve: Curve) -> dict[str, dict[str, float]]:
     """Return the two points worth knowing."""
     return {
         "best_f1": asdict(curve.best()),
