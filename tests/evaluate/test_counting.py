@@ -92,11 +92,11 @@ def test_without_thresholds_each_half_is_counted_at_those_of_the_other() -> None
     truth = [sample([BOX]), sample([BOX]), sample([BOX]), sample([BOX])]
     detections = [
         found([BOX, FAR], [0.9, 0.6]),  # 0 and 2: one object above 0.75
-        found([BOX, FAR], [0.5, 0.1]),  # 1 and 3: one object above 0.3
+        found([BOX, FAR], [0.8, 0.2]),  # 1 and 3: one object above 0.5
         found([BOX, FAR], [0.9, 0.6]),
-        found([BOX, FAR], [0.5, 0.1]),
+        found([BOX, FAR], [0.8, 0.2]),
     ]
     counting = count(match(truth, detections, ("cat",)), ("cat",), ("a", "b", "c", "d"))
-    assert counting.counted[:, 0].tolist() == [2, 0, 2, 0]
-    assert counting.thresholds == pytest.approx((0.55,))
+    assert counting.counted[:, 0].tolist() == [2, 1, 2, 1]  # all at once: 1 each, which would flatter
+    assert counting.thresholds == pytest.approx((0.7,))
     assert counting.source == "these images"

@@ -64,6 +64,7 @@ def test_a_model_that_loses_a_third_of_its_detections_is_worse() -> None:
     ap, ap50 = compare_pair(truth, found, without(found, 0.35, 1), names)
     assert ap.decided
     assert ap50.decided
+    assert -1 < ap50.interval.low < ap50.b - ap50.a < ap50.interval.high < 0
     assert ap50.sentence().startswith("A is better by")
     numbers = ap.to_dict()
     assert numbers["difference"] == pytest.approx(numbers["b"] - numbers["a"])

@@ -25,6 +25,7 @@ def test_safetensors(tmp_path: Path) -> None:
     before = load_weights(path)[0]
     for thresholds in ((0.123456789,) * len(info.names), ()):
         write_info(path, replace(info, thresholds=thresholds))
+        assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0  # tensors stay aligned
         after, found = load_weights(path)
         assert found == replace(info, thresholds=thresholds) == load_info(path)
         assert before.keys() == after.keys()
