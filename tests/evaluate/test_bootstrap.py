@@ -77,6 +77,14 @@ def test_a_share_stays_between_0_and_1() -> None:
     assert (perfect.low, perfect.high) == pytest.approx((1, 1))
 
 
+def test_no_count_lies_below_nothing() -> None:
+    objects = np.array([3, 30])
+    ranking = Ranking(np.zeros(0, np.int64), np.zeros((10, 0), bool), np.zeros((10, 0), bool), objects)
+    found = intervals([ranking], counts(objects, np.array([30, 3]))).overall.relative
+    assert found.low == -1
+    assert found.high > 5
+
+
 def test_one_image_says_nothing_about_others() -> None:
     alone = Interval.of(np.ones(100), 1)
     assert math.isnan(alone.low)

@@ -46,6 +46,10 @@ class Interval:
             return "–"
         return f"{value:.3f}" if math.isnan(self.low) else f"{value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
+    def at_least(self, least: float) -> "Interval":
+        """Cut the interval at the least value that is possible."""
+        return Interval(max(self.low, least), self.high)
+
     @classmethod
     def of(cls, values: NDArray[np.float64], units: int) -> Self:
         """Compute the interval of a measured value.
@@ -181,7 +185,7 @@ def intervals(
         ClassIntervals(
             Interval.of_share(ap[:, c], units),
             Interval.of_share(ap50[:, c], units),
-            Interval.of(relative[:, c], units),
+            Interval.of(relative[:, c], units).at_least(-1),  # nothing counted at all
         )
         for c in range(len(rankings) + 1)
     ]
