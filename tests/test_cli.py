@@ -67,8 +67,8 @@ def test_every_option_has_one_phrase_of_help_and_shows_its_default(command: str)
 
 
 def test_defaults_that_decide_results() -> None:
-    assert defaults(detect) | {"conf": 0.25, "iou": 0.45, "overlap": 0.2} == defaults(detect)
-    assert defaults(evaluate) | {"conf": 0.001, "iou": 0.45, "overlap": 0.2, "split": "val"} == defaults(
+    assert defaults(detect) | {"conf": None, "iou": 0.45, "overlap": 0.2} == defaults(detect)
+    assert defaults(evaluate) | {"conf": 0.001, "iou": 0.45, "overlap": 0.2, "split": None} == defaults(
         evaluate
     )
 

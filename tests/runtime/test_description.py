@@ -12,7 +12,7 @@ import torch
 from lookonce.errors import ModelFileError
 from lookonce.model.files import load_info, load_weights, save_model
 from lookonce.model.network import build
-from lookonce.runtime.description import write_info
+from lookonce.runtime.description import rewrite
 from lookonce.runtime.detector import Detector
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
@@ -24,7 +24,7 @@ def test_safetensors(tmp_path: Path) -> None:
     save_model(path, build(info).state_dict(), info)
     before = load_weights(path)[0]
     for thresholds in ((0.123456789,) * len(info.names), ()):
-        write_info(path, replace(info, thresholds=thresholds))
+        rewrite(path, path, lambda info: replace(info, thresholds=thresholds))  # noqa: B023
         assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0  # tensors stay aligned
         after, found = load_weights(path)
         assert found == replace(info, thresholds=thresholds) == load_info(path)
@@ -44,8 +44,8 @@ def test_exported_models(tmp_path: Path, suffix: str) -> None:
         weights.exists() and weights.read_bytes(),
     )
     with Detector.open(path) as detector:
-        info, before = detector.info, detector(pixels)
-    write_info(path, replace(info, names=("grün", '"<&>'), thresholds=(0.1, 0.2)))
+        before = detector(pixels)
+    rewrite(path, path, lambda info: replace(info, names=("grün", '"<&>'), thresholds=(0.1, 0.2)))
     with Detector.open(path) as detector:
         assert detector.names == ("grün", '"<&>')
         assert detector.info.thresholds == (0.1, 0.2)
@@ -58,8 +58,8 @@ def test_exported_models(tmp_path: Path, suffix: str) -> None:
 def test_other_files_are_refused_and_stay(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"a\.\w+: expected a "):
-        write_info(path, INFO)
+    with pytest.raises(ModelFileError, match=r"a\.\w+: expected "):
+        rewrite(path, path, lambda info: info)
     assert path.read_bytes() == content
 
 
@@ -69,4 +69,4 @@ def test_an_onnx_file_without_a_description_is_refused(tmp_path: Path) -> None:
     del model.metadata_props[:]
     onnx.save(model, path)
     with pytest.raises(ModelFileError, match="that lookonce wrote"):
-        write_info(path, INFO)
+        rewrite(path, path, lambda info: info)

@@ -42,7 +42,7 @@ from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections,
 from lookonce.images import Values
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
-from lookonce.runtime.description import write_info
+from lookonce.runtime.description import rewrite
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
@@ -172,7 +172,7 @@ def evaluate(
             chosen = dict(zip(info.names, info.thresholds or [CONF] * len(info.names), strict=True))
             best = zip(to_model, evaluation.best_thresholds, strict=True)
             chosen |= {info.names[number]: threshold for number, threshold in best}
-            write_info(model, replace(info, thresholds=tuple(chosen.values())))
+            rewrite(model, model, lambda info: replace(info, thresholds=tuple(chosen.values())))
             shown = listed([f"{name} {threshold:.2f}" for name, threshold in chosen.items()])
             say(f"{model}: score thresholds are now {shown}", console)
         say(sentence, console)

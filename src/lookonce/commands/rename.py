@@ -1,26 +1,21 @@
 """`lookonce rename`: other class names in a model file, whose weights stay as they are, byte for byte."""
 
-import json
 import shutil
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lookonce._files import TEXT_LIMIT, open_input, read_bytes, replacing, write_text
+from lookonce._files import open_input, replacing, write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError, ModelFileError
-from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.runtime.description import rewrite
 
-HEADER_LIMIT = 100_000_000  # bytes of a safetensors header; the format's own limit
-ONNX_LIMIT = 2 << 30  # bytes; protobuf's own limit
-FOREIGN = f"expected a model that lookonce wrote, found no entry {METADATA_KEY!r}"
-Change = Callable[[tuple[str, ...]], tuple[str, ...]]  # old class names -> new ones
+SUFFIXES = (".safetensors", ".onnx", ".xml", ".cfg")
 
 
 def rename(
@@ -37,8 +32,8 @@ def rename(
     """
     model = model.with_suffix(".cfg") if model.suffix == ".weights" else model
     out = out.with_suffix(".cfg") if out.suffix == ".weights" else out
-    if model.suffix not in WRITERS:
-        raise ModelFileError(f"{model}: expected {', '.join(WRITERS)}, found {model.suffix or 'no suffix'}")
+    if model.suffix not in SUFFIXES:
+        raise ModelFileError(f"{model}: expected {', '.join(SUFFIXES)}, found {model.suffix or 'no suffix'}")
     if out.suffix != model.suffix:
         raise ConfigError(f"--out {out}: expected a file like {out.with_suffix(model.suffix)}")
     wanted = shared.pairs(names)
@@ -46,7 +41,13 @@ def rename(
     inputs = [model, *(model.with_suffix(suffix) for suffix in partners)]
     files = [out, *(out.with_suffix(suffix) for suffix in (*partners, ".names"))]
     with Outputs("rename", files=dict.fromkeys(files), inputs=inputs, force=force):
-        written = WRITERS[model.suffix](model, out, lambda found: renamed(found, wanted, model))
+        if model.suffix == ".cfg":
+            written = _darknet(model, out, wanted)
+        else:
+            info = rewrite(model, out, lambda info: replace(info, names=renamed(info.names, wanted, model)))
+            written = info.names
+            if model.suffix == ".xml":
+                _copy(model, out, ".bin")
     say(f"{out}: {', '.join(written)}", terminal())
     return 0
 
@@ -65,81 +66,13 @@ def renamed(found: Sequence[str], wanted: dict[str, str], model: Path) -> tuple[
     return changed
 
 
-def _described(text: str, change: Change, model: Path) -> tuple[str, tuple[str, ...]]:
-    """Return a model's description with other class names, and these; check both."""
-    info = ModelInfo.from_json(text, str(model))
-    changed = replace(info, names=change(info.names)).to_json()
-    return changed, ModelInfo.from_json(changed, str(model)).names
-
-
-def _safetensors(model: Path, out: Path, change: Change) -> tuple[str, ...]:
-    """Write the JSON header anew, and copy what follows."""
-    with open_input(model, ModelFileError) as stream:
-        try:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > HEADER_LIMIT:
-                raise ValueError(f"a header of {length:,} bytes")
-            header = json.loads(stream.read(length))
-            header["__metadata__"][METADATA_KEY], names = _described(
-                header["__metadata__"][METADATA_KEY], change, model
-            )
-        except (ValueError, KeyError, TypeError, struct.error) as error:
-            what = f"expected a lookonce model (.safetensors): {str(error)[:200]}"
-            raise ModelFileError(f"{model}: {what}") from error
-        written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        written += b" " * (-len(written) % 8)  # the tensors start at a multiple of 8 bytes
-        with replacing(out) as temporary, temporary.open("wb") as target:
-            target.write(struct.pack("<Q", len(written)) + written)
-            shutil.copyfileobj(stream, target)
-    return names
-
-
-def _onnx(model: Path, out: Path, change: Change) -> tuple[str, ...]:
-    """Replace one entry of the metadata."""
-    import onnx
-
-    content = read_bytes(model, ModelFileError, limit=ONNX_LIMIT)
-    try:
-        graph = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's and onnx's exceptions share no base below Exception
-        raise ModelFileError(f"{model}: expected ONNX, found it damaged or cut short") from error
-    entry = next((each for each in graph.metadata_props if each.key == METADATA_KEY), None)
-    if entry is None:
-        raise ModelFileError(f"{model}: {FOREIGN}")
-    entry.value, names = _described(entry.value, change, model)
-    with replacing(out) as temporary:
-        temporary.write_bytes(graph.SerializeToString())
-    return names
-
-
-def _openvino(model: Path, out: Path, change: Change) -> tuple[str, ...]:
-    """Replace one attribute of the graph, and copy the weights."""
-    from xml.etree import ElementTree as ET
-
-    from defusedxml import ElementTree as SafeET
-    from defusedxml.common import DefusedXmlException
-
-    try:
-        root = SafeET.fromstring(read_bytes(model, ModelFileError, limit=TEXT_LIMIT))
-    except (ET.ParseError, DefusedXmlException, ValueError) as error:
-        raise ModelFileError(f"{model}: expected OpenVINO's XML: {str(error)[:200]}") from error
-    entry = root.find(f"rt_info/framework/{METADATA_KEY}")
-    if entry is None or "value" not in entry.attrib:
-        raise ModelFileError(f"{model}: {FOREIGN}")
-    entry.attrib["value"], names = _described(entry.attrib["value"], change, model)
-    _copy(model, out, ".bin")
-    with replacing(out) as temporary:
-        temporary.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
-    return names
-
-
-def _darknet(model: Path, out: Path, change: Change) -> tuple[str, ...]:
+def _darknet(model: Path, out: Path, wanted: dict[str, str]) -> tuple[str, ...]:
     """Copy the `.cfg` and its weights beside a new list of names."""
     from lookonce.darknet.files import open_darknet
     from lookonce.darknet.write import names_text
 
     found = open_darknet(model)
-    names = change(found.info.names)
+    names = renamed(found.info.names, wanted, model)
     text = names_text(out.with_suffix(".names"), names)
     _copy(model, out, ".weights")
     write_text(out.with_suffix(".names"), text)
@@ -156,6 +89,3 @@ def _copy(model: Path, out: Path, suffix: str) -> None:
         temporary.open("wb") as written,
     ):
         shutil.copyfileobj(stream, written)
-
-
-WRITERS = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino, ".cfg": _darknet}

@@ -1,69 +1,102 @@
-"""The description in a model file, replaced without touching the weights."""
+"""The description in a model file, changed without touching the weights."""
 
 import json
+import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
-import defusedxml.ElementTree as ElementTree
-
-from lookonce._files import replacing
+from lookonce._files import TEXT_LIMIT, open_input, read_bytes, replacing
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 
-LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
+HEADER_LIMIT = 100_000_000  # bytes of a safetensors header; the format's own limit
+ONNX_LIMIT = 2 << 30  # bytes; protobuf's own limit
+FOREIGN = f"expected a model that lookonce wrote, found no entry {METADATA_KEY!r}"
+Change = Callable[[ModelInfo], ModelInfo]
 
 
-def write_info(path: Path, info: ModelInfo) -> None:
-    """Replace the description in a model file; the weights stay byte for byte.
+def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
+    """Write a model file with another description; the weights stay byte for byte.
 
     Args:
-        path: `.safetensors`, `.onnx` or OpenVINO `.xml` that lookonce wrote.
-        info: new description.
+        model: `.safetensors`, `.onnx` or OpenVINO `.xml` that lookonce wrote.
+        out: file to write, with the same suffix; it may be the model itself.
+        change: returns the new description.
+
+    Returns:
+        The new description, as it is read back.
 
     Raises:
-        ModelFileError: another kind of file, or one without a description.
+        ModelFileError: another kind of file, damaged, or without a description.
     """
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino}
-    if path.suffix.lower() not in writers:
-        raise ModelFileError(f"{path}: expected a file with a description, one of {', '.join(writers)}")
-    try:
-        content = writers[path.suffix.lower()](path.read_bytes(), info.to_json())
-    except (ValueError, KeyError, StopIteration, struct.error, ElementTree.ParseError) as error:
-        raise ModelFileError(f"{path}: expected a model that lookonce wrote, found none") from error
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    if model.suffix not in writers:
+        raise ModelFileError(f"{model}: expected a file with a description, one of {', '.join(writers)}")
+    return writers[model.suffix](model, out, change)
 
 
-def _safetensors(content: bytes, text: str) -> bytes:
-    """Replace the entry in the header: its length in 8 bytes, JSON padded to eighths, then tensors."""
-    (length,) = struct.unpack("<Q", content[:8])
-    if length > min(LONGEST_HEADER, len(content)):
-        raise ValueError("header too long")
-    header = json.loads(content[8 : 8 + length])
-    header["__metadata__"][METADATA_KEY] = text
-    made = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    made += b" " * (-len(made) % 8)
-    return struct.pack("<Q", len(made)) + made + content[8 + length :]
+def _described(text: str, change: Change, model: Path) -> tuple[str, ModelInfo]:
+    """Return the changed description, as text and as read back; check both."""
+    changed = change(ModelInfo.from_json(text, str(model))).to_json()
+    return changed, ModelInfo.from_json(changed, str(model))
 
 
-def _onnx(content: bytes, text: str) -> bytes:
+def _safetensors(model: Path, out: Path, change: Change) -> ModelInfo:
+    """Write the JSON header anew, and copy what follows."""
+    with open_input(model, ModelFileError) as stream:
+        try:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > HEADER_LIMIT:
+                raise ValueError(f"a header of {length:,} bytes")
+            header = json.loads(stream.read(length))
+            header["__metadata__"][METADATA_KEY], info = _described(
+                header["__metadata__"][METADATA_KEY], change, model
+            )
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            what = f"expected a lookonce model (.safetensors): {str(error)[:200]}"
+            raise ModelFileError(f"{model}: {what}") from error
+        written = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        written += b" " * (-len(written) % 8)  # the tensors start at a multiple of 8 bytes
+        with replacing(out) as temporary, temporary.open("wb") as target:
+            target.write(struct.pack("<Q", len(written)) + written)
+            shutil.copyfileobj(stream, target)
+    return info
+
+
+def _onnx(model: Path, out: Path, change: Change) -> ModelInfo:
+    """Replace one entry of the metadata."""
     import onnx
 
+    content = read_bytes(model, ModelFileError, limit=ONNX_LIMIT)
     try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's errors have no common base here
-        raise ValueError(str(error)) from error
-    entry = next(entry for entry in model.metadata_props if entry.key == METADATA_KEY)
-    entry.value = text
-    made: bytes = model.SerializeToString()
-    return made
-
-
-def _openvino(content: bytes, text: str) -> bytes:
-    tree = ElementTree.fromstring(content)
-    entry = tree.find(f"./rt_info/framework/{METADATA_KEY}")
+        graph = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's and onnx's exceptions share no base below Exception
+        raise ModelFileError(f"{model}: expected ONNX, found it damaged or cut short") from error
+    entry = next((each for each in graph.metadata_props if each.key == METADATA_KEY), None)
     if entry is None:
-        raise KeyError(METADATA_KEY)
-    entry.set("value", text)
-    made: bytes = ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True)
-    return made
+        raise ModelFileError(f"{model}: {FOREIGN}")
+    entry.value, info = _described(entry.value, change, model)
+    with replacing(out) as temporary:
+        temporary.write_bytes(graph.SerializeToString())
+    return info
+
+
+def _openvino(model: Path, out: Path, change: Change) -> ModelInfo:
+    """Replace one attribute of the graph; the weights are in another file."""
+    from xml.etree import ElementTree as ET
+
+    from defusedxml import ElementTree as SafeET
+    from defusedxml.common import DefusedXmlException
+
+    try:
+        root = SafeET.fromstring(read_bytes(model, ModelFileError, limit=TEXT_LIMIT))
+    except (ET.ParseError, DefusedXmlException, ValueError) as error:
+        raise ModelFileError(f"{model}: expected OpenVINO's XML: {str(error)[:200]}") from error
+    entry = root.find(f"rt_info/framework/{METADATA_KEY}")
+    if entry is None or "value" not in entry.attrib:
+        raise ModelFileError(f"{model}: {FOREIGN}")
+    entry.attrib["value"], info = _described(entry.attrib["value"], change, model)
+    with replacing(out) as temporary:
+        temporary.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+    return info
