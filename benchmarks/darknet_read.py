@@ -19,7 +19,7 @@ import numpy as np
 from machine import machine_line
 
 from lookonce.darknet.cfg import read_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import read_weights
 
 ROUNDS = 15

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.errors import ModelFileError
 from tests.darknet.oracle import (
     in_memory,

@@ -9,8 +9,9 @@ import onnxruntime as ort
 from lookonce.bench.contenders import image
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.network import ConvSpec, Network, resolve
+from lookonce.darknet.network import ConvSpec, Network
 from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import BatchNorm, ConvWeights
 from lookonce.darknet.write import write_darknet
 from lookonce.geometry.letterbox import Letterbox

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.write import write_darknet
 from lookonce.metadata import ModelInfo
 from tests.darknet.oracle import random_weights

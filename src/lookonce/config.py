@@ -6,6 +6,7 @@ The docstring of each field gives its unit and the source of its number; docs/tr
 import math
 import re
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
@@ -22,7 +23,7 @@ from pydantic_core import ErrorDetails
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.sizes import size_advice
 from lookonce.metadata import BN_EPSILON
-from lookonce.networks import NETWORKS, NetworkName
+from lookonce.networks import MODELS, NETWORKS, is_network
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[tuple[int, int], BeforeValidator(lambda value: parse_size(value))]
@@ -31,6 +32,7 @@ AnchorChoice = Annotated[
 ]
 Range = Annotated[tuple[float, float], AfterValidator(lambda value: _check_range(value))]
 Difficult = Literal["train", "ignore"]
+Model = Annotated[str, BeforeValidator(lambda value: _parse_model(value))]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
 
@@ -63,9 +65,18 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
-def to_multiple(side: float) -> int:
-    """Return the nearest side that is divisible by every network's strides."""
-    return max(32, 32 * round(side / 32))
+def to_multiple(side: float, stride: int = 32) -> int:
+    """Return the nearest multiple of a stride, at least one."""
+    return max(stride, stride * round(side / stride))
+
+
+def _parse_model(value: Any) -> str:
+    """Validate the name of a network, or the path of a file that holds one."""
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not is_network(value):
+        raise ValueError(f"expected {MODELS}, found {value!r}")
+    return value
 
 
 def _parse_batch(value: Any) -> int | str:
@@ -226,10 +237,10 @@ class TrainSettings(SettingsSection):
     write-up's, and `benchmarks/recipes.md` has the measurements.
     """
 
-    model: NetworkName = "yolov3-tiny"
-    """Network. Write-up: yolov3."""
+    model: Model = "yolov3-tiny"
+    """Network: yolov3, yolov3-spp, yolov3-tiny, yolov3-tiny-3l, or a `.cfg` file. Write-up: yolov3."""
     width: float = Field(1.0, gt=0, le=2)
-    """Factor on the channel counts; 0.5 needs about a quarter of the arithmetic."""
+    """Factor on the channel counts of a named network; 0.5 needs about a quarter of the arithmetic."""
     size: Size = (416, 416)
     """(height, width) of the network input. Write-up: 416."""
     anchors: AnchorChoice = "official"
@@ -255,8 +266,9 @@ class TrainSettings(SettingsSection):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network in training; losses and weights stay float32. `auto`: bfloat16 if the device
     computes in it natively, else float16 with scaled gradients on a CUDA GPU, else float32."""
-    freeze: Literal["nothing", "backbone"] = "nothing"
-    """Keep the weights and statistics of the backbone, to start from another model."""
+    freeze: Literal["nothing", "backbone"] | Annotated[int, Field(ge=1)] | str = "nothing"
+    """Layers that keep their weights and statistics, to start from another model: `backbone`, a number of
+    layers, counted from the first as in a `.cfg`, or the name of one."""
     objectness_prior: float = Field(0.01, gt=0, lt=1)
     """Objectness of every cell before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
     ema: float = Field(0.998, ge=0, lt=1)
@@ -311,6 +323,10 @@ class TrainSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _anchors_fit_the_network(self) -> Self:
+        if self.model not in NETWORKS:
+            if self.width != 1:
+                raise ValueError(f"width: expected 1, since a .cfg fixes its channels, found {self.width:g}")
+            return self
         scales = len(NETWORKS[self.model].strides)
         if not isinstance(self.anchors, str) and (
             len(self.anchors) != scales or len({len(scale) for scale in self.anchors}) > 1

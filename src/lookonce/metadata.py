@@ -1,6 +1,7 @@
 """The description inside every model file: everything needed to run the model."""
 
 import json
+import math
 import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -27,6 +28,7 @@ METADATA_KEY = "lookonce"  # name of the JSON entry in a safetensors header and 
 
 # Limits of a description that is read; beyond any real model, and checked before anything is built
 LONGEST_DESCRIPTION = 1 << 24  # characters
+LONGEST_CFG = 1 << 20  # characters; the official files have 8,000
 MOST_CLASSES, LONGEST_NAME = 10_000, 200
 MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
 LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input
@@ -35,6 +37,7 @@ LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 # Residual blocks and channels of Darknet-53's stages (paper, table 1)
 DARKNET53_STAGES = ((1, 64), (2, 128), (8, 256), (8, 512), (4, 1024))
 LEAKY_SLOPE = 0.1  # of Darknet's "leaky"
+DARKNET: Final = "darknet"  # architecture of every network that has no readable model here
 
 # Added to the variance under the root, in new models and Darknet files. Darknet itself uses sqrt(var) + 1e-6
 # (original, CPU) or sqrt(var + 1e-5) (original on a GPU, AlexeyAB's line); OpenCV's importer has
@@ -159,6 +162,7 @@ class ModelInfo:
         width: factor on the channel counts.
         bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image gets to the input size.
+        cfg: text of the `.cfg` if the architecture is `darknet`, else empty; checked by `darknet.described`.
         values: of images of more than 8 bits, the pixel values that become 0 and 255; None if it was trained
             on images of 8 bits.
         training: how the model was trained.
@@ -173,9 +177,15 @@ class ModelInfo:
     width: float = 1.0
     bn_epsilon: float = BN_EPSILON
     fit: Fit = "letterbox"
+    cfg: str = ""
     values: tuple[float, float] | None = None
     training: Training = field(default_factory=Training)
     thresholds: tuple[float, ...] = ()
+
+    @property
+    def side_multiple(self) -> int:
+        """Return the number of which the sides of an input in training are multiples."""
+        return math.lcm(32, *self.strides)
 
     def to_json(self) -> str:
         """Return one line, keys sorted: the same model gives the same bytes."""
@@ -242,12 +252,12 @@ def _items(what: str, value: object, fewest: int, most: int) -> list[Any]:
     return value
 
 
-def _word(what: str, value: object) -> str:
+def _word(what: str, value: object, longest: int = LONGEST_NAME) -> str:
     _need(f"{what}: text", isinstance(value, str), value)
     assert isinstance(value, str)
     surrogates = any("\ud800" <= letter <= "\udfff" for letter in value)
-    _need(f"{what}: at most {LONGEST_NAME} characters, without surrogates",
-          len(value) <= LONGEST_NAME and not surrogates, value)  # fmt: skip
+    _need(f"{what}: at most {longest:,} characters, without surrogates",
+          len(value) <= longest and not surrogates, value)  # fmt: skip
     return value
 
 
@@ -329,6 +339,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "width": lambda value: _number("width", value, LARGEST_WIDTH),
     "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
     "fit": _fit,
+    "cfg": lambda value: _word("cfg", value, LONGEST_CFG),
     "values": _values,
     "training": _training,
     "thresholds": _thresholds,

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Literal
 
-from lookonce.geometry.anchors import YOLOV3, YOLOV3_TINY, Anchors
-
-NetworkName = Literal["yolov3", "yolov3-spp", "yolov3-tiny"]
+from lookonce.geometry.anchors import YOLOV3, YOLOV3_TINY, YOLOV3_TINY_3L, Anchors
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,15 @@ NETWORKS: dict[str, Layout] = {
     "yolov3": Layout(75, 52, (8, 16, 32), YOLOV3),
     "yolov3-spp": Layout(76, 52, (8, 16, 32), YOLOV3),
     "yolov3-tiny": Layout(13, 7, (16, 32), YOLOV3_TINY),
+    "yolov3-tiny-3l": Layout(16, 7, (8, 16, 32), YOLOV3_TINY_3L),
 }
+NETWORK_FILES = (".cfg", ".weights", ".safetensors")  # files that hold a network, or stand beside its `.cfg`
+MODELS = f"{', '.join(NETWORKS)}, or a .cfg"
+
+
+def is_network(model: str) -> bool:
+    """Return whether a text names a network, or a file that holds one; the file is not opened."""
+    return model in NETWORKS or Path(model).suffix in NETWORK_FILES
 
 
 RUN_MODEL = "best.safetensors"  # of a run folder

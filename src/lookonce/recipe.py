@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from lookonce._files import read_text
 from lookonce.config import AugmentSettings, TrainSettings, complaints
 from lookonce.errors import ConfigError
+from lookonce.networks import NETWORK_FILES
 
 
 def load_settings(
@@ -28,6 +29,8 @@ def load_settings(
     tree = TrainSettings().model_dump(mode="json")
     file = recipe_file(recipe) if recipe else None
     for name, value in (read_yaml(file) if file else {}).items():
+        if name == "model" and file and Path(str(value)).suffix in NETWORK_FILES:
+            value = str(file.parent / str(value))  # a path in a file is relative to it
         tree[name] = _merged(name, tree.get(name), value)
     tree |= {name: value for name, value in options.items() if value is not None}
     for assignment in assignments:

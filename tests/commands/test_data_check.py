@@ -91,7 +91,10 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
     [
         ("no-such-folder", "expected annotations, found no such file or folder"),
         ("{voc} --size 417", "--size: expected a size like 416"),
-        ("{voc} --model yolov4", "model: expected one of yolov3, yolov3-spp, yolov3-tiny, found 'yolov4'"),
+        (
+            "{voc} --model yolov4",
+            "model: expected yolov3, yolov3-spp, yolov3-tiny, yolov3-tiny-3l, or a .cfg, found 'yolov4'",
+        ),
         ("{voc} --detector {voc}/none.onnx", "none.onnx"),
         ("{voc} --fix {voc}", "expected a new or empty folder, found files"),
         ("{voc} --fix {out}", "expected a place for the report outside the corrected copy"),

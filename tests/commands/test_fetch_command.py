@@ -16,7 +16,7 @@ from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.download import RemoteFile
 from lookonce.darknet.fetch import REGISTRY, Published
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import write_weights
 from lookonce.images import write_image
 from tests.darknet.oracle import random_weights

@@ -23,6 +23,7 @@ from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_info, load_model
 from lookonce.seen import Seen
+from tests.darknet.kinds import KINDS
 from tests.data.drawn_samples import draw_samples
 
 QUICK = ["--set", "width=0.125", "--size", "64x96", "--batch", "3", "--set", "workers=1"]
@@ -126,7 +127,7 @@ def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
         (["--set", "group=("], "group: expected folder or a regular expression, found '('"),
         (["--folds", "3", "--extend", "2"], "--folds: expected no --extend beside it"),
         (["--size", "100"], "multiples of 32, found '100'"),
-        (["--model", "yolov9"], "model: expected 'yolov3'"),
+        (["--model", "yolov9"], "model: expected yolov3, "),
         (["--set", "colour=1"], "colour: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),
@@ -311,3 +312,45 @@ def test_self_test_that_learns_nothing_is_exit_code_1(
     assert ran.exit_code == 1
     assert "self-test failed" in ran.output
     assert "check the boxes" in ran.output
+
+
+def test_training_starts_from_the_built_in_network(lines: Path, tmp_path: Path) -> None:
+    names = str(lines.parent / "things.names")
+    options = ["--names", names, "--set", "workers=0", "--epochs", "1", "--size", "64x96"]
+    ran = CliRunner().invoke(
+        app, ["train", str(lines), "--out", str(tmp_path / "a"), "--weights", "coco", *options]
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "coco: took 82 of 84 convolutions; fresh: layers.120, layers.129\n" in ran.output
+    _, info = load_model(tmp_path / "a" / "best.safetensors")
+    assert (info.architecture, info.names, info.strides) == ("darknet", ("disc", "bar", "ring"), (16, 32))
+
+    # what came from a model goes on with its network, without being told
+    start = str(tmp_path / "a" / "best.safetensors")
+    ran = CliRunner().invoke(
+        app, ["train", str(lines), "--out", str(tmp_path / "b"), "--weights", start, *options]
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "best.safetensors: took 84 of 84 convolutions\n" in ran.output
+
+
+@pytest.mark.parametrize("more", [["--model", "yolov3"], ["--set", "model=yolov3-tiny"]])
+def test_built_in_weights_fix_the_network(lines: Path, tmp_path: Path, more: list[str]) -> None:
+    ran = CliRunner().invoke(
+        app, ["train", str(lines), "--out", str(tmp_path / "x"), "--weights", "coco", *more]
+    )
+    assert "--weights coco: fixes the network, expected no --model" in str(ran.exception)
+
+
+def test_the_size_of_a_cfg_unless_another_is_given(lines: Path, tmp_path: Path) -> None:
+    from lookonce.commands.train import Options
+
+    cfg = tmp_path / "x.cfg"
+    cfg.write_text(KINDS["tiny"])
+    named = {"model": str(cfg), "size": None}
+    assert Options(None, (), named).with_network(None).named["size"] == "96x64"
+    assert Options(None, ["size=320"], named).with_network(None).named["size"] is None
+    assert Options(None, (), named | {"size": "64"}).with_network(None).named["size"] == "64"
+    nothing = Options(None, (), {"model": None, "size": None})
+    assert nothing.with_network(cfg).named == {"model": str(cfg), "size": "96x64"}
+    assert nothing.with_network(None).named == nothing.named

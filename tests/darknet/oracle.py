@@ -7,10 +7,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from lookonce.darknet.cfg import Shortcut
-from lookonce.darknet.files import describe
+from lookonce.darknet.described import describe
 from lookonce.darknet.network import Network
 from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.darknet.sections import Shortcut
 from lookonce.darknet.weights import BatchNorm, ConvWeights
 
 needs_opencv_importer = pytest.mark.skipif(
@@ -74,11 +74,14 @@ def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, images: np.ndarray)
 def lookonce_outputs(
     network: Network, weights: list[ConvWeights], images: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(B, K, 5+C) candidates and the raw maps, finest first."""
+    """(B, K, 5+C) candidates and the raw maps, finest first; after the logistic that `new_coords` has."""
     info = describe(network, tuple(str(number) for number in range(network.classes)))
     model = build_onnx(network, weights, info, raw_maps=True)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     candidates, *raw_maps = session.run(None, {"images": images})
+    for number, scale in enumerate(network.scales):
+        if scale.section.form == "new_coords" and not scale.activated:
+            raw_maps[number] = 1 / (1 + np.exp(-raw_maps[number]))
     return candidates, raw_maps
 
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.darknet.cfg import (
+from lookonce.darknet.cfg import parse_cfg, read_cfg
+from lookonce.darknet.sections import (
     AvgPool,
     Convolutional,
     Dropout,
@@ -12,8 +13,6 @@ from lookonce.darknet.cfg import (
     Shortcut,
     Upsample,
     Yolo,
-    parse_cfg,
-    read_cfg,
 )
 from lookonce.errors import ModelFileError
 

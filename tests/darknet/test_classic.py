@@ -4,8 +4,9 @@ import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
 from lookonce.darknet.classic import classic_cfg, recognise
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.metadata import ModelInfo
+from lookonce.networks import NETWORKS
 
 ANCHORS = (((10.0, 13.0), (16.5, 30.25)), ((33.0, 23.0), (30.0, 61.0)), ((62.0, 45.0), (59.0, 119.0)))
 
@@ -30,6 +31,7 @@ def described(architecture: str, width: float = 1.0) -> ModelInfo:
         ("yolov3-openimages", "yolov3"),
         ("yolov3-spp", "yolov3-spp"),
         ("yolov3-tiny", "yolov3-tiny"),
+        ("zoo/yolov3-tiny_3l", "yolov3-tiny-3l"),
     ],
 )
 def test_official_files_are_recognised(data: Path, name: str, architecture: str) -> None:
@@ -65,7 +67,7 @@ def test_as_many_convolutions_at_a_size_the_classic_network_cannot_have() -> Non
     assert recognise(resolve(parse_cfg(text, "x.cfg"))) is None
 
 
-@pytest.mark.parametrize("architecture", ["yolov3", "yolov3-spp", "yolov3-tiny"])
+@pytest.mark.parametrize("architecture", NETWORKS)
 @pytest.mark.parametrize("width", [1.0, 0.75, 0.5, 0.3, 0.25, 0.125, 0.15, 1.5])
 def test_written_text_is_read_as_the_same_network(architecture: str, width: float) -> None:
     info = described(architecture, width)

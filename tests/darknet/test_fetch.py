@@ -7,10 +7,10 @@ import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
 from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.described import describe
 from lookonce.darknet.fetch import COCO_NAMES, PUBLISHED, REGISTRY, find, mirrors
-from lookonce.darknet.files import describe
 from lookonce.darknet.names import read_names
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.errors import ConfigError
 from lookonce.metadata import BN_EPSILON
 from lookonce.networks import NETWORKS

@@ -10,8 +10,9 @@ import pytest
 
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.files import fit_of, open_darknet
-from lookonce.darknet.network import resolve
+from lookonce.darknet.described import fit_of
+from lookonce.darknet.files import open_darknet
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import write_weights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ConfigError, ModelFileError

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import recognise
 from lookonce.darknet.names import find_names
-from lookonce.darknet.network import ConvSpec, Network, resolve
+from lookonce.darknet.network import ConvSpec, Network
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import check_weights, read_weights, write_weights
 from lookonce.errors import LookonceError
 from tests.darknet.oracle import lookonce_outputs, random_weights

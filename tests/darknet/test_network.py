@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.network import Network, Shape, resolve
+from lookonce.darknet.network import Network, Shape
+from lookonce.darknet.resolve import resolve
 from lookonce.errors import ModelFileError
 
 NET = "[net]\nwidth=416\nheight=320\n"  # three lines; what follows begins in line 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import read_weights, write_weights
 from tests.darknet.oracle import (
     in_files,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.network import Network, resolve
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
 from tests.darknet.oracle import (

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.network import ConvSpec, resolve
+from lookonce.darknet.network import ConvSpec
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import check_weights, read_weights, write_weights
 from lookonce.errors import ModelFileError
 from tests.darknet.oracle import random_weights

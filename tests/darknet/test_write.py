@@ -7,7 +7,8 @@ import pytest
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.files import open_darknet
-from lookonce.darknet.network import Network, resolve
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import ConvWeights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
@@ -103,7 +104,7 @@ def test_class_names_that_fit_no_line(tmp_path: Path, name: str) -> None:
 
 
 def test_other_architectures(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"expected one of yolov3, .*found darknet"):
+    with pytest.raises(ModelFileError, match=r"expected one of the architectures yolov3, .*found 'darknet'"):
         write_darknet(tmp_path / "model.cfg", replace(INFO, architecture="darknet"), [])
 
 

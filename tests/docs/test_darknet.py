@@ -57,6 +57,7 @@ def test_commands(desk: Path) -> None:
 
     assert "model.cfg: darknet, 80 classes, input 320x320 (height x width), stretch" in said
     assert "input 416x416 (height x width), stretch" in said
+    assert "model.weights: took 57 of 59 convolutions; fresh: layers.68, layers.78\n" in said
     assert "yolov3-tiny, 2 classes, written as for-darknet/best.cfg" in said
 
 
@@ -67,4 +68,4 @@ def test_python(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "dog 0.98 at " in capsys.readouterr().out
 
     exec(load, {})
-    assert capsys.readouterr().out == "yolov3-tiny 0.125 2 classes\n"
+    assert capsys.readouterr().out == "darknet (16, 32) 80 classes\n"

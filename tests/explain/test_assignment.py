@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lookonce.config import AssignSettings, LossSettings, Objective
-from lookonce.errors import AnnotationError
 from lookonce.explain.assignment import Assignment, assign_objects, describe_positives
 from lookonce.explain.records import ScaleOutput
 from lookonce.explain.truth_records import Positive
@@ -43,6 +42,7 @@ def scales_of(
                 (rows, columns),
                 anchors,
                 scale_x_y,
+                "yolo",
                 raw,
                 cxcywh_to_xyxy(cxcywh),
                 half,
@@ -227,7 +227,9 @@ def test_no_objects() -> None:
 
 def test_scales_with_different_numbers_of_anchors() -> None:
     scales = scales_of((((10, 13), (16, 30)), ((30, 61),)), (64, 64), 3)
-    truth = Sample(Path("p.jpg"), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    truth = Sample(Path("p.jpg"), np.array([[10, 2, 40, 62]], np.float32), np.zeros(1, np.int64))
 
-    with pytest.raises(AnnotationError, match=r"same number of anchors on each scale .* found 2, 1"):
-        assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, WRITE_UP.assign)
+    found = assign_objects(truth, Letterbox.fit((64, 64), (64, 64)), scales, WRITE_UP.assign)
+
+    assert found.ious.shape == (1, 3)
+    assert found.chosen == (((1, 2, 1, 0),),)

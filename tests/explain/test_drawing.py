@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.explain.drawing import arithmetic, blocks_of
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.records import NetworkLayer

@@ -102,6 +102,7 @@ def test_cells_equal_the_reference(reference: Path) -> None:
             (rows, columns),
             YOLOV3[number],
             1.0,
+            "yolo",
             raw,
             raw[..., :4],
             raw[..., 4],

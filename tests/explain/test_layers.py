@@ -8,8 +8,8 @@ from torch import nn
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
 from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.files import describe
-from lookonce.darknet.network import resolve
+from lookonce.darknet.described import describe
+from lookonce.darknet.resolve import resolve
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.records import NetworkLayer
 from lookonce.explain.trace import at_size

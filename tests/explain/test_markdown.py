@@ -66,7 +66,6 @@ def test_all_stages_with_words_formula_and_function(explained: Explanation) -> N
     assert "- resized: 768 x 576 -> 320 x 240 whole pixels" in markdown
     assert "2,100 predictions" not in markdown
     assert "1,500 predictions" in markdown
-    assert "Not computed: this network stretches its cells" in markdown
 
 
 def test_an_image_without_truth_ends_with_the_detections(nano: Explainer, data: Path) -> None:

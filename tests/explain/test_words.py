@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lookonce.explain.words import stage_words
+from lookonce.networks import NETWORKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ def named(function: str) -> object:
     raise AssertionError(function)
 
 
-@pytest.mark.parametrize("architecture", ["yolov3", "yolov3-spp", "yolov3-tiny", "darknet"])
+@pytest.mark.parametrize("architecture", [*NETWORKS, "darknet"])
 def test_every_function_exists_where_it_is_said_to_be(architecture: str) -> None:
     for words in stage_words(architecture):
         function = named(words.function)

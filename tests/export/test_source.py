@@ -105,7 +105,7 @@ def test_another_network_as_onnx_has_no_source(exported: Path) -> None:
     onnx.helper.set_model_props(model, {METADATA_KEY: other.to_json()})
     onnx.save(model, exported)
 
-    with pytest.raises(ModelFileError, match=r"model\.onnx: .*found darknet; give the file it was made from"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx: expected .* its \.cfg, found 'darknet'"):
         read_source(exported)
 
 

@@ -13,7 +13,8 @@ from lookonce.annotations.recognise import load_splits
 from lookonce.darknet.cfg import read_cfg
 from lookonce.darknet.classic import recognise
 from lookonce.darknet.names import find_names
-from lookonce.darknet.network import ConvSpec, resolve
+from lookonce.darknet.network import ConvSpec
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import check_weights, read_weights
 from lookonce.errors import LookonceError
 from lookonce.images import read_image, read_size

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.described import network_of
 from lookonce.darknet.files import open_darknet
-from lookonce.darknet.network import resolve
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import write_weights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
@@ -125,7 +126,7 @@ def test_a_backbone_is_known_by_its_length(tmp_path: Path) -> None:
     source = random_weights(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
     write_weights(tmp_path / "darknet53.conv.74", source[:52])
 
-    weights, _ = load_start(tmp_path / "darknet53.conv.74", replace(info, names=("a", "b", "c")))
+    weights = load_start(tmp_path / "darknet53.conv.74", network_of(replace(info, names=("a", "b", "c"))))
 
     assert len(weights) == 52 * 6  # with torch's counter of batches
     assert all(name.startswith("backbone.") for name in weights)
@@ -142,8 +143,10 @@ def test_a_training_starts_from_a_backbone(tmp_path: Path) -> None:
 
     taken = transfer(network, info, tmp_path / "x.conv.74")
 
-    assert taken.taken == 52 * 6
-    assert taken.left[0] == "coarse.five.0.conv.weight"
+    assert len(taken.taken) == 52
+    assert str(taken).endswith(
+        "fresh: coarse.five.0, coarse.five.1, coarse.five.2, coarse.five.3 and 19 more"
+    )
 
 
 @pytest.mark.parametrize("given", ["model.cfg", "model.weights"])
@@ -155,9 +158,7 @@ def test_a_training_of_other_classes_starts_from_a_whole_model(tmp_path: Path, g
 
     taken = transfer(network, other, tmp_path / given)
 
-    assert taken.left == tuple(
-        f"{head}.{part}" for head in ("coarse_head", "fine_head") for part in ("weight", "bias")
-    )
+    assert taken.fresh == ("coarse_head", "fine_head")
     expected = trained(info).state_dict()["backbone.convs.0.bn.running_var"]
     assert torch.equal(network.state_dict()["backbone.convs.0.bn.running_var"], expected)
 
@@ -168,12 +169,7 @@ def test_a_backbone_of_another_width(tmp_path: Path) -> None:
     write_weights(tmp_path / "x.conv.74", source[:52])
 
     with pytest.raises(ModelFileError, match="ran out in convolution"):
-        load_start(tmp_path / "x.conv.74", replace(info, width=0.25))
-
-
-def test_a_network_that_is_none_of_the_three(data: Path) -> None:
-    with pytest.raises(ModelFileError, match="lookonce detects with it, but cannot train it"):
-        load_darknet(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
+        load_start(tmp_path / "x.conv.74", network_of(replace(info, width=0.25)))
 
 
 def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
@@ -187,4 +183,4 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="infinite, not a number"):
         load_darknet(tmp_path / "model.cfg")
     with pytest.raises(ModelFileError, match="infinite, not a number"):
-        load_start(tmp_path / "alone.weights", info)
+        load_start(tmp_path / "alone.weights", network_of(info))

@@ -14,7 +14,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import ConvBlock, fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.network import build, to_input
-from lookonce.model.tiny import YOLOv3Tiny
+from lookonce.model.tiny import YOLOv3Tiny, YOLOv3Tiny3l
 from lookonce.model.yolov3 import YOLOv3
 from lookonce.networks import NETWORKS
 from tests.model.reference_weights import convolutions, fill
@@ -63,6 +63,7 @@ def test_layer_table_of_yolov3(reference: Path) -> None:
         # 252,209,544 bytes of the official yolov3-spp.weights less the 20-byte header, over 4
         (lambda: YOLOv3(80, spp=True), 62_998_749, 63_052_381),
         (lambda: YOLOv3Tiny(80), 8_852_366, 8_858_734),
+        (lambda: YOLOv3Tiny3l(80), 9_213_453, 9_220_333),
     ],
     ids=NETWORKS,
 )

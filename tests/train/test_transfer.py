@@ -6,11 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from lookonce.errors import ModelFileError
+from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.described import describe
+from lookonce.darknet.heads import with_heads
+from lookonce.darknet.resolve import resolve
+from lookonce.darknet.weights import write_weights
+from lookonce.darknet.write import write_darknet
+from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
+from lookonce.model.darknet_io import load_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
-from lookonce.train.transfer import freeze_backbone, transfer
+from lookonce.train.transfer import freeze_parts, transfer
+from tests.darknet.kinds import KINDS, kind
+from tests.darknet.oracle import random_weights
 from tests.data.drawn_samples import INFO
 
 NARROW = replace(INFO, width=0.125)
@@ -26,7 +35,8 @@ def test_the_same_classes_take_every_tensor(tmp_path: Path) -> None:
     start, weights = model(tmp_path, NARROW)
     network = build(NARROW)
     result = transfer(network, NARROW, start)
-    assert (result.taken, result.left) == (len(weights), ())
+    assert (len(result.taken), result.fresh) == (13, ())
+    assert str(result) == "took 13 of 13 convolutions"
     assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
 
 
@@ -36,8 +46,11 @@ def test_heads_of_other_classes_start_fresh(tmp_path: Path, names: tuple[str, ..
     info = replace(NARROW, names=names)
     network = build(info)
     result = transfer(network, info, start)
-    assert set(result.left) == {name for name in weights if "head" in name}
-    assert result.taken == len(weights) - 4
+    assert result.fresh == ("coarse_head", "fine_head")
+    assert str(result) == "took 11 of 13 convolutions; fresh: coarse_head, fine_head"
+    for name, tensor in network.state_dict().items():
+        if name.endswith("weight") and "bn" not in name:
+            assert torch.equal(tensor, weights[name]) == ("head" not in name), name
 
 
 @pytest.mark.parametrize("names", [("bar", "disc", "ring"), ("ring", "rod", "disc", "bar", "cog")])
@@ -47,7 +60,7 @@ def test_rows_of_heads_are_copied_by_class_name(tmp_path: Path, names: tuple[str
     network = build(info)
     fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     result = transfer(network, info, start)
-    assert (result.taken, result.left) == (len(weights), ())
+    assert (len(result.taken), result.fresh) == (13, ())
     heads = 0
     for name, tensor in network.state_dict().items():
         if "head" not in name:
@@ -67,7 +80,7 @@ def test_rows_of_heads_are_copied_by_class_name(tmp_path: Path, names: tuple[str
 def test_rows_of_other_anchors_are_not_copied(tmp_path: Path) -> None:
     start, _ = model(tmp_path, replace(NARROW, anchors=(NARROW.anchors[1], NARROW.anchors[1])))
     info = replace(NARROW, names=("disc", "bar", "ring", "rod"))
-    assert all("head" in name for name in transfer(build(info), info, start).left)
+    assert transfer(build(info), info, start).fresh == ("coarse_head", "fine_head")
 
 
 def test_another_width_is_refused(tmp_path: Path) -> None:
@@ -79,6 +92,115 @@ def test_another_width_is_refused(tmp_path: Path) -> None:
 
 def test_a_frozen_backbone_gets_no_gradient() -> None:
     network = build(NARROW)
-    freeze_backbone(network)
+    freeze_parts(network, NARROW, "backbone")
     frozen = [name for name, each in network.named_parameters() if not each.requires_grad]
     assert frozen == [name for name, _ in network.named_parameters() if name.startswith("backbone.")]
+
+
+def start_of(folder: Path, name: str, classes: tuple[str, ...] = ("a", "b")) -> tuple[Path, ModelInfo]:
+    """Darknet files of a network with random weights."""
+    network = kind(name)
+    info = describe(network, classes)
+    write_darknet(folder / f"{name}.cfg", info, random_weights(network))
+    return folder / f"{name}.cfg", info
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("given", [".cfg", ".weights"])
+def test_a_graph_takes_everything_but_its_heads(tmp_path: Path, name: str, given: str) -> None:
+    start, _ = start_of(tmp_path, name)
+    target = with_heads(kind(name).cfg, 5, (64, 64))
+    info = describe(target, tuple("vwxyz"))
+    network = build(info)
+    result = transfer(network, info, start.with_suffix(given))
+    assert result.fresh == tuple(
+        f"layers.{spec.layer}"
+        for spec in target.convolutions
+        if spec.layer in {s.source for s in target.scales}
+    )
+    loaded = load_darknet(start)[0].state_dict()
+    for tensor_name, tensor in network.state_dict().items():
+        if tensor_name.startswith(tuple(f"{taken}." for taken in result.taken)):
+            assert torch.equal(tensor, loaded[tensor_name])
+
+
+def test_a_graph_takes_heads_of_the_same_classes(tmp_path: Path) -> None:
+    start, info = start_of(tmp_path, "tiny")
+    assert transfer(build(info), info, start).fresh == ()
+    renamed = replace(info, names=("b", "c"))
+    assert transfer(build(renamed), renamed, start).fresh == ("layers.5", "layers.11")
+
+
+@pytest.mark.parametrize("name", ["tiny", "three scales", "gaussian", "region"])
+def test_rows_of_a_graphs_heads_are_copied_by_class_name(tmp_path: Path, name: str) -> None:
+    start, _ = start_of(tmp_path, name)
+    target = with_heads(kind(name).cfg, 3, (96, 64))
+    info = describe(target, ("c", "b", "a"))
+    network = build(info)
+    assert transfer(network, info, start).fresh == ()
+    old = load_darknet(start)[0].state_dict()
+    scale = target.scales[0]
+    mine, theirs = (each[f"layers.{scale.source}.conv.bias"] for each in (network.state_dict(), old))
+    mine, theirs = (each.view(len(scale.anchors), -1) for each in (mine, theirs))
+    beside = scale.decoding.columns
+    assert torch.equal(mine[:, :beside], theirs[:, :beside])
+    assert torch.equal(mine[:, [beside + 2, beside + 1]], theirs[:, beside:])
+
+
+def test_weights_alone_belong_to_the_network_as_published(tmp_path: Path) -> None:
+    base = kind("v4-tiny")
+    info = describe(with_heads(base.cfg, 5, (64, 64)), tuple("vwxyz"))
+    weights = random_weights(base)
+    write_weights(tmp_path / "all", weights)
+    write_weights(tmp_path / "x.conv.6", weights[:5])
+    result = transfer(build(info), info, tmp_path / "all", base)
+    assert (len(result.taken), result.fresh) == (9, ("layers.13", "layers.16"))
+    assert transfer(build(info), info, tmp_path / "x.conv.6", base).taken == tuple(
+        f"layers.{layer}" for layer in range(5)
+    )
+    write_weights(tmp_path / "more", [*weights, weights[0]])
+    with pytest.raises(ModelFileError, match="numbers too long"):
+        transfer(build(info), info, tmp_path / "more", base)
+
+
+def test_a_layer_of_another_network_is_taken_while_what_it_reads_is_the_same(tmp_path: Path) -> None:
+    start, _ = start_of(tmp_path, "tiny")
+    changed = KINDS["tiny"].replace("activation=leaky", "activation=relu", 2).replace("relu", "leaky", 1)
+    info = describe(resolve(parse_cfg(changed, "x.cfg")), ("x", "y"))
+    assert transfer(build(info), info, start).taken == ("layers.0",)
+    other = describe(kind("mobilenet"), ("a", "b"))
+    with pytest.raises(ModelFileError, match=r"tiny\.cfg: nothing in this darknet fits a darknet"):
+        transfer(build(other), other, start)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "frozen"),
+    [
+        ("nothing", set()),
+        (3, {0, 1, 2}),
+        ("backbone", {0, 1, 2, 3, 4}),
+        ("layers.2", {2}),
+    ],
+)
+def test_layers_of_a_graph_frozen_by_number_or_name(freeze: str | int, frozen: set[int]) -> None:
+    info = describe(kind("tiny"), ("a", "b"))
+    network = build(info).train()
+    freeze_parts(network, info, freeze)
+    still = {int(n.split(".")[1]) for n, each in network.named_parameters() if not each.requires_grad}
+    assert still == frozen
+    assert {
+        int(n.split(".")[1]) for n, each in network.named_modules() if n.endswith("bn") and not each.training
+    } == frozen
+
+
+def test_a_number_of_layers_of_a_readable_network() -> None:
+    network = build(NARROW)
+    freeze_parts(network, NARROW, 4)  # convolution, pooling, convolution, pooling
+    frozen = {name.split(".conv.")[0] for name, each in network.named_parameters() if not each.requires_grad}
+    assert {name for name in frozen if ".bn." not in name} == {"backbone.convs.0", "backbone.convs.1"}
+
+
+@pytest.mark.parametrize("freeze", ["neck", 99])
+def test_no_such_layer_to_freeze(freeze: str | int) -> None:
+    with pytest.raises(ConfigError, match=r"freeze: expected nothing, backbone, .*backbone\.convs\.0"):
+        freeze_parts(build(NARROW), NARROW, freeze)

@@ -13,9 +13,10 @@ from lookonce.annotations import load_samples, open_annotations
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
 from lookonce.doctor.advice import AnchorFit
+from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.anchors import fit_anchors, flatten
-from lookonce.networks import NETWORKS
+from lookonce.networks import MODELS
 from lookonce.samples import input_shapes
 
 DECIMALS = 1  # decimals of a pixel; the rounded anchors are the ones that are measured
@@ -23,8 +24,13 @@ DECIMALS = 1  # decimals of a pixel; the rounded anchors are the ones that are m
 
 def data_anchors(
     data: shared.DataArgument,
-    model: Annotated[str, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.")] = "yolov3-tiny",
-    size: Annotated[str, typer.Option(help="Network input: 416, or 320x416 (height x width).")] = "416",
+    model: Annotated[str, typer.Option(help=f"{MODELS}.")] = "yolov3-tiny",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Network input: 416, or 320x416 (height x width).", show_default="416, or as in the .cfg"
+        ),
+    ] = None,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
     json_to: shared.JsonOption = None,
@@ -34,9 +40,11 @@ def data_anchors(
 
     Example: lookonce data anchors my-voc/ --model yolov3-tiny --size 320x416
     """
-    if model not in NETWORKS:
-        raise ConfigError(f"--model: expected one of {', '.join(NETWORKS)}, found {model!r}")
-    official, target = NETWORKS[model].anchors, shared.input_size(size)
+    try:
+        network = PlannedNetwork.published(model, shared.input_size(size))
+    except ConfigError as error:
+        raise ConfigError(f"--{error}") from error
+    official, target = network.anchors, network.size
     learn = "train" if {"train", "trainval"} & set(open_annotations(data, images).splits) else None
     found = load_samples(data, learn, names, strict, images)
     code = say_samples({"": found}, terminal(stderr=True))

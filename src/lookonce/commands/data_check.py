@@ -20,7 +20,7 @@ from lookonce.doctor.kinds import KINDS, SEVERITIES
 from lookonce.doctor.page import check_page, severity_counts
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError, ConfigError
-from lookonce.networks import model_path
+from lookonce.networks import MODELS, model_path
 
 SHOWN = 3  # places printed per kind
 
@@ -31,7 +31,7 @@ def data_check(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Network to be trained: yolov3, yolov3-spp or yolov3-tiny.",
+            help=f"Network to be trained: {MODELS}.",
             show_default="that of --detector, else yolov3-tiny",
         ),
     ] = None,
@@ -39,7 +39,7 @@ def data_check(
         str | None,
         typer.Option(
             help="Network input: 416, or 320x416 (height x width).",
-            show_default="that of --detector, else 416",
+            show_default="that of --detector or of the .cfg, else 416",
         ),
     ] = None,
     detector: Annotated[
@@ -78,7 +78,7 @@ def data_check(
             wanted = opened.size
         if model is not None or detector is None:
             try:
-                network = PlannedNetwork.published(model or "yolov3-tiny", wanted or (416, 416))
+                network = PlannedNetwork.published(model or "yolov3-tiny", wanted)
             except ConfigError as error:
                 raise ConfigError(f"--{str(error).removeprefix('--')}") from error
         sets = load_splits(data, names, images=images)

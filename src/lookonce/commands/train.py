@@ -24,7 +24,8 @@ from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
-from lookonce.recipe import load_settings
+from lookonce.networks import BUILT_IN_FOLDER, MODELS, model_name, model_path
+from lookonce.recipe import load_settings, read_yaml, recipe_file
 from lookonce.samples import Sample
 from lookonce.seen import BYTES, Seen, fingerprints
 
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[Path, typer.Option(help="Run folder.")]
 ModelOption = Annotated[
-    str | None, typer.Option(help="yolov3, yolov3-spp or yolov3-tiny.", show_default="yolov3-tiny")
+    str | None, typer.Option(help=f"{MODELS}.", show_default="that of --weights, else yolov3-tiny")
 ]
 TrainSizeOption = Annotated[
-    str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="416")
+    str | None,
+    typer.Option(
+        help="Network input: 416, or 320x416 (height x width).", show_default="416, or that of the .cfg"
+    ),
 ]
 EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
 MinutesOption = Annotated[
@@ -50,7 +54,10 @@ PatienceOption = Annotated[
 BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
 StartOption = Annotated[
     Path | None,
-    typer.Option(help="Weights to start from: .safetensors, .cfg beside .weights, darknet53.conv.74."),
+    typer.Option(
+        parser=model_path,
+        help="Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.",
+    ),
 ]
 KeepClassesOption = Annotated[
     bool,
@@ -129,12 +136,12 @@ def train(
                 "--self-test: starts from random weights and writes nothing; expected none of "
                 "--weights, --resume and --extend with it"
             )
-        verdict = _self_test(data, options.settings(), names, images, strict=strict)
+        verdict = _self_test(data, options.with_network(None).settings(), names, images, strict=strict)
         return Trained(out, exit_code=verdict)
     if folds:
         if extend:
             raise ConfigError("--folds: expected no --extend beside it")
-        settings = options.settings()
+        settings = (options if resume else options.with_network(weights)).settings()
         found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
         code = _cross_validate(found, settings, out, data, weights, resume=resume, strict=strict)
         return Trained(out, exit_code=code)
@@ -147,6 +154,8 @@ def train(
     if keep_classes and not (weights or resume):
         raise ConfigError("--keep-classes: expected the model that has the classes, with --weights MODEL")
     resume = resume or extend is not None
+    if not resume:
+        options = options.with_network(weights)
     inputs = [path for path in (data, weights, names, recipe) if path]
     # a run to resume may come from another machine, for which the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
@@ -195,6 +204,29 @@ class Options:
     def settings(self, recipe: Path | None = None) -> TrainSettings:
         """Assemble the settings, from another recipe if none was given."""
         return load_settings(self.recipe or recipe, self.assignments, **self.named)
+
+    def with_network(self, weights: Path | None) -> "Options":
+        """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
+
+        Raises:
+            ConfigError: another network than that of built-in weights.
+            ModelFileError: the file of a network cannot be used.
+        """
+        from lookonce.darknet.described import has_own_network, published_size
+
+        named, model = dict(self.named), self.named.get("model")
+        assigned = {each.partition("=")[0].strip() for each in self.assignments}
+        of_recipe = read_yaml(recipe_file(self.recipe)) if self.recipe else {}
+        if weights and weights.parent == BUILT_IN_FOLDER:
+            if model or "model" in assigned:
+                raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
+            named["model"] = str(weights)
+        elif weights and not model and "model" not in assigned | set(of_recipe) and has_own_network(weights):
+            named["model"] = str(weights)
+        if named.get("model") and named.get("size") is None and "size" not in assigned | set(of_recipe):
+            own = published_size(str(named["model"]))
+            named["size"] = own and f"{own[0]}x{own[1]}"
+        return replace(self, named=named)
 
     def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
         """Assemble the settings of a run; check its folder and its weights before any data is read.

@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from lookonce._files import cache_folder, open_input, replacing
-from lookonce.darknet.files import DarknetModel, fit_of, open_darknet
+from lookonce.darknet.described import fit_of
+from lookonce.darknet.files import DarknetModel, open_darknet
 from lookonce.errors import ModelFileError
 from lookonce.networks import BUILT_IN_FOLDER
 
-GRAPH_VERSION = 2  # increase it whenever the same files give a different graph
+GRAPH_VERSION = 3  # increase it whenever the same files give a different graph
 KEPT_DAYS = 30
 log = logging.getLogger(__name__)
 
@@ -29,29 +30,18 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
     """
     model = open_darknet(path, weights)
     cfg = Path(model.network.cfg.file)
-    made = cache_folder() / "darknet" / f"{cfg.stem}-{_content(cfg, model)}.onnx"
-    if made.exists():
-        _note_use(made)
-    else:
-        _convert(model, made)
-        _delete_unused(made.parent)
-        _say_once(model)
-    return made
-
-
-def _content(cfg: Path, model: DarknetModel) -> str:
-    """Return a hash of everything that goes into the graph."""
     digest = hashlib.sha256(f"{GRAPH_VERSION} {model.info.to_json()}".encode())
-    for path in (cfg, model.weights):
+    for each in (cfg, model.weights):
         try:
-            with open_input(path, ModelFileError) as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            with open_input(each, ModelFileError) as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
         except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()[:24]
-
-
-def _convert(model: DarknetModel, made: Path) -> None:
+            raise ModelFileError(f"{each}: cannot be read: {error.strerror}") from error
+    made = cache_folder() / "darknet" / f"{cfg.stem}-{digest.hexdigest()[:24]}.onnx"
+    if made.exists():
+        with suppress(OSError):  # a read-only cache still works
+            made.touch()  # the time of its last use: file systems often do not record reads
+        return made
     import onnx  # slow to import, and needed on first use only
 
     from lookonce.darknet.onnx_graph import build_onnx
@@ -64,23 +54,16 @@ def _convert(model: DarknetModel, made: Path) -> None:
         raise ModelFileError(
             f"{made}: cannot be written ({error.strerror}); set LOOKONCE_CACHE to a folder with room"
         ) from error
-
-
-def _note_use(made: Path) -> None:
-    """Record the time of use as the file's modification time: file systems often do not record reads."""
-    with suppress(OSError):  # a read-only cache still works
-        made.touch()
-
-
-def _delete_unused(folder: Path) -> None:
     oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for file in folder.glob("*.onnx"):
+    for file in made.parent.glob("*.onnx"):
         with suppress(OSError):  # another process may be doing the same
             if file.stat().st_mtime < oldest:
                 file.unlink()
+    say_once(model)
+    return made
 
 
-def _say_once(model: DarknetModel) -> None:
+def say_once(model: DarknetModel) -> None:
     """Warn about guesses and ignored keys; those of the network in the package are known."""
     cfg = model.network.cfg
     if Path(cfg.file).parent == BUILT_IN_FOLDER:

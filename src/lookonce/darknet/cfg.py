@@ -4,183 +4,42 @@ Defaults are Darknet's own. Two keys that it would fill with a useless default a
 of a convolution and `anchors` of a [yolo].
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
-from lookonce.darknet.ini import Section, parse_sections, read_sections
+from lookonce.darknet.ini import Section, parse_sections, read_sections, sections_text
 from lookonce.darknet.keys import HARMLESS, HARMLESS_IN_ANY_LAYER, STRETCHING, SWITCHED_OFF
+from lookonce.darknet.sections import (
+    AvgPool,
+    Contrastive,
+    Convolutional,
+    Dropout,
+    LayerSection,
+    LocalAvgPool,
+    MaxPool,
+    Net,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+    Yolo,
+)
 from lookonce.errors import ModelFileError
+from lookonce.geometry.decode import Form
 from lookonce.metadata import LARGEST_ANCHOR, LARGEST_SIDE, MOST_ANCHORS, MOST_CLASSES
 
-Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic"]
+KINDS = (
+    "convolutional", "shortcut", "route", "maxpool", "local_avgpool", "upsample", "avgpool", "scale_channels",
+    "sam", "reorg", "reorg3d", "dropout", "contrastive", "yolo", "region", "Gaussian_yolo",
+)  # fmt: skip
 ACTIVATIONS = ("linear", "leaky", "relu", "relu6", "logistic", "swish", "mish", "tanh", "elu")
 
 # Far beyond any real model; anything larger is refused before it is built.
 LARGEST_FILTERS = 65_536
 LARGEST_WINDOW = 1024  # cells: kernel, pooling window, stride, padding
 MOST_LAYERS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Net:
-    """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (grey).
-
-    `letter_box` tells how images get to that size, if the file says so; `stretching` is an entry known only
-    to the branch of Darknet that stretches them, if there is one.
-    """
-
-    width: int
-    height: int
-    channels: int = 3
-    letter_box: bool | None = None
-    stretching: str = ""
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Convolutional:
-    """[convolutional]: `padding` cells on each of the four sides; bias, or batch normalization instead.
-
-    `share` is the layer whose weights it uses if it has none of its own.
-    """
-
-    filters: int
-    size: int
-    stride: int
-    padding: int
-    groups: int
-    batch_normalize: bool
-    activation: str
-    dilation: int = 1
-    share: int | None = None
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Shortcut:
-    """[shortcut]: the layer before, plus the layers named, then an activation.
-
-    The result has the channels of the layer before; channels that another layer lacks count as 0.
-    """
-
-    layers: tuple[int, ...]
-    activation: str
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """[route]: layers concatenated along the channels; of each, part `group_id` of `groups`."""
-
-    layers: tuple[int, ...]
-    groups: int
-    group_id: int
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class MaxPool:
-    """[maxpool]: `padding` is the sum of both sides, half of it (rounded down) left and above."""
-
-    size: int
-    stride: int
-    padding: int
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Upsample:
-    """[upsample]: nearest neighbour, a whole factor."""
-
-    stride: int
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class AvgPool:
-    """[avgpool]: the mean of each channel."""
-
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class LocalAvgPool:
-    """[local_avgpool]: as [maxpool], but the mean of the cells that lie inside."""
-
-    size: int
-    stride: int
-    padding: int
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleChannels:
-    """[scale_channels]: the layer named, each channel (or each place) times the layer before."""
-
-    layers: tuple[int, ...]
-    activation: str
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Sam:
-    """[sam]: the layer before times the layer named, number by number."""
-
-    layers: tuple[int, ...]
-    activation: str
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Reorg:
-    """[reorg3d]: squares of cells as channels. [reorg] (`scrambled`) does the same, with a mistake.
-
-    YOLOv2 was trained with the mistake: it reads its input as if it had fewer channels and longer sides.
-    """
-
-    stride: int
-    scrambled: bool
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Dropout:
-    """[dropout]: has no effect in a trained network, but counts as a layer."""
-
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Contrastive:
-    """[contrastive]: a loss of training, whose output no layer reads."""
-
-    line: int = field(compare=False, default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Yolo:
-    """[yolo], [region] or [Gaussian_yolo]: one scale.
-
-    Attributes:
-        anchors: anchors selected by the mask, (width, height) in input pixels; in a [region] in cells.
-        classes: C.
-        scale_x_y: stretch of the centre's offset.
-        form: conversion of raw numbers to boxes and scores; see `darknet.onnx_decode`.
-    """
-
-    anchors: tuple[tuple[float, float], ...]
-    classes: int
-    scale_x_y: float = 1.0
-    form: Form = "yolo"
-    line: int = field(compare=False, default=0)
-
-
-LayerSection: TypeAlias = (
-    Convolutional | Shortcut | Route | MaxPool | LocalAvgPool | Upsample | AvgPool | ScaleChannels | Sam
-    | Reorg | Dropout | Contrastive | Yolo
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +52,7 @@ class Cfg:
         layers: layers in file order; the index is Darknet's layer number.
         ignored: by kind of section, the keys without effect here, each once.
         unknown: by kind of section, the keys that neither lookonce nor Darknet knows, with a hint.
+        text: the file without comments and blanks.
     """
 
     file: str
@@ -200,6 +60,7 @@ class Cfg:
     layers: tuple[LayerSection, ...]
     ignored: dict[str, list[str]]
     unknown: dict[str, list[str]]
+    text: str = field(compare=False, repr=False, default="")
 
 
 def read_cfg(path: Path) -> Cfg:
@@ -208,52 +69,93 @@ def read_cfg(path: Path) -> Cfg:
     Raises:
         ModelFileError: unreadable, or a section or key that cannot be used, with its line.
     """
-    return _typed(read_sections(path), str(path))
+    return typed(read_sections(path), str(path))
 
 
 def parse_cfg(text: str, file: str) -> Cfg:
     """Read the text of a `.cfg`; `file` is named in errors. See `read_cfg`."""
-    return _typed(parse_sections(text, file), file)
+    return typed(parse_sections(text, file), file)
 
 
-def _typed(sections: list[Section], file: str) -> Cfg:
+def typed(sections: list[Section], file: str) -> Cfg:
+    """Check the sections of a file, and take their options; see `read_cfg`."""
     if not sections or sections[0].kind != "net":
         raise ModelFileError(f"{file}: expected a .cfg that begins with [net], found none")
     if not 2 <= len(sections) <= MOST_LAYERS:
         raise ModelFileError(f"{file}: expected 1 to {MOST_LAYERS} layers, found {len(sections) - 1}")
+    text = sections_text(sections)
+    net, layers = _net(sections), []
     ignored: dict[str, list[str]] = {}
     unknown: dict[str, list[str]] = {}
-    stretching = [word for section in sections for word in (f"[{section.kind}]", *section.options)]
-    net = _net(sections[0], next((word for word in stretching if word in STRETCHING), ""))
-    _finish(sections[0], ignored, unknown)
-    layers: list[LayerSection] = []
-    for section in sections[1:]:
-        if section.kind not in _LAYERS:
-            raise section.error(f"is not a section lookonce knows; it knows {', '.join(_LAYERS)}")
-        layers.append(_LAYERS[section.kind](section))
-        _finish(section, ignored, unknown)
-    return Cfg(file, net, tuple(layers), ignored, unknown)
+    for section in sections:
+        if section is not sections[0]:
+            layers.append(_layer(section))
+        for key, neutral in SWITCHED_OFF.get(section.kind, {}).items():
+            section.only(key, neutral)
+        passed, strange = section.leftovers(HARMLESS.get(section.kind, HARMLESS_IN_ANY_LAYER))
+        for listed, keys in ((ignored, passed), (unknown, strange.values())):
+            if keys:
+                listed[section.kind] = list(dict.fromkeys([*listed.get(section.kind, []), *keys]))
+    return Cfg(file, net, tuple(layers), ignored, unknown, text)
 
 
-def _finish(section: Section, ignored: dict[str, list[str]], unknown: dict[str, list[str]]) -> None:
-    """Record the keys that were not read; refuse those that would change the numbers."""
-    for key, neutral in SWITCHED_OFF.get(section.kind, {}).items():
-        section.only(key, neutral)
-    harmless = HARMLESS.get(section.kind, HARMLESS_IN_ANY_LAYER)
-    passed, strange = section.leftovers(harmless)
-    for listed, keys in ((ignored, passed), (unknown, strange.values())):
-        if keys:
-            listed[section.kind] = list(dict.fromkeys([*listed.get(section.kind, []), *keys]))
-
-
-def _net(section: Section, stretching: str) -> Net:
+def _net(sections: list[Section]) -> Net:
+    """Read [net]; other sections may hold a word that tells how images get to its size."""
+    section = sections[0]
     channels = section.integer("channels", 3, 0, LARGEST_FILTERS)
     if channels not in (1, 3):
         raise section.error(f"expected channels=3 (RGB) or channels=1 (grey), found {channels}")
-    width = section.integer("width", None, 1, LARGEST_SIDE)
-    height = section.integer("height", None, 1, LARGEST_SIDE)
-    letter_box = bool(section.integer("letter_box", 0, 0, 1)) if "letter_box" in section.options else None
-    return Net(width, height, channels, letter_box, stretching, section.line)
+    words = [word for each in sections for word in (f"[{each.kind}]", *each.options)]
+    return Net(
+        section.integer("width", None, 1, LARGEST_SIDE),
+        section.integer("height", None, 1, LARGEST_SIDE),
+        channels,
+        bool(section.integer("letter_box", 0, 0, 1)) if "letter_box" in section.options else None,
+        next((word for word in words if word in STRETCHING), ""),
+        section.line,
+    )
+
+
+def _layer(section: Section) -> LayerSection:
+    """Read any section but [net]."""
+    line = section.line
+    match section.kind:
+        case "convolutional":
+            return _convolutional(section)
+        case "shortcut":
+            layers = section.integers("from", needed=True)
+            return Shortcut(layers, section.word("activation", "linear", ACTIVATIONS), line)
+        case "route":
+            layers = section.integers("layers", needed=True)
+            groups = section.integer("groups", 1, 1, LARGEST_FILTERS)
+            return Route(layers, groups, section.integer("group_id", 0, 0, groups - 1), line)
+        case "maxpool" | "local_avgpool":
+            stride = _stride(section, 1)
+            size = section.integer("size", stride, 1, LARGEST_WINDOW)
+            # half of it goes left, so more than this would make empty windows
+            padding = section.integer("padding", size - 1, 0, 2 * size - 2)
+            return (MaxPool if section.kind == "maxpool" else LocalAvgPool)(size, stride, padding, line)
+        case "upsample":
+            return Upsample(_stride(section, 2), line)
+        case "avgpool":
+            return AvgPool(line)
+        case "scale_channels" | "sam":
+            layers = (section.integer("from", None, -MOST_LAYERS, MOST_LAYERS),)
+            activation = section.word("activation", "linear", ACTIVATIONS)
+            if section.kind == "sam":
+                return Sam(layers, activation, line)
+            section.integer("scale_wh", 0, 0, 1)  # the shapes determine the direction
+            return ScaleChannels(layers, activation, line)
+        case "reorg" | "reorg3d":
+            section.only("reverse", "0")
+            return Reorg(section.integer("stride", 1, 1, LARGEST_WINDOW), section.kind == "reorg", line)
+        case "dropout":
+            return Dropout(line)
+        case "contrastive":
+            return Contrastive(line)
+        case "yolo" | "region" | "Gaussian_yolo":
+            return _yolo(section)
+    raise section.error(f"is not a section lookonce knows; it knows {', '.join(KINDS)}")
 
 
 def _convolutional(section: Section) -> Convolutional:
@@ -284,59 +186,15 @@ def _stride(section: Section, default: int) -> int:
     return sides[0]
 
 
-def _shortcut(section: Section) -> Shortcut:
-    layers = section.integers("from", needed=True)
-    return Shortcut(layers, section.word("activation", "linear", ACTIVATIONS), section.line)
-
-
-def _route(section: Section) -> Route:
-    layers = section.integers("layers", needed=True)
-    groups = section.integer("groups", 1, 1, LARGEST_FILTERS)
-    return Route(layers, groups, section.integer("group_id", 0, 0, groups - 1), section.line)
-
-
-def _window(section: Section) -> tuple[int, int, int]:
-    """Size, stride and padding of a pooling window."""
-    stride = _stride(section, 1)
-    size = section.integer("size", stride, 1, LARGEST_WINDOW)
-    # half of it goes left, so more than this would make empty windows
-    padding = section.integer("padding", size - 1, 0, 2 * size - 2)
-    return size, stride, padding
-
-
-def _scale_channels(section: Section) -> ScaleChannels:
-    section.integer("scale_wh", 0, 0, 1)  # the shapes determine the direction
-    layers = (section.integer("from", None, -MOST_LAYERS, MOST_LAYERS),)
-    return ScaleChannels(layers, section.word("activation", "linear", ACTIVATIONS), section.line)
-
-
-def _sam(section: Section) -> Sam:
-    layers = (section.integer("from", None, -MOST_LAYERS, MOST_LAYERS),)
-    return Sam(layers, section.word("activation", "linear", ACTIVATIONS), section.line)
-
-
-def _reorg(section: Section) -> Reorg:
-    section.only("reverse", "0")
-    return Reorg(section.integer("stride", 1, 1, LARGEST_WINDOW), section.kind == "reorg", section.line)
-
-
 def _yolo(section: Section) -> Yolo:
-    new_coords = section.integer("new_coords", 0, 0, 1)
-    return _anchored(section, "new_coords" if new_coords else "yolo", section.number("scale_x_y", 1.0))
-
-
-def _gaussian_yolo(section: Section) -> Yolo:
-    return _anchored(section, "gaussian", section.number("scale_x_y", 1.0))
-
-
-def _region(section: Section) -> Yolo:
-    if "tree" in section.options:
-        raise section.error("sorts its classes in a tree, as YOLO9000 does; expected flat classes")
-    softmax = section.integer("softmax", 0, 0, 1)
-    return _anchored(section, "region" if softmax else "region_logistic", 1.0)
-
-
-def _anchored(section: Section, form: Form, scale_x_y: float) -> Yolo:
+    form: Form = "gaussian"
+    if section.kind == "yolo":
+        form = "new_coords" if section.integer("new_coords", 0, 0, 1) else "yolo"
+    elif section.kind == "region":
+        if "tree" in section.options:
+            raise section.error("sorts its classes in a tree, as YOLO9000 does; expected flat classes")
+        form = "region" if section.integer("softmax", 0, 0, 1) else "region_logistic"
+    scale_x_y = 1.0 if section.kind == "region" else section.number("scale_x_y", 1.0)
     total = section.integer("num", 1, 1, LARGEST_FILTERS)
     mask = section.integers("mask") or tuple(range(total))
     anchors = section.numbers("anchors", needed=True)
@@ -356,23 +214,3 @@ def _anchored(section: Section, form: Form, scale_x_y: float) -> Yolo:
         form=form,
         line=section.line,
     )
-
-
-_LAYERS: dict[str, Callable[[Section], LayerSection]] = {
-    "convolutional": _convolutional,
-    "shortcut": _shortcut,
-    "route": _route,
-    "maxpool": lambda section: MaxPool(*_window(section), section.line),
-    "local_avgpool": lambda section: LocalAvgPool(*_window(section), section.line),
-    "upsample": lambda section: Upsample(_stride(section, 2), section.line),
-    "avgpool": lambda section: AvgPool(section.line),
-    "scale_channels": _scale_channels,
-    "sam": _sam,
-    "reorg": _reorg,
-    "reorg3d": _reorg,
-    "dropout": lambda section: Dropout(section.line),
-    "contrastive": lambda section: Contrastive(section.line),
-    "yolo": _yolo,
-    "region": _region,
-    "Gaussian_yolo": _gaussian_yolo,
-}

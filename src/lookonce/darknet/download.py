@@ -15,8 +15,7 @@ import os
 import re
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -97,43 +96,35 @@ def download(
     target = folder / file.name
     urls = [f"{base.rstrip('/')}/{file.name}" for base in mirrors]
     try:
-        if not _is_whole(target, file):
+        wrong = difference(target, file)
+        if wrong and target.exists():
+            log.warning("%s: %s; it is fetched again", target, wrong)
+        if wrong:
             folder.mkdir(parents=True, exist_ok=True)
-            with _alone(target):
+            with target.with_name(f"{target.name}.lock").open("wb") as held:
+                if fcntl is not None:
+                    try:
+                        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError as error:
+                        raise DownloadError(f"{target}: another process is fetching it") from error
                 _from_any(file, target, urls, headers, meter)
     except OSError as error:  # disk errors; network errors have become `_BrokenError`
         raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
 
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    with _beside(target, ".lock").open("wb") as held:
-        if fcntl is not None:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DownloadError(f"{target}: another process is fetching it") from error
-        yield
-
-
-def _is_whole(target: Path, file: RemoteFile) -> bool:
-    wrong = _difference(target, file) if target.exists() else "not there yet"
-    if wrong and target.exists():
-        log.warning("%s: %s; it is fetched again", target, wrong)
-    return not wrong
-
-
 def _from_any(
     file: RemoteFile, target: Path, urls: Sequence[str], headers: Mapping[str, str], meter: Meter
 ) -> None:
     """Try one mirror after another; with a known SHA-256, the next continues where the last one stopped."""
-    part, reasons = _beside(target, ".part"), []
+    part, reasons = target.with_name(f"{target.name}.part"), []
     for url in urls:
         try:
             _from_one(file, part, url, headers, meter)
         except _RefusedError as refusal:
-            reasons.append(f"{address_of(url)}: {_printable(str(refusal))}")
+            words = " ".join(str(refusal).split())  # of a stranger
+            printable = "".join(letter if letter.isprintable() else "?" for letter in words)[:200]
+            reasons.append(f"{address_of(url)}: {printable}")
         else:
             part.replace(target)
             part.with_suffix(".from").unlink(missing_ok=True)
@@ -147,7 +138,11 @@ def _from_any(
 
 def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
     """Download from one mirror until the file is complete, retrying after each break that brought more."""
-    begun_before = _keep_if_of_use(part, file, url) > 0
+    # with a known SHA-256, a piece of any origin is of use: a mix of two files would be detected
+    foreign = file.sha256 is None and _origin(part).get("url") != address_of(url)
+    if foreign or _size(part) > file.size:
+        part.unlink(missing_ok=True)
+    begun_before = _size(part) > 0
     deadline = time.monotonic() + LONGEST
     for _ in range(ATTEMPTS):
         before = _size(part)
@@ -160,22 +155,11 @@ def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str]
                 raise _RefusedError(str(broken)) from broken
     if _size(part) < file.size:
         raise _RefusedError(f"the connection broke {ATTEMPTS} times")
-    if wrong := _difference(part, file):
+    if wrong := difference(part, file):
         part.unlink()
         if not begun_before:
             raise _RefusedError(wrong)
         _from_one(file, part, url, headers, meter)  # the error may be in the piece that was there before
-
-
-def _keep_if_of_use(part: Path, file: RemoteFile, url: str) -> int:
-    """Return the number of bytes of an earlier attempt that can be resumed; other pieces are removed.
-
-    With a known SHA-256, a piece of any origin is accepted, because a mix of two files would be detected.
-    """
-    foreign = file.sha256 is None and _origin(part).get("url") != address_of(url)
-    if foreign or _size(part) > file.size:
-        part.unlink(missing_ok=True)
-    return _size(part)
 
 
 def _receive(
@@ -183,31 +167,31 @@ def _receive(
 ) -> None:
     """Store one answer of one mirror, as far as it goes."""
     have = _size(part)
-    address, credentials = _credentials(url)
+    address, user, password = split_credentials(url)
+    sent = dict(headers)
+    if user or password:
+        token = b64encode(unquote(f"{user}:{password}").encode()).decode()
+        sent["Authorization"] = f"Basic {token}"
+    else:
+        address = url
+    if have:  # only the rest, or the whole file if it has changed since (RFC 9110, 13.1.5 and 14.2)
+        sent["Range"], origin = f"bytes={have}-", _origin(part)
+        if origin.get("url") == address_of(url) and origin.get("validator"):
+            sent["If-Range"] = origin["validator"]
     try:
-        request = Request(address, headers={**headers, **credentials, **_range(part, url, have)})
+        request = Request(address, headers=sent)
     except ValueError as error:
         raise _RefusedError("expected an address, found none") from error
     with _open(request) as answer:
         start = _start(answer, file, have)
         if start == 0:
             part.unlink(missing_ok=True)
-            write_text(
-                part.with_suffix(".from"),
-                json.dumps({"url": address_of(url), "validator": _validator(answer)}),
-            )
+            tag = answer.headers.get("ETag")  # a weak one (W/) does not identify a version
+            version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
+            write_text(part.with_suffix(".from"), json.dumps({"url": address_of(url), "validator": version}))
         meter.begin(address_of(url), start)
         with part.open("ab", buffering=0) as out:  # a kill loses at most one chunk
             _copy(answer, out, file, start, meter, deadline)
-
-
-def _range(part: Path, url: str, have: int) -> dict[str, str]:
-    """Request only the rest, or the whole file if it has changed since (RFC 9110, 13.1.5 and 14.2)."""
-    if not have:
-        return {}
-    origin = _origin(part)
-    validator = origin.get("validator") if origin.get("url") == address_of(url) else None
-    return {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
 
 
 def _start(answer: Any, file: RemoteFile, have: int) -> int:
@@ -256,17 +240,16 @@ def _open(request: Request) -> Any:
     return found[0]
 
 
-def _read(answer: Any, count: int) -> bytes:
-    try:
-        content: bytes = answer.read1(count) if hasattr(answer, "read1") else answer.read(count)
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed chunk
-        raise _BrokenError(_reason(error)) from error
-    return content
-
-
 def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Meter, deadline: float) -> None:
     done, slow_since, slow_from = start, time.monotonic(), start
-    while chunk := _read(answer, min(CHUNK, file.size - done + 1)):  # one byte more, to notice a longer file
+    while True:
+        count = min(CHUNK, file.size - done + 1)  # one byte more, to notice a longer file
+        try:
+            chunk: bytes = answer.read1(count) if hasattr(answer, "read1") else answer.read(count)
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed chunk
+            raise _BrokenError(_reason(error)) from error
+        if not chunk:
+            break
         if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
         done += len(chunk)
@@ -286,8 +269,10 @@ def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Mete
         raise _BrokenError(f"the connection ended after {done:,} of {file.size:,} bytes")
 
 
-def _difference(path: Path, file: RemoteFile) -> str | None:
-    """Describe how a file on the disk differs from the expected one."""
+def difference(path: Path, file: RemoteFile) -> str | None:
+    """Describe how a file on the disk differs from the expected one; None if it does not."""
+    if not path.exists():
+        return "not there yet"
     if _size(path) != file.size:
         return f"expected {file.size:,} bytes, found {_size(path):,}"
     if file.sha256 is None:
@@ -300,26 +285,6 @@ def _difference(path: Path, file: RemoteFile) -> str | None:
 def address_of(url: str) -> str:
     """Return a URL without user, password and query, for messages and files."""
     return redacted(url).partition("?")[0]
-
-
-def _credentials(url: str) -> tuple[str, dict[str, str]]:
-    """Split `https://user:password@host/` into the address and the header with user and password."""
-    address, user, password = split_credentials(url)
-    if not user and not password:
-        return url, {}
-    token = b64encode(unquote(f"{user}:{password}").encode()).decode()
-    return address, {"Authorization": f"Basic {token}"}
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:200]
-
-
-def _validator(answer: Any) -> str | None:
-    """Return the identifier of a file's version; a weak ETag (W/) is not reliable enough."""
-    tag: str | None = answer.headers.get("ETag")
-    modified: str | None = answer.headers.get("Last-Modified")
-    return tag if tag and not tag.startswith("W/") else modified
 
 
 def _origin(part: Path) -> dict[str, Any]:
@@ -335,10 +300,6 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, TimeoutError):
         return f"no answer for {TIMEOUT:g} s"
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
-
-
-def _beside(target: Path, suffix: str) -> Path:
-    return target.with_name(target.name + suffix)
 
 
 def _size(path: Path) -> int:

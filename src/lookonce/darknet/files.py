@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.darknet.cfg import read_cfg
-from lookonce.darknet.classic import recognise
+from lookonce.darknet.described import describe
 from lookonce.darknet.names import find_names
-from lookonce.darknet.network import Network, resolve
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import ConvWeights, check_weights, read_weights
 from lookonce.errors import ModelFileError
-from lookonce.geometry.letterbox import Fit
-from lookonce.metadata import BN_EPSILON, ModelInfo
+from lookonce.metadata import ModelInfo
 
 _TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
 
@@ -97,28 +97,3 @@ def find_cfg(weights: Path) -> Path:
             return cfg
     found = ", ".join(sorted(file.name for file in weights.parent.glob("*.cfg"))) or "none"
     raise ModelFileError(f"{weights}: expected the .cfg that describes its network beside it, found {found}")
-
-
-def fit_of(network: Network) -> tuple[Fit, str]:
-    """Return how images get to the input size, and the reason."""
-    net = network.cfg.net
-    if net.letter_box is not None:
-        return ("letterbox" if net.letter_box else "stretch"), f"letter_box={net.letter_box:d} in [net]"
-    if net.stretching:
-        return "stretch", f"{net.stretching} belongs to AlexeyAB's Darknet, which stretches images"
-    return "letterbox", "nothing in it goes beyond the original Darknet, which letterboxes images"
-
-
-def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
-    """Describe a Darknet model in lookonce's terms: scales from fine to coarse."""
-    architecture, width = recognise(network) or ("darknet", 1.0)
-    return ModelInfo(
-        architecture,
-        names=names,
-        anchors=tuple(scale.anchors for scale in network.scales),
-        strides=tuple(scale.stride for scale in network.scales),
-        input_size=(network.cfg.net.height, network.cfg.net.width),
-        width=width,
-        bn_epsilon=BN_EPSILON,
-        fit=fit_of(network)[0],
-    )

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from lookonce._files import read_bytes
 from lookonce.errors import ModelFileError
+from lookonce.metadata import LONGEST_CFG
 
-LARGEST_FILE = 1 << 20  # bytes; the official files have 8,000
 LARGEST_INTEGER = 1_000_000_000
 LFS_POINTER = "version https://git-lfs"
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool"}  # Darknet's own
@@ -71,7 +71,7 @@ class Section:
     def number(self, key: str, default: float) -> float:
         """Read a finite decimal number."""
         option = self._take(key)
-        return default if option is None else self._decimal(key, option.value, option.line)
+        return default if option is None else self._number(key, option.value, option.line)
 
     def integers(self, key: str, *, needed: bool = False) -> tuple[int, ...]:
         """Read integers separated by commas; none if the key is absent."""
@@ -79,7 +79,7 @@ class Section:
 
     def numbers(self, key: str, *, needed: bool = False) -> tuple[float, ...]:
         """Read finite decimal numbers separated by commas; none if the key is absent."""
-        return self._list(key, self._decimal, needed)
+        return self._list(key, self._number, needed)
 
     def word(self, key: str, default: str, known: tuple[str, ...]) -> str:
         """Read one of the known words."""
@@ -97,7 +97,7 @@ class Section:
         option = self._take(key)
         if option is None or option.value == neutral:
             return
-        if _as_number(option.value) is None or _as_number(option.value) != _as_number(neutral):
+        if as_number(option.value) is None or as_number(option.value) != as_number(neutral):
             raise self.error(f"{key}={option.value} is not supported (only {key}={neutral})", option.line)
 
     def leftovers(self, harmless: frozenset[str]) -> tuple[list[str], dict[str, str]]:
@@ -110,6 +110,10 @@ class Section:
             close = get_close_matches(key, harmless | self.asked, n=1)
             unknown[key] = f"{key} (did you mean {close[0]}?)" if close else key
         return [key for key in self.options if key in harmless], unknown
+
+    def set(self, key: str, value: object) -> None:
+        """Replace an option, or append it."""
+        self.options[key] = [Option(str(value), self.line)]
 
     def _take(self, key: str, needed: bool = False) -> Option | None:
         self.asked.add(key)
@@ -128,20 +132,19 @@ class Section:
         option = self._take(key, needed)
         if option is None:
             return ()
-        items = option.value.rstrip(",").split(",")
-        return tuple(convert(key, item, option.line) for item in items)
+        return tuple(convert(key, item, option.line) for item in option.value.rstrip(",").split(","))
 
-    def _whole(self, key: str, text: str, line: int) -> int:
-        value = _as_number(text)
-        if value is None or abs(value) >= LARGEST_INTEGER:
-            raise self.error(f"{key}: expected a whole number, found {text[:40]!r}", line)
-        return int(value)
-
-    def _decimal(self, key: str, text: str, line: int) -> float:
-        value = _as_number(text)
+    def _number(self, key: str, text: str, line: int) -> float:
+        value = as_number(text)
         if value is None or not math.isfinite(value):
             raise self.error(f"{key}: expected a number, found {text[:40]!r}", line)
         return value
+
+    def _whole(self, key: str, text: str, line: int) -> int:
+        value = as_number(text)
+        if value is None or abs(value) >= LARGEST_INTEGER:
+            raise self.error(f"{key}: expected a whole number, found {text[:40]!r}", line)
+        return int(value)
 
 
 def read_sections(path: Path) -> list[Section]:
@@ -150,7 +153,7 @@ def read_sections(path: Path) -> list[Section]:
     Raises:
         ModelFileError: not readable, far too large, not text, or a malformed line.
     """
-    content = read_bytes(path, ModelFileError, limit=LARGEST_FILE)
+    content = read_bytes(path, ModelFileError, limit=LONGEST_CFG)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return parse_sections(content.decode("utf-16", errors="replace"), str(path))
     if b"\0" in content:
@@ -184,5 +187,20 @@ def parse_sections(text: str, file: str) -> list[Section]:
     return sections
 
 
-def _as_number(text: str) -> float | None:
+def sections_text(sections: list[Section]) -> str:
+    """Return sections as the text of a `.cfg`, without comments and blanks; `parse_sections` reads it."""
+    lines = []
+    for section in sections:
+        lines.append(f"[{section.kind}]")
+        lines += [f"{key}={option.value}" for key, options in section.options.items() for option in options]
+    return "\n".join(lines) + "\n"
+
+
+def as_number(text: str) -> float | None:
+    """Return the value of a decimal number; None for any other text, such as `nan`."""
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def short_number(number: float) -> str:
+    """Format 12.0 as `12`, anything else in full."""
+    return str(int(number)) if number == int(number) else repr(float(number))

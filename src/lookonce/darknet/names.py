@@ -1,5 +1,6 @@
 """Class names of a Darknet model, which are in a separate file."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from lookonce._files import open_input
@@ -17,18 +18,28 @@ def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
     Raises:
         ModelFileError: a file with the model's own name has a different number of names.
     """
-    own = _own(cfg)
-    if own is not None:
+    data, own = cfg.with_suffix(".data"), cfg.with_suffix(".names")
+    if not own.is_file() and data.is_file():
+        own = names_file(data)
+    if own.is_file():
         names = read_names(own)
         if len(names) != classes:
             raise ModelFileError(
                 f"{own}: expected {classes} class names, as in {cfg.name}, found {len(names)}"
             )
         return names, own
-    for guesses in (_of_obj_data(cfg), sorted(cfg.parent.glob("*.names"))):
-        fitting = {names: file for file in guesses if len(names := _names_or_nothing(file)) == classes}
-        if len(fitting) == 1:
-            return next(iter(fitting.items()))
+    of_others: dict[str, list[Path]] = {"obj.data": [], "*.names": sorted(cfg.parent.glob("*.names"))}
+    with suppress(ModelFileError):  # both may belong to another model
+        if cfg.with_name("obj.data").is_file():
+            of_others["obj.data"].append(names_file(cfg.with_name("obj.data")))
+    for files in of_others.values():
+        matching: dict[tuple[str, ...], Path] = {}
+        for file in files:
+            with suppress(ModelFileError):
+                if len(names := read_names(file)) == classes:
+                    matching[names] = file
+        if len(matching) == 1:
+            return next(iter(matching.items()))
     return tuple(str(number) for number in range(classes)), None
 
 
@@ -38,56 +49,33 @@ def read_names(file: Path) -> tuple[str, ...]:
     Raises:
         ModelFileError: unreadable, far too large, or not text.
     """
-    lines = [line.strip() for line in _text(file).rstrip().split("\n")]
+    lines = [line.strip() for line in read_lines(file)]
     return tuple(lines) if lines != [""] else ()
 
 
-def _own(cfg: Path) -> Path | None:
-    """Return the names file with the model's name, or the one named in its `.data` file."""
-    names, data = cfg.with_suffix(".names"), cfg.with_suffix(".data")
-    if names.is_file():
-        return names
-    return _names_of(data) if data.is_file() else None
+def names_file(data: Path) -> Path:
+    """Return the file given by `names = ...` in a `.data` file; Darknet looks in its working folder.
 
-
-def _of_obj_data(cfg: Path) -> list[Path]:
-    """Return the names file given by `obj.data` in the same folder; it may belong to another model."""
-    data = cfg.with_name("obj.data")
-    try:
-        return [_names_of(data)] if data.is_file() else []
-    except ModelFileError:
-        return []
-
-
-def _names_of(data: Path) -> Path:
-    """Return the file given by `names = ...` in a `.data` file; Darknet looks in its working folder."""
-    for line in _text(data).split("\n"):
+    Raises:
+        ModelFileError: unreadable, or no such file.
+    """
+    for line in read_lines(data):
         key, _, value = (part.strip() for part in line.partition("="))
         if key == "names":
-            for place in (data.parent / value, Path(value), data.parent / Path(value).name):
-                if _is_file(place):
-                    return place
+            for file in (data.parent / value, Path(value), data.parent / Path(value).name):
+                with suppress(OSError):  # a name that is too long
+                    if file.is_file():
+                        return file
             raise ModelFileError(f"{data}: names={value}: no such file here or beside it")
     raise ModelFileError(f"{data}: expected a line names = FILE, found none")
 
 
-def _is_file(path: Path) -> bool:
-    """Return `Path.is_file`; False instead of an error for a name that is too long."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+def read_lines(file: Path) -> list[str]:
+    """Read the lines of a small text file in any encoding.
 
-
-def _names_or_nothing(file: Path) -> tuple[str, ...]:
-    """Read the names in a file that may be unrelated to the model."""
-    try:
-        return read_names(file)
-    except ModelFileError:
-        return ()
-
-
-def _text(file: Path) -> str:
+    Raises:
+        ModelFileError: unreadable, far too large, or not text.
+    """
     try:
         with open_input(file, ModelFileError) as opened:
             content = opened.read(LARGEST_FILE + 1)
@@ -95,4 +83,4 @@ def _text(file: Path) -> str:
         raise ModelFileError(f"{file}: {error.strerror}") from error
     if len(content) > LARGEST_FILE or b"\0" in content:
         raise ModelFileError(f"{file}: expected a text file of at most {LARGEST_FILE:,} bytes")
-    return content.decode("utf-8-sig", errors="replace")
+    return content.decode("utf-8-sig", errors="replace").rstrip().split("\n")

@@ -23,23 +23,26 @@ def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str])
     decoded = []
     for scale, raw in zip(scales, raw_maps, strict=True):
         nodes.prefix = f"decode_{scale.stride}_{scale.source}"
-        decoded.append(_scale(nodes, scale, raw))
+        decoded.append(decoded_scale(nodes, scale, raw))
     nodes.prefix = "decode"
     return nodes.add("Concat", *decoded, axis=1)
 
 
-def _scale(nodes: Nodes, scale: Scale, raw: str) -> str:
+def decoded_scale(nodes: Nodes, scale: Scale, raw: str) -> str:
     """Add the decoding of one raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C)."""
     anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
     maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(anchors), scale.columns))
-    inside, factors, scores = _parts(nodes, scale, maps)  # (B, S, T, A, 2), the same, (B, S, T, A, 1+C)
+    inside, factors, scores = parts_of(nodes, scale, maps)  # (B, S, T, A, 2), the same, (B, S, T, A, 1+C)
     stretch = scale.section.scale_x_y
     if stretch != 1:
         inside = nodes.add("Mul", inside, nodes.floats(stretch))
         inside = nodes.add("Sub", inside, nodes.floats((stretch - 1) / 2))
-    cell = nodes.floats(scale.stride) if scale.whole else _cell(nodes, raw)
-    centre = nodes.add("Mul", nodes.add("Add", inside, _corners(nodes, raw)), cell)
+    cell = nodes.floats(scale.stride)
+    if not scale.whole:  # the input's sides are no multiples of it: (width, height) from W, H and T, S
+        sides = [("images", (2, 1)), (raw, (3, 2))]
+        cell = nodes.add("Div", *(nodes.lengths(of, *axes) for of, axes in sides))
+    centre = nodes.add("Mul", nodes.add("Add", inside, corners(nodes, raw)), cell)
     half = nodes.add("Mul", factors, nodes.constant(anchors / 2))
     if scale.in_cells:
         half = nodes.add("Mul", half, cell)
@@ -48,7 +51,7 @@ def _scale(nodes: Nodes, scale: Scale, raw: str) -> str:
     return nodes.add("Reshape", joined, nodes.integers(0, -1, 5 + scale.section.classes))
 
 
-def _parts(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
+def parts_of(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
     """Add offset within the cell, factor on the anchor's sides, objectness and class probabilities."""
     form, classes = scale.section.form, scale.section.classes
     if form == "gaussian":
@@ -60,46 +63,34 @@ def _parts(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
         sure = nodes.add("Sub", nodes.floats(1), nodes.add("ReduceMean", uncertain, axes=[-1]))
         objectness = nodes.add("Mul", nodes.add("Sigmoid", split[8]), sure)
         scores = nodes.add("Concat", objectness, nodes.add("Sigmoid", split[9]), axis=-1)
-        return nodes.add("Sigmoid", centre), _exp(nodes, sides), scores
-    centre, sides, rest = nodes.add_many("Split", maps, nodes.integers(2, 2, 1 + classes), outputs=3, axis=-1)
-    if form == "new_coords":  # the previous convolution is logistic; sides are (2 t)²
-        doubled = nodes.add("Mul", sides, nodes.floats(2))
-        return centre, nodes.add("Mul", doubled, doubled), rest
-    if form == "region":
-        logit, logits = nodes.add_many("Split", rest, nodes.integers(1, classes), outputs=2, axis=-1)
-        probabilities = nodes.add("Softmax", logits, axis=-1)
-        scores = nodes.add("Concat", nodes.add("Sigmoid", logit), probabilities, axis=-1)
-        return nodes.add("Sigmoid", centre), _exp(nodes, sides), scores
-    return nodes.add("Sigmoid", centre), _exp(nodes, sides), nodes.add("Sigmoid", rest)
-
-
-def _exp(nodes: Nodes, sides: str) -> str:
+    else:
+        centre, sides, rest = nodes.add_many(
+            "Split", maps, nodes.integers(2, 2, 1 + classes), outputs=3, axis=-1
+        )
+        if form == "region":
+            logit, logits = nodes.add_many("Split", rest, nodes.integers(1, classes), outputs=2, axis=-1)
+            probabilities = nodes.add("Softmax", logits, axis=-1)
+            scores = nodes.add("Concat", nodes.add("Sigmoid", logit), probabilities, axis=-1)
+        else:
+            scores = rest if scale.activated else nodes.add("Sigmoid", rest)
+    inside = centre if scale.activated else nodes.add("Sigmoid", centre)
+    if form == "new_coords":  # sides are (2 σ(t))²
+        halves = sides if scale.activated else nodes.add("Sigmoid", sides)
+        doubled = nodes.add("Mul", halves, nodes.floats(2))
+        return inside, nodes.add("Mul", doubled, doubled), scores
     clipped = nodes.add("Clip", sides, nodes.floats(-LARGEST_LOG_SIDE), nodes.floats(LARGEST_LOG_SIDE))
-    return nodes.add("Exp", clipped)
+    return inside, nodes.add("Exp", clipped), scores
 
 
-def _corners(nodes: Nodes, raw: str) -> str:
+def corners(nodes: Nodes, raw: str) -> str:
     """Add (column, row) of each cell of a raw map: (S, T, 1, 2)."""
     shape = nodes.add("Shape", raw)
-    rows, columns = (nodes.add("Gather", shape, nodes.constant(np.array(axis))) for axis in (2, 3))
-    size = nodes.add("Concat", *(nodes.add("Unsqueeze", n, nodes.integers(0)) for n in (rows, columns)),
+    size = nodes.add("Concat", *(nodes.add("Gather", shape, nodes.integers(axis)) for axis in (2, 3)),
                      nodes.integers(1, 1), axis=0)  # S, T, 1, 1  # fmt: skip
-    column = nodes.add("Reshape", _count(nodes, columns), nodes.integers(-1, 1, 1))  # (T, 1, 1)
-    row = nodes.add("Reshape", _count(nodes, rows), nodes.integers(-1, 1, 1, 1))  # (S, 1, 1, 1)
-    return nodes.add("Concat", nodes.add("Expand", column, size), nodes.add("Expand", row, size), axis=-1)
-
-
-def _cell(nodes: Nodes, raw: str) -> str:
-    """Add (width, height) of a cell if the input's sides are not multiples of it: (2,)."""
-    sides = [("images", (2, 1)), (raw, (3, 2))]  # W, H and T, S
-    floats = [
-        nodes.add("Cast", nodes.add("Gather", nodes.add("Shape", of), nodes.integers(*axes)), to=1)
-        for of, axes in sides
-    ]
-    return nodes.add("Div", *floats)
-
-
-def _count(nodes: Nodes, length: str) -> str:
-    """Add 0, 1, ... as floats."""
     zero, one = (nodes.constant(np.array(value)) for value in (0, 1))
-    return nodes.add("Cast", nodes.add("Range", zero, length, one), to=1)  # 1: float32
+    counted = []
+    for axis, target in ((3, (-1, 1, 1)), (2, (-1, 1, 1, 1))):  # columns (T, 1, 1), rows (S, 1, 1, 1)
+        length = nodes.add("Gather", shape, nodes.constant(np.array(axis)))
+        count = nodes.add("Cast", nodes.add("Range", zero, length, one), to=1)  # float32: 0, 1, ...
+        counted.append(nodes.add("Expand", nodes.add("Reshape", count, nodes.integers(*target)), size))
+    return nodes.add("Concat", *counted, axis=-1)

@@ -13,7 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lookonce.darknet.cfg import (
+from lookonce.darknet.network import IMAGE, LUMA, Layer, Network
+from lookonce.darknet.onnx_decode import add_decoding
+from lookonce.darknet.onnx_nodes import Nodes
+from lookonce.darknet.sections import (
     AvgPool,
     Convolutional,
     LocalAvgPool,
@@ -25,13 +28,9 @@ from lookonce.darknet.cfg import (
     Shortcut,
     Upsample,
 )
-from lookonce.darknet.network import IMAGE, Layer, Network
-from lookonce.darknet.onnx_decode import add_decoding
-from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.weights import ConvWeights, Floats
 from lookonce.metadata import LEAKY_SLOPE, METADATA_KEY, ModelInfo
 
-LUMA = 0.299, 0.587, 0.114  # weights of red, green and blue in grey, as in Darknet's image readers
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
 
 
@@ -54,9 +53,14 @@ def build_onnx(
     )
     helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     nodes = Nodes(model.graph)
-    outputs = {IMAGE: _image(nodes, network.cfg.net.channels)}
+    # uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1], or one channel of grey
+    planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
+    image = nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
+    if network.cfg.net.channels == 1:
+        image = nodes.add("Conv", image, nodes.constant(np.array(LUMA, np.float32).reshape(1, 3, 1, 1)))
+    outputs = {IMAGE: image}
     folded = {
-        spec.layer: _folded(each, info.bn_epsilon)
+        spec.layer: folded_arrays(each, info.bn_epsilon)
         for spec, each in zip(network.convolutions, weights, strict=True)
     }
     for layer in network.layers:
@@ -64,12 +68,21 @@ def build_onnx(
         inputs = [outputs[source] for source in layer.sources]
         if isinstance(layer.section, Convolutional):
             owner = network.shared.get(layer.index, layer.index)
-            outputs[layer.index] = _convolution(nodes, layer.section, folded[owner], inputs[0])
+            outputs[layer.index] = convolution(nodes, layer.section, folded[owner], inputs[0])
         else:
-            outputs[layer.index] = _weightless(nodes, network, layer, inputs)
+            outputs[layer.index] = weightless(nodes, network, layer, inputs)
     raw = [outputs[scale.source] for scale in network.scales]
     candidates = add_decoding(nodes, network.scales, raw)
-    _declare(model.graph, network, candidates, raw if raw_maps else [])
+    graph = model.graph
+    graph.node.append(helper.make_node("Identity", [candidates], ["candidates"], name="candidates"))
+    value = helper.make_tensor_value_info
+    graph.input.append(value("images", TensorProto.UINT8, ["batch", "height", "width", 3]))
+    shape: list[str | int | None] = ["batch", "count", 5 + network.classes]
+    graph.output.append(value("candidates", TensorProto.FLOAT, shape))
+    for scale, name in zip(network.scales, raw if raw_maps else [], strict=False):
+        sides = [f"{name}/rows", f"{name}/columns"]
+        shape = ["batch", len(scale.anchors) * scale.columns, *sides]
+        graph.output.append(value(name, TensorProto.FLOAT, shape))
     return model
 
 
@@ -84,16 +97,7 @@ def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
     ]
 
 
-def _image(nodes: Nodes, channels: int) -> str:
-    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1], or one channel of grey."""
-    planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
-    scaled = nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
-    if channels == 3:
-        return scaled
-    return nodes.add("Conv", scaled, nodes.constant(np.array(LUMA, np.float32).reshape(1, 3, 1, 1)))
-
-
-def _folded(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
+def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
     """Fold the batch normalization into kernel and bias.
 
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
@@ -105,7 +109,8 @@ def _folded(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
     return weights.kernel * factor[:, None, None, None], weights.bias - norm.mean * factor
 
 
-def _convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floats], source: str) -> str:
+def convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floats], source: str) -> str:
+    """Add a convolution with its activation."""
     kernel, bias = folded
     made = nodes.add(
         "Conv",
@@ -118,10 +123,11 @@ def _convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Flo
         dilations=[section.dilation] * 2,
         group=section.groups,
     )
-    return _activation(nodes, section.activation, made)
+    return activated(nodes, section.activation, made)
 
 
-def _activation(nodes: Nodes, name: str, x: str) -> str:
+def activated(nodes: Nodes, name: str, x: str) -> str:
+    """Add an activation by its name in a `.cfg`."""
     match name:
         case "leaky":
             return nodes.add("LeakyRelu", x, alpha=LEAKY_SLOPE)
@@ -142,33 +148,38 @@ def _activation(nodes: Nodes, name: str, x: str) -> str:
     return x  # linear
 
 
-def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str]) -> str:
+def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str]) -> str:
     """Add any layer but a convolution; [dropout] and [yolo] pass on their input."""
     match layer.section:
         case Shortcut(_, activation):
             total, wanted = inputs[0], layer.shape.channels
             for source, other in zip(layer.sources[1:], inputs[1:], strict=True):
-                total = nodes.add("Add", total, _fitted(nodes, other, network.shape(source).channels, wanted))
-            return _activation(nodes, activation, total)
+                missing = wanted - network.shape(source).channels  # they count as 0
+                if missing > 0:
+                    other = nodes.add("Pad", other, nodes.integers(0, 0, 0, 0, 0, missing, 0, 0))
+                elif missing < 0:
+                    other = nodes.channels(other, 0, wanted)
+                total = nodes.add("Add", total, other)
+            return activated(nodes, activation, total)
         case ScaleChannels(_, activation) | Sam(_, activation):
-            return _activation(nodes, activation, nodes.add("Mul", inputs[1], inputs[0]))
+            return activated(nodes, activation, nodes.add("Mul", inputs[1], inputs[0]))
         case Reorg(stride, scrambled):
-            return _reorg(nodes, inputs[0], stride, scrambled=scrambled)
+            return reorganized(nodes, inputs[0], stride, scrambled=scrambled)
         case Route(_, groups, group_id):
             parts = inputs
             if groups > 1:
-                channels = [network.shape(source).channels for source in layer.sources]
-                parts = [_part(nodes, *each, groups, group_id) for each in zip(inputs, channels, strict=True)]
+                sizes = [network.shape(source).channels // groups for source in layer.sources]
+                cuts = [(part, size * group_id, size * (group_id + 1))
+                        for part, size in zip(inputs, sizes, strict=True)]  # fmt: skip
+                parts = [nodes.channels(*cut) for cut in cuts]
             return nodes.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
-        case MaxPool(size, stride, padding):
-            before = padding // 2  # the odd cell goes right and below; padding never wins
+        case MaxPool(size, stride, padding) | LocalAvgPool(size, stride, padding):
+            before = (
+                padding // 2
+            )  # the odd cell goes right and below; padding is never the maximum, nor in a mean
             pads = [before, before, padding - before, padding - before]
-            return nodes.add("MaxPool", inputs[0], kernel_shape=[size] * 2, strides=[stride] * 2, pads=pads)
-        case LocalAvgPool(size, stride, padding):
-            before = padding // 2
-            pads = [before, before, padding - before, padding - before]
-            window = {"kernel_shape": [size] * 2, "strides": [stride] * 2, "pads": pads}
-            return nodes.add("AveragePool", inputs[0], **window)
+            operator = "MaxPool" if isinstance(layer.section, MaxPool) else "AveragePool"
+            return nodes.add(operator, inputs[0], kernel_shape=[size] * 2, strides=[stride] * 2, pads=pads)
         case Upsample(stride):
             factors = nodes.floats(1, 1, stride, stride)
             return nodes.add(
@@ -180,16 +191,7 @@ def _weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[s
     return inputs[0]
 
 
-def _fitted(nodes: Nodes, x: str, channels: int, wanted: int) -> str:
-    """Cut channels off, or add channels of 0."""
-    if channels < wanted:
-        return nodes.add("Pad", x, nodes.integers(0, 0, 0, 0, 0, wanted - channels, 0, 0))
-    if channels > wanted:
-        return nodes.add("Slice", x, nodes.integers(0), nodes.integers(wanted), nodes.integers(1))
-    return x
-
-
-def _reorg(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
+def reorganized(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
     """(B, C, H, W) -> (B, C*stride², H/stride, W/stride).
 
     The mistake of [reorg]: it treats its input as (C/stride², H*stride, W*stride), and its result, of shape
@@ -203,27 +205,3 @@ def _reorg(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
     moved = nodes.add("SpaceToDepth", nodes.add("Reshape", x, longer), blocksize=stride)
     shorter = nodes.add("Mul", shape, nodes.integers(1, square, 1, 1))
     return nodes.add("Reshape", moved, nodes.add("Div", shorter, nodes.integers(1, 1, stride, stride)))
-
-
-def _part(nodes: Nodes, source: str, channels: int, groups: int, group_id: int) -> str:
-    """Add the selection of one of `groups` equal parts of the channels."""
-    part = channels // groups
-    first, last = nodes.integers(part * group_id), nodes.integers(part * (group_id + 1))
-    return nodes.add("Slice", source, first, last, nodes.integers(1))
-
-
-def _declare(graph: onnx.GraphProto, network: Network, candidates: str, raw_maps: Sequence[str]) -> None:
-    """Name the graph's input and outputs."""
-    graph.input.append(_value("images", TensorProto.UINT8, "batch", "height", "width", 3))
-    graph.node.append(helper.make_node("Identity", [candidates], ["candidates"], name="candidates"))
-    columns = 5 + network.classes
-    graph.output.append(_value("candidates", TensorProto.FLOAT, "batch", "count", columns))
-    for scale, raw in zip(network.scales, raw_maps, strict=False):
-        channels = len(scale.anchors) * scale.columns
-        graph.output.append(
-            _value(raw, TensorProto.FLOAT, "batch", channels, f"{raw}/rows", f"{raw}/columns")
-        )
-
-
-def _value(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)

@@ -47,3 +47,11 @@ class Nodes:
     def integers(self, *values: int) -> str:
         """Add an int64 vector."""
         return self.constant(np.array(values, np.int64))
+
+    def channels(self, x: str, first: int, end: int) -> str:
+        """Add the selection of some channels."""
+        return self.add("Slice", x, self.integers(first), self.integers(end), self.integers(1))
+
+    def lengths(self, x: str, *axes: int) -> str:
+        """Add the lengths of some axes as a float32 vector."""
+        return self.add("Cast", self.add("Gather", self.add("Shape", x), self.integers(*axes)), to=1)

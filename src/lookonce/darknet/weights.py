@@ -78,14 +78,31 @@ def read_weights(
         with open_input(path, ModelFileError) as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
-            header = _read_header(path, file.read(20))
-            _check_whole(path, size - header.size)
-            count = _complete(path, (size - header.size) // FLOAT.itemsize, specs, partial)
+            header = read_header(path, file.read(20))
+            if (size - header.size) % FLOAT.itemsize:
+                raise ModelFileError(
+                    f"{path}: expected numbers of {FLOAT.itemsize} bytes after the header, found "
+                    f"{size - header.size:,} bytes; the file is cut short or damaged"
+                )
+            specs = specs[: complete(path, (size - header.size) // FLOAT.itemsize, specs, partial)]
             file.seek(header.size)
-            numbers = np.fromfile(file, FLOAT, sum(spec.numbers for spec in specs[:count]))
+            numbers = np.fromfile(file, FLOAT, sum(spec.numbers for spec in specs))
     except OSError as error:
         raise ModelFileError(f"{path}: expected a Darknet weight file: {error.strerror}") from error
-    return header, _cut(path, numbers, specs[:count])
+    if len(numbers) != sum(spec.numbers for spec in specs):
+        raise ModelFileError(f"{path}: became shorter while it was read")
+    start, convolutions = 0, []
+    for spec in specs:
+        block = numbers[start : start + spec.numbers]
+        start += spec.numbers
+        out = spec.filters
+        if spec.batch_normalize:
+            beta, gamma, mean, variance = block[: 4 * out].reshape(4, out)
+            kernel = block[4 * out :].reshape(spec.kernel_shape)
+            convolutions.append(ConvWeights(kernel, beta, BatchNorm(gamma, mean, variance)))
+        else:
+            convolutions.append(ConvWeights(block[out:].reshape(spec.kernel_shape), block[:out]))
+    return header, convolutions
 
 
 def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[ConvWeights]) -> None:
@@ -114,7 +131,12 @@ def write_weights(path: Path, convolutions: Sequence[ConvWeights], seen: int = 0
                 np.ascontiguousarray(array, FLOAT).tofile(file)
 
 
-def _read_header(path: Path, start: bytes) -> Header:
+def read_header(path: Path, start: bytes) -> Header:
+    """Read the head of a weight file from its first 20 bytes.
+
+    Raises:
+        ModelFileError: something else, or another version.
+    """
     if start.lstrip()[:1] == b"<":
         raise ModelFileError(f"{path}: expected Darknet weights, found a web page saved under their name")
     if start.startswith(LFS_POINTER.encode()[: len(start)]) and start:
@@ -130,59 +152,31 @@ def _read_header(path: Path, start: bytes) -> Header:
     return Header((major, minor, revision), struct.unpack_from(form, start, 12)[0], size)
 
 
-def _check_whole(path: Path, size: int) -> None:
-    if size % FLOAT.itemsize:
-        raise ModelFileError(
-            f"{path}: expected numbers of {FLOAT.itemsize} bytes after the header, found {size:,} bytes; "
-            "the file is cut short or damaged"
-        )
+def complete(path: Path, found: int, specs: Sequence[ConvSpec], partial: bool) -> int:
+    """Return the number of convolutions in a file of `found` numbers.
 
-
-def _complete(path: Path, found: int, specs: Sequence[ConvSpec], partial: bool) -> int:
-    """Return the number of convolutions in the file, from its length."""
-    expected = 0
+    Raises:
+        ModelFileError: as `read_weights`.
+    """
+    whole, expected = sum(spec.numbers for spec in specs), 0
     for index, spec in enumerate(specs):
         if partial and expected == found and index:
             return index
         expected += spec.numbers
-        if found < expected:
-            raise _too_short(path, found, specs, index, expected)
+        if found >= expected:
+            continue
+        missing = expected - found
+        if missing == spec.numbers and index:
+            what = f"holds the first {index} of {len(specs)} convolutions and ends before"
+        else:
+            what = f"ran out in convolution {index + 1} of {len(specs)},"
+        raise ModelFileError(
+            f"{path}: {what} layer {spec.layer} (line {spec.line} of the .cfg), which lacks {missing:,} "
+            f"of its {spec.numbers:,} numbers; the .cfg has {whole:,}, the file {found:,}"
+        )
     if found > expected:
         raise ModelFileError(
             f"{path}: {found - expected:,} numbers too long: the .cfg has {expected:,}, the file {found:,}; "
             "do the two belong together?"
         )
     return len(specs)
-
-
-def _too_short(
-    path: Path, found: int, specs: Sequence[ConvSpec], index: int, expected: int
-) -> ModelFileError:
-    spec, missing = specs[index], expected - found
-    whole = sum(spec.numbers for spec in specs)
-    if missing == spec.numbers and index:
-        what = f"holds the first {index} of {len(specs)} convolutions and ends before"
-    else:
-        what = f"ran out in convolution {index + 1} of {len(specs)},"
-    return ModelFileError(
-        f"{path}: {what} layer {spec.layer} (line {spec.line} of the .cfg), which lacks {missing:,} "
-        f"of its {spec.numbers:,} numbers; the .cfg has {whole:,}, the file {found:,}"
-    )
-
-
-def _cut(path: Path, numbers: Floats, specs: Sequence[ConvSpec]) -> list[ConvWeights]:
-    """Split the buffer into the arrays of each convolution, without copying."""
-    if len(numbers) != sum(spec.numbers for spec in specs):
-        raise ModelFileError(f"{path}: became shorter while it was read")
-    start, convolutions = 0, []
-    for spec in specs:
-        block = numbers[start : start + spec.numbers]
-        start += spec.numbers
-        out = spec.filters
-        if spec.batch_normalize:
-            beta, gamma, mean, variance = block[: 4 * out].reshape(4, out)
-            kernel = block[4 * out :].reshape(spec.kernel_shape)
-            convolutions.append(ConvWeights(kernel, beta, BatchNorm(gamma, mean, variance)))
-        else:
-            convolutions.append(ConvWeights(block[out:].reshape(spec.kernel_shape), block[:out]))
-    return convolutions

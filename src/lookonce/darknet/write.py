@@ -1,4 +1,4 @@
-"""Write one of lookonce's networks as `.cfg`, `.weights` and `.names`, for Darknet and OpenCV."""
+"""Write a network as `.cfg`, `.weights` and `.names`, for Darknet and OpenCV."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import write_text
-from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.classic import classic_cfg
-from lookonce.darknet.network import resolve
+from lookonce.darknet.classic import EPSILON_REMARK, classic_cfg
+from lookonce.darknet.described import network_of
 from lookonce.darknet.weights import ConvWeights, write_weights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import BN_EPSILON, ModelInfo
@@ -25,31 +24,29 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
 
     Args:
         cfg: the `.cfg` to write; the other two get its name.
-        info: a yolov3, yolov3-spp or yolov3-tiny.
+        info: of the model.
         convolutions: in file order.
 
     Raises:
-        ModelFileError: a different architecture, or class names that contain line breaks.
+        ModelFileError: class names that contain line breaks.
     """
-    if info.architecture not in NETWORKS:
-        raise ModelFileError(
-            f"{cfg}: expected one of {', '.join(NETWORKS)} to write as a .cfg, found {info.architecture}"
-        )
-    text = classic_cfg(info)
-    expected = [spec.kernel_shape for spec in resolve(parse_cfg(text, str(cfg))).convolutions]
-    found = [convolution.kernel.shape for convolution in convolutions]
+    network = network_of(info)
+    expected = [(spec.kernel_shape, spec.batch_normalize) for spec in network.convolutions]
+    found = [(each.kernel.shape, each.batch_norm is not None) for each in convolutions]
     if found != expected:
-        raise ValueError(f"expected kernels {expected}, found {found}")
+        raise ValueError(f"expected kernels and normalization {expected}, found {found}")
     names = names_text(cfg.with_suffix(".names"), info.names)
-    write_weights(
-        cfg.with_suffix(".weights"), [_with_epsilon(each, info.bn_epsilon) for each in convolutions]
-    )
+    write_weights(cfg.with_suffix(".weights"), [with_epsilon(each, info.bn_epsilon) for each in convolutions])
     write_text(cfg.with_suffix(".names"), names)
+    if info.architecture in NETWORKS:
+        text = classic_cfg(info)
+    else:
+        text = f"# Written by lookonce: {len(info.names)} classes\n{EPSILON_REMARK}\n{network.cfg.text}"
     write_text(cfg, text)
 
 
-def _with_epsilon(convolution: ConvWeights, epsilon: float) -> ConvWeights:
-    """Return the same normalization for a reader that adds `BN_EPSILON`."""
+def with_epsilon(convolution: ConvWeights, epsilon: float) -> ConvWeights:
+    """Return a convolution that computes the same for a reader that adds `BN_EPSILON`."""
     if convolution.batch_norm is None or epsilon == BN_EPSILON:
         return convolution
     variance = convolution.batch_norm.variance.astype(np.float64) + (epsilon - BN_EPSILON)

@@ -1,6 +1,7 @@
 """Which cell and anchor is responsible for which object (the write-up's `preprocess_true_boxes`).
 
-Legend: **N** boxes of one image, **P** positives, **A** = 3 anchors per scale, **G** anchors of all scales.
+Legend: **N** boxes of one image, **P** positives, **A** anchors of a scale (their number may differ between
+scales), **G** anchors of all scales.
 
 An anchor is centred on the cell that holds the centre of the box. Every anchor whose IoU with the box is
 above 0.3 becomes positive, on every scale; if there is none, the best of all does:
@@ -99,7 +100,8 @@ def assign(
     cells = cell_of(boxes, strides, input_size)  # (N, scales, 2)
     chosen = choose(*fitting_anchors(boxes, cells, anchors, strides, settings))  # (N, G)
     box, number = np.nonzero(chosen)  # by box, so that later boxes come later
-    scale, anchor = np.divmod(number, len(anchors[0]))
+    scale_of, anchor_of = numbered(anchors)
+    scale, anchor = scale_of[number], anchor_of[number]
     column, row = cells[box, scale].T
     kept = drop_collisions(scale, row, column, anchor)
     return Positives(
@@ -174,15 +176,20 @@ def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
     """IoU of each box with each anchor centred on the cell of the box: -> (N, G), finest scale first."""
-    stride = np.array(strides, np.float64)[:, None]
-    middle = (cells + 0.5) * stride  # (N, scales, 2) pixels
-    sides = np.array(anchors, np.float64)  # (scales, A, 2)
-    n, scales, per_scale = len(boxes), *sides.shape[:2]
-    placed = np.empty((n, scales, per_scale, 4))
-    placed[..., :2] = middle[:, :, None]
-    placed[..., 2:] = sides
-    overlap = iou(boxes.astype(np.float64)[:, None, None], cxcywh_to_xyxy(placed))
-    return overlap.reshape(n, scales * per_scale)
+    middle = (cells + 0.5) * np.array(strides, np.float64)[:, None]  # (N, scales, 2) pixels
+    sides = flatten(anchors)  # (G, 2)
+    centred = np.empty((len(boxes), len(sides), 4))
+    centred[..., :2] = middle[:, numbered(anchors)[0]]
+    centred[..., 2:] = sides
+    overlap: NDArray[np.float64] = iou(boxes.astype(np.float64)[:, None], cxcywh_to_xyxy(centred))
+    return overlap
+
+
+def numbered(anchors: Anchors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the scale of each of the G anchors, and its index within the scale: (G,) both."""
+    counts = [len(scale) for scale in anchors]
+    within = [np.arange(count) for count in counts]
+    return np.repeat(np.arange(len(counts)), counts), np.concatenate(within)
 
 
 def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[np.bool_]:

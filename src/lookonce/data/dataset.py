@@ -121,8 +121,8 @@ class Dataset:
         if self.groups_by_shape:
             aspect = np.exp(np.log(self._aspects[turns % len(self.samples)]).mean())
         return (
-            to_multiple(factor * min(height, width / aspect)),
-            to_multiple(factor * min(width, height * aspect)),
+            to_multiple(factor * min(height, width / aspect), self.info.side_multiple),
+            to_multiple(factor * min(width, height * aspect), self.info.side_multiple),
         )
 
     def sample(self, turn: int) -> Sample:

@@ -137,7 +137,8 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
         return f"{measured} That is acceptable."
     if stride > finest:
         finer = float((shapes.min(axis=1) < finest).mean())
-        return f"{measured} With yolov3 ({finest} pixels), it would be {finer:.0%}."
+        finest_of = " or ".join(name for name, each in NETWORKS.items() if finest in each.strides)
+        return f"{measured} With {finest_of} ({finest} pixels), it would be {finer:.0%}."
     return f"{measured} No model has finer cells: use a larger size."
 
 

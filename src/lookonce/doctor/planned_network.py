@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.darknet.described import published_scales, published_size
 from lookonce.data.assign import Column, Positives, assign
 from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.letterbox import Fit, Letterbox
 from lookonce.geometry.sizes import size_text
 from lookonce.metadata import ModelInfo
-from lookonce.networks import NETWORKS
+from lookonce.networks import MODELS, is_network
 from lookonce.samples import Sample
 
 
@@ -34,15 +35,20 @@ class PlannedNetwork:
     fit: Fit = "letterbox"
 
     @classmethod
-    def published(cls, model: str, size: tuple[int, int]) -> "PlannedNetwork":
-        """Return one of the published networks with its published anchors.
+    def published(cls, model: str, size: tuple[int, int] | None = None) -> "PlannedNetwork":
+        """Return a named network, or that of a `.cfg`, with its published anchors.
+
+        Args:
+            model: its name, or the file.
+            size: (height, width) of the input; None: as in the file, 416 for a named network.
 
         Raises:
             ConfigError: an unknown name.
+            ModelFileError: a file that cannot be used.
         """
-        if model not in NETWORKS:
-            raise ConfigError(f"model: expected one of {', '.join(NETWORKS)}, found {model!r}")
-        return cls(model, size, NETWORKS[model].anchors, NETWORKS[model].strides)
+        if not is_network(model):
+            raise ConfigError(f"model: expected {MODELS}, found {model!r}")
+        return cls(model, size or published_size(model) or (416, 416), *published_scales(model))
 
     @classmethod
     def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":

@@ -21,11 +21,11 @@ from lookonce.data.assign import (
     choose,
     fitting_anchors,
     ignored_cells,
+    numbered,
     outside_ignored,
 )
 from lookonce.data.compose import letterboxed
 from lookonce.data.dataset import trainable
-from lookonce.errors import AnnotationError
 from lookonce.explain.records import ScaleOutput, as_tuple
 from lookonce.explain.truth_records import Place, PlaceTerms, Positive
 from lookonce.geometry.anchors import Anchors
@@ -73,23 +73,13 @@ def assign_objects(
     scales: tuple[ScaleOutput, ...],
     settings: AssignSettings,
 ) -> Assignment:
-    """Assign the annotated objects as training with these settings does.
-
-    Raises:
-        AnnotationError: a network whose scales have different numbers of anchors, which training does not
-            support.
-    """
+    """Assign the annotated objects as training with these settings does."""
     anchors: Anchors = tuple(scale.anchors for scale in scales)
-    if len({len(each) for each in anchors}) > 1:
-        raise AnnotationError(
-            "expected a network with the same number of anchors on each scale to assign objects to, found "
-            + ", ".join(str(len(anchors)) for anchors in anchors)
-        )
-    strides, per_scale = tuple(scale.stride for scale in scales), len(anchors[0])
+    strides, (scale_of, anchor_of) = tuple(scale.stride for scale in scales), numbered(anchors)
     # the way of training, with numbers of objects in place of class numbers, and without pixels
-    numbered = replace(truth, labels=np.arange(len(truth.labels)))
+    counted = replace(truth, labels=np.arange(len(truth.labels)))
     blank = [np.zeros((*size, 3), np.uint8) for size in (letterbox.source, letterbox.target)]
-    image = letterboxed(trainable(numbered, blank[0])[0], letterbox, blank[1])
+    image = letterboxed(trainable(counted, blank[0])[0], letterbox, blank[1])
     kept = outside_ignored(image.boxes, image.ignored)
     numbers, boxes = image.labels[kept], image.boxes[kept]
     labels, classes = truth.labels[numbers], scales[0].probabilities.shape[-1]
@@ -99,9 +89,9 @@ def assign_objects(
     fitting, overlap = fitting_anchors(boxes, cells, anchors, strides, settings)
     chosen: list[list[Place]] = [[] for _ in numbers]
     for index, anchor in np.argwhere(choose(fitting, overlap)).tolist():
-        scale, within = divmod(anchor, per_scale)
+        scale = int(scale_of[anchor])
         column, row = cells[index, scale].tolist()
-        chosen[index].append((scale, row, column, within))
+        chosen[index].append((scale, row, column, int(anchor_of[anchor])))
     owner = {place: index for index, places in enumerate(chosen) for place in places}
     return Assignment(
         numbers=numbers,
@@ -142,10 +132,11 @@ def describe_positives(
         if objective.assign.rule == "ratio"
         else f"above {objective.assign.positive_iou:g}"
     )
+    first = np.cumsum([0, *(len(scale.anchors) for scale in scales)])
     for place in assignment.chosen[index]:
         number, row, column, anchor = place
         scale = scales[number]
-        at_anchor = index, number * len(scale.anchors) + anchor
+        at_anchor = index, first[number] + anchor
         share = loss.label_smoothing / scale.probabilities.shape[-1]
         predicted, owner = scale.boxes[row, column, anchor], assignment.owner[place]
         offset, raw_target = encode(box, place, scale)
@@ -181,10 +172,11 @@ def describe_positives(
 
 def encode(
     box: NDArray[np.float32], place: Place, scale: ScaleOutput
-) -> tuple[tuple[float, float], tuple[float | None, float | None, float, float]]:
+) -> tuple[tuple[float, float], tuple[float | None, float | None, float | None, float | None]]:
     """Invert the decoding: the centre's offset within the cell, and the tx, ty, tw, th that give the box.
 
-    A centre on the border of its cell has no finite tx or ty: None.
+    A centre on the border of its cell has no finite tx or ty: None. With `new_coords`, neither has a side of
+    four anchors or more a tw or th.
     """
     _, row, column, anchor = place
     x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()
@@ -193,7 +185,10 @@ def encode(
     inside = [(each + (stretch - 1) / 2) / stretch for each in offset]
     tx, ty = (float(np.log(p / (1 - p))) if 0 < p < 1 else None for p in inside)
     anchor_width, anchor_height = scale.anchors[anchor]
-    tw, th = (
-        float(np.log(max(side, 1e-9) / a)) for side, a in ((width, anchor_width), (height, anchor_height))
-    )
+    ratios = max(width, 1e-9) / anchor_width, max(height, 1e-9) / anchor_height
+    if scale.form == "new_coords":  # (2 σ(t))² reaches 4
+        halves = [np.sqrt(ratio) / 2 for ratio in ratios]
+        tw, th = (float(np.log(p / (1 - p))) if p < 1 else None for p in halves)
+    else:
+        tw, th = (float(np.log(ratio)) for ratio in ratios)
     return offset, (tx, ty, tw, th)

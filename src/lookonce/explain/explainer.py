@@ -75,11 +75,6 @@ class Explainer:
         for setting, value in (("conf", conf), ("iou", iou)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
-        if not source.network.is_plain:
-            raise ModelFileError(
-                f"{file}: expected boxes and weights as YOLOv3 has them (whole square cells, sigmoid and "
-                "exponential, no shared weights); lookonce detects with this network, but cannot explain it"
-            )
         self.info = source.info
         height, width = self.size = (
             source.info.input_size if size is None else (size, size) if isinstance(size, int) else size
@@ -101,6 +96,12 @@ class Explainer:
         self._file = file
         self._conf, self._iou = conf, iou
         self._tracer = Tracer(source, self.size)
+        for scale in self._tracer.network.scales:
+            if scale.activated or not scale.whole:
+                raise ModelFileError(
+                    f"{file}: expected square cells of whole pixels, and with new_coords a logistic "
+                    "convolution before the [yolo]; lookonce detects with this network, but cannot explain it"
+                )
 
     @classmethod
     def open(

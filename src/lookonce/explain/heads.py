@@ -17,6 +17,8 @@ from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.decode import centre_of, sides_of
 from lookonce.geometry.letterbox import Fit, Letterbox
 
+SMALLEST_PROBABILITY = 1e-6  # as in `model.decode`: whose logit is finite
+
 
 def fit_in(image: NDArray[np.uint8], target: tuple[int, int], fit: Fit, file: Path | None) -> Input:
     """Letterbox or stretch an image (H, W, 3), and record the arithmetic."""
@@ -54,9 +56,13 @@ def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
     for scale, raw_map in zip(network.scales, run.raw_maps, strict=True):
         anchors = scale.anchors
         channels, rows, columns = raw_map.shape
-        shape = rows, columns, len(anchors), channels // len(anchors)
+        places = rows, columns, len(anchors)
         count = rows * columns * len(anchors)
-        decoded = run.candidates[first : first + count].reshape(shape)
+        decoded = run.candidates[first : first + count].reshape(*places, -1)
+        raw = raw_map.transpose(1, 2, 0).reshape(*places, channels // len(anchors))
+        if scale.section.form == "gaussian":
+            certain = np.clip(decoded[..., 4:5], SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+            raw = np.concatenate([raw[..., 0:8:2], np.log(certain / (1 - certain)), raw[..., 9:]], axis=-1)
         scales.append(
             ScaleOutput(
                 stride=scale.stride,
@@ -64,7 +70,8 @@ def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
                 grid=(rows, columns),
                 anchors=anchors,
                 scale_x_y=scale.section.scale_x_y,
-                raw=np.ascontiguousarray(raw_map.transpose(1, 2, 0).reshape(shape)),
+                form=scale.section.form,
+                raw=np.ascontiguousarray(raw),
                 boxes=np.ascontiguousarray(decoded[..., :4]),
                 objectness=np.ascontiguousarray(decoded[..., 4]),
                 probabilities=np.ascontiguousarray(decoded[..., 5:]),
@@ -114,9 +121,10 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, place: Place) ->
     anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(s)
     offset = sigmoid(raw[:2]) * stretch - (stretch - 1) / 2
     centre = centre_of(sigmoid(raw[:2]), np.array([column, row], np.float32), stride, s)
-    sides = sides_of(raw[2:4], anchor)
+    sides = sides_of(raw[2:4], anchor, scale.form)
     box = cxcywh_to_xyxy(np.concatenate([centre, sides]))
-    objectness, probabilities = sigmoid(raw[4]), sigmoid(raw[5:])
+    objectness = sigmoid(raw[4])
+    probabilities = softmax(raw[5:]) if scale.form == "region" else sigmoid(raw[5:])
     label = int(probabilities.argmax())
     score = float(objectness * probabilities[label])
     stretched = "" if s == 1 else f" * {s:g} - {(s - 1) / 2:g}"
@@ -125,8 +133,9 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, place: Place) ->
         f" = ({corner} + {inside:.4f}) * {stride} = {at:.2f}"
         for axis, corner, t, inside, at in zip("xy", (column, row), raw[:2], offset, centre, strict=True)
     )
+    factor = "(2 * σ({:.4f}))²" if scale.form == "new_coords" else "exp({:.4f})"
     lengths = (
-        f"{axis} = {side:g} * exp({t:.4f}) = {length:.2f}"
+        f"{axis} = {side:g} * {factor.format(t)} = {length:.2f}"
         for axis, side, t, length in zip("wh", scale.anchors[anchor_number], raw[2:4], sides, strict=True)
     )
     return DecodedCell(
@@ -148,10 +157,18 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, place: Place) ->
             *centres,
             *lengths,
             f"objectness = σ({raw[4]:.4f}) = {objectness:.4f}",
-            f"class {label} = σ({raw[5 + label]:.4f}) = {probabilities[label]:.4f}",
+            f"class {label} = {'softmax' if scale.form == 'region' else 'σ'}({raw[5 + label]:.4f}) = "
+            f"{probabilities[label]:.4f}",
             f"score = {objectness:.4f} * {probabilities[label]:.4f} = {score:.4f}",
         ),
     )
+
+
+def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(C,) -> (C,): probabilities of classes that exclude each other."""
+    powers = np.exp(x - x.max())
+    probabilities: NDArray[np.float32] = powers / powers.sum()
+    return probabilities
 
 
 def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 Legend: **C** channels, **H**, **W** height and width of an output.
 """
 
-from lookonce.darknet.cfg import (
+from lookonce.darknet.network import IMAGE, Network
+from lookonce.darknet.sections import (
     AvgPool,
     Convolutional,
     LayerSection,
@@ -13,7 +14,6 @@ from lookonce.darknet.cfg import (
     Upsample,
     Yolo,
 )
-from lookonce.darknet.network import IMAGE, Network
 from lookonce.explain.records import NetworkLayer
 from lookonce.metadata import DARKNET53_STAGES
 from lookonce.networks import NETWORKS
@@ -88,10 +88,11 @@ def module_names(network: Network, architecture: str) -> dict[int, str]:
     """Return the module of the readable network, `model.yolov3` or `model.tiny`, that each layer is."""
     if architecture not in NETWORKS:
         return {}
-    tiny, spp = architecture == "yolov3-tiny", architecture == "yolov3-spp"
+    tiny, spp = architecture.startswith("yolov3-tiny"), architecture == "yolov3-spp"
     if tiny:
-        made = [f"backbone.convs.{number}" for number in range(7)]
-        made += ["squeeze", "coarse", "coarse_head", "to_fine", "fine", "fine_head"]
+        made = [f"backbone.convs.{number}" for number in range(7)] + ["squeeze", "coarse", "coarse_head"]
+        for scale in ("medium", "fine")[-len(network.scales) + 1 :]:
+            made += [f"to_{scale}", scale, f"{scale}_head"]
     else:
         made = ["backbone.stem"]
         for stage, (repeats, _) in enumerate(DARKNET53_STAGES):

@@ -89,20 +89,27 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
         f"y = 1 - {s:g} + {s:g} / {classes} = {on:.6g} for class {target.label}, {s:g} / {classes}"
         f" = {off:.6g} for every other class",
     ]
-    logits = found.scales[positive.place[0]].raw[positive.place[1:]][5:]
+    scale = found.scales[positive.place[0]]
+    logits = scale.raw[positive.place[1:]][5:]
     order = np.argsort(-terms, kind="stable").tolist()
+    exclusive = scale.form == "region"
+    entropy = "CE" if exclusive else "BCE"  # classes that exclude each other have one cross-entropy
     for number in order[:CLASSES_SHOWN]:
         y, t = on if number == target.label else off, float(logits[number])
+        if exclusive:
+            certain = float(np.logaddexp.reduce(logits) - t)
+            lines.append(f"CE of class {number} = {y:.6g} * {certain:.4g} = {terms[number]:.4g}")
+            continue
         lines.append(
             f"BCE of class {number} = {y:.6g} * {np.logaddexp(0, -t):.4g} + {1 - y:.6g} * "
             f"{np.logaddexp(0, t):.4g} = {terms[number]:.4g}"
         )
     if rest := order[CLASSES_SHOWN:]:
-        lines.append(f"BCE of the other {len(rest)} classes = {float(terms[rest].sum()):.4g}")
+        lines.append(f"{entropy} of the other {len(rest)} classes = {float(terms[rest].sum()):.4g}")
     times = "" if weights.prob == 1 else f"{weights.prob:g} * "
     return [
         *lines,
-        f"prob = {times}Σ BCE over {classes} classes = {losses.prob:.4g}",
+        f"prob = {times}Σ {entropy} over {classes} classes = {losses.prob:.4g}",
         f"giou + conf + prob = {losses.giou:.4g} + {losses.conf:.4g} + {losses.prob:.4g}"
         f" = {losses.total:.4g}",
     ]

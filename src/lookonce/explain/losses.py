@@ -17,6 +17,7 @@ from lookonce.explain.assignment import Assignment
 from lookonce.explain.records import ScaleOutput
 from lookonce.explain.truth_records import ImageLosses, Place, PlaceTerms, ScaleTruth, Terms
 from lookonce.geometry.boxes import iou
+from lookonce.geometry.decode import Decoding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +60,6 @@ def losses_or_reason(
     settings: LossSettings,
 ) -> tuple[LossParts | None, str]:
     """Compute the loss of one image, or say why it cannot be computed."""
-    if any(scale.scale_x_y != 1 for scale in scales):
-        return None, "this network stretches its cells (scale_x_y), which lookonce does not train"
     try:
         return compute(scales, assignment, truths, settings), ""
     except MissingExtraError as error:
@@ -76,7 +75,7 @@ def compute(
     """Loss of one image.
 
     Args:
-        scales: the raw maps; `scale_x_y` is 1 on all.
+        scales: the raw maps.
         assignment: of the image's objects.
         truths: `targets` of each scale.
         settings: weights, ignore threshold, label smoothing.
@@ -100,10 +99,16 @@ def compute(
     filled, sums, places = list[ScaleTruth](), list[Terms](), dict[Place, PlaceTerms]()
     absent = [0.0]
     with torch.no_grad():
-        whole = compute_losses(raw_maps, positives, truth_boxes, anchors, strides, settings, areas)
+        # the objectness of a [Gaussian_yolo] already includes its uncertainty
+        decodings = [
+            Decoding("yolo" if each.form == "gaussian" else each.form, each.scale_x_y) for each in scales
+        ]
+        whole = compute_losses(raw_maps, positives, truth_boxes, anchors, strides, settings, areas, decodings)
         for number, (raw, cells) in enumerate(zip_longest(raw_maps, areas)):
             mine = positives.on_scale(number)
-            terms = scale_terms(raw, mine, truth_boxes, anchors[number], strides[number], settings, cells)
+            terms = scale_terms(
+                raw, mine, truth_boxes, anchors[number], strides[number], settings, cells, decodings[number]
+            )
             maps, where = torch.from_numpy(scales[number].raw), (mine.row, mine.column, mine.anchor)
             conf, target = settings.conf * terms.conf[0], terms.target[0]
             columns = settings.giou * terms.giou, conf[where], settings.prob * terms.prob

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.explain.packing import NOT_IN_JSON, plain
 from lookonce.explain.truth_records import Truth
+from lookonce.geometry.decode import Form
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 
@@ -147,10 +148,12 @@ class ScaleOutput:
         grid: (S, T) rows and columns of cells.
         anchors: (A) (width, height) in input pixels.
         scale_x_y: Darknet's stretch of the centre's offset; 1 in YOLOv3.
-        raw: (S, T, A, 5+C) float32: tx, ty, tw, th, objectness logit, class logits.
+        form: conversion of the raw numbers, see `geometry.decode`.
+        raw: (S, T, A, 5+C) float32: tx, ty, tw, th, objectness logit, class logits. In a [Gaussian_yolo], the
+            objectness logit is of its product with 1 - the mean uncertainty.
         boxes: (S, T, A, 4) float32, decoded, input pixels.
         objectness: (S, T, A) float32, 0 to 1.
-        probabilities: (S, T, A, C) float32. Not in the JSON: the sigmoid of the class logits.
+        probabilities: (S, T, A, C) float32. Not in the JSON: sigmoid or softmax of the class logits.
         first: index of this scale's first candidate among the K.
     """
 
@@ -159,6 +162,7 @@ class ScaleOutput:
     grid: tuple[int, int]
     anchors: tuple[tuple[float, float], ...]
     scale_x_y: float
+    form: Form
     raw: NDArray[np.float32] = field(repr=False)
     boxes: NDArray[np.float32] = field(repr=False)
     objectness: NDArray[np.float32] = field(repr=False)

@@ -9,7 +9,7 @@ Legend: **A** anchors of a scale, **C** classes, **K** candidates of all scales.
 import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,9 +20,10 @@ import onnx
 from numpy.typing import NDArray
 
 from lookonce._onnxruntime import ort
-from lookonce.darknet.cfg import Yolo
-from lookonce.darknet.network import Network, resolve
+from lookonce.darknet.network import Network
 from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.darknet.resolve import resolve
+from lookonce.darknet.sections import Yolo
 from lookonce.explain.records import Timing
 from lookonce.export.source import FloatModel
 
@@ -124,8 +125,7 @@ def _open(graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceS
 
 def at_size(network: Network, size: tuple[int, int]) -> Network:
     """Return the same layers for another (height, width) of the input."""
-    height, width = size
-    return resolve(replace(network.cfg, net=replace(network.cfg.net, height=height, width=width)))
+    return resolve(network.cfg, size)
 
 
 def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

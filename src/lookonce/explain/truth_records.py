@@ -83,7 +83,7 @@ class Positive:
     reason: str
     replaced_by: int | None
     target_offset: tuple[float, float]
-    target_raw: tuple[float | None, float | None, float, float]
+    target_raw: tuple[float | None, float | None, float | None, float | None]
     target_classes: tuple[float, float]
     target_objectness: float
     raw: tuple[float, float, float, float, float]

@@ -3,7 +3,12 @@
 from lookonce.explain.records import Words
 from lookonce.networks import NETWORKS
 
-_TINY, _YOLOV3 = "lookonce.model.tiny.YOLOv3Tiny.forward", "lookonce.model.yolov3.YOLOv3.forward"
+_READABLE = {
+    "yolov3": "lookonce.model.yolov3.YOLOv3.forward",
+    "yolov3-spp": "lookonce.model.yolov3.YOLOv3.forward",
+    "yolov3-tiny": "lookonce.model.tiny.YOLOv3Tiny.forward",
+    "yolov3-tiny-3l": "lookonce.model.tiny.YOLOv3Tiny3l.forward",
+}
 _ANY_NETWORK = "lookonce.darknet.onnx_graph.build_onnx"  # any other `.cfg` has a graph, but no module to read
 
 _STAGES = (
@@ -102,7 +107,7 @@ def stage_words(architecture: str) -> tuple[Words, ...]:
     """Describe all stages, in the order of the pipeline, for a network of this architecture."""
     network = _ANY_NETWORK
     if architecture in NETWORKS:
-        network = _TINY if architecture.startswith("yolov3-tiny") else _YOLOV3
+        network = _READABLE[architecture]
     found = []
     for stage, title, text, formula, any_function in _STAGES:
         function = network if stage == "network" else any_function

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from lookonce._files import did_you_mean
 from lookonce._optional import require
-from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.described import network_of
 from lookonce.darknet.files import open_darknet
-from lookonce.darknet.network import Network, resolve
+from lookonce.darknet.network import Network
+from lookonce.darknet.sections import Convolutional
 from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
-from lookonce.networks import NETWORKS
 from lookonce.runtime.backends import check_weights_option
 
 
@@ -63,7 +62,7 @@ def _read_safetensors(path: Path, _: Path | None) -> FloatModel:
     from lookonce.model.darknet_io import load_arrays
 
     weights, info = load_arrays(path)
-    return FloatModel(_classic(path, info), weights, info)
+    return FloatModel(_network(path, info), weights, info)
 
 
 def _read_darknet(path: Path, weights: Path | None) -> FloatModel:
@@ -84,22 +83,24 @@ def _read_onnx(path: Path, _: Path | None) -> FloatModel:
     if described is None:
         raise ModelFileError(f"{path}: expected an ONNX file that lookonce wrote, found no description in it")
     info = ModelInfo.from_json(described, str(path))
-    if info.architecture not in NETWORKS:
-        raise ModelFileError(
-            f"{path}: expected {', '.join(NETWORKS)}, found {info.architecture}; give the file "
-            "it was made from"
-        )
-    network, weights = _classic(path, info), read_convolutions(model.graph)
-    if [each.kernel.shape for each in weights] != [spec.kernel_shape for spec in network.convolutions]:
+    network = _network(path, info)
+    arrays = read_convolutions(model.graph)  # of every layer, those that share their weights included
+    layers = [layer.index for layer in network.layers if isinstance(layer.section, Convolutional)]
+    if len(arrays) == len(layers):
+        arrays = [each for layer, each in zip(layers, arrays, strict=True) if layer not in network.shared]
+    if [each.kernel.shape for each in arrays] != [spec.kernel_shape for spec in network.convolutions]:
         raise ModelFileError(
             f"{path}: expected the float convolutions of {info.architecture}, found others; give the file it "
             "was made from"
         )
-    return FloatModel(network, weights, info)
+    return FloatModel(network, arrays, info)
 
 
-def _classic(path: Path, info: ModelInfo) -> Network:
-    return resolve(parse_cfg(classic_cfg(info), str(path)))
+def _network(path: Path, info: ModelInfo) -> Network:
+    try:
+        return network_of(info)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
 
 
 READERS: dict[str, Callable[[Path, Path | None], FloatModel]] = {

@@ -31,6 +31,12 @@ YOLOV3_TINY: Anchors = (
     ((10, 14), (23, 27), (37, 58)),
     ((81, 82), (135, 169), (344, 319)),
 )
+# yolov3-tiny_3l.cfg, made for an input of 608
+YOLOV3_TINY_3L: Anchors = (
+    ((4, 7), (7, 15), (13, 25)),
+    ((25, 42), (41, 67), (75, 94)),
+    ((91, 162), (158, 205), (250, 332)),
+)
 
 
 def flatten(anchors: Anchors) -> Shapes:

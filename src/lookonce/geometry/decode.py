@@ -9,10 +9,19 @@ row  │         │                      box sides   w = anchor width  * exp(tw
      └─────────┴──                    (paper, section 2.1; the write-up's `decode`)
 ```
 
-s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1 a centre may lie a little outside its cell.
+s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1 a centre may lie a little outside its cell. Scales of other
+networks differ by form:
+
+form               sides                  objectness                          class probabilities
+yolo               anchor * exp(t)        σ                                   σ of each class
+region             anchor * exp(t)        σ                                   softmax over the classes
+region_logistic    anchor * exp(t)        σ                                   σ of each class
+gaussian           anchor * exp(t)        σ * (1 - mean of four σ(u))         σ of each class
+new_coords         anchor * (2 σ(t))²     σ                                   σ of each class
 """
 
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from array_api_compat import array_namespace
 
@@ -22,6 +31,29 @@ Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 # reference's loss becomes NaN (fault 1)
 LARGEST_LOG_SIDE = 10.0
 
+Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """Conversion of one scale's raw numbers to boxes and scores; the default is YOLOv3's.
+
+    Attributes:
+        form: a row of the table above.
+        scale_x_y: stretch of the centre's offset within the cell.
+    """
+
+    form: Form = "yolo"
+    scale_x_y: float = 1.0
+
+    @property
+    def columns(self) -> int:
+        """Return the raw numbers per anchor besides the classes: 5, or 9 with an uncertainty per side."""
+        return 9 if self.form == "gaussian" else 5
+
+
+YOLO = Decoding()
+
 
 def centre_of(inside: Array, corner: Array, stride: int, scale_x_y: float = 1.0) -> Array:
     """σ(tx, ty) and (column, row) of cells, each (..., 2) -> box centres (..., 2) in input pixels."""
@@ -30,7 +62,9 @@ def centre_of(inside: Array, corner: Array, stride: int, scale_x_y: float = 1.0)
     return (inside + corner) * stride
 
 
-def sides_of(raw: Array, anchor: Array) -> Array:
+def sides_of(raw: Array, anchor: Array, form: Form = "yolo") -> Array:
     """(tw, th) and anchor sides in pixels, each (..., 2) -> box sides (..., 2) in input pixels."""
     xp = array_namespace(raw)
+    if form == "new_coords":
+        return anchor * (1 + xp.tanh(raw / 2)) ** 2  # 1 + tanh(t / 2) = 2 σ(t), without overflow
     return anchor * xp.exp(raw.clip(-LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lookonce.darknet.described import decodings_of
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import fold_batch_norm
 from lookonce.model.decode import decode
@@ -25,7 +26,7 @@ class TorchBackend:
         self.info = info
         self.input_shape: InputShape = (None, None, None)
         self.engine = engine_text("torch", info, arithmetic)
-        self._network = network
+        self._network, self._decodings = network, decodings_of(info)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`."""
@@ -34,7 +35,7 @@ class TorchBackend:
             batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(weight.device)
             raw_maps = [each.float() for each in self._network(to_input(batch).to(weight.dtype))]
             decoded: NDArray[np.float32] = (
-                decode(raw_maps, self.info.anchors, self.info.strides).cpu().numpy()
+                decode(raw_maps, self.info.anchors, self.info.strides, self._decodings).cpu().numpy()
             )
         return decoded
 

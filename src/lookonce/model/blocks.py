@@ -15,7 +15,19 @@ from lookonce.metadata import BN_EPSILON, LEAKY_SLOPE
 KERNEL_DEVIATION = 0.01  # the reference's initialization: normal, biases 0
 
 
-class ConvBlock(nn.Module):
+class Convolution(nn.Module):
+    """A convolution and its batch normalization, as a Darknet weight file lists them.
+
+    Attributes:
+        conv: the convolution, with a bias if it has no normalization.
+        bn: the normalization; `nn.Identity` for none, or once it is folded.
+    """
+
+    conv: nn.Conv2d
+    bn: nn.Module
+
+
+class ConvBlock(Convolution):
     """Convolution, batch normalization, leaky ReLU: (B, C, H, W) -> (B, out, H/stride, W/stride)."""
 
     def __init__(
@@ -23,7 +35,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(out, eps=bn_epsilon)
+        self.bn = nn.BatchNorm2d(out, eps=bn_epsilon)
         self.activation = nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
         nn.init.normal_(self.conv.weight, std=KERNEL_DEVIATION)
 
@@ -42,6 +54,11 @@ class Head(nn.Conv2d):
         nn.init.normal_(self.weight, std=KERNEL_DEVIATION)
         assert self.bias is not None
         nn.init.zeros_(self.bias)
+
+    def objectness_bias(self) -> Tensor:
+        """Return the bias of each anchor's objectness, (A,), a view."""
+        assert self.bias is not None
+        return self.bias.view(self.anchors, -1)[:, 4]
 
 
 class Residual(nn.Module):
@@ -97,6 +114,6 @@ def fold_batch_norm(network: nn.Module) -> None:
     kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
     """
     for block in network.modules():
-        if isinstance(block, ConvBlock) and isinstance(block.bn, nn.BatchNorm2d):
+        if isinstance(block, Convolution) and isinstance(block.bn, nn.BatchNorm2d):
             block.conv = nn.utils.fuse_conv_bn_eval(block.conv.eval(), block.bn.eval())
             block.bn = nn.Identity()

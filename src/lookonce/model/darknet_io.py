@@ -1,4 +1,4 @@
-"""Darknet files into the readable networks, and back.
+"""Darknet files into networks, and back.
 
 The blocks of a network are in the order of the weight file (see `blocks`), so nothing is looked up by name.
 """
@@ -11,37 +11,35 @@ import torch
 from torch import Tensor, nn
 
 from lookonce._onnxruntime import ort
-from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.described import describe
 from lookonce.darknet.files import open_darknet
-from lookonce.darknet.network import resolve
+from lookonce.darknet.network import Network
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats, check_weights, read_weights
 from lookonce.darknet.write import write_darknet
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
-from lookonce.model.blocks import ConvBlock, Head
+from lookonce.model.blocks import Convolution, Head
 from lookonce.model.files import load_model
+from lookonce.model.graph import GraphConvolution
 from lookonce.model.network import build, to_input
-from lookonce.networks import NETWORKS
 
 LARGEST_DIFFERENCE = 1e-4  # of a written model's raw maps; measured: below 1e-5
 
 
-def load_darknet(cfg: Path) -> tuple[nn.Module, ModelInfo]:
-    """Read a `.cfg` and the `.weights` beside it into the readable network of the same architecture.
+def load_darknet(cfg: Path, weights: Path | None = None) -> tuple[nn.Module, ModelInfo]:
+    """Read a `.cfg` and its weights into a network: a readable one if it is one of those, else its graph.
+
+    Args:
+        cfg: the `.cfg`, or the weights of one beside them.
+        weights: the weights; None: the file beside the `.cfg`.
 
     Raises:
-        ModelFileError: a damaged or missing file, or a `.cfg` that is none of the three networks.
+        ModelFileError: a damaged or missing file, or a `.cfg` that cannot be trained.
     """
-    model = open_darknet(cfg)
-    if model.info.architecture not in NETWORKS:
-        raise ModelFileError(
-            f"{cfg}: expected {', '.join(NETWORKS)} (of any width, classes and anchors), found "
-            "another; lookonce detects with it, but cannot train it"
-        )
+    model = open_darknet(cfg, weights)
     network = build(model.info)
-    _fill(network, model.read_weights())
+    fill(network, model.read_weights())
     return network, model.info
 
 
@@ -55,30 +53,23 @@ def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
     return [_arrays(*pair) for pair in _convolutions(network)], info
 
 
-def load_start(source: Path, info: ModelInfo) -> tuple[dict[str, Tensor], ModelInfo]:
-    """Read weights to start a training from, by their names in the network, and the model they came from.
+def load_start(source: Path, base: Network) -> dict[str, Tensor]:
+    """Read weights alone to start a training from, by their names in the network.
 
     Args:
-        source: a `.cfg` or `.weights` with the other half beside it; or weights alone, which belong to the
-            network to be trained and may end early, like the backbone `darknet53.conv.74`; the length of the
-            file tells where.
-        info: of the network to be trained.
+        source: weights in Darknet's form, which may end after any convolution, like the backbone
+            `darknet53.conv.74`; the length of the file tells where.
+        base: the network they belong to.
 
     Raises:
-        ModelFileError: as `load_darknet`; or weights alone that end within a convolution, or too late.
+        ModelFileError: weights that end within a convolution, or too late.
     """
-    cfg = source.with_suffix(".cfg")
-    if source.suffix in (".cfg", ".weights") and cfg.is_file():
-        whole, source_info = load_darknet(cfg)
-        return whole.state_dict(), source_info
-    specs = resolve(parse_cfg(classic_cfg(info), info.architecture)).convolutions
-    arrays = read_weights(source, specs, partial=True)[1]
-    check_weights(source, specs, arrays)
-    network = build(info)
-    _fill(network, arrays)
-    blocks = [name for name, module in network.named_modules() if isinstance(module, ConvBlock | Head)]
-    filled = tuple(f"{name}." for name in blocks[: len(arrays)])
-    return {name: each for name, each in network.state_dict().items() if name.startswith(filled)}, info
+    arrays = read_weights(source, base.convolutions, partial=True)[1]
+    check_weights(source, base.convolutions, arrays)
+    network = build(describe(base, ("",) * base.classes))
+    fill(network, arrays)
+    filled = tuple(f"{name}." for name in convolution_names(network)[: len(arrays)])
+    return {name: each for name, each in network.state_dict().items() if name.startswith(filled)}
 
 
 def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
@@ -120,17 +111,32 @@ def _difference(found: Floats, expected: Tensor) -> float:
     return float((torch.from_numpy(found) - expected).abs().max()) / scale
 
 
+def convolution_names(network: nn.Module) -> list[str]:
+    """Return the name of each convolution with its normalization, in file order."""
+    return [name for name, module in network.named_modules() if isinstance(module, Convolution | Head)]
+
+
+def head_rows(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return, by name of each convolution that computes a raw map, A and its numbers beside the classes."""
+    rows = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Head):
+            rows[name] = module.anchors, 5
+        elif isinstance(module, GraphConvolution) and module.scale is not None:
+            rows[name] = len(module.scale.anchors), module.scale.decoding.columns
+    return rows
+
+
 def _convolutions(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
     """Yield every convolution and its batch normalization, in file order."""
     for module in network.modules():
-        if isinstance(module, ConvBlock):
-            assert isinstance(module.bn, nn.BatchNorm2d), "batch normalization was folded away"
-            yield module.conv, module.bn
+        if isinstance(module, Convolution):
+            yield module.conv, module.bn if isinstance(module.bn, nn.BatchNorm2d) else None
         elif isinstance(module, Head):
             yield module, None
 
 
-def _fill(network: nn.Module, arrays: Sequence[ConvWeights]) -> None:
+def fill(network: nn.Module, arrays: Sequence[ConvWeights]) -> None:
     """Copy arrays into the first convolutions."""
     with torch.no_grad():
         for weights, (convolution, norm) in zip(arrays, _convolutions(network), strict=False):

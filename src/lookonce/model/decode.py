@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.geometry.decode import centre_of, sides_of
+from lookonce.geometry.decode import YOLO, Decoding, centre_of, sides_of
+
+LARGEST_PROBABILITY = 1 - 1e-6  # whose logit is finite
 
 
 def by_anchor(raw: Tensor, anchors: int) -> Tensor:
@@ -21,39 +23,69 @@ def by_anchor(raw: Tensor, anchors: int) -> Tensor:
     return raw.permute(0, 2, 3, 1).reshape(b, rows, columns, anchors, channels // anchors)
 
 
-def decode_boxes(raw: Tensor, column: Tensor, row: Tensor, anchor: Tensor, stride: int) -> Tensor:
+def standard(maps: Tensor, decoding: Decoding = YOLO) -> Tensor:
+    """(..., raw numbers of any form) -> (..., 5+C): tx, ty, tw, th, logits of objectness and classes.
+
+    Only a [Gaussian_yolo] has more: an uncertainty after each of the first four. Its objectness, as a logit:
+    σ(objectness) * (1 - mean uncertainty), so that training optimizes the number that detection uses.
+    """
+    if decoding.form != "gaussian":
+        return maps
+    certain = 1 - torch.sigmoid(maps[..., 1:8:2]).mean(dim=-1, keepdim=True)
+    objectness = torch.logit(
+        (torch.sigmoid(maps[..., 8:9]) * certain).clamp(1 - LARGEST_PROBABILITY, LARGEST_PROBABILITY)
+    )
+    return torch.cat([maps[..., 0:8:2], objectness, maps[..., 9:]], dim=-1)
+
+
+def decode_boxes(
+    raw: Tensor, column: Tensor, row: Tensor, anchor: Tensor, stride: int, decoding: Decoding = YOLO
+) -> Tensor:
     """Decode any cells: raw (..., >=4), column, row (...), anchor sides in pixels (..., 2) -> (..., 4).
 
     Returns xyxy in pixels of the network input.
     """
     corner = torch.stack([column.expand_as(raw[..., 0]), row.expand_as(raw[..., 0])], dim=-1)
-    centre = centre_of(torch.sigmoid(raw[..., :2]), corner, stride)
-    return cxcywh_to_xyxy(torch.cat([centre, sides_of(raw[..., 2:4], anchor)], dim=-1))
+    centre = centre_of(torch.sigmoid(raw[..., :2]), corner, stride, decoding.scale_x_y)
+    return cxcywh_to_xyxy(torch.cat([centre, sides_of(raw[..., 2:4], anchor, decoding.form)], dim=-1))
 
 
-def decode_all_boxes(maps: Tensor, anchors: Sequence[tuple[float, float]], stride: int) -> Tensor:
+def decode_all_boxes(
+    maps: Tensor, anchors: Sequence[tuple[float, float]], stride: int, decoding: Decoding = YOLO
+) -> Tensor:
     """Decode every cell and anchor: (B, S, S, A, >=4) -> (B, S, S, A, 4) xyxy in input pixels."""
     _, rows, columns, _, _ = maps.shape
     column = torch.arange(columns, device=maps.device, dtype=maps.dtype)[None, :, None]  # (1, S, 1)
     row = torch.arange(rows, device=maps.device, dtype=maps.dtype)[:, None, None]  # (S, 1, 1)
     sides = torch.tensor(anchors, device=maps.device, dtype=maps.dtype)  # (A, 2)
-    return decode_boxes(maps, column, row, sides, stride)
+    return decode_boxes(maps, column, row, sides, stride, decoding)
 
 
-def decode_scale(raw: Tensor, anchors: Sequence[tuple[float, float]], stride: int) -> Tensor:
+def decode_scale(
+    raw: Tensor, anchors: Sequence[tuple[float, float]], stride: int, decoding: Decoding = YOLO
+) -> Tensor:
     """Decode one raw map (B, A*(5+C), S, S) -> (B, S, S, A, 5+C).
 
     The last axis holds xyxy in input pixels, objectness, class probabilities.
     """
-    maps = by_anchor(raw, len(anchors))
-    return torch.cat([decode_all_boxes(maps, anchors, stride), torch.sigmoid(maps[..., 4:])], dim=-1)
+    maps = standard(by_anchor(raw, len(anchors)), decoding)
+    boxes = decode_all_boxes(maps, anchors, stride, decoding)
+    if decoding.form == "region":
+        objectness, classes = torch.sigmoid(maps[..., 4:5]), torch.softmax(maps[..., 5:], dim=-1)
+        return torch.cat([boxes, objectness, classes], dim=-1)
+    return torch.cat([boxes, torch.sigmoid(maps[..., 4:])], dim=-1)
 
 
 def decode(
     raw_maps: Sequence[Tensor],
     anchors: Sequence[Sequence[tuple[float, float]]],
     strides: Sequence[int],
+    decodings: Sequence[Decoding] | None = None,
 ) -> Tensor:
-    """Decode all raw maps, finest first -> (B, K, 5+C). K runs over scales, rows, columns, anchors."""
-    decoded = [decode_scale(*scale) for scale in zip(raw_maps, anchors, strides, strict=True)]
+    """Decode all raw maps, finest first -> (B, K, 5+C). K runs over scales, rows, columns, anchors.
+
+    `decodings` are per scale; None: YOLOv3's on all.
+    """
+    decodings = decodings or [YOLO] * len(strides)
+    decoded = [decode_scale(*scale) for scale in zip(raw_maps, anchors, strides, decodings, strict=True)]
     return torch.cat([scale.flatten(1, 3) for scale in decoded], dim=1)

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from lookonce.darknet.described import network_of
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
-from lookonce.model.tiny import YOLOv3Tiny
+from lookonce.model.graph import DarknetGraph
+from lookonce.model.tiny import YOLOv3Tiny, YOLOv3Tiny3l
 from lookonce.model.yolov3 import YOLOv3
 from lookonce.networks import NETWORKS
 
@@ -14,13 +16,13 @@ def build(info: ModelInfo) -> nn.Module:
     """Build the network that `info` describes, with initial weights, in channels-last memory.
 
     Raises:
-        ModelFileError: an architecture without a readable model here, or strides other than its own.
+        ModelFileError: an unknown architecture, strides other than its own, or a `.cfg` not for training.
     """
     published = NETWORKS.get(info.architecture)
     if published and info.strides != published.strides:
         raise ModelFileError(f"expected strides {published.strides}, found {info.strides}")
     anchors = len(info.anchors[0])
-    if any(len(scale) != anchors for scale in info.anchors):
+    if published and any(len(scale) != anchors for scale in info.anchors):
         raise ModelFileError(f"expected {anchors} anchors in each scale, found {[*map(len, info.anchors)]}")
     network: nn.Module
     match info.architecture:
@@ -32,12 +34,11 @@ def build(info: ModelInfo) -> nn.Module:
                 spp=info.architecture == "yolov3-spp",
                 anchors=anchors,
             )
-        case "yolov3-tiny":
-            network = YOLOv3Tiny(
-                len(info.names), width=info.width, bn_epsilon=info.bn_epsilon, anchors=anchors
-            )
-        case other:
-            raise ModelFileError(f"expected one of the architectures {', '.join(NETWORKS)}, found {other!r}")
+        case "yolov3-tiny" | "yolov3-tiny-3l":
+            kind = YOLOv3Tiny if info.architecture == "yolov3-tiny" else YOLOv3Tiny3l
+            network = kind(len(info.names), width=info.width, bn_epsilon=info.bn_epsilon, anchors=anchors)
+        case _:
+            network = DarknetGraph(network_of(info), bn_epsilon=info.bn_epsilon)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

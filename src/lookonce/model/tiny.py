@@ -1,4 +1,4 @@
-"""YOLOv3-tiny: seven convolutions with max pooling between them, two scales.
+"""YOLOv3-tiny: seven convolutions with max pooling between them, two scales; and with a third, finer one.
 
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **H**, **W** input height and width.
 """
@@ -32,15 +32,49 @@ class YOLOv3Tiny(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the raw maps, finest first."""
-        skip, deep = self.backbone(x)
+        _, skip, deep = self.backbone(x)
         features = self.squeeze(deep)
         coarse = self.coarse_head(self.coarse(features))
         fine = self.fine_head(self.fine(join(self.to_fine(features), skip)))
         return [fine, coarse]
 
 
+class YOLOv3Tiny3l(nn.Module):
+    """(B, 3, H, W) float in [0, 1] -> raw maps of strides 8, 16, 32, each (B, A*(5+C), H/s, W/s).
+
+    The scale of stride 8 is for small objects: it joins the fourth convolution's output as YOLOv3-tiny joins
+    the fifth's.
+    """
+
+    def __init__(
+        self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
+    ) -> None:
+        super().__init__()
+        channels, eps = Channels(width), bn_epsilon
+        self.backbone = TinyBackbone(channels, bn_epsilon=eps)
+        self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
+        self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
+        self.coarse_head = Head(channels(512), anchors, num_classes)
+        self.to_medium = ConvBlock(channels(256), channels(128), 1, bn_epsilon=eps)
+        self.medium = ConvBlock(channels(128) + channels(256), channels(256), 3, bn_epsilon=eps)
+        self.medium_head = Head(channels(256), anchors, num_classes)
+        self.to_fine = ConvBlock(channels(256), channels(128), 1, bn_epsilon=eps)
+        self.fine = ConvBlock(channels(128) + channels(128), channels(128), 3, bn_epsilon=eps)
+        self.fine_head = Head(channels(128), anchors, num_classes)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the raw maps, finest first."""
+        fine_skip, medium_skip, deep = self.backbone(x)
+        features = self.squeeze(deep)
+        coarse = self.coarse_head(self.coarse(features))
+        features = self.medium(join(self.to_medium(features), medium_skip))
+        medium = self.medium_head(features)
+        fine = self.fine_head(self.fine(join(self.to_fine(features), fine_skip)))
+        return [fine, medium, coarse]
+
+
 class TinyBackbone(nn.Module):
-    """(B, 3, H, W) -> the fifth convolution's output (stride 16) and the last one's (stride 32)."""
+    """(B, 3, H, W) -> outputs of the fourth (stride 8), fifth (16) and last convolution (32)."""
 
     def __init__(self, channels: Channels, *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
@@ -50,13 +84,14 @@ class TinyBackbone(nn.Module):
         )
         self.halve = nn.MaxPool2d(2)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (skip, deep)."""
-        for conv in self.convs[:4]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (fine skip, medium skip, deep)."""
+        for conv in self.convs[:3]:
             x = self.halve(conv(x))
-        skip: Tensor = self.convs[4](x)
-        x = self.convs[5](self.halve(skip))
+        fine: Tensor = self.convs[3](x)
+        medium: Tensor = self.convs[4](self.halve(fine))
+        x = self.convs[5](self.halve(medium))
         # Darknet's pooling with stride 1 keeps the size: it extends one cell beyond right and bottom, and
         # that padding is never the maximum
         x = nn.functional.max_pool2d(pad(x, (0, 1, 0, 1), value=float("-inf")), 2, stride=1)
-        return skip, self.convs[6](x)
+        return fine, medium, self.convs[6](x)

@@ -22,7 +22,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 from lookonce.train.learner import Learner, forward
 from lookonce.train.plan import TrainData, describe
-from lookonce.train.transfer import freeze_backbone
+from lookonce.train.transfer import freeze_parts
 
 BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would need another value
 FEWEST_STEPS = 8  # per epoch: a small data set needs many steps more than large batches
@@ -110,7 +110,8 @@ class Trial:
         self._info: ModelInfo = describe(data, settings.model_copy(update={"anchors": "official"}))
         self._settings, self._device = settings, device
         spread = 1 + settings.augment.multi_scale
-        self.size = to_multiple(settings.size[0] * spread), to_multiple(settings.size[1] * spread)
+        height, width = (to_multiple(side * spread, self._info.side_multiple) for side in settings.size)
+        self.size = height, width
         fullest = max((len(sample.boxes) for sample in data.train), default=0)
         self._boxes = fullest * (MOSAIC_IMAGES if settings.augment.mosaic else 1)
         self._boxes *= MIXUP_IMAGES if settings.augment.mixup else 1
@@ -151,8 +152,7 @@ class Trial:
 
     def _network(self) -> nn.Module:
         network = build(self._info).to(self._device).train()
-        if self._settings.freeze == "backbone":
-            freeze_backbone(network)
+        freeze_parts(network, self._info, self._settings.freeze)
         return network
 
     def _kept(self, network: nn.Module, batch: int) -> int:
@@ -176,7 +176,7 @@ class Trial:
     def batch(self, batch: int) -> Batch:
         """Grey images, each with as many boxes as the fullest one; their places change no size."""
         height, width = self.size
-        scales, anchors = len(self._info.strides), len(self._info.anchors[0])
+        scales, anchors = len(self._info.strides), min(map(len, self._info.anchors))
         image = torch.arange(batch).repeat_interleave(self._boxes * anchors)
         number = torch.arange(len(image))
         nowhere = torch.zeros_like(image)

@@ -6,11 +6,13 @@ import yaml
 
 from lookonce._files import remove_leftovers, write_text
 from lookonce.config import TrainSettings, flat
+from lookonce.darknet.described import cfg_of
 from lookonce.errors import ConfigError
+from lookonce.networks import NETWORKS
 from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 
-SETTINGS = "settings.yaml"
+SETTINGS, NETWORK = "settings.yaml", "network.cfg"
 
 
 def check_folder(out: Path, *, resume: bool) -> None:
@@ -43,6 +45,9 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
         write_settings(out, settings)
         return
     before = load_settings(out / SETTINGS)  # settings missing in an older file have their defaults
+    files = [each.model for each in (before, settings) if each.model not in NETWORKS]
+    if len(files) == 2 and cfg_of(files[0]).text == cfg_of(files[1]).text:
+        settings = settings.model_copy(update={"model": before.model})
     mine, theirs = flat(settings), flat(before)
     may_change = ["epochs", "patience", *(["minutes"] if settings.minutes and before.minutes else [])]
     differing = sorted(
@@ -64,5 +69,8 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
 
 
 def write_settings(out: Path, settings: TrainSettings) -> None:
-    """Write the settings of a run into its folder."""
+    """Write the settings of a run, and a copy of the `.cfg` that they name, so that the folder may move."""
+    if settings.model not in NETWORKS:
+        write_text(out / NETWORK, cfg_of(settings.model).text)
+        settings = settings.model_copy(update={"model": NETWORK})
     write_text(out / SETTINGS, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))

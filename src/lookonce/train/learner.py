@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from lookonce.config import TrainSettings
+from lookonce.darknet.described import decodings_of
 from lookonce.data.loader import Batch
 from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
@@ -18,7 +19,7 @@ from lookonce.train.ema import Ema
 from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.optimizer import make_optimizer, set_rate
 from lookonce.train.parallel import ALONE, Group
-from lookonce.train.transfer import freeze_backbone
+from lookonce.train.transfer import freeze_parts
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,8 +41,7 @@ class Learner:
         self, network: nn.Module, info: ModelInfo, settings: TrainSettings, group: Group = ALONE
     ) -> None:
         self.network, self.info, self.settings, self.group = network, info, settings, group
-        if settings.freeze == "backbone":  # before the optimizer collects the parameters to train
-            freeze_backbone(network)
+        freeze_parts(network, info, settings.freeze)  # before the optimizer collects the parameters to train
         self.optimizer = make_optimizer(network, settings.optimizer)
         self.scaler = make_scaler(next(network.parameters()).device, settings)
         self.ema = Ema(network, settings.ema) if settings.ema else None
@@ -52,10 +52,9 @@ class Learner:
         return self.ema.network if self.ema else self.network
 
     def start_epoch(self) -> None:
-        """Put the network into training mode, a frozen backbone excepted."""
+        """Put the network into training mode, frozen layers excepted."""
         self.network.train()
-        if self.settings.freeze == "backbone":
-            freeze_backbone(self.network)
+        freeze_parts(self.network, self.info, self.settings.freeze)
 
     def losses(self, batch: Batch, number: int) -> Losses:
         """Run the network on a batch, the `number`-th of the run, counted from 1.
@@ -99,7 +98,10 @@ def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSe
     positives = batch.positives.each(lambda column: column.to(device, non_blocking=True))
     truth = batch.truth.to(device)
     ignored = [cells.to(device, non_blocking=True) for cells in batch.ignored]
-    return compute_losses(raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored)
+    decodings = decodings_of(info)
+    return compute_losses(
+        raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored, decodings
+    )
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:

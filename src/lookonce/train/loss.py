@@ -1,6 +1,6 @@
 """The three losses of the write-up's `compute_loss`, sparse.
 
-Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells per side, **N** boxes of the fullest image,
+Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side, **N** boxes of the fullest image,
 **P** positives.
 
 Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
@@ -28,11 +28,13 @@ from typing import Self
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import log_softmax
 
 from lookonce.config import LossSettings
 from lookonce.data.assign import Positives
 from lookonce.geometry.boxes import BOX_MEASURES, area, iou
-from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes
+from lookonce.geometry.decode import YOLO, Decoding
+from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes, standard
 
 SMALLEST_REST = 1e-30  # of 1 - score, whose logarithm must be finite
 Anchors = Sequence[Sequence[tuple[float, float]]]
@@ -116,6 +118,7 @@ def compute_losses(
     strides: Sequence[int],
     settings: LossSettings,
     ignored: Sequence[Tensor] = (),
+    decodings: Sequence[Decoding] | None = None,
 ) -> Losses:
     """Compute the losses of a batch, summed over the scales and weighted.
 
@@ -127,9 +130,13 @@ def compute_losses(
         strides: per scale.
         settings: weights, ignore threshold, label smoothing.
         ignored: per scale, cells in ignored areas as `data.loader.Batch` has them; empty if there are none.
+        decodings: per scale; None: YOLOv3's on all.
     """
+    decodings = decodings or [YOLO] * len(raw_maps)
     scales = [
-        scale_terms(raw, positives.on_scale(s), truth, anchors[s], strides[s], settings, cells).sums()
+        scale_terms(
+            raw, positives.on_scale(s), truth, anchors[s], strides[s], settings, cells, decodings[s]
+        ).sums()
         for s, (raw, cells) in enumerate(zip_longest(raw_maps, ignored))
     ]
     return Losses(
@@ -147,29 +154,30 @@ def scale_terms(
     stride: int,
     settings: LossSettings,
     cells: Tensor | None = None,
+    decoding: Decoding = YOLO,
 ) -> ScaleTerms:
     """Compute the loss terms of one scale; `positives` and `cells` are those of this scale.
 
     See `compute_losses`; without `cells` there is no ignored area.
     """
-    maps = by_anchor(raw.float(), len(anchors))  # (B, S, S, A, 5+C)
+    maps = standard(by_anchor(raw.float(), len(anchors)), decoding)  # (B, S, S, A, 5+C)
     cell = positives.image, positives.row, positives.column, positives.anchor
     picked = maps[cell]  # (P, 5+C)
     sides = torch.tensor(anchors, device=raw.device)[positives.anchor]  # (P, 2)
-    boxes = decode_boxes(picked, positives.column, positives.row, sides, stride)
+    boxes = decode_boxes(picked, positives.column, positives.row, sides, stride, decoding)
     input_area = raw.shape[2] * raw.shape[3] * stride**2
     logits = maps[..., 4]
     target = torch.zeros_like(logits)
     target[cell] = 1.0 if settings.objectness == "one" else iou(boxes.detach(), positives.box)
-    best = best_iou(decode_all_boxes(maps.detach(), anchors, stride), truth)
+    best = best_iou(decode_all_boxes(maps.detach(), anchors, stride, decoding), truth)
     ignored = best >= settings.ignore_iou
-    classes, absent = class_terms(picked[:, 5:], positives.label, settings.label_smoothing), None
+    classes, absent = class_terms(picked[:, 5:], positives.label, settings.label_smoothing, decoding), None
     if cells is not None:
         nothing, missing = cells[..., 0], cells[..., 1:]  # (B, S, S), (B, S, S, C)
         some = missing.any(dim=-1) & ~nothing
         background = some[..., None] & ~ignored
         background[cell] = False
-        absent = absent_terms(maps, ~missing[:, :, :, None], background)
+        absent = absent_terms(maps, ~missing[:, :, :, None], background, decoding)
         ignored |= (nothing | some)[..., None]
         classes = classes * ~missing[cell[:3]].scatter(1, positives.label[:, None], False)  # all but its own
     ignored[cell] = False  # a positive counts, whatever its target
@@ -202,23 +210,34 @@ def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     return focal * bce(logits, target, reduction="none") * ~ignored
 
 
-def class_terms(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """(P, C), (P,) -> (P, C): binary cross-entropy of each class."""
+def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Decoding = YOLO) -> Tensor:
+    """(P, C), (P,) -> (P, C): binary cross-entropy of each class.
+
+    The classes of a [region] exclude each other: their terms of the cross-entropy of a softmax.
+    """
+    if decoding.form == "region":
+        return -smooth_labels(labels, logits, smoothing) * log_softmax(logits, dim=1)
     return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none")
 
 
-def absent_terms(maps: Tensor, classes: Tensor, background: Tensor) -> Tensor:
+def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: Decoding = YOLO) -> Tensor:
     """(B, S, S, A, 5+C) -> (B, S, S, A): focal cross-entropy of scores that should be 0.
 
     Args:
         maps: raw map by anchor.
         classes: (B, S, S, 1, C) classes whose absence is known.
         background: (B, S, S, A) places to which it applies.
+        decoding: of the scale.
     """
     objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]
-    score = torch.sigmoid(objectness) * torch.sigmoid(logits)
+    if decoding.form == "region":
+        probability = torch.softmax(logits, dim=-1)
+        other = 1 - probability
+    else:
+        probability, other = torch.sigmoid(logits), torch.sigmoid(-logits)
+    score = torch.sigmoid(objectness) * probability
     # 1 - score as a sum of two positive numbers: exact where the score is near 1
-    rest = torch.sigmoid(-objectness) + torch.sigmoid(objectness) * torch.sigmoid(-logits)
+    rest = torch.sigmoid(-objectness) + torch.sigmoid(objectness) * other
     terms = -(score**2) * rest.clamp_min(SMALLEST_REST).log()
     return (terms * classes).sum(dim=-1) * background
 

@@ -4,17 +4,25 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import torch
 from torch import nn
 
 from lookonce.config import Objective, TrainSettings
+from lookonce.darknet.described import cfg_of, network_of, published_scales
+from lookonce.darknet.described import describe as darknet_info
+from lookonce.darknet.heads import with_anchors, with_heads
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
 from lookonce.data.dataset import Dataset
-from lookonce.geometry.anchors import Anchors, fit_anchors
+from lookonce.errors import ConfigError
+from lookonce.geometry.anchors import fit_anchors
+from lookonce.geometry.sizes import size_text
 from lookonce.metadata import OBJECTIVE, ModelInfo, TrainedOn, Training
 from lookonce.model.blocks import Head
+from lookonce.model.graph import GraphConvolution
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
 from lookonce.samples import Sample, input_shapes
@@ -58,29 +66,45 @@ class TrainData:
 
 def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
     """The model for this data and these settings."""
-    layout = NETWORKS[settings.model]
-    anchors: Anchors = layout.anchors
+    given, strides = published_scales(settings.model)
+    anchors = given
     if settings.anchors == "data":
         readable = [each for each in data.train if each.is_readable]
-        anchors = fit_anchors(input_shapes(readable, settings.size), layout.anchors)
+        anchors = fit_anchors(input_shapes(readable, settings.size), given)
     elif settings.anchors != "official":
         anchors = settings.anchors
+        if len(anchors) != len(given):
+            raise ConfigError(
+                f"anchors: expected {len(given)} lists of [width, height] for {settings.model}, "
+                f"found {len(anchors)}"
+            )
+    if settings.model in NETWORKS:
+        info = ModelInfo(settings.model, data.names, anchors, strides, settings.size, settings.width)
+    else:
+        if any(side % strides[-1] for side in settings.size):
+            raise ConfigError(
+                f"size: expected multiples of {strides[-1]}, the coarsest stride of {settings.model}, "
+                f"found {size_text(settings.size)}"
+            )
+        network = with_heads(cfg_of(settings.model), len(data.names), settings.size)
+        network = network if anchors == given else with_anchors(network, anchors)
+        info = darknet_info(network, data.names)
     values = settings.values or measure_values([sample.path for sample in data.train])[0]
     objective = Objective(assign=settings.assign, loss=settings.loss)
     training: Training = {OBJECTIVE: objective.model_dump(mode="json"), "data": data.summary()}
     if data.seen.learned and (record := data.seen.record()):
         training["seen"] = record
-    return ModelInfo(
-        architecture=settings.model,
-        names=data.names,
-        anchors=anchors,
-        strides=layout.strides,
-        input_size=settings.size,
-        width=settings.width,
+    return replace(
+        info,
         bn_epsilon=settings.batch_norm.epsilon,
         training=training,
         values=values,
     )
+
+
+def base_network(settings: TrainSettings, info: ModelInfo) -> Network:
+    """Return the network that weights alone belong to: a `.cfg` as it stands, else the one to train."""
+    return network_of(info) if settings.model in NETWORKS else resolve(cfg_of(settings.model))
 
 
 @torch.no_grad()
@@ -92,10 +116,10 @@ def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
     """
     network = build(info)
     prior = settings.objectness_prior
-    for head in network.modules():
-        if isinstance(head, Head):
-            assert head.bias is not None
-            head.bias.view(head.anchors, -1)[:, 4] = math.log(prior / (1 - prior))
+    for module in network.modules():
+        bias = module.objectness_bias() if isinstance(module, Head | GraphConvolution) else None
+        if bias is not None:
+            bias.fill_(math.log(prior / (1 - prior)))
     return network
 
 

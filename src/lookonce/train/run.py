@@ -2,6 +2,7 @@
 
 run folder/
     settings.yaml         settings of the run; a resumed run reads them back
+    network.cfg           the network, if it was given as a `.cfg`
     last.safetensors      every few minutes: a model, and everything needed to resume
     best.safetensors      the model with the highest validation AP
     epoch-*.safetensors   the model after each epoch, with `keep_epochs`
@@ -20,10 +21,11 @@ from rich.console import Console
 
 from lookonce._terminal import say
 from lookonce.config import TrainSettings
+from lookonce.darknet.described import published_scales
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError, NonFiniteLossError, TrainingError
 from lookonce.geometry.sizes import size_text
 from lookonce.model.files import save_model
-from lookonce.networks import NETWORKS
+from lookonce.networks import model_name
 from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
 from lookonce.train.batch_size import choose_batch
@@ -34,7 +36,7 @@ from lookonce.train.learner import Learner, describe_device
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.parallel import ALONE, Group, SharedLoader
-from lookonce.train.plan import TrainData, describe, make_dataset, make_network, make_schedule
+from lookonce.train.plan import TrainData, base_network, describe, make_dataset, make_network, make_schedule
 from lookonce.train.sync_norm import synchronise
 from lookonce.train.transfer import transfer
 from lookonce.train.validate import Validator
@@ -166,8 +168,8 @@ class _Run:
                 f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
             )
         if settings.anchors == "data":
-            published = NETWORKS[settings.model]
-            for stride, mine, given in zip(info.strides, info.anchors, published.anchors, strict=True):
+            published, _ = published_scales(settings.model)
+            for stride, mine, given in zip(info.strides, info.anchors, published, strict=True):
                 if mine == given:
                     session.say(f"stride {stride}: too few boxes of that size, published anchors kept")
         network = make_network(info, settings).to(group.device)
@@ -175,8 +177,7 @@ class _Run:
             synchronise(network)
         start = f"random weights, seed {settings.seed}"
         if weights and not resume:
-            copied = transfer(network, info, weights)
-            start = f"{weights}: took {copied.taken} tensors, {len(copied.left)} start fresh"
+            start = f"{model_name(weights)}: {transfer(network, info, weights, base_network(settings, info))}"
         self.learner = Learner(network, info, settings, group)
         self._progress, self._epoch = Progress(), Epoch(0)
         self._clock: Clock | None = None

@@ -25,6 +25,7 @@ from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.geometry.polygons import rectangle
+from lookonce.networks import NETWORKS
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Area, Problem, Sample, numbers_in
@@ -155,9 +156,8 @@ def teach(
         markup=False,
         soft_wrap=True,
     )
-    return settings.model_copy(
-        update={"model": info.architecture, "width": info.width, "anchors": info.anchors}
-    )
+    network = info.architecture if info.architecture in NETWORKS else str(model)
+    return settings.model_copy(update={"model": network, "width": info.width, "anchors": info.anchors})
 
 
 def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Lessons:

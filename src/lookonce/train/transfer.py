@@ -1,4 +1,4 @@
-"""Start from another model's weights."""
+"""Start from another model's weights, and freeze layers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,66 +8,140 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lookonce.errors import ModelFileError
-from lookonce.metadata import ModelInfo
-from lookonce.model.darknet_io import load_start
+from lookonce.darknet.described import network_of
+from lookonce.darknet.network import Network
+from lookonce.errors import ConfigError, ModelFileError
+from lookonce.metadata import DARKNET, ModelInfo
+from lookonce.model.darknet_io import convolution_names, head_rows, load_darknet, load_start
 from lookonce.model.files import load_weights
 from lookonce.samples import numbers_in
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Number of tensors taken over, and names of those that start fresh."""
+    """Convolutions, by name in the network, that were taken over and that start fresh."""
 
-    taken: int
-    left: tuple[str, ...]
+    taken: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+    def __str__(self) -> str:
+        whole = len(self.taken) + len(self.fresh)
+        first, more = ", ".join(self.fresh[:4]), len(self.fresh) - 4
+        left = f"; fresh: {first}{f' and {more} more' if more > 0 else ''}" if self.fresh else ""
+        return f"took {len(self.taken)} of {whole} convolutions{left}"
 
 
-def transfer(network: nn.Module, info: ModelInfo, source: Path) -> Transfer:
-    """Copy every tensor of another model that fits.
+def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | None = None) -> Transfer:
+    """Copy every layer of another model that computes the same.
 
     Heads are copied if the class names are the same: a head for the same number of other classes has the
     right shape and the wrong meaning. If the network has all of the other's classes and the same anchors, the
-    rows of a head are copied by class name, and those of further classes start fresh.
+    rows of a head are copied by class name, and those of further classes start fresh. In a network that is
+    a graph, a layer is copied if it and all layers that it depends on are the same in both.
 
     Args:
         network: to be trained.
         info: its description.
-        source: a lookonce model, or Darknet files as `model.darknet_io.load_start` takes them.
+        source: a lookonce model; a `.cfg` with its weights beside it, or those weights; or weights alone.
+        base: the network that weights alone belong to, see `model.darknet_io.load_start`; None: the one to be
+            trained.
 
     Raises:
         ModelFileError: not such a model, one of another width, or nothing in it fits.
     """
+    source_info: ModelInfo | None = None
+    base = base or network_of(info)
     if source.suffix == ".safetensors":
         weights, source_info = load_weights(source)
+    elif source.suffix in (".cfg", ".weights") and source.with_suffix(".cfg").is_file():
+        whole, source_info = load_darknet(source)
+        weights = whole.state_dict()
     else:
-        weights, source_info = load_start(source, info)
-    if source_info.width != info.width:
+        weights = load_start(source, base)
+    if source_info and source_info.architecture == info.architecture and source_info.width != info.width:
         raise ModelFileError(
             f"{source}: expected a model of width {info.width}, found {source_info.width}: its weights fit a "
             f"network trained with width={source_info.width}"
         )
-    own = network.state_dict()
-    if set(source_info.names) <= set(info.names) and source_info.anchors == info.anchors:
-        numbers = numbers_in(info.names, source_info.names)
-        for name in own.keys() & weights.keys():
-            if "head" in name and own[name].shape[1:] == weights[name].shape[1:]:
-                weights[name] = grown_head(weights[name], own[name], numbers, len(info.anchors[0]))
-    elif source_info.names != info.names:
-        weights = {name: tensor for name, tensor in weights.items() if "head" not in name}
-    taken = {
-        name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape
-    }
+    own, heads, names = network.state_dict(), head_rows(network), convolution_names(network)
+    if info.architecture == DARKNET:
+        target = network_of(info)
+        same = same_layers(target, network_of(source_info) if source_info else base)
+        names = [name for name, spec in zip(names, target.convolutions, strict=True) if spec.layer in same]
+    known = source_info.names if source_info else ()
+    grows = source_info is not None and set(known) <= set(info.names) and source_info.anchors == info.anchors
+    taken: dict[str, dict[str, Tensor]] = {}
+    for name in names:
+        mine = {key: tensor for key, tensor in own.items() if key.startswith(f"{name}.")}
+        theirs = {key: weights[key] for key in mine if key in weights}
+        if name in heads and grows:
+            anchors, beside = heads[name]
+            for key, each in theirs.items():
+                if each.shape == (anchors * (beside + len(known)), *mine[key].shape[1:]):
+                    theirs[key] = grown_head(each, mine[key], numbers_in(info.names, known), anchors, beside)
+        elif name in heads and known != info.names:
+            continue
+        if all(key in theirs and theirs[key].shape == mine[key].shape for key in mine):
+            taken[name] = theirs
     if not taken:
-        raise ModelFileError(
-            f"{source}: nothing in this {source_info.architecture} fits a {info.architecture} "
-            f"of width {info.width}"
+        found = f"this {source_info.architecture}" if source_info else "it"
+        raise ModelFileError(f"{source}: nothing in {found} fits a {info.architecture} of width {info.width}")
+    network.load_state_dict(
+        {key: each for part in taken.values() for key, each in part.items()}, strict=False
+    )
+    return Transfer(tuple(taken), tuple(name for name in convolution_names(network) if name not in taken))
+
+
+def same_layers(target: Network, source: Network) -> set[int]:
+    """Return the layers that compute the same in another network: they, and all on which they depend."""
+    same = {
+        mine.index
+        for mine, theirs in zip(target.layers, source.layers, strict=False)
+        if (mine.section, mine.sources) == (theirs.section, theirs.sources)
+    }
+    heads = {scale.source for scale in target.scales}  # their shapes and class names are compared instead
+    before = {index: target.needs(target.layers[index].sources) for index in same | heads}
+    return {index for index, needed in before.items() if needed <= same}
+
+
+def frozen_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> list[nn.Module]:
+    """Return the modules that a training leaves alone.
+
+    Args:
+        network: to be trained.
+        info: its description.
+        freeze: see `TrainSettings`.
+
+    Raises:
+        ConfigError: no such layer.
+    """
+    if freeze == "nothing":
+        return []
+    named = dict(network.named_modules())
+    if isinstance(freeze, str) and freeze in named:
+        return [named[freeze]]
+    graph, names = network_of(info), convolution_names(network)
+    last = graph.convolutions[-1].layer
+    if isinstance(freeze, int) and freeze <= last:
+        chosen = set(range(freeze))
+    elif freeze == "backbone":
+        chosen = graph.backbone
+    else:
+        raise ConfigError(
+            f"freeze: expected nothing, backbone, a number of layers up to {last}, or a layer's name, "
+            f"such as {names[0]}, found {freeze!r}"
         )
-    network.load_state_dict(taken, strict=False)
-    return Transfer(len(taken), tuple(name for name in own if name not in taken))
+    return [named[name] for name, spec in zip(names, graph.convolutions, strict=True) if spec.layer in chosen]
 
 
-def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: int) -> Tensor:
+def freeze_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> None:
+    """Freeze weights, and batch normalization at its running statistics; see `frozen_parts`."""
+    for part in frozen_parts(network, info, freeze):
+        part.requires_grad_(False)
+        part.eval()
+
+
+def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: int, beside: int) -> Tensor:
     """Return a head's weights (A*(5+C), ...) or biases with the rows of an older one of fewer classes.
 
     Args:
@@ -75,16 +149,10 @@ def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: 
         fresh: initial values, which the rows of new classes keep.
         numbers: number in the new head of each old class.
         anchors: A.
+        beside: numbers per anchor beside the classes: 5, in a [Gaussian_yolo] 9.
     """
     grown = fresh.clone()
     by_anchor, rows = (each.view(anchors, -1, *each.shape[1:]) for each in (grown, old))
-    by_anchor[:, :5] = rows[:, :5]
-    by_anchor[:, 5 + torch.from_numpy(numbers)] = rows[:, 5:]
+    by_anchor[:, :beside] = rows[:, :beside]
+    by_anchor[:, beside + torch.from_numpy(numbers)] = rows[:, beside:]
     return grown
-
-
-def freeze_backbone(network: nn.Module) -> None:
-    """Freeze the backbone's weights, and its batch normalization at its running statistics."""
-    backbone = network.get_submodule("backbone")
-    backbone.requires_grad_(False)
-    backbone.eval()

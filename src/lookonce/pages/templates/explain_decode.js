@@ -75,16 +75,18 @@ function showCell(place) {
 
 /** The raw numbers, each step with its numbers filled in, and the classes. */
 function formulas(found) {
-  const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, offset, centre, sides, label } = found;
+  const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, form, offset, centre, sides, label } = found;
   const [, row, column] = found.place, t = (value) => digits(value, 4);
   const wider = stretch === 1 ? "" : ` · ${short(stretch)} − ${short((stretch - 1) / 2)}`;
   const rawNumbers = { tx, ty, tw, th, to };
   const axis = (name, corner, cornerAt, logit, within, at) => step(`centre ${name}`,
     [`${name} = (${corner} + σ(t${name})${wider}) · stride`, `  = (${cornerAt} + σ(${t(logit)})${wider}) · ${stride}`, `  = (${cornerAt} + ${t(within)}) · ${stride}`],
     `  = ${digits(at, 2)}`, curve(sigmoid, logit));
+  const squared = form === "new_coords", factor = (value) => (squared ? `(2 · σ(${value}))²` : `exp(${value})`);
   const side = (name, word, anchorSide, logit, length) => step(word,
-    [`${name} = anchor ${word} · exp(t${name})`, `  = ${short(anchorSide)} · exp(${t(logit)})`, `  = ${short(anchorSide)} · ${t(Math.exp(logit))}`],
-    `  = ${digits(length, 2)}`, curve(Math.exp, logit));
+    [`${name} = anchor ${word} · ${factor(`t${name}`)}`, `  = ${short(anchorSide)} · ${factor(t(logit))}`, `  = ${short(anchorSide)} · ${t(sideFactor(form, logit))}`],
+    `  = ${digits(length, 2)}`, curve(squared ? sigmoid : Math.exp, logit));
+  const ofClass = form === "region" ? "softmax" : "σ";
   return [
     el("h3", {}, `Stride ${stride}, row ${row}, column ${column}, anchor ${anchorText(anchor)}`),
     el("dl", { class: "raw", "aria-label": "Raw numbers of the head" }, ...Object.entries(rawNumbers).map(([name, value]) =>
@@ -93,7 +95,7 @@ function formulas(found) {
       axis("x", "column", column, tx, offset[0], centre[0]), axis("y", "row", row, ty, offset[1], centre[1]),
       side("w", "width", anchor[0], tw, sides[0]), side("h", "height", anchor[1], th, sides[1]),
       step("objectness", ["o = σ(to)", `  = σ(${t(to)})`], `  = ${t(found.objectness)}`, curve(sigmoid, to)),
-      step(`best class: ${names[label]}`, [`p = σ(${t(found.logits[label])})`], `  = ${t(found.probabilities[label])}`, curve(sigmoid, found.logits[label])),
+      step(`best class: ${names[label]}`, [`p = ${ofClass}(${t(found.logits[label])})`], `  = ${t(found.probabilities[label])}`, form === "region" ? undefined : curve(sigmoid, found.logits[label])),
       step("score", [`o · p = ${t(found.objectness)} · ${t(found.probabilities[label])}`], `  = ${t(found.score)}`),
       step("box", ["left, top, right, bottom = x ∓ w/2, y ∓ h/2", `input    ${pixels(found.box)}`], `image  ${pixels(found.imageBox)}`)),
     ...classTables(found),

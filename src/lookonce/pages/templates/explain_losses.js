@@ -99,9 +99,11 @@ function positiveTerms(place, { object, positive }) {
   const terms = unpacked(positive.class_terms), [on, off] = positive.target_classes, s = truth.label_smoothing, count = names.length;
   const start = rawAt(place) + 5, logits = scales[place[0]].raw.subarray(start, start + count), weight = truth.weights.prob;
   const order = Array.from(terms.keys()).sort((a, b) => terms[b] - terms[a]);
+  const exclusive = scales[place[0]].form === "region", probabilities = decode(place).probabilities;
+  const entropy = exclusive ? "CE(y, softmax(t))" : "BCE(y, σ(t))";
   const rows = order.map((label) => ({ chosen: label === object.label, cells: [
-    names[label], digits(logits[label], 3), compact(sigmoid(logits[label])), compact(label === object.label ? on : off), compact(terms[label])] }));
-  const headings = ["class", "#logit t", "#σ(t)", "#target y", "#BCE(y, σ(t))"];
+    names[label], digits(logits[label], 3), compact(probabilities[label]), compact(label === object.label ? on : off), compact(terms[label])] }));
+  const headings = ["class", "#logit t", exclusive ? "#softmax(t)" : "#σ(t)", "#target y", `#${entropy}`];
   const caption = `y = 1 − ${s} + ${s} / ${count} = ${compact(on)} for ${object.name}${count === 1 ? "" : `, ${s} / ${count} = ${compact(off)} for every other class`}`;
   const rest = el("details", {}, el("summary", {}, `${rows.length - SHOWN_CLASSES} more classes, together ${compact(order.slice(SHOWN_CLASSES).reduce((sum, label) => sum + terms[label], 0))}`));
   rest.addEventListener("toggle", () => {
@@ -113,7 +115,7 @@ function positiveTerms(place, { object, positive }) {
     el("h4", {}, "Classes"),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Class terms" }, table(caption, headings, rows.slice(0, SHOWN_CLASSES), { class: "terms" })),
     ...(rows.length > SHOWN_CLASSES ? [rest] : []),
-    el("ol", { class: "steps" }, step("prob", [`${times}Σ BCE(y, σ(t)) over ${count} ${count === 1 ? "class" : "classes"}`], `  = ${compact(prob)}`),
+    el("ol", { class: "steps" }, step("prob", [`${times}Σ ${entropy} over ${count} ${count === 1 ? "class" : "classes"}`], `  = ${compact(prob)}`),
       step("loss of this place", ["giou + conf + prob", `  = ${compact(giou)} + ${compact(conf)} + ${compact(prob)}`], `  = ${compact(giou + conf + prob)}`)),
   ];
 }

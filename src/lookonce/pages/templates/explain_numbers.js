@@ -28,6 +28,12 @@ candidates.count = candidates.scores.length;
 /** @param {number} x */
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
+/** The factor on a side of the anchor. @param {string} form see geometry/decode.py @param {number} t */
+function sideFactor(form, t) {
+  if (form === "new_coords") return (2 * sigmoid(t)) ** 2;
+  return Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
+}
+
 /** Where the numbers of a place begin within its scale's raw map. @param {number[]} place */
 function rawAt([number, row, column, anchor]) {
   const scale = scales[number];
@@ -40,22 +46,25 @@ function rawAt([number, row, column, anchor]) {
  */
 function decode(place) {
   const [number, row, column, anchor] = place;
-  const { raw, stride, anchors, scale_x_y: stretch } = scales[number];
+  const { raw, stride, anchors, scale_x_y: stretch, form } = scales[number];
   const start = rawAt(place);
   const [tx, ty, tw, th, to] = raw.subarray(start, start + 5);
   const logits = raw.subarray(start + 5, start + 5 + names.length);
   const within = (t) => sigmoid(t) * stretch - (stretch - 1) / 2;
-  const side = (anchorSide, t) => anchorSide * Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
+  const side = (anchorSide, t) => anchorSide * sideFactor(form, t);
   const offset = [within(tx), within(ty)];
   const centre = [(column + offset[0]) * stride, (row + offset[1]) * stride];
   const sides = [side(anchors[anchor][0], tw), side(anchors[anchor][1], th)];
   const box = [centre[0] - sides[0] / 2, centre[1] - sides[1] / 2, centre[0] + sides[0] / 2, centre[1] + sides[1] / 2];
   // the first of the most probable, in float32: several large logits may all give 1
-  const probabilities = Array.from(logits, (logit) => f32(sigmoid(logit)));
+  const highest = Math.max(...logits), powers = Array.from(logits, (logit) => Math.exp(logit - highest));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  const probabilities = form === "region" ? powers.map((power) => f32(power / sum))
+    : Array.from(logits, (logit) => f32(sigmoid(logit)));
   const label = probabilities.indexOf(Math.max(...probabilities));
   const objectness = sigmoid(to);
   return {
-    place, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, offset, centre, sides, box,
+    place, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, form, offset, centre, sides, box,
     imageBox: boxOut(box), objectness, probabilities, label, score: objectness * probabilities[label],
   };
 }

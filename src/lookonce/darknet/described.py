@@ -1,0 +1,137 @@
+"""From a network to the description in a model file, and back."""
+
+import math
+from functools import lru_cache
+from pathlib import Path
+
+from lookonce._optional import require
+from lookonce.darknet.cfg import Cfg, parse_cfg, read_cfg
+from lookonce.darknet.classic import classic_cfg, recognise
+from lookonce.darknet.heads import with_heads, with_input
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
+from lookonce.errors import ModelFileError
+from lookonce.geometry.anchors import Anchors
+from lookonce.geometry.decode import YOLO, Decoding
+from lookonce.geometry.letterbox import Fit
+from lookonce.metadata import BN_EPSILON, DARKNET, METADATA_KEY, ModelInfo
+from lookonce.networks import NETWORKS
+
+
+def fit_of(network: Network) -> tuple[Fit, str]:
+    """Return how images get to the input size, and the reason."""
+    net = network.cfg.net
+    if net.letter_box is not None:
+        return ("letterbox" if net.letter_box else "stretch"), f"letter_box={net.letter_box:d} in [net]"
+    if net.stretching:
+        return "stretch", f"{net.stretching} belongs to AlexeyAB's Darknet, which stretches images"
+    return "letterbox", "nothing in it goes beyond the original Darknet, which letterboxes images"
+
+
+def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
+    """Describe a Darknet model in lookonce's terms: scales from fine to coarse."""
+    architecture, width = recognise(network) or (DARKNET, 1.0)
+    return ModelInfo(
+        architecture,
+        names=names,
+        anchors=tuple(scale.anchors for scale in network.scales),
+        strides=tuple(scale.stride for scale in network.scales),
+        input_size=(network.cfg.net.height, network.cfg.net.width),
+        width=width,
+        bn_epsilon=BN_EPSILON,
+        fit=fit_of(network)[0],
+        cfg=network.cfg.text if architecture == DARKNET else "",
+    )
+
+
+def network_of(info: ModelInfo) -> Network:
+    """Return the network of a described model, with every shape at its input size.
+
+    Raises:
+        ModelFileError: an unknown architecture, or a `.cfg` in the description that cannot be used or
+            contradicts the rest of it.
+    """
+    if info.architecture in NETWORKS:
+        return resolve(parse_cfg(classic_cfg(info), f"{info.architecture}.cfg"))
+    if info.architecture != DARKNET or not info.cfg:
+        known = f"{', '.join(NETWORKS)}, or {DARKNET} with its .cfg"
+        raise ModelFileError(f"expected one of the architectures {known}, found {info.architecture!r}")
+    network = resolve(parse_cfg(info.cfg, "its .cfg"))
+    anchors = tuple(scale.anchors for scale in network.scales)
+    strides = tuple(scale.stride for scale in network.scales)
+    if (anchors, strides) != (info.anchors, info.strides) or network.classes != len(info.names):
+        raise ModelFileError("expected the anchors, strides and classes of its .cfg in the description")
+    return resolve(with_input(network.cfg, info.input_size, info.fit))
+
+
+def cfg_of(model: str) -> Cfg:
+    """Read the network of a file: a `.cfg`, weights with their `.cfg` beside them, or a lookonce model.
+
+    Raises:
+        ModelFileError: a file that cannot be used.
+        MissingExtraError: a `.safetensors`, and its library is not installed.
+    """
+    path = Path(model)
+    if path.suffix != ".safetensors":
+        return read_cfg(path.with_suffix(".cfg"))
+    safetensors = require("safetensors", "train")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            described = (file.metadata() or {}).get(METADATA_KEY, "")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path}: expected a lookonce model (.safetensors): {error}") from error
+    return network_of(ModelInfo.from_json(described, str(path))).cfg
+
+
+def has_own_network(weights: Path) -> bool:
+    """Return whether weights come with a network that has no readable model here.
+
+    Raises:
+        ModelFileError: as `cfg_of`.
+    """
+    if weights.suffix not in (".cfg", ".weights", ".safetensors"):
+        return False
+    if weights.suffix == ".weights" and not weights.with_suffix(".cfg").is_file():
+        return False
+    return recognise(resolve(cfg_of(str(weights)))) is None
+
+
+def published_size(model: str) -> tuple[int, int] | None:
+    """Return (height, width) of a file's network, as multiples of its strides; None for a network's name.
+
+    Raises:
+        ModelFileError: as `cfg_of`.
+    """
+    if model in NETWORKS:
+        return None
+    cfg = cfg_of(model)
+    step = math.lcm(32, *published_scales(model)[1])
+    height, width = (max(step, step * round(side / step)) for side in (cfg.net.height, cfg.net.width))
+    return height, width
+
+
+def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
+    """Return anchors and strides, finest scale first, of a network's name or of a file, see `cfg_of`.
+
+    Raises:
+        ModelFileError: as `cfg_of`.
+    """
+    if model in NETWORKS:
+        return NETWORKS[model].anchors, NETWORKS[model].strides
+    cfg = cfg_of(model)
+    network = with_heads(cfg, 1, (cfg.net.height, cfg.net.width))
+    return tuple(scale.anchors for scale in network.scales), tuple(scale.stride for scale in network.scales)
+
+
+def decodings_of(info: ModelInfo) -> tuple[Decoding, ...]:
+    """Return the conversion of raw numbers per scale, finest first; as cheap as a training step needs it.
+
+    Raises:
+        ModelFileError: the `.cfg` in the description cannot be used.
+    """
+    return (YOLO,) * len(info.strides) if info.architecture in NETWORKS else _decodings(info.cfg)
+
+
+@lru_cache(maxsize=8)
+def _decodings(cfg: str) -> tuple[Decoding, ...]:
+    return resolve(parse_cfg(cfg, "its .cfg")).decodings

@@ -1,0 +1,84 @@
+"""Change the heads of a `.cfg`: classes, anchors, input size; `filters` before each [yolo] are recomputed."""
+
+from lookonce.darknet.cfg import Cfg, typed
+from lookonce.darknet.ini import Section, parse_sections, short_number
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
+from lookonce.darknet.sections import Yolo
+from lookonce.geometry.anchors import Anchors
+from lookonce.geometry.decode import Decoding
+from lookonce.geometry.letterbox import Fit
+
+PER_CLASS = ("counters_per_class", "map")  # keys of a [yolo] with a number for each class
+
+
+def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letterbox") -> Network:
+    """Return a network with other classes and another input; every layer but the heads stays.
+
+    Args:
+        cfg: the network.
+        classes: C of every head, whatever each had.
+        size: (height, width) of the input.
+        fit: how images get to that size.
+
+    Raises:
+        ModelFileError: a [yolo] that follows no convolution, or a size at which the layers do not fit.
+    """
+    sections = _sections(with_input(cfg, size, fit))
+    for index, section in enumerate(cfg.layers, 1):
+        if isinstance(section, Yolo):
+            sections[index].set("classes", classes)
+            for key in PER_CLASS:
+                sections[index].options.pop(key, None)
+            _set_filters(sections, index, len(section.anchors) * (Decoding(section.form).columns + classes))
+    return resolve(typed(sections, cfg.file))
+
+
+def with_input(cfg: Cfg, size: tuple[int, int], fit: Fit) -> Cfg:
+    """Return a `.cfg` for inputs of (height, width), to which images get by `fit`."""
+    sections = _sections(cfg)
+    height, width = size
+    for key, value in (("width", width), ("height", height), ("letter_box", int(fit == "letterbox"))):
+        sections[0].set(key, value)
+    return typed(sections, cfg.file)
+
+
+def with_anchors(network: Network, anchors: Anchors) -> Network:
+    """Return a network with other anchors: per scale, finest first, (width, height) in pixels of the input.
+
+    Raises:
+        ModelFileError: a [yolo] that follows no convolution.
+    """
+    sections, first = _sections(network.cfg), 0
+    every = [anchor for scale in anchors for anchor in scale]
+    for scale, mine in zip(network.scales, anchors, strict=True):
+        head, (x, y) = sections[1 + scale.layer], scale.unit
+        listed = mine if scale.in_cells else every  # a [region] has no mask
+        head.set("anchors", ",".join(f"{short_number(w / x)},{short_number(h / y)}" for w, h in listed))
+        head.set("num", len(listed))
+        if not scale.in_cells:
+            head.set("mask", ",".join(map(str, range(first, first + len(mine)))))
+        _set_filters(sections, 1 + scale.layer, len(mine) * scale.columns)
+        first += len(mine)
+    return resolve(typed(sections, network.cfg.file))
+
+
+def _sections(cfg: Cfg) -> list[Section]:
+    """Read the text again, with the line numbers of the file."""
+    sections = parse_sections(cfg.text, cfg.file)
+    for section, layer in zip(sections, (cfg.net, *cfg.layers), strict=True):
+        section.line = layer.line
+    return sections
+
+
+def _set_filters(sections: list[Section], index: int, filters: int) -> None:
+    """Set the filters of the convolution before a [yolo]; dropout lies between without effect."""
+    before = index - 1
+    while sections[before].kind == "dropout":
+        before -= 1
+    if sections[before].kind != "convolutional":
+        raise sections[index].error(
+            f"follows a [{sections[before].kind}]; expected a [convolutional], whose filters depend on the "
+            "classes and anchors"
+        )
+    sections[before].set("filters", filters)

@@ -1,0 +1,200 @@
+"""Any Darknet network as a torch module: the graph of `darknet.network`, one module per convolution.
+
+The readable networks (`model.yolov3`, `model.tiny`) are this graph written out; both give the same maps.
+
+Legend: **B** batch, **C** channels, **H**, **W** height and width, **A** anchors of a scale.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from lookonce.darknet.network import IMAGE, LUMA, ConvSpec, Layer, Network, Scale
+from lookonce.darknet.sections import (
+    AvgPool,
+    Convolutional,
+    LocalAvgPool,
+    MaxPool,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+)
+from lookonce.errors import ModelFileError
+from lookonce.metadata import BN_EPSILON, LEAKY_SLOPE
+from lookonce.model.blocks import KERNEL_DEVIATION, Convolution
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    # in place where the gradient needs no input: it is always a fresh result here
+    "leaky": partial(F.leaky_relu, negative_slope=LEAKY_SLOPE, inplace=True),
+    "relu": partial(F.relu, inplace=True),
+    "relu6": F.relu6,
+    "logistic": torch.sigmoid,
+    "swish": F.silu,
+    "mish": F.mish,
+    "tanh": torch.tanh,
+    "elu": F.elu,
+}
+
+
+class GraphConvolution(Convolution):
+    """The weights of one [convolutional]; several layers may use them, each in its own way.
+
+    Attributes:
+        scale: the scale whose raw map it computes, or None.
+    """
+
+    def __init__(self, spec: ConvSpec, scale: Scale | None, *, bn_epsilon: float) -> None:
+        super().__init__()
+        self.scale = scale
+        normalized = spec.batch_normalize
+        out, inputs, size, _ = spec.kernel_shape
+        self.conv = nn.Conv2d(spec.channels, out, size, groups=spec.groups, bias=not normalized)
+        self.bn = nn.BatchNorm2d(out, eps=bn_epsilon) if normalized else nn.Identity()
+        # without normalization the scale of the weights matters: Darknet's own, except in heads
+        keeps_size = (2 / (inputs * size * size)) ** 0.5
+        nn.init.normal_(
+            self.conv.weight, std=KERNEL_DEVIATION if normalized or scale is not None else keeps_size
+        )
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor, section: Convolutional) -> Tensor:
+        """(B, C, H, W) -> (B, out, H', W'), with stride, padding and activation of the layer."""
+        padding = section.padding * section.dilation
+        conv = self.conv
+        x = F.conv2d(x, conv.weight, conv.bias, section.stride, padding, section.dilation, section.groups)
+        return ACTIVATIONS[section.activation](self.bn(x))
+
+    def objectness_bias(self) -> Tensor | None:
+        """Return the bias of each anchor's objectness, (A,), a view; None if it computes no raw map."""
+        if self.scale is None:
+            return None
+        bias = self.conv.bias if self.conv.bias is not None else self.bn.bias
+        assert isinstance(bias, Tensor)
+        return bias.view(len(self.scale.anchors), -1)[:, self.scale.decoding.columns - 1]
+
+
+class DarknetGraph(nn.Module):
+    """(B, 3, H, W) float in [0, 1] -> raw maps, finest first, each (B, A*(5+C), H/s, W/s).
+
+    Attributes:
+        network: the layers.
+        layers: the convolutions with weights of their own, by Darknet's layer number.
+    """
+
+    def __init__(self, network: Network, *, bn_epsilon: float = BN_EPSILON) -> None:
+        """Build the modules with initial weights.
+
+        Raises:
+            ModelFileError: a scale whose raw map holds probabilities, not logits.
+        """
+        super().__init__()
+        for scale in network.scales:
+            if scale.activated:
+                raise ModelFileError(
+                    f"{network.cfg.file}:{scale.section.line}: [yolo] with new_coords=1: expected a "
+                    "[convolutional] with activation=logistic before it, read by nothing else"
+                )
+        self.network = network
+        by_source = {scale.source: scale for scale in network.scales}
+        self.layers = nn.ModuleDict(
+            {
+                str(spec.layer): GraphConvolution(spec, by_source.get(spec.layer), bn_epsilon=bn_epsilon)
+                for spec in network.convolutions
+            }
+        )
+        needed = network.needs(by_source)
+        owners = {network.shared.get(index, index) for index in needed}
+        for name, module in self.layers.items():
+            if int(name) not in owners:  # feeds a [contrastive] or nothing
+                module.requires_grad_(False)
+        self._order = [layer for layer in network.layers if layer.index in needed]
+        self._last_reader = {source: layer.index for layer in self._order for source in layer.sources}
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the raw maps, finest first. Each output is kept until its last reader."""
+        if self.network.cfg.net.channels == 1:
+            x = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        wanted = [scale.source for scale in self.network.scales]
+        outputs = {IMAGE: x}
+        for layer in self._order:
+            inputs = [outputs[source] for source in layer.sources]
+            if isinstance(layer.section, Convolutional):
+                owner = self.network.shared.get(layer.index, layer.index)
+                outputs[layer.index] = self.layers[str(owner)](inputs[0], layer.section)
+            else:
+                outputs[layer.index] = weightless(layer, inputs)
+            for source in layer.sources:
+                if self._last_reader[source] == layer.index and source not in wanted:
+                    outputs.pop(source, None)
+        return [outputs[source] for source in wanted]
+
+
+def weightless(layer: Layer, inputs: list[Tensor]) -> Tensor:
+    """Compute any layer but a convolution; [dropout] passes on its input.
+
+    Dropout stays off in training too: in the published files it is set for a training of hundreds of epochs.
+    """
+    x = inputs[0]
+    match layer.section:
+        case Shortcut(_, activation):
+            for other in inputs[1:]:
+                missing = x.shape[1] - other.shape[1]
+                # channels that another layer lacks count as 0
+                x = x + (F.pad(other, (0, 0, 0, 0, 0, missing)) if missing > 0 else other[:, : x.shape[1]])
+            return ACTIVATIONS[activation](x)
+        case ScaleChannels(_, activation) | Sam(_, activation):
+            return ACTIVATIONS[activation](inputs[1] * x)
+        case Reorg(stride, scrambled):
+            return reorganized(x, stride, scrambled=scrambled)
+        case Route(_, groups, group_id):
+            parts = inputs
+            if groups > 1:
+                parts = [part.chunk(groups, dim=1)[group_id] for part in inputs]
+            return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        case MaxPool(size, stride, padding):
+            # the odd cell goes right and below; padding never wins
+            return F.max_pool2d(F.pad(x, sides(padding), value=float("-inf")), size, stride)
+        case LocalAvgPool(size, stride, padding):
+            ones = F.pad(torch.ones_like(x[:1, :1]), sides(padding))
+            inside = F.avg_pool2d(ones, size, stride)  # share of the window that lies inside
+            return F.avg_pool2d(F.pad(x, sides(padding)), size, stride) / inside
+        case Upsample(stride):
+            return F.interpolate(x, scale_factor=float(stride), mode="nearest")
+        case AvgPool():
+            return x.mean(dim=(2, 3), keepdim=True)
+    return x
+
+
+def sides(padding: int) -> tuple[int, int, int, int]:
+    """Return the cells left, right, above and below of a pooling's whole padding."""
+    before = padding // 2
+    return before, padding - before, before, padding - before
+
+
+def reorganized(x: Tensor, stride: int, *, scrambled: bool) -> Tensor:
+    """(B, C, H, W) -> (B, C*stride², H/stride, W/stride): squares of cells as channels.
+
+    [reorg] does it with a mistake (`scrambled`): it reads its input as (C/stride², H*stride, W*stride), and
+    its result, of shape (C, H, W), as the correct shape.
+    """
+    b, c, h, w = x.shape
+    square = stride * stride
+    if scrambled:
+        longer = x.reshape(b, c // square, h * stride, w * stride)
+        return space_to_depth(longer, stride).reshape(b, c * square, h // stride, w // stride)
+    return space_to_depth(x, stride)
+
+
+def space_to_depth(x: Tensor, stride: int) -> Tensor:
+    """(B, C, H, W) -> (B, stride²*C, H/stride, W/stride); the position within the square counts slowest."""
+    b, c, h, w = x.shape
+    squares = x.reshape(b, c, h // stride, stride, w // stride, stride)
+    return squares.permute(0, 3, 5, 1, 2, 4).reshape(b, stride * stride * c, h // stride, w // stride)
