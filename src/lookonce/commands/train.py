@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[Path, typer.Option(help="Run folder.")]
 ModelOption = Annotated[
-    str | None, typer.Option(help=f"{MODELS}.", show_default="that of --weights, else yolov3-tiny")
+    str | None, typer.Option(help=f"{MODELS}; else that of --weights.", show_default="yolov3-tiny")
 ]
 TrainSizeOption = Annotated[
     str | None,
     typer.Option(
-        help="Network input: 416, or 320x416 (height x width).", show_default="416, or that of the .cfg"
+        help="Network input: 416, or 320x416 (height x width); else that of the .cfg.", show_default="416"
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
