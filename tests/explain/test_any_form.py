@@ -45,7 +45,7 @@ def test_decoding_and_losses_are_those_of_training(name: str) -> None:
         settings = Objective().loss
         expected = compute_losses(
             maps, positives.each(torch.from_numpy), torch.from_numpy(BOXES)[None], info.anchors, info.strides,
-            settings, network.decodings,
+            settings, decodings=network.decodings,
         )  # fmt: skip
     rng = np.random.default_rng(0)
     for number, scale in enumerate(found.scales):

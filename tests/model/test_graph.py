@@ -86,7 +86,9 @@ def one_step(network: Network, images: int = 2) -> tuple[float, DarknetGraph]:
     truth = torch.from_numpy(np.stack([boxes] * images))
     maps = graph(torch.rand(images, 3, height, width))
     settings = TrainSettings().loss
-    losses = compute_losses(maps, positives, truth, info.anchors, info.strides, settings, network.decodings)
+    losses = compute_losses(
+        maps, positives, truth, info.anchors, info.strides, settings, decodings=network.decodings
+    )
     losses.total().backward()
     return losses.total().item(), graph
 
