@@ -233,3 +233,36 @@ def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest
     run(folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"))
 
     assert not files(tmp_path / "out")
+
+
+def test_precision_names_int8_and_what_no_file_holds_is_refused(folder: Path, tmp_path: Path) -> None:
+    arguments = ["export", str(folder / "mine.safetensors"), "--to", "onnx", "--out", str(tmp_path)]
+    options = "--calibrate", str(folder / "data.yaml"), "--max-drop", "1"
+
+    found = CliRunner().invoke(app, [*arguments, "--precision", "int8", *options])
+
+    assert found.exit_code == 0, found.output
+    assert files(tmp_path) == ["mine.int8.onnx"]
+    for wrong in ("bfloat16", "auto", "float16"):
+        refused = CliRunner().invoke(app, [*arguments, "--precision", wrong])
+        assert str(refused.exception).startswith(f"--precision: expected float32 or int8, found '{wrong}'")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (2.5, "on this machine: 2.50 times as fast as in float32"),
+        (0.8, "not on this machine: it takes 1.25 times the time of float32"),
+    ],
+)
+def test_int8_that_is_slower_here_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, said: str
+) -> None:
+    monkeypatch.setattr("lookonce.export.int8._speed_up", lambda *_: ratio)
+    found = run(folder, tmp_path, "--calibrate", str(folder / "data.yaml"), "--max-drop", "1")
+    assert said in found.stdout.splitlines()
+
+
+def test_the_speed_of_both_files_is_measured(folder: Path, tmp_path: Path) -> None:
+    found = run(folder, tmp_path, "--calibrate", str(folder / "data.yaml"), "--no-gate")
+    assert "on this machine: " in found.stdout

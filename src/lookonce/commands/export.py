@@ -80,7 +80,11 @@ def export(
         Path | None,
         typer.Option(help="Images for the comparison.", show_default="rendered images and noise"),
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantize to int8; rejected if AP drops.")] = False,
+    precision: Annotated[
+        str,
+        typer.Option(metavar="PRECISION", help="float32, or int8: quantized, and rejected if AP drops."),
+    ] = "float32",
+    int8: Annotated[bool, typer.Option("--int8", help="Short for --precision int8.")] = False,
     calibrate: Annotated[
         Path | None, typer.Option(help="With --int8: DATA, DATA/split, or a folder of images.")
     ] = None,
@@ -105,6 +109,12 @@ def export(
 
     Example: lookonce export runs/mine/best.safetensors --to onnx --out mine.onnx
     """
+    if precision not in ("float32", "int8"):
+        raise ConfigError(
+            f"--precision: expected float32 or int8, found {precision!r}: a file holds one of these, and "
+            "`lookonce detect --precision bfloat16` computes a float32 file in bfloat16"
+        )
+    int8 = int8 or precision == "int8"
     thresholds = {name: value for name, value in (("conf", conf), ("iou", iou)) if value is not None}
     if thresholds and not nms:
         raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
@@ -248,6 +258,10 @@ def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
         f"int8, calibrated on {made.calibrated} images: {made.path}, {made.share:.2f} x the float file",
         console,
     )
+    if made.speed_up > 1:
+        say(f"on this machine: {made.speed_up:.2f} times as fast as in float32", console)
+    else:
+        say(f"not on this machine: it takes {1 / made.speed_up:.2f} times the time of float32", console)
     if made.compared is None:
         say("not compared with the float model (--no-gate): what it loses is not known", console)
         return 0

@@ -1,10 +1,12 @@
 """Quantization to int8: calibrated on images, and kept only if AP stays."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 import onnx
@@ -23,11 +25,13 @@ from lookonce.export.verify import prove
 from lookonce.gate import MAX_DROP, Comparison, compare, unseen
 from lookonce.images import list_images
 from lookonce.metadata import ModelInfo
+from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, SampleSet
 
 ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
+TIMED = 15  # runs of the float file and of the int8 file, in turn
 REJECTED = ".rejected"  # in the name of a rejected file
 
 T = TypeVar("T")
@@ -75,6 +79,7 @@ class Quantized(NamedTuple):
         path: the file; its name tells if it was rejected.
         calibrated: number of images calibrated on.
         share: its size divided by that of the float file.
+        speed_up: time of the float file in the same engine, divided by its own.
         compared: AP of both; None without a gate.
         accepted: whether AP stayed, or was not compared.
     """
@@ -82,6 +87,7 @@ class Quantized(NamedTuple):
     path: Path
     calibrated: int
     share: float
+    speed_up: float
     compared: Comparison | None
     accepted: bool
 
@@ -131,6 +137,7 @@ def export_int8(
         prove(model, before, info, proof, static=static, weights=weights)
         _quantize(graph, inputs, made, console)
         share = sum(each.stat().st_size for each in made.parent.iterdir()) / before.stat().st_size
+        speed_up = _speed_up(before, made, inputs)
         compared = None
         if compared_on is not None:
             with ExitStack() as stack:
@@ -146,7 +153,7 @@ def export_int8(
             for each in list(made.parent.iterdir()):
                 each.rename(each.with_suffix(f"{REJECTED}{each.suffix}"))
             path = path.with_suffix(f"{REJECTED}{path.suffix}")
-    return Quantized(path, len(inputs), share, compared, accepted)
+    return Quantized(path, len(inputs), share, speed_up, compared, accepted)
 
 
 def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages:
@@ -230,6 +237,23 @@ def _quantize(graph: onnx.ModelProto, inputs: Inputs, made: Path, console: Conso
         from lookonce.export.quantize_onnx import quantize_onnx
 
         write_onnx(quantize_onnx(graph, inputs, watch), made)
+
+
+def _speed_up(before: Path, after: Path, inputs: Inputs) -> float:
+    """Run both in turn, one image at a time; return how many times as fast the second one is."""
+    ratios = []
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(closing(load_engine(each, ENGINES[after.suffix]))) for each in (before, after)
+        )
+        for number in range(1 + TIMED):
+            image, seconds = inputs[number % len(inputs)][None], []
+            for run in (first, second):
+                start = perf_counter()
+                run(image)
+                seconds.append(perf_counter() - start)
+            ratios.append(seconds[0] / seconds[1])
+    return median(ratios[1:])  # the first run of each sets up what is lazy
 
 
 def watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:
