@@ -163,7 +163,7 @@ def train(
         console = terminal()
         console.quiet = not group.is_first
         settings = group.on_first(lambda: options.checked(out, weights, extend or 0, resume=resume))
-        prepared = load_data(data, settings, names, console, images, strict=strict)
+        prepared = group.on_first(lambda: load_data(data, settings, names, console, images, strict=strict))
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
         if keep_classes and not resume:
             assert weights is not None
