@@ -9,25 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
-from lookonce._terminal import progress_bar, say, terminal
-from lookonce.annotations import open_annotations
-from lookonce.annotations.files import read_names
-from lookonce.annotations.report import say_samples
+from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
 from lookonce.commands.results import Trained
 from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
-from lookonce.doctor.images import ImageFacts, inspect_all
-from lookonce.errors import AnnotationError, ConfigError, ModelFileError
+from lookonce.errors import ConfigError, ModelFileError
 from lookonce.networks import BUILT_IN_FOLDER, MODELS, model_name, model_path
 from lookonce.recipe import load_settings, read_yaml, recipe_file
-from lookonce.samples import Sample
-from lookonce.seen import BYTES, Seen, fingerprints
 
 if TYPE_CHECKING:
     from lookonce.train.plan import TrainData
@@ -142,11 +135,15 @@ def train(
         if extend:
             raise ConfigError("--folds: expected no --extend beside it")
         settings = (options if resume else options.with_network(weights)).settings()
+        from lookonce.train.reading import after_earlier_training, load_folds
+
         found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
+        found = [after_earlier_training(each, weights, terminal()) for each in found]
         code = _cross_validate(found, settings, out, data, weights, resume=resume, strict=strict)
         return Trained(out, exit_code=code)
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
+    from lookonce.train.reading import after_earlier_training, load_data
     from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
     from lookonce.train.teach import TAUGHT, Lessons, teach
@@ -263,6 +260,7 @@ def _self_test(
     Returns:
         0 if the model overfits, or time ran out while nothing pointed to a fault; else 1.
     """
+    from lookonce.train.reading import load_data
     from lookonce.train.self_test import FEWEST_STEPS, GOAL
     from lookonce.train.self_test import self_test as run
 
@@ -291,100 +289,6 @@ def _self_test(
         )
     say("check the boxes and classes: a network can overfit eight sound images", console)
     return 1
-
-
-def load_data(
-    data: Path,
-    settings: TrainSettings,
-    names: Path | None,
-    console: Console,
-    images: Path | None = None,
-    *,
-    strict: bool,
-    record: bool = True,
-) -> "TrainData":
-    """Return training and validation images; without a validation part, some are held out.
-
-    A test part is never used here.
-
-    Args:
-        data: annotations.
-        settings: share and groups of the images held out.
-        names: file of class names.
-        console: for the progress bar and the log lines.
-        images: folder of the images.
-        strict: stop at the first bad row.
-        record: read every image file, to keep what looks alike on one side, and to record in the model which
-            images it has learned from.
-
-    Raises:
-        AnnotationError: not recognised, or no boxes to train on.
-    """
-    from lookonce.train.holdout import hold_out
-    from lookonce.train.plan import TrainData
-
-    annotations = open_annotations(data, images)
-    given = read_names(names) if names else None
-    learn = annotations.load("train", given, strict)
-    say_samples({"train": learn}, console)
-    if not learn.samples:
-        why = f"; the first problem: {learn.problems[0]}" if learn.problems else ""
-        raise AnnotationError(f"{data}: expected images to train on, found none{why}")
-    if "val" in annotations.splits:
-        judge = annotations.load("val", learn.names, strict)
-        say_samples({"val": judge}, console)
-        kept, held_out = learn.samples, judge.samples
-        prints = _fingerprints([sample.path for sample in (*kept, *held_out)], console) if record else {}
-    else:
-        facts = _inspect(learn.samples, console) if record else {}
-        split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
-        say(f"no val part: {split.describe()}", console)
-        kept, held_out = ([learn.samples[i] for i in part] for part in (split.train, split.held_out))
-        prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
-    seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
-    return TrainData(learn.names, kept, held_out, seen)
-
-
-def load_folds(
-    data: Path,
-    settings: TrainSettings,
-    count: int,
-    names: Path | None,
-    console: Console,
-    images: Path | None = None,
-    *,
-    strict: bool,
-) -> "list[TrainData]":
-    """Return the training and the held-out images of each fold; a test part is never used.
-
-    Raises:
-        AnnotationError: not recognised, or fewer than two groups of images.
-    """
-    from lookonce.train.holdout import folds
-    from lookonce.train.plan import TrainData
-
-    annotations = open_annotations(data, images)
-    given = read_names(names) if names else None
-    sets = {"train": annotations.load("train", given, strict)}
-    if "val" in annotations.splits:
-        sets["val"] = annotations.load("val", sets["train"].names, strict)
-    say_samples(sets, console)
-    samples = [sample for each in sets.values() for sample in each.samples]
-    facts = _inspect(samples, console)
-    splits = folds(samples, count, settings.seed, facts, settings.group)
-    if len(splits) < 2:
-        raise AnnotationError(f"{data}: expected two groups of images or more for folds, found {len(splits)}")
-    prints = {path: each.digest[:BYTES] for path, each in facts.items() if each.digest}
-    found = []
-    for split in splits:
-        kept, held_out = ([samples[i] for i in part] for part in (split.train, split.held_out))
-        seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
-        found.append(TrainData(sets["train"].names, kept, held_out, seen))
-    say(
-        f"{len(samples)} images in {len(found)} folds; {splits[0].together} stay with others of their group",
-        console,
-    )
-    return found
 
 
 def _cross_validate(
@@ -421,30 +325,3 @@ def _cross_validate(
         console,
     )
     return 0
-
-
-def _inspect(samples: Sequence[Sample], console: Console) -> dict[Path, ImageFacts]:
-    with progress_bar(console, transient=True) as progress:
-        bar = progress.add_task("comparing images", total=len(samples))
-        return inspect_all([sample.path for sample in samples], lambda: progress.advance(bar))
-
-
-def _fingerprints(paths: Sequence[Path], console: Console) -> dict[Path, bytes]:
-    with progress_bar(console, transient=True) as progress:
-        bar = progress.add_task("reading images", total=len(paths))
-        return fingerprints(paths, lambda: progress.advance(bar))
-
-
-def after_earlier_training(data: "TrainData", model: Path | None, console: Console) -> "TrainData":
-    """Add the images that a model to start from has learned from; warn if some of them are held out now."""
-    from lookonce.model.files import load_info
-
-    if model is None or model.suffix != ".safetensors":
-        return data
-    earlier = Seen.of(load_info(model).training)
-    if known := len(data.seen.held_out & earlier.learned):
-        say(
-            f"{model} has learned from {known} of the {len(data.val)} validation images: the AP flatters",
-            console,
-        )
-    return replace(data, seen=data.seen.after(earlier))
