@@ -18,12 +18,6 @@ from lookonce.commands.detect import detect
 from lookonce.commands.evaluate import evaluate
 
 COMMANDS = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
-TORCHLESS = """
-import sys
-sys.modules["torch"] = None
-from lookonce.cli import main
-main()
-"""
 
 
 def words(command: str) -> list[str]:
@@ -94,17 +88,6 @@ def test_the_version() -> None:
     assert re.fullmatch(r"lookonce \d+\.\d+.*\n", CliRunner().invoke(app, ["--version"]).stdout)
 
 
-@pytest.mark.parametrize("verb", ["train", "demo"])
-def test_training_without_torch_is_one_line(verb: str, tmp_path: Any) -> None:
-    arguments = {"train": ["train", str(tmp_path)], "demo": ["demo", "--out", str(tmp_path / "new")]}[verb]
-    done = subprocess.run([sys.executable, "-c", TORCHLESS, *arguments], capture_output=True, text=True)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("lookonce: this needs the package 'torch': pip install ")
-    help_text = subprocess.run([sys.executable, "-c", TORCHLESS, verb, "--help"], capture_output=True)
-    assert help_text.returncode == 0
-
-
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -173,3 +156,21 @@ def test_a_second_ctrl_c_ends_every_command_whatever_its_engine_does() -> None:
             assert process.wait(timeout=30) == 130
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("lookonce ev", ["evaluate"]),
+        ("lookonce data ch", ["check"]),
+        ("lookonce detect --so", ["--soft-nms"]),
+        ("lookonce data check --det", ["--detector"]),
+    ],
+)
+def test_shells_complete_commands_and_options(typed: str, offered: list[str]) -> None:
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_LOOKONCE_COMPLETE": "complete_bash"}
+    code = "import sys; sys.argv = ['lookonce']\nfrom lookonce.cli import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == offered

@@ -91,7 +91,7 @@ app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
     help="YOLOv3: train on your own images, detect on an ordinary CPU, read and write Darknet models.",
-    **SETTINGS,
+    **{**SETTINGS, "add_completion": True},  # --install-completion
 )
 data_app = typer.Typer(cls=DataVerbs, no_args_is_help=True, help=VERBS["data"], **SETTINGS)
 data_app.callback()(lambda: None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,17 @@ def test_in_words(faulty: Path, tmp_path: Path) -> None:
     assert "Unusual colour modes: 3 (worth a look)" in found.stdout
     assert "empty-box.xml:7: object 2: [50, 60, 50, 60] has no area" in found.stdout
     assert "Input size: Objects below 12 pixels: " in found.stdout
+    assert f"to train on it: lookonce train {faulty} --size " in found.stderr
+
+
+def test_the_command_to_train_keeps_the_options_given(faulty: Path, tmp_path: Path) -> None:
+    found = run("check", faulty, "--out", tmp_path / "a", "--model", "yolov3", "--size", "320x416",
+                "--fix", tmp_path / "my fixed")  # fmt: skip
+    command = found.stderr.partition("to train on it: ")[2].splitlines()[0]
+    words = shlex.split(command)
+    assert words[:7] == ["lookonce", "train", words[2], "--model", "yolov3", "--size", "320x416"]
+    assert words[2].startswith(str(tmp_path / "my fixed"))
+    assert words[-2:] == ["--out", "runs/mine"]
 
 
 def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) -> None:
@@ -147,6 +159,8 @@ def test_a_model_has_its_say(tmp_path: Path) -> None:
     assert whats["doubtful-class"] == "labelled 'green', detected as 'blue' 1.00"
     assert whats["unfound-box"] == "blue: no detection near it"
     assert tree["counts"]["unfound-box"] == tree["counts"]["missing-box"] == 1
+    assert "keep the model's own ones" in tree["advice"]["anchors"]  # they were never published
+    assert "published" not in tree["advice"]["anchors"]
 
 
 def test_a_model_for_other_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

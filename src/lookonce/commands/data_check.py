@@ -1,6 +1,7 @@
 """`lookonce data check`: the doctor."""
 
 import json
+import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -112,7 +113,21 @@ def data_check(
             f"each in {fix / 'changes.csv'}",
             console,
         )
+    checked = data if written is None else written.data
+    command = ["lookonce", "train", str(checked), *_train_options(diagnosis, size, model)]
+    if written is None:
+        command += ["--names", str(names)] if names else []
+        command += ["--images", str(images)] if images else []
+    say(f"to train on it: {shlex.join(command)} --out runs/mine", console)
     return int(diagnosis.needs_person)
+
+
+def _train_options(diagnosis: Diagnosis, size: str | None, model: str | None) -> list[str]:
+    """Return the advised options of `lookonce train`; a size and a model that were given stay."""
+    advised = list(diagnosis.advice.settings)
+    if size is not None:
+        advised[:2] = ["--size", size]
+    return [*(["--model", model] if model else []), *advised]
 
 
 def _tree(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Advice:
         size_reason: advised input size, with the reason.
         model_reason: remark on the finest stride.
         anchor_reason: advised anchors, with the reason.
+        settings: input size and anchors as options of `lookonce train`.
     """
 
     sizes: tuple[SizeFit, ...]
@@ -96,6 +97,7 @@ class Advice:
     size_reason: str
     model_reason: str
     anchor_reason: str
+    settings: tuple[str, ...] = ()
 
 
 def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
@@ -105,17 +107,32 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
         return Advice((), (), nothing, nothing, nothing)
     sizes = tuple(SizeFit.measure(samples, side) for side in SIZES)
     shapes = input_shapes(samples, network.size)
-    anchors = [AnchorFit.measure(f"{network.model}'s own", flatten(network.anchors), shapes)]
+    known = NETWORKS.get(network.model)
+    name = "the published" if known and known.anchors == network.anchors else "the model's own"
+    anchors = [AnchorFit.measure(name, flatten(network.anchors), shapes)]
     fitted = fit_anchors(shapes, network.anchors)
     if fitted != network.anchors:
         anchors.append(AnchorFit.measure("k-means of these boxes", flatten(fitted).round(1), shapes))
     reasons = _size_reason(sizes), _model_reason(shapes, network), _anchor_reason(anchors)
-    return Advice(sizes, tuple(anchors), *reasons)
+    settings = ["--size", str(_advised_size(sizes).side)]
+    if anchors[1:] and _gain(anchors) >= GAIN:
+        settings += ["--set", "anchors=data"]
+    return Advice(sizes, tuple(anchors), *reasons, tuple(settings))
+
+
+def _advised_size(sizes: Sequence[SizeFit]) -> SizeFit:
+    """Return the smallest size with few small objects, else the largest."""
+    return next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
+
+
+def _gain(anchors: Sequence[AnchorFit]) -> float:
+    """Return the mean best IoU that k-means anchors, the second, add to the first."""
+    return anchors[1].mean_best_iou - anchors[0].mean_best_iou
 
 
 def _size_reason(sizes: Sequence[SizeFit]) -> str:
     shares = ", ".join(f"{fit.small:.0%} at {fit.side}" for fit in sizes)
-    chosen = next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
+    chosen = _advised_size(sizes)
     measured = f"Objects below {SMALL:.0f} pixels: {shares}."
     if chosen.small > ENOUGH:
         return (
@@ -145,13 +162,13 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
 def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
     own, *fitted = anchors
     if not fitted:
-        return "Too few different boxes to compute anchors: keep the published ones."
+        return f"Too few different boxes to compute anchors: keep {own.name} ones."
     better = fitted[0]
     measured = (
         f"Best possible recall {own.best_possible_recall:.3f} with {own.name} anchors, "
         f"{better.best_possible_recall:.3f} with those of k-means; "
         f"mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
     )
-    if better.mean_best_iou - own.mean_best_iou >= GAIN:
+    if _gain(anchors) >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
-    return f"{measured} Keep the published ones: the gain is small."
+    return f"{measured} Keep {own.name} ones: the gain is small."
