@@ -231,8 +231,9 @@ def test_a_plot_is_the_annotated_image(tmp_path: Path, detector: Detector) -> No
         assert drawn.size == (96, 64)
         assert (np.asarray(drawn) != PIXELS).any()
         assert drawn.tobytes() == result.plot(PIXELS).tobytes()
-    with pytest.raises(ValueError, match=re.escape("plot(image)")):
-        detector((tmp_path / "a.png").read_bytes()).plot()
+    for spent in ((tmp_path / "a.png").read_bytes(), BytesIO((tmp_path / "a.png").read_bytes())):
+        with pytest.raises(ValueError, match=re.escape("plot(image)")):
+            detector(spent).plot()
 
 
 def test_results_keep_no_pixels_in_memory(detector: Detector) -> None:

@@ -357,6 +357,8 @@ def _source(image: Image) -> str | PathLike[str] | ref[Any] | None:
     """Return what a notebook can show later: a path, or a weak reference, which keeps no pixels in memory."""
     if isinstance(image, str | PathLike):
         return image
+    if hasattr(image, "read"):  # a file that is at its end now
+        return None
     try:
         return ref(image)
     except TypeError:  # bytes and their kind
