@@ -118,7 +118,7 @@ def test_lists(voc: Path, image: ImageMaker) -> None:
     found = load_samples(listed)
     assert [s.path.stem for s in found.samples] == ["a", "b", "a 1"]
     assert [str(p) for p in found.problems] == [
-        f"{listed}:4: c.xml cannot be read: No such file or directory",
+        f"{listed}:4: c.xml cannot be read: No such file or directory; did you mean {voc}/Annotations/b.xml?",
         f"{listed}:5: a.png is listed again; it counts as on {listed}:1",
     ]
 

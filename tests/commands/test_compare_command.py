@@ -49,6 +49,8 @@ def training(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
         def open(cls, path: Path, *_: object, **__: object) -> Stub:
             return Stub(path, records.get(path.stem, {}))
 
+        with_options = open
+
     monkeypatch.setattr("lookonce.runtime.detector.Detector", Opener)
     return records
 
@@ -110,6 +112,8 @@ def test_models_without_a_common_class_are_refused(images: Path, monkeypatch: py
             stub = Stub(path, {})
             stub.names = ("cat",) if path.stem == "good" else ("dog",)
             return stub
+
+        with_options = open
 
     monkeypatch.setattr("lookonce.runtime.detector.Detector", Opener)
     (images / "names.txt").write_text("dog\ncat\n")

@@ -45,6 +45,8 @@ class FixedDetector:
     def open(cls, path: Path, *_: object, **__: object) -> "FixedDetector":
         return cls()
 
+    with_options = open
+
     def __enter__(self) -> "FixedDetector":
         return self
 

@@ -22,7 +22,10 @@ LINES = {
     "data_stats": "data stats lines.txt --names names.txt",
     "data_anchors": "data anchors lines.txt --names names.txt",
 }
-ELSEWHERE = {"fetch": "tests/commands/test_fetch_command.py"}  # needs a server
+ELSEWHERE = {
+    "fetch": "tests/commands/test_fetch_command.py",  # needs a server
+    "tune": "tests/bench/test_tune.py",  # takes minutes
+}
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def paths(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
-    monkeypatch.setattr(cache, "read_image", lambda path: counted.update([path.name]) or read_image(path))
+    monkeypatch.setattr(cache, "read_image", lambda path, *_: counted.update([path.name]) or read_image(path))
     return counted
 
 
@@ -74,7 +74,9 @@ def test_an_epoch_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pyte
     wanted = load_settings(None, changes).augment
     epochs = []
     for most_bytes in (0, 2**30):
-        monkeypatch.setattr("lookonce.data.dataset.ImageCache", lambda size=most_bytes: ImageCache(size))
+        monkeypatch.setattr(
+            "lookonce.data.dataset.ImageCache", lambda size=most_bytes, **more: ImageCache(size, **more)
+        )
         dataset, out = Dataset(samples, INFO, wanted), np.empty((64, 96, 3), np.uint8)
         pixels = []
         for turn in [*range(5)] * 3:

@@ -32,7 +32,7 @@ def outcomes_of(names: tuple[str, ...] = NAMES) -> Outcomes:
 def test_detections_have_the_colours_of_their_outcomes_the_false_ones_first() -> None:
     marks = detection_marks(outcomes_of(), 0, NAMES)
 
-    assert [mark.name for mark in marks] == ["cat 0.80", "dog 0.70", "cat 0.90"]
+    assert [(mark.name, mark.suffix) for mark in marks] == [("cat", "0.80"), ("dog", "0.70"), ("cat", "0.90")]
     outcomes = (Outcome.LOCALISATION, Outcome.BACKGROUND, Outcome.RIGHT)
     assert [mark.colour for mark in marks] == [COLOURS[outcome] for outcome in outcomes]
     assert not any(mark.dashed for mark in marks)
@@ -49,7 +49,8 @@ def test_objects_without_a_right_detection_are_dashed_the_missed_first() -> None
 def test_a_single_class_is_not_named_on_every_box() -> None:
     outcomes = outcomes_of(("head",))
     assert {mark.name for mark in object_marks(outcomes, 0, ("head",))} == {""}
-    assert [mark.name for mark in detection_marks(outcomes, 0, ("head",))] == ["0.80", "0.70", "0.90"]
+    marks = detection_marks(outcomes, 0, ("head",))
+    assert [(mark.name, mark.suffix) for mark in marks] == [("", "0.80"), ("", "0.70"), ("", "0.90")]
 
 
 def test_only_so_many_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
                 expected = path.parent / tree.get("path", ".") / entry
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
             else:
-                there.append(Entry(Place(found, place.images), annotated))
+                there.append(Entry(Place(found, place.images, keypoints), annotated))
         if there:
             parts[split] = YamlPart(path, split, there, names, open_place, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):
