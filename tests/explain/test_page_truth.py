@@ -29,7 +29,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
     write_image(folder / FILE, noise)
     training = {OBJECTIVE: Objective(loss=LEARNT_BY).model_dump(mode="json")}
     explainer = Explainer.open(write_model(folder, names=NAMES, training=training), conf=0.5)
-    boxes = np.array([[20, 20, 60, 70], [100, 10, 104, 14], [0, 0, 170, 90]], np.float32)
+    boxes = np.array([[20, 20, 60, 70], [100, 10, 104, 14], [130, 50, 170, 90]], np.float32)
     truth = Sample(folder / FILE, boxes, np.array([0, 1, 2]), crowd=np.array([False, False, True]))
     explained = explainer(folder / FILE, truth, features=True)
     assert explained.truth is not None
