@@ -1,11 +1,13 @@
 """Real images, models and reference numbers; a small model."""
 
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lookonce._interrupts import SecondCtrlC
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.resolve import resolve
@@ -34,6 +36,13 @@ class RealData(type(Path())):  # type: ignore[misc]  # Path itself cannot be der
         if not other.exists():
             pytest.skip(f"needs {other.relative_to(SHARED)}, which the repository does not hold")
         return other
+
+
+@pytest.fixture(autouse=True)
+def no_watch_left() -> Iterator[None]:
+    """End the watch for a second Ctrl-C, which after a signal would end the test process too."""
+    yield
+    SecondCtrlC.forget()
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_what_is_missing_is_named(folder: Path) -> None:
         match=r"its weights as small\.weights beside it, found strange\.weights; choose with --weights FILE",
     ):
         open_darknet(folder / "small.cfg")
-    with pytest.raises(ModelFileError, match=r"expected its \.cfg beside it, found small\.cfg"):
+    with pytest.raises(ModelFileError, match=r"expected the \.cfg that .* beside it, found small\.cfg"):
         open_darknet(folder / "strange.weights")
 
 

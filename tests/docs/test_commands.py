@@ -14,7 +14,7 @@ def test_another_default_is_another_page(monkeypatch: pytest.MonkeyPatch) -> Non
 
     before = reference()
     defaults = list(module.detect.__defaults__ or ())
-    defaults[defaults.index(0.25)] = 0.35
+    defaults[defaults.index(0.45)] = 0.35
     monkeypatch.setattr(module.detect, "__defaults__", tuple(defaults))
-    assert "| `--conf CONF` | Score threshold. | `0.35` |" in reference()
+    assert "| `--iou IOU` | IoU threshold of suppression. | `0.35` |" in reference()
     assert reference() != before
