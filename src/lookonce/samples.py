@@ -51,6 +51,7 @@ class Sample:
         image_id: id of the image in COCO annotations, kept for writing results.
         size: (height, width) of the image as displayed; None if not read yet: see `image_size`.
         ignored: areas in which objects may lack a box, beside those of `crowd`.
+        scores: (N,) float32 scores of boxes that a detector predicted; None if people drew them.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Sample:
     image_id: int | str | None = None
     size: tuple[int, int] | None = None
     ignored: tuple[Area, ...] = ()
+    scores: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
@@ -96,6 +98,7 @@ class Sample:
             labels=self.labels[kept],
             difficult=self.difficult[kept],
             crowd=self.crowd[kept],
+            scores=None if self.scores is None else self.scores[kept],
         )
 
     def renumbered(self, numbers: NDArray[np.int64]) -> "Sample":

@@ -92,10 +92,11 @@ def test_any_name_survives_any_form(
     tmp_path_factory: pytest.TempPathFactory, stems: list[str], ending: str
 ) -> None:
     folder = tmp_path_factory.mktemp("names")
-    write_image(folder / "x.png", np.zeros((60, 80, 3), np.uint8))
-    names = [stem + ending for stem in stems if not stem.startswith(".")]
+    blank = tmp_path_factory.mktemp("blank") / "x.png"
+    write_image(blank, np.zeros((60, 80, 3), np.uint8))
+    names = [stem + ending for stem in stems if stem.strip() and not stem.startswith(".")]
     for name in names:
-        shutil.copyfile(folder / "x.png", folder / name)
+        shutil.copyfile(blank, folder / name)
     samples = [
         Sample(folder / name, np.array([[i, 2, 30, 40]], np.float32), np.array([0]), size=(60, 80))
         for i, name in enumerate(names)

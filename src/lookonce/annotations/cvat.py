@@ -6,6 +6,7 @@
 A video's XML has tracks of boxes by frame; its images are frames saved as `frame_000012.PNG`.
 """
 
+import itertools
 import math
 import unicodedata
 import xml.etree.ElementTree as ET
@@ -24,7 +25,7 @@ from lookonce.annotations.files import (
     split_of,
     xml_root,
 )
-from lookonce.annotations.layout import number, reference
+from lookonce.annotations.layout import distinct, gather, number, stems_of
 from lookonce.annotations.place import Place, Recognised
 from lookonce.annotations.records import Box, Parsed, Record, Row, hull
 from lookonce.samples import SampleSet
@@ -132,27 +133,45 @@ def _name(text: str | None) -> str:
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `annotations.xml` with a subset per split; images stay where they are."""
+    """Write `annotations.xml` with a subset per split, and `images`, a folder of links.
+
+    CVAT matches images by the name that they have in its task; a name that it does not know counts as the
+    image of the same number. Scores of predictions become the attribute `score`.
+    """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
     labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
     names = next(iter(sets.values())).names
+    predicted = any(sample.scores is not None for each in sets.values() for sample in each.samples)
     for name in names:
-        ET.SubElement(ET.SubElement(labels, "label"), "name").text = name
-    pairs = [(split, sample) for split, samples in sets.items() for sample in samples.samples]
-    for i, (split, sample) in enumerate(pairs):
+        label_node = ET.SubElement(labels, "label")
+        ET.SubElement(label_node, "name").text = name
+        if predicted:
+            attribute = ET.SubElement(ET.SubElement(label_node, "attributes"), "attribute")
+            for tag, text in (("name", "score"), ("mutable", "False"), ("input_type", "text")):
+                ET.SubElement(attribute, tag).text = text
+    named = distinct(sets)
+    images = gather(named, out / "images")
+    listed = [(split, stem) for split, samples in sets.items() for stem in stems_of(samples, named)]
+    for i, (split, stem) in enumerate(listed):
+        sample = named[stem]
         height, width = sample.image_size
         about = {
             "id": i,
-            "name": reference(sample.path, out),
+            "name": images[stem].name,
             "subset": split,
             "width": width,
             "height": height,
         }
         node = ET.SubElement(root, "image", {key: str(value) for key, value in about.items()})
-        for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+        scores = itertools.repeat(None) if sample.scores is None else sample.scores.tolist()
+        for box, label, score in zip(sample.boxes.tolist(), sample.labels.tolist(), scores, strict=False):
             sides = dict(zip(("xtl", "ytl", "xbr", "ybr"), map(number, box), strict=True))
-            ET.SubElement(node, "box", {"label": names[label], "occluded": "0", **sides, "z_order": "0"})
+            shape = ET.SubElement(
+                node, "box", {"label": names[label], "occluded": "0", **sides, "z_order": "0"}
+            )
+            if score is not None:
+                ET.SubElement(shape, "attribute", {"name": "score"}).text = f"{score:.3f}"
     ET.indent(root)
     with replacing(out / "annotations.xml") as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)

@@ -3,15 +3,18 @@
 import json
 import math
 import unicodedata
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from lookonce._files import write_text
+from lookonce._files import destination, write_text
 from lookonce.annotations.files import json_keys, read_json, read_names, shown
-from lookonce.annotations.layout import reference, write_names
+from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.place import Place, Recognised, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.detections import SCORE_DIGITS
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -126,18 +129,42 @@ def _rectangle(
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `<split>.json` per split, for import, and `classes.txt`; images stay where they are."""
-    write_names(out / NAMES, next(iter(sets.values())).names)
+    """Write `<split>.json` per split for import, `images`, a folder of links, and how to show them.
+
+    The tasks name images as Label Studio serves local files: relative to the folder that contains `out`.
+    `interface.xml` is the labelling interface, with the names that the results refer to; `classes.txt` keeps
+    the class numbers.
+    """
+    names = next(iter(sets.values())).names
+    write_names(out / NAMES, names)
+    write_text(out / "interface.xml", _interface(names))
+    named = distinct(sets)
+    images = gather(named, out / "images")
     for split, samples in sets.items():
-        tasks = [_task(i, sample, samples.names, out) for i, sample in enumerate(samples.samples, 1)]
+        tasks = []
+        for i, stem in enumerate(stems_of(samples, named), 1):
+            served = f"{destination(out).name}/images/{images[stem].name}"
+            task = {"id": i, "data": {"image": f"/data/local-files/?d={quote(served)}"}}
+            tasks.append(task | _results_of(i, named[stem], names))
         write_text(out / f"{split}.json", json.dumps(tasks, ensure_ascii=False, indent=1))
     return out
 
 
-def _task(number: int, sample: Sample, names: Sequence[str], out: Path) -> dict[str, Any]:
+def _interface(names: Sequence[str]) -> str:
+    view = ET.Element("View")
+    ET.SubElement(view, "Image", {"name": "image", "value": "$image"})
+    labels = ET.SubElement(view, "RectangleLabels", {"name": "label", "toName": "image"})
+    for name in names:
+        ET.SubElement(labels, "Label", {"value": name})
+    ET.indent(view)
+    return ET.tostring(view, encoding="unicode") + "\n"
+
+
+def _results_of(number: int, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
+    """Return the boxes as an annotation, or as a prediction with scores, which people have yet to accept."""
     height, width = sample.image_size
     results = []
-    for i, (box, label) in enumerate(zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True), 1):
+    for i, (box, label) in enumerate(zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)):
         left, top, right, bottom = box
         value = {
             "x": 100 * left / width,
@@ -148,7 +175,7 @@ def _task(number: int, sample: Sample, names: Sequence[str], out: Path) -> dict[
             "rectanglelabels": [names[label]],
         }
         result = {
-            "id": f"{number}-{i}",
+            "id": f"{number}-{i + 1}",
             "type": "rectanglelabels",
             "from_name": "label",
             "to_name": "image",
@@ -157,9 +184,11 @@ def _task(number: int, sample: Sample, names: Sequence[str], out: Path) -> dict[
             "image_rotation": 0,
             "value": value,
         }
+        if sample.scores is not None:
+            result["score"] = round(float(sample.scores[i]), SCORE_DIGITS)
         results.append(result)
-    return {
-        "id": number,
-        "data": {"image": reference(sample.path, out)},
-        "annotations": [{"result": results}],
-    }
+    if sample.scores is None:
+        return {"annotations": [{"result": results}]}
+    lowest = float(sample.scores.min(initial=1))  # what its Data Manager sorts by: the most doubtful object
+    prediction = {"model_version": "lookonce", "score": round(lowest, SCORE_DIGITS), "result": results}
+    return {"predictions": [prediction]}

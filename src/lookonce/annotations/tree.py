@@ -191,7 +191,8 @@ def variants(name: str) -> list[tuple[str, ...]]:
     if "?" in name or "%" in name or "://" in name:
         url = urlsplit(name)
         local = parse_qs(url.query).get("d", [""])[0]  # Label Studio: /data/local-files/?d=images/a.jpg
-        texts += [text.replace("\\", "/") for text in (local, unquote(url.path), unquote(name)) if text]
+        more = [text.replace("\\", "/") for text in (local, unquote(url.path), unquote(name)) if text]
+        texts = [local, *more, *texts] if url.path.endswith("/local-files/") else texts + more
     texts += [
         UPLOADED.sub("", text.rpartition("/")[2]) for text in texts if UPLOADED.match(text.rpartition("/")[2])
     ]

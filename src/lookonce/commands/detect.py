@@ -24,15 +24,16 @@ from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWriter
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.tiles import OVERLAP
-from lookonce.runtime.video import is_video
+from lookonce.runtime.video import is_video, name_of
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import Problem, named_as_in
 from lookonce.values import measure_values
 
-KINDS = ("images", "json", "csv", "counts", "coco")
+KINDS = ("images", "json", "csv", "counts", "coco", *FORMS)
 RESULTS = "detections.json"
 
 
@@ -44,12 +45,14 @@ class Tally:
         kept: images and video frames that an earlier run had done.
         frames: images and video frames that this run has done.
         classes: detections of each class, by name.
+        doubtful: images with an object below `--sure`; None without it.
         seconds: time taken.
     """
 
     kept: int = 0
     frames: int = 0
     classes: Counter[str] = field(default_factory=Counter)
+    doubtful: int | None = None
     seconds: float = 0.0
 
 
@@ -64,8 +67,22 @@ def detect(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detections"),
     save: Annotated[
-        str, typer.Option(help="Some of images,json,csv,counts,coco; images: annotated images and videos.")
+        str,
+        typer.Option(
+            help="Some of images,json,csv,counts,coco (images: annotated images and videos), and yolo, voc, "
+            "cvat, labelme, labelstudio: boxes to correct in a labelling tool."
+        ),
     ] = "images,json",
+    sure: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Minimum score of a box for a labelling tool; check.txt lists the images with an object "
+            "below it.",
+            show_default="all detections",
+        ),
+    ] = None,
     conf: shared.ConfsOption = None,
     iou: shared.IouOption = IOU,
     classes: Annotated[
@@ -130,11 +147,19 @@ def detect(
         threads=threads,
     )
     frames = Sources(sources, strict=strict)
+    forms = [kind for kind in kinds if kind in FORMS]
+    if sure is not None and not forms:
+        raise ConfigError(f"--sure: expected one of {', '.join(FORMS)} among --save, found {save}")
+    others = [each for each in frames.origins if not isinstance(each, Path) or is_video(each)]
+    if forms and others:
+        raise ConfigError(
+            f"--save {forms[0]}: expected image files, to which annotations refer; found {name_of(others[0])}"
+        )
     inputs = [model, *(each for each in (weights, coco_ids, *frames.origins) if isinstance(each, Path))]
     # results to resume may come from another machine, for which the list of written files is not valid
     files = [shared.json_file(json_to)]
     with Outputs("detect", folder=out, files=files, inputs=inputs, force=force or resume):
-        return _detect(model, frames, out, kinds, options, coco_ids, json_to, resume=resume)
+        return _detect(model, frames, out, kinds, options, coco_ids, sure, json_to, resume=resume)
 
 
 def _detect(
@@ -144,6 +169,7 @@ def _detect(
     kinds: Sequence[str],
     options: DetectOptions,
     coco_ids: Path | None,
+    sure: float | None,
     json_to: Path | None,
     *,
     resume: bool,
@@ -182,6 +208,11 @@ def _detect(
             "counts": lambda: CountsWriter(out / "counts.csv", detector.names, numbers),
             "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(detector.names, coco_ids)),
         }
+        for form in FORMS:
+            makers[form] = partial(AnnotationWriter, out / form, form, detector.names, sure or 0.0)
+        if sure is not None:
+            kinds = [*kinds, "check"]
+            makers["check"] = partial(DoubtWriter, out / "check.txt", sure)
         try:
             with ExitStack() as stack:
                 writers = _begin([makers[kind] for kind in kinds], done, tally)
@@ -201,6 +232,11 @@ def _detect(
         except OSError as error:
             raise LookonceError(f"{out}: results cannot be written: {error.strerror or error}") from error
     saved = {kind: writer.path for kind, writer in zip(kinds, writers, strict=True)}
+    for writer in writers:
+        if isinstance(writer, AnnotationWriter):
+            frames.problems += [each for each in writer.problems if each not in frames.problems]
+        elif isinstance(writer, DoubtWriter):
+            tally.doubtful = writer.count
     if resume:
         for path in saved.values():
             remove_leftovers(path)
@@ -346,6 +382,7 @@ def _report(
             "first_frame_only": frames.series,
             "dropped": frames.live.dropped,
             "reconnects": frames.live.reconnects,
+            **({} if tally.doubtful is None else {"to_check": tally.doubtful}),
             "saved": {kind: str(path) for kind, path in saved.items()},
         }
         shared.write_json(json_to, summary)
@@ -354,8 +391,9 @@ def _report(
     console = terminal()
     for line in _summary(tally, frames, stopped):
         say(line, console)
+    width = max(map(len, saved)) + 2
     for kind, path in saved.items():
-        say(f"  {kind + ':':8}{path}", console)
+        say(f"  {kind + ':':{width}}{path}", console)
 
 
 def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
@@ -368,6 +406,9 @@ def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
         yield f"  {_count(tally.kept, 'image')} of them kept from the earlier run"
     if tally.classes:
         yield "  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common())
+    if tally.doubtful is not None:
+        images = _count(tally.doubtful, "image")
+        yield f"  {images} to be checked, with objects below --sure, which are not written"
     if any(not isinstance(origin, Path) for origin in frames.origins):
         dropped, reconnects = frames.live.dropped, frames.live.reconnects
         yield f"  live: {_count(dropped, 'frame')} dropped, {_count(reconnects, 'reconnect')}"

@@ -90,4 +90,4 @@ def _done(record: Mapping[str, Any], names: Sequence[str]) -> Done:
     no_pixels = np.broadcast_to(np.uint8(0), (record["height"], record["width"], 3))
     moment = Moment(record["frame"], record["seconds"], 0.0) if "frame" in record else None
     name = record["file"]
-    return Frame(no_pixels, name, Path(name), moment=moment), detections
+    return Frame(no_pixels, name, Path(name), Path(name), moment), detections

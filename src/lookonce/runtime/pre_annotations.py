@@ -1,0 +1,88 @@
+"""Writers of predictions as annotations, for people to correct in a labelling tool."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from lookonce.annotations.write import check_target, write_samples
+from lookonce.detections import Detections
+from lookonce.runtime.sources import Frame
+from lookonce.runtime.writers import TextWriter, Writer
+from lookonce.samples import Problem, Sample, SampleSet
+
+FORMS = ("yolo", "voc", "cvat", "labelme", "labelstudio")
+SPLIT = "train"  # corrected annotations are there to learn from
+
+
+class AnnotationWriter(Writer):
+    """A folder in the form of a labelling tool, with links to the images.
+
+    The boxes of all images are kept until `close`, because the forms have files about the whole set. The
+    folder must be vacant: people may have corrected what an earlier run wrote.
+
+    Attributes:
+        problems: images that the form cannot hold, after `close`.
+    """
+
+    def __init__(self, folder: Path, form: str, names: Sequence[str], sure: float = 0.0) -> None:
+        """Check the folder.
+
+        Args:
+            folder: a new or empty folder.
+            form: a name in `FORMS`.
+            names: the model's classes.
+            sure: score from which a box is written.
+
+        Raises:
+            AnnotationError: the folder is not empty.
+        """
+        super().__init__(folder)
+        check_target(form, folder)
+        self.problems: list[Problem] = []
+        self._form, self._names, self._sure = form, tuple(names), sure
+        self._samples: list[Sample] = []
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Keep the boxes of an image file."""
+        assert frame.path is not None, "annotations are for image files"
+        height, width = frame.image.shape[:2]
+        sure = detections[detections.scores >= self._sure]
+        self._samples.append(
+            Sample(frame.path, sure.boxes, sure.labels, size=(height, width), scores=sure.scores)
+        )
+
+    def close(self, *, complete: bool) -> None:
+        """Write the folder; a stopped run's has the images that were done.
+
+        Raises:
+            AnnotationError: it cannot be written.
+        """
+        if self._samples:
+            found = SampleSet(self._names, self._samples, [], self._form)
+            _, self.problems = write_samples({SPLIT: found}, self._form, self.path)
+
+    def abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing: before `close` there is no file."""
+
+
+class DoubtWriter(TextWriter):
+    """A list of the images with an object below the score from which boxes are written.
+
+    Attributes:
+        count: images listed so far.
+    """
+
+    def __init__(self, path: Path, sure: float) -> None:
+        super().__init__(path)
+        self.count = 0
+        self._sure = np.float32(sure)
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Append the image's path if one of its objects is doubtful."""
+        if (detections.scores < self._sure).any():
+            self.count += 1
+            self._stream.write(f"{frame.name}\n")
