@@ -8,6 +8,8 @@ A page starts in a folder of its own that holds
     model.safetensors            a small yolov3-tiny for these classes; also runs/mine/best.safetensors
     model.cfg .weights .names    the same in Darknet's form
     model.onnx                   the same as an ONNX file
+    one-channel.cfg              the same network, with one channel
+    cells-16bit.tif stack.tif map.tif    16 bits; three pages; a GeoTIFF
 
 and its fenced blocks run one after the other: `python` in one namespace, `console` line by line where a line
 starts with `$ `. What is not to be run, because it takes long or needs the internet, is fenced as `text`; of
@@ -27,6 +29,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from PIL import Image
 
 from lookonce.annotations import write_samples
 from lookonce.cli import DATA_VERBS, VERBS, app, load
@@ -37,6 +40,7 @@ from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.samples import Sample, SampleSet
 from tests.data.drawn_samples import INFO, draw_samples
+from tests.tiffs import geotiff_tags, write_tiff
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,6 +80,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     box = Sample(folder / "photos/dog.jpg", np.array([[10, 10, 60, 50]], np.float32), np.zeros(1, np.int64))
     write_samples({"train": SampleSet(INFO.names, [box], [], "drawn")}, "coco", folder / "annotations")
     _write_models(folder)
+    deep = noise.integers(0, 4096, (90, 120), np.uint16)
+    Image.fromarray(deep).save(folder / "cells-16bit.tif")
+    Image.fromarray(deep).save(folder / "stack.tif", save_all=True, append_images=[Image.fromarray(deep)] * 2)
+    write_tiff(folder / "map.tif", (700, 900), big=True, tags=geotiff_tags(0.5, (500_000, 5_400_000)))
     return folder
 
 
@@ -91,6 +99,8 @@ def _write_models(folder: Path) -> None:
         save_model(folder / name, network.state_dict(), info)
     for name in ("model.cfg", "yolov3-tiny.cfg"):
         save_darknet(folder / name, network, info)
+    one_channel = (folder / "model.cfg").read_text().replace("channels=3", "channels=1")
+    (folder / "one-channel.cfg").write_text(one_channel)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOOKONCE_CACHE", str(folder / "cache"))
         shutil.copy(cached_onnx(folder / "model.cfg"), folder / "model.onnx")

@@ -15,6 +15,8 @@ from io import SEEK_CUR, BytesIO
 from struct import unpack
 from typing import BinaryIO, Literal, NamedTuple
 
+from lookonce._tiff import read_directory, seek, take
+
 EXIF_PREFIX = b"Exif\0\0"
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
 TIFF_SUBFILE, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_CHANNELS, TIFF_PLANES = 254, 258, 262, 277, 284
@@ -23,6 +25,7 @@ TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
 LARGEST_TILE = 1 << 24  # pixels
 TIFF_SHORT, TIFF_LONG = 3, 4  # field types
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")  # the last two: BigTIFF
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
@@ -117,12 +120,12 @@ def _jpeg(stream: BinaryIO) -> Found:
     while (marker := _jpeg_marker(stream)) != JPEG_END:
         if marker in JPEG_BARE_MARKERS:
             continue
-        (length,) = unpack(">H", _take(stream, 2))
+        (length,) = unpack(">H", take(stream, 2))
         after = stream.tell() + length - 2
         if marker in JPEG_SIZE_MARKERS:
             if components:
                 raise ValueError("expected one frame header in a JPEG, found two")
-            height, width, components = unpack(">xHHB", _take(stream, 6))
+            height, width, components = unpack(">xHHB", take(stream, 6))
         elif marker == JPEG_APP1 and orientation == 1:
             orientation = _exif_orientation(stream.read(max(0, length - 2)))
         elif marker == JPEG_SCAN:
@@ -133,9 +136,9 @@ def _jpeg(stream: BinaryIO) -> Found:
 
 def _jpeg_marker(stream: BinaryIO) -> int:
     """Return the next marker; any number of 0xFF bytes may precede it."""
-    if _take(stream, 1) != b"\xff":
+    if take(stream, 1) != b"\xff":
         raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
-    while (code := _take(stream, 1)) == b"\xff":
+    while (code := take(stream, 1)) == b"\xff":
         pass
     return code[0]
 
@@ -147,15 +150,15 @@ def _png(stream: BinaryIO) -> Found:
     colour: Colour = "colour"
     stream.seek(8)
     while True:
-        length, kind = unpack(">I4s", _take(stream, 8))
+        length, kind = unpack(">I4s", take(stream, 8))
         after = stream.tell() + length + 4  # 4: checksum
         if (kind == b"IHDR") != (stream.tell() == 16):
             raise ValueError(f"expected IHDR as the first chunk of a PNG and nowhere else, found {kind!r}")
         if kind == b"IHDR":
-            width, height, depth, code = unpack(">IIBB", _take(stream, 10))
+            width, height, depth, code = unpack(">IIBB", take(stream, 10))
             colour = PNG_COLOURS.get(code, "colour")
         elif kind == b"fcTL":  # a frame of an animation
-            frame_width, frame_height = unpack(">4xII", _take(stream, 12))
+            frame_width, frame_height = unpack(">4xII", take(stream, 12))
             if frame_width > width or frame_height > height:
                 raise ValueError(f"expected frames of at most {height}x{width}, found a larger one")
             frames += 1
@@ -169,15 +172,15 @@ def _png(stream: BinaryIO) -> Found:
 def _webp(stream: BinaryIO) -> Found:
     """The first chunk holds the size; an `EXIF` chunk may follow the image of an extended file."""
     stream.seek(12)
-    kind, length = unpack("<4sI", _take(stream, 8))
+    kind, length = unpack("<4sI", take(stream, 8))
     if kind == b"VP8 ":
-        width, height = unpack("<6xHH", _take(stream, 10))
+        width, height = unpack("<6xHH", take(stream, 10))
         return Found(width & 0x3FFF, height & 0x3FFF, 1, "colour")  # the two upper bits request upscaling
     if kind == b"VP8L":
-        (bits,) = unpack("<xI", _take(stream, 5))
+        (bits,) = unpack("<xI", take(stream, 5))
         colour: Colour = "alpha" if bits >> 28 & 1 else "colour"
         return Found((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, colour)
-    fields = _take(stream, 10)
+    fields = take(stream, 10)
     width, height = (int.from_bytes(fields[i : i + 3], "little") + 1 for i in (4, 7))
     orientation = 1
     stream.seek(length - 10, SEEK_CUR)
@@ -192,11 +195,11 @@ def _webp(stream: BinaryIO) -> Found:
 
 def _bmp(stream: BinaryIO) -> Found:
     stream.seek(14)
-    (header_size,) = unpack("<I", _take(stream, 4))
+    (header_size,) = unpack("<I", take(stream, 4))
     if header_size == 12:  # OS/2
-        width, height, bits = unpack("<HHxxH", _take(stream, 8))
+        width, height, bits = unpack("<HHxxH", take(stream, 8))
     else:
-        width, height, bits = unpack("<iixxH", _take(stream, 12))
+        width, height, bits = unpack("<iixxH", take(stream, 12))
     return Found(
         width, abs(height), 1, "palette" if bits <= 8 else "colour"
     )  # a negative height means that the first row is the top one
@@ -231,15 +234,9 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[
     Returns:
         Tag -> number, and the offset of the next directory, 0 for none.
     """
-    stream.seek(0)
-    order = "<" if _take(stream, 4)[:2] == b"II" else ">"
-    (start,) = unpack(order + "I", _take(stream, 4))
-    stream.seek(at or start)
-    (count,) = unpack(order + "H", _take(stream, 2))
+    order, is_big, fields, following = read_directory(stream, at)
     tags, elsewhere = {}, {}
-    for _ in range(count):
-        entry = _take(stream, 12)
-        tag, kind, values = unpack(order + "HHI", entry[:8])
+    for tag, (kind, values, inside) in fields:
         if (
             strict
             and tag in TIFF_SIZES
@@ -248,22 +245,21 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[
             raise ValueError(
                 f"expected one whole number in TIFF tag {tag}, once; decoders differ about others"
             )
-        if kind == TIFF_SHORT and values <= 2:
-            (tags[tag],) = unpack(order + "H", entry[8:10])
+        if kind == TIFF_SHORT and 2 * values <= len(inside):
+            (tags[tag],) = unpack(order + "H", inside[:2])
         elif kind == TIFF_SHORT and tag in TIFF_PER_CHANNEL:
-            (elsewhere[tag],) = unpack(order + "I", entry[8:])
+            (elsewhere[tag],) = unpack(order + ("Q" if is_big else "I"), inside)
         elif kind == TIFF_LONG:
-            (tags[tag],) = unpack(order + "I", entry[8:])
-    following = stream.read(4)
+            (tags[tag],) = unpack(order + "I", inside[:4])
     for tag, offset in elsewhere.items():
-        stream.seek(offset)
-        (tags[tag],) = unpack(order + "H", _take(stream, 2))
-    return tags, unpack(order + "I", following)[0] if len(following) == 4 else 0
+        seek(stream, offset)
+        (tags[tag],) = unpack(order + "H", take(stream, 2))
+    return tags, following
 
 
 def _pnm(stream: BinaryIO) -> Found:
     """Read width, height and, but for bitmaps, the largest value; comments may stand between them."""
-    kind, *words = re.sub(rb"#[^\n]*", b"", _take(stream, 9) + stream.read(1000)).split()[:4]
+    kind, *words = re.sub(rb"#[^\n]*", b"", take(stream, 9) + stream.read(1000)).split()[:4]
     is_bitmap = kind in (b"P1", b"P4")
     if len(words) < 3 - is_bitmap or not all(word.isdigit() for word in words[: 3 - is_bitmap]):
         raise ValueError("expected width, height and largest value in a PNM, found it damaged or cut short")
@@ -306,13 +302,6 @@ def _exif_orientation(payload: bytes) -> int:
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def _take(stream: BinaryIO, count: int) -> bytes:
-    taken = stream.read(count)
-    if len(taken) < count:
-        raise ValueError(f"expected more after byte {stream.tell()}, found the end: the file is cut short")
-    return taken
-
-
 def _describe(start: bytes) -> str:
     """Name a kind of file that is often mistaken for an image."""
     lowered = start.lstrip().lower()
@@ -322,8 +311,6 @@ def _describe(start: bytes) -> str:
         return "an HTML page (a failed download?)"
     if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS:
         return "a HEIC image (convert it to JPEG first)"
-    if start.startswith((b"II+\0", b"MM\0+")):
-        return "a BigTIFF"
     return f"a file that begins with the bytes {start[:8].hex(' ')}"
 
 
@@ -332,7 +319,7 @@ FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]],
     ("PNG", lambda magic: magic.startswith(b"\x89PNG\r\n\x1a\n"), _png),
     ("WebP", lambda magic: magic[:4] == b"RIFF" and magic[8:] == b"WEBP", _webp),
     ("BMP", lambda magic: magic.startswith(b"BM"), _bmp),
-    ("TIFF", lambda magic: magic.startswith((b"II*\0", b"MM\0*")), _tiff),
+    ("TIFF", lambda magic: magic.startswith(TIFF_STARTS), _tiff),
     ("GIF", lambda magic: magic.startswith((b"GIF87a", b"GIF89a")), _by_pillow),
     ("AVIF", lambda magic: magic[4:8] == b"ftyp" and magic[8:12] in AVIF_BRANDS, _by_pillow),
     ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _by_pillow),

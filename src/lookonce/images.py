@@ -26,6 +26,7 @@ WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".
 IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".avif", ".gif", ".j2c", ".j2k", ".jp2", ".jpc", ".jpx", ".pbm", ".pgm",
                   ".pnm", ".ppm")  # fmt: skip
 SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
+TIFF_SUFFIXES = (".tif", ".tiff")
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know
 
 Values = tuple[float, float]  # pixel values that become 0 and 255
@@ -33,6 +34,12 @@ Values = tuple[float, float]  # pixel values that become 0 and 255
 # 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
+
+BY_WINDOWS = ": lookonce detect --tiles reads it by windows; for anything else cut it into smaller images"
+TO_TIFF = (
+    ": cut it into smaller images, or make it a tiled TIFF (vips tiffsave IN OUT.tif --tile --bigtiff), "
+    "which lookonce detect --tiles reads by windows"
+)
 
 JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
 MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
@@ -91,7 +98,7 @@ def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArra
     Raises:
         ImageError: as `read_image`.
     """
-    return as_eight_bits(_decode(data, name), values)
+    return as_eight_bits(decode_native(data, name), values)
 
 
 def read_native(path: Path) -> NDArray[Any]:
@@ -100,7 +107,7 @@ def read_native(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: as `read_image`.
     """
-    return _decode(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path))
+    return decode_native(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path))
 
 
 def in_use(pixels: NDArray[Any]) -> Values:
@@ -141,8 +148,8 @@ def _scaled(numbers: NDArray[np.float64], low: float, high: float) -> NDArray[np
     return np.round((kept - low) * (255 / (high - low))).astype(np.uint8)
 
 
-def _decode(data: bytes, name: str) -> NDArray[Any]:
-    """Decode an image: (H, W, 3) RGB in the file's own numbers.
+def decode_native(data: bytes, name: str) -> NDArray[Any]:
+    """Decode an image held in memory: (H, W, 3) RGB, contiguous, in the file's own numbers.
 
     Raises:
         ImageError: as `read_image`.
@@ -241,12 +248,18 @@ def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from error
     height, width = header.height, header.width
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
+    if min(height, width) < 1 or is_large(height, width):
+        remedy = BY_WINDOWS if header.format == "TIFF" else TO_TIFF
         raise ImageError(
             f"{name}: expected at most {MAX_PIXELS:,} pixels and sides of 1 to {MAX_SIDE:,}, "
-            f"found {height:,}x{width:,} in its header; not decoded"
+            f"found {height:,}x{width:,} in its header; not decoded{remedy if height and width else ''}"
         )
     return header
+
+
+def is_large(height: int, width: int) -> bool:
+    """Return whether an image is too large to be decoded as a whole."""
+    return max(height, width) > MAX_SIDE or height * width > MAX_PIXELS
 
 
 _quiet_lock = Lock()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lookonce._files import IMAGE_LIMIT
 from lookonce.errors import ImageError
 from lookonce.images import Values, as_eight_bits, decode_image, read_image
+from lookonce.tiff import LargeImage
 
 
 class Readable(Protocol):
@@ -27,8 +28,11 @@ class ArrayLike(Protocol):
         """Return the values."""
 
 
-# RGB pixels (H, W, 3), a file, an encoded image, an open file, a Pillow image or a tensor (3, H, W)
-Image = NDArray[Any] | str | PathLike[str] | bytes | bytearray | memoryview | Readable | ArrayLike
+# RGB pixels (H, W, 3), a file, an encoded image, an open file, a Pillow image or a tensor (3, H, W);
+# a TIFF to be read by windows, for a Detector with tiles
+Image = (
+    NDArray[Any] | LargeImage | str | PathLike[str] | bytes | bytearray | memoryview | Readable | ArrayLike
+)
 
 
 def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
@@ -45,6 +49,11 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
         return decode_image(bytes(image), f"image of {len(image)} bytes", values)
     if isinstance(image, str | PathLike):
         return read_image(Path(image), values)
+    if isinstance(image, LargeImage):
+        raise ImageError(
+            f"{image.name}: expected a Detector with tiles, such as tiles=640, for an image that is read by "
+            "windows; found one without"
+        )
     pillow = sys.modules.get("PIL.Image")  # a Pillow image can only exist if Pillow is loaded
     if pillow is not None and isinstance(image, pillow.Image):
         return _from_pillow(image, values)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
 from lookonce.images import Values, in_use, read_image_header, read_native
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 
 LOOKED_AT = 100  # images, spread evenly over the set
+PAGES = 10  # of a TIFF, likewise
 
 
 def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[Values | None, str]:
@@ -33,18 +35,28 @@ def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[
     names = 0
     for path in (paths[number] for number in numbers.tolist()):
         try:
+            if is_large_tiff(path):
+                image = LargeImage(path, values=(0, 1))
+                if not image.is_deep:
+                    continue
+                names += 1
+                if model is None:
+                    deep.append(image.sample())
+                continue
             if not read_image_header(path).is_deep:
                 continue
             names += 1
             if model is None:
-                pixels = read_native(path)
-                # the extremes, and enough of the rest for its percentiles
-                flat = pixels.reshape(-1)
-                deep.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
+                pages = [at for at in tiff_pages(path) if at >= 0] or [0]
+                for at in pages[:: -(-len(pages) // PAGES)]:
+                    pixels = decode_tiff_page(path, at, str(path)) if at else read_native(path)
+                    # the extremes, and enough of the rest for its percentiles
+                    flat = pixels.reshape(-1)
+                    deep.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
         except ImageError:
             continue
     if not names:
         return None, ""
     values = in_use(np.concatenate(deep)) if model is None else model
-    origin = f"measured on {len(deep)} of them" if model is None else "the model's range"
+    origin = f"measured on {names} of them" if model is None else "the model's range"
     return values, f"images of more than 8 bits: {values[0]:g} to {values[1]:g} become 0 to 255 ({origin})"

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lookonce._files import _prefix
@@ -25,7 +26,9 @@ from lookonce.errors import ConfigError, LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.video import read_frames
+from lookonce.tiff import tiff_pages
 from tests.mjpeg_server import camera, free_port
+from tests.tiffs import geotiff_tags, write_tiff
 from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
 from tests.videos import write_video
 
@@ -267,7 +270,7 @@ def test_progress_on_a_terminal(model: Path, photos: Path, tmp_path: Path) -> No
         (["absent.onnx", "{photos}"], "absent.onnx: no such file"),
         (
             ["{model}", "{photos}", "--save", "xml"],
-            "--save: expected some of images, json, csv, counts, coco, found 'xml'",
+            "--save: expected some of images, geojson, json, csv, counts, coco, found 'xml'",
         ),
         (["{model}", "{photos}", "--size", "100"], "--size: expected a size like 416"),
         (["{model}", "{photos}", "--fit", "crop"], "fit: expected letterbox or stretch, found 'crop'"),
@@ -739,3 +742,139 @@ def test_an_image_that_cannot_be_written_is_one_skipped_image(
     assert (tmp_path / "out" / "annotated" / long.name).exists()
     with pytest.raises(LookonceError):
         run(model, photos, "--out", tmp_path / "strict", "--strict")
+
+
+# ---- large images, pages, maps
+
+
+def grid_of_objects(side: int, count: int) -> dict[tuple[int, int, int, int], str]:
+    """Squares of 64 pixels, spread over a square image, the corners among them: box -> class."""
+    places = np.linspace(0, side // 64 - 1, count).round().astype(int) * 64
+    boxes = [(x, y, x + 64, y + 64) for y in places.tolist() for x in places.tolist()]
+    return {box: ("green", "blue")[number % 2] for number, box in enumerate(boxes)}
+
+
+RUN = "import resource, sys; from lookonce.cli import app; app(sys.argv[1:], standalone_mode=False); "
+PEAK = RUN + "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)"
+
+
+def test_two_hundred_megapixels_by_windows(model: Path, tmp_path: Path) -> None:
+    """In tiles of 1024 that overlap by a quarter, halved, each object is a cell of the network."""
+    side = 1024 + 17 * 768
+    drawn = grid_of_objects(side, 25)
+    colours = {"green": YELLOW, "blue": MAGENTA}
+    path = write_tiff(
+        tmp_path / "map.tif",
+        (side, side),
+        [(box, colours[name]) for box, name in drawn.items()],
+        big=True,
+        tags=geotiff_tags(0.5, (500_000, 5_400_000)),
+    )
+    words = ["detect", model, path, "--tiles", 1024, "--overlap", 0.25, "--size", 512]
+    more = ["--save", "json,csv,counts,geojson,images", "--out", tmp_path / "found"]
+
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, words + more)], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads((tmp_path / "found" / "detections.json").read_text())["images"]
+    assert (record["width"], record["height"]) == (side, side)
+    found = [(tuple(int(x) for x in each["box"]), each["class"]) for each in record["detections"]]
+    assert len(found) == len(drawn)  # each once
+    assert dict(found) == drawn
+    assert int(done.stdout.split("peak ")[1]) < 3 * side * side  # the pixels were never there as a whole
+    overview = read_image(tmp_path / "found" / "annotated" / "map.tif")
+    assert max(overview.shape) == side // 4
+    features = json.loads((tmp_path / "found" / "geojson" / "map.tif.geojson").read_text())["features"]
+    (corner,) = [each for each in features if each["properties"]["box"][:2] == [0, 0]]
+    assert corner["geometry"]["coordinates"][0][:2] == [[500_000, 5_400_000], [500_000, 5_399_968]]
+    assert corner["geometry"]["coordinates"][0][-1] == [500_000, 5_400_000]
+
+
+def test_a_large_image_without_tiles_says_what_to_do(model: Path, tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "map.tif", (20_000, 20_000), tile=2048, big=True)
+
+    with pytest.raises(LookonceError, match="detect --tiles reads it by windows"):
+        run(model, path, "--out", tmp_path / "found")
+
+
+def test_each_page_of_a_tiff_is_an_image(model: Path, tmp_path: Path) -> None:
+    pages = [
+        image((64, 96), (LEFT, YELLOW)),
+        image((64, 96)),
+        image((64, 96), (LEFT, YELLOW), (RIGHT, MAGENTA)),
+    ]
+    first, *others = map(Image.fromarray, pages)
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=others)
+
+    run(model, tmp_path / "stack.tif", "--out", tmp_path / "a", "--save", "json,csv,counts,coco,images")
+
+    expected = {"stack.tif#1": ["green"], "stack.tif#2": [], "stack.tif#3": ["green", "blue"]}
+    assert found_in(tmp_path / "a") == expected
+    counts = (tmp_path / "a" / "counts.csv").read_text().splitlines()
+    assert [line.rsplit("/")[-1] for line in counts[1:]] == [
+        "stack.tif#1,,1,0,1",
+        "stack.tif#2,,0,0,0",
+        "stack.tif#3,,1,1,2",
+        "total,,2,1,3",
+    ]
+    assert {each.name for each in (tmp_path / "a" / "annotated").iterdir()} == {
+        f"stack#{number}.tif" for number in (1, 2, 3)
+    }
+    coco = json.loads((tmp_path / "a" / "coco_results.json").read_text())
+    assert {each["image_id"] for each in coco} == {"stack#1", "stack#3"}
+
+
+def test_pages_are_no_files_for_a_labelling_tool(model: Path, tmp_path: Path) -> None:
+    page = Image.fromarray(image((64, 96), (LEFT, YELLOW)))
+    page.save(tmp_path / "stack.tif", save_all=True, append_images=[page])
+    page.save(tmp_path / "one.tif")
+
+    done = run(model, tmp_path / "stack.tif", tmp_path / "one.tif", "--save", "yolo", "--out", tmp_path / "a")
+
+    assert done.exit_code == 1
+    assert "stack.tif#2: expected one image per file for yolo, found a page" in done.stderr
+    assert len(list((tmp_path / "a").rglob("one.txt"))) == 1
+    assert not list((tmp_path / "a").rglob("stack*"))
+
+
+def test_resume_keeps_a_tiff_of_which_all_pages_are_done(model: Path, tmp_path: Path) -> None:
+    pages = [Image.fromarray(image((64, 96), (LEFT, YELLOW)))] * 2
+    for name in ("a.tif", "b.tif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    words = [model, tmp_path / "a.tif", tmp_path / "b.tif", "--save", "json", "--out", tmp_path / "found"]
+    run(*words)
+    whole = (tmp_path / "found" / "detections.json").read_text()
+    lines = whole.split("\n")
+    (tmp_path / "found" / "detections.json").write_text(
+        "\n".join(lines[:4])
+    )  # the second page of b is missing
+
+    resumed = run(*words, "--resume", "--json", "-")
+
+    assert (json.loads(resumed.stdout)["kept"], json.loads(resumed.stdout)["frames"]) == (2, 4)
+    assert (tmp_path / "found" / "detections.json").read_text() == whole
+
+
+def test_a_damaged_page_is_skipped_and_counted(model: Path, tmp_path: Path) -> None:
+    pages = [Image.fromarray(image((64, 96), (LEFT, YELLOW)))] * 3
+    path = tmp_path / "stack.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    path.write_bytes(path.read_bytes()[: tiff_pages(path)[2] + 9])
+
+    done = run(model, path, "--out", tmp_path / "found", "--save", "json")
+
+    assert done.exit_code == 1
+    assert "expected the directory of page 3, found it damaged" in done.stderr
+    assert list(found_in(tmp_path / "found")) == ["stack.tif#1", "stack.tif#2"]
+
+
+def test_an_image_without_coordinates_gets_no_geojson(model: Path, photos: Path, tmp_path: Path) -> None:
+    write_tiff(photos / "4 map.tif", (64, 96), [(LEFT, YELLOW)], tile=64, tags=geotiff_tags(1, (0, 0)))
+
+    done = run(model, photos, "--save", "geojson", "--out", tmp_path / "found")
+
+    assert done.exit_code == 1
+    assert done.stderr.count("expected a GeoTIFF") == 3
+    assert [each.name for each in (tmp_path / "found" / "geojson").iterdir()] == ["4 map.tif.geojson"]

@@ -22,18 +22,19 @@ from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceEr
 from lookonce.evaluate.classes import listed
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.options import IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWriter
 from lookonce.runtime.resume import Done, read_done
-from lookonce.runtime.sources import Frame, Sources
+from lookonce.runtime.sources import Frame, Sources, file_of
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.runtime.video import is_video, name_of
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import Problem, named_as_in
 from lookonce.values import measure_values
 
-KINDS = ("images", "json", "csv", "counts", "coco", *FORMS)
+KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
 RESULTS = "detections.json"
 
 
@@ -69,8 +70,8 @@ def detect(
     save: Annotated[
         str,
         typer.Option(
-            help="Some of images,json,csv,counts,coco (images: annotated images and videos), and yolo, voc, "
-            "cvat, labelme, labelstudio: boxes to correct in a labelling tool."
+            help="Some of images,json,csv,counts,coco,geojson (images: annotated images and videos), and "
+            "yolo, voc, cvat, labelme, labelstudio: boxes to correct in a labelling tool."
         ),
     ] = "images,json",
     sure: Annotated[
@@ -127,7 +128,7 @@ def detect(
         raise ConfigError(
             f"--save: expected some of {', '.join(KINDS)}, found {', '.join(map(repr, unknown))}"
         )
-    # images first, so that they are in place before the json results list them
+    # files per image first, so that they are in place before the json results list them
     kinds = [kind for kind in KINDS if kind in kinds]
     options = shared.read_options(
         conf=conf,
@@ -147,6 +148,7 @@ def detect(
         threads=threads,
     )
     frames = Sources(sources, strict=strict)
+    frames.by_windows = tiles is not None
     forms = [kind for kind in kinds if kind in FORMS]
     if sure is not None and not forms:
         raise ConfigError(f"--sure: expected one of {', '.join(FORMS)} among --save, found {save}")
@@ -188,6 +190,8 @@ def _detect(
         "options": options.as_record(),
         "annotated": "images" in kinds,
     }
+    if "geojson" in kinds:
+        run["geojson"] = True
     done = _resume(out / RESULTS, frames, kinds, run) if resume else []
     plan = Plan.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
@@ -203,6 +207,7 @@ def _detect(
             say(remark, terminal(stderr=True))
         makers: dict[str, Callable[[], Writer]] = {
             "images": lambda: ImageWriter(out / "annotated"),
+            "geojson": lambda: GeoJsonWriter(out / "geojson"),
             "json": lambda: JsonWriter(out / RESULTS, detector.names, run),
             "csv": lambda: CsvWriter(out / "detections.csv"),
             "counts": lambda: CountsWriter(out / "counts.csv", detector.names, numbers),
@@ -256,12 +261,12 @@ def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[s
         raise ConfigError("--resume: expected files alone; cameras, streams and standard input start over")
     done = read_done(results, run)
     wanted = {str(origin) for origin in frames.origins}
-    if strange := [frame.name for frame, _ in done if frame.name not in wanted]:
+    if strange := [frame.name for frame, _ in done if file_of(frame.name) not in wanted]:
         raise ConfigError(
             f"--resume: expected the sources of the earlier run, found results of {strange[0]}, which is not "
             "among them; choose another --out, or leave out --resume"
         )
-    frames.leave_out({frame.name for frame, _ in done})
+    frames.leave_out({file_of(frame.name) for frame, _ in done})
     return done
 
 
@@ -274,7 +279,7 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
             unless_begun.push(writers[-1].abandon)
         for frame, detections in done:
             for writer in writers:
-                if not isinstance(writer, ImageWriter):  # annotated images and videos are in place already
+                if not isinstance(writer, ImageWriter | GeoJsonWriter):  # their files are in place already
                     writer.add(frame, detections)
             tally.classes.update(name for name, _, _ in detections)
         unless_begun.pop_all()
@@ -414,7 +419,7 @@ def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
         yield f"  live: {_count(dropped, 'frame')} dropped, {_count(reconnects, 'reconnect')}"
     if frames.series:
         yield (
-            f"  {_count(len(frames.series), 'file')} with more frames or pages than the first, the only "
+            f"  {_count(len(frames.series), 'file')} with more frames than the first, the only "
             f"one read: {frames.series[0]}{', ...' if len(frames.series) > 1 else ''}"
         )
     if frames.problems:

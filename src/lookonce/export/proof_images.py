@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lookonce.data.synthetic import scene
 from lookonce.errors import SourceError
+from lookonce.inputs import as_pixels
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.sources import Sources
 
@@ -25,7 +26,7 @@ def proof_images(given: Path | None, info: ModelInfo) -> list[NDArray[np.uint8]]
     noise = rng.integers(0, 256, (*info.input_size, 3), np.uint8)
     if given is None:
         return [*(scene(rng).image for _ in range(RENDERED)), noise]
-    images = [frame.image for frame in islice(Sources([str(given)]), MOST)]
+    images = [as_pixels(frame.image) for frame in islice(Sources([str(given)]), MOST)]
     if not images:
         raise SourceError(f"{given}: expected images to compare on, found none that can be read")
     return [*images, noise]

@@ -40,6 +40,7 @@ from lookonce.runtime.backends import Backend, Precision, open_backend
 from lookonce.runtime.options import IOU, Classes, Conf, DetectOptions, multiple_of_sides
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
 from lookonce.runtime.tiles import OVERLAP, Tiles, Window, join
+from lookonce.tiff import LargeImage, is_large_tiff
 
 
 class Detector:
@@ -296,7 +297,7 @@ class Detector:
 
     def _detect(self, images: Sequence[Image], batch: int, options: DetectOptions) -> list[Detections]:
         """Detect on a few images: their views go through the network `batch` by `batch`."""
-        views_of = [self._views(as_pixels(image, self.info.values)) for image in images]
+        views_of = [self._views(self._pixels(image)) for image in images]
         views = list(chain.from_iterable(views_of))
         step = postprocess if self._tiling is None else locate  # tiles are suppressed together
         found: dict[int, Detections] = {}
@@ -311,19 +312,27 @@ class Detector:
             results = [suppress(each, options) for each in joined]
         return [replace(each, source=_source(image)) for each, image in zip(results, images, strict=True)]
 
-    def _views(self, image: NDArray[np.uint8]) -> list["_View"]:
+    def _pixels(self, image: Image) -> NDArray[np.uint8] | LargeImage:
+        """Return (H, W, 3) uint8 RGB; with tiles, a file that is too large for memory is read by windows."""
+        if self._tiling is not None:
+            if isinstance(image, str | PathLike) and is_large_tiff(Path(image)):
+                return LargeImage(Path(image), self.info.values)
+            if isinstance(image, LargeImage):
+                return image
+        return as_pixels(image, self.info.values)
+
+    def _views(self, image: NDArray[np.uint8] | LargeImage) -> list["_View"]:
         """Cut (H, W, 3) pixels into views, each with its letterbox: the whole image first."""
         size = image.shape[0], image.shape[1]
         whole = Window(0, 0, size[1], size[0])
         views = []
         for window in [whole] if self._tiling is None else self._tiling.windows(size):
-            pixels = window.of(image)
-            shape = pixels.shape[0], pixels.shape[1]
+            shape = window.bottom - window.top, window.right - window.left
             if self.options.rect:
                 letterbox = Letterbox.rectangle(shape, self.size, multiple_of_sides(self.info))
             else:
                 letterbox = Letterbox.for_policy(self.fit, shape, self.size)
-            views.append(_View(pixels, window, letterbox))
+            views.append(_View(image, window, letterbox))
         return views
 
     def _run(self, views: Sequence["_View"]) -> NDArray[np.float32]:
@@ -341,14 +350,15 @@ class Detector:
             buffer = self._buffers.pixels = np.empty(needed, np.uint8)
         inputs = buffer[:needed].reshape(shape)
         for view, out in zip(views, inputs[: len(views)], strict=True):
-            view.letterbox.image(view.pixels, out)
+            pixels = view.window.of(view.image)  # of a large image perhaps reduced
+            replace(view.letterbox, source=pixels.shape[:2]).image(pixels, out)
         return backend(inputs)[: len(views)]
 
 
 class _View(NamedTuple):
     """An image, or a part of it, on its way through the network."""
 
-    pixels: NDArray[np.uint8]  # (H, W, 3), shares memory with the image
+    image: NDArray[np.uint8] | LargeImage  # (H, W, 3), the whole
     window: Window
     letterbox: Letterbox
 

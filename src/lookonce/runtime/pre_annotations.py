@@ -8,7 +8,8 @@ import numpy as np
 
 from lookonce.annotations.write import check_target, write_samples
 from lookonce.detections import Detections
-from lookonce.runtime.sources import Frame
+from lookonce.errors import ImageError
+from lookonce.runtime.sources import Frame, file_of
 from lookonce.runtime.writers import TextWriter, Writer
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -45,8 +46,17 @@ class AnnotationWriter(Writer):
         self._samples: list[Sample] = []
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Keep the boxes of an image file."""
+        """Keep the boxes of an image file.
+
+        Raises:
+            ImageError: a page of a TIFF, since the forms name files.
+        """
         assert frame.path is not None, "annotations are for image files"
+        if file_of(frame.name) != frame.name:
+            raise ImageError(
+                f"{frame.name}: expected one image per file for {self._form}, found a page of several; "
+                "split the TIFF into files first"
+            )
         height, width = frame.image.shape[:2]
         sure = detections[detections.scores >= self._sure]
         self._samples.append(

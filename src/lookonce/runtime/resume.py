@@ -15,8 +15,9 @@ import numpy as np
 from lookonce._files import leftovers
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
-from lookonce.runtime.sources import Frame
+from lookonce.runtime.sources import Frame, file_of
 from lookonce.runtime.video import Moment, check_whole, exact_frames
+from lookonce.tiff import tiff_pages
 
 Done = tuple[Frame, Detections]
 
@@ -24,8 +25,8 @@ Done = tuple[Frame, Detections]
 def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
     """Return the finished frames, without pixels; empty if there are none.
 
-    Frames of a video that was not read to its end are left out, as if it had been skipped; so are those of
-    the last file if it is a video, because it may be incomplete.
+    Frames of a video, or pages of a TIFF, that was not read to its end are left out, as if it had been
+    skipped; so are those of the last file if it is a video, because it may be incomplete.
 
     Args:
         path: the results that `JsonWriter` wrote, or began to write.
@@ -45,17 +46,20 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
             f"found {json.dumps(lines[0].get('run'))}; choose another folder, or do not resume"
         )
     head, *records = max(begun, key=len)
-    files = [list(frames) for _, frames in groupby(records, key=lambda record: record["file"])]
+    files = [list(frames) for _, frames in groupby(records, key=lambda record: file_of(record["file"]))]
     if files and "frame" in files[-1][0]:
         files.pop()
     return [_done(record, head["names"]) for frames in files if _is_whole(frames) for record in frames]
 
 
 def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether all frames that a file declares are among its records."""
+    """Return whether all frames or pages that a file declares are among its records."""
+    name = frames[0]["file"]
+    if (file := file_of(name)) != name:
+        return len(tiff_pages(Path(file))) == len(frames)
     if "frame" not in frames[0]:
         return True
-    path = Path(frames[0]["file"])
+    path = Path(name)
     try:
         check_whole(path, exact_frames(path), len(frames))
     except ImageError:

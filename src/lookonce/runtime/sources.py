@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError, SourceError
-from lookonce.images import SERIES_SUFFIXES, Values, decode_image, read_image, read_image_header
+from lookonce.images import (
+    SERIES_SUFFIXES,
+    TIFF_SUFFIXES,
+    Values,
+    as_eight_bits,
+    decode_image,
+    read_image,
+    read_image_header,
+)
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Plan, in_parallel, pixels_of
@@ -25,6 +33,7 @@ from lookonce.runtime.remote import open_remote_image
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
 from lookonce.samples import Problem
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 
 T = TypeVar("T")
 Stream = TypeVar("Stream", LiveFrames, PipedImages)
@@ -35,21 +44,24 @@ class Frame:
     """One image of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB.
-        name: the file as it was given, the camera, the stream's URL without user and password, or `-`.
+        image: (H, W, 3) uint8 RGB; a TIFF that is too large for memory: its windows.
+        name: the file as it was given, the camera, the stream's URL without user and password, or `-`; with
+            `#2` for the second page of a TIFF that has several.
         relative: path to store results under: below the common folder of all sources, so that equal names in
             different folders do not collide.
         path: the file; None for a camera, a stream or standard input.
         moment: position in the video; None for an image.
-        is_series: whether the file has more frames or pages, which are not read.
+        is_series: whether the file has more frames, which are not read.
+        page: offset of the page in a TIFF, see `tiff_pages`.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | LargeImage
     name: str
     relative: Path
     path: Path | None = None
     moment: Moment | None = None
     is_series: bool = False
+    page: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +101,10 @@ class Sources:
     Attributes:
         origins: files, cameras and streams.
         problems: one per file skipped, while and after iterating.
-        series: files of which only the first frame or page was read, while and after iterating.
+        series: files of which only the first frame was read, while and after iterating.
         strict: a file that cannot be read ends the iteration with its error.
         values: range of images of more than 8 bits, as in `read_image`.
+        by_windows: whether a TIFF too large for memory is read by windows, for a Detector with tiles.
         live: frames that cameras and streams dropped, and how often they came back.
     """
 
@@ -111,6 +124,7 @@ class Sources:
         self.live = LiveCounts()
         self.strict = strict
         self.values: Values | None = None
+        self.by_windows = False
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
         folders = [absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath(folders) if folders else ""
@@ -123,7 +137,10 @@ class Sources:
         for origin in self.origins:
             if not isinstance(origin, Path):
                 return None
-            total += count_frames(origin) if is_video(origin) else 1
+            if is_video(origin):
+                total += count_frames(origin)
+            else:
+                total += max(1, len(tiff_pages(origin)) if origin.suffix.lower() in TIFF_SUFFIXES else 1)
         return total
 
     def leave_out(self, names: Collection[str]) -> None:
@@ -176,9 +193,7 @@ class Sources:
                     case Path():
                         relative = absolute(origin).relative_to(self._root)
                         if not is_video(origin):
-                            yield _Unread(
-                                name, partial(_read, origin, name, relative, values), pixels_of(origin)
-                            )
+                            yield from self._pages(origin, name, relative)
                             continue
                         for image, moment in read_frames(origin):
                             yield _decoded(Frame(image, name, relative, origin, moment))
@@ -202,6 +217,21 @@ class Sources:
                             yield _decoded(Frame(image, name, relative, None, moment))
             except ImageError as error:
                 yield _Bad(name, error)
+
+    def _pages(self, path: Path, name: str, relative: Path) -> Iterator[_Unread | _Bad]:
+        """Yield the image of a file, or each page of a TIFF."""
+        places = tiff_pages(path)
+        pages = [at for at in places if at >= 0] or [0]
+        for number, at in enumerate(pages, 1):
+            shown, place = name, relative
+            if len(pages) > 1:
+                shown, place = f"{name}#{number}", relative.with_name(f"{path.stem}#{number}{path.suffix}")
+            read = partial(_read, path, shown, place, at, self.values, by_windows=self.by_windows)
+            yield _Unread(shown, read, pixels_of(path))
+        if len(pages) < len(places):
+            yield _Bad(
+                name, ImageError(f"{name}: expected the directory of page {len(places)}, found it damaged")
+            )
 
     def _readable(self, outcomes: Iterable[tuple[Frame, T] | _Bad]) -> Iterator[tuple[Frame, T]]:
         """Record problems, pass on the rest."""
@@ -236,9 +266,23 @@ class Sources:
             self._running.close()
 
 
-def _read(path: Path, name: str, relative: Path, values: Values | None) -> Frame:
-    image = read_image(path, values)
-    is_series = path.suffix.lower() in SERIES_SUFFIXES and read_image_header(path).is_series
+def file_of(name: str) -> str:
+    """Return the file of a frame's name, without the number of a page."""
+    file, mark, page = name.rpartition("#")
+    return file if mark and page.isdecimal() and not Path(name).exists() else name
+
+
+def _read(
+    path: Path, name: str, relative: Path, at: int, values: Values | None, *, by_windows: bool
+) -> Frame:
+    if by_windows and is_large_tiff(path, at):
+        return Frame(LargeImage(path, values, at, name), name, relative, path, page=at)
+    if at:
+        return Frame(as_eight_bits(decode_tiff_page(path, at, name), values), name, relative, path, page=at)
+    image, is_series = read_image(path, values), False
+    if path.suffix.lower() in SERIES_SUFFIXES:
+        header = read_image_header(path)
+        is_series = header.is_series and header.format != "TIFF"
     return Frame(image, name, relative, path, is_series=is_series)
 
 

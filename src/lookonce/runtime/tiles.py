@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.geometry import boxes as box_ops
+from lookonce.tiff import LargeImage
 
 Tiles = int | tuple[int, int]  # side in pixels of the image, or (rows, columns)
 
@@ -41,8 +42,10 @@ class Window(NamedTuple):
     right: int
     bottom: int
 
-    def of(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (bottom - top, right - left, 3), a view."""
+    def of(self, image: NDArray[np.uint8] | LargeImage) -> NDArray[np.uint8]:
+        """(H, W, 3) -> (bottom - top, right - left, 3), a view; of a large image see `LargeImage.read`."""
+        if isinstance(image, LargeImage):
+            return image.read(self.top, self.bottom, self.left, self.right)
         return image[self.top : self.bottom, self.left : self.right]
 
 

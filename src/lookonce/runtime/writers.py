@@ -10,6 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -24,6 +25,7 @@ from lookonce.errors import ConfigError
 from lookonce.images import WRITTEN_SUFFIXES, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
 from lookonce.runtime.sources import Frame
+from lookonce.tiff import LargeImage
 
 LONGEST_NAME, CUT_NAME = 250, 200  # bytes, with a suffix to follow; file systems take 255
 FORMULA = ("=", "+", "-", "@")
@@ -86,7 +88,13 @@ class ImageWriter(Writer):
             raise ConfigError(
                 f"{target}: the annotated image would replace its source: choose another folder"
             )
-        drawn = annotate(frame.image, detections)
+        pixels = frame.image
+        if isinstance(pixels, LargeImage):  # drawn on a small copy
+            height, width, _ = pixels.shape
+            pixels = pixels.read(0, height, 0, width)
+            scale = np.tile([pixels.shape[1] / width, pixels.shape[0] / height], 2)
+            detections = replace(detections, boxes=(detections.boxes * scale).astype(np.float32))
+        drawn = annotate(pixels, detections)
         if self._clip is not None and self._clip.path != target:
             self._close_clip()
         if frame.moment is None:

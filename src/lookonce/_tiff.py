@@ -1,0 +1,281 @@
+"""The structure of a TIFF or BigTIFF: its pages, and the strips or tiles that each page is stored in.
+
+```
+   file:   header ── directory of page 1 ── directory of page 2 ── ...      tags: size, compression, places
+                         │ places                                            of the blocks, ...
+                         └─► block │ block │ block │ ...                     each compressed by itself
+```
+
+Nothing is decoded here. `standalone` writes a page, or one of its blocks, as a small TIFF of its own, which
+any decoder reads; so an image too large for memory is read block by block, by the decoder of small ones.
+
+Sources: TIFF 6.0 sections 2, 8 and 15; BigTIFF as in libtiff 4.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from struct import calcsize, error, pack, unpack
+from typing import BinaryIO, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
+STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_BYTES, PLANES = 273, 277, 278, 279, 284
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
+SUBFILE, SAMPLE_FORMAT = 254, 339
+REDUCED_OR_MASK = 5  # bits of SUBFILE: a smaller copy of another page, a mask of another page
+PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
+
+# What a decoder needs besides size and place: bits, compression, colours, FillOrder, CCITT options,
+# predictor, palette, inks, extra channels, kind of number, JPEG tables, YCbCr.
+DECODING = (
+    BITS, COMPRESSION, PHOTOMETRIC, 266, ORIENTATION, CHANNELS, PLANES, 292, 293, 317, 320, 332, 334, 338,
+    SAMPLE_FORMAT, 347, 529, 530, 531, 532,
+)  # fmt: skip
+
+BYTE, SHORT, LONG, DOUBLE, LONG8 = 1, 3, 4, 12, 16  # field types
+FIELD_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", DOUBLE: "f8", LONG8: "u8"}  # numpy's names
+
+MOST_TAGS, MOST_PAGES, MOST_BLOCKS = 4096, 65_535, 1 << 22
+LONGEST_TAG = 1 << 20  # bytes, places of blocks excepted; a palette of 16 bits takes 393,216
+
+Order = Literal["<", ">"]
+
+
+class Field(NamedTuple):
+    """A tag's value, or where it is.
+
+    Attributes:
+        kind: type of its numbers.
+        length: how many.
+        inside: the entry's last bytes: the value if it fits, else its offset.
+    """
+
+    kind: int
+    length: int
+    inside: bytes
+
+
+class Directory(NamedTuple):
+    """Tags of one page, in the order of the file, and the offset of the next directory, 0 for none."""
+
+    order: Order
+    is_big: bool
+    fields: list[tuple[int, Field]]
+    following: int
+
+
+def read_directory(stream: BinaryIO, at: int = 0) -> Directory:
+    """Read a directory, the first one unless its offset is given.
+
+    Raises:
+        ValueError: the file is cut short.
+    """
+    stream.seek(0)
+    start = take(stream, 8)
+    order: Order = "<" if start[:2] == b"II" else ">"
+    is_big = unpack(order + "H", start[2:4])[0] == 43
+    first = unpack(order + "Q", take(stream, 8))[0] if is_big else unpack(order + "I", start[4:])[0]
+    seek(stream, at or first)
+    count_format, entry_format, next_format = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
+    (count,) = unpack(order + count_format, take(stream, calcsize(order + count_format)))
+    if count > MOST_TAGS and is_big:
+        raise ValueError(f"expected at most {MOST_TAGS} tags in a TIFF directory, found {count}")
+    fields = []
+    for _ in range(count):
+        tag, *value = unpack(order + entry_format, take(stream, calcsize(order + entry_format)))
+        fields.append((tag, Field(*value)))
+    following = stream.read(calcsize(order + next_format))
+    whole = len(following) == calcsize(order + next_format)
+    return Directory(order, is_big, fields, unpack(order + next_format, following)[0] if whole else 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """An image in a TIFF.
+
+    Attributes:
+        order: byte order of the file.
+        tags: what a decoder needs besides size and place, and the georeference, as stored: (type, bytes).
+        height: rows as stored, before any turn.
+        width: columns as stored.
+        block: (height, width) of a tile, or of a strip.
+        is_tiled: whether the blocks are tiles.
+        planes: 1, or the number of channels that are stored one after the other.
+        offsets: (blocks,) of the file, plane by plane, row by row.
+        lengths: (blocks,) bytes.
+    """
+
+    order: Order
+    tags: Mapping[int, tuple[int, bytes]]
+    height: int
+    width: int
+    block: tuple[int, int]
+    is_tiled: bool
+    planes: int
+    offsets: NDArray[np.uint64]
+    lengths: NDArray[np.uint64]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Return (rows, columns) of blocks."""
+        return -(-self.height // self.block[0]), -(-self.width // self.block[1])
+
+    def numbers(self, tag: int) -> list[float]:
+        """Return a tag's numbers; empty if there is none."""
+        kind, data = self.tags.get(tag, (BYTE, b""))
+        return np.frombuffer(data, self.order + NUMBERS[kind]).tolist() if kind in NUMBERS else []
+
+    def number(self, tag: int, usual: int) -> int:
+        """Return a tag's first whole number, or the usual one."""
+        return int(next(iter(self.numbers(tag)), usual))
+
+
+def find_pages(stream: BinaryIO) -> Iterator[int]:
+    """Yield the offset of each page's directory, without smaller copies and masks of other pages.
+
+    Raises:
+        ValueError: damaged; the message says what was expected.
+    """
+    seen: set[int] = set()
+    at = 0
+    while at not in seen and len(seen) < MOST_PAGES:
+        seen.add(at)
+        directory = read_directory(stream, at)
+        subfile = dict(directory.fields).get(SUBFILE)
+        if subfile is None or not unpack(directory.order + "I", subfile.inside[:4])[0] & REDUCED_OR_MASK:
+            yield at
+        at = directory.following
+
+
+def read_page(stream: BinaryIO, at: int = 0) -> Page:
+    """Read the structure of a page, the first one unless its directory's offset is given.
+
+    Raises:
+        ValueError: damaged; the message says what was expected.
+    """
+    directory = read_directory(stream, at)
+    fields = dict(reversed(directory.fields))  # of a tag that is there twice, the first
+
+    def numbers(tag: int, usual: int | None = None, limit: int = LONGEST_TAG) -> NDArray[np.uint64]:
+        if tag not in fields and usual is not None:
+            return np.array([usual], np.uint64)
+        kind, data = _value(stream, directory, fields, tag, limit)
+        if kind not in (BYTE, SHORT, LONG, LONG8) or not data:
+            raise ValueError(f"expected whole numbers in TIFF tag {tag}, found field type {kind}")
+        return np.frombuffer(data, directory.order + NUMBERS[kind]).astype(np.uint64)
+
+    height, width = int(numbers(HEIGHT)[0]), int(numbers(WIDTH)[0])
+    is_tiled = TILE_OFFSETS in fields
+    if is_tiled:
+        block = int(numbers(TILE_HEIGHT)[0]), int(numbers(TILE_WIDTH)[0])
+    else:
+        block = min(int(numbers(STRIP_ROWS, height)[0]), height), width
+    if min(height, width, *block) < 1:
+        raise ValueError(f"expected a TIFF page and blocks of at least one pixel, found {height}x{width}")
+    planes = int(numbers(CHANNELS, 1)[0]) if int(numbers(PLANES, 1)[0]) == 2 else 1
+    count = planes * -(-height // block[0]) * -(-width // block[1])
+    if count > MOST_BLOCKS:
+        raise ValueError(f"expected at most {MOST_BLOCKS:,} tiles or strips in a TIFF page, found {count:,}")
+    places, lengths = (TILE_OFFSETS, TILE_BYTES) if is_tiled else (STRIP_OFFSETS, STRIP_BYTES)
+    found = [numbers(tag, limit=8 * MOST_BLOCKS)[:count] for tag in (places, lengths)]
+    if any(len(each) < count for each in found):
+        raise ValueError(f"expected {count} places and lengths of TIFF blocks, found {min(map(len, found))}")
+    wanted = (*DECODING, PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS)
+    tags = {tag: _value(stream, directory, fields, tag) for tag in wanted if tag in fields}
+    return Page(directory.order, tags, height, width, block, is_tiled, planes, found[0], found[1])
+
+
+def standalone(
+    page: Page, blocks: Sequence[bytes], size: tuple[int, int], block: tuple[int, int] | None = None
+) -> bytes:
+    """Write blocks of a page as a TIFF of one page.
+
+    Args:
+        page: where they come from.
+        blocks: as stored in the file.
+        size: (height, width) of the new image.
+        block: (height, width) of the tiles that the blocks are; None: they are strips, and one per plane.
+    """
+    tags = {tag: value for tag, value in page.tags.items() if tag in DECODING}
+    places, lengths = (STRIP_OFFSETS, STRIP_BYTES) if block is None else (TILE_OFFSETS, TILE_BYTES)
+
+    def store(tag: int, *values: int) -> None:
+        tags[tag] = LONG, pack(f"{page.order}{len(values)}I", *values)
+
+    store(WIDTH, size[1])
+    store(HEIGHT, size[0])
+    if block is None:
+        store(STRIP_ROWS, min(size[0], page.block[0]))
+    else:
+        store(TILE_WIDTH, block[1])
+        store(TILE_HEIGHT, block[0])
+    store(lengths, *map(len, blocks))
+    store(places, *[0] * len(blocks))
+    start = 8 + 2 + 12 * len(tags) + 4  # of the values that do not fit into their entries
+    for _, data in tags.values():
+        start += len(data) + len(data) % 2 if len(data) > 4 else 0
+    store(places, *(np.cumsum([start, *map(len, blocks)])[:-1].tolist()))
+    entries, values = b"", b""
+    for tag, (kind, data) in sorted(tags.items()):
+        inside = data.ljust(4, b"\0")
+        if len(data) > 4:
+            inside = pack(page.order + "I", 8 + 2 + 12 * len(tags) + 4 + len(values))
+            values += data + bytes(len(data) % 2)
+        entries += pack(page.order + "HHI", tag, kind, len(data) // FIELD_BYTES[kind]) + inside
+    head = (b"II" if page.order == "<" else b"MM") + pack(page.order + "HIH", 42, 8, len(tags))
+    return b"".join([head, entries, bytes(4), values, *blocks])
+
+
+def take(stream: BinaryIO, count: int) -> bytes:
+    """Read exactly so many bytes.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    taken = stream.read(count)
+    if len(taken) < count:
+        raise ValueError(f"expected more after byte {stream.tell()}, found the end: the file is cut short")
+    return taken
+
+
+def seek(stream: BinaryIO, offset: int) -> None:
+    """Go to an offset of the file, which an untrusted number may put beyond any file."""
+    try:
+        stream.seek(offset)
+    except (OverflowError, OSError, error) as cause:
+        raise ValueError(f"expected an offset in the file, found {offset}: damaged, or cut short") from cause
+
+
+def _value(
+    stream: BinaryIO, directory: Directory, fields: Mapping[int, Field], tag: int, limit: int = LONGEST_TAG
+) -> tuple[int, bytes]:
+    if tag not in fields:
+        raise ValueError(f"expected tag {tag} in a TIFF page, found none")
+    kind, count, inside = fields[tag]
+    length = count * FIELD_BYTES.get(kind, 1)
+    if length > limit:
+        raise ValueError(f"expected at most {limit:,} bytes in TIFF tag {tag}, found {length:,}")
+    if length <= len(inside):
+        return kind, inside[:length]
+    seek(stream, unpack(directory.order + ("Q" if directory.is_big else "I"), inside)[0])
+    return kind, take(stream, length)

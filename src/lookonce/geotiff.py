@@ -1,0 +1,81 @@
+"""The place of a GeoTIFF on the Earth: from pixels to the coordinates of its own reference system.
+
+Source: OGC GeoTIFF 1.1 (19-008r4), sections 7.1.2 (raster space) and B.6 (tie points and scale).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce._files import open_input
+from lookonce._tiff import GEO_KEYS, PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, Page, read_page
+from lookonce.errors import ImageError
+
+RASTER_TYPE, GEODETIC_CRS, PROJECTED_CRS = 1025, 2048, 3072  # keys
+PIXEL_IS_POINT = 2
+USER_DEFINED = 32767  # a reference system without a code
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Georeference:
+    """An affine map from pixels to coordinates.
+
+    Attributes:
+        matrix: (2, 3) float64: x, y = matrix @ (column, row, 1), where (0, 0) is the corner of the image.
+        epsg: number of the reference system.
+    """
+
+    matrix: NDArray[np.float64]
+    epsg: int
+
+    def corners(self, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+        """Return the four corners of a box, (4, 2) x and y, counterclockwise."""
+        left, top, right, bottom = box
+        pixels = np.array([[left, top, 1], [left, bottom, 1], [right, bottom, 1], [right, top, 1]])
+        corners: NDArray[np.float64] = pixels @ self.matrix.T
+        is_mirrored = np.linalg.det(self.matrix[:, :2]) > 0  # rows go down, northings go up
+        return corners[::-1] if is_mirrored else corners
+
+
+def read_georeference(path: Path, at: int = 0) -> Georeference:
+    """Read where a page of a GeoTIFF is, the first one unless its directory's offset is given.
+
+    Raises:
+        ImageError: no TIFF, no affine georeference in it, or a reference system without an EPSG code.
+    """
+    with open_input(path, ImageError) as stream:
+        try:
+            page = read_page(stream, at)
+        except ValueError as error:
+            raise ImageError(f"{path}: expected a GeoTIFF: {error}") from error
+    keys = _keys(page)
+    scale, ties, given = (page.numbers(tag) for tag in (PIXEL_SCALE, TIEPOINTS, TRANSFORMATION))
+    if len(given) == 16:
+        matrix = np.array([given[0:2] + given[3:4], given[4:6] + given[7:8]])
+    elif len(scale) >= 2 and len(ties) == 6:
+        column, row, _, x, y, _ = ties
+        matrix = np.array([[scale[0], 0, x - column * scale[0]], [0, -scale[1], y + row * scale[1]]])
+    else:
+        raise ImageError(
+            f"{path}: expected a GeoTIFF with a pixel size and one tie point, or a transformation, found "
+            f"{len(ties) // 6} tie points; assign coordinates (gdal_translate -a_ullr) or warp it (gdalwarp)"
+        )
+    if keys.get(RASTER_TYPE) == PIXEL_IS_POINT:  # (0, 0) is the middle of the first pixel
+        matrix[:, 2] -= matrix[:, :2].sum(axis=1) / 2
+    epsg = keys.get(PROJECTED_CRS, keys.get(GEODETIC_CRS, USER_DEFINED))
+    if epsg == USER_DEFINED or not np.isfinite(matrix).all() or not np.linalg.det(matrix[:, :2]):
+        found = "none" if epsg == USER_DEFINED else f"EPSG:{epsg} and a transformation without area"
+        raise ImageError(
+            f"{path}: expected a reference system with an EPSG code, found {found}; name it, for example "
+            "with gdal_edit.py -a_srs EPSG:25832"
+        )
+    return Georeference(matrix, epsg)
+
+
+def _keys(page: Page) -> dict[int, int]:
+    """Return the short numbers of the directory of keys: after a header of four, (key, tag, count, value)."""
+    numbers = [int(each) for each in page.numbers(GEO_KEYS)][4:]
+    rows = zip(*(numbers[column::4] for column in range(4)), strict=False)
+    return {key: value for key, tag, _, value in rows if tag == 0}
