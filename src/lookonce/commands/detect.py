@@ -70,8 +70,8 @@ def detect(
     save: Annotated[
         str,
         typer.Option(
-            help="Some of images, json, csv, counts, coco, geojson (images: annotated images and videos), and "
-            "yolo, voc, cvat, labelme, labelstudio: boxes to correct in a labelling tool."
+            help="Some of images, json, csv, counts, coco, geojson (images: annotated images and videos), "
+            "and yolo, voc, cvat, labelme, labelstudio: boxes to correct in a labelling tool."
         ),
     ] = "images,json",
     sure: Annotated[
