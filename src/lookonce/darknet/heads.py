@@ -24,7 +24,7 @@ def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letter
     Raises:
         ModelFileError: a [yolo] that follows no convolution, or a size at which the layers do not fit.
     """
-    sections = _sections(with_input(cfg, size, fit))
+    sections = sections_of(with_input(cfg, size, fit))
     for index, section in enumerate(cfg.layers, 1):
         if isinstance(section, Yolo):
             sections[index].set("classes", classes)
@@ -36,7 +36,7 @@ def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letter
 
 def with_input(cfg: Cfg, size: tuple[int, int], fit: Fit) -> Cfg:
     """Return a `.cfg` for inputs of (height, width), to which images get by `fit`."""
-    sections = _sections(cfg)
+    sections = sections_of(cfg)
     height, width = size
     for key, value in (("width", width), ("height", height), ("letter_box", int(fit == "letterbox"))):
         sections[0].set(key, value)
@@ -49,7 +49,7 @@ def with_anchors(network: Network, anchors: Anchors) -> Network:
     Raises:
         ModelFileError: a [yolo] that follows no convolution.
     """
-    sections, first = _sections(network.cfg), 0
+    sections, first = sections_of(network.cfg), 0
     every = [anchor for scale in anchors for anchor in scale]
     for scale, mine in zip(network.scales, anchors, strict=True):
         head, (x, y) = sections[1 + scale.layer], scale.unit
@@ -63,7 +63,7 @@ def with_anchors(network: Network, anchors: Anchors) -> Network:
     return resolve(typed(sections, network.cfg.file))
 
 
-def _sections(cfg: Cfg) -> list[Section]:
+def sections_of(cfg: Cfg) -> list[Section]:
     """Read the text again, with the line numbers of the file."""
     sections = parse_sections(cfg.text, cfg.file)
     for section, layer in zip(sections, (cfg.net, *cfg.layers), strict=True):

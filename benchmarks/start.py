@@ -1,0 +1,170 @@
+"""From COCO's weights or from random ones: AP after equal minutes, and on few images.
+
+    python benchmarks/start.py bccd TRAIN.json TEST.json --images DIR --size 320 --out runs --pace 16 \
+        --minutes 1 2 5 10 --few 10 20 50
+
+Both arms are `lookonce train` as it comes: `--weights coco`, and nothing. `--pace` measures on this machine,
+step by step in turn, how many images each arm learns from in a second of processor time, reading and
+augmenting them included. A row of N minutes has the epochs that two such cores reach in N minutes, so other
+work on the machine prolongs a row and changes no result. A fifth of the training images is held out, and no
+epoch is chosen: the model is that of the last one. The test part is read once per row, after training. Rows
+are kept: the same command again resumes where it was cut off.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import machine_line
+from rich.console import Console
+
+from lookonce.data.loader import Loader
+from lookonce.networks import model_path
+from lookonce.recipe import load_settings
+from lookonce.train.learner import Learner
+from lookonce.train.plan import describe, make_dataset, make_network
+from lookonce.train.reading import load_data
+
+ARMS = {"scratch": (), "coco": ("--weights", "coco")}
+MODELS = {"scratch": "yolov3-tiny", "coco": model_path("coco")}
+CORES = 2  # of the machine whose minutes are meant
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("title")
+    parser.add_argument("train", type=Path, help="COCO JSON")
+    parser.add_argument("test", type=Path, help="COCO JSON")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--size", default="320")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", nargs="*", type=float, default=[1, 2, 5, 10])
+    parser.add_argument("--few", nargs="*", type=int, default=[], help="numbers of training images")
+    parser.add_argument("--few-minutes", type=float, default=2, help="length of the rows with few images")
+    parser.add_argument("--pace", type=int, metavar="STEPS", help="measure the pace first, in turn")
+    options = parser.parse_args()
+    folder = options.out / options.title
+    print(machine_line("torch", "numpy", "opencv-python-headless"), flush=True)
+    counts = write_parts(folder, options)
+    if options.pace:
+        measure_pace(folder, options)
+    pace: dict[str, float] = json.loads((folder / "pace.json").read_text())
+    print(
+        ", ".join(f"{arm}: {each:.2f} images per second of processor time" for arm, each in pace.items()),
+        flush=True,
+    )
+    jobs = [("all", minutes) for minutes in options.minutes]
+    jobs += [(str(count), options.few_minutes) for count in options.few]
+    rows = []
+    for part, minutes in sorted(jobs, key=lambda job: job[1]):
+        for arm, each in pace.items():
+            epochs = max(1, round(60 * minutes * CORES * each / counts[part]))
+            rows.append((part, minutes, arm, epochs, row(folder, part, arm, epochs, options)))
+    report(rows, counts)
+
+
+def write_parts(folder: Path, options: argparse.Namespace) -> dict[str, int]:
+    """Write a dataset YAML for each number of training images; return the images of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tree: dict[str, Any] = json.loads(options.train.read_text())
+    images = sorted(tree["images"], key=lambda image: image["file_name"])
+    held_out, learned = images[::5], [image for i, image in enumerate(images) if i % 5]
+    shuffled = random.Random(0).sample(learned, len(learned))
+    parts = {"all": learned, **{str(count): shuffled[:count] for count in options.few}}
+    names = json.dumps([each["name"] for each in sorted(tree["categories"], key=lambda each: each["id"])])
+    for name, chosen in {**parts, "held-out": held_out}.items():
+        ids = {image["id"] for image in chosen}
+        boxes = [box for box in tree["annotations"] if box["image_id"] in ids]
+        (folder / f"{name}.json").write_text(json.dumps({**tree, "images": chosen, "annotations": boxes}))
+        (folder / f"{name}.yaml").write_text(f"names: {names}\ntrain: {name}.json\nval: held-out.json\n")
+    return {name: len(chosen) for name, chosen in parts.items()}
+
+
+def measure_pace(folder: Path, options: argparse.Namespace) -> None:
+    """Take steps of both arms in turn, and keep the images per second of processor time."""
+    torch.set_num_threads(1)
+    learners, loaders, console = {}, {}, Console(quiet=True)
+    for arm, model in MODELS.items():
+        settings = load_settings(None, (f"model={model}", f"size={options.size}"))
+        data = load_data(
+            folder / "all.yaml", settings, None, console, options.images, strict=False, record=False
+        )
+        info = describe(data, settings)
+        learners[arm] = Learner(make_network(info, settings), info, settings)
+        learners[arm].start_epoch()
+        loaders[arm] = Loader(make_dataset(data, info, settings), settings.batch_size, 0)
+    spent, images = dict.fromkeys(MODELS, 0.0), dict.fromkeys(MODELS, 0)
+    steps = {arm: loader.steps(0) for arm, loader in loaders.items()}
+    for number in range(options.pace):
+        for arm, learner in learners.items():
+            before = time.process_time()
+            for batch in next(steps[arm]):
+                losses = learner.losses(batch, number + 1)
+                learner.backward(losses.total(batch.image_count))
+                if number:  # the first step prepares
+                    images[arm] += batch.image_count
+            learner.step(1e-4)
+            if number:
+                spent[arm] += time.process_time() - before
+    pace = {arm: images[arm] / spent[arm] for arm in MODELS}
+    (folder / "pace.json").write_text(json.dumps(pace))
+
+
+def row(folder: Path, part: str, arm: str, epochs: int, options: argparse.Namespace) -> list[float]:
+    """Train and evaluate one row, unless it is done; return AP50 and AP, held out and on the test part."""
+    out = folder / f"{arm}-{part}-{epochs}"
+    if not (out / "row.json").exists():
+        train(folder / f"{part}.yaml", arm, epochs, out, options)
+        last = epochs_of(out)[-1]
+        report = ["evaluate", out / "last.safetensors", options.test, "--images", options.images]
+        run(*report, "--out", out / "test", "--force")
+        metrics = json.loads((out / "test" / "metrics.json").read_text())
+        values = [float(last["ap50"]), float(last["ap"]), metrics["ap50"], metrics["ap"]]
+        (out / "row.json").write_text(json.dumps(values))
+        print(f"{part}, {arm}, {epochs} epochs: " + ", ".join(f"{each:.3f}" for each in values), flush=True)
+    values = json.loads((out / "row.json").read_text())
+    return values
+
+
+def train(data: Path, arm: str, epochs: int, out: Path, options: argparse.Namespace) -> None:
+    command = ["train", data, "--images", options.images, "--out", out]
+    if (out / "last.safetensors").exists():
+        run(*command, "--resume")
+        return
+    shutil.rmtree(out, ignore_errors=True)  # cut off before its first checkpoint
+    settings = ("--set", f"evaluate_every={epochs}", "--set", "checkpoint_minutes=2")
+    run(*command, *ARMS[arm], "--size", options.size, "--epochs", str(epochs), *settings)
+
+
+def run(*command: object) -> None:
+    words = [sys.executable, "-m", "lookonce", *map(str, command)]
+    done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):  # 1: some annotations were skipped
+        raise SystemExit(f"{' '.join(words)}: {done.stdout[-1500:]}{done.stderr[-2000:]}")
+
+
+def epochs_of(out: Path) -> list[dict[str, str]]:
+    with (out / "epochs.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def report(rows: list[tuple[str, float, str, int, list[float]]], counts: dict[str, int]) -> None:
+    print("\n| images | minutes | start | epochs | held out: AP50, AP | test: AP50, AP |")
+    print("|---|---|---|---|---|---|")
+    for part, minutes, arm, epochs, values in rows:
+        start = "`--weights coco`" if arm == "coco" else "random weights, yolov3-tiny"
+        ap50, ap, test50, test = (f"{each:.3f}" for each in values)
+        print(f"| {counts[part]} | {minutes:g} | {start} | {epochs} | {ap50}, {ap} | {test50}, {test} |")
+
+
+if __name__ == "__main__":
+    main()

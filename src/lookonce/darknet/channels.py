@@ -1,0 +1,301 @@
+"""Remove channels from a network: those that belong together, what they cost, and the smaller network.
+
+Channels that are added or multiplied, number by number, can only go together; so can the input and the
+output channel of a depth-wise convolution, and the same channel of every part where a layer cuts its input
+into equal parts. A *bundle* is a smallest set of such channels. Removing one gives exactly the maps of the
+network in which these channels are 0.
+
+    convolution 4 ─┬─► convolution 5 ─► convolution 6 ─► [shortcut] 7    one bundle: channel c of 4 and of 6
+                   └──────────────────────────────────────────▲
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.darknet.cfg import typed
+from lookonce.darknet.heads import sections_of
+from lookonce.darknet.network import IMAGE, Layer, Network
+from lookonce.darknet.resolve import resolve
+from lookonce.darknet.sections import (
+    Contrastive,
+    Convolutional,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Yolo,
+)
+from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats
+
+Channel = tuple[int, int]  # layer of a convolution, channel of its output
+NOT_ZERO = ("logistic",)  # activations of 0 that are not 0: a removed channel must stay 0 on its way
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Channels that can only be removed together.
+
+    Attributes:
+        channels: output channels of convolutions.
+        made: number of these, by layer.
+        read: number of input channels that they are, by layer of each convolution that reads them.
+    """
+
+    channels: tuple[Channel, ...]
+    made: tuple[tuple[int, int], ...]
+    read: tuple[tuple[int, int], ...]
+
+
+class Channels:
+    """Every channel of a network: where it comes from, and which go together.
+
+    Attributes:
+        network: the network.
+        bundles: those that may be removed: not of the image, nor of a raw map.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._parent: list[int] = []
+        self._fixed: set[int] = set()
+        self._outputs = {IMAGE: self._fresh(network.cfg.net.channels)}
+        self._fixed |= {*self._outputs[IMAGE]}
+        for layer in network.layers:
+            self._outputs[layer.index] = self._output(layer)
+        fixed = {self._root(channel) for channel in self._fixed}
+        members: dict[int, list[Channel]] = {}
+        reads: dict[int, Counter[int]] = {}
+        for layer in network.layers:
+            if isinstance(layer.section, Convolutional):
+                for number, channel in enumerate(self._outputs[layer.index]):
+                    members.setdefault(self._root(channel), []).append((layer.index, number))
+                for channel in self._outputs[layer.sources[0]]:
+                    reads.setdefault(self._root(channel), Counter())[layer.index] += 1
+        self._number = {root: i for i, root in enumerate(root for root in members if root not in fixed)}
+        self.bundles = tuple(
+            Bundle(
+                tuple(members[root]),
+                tuple(sorted(Counter(layer for layer, _ in members[root]).items())),
+                tuple(sorted(reads.get(root, Counter()).items())),
+            )
+            for root in self._number
+        )
+
+    def keep(self, source: int, removed: Collection[int]) -> NDArray[np.bool_]:
+        """Return which channels of a layer's output, or of the image, stay.
+
+        Args:
+            source: the layer.
+            removed: numbers of bundles.
+        """
+        numbers = (self._number.get(self._root(channel)) for channel in self._outputs[source])
+        return np.array([number not in removed for number in numbers], bool)
+
+    def _fresh(self, count: int) -> list[int]:
+        first = len(self._parent)
+        self._parent += range(first, first + count)
+        return list(range(first, first + count))
+
+    def _root(self, channel: int) -> int:
+        while self._parent[channel] != channel:
+            self._parent[channel] = channel = self._parent[self._parent[channel]]
+        return channel
+
+    def _unite(self, some: Iterable[int], others: Iterable[int]) -> None:
+        for one, other in zip(some, others, strict=False):
+            self._parent[self._root(other)] = self._root(one)
+
+    def _unite_parts(self, channels: list[int], parts: int) -> None:
+        """Unite the channels at the same place of equal parts, which are cut off by their position."""
+        size = len(channels) // parts
+        for start in range(size, len(channels), size):
+            self._unite(channels[:size], channels[start : start + size])
+
+    def _output(self, layer: Layer) -> list[int]:
+        """Return the channels of a layer's output, and unite those that belong together."""
+        inputs = [self._outputs[source] for source in layer.sources]
+        first = inputs[0]
+        match layer.section:
+            case Convolutional(filters, groups=groups):
+                made = self._fresh(filters)
+                if groups == len(first) > 1:
+                    per_input = filters // groups
+                    self._unite((first[i // per_input] for i in range(filters)), made)
+                elif groups > 1:
+                    self._unite_parts(first, groups)
+                    self._unite_parts(made, groups)
+                if (owner := self.network.shared.get(layer.index)) is not None:
+                    self._unite(self._outputs[self.network.layers[owner].sources[0]], first)
+                    self._unite(self._outputs[owner], made)
+                return made
+            case Shortcut(_, activation):
+                for other in inputs[1:]:
+                    self._unite(first, other)
+                self._fixed |= set(first) if activation in NOT_ZERO else set()
+            case Sam(_, activation) | ScaleChannels(_, activation):
+                if len(first) == len(inputs[1]):
+                    self._unite(first, inputs[1])
+                else:  # a factor for each place
+                    self._fixed |= set(first)
+                self._fixed |= set(inputs[1]) if activation in NOT_ZERO else set()
+                return inputs[1]
+            case Route(_, groups, group_id):
+                joined: list[int] = []
+                for each in inputs:
+                    self._unite_parts(each, groups)
+                    size = len(each) // groups
+                    joined += each[size * group_id : size * (group_id + 1)]
+                return joined
+            case Reorg(stride, scrambled):
+                if not scrambled:
+                    return first * stride**2
+                self._fixed |= set(first)  # its mistake mixes channels and places
+                made = self._fresh(len(first) * stride**2)
+                self._fixed |= set(made)
+                return made
+            case Yolo() | Contrastive():
+                self._fixed |= set(first)
+        return first
+
+
+class Cost:
+    """Multiplications for one image, while channels are removed.
+
+    Attributes:
+        made: output channels of each convolution, by layer.
+        read: input channels.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.made: dict[int, int] = {}
+        self.read: dict[int, int] = {}
+        self._per_pair: dict[int, float] = {}
+        self._depthwise: set[int] = set()
+        for layer in network.layers:
+            if isinstance(section := layer.section, Convolutional):
+                read = network.shape(layer.sources[0]).channels
+                self.made[layer.index], self.read[layer.index] = section.filters, read
+                places = layer.shape.height * layer.shape.width
+                if section.groups == read > 1:
+                    self._depthwise.add(layer.index)
+                    self._per_pair[layer.index] = places * section.size**2
+                else:
+                    self._per_pair[layer.index] = places * section.size**2 / section.groups
+
+    def of(self, layers: Iterable[int], less: Bundle | None = None, times: int = 1) -> float:
+        """Return the multiplications of some convolutions, perhaps with bundles removed, all like one."""
+        made, read = (dict(less.made), dict(less.read)) if less else ({}, {})
+        total = 0.0
+        for layer in layers:
+            outputs = self.made[layer] - times * made.get(layer, 0)
+            inputs = 1 if layer in self._depthwise else self.read[layer] - times * read.get(layer, 0)
+            total += self._per_pair[layer] * outputs * inputs
+        return total
+
+    def saved(self, bundle: Bundle, times: int = 1) -> float:
+        """Return what is saved without a bundle, or several like it."""
+        layers = {layer for layer, _ in (*bundle.made, *bundle.read)}
+        return self.of(layers) - self.of(layers, bundle, times)
+
+    def remove(self, bundle: Bundle, times: int = 1) -> None:
+        """Count a bundle, or several like it, as removed."""
+        for counts, less in ((self.made, bundle.made), (self.read, bundle.read)):
+            for layer, number in less:
+                counts[layer] -= times * number
+
+    @property
+    def total(self) -> float:
+        """Return the multiplications of all convolutions."""
+        return self.of(self.made)
+
+
+def choose(
+    channels: Channels, importance: Sequence[float], share: float, *, least: int = 8, step: int = 8
+) -> set[int]:
+    """Choose bundles to remove until the convolutions need a share of their multiplications.
+
+    Bundles of the same layers are removed in steps, the least important first: always the step that loses
+    the least importance for what it saves. So channel counts stay multiples of `step` where they can, since
+    the engines of CPUs compute in vectors of that many.
+
+    Args:
+        channels: of the network.
+        importance: of each bundle.
+        share: of the multiplications, to reach.
+        least: channels that each set of layers keeps; or an eighth of them, if that is more.
+        step: channels that go at a time.
+
+    Returns:
+        Numbers of bundles; fewer than wanted if everything is at its least.
+    """
+    cost, removed = Cost(channels.network), set[int]()
+    wanted = share * cost.total
+    alike: dict[object, list[int]] = {}
+    for number, bundle in enumerate(channels.bundles):
+        alike.setdefault((bundle.made, bundle.read), []).append(number)
+    for numbers in alike.values():
+        numbers.sort(key=lambda number: importance[number])
+    floors = {key: max(least, len(numbers) // 8) for key, numbers in alike.items()}
+    now = cost.total
+    while now > wanted:
+        best: tuple[float, object, int, float] | None = None
+        for key, numbers in alike.items():
+            count = len(numbers) % step or step
+            if len(numbers) - count < floors[key]:
+                continue
+            saved = cost.saved(channels.bundles[numbers[0]], count)
+            lost = sum(importance[number] for number in numbers[:count])
+            if saved > 0 and (best is None or lost / saved < best[0]):
+                best = lost / saved, key, count, saved
+        if best is None:
+            break
+        _, key, count, saved = best
+        cost.remove(channels.bundles[alike[key][0]], count)
+        removed |= set(alike[key][:count])
+        alike[key] = alike[key][count:]
+        now -= saved
+    return removed
+
+
+def without(
+    channels: Channels, weights: Sequence[ConvWeights], removed: Collection[int]
+) -> tuple[Network, list[ConvWeights]]:
+    """Return the network without some bundles, and its weights.
+
+    Args:
+        channels: of the network.
+        weights: of its convolutions, in file order.
+        removed: numbers of bundles.
+    """
+    network = channels.network
+    kept = {source: channels.keep(source, removed) for source in (IMAGE, *range(len(network.layers)))}
+    sections = sections_of(network.cfg)
+    for layer in network.layers:
+        if isinstance(layer.section, Convolutional):
+            sections[1 + layer.index].set("filters", int(kept[layer.index].sum()))
+            read = kept[layer.sources[0]]
+            if layer.section.groups == len(read) > 1:
+                sections[1 + layer.index].set("groups", int(read.sum()))
+    slimmed = []
+    for spec, each in zip(network.convolutions, weights, strict=True):
+        out, read = kept[spec.layer], kept[network.layers[spec.layer].sources[0]]
+        inputs = read[: spec.kernel_shape[1]] if spec.groups < spec.channels else np.ones(1, bool)
+        slimmed.append(_rows(replace(each, kernel=each.kernel[:, inputs]), out))
+    return resolve(typed(sections, network.cfg.file)), slimmed
+
+
+def _rows(weights: ConvWeights, out: NDArray[np.bool_]) -> ConvWeights:
+    """Return the filters that stay."""
+
+    def rows(array: Floats) -> Floats:
+        return np.ascontiguousarray(array[out])
+
+    norm = weights.batch_norm
+    if norm is not None:
+        norm = BatchNorm(rows(norm.gamma), rows(norm.mean), rows(norm.variance))
+    return ConvWeights(rows(weights.kernel), rows(weights.bias), norm)
