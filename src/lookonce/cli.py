@@ -19,6 +19,7 @@ from lookonce.errors import LookonceError
 VERBS = {
     "demo": "Render images, train, evaluate, detect and explain: minutes on two cores.",
     "train": "Train a detector on annotated images.",
+    "slim": "Remove channels from a trained model, and train the rest with the model as its teacher.",
     "evaluate": "Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.",
     "compare": "Tell which of two models is better on the same images, and whether these images decide it.",
     "detect": "Find objects in images and videos.",

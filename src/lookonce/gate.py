@@ -1,10 +1,12 @@
-"""The accuracy gate: average precision of two detectors on the same images."""
+"""The accuracy gate: average precision of two detectors on the same images, and their times in turn."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError
 from lookonce.evaluate.coco import Metrics, evaluate
+from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.samples import Problem, Sample
 from lookonce.values import measure_values
 
 MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
+TIMED = 15  # runs of either file, in turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +120,42 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
     if math.isnan(first.ap):
         raise AnnotationError(f"expected objects to measure AP on, found none in {len(both.measured)} images")
     return Comparison(first, second, both.unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Times of two files in the same engine, in turn.
+
+    Attributes:
+        before: median milliseconds of the first one, for one image.
+        after: of the second one.
+        speed_up: median of the ratios within a turn: how many times as fast the second one is.
+    """
+
+    before: float
+    after: float
+    speed_up: float
+
+
+def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str | None = None) -> Times:
+    """Run two files in turn, one image at a time, so that a slow moment of the machine affects both.
+
+    Args:
+        before: a file that the engine runs.
+        after: another one.
+        inputs: (P, H, W, 3), of which each turn takes the next.
+        engine: its name; None: the first that reads the files.
+    """
+    turns = []
+    with ExitStack() as stack:
+        runs = [stack.enter_context(closing(load_engine(each, engine))) for each in (before, after)]
+        for number in range(1 + TIMED):
+            image, seconds = inputs[number % len(inputs)][None], []
+            for run in runs:
+                start = perf_counter()
+                run(image)
+                seconds.append(perf_counter() - start)
+            turns.append(seconds)
+    first, second = zip(*turns[1:], strict=True)  # the first run of each sets up what is lazy
+    ratio = median(one / other for one, other in turns[1:])
+    return Times(1000 * median(first), 1000 * median(second), ratio)

@@ -1,12 +1,10 @@
 """Quantization to int8: calibrated on images, and kept only if AP stays."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 import onnx
@@ -22,16 +20,14 @@ from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
 from lookonce.export.quantize import Inputs
 from lookonce.export.verify import prove
-from lookonce.gate import MAX_DROP, Comparison, compare, unseen
+from lookonce.gate import MAX_DROP, Comparison, compare, time_both, unseen
 from lookonce.images import list_images
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, SampleSet
 
 ENGINES = {".onnx": "onnxruntime", ".xml": "openvino"}
-TIMED = 15  # runs of the float file and of the int8 file, in turn
 REJECTED = ".rejected"  # in the name of a rejected file
 
 T = TypeVar("T")
@@ -137,7 +133,7 @@ def export_int8(
         prove(model, before, info, proof, static=static, weights=weights)
         _quantize(graph, inputs, made, console)
         share = sum(each.stat().st_size for each in made.parent.iterdir()) / before.stat().st_size
-        speed_up = _speed_up(before, made, inputs)
+        speed_up = time_both(before, made, inputs, ENGINES[made.suffix]).speed_up
         compared = None
         if compared_on is not None:
             with ExitStack() as stack:
@@ -237,23 +233,6 @@ def _quantize(graph: onnx.ModelProto, inputs: Inputs, made: Path, console: Conso
         from lookonce.export.quantize_onnx import quantize_onnx
 
         write_onnx(quantize_onnx(graph, inputs, watch), made)
-
-
-def _speed_up(before: Path, after: Path, inputs: Inputs) -> float:
-    """Run both in turn, one image at a time; return how many times as fast the second one is."""
-    ratios = []
-    with ExitStack() as stack:
-        first, second = (
-            stack.enter_context(closing(load_engine(each, ENGINES[after.suffix]))) for each in (before, after)
-        )
-        for number in range(1 + TIMED):
-            image, seconds = inputs[number % len(inputs)][None], []
-            for run in (first, second):
-                start = perf_counter()
-                run(image)
-                seconds.append(perf_counter() - start)
-            ratios.append(seconds[0] / seconds[1])
-    return median(ratios[1:])  # the first run of each sets up what is lazy
 
 
 def watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:

@@ -50,7 +50,12 @@ def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
         ModelFileError: as `model.files.load_model`.
     """
     network, info = load_model(path)
-    return [_arrays(*pair) for pair in _convolutions(network)], info
+    return arrays_of(network), info
+
+
+def arrays_of(network: nn.Module) -> list[ConvWeights]:
+    """Return the convolutions of a network in file order, without names."""
+    return [_arrays(*pair) for pair in _convolutions(network)]
 
 
 def load_start(source: Path, base: Network) -> dict[str, Tensor]:
@@ -78,7 +83,7 @@ def save_darknet(cfg: Path, network: nn.Module, info: ModelInfo) -> None:
     Raises:
         ModelFileError: class names that Darknet's form cannot hold.
     """
-    write_darknet(cfg, info, [_arrays(*pair) for pair in _convolutions(network)])
+    write_darknet(cfg, info, arrays_of(network))
 
 
 def largest_difference(cfg: Path, network: nn.Module) -> float:

@@ -16,6 +16,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import to_input
 from lookonce.train.ema import Ema
+from lookonce.train.imitate import imitation
 from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.optimizer import make_optimizer, set_rate
 from lookonce.train.parallel import ALONE, Group
@@ -35,12 +36,19 @@ class Learner:
         optimizer: of its parameters that are not frozen.
         scaler: of the loss; it leaves out a step whose gradients overflow float16.
         ema: the running average of the weights, or None.
+        teacher: a network of the same maps that it also learns from, or None.
     """
 
     def __init__(
-        self, network: nn.Module, info: ModelInfo, settings: TrainSettings, group: Group = ALONE
+        self,
+        network: nn.Module,
+        info: ModelInfo,
+        settings: TrainSettings,
+        group: Group = ALONE,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.network, self.info, self.settings, self.group = network, info, settings, group
+        self.teacher = teacher and teacher.to(next(network.parameters()).device).eval()
         freeze_parts(network, info, settings.freeze)  # before the optimizer collects the parameters to train
         self.optimizer = make_optimizer(network, settings.optimizer)
         self.scaler = make_scaler(next(network.parameters()).device, settings)
@@ -64,7 +72,7 @@ class Learner:
         if not batch.paths and not self.settings.sync_bn:
             return Losses.none()
         follow_statistics(self.network, number, self.settings.batch_norm)
-        return forward(self.network, batch, self.info, self.settings)
+        return forward(self.network, batch, self.info, self.settings, self.teacher)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the step; an empty batch has none."""
@@ -88,20 +96,31 @@ class Learner:
             self.ema.update(self.network)
 
 
-def forward(network: nn.Module, batch: Batch, info: ModelInfo, settings: TrainSettings) -> Losses:
-    """Compute the losses of a batch on the network's device."""
+def forward(
+    network: nn.Module,
+    batch: Batch,
+    info: ModelInfo,
+    settings: TrainSettings,
+    teacher: nn.Module | None = None,
+) -> Losses:
+    """Compute the losses of a batch on the network's device, those against a teacher's maps included."""
     device = next(network.parameters()).device
     images = to_input(batch.images.to(device, non_blocking=True))
     precision = precision_on(device, settings)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         raw_maps = network(images)
+        with torch.no_grad():
+            taught = teacher(images) if teacher else None
     positives = batch.positives.each(lambda column: column.to(device, non_blocking=True))
     truth = batch.truth.to(device)
     ignored = [cells.to(device, non_blocking=True) for cells in batch.ignored]
     decodings = decodings_of(info)
-    return compute_losses(
+    losses = compute_losses(
         raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored, decodings
     )
+    if taught is None:
+        return losses
+    return Losses.sum([losses, imitation(raw_maps, taught, info, settings.loss)])
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:

@@ -53,6 +53,12 @@ class Losses:
         """Losses of an empty batch."""
         return cls(torch.zeros(0), torch.zeros(0), torch.zeros(0))
 
+    @classmethod
+    def sum(cls, parts: Sequence[Self]) -> Self:
+        """Add the losses of the same images, term by term."""
+        terms = ([getattr(each, name) for each in parts] for name in ("giou", "conf", "prob"))
+        return cls(*(torch.stack(each).sum(0) for each in terms))
+
     def per_image(self) -> Tensor:
         """Sum of the three terms: (B,)."""
         return self.giou + self.conf + self.prob

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from lookonce._terminal import say
 from lookonce.config import TrainSettings
@@ -94,6 +95,7 @@ def train(
     *,
     weights: Path | None = None,
     resume: bool = False,
+    teacher: nn.Module | None = None,
 ) -> RunResult:
     """Train to the end of the run: the last epoch, the last minute, or a plateau of the AP.
 
@@ -104,6 +106,7 @@ def train(
         session: console, processes, and how to stop.
         weights: model to start from.
         resume: continue from `out/last.safetensors`.
+        teacher: a network of the same maps that is learned from as well.
 
     Raises:
         AnnotationError: no image to train on has a box.
@@ -119,7 +122,7 @@ def train(
         raise ConfigError("patience: expected validation images with objects, found none to measure AP on")
     settings = session.group.on_first(lambda: _prepare(data, settings, out, session, resume=resume))
     torch.manual_seed(settings.seed)
-    run = _Run(data, settings, out, session, weights=weights, resume=resume)
+    run = _Run(data, settings, out, session, weights=weights, resume=resume, teacher=teacher)
     if session.group.is_first:
         write_settings(out, settings)  # for an extension, now that everything was accepted
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
@@ -159,6 +162,7 @@ class _Run:
         *,
         weights: Path | None,
         resume: bool,
+        teacher: nn.Module | None,
     ) -> None:
         self._settings, self._out, self._session, group = settings, out, session, session.group
         info = describe(data, settings)
@@ -178,7 +182,7 @@ class _Run:
         start = f"random weights, seed {settings.seed}"
         if weights and not resume:
             start = f"{model_name(weights)}: {transfer(network, info, weights, base_network(settings, info))}"
-        self.learner = Learner(network, info, settings, group)
+        self.learner = Learner(network, info, settings, group, teacher)
         self._progress, self._epoch = Progress(), Epoch(0)
         self._clock: Clock | None = None
         if settings.minutes:

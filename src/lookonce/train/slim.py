@@ -1,0 +1,265 @@
+"""A smaller network from a trained one: the channels it can do without, and the proof that its AP stays.
+
+channels           -> change of the loss without each bundle          importance_of
+importance         -> bundles to remove, for a speed measured here    slim
+smaller network    -> trained, with the whole one as its teacher      train.run
+both               -> AP on validation images, time in turn           judge
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lookonce.config import TrainSettings
+from lookonce.darknet.channels import Channels, Cost, choose, without
+from lookonce.darknet.described import describe, network_of
+from lookonce.darknet.network import Network
+from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.darknet.weights import ConvWeights
+from lookonce.data.loader import Loader
+from lookonce.errors import ConfigError, ModelFileError
+from lookonce.gate import Comparison, Times, compare, time_both
+from lookonce.metadata import ModelInfo
+from lookonce.model.darknet_io import arrays_of, fill, load_arrays, load_darknet
+from lookonce.model.files import load_model, save_model
+from lookonce.model.graph import DarknetGraph, GraphConvolution
+from lookonce.model.network import build
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import EVALUATION_CONF
+from lookonce.samples import Sample, numbers_in
+from lookonce.train.learner import forward
+from lookonce.train.plan import TrainData, make_dataset
+
+IMAGES = 128  # from which the importance of the channels is estimated
+TRIES = 5  # of the share of multiplications, until the time here is as wanted
+NEAR = 0.04  # share by which the speed may exceed the one wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A trained model to make smaller.
+
+    Attributes:
+        network: its layers.
+        weights: of its convolutions, in file order.
+        info: its description.
+    """
+
+    network: Network
+    weights: list[ConvWeights]
+    info: ModelInfo
+
+    def save_onnx(self, path: Path) -> None:
+        """Write it for the default engine."""
+        path.write_bytes(build_onnx(self.network, self.weights, self.info).SerializeToString())
+
+
+def read_parent(path: Path) -> tuple[Parent, nn.Module]:
+    """Read a model, and the same model as the network that teaches.
+
+    Raises:
+        ModelFileError: not a `.safetensors` or a `.cfg` with its weights.
+    """
+    if path.suffix not in (".safetensors", ".cfg", ".weights"):
+        raise ModelFileError(
+            f"{path}: expected a model that can be trained (.safetensors, .cfg), found suffix {path.suffix!r}"
+        )
+    network, info = load_model(path) if path.suffix == ".safetensors" else load_darknet(path)
+    return Parent(network_of(info), arrays_of(network), info), network.eval().requires_grad_(False)
+
+
+def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
+    """Return the data under the model's class numbers.
+
+    Raises:
+        ConfigError: other classes than the model's; or no validation image to measure AP on.
+    """
+    if set(data.names) != set(info.names):
+        raise ConfigError(
+            f"--data: expected the classes of {model}, {', '.join(info.names)}; found {', '.join(data.names)}"
+        )
+    if not any(len(sample.labels) for sample in data.val):
+        raise ConfigError("--data: expected validation images with objects, found none to measure AP on")
+    numbers = numbers_in(info.names, data.names)
+    train, val = ([sample.renumbered(numbers) for sample in part] for part in (data.train, data.val))
+    return replace(data, names=info.names, train=train, val=val)
+
+
+def importance_of(
+    channels: Channels,
+    parent: Parent,
+    data: TrainData,
+    settings: TrainSettings,
+    advance: Callable[[int], None] = lambda images: None,
+) -> NDArray[np.float64]:
+    """Estimate how much the loss would change without each bundle, from training images.
+
+    To first order, a factor 1 -> 0 on a channel before its activation changes the loss by the derivative with
+    respect to that factor, which is gamma * d gamma + beta * d beta; summed over the channels of a bundle,
+    squared, and summed over batches (Molchanov et al. 2019, "Importance estimation for neural network
+    pruning", equation 8).
+
+    Args:
+        channels: of the parent.
+        parent: the trained model.
+        data: images to train on.
+        settings: of the training that follows; batch size, augmentation and loss are used.
+        advance: called with the number of images of each batch.
+    """
+    graph = DarknetGraph(parent.network, bn_epsilon=parent.info.bn_epsilon)
+    fill(graph, parent.weights)
+    graph.eval()
+    places = [channel for bundle in channels.bundles for channel in bundle.channels]
+    bundle_of = [number for number, bundle in enumerate(channels.bundles) for _ in bundle.channels]
+    found, images = np.zeros(len(channels.bundles)), 0
+    with Loader(make_dataset(data, parent.info, settings), settings.batch_size, settings.workers) as loader:
+        for step in loader.steps(0):
+            for batch in step:
+                graph.zero_grad()
+                forward(graph, batch, parent.info, settings).total().backward()  # type: ignore[no-untyped-call]
+                by_layer = {int(name): _derivatives(module) for name, module in graph.layers.items()}
+                # layers that share their weights share the derivative, which their owner has
+                each = [by_layer[layer][number] if layer in by_layer else 0.0 for layer, number in places]
+                found += np.bincount(bundle_of, each, minlength=len(found)) ** 2
+                images += batch.image_count
+                advance(batch.image_count)
+            if images >= IMAGES:
+                break
+    return found
+
+
+def _derivatives(module: nn.Module) -> NDArray[np.float32]:
+    """Return the derivative of the loss with respect to a factor on each output channel, (out,)."""
+    assert isinstance(module, GraphConvolution)
+    # a factor after batch normalization, or after the bias
+    terms: list[Tensor | None] = (
+        [module.bn.weight, module.bn.bias]
+        if isinstance(module.bn, nn.BatchNorm2d)
+        else [module.conv.weight, module.conv.bias]
+    )
+    total = np.zeros(module.conv.out_channels, np.float32)
+    for tensor in terms:
+        if tensor is not None and tensor.grad is not None:
+            total += (tensor * tensor.grad).detach().cpu().reshape(len(total), -1).sum(1).numpy()
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Slimmed:
+    """A smaller network, not yet trained.
+
+    Attributes:
+        model: it.
+        share: its multiplications, as a share of the parent's.
+        times: of the parent and of it, in turn.
+    """
+
+    model: Parent
+    share: float
+    times: Times
+
+
+def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster: float) -> Slimmed:
+    """Remove bundles until the network is as fast on this machine as wanted.
+
+    The multiplications tell which bundles to remove, the clock how many: the share of multiplications is
+    corrected until the time in the default engine is right.
+
+    Args:
+        channels: of the parent.
+        parent: the trained model.
+        importance: of each bundle.
+        faster: the parent's time divided by that wanted.
+
+    Returns:
+        The largest network that is fast enough; if none is, the fastest.
+
+    Raises:
+        ConfigError: no channel can be removed.
+    """
+    whole, share, tried = Cost(parent.network).total, 1 / faster, dict[int, Slimmed]()
+    inputs = np.random.default_rng(0).integers(0, 256, (2, *parent.info.input_size, 3), np.uint8)
+    with TemporaryDirectory(prefix="lookonce-") as folder:
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        parent.save_onnx(before)
+        for _ in range(TRIES):
+            removed = choose(channels, importance, share)
+            if not removed:
+                raise ConfigError(
+                    f"--faster {faster:g}: expected channels to remove, found none: each layer keeps 8"
+                )
+            if len(removed) in tried:
+                break
+            network, weights = without(channels, parent.weights, removed)
+            info = replace(
+                describe(network, parent.info.names),
+                bn_epsilon=parent.info.bn_epsilon,
+                fit=parent.info.fit,
+                values=parent.info.values,
+                training=parent.info.training,
+            )
+            model = Parent(network, weights, info)
+            model.save_onnx(after)
+            made = Slimmed(model, Cost(network).total / whole, time_both(before, after, inputs))
+            tried[len(removed)] = made
+            if faster <= made.times.speed_up <= faster * (1 + NEAR):
+                break
+            share = min(0.98, made.share * made.times.speed_up / faster / (1 + NEAR / 2))
+    enough = [each for each in tried.values() if each.times.speed_up >= faster]
+    if enough:
+        return max(enough, key=lambda each: each.share)
+    return max(tried.values(), key=lambda each: each.times.speed_up)
+
+
+def save_start(path: Path, model: Parent) -> None:
+    """Write a smaller network as a model file, from which its training starts."""
+    network = build(model.info)
+    fill(network, model.weights)
+    save_model(path, network.state_dict(), model.info)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The parent and the smaller model after its training.
+
+    Attributes:
+        compared: AP of both on the validation images.
+        times: of both, in turn.
+        share: multiplications of the smaller one, as a share of the parent's.
+        parameters: numbers in the weights of both.
+    """
+
+    compared: Comparison
+    times: Times
+    share: float
+    parameters: tuple[int, int]
+
+
+def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> Verdict:
+    """Measure AP and time of the parent and of a trained smaller model.
+
+    Args:
+        parent: the trained model.
+        path: the smaller one.
+        samples: annotated images, with the model's class numbers.
+    """
+    weights, info = load_arrays(path)
+    small = Parent(network_of(info), weights, info)
+    inputs = np.random.default_rng(0).integers(0, 256, (2, *info.input_size, 3), np.uint8)
+    with TemporaryDirectory(prefix="lookonce-") as folder, ExitStack() as stack:
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        parent.save_onnx(before)
+        small.save_onnx(after)
+        times = time_both(before, after, inputs)
+        first, second = (
+            stack.enter_context(Detector.open(each, conf=EVALUATION_CONF)) for each in (before, after)
+        )
+        compared = compare(first, second, samples)
+    share = Cost(small.network).total / Cost(parent.network).total
+    return Verdict(compared, times, share, (parent.network.numbers, small.network.numbers))

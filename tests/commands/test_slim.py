@@ -1,0 +1,77 @@
+"""`lookonce slim` as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lookonce.cli import app
+from lookonce.metadata import DARKNET
+from lookonce.model.files import load_info, load_model
+from tests.commands.test_train import lines as lines
+
+QUICK = ["--set", "batch=3", "--set", "workers=1", "--epochs", "1"]
+
+
+@pytest.fixture
+def parent(lines: Path, tmp_path: Path) -> Path:
+    run = ["train", str(lines), "--names", str(lines.parent / "things.names"), "--size", "64x96"]
+    ran = CliRunner().invoke(app, [*run, "--set", "width=0.25", *QUICK, "--out", str(tmp_path / "parent")])
+    assert ran.exit_code == 0, ran.output
+    return tmp_path / "parent"
+
+
+def slim(parent: Path, lines: Path, out: Path, *more: str) -> list[str]:
+    data = ["--data", str(lines), "--names", str(lines.parent / "things.names")]
+    return ["slim", str(parent), *data, "--out", str(out), "--faster", "1.3", *QUICK, *more]
+
+
+def test_a_slim_model_takes_every_road(parent: Path, lines: Path, tmp_path: Path) -> None:
+    out = tmp_path / "slim"
+    report = tmp_path / "slim.json"
+    ran = CliRunner().invoke(app, slim(parent, lines, out, "--max-drop", "1", "--json", str(report)))
+    assert ran.exit_code == 0, ran.output
+    assert f"slim model: {out / 'best.safetensors'}" in ran.output.replace("\n", "")
+    found = json.loads(report.read_text())
+    assert found["parameters"][1] < found["parameters"][0]
+    assert found["multiplications"] < 0.9
+    network, info = load_model(out / "best.safetensors")
+    assert info.architecture == DARKNET
+    assert info.names == ("disc", "bar", "ring")
+    assert sum(each.numel() for each in network.parameters()) < found["parameters"][1]
+    for form in ("onnx", "darknet"):
+        command = ["export", str(out), "--to", form, "--out", str(tmp_path / form)]
+        ran = CliRunner().invoke(app, command)
+        assert ran.exit_code == 0, ran.output
+
+
+def test_a_model_that_lost_too_much_is_named_so(
+    parent: Path, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.gate.Comparison.drop", 0.5)
+    out = tmp_path / "slim"
+    ran = CliRunner().invoke(app, slim(parent, lines, out))
+    assert ran.exit_code == 1, ran.output
+    assert "rejected: AP drops by 0.500, expected at most 0.01" in ran.output
+    assert not (out / "best.safetensors").exists()
+    assert load_info(out / "best.rejected.safetensors").architecture == DARKNET
+    ran = CliRunner().invoke(app, slim(parent, lines, out, "--resume", "--max-drop", "1"))
+    assert ran.exit_code == 0, ran.output
+    assert (out / "best.safetensors").exists()
+
+
+def test_wrong_input_is_one_line(parent: Path, lines: Path, tmp_path: Path) -> None:
+    for more, said in (
+        (["--faster", "0.5"], "--faster: expected a number above 1, at most 20, found 0.5"),
+        (["--faster", "20", "--resume"], "nothing to resume"),
+    ):
+        ran = CliRunner().invoke(app, slim(parent, lines, tmp_path / "slim", *more))
+        assert ran.exit_code != 0
+        assert said in str(ran.exception)
+    other = tmp_path / "model.onnx"
+    other.write_bytes(b"")
+    ran = CliRunner().invoke(app, slim(other, lines, tmp_path / "slim"))
+    assert "expected a model that can be trained (.safetensors, .cfg), found suffix '.onnx'" in str(
+        ran.exception
+    )

@@ -1,0 +1,190 @@
+"""Slimming: what is removed, what the rest learns from, and that it is gated."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lookonce.config import LossSettings, TrainSettings
+from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.channels import Channels, Cost
+from lookonce.darknet.classic import classic_cfg
+from lookonce.darknet.described import describe, network_of
+from lookonce.darknet.heads import with_heads
+from lookonce.darknet.network import Network
+from lookonce.darknet.resolve import resolve
+from lookonce.data.loader import Loader
+from lookonce.errors import ConfigError
+from lookonce.gate import Times
+from lookonce.model.darknet_io import arrays_of, fill
+from lookonce.model.graph import DarknetGraph
+from lookonce.model.network import build
+from lookonce.recipe import load_settings
+from lookonce.train import slim
+from lookonce.train.imitate import imitation
+from lookonce.train.learner import Learner, forward
+from lookonce.train.loss import Losses
+from lookonce.train.plan import TrainData, make_dataset
+from lookonce.train.slim import Parent, importance_of, read_parent, same_classes, save_start
+from tests.darknet.kinds import kind
+from tests.darknet.oracle import random_weights
+from tests.data.drawn_samples import INFO, draw_samples
+
+QUICK = ("size=64x96", "batch=3", "workers=0")
+
+
+def parent_of(network: Network) -> Parent:
+    info = replace(describe(network, INFO.names), input_size=(64, 96), fit="letterbox")
+    network = network_of(info)
+    return Parent(network, random_weights(network), info)
+
+
+def three_classes(name: str = "tiny") -> Network:
+    return with_heads(kind(name).cfg, len(INFO.names), (64, 96))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TrainData:
+    samples = draw_samples(tmp_path, 7)
+    return TrainData(INFO.names, samples, samples[:4])
+
+
+def settings(*assignments: str) -> TrainSettings:
+    return load_settings(None, (*QUICK, *assignments))
+
+
+@pytest.mark.parametrize("name", ["tiny", "prn", "mobilenet"])
+def test_importance_is_the_derivative_with_respect_to_a_factor_on_the_channels(
+    data: TrainData, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slim, "IMAGES", 1)  # one batch
+    parent = parent_of(three_classes(name))
+    channels, chosen = Channels(parent.network), settings("precision=float32")
+    found = importance_of(channels, parent, data, chosen)
+
+    graph = DarknetGraph(parent.network).eval()
+    fill(graph, parent.weights)
+    with Loader(make_dataset(data, parent.info, chosen), 3, 0) as loader:
+        batch = next(batch for step in loader.steps(0) for batch in step)
+    bundle, factor = int(np.argmax(found)), torch.ones((), requires_grad=True)
+    for layer, number in channels.bundles[bundle].channels:
+
+        def scaled(
+            _module: object, _inputs: object, output: torch.Tensor, number: int = number
+        ) -> torch.Tensor:
+            chosen = torch.arange(output.shape[1]).view(1, -1, 1, 1) == number
+            return torch.where(chosen, output * factor, output)
+
+        graph.get_submodule(f"layers.{layer}.bn").register_forward_hook(scaled)
+    forward(graph, batch, parent.info, chosen).total().backward()
+    assert factor.grad is not None
+    assert found[bundle] == pytest.approx(float(factor.grad) ** 2, rel=1e-3)
+
+
+def test_a_channel_that_nothing_reads_has_no_importance(data: TrainData) -> None:
+    parent = parent_of(three_classes())
+    parent.weights[4].batch_norm.gamma[3] = 0  # type: ignore[union-attr]
+    parent.weights[4].bias[3] = 0
+    channels = Channels(parent.network)
+    found = importance_of(channels, parent, data, settings())
+    silent = next(i for i, each in enumerate(channels.bundles) if each.channels[0] == (4, 3))
+    assert found[silent] == 0
+    assert np.count_nonzero(found == 0) < 3
+
+
+def test_the_time_here_decides_how_many_channels_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = replace(INFO, architecture="yolov3-tiny", width=0.25)
+    parent = parent_of(resolve(parse_cfg(classic_cfg(info), "x.cfg")))
+    channels = Channels(parent.network)
+    importance = np.random.default_rng(0).random(len(channels.bundles)).tolist()
+    shares: list[float] = []
+
+    def half_is_overhead(*_: object) -> Times:
+        after = 5 + 5 * shares[-1]
+        return Times(10.0, after, 10 / after)
+
+    def counted(network: Network) -> Cost:
+        shares.append(Cost(network).total / whole)
+        return Cost(network)
+
+    whole = Cost(parent.network).total
+    monkeypatch.setattr(slim, "Cost", counted)
+    monkeypatch.setattr(slim, "time_both", half_is_overhead)
+    made = slim.slim(channels, parent, importance, 1.5)
+    assert made.times.speed_up >= 1.5 * 0.97
+    assert made.share < 0.4  # 1.5 times as fast needs a third of the multiplications, not two
+
+
+def test_the_start_is_a_model_file(tmp_path: Path) -> None:
+    parent = parent_of(three_classes("v4-tiny"))
+    save_start(tmp_path / "start.safetensors", parent)
+    read, network = read_parent(tmp_path / "start.safetensors")
+    assert read.info == parent.info
+    for mine, theirs in zip(arrays_of(network), parent.weights, strict=True):
+        np.testing.assert_array_equal(mine.kernel, theirs.kernel)
+
+
+@pytest.mark.parametrize("name", ["tiny", "region", "gaussian", "csp"])
+def test_a_network_learns_nothing_from_one_with_the_same_maps(name: str) -> None:
+    parent = parent_of(three_classes(name))
+    graph = DarknetGraph(parent.network).eval()
+    fill(graph, parent.weights)
+    maps = [each.detach().requires_grad_() for each in graph(torch.rand(2, 3, 64, 96))]
+
+    imitation(maps, [each.detach() for each in maps], parent.info, LossSettings()).total().backward()
+
+    for each in maps:
+        assert each.grad is not None
+        assert each.grad.abs().max() < 1e-5
+
+
+def test_a_step_towards_the_teacher_lowers_the_loss() -> None:
+    parent = parent_of(three_classes())
+    graph = DarknetGraph(parent.network).eval()
+    fill(graph, parent.weights)
+    image = torch.rand(2, 3, 64, 96)
+    taught = [each.detach() + 1 for each in graph(image)]
+    maps = [each.detach().requires_grad_() for each in graph(image)]
+    before = imitation(maps, taught, parent.info, LossSettings())
+    assert all(term.shape == (2,) and (term > 0).all() for term in (before.giou, before.conf, before.prob))
+    before.total().backward()
+    nearer = [each.detach() - 0.05 * each.grad for each in maps if each.grad is not None]
+    assert imitation(nearer, taught, parent.info, LossSettings()).total() < before.total()
+
+
+def test_a_learner_adds_what_the_teacher_says(data: TrainData) -> None:
+    parent = parent_of(three_classes())
+    graph, teacher = build(parent.info), build(parent.info)
+    fill(graph, parent.weights)
+    fill(teacher, [replace(each, bias=each.bias + 0.5) for each in parent.weights])
+    chosen = settings("precision=float32")
+    alone, taught = Learner(graph, parent.info, chosen), Learner(graph, parent.info, chosen, teacher=teacher)
+    with Loader(make_dataset(data, parent.info, chosen), 3, 0) as loader:
+        batch = next(batch for step in loader.steps(0) for batch in step)
+    graph.eval()
+    first, second = alone.losses(batch, 1), taught.losses(batch, 1)
+    assert (second.per_image() > first.per_image()).all()
+    assert all(each.grad is None for each in teacher.parameters())
+
+
+def test_losses_add_up() -> None:
+    one, two = (Losses(*(torch.full((2,), float(x + i)) for i in range(3))) for x in (1, 10))
+    assert Losses.sum([one, two]).prob.tolist() == [15, 15]
+
+
+def test_classes_are_renumbered_as_the_model_has_them(data: TrainData) -> None:
+    other = INFO.names[::-1]
+    last = len(other) - 1
+    turned = [replace(sample, labels=last - sample.labels) for sample in data.train]
+    found = same_classes(TrainData(other, turned, turned), INFO, Path("m"))
+    for sample, wanted in zip(found.train, data.train, strict=True):
+        np.testing.assert_array_equal(sample.labels, wanted.labels)
+
+
+def test_other_classes_and_no_validation_are_refused(data: TrainData) -> None:
+    with pytest.raises(ConfigError, match="--data: expected the classes of m, disc"):
+        same_classes(replace(data, names=("disc", "bar", "box")), INFO, Path("m"))
+    with pytest.raises(ConfigError, match="expected validation images"):
+        same_classes(replace(data, val=[]), INFO, Path("m"))
