@@ -109,7 +109,7 @@ def inspect(path: Path) -> ImageFacts:
         orientation=header.orientation,
         is_deep=header.is_deep,
         flat_end=header.format == "JPEG" and _has_flat_end(image),
-        thumbnail=_thumbnail(image),
+        thumbnail=thumbnail(image),
     )
 
 
@@ -151,7 +151,7 @@ def _has_flat_end(image: NDArray[np.uint8]) -> bool:
     return bool((image[-FLAT_ROWS:] == colour).all())
 
 
-def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) -> (32, 32) grey: every pixel counts, so noise and scale hardly change it."""
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -1,6 +1,8 @@
 """The torch backend: a network, freshly loaded or still in training, for the `Detector`."""
 
 from pathlib import Path
+from threading import local
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +11,10 @@ from torch import nn
 
 from lookonce.darknet.described import decodings_of
 from lookonce.metadata import ModelInfo
-from lookonce.model.blocks import fold_batch_norm
+from lookonce.model.blocks import Head, fold_batch_norm
 from lookonce.model.decode import decode
 from lookonce.model.files import load_model
+from lookonce.model.graph import GraphConvolution
 from lookonce.model.network import to_input
 from lookonce.runtime.backends import Arithmetic, InputShape, engine_text
 
@@ -27,6 +30,7 @@ class TorchBackend:
         self.input_shape: InputShape = (None, None, None)
         self.engine = engine_text("torch", info, arithmetic)
         self._network, self._decodings = network, decodings_of(info)
+        self._features: local | None = None
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`."""
@@ -38,6 +42,23 @@ class TorchBackend:
                 decode(raw_maps, self.info.anchors, self.info.strides, self._decodings).cpu().numpy()
             )
         return decoded
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `runtime.backends.Backend`."""
+        if self._features is None:
+            self._features = features = local()  # hooks run in the calling thread
+
+            def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+                if (kept := getattr(features, "kept", None)) is not None:
+                    kept.append(inputs[0].float().mean(dim=(2, 3)).cpu().numpy())
+
+            for module in self._network.modules():
+                if isinstance(module, Head) or (isinstance(module, GraphConvolution) and module.scale):
+                    module.register_forward_pre_hook(keep)
+        self._features.kept = []
+        decoded = self(images)
+        kept, self._features.kept = self._features.kept, None
+        return decoded, np.concatenate(kept, axis=1)
 
     def close(self) -> None:
         """Do nothing: the network belongs to its creator."""

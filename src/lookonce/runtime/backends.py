@@ -43,6 +43,17 @@ class Backend(Protocol):
         to coarse, within a scale over rows, columns, anchors, in that order.
         """
 
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(B, H, W, 3) uint8 RGB -> what `__call__` returns, and (B, F) features of each image.
+
+        Features are the means over all cells of the last feature maps before the heads: images that look
+        alike to the network have similar ones. Engines may list the scales in another order. The first call
+        prepares the network for it.
+
+        Raises:
+            ModelFileError: a network without convolutions.
+        """
+
     def close(self) -> None:
         """Release the engine's resources.
 

@@ -258,6 +258,29 @@ class Detector:
         while group := list(islice(waiting, batch)):
             yield from self._detect(group, batch, options)
 
+    def with_features(
+        self, image: Image, *, conf: Conf | None = None
+    ) -> tuple[Detections, NDArray[np.float32]]:
+        """Detect on one image, without tiles, and return its features (F,) as well.
+
+        Images that look alike to the network have similar features; see `runtime.backends.Backend`.
+
+        Args:
+            image: the image.
+            conf: score threshold of this call; None: the detector's.
+
+        Raises:
+            ImageError: not an image, or unreadable.
+            ModelFileError: a network without convolutions.
+            ValueError: the detector was closed.
+        """
+        if self._backend is None:
+            raise ValueError("this Detector was closed")
+        view = self._views(as_pixels(image, self.info.values))[0]
+        candidates, features = self._backend.with_features(self._inputs([view]))
+        found = postprocess(candidates[0], view.letterbox, self._options(conf, None, None), self.names)
+        return replace(found, source=_source(image)), features[0]
+
     def warm_up(self) -> None:
         """Run once on a grey image, so that lazy initialization does not delay the first real one."""
         self(np.full((*self.size, 3), GREY, np.uint8))
@@ -336,13 +359,16 @@ class Detector:
         return views
 
     def _run(self, views: Sequence["_View"]) -> NDArray[np.float32]:
-        """Send views of one input shape through the network: candidates (B, K, 5+C).
-
-        The input's memory is reused by later calls of the same thread, because allocating new pages takes
-        time.
-        """
+        """Send views of one input shape through the network: candidates (B, K, 5+C)."""
         if (backend := self._backend) is None:
             raise ValueError("this Detector was closed")
+        return backend(self._inputs(views))[: len(views)]
+
+    def _inputs(self, views: Sequence["_View"]) -> NDArray[np.uint8]:
+        """Return the network input (B, H, W, 3) of views of one input shape.
+
+        Its memory is reused by later calls of the same thread, because allocating new pages takes time.
+        """
         shape = self._fixed_batch or len(views), *views[0].letterbox.target, 3
         needed = int(np.prod(shape))
         buffer: NDArray[np.uint8] | None = getattr(self._buffers, "pixels", None)
@@ -352,7 +378,7 @@ class Detector:
         for view, out in zip(views, inputs[: len(views)], strict=True):
             pixels = view.window.of(view.image)  # of a large image perhaps reduced
             replace(view.letterbox, source=pixels.shape[:2]).image(pixels, out)
-        return backend(inputs)[: len(views)]
+        return inputs
 
 
 class _View(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from lookonce.runtime.backends import (
     engine_failed,
     engine_text,
 )
+from lookonce.runtime.onnx_features import graph_with_features
 from lookonce.runtime.onnx_weights import check_weights
 
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
@@ -53,7 +55,9 @@ class OnnxBackend:
         self._path = path
         chosen = providers(ort.get_available_providers(), arithmetic, tensorrt=tensorrt)
         check_weights(path)
-        self._session: ort.InferenceSession | None = _open_session(path, threads, chosen)
+        self._settings = threads, chosen
+        self._session: ort.InferenceSession | None = _open_session(path, path, *self._settings)
+        self._preparing, self._has_features = Lock(), False
         try:
             self.info = _read_info(self._session, path)
             images = _checked_input(self._session, self.info, path)
@@ -71,16 +75,28 @@ class OnnxBackend:
             ConfigError: the file was exported for a different fixed size.
             ValueError: the backend was closed.
         """
+        return self._run(images)[0]
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `runtime.backends.Backend`; raises what `__call__` raises."""
+        with self._preparing:
+            if not self._has_features and self._session is not None:
+                self._session = _open_session(self._path, graph_with_features(self._path), *self._settings)
+                self._has_features = True
+        decoded, *features = self._run(images)
+        return decoded, np.concatenate([each.reshape(len(images), -1) for each in features], axis=1)
+
+    def _run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         session = self._session  # keeps it alive until this call is done, even if another thread closes it
         if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
         check_shape(self._path, self.input_shape, images.shape)
         try:
-            decoded: NDArray[np.float32] = session.run(None, {self._input_name: images})[0]
+            outputs: list[NDArray[np.float32]] = session.run(None, {self._input_name: images})
         except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
             raise engine_failed(self._path, error) from error
-        check_output(self._path, decoded, len(images), len(self.info.names))
-        return decoded
+        check_output(self._path, outputs[0], len(images), len(self.info.names))
+        return outputs
 
     def close(self) -> None:
         """Free the session; calling afterwards is an error."""
@@ -118,13 +134,15 @@ def providers(available: Sequence[str], arithmetic: Arithmetic, *, tensorrt: boo
     return [*chosen, "CPUExecutionProvider"]
 
 
-def _open_session(path: Path, threads: int | None, chosen: list[Any]) -> ort.InferenceSession:
+def _open_session(
+    path: Path, model: Path | bytes, threads: int | None, chosen: list[Any]
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = ORT_FATAL
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return ort.InferenceSession(path, options, providers=chosen)
+        return ort.InferenceSession(model, options, providers=chosen)
     except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
         raise ModelFileError(
             f"{path}: expected an ONNX model, found {describe_content(path, error)}"

@@ -77,7 +77,7 @@ class OpenVinoBackend:
                 raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
         self._settings = _settings(threads, arithmetic)
         self._compiled: dict[InputShape, _Compiled] = {}
-        self._compiling = Lock()
+        self._compiling, self._has_features = Lock(), False
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`.
@@ -86,6 +86,20 @@ class OpenVinoBackend:
             ConfigError: the file was exported for a different fixed size.
             ValueError: the backend was closed.
         """
+        return self._infer(images)[0]
+
+    def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `runtime.backends.Backend`; raises what `__call__` raises."""
+        with self._compiling:
+            if not self._has_features and self._model is not None:
+                model = self._model.clone()
+                model.add_outputs(_head_inputs(model, self._path))
+                self._model, self._has_features = model, True
+                self._compiled.clear()
+        candidates, *maps = self._infer(images)
+        return candidates, np.concatenate([each.mean(axis=(2, 3)) for each in maps], axis=1)
+
+    def _infer(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         check_shape(self._path, self.input_shape, images.shape)
         batch, height, width = images.shape[:3]
         try:
@@ -98,9 +112,9 @@ class OpenVinoBackend:
         except RuntimeError as error:
             raise engine_failed(self._path, error) from error
         compiled.idle.append(request)
-        candidates: NDArray[np.float32] = results[0]  # a copy, which the next call does not overwrite
-        check_output(self._path, candidates, len(images), len(self.info.names))
-        return candidates
+        outputs = [results[i] for i in range(len(results))]  # copies, which the next call does not overwrite
+        check_output(self._path, outputs[0], len(images), len(self.info.names))
+        return outputs
 
     def close(self) -> None:
         """Free the networks; calling afterwards is an error."""
@@ -120,6 +134,25 @@ class OpenVinoBackend:
                 model.reshape([-1 if side is None else side for side in (*shape, 3)])
                 self._compiled[shape] = _Compiled(self._core.compile_model(model, "CPU", self._settings))
             return self._compiled[shape]
+
+
+def _head_inputs(model: Any, path: Path) -> list[Any]:
+    """Return the outputs that the heads read: see `onnx_features.graph_with_features`."""
+    maps: dict[Any, Any] = {}
+    waiting, visited = [model.outputs[0].get_node()], set[str]()
+    while waiting:
+        node = waiting.pop(0)
+        if (name := node.get_friendly_name()) in visited:
+            continue
+        visited.add(name)
+        if node.get_type_name() in ("Convolution", "GroupConvolution"):
+            source = node.input_value(0)
+            maps[source.get_node().get_friendly_name(), source.get_index()] = source
+        else:
+            waiting += [source.get_node() for source in node.input_values()]
+    if not maps:
+        raise ModelFileError(f"{path}: expected convolutions, to compare images by; found none")
+    return list(maps.values())
 
 
 def _settings(threads: int | None, arithmetic: Arithmetic) -> dict[str, Any]:

@@ -1,0 +1,248 @@
+"""What `lookonce data next` saves: labelled images to a given AP, and false alarms on empty images.
+
+    python benchmarks/next.py label DATA --out runs/next --seeds 0 1 2
+    python benchmarks/next.py empty --out runs/empty --seeds 0
+
+`label`: from the images of a data set some are held out to measure on; no test part is read. A few of the
+others, drawn at random, are labelled first; then rounds follow, in which more are labelled, in the order of
+`data next` by the model of the round before, or at random. Each round trains on from the model before it,
+with the same number of images shown, so both orders have the same work.
+
+`empty`: a model that has learned rendered digits, and images that show other letters, which hold none of its
+classes. In two rounds 20 of them become background images, the false alarms that `data next --empty` chooses,
+or as many at random; the false alarms are counted on others.
+
+One row per training. Rows are kept in `rows.jsonl`: the same command again goes on where it was cut off.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from machine import machine_line
+
+from lookonce import Detector
+from lookonce.annotations import load_samples, write_samples
+from lookonce.data.synthetic import CLASSES, scene
+from lookonce.errors import AnnotationError
+from lookonce.evaluate.coco import evaluate
+from lookonce.images import write_image
+from lookonce.runtime.options import EVALUATION_CONF
+from lookonce.samples import Sample, SampleSet
+
+LABELLED = 16, 28, 48, 80, 130  # images labelled at the end of each round
+HELD_OUT = 80
+FIRST, LATER = 2000, 1000  # images shown in the first training, and in each later one
+DIGITS = 5  # of `CLASSES` are to be found; the others are letters
+WITH_DIGITS, EMPTY = (60, 40), (200, 200)  # images to train on and to measure on
+ADDED = 20  # background images per round
+ORDERS = "next", "random"
+
+
+def lookonce(*words: object) -> None:
+    """Run a command of lookonce; its own messages only if it fails."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "lookonce", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    if ran.returncode not in (0, 1):
+        sys.exit(f"{' '.join(map(str, words))}\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+
+
+def train(
+    given: argparse.Namespace, run: Path, samples: SampleSet, held_out: SampleSet, start: Path | None
+) -> Path:
+    """Train a row, or resume it, and return its model."""
+    data, shown = run / "data", LATER if start else FIRST
+    if not (data / "train.json").exists():
+        write_samples({"train": samples, "val": held_out}, "coco", data)
+    epochs = max(1, math.ceil(shown / len(samples.samples)))
+    begin = ["--weights", start] if start else ["--model", "yolov3-tiny", "--set", f"width={given.width}"]
+    if not (run / "run" / "best.safetensors").exists():
+        resume = ["--resume"] if any((run / "run").glob("last.*")) else []
+        sets = "--set", f"seed={given.seed}", "--set", f"evaluate_every={epochs}"
+        words = "--size", given.size, "--epochs", epochs, "--out", run / "run"
+        lookonce("train", data, *words, *begin, *resume, *sets)
+    return run / "run" / "best.safetensors"
+
+
+def average_precision(model: Path, held_out: SampleSet) -> tuple[float, float]:
+    """AP and AP50 on images that no round trains on."""
+    with Detector.open(model, conf=EVALUATION_CONF) as detector:
+        found = [detector(sample.path) for sample in held_out.samples]
+    metrics = evaluate(held_out.samples, found, held_out.names)
+    return metrics.ap, metrics.ap50
+
+
+def chosen(
+    model: Path, pool: Sequence[Sample], count: int, run: Path, *, empty: bool = False
+) -> list[Sample]:
+    """The next images by the model."""
+    (run / "pool.txt").parent.mkdir(parents=True, exist_ok=True)
+    (run / "pool.txt").write_text("".join(f"{sample.path.absolute()}\n" for sample in pool))
+    source = ["--empty", f"@{run / 'pool.txt'}"] if empty else [f"@{run / 'pool.txt'}"]
+    lookonce("data", "next", model, *source, "--count", count, "--out", run / "next.txt")
+    by_path = {str(sample.path.absolute()): sample for sample in pool}
+    return [by_path[line] for line in (run / "next.txt").read_text().splitlines()]
+
+
+class Rows:
+    """The rows done so far."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        lines = file.read_text().splitlines() if file.exists() else []
+        self.rows = [json.loads(line) for line in lines]
+
+    def get(self, **about: object) -> dict[str, object] | None:
+        """The row with these values, if it is done."""
+        return next((row for row in self.rows if about.items() <= row.items()), None)
+
+    def add(self, row: dict[str, object]) -> None:
+        """Keep a row."""
+        self.rows.append(row)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+def label(given: argparse.Namespace, rows: Rows) -> None:
+    """Rounds of labelling in both orders, for one seed."""
+    truth = load_samples(given.data, "train" if given.split is None else given.split)
+    rng = np.random.default_rng(given.seed)
+    order = rng.permutation(len(truth.samples)).tolist()
+    held_out = replace(truth, samples=[truth.samples[i] for i in order[:HELD_OUT]], problems=[])
+    pool = [truth.samples[i] for i in order[HELD_OUT:]]  # in random order
+    for kind in ORDERS:
+        labelled, model = pool[: LABELLED[0]], None
+        for number, count in enumerate(LABELLED):
+            run = given.out / (f"seed{given.seed}-{kind}-{count}" if number else f"seed{given.seed}-{count}")
+            if number:
+                more = count - len(labelled)
+                rest = [sample for sample in pool if sample not in labelled]
+                # those labelled are shown as well: the model knows them, and keeps away from them
+                labelled = labelled + (chosen(model, pool, more, run) if kind == "next" else rest[:more])
+            model = train(given, run, replace(truth, samples=labelled, problems=[]), held_out, model)
+            about = {"seed": given.seed, "order": kind, "images": len(labelled)}
+            if rows.get(**about) is None:
+                ap, ap50 = average_precision(model, held_out)
+                boxes = sum(len(sample.boxes) for sample in labelled)
+                rows.add(about | {"boxes": boxes, "ap": round(ap, 4), "ap50": round(ap50, 4)})
+
+
+def render(folder: Path, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Images that show digits alone, and images that show other letters alone, rendered once."""
+    digits: list[Sample] = []
+    letters: list[Sample] = []
+    number = 0
+    while len(digits) < sum(WITH_DIGITS) or len(letters) < sum(EMPTY):
+        drawn = scene(np.random.default_rng((seed, 77, number)))
+        number += 1
+        is_digit = drawn.labels < DIGITS
+        if not len(is_digit) or (is_digit.any() and not is_digit.all()):
+            continue
+        group, most = (digits, WITH_DIGITS) if is_digit.any() else (letters, EMPTY)
+        if len(group) == sum(most):
+            continue
+        path = folder / f"{number:05d}.png"
+        if not path.exists():
+            write_image(path, drawn.image)
+        kept = is_digit  # of letters none is annotated: they are no object here
+        group.append(Sample(path, drawn.boxes[kept], drawn.labels[kept], size=drawn.image.shape[:2]))
+    return digits, letters
+
+
+def alarms(model: Path, samples: Sequence[Sample]) -> float:
+    """Detections per image that holds nothing, at the thresholds of the model."""
+    with Detector.open(model) as detector:
+        return mean(len(detector(sample.path)) for sample in samples)
+
+
+def empty(given: argparse.Namespace, rows: Rows) -> None:
+    """Two rounds of background images in both orders, for one seed."""
+    digits, letters = render(given.out / f"images{given.seed}", given.seed)
+    names = CLASSES[:DIGITS]
+    held_out = SampleSet(names, digits[WITH_DIGITS[0] :], [], "rendered")
+    pool, measured = letters[: EMPTY[0]], letters[EMPTY[0] :]
+    for kind in ORDERS:
+        added: list[Sample] = []
+        model = None
+        for number in range(3):
+            run = given.out / (f"seed{given.seed}-{kind}-{number}" if number else f"seed{given.seed}-0")
+            if number:
+                rest = [sample for sample in pool if sample not in added]
+                added = added + (
+                    chosen(model, rest, ADDED, run, empty=True) if kind == "next" else rest[:ADDED]
+                )
+            samples = SampleSet(names, [*digits[: WITH_DIGITS[0]], *added], [], "rendered")
+            model = train(given, run, samples, held_out, model)
+            about = {"seed": given.seed, "order": kind, "backgrounds": len(added)}
+            if rows.get(**about) is None:
+                ap, ap50 = average_precision(model, held_out)
+                per_image = round(alarms(model, measured), 3)
+                rows.add(about | {"alarms": per_image, "ap": round(ap, 4), "ap50": round(ap50, 4)})
+
+
+def images_to(rows: Rows, seed: int, order: str, ap: float) -> float | None:
+    """Labelled images at which the AP is reached, interpolated between rounds; None if it never is."""
+    before = (0.0, 0.0)
+    for row in sorted(
+        (row for row in rows.rows if (row["seed"], row["order"]) == (seed, order)),
+        key=lambda row: row["images"],
+    ):
+        if row["ap"] >= ap:
+            (x, y), (u, v) = before, (row["images"], row["ap"])
+            return x + (u - x) * (ap - y) / (v - y)
+        before = row["images"], row["ap"]
+    return None
+
+
+def report(rows: Rows, kind: str) -> None:
+    """Tables of all rows so far."""
+    columns = list(rows.rows[0]) if rows.rows else []
+    print("\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for row in rows.rows:
+        print("| " + " | ".join(str(row[column]) for column in columns) + " |")
+    if kind == "empty":
+        return
+    print("\n| seed | AP | images, next | images, random | ratio |\n|---|---|---|---|---|")
+    for seed in sorted({row["seed"] for row in rows.rows}):
+        for ap in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5):
+            needed = [images_to(rows, seed, order, ap) for order in ORDERS]
+            if None not in needed:
+                print(
+                    f"| {seed} | {ap:.2f} | {needed[0]:.0f} | {needed[1]:.0f} | {needed[0] / needed[1]:.2f} |"
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=["label", "empty"])
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--split")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--width", type=float, default=0.5)
+    given = parser.parse_args()
+    if given.kind == "label" and given.data is None:
+        raise AnnotationError("label: expected DATA")
+    print(machine_line("torch", "onnxruntime"), flush=True)
+    rows = Rows(given.out / "rows.jsonl")
+    for seed in given.seeds:
+        given.seed = seed
+        (label if given.kind == "label" else empty)(given, rows)
+    report(rows, given.kind)
+
+
+if __name__ == "__main__":
+    main()

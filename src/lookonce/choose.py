@@ -1,0 +1,187 @@
+"""The images most worth labelling next, and the false alarms most worth learning from.
+
+An image is worth labelling if the model is in doubt about it and if it shows something else than the images
+that are labelled already. Doubt is a matter of scores:
+
+```
+doubt of a detection   = s/t below the threshold t of its class, (1-s)/(1-t) above: 1 at the threshold
+weight of a class      = 1 / sqrt(its detections in all images): rare classes count more
+doubt of an image      = sum over its detections, of doubt x weight
+```
+
+How different two images are follows from their features, the means of the network's last feature maps:
+centred and scaled over all images, 1 minus the cosine between them. Images are chosen one by one: the next
+one has the largest doubt x distance to the nearest image that is labelled or chosen (greedy k-centre,
+weighted by doubt).
+
+Legend: **N** images, **F** features.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookonce.detections import Detections
+from lookonce.doctor.duplicates import alike
+from lookonce.doctor.images import thumbnail
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.samples import Problem
+from lookonce.values import measure_values
+
+LOW = 0.05  # scores from which a detection counts as a doubt
+FLOOR = 0.1  # of the mean doubt: an image without detections may hold what the model does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One image as the model sees it.
+
+    Attributes:
+        path: image file.
+        detections: detections above a threshold.
+        features: (F,) features of the image; empty if they were not wanted.
+        thumbnail: (32, 32) grey, to tell near-duplicates.
+    """
+
+    path: Path
+    detections: Detections
+    features: NDArray[np.float32]
+    thumbnail: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An image worth labelling.
+
+    Attributes:
+        path: image file.
+        doubt: doubt of its detections, relative to the mean of all images.
+        distance: to the nearest image labelled or chosen before it; 0 to 2, and 1 for the first.
+    """
+
+    path: Path
+    doubt: float
+    distance: float
+
+
+def look_at(
+    detector: Detector,
+    paths: Sequence[Path],
+    skipped: list[Problem],
+    *,
+    conf: float | None = None,
+    features: bool = True,
+    plan: Plan | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> list[Looked]:
+    """Detect on images and keep what decides the choice, 1 KB per image and 4 bytes per feature.
+
+    Args:
+        detector: the model.
+        paths: image files.
+        skipped: receives a problem per image that cannot be read.
+        conf: score threshold; None: the detector's.
+        features: whether to keep features.
+        plan: number of workers; None: one.
+        done: called after each image.
+    """
+
+    def work(image: NDArray[np.uint8]) -> tuple[Detections, NDArray[np.float32], NDArray[np.uint8]]:
+        found, kept = (
+            detector.with_features(image, conf=conf)
+            if features
+            else (detector(image, conf=conf), np.zeros(0, np.float32))
+        )
+        return found, kept, thumbnail(image)
+
+    values, _ = measure_values(paths, detector.info.values)
+    with closing(each_image(paths, work, skipped, plan or Plan(1, 1), values=values)) as results:
+        looked = []
+        for number, result in results:
+            looked.append(Looked(paths[number], *result))
+            done()
+    return looked
+
+
+def doubts(found: Sequence[Detections], thresholds: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the doubt of each image, (N,), in units of their mean.
+
+    Args:
+        found: detections of each image, from a low score.
+        thresholds: (C,) or (1,) score threshold of each class, or of all.
+    """
+    labels = np.concatenate([np.zeros(0, np.int64), *(each.labels for each in found)])
+    scores = np.concatenate([np.zeros(0), *(each.scores for each in found)])
+    image = np.repeat(np.arange(len(found)), [len(each) for each in found])
+    edge = np.clip(thresholds[labels] if len(thresholds) > 1 else thresholds, 1e-3, 1 - 1e-3)
+    unsure = np.where(scores < edge, scores / edge, (1 - scores) / (1 - edge))
+    weight = 1 / np.sqrt(np.maximum(np.bincount(labels, minlength=1), 1))
+    total = np.bincount(image, unsure * weight[labels], minlength=len(found)).astype(np.float64)
+    return total / max(float(total.mean()), 1e-12) if len(found) else total
+
+
+def choose(
+    looked: Sequence[Looked], count: int, thresholds: NDArray[np.floating], labelled: Sequence[bool] = ()
+) -> list[Chosen]:
+    """Choose the images most worth labelling, best first; of near-duplicates only one.
+
+    Args:
+        looked: images with features, their detections from a low score.
+        count: number of images to choose; fewer are chosen if fewer are different enough.
+        thresholds: (C,) or (1,) score thresholds.
+        labelled: (N,) whether an image is labelled already; these and what looks like them are not chosen.
+    """
+    done = np.array(labelled, bool) if len(labelled) else np.zeros(len(looked), bool)
+    if not len(looked):
+        return []
+    worth = doubts([each.detections for each in looked], thresholds)
+    points = np.stack([each.features for each in looked]).astype(np.float32)
+    points -= points.mean(axis=0)
+    points /= np.maximum(points.std(axis=0), 1e-6)
+    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
+    copies, similar = alike(np.stack([each.thumbnail for each in looked]))
+    free = ~done
+    distance = np.ones(len(looked))  # without any labelled image, all are equally far
+
+    def settle(number: int, *, first: bool) -> None:
+        nonlocal distance
+        to_it = np.clip(1 - points @ points[number], 0, 2)
+        distance = to_it if first else np.minimum(distance, to_it)
+        for groups in (copies, similar):
+            free[groups.root == groups.root[number]] = False
+
+    for place, number in enumerate(np.flatnonzero(done).tolist()):
+        settle(number, first=place == 0)
+    chosen: list[Chosen] = []
+    while len(chosen) < count and free.any():
+        number = int(np.where(free, (worth + FLOOR) * distance, -1).argmax())
+        chosen.append(Chosen(looked[number].path, float(worth[number]), float(distance[number])))
+        settle(number, first=not done.any() and len(chosen) == 1)
+    return chosen
+
+
+def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
+    """Return the images with the surest false alarms, best first; of near-duplicates only one.
+
+    Args:
+        looked: images that hold nothing, with their detections.
+        count: largest number of images.
+    """
+    alarmed = [each for each in looked if len(each.detections)]
+    alarmed.sort(key=lambda each: -float(each.detections.scores.max()))
+    if not alarmed:
+        return []
+    taken: list[Looked] = []
+    groups = alike(np.stack([each.thumbnail for each in alarmed]))
+    free = np.ones(len(alarmed), bool)
+    for number, each in enumerate(alarmed):
+        if free[number] and len(taken) < count:
+            taken.append(each)
+            for group in groups:
+                free[group.root == group.root[number]] = False
+    return taken

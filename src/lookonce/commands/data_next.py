@@ -1,0 +1,147 @@
+"""`lookonce data next`: the images most worth labelling, or the false alarms most worth learning from."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lookonce._files import encodable, write_text
+from lookonce._outputs import Outputs
+from lookonce._terminal import progress_bar, say, terminal
+from lookonce.commands import options as shared
+from lookonce.errors import ConfigError
+from lookonce.networks import model_name
+from lookonce.runtime.detector import Detector
+from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.sources import Sources
+from lookonce.runtime.video import is_video, name_of
+from lookonce.samples import Problem
+from lookonce.seen import Seen, fingerprints
+
+SHOWN = 3  # images named in the summary
+
+
+def data_next(
+    model: shared.ModelArgument,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGES", help="Images to choose from: files, folders, globs, @list.txt."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of images to choose.")] = 50,
+    empty: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Images known to hold no object, in place of IMAGES: chooses false alarms. May be repeated.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="File for the list: one path per line, best first.")] = Path(
+        "next.txt"
+    ),
+    conf: shared.ConfsOption = None,
+    size: shared.SizeOption = None,
+    weights: shared.WeightsOption = None,
+    json_to: shared.JsonOption = None,
+    force: shared.ForceOption = False,
+) -> int:
+    """Choose the images most worth labelling next, or the false alarms most worth learning from.
+
+    Example: lookonce data next runs/mine photos/ --count 50
+    """
+    if bool(sources) == bool(empty):
+        found = "both" if sources else "neither"
+        raise ConfigError(f"expected IMAGES to label, or --empty with images of no object; found {found}")
+    frames = Sources(sources or empty or [])
+    paths = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
+    if others := [each for each in frames.origins if each not in paths]:
+        raise ConfigError(f"expected image files, found {name_of(others[0])}")
+    options = shared.read_options(size=size, conf=conf, weights=weights)
+    plan = Plan.of(len(paths))
+    files = [out, shared.json_file(json_to)]
+    with (
+        Outputs("data next", files=files, inputs=[model, weights, *paths], force=force),
+        shared.open_detector(model, options, plan.threads) as detector,
+    ):
+        return _next(detector, model_name(model), paths, count, plan, out, json_to, empty=bool(empty))
+
+
+def _next(
+    detector: Detector,
+    model: str,
+    paths: Sequence[Path],
+    count: int,
+    plan: Plan,
+    out: Path,
+    json_to: Path | None,
+    *,
+    empty: bool,
+) -> int:
+    """Look at the images, choose, and write the list."""
+    from lookonce.choose import LOW, choose, false_alarms, look_at
+
+    console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
+    seen = Seen.of(detector.info.training)
+    prints = fingerprints(paths) if seen.learned or seen.held_out else {}
+    known = {path for path in paths if prints.get(path) in seen.learned | seen.held_out}
+    thresholds = detector.options.thresholds(detector.names)
+    skipped: list[Problem] = []
+    looking = partial(look_at, detector, skipped=skipped, plan=plan)
+    with progress_bar(terminal(stderr=True)) as progress:
+        bar = progress.add_task("looking", total=len(paths))
+        done = partial(progress.advance, bar)
+        if empty:
+            new = [path for path in paths if path not in known]
+            looked = looking(new, features=False, done=done)
+        else:
+            # far enough below the lowest threshold to see what hardly fails to be a detection
+            looked = looking(paths, conf=min(LOW, float(thresholds.min()) / 4), done=done)
+    for problem in skipped:
+        say(f"skipped: {problem}", console)
+    entries: list[dict[str, Any]]
+    if empty:
+        alarmed = false_alarms(looked, count)
+        entries = [
+            {"file": str(each.path), "alarms": each.detections.to_dict()["detections"]} for each in alarmed
+        ]
+        total = sum(len(each.detections) for each in looked)
+        wrong = sum(len(each.detections) > 0 for each in looked)
+        report = [
+            f"{model}: {total} false alarms in {wrong} of {len(looked)} images",
+            *(
+                f"  {entry['file']}: "
+                + ", ".join(f"{a['class']} {a['score']:.2f}" for a in entry["alarms"][:SHOWN])
+                for entry in entries[:SHOWN]
+            ),
+        ]
+    else:
+        chosen = choose(looked, count, thresholds, [each.path in known for each in looked])
+        entries = [
+            {"file": str(each.path), "doubt": round(each.doubt, 3), "distance": round(each.distance, 3)}
+            for each in chosen
+        ]
+        report = [
+            f"{model}: {len(chosen)} of {len(looked)} images chosen, by doubt (1 is the mean) and by "
+            "distance to those labelled or chosen",
+            *(
+                f"  {e['file']}: doubt {e['doubt']:.2f}, distance {e['distance']:.2f}"
+                for e in entries[:SHOWN]
+            ),
+        ]
+        if len(chosen) < min(count, len(looked) - len(known)):
+            report.append(
+                "  the other images look like one of these, or like an image that it has learned from"
+            )
+    if known:
+        report.append(f"  {len(known)} images that the model has learned from are not chosen")
+    # absolute, because train reads the paths of a list relative to the list, and detect to the working folder
+    write_text(out, encodable("".join(f"{Path(entry['file']).absolute()}\n" for entry in entries)))
+    if json_to is not None:
+        summary = {"images": len(looked), "learned_from": len(known), "chosen": entries, "list": str(out),
+                   "skipped": [str(problem) for problem in skipped]}  # fmt: skip
+        shared.write_json(json_to, summary)
+    if json_to != shared.STANDARD_OUTPUT:
+        for line in [*report, f"  list: {out}"]:
+            say(line, console)
+    return int(bool(skipped))

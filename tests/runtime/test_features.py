@@ -1,0 +1,77 @@
+"""Features of an image: the same means of the same feature maps from every engine."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.darknet.cache import cached_onnx
+from lookonce.errors import ModelFileError
+from lookonce.export.files import write_onnx, write_openvino
+from lookonce.export.graph import export_graph
+from lookonce.export.source import read_source
+from lookonce.images import read_image
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.detector import Detector
+from tests.export.models import write_model
+from tests.tiny_onnx import write_tiny_model
+
+INFO = ModelInfo(
+    "yolov3",
+    names=("cat", "dog", "eel"),
+    anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)), ((116.0, 90.0), (156.0, 198.0))),
+    strides=(8, 16, 32),
+    input_size=(128, 160),
+    width=0.125,
+)
+
+
+def test_every_engine_gives_the_same(data: Path, tmp_path: Path) -> None:
+    graph = export_graph(read_source(write_model(tmp_path / "model.safetensors", INFO)))
+    write_onnx(graph, tmp_path / "model.onnx")
+    write_openvino(graph, tmp_path / "model.xml")
+    image = read_image(data / "photos" / "dog.jpg")
+    features = {}
+    for suffix in (".safetensors", ".onnx", ".xml"):
+        with Detector.open(tmp_path / f"model{suffix}", conf=0.5, threads=1) as detector:
+            before = detector(image)
+            found, features[suffix] = detector.with_features(image)
+            assert found == before
+            assert detector(image) == before
+            assert (detector.with_features(image)[1] == features[suffix]).all()
+            assert len(detector.with_features(image, conf=0.9)[0]) < len(found)
+    assert features[".onnx"].shape == (32 + 64 + 128,)  # channels before the heads, at this width
+    assert features[".onnx"].std() > 0
+    # engines may list the scales in another order
+    for suffix in (".onnx", ".xml"):
+        np.testing.assert_allclose(
+            np.sort(features[suffix]), np.sort(features[".safetensors"]), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_a_darknet_network(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that look alike are nearer to each other than to others."""
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path))
+    nano = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
+    dog, eagle = (read_image(data / "photos" / f"{name}.jpg") for name in ("dog", "eagle"))
+    with Detector.open(cached_onnx(nano, nano.with_suffix(".weights"))) as detector:
+        first, brighter, other = (
+            detector.with_features(each)[1] for each in (dog, np.minimum(dog, 235) + np.uint8(20), eagle)
+        )
+    near, far = np.linalg.norm(first - brighter), np.linalg.norm(first - other)
+    assert near < 0.5 * far
+
+
+def test_a_network_without_convolutions(tmp_path: Path) -> None:
+    with (
+        Detector.open(write_tiny_model(tmp_path / "tiny.onnx")) as detector,
+        pytest.raises(ModelFileError, match=r"tiny\.onnx: expected convolutions, .*; found none"),
+    ):
+        detector.with_features(np.zeros((64, 96, 3), np.uint8))
+
+
+def test_a_closed_detector(tmp_path: Path) -> None:
+    detector = Detector.open(write_tiny_model(tmp_path / "tiny.onnx"))
+    detector.close()
+    with pytest.raises(ValueError, match="closed"):
+        detector.with_features(np.zeros((64, 96, 3), np.uint8))

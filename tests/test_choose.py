@@ -1,0 +1,100 @@
+"""The choice of images to label: doubt by hand, distance, near-duplicates."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookonce.choose import FLOOR, Looked, choose, doubts, false_alarms
+from lookonce.detections import Detections
+
+HALF = np.array([0.5], np.float32)
+
+
+def found(*objects: tuple[float, int]) -> Detections:
+    """Detections of (score, label)."""
+    scores = np.array([score for score, _ in objects], np.float32)
+    labels = np.array([label for _, label in objects], np.int64)
+    boxes = np.tile(np.array([[0, 0, 9, 9]], np.float32), (len(objects), 1))
+    return Detections(boxes, scores, labels, ("cat", "dog"))
+
+
+def looked(*images: tuple[Detections, list[float]], alike: tuple[int, ...] = ()) -> list[Looked]:
+    """Images that look different, except those of the numbers in `alike`."""
+    noise = np.random.default_rng(0).integers(0, 256, (len(images), 32, 32), np.uint8)
+    noise[list(alike)] = noise[alike[0]] if alike else 0
+    return [
+        Looked(Path(f"{number}.jpg"), detections, np.array(features, np.float32), thumbnail)
+        for number, ((detections, features), thumbnail) in enumerate(zip(images, noise, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "thresholds", "expected"),
+    [
+        ([], HALF, []),
+        ([found(), found()], HALF, [0, 0]),
+        # 1 at the threshold, half way to 0 and half way to 1: 0.5
+        ([found((0.5, 0)), found((0.25, 0)), found((0.75, 0))], HALF, [1.5, 0.75, 0.75]),
+        # a class that occurs four times weighs half of one that occurs once
+        ([found((0.5, 1)), found((0.5, 0)), found(*[(0.5, 0)] * 3)], HALF, [1.0, 0.5, 1.5]),
+        # each class by its own threshold: 0.2/0.8, and 1
+        ([found((0.2, 0)), found((0.2, 1))], np.array([0.8, 0.2], np.float32), [0.4, 1.6]),
+    ],
+)
+def test_doubt(images: list[Detections], thresholds: np.ndarray, expected: list[float]) -> None:
+    np.testing.assert_allclose(doubts(images, thresholds), expected, rtol=1e-5)
+
+
+def test_doubt_decides_between_images_equally_far() -> None:
+    images = looked((found((0.9, 0)), [0, 1]), (found((0.5, 0)), [1, 0]), (found((0.7, 0)), [-1, -1]))
+    chosen = choose(images, 3, HALF)
+    assert [each.path.name for each in chosen] == ["1.jpg", "2.jpg", "0.jpg"]
+    assert chosen[0].distance == 1
+    assert chosen[0].doubt == pytest.approx(1 / (1.8 / 3))
+
+
+def test_distance_decides_between_equal_doubts() -> None:
+    """Two clusters: the second choice is of the other one."""
+    equal = found((0.5, 0))
+    images = looked((equal, [5, 5]), (equal, [5, 6]), (equal, [-5, -5]), (equal, [-5, -6]))
+    first, second, *_ = choose(images, 4, HALF)
+    assert {int(first.path.stem) // 2, int(second.path.stem) // 2} == {0, 1}
+    assert second.distance > 1
+
+
+def test_images_labelled_already_repel() -> None:
+    equal = found((0.5, 0))
+    images = looked((equal, [5, 5]), (equal, [5, 6]), (equal, [-5, -5]))
+    assert [each.path.name for each in choose(images, 1, HALF, [True, False, False])] == ["2.jpg"]
+    assert [each.path.name for each in choose(images, 9, HALF, [True, False, False])] == ["2.jpg", "1.jpg"]
+
+
+def test_near_duplicates_are_chosen_once() -> None:
+    equal = found((0.5, 0))
+    images = looked((equal, [1, 0]), (equal, [0, 1]), (equal, [-1, 0]), alike=(0, 2))
+    assert len(choose(images, 3, HALF)) == 2
+    assert [each.path.name for each in choose(images, 3, HALF, [True, False, False])] == ["1.jpg"]
+
+
+def test_an_image_without_detections_has_a_chance() -> None:
+    images = looked((found((0.5, 0)), [1, 0]), (found((0.45, 0)), [1, 0]), (found(), [-1, 0]))
+    assert FLOOR > 0
+    assert [each.path.name for each in choose(images, 2, HALF)] == ["0.jpg", "2.jpg"]
+
+
+def test_nothing_to_choose_from() -> None:
+    assert choose([], 5, HALF) == []
+    assert false_alarms([], 5) == []
+
+
+def test_false_alarms_by_score() -> None:
+    images = looked(
+        (found((0.6, 0)), []),
+        (found(), []),
+        (found((0.3, 0), (0.9, 1)), []),
+        (found((0.8, 0)), []),
+        alike=(2, 3),
+    )
+    assert [each.path.name for each in false_alarms(images, 9)] == ["2.jpg", "0.jpg"]
+    assert [each.path.name for each in false_alarms(images, 1)] == ["2.jpg"]
