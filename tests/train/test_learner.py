@@ -1,16 +1,22 @@
 """One step by hand: clipping, the running average, what stays as it is."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lookonce.config import TrainSettings
+from lookonce.data.dataset import Dataset
+from lookonce.data.loader import Loader
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import build
-from lookonce.train.learner import Learner
-from tests.data.drawn_samples import INFO
+from lookonce.train.learner import Learner, forward, precision_on
+from tests.data.drawn_samples import INFO, draw_samples
 
 NARROW = replace(INFO, width=0.125)
 
@@ -94,3 +100,28 @@ def test_a_frozen_backbone_stays_in_evaluation_mode_and_gets_no_step() -> None:
     assert all(block.training for block in norms(network) if block not in norms(backbone))
     trained = {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in network.parameters()} - {id(p) for p in backbone.parameters()}
+
+
+class NoDoubles(TorchDispatchMode):
+    """Fails on a tensor of float64, which Apple's GPUs do not have."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for each in tree_leaves(result):
+            if isinstance(each, Tensor):
+                assert each.dtype != torch.float64 or each.ndim == 0, f"{function} returns float64"
+        return result
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_training_step_needs_no_float64(optimizer: str, tmp_path: Path) -> None:
+    assert precision_on(torch.device("mps"), TrainSettings()) == torch.float32
+    settings = TrainSettings.model_validate({"optimizer": {"name": optimizer}, "precision": "float32"})
+    samples = draw_samples(tmp_path, 4)
+    loader = Loader(Dataset(samples, NARROW, None), 4, workers=0)
+    learner = Learner(build(NARROW), NARROW, settings)
+    learner.start_epoch()
+    (batch,) = next(iter(loader.steps(0)))
+    with NoDoubles():
+        learner.backward(forward(learner.network, batch, NARROW, settings).total())
+        learner.step(0.001)

@@ -74,7 +74,7 @@ def _detector_openvino(files: Files, case: BenchCase) -> Run:
 def _opened(files: Files, case: BenchCase, **options: Any) -> Run:
     from lookonce.runtime.detector import Detector
 
-    detector = Detector.open(files.graph, size=case.size, threads=case.threads, **options)
+    detector = Detector.open(files.graph, size=case.size, threads=case.threads, device="cpu", **options)
     images = [image(seed) for seed in range(case.batch)]
     return lambda: list(detector.detect_many(images, batch=case.batch))
 

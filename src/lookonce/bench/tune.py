@@ -389,5 +389,5 @@ class Timed:
 
 def _open(way: Way, path: Path, folder: Path, threads: int | None, conf: float) -> Detector:
     arithmetic: Arithmetic = way.arithmetic
-    backend = load_engine(folder / way.file if way.file else path, way.backend, threads, arithmetic)
+    backend = load_engine(folder / way.file if way.file else path, way.backend, threads, arithmetic, "cpu")
     return Detector(backend, DetectOptions(conf=conf))

@@ -22,6 +22,7 @@ from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceEr
 from lookonce.evaluate.classes import listed
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.devices import AUTO
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.options import IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan
@@ -107,6 +108,7 @@ def detect(
         ),
     ] = None,
     precision: shared.PrecisionOption = "auto",
+    device: shared.DeviceOption = AUTO,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of the engine per image.", show_default="chosen by the sources"),
@@ -145,6 +147,7 @@ def detect(
         weights=weights,
         backend=backend,
         precision=precision,
+        device=device,
         threads=threads,
     )
     frames = Sources(sources, strict=strict)
@@ -291,7 +294,8 @@ def _describe(model: Path, detector: Detector) -> str:
     return (
         f"{model_name(model)}: {detector.info.architecture}, {classes}, "
         f"input {shared.height_width(detector.size)}, {detector.fit}"
-        f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}"
+        f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}; "
+        f"{detector.engine}"
     )
 
 

@@ -44,6 +44,7 @@ from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.description import rewrite
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.runtime.processor import usable_cores
@@ -74,6 +75,7 @@ def evaluate(
     multi_label: shared.MultiLabelOption = False,
     weights: shared.WeightsOption = None,
     precision: shared.PrecisionOption = "auto",
+    device: shared.DeviceOption = AUTO,
     group: shared.GroupOption = "",
     strict: shared.StrictOption = False,
     set_thresholds: Annotated[
@@ -98,6 +100,7 @@ def evaluate(
         multi_label=multi_label,
         weights=weights,
         precision=precision,
+        device=device,
     )
     for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
         require(package, extra="evaluate")

@@ -119,6 +119,13 @@ PrecisionOption = Annotated[
         metavar="PRECISION", help="auto (as `lookonce tune` chose, else float32), float32, bfloat16 or int8."
     ),
 ]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="auto (CUDA, else the CPU), cpu, cuda, mps, OpenVINO's gpu or npu; cuda:1 of several.",
+    ),
+]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Weights of a .cfg.", show_default="the .weights beside it"),

@@ -1,5 +1,6 @@
 """`lookonce train`: from annotated images to a model file."""
 
+import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.networks import BUILT_IN_FOLDER, MODELS, model_name, model_path
 from lookonce.recipe import load_settings, read_yaml, recipe_file
+from lookonce.runtime.devices import AUTO
 
 if TYPE_CHECKING:
     from lookonce.train.plan import TrainData
@@ -72,6 +74,12 @@ ExtendOption = Annotated[
 FoldsOption = Annotated[
     int | None, typer.Option(min=2, metavar="N", help="Cross-validate: N runs, each image held out once.")
 ]
+TrainDeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE", help="auto (CUDA, else the CPU), cpu, cuda, or mps (Apple); cuda:1 of several."
+    ),
+]
 SelfTestOption = Annotated[
     bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
 ]
@@ -96,6 +104,7 @@ def train(
     extend: ExtendOption = None,
     group_by: shared.TrainGroupOption = "",
     folds: FoldsOption = None,
+    device: TrainDeviceOption = AUTO,
     strict: shared.StrictOption = False,
     self_test: SelfTestOption = False,
 ) -> Trained:
@@ -104,7 +113,13 @@ def train(
     Example: lookonce train my-images/ --size 320 --epochs 60 --out runs/mine
     """
     started = time.monotonic()
+    if device == "mps":  # read when torch is imported: what Metal lacks is computed on the CPU
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     require("torch", extra="train")  # before any image is read
+    from lookonce.model.backend import torch_device
+
+    with shared.options_named():
+        torch_device(device)
     if minutes is not None and (minutes <= 0 or epochs):
         raise ConfigError(
             f"--minutes: expected a number above 0 in place of --epochs, found {minutes:g}"
@@ -129,7 +144,8 @@ def train(
                 "--self-test: starts from random weights and writes nothing; expected none of "
                 "--weights, --resume and --extend with it"
             )
-        verdict = _self_test(data, options.with_network(None).settings(), names, images, strict=strict)
+        settings = options.with_network(None).settings()
+        verdict = _self_test(data, settings, names, images, device, strict=strict)
         return Trained(out, exit_code=verdict)
     if folds:
         if extend:
@@ -139,7 +155,7 @@ def train(
 
         found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
         found = [after_earlier_training(each, weights, terminal()) for each in found]
-        code = _cross_validate(found, settings, out, data, weights, resume=resume, strict=strict)
+        code = _cross_validate(found, settings, out, data, weights, device, resume=resume, strict=strict)
         return Trained(out, exit_code=code)
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
@@ -156,7 +172,7 @@ def train(
     inputs = [path for path in (data, weights, names, recipe) if path]
     # a run to resume may come from another machine, for which the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
-    with join() as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
+    with join(device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
         console.quiet = not group.is_first
         settings = group.on_first(lambda: options.checked(out, weights, extend or 0, resume=resume))
@@ -179,7 +195,8 @@ def train(
     )
     say(f"best model: {result.model} ({chosen})", console)
     if group.is_first and prepared.val:
-        report_run(result.model, data, out, names, images, console, again=resume)
+        where = str(session.group.device)
+        report_run(result.model, data, out, names, images, console, again=resume, device=where)
     ap = progress.best_ap if progress.best_ap >= 0 else float("nan")
     return Trained(out, result.model, ap, progress.best_epoch, progress.epochs)
 
@@ -253,21 +270,27 @@ class Options:
 
 
 def _self_test(
-    data: Path, settings: TrainSettings, names: Path | None, images: Path | None, *, strict: bool
+    data: Path,
+    settings: TrainSettings,
+    names: Path | None,
+    images: Path | None,
+    device: str,
+    *,
+    strict: bool,
 ) -> int:
     """Overfit on eight images, and print the verdict.
 
     Returns:
         0 if the model overfits, or time ran out while nothing pointed to a fault; else 1.
     """
+    from lookonce.train.parallel import Group
     from lookonce.train.reading import load_data
     from lookonce.train.self_test import FEWEST_STEPS, GOAL
     from lookonce.train.self_test import self_test as run
 
     console = terminal()
-    outcome = run(
-        load_data(data, settings, names, console, images, strict=strict, record=False), settings, console
-    )
+    found = load_data(data, settings, names, console, images, strict=strict, record=False)
+    outcome = run(found, settings, console, Group(device))
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
     )
@@ -297,12 +320,14 @@ def _cross_validate(
     out: Path,
     data: Path,
     weights: Path | None,
+    device: str,
     *,
     resume: bool,
     strict: bool,
 ) -> int:
     """Train on each fold, and print how AP varies."""
     from lookonce.train.folds import REPORT, train_folds
+    from lookonce.train.parallel import Group
     from lookonce.train.run import Session, Stopped
 
     console, inputs = terminal(), [path for path in (data, weights) if path]
@@ -310,7 +335,7 @@ def _cross_validate(
         Outputs("train", folder=out, inputs=inputs, force=resume or None),
         StopRequest() as asked,
     ):
-        session = Session(console, stop=asked, strict=strict)
+        session = Session(console, Group(device), stop=asked, strict=strict)
         try:
             result = train_folds(parts, settings, out, session, weights=weights, resume=resume)
         except Stopped:

@@ -20,6 +20,7 @@ def report_run(
     console: Console,
     *,
     again: bool,
+    device: str,
 ) -> None:
     """Evaluate the best model on the images held out, and name the next two commands.
 
@@ -33,11 +34,21 @@ def report_run(
         images: folder of the images, as given.
         console: where the lines go.
         again: replace the report of an earlier end of this run.
+        device: device to detect on.
     """
     from lookonce.commands.evaluate import evaluate
 
     try:
-        evaluate(model, data, out=out / REPORT, names=names, images=images, explain=0, force=again)
+        evaluate(
+            model,
+            data,
+            out=out / REPORT,
+            names=names,
+            images=images,
+            device=device,
+            explain=0,
+            force=again,
+        )
     except LookonceError as error:
         say(f"no report: {error}", console)
     file = shlex.quote(str(model))

@@ -17,6 +17,7 @@ from lookonce.model.files import load_model
 from lookonce.model.graph import GraphConvolution
 from lookonce.model.network import to_input
 from lookonce.runtime.backends import Arithmetic, InputShape, engine_text
+from lookonce.runtime.devices import AUTO, choose_device
 
 
 class TorchBackend:
@@ -28,7 +29,7 @@ class TorchBackend:
     def __init__(self, network: nn.Module, info: ModelInfo, arithmetic: Arithmetic = "float32") -> None:
         self.info = info
         self.input_shape: InputShape = (None, None, None)
-        self.engine = engine_text("torch", info, arithmetic)
+        self.engine = engine_text("torch", info, arithmetic, str(next(network.parameters()).device))
         self._network, self._decodings = network, decodings_of(info)
         self._features: local | None = None
 
@@ -64,20 +65,37 @@ class TorchBackend:
         """Do nothing: the network belongs to its creator."""
 
 
-def open_model(path: Path, *, threads: int | None = None, arithmetic: Arithmetic = "float32") -> TorchBackend:
-    """Open a model file with its batch normalization folded, on an accelerator if there is one.
+def torch_device(wanted: str = AUTO) -> torch.device:
+    """Return the device that torch computes on; `auto`: a GPU with CUDA, else the CPU.
+
+    Raises:
+        ConfigError: torch finds no such device.
+    """
+    found = [f"cuda:{number}" for number in range(torch.cuda.device_count())] + ["cpu"]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return torch.device(choose_device(wanted, found, "torch"))
+
+
+def open_model(
+    path: Path, *, threads: int | None = None, arithmetic: Arithmetic = "float32", device: str = AUTO
+) -> TorchBackend:
+    """Open a model file with its batch normalization folded.
 
     Args:
         path: the `.safetensors` file.
         threads: threads of torch, for the whole process; None: unchanged.
         arithmetic: precision of the network; decoding is float32 in either.
+        device: as in `torch_device`.
 
     Raises:
         ModelFileError: as `model.files.load_model`.
+        ConfigError: torch finds no such device.
     """
+    where = torch_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     network, info = load_model(path)
     fold_batch_norm(network.eval())
-    network.to("cuda" if torch.cuda.is_available() else "cpu", getattr(torch, arithmetic))
+    network.to(where, getattr(torch, arithmetic))
     return TorchBackend(network, info, arithmetic)

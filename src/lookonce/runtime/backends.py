@@ -14,6 +14,7 @@ from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
 from lookonce.networks import model_name
+from lookonce.runtime.devices import AUTO, check_device, kind_of
 from lookonce.runtime.processor import this_processor
 
 InputShape = tuple[int | None, int | None, int | None]
@@ -29,7 +30,7 @@ class Backend(Protocol):
     Attributes:
         info: description from the model file.
         input_shape: (B, H, W) that the file is fixed to; None if any is accepted.
-        engine: name of the engine and precision: `onnxruntime, float32`.
+        engine: name of the engine, its device if that is not the CPU, and precision: `onnxruntime, float32`.
     """
 
     info: ModelInfo
@@ -71,12 +72,14 @@ class Engine:
         suffixes: suffixes of the files it reads.
         needs: required package, and the extra that provides it; None: part of a base install.
         bfloat16: whether it can compute in bfloat16.
+        devices: kinds of devices it can use; see `runtime.devices`.
     """
 
     opener: str
     suffixes: tuple[str, ...]
     needs: tuple[str, str] | None = None
     bfloat16: bool = False
+    devices: tuple[str, ...] = ("cpu", "cuda")
 
 
 # The first engine that reads a suffix runs it, unless another is requested. So `.onnx` gives the same numbers
@@ -84,10 +87,22 @@ class Engine:
 ENGINES = {
     "onnxruntime": Engine("lookonce.runtime.onnx_backend:OnnxBackend", (".onnx",)),
     "openvino": Engine(
-        "lookonce.runtime.openvino_backend:OpenVinoBackend", (".xml", ".onnx"), ("openvino", "openvino"), True
+        "lookonce.runtime.openvino_backend:OpenVinoBackend",
+        (".xml", ".onnx"),
+        ("openvino", "openvino"),
+        bfloat16=True,
+        devices=("cpu", "gpu", "npu"),
     ),
-    "torch": Engine("lookonce.model.backend:open_model", (".safetensors",), ("torch", "train"), True),
-    "tensorrt": Engine("lookonce.runtime.onnx_backend:open_tensorrt", (".onnx",), bfloat16=True),
+    "torch": Engine(
+        "lookonce.model.backend:open_model",
+        (".safetensors",),
+        ("torch", "train"),
+        bfloat16=True,
+        devices=("cpu", "cuda", "mps"),
+    ),
+    "tensorrt": Engine(
+        "lookonce.runtime.onnx_backend:open_tensorrt", (".onnx",), bfloat16=True, devices=("cuda",)
+    ),
 }
 
 # File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
@@ -101,6 +116,7 @@ def open_backend(
     threads: int | None = None,
     weights: Path | None = None,
     precision: Precision = "float32",
+    device: str = AUTO,
 ) -> Backend:
     """Open a model file with the engine for its suffix, or with another that reads it.
 
@@ -112,11 +128,13 @@ def open_backend(
         precision: `float32`, or `bfloat16` where the processor has it: for all layers that the file does not
             hold in int8; `int8`: the file is one, or `lookonce tune` made one that passed its gate; `auto`:
             as the plan of `lookonce tune` for this machine says, without one float32.
+        device: a name in `runtime.devices`. The plan of `lookonce tune` holds for the CPU, so `auto` and
+            `cpu` alone follow it.
 
     Raises:
         ModelFileError: no such file, or a suffix that no engine reads.
-        ConfigError: no such engine or precision, an engine that does not read such files or compute so, or
-            weights with a model other than a `.cfg`.
+        ConfigError: no such engine, precision or device, an engine that does not read such files or compute
+            so, or weights with a model other than a `.cfg`.
         MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
@@ -124,16 +142,17 @@ def open_backend(
     open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
     check_precision(precision)
+    check_device(device)
     name, path = model_name(path), engine_file(path, weights)
     arithmetic: Arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
-    if precision in ("auto", "int8") and backend is None:
+    if precision in ("auto", "int8") and backend is None and device in (AUTO, "cpu"):
         from lookonce.runtime.plans import tuned_way
 
         if found := tuned_way(path, name, threads, precision):
             path, way = found
             backend, arithmetic = way.backend, way.arithmetic
             threads = way.threads if threads is None or way.calls == 1 else threads
-    opened = load_engine(path, backend, threads, arithmetic)
+    opened = load_engine(path, backend, threads, arithmetic, device)
     if precision == "int8" and "int8" not in opened.info.training:
         opened.close()
         raise ConfigError(
@@ -143,8 +162,10 @@ def open_backend(
     return opened
 
 
-def engine_text(engine: str, info: ModelInfo, arithmetic: Arithmetic = "float32") -> str:
-    """Return engine and precision in a few words: `onnxruntime, float32`, `openvino, int8 and bfloat16`."""
+def engine_text(engine: str, info: ModelInfo, arithmetic: str = "float32", device: str = "cpu") -> str:
+    """Return engine and precision in a few words: `onnxruntime, float32`, `openvino on gpu, float32`."""
+    if device != "cpu":
+        engine = f"{engine} on {device}"
     if "int8" not in info.training:
         return f"{engine}, {arithmetic}"
     return f"{engine}, int8" if arithmetic == "float32" else f"{engine}, int8 and {arithmetic}"
@@ -235,9 +256,13 @@ def engine_failed(path: Path, error: Exception) -> ModelFileError:
 
 
 def load_engine(
-    path: Path, name: str | None = None, threads: int | None = None, arithmetic: Arithmetic = "float32"
+    path: Path,
+    name: str | None = None,
+    threads: int | None = None,
+    arithmetic: Arithmetic = "float32",
+    device: str = AUTO,
 ) -> Backend:
-    """Open a file that an engine runs, with the first that reads it and computes so, or with the one named.
+    """Open a file that an engine runs: with the one named, or the first that reads it and computes so there.
 
     Raises:
         ModelFileError, ConfigError, MissingExtraError: as `open_backend`.
@@ -255,7 +280,15 @@ def load_engine(
             f"{path}: expected a file that {name} runs ({', '.join(ENGINES[name].suffixes)}), found suffix "
             f"{path.suffix!r}; `lookonce export` may make one"
         )
-    able = [each for each in reading if arithmetic == "float32" or ENGINES[each].bfloat16]
+    kind = kind_of(device)
+    on_device = [each for each in reading if kind == AUTO or kind in ENGINES[each].devices]
+    if not on_device or (name is not None and name not in on_device):
+        devices = [each for engine in ([name] if name else reading) for each in ENGINES[engine].devices]
+        raise ConfigError(
+            f"device: expected {' or '.join(dict.fromkeys(devices))}, on which "
+            f"{name or f'an engine for {suffix} files'} runs, found {device!r}"
+        )
+    able = [each for each in on_device if arithmetic == "float32" or ENGINES[each].bfloat16]
     if name is not None and name not in able:
         raise ConfigError(
             f"precision: expected float32 or int8, in which {name} computes, found {arithmetic!r}; for that "
@@ -264,7 +297,7 @@ def load_engine(
     engine = ENGINES[name or able[0]]
     if engine.needs:
         require(*engine.needs)
-    opened: Backend = _load(engine.opener)(path, threads=threads, arithmetic=arithmetic)
+    opened: Backend = _load(engine.opener)(path, threads=threads, arithmetic=arithmetic, device=device)
     return opened
 
 

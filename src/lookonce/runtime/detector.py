@@ -37,6 +37,7 @@ from lookonce.geometry.sizes import size_text
 from lookonce.inputs import Image, as_pixels
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.backends import Backend, Precision, open_backend
+from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import IOU, Classes, Conf, DetectOptions, multiple_of_sides
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
 from lookonce.runtime.tiles import OVERLAP, Tiles, Window, join
@@ -96,6 +97,7 @@ class Detector:
         backend: str | None = None,
         precision: Precision = "auto",
         threads: int | None = None,
+        device: str = AUTO,
         weights: str | Path | None = None,
     ) -> Self:
         """Open a model file; its suffix decides which engine runs it.
@@ -124,6 +126,8 @@ class Detector:
                 is or has a tuned one; `auto`: as `lookonce tune` chose for this machine, without that
                 float32.
             threads: threads of the engine per call; None: the engine decides.
+            device: `auto`, `cpu`, `cuda`, `mps`, OpenVINO's `gpu` or `npu`, with a number if there are
+                several: `cuda:1`.
             weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
         Raises:
@@ -146,6 +150,7 @@ class Detector:
             backend=backend,
             precision=precision,
             threads=threads,
+            device=device,
             weights=weights,
         )
         return cls.with_options(model, options)
@@ -160,6 +165,7 @@ class Detector:
             threads=options.threads,
             weights=None if options.weights is None else Path(options.weights),
             precision=options.precision,
+            device=options.device,
         )
         try:
             return cls(backend, options, model_name(path))
@@ -169,9 +175,13 @@ class Detector:
 
     def __repr__(self) -> str:
         classes = f"{len(self.names)} class{'' if len(self.names) == 1 else 'es'}"
-        engine = "closed" if self._backend is None else self._backend.engine
         name = f"{self._model}: " if self._model else ""
-        return f"Detector({name}{self.info.architecture}, {classes}, {size_text(self.size)}, {engine})"
+        return f"Detector({name}{self.info.architecture}, {classes}, {size_text(self.size)}, {self.engine})"
+
+    @property
+    def engine(self) -> str:
+        """Return engine, device if it is not the CPU, and precision: `onnxruntime, float32`; or `closed`."""
+        return "closed" if self._backend is None else self._backend.engine
 
     @property
     def names(self) -> tuple[str, ...]:

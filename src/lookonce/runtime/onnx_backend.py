@@ -22,6 +22,7 @@ from lookonce.runtime.backends import (
     engine_failed,
     engine_text,
 )
+from lookonce.runtime.devices import AUTO, kind_of
 from lookonce.runtime.onnx_features import graph_with_features
 from lookonce.runtime.onnx_weights import check_weights
 
@@ -38,6 +39,7 @@ class OnnxBackend:
         *,
         threads: int | None = None,
         arithmetic: Arithmetic = "float32",
+        device: str = AUTO,
         tensorrt: bool = False,
     ) -> None:
         """Open the file.
@@ -46,14 +48,15 @@ class OnnxBackend:
             path: the `.onnx` file.
             threads: threads per image or batch; None leaves the choice to ONNX Runtime (one per core).
             arithmetic: precision of the layers that are not int8; bfloat16 only with TensorRT.
+            device: `auto`, `cpu`, `cuda` or `cuda:1`.
             tensorrt: run what TensorRT can run with it.
 
         Raises:
             ModelFileError: not an ONNX file, damaged, not written by lookonce, or weights not finite.
-            ConfigError: TensorRT is not available.
+            ConfigError: TensorRT is not available, or the device.
         """
         self._path = path
-        chosen = providers(ort.get_available_providers(), arithmetic, tensorrt=tensorrt)
+        chosen = providers(ort.get_available_providers(), arithmetic, device, tensorrt=tensorrt)
         check_weights(path)
         self._settings = threads, chosen
         self._session: ort.InferenceSession | None = _open_session(path, path, *self._settings)
@@ -62,7 +65,8 @@ class OnnxBackend:
             self.info = _read_info(self._session, path)
             images = _checked_input(self._session, self.info, path)
             self._input_name, self.input_shape = images.name, _fixed(images.shape)
-            self.engine = engine_text("tensorrt" if tensorrt else "onnxruntime", self.info, arithmetic)
+            used = check_used(self._session.get_providers(), device)
+            self.engine = engine_text("tensorrt" if tensorrt else "onnxruntime", self.info, arithmetic, used)
         except UnicodeDecodeError as error:  # ONNX Runtime decodes names and metadata when they are read
             raise ModelFileError(
                 f"{path}: expected an ONNX model, found text that is not UTF-8: {error}"
@@ -106,21 +110,26 @@ class OnnxBackend:
 open_tensorrt = partial(OnnxBackend, tensorrt=True)
 
 
-def providers(available: Sequence[str], arithmetic: Arithmetic, *, tensorrt: bool) -> list[Any]:
+def providers(
+    available: Sequence[str], arithmetic: Arithmetic, device: str = AUTO, *, tensorrt: bool
+) -> list[Any]:
     """Return ONNX Runtime's execution providers in order of preference, with their settings.
 
-    A GPU comes first; the CPU is always last and runs what the others do not. In float32, CUDA does not round
-    to TF32. TensorRT, which builds an engine for minutes on first use, runs only by request.
+    A GPU comes first, unless the CPU is chosen; the CPU is always last and runs what the others do not. In
+    float32, CUDA does not round to TF32. TensorRT, which builds an engine for minutes on first use, runs only
+    by request.
 
     Args:
         available: `onnxruntime.get_available_providers()`.
         arithmetic: precision of the float layers; only TensorRT can do bfloat16.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
         tensorrt: whether it is requested.
 
     Raises:
-        ConfigError: TensorRT is requested and not available.
+        ConfigError: TensorRT or CUDA is requested and not available.
     """
     chosen: list[Any] = []
+    number = {"device_id": device.partition(":")[2] or "0"}
     if tensorrt:
         if TENSORRT not in available:
             raise ConfigError(
@@ -128,10 +137,37 @@ def providers(available: Sequence[str], arithmetic: Arithmetic, *, tensorrt: boo
                 f"and TensorRT), found {', '.join(available)}"
             )
         kept = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache_folder() / "tensorrt")}
-        chosen.append((TENSORRT, {**kept, "trt_bf16_enable": str(int(arithmetic == "bfloat16"))}))
-    if CUDA in available:
-        chosen.append((CUDA, {"use_tf32": "0"}))
+        chosen.append((TENSORRT, {**number, **kept, "trt_bf16_enable": str(int(arithmetic == "bfloat16"))}))
+    elif kind_of(device) == "cuda" and CUDA not in available:
+        raise ConfigError(
+            f"device: expected {CUDA} in ONNX Runtime for {device} (pip install onnxruntime-gpu), "
+            f"found {', '.join(available)}"
+        )
+    if CUDA in available and device != "cpu":
+        chosen.append((CUDA, {**number, "use_tf32": "0"}))
     return [*chosen, "CPUExecutionProvider"]
+
+
+def check_used(used: Sequence[str], device: str) -> str:
+    """Return the device of an open session: `cpu`, `cuda` or `cuda:1`.
+
+    ONNX Runtime takes the CPU without a word if the libraries of CUDA or the GPU are missing.
+
+    Args:
+        used: `InferenceSession.get_providers()`.
+        device: as wanted.
+
+    Raises:
+        ConfigError: a GPU was asked for, and cannot be used.
+    """
+    if CUDA in used or TENSORRT in used:
+        return device if kind_of(device) == "cuda" else "cuda"
+    if kind_of(device) == "cuda":
+        raise ConfigError(
+            f"device: expected a GPU that ONNX Runtime can use for {device}, with its driver and CUDA's "
+            "libraries, found none"
+        )
+    return "cpu"
 
 
 def _open_session(

@@ -2,12 +2,14 @@
 
 OpenVINO is faster when it knows the shape beforehand: on a yolov3-tiny at 416, open height and width cost 1.3
 to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes;
-all later sizes share a network that accepts any.
+all later sizes share a network that accepts any. A neural processor (NPU) knows fixed shapes only: there, the
+oldest network makes room.
 """
 
 import os
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from lookonce._files import open_input
 from lookonce._optional import require
-from lookonce.errors import ModelFileError
+from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import (
     Arithmetic,
@@ -29,6 +31,7 @@ from lookonce.runtime.backends import (
     engine_failed,
     engine_text,
 )
+from lookonce.runtime.devices import AUTO, choose_device, kind_of
 
 ov = require("openvino", "openvino")
 # Its Python binding builds a table of numpy types on first use, and two threads that trigger this at the same
@@ -52,30 +55,45 @@ class _Compiled:
 class OpenVinoBackend:
     """Network and decoding as one graph; see `runtime.backends.Backend`. Any thread may call it."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, arithmetic: Arithmetic = "float32") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        arithmetic: Arithmetic = "float32",
+        device: str = AUTO,
+    ) -> None:
         """Open the file.
 
         Args:
             path: an `.xml` file with its `.bin` beside it, or an `.onnx` file.
             threads: threads per image or batch. Calls from several threads then run concurrently, as far as
                 there are cores. None: all cores for one call, and one call at a time.
-            arithmetic: precision of the layers that are not int8; decoding is float32 in either.
+            arithmetic: precision of the layers that are not int8; decoding is float32 in either. An NPU
+                computes in float16.
+            device: `cpu`, which is `auto`, or `gpu`, `gpu:1`, `npu`.
 
         Raises:
             ModelFileError: not such a file, damaged, or not written by lookonce.
+            ConfigError: this machine has no such device, or bfloat16 on another than the CPU.
         """
         self._path = path
         self._core = ov.Core()
+        self._device = _device(device, self._core.available_devices)
+        if arithmetic == "bfloat16" and self._device != "cpu":
+            raise ConfigError(f"precision: expected float32 on {self._device}, found 'bfloat16'")
         self._model: Any = _read(self._core, path)
         self.info = _read_info(self._model, path)
         self.input_shape = _checked_input(self._model, self.info, path)
-        self.engine = engine_text("openvino", self.info, arithmetic)
+        self._fixed_shapes = kind_of(self._device) == "npu"
+        precision = "float16" if self._fixed_shapes else arithmetic
+        self.engine = engine_text("openvino", self.info, precision, self._device)
         for node in self._model.get_ops():
             real = node.get_type_name() == "Constant" and node.get_element_type().is_real()
             if real and not np.isfinite(node.data).all():
                 name = node.get_friendly_name()
                 raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
-        self._settings = _settings(threads, arithmetic)
+        self._settings = _settings(threads, arithmetic, kind_of(self._device))
         self._compiled: dict[InputShape, _Compiled] = {}
         self._compiling, self._has_features = Lock(), False
 
@@ -103,7 +121,8 @@ class OpenVinoBackend:
         check_shape(self._path, self.input_shape, images.shape)
         batch, height, width = images.shape[:3]
         try:
-            compiled = self._compiled_for((1 if batch == 1 else None, height, width))
+            open_batch = batch > 1 and not self._fixed_shapes
+            compiled = self._compiled_for((None if open_batch else batch, height, width))
             try:
                 request = compiled.idle.pop()
             except IndexError:
@@ -128,11 +147,15 @@ class OpenVinoBackend:
             if self._model is None:
                 raise ValueError(f"{self._path}: this backend was closed")
             if shape not in self._compiled and len(self._compiled) >= MOST_SHAPES:
-                shape = ANY_SHAPE
+                if self._fixed_shapes:
+                    self._compiled.pop(next(iter(self._compiled)))
+                else:
+                    shape = ANY_SHAPE
             if shape not in self._compiled:
                 model = self._model.clone()
                 model.reshape([-1 if side is None else side for side in (*shape, 3)])
-                self._compiled[shape] = _Compiled(self._core.compile_model(model, "CPU", self._settings))
+                name = self._device.upper().replace(":", ".")
+                self._compiled[shape] = _Compiled(self._core.compile_model(model, name, self._settings))
             return self._compiled[shape]
 
 
@@ -155,13 +178,20 @@ def _head_inputs(model: Any, path: Path) -> list[Any]:
     return list(maps.values())
 
 
-def _settings(threads: int | None, arithmetic: Arithmetic) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        # left to itself, OpenVINO computes in bfloat16 if the CPU can
-        "INFERENCE_PRECISION_HINT": "f32" if arithmetic == "float32" else "bf16",
-    }
-    if threads is not None:
+def _device(wanted: str, available: Sequence[str]) -> str:
+    """Return the device to use, of OpenVINO's own names (`CPU`, `GPU.1`, `NPU`)."""
+    found = [name.lower().replace(".", ":") for name in available]
+    known = [name for name in found if kind_of(name) in ("cpu", "gpu", "npu")]
+    return choose_device(wanted, sorted(known, key=lambda name: name != "cpu"), "OpenVINO")
+
+
+def _settings(threads: int | None, arithmetic: Arithmetic, device: str) -> dict[str, Any]:
+    """Return the settings of a network for a kind of device."""
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device != "npu":  # which has float16 alone
+        # left to itself, OpenVINO computes in bfloat16 on a CPU that can, and in float16 on a GPU
+        settings["INFERENCE_PRECISION_HINT"] = "f32" if arithmetic == "float32" else "bf16"
+    if threads is not None and device == "cpu":
         streams = max(1, min((os.cpu_count() or 1) // threads, MOST_STREAMS))
         settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
     return settings

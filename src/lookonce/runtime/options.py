@@ -14,6 +14,7 @@ from lookonce.geometry.letterbox import Fit
 from lookonce.geometry.sizes import size_advice
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import ENGINES, Backend, Precision, check_precision
+from lookonce.runtime.devices import AUTO, check_device
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
 
 CONF = 0.25  # darknet's detector: -thresh 0.25
@@ -51,6 +52,8 @@ class DetectOptions:
         precision: `float32`; `bfloat16`, less exact, on processors that have it; `int8`, of a file that is or
             has a tuned one; `auto`: as `lookonce tune` chose for this machine, without that float32.
         threads: threads of the engine per call; None: the engine decides.
+        device: name of a device (`runtime.devices`); `auto`: a GPU with CUDA that the engine finds, else the
+            CPU.
         weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
     Raises:
@@ -71,6 +74,7 @@ class DetectOptions:
     backend: str | None = None
     precision: Precision = "auto"
     threads: int | None = None
+    device: str = AUTO
     weights: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -92,6 +96,7 @@ class DetectOptions:
         if self.backend not in (None, *ENGINES):
             raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {self.backend!r}")
         check_precision(self.precision)
+        check_device(self.device)
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: expected 1 or more, found {self.threads}")
 

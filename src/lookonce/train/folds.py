@@ -130,7 +130,8 @@ def detect_all(
     found: list[Detections] = []
     unreadable: list[Problem] = []
     plan = Plan.of(usable_cores())
-    with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads) as detector:
+    device = str(session.group.device)
+    with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads, device=device) as detector:
         paths = [sample.path for sample in samples]
         with closing(each_image(paths, detector, unreadable, plan)) as results:
             for number, each in results:

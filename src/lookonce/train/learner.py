@@ -105,15 +105,16 @@ def forward(
 ) -> Losses:
     """Compute the losses of a batch on the network's device, those against a teacher's maps included."""
     device = next(network.parameters()).device
-    images = to_input(batch.images.to(device, non_blocking=True))
+    at_once = device.type == "cuda"  # copies to Apple's GPU could still be on their way when they are read
+    images = to_input(batch.images.to(device, non_blocking=at_once))
     precision = precision_on(device, settings)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         raw_maps = network(images)
         with torch.no_grad():
             taught = teacher(images) if teacher else None
-    positives = batch.positives.each(lambda column: column.to(device, non_blocking=True))
+    positives = batch.positives.each(lambda column: column.to(device, non_blocking=at_once))
     truth = batch.truth.to(device)
-    ignored = [cells.to(device, non_blocking=True) for cells in batch.ignored]
+    ignored = [cells.to(device, non_blocking=at_once) for cells in batch.ignored]
     decodings = decodings_of(info)
     losses = compute_losses(
         raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored, decodings
@@ -135,6 +136,8 @@ def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
+    if device.type == "mps":
+        return torch.float32
     return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
 
 

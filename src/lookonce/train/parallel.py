@@ -30,6 +30,8 @@ from lookonce.config import TrainSettings
 from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch, Loader, PlannedBatch
 from lookonce.errors import ConfigError, TrainingError
+from lookonce.model.backend import torch_device
+from lookonce.runtime.devices import AUTO
 from lookonce.samples import Problem
 from lookonce.train.watch import Watch
 
@@ -49,6 +51,9 @@ class Group:
 
     rank, size = 0, 1
 
+    def __init__(self, device: str = AUTO) -> None:
+        self._wanted = device
+
     @property
     def is_first(self) -> bool:
         """Return whether this process writes and prints."""
@@ -57,7 +62,7 @@ class Group:
     @property
     def device(self) -> torch.device:
         """The device of this process."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch_device(self._wanted)
 
     def gather(self, mine: T) -> list[T]:
         """Collect a value from every process, by rank; all processes must call it."""
@@ -81,6 +86,7 @@ class _Joined(Group):
     """One of several processes."""
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        super().__init__(str(device))
         self.rank, self.size, self._device = rank, size, device
 
     @property
@@ -178,23 +184,27 @@ def _exchange() -> Iterator[None]:
 
 
 @contextmanager
-def join() -> Iterator[Group]:
+def join(device: str = AUTO) -> Iterator[Group]:
     """Join the processes that `torchrun` started; without it there is only this one.
 
+    Args:
+        device: of this process; of several, `auto`, `cuda` or `cpu`.
+
     Raises:
-        ConfigError: half the environment of `torchrun`, or more processes than GPUs.
+        ConfigError: no such device, half the environment of `torchrun`, or more processes than GPUs.
         TrainingError: not all processes joined; or one ended early, which the message names.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield Group(device)
         return
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise ConfigError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set: start with torchrun")
     from torch.distributed.rendezvous import rendezvous  # not in every build of torch
 
-    rank, device = int(os.environ["RANK"]), _device_of(int(os.environ.get("LOCAL_RANK", "0")))
+    rank = int(os.environ["RANK"])
+    own = _device_of(int(os.environ.get("LOCAL_RANK", "0")), device)
     try:
         store = next(rendezvous("env://", rank, size, timeout=JOINING))[0]
         watch = Watch(rank, size, store, JOINING.total_seconds())
@@ -204,25 +214,27 @@ def join() -> Iterator[Group]:
         try:
             with _exchange():
                 dist.init_process_group(
-                    "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+                    "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo",
                     store=store,
                     rank=rank,
                     world_size=size,
                     timeout=PATIENCE,
                 )
-            yield _Joined(rank, size, device)
+            yield _Joined(rank, size, own)
         except _LostError as error:
             raise TrainingError(watch.verdict() or f"the other ranks cannot be reached: {error}") from error
         dist.destroy_process_group()
 
 
-def _device_of(local_rank: int) -> torch.device:
-    """The GPU of a process, by its number on this machine.
+def _device_of(local_rank: int, wanted: str) -> torch.device:
+    """The device of one of several processes: a GPU, by its number on this machine, or the CPU.
 
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: there are fewer, or the device is not for several processes.
     """
-    if not torch.cuda.is_available():
+    if wanted not in (AUTO, "cuda", "cpu"):
+        raise ConfigError(f"device: expected auto, cuda or cpu for several processes, found {wanted!r}")
+    if torch_device(wanted).type == "cpu":
         return torch.device("cpu")
     if local_rank >= torch.cuda.device_count():
         raise ConfigError(

@@ -22,7 +22,7 @@ from lookonce.samples import Sample
 from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
-from lookonce.train.parallel import ALONE
+from lookonce.train.parallel import ALONE, Group
 from lookonce.train.plan import TrainData, describe, make_dataset, make_network
 from lookonce.train.schedule import Schedule
 from lookonce.train.validate import Validator
@@ -75,8 +75,8 @@ class SelfTest:
         return self.steps >= FEWEST_STEPS and not last < FALLEN * first
 
 
-def self_test(data: TrainData, settings: TrainSettings, console: Console) -> SelfTest:
-    """Overfit on eight images, in at most three minutes.
+def self_test(data: TrainData, settings: TrainSettings, console: Console, group: Group = ALONE) -> SelfTest:
+    """Overfit on eight images, in at most three minutes, on the device of this process.
 
     Raises:
         AnnotationError: no image has a box.
@@ -92,7 +92,7 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console) -> Sel
     )
     torch.manual_seed(settings.seed)
     info = describe(TrainData(data.names, chosen, chosen), settings)
-    network = make_network(info, settings).to(ALONE.device)
+    network = make_network(info, settings).to(group.device)
     return _memorise(network, info, chosen, settings, console)
 
 
