@@ -15,7 +15,7 @@ from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.onnx_backend import OnnxBackend, providers
 from lookonce.runtime.openvino_backend import OpenVinoBackend
-from lookonce.runtime.processor import Processor
+from lookonce.runtime.processor import Processor, this_processor
 from tests.export.models import INFO, write_model
 
 NATIVE, OLD = Processor("new", ("avx512f", "avx512_bf16"), 2), Processor("old", ("avx2",), 2)
@@ -49,7 +49,9 @@ def test_bfloat16_is_near_float32_and_not_equal(models: Path, name: str) -> None
 
     assert rough.dtype == np.float32
     scores = np.abs(rough[..., 4:] - exact[..., 4:])
-    assert 1e-6 < scores.max() < 0.05
+    assert scores.max() < 0.05
+    if this_processor().computes_bfloat16 or name == "m.safetensors":  # OpenVINO does not imitate it
+        assert scores.max() > 1e-6
     boxes = np.abs(rough[..., :4] - exact[..., :4])
     assert np.median(boxes) < 1
 
