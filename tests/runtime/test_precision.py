@@ -94,7 +94,8 @@ def test_the_order_of_execution_providers(available: list[str], tensorrt: bool, 
 
     assert [each if isinstance(each, str) else each[0] for each in chosen] == expected
     settings: dict[str, object] = dict(each for each in chosen if isinstance(each, tuple))
-    assert settings.get(CUDA, {"use_tf32": "0"}) == {"use_tf32": "0"}
+    of_cuda = {"device_id": "0", "use_tf32": "0"}
+    assert settings.get(CUDA, of_cuda) == of_cuda
 
 
 def test_tensorrt_computes_bfloat16_when_asked_and_is_missed_by_name() -> None:
