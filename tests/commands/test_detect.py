@@ -134,9 +134,15 @@ def test_thresholds_of_the_model_are_used_and_named(model: Path, photos: Path, t
     entry.value = info.to_json()
     onnx.save(known, own)
 
+    used: list[dict[str, float]] = []
+
     def counted(*words: object) -> tuple[str, int]:
-        result = run(own, photos / "*one*", "--out", tmp_path / "out", "--save", "counts", "--force", *words)
+        result = run(
+            own, photos / "*one*", "--out", tmp_path / "out", "--save", "counts,json", "--force", *words
+        )
         assert result.exit_code == 0, result.stderr
+        tree = json.loads((tmp_path / "out" / "detections.json").read_text())
+        used.append(tree["thresholds"])
         return result.stderr, int((tmp_path / "out" / "counts.csv").read_text().split(",")[-1])
 
     said, count = counted()
@@ -146,8 +152,13 @@ def test_thresholds_of_the_model_are_used_and_named(model: Path, photos: Path, t
     assert "score thresholds: green 0.25, blue 0.90" in said
     assert count == 1
     said, count = counted("--conf", "0.3")
-    assert "score thresholds" not in said
+    assert "score threshold: 0.3, in place of the model's own" in said
     assert count == 1
+    assert used == [
+        {"green": 0.25, "blue": 1.0},
+        {"green": 0.25, "blue": 0.9},
+        {"green": 0.3, "blue": 0.3},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_a_page_and_its_records(
     assert run(monkeypatch, model, image, *options) == 0
     written = json.loads(records.read_text())
     assert written["input"]["target"] == [64, 96]
-    assert (written["suppression"]["score_threshold"], written["suppression"]["iou_threshold"]) == (0.6, 0.3)
+    assert written["suppression"]["score_thresholds"] == [0.6] * 3
+    assert written["suppression"]["iou_threshold"] == 0.3
     assert written["truth"] is None
     assert "<title>p.png through yolov3-tiny, explained</title>" in out.read_text()
     said = capsys.readouterr().out

@@ -15,6 +15,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import largest_difference, load_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
+from lookonce.runtime.description import rewrite
 from lookonce.runtime.detector import Detector
 
 INFO = ModelInfo(
@@ -175,3 +176,21 @@ def test_an_unknown_target_lists_what_there_is(model: Path) -> None:
 
     assert found.exit_code == 2
     assert "darknet" in found.stderr
+
+
+def test_suppression_takes_the_models_own_thresholds_and_says_so(model: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    rewrite(model, own, lambda info: replace(info, thresholds=(0.31, 0.42)))
+    first, second = INFO.names
+    wanted = {
+        (): f"score thresholds of the model (--conf overrides): {first} 0.31, {second} 0.42",
+        ("--conf", f"{second}=0.6"): f"score thresholds: {first} 0.31, {second} 0.60",
+        ("--conf", "0.3"): "score threshold: 0.3, in place of the model's own",
+    }
+    for options, said in wanted.items():
+        found = run(own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--force", *options)
+        assert found.exit_code == 0, found.exception
+        assert said in " ".join(found.stdout.split())
+        assert "suppression inside: the same" in found.stdout
+    unknown = run(own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--conf", "bat=0.3")
+    assert str(unknown.exception).startswith("--conf: expected some of")

@@ -102,7 +102,7 @@ def test_the_sliders_give_what_the_detector_returns(seen: Opened, found: Explana
 
 def test_a_suppressed_box_says_which_box_suppressed_it(seen: Opened, found: Explanation) -> None:
     (rows,) = slide(seen, [(0.1, 0.45)])
-    expected = suppress(found.candidates, 0.1, 0.45)
+    expected = suppress(found.candidates, (0.1,) * len(found.info.names), 0.45)
     number = {int(at): i for i, at in enumerate(expected.kept)}
     above = np.flatnonzero(found.candidates.scores > np.float32(0.1))
     best_first = above[np.argsort(-found.candidates.scores[above], kind="stable")]

@@ -15,11 +15,12 @@ from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 from tests.explain.page_reader import all_candidates
 
+CLASSES = 80  # of the larger model here
 THRESHOLDS = [(c, i) for c in (0.01, 0.05, 0.25, 0.5, 0.8) for i in (0.0, 0.2, 0.45, 0.7, 1.0)]
 
 
 def detections(found: Explanation, conf: float, iou: float) -> Detections:
-    kept = suppress(found.candidates, conf, iou).kept
+    kept = suppress(found.candidates, (conf,) * CLASSES, iou).kept
     listed = found.candidates
     return Detections(listed.boxes[kept], listed.scores[kept], listed.labels[kept])
 
@@ -80,7 +81,7 @@ def by_hand(listed: Candidates, conf: float, iou: float) -> tuple[list[int], lis
 @pytest.mark.parametrize(("conf", "iou"), [(0.01, 0.45), (0.3, 0.1), (0.25, 0.0)])
 def test_who_suppressed_whom(conf: float, iou: float, nano: Explainer, data: Path) -> None:
     listed = nano(data / "photos" / "horses.jpg").candidates
-    found = suppress(listed, conf, iou)
+    found = suppress(listed, (conf,) * CLASSES, iou)
     kept, by = by_hand(listed, conf, iou)
 
     assert found.kept.tolist() == kept
@@ -126,7 +127,7 @@ def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatc
         expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=conf, iou=0.45))
         assert_same(detections(found, conf, 0.45), expected)
     with pytest.raises(ValueError, match=r"expected a score threshold of 0\.\d+ or more, found 0\.02"):
-        suppress(cut, 0.02, 0.45)
+        suppress(cut, (0.02,) * CLASSES, 0.45)
 
 
 def test_the_cap_cuts_below_the_score_threshold_only(
@@ -148,7 +149,8 @@ def test_a_score_threshold_below_the_floor_lowers_it(nano: Explainer, data: Path
     assert listed.floor == 0.001
     assert len(listed) > len(found.candidates)
     expected = postprocess(candidates, found.input.letterbox, DetectOptions(conf=0.001))
-    np.testing.assert_array_equal(listed.scores[suppress(listed, 0.001, 0.45).kept], expected.scores)
+    kept = suppress(listed, (0.001,) * CLASSES, 0.45).kept
+    np.testing.assert_array_equal(listed.scores[kept], expected.scores)
 
 
 def test_boxes_outside_the_image_are_counted(nano: Explainer, data: Path) -> None:
@@ -162,8 +164,21 @@ def test_boxes_outside_the_image_are_counted(nano: Explainer, data: Path) -> Non
 
 def test_nothing_above_the_score_threshold(nano: Explainer) -> None:
     found = nano(np.zeros((50, 70, 3), np.uint8))
-    result = suppress(found.candidates, 0.99, 0.45)
+    result = suppress(found.candidates, (0.99,) * CLASSES, 0.45)
 
     assert len(result.kept) == 0
     assert set(result.suppressed_by.tolist()) <= {BELOW}
     assert len(found.detections) == 0
+
+
+def test_each_class_has_its_own_threshold(nano: Explainer, data: Path) -> None:
+    """The car (0.93) goes, a second bicycle (0.07) comes."""
+    conf = {"dog": 0.9, "car": 0.99, "bicycle": 0.02}
+    path = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
+    explainer = Explainer.open(path, conf=conf, fit="letterbox")
+    found = explainer(data / "photos" / "dog.jpg")
+    with Detector.open(path, conf=conf, fit="letterbox") as detector:
+        expected = detector(data / "photos" / "dog.jpg")
+    assert_same(found.detections, expected)
+    assert [name for name, _, _ in expected] == ["dog", "bicycle", "bicycle"]
+    assert found.candidates.complete_from <= min(found.suppression.score_thresholds) == 0.02

@@ -67,7 +67,7 @@ def test_a_size_that_the_network_cannot_take(source: FloatModel) -> None:
 
 @pytest.mark.parametrize(("static", "batch"), [(False, 1), (False, 3), (True, 1)])
 def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch: int) -> None:
-    thresholds, given = GraphNms(0.3, 0.4), images(batch, 64, 96)
+    thresholds, given = GraphNms.of_model(INFO, 0.3, 0.4), images(batch, 64, 96)
     candidates = run(export_graph(source), given)
 
     rows = run(export_graph(source, static=static, suppression=thresholds), given)
@@ -86,14 +86,37 @@ def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch
     np.testing.assert_allclose(rows, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("given", [None, 0.35, {"dog": 0.6}])
+def test_each_class_has_its_own_threshold_in_the_graph(
+    source: FloatModel, given: float | dict[str, float] | None
+) -> None:
+    """The model's own are used where none is given."""
+    info, pixels, size = replace(INFO, thresholds=(0.3, 0.5, 0.35)), images(1, 64, 96), (64, 96)
+    suppression = GraphNms.of_model(info, given, 0.4)
+    expected = {0.35: (0.35, 0.35, 0.35), None: (0.3, 0.5, 0.35)}
+    assert suppression.conf == ((0.3, 0.6, 0.35) if isinstance(given, dict) else expected[given])
+
+    graph = export_graph(source, suppression=suppression)
+    rows, (candidates,) = run(graph, pixels), run(export_graph(source), pixels)
+
+    options = DetectOptions(conf=dict(zip(info.names, suppression.conf, strict=True)), iou=0.4)
+    found = postprocess(candidates, Letterbox.stretch(size, size), options, info.names)
+    assert len(found) > 5
+    np.testing.assert_allclose(rows[:, 5], found.scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(rows[:, 6], found.labels)
+    if given is None:
+        described = {entry.key: entry.value for entry in graph.metadata_props}
+        assert described[METADATA_KEY] == '{"conf": [0.3, 0.5, 0.35], "iou": 0.4}'
+
+
 def test_nothing_found_is_no_row(source: FloatModel) -> None:
-    rows = run(export_graph(source, suppression=GraphNms(conf=1.0)), images(2, 64, 96))
+    rows = run(export_graph(source, suppression=GraphNms.of_model(INFO, 1.0)), images(2, 64, 96))
 
     assert rows.shape == (0, 7)
 
 
 def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
-    graph = export_graph(source, suppression=GraphNms(0.3, 0.4))
+    graph = export_graph(source, suppression=GraphNms.of_model(INFO, 0.3, 0.4))
 
     described = {entry.key: entry.value for entry in graph.metadata_props}
     assert described[METADATA_KEY] == '{"conf": 0.3, "iou": 0.4}'
@@ -102,7 +125,7 @@ def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
 @pytest.mark.parametrize("name", ["conf", "iou"])
 def test_a_threshold_that_is_no_share(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}: expected a number from 0 to 1, found 1\.5"):
-        GraphNms(**{name: 1.5})
+        GraphNms.of_model(INFO, **{name: 1.5})
 
 
 def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
@@ -119,7 +142,7 @@ def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("suppression", [None, GraphNms()])
+@pytest.mark.parametrize("suppression", [None, GraphNms.of_model(INFO)])
 def test_a_graph_against_the_specification_is_not_handed_out(
     source: FloatModel, monkeypatch: pytest.MonkeyPatch, static: bool, suppression: GraphNms | None
 ) -> None:
@@ -138,4 +161,4 @@ def test_a_graph_against_the_specification_is_not_handed_out(
 def test_an_architecture_of_another_file_can_be_suppressed_too(data: Path) -> None:
     source = read_source(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
 
-    assert sides(export_graph(source, suppression=GraphNms()).graph.output[0]) == ["found", 7]
+    assert sides(export_graph(source, suppression=GraphNms.of_model(INFO)).graph.output[0]) == ["found", 7]

@@ -19,7 +19,6 @@ from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
-from lookonce.evaluate.classes import listed
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import AUTO
@@ -201,8 +200,9 @@ def _detect(
     writers: list[Writer] = []
     with shared.open_detector(model, options, plan.threads) as detector, Interrupts() as interrupts:
         say(_describe(model, detector), terminal(stderr=True))
-        if thresholds := describe_thresholds(detector, given=options.conf is not None):
-            say(thresholds, terminal(stderr=True))
+        used = detector.options.thresholds_of(detector.names)
+        if told := shared.describe_thresholds(detector.info, used, given=options.conf is not None):
+            say(told, terminal(stderr=True))
         numbers = detector.options.class_numbers(detector.names)
         images = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
         frames.values, remark = measure_values(images, detector.info.values)
@@ -211,7 +211,7 @@ def _detect(
         makers: dict[str, Callable[[], Writer]] = {
             "images": lambda: ImageWriter(out / "annotated"),
             "geojson": lambda: GeoJsonWriter(out / "geojson"),
-            "json": lambda: JsonWriter(out / RESULTS, detector.names, run),
+            "json": lambda: JsonWriter(out / RESULTS, detector.names, run, used),
             "csv": lambda: CsvWriter(out / "detections.csv"),
             "counts": lambda: CountsWriter(out / "counts.csv", detector.names, numbers),
             "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(detector.names, coco_ids)),
@@ -297,20 +297,6 @@ def _describe(model: Path, detector: Detector) -> str:
         f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}; "
         f"{detector.engine}"
     )
-
-
-def describe_thresholds(detector: Detector, *, given: bool) -> str:
-    """Return a line that names the score thresholds of the classes; empty if one is used for all.
-
-    Args:
-        detector: detector.
-        given: whether the user chose some of them.
-    """
-    conf = detector.options.conf
-    if not isinstance(conf, Mapping):
-        return ""
-    source = "" if given else " of the model (--conf overrides)"
-    return f"score thresholds{source}: {listed([f'{name} {score:.2f}' for name, score in conf.items()])}"
 
 
 def _coco_numbers(

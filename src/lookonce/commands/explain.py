@@ -14,7 +14,7 @@ from lookonce.explain.annotation import find_truth
 from lookonce.explain.markdown import to_markdown
 from lookonce.explain.page import write_page
 from lookonce.networks import model_path
-from lookonce.runtime.options import CONF, IOU
+from lookonce.runtime.options import IOU
 
 
 def explain(
@@ -30,7 +30,7 @@ def explain(
     ] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
     names: shared.NamesOption = None,
-    conf: shared.ConfOption = CONF,
+    conf: shared.ConfsOption = None,
     iou: shared.IouOption = IOU,
     size: shared.SizeOption = None,
     weights: shared.WeightsOption = None,
@@ -52,7 +52,9 @@ def explain(
     inputs = [model, image, *(path for path in (truth, names, weights) if path)]
     with Outputs("explain", files=files, inputs=inputs, force=force):
         with shared.options_named():
-            explainer = Explainer.open(model, size=options.size, conf=conf, iou=iou, weights=weights)
+            explainer = Explainer.open(model, size=options.size, conf=options.conf, iou=iou, weights=weights)
+        if told := shared.describe_thresholds(explainer.info, explainer.thresholds, given=conf is not None):
+            say(told, console)
         sample = None
         if truth is not None:
             sample, remarks = find_truth(truth, image, explainer.info.names, data_names=names)

@@ -27,7 +27,7 @@ from lookonce.gate import MAX_DROP, Comparison
 from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import BN_EPSILON, ModelInfo
 from lookonce.networks import model_name, model_path
-from lookonce.runtime.options import CONF, IOU
+from lookonce.runtime.options import IOU, DetectOptions
 
 # suffixes of each form; the first is the one that is named
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "darknet": (".cfg", ".weights", ".names")}
@@ -49,13 +49,13 @@ class Form:
         size: (height, width) that it names as its own; None: the model's.
         fit: how images get to that size; None: as the model was made.
         static: batch 1 and that size are fixed.
-        suppression: suppression in the graph; None for none.
+        suppression: thresholds of suppression in the graph; None for none.
     """
 
     size: tuple[int, int] | None = None
     fit: Fit | None = None
     static: bool = False
-    suppression: GraphNms | None = None
+    suppression: DetectOptions | None = None
 
 
 def export(
@@ -71,7 +71,12 @@ def export(
     ] = False,
     nms: Annotated[bool, typer.Option("--nms", help="Suppression within the graph.")] = False,
     conf: Annotated[
-        float | None, typer.Option(help="With --nms: score threshold.", show_default=str(CONF))
+        str | None,
+        typer.Option(
+            metavar="SCORE",
+            help="With --nms: score threshold: 0.3, or by class: dog=0.4,cat=0.2.",
+            show_default="the model's own, else 0.25",
+        ),
     ] = None,
     iou: Annotated[
         float | None, typer.Option(help="With --nms: IoU threshold of suppression.", show_default=str(IOU))
@@ -115,12 +120,10 @@ def export(
             "`lookonce detect --precision bfloat16` computes a float32 file in bfloat16"
         )
     int8 = int8 or precision == "int8"
-    thresholds = {name: value for name, value in (("conf", conf), ("iou", iou)) if value is not None}
-    if thresholds and not nms:
+    if not (conf is None and iou is None) and not nms:
         raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
-    with shared.options_named():
-        suppression = GraphNms(**thresholds) if nms else None
-    form = Form(shared.input_size(size), shared.read_options(fit=fit).fit, static, suppression)
+    options = shared.read_options(fit=fit, conf=conf, iou=IOU if iou is None else iou)
+    form = Form(shared.input_size(size), options.fit, static, options if nms else None)
     quantization = None
     if not int8:
         if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
@@ -171,7 +174,11 @@ def _export_graph(
         source = replace(source, info=replace(source.info, fit=form.fit))
     if form.size is not None:
         source = with_size(source, form.size)
-    graph = export_graph(source, static=form.static, suppression=form.suppression)
+    suppression = None
+    if form.suppression is not None:
+        with shared.options_named():
+            suppression = GraphNms.of_model(source.info, form.suppression.conf, form.suppression.iou)
+    graph = export_graph(source, static=form.static, suppression=suppression)
     images = proof_images(verify_on, source.info)
     console = terminal()  # bound now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
@@ -187,9 +194,13 @@ def _export_graph(
             source.info,
             images,
             static=form.static,
-            suppression=form.suppression,
+            suppression=suppression,
             weights=weights,
         )
+    if suppression is not None:
+        given = form.suppression is not None and form.suppression.conf is not None
+        if told := shared.describe_thresholds(source.info, suppression.conf, given=given):
+            say(told, console)
     _report(model, path, source.info, form, proof, console)
     return Exported(path, proof)
 

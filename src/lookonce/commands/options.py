@@ -1,7 +1,7 @@
 """Options shared by several commands, and the parsing of those that are not plain values."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,9 @@ import typer
 from lookonce._files import encodable, write_text
 from lookonce._terminal import print_json
 from lookonce.errors import ConfigError
+from lookonce.evaluate.classes import listed
 from lookonce.geometry.sizes import size_text
+from lookonce.metadata import ModelInfo
 from lookonce.networks import model_path
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.tiles import parse_tiles
@@ -180,6 +182,23 @@ def parse_conf(text: str) -> float | dict[str, float]:
         expected = "expected a number, or numbers by class such as dog=0.4,cat=0.2"
         raise ConfigError(f"conf: {expected}, found {text!r}")
     return found
+
+
+def describe_thresholds(info: ModelInfo, used: Sequence[float], *, given: bool) -> str:
+    """Return a line that names the score thresholds of the classes; empty if the model has none of its own.
+
+    Args:
+        info: description of the model.
+        used: score threshold of each class.
+        given: whether the user chose some of them.
+    """
+    if not info.thresholds and len(set(used)) < 2:
+        return ""
+    if len(set(used)) == 1 and given:
+        return f"score threshold: {used[0]:g}, in place of the model's own"
+    source = "" if given else " of the model (--conf overrides)"
+    each = [f"{name} {threshold:.2f}" for name, threshold in zip(info.names, used, strict=True)]
+    return f"score thresholds{source}: {listed(each)}"
 
 
 def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "Detector":

@@ -32,7 +32,7 @@ from lookonce.geometry.letterbox import Fit
 from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE
 from lookonce.networks import model_path
-from lookonce.runtime.options import CONF, IOU
+from lookonce.runtime.options import IOU, Conf, DetectOptions
 from lookonce.samples import Sample
 
 Image = NDArray[np.uint8] | str | Path
@@ -44,6 +44,7 @@ class Explainer:
     Attributes:
         info: description of the model.
         size: (height, width) of the network's input.
+        thresholds: score threshold of each class.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Explainer:
         *,
         file: str = "",
         size: int | tuple[int, int] | None = None,
-        conf: float = CONF,
+        conf: Conf | None = None,
         iou: float = IOU,
         objective: Objective | None = None,
     ) -> None:
@@ -63,19 +64,19 @@ class Explainer:
             file: path it was read from.
             size: side of a square input, or (height, width), multiples of the coarsest stride; None: the
                 model's own.
-            conf: score threshold; a detection's score is above it.
+            conf: score threshold, or thresholds by class name; a detection's score is above it. None, and for
+                other classes: the model's own, else 0.25.
             iou: IoU threshold; of two boxes that overlap by more, the better one stays.
             objective: settings of assignment and loss; None: those recorded in the model file, else those of
                 the classic recipe.
 
         Raises:
-            ConfigError: a size that is not such a multiple, or a threshold outside 0 to 1.
+            ConfigError: a size that is not such a multiple, a threshold outside 0 to 1, or an unknown class.
             ModelFileError: the layers do not fit together at this size, or the recorded settings are damaged.
         """
-        for setting, value in (("conf", conf), ("iou", iou)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f"{setting}: expected a number from 0 to 1, found {value}")
+        options = DetectOptions(conf=conf, iou=iou).for_model(source.info)
         self.info = source.info
+        self.thresholds = options.thresholds_of(source.info.names)
         height, width = self.size = (
             source.info.input_size if size is None else (size, size) if isinstance(size, int) else size
         )
@@ -94,7 +95,7 @@ class Explainer:
             damage = complaints(error, Objective, OBJECTIVE)
             raise ModelFileError(f"{file}: the model description is damaged: {damage}") from error
         self._file = file
-        self._conf, self._iou = conf, iou
+        self._iou = iou
         self._tracer = Tracer(source, self.size)
         for scale in self._tracer.network.scales:
             if scale.activated or not scale.whole:
@@ -109,7 +110,7 @@ class Explainer:
         model: str | Path,
         *,
         size: int | tuple[int, int] | None = None,
-        conf: float = CONF,
+        conf: Conf | None = None,
         iou: float = IOU,
         objective: Objective | None = None,
         fit: Fit | None = None,
@@ -120,7 +121,7 @@ class Explainer:
         Args:
             model: path of the model, or `coco`, the network in the package.
             size: as in `Explainer`.
-            conf: score threshold.
+            conf: as in `Explainer`.
             iou: IoU threshold.
             objective: as in `Explainer`.
             fit: how the image gets to the input size; None: as the model was made.
@@ -168,8 +169,8 @@ class Explainer:
         outputs = self._tracer.outputs(entry.pixels) if features else {}
         timing, seconds = self._tracer.timing()
         scales = read_scales(network, run)
-        candidates = list_candidates(run.candidates, scales, entry.letterbox, self._conf)
-        suppression = suppress(candidates, self._conf, self._iou)
+        candidates = list_candidates(run.candidates, scales, entry.letterbox, min(self.thresholds))
+        suppression = suppress(candidates, self.thresholds, self._iou)
         explained_truth = None
         if truth is not None:
             explained_truth = explain_truth(
@@ -196,7 +197,7 @@ def explain(
     truth: Sample | None = None,
     *,
     size: int | tuple[int, int] | None = None,
-    conf: float = CONF,
+    conf: Conf | None = None,
     iou: float = IOU,
     features: bool = False,
 ) -> Explanation:
@@ -207,7 +208,7 @@ def explain(
         image: a file, or RGB pixels (H, W, 3) uint8.
         truth: its annotation, with the model's class numbers.
         size: side of a square input, or (height, width); None: the model's own.
-        conf: score threshold.
+        conf: score threshold, or thresholds by class name; None: the model's own, else 0.25.
         iou: IoU threshold.
         features: keep thumbnails of feature maps.
 

@@ -20,9 +20,8 @@ def to_markdown(explanation: Explanation) -> str:
     lines = [
         f"# {image} through {text(info.architecture)}",
         "",
-        f"{len(info.names)} classes, {len(explanation.detections)} detections at a score threshold of "
-        f"{explanation.suppression.score_threshold:g} and an IoU threshold of "
-        f"{explanation.suppression.iou_threshold:g}.",
+        f"{len(info.names)} classes, {len(explanation.detections)} detections at "
+        f"{text(explanation.thresholds)} and an IoU threshold of {explanation.suppression.iou_threshold:g}.",
     ]
     told: list[Iterator[str]] = [stage(explanation) for stage in stages]
     if explanation.truth is not None:
@@ -70,7 +69,7 @@ def network_lines(found: Explanation) -> Iterator[str]:
 
 def head_lines(found: Explanation) -> Iterator[str]:
     """Write the highest objectness of each map."""
-    threshold = found.suppression.score_threshold
+    threshold = found.suppression.lowest
     rows = []
     for scale in found.scales:
         for number, (width, height) in enumerate(scale.anchors):

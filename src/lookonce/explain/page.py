@@ -88,7 +88,7 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
         ],
         "candidates": plain(explanation.candidates),
         "suppression": {
-            "score_threshold": explanation.suppression.score_threshold,
+            "score_thresholds": list(explanation.suppression.score_thresholds),
             "iou_threshold": explanation.suppression.iou_threshold,
         },
         "truth": plain(explanation.truth),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
+from lookonce.evaluate.classes import listed
 from lookonce.explain.packing import NOT_IN_JSON, plain
 from lookonce.explain.truth_records import Truth
 from lookonce.geometry.decode import Form
@@ -225,7 +226,7 @@ class Candidates:
         total: K.
         floor: scores at or below it are not listed.
         left_out: number of candidates above the floor that were left out, lowest scores first, because there
-            are more than `limit`; none of them is above the score threshold of the explanation.
+            are more than `limit`; none of them is above the lowest score threshold of the explanation.
         limit: the most that are listed.
         complete_from: lowest score threshold for which the list is complete.
         invisible: number of candidates above the floor that lie outside the image or have no area.
@@ -249,22 +250,27 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NmsResult:
-    """The outcome of score filter and NMS at one pair of thresholds.
+    """The outcome of score filter and NMS at given thresholds.
 
     Attributes:
-        score_threshold: kept scores are above it.
+        score_thresholds: threshold of each class, (C,); kept scores are above it.
         iou_threshold: a box is suppressed if its IoU with a better kept box of its class is above it.
         kept: (D,) int64 numbers of the kept candidates, by falling score: the detections.
         suppressed_by: (N,) int64 number of the best candidate that suppresses each; `KEPT` (-1) for a kept
-            one, `BELOW` (-2) for one that does not pass the score threshold.
+            one, `BELOW` (-2) for one that does not pass the score threshold of its class.
         iou: (N,) float32 IoU with the suppressing box; 0 elsewhere.
     """
 
-    score_threshold: float
+    score_thresholds: tuple[float, ...]
     iou_threshold: float
     kept: NDArray[np.int64]
     suppressed_by: NDArray[np.int64] = field(repr=False)
     iou: NDArray[np.float32] = field(repr=False)
+
+    @property
+    def lowest(self) -> float:
+        """Lowest score threshold of a class: nothing at or below it is detected."""
+        return min(self.score_thresholds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +329,15 @@ class Explanation:
         """Detections, equal to the Detector's at these thresholds."""
         kept, found = self.suppression.kept, self.candidates
         return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], self.info.names)
+
+    @property
+    def thresholds(self) -> str:
+        """Return the score thresholds in words: `a score threshold of 0.25`, or one for each class."""
+        values = self.suppression.score_thresholds
+        if len(set(values)) == 1:
+            return f"a score threshold of {values[0]:g}"
+        each = [f"{name} {value:.2f}" for name, value in zip(self.info.names, values, strict=True)]
+        return f"score thresholds by class ({listed(each)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pixels as plain data for `json.dumps`; see `packing`."""

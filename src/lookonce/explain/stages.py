@@ -199,7 +199,7 @@ def object_verdicts(
                 float(best_anchor[number]),
                 np.flatnonzero(owner == number),
                 overlap[:, number],
-                suppression.score_threshold,
+                suppression.score_thresholds[int(truth.labels[number])],
             )
             verdicts.append(_about_missed(missed, predictions, candidates, suppression, names))
     return tuple(verdicts)
@@ -226,7 +226,7 @@ class MissedObject:
         best_anchor: IoU with the anchor that fits it best.
         own: numbers, among the K, of the predictions that belong to it.
         overlap: (K,) IoU of every prediction with it.
-        threshold: the score threshold.
+        threshold: the score threshold of its class.
     """
 
     label: int

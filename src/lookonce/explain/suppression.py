@@ -24,8 +24,8 @@ def list_candidates(
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
         scales: the maps that the K come from.
         letterbox: maps boxes back to the image.
-        conf: score threshold of the explanation; the floor is never above it, and nothing above it is left
-            out.
+        conf: lowest score threshold of the explanation; the floor is never above it, and nothing above it is
+            left out.
     """
     floor = min(FLOOR, conf)
     labels = candidates[:, 5:].argmax(axis=1)
@@ -63,18 +63,23 @@ def places_of(numbers: NDArray[np.int64], scales: tuple[ScaleOutput, ...]) -> ND
     return np.stack([scale, row, column, anchor], axis=1).astype(np.int64)
 
 
-def suppress(candidates: Candidates, conf: float, iou: float) -> NmsResult:
+def suppress(candidates: Candidates, thresholds: tuple[float, ...], iou: float) -> NmsResult:
     """Filter by score and suppress duplicates, and record which box suppressed which.
+
+    Args:
+        candidates: every candidate above the lowest threshold.
+        thresholds: score threshold of each class, (C,).
+        iou: IoU threshold.
 
     Raises:
         ValueError: a score threshold for which candidates were left out.
     """
-    if conf < candidates.complete_from:
+    if (lowest := min(thresholds)) < candidates.complete_from:
         raise ValueError(
-            f"expected a score threshold of {candidates.complete_from:.4g} or more, found {conf}; candidates "
-            "below it are not listed"
+            f"expected a score threshold of {candidates.complete_from:.4g} or more, found {lowest}; "
+            "candidates below it are not listed"
         )
-    above = np.flatnonzero(candidates.scores > conf)
+    above = np.flatnonzero(candidates.scores > np.array(thresholds, np.float32)[candidates.labels])
     boxes, labels = candidates.boxes[above], candidates.labels[above]
     kept = nms(boxes, candidates.scores[above], labels, iou)
     suppressed_by = np.full(len(candidates), BELOW, np.int64)
@@ -86,4 +91,4 @@ def suppress(candidates: Candidates, conf: float, iou: float) -> NmsResult:
         lost = (labels[waiting] == labels[winner]) & (overlaps > iou)
         suppressed_by[above[waiting[lost]]], overlap[above[waiting[lost]]] = above[winner], overlaps[lost]
         waiting = waiting[~lost]
-    return NmsResult(conf, iou, above[kept], suppressed_by, overlap)
+    return NmsResult(thresholds, iou, above[kept], suppressed_by, overlap)

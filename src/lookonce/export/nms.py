@@ -10,17 +10,20 @@ all images together.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from lookonce.darknet.onnx_nodes import Nodes
-from lookonce.errors import ConfigError
-from lookonce.runtime.options import CONF, IOU
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.options import IOU, Conf, DetectOptions
 
-METADATA_KEY = "lookonce.suppression"  # metadata key of the thresholds
+METADATA_KEY = (
+    "lookonce.suppression"  # metadata key of the thresholds: `conf` lists one per class if they differ
+)
 OUTPUT = "detections"
 COLUMNS = 7  # image, xyxy, score, class
 MOST = 1 << 20  # per class and image: more than the candidates at 4096x4096, so nothing is cut off
@@ -31,17 +34,21 @@ class GraphNms:
     """Thresholds, fixed in the graph, as in `runtime.postprocess.postprocess`.
 
     Attributes:
-        conf: a score must lie above it.
+        conf: a score must lie above that of its class, (C,).
         iou: a box is dropped when its IoU with a better one lies above it.
     """
 
-    conf: float = CONF
+    conf: tuple[float, ...]
     iou: float = IOU
 
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value <= 1:
-                raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
+    @classmethod
+    def of_model(cls, info: ModelInfo, conf: Conf | None = None, iou: float = IOU) -> Self:
+        """Take the thresholds of a model, or those given; see `DetectOptions`.
+
+        Raises:
+            ConfigError: a value out of range, or no such class.
+        """
+        return cls(DetectOptions(conf=conf, iou=iou).for_model(info).thresholds_of(info.names), iou)
 
 
 def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
@@ -62,10 +69,14 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     labels = nodes.add("ArgMax", probabilities, axis=-1, keepdims=0)  # (B, K), the first of equals
     best = nodes.add("ReduceMax", probabilities, axes=[-1], keepdims=1)
     scores = nodes.add("Mul", objectness, best)  # (B, K, 1)
+    by_class, conf = _by_class(nodes, scores, labels, classes), np.array(suppression.conf, np.float32)
+    if len(set(suppression.conf)) > 1:  # the operator takes one for all
+        own = nodes.constant(conf[:, None])  # (C, 1)
+        by_class = nodes.add("Where", nodes.add("Greater", by_class, own), by_class, nodes.floats(0))
+        conf = np.zeros(1, np.float32)
     kept = nodes.add(
-        "NonMaxSuppression", boxes, _by_class(nodes, scores, labels, classes), nodes.integers(MOST),
-        nodes.constant(np.array([suppression.iou], np.float32)),
-        nodes.constant(np.array([suppression.conf], np.float32)),
+        "NonMaxSuppression", boxes, by_class, nodes.integers(MOST),
+        nodes.constant(np.array([suppression.iou], np.float32)), nodes.constant(conf[:1]),
     )  # fmt: skip
     image, label, place = nodes.add_many("Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1)  # (N, 1)
     where = nodes.add("Concat", image, place, axis=1)  # (N, 2)
@@ -77,7 +88,8 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     ]
     _declare(model.graph, _by_falling_score(nodes, nodes.add("Concat", *parts, axis=1)))
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(asdict(suppression), sort_keys=True)
+    given = suppression.conf if len(set(suppression.conf)) > 1 else suppression.conf[0]
+    entry.key, entry.value = METADATA_KEY, json.dumps({"conf": given, "iou": suppression.iou})
 
 
 def _cut(nodes: Nodes, boxes: str) -> str:

@@ -175,9 +175,11 @@ def _check_rows(
 ) -> None:
     """Compare with lookonce's own suppression of the same candidates: detections must be identical."""
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
+    names = tuple(map(str, range(len(suppression.conf))))
+    options = DetectOptions(conf=dict(zip(names, suppression.conf, strict=True)), iou=suppression.iou)
     expected = set()
     for number, each in enumerate(candidates):
-        found = postprocess(each, whole, DetectOptions(conf=suppression.conf, iou=suppression.iou))
+        found = postprocess(each, whole, options, names)
         columns = np.full(len(found), number), found.boxes, found.scores, found.labels
         expected |= _as_set(np.column_stack(columns))
     different = len(_as_set(rows) ^ expected)

@@ -122,6 +122,11 @@ class DetectOptions:
             return np.array([self.conf.get(name, CONF) for name in names], np.float32)
         return np.array([CONF if self.conf is None else self.conf], np.float32)
 
+    def thresholds_of(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return the score threshold of each class, as given and not rounded to float32."""
+        conf = CONF if self.conf is None else self.conf
+        return tuple(conf.get(name, CONF) if isinstance(conf, Mapping) else conf for name in names)
+
     @property
     def tiling(self) -> Tiling | None:
         """Return how images are cut into tiles; None for no tiles."""

@@ -157,22 +157,31 @@ class TextWriter(Writer):
 
 
 class JsonWriter(TextWriter):
-    """One JSON object: the class names, model and options, and a line per image or frame, in order.
+    """One JSON object: class names, model, options and thresholds, and a line per image or frame, in order.
 
     At its end, `complete` is false if the run was stopped before the last image. Each line is on disk once it
     is added, so a killed run can be resumed (`runtime.resume`).
     """
 
-    def __init__(self, path: Path, names: Sequence[str], run: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        run: Mapping[str, Any] | None = None,
+        thresholds: Sequence[float] = (),
+    ) -> None:
         """Begin the file.
 
         Args:
             path: the file.
             names: the model's classes.
             run: model and options, recorded with the results.
+            thresholds: score threshold of each class, recorded too.
         """
         super().__init__(path)
-        head = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
+        head: dict[str, Any] = {"names": list(names)} | ({} if run is None else {"run": dict(run)})
+        if thresholds:
+            head["thresholds"] = dict(zip(names, thresholds, strict=True))
         self._between = _json(head).removesuffix("}") + ', "images": [\n'
 
     def add(self, frame: Frame, detections: Detections) -> None:

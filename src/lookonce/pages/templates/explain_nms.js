@@ -4,8 +4,9 @@ const MOST_ROWS = 200;
 const sayFound = announcer("nms-status");
 const foundImage = imageWithLayers("image", { role: "group", "aria-label": "The image with its detections" });
 const least = data.candidates.complete_from;
-const setting = { ...data.suppression, showSuppressed: false, candidate: null };
-let result = suppress(setting.score_threshold, setting.iou_threshold);
+const own = data.suppression.score_thresholds;
+const setting = { ...data.suppression, score_threshold: Math.min(...own), showSuppressed: false, candidate: null };
+let result = suppress(setting.score_thresholds, setting.iou_threshold);
 
 /** A slider with a field beside it for exact numbers. */
 function slider(label, name, low) {
@@ -14,6 +15,7 @@ function slider(label, name, low) {
   const field = el("input", { type: "number", ...limits, step: "any", onchange: () => changed(Math.min(Math.max(Number(field.value) || 0, low), 1)) });
   const changed = (value) => {
     setting[name] = value;
+    if (name === "score_threshold") setThresholds(names.map(() => value));
     [range.value, field.value] = [value, value];
     showFound();
   };
@@ -26,8 +28,21 @@ const suppressedToo = el("input", { type: "checkbox", onchange: () => {
   setting.showSuppressed = suppressedToo.checked;
   drawFound();
 } });
+// The thresholds of a model may differ by class; the slider then stands for one that all classes share.
+const differ = new Set(own).size > 1;
+const ownToo = el("button", { type: "button", "aria-pressed": "true", onclick: () => {
+  setThresholds(own);
+  showFound();
+} }, "one for each class, as in the summary");
+
+function setThresholds(values) {
+  setting.score_thresholds = values;
+  ownToo.setAttribute("aria-pressed", String(values === own));
+}
+
 byId("thresholds").append(
-  slider("score threshold", "score_threshold", least),
+  ...(differ ? [ownToo] : []),
+  slider(differ ? "or one score threshold for all" : "score threshold", "score_threshold", least),
   slider("IoU threshold", "iou_threshold", 0),
   el("label", { class: "check" }, suppressedToo, "show suppressed boxes"));
 byId("found").append(foundImage.drawing);
@@ -37,7 +52,7 @@ const scoreOf = (index) => digits(candidates.scores[index], 3);
 
 /** Filter and suppress at the current thresholds, and show the outcome. */
 function showFound() {
-  result = suppress(setting.score_threshold, setting.iou_threshold);
+  result = suppress(setting.score_thresholds, setting.iou_threshold);
   if (!result.above.includes(setting.candidate)) setting.candidate = null;
   drawFound();
   drawFunnel();

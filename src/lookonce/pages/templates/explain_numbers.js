@@ -113,13 +113,13 @@ const ranked = Array.from({ length: candidates.count }, (_, index) => index)
 
 /**
  * Filter and suppress the candidates as `runtime/postprocess.py` does.
- * @param {number} score score threshold: kept scores are above it
+ * @param {number[]} scores score threshold of each class: kept scores are above it
  * @param {number} iou IoU threshold: more overlap with a better box of the class suppresses
  * @returns {Object} above, kept: numbers of candidates, by falling score; suppressedBy: number -> (by, iou)
  */
-function suppress(score, iou) {
-  const least = f32(score), most = f32(iou);  // numpy compares in float32, too
-  const above = ranked.filter((index) => candidates.scores[index] > least);
+function suppress(scores, iou) {
+  const least = scores.map(f32), most = f32(iou);  // numpy compares in float32, too
+  const above = ranked.filter((index) => candidates.scores[index] > least[candidates.labels[index]]);
   const kept = [], suppressedBy = new Map();
   for (const index of above) {
     const found = kept.find((better) => candidates.labels[better] === candidates.labels[index]
