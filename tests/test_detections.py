@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -123,7 +124,6 @@ def test_coco_results() -> None:
 
 
 def test_pandas() -> None:
-    pandas = pytest.importorskip("pandas", reason="needs pandas")
     table = found().to_pandas()
     assert list(table.columns) == ["class", "score", "left", "top", "right", "bottom"]
     assert table[table["score"] > 0.6]["class"].tolist() == ["dog", "cat"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
@@ -106,7 +107,6 @@ def test_a_set_has_one_range(tmp_path: Path) -> None:
 
 def test_planes_of_many_bits_are_refused(tmp_path: Path) -> None:
     """OpenCV would mix them up."""
-    tifffile = pytest.importorskip("tifffile")
     path = tmp_path / "planes.tif"
     tifffile.imwrite(path, np.zeros((3, 40, 60), np.uint16), photometric="rgb", planarconfig="separate")
     with pytest.raises(ImageError, match="expected channels pixel by pixel"):

@@ -52,6 +52,7 @@ StartOption = Annotated[
     typer.Option(
         parser=model_path,
         help="Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.",
+        show_default="random",
     ),
 ]
 KeepClassesOption = Annotated[
@@ -60,7 +61,10 @@ KeepClassesOption = Annotated[
         "--keep-classes", help="Add classes to the model of --weights, which teaches its own on DATA."
     ),
 ]
-RecipeOption = Annotated[Path | None, typer.Option(help="YAML file of settings, or the name of a recipe.")]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(help="YAML file of settings, or the name of a recipe.", show_default="default"),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
