@@ -42,8 +42,8 @@ class Published:
         weights: the weight file.
         info: the detector it makes; None for a bare backbone.
         ap50: AP at IoU 0.50 on COCO test-dev at this size, as published: the table of
-            https://pjreddie.com/darknet/yolo/; yolov3's also in the abstract of arXiv:1804.02767, yolov3-spp's in
-            the README of https://github.com/AlexeyAB/darknet.
+            https://pjreddie.com/darknet/yolo/; yolov3's also in the abstract of arXiv:1804.02767,
+            yolov3-spp's in the README of https://github.com/AlexeyAB/darknet.
     """
 
     weights: RemoteFile
