@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,15 @@ def test_the_version_is_the_installed_one() -> None:
 
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="module 'lookonce' has no attribute 'YOLO'"):
-        lookonce.YOLO  # noqa: B018
+        lookonce.YOLO  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_stub_is_that_of_the_commands() -> None:
+    """Otherwise run `python scripts/api_types.py`."""
+    root = Path(__file__).parents[1]
+    path = str(root / "scripts")
+    found = run(f"import sys; sys.path.insert(0, {path!r}); import api_types; print(api_types.stub())")
+    assert (root / "src" / "lookonce" / "__init__.pyi").read_text().strip() == found
 
 
 def run(code: str) -> str:

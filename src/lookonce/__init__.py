@@ -9,25 +9,11 @@ for name, score, (left, top, right, bottom) in detector("street.jpg"):
 ```
 
 Nothing imported from here needs torch. A name is loaded when it is first used, so `import lookonce` costs
-next to nothing.
+next to nothing. Type checkers read `__init__.pyi`.
 """
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lookonce.commands.evaluate import evaluate
-    from lookonce.commands.export import export
-    from lookonce.commands.train import train
-    from lookonce.detections import Detections
-    from lookonce.draw.boxes import annotate
-    from lookonce.errors import LookonceError
-    from lookonce.explain.explainer import Explainer
-    from lookonce.images import read_image, write_image
-    from lookonce.metadata import ModelInfo
-    from lookonce.runtime.detector import Detector
-    from lookonce.runtime.sources import Frame, Sources
 
 # Read by ONNX Runtime when it is loaded, and inherited by every process started from here
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -64,9 +50,12 @@ _HOMES = {
 }
 
 
+_COMMANDS = ("evaluate", "export", "train")  # packages that are functions too
+
+
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
-    if name in ("evaluate", "export", "train"):  # packages that are functions too
+    if name in _COMMANDS:
         return import_module(f"lookonce.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

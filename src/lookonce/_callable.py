@@ -21,7 +21,7 @@ class CallablePackage(ModuleType):
         """Run the command with its own parameters; see `lookonce VERB -h`.
 
         Text is taken for a path where one is expected, a number or (height, width) for a size, and a mapping
-        for settings.
+        for settings and for thresholds. `scripts/api_types.py` has the same rules for type checkers.
         """
         function = self._command()
         parameters = signature(function).parameters
@@ -55,7 +55,8 @@ def _typed(value: Any, annotation: Any) -> Any:
     if Path in kinds:
         return Path(value)
     if isinstance(value, Mapping):
-        return [f"{name}={setting}" for name, setting in value.items()]
+        pairs = [f"{name}={setting}" for name, setting in value.items()]
+        return ",".join(pairs) if str in kinds else pairs
     if str in kinds:
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -81,7 +81,14 @@ def test_values_arrive_as_the_command_line_gives_them(monkeypatch: pytest.Monkey
     spy.__signature__ = inspect.signature(export)  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "export", spy)
     found = lookonce.export(
-        "coco", to="onnx", size=320, calibrate="images", fit=None, nms=True, conf=0.5, names="a.txt"
+        "coco",
+        to="onnx",
+        size=320,
+        calibrate="images",
+        fit=None,
+        nms=True,
+        conf={"dog": 0.5, "cat": 0.2},
+        names="a.txt",
     )
     assert found == {
         "model": lookonce.networks.model_path("coco"),
@@ -90,7 +97,7 @@ def test_values_arrive_as_the_command_line_gives_them(monkeypatch: pytest.Monkey
         "calibrate": Path("images"),
         "fit": None,
         "nms": True,
-        "conf": 0.5,
+        "conf": "dog=0.5,cat=0.2",
         "names": Path("a.txt"),
     }
 
