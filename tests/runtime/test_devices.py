@@ -126,7 +126,9 @@ def test_onnx_runtime_without_cuda_is_an_error_not_a_slow_answer(
     # a build with CUDA on a machine without GPU: ONNX Runtime itself takes the CPU without a word
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     opened = onnx_backend._open_session
-    monkeypatch.setattr(onnx_backend, "_open_session", lambda path, threads, _: opened(path, threads, [CPU]))
+    monkeypatch.setattr(
+        onnx_backend, "_open_session", lambda path, model, threads, _: opened(path, model, threads, [CPU])
+    )
     with pytest.raises(ConfigError, match=r"^device: expected a GPU that ONNX Runtime can use for cuda:0"):
         open_backend(models / "m.onnx", device="cuda:0")
     assert open_backend(models / "m.onnx").engine == "onnxruntime, float32"
