@@ -242,7 +242,9 @@ def _detect(
     saved = {kind: writer.path for kind, writer in zip(kinds, writers, strict=True)}
     for writer in writers:
         if isinstance(writer, AnnotationWriter):
-            frames.problems += [each for each in writer.problems if each not in frames.problems]
+            for problem in writer.problems:
+                say(f"skipped: {problem}", terminal(stderr=True))
+            frames.problems += writer.problems
         elif isinstance(writer, DoubtWriter):
             tally.doubtful = writer.count
     if resume:
