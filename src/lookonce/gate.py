@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
 import numpy as np
@@ -21,7 +20,7 @@ from lookonce.samples import Problem, Sample
 from lookonce.values import measure_values
 
 MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
-TIMED = 15  # runs of either file, in turn
+TIMED = 20  # runs of either file, in turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +126,23 @@ class Times:
     """Times of two files in the same engine, in turn.
 
     Attributes:
-        before: median milliseconds of the first one, for one image.
+        before: milliseconds of the first one, for one image.
         after: of the second one.
-        speed_up: median of the ratios within a turn: how many times as fast the second one is.
     """
 
     before: float
     after: float
-    speed_up: float
+
+    @property
+    def speed_up(self) -> float:
+        """Return how many times as fast the second one is."""
+        return self.before / self.after
 
 
 def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str | None = None) -> Times:
     """Run two files in turn, one image at a time, so that a slow moment of the machine affects both.
+
+    Of each file's times the lower quartile counts: other work on the machine only ever adds to them.
 
     Args:
         before: a file that the engine runs.
@@ -146,16 +150,15 @@ def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str 
         inputs: (P, H, W, 3), of which each turn takes the next.
         engine: its name; None: the first that reads the files.
     """
-    turns = []
+    seconds: tuple[list[float], list[float]] = [], []
     with ExitStack() as stack:
         runs = [stack.enter_context(closing(load_engine(each, engine))) for each in (before, after)]
         for number in range(1 + TIMED):
-            image, seconds = inputs[number % len(inputs)][None], []
-            for run in runs:
+            image = inputs[number % len(inputs)][None]
+            for run, taken in zip(runs, seconds, strict=True):
                 start = perf_counter()
                 run(image)
-                seconds.append(perf_counter() - start)
-            turns.append(seconds)
-    first, second = zip(*turns[1:], strict=True)  # the first run of each sets up what is lazy
-    ratio = median(one / other for one, other in turns[1:])
-    return Times(1000 * median(first), 1000 * median(second), ratio)
+                taken.append(perf_counter() - start)
+    # the first run of each sets up what is lazy
+    first, second = (1000 * float(np.percentile(taken[1:], 25)) for taken in seconds)
+    return Times(first, second)

@@ -103,7 +103,7 @@ def test_the_time_here_decides_how_many_channels_go(monkeypatch: pytest.MonkeyPa
 
     def half_is_overhead(*_: object) -> Times:
         after = 5 + 5 * shares[-1]
-        return Times(10.0, after, 10 / after)
+        return Times(10.0, after)
 
     def counted(network: Network) -> Cost:
         shares.append(Cost(network).total / whole)

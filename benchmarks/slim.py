@@ -1,0 +1,130 @@
+"""What slimming costs in AP and gains in time, beside the same training without it.
+
+    python benchmarks/slim.py PARENT DATA TEST.json --images DIR --out runs --faster 2 --epochs 12
+
+A row is `lookonce slim PARENT --data DATA --faster N`; the row "trained on" is PARENT trained for the same
+epochs with all of its channels, which tells what of a row's AP comes from the training alone. Epoch and gate
+use DATA's validation part; TEST is read once per row. Times are those of the bare engine (ONNX Runtime, all
+cores), each model in turn with PARENT; int8 is calibrated on DATA's training images, not gated, and timed in
+turn with PARENT's int8. Rows are kept: the same command again resumes where it was cut off.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from machine import machine_line
+
+from lookonce.annotations import open_annotations
+from lookonce.darknet.channels import Cost
+from lookonce.gate import time_both
+from lookonce.train.slim import read_parent
+
+TRAINED_ON = "trained on"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parent", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("test", type=Path, help="COCO JSON")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--faster", nargs="*", type=float, default=[2.0])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--trained-on", action="store_true", help="the row without slimming, too")
+    parser.add_argument("--int8", action="store_true")
+    options = parser.parse_args()
+    print(machine_line("torch", "onnxruntime", "numpy"), flush=True)
+    models = {"parent": options.parent}
+    for faster in options.faster:
+        models[f"--faster {faster:g}"] = slimmed(faster, options)
+    if options.trained_on:
+        models[TRAINED_ON] = trained_on(options)
+    report(models, options)
+
+
+def slimmed(faster: float, options: argparse.Namespace) -> Path:
+    """Slim the parent, unless it is done; the gate is left to the reader of the table."""
+    out = options.out / f"slim-{faster:g}-{options.epochs}"
+    if not (out / "done").exists():
+        length = resumed(out) or ["--epochs", options.epochs]
+        data = ["--data", options.data, "--images", options.images, "--out", out]
+        run("slim", options.parent, *data, "--faster", faster, "--max-drop", 1, *length)
+        (out / "done").touch()
+    return Path(out / "best.safetensors")
+
+
+def trained_on(options: argparse.Namespace) -> Path:
+    """Train the parent for as many epochs, with all of its channels."""
+    out = options.out / f"on-{options.epochs}"
+    if not (out / "done").exists():
+        size = "x".join(map(str, read_parent(options.parent)[0].info.input_size))
+        start = ["--weights", options.parent, "--size", size, "--epochs", options.epochs]
+        run("train", options.data, "--images", options.images, "--out", out, *(resumed(out) or start))
+        (out / "done").touch()
+    return Path(out / "best.safetensors")
+
+
+def resumed(out: Path) -> list[object]:
+    return ["--resume"] if (out / "last.safetensors").exists() else []
+
+
+def report(models: dict[str, Path], options: argparse.Namespace) -> None:
+    print("\n| model | parameters | multiplications | ms | speed-up | test: AP50, AP | int8: ms | speed-up |")
+    print("|---|---|---|---|---|---|---|---|")
+    parent = read_parent(options.parent)[0]
+    inputs = np.random.default_rng(0).integers(0, 256, (2, *parent.info.input_size, 3), np.uint8)
+    files = {name: exported(path, options) for name, path in models.items()}
+    for name, path in models.items():
+        network = read_parent(path)[0].network
+        times = time_both(files["parent"][0], files[name][0], inputs)
+        ap50, ap = tested(path, options)
+        int8 = " |"
+        if options.int8:
+            both = time_both(files["parent"][1], files[name][1], inputs)
+            int8 = f"{both.after:.1f} | {both.speed_up:.2f}"
+        print(
+            f"| {name} | {network.numbers:,} | {Cost(network).total / 1e6:.0f} M | {times.after:.1f} "
+            f"| {times.speed_up:.2f} | {ap50:.3f}, {ap:.3f} | {int8} |",
+            flush=True,
+        )
+
+
+def exported(path: Path, options: argparse.Namespace) -> list[Path]:
+    """Write a model as float32 and, if wanted, as int8, for ONNX Runtime."""
+    folder = options.out / "onnx" / path.parent.name
+    files = [folder / "float32.onnx", folder / "int8.onnx"]
+    if not files[0].exists():
+        run("export", path, "--to", "onnx", "--out", files[0])
+    if options.int8 and not files[1].exists():
+        chosen = options.out / "calibrate"
+        chosen.mkdir(parents=True, exist_ok=True)
+        for sample in open_annotations(options.data, options.images).load("train").samples[:100]:
+            if not (chosen / sample.path.name).exists():
+                (chosen / sample.path.name).symlink_to(sample.path.absolute())
+        run("export", path, "--to", "onnx", "--out", files[1], "--int8", "--calibrate", chosen, "--no-gate")
+    return files
+
+
+def tested(path: Path, options: argparse.Namespace) -> tuple[float, float]:
+    """AP50 and AP on the test part, read once."""
+    out = options.out / "test" / path.parent.name
+    if not (out / "metrics.json").exists():
+        run("evaluate", path, options.test, "--images", options.images, "--out", out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    return metrics["ap50"], metrics["ap"]
+
+
+def run(*command: object) -> None:
+    words = [sys.executable, "-m", "lookonce", *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):  # 1: some annotations were skipped
+        raise SystemExit(f"{' '.join(words)}: {done.stdout[-1500:]}{done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    main()
