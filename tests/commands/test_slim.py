@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lookonce._interrupts import StopRequest
 from lookonce.cli import app
 from lookonce.metadata import DARKNET
 from lookonce.model.files import load_info, load_model
@@ -75,3 +76,28 @@ def test_wrong_input_is_one_line(parent: Path, lines: Path, tmp_path: Path) -> N
     assert "expected a model that can be trained (.safetensors, .cfg), found suffix '.onnx'" in str(
         ran.exception
     )
+
+
+def test_ctrl_c_before_training_leaves_nothing(
+    parent: Path, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopRequest, "__call__", lambda _: True)
+    ran = CliRunner().invoke(app, slim(parent, lines, tmp_path / "slim"))
+    assert ran.exit_code == 130 or isinstance(ran.exception, KeyboardInterrupt)
+    assert not (tmp_path / "slim").exists()
+
+
+def test_a_run_that_was_stopped_resumes(
+    parent: Path, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked = tmp_path / "slim", iter([False] * 3 + [True] * 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "__call__", lambda _: next(asked))
+        ran = CliRunner().invoke(app, slim(parent, lines, out))
+    assert ran.exit_code > 128, ran.output
+    assert f"lookonce slim {parent / 'best.safetensors'} --data {lines} --out {out} --resume" in (
+        ran.output.replace("\n", "")
+    )
+    ran = CliRunner().invoke(app, slim(parent, lines, out, "--resume", "--max-drop", "1"))
+    assert ran.exit_code == 0, ran.output
+    assert (out / "best.safetensors").exists()

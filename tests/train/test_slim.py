@@ -27,7 +27,7 @@ from lookonce.train.imitate import imitation
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import Losses
 from lookonce.train.plan import TrainData, make_dataset
-from lookonce.train.slim import Parent, importance_of, read_parent, same_classes, save_start
+from lookonce.train.slim import Parent, check_start, importance_of, read_parent, same_classes, save_start
 from tests.darknet.kinds import kind
 from tests.darknet.oracle import random_weights
 from tests.data.drawn_samples import INFO, draw_samples
@@ -184,7 +184,24 @@ def test_classes_are_renumbered_as_the_model_has_them(data: TrainData) -> None:
 
 
 def test_other_classes_and_no_validation_are_refused(data: TrainData) -> None:
-    with pytest.raises(ConfigError, match="--data: expected the classes of m, disc"):
+    with pytest.raises(ConfigError, match="expected the classes of m, found them without ring and with box"):
         same_classes(replace(data, names=("disc", "bar", "box")), INFO, Path("m"))
     with pytest.raises(ConfigError, match="expected validation images"):
         same_classes(replace(data, val=[]), INFO, Path("m"))
+
+
+def test_a_run_is_resumed_with_the_model_it_began_with(tmp_path: Path) -> None:
+    parent = parent_of(three_classes())
+    with pytest.raises(ConfigError, match="nothing to resume: expected start"):
+        check_start(tmp_path / "start.safetensors", parent, Path("m"))
+    save_start(tmp_path / "start.safetensors", parent)
+    check_start(tmp_path / "start.safetensors", parent, Path("m"))
+    with pytest.raises(ConfigError, match="expected the model that the run began with, found m"):
+        check_start(tmp_path / "start.safetensors", parent_of(three_classes("csp")), Path("m"))
+
+
+def test_a_network_of_few_channels_stays() -> None:
+    parent = parent_of(three_classes("prn"))
+    channels = Channels(parent.network)
+    with pytest.raises(ConfigError, match="--faster 2: expected channels to remove, found none"):
+        slim.slim(channels, parent, [1.0] * len(channels.bundles), 2)

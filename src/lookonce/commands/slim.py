@@ -58,6 +58,7 @@ def slim(
     from lookonce.train.run import Session, Stopped, train
     from lookonce.train.slim import (
         IMAGES,
+        check_start,
         importance_of,
         judge,
         read_parent,
@@ -77,6 +78,7 @@ def slim(
         parent, teacher = read_parent(model)
         lengths = {"epochs": epochs, "minutes": minutes}
         if resume:
+            check_start(out / START, parent, model)
             settings = load_settings(out / SETTINGS, assignments or (), **lengths)
         else:
             settings = load_settings(None, assignments or (), **lengths, size=parent.info.input_size)
@@ -92,9 +94,13 @@ def slim(
             channels = Channels(parent.network)
             with progress_bar(console, transient=True) as progress:
                 bar = progress.add_task("importance of channels", total=min(IMAGES, len(found.train)))
-                importance = importance_of(
-                    channels, parent, found, settings, lambda count: progress.advance(bar, count)
-                )
+
+                def advance(count: int) -> None:
+                    progress.advance(bar, count)
+                    if asked():
+                        raise KeyboardInterrupt  # nothing to save yet
+
+                importance = importance_of(channels, parent, found, settings, advance)
             made = smaller(channels, parent, importance.tolist(), faster)
             say(
                 f"{model_name(model)} with {made.share:.0%} of its multiplications: "

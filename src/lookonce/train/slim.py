@@ -24,10 +24,11 @@ from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.weights import ConvWeights
 from lookonce.data.loader import Loader
 from lookonce.errors import ConfigError, ModelFileError
+from lookonce.evaluate.classes import listed
 from lookonce.gate import Comparison, Times, compare, time_both
 from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import arrays_of, fill, load_arrays, load_darknet
-from lookonce.model.files import load_model, save_model
+from lookonce.model.files import load_info, load_model, save_model
 from lookonce.model.graph import DarknetGraph, GraphConvolution
 from lookonce.model.network import build
 from lookonce.runtime.detector import Detector
@@ -81,9 +82,12 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
         ConfigError: other classes than the model's; or no validation image to measure AP on.
     """
     if set(data.names) != set(info.names):
-        raise ConfigError(
-            f"--data: expected the classes of {model}, {', '.join(info.names)}; found {', '.join(data.names)}"
+        lacking, further = (
+            [name for name in some if name not in others]
+            for some, others in ((info.names, data.names), (data.names, info.names))
         )
+        what = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(further)}"] * bool(further)
+        raise ConfigError(f"--data: expected the classes of {model}, found them {' and '.join(what)}")
     if not any(len(sample.labels) for sample in data.val):
         raise ConfigError("--data: expected validation images with objects, found none to measure AP on")
     numbers = numbers_in(info.names, data.names)
@@ -222,6 +226,19 @@ def save_start(path: Path, model: Parent) -> None:
     network = build(model.info)
     fill(network, model.weights)
     save_model(path, network.state_dict(), model.info)
+
+
+def check_start(path: Path, parent: Parent, model: Path) -> None:
+    """Check that a run to resume was started from this parent.
+
+    Raises:
+        ConfigError: no run of `slim`, or that of another model.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path.parent}: nothing to resume: expected {path.name}")
+    mine, theirs = ((each.names, each.anchors, each.strides) for each in (load_info(path), parent.info))
+    if mine != theirs:
+        raise ConfigError(f"{path.parent}: expected the model that the run began with, found {model}")
 
 
 @dataclass(frozen=True, slots=True)
