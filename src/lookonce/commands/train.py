@@ -187,6 +187,11 @@ def train(
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console))
         if keep_classes or (resume and (out / TAUGHT).exists()):
             prepared = Lessons.read(out).add_to(prepared)
+        if not (weights or resume or model):
+            say(
+                "no --weights: from random weights; --weights coco has the higher AP in short trainings",
+                console,
+            )
         session = Session(console, group, stop=asked, strict=strict, started=started)
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume)
