@@ -43,6 +43,8 @@ def made(mode: str, form: str, **options: object) -> BytesIO:
         ("P", "TIFF", {}, "palette"),
         ("CMYK", "TIFF", {}, "CMYK"),
         ("I;16", "TIFF", {}, "grey"),
+        ("RGB", "GIF", {}, "palette"),
+        ("L", "GIF", {}, "grey"),
     ],
 )
 def test_colour(mode: str, form: str, options: dict[str, object], colour: str) -> None:
@@ -66,3 +68,17 @@ def test_orientation(form: str, orientation: int) -> None:
     header = read_header(made("RGB", form, exif=exif))
     assert header.orientation == orientation
     assert (header.height, header.width) == ((30, 20) if orientation == 6 else (20, 30))
+
+
+def test_a_gif_of_frames_is_a_series_and_as_large_as_its_first() -> None:
+    frames = [Image.fromarray(PIXELS[..., :3]).point(lambda value, k=k: value ^ k) for k in (0, 255)]
+    for count in (1, 2):
+        stream = BytesIO()
+        frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:count])
+        header = read_header(BytesIO(stream.getvalue()))
+        assert (header.height, header.width, header.is_series) == (20, 30, count > 1)
+    data = bytearray(stream.getvalue())
+    at = data.index(b",\0\0\0\0")
+    data[at + 5 : at + 9] = (40_000).to_bytes(2, "little") * 2
+    header = read_header(BytesIO(data))
+    assert (header.height, header.width) == (40_000, 40_000)

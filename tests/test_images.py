@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -171,6 +173,84 @@ def test_the_header_alone_refuses_a_size_beyond_the_limit(
     monkeypatch.setattr("lookonce.images._decoded_by_pillow", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="40x60 in its header; not decoded"):
         decode_image(data, "image")
+
+
+KINDS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_large_images_have_the_same_pixels(
+    tmp_path: Path, quarters: Image.Image, kind: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    turned = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF") else {}
+    (path := tmp_path / "image").write_bytes(encode(quarters, kind, **turned))
+    expected = read_image(path)
+    monkeypatch.setattr("lookonce.images.LARGE", 1)
+    other_way = kind in ("GIF", "AVIF", "JPEG2000") or (kind, orientation) == ("TIFF", 6)
+    if not other_way and sys.platform == "linux":
+        monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("in memory twice"))
+    found = read_image(path)
+    np.testing.assert_array_equal(found, expected)
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keep", [0.97, 0.5])
+def test_damaged_large_images_are_refused(
+    tmp_path: Path, kind: str, keep: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.images.LARGE", 1)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
+    data = encode(Image.fromarray(noise), kind)
+    (path := tmp_path / "cut").write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(ImageError, match=r"cut: expected .*, found "):
+        read_image(path)
+
+
+def test_pixels_that_opencv_left_alone_are_no_image(
+    tmp_path: Path, quarters: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cv2.imread` returns the array it was given when it cannot read the header."""
+    (path := tmp_path / "image.png").write_bytes(encode(quarters, "PNG"))
+    monkeypatch.setattr("lookonce.images.LARGE", 1)
+    expected = read_image(path)
+    monkeypatch.setattr(cv2, "imread", lambda _, array, __: array)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from lookonce.images import read_image, write_image
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pixels = read_image(Path(sys.argv[1]))
+read = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+write_image(Path(sys.argv[2]), pixels, expendable=True)
+print(before, read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, and kibibytes of memory")
+def test_a_large_image_is_in_memory_once(tmp_path: Path) -> None:
+    write_image(tmp_path / "large.png", np.zeros((6000, 8000, 3), np.uint8))
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "large.png"), str(tmp_path / "new.jpg")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    before, read, written = (int(each) << 10 for each in ran.stdout.split())
+    assert read - before < 1.2 * 6000 * 8000 * 3
+    assert written - before < 1.2 * 6000 * 8000 * 3
+
+
+def test_pixels_are_altered_only_if_they_are_expendable(tmp_path: Path, quarters: Image.Image) -> None:
+    pixels = np.array(quarters)
+    write_image(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(pixels, np.array(quarters))
+    write_image(tmp_path / "b.png", pixels, expendable=True)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 # ---- bad files
@@ -383,6 +463,43 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
     allowed = data[:first] + data[first:second] * (100 - scans) + data[first:]
     with suppress(ImageError):  # the decoder may still object
         decode_image(allowed, "image")
+
+
+EMPTY = 300_000  # parts of a file, each without content
+
+
+def gif(*blocks: bytes) -> bytes:
+    return b"GIF89a" + struct.pack("<HHBBB", 64, 64, 0, 0, 0) + b"".join(blocks)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8" + b"\xff\xfe\x00\x02" * EMPTY,
+        b"\xff\xd8" + b"\xff" * EMPTY,
+        png((b"IHDR", SMALL), *[(b"IDAT", b"")] * EMPTY, (b"IEND", b"")),
+        b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<I", 10) + bytes(10) + struct.pack("<4sI", b"abcd", 0) * EMPTY,
+        gif(b"!\xfe" + b"\x01a" * EMPTY),
+        gif(b"!\xff\x00" * EMPTY),
+        gif(b"," + struct.pack("<HHHHB", 0, 0, 64, 64, 0) + b"\x08" + b"\x01a" * EMPTY),
+    ],
+    ids=["JPEG segments", "JPEG fill", "PNG", "WebP", "GIF comment", "GIF extensions", "GIF data"],
+)
+def test_a_file_of_countless_empty_parts_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match="at most 250,000 parts"):
+        decode_image(data, "image")
+
+
+def test_tiles_and_channels_of_jpeg_2000_are_bounded(quarters: Image.Image) -> None:
+    data = bytearray(encode(quarters, "JPEG2000", no_jp2=True))
+    assert decode_image(bytes(data), "image").shape == (40, 60, 3)
+    size = data.index(b"\xff\x51")
+    for at, value in ((size + 22, (1, 1)), (size + 38, (0xFFFF_0000,))):
+        lies = bytearray(data)
+        lies[size + 6 : size + 14] = struct.pack(">II", 300, 300)
+        lies[at : at + 4 * len(value)] = struct.pack(f">{len(value)}I", *value)
+        with pytest.raises(ImageError, match="at most 16,384 tiles of 1 to 4 channels"):
+            decode_image(bytes(lies), "image")
 
 
 @pytest.mark.parametrize("error", [cv2.error("assertion"), MemoryError()])

@@ -1,18 +1,20 @@
 """The size of an image from its first bytes, before anything is decoded.
 
-Five formats have a walker here, which is bounded, quick (about 20 µs) and silent: nothing is allocated
+Most formats have a walker here, which is bounded, quick (about 20 µs) and silent: nothing is allocated
 because of a size the header claims, and no decoder prints a warning. Rarer formats are left to Pillow, which
 reads their headers without decoding, and decodes them too.
 
-Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6.
+Sources: ITU T.81 annex B (JPEG), PNG specification 5.3, RFC 9649 (WebP), TIFF 6.0 section 2, EXIF 2.3 4.6,
+GIF89a specification 17 to 26.
 """
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import SEEK_CUR, BytesIO
-from struct import unpack
+from itertools import repeat
+from struct import unpack, unpack_from
 from typing import BinaryIO, Literal, NamedTuple
 
 from lookonce._tiff import read_directory, seek, take
@@ -30,10 +32,14 @@ JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..S
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
+MOST_PARTS = 250_000  # segments or chunks of a file: 4 KiB each in the largest file
 
 PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
 PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000")
-JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+J2K_CODESTREAM = b"\xff\x4f\xff\x51"
+JPEG_2000 = (b"\0\0\0\x0cjP  ", J2K_CODESTREAM)
+LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; colour profiles are among them
+MOST_TILES = 16_384  # OpenJPEG takes 12 kB for each
 AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two may be HEIC: Pillow decides
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
@@ -117,7 +123,10 @@ def _jpeg(stream: BinaryIO) -> Found:
     width = height = components = 0
     orientation = 1
     stream.seek(2)
-    while (marker := _jpeg_marker(stream)) != JPEG_END:
+    for _ in (parts := _parts()):
+        marker = _jpeg_marker(stream, parts)
+        if marker == JPEG_END:
+            break
         if marker in JPEG_BARE_MARKERS:
             continue
         (length,) = unpack(">H", take(stream, 2))
@@ -134,13 +143,11 @@ def _jpeg(stream: BinaryIO) -> Found:
     return Found(width, height, orientation, JPEG_COLOURS.get(components, "colour"))
 
 
-def _jpeg_marker(stream: BinaryIO) -> int:
-    """Return the next marker; any number of 0xFF bytes may precede it."""
+def _jpeg_marker(stream: BinaryIO, parts: Iterator[None]) -> int:
+    """Return the next marker; any number of 0xFF bytes may precede it, each a part of the file."""
     if take(stream, 1) != b"\xff":
         raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
-    while (code := take(stream, 1)) == b"\xff":
-        pass
-    return code[0]
+    return next(code for _ in parts if (code := take(stream, 1)) != b"\xff")[0]
 
 
 def _png(stream: BinaryIO) -> Found:
@@ -149,7 +156,7 @@ def _png(stream: BinaryIO) -> Found:
     orientation = 1
     colour: Colour = "colour"
     stream.seek(8)
-    while True:
+    for _ in _parts():
         length, kind = unpack(">I4s", take(stream, 8))
         after = stream.tell() + length + 4  # 4: checksum
         if (kind == b"IHDR") != (stream.tell() == 16):
@@ -165,8 +172,9 @@ def _png(stream: BinaryIO) -> Found:
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
-            return Found(width, height, orientation, colour, frames > 1, depth == 16)
+            break
         stream.seek(after)
+    return Found(width, height, orientation, colour, frames > 1, depth == 16)
 
 
 def _webp(stream: BinaryIO) -> Found:
@@ -184,7 +192,9 @@ def _webp(stream: BinaryIO) -> Found:
     width, height = (int.from_bytes(fields[i : i + 3], "little") + 1 for i in (4, 7))
     orientation = 1
     stream.seek(length - 10, SEEK_CUR)
-    while len(chunk := stream.read(8)) == 8:
+    for _ in _parts():
+        if len(chunk := stream.read(8)) < 8:
+            break
         kind, length = unpack("<4sI", chunk)
         if kind == b"EXIF":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
@@ -267,8 +277,62 @@ def _pnm(stream: BinaryIO) -> Found:
     return Found(width, height, 1, "colour" if kind in (b"P3", b"P6") else "grey", False, largest > 255)
 
 
+def _gif(stream: BinaryIO) -> Found:
+    """Walk the blocks up to the second frame. As in Pillow, the first frame may enlarge the screen."""
+    stream.seek(6)
+    width, height, flags = unpack("<HHBxx", take(stream, 7))
+    palette = _gif_palette(stream, flags)
+    frames = 0
+    for _ in (parts := _parts()):
+        kind = stream.read(1)
+        if kind == b"!":  # an extension
+            take(stream, 1)
+        elif kind == b"," and not frames:
+            frames += 1
+            left, top, frame_width, frame_height, flags = unpack("<HHHHB", take(stream, 9))
+            width, height = max(width, left + frame_width), max(height, top + frame_height)
+            palette = _gif_palette(stream, flags) or palette
+            take(stream, 1)
+        elif kind in (b",", b";", b""):
+            frames += kind == b","
+            break
+        else:  # decoders step over it
+            continue
+        for _ in parts:
+            if (length := stream.read(1)) in (b"", b"\0"):
+                break
+            stream.seek(length[0], SEEK_CUR)
+    if not frames:
+        raise ValueError("expected a frame in a GIF, found none: the file is damaged")
+    is_grey = palette[::3] == palette[1::3] == palette[2::3]
+    return Found(width, height, 1, "grey" if is_grey else "palette", frames > 1)
+
+
+def _gif_palette(stream: BinaryIO, flags: int) -> bytes:
+    return take(stream, 6 << (flags & 7)) if flags & 128 else b""
+
+
+def _jpeg_2000(stream: BinaryIO) -> Found:
+    """Check what the decoder allocates before it decodes anything: tiles and channels."""
+    stream.seek(0)
+    start = stream.read(LONGEST_J2K_HEADER)
+    at = start.find(J2K_CODESTREAM)  # in a .jp2, boxes stand before it
+    if at < 0:
+        raise ValueError("expected a JPEG 2000 codestream, found none")
+    fields = unpack_from(">8I", start, at + 8) if len(start) >= at + 42 else (0,) * 8
+    width, height, _, _, tile_width, tile_height, left, top = fields
+    channels = int.from_bytes(start[at + 40 : at + 42])
+    tiles = -(-(width - left) // max(1, tile_width)) * -(-(height - top) // max(1, tile_height))
+    if not (0 < tiles <= MOST_TILES and 0 < channels <= 4):
+        raise ValueError(
+            f"expected at most {MOST_TILES:,} tiles of 1 to 4 channels, found {tiles:,} of {channels:,}"
+        )
+    stream.seek(0)
+    return _by_pillow(stream)
+
+
 def _by_pillow(stream: BinaryIO) -> Found:
-    """Read the size of a GIF, AVIF or JPEG 2000; the decoder uses the same numbers."""
+    """Read the size of an AVIF or JPEG 2000; the decoder uses the same numbers."""
     from PIL import Image
 
     data = stream.read(PILLOW_LIMIT + 1)
@@ -287,7 +351,7 @@ def _by_pillow(stream: BinaryIO) -> Found:
         raise ValueError(f"not decoded: {error}") from error
     except Exception as error:  # each plugin has its own; no error of a decoder escapes
         raise ValueError(
-            "expected a whole header of a GIF, AVIF or JPEG 2000 image, found it damaged, cut short, or of a "
+            "expected a whole header of an AVIF or JPEG 2000 image, found it damaged, cut short, or of a "
             "kind that the installed Pillow does not read"
         ) from error
 
@@ -300,6 +364,16 @@ def _exif_orientation(payload: bytes) -> int:
         return 1
     orientation = tags.get(TIFF_ORIENTATION, 1)
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def _parts() -> Iterator[None]:
+    """Yield as often as a file may have another part.
+
+    Raises:
+        ValueError: too many of them; stepping through a file of empty ones takes minutes.
+    """
+    yield from repeat(None, MOST_PARTS)
+    raise ValueError(f"expected at most {MOST_PARTS:,} parts in the file, found more")
 
 
 def _describe(start: bytes) -> str:
@@ -320,9 +394,9 @@ FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]],
     ("WebP", lambda magic: magic[:4] == b"RIFF" and magic[8:] == b"WEBP", _webp),
     ("BMP", lambda magic: magic.startswith(b"BM"), _bmp),
     ("TIFF", lambda magic: magic.startswith(TIFF_STARTS), _tiff),
-    ("GIF", lambda magic: magic.startswith((b"GIF87a", b"GIF89a")), _by_pillow),
+    ("GIF", lambda magic: magic.startswith((b"GIF87a", b"GIF89a")), _gif),
     ("AVIF", lambda magic: magic[4:8] == b"ftyp" and magic[8:12] in AVIF_BRANDS, _by_pillow),
-    ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _by_pillow),
+    ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _jpeg_2000),
     ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _pnm),
 )
-BY_PILLOW = frozenset(name for name, _, parse in FORMATS if parse is _by_pillow)
+BY_PILLOW = frozenset({"GIF", "AVIF", "JPEG 2000"})

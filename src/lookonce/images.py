@@ -5,6 +5,7 @@ images expanded, more than 8 bits scaled to 8 (see `values`), CMYK converted. Tr
 colours are used unchanged (only TIFF stores them premultiplied, so there transparent means black).
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ Values = tuple[float, float]  # pixel values that become 0 and 255
 
 # 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
+LARGE = 1 << 24  # pixels
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
 BY_WINDOWS = ": lookonce detect --tiles reads it by windows; for anything else cut it into smaller images"
@@ -40,6 +42,9 @@ TO_TIFF = (
     ": cut it into smaller images, or make it a tiled TIFF (vips tiffsave IN OUT.tif --tile --bigtiff), "
     "which lookonce detect --tiles reads by windows"
 )
+
+MOST_LOOKED_AT = 1 << 24  # numbers of an image of more than 8 bits, to find its range
+DESCRIPTORS = Path("/proc/self/fd")  # Linux opens a file anew by its descriptor's name there
 
 JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
 MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
@@ -89,6 +94,8 @@ def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
     Raises:
         ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
     """
+    if (large := _read_large(path)) is not None:
+        return large
     return decode_image(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path), values)
 
 
@@ -107,7 +114,7 @@ def read_native(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: as `read_image`.
     """
-    return decode_native(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path))
+    return np.ascontiguousarray(decode_native(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path)))
 
 
 def in_use(pixels: NDArray[Any]) -> Values:
@@ -115,8 +122,9 @@ def in_use(pixels: NDArray[Any]) -> Values:
 
     Whole numbers: 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever holds them. Fractions: 0 to
     1. If they fill less than an eighth of that, as the temperatures of a thermal camera do, or exceed it: the
-    range without the lowest and highest thousandth.
+    range without the lowest and highest thousandth. Of large images every n-th row is looked at.
     """
+    pixels = pixels[:: 1 + pixels.size // MOST_LOOKED_AT]
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
     if not finite.size:
         return 0.0, 1.0
@@ -132,14 +140,12 @@ def in_use(pixels: NDArray[Any]) -> Values:
 def as_eight_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray[np.uint8]:
     """Scale pixels of any depth to uint8; those of 8 bits stay as they are. NaN becomes 0."""
     if pixels.dtype == np.uint8:
-        return np.asarray(pixels, np.uint8)
+        return np.require(pixels, np.uint8, ["C", "W"])
     low, high = in_use(pixels) if values is None else values
-    if pixels.dtype == np.uint16:  # a table of all numbers, without an intermediate image of floats
-        table = np.arange(65_536, dtype=np.float64)
-        return np.asarray(_scaled(table, low, high)[pixels], np.uint8)
+    table = _scaled(np.arange(65_536, dtype=np.float64), low, high) if pixels.dtype == np.uint16 else None
     rows = np.empty(pixels.shape, np.uint8)
-    for place, row in enumerate(pixels):
-        rows[place] = _scaled(row.astype(np.float64), low, high)
+    for place, row in enumerate(pixels):  # one by one, without an intermediate image of floats
+        rows[place] = _scaled(row.astype(np.float64), low, high) if table is None else table[row]
     return rows
 
 
@@ -149,7 +155,9 @@ def _scaled(numbers: NDArray[np.float64], low: float, high: float) -> NDArray[np
 
 
 def decode_native(data: bytes, name: str) -> NDArray[Any]:
-    """Decode an image held in memory: (H, W, 3) RGB, contiguous, in the file's own numbers.
+    """Decode an image held in memory: (H, W, 3) RGB in the file's own numbers.
+
+    The three channels of a grey image may be the same memory.
 
     Raises:
         ImageError: as `read_image`.
@@ -165,28 +173,71 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
             elif header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns memory that it never wrote
                 image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
                 if image is not None:
-                    image = image[..., ::-1] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+                    image = np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else _as_rgb(image)
             else:
                 image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except (cv2.error, MemoryError):  # OpenCV's own limits
         image = None
+    size = size_text((header.height, header.width))
     if image is None:
         raise ImageError(
-            f"{name}: expected a {header.format} image of {size_text((header.height, header.width))}, "
+            f"{name}: expected a {header.format} image of {size}, "
             "found data that does not decode: the file is damaged, cut short, or of a rare kind"
         )
     if image.shape[:2] != (header.height, header.width):
         raise ImageError(
-            f"{name}: expected {size_text((header.height, header.width))} pixels from its header, "
-            f"found {size_text(image.shape[:2])}"
+            f"{name}: expected {size} pixels from its header, found {size_text(image.shape[:2])}"
         )
-    return np.ascontiguousarray(image)
+    return image
 
 
-def write_image(path: Path, rgb: NDArray[Any]) -> None:
+def _read_large(path: Path) -> NDArray[np.uint8] | None:
+    """Read a large image of 8 bits without its file and a second copy of its pixels in memory.
+
+    `cv2.imdecode` needs both; `cv2.imread` opens the file that was checked once more, by its descriptor.
+
+    Returns:
+        (H, W, 3) RGB, contiguous; None if it has to be read in the usual way, which says what is wrong.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
+        header = _checked_header(stream, str(path))
+        size = header.height, header.width
+        is_small = header.height * header.width < LARGE
+        if is_small or header.is_deep or header.format in BY_PILLOW or not DESCRIPTORS.is_dir():
+            return None
+        if header.format == "JPEG":
+            stream.seek(0)
+            _check_jpeg(stream.read(), header, str(path))
+        image = np.empty((*(size if header.orientation < 5 else size[::-1]), 3), np.uint8)
+        # OpenCV leaves all pixels as they are if it cannot read the header
+        image[0, :32] = unread = np.frombuffer(os.urandom(96), np.uint8).reshape(32, 3)
+        try:
+            with silent_opencv():
+                found = cv2.imread(str(DESCRIPTORS / str(stream.fileno())), image, cv2.IMREAD_COLOR_RGB)
+        except (cv2.error, MemoryError):
+            return None
+    if found is None or found.shape[:2] != size or np.array_equal(image[0, :32], unread):
+        return None
+    return np.ascontiguousarray(found, np.uint8)
+
+
+def _as_rgb(grey: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) -> (H, W, 3), three times the same memory."""
+    return np.broadcast_to(grey[..., None], (*grey.shape, 3))
+
+
+def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> None:
     """Write an (H, W, 3) RGB image in the format of the path's suffix, whole or not at all.
 
     Every format takes uint8, PNG and TIFF uint16 as well, and TIFF floats; int16 becomes float32.
+
+    Args:
+        path: the file.
+        rgb: pixels.
+        expendable: the pixels may be altered, which saves a copy of them.
 
     Raises:
         ImageError: a suffix that is no image's, or the file cannot be written.
@@ -199,14 +250,17 @@ def write_image(path: Path, rgb: NDArray[Any]) -> None:
     try:
         with silent_opencv():
             pixels = rgb.astype(np.float32) if rgb.dtype == np.int16 else rgb
-            done, encoded = cv2.imencode(coded_as, np.ascontiguousarray(pixels[..., ::-1]))
+            bgr = pixels if expendable else np.empty(pixels.shape, pixels.dtype)
+            for row, source in zip(bgr, pixels, strict=True):
+                row[:] = source[:, ::-1].copy()
+            done, encoded = cv2.imencode(coded_as, bgr)
     except cv2.error:
         done = False
     if not done:  # WebP ends at 16,383 pixels
         raise ImageError(f"{path}: {size_text(rgb.shape[:2])} pixels cannot be written in this format")
     try:
         with replacing(path, durable=False) as temporary:
-            temporary.write_bytes(encoded.tobytes())
+            temporary.write_bytes(encoded.data)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -218,12 +272,21 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = ImageOps.exif_transpose(Image.open(BytesIO(data), formats=PILLOW_FORMATS))
+            image: Image.Image = Image.open(BytesIO(data), formats=PILLOW_FORMATS)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):  # 16 bits
-                return np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
-            if image.mode in ("LA", "RGBA", "PA"):  # transparency is dropped, not blended
+                return _as_rgb(np.asarray(image).astype(np.uint16))
+            if image.mode == "P":  # by hand: Pillow takes four bytes per pixel for colours
+                colours = np.zeros((256, 3), np.uint8)
+                palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+                colours[: len(palette)] = palette
+                return np.asarray(colours[np.asarray(image)], np.uint8)
+            if image.mode in ("LA", "PA"):
                 image = image.convert("RGBA")
-            return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+            pixels = np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
+            # transparency is dropped, not blended
+            return _as_rgb(pixels) if pixels.ndim == 2 else pixels[..., :3]
     except Exception:  # each plugin has its own
         return None
 

@@ -41,6 +41,17 @@ def shows(image: np.ndarray, label: int) -> np.ndarray:
     return (image == PALETTE[label]).all(axis=2)
 
 
+def test_in_place_the_image_itself_is_drawn_on_unless_it_is_read_only() -> None:
+    detections = found([[20, 30, 200, 180]], [0.9], [1], ("cat", "dog"))
+    image, expected = ground(), annotate(ground(), detections)
+    assert annotate(image, detections, in_place=True) is image
+    np.testing.assert_array_equal(image, expected)
+    locked = ground()
+    locked.flags.writeable = False
+    np.testing.assert_array_equal(annotate(locked, detections, in_place=True), expected)
+    np.testing.assert_array_equal(locked, ground())
+
+
 def test_nothing_found_leaves_the_image_as_it_was() -> None:
     image = ground()
     drawn = annotate(image, Detections.none())

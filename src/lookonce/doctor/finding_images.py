@@ -67,7 +67,7 @@ def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> N
             canvas.dashed(box, class_colour(label))
     for box in marked.tolist():
         canvas.solid(box, RED)
-    return canvas.image()
+    return canvas.image
 
 
 def _visible(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,6 +27,8 @@ def annotate(
     detections: Detections | None = None,
     truth: Sample | None = None,
     names: Sequence[str] = (),
+    *,
+    in_place: bool = False,
 ) -> NDArray[np.uint8]:
     """Return a copy of the image with solid boxes for detections and dashed boxes for ground truth.
 
@@ -38,13 +40,15 @@ def annotate(
         detections: detections, by descending score.
         truth: ground truth.
         names: class names of the ground truth; by default those of the detections.
+        in_place: draw on the image itself if it can be written, which halves the memory.
     """
     found = Detections.none() if detections is None else detections
     real = Detections.none()
     if truth is not None:
         sure = np.ones(len(truth.labels), np.float32)
         real = Detections(truth.boxes, sure, truth.labels, tuple(names) or found.names)
-    canvas = Canvas(image, np.concatenate([found.boxes, real.boxes]))
+    sheet = np.require(image, requirements="W") if in_place else image.copy()
+    canvas = Canvas(sheet, np.concatenate([found.boxes, real.boxes]))
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.dashed(box, class_colour(label))
     for box, label in zip(found.boxes[::-1].tolist(), found.labels[::-1].tolist(), strict=True):
@@ -55,4 +59,4 @@ def annotate(
         canvas.label(box, label, found.name_of(label), f"{score:.2f}")
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
         canvas.label(box, label, real.name_of(label))
-    return canvas.image()
+    return canvas.image

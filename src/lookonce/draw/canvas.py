@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookonce.draw.palette import BLACK, Colour, class_colour, ink_on
-from lookonce.draw.text import legible, shortened
+from lookonce.draw.text import Font, legible, shortened
 from lookonce.geometry.boxes import area, clip, pairwise_iou
 
 MOST_HIDDEN = 0.4  # share of a box that a label may cover
 
 
 class Canvas:
-    """Draws on a copy of an image.
+    """Draws on an image.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, which is drawn on.
         boxes: (N, 4) xyxy of everything that will be drawn, so that no label hides one of them.
         letters: height of the letters, in pixels; None: to suit the size of the image.
     """
@@ -25,39 +25,32 @@ class Canvas:
     def __init__(
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], letters: int | None = None
     ) -> None:
-        self._image = Image.fromarray(image)
-        self._draw = ImageDraw.Draw(self._image)
-        self._width, self._height = self._image.size
-        shorter = min(self._image.size)
+        self.image = image
+        self._height, self._width = image.shape[:2]
+        shorter = min(self._height, self._width)
         self._line = max(2, round(shorter / 250))
         self._letters = letters or max(11, round(shorter / 36))
         self._boxes = boxes
         self._labels = np.zeros((0, 4), np.float32)  # occupied places, xyxy
 
-    def image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB."""
-        return np.array(self._image)
-
     def solid(self, box: Sequence[float], colour: Colour) -> None:
         """Draw a box line with a dark edge, visible on any background; thinner in small boxes."""
         left, top, right, bottom = self._pixels(box)
         thin = min(right - left, bottom - top) < 12 * self._line
-        self._draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=BLACK)
-        self._draw.rectangle(
-            (left, top, right, bottom), outline=colour, width=self._line // 2 if thin else self._line
-        )
+        self._outline((left - 1, top - 1, right + 1, bottom + 1), BLACK, 1)
+        self._outline((left, top, right, bottom), colour, self._line // 2 if thin else self._line)
 
     def dashed(self, box: Sequence[float], colour: Colour) -> None:
         """Draw dashes on a dark line."""
         left, top, right, bottom = self._pixels(box)
-        self._draw.rectangle((left, top, right, bottom), outline=BLACK, width=self._line)
+        self._outline((left, top, right, bottom), BLACK, self._line)
         inset = self._line - 1
         for start, end in _dashes(left, right, 4 * self._line):
-            self._draw.rectangle((start, top, end, min(top + inset, bottom)), fill=colour)
-            self._draw.rectangle((start, max(bottom - inset, top), end, bottom), fill=colour)
+            self._fill((start, top, end, min(top + inset, bottom)), colour)
+            self._fill((start, max(bottom - inset, top), end, bottom), colour)
         for start, end in _dashes(top, bottom, 4 * self._line):
-            self._draw.rectangle((left, start, min(left + inset, right), end), fill=colour)
-            self._draw.rectangle((max(right - inset, left), start, right, end), fill=colour)
+            self._fill((left, start, min(left + inset, right), end), colour)
+            self._fill((max(right - inset, left), start, right, end), colour)
 
     def label(
         self, box: Sequence[float], label: int, name: str, suffix: str = "", colour: Colour | None = None
@@ -86,12 +79,31 @@ class Canvas:
             (suffix, left + head, left + width, BLACK if text else paper),
         ):
             if words:
-                self._draw.rectangle(
-                    (round(start), round(top), round(end), round(top + height)), fill=background
-                )
-                self._draw.text(
-                    (start + margin, top + height / 2), words, font=font, fill=ink_on(background), anchor="lm"
-                )
+                self._fill((round(start), round(top), round(end), round(top + height)), background)
+                self._write((start + margin, top + height / 2), words, font, ink_on(background))
+
+    def _fill(self, place: tuple[int, int, int, int], colour: Colour) -> None:
+        """Fill a rectangle, its last column and row included."""
+        left, top, right, bottom = place
+        self.image[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = colour
+
+    def _outline(self, place: tuple[int, int, int, int], colour: Colour, width: int) -> None:
+        """Draw the inner edge of a rectangle."""
+        left, top, right, bottom = place
+        self._fill((left, top, right, min(top + width - 1, bottom)), colour)
+        self._fill((left, max(bottom - width + 1, top), right, bottom), colour)
+        self._fill((left, top, min(left + width - 1, right), bottom), colour)
+        self._fill((max(right - width + 1, left), top, right, bottom), colour)
+
+    def _write(self, at: tuple[float, float], words: str, font: Font, ink: Colour) -> None:
+        """Write words to the right of a point; only their surroundings go through Pillow."""
+        left, top, right, bottom = font.getbbox(words, anchor="lm")
+        x, y = max(int(at[0] + left) - 2, 0), max(int(at[1] + top) - 2, 0)
+        part = self.image[y : int(at[1] + bottom) + 3, x : int(at[0] + right) + 3]
+        if part.size:
+            drawn = Image.fromarray(part)
+            ImageDraw.Draw(drawn).text((at[0] - x, at[1] - y), words, font=font, fill=ink, anchor="lm")
+            part[:] = np.asarray(drawn)
 
     def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
         """Yield left and top of a label above the box, inside it and below it, moved into the image."""

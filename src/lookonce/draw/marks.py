@@ -57,4 +57,4 @@ def draw_marks(
     for box, mark in placed:
         if mark.name or mark.suffix:
             canvas.label(box, mark.label, mark.name, mark.suffix, mark.colour)
-    return canvas.image()
+    return canvas.image

@@ -77,7 +77,7 @@ class ImageWriter(Writer):
         self._clip: ClipWriter | None = None
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Write the annotated image, or append it to its video.
+        """Write the annotated image, or append it to its video; the frame's own pixels are drawn on.
 
         Raises:
             ConfigError: the result would replace the file that it was made from.
@@ -94,11 +94,11 @@ class ImageWriter(Writer):
             pixels = pixels.read(0, height, 0, width)
             scale = np.tile([pixels.shape[1] / width, pixels.shape[0] / height], 2)
             detections = replace(detections, boxes=(detections.boxes * scale).astype(np.float32))
-        drawn = annotate(pixels, detections)
+        drawn = annotate(pixels, detections, in_place=True)
         if self._clip is not None and self._clip.path != target:
             self._close_clip()
         if frame.moment is None:
-            write_image(target, drawn)
+            write_image(target, drawn, expendable=True)
             return
         if self._clip is None:
             self._clip = ClipWriter(target, drawn.shape[:2], frame.moment.rate)

@@ -1,0 +1,163 @@
+"""Cases of `inputs`: each hostile input alone and, where a run reads many, among good ones."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.hostile.inputs import BOX, GOOD, archives, data_sets, fifo, images, labels, link, models
+from tests.hostile.limits import Case, run
+from tests.tiny_onnx import write_tiny_model
+
+
+def desk(folder: Path) -> Path:
+    """Make a folder with a model and good inputs."""
+    folder.mkdir(parents=True)
+    write_tiny_model(folder / "model.onnx")
+    GOOD.save(folder / "a.png")
+    return folder
+
+
+def good_images(folder: Path, names: str) -> None:
+    """Make a folder of good images with these names of one letter."""
+    folder.mkdir(parents=True)
+    for name in names:
+        GOOD.save(folder / f"{name}.png")
+
+
+def good_labels(folder: Path) -> None:
+    """Make a YOLO set of two images."""
+    good_images(folder / "images", "19")
+    (folder / "labels").mkdir()
+    (folder / "classes.txt").write_text("a\nb\n")
+    for name in "19":
+        (folder / "labels" / f"{name}.txt").write_text(BOX)
+
+
+def detections(here: Path) -> object:
+    """Return the detections on the two good images."""
+    tree = json.loads((here / "among" / "detections.json").read_text())
+    found = {each["file"]: each["detections"] for each in tree["images"]}
+    return [found[f"all/{name}.png"] for name in "19"]
+
+
+def image_cases(top: Path) -> Iterator[Case]:
+    """Yield every hostile image alone, in a page, between two good images, and in a data set."""
+    command = "detect|model.onnx|all|--out|among"
+    odd = (0, 1, 2)  # valid, or damaged behind what is needed
+    expected = None
+    for name, data in images():
+        here = desk(top / name)
+        (here / name).write_bytes(data)
+        good_images(here / "all", "19")
+        if expected is None:
+            run(command, here)
+            expected = detections(here)
+        (here / "all" / f"5{name}").write_bytes(data)
+        (here / "lines.txt").write_text(f"all/1.png 32,0,64,32,0\nall/5{name} 1,1,9,9,0\n")
+        (here / "names.txt").write_text("green\nblue\n")
+        yield Case(here, f"detect|model.onnx|{name}|--out|out", odd)
+        yield Case(here, command, (0, 1), partial(detections, here), expected)
+        yield Case(here, f"explain|coco|{name}|--out|page.html", odd)
+        yield Case(here, "data|check|lines.txt|--names|names.txt|--out|check", odd)
+        yield Case(here, "evaluate|model.onnx|lines.txt|--names|names.txt|--out|eval", odd)
+
+
+def model_cases(top: Path) -> Iterator[Case]:
+    """Yield every hostile model in detect and export."""
+    for name, make in models():
+        here = desk(top / name)
+        make(here / name)
+        yield Case(here, f"detect|{name}|a.png|--out|out", (2,))
+        yield Case(here, f"export|{name}|--to|onnx|--out|new.onnx", (2,))
+
+
+def data_cases(top: Path) -> Iterator[Case]:
+    """Yield every hostile data set in check and convert."""
+    for name, files in data_sets():
+        here = desk(top / name)
+        (here / "data").mkdir()
+        GOOD.save(here / "data" / "a.png")
+        for file, make in files.items():
+            make(here / "data" / file)
+        yield Case(here, "data|check|data|--out|out", (0, 1, 2))
+        yield Case(here, "data|convert|data|--to|yolo|--out|new", (0, 1, 2))
+    for name, data in archives():
+        here = desk(top / name)
+        (here / name).write_bytes(data)
+        yield Case(here, f"data|check|{name}|--out|out", (0, 1, 2))
+
+
+def converted(here: Path) -> object:
+    """Return the rows of the two good images."""
+    return [path.read_text() for path in sorted(here.glob("new/**/[19].txt"))]
+
+
+def label_cases(top: Path) -> Iterator[Case]:
+    """Yield every hostile label file between two good ones."""
+    command = "data|convert|data|--to|yolo|--out|new"
+    expected = None
+    for name, make in labels():
+        here = desk(top / name)
+        good_labels(here / "data")
+        if expected is None:
+            run(command, here)
+            expected = converted(here)
+            shutil.rmtree(here / "new")
+        GOOD.save(here / "data" / "images" / "a.png")
+        make(here / "data" / "labels" / "a.txt")
+        yield Case(here, command, (0, 1), partial(converted, here), expected)
+        yield Case(here, "data|check|data|--out|out", (0, 1))
+
+
+def path_cases(top: Path) -> Iterator[Case]:
+    """Yield a FIFO, an endless device, a folder, a loop and a lost link wherever a command takes a file."""
+    commands = (
+        "detect|{}|a.png",
+        "detect|model.onnx|{}",
+        "detect|model.onnx|@{}",
+        "detect|model.onnx|a.png|--save|coco|--coco-ids|{}",
+        "explain|model.onnx|{}",
+        "explain|model.onnx|a.png|--truth|{}",
+        "explain|model.onnx|a.png|--truth|lines.txt|--names|{}",
+        "explain|model.onnx|a.png|--out|{}",
+        "explain|model.onnx|a.png|--json|{}",
+        "evaluate|model.onnx|{}",
+        "evaluate|model.onnx|lines.txt|--names|{}",
+        "evaluate|model.onnx|lines.txt|--names|names.txt|--json|{}",
+        "data|check|{}",
+        "data|check|lines.txt|--detector|{}",
+        "data|check|lines.txt|--names|{}",
+        "data|stats|lines.txt|--names|{}",
+        "data|anchors|{}",
+        "data|convert|{}|--to|coco|--out|new",
+        "data|convert|lines.txt|--to|coco|--out|{}",
+        "export|{}|--to|onnx",
+        "export|model.onnx|--to|onnx|--out|{}",
+        "export|model.onnx|--to|onnx|--verify-on|{}|--out|new.onnx",
+        "train|{}",
+        "train|lines.txt|--names|names.txt|--weights|{}",
+        "train|lines.txt|--names|names.txt|--recipe|{}",
+        "train|lines.txt|--names|names.txt|--out|{}",
+        "bench|{}",
+    )
+    kinds = {"fifo": fifo, "zero": link("/dev/zero"), "loop": link("loop"), "lost": link("nowhere/x")}
+    for kind, make in kinds.items():
+        for command in commands:
+            here = desk(top / f"{kind}-{commands.index(command)}")
+            (here / "lines.txt").write_text("a.png 32,0,64,32,0\n")
+            (here / "names.txt").write_text("green\n")
+            suffix = {"detect|{}|": ".onnx", "detect|model.onnx|{}": ".png", "explain|model.onnx|{}": ".png"}
+            name = kind + next((end for begin, end in suffix.items() if command.startswith(begin)), "")
+            make(here / name)
+            yield Case(here, command.format(name), (2,))
+
+
+KINDS = {
+    "images": image_cases,
+    "models": model_cases,
+    "data": data_cases,
+    "labels": label_cases,
+    "paths": path_cases,
+}

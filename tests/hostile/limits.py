@@ -1,0 +1,109 @@
+"""Run one command on a hostile input under limits, and say what is wrong with the way it ended."""
+
+import importlib
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lookonce.cli import main
+
+# what every command would import again; no torch, which few need
+for name in ("cv2", "onnx", "yaml", "lookonce._onnxruntime", "lookonce.commands.data_check",
+             "lookonce.commands.data_convert", "lookonce.commands.detect", "lookonce.commands.evaluate",
+             "lookonce.commands.explain", "lookonce.commands.export", "PIL.Image"):  # fmt: skip
+    importlib.import_module(name)
+
+SECONDS, MEMORY, SPACE = 10.0, 1 << 30, 16 << 30  # engines reserve address space that they never use
+LONGEST_LINE, LONGEST_OUTPUT = 1000, 20_000
+
+
+class Ran(NamedTuple):
+    """One finished process."""
+
+    code: int
+    output: str
+    seconds: float
+    memory: int
+
+
+class Case(NamedTuple):
+    """One command on one hostile input; `results` yields what must not change among good inputs."""
+
+    folder: Path
+    command: str
+    codes: tuple[int, ...]
+    results: Callable[[], object] | None = None
+    expected: object = None
+
+
+def run(command: str, folder: Path) -> Ran:
+    """Run a command line in a folder under limits, in a fork of this process, which has the imports."""
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        if (child := os.fork()) == 0:
+            _become(command, folder, output.fileno())
+        signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
+        signal.setitimer(signal.ITIMER_REAL, 3 * SECONDS)  # a machine that does more than this may be slow
+        _, status, usage = os.wait4(child, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        code = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read(1 << 20).decode(errors="replace")
+    seconds = usage.ru_utime + usage.ru_stime if code >= 0 else time.monotonic() - start
+    return Ran(code, said, seconds, usage.ru_maxrss << 10)
+
+
+def _become(command: str, folder: Path, output: int) -> None:
+    """Be the command line, and end."""
+    os.setsid()
+    os.chdir(folder)
+    resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for descriptor, source in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
+        os.dup2(source, descriptor)
+    sys.argv = ["lookonce", *command.split("|")]
+    code: object = 0
+    try:
+        main()
+    except SystemExit as left:
+        code = left.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def complaints(case: Case, ran: Ran) -> Iterator[str]:
+    """Yield what is wrong with the way a command ended."""
+    if ran.code not in case.codes:
+        yield f"exit {ran.code}, expected {' or '.join(map(str, case.codes))}"
+    if "Traceback" in ran.output:
+        yield "a traceback"
+    lines = ran.output.splitlines()
+    if ran.code == 2 and sum(line.startswith("lookonce: ") for line in lines) != 1:
+        yield "not one line of error"
+    if len(ran.output) > LONGEST_OUTPUT or any(len(line) > LONGEST_LINE for line in lines):
+        yield f"{len(ran.output)} characters of output"
+    if any(ord(letter) < 32 and letter not in "\n\t" for letter in ran.output):
+        yield "control characters"
+    if ran.seconds > SECONDS:
+        yield f"{ran.seconds:.1f} s"
+    if ran.memory > MEMORY:
+        yield f"{ran.memory / 2**30:.1f} GiB"
+    if case.results is not None and ran.code in case.codes and ran.code != 2:
+        try:
+            found = case.results()
+        except (OSError, ValueError) as error:
+            yield f"no results: {error!r}"
+        else:
+            if found != case.expected:
+                yield "other results for the good inputs"
