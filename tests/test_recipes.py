@@ -94,6 +94,7 @@ CLASSIC = {
     "loss.conf": 1,
     "loss.prob": 1,
     "augment.flip": 0.5,  # L32
+    "augment.orientation": "upright",
     "augment.crop": 0.5,  # L33
     "augment.translate": 0.5,  # L34
     "augment.hue": 0,

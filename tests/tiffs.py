@@ -11,7 +11,10 @@ import numpy as np
 SHORT, LONG, DOUBLE, LONG8 = 3, 4, 12, 16
 FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d", LONG8: "Q"}
 
-Object = tuple[tuple[int, int, int, int], tuple[int, int, int]]  # (left, top, right, bottom), colour
+Colour = tuple[int, int, int]
+Object = tuple[
+    tuple[int, int, int, int], Colour | np.ndarray
+]  # (left, top, right, bottom); colour, or pixels
 PROJECTED = {1024: 1, 1025: 1, 3072: 25832}  # GeoKeys: projected, a pixel is an area, EPSG
 
 
@@ -26,7 +29,7 @@ def write_tiff(
     ground: int = 0,
     tags: Mapping[int, tuple[int, Sequence[float]]] | None = None,
 ) -> Path:
-    """Write an RGB image of (height, width), deflated, with coloured rectangles on a grey ground."""
+    """Write an RGB image of (height, width), deflated, with coloured rectangles, or small images, on grey."""
     rows, columns = -(-size[0] // tile), -(-size[1] // tile)
     touched: dict[tuple[int, int], list[Object]] = {}
     for each in objects:
@@ -46,7 +49,10 @@ def write_tiff(
                     canvas = empty.copy()
                     for (left, top, right, bottom), colour in inside:
                         x, y = left - column * tile, top - row * tile
-                        canvas[max(0, y) : bottom - row * tile, max(0, x) : right - column * tile] = colour
+                        place = canvas[max(0, y) : bottom - row * tile, max(0, x) : right - column * tile]
+                        if isinstance(colour, np.ndarray):
+                            colour = colour[max(0, -y) :, max(0, -x) :][: place.shape[0], : place.shape[1]]
+                        place[:] = colour
                     start, count = stream.tell(), stream.write(zlib.compress(canvas.tobytes(), 1))
                 places.append(start)
                 lengths.append(count)

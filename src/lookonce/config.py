@@ -113,6 +113,9 @@ class AugmentSettings(SettingsSection):
 
     flip: Share = 0.5
     """Probability of mirroring left to right. Write-up: 0.5."""
+    orientation: Literal["upright", "free"] = "upright"
+    """`free`: turns by quarters, and through `flip` upside down too, for images without an upright, such as
+    cells, aerial images or parts on a belt; half of the batches have an input with its sides swapped."""
     crop: Share = 0.5
     """Probability of cutting away any part that holds no box. Write-up: 0.5."""
     translate: Share = 0.5

@@ -22,11 +22,14 @@ from lookonce.data.augment import (
     random_crop,
     random_flip,
     random_translate,
+    random_turn,
     translate,
+    turn,
     union_of_boxes,
 )
 
 ALWAYS = AugmentSettings(flip=1, crop=1, translate=1)
+FREE = AugmentSettings(flip=0, orientation="free")
 
 
 def image_of(height: int, width: int, boxes: object) -> AnnotatedImage:
@@ -235,6 +238,65 @@ def test_flipping_twice_changes_nothing(image: AnnotatedImage) -> None:
     pixels, boxes = flip(*flip(image.pixels, image.boxes))
     np.testing.assert_array_equal(pixels, image.pixels)
     np.testing.assert_allclose(boxes, image.boxes, atol=1e-5)
+
+
+@given(image=images())
+@settings(deadline=None, max_examples=50)
+def test_four_turns_change_nothing(image: AnnotatedImage) -> None:
+    pixels, boxes = image.pixels, image.boxes
+    for _ in range(4):
+        pixels, boxes = turn(pixels, boxes)
+    np.testing.assert_array_equal(pixels, image.pixels)
+    np.testing.assert_allclose(boxes, image.boxes, atol=1e-4)
+
+
+@given(
+    size=st.tuples(st.integers(8, 40), st.integers(8, 40)),
+    corner=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    sides=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    quarters=st.integers(0, 3),
+    mirrored=st.booleans(),
+)
+def test_a_turned_box_is_the_box_of_its_turned_pixels(
+    size: tuple[int, int], corner: tuple[int, int], sides: tuple[int, int], quarters: int, mirrored: bool
+) -> None:
+    """All eight orientations, upside down among them: exact to the pixel."""
+    (x, y), (width, height) = corner, sides
+    pixels, boxes = np.zeros((*size, 3), np.uint8), np.array([[x, y, x + width, y + height]], np.float32)
+    pixels[y : y + height, x : x + width] = 200
+    for _ in range(quarters):
+        pixels, boxes = turn(pixels, boxes)
+    if mirrored:
+        pixels, boxes = flip(pixels, boxes)
+    rows, columns = pixels[..., 0].nonzero()
+
+    assert boxes.tolist() == [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+
+
+def test_a_turn_by_hand() -> None:
+    pixels, boxes = turn(np.zeros((40, 60, 3), np.uint8), np.array([[10.5, 4, 20, 30]], np.float32))
+
+    assert pixels.shape == (60, 40, 3)
+    assert boxes.tolist() == [[4, 40, 30, 49.5]]
+
+
+def test_free_images_take_every_orientation_and_upright_ones_none() -> None:
+    corner = image_of(20, 20, [[0, 0, 5, 5]])
+    turned = [random_turn(corner, FREE, np.random.default_rng(seed)) for seed in range(100)]
+    places = [tuple(each.boxes[0].tolist()) for each in turned]
+    assert {(0, 0, 5, 5), (0, 15, 5, 20), (15, 15, 20, 20), (15, 0, 20, 5)} == set(places)
+    assert min(places.count(each) for each in set(places)) > 10
+
+    assert random_turn(corner, ALWAYS, np.random.default_rng(0)) is corner
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30)])
+def test_an_image_is_turned_to_fill_its_input(shape: tuple[int, int]) -> None:
+    for height, width in ((20, 60), (60, 20)):
+        wide = image_of(height, width, [[0, 0, 5, 9]])
+        found = [random_turn(wide, FREE, np.random.default_rng(seed), shape) for seed in range(40)]
+        assert {each.size for each in found} == {(20, 60) if shape[0] < shape[1] else (60, 20)}
+        assert len({tuple(each.boxes[0].tolist()) for each in found}) == 2  # upright and upside down
 
 
 @pytest.mark.parametrize("seed", range(30))

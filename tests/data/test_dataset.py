@@ -364,6 +364,25 @@ def test_rectangles_group_images_of_a_like_shape(shapes: list[Sample]) -> None:
     assert orders[0] == [batch.tolist() for batch in Dataset(shapes, info, wanted).batches(0, 6)]
 
 
+def test_free_images_share_batches_however_they_lie(shapes: list[Sample]) -> None:
+    """Wide and high ones together, in inputs of both orientations, each of which they fill."""
+    wanted = AugmentSettings(flip=0, crop=0, translate=0, rectangles=True, orientation="free")
+    info = replace(INFO, input_size=(416, 416))
+    dataset = Dataset(shapes[:-1], info, wanted)
+    sizes: list[tuple[int, int]] = []
+    for epoch in range(6):
+        for number, turns in enumerate(dataset.batches(epoch, 5), start=1):
+            size = dataset.input_size(epoch, number, turns)
+            sizes.append(size)
+            for turn in turns.tolist():
+                loaded, _ = dataset.load(turn, epoch, np.empty((*size, 3), np.uint8))
+                if size in ((192, 416), (416, 192)) and turn % 3 != 1:
+                    sides = (loaded.boxes[:, 2:] - loaded.boxes[:, :2])[0]
+                    np.testing.assert_allclose(sides, 50 * 416 / 200, rtol=0.02)
+    assert {(192, 416), (416, 192), (416, 416)} <= set(sizes)
+    assert dataset.input_size(3, 1, np.array([0])) == dataset.input_size(3, 1, np.array([0]))
+
+
 def test_neither_the_small_batch_nor_the_first_is_always_that_of_the_widest(shapes: list[Sample]) -> None:
     dataset = Dataset(shapes, INFO, AugmentSettings(rectangles=True))
     alone, firsts = set(), set()

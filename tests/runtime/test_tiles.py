@@ -1,5 +1,6 @@
 """Which tiles there are, which of their boxes count, and the Detector over them."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,14 +115,32 @@ def test_boxes_move_to_the_image_and_cut_ones_go() -> None:
     joined = join(
         [
             part((0, 0, 200, 100)),  # the whole image has no inner border
-            part((0, 0, 30, 100), (90, 10, 119.5, 20), (90, 10, 118, 20)),
+            part((0, 0, 30, 100), (90, 10, 119.5, 20), (90, 10, 110, 20)),
             part((0, 10, 9, 20), (5, 10, 120, 100)),
         ],
         [WHOLE, left, right],
     )
 
     # Gone: what ends at the left tile's right side, what begins at the right tile's left side.
-    assert joined.boxes.tolist() == [[0, 0, 200, 100], [0, 0, 30, 100], [90, 10, 118, 20], [85, 10, 200, 100]]
+    assert joined.boxes.tolist() == [[0, 0, 200, 100], [0, 0, 30, 100], [90, 10, 110, 20], [85, 10, 200, 100]]
+
+
+def test_a_box_near_a_border_goes_if_another_tile_has_its_object_whole() -> None:
+    """The cut half of an object ends 3 pixels before the border of a tile of 200; see benchmarks/large.md."""
+    image, left, right = Window(0, 0, 360, 200), Window(0, 0, 200, 200), Window(160, 0, 360, 200)
+    half, whole = (150, 50, 197, 90), (10, 50, 80, 92)  # in the left tile, and in the right one
+
+    assert join([part(), part(half), part(whole)], [image, left, right]).boxes.tolist() == [
+        [170, 50, 240, 92]
+    ]
+    alone = join([part(), part(half), part()], [image, left, right])
+    assert alone.boxes.tolist() == [list(half)]
+    elsewhere = join([part(), part(half), part((20, 100, 80, 140))], [image, left, right])
+    assert len(elsewhere) == 2
+    of_two_classes = replace(part(whole), labels=np.ones(1, np.int64))
+    assert len(join([part(), part(half), of_two_classes], [image, left, right])) == 2
+    both_near = join([part(), part(half), part((2, 50, 30, 90))], [image, left, right])
+    assert len(both_near) == 2  # neither is whole, so neither says that the other is cut
 
 
 def test_rows_have_inner_borders_too() -> None:

@@ -29,6 +29,7 @@ OFF = {"flip": 0, "crop": 0, "translate": 0}
 AUGMENTATIONS: dict[str, AugmentSettings | None] = {
     "letterbox": None,
     "flip": AugmentSettings(**OFF | {"flip": 1}),
+    "turn": AugmentSettings(**OFF, orientation="free", rectangles=True),
     "crop": AugmentSettings(**OFF | {"crop": 1}),
     "translate": AugmentSettings(**OFF | {"translate": 1}),
     "zoom": AugmentSettings(**OFF, zoom=(0.5, 2)),

@@ -1,9 +1,9 @@
 """Change an image and its boxes together, for training.
 
-Two layers. `flip`, `crop` and `translate` are plain geometry with exact arguments, for pixels and boxes. The
-`random_*` functions draw these arguments from an explicit generator; `PIPELINE` lists them in the order of
-the write-up. To add a change that keeps every box whole, add a function of the same form and a row; changes
-that cut into boxes or mix several images come later, in `compose`.
+Two layers. `flip`, `turn`, `crop` and `translate` are plain geometry with exact arguments, for pixels and
+boxes. The `random_*` functions draw these arguments from an explicit generator; `PIPELINE` lists them in the
+order of the write-up, after `random_turn`. To add a change that keeps every box whole, add a function of the
+same form and a row; changes that cut into boxes or mix several images come later, in `compose`.
 
 Every box stays whole: crop never cuts into the union of all boxes, translate never pushes it over the border.
 In an image without boxes, the middle half (of the width and of the height) replaces this union, so that
@@ -67,6 +67,14 @@ def flip(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
     return np.asarray(cv2.flip(image, 1), np.uint8), mirrored
 
 
+def turn(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
+    """Turn by 90 degrees, counterclockwise: (x, y) becomes (y, width - x)."""
+    width = image.shape[1]
+    left, top, right, bottom = boxes.T
+    turned = np.stack([top, width - right, bottom, width - left], axis=1)
+    return np.asarray(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE), np.uint8), turned
+
+
 def crop(image: Image, boxes: Boxes, rect: Rect) -> tuple[Image, Boxes]:
     """Keep a rectangle of whole pixels; the image is a view."""
     left, top, right, bottom = rect
@@ -86,6 +94,29 @@ def random_flip(image: AnnotatedImage, settings: AugmentSettings, rng: Generator
     if rng.random() >= settings.flip:
         return image
     return image.changed(flip)
+
+
+def random_turn(
+    image: AnnotatedImage, settings: AugmentSettings, rng: Generator, shape: tuple[int, int] | None = None
+) -> AnnotatedImage:
+    """Turn by a random number of quarters, if `settings.orientation` is free.
+
+    Args:
+        image: boxes inside the image.
+        settings: the orientation.
+        rng: source of the number.
+        shape: (height, width) of the input; an image that lies is turned so that it stands in an input that
+            stands, and the reverse, so that it fills it as well as before. None: any number of quarters.
+    """
+    if settings.orientation == "upright":
+        return image
+    quarters = int(rng.integers(4))
+    if shape is not None:
+        alike = (image.size[0] - image.size[1]) * (shape[0] - shape[1])
+        quarters = quarters if alike == 0 else quarters & 2 | (alike < 0)
+    for _ in range(quarters):
+        image = image.changed(turn)
+    return image
 
 
 def random_crop(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) -> AnnotatedImage:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lookonce.config import AssignSettings, AugmentSettings, Difficult, to_multiple
 from lookonce.data.assign import WRITE_UP, Column, Positives, assign, ignored_cells, outside_ignored
-from lookonce.data.augment import AnnotatedImage, Image, augment
+from lookonce.data.augment import AnnotatedImage, Image, augment, random_turn
 from lookonce.data.cache import ImageCache
 from lookonce.data.compose import fit_scale, letterboxed, mixup, mosaic, random_colour, random_zoom
 from lookonce.errors import AnnotationError, ImageError
@@ -116,10 +116,13 @@ class Dataset:
         if self.augmentation is None:
             return height, width
         spread = self.augmentation.multi_scale
-        factor = np.random.default_rng((SIZE, self.seed, epoch, number)).uniform(1 - spread, 1 + spread)
+        rng = np.random.default_rng((SIZE, self.seed, epoch, number))
+        factor = rng.uniform(1 - spread, 1 + spread)
         aspect = width / height
         if self.groups_by_shape:
             aspect = np.exp(np.log(self._aspects[turns % len(self.samples)]).mean())
+        if self.augmentation.orientation == "free" and rng.random() < 0.5:
+            height, width, aspect = width, height, 1 / aspect
         return (
             to_multiple(factor * min(height, width / aspect), self.info.side_multiple),
             to_multiple(factor * min(width, height * aspect), self.info.side_multiple),
@@ -148,6 +151,7 @@ class Dataset:
         if self.augmentation is None:
             return self._letterboxed(image, out), problems
         rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
+        image = random_turn(image, self.augmentation, rng, (out.shape[0], out.shape[1]))
         image = self._into_input(augment(image, self.augmentation, rng), self.augmentation, rng, out)
         random_colour(out, self.augmentation, rng)
         return image, problems
@@ -202,7 +206,7 @@ class Dataset:
             return AnnotatedImage(
                 np.full((1, 1, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
             )
-        return augment(image, settings, rng)
+        return augment(random_turn(image, settings, rng), settings, rng)
 
     @property
     def groups_by_shape(self) -> bool:
@@ -211,8 +215,10 @@ class Dataset:
 
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
-        """Return width over height of each image, (samples,)."""
-        return np.array([aspect_of(sample) for sample in self.samples])
+        """Return width over height of each image, (samples,); if it may be turned, longer by shorter side."""
+        aspects = np.array([aspect_of(sample) for sample in self.samples])
+        turned = self.augmentation is not None and self.augmentation.orientation == "free"
+        return np.maximum(aspects, 1 / aspects) if turned else aspects
 
 
 def trainable(
