@@ -490,6 +490,44 @@ def test_a_file_of_countless_empty_parts_is_refused(data: bytes) -> None:
         decode_image(data, "image")
 
 
+def test_only_a_png_up_to_its_end_reaches_the_decoder(
+    quarters: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV 4.14 takes two gigabytes for such a chunk, even one behind the end."""
+    whole = encode(quarters, "PNG")
+    (path := tmp_path / "a.png").write_bytes(whole + struct.pack(">I4s", 0x7FFF_FFFF, b"IDAT"))
+    seen = []
+    real = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, how: seen.append(bytes(data)) or real(data, how))
+    monkeypatch.setattr(cv2, "imread", lambda *_: pytest.fail("the whole file"))
+    for large in (1 << 24, 1):
+        monkeypatch.setattr("lookonce.images.LARGE", large)
+        assert read_image(path).shape == (40, 60, 3)
+    assert seen == [whole, whole]
+
+
+def test_texts_of_a_png_are_bounded(quarters: Image.Image) -> None:
+    whole = encode(quarters, "PNG")  # IHDR, IDAT, IEND
+    text = struct.pack(">I", 3) + b"tEXta\0b" + struct.pack(">I", zlib.crc32(b"tEXta\0b"))
+    assert decode_image(whole[:33] + text * 899 + whole[33:], "image").shape == (40, 60, 3)
+    with pytest.raises(ImageError, match="at most 900 chunks"):
+        decode_image(whole[:33] + text * 900 + whole[33:], "image")
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "GIF", "PNG", "AVIF"])
+def test_an_animation_is_smaller_than_an_image(
+    quarters: Image.Image, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = encode(quarters, kind)
+    moving = encode(
+        quarters, kind, save_all=True, append_images=[quarters.transpose(Image.Transpose.ROTATE_180)]
+    )
+    monkeypatch.setattr("lookonce.images.MAX_PIXELS", 4 * 40 * 60 - 1)
+    assert decode_image(still, "image").shape == (40, 60, 3)
+    with pytest.raises(ImageError, match="an animation of at most"):
+        decode_image(moving, "image")
+
+
 def test_tiles_and_channels_of_jpeg_2000_are_bounded(quarters: Image.Image) -> None:
     data = bytearray(encode(quarters, "JPEG2000", no_jp2=True))
     assert decode_image(bytes(data), "image").shape == (40, 60, 3)

@@ -32,6 +32,7 @@ JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..S
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
+MOST_OTHERS = 900  # chunks of a PNG without pixels: libpng keeps 1,000, and warns of each further one
 MOST_PARTS = 250_000  # segments or chunks of a file: 4 KiB each in the largest file
 
 PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
@@ -77,7 +78,8 @@ class ImageHeader:
         format: a name in `FORMATS`.
         height: rows as displayed, after EXIF rotation.
         width: columns as displayed.
-        data_start: offset of the coded image (JPEG), or of the end of the part that was read.
+        data_start: offset of the coded image (JPEG), or of the end of the part that was read, which for a PNG
+            is the end of the image.
         orientation: EXIF's, 1 (upright) to 8.
         colour: colour coding; images are always read as 8-bit RGB.
         is_series: whether it has more frames or pages than the first, the only one that is read.
@@ -152,7 +154,7 @@ def _jpeg_marker(stream: BinaryIO, parts: Iterator[None]) -> int:
 
 def _png(stream: BinaryIO) -> Found:
     """Walk all chunks, to notice a file cut short and to find EXIF wherever it is."""
-    width = height = frames = depth = 0
+    width = height = frames = depth = others = 0
     orientation = 1
     colour: Colour = "colour"
     stream.seek(8)
@@ -173,7 +175,11 @@ def _png(stream: BinaryIO) -> Found:
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
             break
+        others += kind not in (b"IDAT", b"fdAT", b"fcTL")
+        if others > MOST_OTHERS:
+            raise ValueError(f"expected at most {MOST_OTHERS} chunks of a PNG besides its pixels, found more")
         stream.seek(after)
+    stream.seek(4, SEEK_CUR)  # checksum
     return Found(width, height, orientation, colour, frames > 1, depth == 16)
 
 

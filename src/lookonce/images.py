@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -34,6 +34,7 @@ Values = tuple[float, float]  # pixel values that become 0 and 255
 
 # 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
+ANIMATED = ("AVIF", "GIF", "PNG", "WebP")  # decoders keep several frames of these
 LARGE = 1 << 24  # pixels
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
@@ -165,6 +166,8 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
     header = _checked_header(BytesIO(data), name)
     if header.format == "JPEG":
         _check_jpeg(data, header, name)
+    elif header.format == "PNG":
+        data = data[: header.data_start]  # OpenCV makes room for chunks that come after the end
     image: NDArray[Any] | None
     try:
         with silent_opencv():
@@ -206,7 +209,9 @@ def _read_large(path: Path) -> NDArray[np.uint8] | None:
         header = _checked_header(stream, str(path))
         size = header.height, header.width
         is_small = header.height * header.width < LARGE
-        if is_small or header.is_deep or header.format in BY_PILLOW or not DESCRIPTORS.is_dir():
+        is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
+        other_way = header.is_deep or header.format in BY_PILLOW or is_followed
+        if is_small or other_way or not DESCRIPTORS.is_dir():
             return None
         if header.format == "JPEG":
             stream.seek(0)
@@ -316,6 +321,11 @@ def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
         raise ImageError(
             f"{name}: expected at most {MAX_PIXELS:,} pixels and sides of 1 to {MAX_SIDE:,}, "
             f"found {height:,}x{width:,} in its header; not decoded{remedy if height and width else ''}"
+        )
+    if header.is_series and header.format in ANIMATED and height * width > MAX_PIXELS // 4:
+        raise ImageError(
+            f"{name}: expected an animation of at most {MAX_PIXELS // 4:,} pixels, "
+            f"found {height:,}x{width:,} in its header; not decoded"
         )
     return header
 

@@ -112,12 +112,142 @@ def images() -> Iterator[tuple[str, bytes]]:
     webp = bytearray(saved("WEBP", lossless=True))
     webp[21:25] = b"\xff\xff\xff\x0f"
     yield "huge.webp", bytes(webp)
-    for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("BMP", "bmp"), ("WEBP", "webp")):
+    yield from lying_images(jpeg, at)
+    for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("BMP", "bmp"), ("WEBP", "webp"),
+                         ("GIF", "gif"), ("AVIF", "avif"), ("JPEG2000", "jp2"), ("PPM", "ppm")):  # fmt: skip
         whole = saved(kind)
         yield f"short.{suffix}", whole[:11]
         yield f"half.{suffix}", whole[: len(whole) // 2]
+        rest = np.random.default_rng(len(whole)).integers(0, 256, len(whole) // 2, np.uint8).tobytes()
+        yield f"noise.{suffix}", whole[: len(whole) // 2] + rest
     yield "empty.jpg", b""
     yield "page.jpg", b"<html>" * 1000
+
+
+def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, bytes]]:
+    """Yield images whose parts contradict each other, or are countless; `at` is where the JPEG's size is."""
+    scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
+    size = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
+    yield "no_columns.png", png(header(0, 64), scanline)
+    yield "negative.png", png(header(0xFFFF_FFFF, 64), scanline)
+    yield "depth.png", png(chunk(b"IHDR", size[:8] + bytes([7, 9, 1, 1, 9])), scanline)
+    yield "no_palette.png", png(chunk(b"IHDR", size[:8] + bytes([8, 3, 0, 0, 0])), scanline)
+    yield "long_chunk.png", png(header(64, 64)) + struct.pack(">I", 0x7FFF_FFFF) + b"IDAT"
+    yield "checksum.png", png(header(64, 64)[:-4] + bytes(4), scanline)
+    yield "chunks.png", png(header(64, 64), chunk(b"IDAT", b"") * 1_000_000, scanline)
+    yield "texts.png", png(header(64, 64), chunk(b"tEXt", b"a\0b") * 200_000, scanline)
+    yield "bomb.png", png(header(64, 64), chunk(b"IDAT", zlib.compress(bytes(300 << 20), 1)))
+    frame = struct.pack(">IIIIIHHBB", 0, 64, 64, 0, 0, 1, 1, 0, 0)
+    frames = chunk(b"acTL", struct.pack(">II", 0xFFFF_FFFF, 0)) + chunk(b"fcTL", frame)
+    yield "frames.png", png(header(64, 64), frames, scanline)
+    deep = zlib.compressobj(9)
+    rows = b"".join(deep.compress(bytes(1 + 6 * 4000)) for _ in range(4000)) + deep.flush()
+    yield (
+        "deep.png",
+        png(chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 4000, 16, 2, 0, 0, 0)), chunk(b"IDAT", rows)),
+    )
+    for name, value in (("no_components", 0), ("components", 255)):
+        yield f"{name}.jpg", jpeg[: at + 4] + bytes([value]) + jpeg[at + 5 :]
+    yield "sampling.jpg", jpeg[: at + 6] + b"\xff" + jpeg[at + 7 :]
+    yield "precision.jpg", jpeg[: at - 1] + b"\x0c" + jpeg[at:]
+    yield "lossless.jpg", jpeg.replace(b"\xff\xc0", b"\xff\xc3")
+    yield "arithmetic.jpg", jpeg.replace(b"\xff\xc0", b"\xff\xc9")
+    yield "no_tables.jpg", jpeg.replace(b"\xff\xc4", b"\xff\xfe").replace(b"\xff\xdb", b"\xff\xfe")
+    yield "no_length.jpg", jpeg[:2] + b"\xff\xe0\x00\x00" + jpeg[2:]
+    yield "fill.jpg", jpeg[:2] + b"\xff" * 20_000_000 + jpeg[3:]
+    yield "restarts.jpg", jpeg[:-2] + b"\xff\xd0" * 5_000_000 + jpeg[-2:]
+    yield "twice.jpg", jpeg + jpeg
+    tall = jpeg[:at] + struct.pack(">HH", 30_000, 5_900) + jpeg[at + 4 :]
+    yield "mostly_grey.jpg", tall  # allowed, and nearly all of it is missing
+    scans = saved("JPEG", progressive=True)
+    where = scans.index(b"\xff\xc2") + 5
+    first = scans.rindex(b"\xff\xda")
+    large = scans[:where] + struct.pack(">HH", 8000, 8000) + scans[where + 4 :]
+    yield "large_scans.jpg", large[:first] + large[first:-2] * 60 + b"\xff\xd9"
+    loop = struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<HHII", 274, 3, 1, 6) + struct.pack("<I", 8)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + loop
+    yield "exif_loop.jpg", jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    pixels = ((258, 1, 8), (259, 1, 1), (262, 1, 1), (273, 1, 8), (277, 1, 1), (279, 1, 4096))
+    sides = ((256, 1, 64), (257, 1, 64))
+    yield "rows.tif", tiff(*sides, *pixels[:-1], (278, 1, 0xFFFF_FFFF), pixels[-1])
+    yield (
+        "tiles.tif",
+        tiff((256, 1, 32_000), (257, 1, 5_000), *pixels[:3], (277, 1, 1), (322, 1, 1), (323, 1, 1)),
+    )
+    yield "flat_tiles.tif", tiff(*sides, *pixels[:3], (277, 1, 1), (322, 1, 0), (323, 1, 0), (324, 1, 8))
+    yield "planes.tif", tiff(*sides, *pixels[:4], (277, 1, 4), (278, 1, 64), (279, 1, 4096), (284, 1, 2))
+    yield (
+        "bits.tif",
+        tiff(*sides, (258, 60_000, 8), *pixels[1:4], (277, 1, 60_000), (278, 1, 64), (279, 1, 99)),
+    )
+    yield "compression.tif", tiff(*sides, (258, 1, 8), (259, 1, 34_712), *pixels[2:])
+    inside = saved("JPEG")
+    inside = inside[:at] + struct.pack(">HH", 65_000, 65_000) + inside[at + 4 :]
+    tags = (
+        *sides,
+        (258, 1, 8),
+        (259, 1, 7),
+        (262, 1, 6),
+        (273, 1, 122),
+        (277, 1, 3),
+        (278, 1, 64),
+        (279, 1, 9000),
+    )
+    yield "jpeg_inside.tif", tiff(*tags) + inside
+    yield "tags.tif", b"II*\0" + struct.pack("<IH", 8, 65_535) + bytes(12 * 65_535)
+    yield "big.tif", b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 1 << 62)
+    gif = bytearray(saved("GIF"))
+    at = gif.index(b",\0\0\0\0")
+    gif[at + 5 : at + 9] = struct.pack("<HH", 30_000, 30_000)
+    yield "large_frame.gif", bytes(gif)
+    yield "comment.gif", bytes(gif[:13]) + b"!\xfe" + b"\x01a" * 5_000_000 + b"\0"
+    yield "code.gif", saved("GIF")[:at] + b",\0\0\0\0\x60\0\x40\0\0\xff\xff" + bytes(255) + b";"
+    lossless = saved("WEBP", lossless=True)[12:]
+    for name, canvas, count in (("canvas", 12_000, 300), ("small_canvas", 8, 1)):
+        sides_24 = (canvas - 1).to_bytes(3, "little") * 2
+        part = struct.pack("<4sI", b"ANMF", 16 + len(lossless)) + bytes(6) + (95).to_bytes(3, "little")
+        part += (63).to_bytes(3, "little") + bytes(4) + lossless
+        body = struct.pack("<4sI", b"VP8X", 10) + b"\x02\0\0\0" + sides_24
+        body += struct.pack("<4sI", b"ANIM", 6) + bytes(6) + part * count
+        yield f"{name}.webp", b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+    yield (
+        "still_canvas.webp",
+        b"RIFF\xff\xff\xff\xffWEBP" + struct.pack("<4sI", b"VP8X", 10) + bytes(10) + lossless,
+    )
+    avif = bytearray(saved("AVIF"))
+    at = avif.index(b"ispe")
+    avif[at + 8 : at + 16] = struct.pack(">II", 60_000, 60_000)
+    yield "huge.avif", bytes(avif)
+    avif[at + 8 : at + 16] = struct.pack(">II", 8, 8)
+    yield "small.avif", bytes(avif)
+    avif[:4] = b"\xff" * 4
+    yield "box.avif", bytes(avif)
+    for name, kept in (
+        ("tiles", (300, 300, 0, 0, 1, 1)),
+        ("origin", (64, 64, 60_000, 0, 64, 64)),
+        ("no_tiles", (96, 64, 0, 0, 0, 0)),
+    ):
+        jp2 = bytearray(saved("JPEG2000", no_jp2=True))
+        jp2[8:32] = struct.pack(">6I", *kept)
+        yield f"{name}.j2k", bytes(jp2)
+    container = bytearray(saved("JPEG2000"))
+    at = container.index(b"ihdr")
+    container[at + 4 : at + 12] = struct.pack(">II", 8, 8)
+    yield "header.jp2", bytes(container)
+    yield "number.ppm", b"P3 4 4 255\n" + b"9" * 5_000
+    yield "comment.ppm", b"P6 #" + b"x" * 5_000_000 + b"\n4 4 255\n" + bytes(48)
+    yield "no_value.pgm", b"P5 4 4 0\n" + bytes(16)
+    yield "large.pbm", b"P4 13000 13000\n" + bytes(1000)
+    yield "bits.bmp", saved("BMP")[:28] + b"\x03\x00" + saved("BMP")[30:]
+    yield (
+        "palette.bmp",
+        saved("BMP")[:28] + b"\x08\x00" + saved("BMP")[30:46] + b"\xff" * 4 + saved("BMP")[50:],
+    )
+    yield (
+        "runs.bmp",
+        saved("BMP")[:28] + b"\x08\x00\x01\0\0\0" + saved("BMP")[34:54] + b"\0\x02\xff\xff" * 5000,
+    )
+    yield "head.bmp", saved("BMP")[:14] + b"\xff" * 4 + saved("BMP")[18:]
 
 
 def described(**changes: object) -> Make:
