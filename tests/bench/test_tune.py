@@ -46,7 +46,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tuning, "this_processor", lambda: Processor("here", ("avx2",), 2))
-    monkeypatch.setattr("lookonce.runtime.plans.this_processor", lambda: Processor("here", ("avx2",), 2))
+    for module in ("bench.candidates", "runtime.plans"):
+        monkeypatch.setattr(f"lookonce.{module}.this_processor", lambda: Processor("here", ("avx2",), 2))
     return tmp_path / "cache"
 
 
@@ -69,7 +70,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
-    monkeypatch.setattr(tuning, "find_spec", lambda name: name if name in packages else None)
+    monkeypatch.setattr(
+        "lookonce.bench.candidates.find_spec", lambda name: name if name in packages else None
+    )
 
 
 def run(*words: object) -> str:

@@ -6,6 +6,7 @@ bare engine gets its input in its preferred layout, so it has nothing to prepare
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -48,33 +49,39 @@ class Contender:
         name: name on the command line and in the table.
         package: required package; empty if every install has it.
         open: files and case -> the function to time.
-        fits: whether it can run these files at all.
+        needs_network: whether it runs the network cut out of the graph.
+        needs_float: whether it runs float models only.
+        suffixes: of the models that it reads; None if that does not matter.
     """
 
     name: str
     package: str
     open: Callable[[Files, BenchCase], Run]
-    fits: Callable[[Files], bool]
+    needs_network: bool = False
+    needs_float: bool = False
+    suffixes: tuple[str, ...] | None = None
 
     @property
     def installed(self) -> bool:
         """Return whether its package is installed."""
         return not self.package or find_spec(self.package) is not None
 
+    def fits(self, files: Files) -> bool:
+        """Return whether it can run these files at all."""
+        return (
+            (files.network is not None or not self.needs_network)
+            and (files.is_float or not self.needs_float)
+            and (self.suffixes is None or files.model.suffix in self.suffixes)
+        )
 
-def _detector(files: Files, case: BenchCase) -> Run:
+
+def _detector(files: Files, case: BenchCase, backend: str | None = None) -> Run:
     """Letterbox, network, decoding, suppression: an image in memory -> `Detections`."""
-    return _opened(files, case)
-
-
-def _detector_openvino(files: Files, case: BenchCase) -> Run:
-    return _opened(files, case, backend="openvino")
-
-
-def _opened(files: Files, case: BenchCase, **options: Any) -> Run:
     from lookonce.runtime.detector import Detector
 
-    detector = Detector.open(files.graph, size=case.size, threads=case.threads, device="cpu", **options)
+    detector = Detector.open(
+        files.graph, size=case.size, threads=case.threads, device="cpu", backend=backend
+    )
     images = [image(seed) for seed in range(case.batch)]
     return lambda: list(detector.detect_many(images, batch=case.batch))
 
@@ -104,7 +111,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
         "INFERENCE_PRECISION_HINT": "f32",  # like the others; its default is bfloat16 on CPUs that have it
     }
     request = core.compile_model(network, "CPU", settings).create_infer_request()
-    given = _planes(case) if planes else np.stack([_fitted(seed, case) for seed in range(case.batch)])
+    given = _planes(case) if planes else _images(case)
     return lambda: request.infer([given], share_inputs=True, share_outputs=True)
 
 
@@ -156,27 +163,17 @@ def _opencv(files: Files, case: BenchCase) -> Run:
     return run
 
 
-def _with_network(files: Files) -> bool:
-    return files.network is not None
-
-
-def _float_network(files: Files) -> bool:
-    return files.is_float
-
-
-def _readable(files: Files) -> bool:
-    return files.is_float and files.model.suffix in (".safetensors", ".cfg")
-
-
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender("lookonce", "", _detector, lambda files: True),
-        Contender("lookonce-openvino", "openvino", _detector_openvino, _with_network),
-        Contender("onnxruntime", "onnxruntime", _onnxruntime, _with_network),
-        Contender("openvino", "openvino", _openvino, lambda files: True),
-        Contender("torch", "torch", _torch, _readable),
-        Contender("opencv", "", _opencv, _float_network),
+        Contender("lookonce", "", _detector),
+        Contender(
+            "lookonce-openvino", "openvino", partial(_detector, backend="openvino"), needs_network=True
+        ),
+        Contender("onnxruntime", "onnxruntime", _onnxruntime, needs_network=True),
+        Contender("openvino", "openvino", _openvino),
+        Contender("torch", "torch", _torch, needs_float=True, suffixes=(".safetensors", ".cfg")),
+        Contender("opencv", "", _opencv, needs_float=True),
     )
 }
 
@@ -189,12 +186,12 @@ def image(seed: int) -> NDArray[np.uint8]:
     return cv2.resize(drawn, IMAGE[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
-def _fitted(seed: int, case: BenchCase) -> NDArray[np.uint8]:
-    """Resize that image to the input's size, (H, W, 3)."""
-    return cv2.resize(image(seed), case.size[::-1]).astype(np.uint8, copy=False)
+def _images(case: BenchCase) -> NDArray[np.uint8]:
+    """Return the batch in the input's size, (B, H, W, 3)."""
+    resized = [cv2.resize(image(seed), case.size[::-1]) for seed in range(case.batch)]
+    return np.stack(resized).astype(np.uint8, copy=False)
 
 
 def _planes(case: BenchCase) -> NDArray[np.float32]:
     """Return the batch for a bare engine: (B, 3, H, W) float32 in [0, 1], contiguous."""
-    images = np.stack([_fitted(seed, case) for seed in range(case.batch)])
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+    return np.ascontiguousarray(_images(case).transpose(0, 3, 1, 2), np.float32) / np.float32(255)

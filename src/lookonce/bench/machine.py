@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,18 +14,15 @@ ENGINES = ("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy"
 
 def about_machine() -> dict[str, Any]:
     """Return date, processor, cores, Python, and the versions of the installed engines."""
+    versions = {}
+    for name in ENGINES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {
         "date": str(date.today()),
         "processor": this_processor().name,
         "instructions": this_processor().instructions,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "versions": {name: found for name in ENGINES if (found := _version(name))},
+        "versions": versions,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

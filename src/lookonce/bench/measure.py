@@ -73,6 +73,17 @@ class _Running:
     batches: int
     turns: list[Turn] = field(default_factory=list)
 
+    def result(self, case: BenchCase) -> Result:
+        turns = tuple(tuple(1000 * seconds for seconds in turn.seconds[1:]) for turn in self.turns)
+        peak = self.turns[-1].peak_bytes if self.turns else None
+        return Result(
+            self.entry.label,
+            case,
+            turns,
+            peak_mib=math.nan if peak is None else peak / 2**20,
+            opening_seconds=self.worker.opening_seconds,
+        )
+
 
 def measure(
     entries: Sequence[Entry],
@@ -112,20 +123,6 @@ def measure(
                     del running[number]
                 advance(row.entry.label)
     return [
-        Result(entry.label, case, error=failed[number])
-        if number in failed
-        else _result(running[number], case)
+        Result(entry.label, case, error=failed[number]) if number in failed else running[number].result(case)
         for number, entry in enumerate(entries)
     ]
-
-
-def _result(row: _Running, case: BenchCase) -> Result:
-    turns = tuple(tuple(1000 * seconds for seconds in turn.seconds[1:]) for turn in row.turns)
-    peak = row.turns[-1].peak_bytes if row.turns else None
-    return Result(
-        row.entry.label,
-        case,
-        turns,
-        peak_mib=math.nan if peak is None else peak / 2**20,
-        opening_seconds=row.worker.opening_seconds,
-    )

@@ -18,7 +18,14 @@ HEADINGS = ("", "ms", "90 %", "99 %", "images/s", "time", "peak MiB", "opening s
 
 def as_text(results: Sequence[Result]) -> str:
     """Format a table per case; `time` is relative to the first row that ran."""
-    return "\n\n".join(_case_table(list(rows)) for _, rows in groupby(results, key=lambda row: row.case))
+    tables = []
+    for case, grouped in groupby(results, key=lambda row: row.case):
+        rows = list(grouped)
+        ran = [row for row in rows if row.turns]
+        lines = aligned([HEADINGS, *(_cells(row, ran[0]) for row in ran)])
+        missing = [f"{row.label}: not measured: {row.error}" for row in rows if not row.turns]
+        tables.append("\n".join([str(case), *lines, *missing]))
+    return "\n\n".join(tables)
 
 
 def as_dict(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -81,13 +88,6 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list
         ).rstrip()
         for row in rows
     ]
-
-
-def _case_table(rows: Sequence[Result]) -> str:
-    ran = [row for row in rows if row.turns]
-    lines = aligned([HEADINGS, *(_cells(row, ran[0]) for row in ran)])
-    missing = [f"{row.label}: not measured: {row.error}" for row in rows if not row.turns]
-    return "\n".join([str(rows[0].case), *lines, *missing])
 
 
 def _cells(row: Result, reference: Result) -> tuple[str, ...]:

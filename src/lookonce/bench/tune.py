@@ -14,53 +14,44 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from lookonce._files import read_text, replacing, replacing_together, write_text
-from lookonce._onnxruntime import ort
+from lookonce._files import read_text, replacing_together, write_text
 from lookonce._optional import require
 from lookonce._terminal import progress_bar, say
+from lookonce.bench.candidates import FLOAT_GRAPH, Candidate, candidates_here
 from lookonce.bench.contenders import BenchCase, Run
 from lookonce.bench.measure import Entry, measure
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.evaluate.coco import evaluate
-from lookonce.export.int8 import Int8, plan, watched
+from lookonce.export.files import write_onnx
+from lookonce.export.graph import export_graph
+from lookonce.export.int8 import Int8, plan, watched, write_int8
 from lookonce.export.quantize import Inputs
+from lookonce.export.source import read_source
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import Arithmetic, engine_file, load_engine
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.onnx_backend import TENSORRT
 from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
 from lookonce.runtime.pipeline import each_image
-from lookonce.runtime.plans import PLAN_LIMIT, REST_IN_BFLOAT16, SpeedPlan, Way, engine_versions, plan_folder
+from lookonce.runtime.plans import PLAN_LIMIT, SpeedPlan, Way, engine_versions, plan_folder
 from lookonce.runtime.processor import this_processor
 from lookonce.samples import Problem, Sample
 
 UNFINISHED = "unfinished.json"
-FLOAT_GRAPH = "float32.onnx"
 AGREEMENT = 0.95  # least share of detections in common with float32
 SAME = 0.5  # IoU of two boxes that are the same detection
 TIMED_IMAGES = 4
 PER_CALL = 4  # images that each thread of a throughput run detects on, so that starting it hardly counts
 # with any of these, int8 products are summed in 32 bits, and the first layer may be int8 too
 WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
-
-
-class Candidate(NamedTuple):
-    """One engine in one precision, on a file; empty for the model itself."""
-
-    backend: str
-    precision: str
-    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +101,26 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
         MissingExtraError: the evaluation package is not installed.
     """
     require("faster_coco_eval", "train")
-    with closing(load_engine(engine_file(model, options.weights))) as opened:
+    path = engine_file(model, options.weights)
+    with closing(load_engine(path)) as opened:
         info = opened.info
     inputs, samples = plan(Int8(options.data, names=options.names), info, console)
     if samples is None:
         raise AnnotationError(f"{options.data}: expected annotations, found images alone")
-    path = engine_file(model, options.weights)
     folder = plan_folder(path, options.root)
     folder.mkdir(parents=True, exist_ok=True)
     progress = _Unfinished.open(folder, options, samples, inputs, console)
-    candidates = list(_candidates(model, path, info, console))
+    candidates = list(candidates_here(model, path, info, console))
+    wide_sums = not WIDE_SUMS.isdisjoint(this_processor().instructions or ())
     for file in dict.fromkeys(each.file for each in candidates if each.file):
         if not (folder / file).exists():
-            _write(file, folder, model, options, inputs, console)
+            graph = export_graph(read_source(model, options.weights))
+            with replacing_together(folder / file) as target:
+                if file == FLOAT_GRAPH:
+                    write_onnx(graph, target)
+                else:
+                    watch = watched(console, f"calibrating {file}")
+                    write_int8(graph, inputs, target, watch, symmetric="symmetric" in file, first=wide_sums)
     ways = _gated(candidates, path, folder, samples, progress, options, console)
     recipes = [way.recipe for way in ways]
     timed = sorted(
@@ -155,73 +153,6 @@ def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> fl
                 )
                 alike += int(same.any(axis=1).sum())
     return alike / total if total else 1.0
-
-
-def _candidates(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
-    """Yield what this machine can try; the first is the reference, the model as it runs by default."""
-    bfloat16 = this_processor().computes_bfloat16
-    openvino = find_spec("openvino") is not None
-    if path.suffix == ".xml" or "int8" in info.training:
-        usual = "int8" if "int8" in info.training else "float32"
-        if path.suffix == ".onnx":
-            yield Candidate("onnxruntime", usual)
-        if openvino:
-            yield Candidate("openvino", usual)
-            if bfloat16:
-                yield Candidate("openvino", "bfloat16" if usual == "float32" else REST_IN_BFLOAT16)
-        say("int8: only from a model in float32 that is no .xml, so not tried", console)
-        return
-    graph = ""
-    if model.suffix == ".safetensors":
-        graph = FLOAT_GRAPH
-        yield Candidate("torch", "float32")
-        if bfloat16:
-            yield Candidate("torch", "bfloat16")
-    for file, precision in ((graph, "float32"), ("int8.onnx", "int8"), ("int8-symmetric.onnx", "int8")):
-        yield Candidate("onnxruntime", precision, file)
-    if TENSORRT in ort.get_available_providers():
-        yield Candidate("tensorrt", "float32", graph)
-        yield Candidate("tensorrt", "bfloat16", graph)
-    if not openvino:
-        say("OpenVINO is not installed, so not tried", console)
-        return
-    yield Candidate("openvino", "float32", graph)
-    if bfloat16:
-        yield Candidate("openvino", "bfloat16", graph)
-    if find_spec("nncf") is None:
-        say("NNCF is not installed, so int8 with OpenVINO is not tried", console)
-        return
-    for file in ("int8.xml", "int8-symmetric.xml"):
-        yield Candidate("openvino", "int8", file)
-        if bfloat16:
-            yield Candidate("openvino", REST_IN_BFLOAT16, file)
-
-
-def _write(
-    file: str, folder: Path, model: Path, options: TuneOptions, inputs: Inputs, console: Console
-) -> None:
-    """Write a file that candidates run: the model's graph, in float32 or calibrated to int8."""
-    from lookonce.export.files import write_onnx
-    from lookonce.export.graph import export_graph
-    from lookonce.export.source import read_source
-
-    graph = export_graph(read_source(model, options.weights))
-    watch, symmetric = watched(console, f"calibrating {file}"), "symmetric" in file
-    if file == FLOAT_GRAPH:
-        with replacing(folder / file) as made:
-            write_onnx(graph, made)
-    elif file.endswith(".onnx"):
-        from lookonce.export.quantize_onnx import quantize_onnx
-
-        quantized = quantize_onnx(graph, inputs, watch, symmetric=symmetric)
-        with replacing(folder / file) as made:
-            write_onnx(quantized, made)
-    else:
-        from lookonce.export.quantize_openvino import quantize_openvino
-
-        first = not WIDE_SUMS.isdisjoint(this_processor().instructions or ())
-        with replacing_together(folder / file) as made:
-            quantize_openvino(graph, inputs, made, watch, symmetric=symmetric, first=first)
 
 
 @dataclass(slots=True)

@@ -118,17 +118,16 @@ def _serve(pipe: Connection, open_: Callable[[], Run]) -> None:
         pipe.send(perf_counter() - start)
         while True:
             batches = pipe.recv()
-            pipe.send(Turn(tuple(_timed(run) for _ in range(batches)), peak_bytes()))
+            seconds = []
+            for _ in range(batches):
+                start = perf_counter()
+                run()
+                seconds.append(perf_counter() - start)
+            pipe.send(Turn(tuple(seconds), peak_bytes()))
     except EOFError:
         return  # the parent process closed the pipe, or ended
     except Exception as error:  # engines raise exceptions of any type
         pipe.send(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-
-
-def _timed(run: Run) -> float:
-    start = perf_counter()
-    run()
-    return perf_counter() - start
 
 
 def peak_bytes() -> int | None:

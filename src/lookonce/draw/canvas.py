@@ -68,7 +68,9 @@ class Canvas:
         width, height = head + tail, self._letters * 1.25 + margin
         for left, top in self._places(box, width, height):
             place = np.array([left, top, left + width, top + height], np.float32)
-            if self._is_free(place):
+            hidden = clip(self._boxes - place[[0, 1, 0, 1]], place[3] - place[1], place[2] - place[0])
+            hides_box = (area(hidden) > MOST_HIDDEN * area(self._boxes)).any()
+            if not hides_box and not pairwise_iou(place[None], self._labels).any():
                 break
         else:
             return
@@ -113,13 +115,6 @@ class Canvas:
                 float(np.clip(left, 0, max(self._width - 1 - width, 0))),
                 float(np.clip(edge, 0, max(self._height - 1 - height, 0))),
             )
-
-    def _is_free(self, place: NDArray[np.float32]) -> bool:
-        left, top, right, bottom = place
-        if pairwise_iou(place[None], self._labels).any():
-            return False
-        hidden = clip(self._boxes - place[[0, 1, 0, 1]], bottom - top, right - left)
-        return bool((area(hidden) <= MOST_HIDDEN * area(self._boxes)).all())
 
     def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
         """Return first and last column and row of a box, inside the image; at least one pixel."""

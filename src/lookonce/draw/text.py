@@ -37,11 +37,11 @@ def legible(name: str, label: int, size: int) -> tuple[str, Font]:
         label: its number, written where no font has the letters of the name.
         size: of the letters, in pixels.
     """
-    for font in (_bundled(size), *_system_fonts(size)):
+    for font in _fonts(size):
         missing = bytes(font.getmask(NO_LETTER))
         if all(bytes(font.getmask(letter)) != missing for letter in set(name) if not letter.isspace()):
             return name, font
-    return f"[{label}]", _bundled(size)
+    return f"[{label}]", _fonts(size)[0]
 
 
 def shortened(name: str, font: Font, width: float) -> str:
@@ -54,13 +54,9 @@ def shortened(name: str, font: Font, width: float) -> str:
 
 
 @lru_cache(maxsize=64)
-def _bundled(size: int) -> Font:
-    return ImageFont.load_default(size)
-
-
-@lru_cache(maxsize=64)
-def _system_fonts(size: int) -> tuple[Font, ...]:
-    found = []
+def _fonts(size: int) -> tuple[Font, ...]:
+    """Return Pillow's own font, then those of the machine."""
+    found: list[Font] = [ImageFont.load_default(size)]
     for file in SYSTEM_FONTS:
         try:
             found.append(ImageFont.truetype(file, size))

@@ -37,17 +37,13 @@ def export_graph(
     """
     model = build_onnx(source.network, source.weights, source.info)
     if static:
-        _fix(model.graph, source)
+        (height, width), scales = source.info.input_size, source.network.scales
+        count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)
+        ports = (model.graph.input[0], (1, height, width)), (model.graph.output[0], (1, count))
+        for value, sides in ports:
+            for place, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
+                place.dim_value = side
     if suppression is not None:
         add_suppression(model, suppression)
     onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is a bug here
     return model
-
-
-def _fix(graph: onnx.GraphProto, source: FloatModel) -> None:
-    """Replace the open dimensions by numbers: input (1, H, W, 3), output (1, K, 5+C)."""
-    (height, width), scales = source.info.input_size, source.network.scales
-    count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)
-    for value, sides in ((graph.input[0], (1, height, width)), (graph.output[0], (1, count))):
-        for place, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
-            place.dim_value = side

@@ -18,7 +18,7 @@ from lookonce.annotations.report import say_problems
 from lookonce.errors import AnnotationError, ConfigError, ImageError
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
-from lookonce.export.quantize import Inputs
+from lookonce.export.quantize import Inputs, Watch
 from lookonce.export.verify import prove
 from lookonce.gate import MAX_DROP, Comparison, compare, time_both, unseen
 from lookonce.images import list_images
@@ -131,7 +131,7 @@ def export_int8(
         before = Path(folder) / f"{path.stem}.onnx"
         write_onnx(graph, before)
         prove(model, before, info, proof, static=static, weights=weights)
-        _quantize(graph, inputs, made, console)
+        write_int8(graph, inputs, made, watched(console, "calibrating"))
         share = sum(each.stat().st_size for each in made.parent.iterdir()) / before.stat().st_size
         speed_up = time_both(before, made, inputs, ENGINES[made.suffix]).speed_up
         compared = None
@@ -150,6 +150,36 @@ def export_int8(
                 each.rename(each.with_suffix(f"{REJECTED}{each.suffix}"))
             path = path.with_suffix(f"{REJECTED}{path.suffix}")
     return Quantized(path, len(inputs), share, speed_up, compared, accepted)
+
+
+def write_int8(
+    graph: onnx.ModelProto,
+    inputs: Inputs,
+    path: Path,
+    watch: Watch,
+    *,
+    symmetric: bool = False,
+    first: bool = False,
+) -> None:
+    """Write the graph in int8: `.onnx` for ONNX Runtime, or `.xml` and `.bin` for OpenVINO.
+
+    Args:
+        graph: float, with candidates as its output.
+        inputs: (P, H, W, 3) images to calibrate on.
+        path: file to write.
+        watch: shows progress.
+        symmetric: see `quantize_onnx`.
+        first: see `quantize_openvino`.
+    """
+    if path.suffix == ".xml":
+        from lookonce.export.quantize_openvino import quantize_openvino
+
+        quantize_openvino(graph, inputs, path, watch, symmetric=symmetric, first=first)
+    else:
+        from lookonce.export.files import write_onnx
+        from lookonce.export.quantize_onnx import quantize_onnx
+
+        write_onnx(quantize_onnx(graph, inputs, watch, symmetric=symmetric), path)
 
 
 def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages:
@@ -220,19 +250,6 @@ def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
             return None
         raise
     return load_samples(data, split if splits else None, names)
-
-
-def _quantize(graph: onnx.ModelProto, inputs: Inputs, made: Path, console: Console) -> None:
-    watch = watched(console, "calibrating")
-    if made.suffix == ".xml":
-        from lookonce.export.quantize_openvino import quantize_openvino
-
-        quantize_openvino(graph, inputs, made, watch)
-    else:
-        from lookonce.export.files import write_onnx
-        from lookonce.export.quantize_onnx import quantize_onnx
-
-        write_onnx(quantize_onnx(graph, inputs, watch), made)
 
 
 def watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:

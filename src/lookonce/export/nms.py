@@ -61,15 +61,25 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     nodes = Nodes(model.graph)
     nodes.prefix = "suppression"
     (candidates,) = (output.name for output in model.graph.output)
-    classes = _last(model.graph.output[0]) - 5
+    classes = int(model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value) - 5
     boxes, objectness, probabilities = nodes.add_many(
         "Split", candidates, nodes.integers(4, 1, classes), outputs=3, axis=-1
     )
-    boxes = _cut(nodes, boxes)  # (B, K, 4)
+
+    shape = nodes.add("Shape", nodes.graph.input[0].name)  # B, H, W, 3
+    border = nodes.add("Gather", shape, nodes.integers(2, 1, 2, 1))  # W, H, W, H
+    inside = nodes.add("Min", boxes, nodes.add("Cast", border, to=TensorProto.FLOAT))
+    boxes = nodes.add("Max", inside, nodes.floats(0))  # (B, K, 4), clipped
+
+    # the score of a candidate's class, 0 for its other classes
     labels = nodes.add("ArgMax", probabilities, axis=-1, keepdims=0)  # (B, K), the first of equals
     best = nodes.add("ReduceMax", probabilities, axes=[-1], keepdims=1)
     scores = nodes.add("Mul", objectness, best)  # (B, K, 1)
-    by_class, conf = _by_class(nodes, scores, labels, classes), np.array(suppression.conf, np.float32)
+    of_label = nodes.constant(np.array(classes)), nodes.constant(np.array([0, 1], np.float32))
+    spread = nodes.add("Mul", nodes.add("OneHot", labels, *of_label), scores)  # (B, K, C)
+    by_class = nodes.add("Transpose", spread, perm=[0, 2, 1])  # (B, C, K)
+
+    conf = np.array(suppression.conf, np.float32)
     if len(set(suppression.conf)) > 1:  # the operator takes one for all
         own = nodes.constant(conf[:, None])  # (C, 1)
         by_class = nodes.add("Where", nodes.add("Greater", by_class, own), by_class, nodes.floats(0))
@@ -86,40 +96,15 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
         nodes.add("GatherND", scores, where),
         nodes.add("Cast", label, to=TensorProto.FLOAT),
     ]
-    _declare(model.graph, _by_falling_score(nodes, nodes.add("Concat", *parts, axis=1)))
+    rows = nodes.add("Concat", *parts, axis=1)
+
+    count = nodes.add("Gather", nodes.add("Shape", rows), nodes.integers(0))
+    column = nodes.add("Gather", rows, nodes.constant(np.array(5)), axis=1)
+    order = nodes.add_many("TopK", column, count, outputs=2, axis=0)[1]  # by falling score
+    ordered = nodes.add("Gather", rows, order, axis=0)
+    model.graph.node.append(helper.make_node("Identity", [ordered], [OUTPUT], name=OUTPUT))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["found", COLUMNS]))
     entry = model.metadata_props.add()
     given = suppression.conf if len(set(suppression.conf)) > 1 else suppression.conf[0]
     entry.key, entry.value = METADATA_KEY, json.dumps({"conf": given, "iou": suppression.iou})
-
-
-def _cut(nodes: Nodes, boxes: str) -> str:
-    """Clip boxes at the border of the input."""
-    shape = nodes.add("Shape", nodes.graph.input[0].name)  # B, H, W, 3
-    border = nodes.add("Gather", shape, nodes.integers(2, 1, 2, 1))  # W, H, W, H
-    inside = nodes.add("Min", boxes, nodes.add("Cast", border, to=TensorProto.FLOAT))
-    return nodes.add("Max", inside, nodes.floats(0))
-
-
-def _by_class(nodes: Nodes, scores: str, labels: str, classes: int) -> str:
-    """(B, K, 1) scores and (B, K) labels -> (B, C, K): the score at the label, else 0."""
-    spread = nodes.add(
-        "OneHot", labels, nodes.constant(np.array(classes)), nodes.constant(np.array([0, 1], np.float32))
-    )  # (B, K, C)
-    return nodes.add("Transpose", nodes.add("Mul", spread, scores), perm=[0, 2, 1])
-
-
-def _by_falling_score(nodes: Nodes, rows: str) -> str:
-    count = nodes.add("Gather", nodes.add("Shape", rows), nodes.integers(0))
-    scores = nodes.add("Gather", rows, nodes.constant(np.array(5)), axis=1)
-    order = nodes.add_many("TopK", scores, count, outputs=2, axis=0)[1]
-    return nodes.add("Gather", rows, order, axis=0)
-
-
-def _declare(graph: onnx.GraphProto, rows: str) -> None:
-    graph.node.append(helper.make_node("Identity", [rows], [OUTPUT], name=OUTPUT))
-    del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["found", COLUMNS]))
-
-
-def _last(value: onnx.ValueInfoProto) -> int:
-    return int(value.type.tensor_type.shape.dim[-1].dim_value)

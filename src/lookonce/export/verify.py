@@ -80,7 +80,9 @@ def prove(
         expected = reference(batch)
         candidates, rows = run(batch)
         # numpy's maximum keeps NaN, Python's may lose it
-        boxes = float(np.maximum(boxes, _apart(_inside(candidates, batch), _inside(expected, batch))))
+        # far beyond the input's border, the last bit of the exponential is many pixels
+        inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (candidates, expected)]
+        boxes = float(np.maximum(boxes, _apart(*inside)))
         scores = float(np.maximum(scores, _apart(candidates[..., 4:], expected[..., 4:])))
         if suppression is not None:
             _check_rows(exported, rows, candidates, batch, suppression)
@@ -147,23 +149,18 @@ def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
 
 def _batches(images: Sequence[Images], info: ModelInfo, *, static: bool) -> Iterator[Images]:
     """Prepare images for the network, (B, H, W, 3)."""
-    fitted = np.stack([_fitted(image, info, info.input_size) for image in images])
+
+    def fitted(image: Images, size: tuple[int, int]) -> Images:
+        return Letterbox.for_policy(info.fit, image.shape[:2], size).image(image)
+
+    batch = np.stack([fitted(image, info.input_size) for image in images])
     if static:
-        yield from fitted[:, None]
+        yield from batch[:, None]
         return
-    yield fitted
+    yield batch
     height, width = info.input_size
     if height % 32 == width % 32 == 0:  # networks for other sizes may not support a second one
-        yield _fitted(images[0], info, (height, width + max(info.strides)))[None]
-
-
-def _fitted(image: Images, info: ModelInfo, size: tuple[int, int]) -> Images:
-    return Letterbox.for_policy(info.fit, image.shape[:2], size).image(image)
-
-
-def _inside(candidates: Floats, batch: Images) -> Floats:
-    """Clip boxes at the input's border: far beyond it, the last bit of the exponential is many pixels."""
-    return clip(candidates[..., :4], *batch.shape[1:3])
+        yield fitted(images[0], (height, width + max(info.strides)))[None]
 
 
 def _apart(a: Floats, b: Floats) -> float:
@@ -181,14 +178,10 @@ def _check_rows(
     for number, each in enumerate(candidates):
         found = postprocess(each, whole, options, names)
         columns = np.full(len(found), number), found.boxes, found.scores, found.labels
-        expected |= _as_set(np.column_stack(columns))
-    different = len(_as_set(rows) ^ expected)
+        expected |= set(map(tuple, np.column_stack(columns).tolist()))
+    different = len(set(map(tuple, rows.tolist())) ^ expected)
     if different or (np.diff(rows[:, 5]) > 0).any():
         raise ModelFileError(
             f"{exported.name}: expected the {len(expected)} detections of lookonce's own suppression by "
             f"falling score, found {len(rows)}, {different} of them differently; not kept"
         )
-
-
-def _as_set(rows: NDArray[np.floating]) -> set[tuple[float, ...]]:
-    return set(map(tuple, rows.tolist()))

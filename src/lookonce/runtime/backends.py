@@ -1,10 +1,10 @@
 """Engines and the files they run: a table with one row per engine, imported only when used."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from pkgutil import resolve_name
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +178,7 @@ def engine_file(path: Path, weights: Path | None = None) -> Path:
         ModelFileError: it cannot be converted.
     """
     if converter := CONVERTERS.get(path.suffix.lower()):
-        path = _load(converter)(path, weights)
+        path = resolve_name(converter)(path, weights)
     return path
 
 
@@ -236,6 +236,27 @@ def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
             f"{path}: expected input of the shape it was exported for, ({expected}, 3) "
             f"(batch, height, width, channels), found {given}"
         )
+
+
+def check_ports(path: Path, classes: int, ports: Sequence[tuple[str, tuple[int | None, ...]]]) -> InputShape:
+    """Compare a graph's inputs and outputs, each (type, shape), with the description in the file.
+
+    Returns:
+        (B, H, W) that the input is fixed to; None for an open dimension.
+
+    Raises:
+        ModelFileError: they differ.
+    """
+    match ports:
+        case [
+            ("u8" | "tensor(uint8)", (batch, height, width, 3)),
+            ("f32" | "tensor(float)", (_, _, columns)),
+        ] if columns == 5 + classes:
+            return batch, height, width
+    raise ModelFileError(
+        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {5 + classes}), found "
+        f"{ports}; a file exported with --nms is for other programs"
+    )
 
 
 def check_output(path: Path, candidates: NDArray[np.float32], images: int, classes: int) -> None:
@@ -297,12 +318,7 @@ def load_engine(
     engine = ENGINES[name or able[0]]
     if engine.needs:
         require(*engine.needs)
-    opened: Backend = _load(engine.opener)(path, threads=threads, arithmetic=arithmetic, device=device)
+    opened: Backend = resolve_name(engine.opener)(
+        path, threads=threads, arithmetic=arithmetic, device=device
+    )
     return opened
-
-
-def _load(place: str) -> Callable[..., Any]:
-    """Import the function named by `module:function`."""
-    module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(import_module(module), name)
-    return function

@@ -74,8 +74,7 @@ class ClipWriter:
         due = round((moment.seconds - self._first) * self._rate)
         if due - self._frames > LONGEST_GAP * self._rate:
             self._first, due = moment.seconds - self._frames / self._rate, self._frames
-        while self._last is not None and self._frames < due:
-            self._write(self._last)
+        shown = [] if self._last is None else [self._last] * (due - self._frames)
         self._last = cv2.copyMakeBorder(
             cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
             0,
@@ -84,8 +83,11 @@ class ClipWriter:
             self._padding[1],
             cv2.BORDER_REPLICATE,
         ).astype(np.uint8, copy=False)
-        if self._frames <= due:
-            self._write(self._last)
+        if self._frames + len(shown) <= due:
+            shown.append(self._last)
+        for bgr in shown:
+            self._writer.write(bgr)
+        self._frames += len(shown)
 
     def close(self) -> None:
         """Finish the file and give it its name.
@@ -101,10 +103,6 @@ class ClipWriter:
                     f"{self.path}: expected {self._frames} frames in the written file, found {written}; "
                     "is the disk full?"
                 )
-
-    def _write(self, bgr: NDArray[np.uint8]) -> None:
-        self._writer.write(bgr)
-        self._frames += 1
 
 
 @contextmanager

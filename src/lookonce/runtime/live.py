@@ -148,23 +148,17 @@ class LiveFrames:
             for image, seconds in frames_of(capture):
                 if self._closed.is_set():
                     return False
-                self._receive(image, seconds if declared else None, rate)
+                now, number = monotonic(), self._received
+                self._started = self._started if number else now
+                self._received += 1
+                if declared:  # a video of known length keeps all its frames, and their times
+                    self._frames.put((image, Moment(number, seconds, rate)))
+                elif self._frames.offer((image, Moment(number, now - self._started, rate))):
+                    self._counts.dropped += 1
                 self._counts.reconnects += bool(before and self._received == before + 1)
         if declared or not self._received:
             check_whole(self._origin, 0, self._received)
         return not declared
-
-    def _receive(self, image: NDArray[np.uint8], seconds: float | None, rate: float) -> None:
-        """Hand a frame over; `seconds` is its time in a video of known length, which keeps all frames."""
-        now = monotonic()
-        if not self._received:
-            self._started = now
-        number = self._received
-        self._received += 1
-        if seconds is not None:
-            self._frames.put((image, Moment(number, seconds, rate)))
-        elif self._frames.offer((image, Moment(number, now - self._started, rate))):
-            self._counts.dropped += 1
 
 
 @contextmanager

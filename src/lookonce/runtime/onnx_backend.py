@@ -15,8 +15,8 @@ from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import (
     Arithmetic,
-    InputShape,
     check_output,
+    check_ports,
     check_shape,
     describe_content,
     engine_failed,
@@ -59,13 +59,24 @@ class OnnxBackend:
         chosen = providers(ort.get_available_providers(), arithmetic, device, tensorrt=tensorrt)
         check_weights(path)
         self._settings = threads, chosen
-        self._session: ort.InferenceSession | None = _open_session(path, path, *self._settings)
+        session = _open_session(path, path, *self._settings)
+        self._session: ort.InferenceSession | None = session
         self._preparing, self._has_features = Lock(), False
         try:
-            self.info = _read_info(self._session, path)
-            images = _checked_input(self._session, self.info, path)
-            self._input_name, self.input_shape = images.name, _fixed(images.shape)
-            used = check_used(self._session.get_providers(), device)
+            entries = session.get_modelmeta().custom_metadata_map
+            if METADATA_KEY not in entries:
+                raise ModelFileError(
+                    f"{path}: expected the description that lookonce writes into its ONNX files "
+                    f"(metadata entry {METADATA_KEY!r}), found {sorted(entries) or 'no metadata'}"
+                )
+            self.info = ModelInfo.from_json(entries[METADATA_KEY], str(path))
+            ports = [  # an open dimension has a name instead of a number
+                (port.type, tuple(side if isinstance(side, int) else None for side in port.shape))
+                for port in (*session.get_inputs(), *session.get_outputs())
+            ]
+            self.input_shape = check_ports(path, len(self.info.names), ports)
+            self._input_name = session.get_inputs()[0].name
+            used = check_used(session.get_providers(), device)
             self.engine = engine_text("tensorrt" if tensorrt else "onnxruntime", self.info, arithmetic, used)
         except UnicodeDecodeError as error:  # ONNX Runtime decodes names and metadata when they are read
             raise ModelFileError(
@@ -183,33 +194,3 @@ def _open_session(
         raise ModelFileError(
             f"{path}: expected an ONNX model, found {describe_content(path, error)}"
         ) from error
-
-
-def _fixed(shape: list[int | str]) -> InputShape:
-    """Return (B, H, W) of an input (B, H, W, 3); an open dimension has a name instead of a number."""
-    batch, height, width = (side if isinstance(side, int) else None for side in shape[:3])
-    return batch, height, width
-
-
-def _read_info(session: ort.InferenceSession, path: Path) -> ModelInfo:
-    entries = session.get_modelmeta().custom_metadata_map
-    if METADATA_KEY not in entries:
-        raise ModelFileError(
-            f"{path}: expected the description that lookonce writes into its ONNX files "
-            f"(metadata entry {METADATA_KEY!r}), found {sorted(entries) or 'no metadata'}"
-        )
-    return ModelInfo.from_json(entries[METADATA_KEY], str(path))
-
-
-def _checked_input(session: ort.InferenceSession, info: ModelInfo, path: Path) -> ort.NodeArg:
-    """Return the graph's only input, after checking the graph against its description."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    columns = 5 + len(info.names)
-    found = [(node.type, node.shape) for node in (*inputs, *outputs)]
-    match found:
-        case [("tensor(uint8)", [_, _, _, 3]), ("tensor(float)", [_, _, last])] if last == columns:
-            return inputs[0]
-    raise ModelFileError(
-        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found "
-        f"{found}; a file exported with --nms is for other programs"
-    )

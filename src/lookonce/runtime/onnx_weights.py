@@ -6,6 +6,7 @@ the complaints.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,77 +31,11 @@ def check_weights(path: Path) -> None:
     with open_input(path, ModelFileError) as stream:
         content = memoryview(stream.read())
     try:
-        usual = _all_finite(content)
+        usual = _all_finite(Message(content))
     except (ValueError, IndexError):  # damaged, or not such a file
         usual = False
-    if not usual:
-        _check_with_library(path)
-
-
-def _all_finite(data: memoryview) -> bool:
-    """Return whether all tensors are of usual form and all their numbers finite."""
-    for graph in _children(data, GRAPH):
-        constants = (
-            tensor
-            for node in _children(graph, NODE)
-            for attribute in _children(node, ATTRIBUTE)
-            for tensor in _children(attribute, TENSOR)
-        )
-        for tensor in (*_children(graph, INITIALIZER), *constants):
-            content = dict(_fields(tensor))
-            if EXTERNAL_DATA in content or content.get(DATA_LOCATION):
-                return False
-            kind = content.get(DATA_TYPE)
-            if kind in WHOLE_NUMBERS:
-                continue
-            raw = content.get(RAW_DATA)
-            if kind not in FLOATS or not isinstance(raw, memoryview):
-                return False
-            if not np.isfinite(np.frombuffer(raw, FLOATS[kind])).all():
-                return False
-    return True
-
-
-def _children(data: memoryview, number: int) -> Iterator[memoryview]:
-    """Yield the messages in a field of a message."""
-    return (value for found, value in _fields(data) if found == number and isinstance(value, memoryview))
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (number, value) of a message's fields: numbers as such, all else as its bytes."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        match key & 7:
-            case 0:
-                value, at = _varint(data, at)
-                yield key >> 3, value
-            case 1 | 5 as width:
-                at += 8 if width == 1 else 4
-            case 2:
-                length, at = _varint(data, at)
-                if at + length > len(data):
-                    raise ValueError("cut short")
-                yield key >> 3, data[at : at + length]
-                at += length
-            case other:
-                raise ValueError(f"wire type {other}")
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Return the number at a place, and the place behind it."""
-    number = shift = 0
-    while True:
-        byte = data[at]
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return number, at
-        if shift > 63:
-            raise ValueError("a number of more than ten bytes")
-
-
-def _check_with_library(path: Path) -> None:
+    if usual:
+        return
     import onnx  # slow to import
 
     try:
@@ -118,3 +53,72 @@ def _check_with_library(path: Path) -> None:
     for name, array in arrays:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A protobuf message, read in place."""
+
+    data: memoryview
+
+    def fields(self) -> Iterator[tuple[int, int | memoryview]]:
+        """Yield (number, value) of each field: numbers as such, all else as its bytes."""
+        at = 0
+        while at < len(self.data):
+            key, at = self.varint(at)
+            match key & 7:
+                case 0:
+                    value, at = self.varint(at)
+                    yield key >> 3, value
+                case 1 | 5 as width:
+                    at += 8 if width == 1 else 4
+                case 2:
+                    length, at = self.varint(at)
+                    if at + length > len(self.data):
+                        raise ValueError("cut short")
+                    yield key >> 3, self.data[at : at + length]
+                    at += length
+                case other:
+                    raise ValueError(f"wire type {other}")
+
+    def messages(self, field: int) -> Iterator["Message"]:
+        """Yield the messages in a field."""
+        for number, value in self.fields():
+            if number == field and isinstance(value, memoryview):
+                yield Message(value)
+
+    def varint(self, at: int) -> tuple[int, int]:
+        """Return the number at a position, and the position behind it."""
+        number = shift = 0
+        while True:
+            byte = self.data[at]
+            number |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return number, at
+            if shift > 63:
+                raise ValueError("a number of more than ten bytes")
+
+
+def _all_finite(model: Message) -> bool:
+    """Return whether all tensors are of usual form and all their numbers finite."""
+    for graph in model.messages(GRAPH):
+        constants = (
+            tensor
+            for node in graph.messages(NODE)
+            for attribute in node.messages(ATTRIBUTE)
+            for tensor in attribute.messages(TENSOR)
+        )
+        for tensor in (*graph.messages(INITIALIZER), *constants):
+            content = dict(tensor.fields())
+            if EXTERNAL_DATA in content or content.get(DATA_LOCATION):
+                return False
+            kind = content.get(DATA_TYPE)
+            if kind in WHOLE_NUMBERS:
+                continue
+            raw = content.get(RAW_DATA)
+            if kind not in FLOATS or not isinstance(raw, memoryview):
+                return False
+            if not np.isfinite(np.frombuffer(raw, FLOATS[kind])).all():
+                return False
+    return True

@@ -26,6 +26,7 @@ from lookonce.runtime.backends import (
     Arithmetic,
     InputShape,
     check_output,
+    check_ports,
     check_shape,
     describe_content,
     engine_failed,
@@ -83,8 +84,20 @@ class OpenVinoBackend:
         if arithmetic == "bfloat16" and self._device != "cpu":
             raise ConfigError(f"precision: expected float32 on {self._device}, found 'bfloat16'")
         self._model: Any = _read(self._core, path)
-        self.info = _read_info(self._model, path)
-        self.input_shape = _checked_input(self._model, self.info, path)
+        if not self._model.has_rt_info(DESCRIPTION):
+            raise ModelFileError(
+                f"{path}: expected the description that lookonce writes into its files "
+                f"({'/'.join(DESCRIPTION)}), found none"
+            )
+        self.info = ModelInfo.from_json(self._model.get_rt_info(DESCRIPTION).astype(str), str(path))
+        ports = [
+            (
+                port.get_element_type().get_type_name(),
+                tuple(side.get_length() if side.is_static else None for side in port.get_partial_shape()),
+            )
+            for port in (*self._model.inputs, *self._model.outputs)
+        ]
+        self.input_shape = check_ports(path, len(self.info.names), ports)
         self._fixed_shapes = kind_of(self._device) == "npu"
         precision = "float16" if self._fixed_shapes else arithmetic
         self.engine = engine_text("openvino", self.info, precision, self._device)
@@ -200,46 +213,13 @@ def _settings(threads: int | None, arithmetic: Arithmetic, device: str) -> dict[
 def _read(core: Any, path: Path) -> Any:
     try:
         if path.suffix.lower() == ".xml":
-            _check_start(path)
+            # other files are refused early: OpenVINO tries all its readers on them, which print
+            with open_input(path, ModelFileError) as stream:
+                if not re.match(rb"\s*(<\?xml[^>]*>\s*)?<net\b", stream.read(512)):
+                    raise ValueError("it does not begin as OpenVINO's files do")
         return core.read_model(path)
     except (RuntimeError, ValueError) as error:
         what = f"found {describe_content(path, error)}"
         if path.suffix.lower() == ".xml" and not path.with_suffix(".bin").is_file():
             what = f"found no {path.with_suffix('.bin').name} beside it"
         raise ModelFileError(f"{path}: expected an OpenVINO or ONNX model, {what}") from error
-
-
-def _check_start(path: Path) -> None:
-    """Refuse other files early: OpenVINO tries all its readers on them, which print to standard error."""
-    with open_input(path, ModelFileError) as stream:
-        if not re.match(rb"\s*(<\?xml[^>]*>\s*)?<net\b", stream.read(512)):
-            raise ValueError("it does not begin as OpenVINO's files do")
-
-
-def _read_info(model: Any, path: Path) -> ModelInfo:
-    if not model.has_rt_info(DESCRIPTION):
-        raise ModelFileError(
-            f"{path}: expected the description that lookonce writes into its files "
-            f"({'/'.join(DESCRIPTION)}), found none"
-        )
-    return ModelInfo.from_json(model.get_rt_info(DESCRIPTION).astype(str), str(path))
-
-
-def _checked_input(model: Any, info: ModelInfo, path: Path) -> InputShape:
-    """Return the (B, H, W) that the file is fixed to, after checking the graph against its description."""
-    columns = 5 + len(info.names)
-    found = [
-        (port.get_element_type().get_type_name(), _sides(port)) for port in (*model.inputs, *model.outputs)
-    ]
-    match found:
-        case [("u8", (batch, height, width, 3)), ("f32", (_, _, last))] if last == columns:
-            return batch, height, width
-    raise ModelFileError(
-        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {columns}), found "
-        f"{found}; a file exported with --nms is for other programs"
-    )
-
-
-def _sides(port: Any) -> tuple[int | None, ...]:
-    """Return the shape of an input or output; None for an open dimension."""
-    return tuple(side.get_length() if side.is_static else None for side in port.get_partial_shape())

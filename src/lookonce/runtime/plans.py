@@ -12,7 +12,6 @@ A plan counts on the same kind of processor with the same versions; anything els
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -155,9 +154,38 @@ class SpeedPlan:
             raise ConfigError(f"{path}: expected a plan that `lookonce tune` wrote: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class ModelKey:
+    """The name that plans of a model are filed under: the size of its files, and a hash of their content.
+
+    Attributes:
+        files: the model; OpenVINO's weights lie beside its `.xml`.
+        size: of all files, in bytes.
+    """
+
+    files: tuple[Path, ...]
+    size: int
+
+    @classmethod
+    def of(cls, model: Path) -> Self:
+        """Find a model's files."""
+        weights = model.with_suffix(".bin")
+        with_weights = model.suffix.lower() == ".xml" and weights.exists()
+        files = (model, weights) if with_weights else (model,)
+        return cls(files, sum(path.stat().st_size for path in files))
+
+    def name(self) -> str:
+        """Return the name, after reading all of the files."""
+        content = hashlib.sha256()
+        for path in self.files:
+            with open_input(path, ModelFileError) as stream:
+                content.update(hashlib.file_digest(stream, "sha256").digest())
+        return f"{self.size}-{content.hexdigest()[:24]}"
+
+
 def plan_folder(model: Path, root: Path | None = None) -> Path:
     """Return the folder of a model's plan for this processor; `root`: None for the cache."""
-    return _model_folder(model, root) / _digest(str(this_processor()).encode())
+    return (root or cache_folder()) / "plans" / ModelKey.of(model).name() / this_processor().key
 
 
 def find_plan(model: Path, name: str) -> SpeedPlan | None:
@@ -166,12 +194,14 @@ def find_plan(model: Path, name: str) -> SpeedPlan | None:
     A plan for another processor or other versions, or a damaged one, is ignored with a warning.
     """
     try:
-        sizes = sorted(cache_folder().glob(f"plans/{_bytes_of(model)}-*"))
+        key, plans = ModelKey.of(model), cache_folder() / "plans"
+        alike = {folder.name for folder in plans.glob(f"{key.size}-*")}
     except LookonceError:  # no home folder, so nothing was tuned
         return None
-    if not sizes or (folder := _model_folder(model)) not in sizes:
+    if not alike or (name_of_content := key.name()) not in alike:
         return None  # reading all of a large model takes time, so only then
-    own = folder / _digest(str(this_processor()).encode())
+    folder = plans / name_of_content
+    own = folder / this_processor().key
     if not (own / PLAN).exists():
         others = sorted(folder.glob(f"*/{PLAN}"))
         if others:
@@ -225,26 +255,3 @@ def engine_versions() -> dict[str, str]:
 def _warn(name: str, text: str) -> None:
     """Say something about a model, once per process."""
     log.warning("%s: %s", name, text)
-
-
-def _model_folder(model: Path, root: Path | None = None) -> Path:
-    """Return the folder of all plans for a model: its name holds the size, and a hash of the content."""
-    content = hashlib.sha256()
-    for path in _parts(model):
-        with open_input(path, ModelFileError) as stream:
-            content.update(hashlib.file_digest(stream, "sha256").digest())
-    return (root or cache_folder()) / "plans" / f"{_bytes_of(model)}-{content.hexdigest()[:24]}"
-
-
-def _bytes_of(model: Path) -> int:
-    return sum(path.stat().st_size for path in _parts(model))
-
-
-def _parts(model: Path) -> Sequence[Path]:
-    """List the files of a model: OpenVINO's weights lie beside its `.xml`."""
-    weights = model.with_suffix(".bin")
-    return [model, weights] if model.suffix.lower() == ".xml" and weights.exists() else [model]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """The processor that networks run on: its name, its instructions for matrix products, its cores."""
 
+import hashlib
 import os
 import platform
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ class Processor:
     def __str__(self) -> str:
         sets = "instruction sets unknown" if self.instructions is None else " ".join(self.instructions)
         return f"{self.name}, {self.cores} core{'s' if self.cores > 1 else ''}, {sets}"
+
+    @property
+    def key(self) -> str:
+        """Return a short name for files: a hash of the description."""
+        return hashlib.sha256(str(self).encode()).hexdigest()[:16]
 
     @property
     def computes_bfloat16(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from os.path import commonpath
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,11 @@ class _Unread:
     name: str
     decode: Callable[[], Frame]
     pixels: int = 0
+
+    @classmethod
+    def ready(cls, frame: Frame) -> Self:
+        """Wrap a video's frame, which cannot be decoded out of order."""
+        return cls(frame.name, lambda: frame, frame.image.shape[0] * frame.image.shape[1])
 
     def attempt(self, work: Callable[[Frame], T]) -> tuple[Frame, T] | _Bad:
         """Decode and process; an unreadable image is returned as a result as well."""
@@ -196,7 +201,7 @@ class Sources:
                             yield from self._pages(origin, name, relative)
                             continue
                         for image, moment in read_frames(origin):
-                            yield _decoded(Frame(image, name, relative, origin, moment))
+                            yield _Unread.ready(Frame(image, name, relative, origin, moment))
                     case "-":
                         for place, (data, alone) in enumerate(self._opened(PipedImages(sys.stdin.buffer))):
                             at = None if alone else Moment(place, place / USUAL_RATE, USUAL_RATE)
@@ -214,7 +219,7 @@ class Sources:
                     case _:
                         relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
                         for image, moment in self._opened(LiveFrames(origin, self.live)):
-                            yield _decoded(Frame(image, name, relative, None, moment))
+                            yield _Unread.ready(Frame(image, name, relative, None, moment))
             except ImageError as error:
                 yield _Bad(name, error)
 
@@ -295,8 +300,3 @@ def _decode(
     values: Values | None,
 ) -> Frame:
     return Frame(decode_image(read(), shown, values), name, relative, moment=moment)
-
-
-def _decoded(frame: Frame) -> _Unread:
-    """Wrap a video's frame, which cannot be decoded out of order."""
-    return _Unread(frame.name, lambda: frame, frame.image.shape[0] * frame.image.shape[1])

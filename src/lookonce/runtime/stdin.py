@@ -63,12 +63,14 @@ def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
         ImageError: an image that does not end.
     """
     buffer = _Buffer(read)
-    if not buffer.starts_with_jpeg():
-        if everything := buffer.take_all():
-            yield everything
+    if not (buffer.has(len(JPEG_START)) and buffer.data.startswith(JPEG_START)):
+        while buffer.has(len(buffer.data) + 1):
+            pass
+        if buffer.data:
+            yield buffer.take(len(buffer.data))
         return
     while buffer.skip_to_jpeg():
-        yield buffer.take(_jpeg_length(buffer))
+        yield buffer.take(buffer.jpeg_length())
 
 
 class _Buffer:
@@ -89,9 +91,6 @@ class _Buffer:
                 raise ImageError(f"-: expected images of at most {LARGEST:,} bytes, found a larger one")
         return len(self.data) >= count
 
-    def starts_with_jpeg(self) -> bool:
-        return self.has(len(JPEG_START)) and self.data.startswith(JPEG_START)
-
     def skip_to_jpeg(self) -> bool:
         """Drop everything before the next JPEG; return whether there is one."""
         while self.has(len(JPEG_START)):
@@ -107,38 +106,31 @@ class _Buffer:
         del self.data[:count]
         return taken
 
-    def take_all(self) -> bytes:
-        while self.has(len(self.data) + 1):
-            pass
-        return self.take(len(self.data))
+    def jpeg_length(self) -> int:
+        """Return the length of the JPEG at the start (ITU T.81 annex B); all of the buffer if cut short."""
+        at = len(JPEG_START)
+        while self.has(at + 2):
+            marker = self.data[at + 1]
+            if marker == JPEG_END:
+                return at + 2
+            if marker in JPEG_WITHOUT_LENGTH:
+                at += 2
+            elif not self.has(at + 4):
+                break
+            else:
+                at += 2 + int.from_bytes(self.data[at + 2 : at + 4])
+                if marker == JPEG_SCAN:
+                    at = self.skip_scan(at)
+        return len(self.data)
 
-
-def _jpeg_length(buffer: _Buffer) -> int:
-    """Return the length of the JPEG at the start of the buffer (ITU T.81 annex B); all of it if cut short."""
-    at = len(JPEG_START)
-    while buffer.has(at + 2):
-        marker = buffer.data[at + 1]
-        if marker == JPEG_END:
-            return at + 2
-        if marker in JPEG_WITHOUT_LENGTH:
-            at += 2
-        elif not buffer.has(at + 4):
-            break
-        else:
-            at += 2 + int.from_bytes(buffer.data[at + 2 : at + 4])
-            if marker == JPEG_SCAN:
-                at = _after_scan(buffer, at)
-    return len(buffer.data)
-
-
-def _after_scan(buffer: _Buffer, at: int) -> int:
-    """Return the position of the first marker after the coded image."""
-    while buffer.has(at + 2):
-        at = buffer.data.find(b"\xff", at)
-        if at < 0:
-            at = len(buffer.data)
-        elif buffer.has(at + 2) and buffer.data[at + 1] not in IN_SCAN:
-            break
-        else:
-            at += 2
-    return at
+    def skip_scan(self, at: int) -> int:
+        """Return the position of the first marker after a coded image that begins at a position."""
+        while self.has(at + 2):
+            at = self.data.find(b"\xff", at)
+            if at < 0:
+                at = len(self.data)
+            elif self.has(at + 2) and self.data[at + 1] not in IN_SCAN:
+                break
+            else:
+                at += 2
+        return at

@@ -96,7 +96,7 @@ class ImageWriter(Writer):
             detections = replace(detections, boxes=(detections.boxes * scale).astype(np.float32))
         drawn = annotate(pixels, detections, in_place=True)
         if self._clip is not None and self._clip.path != target:
-            self._close_clip()
+            self.close(complete=True)
         if frame.moment is None:
             write_image(target, drawn, expendable=True)
             return
@@ -105,8 +105,10 @@ class ImageWriter(Writer):
         self._clip.add(drawn, frame.moment)
 
     def close(self, *, complete: bool) -> None:
-        """Finish the last video."""
-        self._close_clip()
+        """Finish the video that is open."""
+        clip, self._clip = self._clip, None
+        if clip is not None:
+            clip.close()
 
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,11 +124,6 @@ class ImageWriter(Writer):
         whole = os.fsencode(path.name)  # a name that is too long is shortened and gets a unique number
         name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
         return path.with_name((path.name if len(whole) <= LONGEST_NAME else name) + usual)
-
-    def _close_clip(self) -> None:
-        clip, self._clip = self._clip, None
-        if clip is not None:
-            clip.close()
 
 
 class TextWriter(Writer):
@@ -308,7 +305,15 @@ class CocoWriter(TextWriter):
         Raises:
             ConfigError: the image has no id, or the id of another file.
         """
-        image_id = self._image_id(frame)
+        stem, image_id = frame.relative.stem, None
+        if self._image_ids is not None:
+            image_id = self._image_ids.get(frame.relative.name)
+            if image_id is None:
+                raise ConfigError(f"{frame.name}: the list of image ids does not have this file")
+        elif frame.moment is not None:
+            image_id = f"{stem}-{frame.moment.number}"
+        else:
+            image_id = int(stem) if stem.isdecimal() else stem
         if self._files.setdefault(image_id, frame.name) != frame.name:
             raise ConfigError(
                 f"{frame.name}: expected an image id of its own, found {image_id!r}, which "
@@ -317,17 +322,6 @@ class CocoWriter(TextWriter):
         for entry in detections.to_coco(image_id, self._category_ids):
             self._stream.write(self._between + _json(entry))
             self._between = ",\n"
-
-    def _image_id(self, frame: Frame) -> int | str:
-        if self._image_ids is not None:
-            try:
-                return self._image_ids[frame.relative.name]
-            except KeyError:
-                raise ConfigError(f"{frame.name}: the list of image ids does not have this file") from None
-        stem = frame.relative.stem
-        if frame.moment is not None:
-            return f"{stem}-{frame.moment.number}"
-        return int(stem) if stem.isdecimal() else stem
 
     def _tail(self, complete: bool) -> str:
         return "\n]\n" if self._between == ",\n" else "[]\n"

@@ -1,0 +1,65 @@
+"""Every way to run a model that this machine can try: engines, precisions, and the files they need."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from lookonce._onnxruntime import ort
+from lookonce._terminal import say
+from lookonce.metadata import ModelInfo
+from lookonce.runtime.onnx_backend import TENSORRT
+from lookonce.runtime.plans import REST_IN_BFLOAT16
+from lookonce.runtime.processor import this_processor
+
+FLOAT_GRAPH = "float32.onnx"  # the model's graph in a file of its own
+
+
+class Candidate(NamedTuple):
+    """One engine in one precision, on a file; empty for the model itself."""
+
+    backend: str
+    precision: str
+    file: str = ""
+
+
+def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
+    """Yield what this machine can try; the first is the reference, the model as it runs by default."""
+    bfloat16 = this_processor().computes_bfloat16
+    openvino = find_spec("openvino") is not None
+    if path.suffix == ".xml" or "int8" in info.training:
+        usual = "int8" if "int8" in info.training else "float32"
+        if path.suffix == ".onnx":
+            yield Candidate("onnxruntime", usual)
+        if openvino:
+            yield Candidate("openvino", usual)
+            if bfloat16:
+                yield Candidate("openvino", "bfloat16" if usual == "float32" else REST_IN_BFLOAT16)
+        say("int8: only from a model in float32 that is no .xml, so not tried", console)
+        return
+    graph = ""
+    if model.suffix == ".safetensors":
+        graph = FLOAT_GRAPH
+        yield Candidate("torch", "float32")
+        if bfloat16:
+            yield Candidate("torch", "bfloat16")
+    for file, precision in ((graph, "float32"), ("int8.onnx", "int8"), ("int8-symmetric.onnx", "int8")):
+        yield Candidate("onnxruntime", precision, file)
+    if TENSORRT in ort.get_available_providers():
+        yield Candidate("tensorrt", "float32", graph)
+        yield Candidate("tensorrt", "bfloat16", graph)
+    if not openvino:
+        say("OpenVINO is not installed, so not tried", console)
+        return
+    yield Candidate("openvino", "float32", graph)
+    if bfloat16:
+        yield Candidate("openvino", "bfloat16", graph)
+    if find_spec("nncf") is None:
+        say("NNCF is not installed, so int8 with OpenVINO is not tried", console)
+        return
+    for file in ("int8.xml", "int8-symmetric.xml"):
+        yield Candidate("openvino", "int8", file)
+        if bfloat16:
+            yield Candidate("openvino", REST_IN_BFLOAT16, file)
