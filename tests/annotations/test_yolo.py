@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lookonce.annotations import load_samples, open_annotations, write_samples
-from lookonce.annotations.yolo import LabelFiles
+from lookonce.annotations.yolo_labels import LabelFiles
 from lookonce.errors import AnnotationError
 
 from .conftest import ImageMaker

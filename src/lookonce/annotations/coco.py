@@ -18,9 +18,9 @@ from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_js
 from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.masks import box_around
 from lookonce.annotations.place import Place, Recognised
-from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.errors import AnnotationError
-from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.samples import Problem, SampleSet
 
 PARTS = ("images", "annotations", "categories")
 NUMBER = int | str
@@ -85,7 +85,7 @@ def read(path: Path) -> Parsed:
             f"{path}: image {entry['id']}",
             entry["file_name"],
             rows[number],
-            _declared(entry),
+            declared_size(entry.get("height"), entry.get("width")),
             entry["id"] if isinstance(entry["id"], str) else number,
         )
         for number, entry in images.items()
@@ -183,7 +183,8 @@ def _rows(
             problems.append(Problem(place, what, kind="row"))
             continue
         image = images[number]
-        rows[number].append(_row(place, entry, categories, _declared(image) if image else None))
+        size = declared_size(image.get("height"), image.get("width")) if image else None
+        rows[number].append(_row(place, entry, categories, size))
     return rows
 
 
@@ -215,12 +216,6 @@ def _row(
     return Row(place, box, name, bool(entry.get("ignore")), bool(entry.get("iscrowd")), polygon=is_hull)
 
 
-def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
-    """Return (height, width), if the entry has them."""
-    height, width = _id(image.get("height")), _id(image.get("width"))
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `<split>.json` for each split; images stay where they are."""
     kept = next((samples.category_ids for samples in sets.values() if samples.category_ids), ())
@@ -236,7 +231,21 @@ def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[st
     if len({i for i in ids if isinstance(i, int)}) < len(ids):
         ids = list(range(1, len(ids) + 1))
     pairs = list(zip(ids, samples.samples, strict=True))
-    annotations = [entry for key, sample in pairs for entry in _annotations(key, sample, categories)]
+    annotations: list[dict[str, Any]] = []
+    for key, sample in pairs:
+        flags = zip(sample.labels.tolist(), sample.difficult.tolist(), sample.crowd.tolist(), strict=True)
+        for (left, top, right, bottom), (label, difficult, crowd) in zip(
+            sample.boxes.tolist(), flags, strict=True
+        ):
+            bbox = [tidy(side) for side in (left, top, right - left, bottom - top)]
+            entry = {
+                "image_id": key,
+                "category_id": categories[label],
+                "bbox": bbox,
+                "area": tidy(bbox[2] * bbox[3]),
+                "iscrowd": int(crowd),
+            }
+            annotations.append(entry | ({"ignore": 1} if difficult else {}))
     return {
         "images": [
             {"id": key, "file_name": reference(sample.path, out), "width": width, "height": height}
@@ -246,20 +255,3 @@ def _tree(samples: SampleSet, categories: tuple[int, ...], out: Path) -> dict[st
         "annotations": [{"id": i, **entry} for i, entry in enumerate(annotations, 1)],
         "categories": [{"id": i, "name": name} for i, name in zip(categories, samples.names, strict=True)],
     }
-
-
-def _annotations(key: int | str | None, sample: Sample, categories: tuple[int, ...]) -> list[dict[str, Any]]:
-    flags = zip(sample.labels.tolist(), sample.difficult.tolist(), sample.crowd.tolist(), strict=True)
-    entries = []
-    for (left, top, right, bottom), (label, difficult, crowd) in zip(
-        sample.boxes.tolist(), flags, strict=True
-    ):
-        bbox = [tidy(side) for side in (left, top, right - left, bottom - top)]
-        entry = {
-            "image_id": key,
-            "category_id": categories[label],
-            "bbox": bbox,
-            "area": tidy(bbox[2] * bbox[3]),
-        }
-        entries.append(entry | {"iscrowd": int(crowd)} | ({"ignore": 1} if difficult else {}))
-    return entries

@@ -1,13 +1,12 @@
 """Apple's CreateML: one JSON for all images; centre and size in pixels."""
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lookonce.annotations.files import json_keys, read_json, shown
 from lookonce.annotations.place import Place, Recognised, file_per_split
-from lookonce.annotations.records import Parsed, Record, Row
+from lookonce.annotations.records import Parsed, Record, Row, class_name
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem
 
@@ -50,7 +49,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
 
 def _row(place: str, entry: Any) -> Row:
     label = entry.get("label", entry.get("class")) if isinstance(entry, dict) else None
-    name = unicodedata.normalize("NFC", str(label or "").strip())
+    name = class_name(label)
     if not name:
         return Row(place, fault=f"expected a class name, found an empty name in {shown(entry)}", kind="class")
     try:

@@ -8,7 +8,6 @@ A video's XML has tracks of boxes by frame; its images are frames saved as `fram
 
 import itertools
 import math
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ from lookonce.annotations.files import (
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of
 from lookonce.annotations.place import Place, Recognised
-from lookonce.annotations.records import Box, Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull, upright
 from lookonce.samples import SampleSet
 
 POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
@@ -65,14 +64,17 @@ def _parse(files: list[tuple[Path, str | None]], read: Callable[[Path], ET.Eleme
     names: dict[str, None] = {}
     for file, subset in files:
         root = read(file)
-        names |= {_name(node.text): None for node in root.iterfind("meta//labels/label/name") if node.text}
+        names |= {
+            class_name(node.text): None for node in root.iterfind("meta//labels/label/name") if node.text
+        }
         for node in root.iterfind("image"):
             if subset is not None and node.get("subset", "") != subset:
                 continue
             place = f"{file}: image {node.get('id', '?')}"
             rows = [_row(f"{place}: {shape.tag} {i}", shape, shape.get("label", ""))
                     for i, shape in enumerate(node, 1) if shape.tag not in ("tag", "skeleton")]  # fmt: skip
-            records.append(Record(place, node.get("name", ""), rows, _declared(node)))
+            declared = declared_size(node.get("height"), node.get("width"))
+            records.append(Record(place, node.get("name", ""), rows, declared))
         records += _frames(file, root)
     return Parsed("cvat", records, files[0][0].parent, files[0][0], names=tuple(names))
 
@@ -93,11 +95,15 @@ def _frames(file: Path, root: ET.Element) -> list[Record]:
 
 
 def _row(place: str, shape: ET.Element, label: str) -> Row:
-    if not (name := _name(label)):
+    if not (name := class_name(label)):
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:
         if shape.tag == "box":
-            return Row(place, _box(shape), name, polygon=bool(float(shape.get("rotation") or 0)))
+            left, top, right, bottom = (float(shape.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
+            box, angle = (left, top, right, bottom), math.radians(float(shape.get("rotation") or 0))
+            if angle:
+                box = upright((left + right) / 2, (top + bottom) / 2, right - left, bottom - top, angle)
+            return Row(place, box, name, polygon=bool(angle))
         if shape.tag in POINTS:
             pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
             return Row(place, hull([(float(x), float(y)) for x, y in pairs]), name, polygon=True)
@@ -107,29 +113,6 @@ def _row(place: str, shape: ET.Element, label: str) -> Row:
     except (ValueError, OverflowError):
         return Row(place, fault="expected xtl, ytl, xbr, ybr or points as numbers")
     return Row(place, fault=f"expected a box, found a {shape.tag}")
-
-
-def _box(shape: ET.Element) -> Box:
-    """Return the corners of a box, or of the smallest upright one around a turned box."""
-    left, top, right, bottom = (float(shape.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
-    angle = math.radians(float(shape.get("rotation") or 0))
-    if not angle:
-        return left, top, right, bottom
-    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
-    x, y, across, down = (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
-    wide, high = across * cosine + down * sine, across * sine + down * cosine
-    return x - wide, y - high, x + wide, y + high
-
-
-def _declared(node: ET.Element) -> tuple[int, int] | None:
-    try:
-        return int(node.get("height", "")), int(node.get("width", ""))
-    except ValueError:
-        return None
-
-
-def _name(text: str | None) -> str:
-    return unicodedata.normalize("NFC", (text or "").strip())
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:

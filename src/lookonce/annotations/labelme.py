@@ -1,7 +1,6 @@
 """LabelMe: one JSON per image, beside it; boxes and polygons as points in pixels."""
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from lookonce._files import replacing
 from lookonce.annotations.files import ALL, json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
 from lookonce.annotations.place import Place, Recognised, file_per_image
-from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -45,8 +44,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
             spoiled.append(file.stem)
             continue
         rows = [_row(f"{file}: shape {i}", shape) for i, shape in enumerate(tree["shapes"], 1)]
-        height, width = tree.get("imageHeight"), tree.get("imageWidth")
-        declared = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        declared = declared_size(tree.get("imageHeight"), tree.get("imageWidth"))
         records.append(Record(str(file), _image(file, tree.get("imagePath")), rows, declared))
     found = next(
         (near / NAMES for near in (files[0].parent, files[0].parent.parent) if (near / NAMES).is_file()), None
@@ -67,9 +65,7 @@ def _image(file: Path, written: Any) -> Path | str:
 
 
 def _row(place: str, shape: Any) -> Row:
-    name = (
-        unicodedata.normalize("NFC", str(shape.get("label") or "").strip()) if isinstance(shape, dict) else ""
-    )
+    name = class_name(shape.get("label")) if isinstance(shape, dict) else ""
     if not name:
         return Row(place, fault=f"expected a class name, found an empty name in {shown(shape)}", kind="class")
     form = shape.get("shape_type") or "polygon"

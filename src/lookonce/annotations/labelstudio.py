@@ -4,7 +4,7 @@ import json
 import math
 import unicodedata
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +13,13 @@ from lookonce._files import destination, write_text
 from lookonce.annotations.files import json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.place import Place, Recognised, file_per_split
-from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.detections import SCORE_DIGITS
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
+IMAGE_KEYS = ("image", "img", "picture", "photo")
 
 
 def looks_like(file: Path) -> bool:
@@ -45,7 +46,9 @@ def _parse(files: Sequence[Path]) -> Parsed:
         for i, task in enumerate(tasks):
             place = f"{file}: task {task.get('id', i) if isinstance(task, dict) else i}"
             data = task.get("data", task) if isinstance(task, dict) else {}
-            image = next((value for value in _images(data)), None) if isinstance(data, dict) else None
+            # `image` is the usual key of the image, but any may hold it
+            values = [data.get(key) for key in (*IMAGE_KEYS, *data)] if isinstance(data, dict) else []
+            image = next((each for each in values if isinstance(each, str) and "." in each), None)
             if image is None:
                 problems.append(
                     Problem(place, f"expected a task with an image, found {shown(task)}", kind="row")
@@ -55,22 +58,14 @@ def _parse(files: Sequence[Path]) -> Parsed:
             rows = [
                 row for k, result in enumerate(results, 1) if (row := _row(f"{place}: result {k}", result))
             ]
-            sides = [(each.get("original_height"), each.get("original_width")) for each in results
-                     if isinstance(each, dict)]  # fmt: skip
-            sizes = [(high, wide) for high, wide in sides if isinstance(high, int) and isinstance(wide, int)]
-            declared = sizes[0] if sizes else None
+            sizes = (declared_size(each.get("original_height"), each.get("original_width"))
+                     for each in results if isinstance(each, dict))  # fmt: skip
+            declared = next(filter(None, sizes), None)
             note = "" if annotated else "not annotated: taken as a background image"
             records.append(Record(place, image, rows, declared, relative=True, unlabelled=note))
     found = files[0].parent / NAMES
     names = read_names(found) if found.is_file() else ()
     return Parsed("labelstudio", records, files[0].parent, files[0], problems, names)
-
-
-def _images(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the values of a task that may be its image; `image` is the usual key."""
-    for key in ("image", "img", "picture", "photo", *data):
-        if isinstance(value := data.get(key), str) and "." in value:
-            yield value
 
 
 def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:

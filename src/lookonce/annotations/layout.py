@@ -73,8 +73,13 @@ def distinct(
     for sample in (sample for each in sets.values() for sample in each.samples):
         path = sample.path.absolute()
         if path not in stems:
-            stems[path] = _free(stem_of(path), named)
-            named[stems[path]] = sample
+            stem = free = stem_of(path)
+            count = 1
+            while free in named:
+                count += 1
+                free = f"{stem}_{count}"
+            stems[path] = free
+            named[free] = sample
         elif not (
             np.array_equal(sample.boxes, named[stems[path]].boxes)
             and np.array_equal(sample.labels, named[stems[path]].labels)
@@ -105,11 +110,3 @@ def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
         except OSError:  # Windows without the right to make links, or a file system without them
             shutil.copyfile(sample.path, placed[stem])
     return placed
-
-
-def _free(stem: str, taken: Mapping[str, Sample]) -> str:
-    candidate, count = stem, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{stem}_{count}"
-    return candidate

@@ -143,7 +143,8 @@ def load_samples(
     Raises:
         AnnotationError: not recognised, no such split, unusable as a whole, or a problem in strict mode.
     """
-    return open_annotations(path, images).load(split, _read(names), strict)
+    names = read_names(names) if isinstance(names, Path) else names
+    return open_annotations(path, images).load(split, names, strict)
 
 
 def load_splits(
@@ -153,9 +154,5 @@ def load_splits(
 
     Data without splits counts as the split its file name speaks of, else as `train`.
     """
-    whole = split_in(path.stem) or "train"
-    return open_annotations(path, images).load_all(_read(names), strict, whole)
-
-
-def _read(names: Path | Names | None) -> Names | None:
-    return read_names(names) if isinstance(names, Path) else names
+    names = read_names(names) if isinstance(names, Path) else names
+    return open_annotations(path, images).load_all(names, strict, split_in(path.stem) or "train")

@@ -1,9 +1,11 @@
 """Output of every reader: images as named in the files, with their rows, valid or not."""
 
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lookonce.annotations.files import Names
 from lookonce.samples import Problem, ProblemKind
@@ -35,6 +37,11 @@ class Row(NamedTuple):
     keypoints: int = 0
     fault: str = ""
     kind: ProblemKind = "row"
+
+    def has_area(self, *, relative: bool) -> bool:
+        """Return whether the box has an area; see `Record.relative`."""
+        left, top, right, bottom = (0, 0, *self.box[2:]) if relative else self.box
+        return right > left and bottom > top
 
 
 class Record(NamedTuple):
@@ -88,6 +95,28 @@ class Parsed:
     category_ids: Mapping[str, int] = field(default_factory=dict)
     spoiled: Sequence[str] = ()
     origin: str = ""
+
+
+def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Return the declared (height, width), numbers or text; None if they are not whole numbers."""
+    try:
+        sides = float(height), float(width)
+    except (TypeError, ValueError):
+        return None
+    return (int(sides[0]), int(sides[1])) if all(side.is_integer() for side in sides) else None
+
+
+def class_name(written: Any) -> str:
+    """Return a class name as it is compared: composed letters, no space around; empty for none."""
+    return unicodedata.normalize("NFC", str(written or "").strip())
+
+
+def upright(x: float, y: float, width: float, height: float, angle: float) -> Box:
+    """Return the smallest upright box around one that is rotated about its centre by an angle in radians."""
+    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
+    across = (width * cosine + height * sine) / 2
+    down = (width * sine + height * cosine) / 2
+    return x - across, y - down, x + across, y + down
 
 
 def hull(points: Sequence[tuple[float, float]]) -> Box:

@@ -1,7 +1,7 @@
 """Report on annotations: what was recognised, and the number of problems by kind."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 from rich.console import Console
@@ -33,9 +33,15 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
         The exit code: 1 where something was skipped or repaired, else 0.
     """
     distinct = sorted(dict.fromkeys(problems), key=_kind)  # stable: the file's order within a kind
-    for (outcome, _), same in groupby(distinct, key=_kind):
-        for line in _lines(OUTCOMES[outcome], list(same)):
-            say(f"  {line}", console)
+    for (number, _), same in groupby(distinct, key=_kind):
+        outcome, alike = OUTCOMES[number], list(same)
+        if outcome == "noted" and len(alike) > 1:
+            say(f"  noted: {alike[0]}; {len(alike)} such in all", console)
+            continue
+        for problem in alike[:SHOWN]:
+            say(f"  {outcome}: {problem}", console)
+        if len(alike) > SHOWN:
+            say(f"  {outcome}: {len(alike) - SHOWN} more like the last, {len(alike)} in all", console)
     if distinct:
         say(", ".join(f"{count} {outcome}" for outcome, count in count_problems(distinct).items()), console)
     return int(any(problem.outcome != "noted" for problem in distinct))
@@ -45,16 +51,6 @@ def count_problems(problems: Iterable[Problem]) -> dict[str, int]:
     """Count problems by outcome."""
     outcomes = [problem.outcome for problem in dict.fromkeys(problems)]
     return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
-
-
-def _lines(outcome: Outcome, alike: Sequence[Problem]) -> list[str]:
-    """Return the lines to print for problems of one kind."""
-    if outcome == "noted" and len(alike) > 1:
-        return [f"noted: {alike[0]}; {len(alike)} such in all"]
-    lines = [f"{outcome}: {problem}" for problem in alike[:SHOWN]]
-    if len(alike) > SHOWN:
-        lines.append(f"{outcome}: {len(alike) - SHOWN} more like the last, {len(alike)} in all")
-    return lines
 
 
 def _kind(problem: Problem) -> tuple[int, str]:

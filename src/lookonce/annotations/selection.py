@@ -72,7 +72,11 @@ class Selection:
                 places[sample.path] = tuple(np.array(places[sample.path], object)[kept])
         first = {target: i for i, target in reversed(list(enumerate(targets)))}
         ids = tuple(found.category_ids[first[name]] for name in names) if found.category_ids else ()
-        says = [*self._says(counts)]
+        says = []
+        for name in dict.fromkeys((*self.classes, *self.ignored)):
+            count, target = counts.get(name, 0), self.classes.get(name)
+            fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "left out"
+            says.append(f"{name}: {count} {'box' if count == 1 else 'boxes'}, {fate}")
         if emptied:
             one = "1 image loses all of its boxes: kept as a background image"
             more = f"{emptied} images lose all of their boxes: kept as background images"
@@ -86,15 +90,6 @@ class Selection:
             category_ids=ids,
             places=places,
         )
-
-    def _says(self, counts: Mapping[str, int]) -> list[str]:
-        """Say what becomes of each selected class."""
-        says = []
-        for name in dict.fromkeys((*self.classes, *self.ignored)):
-            count, target = counts.get(name, 0), self.classes.get(name)
-            fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "left out"
-            says.append(f"{name}: {count} {'box' if count == 1 else 'boxes'}, {fate}")
-        return says
 
 
 def parse_classes(place: str, given: object) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lookonce.annotations.collect import collect
 from lookonce.annotations.files import ALL, Names, key, listed, shown, split_of
-from lookonce.annotations.records import Parsed, Record, Row
+from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import UNREAD_SUFFIXES, Tree
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
@@ -125,7 +125,7 @@ class FilesPart:
             row.label
             for record in records
             for row in record.rows
-            if isinstance(row.label, str) and not row.fault and _has_area(row, relative=record.relative)
+            if isinstance(row.label, str) and not row.fault and row.has_area(relative=record.relative)
         }
         if not found:
             problems = [problem for part in self.siblings for problem in part.parsed.problems]
@@ -139,11 +139,6 @@ class FilesPart:
             )
             raise AnnotationError(why)
         return tuple(sorted(found))
-
-
-def _has_area(row: Row, *, relative: bool) -> bool:
-    left, top, right, bottom = (0, 0, *row.box[2:]) if relative else row.box
-    return right > left and bottom > top
 
 
 @dataclass(eq=False)
@@ -189,7 +184,16 @@ class Annotations:
             AnnotationError: no such split, or the annotations cannot be read.
         """
         names = names or self.names
-        chosen, remark = self._choose(split)
+        chosen, remark = list(self.parts), f", splits {', '.join(self.splits)}"
+        if not self.splits:
+            chosen = [ALL]
+            remark = f", not divided into splits: all of it is taken for {split}" if split else ""
+        elif split is not None and split in self.parts:
+            chosen, remark = [split], f", split {split}"
+        elif split == "train" and "trainval" in self.parts:
+            chosen, remark = ["trainval"], ", split trainval, since there is no train"
+        elif split is not None:
+            raise AnnotationError(f"{self.path}: expected a split {split}, found {', '.join(self.splits)}")
         sets = [self.parts[part].read(names, strict, further) for part in chosen]
         says_unused = unused and (split in (None, "train") or not self.splits)
         rest = [*self.remarks, *(self._unused() if says_unused else [])]
@@ -211,19 +215,6 @@ class Annotations:
             )
             sets[first] = merge([sets[first], rest], "")
         return sets
-
-    def _choose(self, split: str | None) -> tuple[list[str], str]:
-        """Return the parts to read, and a remark on the choice."""
-        if not self.splits:
-            whole = "" if split is None else f", not divided into splits: all of it is taken for {split}"
-            return [ALL], whole
-        if split is None:
-            return list(self.parts), f", splits {', '.join(self.splits)}"
-        if split in self.parts:
-            return [split], f", split {split}"
-        if split == "train" and "trainval" in self.parts:
-            return ["trainval"], ", split trainval, since there is no train"
-        raise AnnotationError(f"{self.path}: expected a split {split}, found {', '.join(self.splits)}")
 
     def _unused(self) -> list[Problem]:
         """Return the unused files of the data set: images, and files in formats that are not read."""

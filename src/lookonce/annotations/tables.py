@@ -12,7 +12,7 @@ from pathlib import Path
 from lookonce._files import open_input
 from lookonce.annotations.files import read_text, shown
 from lookonce.annotations.place import Place, Recognised, file_per_split
-from lookonce.annotations.records import Parsed, Record, Row
+from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
 
 OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
@@ -50,7 +50,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
             if not name:
                 raise AnnotationError(f"{place}: expected an image's name, found none")
             images.setdefault(name, [])
-            declared.setdefault(name, _size(row))
+            declared.setdefault(name, declared_size(row.get("height"), row.get("width")))
             places.setdefault(name, place)
             if any(row.get(side) for side in ("xmin", "xmax", "ymin", "ymax")):
                 images[name].append(_row(place, row, described, relative=relative))
@@ -93,13 +93,6 @@ def _row(place: str, row: Mapping[str, str], described: Mapping[str, str], *, re
     if relative:
         box = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
     return Row(place, box, name, crowd=row.get("isgroupof") == "1")
-
-
-def _size(row: Mapping[str, str]) -> tuple[int, int] | None:
-    try:
-        return int(row["height"]), int(row["width"])
-    except (KeyError, ValueError):
-        return None
 
 
 def _descriptions(file: Path) -> dict[str, str]:

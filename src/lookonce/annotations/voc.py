@@ -222,20 +222,23 @@ def parse(file: Path) -> Xml:
         return Xml(fault=f"expected <annotation>, found <{root.tag}>")
     declared = None
     with suppress(ValueError, OverflowError):
-        declared = int(float(_text(root, "size/height"))), int(float(_text(root, "size/width")))
+        declared = (
+            int(float(root.findtext("size/height", "").strip())),
+            int(float(root.findtext("size/width", "").strip())),
+        )
     rows = tuple(_row(f"{file}: object {i}", node) for i, node in enumerate(root.iterfind("object"), 1))
-    return Xml(_text(root, "filename"), declared, _text(root, "size/depth"), rows)
+    return Xml(root.findtext("filename", "").strip(), declared, root.findtext("size/depth", "").strip(), rows)
 
 
 def _row(place: str, node: ET.Element) -> Row:
-    name = unicodedata.normalize("NFC", _text(node, "name"))
+    name = unicodedata.normalize("NFC", node.findtext("name", "").strip())
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:
         box, is_hull = _box(node)
     except (ValueError, OverflowError):
         return Row(place, label=name, fault="expected a bndbox of four numbers: xmin, ymin, xmax, ymax")
-    return Row(place, box, name, _text(node, "difficult") == "1", polygon=is_hull)
+    return Row(place, box, name, node.findtext("difficult", "").strip() == "1", polygon=is_hull)
 
 
 def _box(node: ET.Element) -> tuple[Box, bool]:
@@ -246,7 +249,9 @@ def _box(node: ET.Element) -> tuple[Box, bool]:
         left, top, right, bottom = (float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax"))
         return (left, top, right, bottom), False
     if (turned := node.find("robndbox")) is not None:  # roLabelImg
-        x, y, width, height, angle = (float(_text(turned, tag)) for tag in ("cx", "cy", "w", "h", "angle"))
+        x, y, width, height, angle = (
+            float(turned.findtext(tag, "").strip()) for tag in ("cx", "cy", "w", "h", "angle")
+        )
         across = (width * abs(math.cos(angle)) + height * abs(math.sin(angle))) / 2
         down = (width * abs(math.sin(angle)) + height * abs(math.cos(angle))) / 2
         return (x - across, y - down, x + across, y + down), True
@@ -255,10 +260,6 @@ def _box(node: ET.Element) -> tuple[Box, bool]:
     xs = [float(text) for tag, text in sides if re.fullmatch(r"x\d*", tag)]
     ys = [float(text) for tag, text in sides if re.fullmatch(r"y\d*", tag)]
     return hull(list(zip(xs, ys, strict=True))), True
-
-
-def _text(node: ET.Element, path: str) -> str:
-    return (node.findtext(path) or "").strip()
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
@@ -280,21 +281,17 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
 
 def _tree(image: Path, sample: Sample, names: Names) -> ET.Element:
     root = ET.Element("annotation")
-    _leaf(root, "filename", image.name)
+    ET.SubElement(root, "filename").text = image.name
     size = ET.SubElement(root, "size")
     for tag, value in zip(("height", "width", "depth"), (*sample.image_size, 3), strict=True):
-        _leaf(size, tag, str(value))
+        ET.SubElement(size, tag).text = str(value)
     flags = zip(sample.labels.tolist(), sample.difficult.tolist(), strict=True)
     for box, (label, difficult) in zip(sample.boxes.tolist(), flags, strict=True):
         node = ET.SubElement(root, "object")
-        _leaf(node, "name", names[label])
-        _leaf(node, "difficult", str(int(difficult)))
+        ET.SubElement(node, "name").text = names[label]
+        ET.SubElement(node, "difficult").text = str(int(difficult))
         corners = ET.SubElement(node, "bndbox")
         for tag, side in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
-            _leaf(corners, tag, number(side))
+            ET.SubElement(corners, tag).text = number(side)
     ET.indent(root)
     return root
-
-
-def _leaf(parent: ET.Element, tag: str, text: str) -> None:
-    ET.SubElement(parent, tag).text = text
