@@ -168,7 +168,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary = Path(made.name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # temporary files are private, and some writers make their own
+        mask = os.umask(0)  # the only way to read it is to set it
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # temporary files are private, and some writers make their own
         _finish(temporary, path, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
@@ -303,9 +305,3 @@ def _finish(temporary: Path, path: Path, *, durable: bool) -> None:
     check_output(path)  # check again: it may have been created since the block began
     record_output(path, temporary.stat())
     temporary.replace(path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -5,9 +5,8 @@ The docstring of each field gives its unit and the source of its number; docs/tr
 
 import math
 import re
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,13 +14,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from lookonce.geometry.anchors import Anchors
-from lookonce.geometry.sizes import size_advice
+from lookonce.geometry.sizes import size_advice, to_multiple
 from lookonce.metadata import BN_EPSILON
 from lookonce.networks import MODELS, NETWORKS, is_network
 
@@ -63,11 +60,6 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] >= value[1]:
         raise ValueError(f"expected the lower value first, found {value[0]:g} and {value[1]:g}")
     return value
-
-
-def to_multiple(side: float, stride: int = 32) -> int:
-    """Return the nearest multiple of a stride, at least one."""
-    return max(stride, stride * round(side / stride))
 
 
 def _parse_model(value: Any) -> str:
@@ -302,30 +294,23 @@ class TrainSettings(SettingsSection):
     batch_norm: BatchNormSettings = BatchNormSettings()
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings(objectness="iou")
-    augment: Annotated[AugmentSettings, BeforeValidator(lambda value: off_as_settings(value))] = (
-        AugmentSettings(translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True)
-    )
+    augment: Annotated[
+        AugmentSettings, BeforeValidator(lambda value: AugmentSettings.off() if value is False else value)
+    ] = AugmentSettings(translate=0, zoom=(0.6, 1.6), mosaic=1, rectangles=True)
 
     @model_validator(mode="after")
-    def _inputs_hold_cells(self) -> Self:
+    def _settings_agree(self) -> Self:
+        """Check what depends on two settings."""
         height, width = (to_multiple(side * (1 - self.augment.multi_scale)) for side in self.size)
         if max(height, width) < 64:  # one cell of one image cannot be normalized
             raise ValueError(
                 f"size, augment.multi_scale: expected inputs of 64 or more, found {height}x{width}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _rate_falls(self) -> Self:
         if self.optimizer.end_rate > self.optimizer.rate:
             raise ValueError(
                 f"optimizer.end_rate: expected at most optimizer.rate, {self.optimizer.rate:g}, "
                 f"found {self.optimizer.end_rate:g}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _anchors_fit_the_network(self) -> Self:
         if self.model not in NETWORKS:
             if self.width != 1:
                 raise ValueError(f"width: expected 1, since a .cfg fixes its channels, found {self.width:g}")
@@ -348,21 +333,12 @@ class TrainSettings(SettingsSection):
 
 
 def group_pattern(text: str) -> str:
-    """Check `group`: `folder` or a regular expression; return it.
-
-    Raises:
-        ValueError: neither.
-    """
+    """Return `group`: `folder` or a regular expression; raise ValueError for anything else."""
     try:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"expected folder or a regular expression, found {text!r}: {error}") from error
     return text
-
-
-def off_as_settings(value: Any) -> Any:
-    """`augment: false` as settings; anything else unchanged."""
-    return AugmentSettings.off() if value is False else value
 
 
 def flat(settings: BaseModel) -> dict[str, Any]:
@@ -374,34 +350,3 @@ def flat(settings: BaseModel) -> dict[str, Any]:
         else:
             values[name] = value
     return values
-
-
-EXPECTATIONS = {  # by pydantic's error type, for errors that pydantic describes in terms of Python
-    "tuple_type": "expected a list, such as [0.6, 1.6]",
-    "model_type": "expected a section with settings of its own",
-    "float_parsing": "expected a number",
-    "int_parsing": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "bool_parsing": "expected true or false",
-}
-
-
-def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
-    """Describe all errors in some settings, or in a section of them: place, expected and found of each."""
-    return "; ".join(_complaint(each, settings, section) for each in error.errors())
-
-
-def _complaint(error: ErrorDetails, settings: type[BaseModel], section: str) -> str:
-    place = ".".join(filter(None, (section, *map(str, error["loc"]))))
-    if error["type"] == "extra_forbidden":
-        *sections, name = map(str, error["loc"])
-        for each in sections:
-            settings = cast(type[BaseModel], settings.model_fields[each].annotation)
-        names = list(settings.model_fields)
-        expected = get_close_matches(name, names, n=1, cutoff=0.8) or [f"one of {', '.join(names)}"]
-        return f"{place}: expected {expected[0]}, found no such setting"
-    own_words = EXPECTATIONS.get(error["type"], error["msg"]).removeprefix("Value error, ")
-    expectation = own_words.replace("Input should be", "expected", 1)
-    # our own messages already include what was found
-    found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
-    return ": ".join(filter(None, (place, expectation))) + found

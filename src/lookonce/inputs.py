@@ -56,7 +56,14 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
         )
     pillow = sys.modules.get("PIL.Image")  # a Pillow image can only exist if Pillow is loaded
     if pillow is not None and isinstance(image, pillow.Image):
-        return _from_pillow(image, values)
+        from PIL import ImageOps
+
+        try:
+            upright = ImageOps.exif_transpose(image)
+            deep = upright.mode.startswith("I;16")
+            image = np.asarray(upright).astype(np.uint16) if deep else np.asarray(upright.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
+            raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
     if hasattr(image, "read"):
         data = image.read(IMAGE_LIMIT + 1)
         if not isinstance(data, bytes) or len(data) > IMAGE_LIMIT:
@@ -70,18 +77,6 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
             f"found {type(image).__name__}"
         )
     return _from_array(np.asarray(image), values)
-
-
-def _from_pillow(image: Any, values: Values | None) -> NDArray[np.uint8]:
-    from PIL import ImageOps
-
-    try:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            return _from_array(np.asarray(upright).astype(np.uint16), values)
-        return _from_array(np.asarray(upright.convert("RGB")), values)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
-        raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
 
 
 def _from_array(array: NDArray[Any], values: Values | None) -> NDArray[np.uint8]:

@@ -1,14 +1,15 @@
 """Settings from a recipe: a YAML file, changed by options and then by `a.b=c`."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lookonce._files import read_text
-from lookonce.config import AugmentSettings, TrainSettings, complaints
+from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import NETWORK_FILES
 
@@ -119,3 +120,35 @@ def _merged(name: str, before: Any, value: Any) -> Any:
     if name == "augment" and value is False:
         return AugmentSettings.off().model_dump(mode="json")
     return before | value if isinstance(before, dict) and isinstance(value, dict) else value
+
+
+EXPECTATIONS = {  # by pydantic's error type, for errors that pydantic describes in terms of Python
+    "tuple_type": "expected a list, such as [0.6, 1.6]",
+    "model_type": "expected a section with settings of its own",
+    "float_parsing": "expected a number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "bool_parsing": "expected true or false",
+}
+
+
+def complaints(error: ValidationError, settings: type[BaseModel], section: str = "") -> str:
+    """Describe all errors in some settings, or in a section of them: place, expected and found of each."""
+    described = []
+    for each in error.errors():
+        place = ".".join(filter(None, (section, *map(str, each["loc"]))))
+        if each["type"] == "extra_forbidden":
+            *sections, name = map(str, each["loc"])
+            within = settings
+            for part in sections:
+                within = cast(type[BaseModel], within.model_fields[part].annotation)
+            names = list(within.model_fields)
+            expected = get_close_matches(name, names, n=1, cutoff=0.8) or [f"one of {', '.join(names)}"]
+            described.append(f"{place}: expected {expected[0]}, found no such setting")
+            continue
+        own_words = EXPECTATIONS.get(each["type"], each["msg"]).removeprefix("Value error, ")
+        expectation = own_words.replace("Input should be", "expected", 1)
+        # our own messages already include what was found
+        found = "" if each["type"] == "value_error" else f", found {each['input']!r}"
+        described.append(": ".join(filter(None, (place, expectation))) + found)
+    return "; ".join(described)

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lookonce.config import AssignSettings, AugmentSettings, to_multiple
+from lookonce.config import AssignSettings, AugmentSettings
 from lookonce.data.augment import AnnotatedImage
 from lookonce.data.cache import ImageCache
 from lookonce.data.dataset import Dataset, repeat_factors, trainable
 from lookonce.data.loader import Batch, Loader
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.letterbox import Letterbox
+from lookonce.geometry.sizes import to_multiple
 from lookonce.images import read_image
 from lookonce.samples import Sample
 from tests.data.drawn_samples import INFO, draw_samples

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lookonce.config import AssignSettings, AugmentSettings, Difficult, to_multiple
+from lookonce.config import AssignSettings, AugmentSettings, Difficult
 from lookonce.data.assign import WRITE_UP, Column, Positives, assign, ignored_cells, outside_ignored
 from lookonce.data.augment import AnnotatedImage, Image, augment, random_turn
 from lookonce.data.cache import ImageCache
@@ -23,7 +23,7 @@ from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
 from lookonce.geometry.letterbox import GREY, Letterbox
 from lookonce.geometry.polygons import rectangle
-from lookonce.geometry.sizes import size_text
+from lookonce.geometry.sizes import size_text, to_multiple
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Area, Problem, Sample
 

@@ -15,18 +15,18 @@ def ground(rng: Generator, height: int, width: int) -> Floats:
     clouds = _clouds(rng, height, width)
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, clouds)
     blend = (0.35 * clouds + 0.65 * pattern)[..., None]
-    dark, light = _two_colours(rng)
-    canvas: Floats = dark + blend * (light - dark)
-    return canvas
-
-
-def _two_colours(rng: Generator) -> tuple[Floats, Floats]:
-    """Draw two muted colours of similar hue, so that the letters stand out."""
+    # two muted colours of similar hue, so that the letters stand out
     hue, saturation = rng.random(), rng.uniform(0.05, 0.5)
     value = rng.uniform(0.25, 0.9)
-    dark = colorsys.hsv_to_rgb(hue, saturation, value * rng.uniform(0.6, 0.85))
-    light = colorsys.hsv_to_rgb((hue + rng.uniform(-0.08, 0.08)) % 1, saturation * 0.8, value)
-    return 255 * np.array(dark, np.float32), 255 * np.array(light, np.float32)
+    dark, light = (
+        255 * np.array(colour, np.float32)
+        for colour in (
+            colorsys.hsv_to_rgb(hue, saturation, value * rng.uniform(0.6, 0.85)),
+            colorsys.hsv_to_rgb((hue + rng.uniform(-0.08, 0.08)) % 1, saturation * 0.8, value),
+        )
+    )
+    canvas: Floats = dark + blend * (light - dark)
+    return canvas
 
 
 def _clouds(rng: Generator, height: int, width: int) -> Floats:
@@ -48,10 +48,6 @@ def _along(rng: Generator, clouds: Floats, bend: float) -> tuple[Floats, Floats]
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     bent = np.float32(bend) * clouds
     return cosine * x + sine * y + bent, cosine * y - sine * x + bent
-
-
-def _plain(rng: Generator, clouds: Floats) -> Floats:
-    return clouds
 
 
 def _wood(rng: Generator, clouds: Floats) -> Floats:
@@ -90,4 +86,4 @@ def _wave(phase: Floats) -> Floats:
     return wave
 
 
-_PATTERNS = (_plain, _wood, _cloth, _tiles, _dots)
+_PATTERNS = (lambda rng, clouds: clouds, _wood, _cloth, _tiles, _dots)

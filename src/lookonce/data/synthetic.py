@@ -35,6 +35,7 @@ TURN = 35  # degrees, either way
 CONTRAST = 75  # grey levels between a letter and the background below it
 TRIES = 12  # attempts at finding a free place before the object is dropped
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+FONT = lru_cache(maxsize=512)(ImageFont.load_default)  # by size
 STREAMS = {"train": 1, "val": 2, "test": 3, "unseen": 4}  # part of the seed, so no image is in two
 
 Floats = NDArray[np.float32]
@@ -71,7 +72,11 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
     """
     sets = {}
     for split, count in counts.items():
-        samples = [_write(out / "images" / split, seed, split, number) for number in range(count)]
+        samples = []
+        for number in range(count):
+            drawn, path = _numbered(seed, split, number), out / "images" / split / f"{number:04d}.jpg"
+            write_image(path, drawn.image)
+            samples.append(Sample(path, drawn.boxes, drawn.labels, size=drawn.image.shape[:2]))
         sets[split] = SampleSet(CLASSES, samples, [], "lines")
     written, _ = write_samples(sets, "lines", out / "annotations")
     return written
@@ -130,18 +135,11 @@ def _numbered(seed: int, stream: str, number: int) -> Scene:
     return scene(np.random.default_rng((seed, STREAMS[stream], number)))
 
 
-def _write(folder: Path, seed: int, split: str, number: int) -> Sample:
-    drawn = _numbered(seed, split, number)
-    path = folder / f"{number:04d}.jpg"
-    write_image(path, drawn.image)
-    return Sample(path, drawn.boxes, drawn.labels, size=drawn.image.shape[:2])
-
-
 def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
     """Draw an upright letter, about `side` pixels high: (h, w) uint8 opacity."""
     if rng.random() < 0.5:
         return _drawn_with_pen(letter, side, FACES[rng.integers(len(FACES))], rng.uniform(0.05, 0.16))
-    font = _font(round(side * 1.4))  # a capital is 0.7 of the font's size
+    font = FONT(round(side * 1.4))  # a capital is 0.7 of the font's size
     stroke = round(side * rng.uniform(0, 0.07))
     left, top, right, bottom = (int(edge) for edge in font.getbbox(letter, stroke_width=stroke))
     image = Image.new("L", (right - left, bottom - top))
@@ -157,11 +155,6 @@ def _drawn_with_pen(letter: str, side: int, face: int, weight: float) -> NDArray
     image = np.zeros((height + base + 2 * pen, width + 2 * pen), np.uint8)
     cv2.putText(image, letter, (pen, height + pen), face, scale, 255, pen, cv2.LINE_AA)
     return image
-
-
-@lru_cache(maxsize=512)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def _free_place(

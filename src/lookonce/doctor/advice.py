@@ -113,26 +113,18 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
     fitted = fit_anchors(shapes, network.anchors)
     if fitted != network.anchors:
         anchors.append(AnchorFit.measure("k-means of these boxes", flatten(fitted).round(1), shapes))
-    reasons = _size_reason(sizes), _model_reason(shapes, network), _anchor_reason(anchors)
-    settings = ["--size", str(_advised_size(sizes).side)]
-    if anchors[1:] and _gain(anchors) >= GAIN:
+    size = next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
+    gain = anchors[-1].mean_best_iou - anchors[0].mean_best_iou
+    reasons = _size_reason(sizes, size), _model_reason(shapes, network), _anchor_reason(anchors, gain)
+    settings = ["--size", str(size.side)]
+    if gain >= GAIN:
         settings += ["--set", "anchors=data"]
     return Advice(sizes, tuple(anchors), *reasons, tuple(settings))
 
 
-def _advised_size(sizes: Sequence[SizeFit]) -> SizeFit:
-    """Return the smallest size with few small objects, else the largest."""
-    return next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
-
-
-def _gain(anchors: Sequence[AnchorFit]) -> float:
-    """Return the mean best IoU that k-means anchors, the second, add to the first."""
-    return anchors[1].mean_best_iou - anchors[0].mean_best_iou
-
-
-def _size_reason(sizes: Sequence[SizeFit]) -> str:
+def _size_reason(sizes: Sequence[SizeFit], chosen: SizeFit) -> str:
+    """Say why the smallest size with few small objects is chosen, else the largest."""
     shares = ", ".join(f"{fit.small:.0%} at {fit.side}" for fit in sizes)
-    chosen = _advised_size(sizes)
     measured = f"Objects below {SMALL:.0f} pixels: {shares}."
     if chosen.small > ENOUGH:
         return (
@@ -159,7 +151,8 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
     return f"{measured} No model has finer cells: use a larger size."
 
 
-def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
+def _anchor_reason(anchors: Sequence[AnchorFit], gain: float) -> str:
+    """Say whether k-means anchors, the second if there are any, add enough to the mean best IoU."""
     own, *fitted = anchors
     if not fitted:
         return f"Too few different boxes to compute anchors: keep {own.name} ones."
@@ -169,6 +162,6 @@ def _anchor_reason(anchors: Sequence[AnchorFit]) -> str:
         f"{better.best_possible_recall:.3f} with those of k-means; "
         f"mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
     )
-    if _gain(anchors) >= GAIN:
+    if gain >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
     return f"{measured} Keep {own.name} ones: the gain is small."

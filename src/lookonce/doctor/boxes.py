@@ -9,7 +9,7 @@ from lookonce.data.assign import POSITIVE_IOU, Column, Positives
 from lookonce.doctor.findings import Finding, box_place, corners
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.geometry.anchors import flatten, shape_iou
-from lookonce.geometry.boxes import iou
+from lookonce.geometry.boxes import iou, xyxy_to_cxcywh
 from lookonce.geometry.sizes import size_text
 from lookonce.samples import Sample, SampleSet
 
@@ -73,11 +73,11 @@ def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterat
 
 def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
     """Yield boxes too small to show anything, or smaller than a cell of the finest grid."""
-    sides = _sides(network.boxes(sample))
+    sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     shorter = sides.min(axis=1)
     for i in np.flatnonzero((shorter < network.strides[0]) & ~sample.crowd).tolist():
         kind = "tiny" if shorter[i] < TINY else "below-stride"
-        what = f"{_pixels(sides[i])} pixels at {size_text(network.size)}"
+        what = f"{sides[i, 0]:.1f} x {sides[i, 1]:.1f} pixels at {size_text(network.size)}"
         yield Finding(
             kind,
             box_place(found, sample, i),
@@ -90,10 +90,10 @@ def small_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> It
 
 def misshapen_boxes(found: SampleSet, sample: Sample, network: PlannedNetwork) -> Iterator[Finding]:
     """Yield boxes whose shape is far from that of every anchor."""
-    sides = _sides(network.boxes(sample))
+    sides = xyxy_to_cxcywh(network.boxes(sample).astype(np.float64))[:, 2:]
     best = shape_iou(sides, flatten(network.anchors)).max(axis=1)
     for i in np.flatnonzero((best <= POSITIVE_IOU) & ~sample.crowd).tolist():
-        seen = f"{_pixels(sides[i])} pixels at {size_text(network.size)}"
+        seen = f"{sides[i, 0]:.1f} x {sides[i, 1]:.1f} pixels at {size_text(network.size)}"
         what = f"{seen}; the best anchor reaches IoU {best[i]:.2f}"
         yield Finding(
             "no-anchor", box_place(found, sample, i), what, sample.path, corners(sample, [i]), weight=-best[i]
@@ -128,13 +128,3 @@ def without_cell(sample: Sample, network: PlannedNetwork, positives: Positives[C
         else:
             alone.append(i)
     return alone[::-1]
-
-
-def _sides(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N, 4) xyxy -> (N, 2) width and height."""
-    wide = boxes.astype(np.float64)
-    return wide[:, 2:] - wide[:, :2]
-
-
-def _pixels(sides: NDArray[np.float64]) -> str:
-    return f"{sides[0]:.1f} x {sides[1]:.1f}"

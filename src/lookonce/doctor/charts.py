@@ -80,8 +80,13 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
     centres = [np.zeros((0, 2))]
     for sample in samples:
         centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / sample.image_size[::-1])
+    counts = count_classes(found)
+    total, most = max(int(counts.sum()), 1), max(int(counts.max(initial=0)), 1)
     return Plots(
-        classes=_class_bars(found),
+        classes=tuple(
+            Bar(name, f"{count} ({count / total:.0%})", count / most)
+            for name, count in zip(found.names, counts.tolist(), strict=True)
+        ),
         per_image=_histogram([len(sample.labels) for sample in samples], IMAGE_EDGES, step=1),
         sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
         positions=_cells(*(np.concatenate(centres) * CELLS).T),
@@ -89,15 +94,6 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
         anchors={fit.name: _marks(fit.anchors) for fit in advice.anchors},
         ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
         network=str(network),
-    )
-
-
-def _class_bars(found: SampleSet) -> tuple[Bar, ...]:
-    counts = count_classes(found)
-    total, most = max(int(counts.sum()), 1), max(int(counts.max(initial=0)), 1)
-    return tuple(
-        Bar(name, f"{count} ({count / total:.0%})", count / most)
-        for name, count in zip(found.names, counts.tolist(), strict=True)
     )
 
 

@@ -58,7 +58,11 @@ def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> N
     fit = Letterbox.stretch((image.shape[0], image.shape[1]), sides)
     offset = np.array([left, top, left, top], np.float32)
     known = np.zeros((0, 4), np.float32) if sample is None else sample.boxes
-    marked = _visible(fit.boxes_in(flagged - offset))
+    marked = fit.boxes_in(flagged - offset)
+    # inverted boxes are put in order, and those too small to see are enlarged
+    low, high = np.minimum(marked[:, :2], marked[:, 2:]), np.maximum(marked[:, :2], marked[:, 2:])
+    grow = ((LEAST_MARK - (high - low)) / 2).clip(0)
+    marked = np.concatenate([low - grow, high + grow], axis=1)
     others = fit.boxes_in(known - offset)
     canvas = Canvas(fit.image(image), np.concatenate([marked, others]))
     labels = [] if sample is None else sample.labels.tolist()
@@ -68,13 +72,6 @@ def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> N
     for box in marked.tolist():
         canvas.solid(box, RED)
     return canvas.image
-
-
-def _visible(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Order inverted boxes, and enlarge those too small to see."""
-    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
-    grow = ((LEAST_MARK - (high - low)) / 2).clip(0)
-    return np.concatenate([low - grow, high + grow], axis=1)
 
 
 def window(flagged: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:

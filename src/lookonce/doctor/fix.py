@@ -93,7 +93,11 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
             for each in diagnosis.findings
             if KINDS[each.kind].fixable or KINDS[each.kind].severity == "person"
         ]
-        write_text(folder / "changes.csv", _table(changes))
+        stream = StringIO()
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow([field.name for field in fields(Change)])
+        table.writerows(astuple(change) for change in changes)
+        write_text(folder / "changes.csv", stream.getvalue())
     done = sum(change.action in ("changed", "removed") for change in changes)
     return Written(out / written.relative_to(folder), done, len(changes) - done)
 
@@ -117,21 +121,17 @@ class _Images:
             recoded = facts.orientation != 1 or facts.colour in RECODED
             if recoded and suffix.lower() not in WRITTEN_SUFFIXES:
                 suffix = ".png"  # which has 16 bits, too
-            self.placed[image] = self._folder / f"{self._free(image.stem)}{suffix}"
+            stem, count = image.stem, 1
+            while stem.lower() in self._stems:  # unique even if upper and lower case are the same
+                count += 1
+                stem = f"{image.stem}_{count}"
+            self._stems.add(stem.lower())
+            self.placed[image] = self._folder / f"{stem}{suffix}"
             if recoded:
                 write_image(self.placed[image], read_native(image))
             else:
                 shutil.copyfile(image, self.placed[image])
         return self.placed[image]
-
-    def _free(self, stem: str) -> str:
-        """Return a name that is unique even where upper and lower case are the same."""
-        candidate, count = stem, 1
-        while candidate.lower() in self._stems:
-            count += 1
-            candidate = f"{stem}_{count}"
-        self._stems.add(candidate.lower())
-        return candidate
 
 
 def _corrected(
@@ -211,11 +211,3 @@ def _change(
     elif finding.kind in LEFT_OUT or (finding.image and not placed):
         action = "left out"
     return Change(action, finding.kind, finding.place, finding.what, after)
-
-
-def _table(changes: list[Change]) -> str:
-    stream = StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow([field.name for field in fields(Change)])
-    table.writerows(astuple(change) for change in changes)
-    return stream.getvalue()

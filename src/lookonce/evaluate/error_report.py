@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,17 @@ class TypeOfError:
     count: int
     cost_in_use: float
     in_use: int
+
+    @classmethod
+    def of(
+        cls,
+        cost: NDArray[np.float64],
+        count: NDArray[np.int64],
+        cost_in_use: NDArray[np.float64],
+        in_use: NDArray[np.int64],
+    ) -> Self:
+        """Sum up some classes, (C,) each."""
+        return cls(_mean(cost), int(count.sum()), _mean(cost_in_use), int(in_use.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,7 @@ class ErrorReport:
             "thresholds_in_use": list(self.thresholds),
             "ap50_in_use": self.ap50_in_use,
             "overlap": {"right": FOREGROUND, "background": BACKGROUND},
-            "types": _types(self.types),
+            "types": {error.text: asdict(each) for error, each in self.types.items()},
             "false_positives": asdict(self.false_positives),
             "false_negatives": asdict(self.false_negatives),
             "classes": [
@@ -121,7 +132,7 @@ class ErrorReport:
                     "objects": each.objects,
                     "ap50": each.ap50,
                     "best_f1": asdict(each.best),
-                    "types": _types(each.types),
+                    "types": {error.text: asdict(found) for error, found in each.types.items()},
                 }
                 for each in self.classes
             ],
@@ -163,13 +174,15 @@ def error_report(
         best=evaluation.curves.overall.best(),
         ap50_in_use=_mean(used.costs.ap50),
         types={
-            error: _type(every.costs.of[error], every.counts[error], used.costs.of[error], used.counts[error])
+            error: TypeOfError.of(
+                every.costs.of[error], every.counts[error], used.costs.of[error], used.counts[error]
+            )
             for error in ERRORS
         },
-        false_positives=_type(
+        false_positives=TypeOfError.of(
             every.costs.false_positives, every.false, used.costs.false_positives, used.false
         ),
-        false_negatives=_type(
+        false_negatives=TypeOfError.of(
             every.costs.false_negatives, every.unfound, used.costs.false_negatives, used.unfound
         ),
         classes=_classes(evaluation, every, used),
@@ -221,7 +234,7 @@ def _classes(evaluation: Evaluation, every: _Errors, used: _Errors) -> tuple[Cla
             ap50=float(every.costs.ap50[c]),
             best=curve.best(),
             types={
-                error: _type(
+                error: TypeOfError.of(
                     every.costs.of[error][[c]],
                     every.counts[error][[c]],
                     used.costs.of[error][[c]],
@@ -234,21 +247,7 @@ def _classes(evaluation: Evaluation, every: _Errors, used: _Errors) -> tuple[Cla
     )
 
 
-def _type(
-    cost: NDArray[np.float64],
-    count: NDArray[np.int64],
-    cost_in_use: NDArray[np.float64],
-    in_use: NDArray[np.int64],
-) -> TypeOfError:
-    """Sum up some classes, (C,) each."""
-    return TypeOfError(_mean(cost), int(count.sum()), _mean(cost_in_use), int(in_use.sum()))
-
-
 def _mean(values: NDArray[np.float64]) -> float:
     """Average over the classes with objects; NaN if there are none."""
     measured = values[~np.isnan(values)]
     return float(measured.mean()) if len(measured) else math.nan
-
-
-def _types(types: dict[Outcome, TypeOfError]) -> dict[str, dict[str, float]]:
-    return {error.text: asdict(each) for error, each in types.items()}

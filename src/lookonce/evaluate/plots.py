@@ -54,10 +54,13 @@ def precision_recall(curves: Curves, names: Sequence[str], ap50: Sequence[float]
         for curve, name, ap in zip(curves.classes, names, ap50, strict=True)
         if curve.objects
     ]
-    mean = sum(line.worth for line in lines) / len(lines) if lines else math.nan
+    note = "; there are no objects to find"
+    if lines:
+        mean = sum(line.worth for line in lines) / len(lines)
+        note = f"; their mean is {mean:.3f}" if len(lines) > 1 else f", {mean:.3f}"
     figure, axes = _figure(
         "Precision and recall at IoU 0.50",
-        f"The area under a line is its AP50{_mean_note(mean, lines)}. Dot: best F1.",
+        f"The area under a line is its AP50{note}. Dot: best F1.",
     )
     axes.set(xlabel="recall: share of the objects found", ylabel="precision: share of detections right")
     _draw(axes, lines, _precision_line(curves.overall, ALL, "", math.inf))
@@ -83,12 +86,13 @@ def f1_threshold(curves: Curves, names: Sequence[str]) -> "Figure":
 
 def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     """Plot counts of true class by detected class; the shade is the share of the row."""
-    counts = confusion.counts
+    counts, above = confusion.counts, "the best threshold of each class"
+    if len(set(confusion.thresholds)) == 1:
+        above = f"threshold {confusion.thresholds[0]:.2g}"
     side = float(np.clip(4 + 0.34 * len(counts), 5, 24))
     figure, axes = _figure(
         "Confusion matrix",
-        f"Detections above {_thresholds(confusion.thresholds)}, IoU {confusion.iou:.2f}. "
-        "Shade: share of the row.",
+        f"Detections above {above}, IoU {confusion.iou:.2f}. Shade: share of the row.",
         size=(max(side, 6.6), side),
     )
     axes.set_anchor("W")
@@ -109,12 +113,6 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     axes.axhline(edge, color=MUTED, linewidth=1)
     axes.axvline(edge, color=MUTED, linewidth=1)
     return figure
-
-
-def _thresholds(thresholds: Sequence[float]) -> str:
-    if len(set(thresholds)) == 1:
-        return f"threshold {thresholds[0]:.2g}"
-    return "the best threshold of each class"
 
 
 def save(figure: "Figure", path: Path) -> None:
@@ -202,12 +200,6 @@ def _label(axes: "Axes", entries: Sequence[tuple[str, str]], classes: int) -> No
             color=MUTED,
             va="center",
         )
-
-
-def _mean_note(mean: float, lines: Sequence[_Line]) -> str:
-    if not lines:
-        return "; there are no objects to find"
-    return f"; their mean is {mean:.3f}" if len(lines) > 1 else f", {mean:.3f}"
 
 
 def _short(name: str) -> str:

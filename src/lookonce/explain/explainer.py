@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lookonce.config import Objective, complaints
+from lookonce.config import Objective
 from lookonce.errors import AnnotationError, ConfigError, ImageError, ModelFileError
 from lookonce.explain.features import tiles_of
 from lookonce.explain.heads import fit_in, read_scales
@@ -32,6 +32,7 @@ from lookonce.geometry.letterbox import Fit
 from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE
 from lookonce.networks import model_path
+from lookonce.recipe import complaints
 from lookonce.runtime.options import IOU, Conf, DetectOptions
 from lookonce.samples import Sample
 

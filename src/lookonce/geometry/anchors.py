@@ -46,7 +46,8 @@ def flatten(anchors: Anchors) -> Shapes:
 
 def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
     """IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
-    return pairwise_iou(_at_origin(shapes), _at_origin(anchors))
+    at_origin = [np.concatenate([np.zeros_like(each), each], axis=-1) for each in (shapes, anchors)]
+    return pairwise_iou(*at_origin)
 
 
 def best_possible_recall(shapes: Shapes, anchors: Shapes, iou: float = GOOD_IOU) -> float:
@@ -149,8 +150,3 @@ def _refine(shapes: Shapes, centres: Shapes) -> Shapes:
 def _different(shapes: Shapes) -> int:
     """Count the shapes that differ by a thousandth of a pixel or more."""
     return len(np.unique(shapes.round(3), axis=0))
-
-
-def _at_origin(shapes: Shapes) -> Shapes:
-    """(..., 2) -> (..., 4) xyxy with the upper left corner at 0, 0."""
-    return np.concatenate([np.zeros_like(shapes), shapes], axis=-1)

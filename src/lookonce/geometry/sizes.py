@@ -19,3 +19,8 @@ def size_advice(sides: Sequence[int], multiple: int) -> str:
     above = [max(-(-side // multiple), 1) * multiple for side in sides]
     texts = ("x".join(map(str, each[:1] if len(set(sides)) == 1 else each)) for each in (below, above))
     return f"; use {' or '.join(dict.fromkeys(texts))}"
+
+
+def to_multiple(side: float, stride: int = 32) -> int:
+    """Return the nearest multiple of a stride, at least one."""
+    return max(stride, stride * round(side / stride))

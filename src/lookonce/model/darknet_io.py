@@ -103,17 +103,16 @@ def largest_difference(cfg: Path, network: nn.Module) -> float:
     with torch.inference_mode():
         expected = network.eval()(to_input(torch.from_numpy(noise).permute(0, 3, 1, 2)))
     # numpy's maximum keeps NaN, Python's may lose it
-    difference = float(np.max([_difference(*pair) for pair in zip(found, expected, strict=True)]))
+    shares = [
+        float((torch.from_numpy(mine) - theirs).abs().max()) / max(float(theirs.abs().max()), 1e-30)
+        for mine, theirs in zip(found, expected, strict=True)
+    ]
+    difference = float(np.max(shares))
     if not difference < LARGEST_DIFFERENCE:
         raise ModelFileError(
             f"{cfg}: expected the maps of the model it was written from, found {difference:.1e} off"
         )
     return difference
-
-
-def _difference(found: Floats, expected: Tensor) -> float:
-    scale = max(float(expected.abs().max()), 1e-30)
-    return float((torch.from_numpy(found) - expected).abs().max()) / scale
 
 
 def convolution_names(network: nn.Module) -> list[str]:

@@ -109,9 +109,9 @@ def report_page(
         **figures,
         n=Numbers(figures),
         term=Terms(),
-        types=[(each.text, _css(each), MEANINGS[each], ADVICE[each]) for each in ERRORS],
-        outcomes=[(each.text, _css(each), MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
-        colours={each.text: _css(each) for each in ERRORS},
+        types=[(each.text, f"rgb{COLOURS[each]}", MEANINGS[each], ADVICE[each]) for each in ERRORS],
+        outcomes=[(each.text, f"rgb{COLOURS[each]}", MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
+        colours={each.text: f"rgb{COLOURS[each]}" for each in ERRORS},
         largest=max((cost for cost in costs if cost > 0), default=1.0),  # the longest bar
         width=WIDTH,
         height=HEIGHT,
@@ -143,7 +143,3 @@ def _confusions(confusion: dict[str, Any]) -> list[tuple[int, int, int]]:
         if row != column and count
     ]
     return sorted(cells, key=lambda cell: -cell[2])[:CONFUSIONS]
-
-
-def _css(error: Outcome) -> str:
-    return f"rgb{COLOURS[error]}"

@@ -42,11 +42,17 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         text = f"Finds none of the {_plural(numbers['objects'], 'object')}: train longer, or check the data."
         return {**numbers, "text": text}
     weakest, advice = _advice(errors)
+    percent = abs(round(100 * counts["relative"]))  # in all, where errors in both directions cancel
+    direction = "high" if counts["relative"] > 0 else "low"
+    in_all = f"counts are {percent} % {direction}" if percent else "counts are right"
+    lowest, highest = (f"{pick(numbers['thresholds']):.2f}" for pick in (min, max))
     parts = [
         f"Finds {_in_a_hundred(numbers['found'], numbers['objects'])} objects",
         f"{_in_a_hundred(numbers['found'], numbers['detections'])} boxes are right",
-        _count_words(counts["relative"], counts["mae"]),
-        _thresholds(numbers["thresholds"]),
+        f"{in_all} in all and off by {counts['mae']:.1f} per image",
+        f"use threshold {lowest}"
+        if lowest == highest
+        else f"use a threshold per class, {lowest} to {highest}",
         advice,
     ]
     return {**numbers, "weakest_class": weakest, "text": "; ".join(parts) + "."}
@@ -57,22 +63,8 @@ def _in_a_hundred(part: int, whole: int) -> str:
     return f"{part} of {whole}" if whole <= 100 else f"{100 * part / whole:.0f} of 100"
 
 
-def _thresholds(thresholds: list[float]) -> str:
-    lowest, highest = f"{min(thresholds):.2f}", f"{max(thresholds):.2f}"
-    if lowest == highest:
-        return f"use threshold {lowest}"
-    return f"use a threshold per class, {lowest} to {highest}"
-
-
 def _plural(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _count_words(error: float, per_image: float) -> str:
-    """Say how far counts are off in all, where errors in both directions cancel, and in each image."""
-    percent = abs(round(100 * error))
-    in_all = f"counts are {percent} % {'high' if error > 0 else 'low'}" if percent else "counts are right"
-    return f"{in_all} in all and off by {per_image:.1f} per image"
 
 
 def _advice(errors: dict[str, Any]) -> tuple[str | None, str]:

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lookonce.config import TrainSettings, to_multiple
+from lookonce.config import TrainSettings
 from lookonce.data.assign import Positives
 from lookonce.data.cache import MOST_BYTES
 from lookonce.data.loader import BATCHES_AHEAD, Batch
 from lookonce.errors import ConfigError, TrainingError
+from lookonce.geometry.sizes import to_multiple
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 from lookonce.train.learner import Learner, forward

@@ -58,7 +58,12 @@ def load_data(
         judge = annotations.load("val", learn.names, strict)
         say_samples({"val": judge}, console)
         kept, held_out = learn.samples, judge.samples
-        prints = read_fingerprints([sample.path for sample in (*kept, *held_out)], console) if record else {}
+        prints: dict[Path, bytes] = {}
+        if record:
+            paths = [sample.path for sample in (*kept, *held_out)]
+            with progress_bar(console, transient=True) as progress:
+                bar = progress.add_task("reading images", total=len(paths))
+                prints = fingerprints(paths, lambda: progress.advance(bar))
     else:
         facts = inspect_images(learn.samples, console) if record else {}
         split = hold_out(learn.samples, settings.holdout, settings.seed, facts, settings.group)
@@ -115,13 +120,6 @@ def inspect_images(samples: Sequence[Sample], console: Console) -> dict[Path, Im
     with progress_bar(console, transient=True) as progress:
         bar = progress.add_task("comparing images", total=len(samples))
         return inspect_all([sample.path for sample in samples], lambda: progress.advance(bar))
-
-
-def read_fingerprints(paths: Sequence[Path], console: Console) -> dict[Path, bytes]:
-    """Hash every image file, with a progress bar."""
-    with progress_bar(console, transient=True) as progress:
-        bar = progress.add_task("reading images", total=len(paths))
-        return fingerprints(paths, lambda: progress.advance(bar))
 
 
 def after_earlier_training(data: TrainData, model: Path | None, console: Console) -> TrainData:

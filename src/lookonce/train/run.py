@@ -276,10 +276,8 @@ class _Run:
         session, group, clock, done = self._session, self._session.group, self._clock, self._epoch.number + 1
         started = session.now()
 
-        def is_due() -> bool:
-            return done % self._settings.evaluate_every == 0 and (clock is None or clock.fits_evaluation())
-
-        evaluated = last or group.on_first(is_due)
+        in_turn = done % self._settings.evaluate_every == 0
+        evaluated = last or group.on_first(lambda: in_turn and (clock is None or clock.fits_evaluation()))
         show = partial(self.log.predictions, epoch=done) if self.log else None
         metrics = self._validator.evaluate(show) if evaluated else {}
         seconds = self._progress.seconds + self._epoch.seconds + session.now() - started

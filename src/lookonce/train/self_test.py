@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.progress import TimeElapsedColumn
-from torch import nn
 
 from lookonce._terminal import progress_bar
 from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.data.loader import Loader
 from lookonce.errors import AnnotationError
-from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample
 from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
@@ -91,32 +89,9 @@ def self_test(data: TrainData, settings: TrainSettings, console: Console, group:
         }
     )
     torch.manual_seed(settings.seed)
-    info = describe(TrainData(data.names, chosen, chosen), settings)
+    data = TrainData(data.names, chosen, chosen)
+    info = describe(data, settings)
     network = make_network(info, settings).to(group.device)
-    return _memorise(network, info, chosen, settings, console)
-
-
-def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
-    """Choose eight images with boxes: for each class the first image that shows it, then from the start.
-
-    Raises:
-        AnnotationError: no image has a box.
-    """
-    with_boxes = [sample for sample in samples if len(sample.labels)]
-    if not with_boxes:
-        raise AnnotationError("expected images with boxes to memorize, found none")
-    first_of = [
-        next((i for i, sample in enumerate(with_boxes) if label in sample.labels), 0)
-        for label in range(num_classes)
-    ]
-    wanted = list(dict.fromkeys([*first_of, *range(len(with_boxes))]))[:IMAGES]
-    return [with_boxes[i] for i in wanted]
-
-
-def _memorise(
-    network: nn.Module, info: ModelInfo, chosen: Sequence[Sample], settings: TrainSettings, console: Console
-) -> SelfTest:
-    data = TrainData(info.names, chosen, chosen)
     loader = Loader(make_dataset(data, info, settings), settings.batch_size, workers=0)
     learner = Learner(network, info, settings)
     rate = settings.optimizer.rate
@@ -138,3 +113,20 @@ def _memorise(
     tenth = -(-steps // 10)
     ends = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
     return SelfTest(ap50, steps, time.perf_counter() - started, ends, lost)
+
+
+def choose(samples: Sequence[Sample], num_classes: int) -> list[Sample]:
+    """Choose eight images with boxes: for each class the first image that shows it, then from the start.
+
+    Raises:
+        AnnotationError: no image has a box.
+    """
+    with_boxes = [sample for sample in samples if len(sample.labels)]
+    if not with_boxes:
+        raise AnnotationError("expected images with boxes to memorize, found none")
+    first_of = [
+        next((i for i, sample in enumerate(with_boxes) if label in sample.labels), 0)
+        for label in range(num_classes)
+    ]
+    wanted = list(dict.fromkeys([*first_of, *range(len(with_boxes))]))[:IMAGES]
+    return [with_boxes[i] for i in wanted]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,21 @@ class Lesson:
     labels: list[int]
     unsure: list[list[float]]
     unsure_labels: list[int]
+
+    @classmethod
+    def of(cls, sample: Sample, found: Detections, least: NDArray[np.float64]) -> Self:
+        """Sort the detections of one image, without those on annotated boxes: by class, `least` is sure."""
+        free = np.ones(len(found), bool)
+        free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
+        enough = found.scores >= least[found.labels]
+        sure, unsure = found[free & enough], found[free & ~enough]
+        return cls(
+            sample.path.name,
+            sure.boxes.tolist(),
+            sure.labels.tolist(),
+            unsure.boxes.tolist(),
+            unsure.labels.tolist(),
+        )
 
     def add_to(self, sample: Sample) -> Sample:
         """Return an image with the lesson's boxes and areas beside its own."""
@@ -175,21 +190,6 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
     for samples in (data.train, data.val):
         lessons = [Lesson(sample.path.name, [], [], [], []) for sample in samples]
         for number, found in each_image((sample.path for sample in samples), teacher, skipped):
-            lessons[number] = _lesson(samples[number], found[taught[found.labels]], sure)
+            lessons[number] = Lesson.of(samples[number], found[taught[found.labels]], sure)
         parts.append(lessons)
     return Lessons(names, *parts)
-
-
-def _lesson(sample: Sample, found: Detections, least: NDArray[np.float64]) -> Lesson:
-    """Sort the detections of one image, without those on annotated boxes: by class, `least` is sure."""
-    free = np.ones(len(found), bool)
-    free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
-    enough = found.scores >= least[found.labels]
-    sure, unsure = found[free & enough], found[free & ~enough]
-    return Lesson(
-        sample.path.name,
-        sure.boxes.tolist(),
-        sure.labels.tolist(),
-        unsure.boxes.tolist(),
-        unsure.labels.tolist(),
-    )

@@ -42,7 +42,20 @@ class Watch:
         self._name = f"rank {rank} of {size}"
         self._verdict, self._lock = "", Lock()
         self._known, self._left = Event(), Event()
-        self._peers = _accept(size - 1, store, joining) if rank == 0 else [_connect(store, joining)]
+        self._peers: list[socket.socket] = []
+        if rank == 0:
+            both = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if both else socket.AF_INET
+            with socket.create_server(
+                ("", 0), family=family, dualstack_ipv6=both, backlog=size - 1
+            ) as server:
+                server.settimeout(joining)
+                store.set(WATCH, str(server.getsockname()[1]))
+                self._peers += [server.accept()[0] for _ in range(size - 1)]
+        else:
+            first = os.environ["MASTER_ADDR"], int(store.get(WATCH))
+            self._peers.append(socket.create_connection(first, joining))
+            self._peers[0].settimeout(None)
         here = f"{self._name} (process {os.getpid()} on {socket.gethostname()})"
         for peer in self._peers:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -95,20 +108,3 @@ class Watch:
             with suppress(OSError):
                 peer.sendall(words.encode())
                 peer.shutdown(socket.SHUT_WR)
-
-
-def _accept(count: int, store: "Store", joining: float) -> list[socket.socket]:
-    """Accept the connections of all other ranks, as rank 0."""
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    with socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=count) as server:
-        server.settimeout(joining)
-        store.set(WATCH, str(server.getsockname()[1]))
-        return [server.accept()[0] for _ in range(count)]
-
-
-def _connect(store: "Store", joining: float) -> socket.socket:
-    """Connect to rank 0, as any other rank."""
-    peer = socket.create_connection((os.environ["MASTER_ADDR"], int(store.get(WATCH))), joining)
-    peer.settimeout(None)
-    return peer
