@@ -18,7 +18,7 @@ from lookonce import Detector
 from lookonce.annotations import open_annotations
 from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import prepare
-from lookonce.bench.measure import Entry, measure
+from lookonce.bench.measure import BenchEntry, measure
 from lookonce.evaluate.classes import SharedClasses
 from lookonce.evaluate.coco import evaluate
 from lookonce.runtime.options import EVALUATION_CONF
@@ -49,7 +49,8 @@ def main() -> None:
             own.mkdir()
             files = prepare(model, own)
             entries += [
-                Entry(name, partial(CONTENDERS[name].open, files)) for name in ("lookonce", "onnxruntime")
+                BenchEntry(name, partial(CONTENDERS[name].open, files))
+                for name in ("lookonce", "onnxruntime")
             ]
         results = measure(entries, BenchCase(size, 1, options.threads), rounds=options.rounds)
     print(f"{options.threads} thread, input {size[0]}x{size[1]}; ms: the fastest and the median of "

@@ -20,7 +20,7 @@ from random_models import write_random
 
 from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import Files, prepare
-from lookonce.bench.measure import Entry, Result, measure
+from lookonce.bench.measure import BenchEntry, Result, measure
 from lookonce.bench.table import as_text
 from lookonce.data.synthetic import scene
 from lookonce.export.files import write_onnx
@@ -58,14 +58,14 @@ def main() -> None:
                 print(f"{model}, {as_text(results)}\n{verdicts(results)}\n", flush=True)
 
 
-def rows(model: str, folder: Path) -> Iterator[Entry]:
+def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
     """Our Detector and every engine, in float32 and in int8."""
     for form, files in forms(model, folder).items():
         for name, contender in CONTENDERS.items():
             # an int8 file is run by the engine it was made for
             foreign = form == "int8.onnx" and name.endswith("openvino")
             if contender.installed and contender.fits(files) and not foreign:
-                yield Entry(f"{name} {form}", partial(contender.open, files))
+                yield BenchEntry(f"{name} {form}", partial(contender.open, files))
 
 
 def forms(model: str, folder: Path) -> dict[str, Files]:

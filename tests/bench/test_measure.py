@@ -8,7 +8,7 @@ import pytest
 
 from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
 from lookonce.bench.files import Files, prepare
-from lookonce.bench.measure import Entry, Result, measure
+from lookonce.bench.measure import BenchEntry, Result, measure
 from lookonce.bench.worker import ContenderError, Turn, Worker, peak_bytes
 
 CASE = BenchCase((64, 96), batch=2, threads=1)
@@ -49,9 +49,9 @@ def test_memory_is_the_contenders_own(files: Files) -> None:
 def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
     absent = Files(Path("gone.cfg"), Path("gone.onnx"), Path("gone.onnx"), is_float=True)
     entries = [
-        Entry("first", partial(CONTENDERS["onnxruntime"].open, files)),
-        Entry("gone", partial(CONTENDERS["onnxruntime"].open, absent)),
-        Entry("last", partial(CONTENDERS["lookonce"].open, files)),
+        BenchEntry("first", partial(CONTENDERS["onnxruntime"].open, files)),
+        BenchEntry("gone", partial(CONTENDERS["onnxruntime"].open, absent)),
+        BenchEntry("last", partial(CONTENDERS["lookonce"].open, files)),
     ]
     advances: list[str] = []
 
@@ -86,7 +86,7 @@ def test_the_batch_that_wakes_a_contender_does_not_count(
 ) -> None:
     monkeypatch.setattr("lookonce.bench.measure.Worker", Sleepy)
 
-    (result,) = measure([Entry("sleepy", partial(CONTENDERS["lookonce"].open, files))], CASE, rounds=1)
+    (result,) = measure([BenchEntry("sleepy", partial(CONTENDERS["lookonce"].open, files))], CASE, rounds=1)
 
     assert result.turns == ((200.0, 200.0),)
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from lookonce.annotations import write_samples
 from lookonce.bench import tune as tuning
 from lookonce.bench.contenders import BenchCase
-from lookonce.bench.measure import Entry, Result
+from lookonce.bench.measure import BenchEntry, Result
 from lookonce.bench.tune import agreement
 from lookonce.cli import app
 from lookonce.detections import Detections
@@ -57,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     times: dict[str, float] = {}
 
     def measured(
-        entries: Sequence[Entry], case: BenchCase, *, rounds: int, advance: Callable[[str], None]
+        entries: Sequence[BenchEntry], case: BenchCase, *, rounds: int, advance: Callable[[str], None]
     ) -> list[Result]:
         taken = [next((t for name, t in times.items() if e.label.startswith(name)), 50.0) for e in entries]
         return [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lookonce.pages.glossary import GLOSSARY, Terms
+from lookonce.pages.glossary import GLOSSARY, GlossaryTerms
 from scripts.glossary import PAGE, glossary
 
 
@@ -19,7 +19,7 @@ def test_words_are_in_alphabetical_order_and_explained() -> None:
 
 
 def test_a_term_links_to_its_explanation_and_is_listed_once() -> None:
-    terms = Terms()
+    terms = GlossaryTerms()
     link = terms("ground truth", "annotated <boxes>")
     terms("ground truth")
     assert link == (

@@ -16,7 +16,7 @@ SHORTEST_TURN = 0.3  # seconds; a turn of a fast contender has more batches
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BenchEntry:
     """A row to measure.
 
     Attributes:
@@ -68,7 +68,7 @@ class Result:
 class _Running:
     """A row while it is measured."""
 
-    entry: Entry
+    entry: BenchEntry
     worker: Worker
     batches: int
     turns: list[Turn] = field(default_factory=list)
@@ -86,7 +86,7 @@ class _Running:
 
 
 def measure(
-    entries: Sequence[Entry],
+    entries: Sequence[BenchEntry],
     case: BenchCase,
     *,
     rounds: int = ROUNDS,

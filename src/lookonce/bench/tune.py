@@ -25,7 +25,7 @@ from lookonce._optional import require
 from lookonce._terminal import progress_bar, say
 from lookonce.bench.candidates import FLOAT_GRAPH, Candidate, candidates_here
 from lookonce.bench.contenders import BenchCase, Run
-from lookonce.bench.measure import Entry, measure
+from lookonce.bench.measure import BenchEntry, measure
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.evaluate.coco import evaluate
@@ -277,7 +277,7 @@ def _timed(
         for threads, calls in plans:
             batch = calls * PER_CALL if calls > 1 else 1
             planned = [replace(way, threads=threads, calls=calls) for way in accepted]
-            entries = [Entry(str(way), Timed(way, path, folder, tuple(images))) for way in planned]
+            entries = [BenchEntry(str(way), Timed(way, path, folder, tuple(images))) for way in planned]
             results = measure(
                 entries,
                 BenchCase(info.input_size, batch, threads),

@@ -17,7 +17,7 @@ from lookonce._terminal import progress_bar, say, terminal
 from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.machine import about_machine
-from lookonce.bench.measure import Entry, Result, measure
+from lookonce.bench.measure import BenchEntry, Result, measure
 from lookonce.bench.table import as_dict, as_text, plot
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
@@ -56,10 +56,21 @@ def bench(
             with shared.options_named():
                 files = prepare(model, Path(folder), weights)
             wanted = _contenders(against, files)
-            entries = [Entry(name, partial(CONTENDERS[name].open, files)) for name in wanted]
+            entries = [BenchEntry(name, partial(CONTENDERS[name].open, files)) for name in wanted]
             counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
-            cases = _cases(files, size, _numbers("--batch", batch), counts)
-            results = _measured(entries, cases, rounds)
+            with shared.open_detector(files.graph, shared.read_options(size=size), None) as detector:
+                sides = detector.size
+            cases = [
+                BenchCase(sides, images, count) for images in _numbers("--batch", batch) for count in counts
+            ]
+            results: list[Result] = []
+            with progress_bar(terminal(stderr=True)) as progress:
+                bar = progress.add_task("", total=len(cases) * len(entries) * (1 + rounds))
+                advance = partial(progress.update, bar, advance=1)
+                for case in cases:
+                    results += measure(
+                        entries, case, rounds=rounds, advance=lambda label: advance(description=label)
+                    )
         about = {"model": str(model), **about_machine()}
         numbers = {**about, "results": as_dict(results)}
         if out is not None:
@@ -70,20 +81,6 @@ def bench(
     if json_to != shared.STANDARD_OUTPUT:
         _say(model, about, results, out)
     return int(against is not None and any(result.error for result in results))
-
-
-def _measured(entries: Sequence[Entry], cases: Sequence[BenchCase], rounds: int) -> list[Result]:
-    results = []
-    with progress_bar(terminal(stderr=True)) as progress:
-        bar = progress.add_task("", total=len(cases) * len(entries) * (1 + rounds))
-        for case in cases:
-            results += measure(
-                entries,
-                case,
-                rounds=rounds,
-                advance=lambda label: progress.update(bar, advance=1, description=label),
-            )
-    return results
 
 
 def _contenders(against: str | None, files: Files) -> list[str]:
@@ -99,12 +96,6 @@ def _contenders(against: str | None, files: Files) -> list[str]:
         if not CONTENDERS[name].installed:
             raise ConfigError(f"--against: {name} is not installed: pip install {CONTENDERS[name].package}")
     return list(dict.fromkeys(["lookonce", *wanted]))
-
-
-def _cases(files: Files, size: str | None, batches: Sequence[int], threads: Sequence[int]) -> list[BenchCase]:
-    with shared.open_detector(files.graph, shared.read_options(size=size), None) as detector:
-        height_width = detector.size
-    return [BenchCase(height_width, batch, count) for batch in batches for count in threads]
 
 
 def _numbers(option: str, text: str) -> list[int]:

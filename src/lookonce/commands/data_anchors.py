@@ -1,6 +1,5 @@
 """`lookonce data anchors`: k-means anchors of a data set, beside the published ones."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -69,15 +68,11 @@ def data_anchors(
         with Outputs("data anchors", files=[shared.json_file(json_to)], inputs=[data, names]):
             shared.write_json(json_to, about | measured, indent=None)
     if json_to != shared.STANDARD_OUTPUT:
-        terminal().print(_table(fits))
+        table = Table("anchors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
+        for fit in fits:
+            sides = "  ".join(f"{w:g}x{h:g}" for w, h in fit.anchors)
+            table.add_row(fit.name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
+        terminal().print(table)
         anchors = ", ".join(f"{width:g},{height:g}" for width, height in fitted.tolist())
         say(f"for a .cfg: anchors = {anchors}", terminal())
     return code
-
-
-def _table(fits: Sequence[AnchorFit]) -> Table:
-    table = Table("anchors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)
-    for fit in fits:
-        sides = "  ".join(f"{w:g}x{h:g}" for w, h in fit.anchors)
-        table.add_row(fit.name, f"{fit.best_possible_recall:.3f}", f"{fit.mean_best_iou:.3f}", sides)
-    return table

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,14 @@ from lookonce._terminal import progress_bar, say, terminal
 from lookonce.annotations import check_target, load_splits
 from lookonce.commands import options as shared
 from lookonce.doctor.diagnose import Diagnosis, diagnose, images_of
+from lookonce.doctor.findings import Finding
 from lookonce.doctor.fix import write_fixed
 from lookonce.doctor.kinds import KINDS, SEVERITIES
 from lookonce.doctor.page import check_page, severity_counts
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError, ConfigError
 from lookonce.networks import MODELS, model_path
+from lookonce.samples import Sample, SampleSet
 
 SHOWN = 3  # places printed per kind
 
@@ -68,20 +71,7 @@ def data_check(
         files = [shared.json_file(json_to)]
         stack.enter_context(Outputs("data check", folder=out, files=files, inputs=inputs, force=force))
         stack.enter_context(Outputs("data check --fix", folder=fix, inputs=inputs))
-        wanted, doubted = shared.input_size(size), None
-        if detector is not None:
-            from lookonce.doctor.label_doubts import ANYTHING, label_doubts
-
-            options = shared.read_options(size=size, conf=ANYTHING)
-            opened = stack.enter_context(shared.open_detector(detector, options, None))
-            doubted = partial(label_doubts, opened)
-            network = PlannedNetwork.of_model(opened.info, opened.size)
-            wanted = opened.size
-        if model is not None or detector is None:
-            try:
-                network = PlannedNetwork.published(model or "yolov3-tiny", wanted)
-            except ConfigError as error:
-                raise ConfigError(f"--{str(error).removeprefix('--')}") from error
+        network, doubted = plan_network(model, size, detector, stack)
         sets = load_splits(data, names, images=images)
         # if every image was skipped, the findings give the reasons, which is the purpose of this command
         if not any(found.samples or found.problems for found in sets.values()):
@@ -113,8 +103,10 @@ def data_check(
             f"each in {fix / 'changes.csv'}",
             console,
         )
-    checked = data if written is None else written.data
-    command = ["lookonce", "train", str(checked), *_train_options(diagnosis, size, model)]
+    command = ["lookonce", "train", str(data if written is None else written.data)]
+    command += ["--model", model] if model else []
+    advised = list(diagnosis.advice.settings)  # a size and a model that were given stay
+    command += ["--size", size, *advised[2:]] if size is not None else advised
     if written is None:
         command += ["--names", str(names)] if names else []
         command += ["--images", str(images)] if images else []
@@ -122,12 +114,24 @@ def data_check(
     return int(diagnosis.needs_person)
 
 
-def _train_options(diagnosis: Diagnosis, size: str | None, model: str | None) -> list[str]:
-    """Return the advised options of `lookonce train`; a size and a model that were given stay."""
-    advised = list(diagnosis.advice.settings)
-    if size is not None:
-        advised[:2] = ["--size", size]
-    return [*(["--model", model] if model else []), *advised]
+def plan_network(
+    model: str | None, size: str | None, detector: Path | None, stack: ExitStack
+) -> tuple[PlannedNetwork, Callable[[SampleSet, Sample], Iterator[Finding]] | None]:
+    """Return the network of the planned training, and what a trained model doubts, which `stack` closes."""
+    wanted, doubted, network = shared.input_size(size), None, None
+    if detector is not None:
+        from lookonce.doctor.label_doubts import ANYTHING, label_doubts
+
+        options = shared.read_options(size=size, conf=ANYTHING)
+        opened = stack.enter_context(shared.open_detector(detector, options, None))
+        doubted = partial(label_doubts, opened)
+        network, wanted = PlannedNetwork.of_model(opened.info, opened.size), opened.size
+    if model is not None or network is None:
+        try:
+            network = PlannedNetwork.published(model or "yolov3-tiny", wanted)
+        except ConfigError as error:
+            raise ConfigError(f"--{str(error).removeprefix('--')}") from error
+    return network, doubted
 
 
 def _tree(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from lookonce.doctor.advice import advise
 from lookonce.doctor.charts import plots
 from lookonce.doctor.diagnose import split_to_learn_from
 from lookonce.doctor.planned_network import PlannedNetwork
-from lookonce.doctor.statistics import Spread, Statistics, statistics
+from lookonce.doctor.statistics import Statistics, statistics
 from lookonce.pages.render import render
 from lookonce.samples import Problem, SampleSet
 
@@ -50,24 +50,20 @@ def data_stats(
         if json_to != shared.STANDARD_OUTPUT:
             terminal().print(_table(counted))
         if out is not None:
-            write_text(out / "stats.html", _page(str(data), sets, counted))
+            learn, network = split_to_learn_from(sets), PlannedNetwork.published(*PAGE_NETWORK)
+            advice = advise(sets[learn].samples, network)
+            page = render(
+                "stats.html",
+                title=str(data),
+                described={split: found.describe() for split, found in sets.items()},
+                rows=_rows(list(counted.values())),
+                advice=advice,
+                learn=learn,
+                plots=plots(sets[learn], network, advice),
+            )
+            write_text(out / "stats.html", page)
             say(f"page: {out / 'stats.html'}", console)
     return code
-
-
-def _page(title: str, sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> str:
-    learn = split_to_learn_from(sets)
-    network = PlannedNetwork.published(*PAGE_NETWORK)
-    advice = advise(sets[learn].samples, network)
-    return render(
-        "stats.html",
-        title=title,
-        described={split: found.describe() for split, found in sets.items()},
-        rows=_rows(list(counted.values())),
-        advice=advice,
-        learn=learn,
-        plots=plots(sets[learn], network, advice),
-    )
 
 
 def _tree(sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> dict[str, object]:
@@ -110,20 +106,13 @@ def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
         ("  up to 96x96", [_share(s.medium, s.boxes) for s in each]),
         ("  above", [_share(s.large, s.boxes) for s in each]),
         ("least/median/most", []),
-        ("  boxes an image", [_spread(s.boxes_per_image) for s in each]),
-        ("  box width", [_spread(s.box_width) for s in each]),
-        ("  box height", [_spread(s.box_height) for s in each]),
-        ("  image width", [_spread(s.image_width) for s in each]),
-        ("  image height", [_spread(s.image_height) for s in each]),
+        ("  boxes an image", [str(s.boxes_per_image or "-") for s in each]),
+        ("  box width", [str(s.box_width or "-") for s in each]),
+        ("  box height", [str(s.box_height or "-") for s in each]),
+        ("  image width", [str(s.image_width or "-") for s in each]),
+        ("  image height", [str(s.image_height or "-") for s in each]),
     ]
 
 
 def _share(part: int, whole: int) -> str:
     return f"{part} ({part / whole:.0%})" if whole else "0"
-
-
-def _spread(spread: Spread | None) -> str:
-    if spread is None:
-        return "-"
-    values = (spread.least, spread.median, spread.most)
-    return "/".join(f"{value:.4g}" for value in values) if spread.least < spread.most else f"{values[0]:.4g}"

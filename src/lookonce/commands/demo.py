@@ -53,7 +53,13 @@ def demo(out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Pat
         if not resume and not is_vacant(out):
             raise ConfigError(f"{out}: expected a new or empty folder; remove it, or give another --out")
         console, started = terminal(), time.perf_counter()
-        data = out / "annotations" / "dataset.yaml" if resume else _render(out, console)
+        data = out / "annotations" / "dataset.yaml"
+        if not resume:
+            from lookonce.data.synthetic import render, render_unseen
+
+            say(f"rendering {sum(COUNTS.values())} images of letters and digits", console)
+            render_unseen(out / "unseen", UNSEEN)
+            data = render(out, COUNTS)
         if code := _train(data, out / "run", console, resume=resume):
             say(f"lookonce demo --out {out} resumes, and does all that follows", console)
             return code
@@ -95,14 +101,6 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
     say(f"model             {model}", console)
     say(f"its training      {out / 'run' / 'epochs.csv'}", console)
     return int(ap50 < GOAL)
-
-
-def _render(out: Path, console: Console) -> Path:
-    from lookonce.data.synthetic import render, render_unseen
-
-    say(f"rendering {sum(COUNTS.values())} images of letters and digits", console)
-    render_unseen(out / "unseen", UNSEEN)
-    return render(out, COUNTS)
 
 
 def _train(data: Path, out: Path, console: Console, *, resume: bool) -> int:

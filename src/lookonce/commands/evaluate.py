@@ -11,12 +11,14 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,13 +39,12 @@ from lookonce.evaluate.bootstrap import Interval
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.evaluate.counting import CountingError
 from lookonce.evaluate.curves import OperatingPoint
-from lookonce.evaluate.part import choose_part
+from lookonce.evaluate.part import MeasuredPart, choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
-from lookonce.images import Values
+from lookonce.metadata import ModelInfo
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.description import rewrite
-from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
@@ -107,57 +108,20 @@ def evaluate(
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     inputs = [model, data, names, weights]
     with Outputs("evaluate", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
-        annotations = open_annotations(data, images)
-        given = read_names(names) if names else None
-        plan = Plan.of(usable_cores())  # many images: one core each
-        with shared.open_detector(model, options, plan.threads) as detector:
-            info = detector.info
-            part = choose_part(annotations, split, Seen.of(info.training), given, strict)
-            annotated = part.found
-            say(f"{part.name}: {annotated.describe()}", console)
-            if warning := part.warning():
-                say(warning, console)
-            if set_thresholds and part.learned:
-                expected = "expected images that the model has not learned from"
-                raise ConfigError(f"--set-thresholds: {expected}, found {part.learned} that it has")
-            classes = SharedClasses.match(detector.names, annotated.names, data)
-            if classes.renamed:
-                pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
-                say(f"classes of the model under the data's names: {pairs}", console)
-            if classes.unknown:
-                say(f"left out: the model does not know {listed(classes.unknown)}", console)
-            if classes.unused:
-                say(f"left out: the data does not have {listed(classes.unused)}", console)
-            paths = [sample.path for sample in annotated.samples]
-            values, remark = measure_values(paths, detector.info.values)
-            if remark:
-                say(remark, console)
-            measured, raw, unreadable = _detect(
-                detector, annotated.samples, plan, console, values, strict=strict
-            )
-            size_used, info = detector.size, detector.info
-            to_model = np.array([classes.model.index(name) for name in classes.names])
-            thresholds = [info.thresholds[i] for i in to_model] if info.thresholds else None
-        problems = [*annotated.problems, *unreadable]
-        exit_code = say_problems(problems, console)
-        if not measured:
-            raise ImageError(f"{data}: expected images to measure on, found none that can be read")
+        measured = measure(
+            model, data, split, names, images, options, console, strict=strict, fresh=set_thresholds
+        )
+        exit_code = say_problems(measured.problems, console)
+        part, truth, found = measured.part, measured.truth, measured.found
         about = {"model": str(model), "data": str(data), "split": part.name, **options.as_record()}
-        about |= {"size": size_used, "overlap": None if tiles is None else overlap}
+        about |= {"size": measured.size, "overlap": None if tiles is None else overlap}
         about |= {"learned_from": part.learned, "validated_on": part.validated, "group": group or None}
-        about["problems"] = count_problems(problems)
-        truth = [classes.sample(sample) for sample in measured]
-        found = [classes.detections(each) for each in raw]
+        about["problems"] = count_problems(measured.problems)
         groups = group_numbers([sample.path for sample in truth], group) if group else None
-        evaluation = evaluate_detections(truth, found, classes.names, thresholds, groups)
+        evaluation = evaluate_detections(truth, found, measured.names, measured.thresholds, groups)
         numbers = write_report(out, evaluation, about)
         if json_to is not None:
             shared.write_json(json_to, json.loads(numbers))
-
-        def explained(worst: Sequence[int], threshold: float) -> tuple[list[str], str]:
-            samples = [truth[number] for number in worst[:explain]]
-            own = [replace(each, labels=to_model[each.labels]) for each in samples]
-            return _explain(model, options, size_used, threshold, own, out, console)
 
         sentence = write_report_page(
             out,
@@ -165,59 +129,133 @@ def evaluate(
             found,
             evaluation,
             about,
-            training=training_record(model, info),
-            diagnosis=diagnose({part.name: annotated}, PlannedNetwork.of_model(info, size_used)),
-            explain=explained,
+            training=training_record(model, measured.info),
+            diagnosis=diagnose(
+                {part.name: part.found}, PlannedNetwork.of_model(measured.info, measured.size)
+            ),
+            explain=partial(_explain, model, options, measured, out, console, explain),
         )
         _print(evaluation, console)
         print_counts(evaluation, console)
         if set_thresholds:
-            chosen = dict(zip(info.names, info.thresholds or [CONF] * len(info.names), strict=True))
-            best = zip(to_model, evaluation.best_thresholds, strict=True)
-            chosen |= {info.names[number]: threshold for number, threshold in best}
-            rewrite(model, model, lambda info: replace(info, thresholds=tuple(chosen.values())))
-            shown = listed([f"{name} {threshold:.2f}" for name, threshold in chosen.items()])
-            say(f"{model}: score thresholds are now {shown}", console)
+            store_thresholds(model, measured, evaluation.best_thresholds, console)
         say(sentence, console)
         say(f"report: {out / 'report.html'}", console)
     return Evaluated(out, evaluation, exit_code)
 
 
-def _detect(
-    detector: Detector,
-    samples: Sequence[Sample],
-    plan: Plan,
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Detections of a model on one part of a data set.
+
+    Attributes:
+        part: the part, and which of its images the model knows.
+        truth: annotated images that could be read, in the classes of `names`.
+        found: their detections, in the same classes.
+        names: classes that both know, under the data's names.
+        numbers: (C,) number of each class in the model.
+        info: the model's description.
+        size: (height, width) of the network's input.
+        problems: everything skipped or repaired.
+    """
+
+    part: MeasuredPart
+    truth: list[Sample]
+    found: list[Detections]
+    names: tuple[str, ...]
+    numbers: NDArray[np.int64]
+    info: ModelInfo
+    size: tuple[int, int]
+    problems: list[Problem]
+
+    @property
+    def thresholds(self) -> list[float] | None:
+        """Return the score threshold of each class in the model file; None if it has none."""
+        stored = self.info.thresholds
+        return [stored[number] for number in self.numbers] if stored else None
+
+
+def measure(
+    model: Path,
+    data: Path,
+    split: str | None,
+    names: Path | None,
+    images: Path | None,
+    options: DetectOptions,
     console: Console,
-    values: Values | None,
     *,
     strict: bool,
-) -> tuple[list[Sample], list[Detections], list[Problem]]:
-    """Return the samples with a readable image, their detections, and the problems of the others."""
-    measured: list[Sample] = []
-    found: list[Detections] = []
-    unreadable: list[Problem] = []
-    paths = [sample.path for sample in samples]
-    results = each_image(paths, detector, unreadable, plan, values=values, strict=strict)
-    with progress_bar(console) as progress, closing(results):
-        for number, each in progress.track(results, total=len(samples), description="detecting"):
-            measured.append(samples[number])
-            found.append(each)
-    return measured, found, unreadable
+    fresh: bool,
+) -> Measured:
+    """Detect on one part of the data, and say what is measured and what is left out.
+
+    With `fresh`, the model must not have learned from any of the images.
+    """
+    annotations = open_annotations(data, images)
+    given = read_names(names) if names else None
+    plan = Plan.of(usable_cores())  # many images: one core each
+    with shared.open_detector(model, options, plan.threads) as detector:
+        info = detector.info
+        part = choose_part(annotations, split, Seen.of(info.training), given, strict)
+        say(f"{part.name}: {part.found.describe()}", console)
+        if warning := part.warning():
+            say(warning, console)
+        if fresh and part.learned:
+            expected = "expected images that the model has not learned from"
+            raise ConfigError(f"--set-thresholds: {expected}, found {part.learned} that it has")
+        classes = SharedClasses.match(detector.names, part.found.names, data)
+        if classes.renamed:
+            pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
+            say(f"classes of the model under the data's names: {pairs}", console)
+        if classes.unknown:
+            say(f"left out: the model does not know {listed(classes.unknown)}", console)
+        if classes.unused:
+            say(f"left out: the data does not have {listed(classes.unused)}", console)
+        samples, unreadable = part.found.samples, list[Problem]()
+        paths = [sample.path for sample in samples]
+        values, remark = measure_values(paths, info.values)
+        if remark:
+            say(remark, console)
+        truth, found = list[Sample](), list[Detections]()
+        results = each_image(paths, detector, unreadable, plan, values=values, strict=strict)
+        with progress_bar(console) as progress, closing(results):
+            for number, each in progress.track(results, total=len(samples), description="detecting"):
+                truth.append(classes.sample(samples[number]))
+                found.append(classes.detections(each))
+        size = detector.size
+    problems = [*part.found.problems, *unreadable]
+    if not truth:
+        say_problems(problems, console)
+        raise ImageError(f"{data}: expected images to measure on, found none that can be read")
+    numbers = np.array([classes.model.index(name) for name in classes.names])
+    return Measured(part, truth, found, classes.names, numbers, info, size, problems)
+
+
+def store_thresholds(model: Path, measured: Measured, best: Sequence[float], console: Console) -> None:
+    """Store the best score threshold of each measured class in the model file; other classes keep theirs."""
+    names, stored = measured.info.names, measured.info.thresholds
+    chosen = dict(zip(names, stored or [CONF] * len(names), strict=True))
+    chosen |= {names[number]: threshold for number, threshold in zip(measured.numbers, best, strict=True)}
+    rewrite(model, model, lambda info: replace(info, thresholds=tuple(chosen.values())))
+    shown = listed([f"{name} {threshold:.2f}" for name, threshold in chosen.items()])
+    say(f"{model}: score thresholds are now {shown}", console)
 
 
 def _explain(
     model: Path,
     options: DetectOptions,
-    size: tuple[int, int],
-    threshold: float,
-    samples: Sequence[Sample],
+    measured: Measured,
     out: Path,
     console: Console,
+    most: int,
+    worst: Sequence[int],
+    threshold: float,
 ) -> tuple[list[str], str]:
-    """Write a page per image; return links to them, and a remark for the report.
+    """Write a page for the `most` worst images; return links to them, and a remark for the report.
 
     If the layers of the model cannot be read, the report is complete without explanations.
     """
+    samples = [measured.truth[number] for number in worst[:most]]
     if not samples:
         return [], ""
     from lookonce.explain.explainer import Explainer
@@ -226,11 +264,17 @@ def _explain(
     links: list[str] = []
     try:
         explainer = Explainer.open(
-            model, size=size, conf=threshold, iou=options.iou, fit=options.fit, weights=options.weights
+            model,
+            size=measured.size,
+            conf=threshold,
+            iou=options.iou,
+            fit=options.fit,
+            weights=options.weights,
         )
         say(f"explaining the worst images: {len(samples)}", console)
         for i, sample in enumerate(samples, start=1):
             link = f"explained/{i:02}.html"
+            sample = replace(sample, labels=measured.numbers[sample.labels])
             write_page(explainer(sample.path, sample, features=True), out / link)
             links.append(link)
     except LookonceError as error:

@@ -13,7 +13,7 @@ from lookonce.networks import BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedModel:
     """A model of the list; None for numbers that are not known.
 
     Attributes:
@@ -41,14 +41,14 @@ def models(json_to: shared.JsonOption = None) -> int:
     Example: lookonce models
     """
     listed = [
-        Listed(name, True, each.input_size, each.classes, each.size, each.ap50, each.milliseconds)
+        ListedModel(name, True, each.input_size, each.classes, each.size, each.ap50, each.milliseconds)
         for name, each in BUILT_IN.items()
     ]
     for name, published in REGISTRY.items():
         size, classes = (
             (None, None) if (info := published.info) is None else (info.input_size, len(info.names))
         )
-        listed.append(Listed(name, False, size, classes, published.weights.size, published.ap50))
+        listed.append(ListedModel(name, False, size, classes, published.weights.size, published.ap50))
     if json_to is not None:
         with Outputs("models", files=[shared.json_file(json_to)]):
             shared.write_json(json_to, [asdict(each) for each in listed])

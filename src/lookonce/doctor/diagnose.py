@@ -8,7 +8,7 @@ from pathlib import Path
 from lookonce.doctor.advice import Advice, advise
 from lookonce.doctor.boxes import lost_objects, misshapen_boxes, repeated_boxes, small_boxes
 from lookonce.doctor.classes import class_findings
-from lookonce.doctor.duplicates import Listed, duplicate_findings
+from lookonce.doctor.duplicates import ListedImage, duplicate_findings
 from lookonce.doctor.findings import Finding, with_line
 from lookonce.doctor.images import ImageFacts, image_findings, inspect_all
 from lookonce.doctor.kinds import KINDS
@@ -112,7 +112,7 @@ def split_to_learn_from(sets: Mapping[str, SampleSet]) -> str:
     return next((split for split in ("train", "trainval") if split in sets), next(iter(sets)))
 
 
-def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, Listed]:
+def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, ListedImage]:
     """Return image -> its boxes and the splits that name it, without `trainval` if there is a `train`."""
     splits: dict[Path, set[str]] = defaultdict(set)
     samples: dict[Path, Sample] = {}
@@ -122,7 +122,7 @@ def list_images(sets: Mapping[str, SampleSet]) -> dict[Path, Listed]:
         for sample in found.samples:
             splits[sample.path].add(split)
             samples.setdefault(sample.path, sample)
-    return {path: Listed(sample, frozenset(splits[path])) for path, sample in samples.items()}
+    return {path: ListedImage(sample, frozenset(splits[path])) for path, sample in samples.items()}
 
 
 def _of_readers(sets: Mapping[str, SampleSet], facts: Mapping[Path, ImageFacts]) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ SAME_BOX = 0.5  # IoU of boxes that two people draw around one object
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedImage:
     """An image of the data set.
 
     Attributes:
@@ -46,7 +46,9 @@ class Listed:
     splits: frozenset[str]
 
 
-def duplicate_findings(facts: Mapping[Path, ImageFacts], listed: Mapping[Path, Listed]) -> Iterator[Finding]:
+def duplicate_findings(
+    facts: Mapping[Path, ImageFacts], listed: Mapping[Path, ListedImage]
+) -> Iterator[Finding]:
     """Yield everything about images that are there more than once.
 
     Args:
@@ -180,7 +182,7 @@ def same_boxes(a: Sample, b: Sample) -> bool:
     return len(matched[0]) == len(a.labels)
 
 
-def _identical(group: list[Path], listed: Mapping[Path, Listed]) -> Finding:
+def _identical(group: list[Path], listed: Mapping[Path, ListedImage]) -> Finding:
     """Report files with the same bytes."""
     first, *rest = group
     splits = sorted({split for path in group for split in listed[path].splits})
@@ -194,7 +196,7 @@ def _identical(group: list[Path], listed: Mapping[Path, Listed]) -> Finding:
 
 
 def _alike(
-    kind: str, across: str, group: list[Path], listed: Mapping[Path, Listed], likeness: float
+    kind: str, across: str, group: list[Path], listed: Mapping[Path, ListedImage], likeness: float
 ) -> Finding:
     """Report images that look the same: as `kind` within one split, as `across` between splits."""
     first, *rest = group

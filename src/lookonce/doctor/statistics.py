@@ -29,6 +29,10 @@ class Spread:
             return None
         return cls(float(np.min(values)), float(np.median(values)), float(np.max(values)))
 
+    def __str__(self) -> str:
+        values = (self.least, self.median, self.most)
+        return "/".join(f"{value:.4g}" for value in values) if self.least < self.most else f"{self.least:.4g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:

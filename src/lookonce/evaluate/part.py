@@ -15,7 +15,7 @@ HELD_OUT, ALL = "held-out", "all"  # parts besides the splits of the data
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MeasuredPart:
     """Images to measure on.
 
     Attributes:
@@ -57,7 +57,7 @@ def choose_part(
     names: Names | None = None,
     strict: bool = False,
     read: Callable[[Sequence[Path]], dict[Path, bytes]] = fingerprints,
-) -> Part:
+) -> MeasuredPart:
     """Read the part of the data to measure on.
 
     By default it is `val`; of data without one, the images that the training held out, else all images if
@@ -81,19 +81,19 @@ def choose_part(
     if split not in (None, HELD_OUT, ALL):
         if split not in known and not (split == "train" and "trainval" in known):
             raise AnnotationError(f"{annotations.path}: {expected}, found no part {split}")
-        return Part.of(split, annotations.load(split, names, strict), seen, read)
+        return MeasuredPart.of(split, annotations.load(split, names, strict), seen, read)
     whole = annotations.load(None, names, strict)
     if split == ALL or (split is None and not known and not seen.held_out):
-        return Part.of(ALL, whole, seen, read)
+        return MeasuredPart.of(ALL, whole, seen, read)
     prints = read([sample.path for sample in whole.samples]) if seen.held_out else {}
     held_out = [sample for sample in whole.samples if prints.get(sample.path) in seen.held_out]
     if held_out:
         part = replace(whole, samples=held_out, origin=f"{whole.origin}, held out in training")
-        return Part(
+        return MeasuredPart(
             HELD_OUT, part, sum(prints[each.path] in seen.learned for each in held_out), len(held_out)
         )
     if split is None and not known:
-        return Part.of(ALL, whole, seen, lambda _: prints)
+        return MeasuredPart.of(ALL, whole, seen, lambda _: prints)
     what = "no val part" if split is None else "none"
     raise AnnotationError(
         f"{annotations.path}: {expected}, found {what}, and no image that the training held out"
@@ -102,4 +102,4 @@ def choose_part(
 
 def learned_from(seen: Seen, found: SampleSet) -> int:
     """Count the images that a model has learned from."""
-    return Part.of("", found, seen, fingerprints).learned or 0
+    return MeasuredPart.of("", found, seen, fingerprints).learned or 0

@@ -56,7 +56,7 @@ GLOSSARY = {
 }
 
 
-class Terms:
+class GlossaryTerms:
     """Turns words of the glossary into links to their explanations, and remembers which were used."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from lookonce.doctor.kinds import SEVERITIES
 from lookonce.evaluate.breakdown import FEWEST
 from lookonce.evaluate.errors import ERRORS, Outcome
-from lookonce.pages.glossary import Terms
+from lookonce.pages.glossary import GlossaryTerms
 from lookonce.pages.render import render
 from lookonce.report.charts import HEIGHT, WIDTH, count_scatter, curve_chart, epoch_chart
 from lookonce.report.gallery import COLOURS, GalleryImage
@@ -108,7 +108,7 @@ def report_page(
         "report.html",
         **figures,
         n=Numbers(figures),
-        term=Terms(),
+        term=GlossaryTerms(),
         types=[(each.text, f"rgb{COLOURS[each]}", MEANINGS[each], ADVICE[each]) for each in ERRORS],
         outcomes=[(each.text, f"rgb{COLOURS[each]}", MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
         colours={each.text: f"rgb{COLOURS[each]}" for each in ERRORS},
