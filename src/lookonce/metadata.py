@@ -6,7 +6,6 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from string import ascii_letters, digits
-from types import UnionType
 from typing import (
     Any,
     Final,
@@ -14,11 +13,9 @@ from typing import (
     Self,
     TypedDict,
     get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
 )
 
+from lookonce._checks import items, need, number, typed, whole, word
 from lookonce.errors import ModelFileError
 from lookonce.geometry.letterbox import Fit
 
@@ -206,140 +203,89 @@ class ModelInfo:
             )
         try:
             found = json.loads(text)
-            _need("an object", isinstance(found, dict), found)
+            need("an object", isinstance(found, dict), found)
             version = found.pop("format_version")
             if version != FORMAT_VERSION:
                 raise ModelFileError(
                     f"{file}: expected model format version {FORMAT_VERSION}, found {reprlib.repr(version)}"
                 )
             unknown = sorted(found.keys() - {each.name for each in fields(cls)})
-            _need("no unknown fields", not unknown, unknown)
+            need("no unknown fields", not unknown, unknown)
             checked = {name: check(found[name]) for name, check in _CHECKS.items() if name in found}
             if "anchors" in checked and "strides" in checked:
-                _need("as many strides as scales", len(checked["anchors"]) == len(checked["strides"]),
+                need("as many strides as scales", len(checked["anchors"]) == len(checked["strides"]),
                       checked["strides"])  # fmt: skip
             if checked.get("thresholds") and "names" in checked:
-                _need("as many thresholds as names", len(checked["names"]) == len(checked["thresholds"]),
+                need("as many thresholds as names", len(checked["names"]) == len(checked["thresholds"]),
                       checked["thresholds"])  # fmt: skip
             return cls(**checked)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise ModelFileError(f"{file}: the model description is damaged: {str(error)[:300]}") from error
 
 
-def _need(expected: str, holds: bool, found: object) -> None:
-    if not holds:
-        raise ValueError(f"expected {expected}, found {reprlib.repr(found)}")
-
-
-def _number(what: str, value: object, highest: float) -> float:
-    _need(f"{what} above 0 and at most {highest}", type(value) in (int, float), value)
-    assert isinstance(value, int | float)
-    _need(f"{what} above 0 and at most {highest}", 0 < value <= highest, value)  # refuses NaN too
-    return float(value)
-
-
-def _whole(what: str, value: object, highest: int) -> int:
-    _need(f"{what}: a whole number from 1 to {highest}", type(value) is int, value)
-    assert isinstance(value, int)
-    _need(f"{what}: a whole number from 1 to {highest}", 1 <= value <= highest, value)
-    return value
-
-
-def _items(what: str, value: object, fewest: int, most: int) -> list[Any]:
-    _need(f"{what}: a list of {fewest} to {most}", isinstance(value, list), value)
-    assert isinstance(value, list)
-    _need(f"{what}: a list of {fewest} to {most}", fewest <= len(value) <= most, value)
-    return value
-
-
-def _word(what: str, value: object, longest: int = LONGEST_NAME) -> str:
-    _need(f"{what}: text", isinstance(value, str), value)
-    assert isinstance(value, str)
-    surrogates = any("\ud800" <= letter <= "\udfff" for letter in value)
-    _need(f"{what}: at most {longest:,} characters, without surrogates",
-          len(value) <= longest and not surrogates, value)  # fmt: skip
-    return value
-
-
 def _anchors(value: object) -> tuple[tuple[tuple[float, float], ...], ...]:
     scales = []
-    for scale in _items("anchors", value, 1, MOST_SCALES):
-        pairs = [_items("anchor", pair, 2, 2) for pair in _items("anchors", scale, 1, MOST_ANCHORS)]
-        sides = [[_number("an anchor", side, LARGEST_ANCHOR) for side in pair] for pair in pairs]
+    for scale in items("anchors", value, 1, MOST_SCALES):
+        pairs = [items("anchor", pair, 2, 2) for pair in items("anchors", scale, 1, MOST_ANCHORS)]
+        sides = [[number("an anchor", side, LARGEST_ANCHOR) for side in pair] for pair in pairs]
         scales.append(tuple((width, height) for width, height in sides))
     return tuple(scales)
 
 
 def _strides(value: object) -> tuple[int, ...]:
-    strides = [_whole("strides", each, LARGEST_STRIDE) for each in _items("strides", value, 1, MOST_SCALES)]
-    _need("strides from fine to coarse", strides == sorted(strides), strides)
+    strides = [whole("strides", each, LARGEST_STRIDE) for each in items("strides", value, 1, MOST_SCALES)]
+    need("strides from fine to coarse", strides == sorted(strides), strides)
     return tuple(strides)
 
 
 def _size(value: object) -> tuple[int, int]:
-    height, width = (_whole("input_size", side, LARGEST_SIDE) for side in _items("input_size", value, 2, 2))
-    _need(f"input_size: at most {MOST_PIXELS:,} pixels", height * width <= MOST_PIXELS, (height, width))
+    height, width = (whole("input_size", side, LARGEST_SIDE) for side in items("input_size", value, 2, 2))
+    need(f"input_size: at most {MOST_PIXELS:,} pixels", height * width <= MOST_PIXELS, (height, width))
     return height, width
 
 
 def _fit(value: object) -> Fit:
-    _need(f"fit: one of {', '.join(get_args(Fit))}", value in get_args(Fit), value)
+    need(f"fit: one of {', '.join(get_args(Fit))}", value in get_args(Fit), value)
     return value  # type: ignore[return-value]
 
 
 def _values(value: object) -> tuple[float, float] | None:
     if value is None:
         return None
-    low, high = _items("values", value, 2, 2)
+    low, high = items("values", value, 2, 2)
     numbers = type(low) in (int, float) and type(high) in (int, float)
-    _need("values: two finite numbers, the lower one first", numbers and -1e38 < low < high < 1e38, value)
+    need("values: two finite numbers, the lower one first", numbers and -1e38 < low < high < 1e38, value)
     return float(low), float(high)
 
 
-def _typed(what: str, value: Any, kind: Any) -> Any:
-    """Check a value from JSON against a TypedDict, `dict[str, ...]`, a union or a plain type."""
-    if is_typeddict(kind):
-        _need(f"{what}: an object", isinstance(value, dict), value)
-        hints = get_type_hints(kind)
-        unknown, missing = sorted(value.keys() - hints), sorted(kind.__required_keys__ - value.keys())
-        _need(f"{what}: some of {', '.join(hints)}", not unknown, unknown)
-        _need(f"{what}: {', '.join(missing)}", not missing, value)
-        return {name: _typed(f"{what}.{name}", each, hints[name]) for name, each in value.items()}
-    if get_origin(kind) is dict:
-        _need(f"{what}: an object", isinstance(value, dict), value)
-        return {name: _typed(f"{what}.{name[:40]}", each, get_args(kind)[1]) for name, each in value.items()}
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    expected = " or ".join("number" if each is float else each.__name__ for each in kinds)
-    _need(f"{what}: {expected}", type(value) in kinds or (float in kinds and type(value) is int), value)
-    return value
-
-
 def _thresholds(value: object) -> tuple[float, ...]:
-    found = _items("thresholds", value, 0, MOST_CLASSES)
+    found = items("thresholds", value, 0, MOST_CLASSES)
     for each in found:
-        _need("thresholds: numbers from 0 to 1", type(each) in (int, float) and 0 <= each <= 1, each)
+        need("thresholds: numbers from 0 to 1", type(each) in (int, float) and 0 <= each <= 1, each)
     return tuple(map(float, found))
 
 
 def _training(value: object) -> Training:
-    training: Training = _typed("training", value, Training)
+    training: Training = typed("training", value, Training)
     if "seen" in training:
         for part in (training["seen"]["learned"], training["seen"]["held_out"]):
             whole = len(part) % 8 == 0 and not part.strip(ascii_letters + digits + "+/")
-            _need("training.seen: fingerprints of 8 characters", whole, part)
+            need("training.seen: fingerprints of 8 characters", whole, part)
     return training
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "architecture": lambda value: _word("architecture", value),
-    "names": lambda value: tuple(_word("names", each) for each in _items("names", value, 1, MOST_CLASSES)),
+    "architecture": lambda value: word("architecture", value, LONGEST_NAME),
+    "names": lambda value: tuple(
+        word("names", each, LONGEST_NAME) for each in items("names", value, 1, MOST_CLASSES)
+    ),
     "anchors": _anchors,
     "strides": _strides,
     "input_size": _size,
-    "width": lambda value: _number("width", value, LARGEST_WIDTH),
-    "bn_epsilon": lambda value: _number("bn_epsilon", value, 1),
+    "width": lambda value: number("width", value, LARGEST_WIDTH),
+    "bn_epsilon": lambda value: number("bn_epsilon", value, 1),
     "fit": _fit,
-    "cfg": lambda value: _word("cfg", value, LONGEST_CFG),
+    "cfg": lambda value: word("cfg", value, LONGEST_CFG),
     "values": _values,
     "training": _training,
     "thresholds": _thresholds,

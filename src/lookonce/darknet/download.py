@@ -77,6 +77,163 @@ class _BrokenError(Exception):
     """The connection failed; a retry may help."""
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A file on its way to this machine.
+
+    Attributes:
+        file: what is expected.
+        part: the bytes received so far.
+        headers: to be sent along.
+        meter: told of the progress.
+    """
+
+    file: RemoteFile
+    part: Path
+    headers: Mapping[str, str]
+    meter: Meter
+
+    def have(self) -> int:
+        """Return the number of bytes received so far."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def origin(self) -> dict[str, Any]:
+        """Return where these bytes came from; empty if unknown."""
+        try:
+            origin = json.loads(self.part.with_suffix(".from").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return origin if isinstance(origin, dict) else {}
+
+    def from_any(self, target: Path, urls: Sequence[str]) -> None:
+        """Try one mirror after another; with a known SHA-256, each continues where the last one stopped."""
+        reasons = []
+        for url in urls:
+            try:
+                self.from_one(url)
+            except _RefusedError as refusal:
+                words = " ".join(str(refusal).split())  # of a stranger
+                printable = "".join(letter if letter.isprintable() else "?" for letter in words)[:200]
+                reasons.append(f"{address_of(url)}: {printable}")
+            else:
+                self.part.replace(target)
+                self.part.with_suffix(".from").unlink(missing_ok=True)
+                return
+        kept = f" {self.have():,} bytes are kept, the same command resumes there." if self.have() else ""
+        raise DownloadError(
+            f"{self.file.name} cannot be fetched. {'; '.join(reasons)}.{kept} Without a network, put the "
+            f"file here by hand: {target}; or name a server that has it: LOOKONCE_MIRROR=https://..."
+        )
+
+    def from_one(self, url: str) -> None:
+        """Download from one mirror until the file is complete; retry after each break that brought more."""
+        # with a known SHA-256, a piece of any origin is of use: a mix of two files would be detected
+        foreign = self.file.sha256 is None and self.origin().get("url") != address_of(url)
+        if foreign or self.have() > self.file.size:
+            self.part.unlink(missing_ok=True)
+        begun_before = self.have() > 0
+        deadline = time.monotonic() + LONGEST
+        for _ in range(ATTEMPTS):
+            before = self.have()
+            if before == self.file.size:
+                break
+            try:
+                self.receive(url, deadline)
+            except _BrokenError as broken:
+                if self.have() <= before:
+                    raise _RefusedError(str(broken)) from broken
+        if self.have() < self.file.size:
+            raise _RefusedError(f"the connection broke {ATTEMPTS} times")
+        if wrong := difference(self.part, self.file):
+            self.part.unlink()
+            if not begun_before:
+                raise _RefusedError(wrong)
+            self.from_one(url)  # the error may be in the piece that was there before
+
+    def receive(self, url: str, deadline: float) -> None:
+        """Store one answer of one mirror, as far as it goes."""
+        have = self.have()
+        address, user, password = split_credentials(url)
+        sent = dict(self.headers)
+        if user or password:
+            token = b64encode(unquote(f"{user}:{password}").encode()).decode()
+            sent["Authorization"] = f"Basic {token}"
+        else:
+            address = url
+        if have:  # only the rest, or the whole file if it has changed since (RFC 9110, 13.1.5 and 14.2)
+            sent["Range"], origin = f"bytes={have}-", self.origin()
+            if origin.get("url") == address_of(url) and origin.get("validator"):
+                sent["If-Range"] = origin["validator"]
+        try:
+            request = Request(address, headers=sent)
+        except ValueError as error:
+            raise _RefusedError("expected an address, found none") from error
+        with _open(request) as answer:
+            start = self.start_of(answer, have)
+            if start == 0:
+                self.part.unlink(missing_ok=True)
+                tag = answer.headers.get("ETag")  # a weak one (W/) does not identify a version
+                version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
+                write_text(
+                    self.part.with_suffix(".from"), json.dumps({"url": address_of(url), "validator": version})
+                )
+            self.meter.begin(address_of(url), start)
+            with self.part.open("ab", buffering=0) as out:  # a kill loses at most one chunk
+                self.copy(answer, out, start, deadline)
+
+    def start_of(self, answer: Any, have: int) -> int:
+        """Return the offset at which the answer starts.
+
+        Raises:
+            _RefusedError: a different file.
+        """
+        if answer.headers.get_content_type() == "text/html":
+            raise _RefusedError(f"expected {self.file.size:,} bytes, found an HTML page")
+        length, start = answer.headers.get("Content-Length", ""), 0
+        total = f"{int(length):,}" if re.fullmatch(NUMBER, length) else None
+        if answer.status == 206:
+            sent = re.fullmatch(
+                rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)", answer.headers.get("Content-Range", "")
+            )
+            if sent is None or int(sent[1]) != have:
+                raise _RefusedError(f"expected the bytes from {have:,} on, found others")
+            start, total = have, f"{int(sent[2]):,}" if sent[2] != "*" else None
+        if total not in (None, f"{self.file.size:,}"):
+            raise _RefusedError(f"expected {self.file.size:,} bytes, found {total}")
+        return start
+
+    def copy(self, answer: Any, out: IO[bytes], start: int, deadline: float) -> None:
+        """Store what an answer sends, until its end, the size of the file, or the deadline."""
+        done, slow_since, slow_from = start, time.monotonic(), start
+        while True:
+            count = min(CHUNK, self.file.size - done + 1)  # one byte more, to notice a longer file
+            try:
+                chunk: bytes = answer.read1(count) if hasattr(answer, "read1") else answer.read(count)
+            except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed chunk
+                raise _BrokenError(_reason(error)) from error
+            if not chunk:
+                break
+            if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+                raise _RefusedError(f"expected {self.file.size:,} bytes, found an HTML page")
+            done += len(chunk)
+            now = time.monotonic()
+            if done - slow_from >= SLOWEST:
+                slow_since, slow_from = now, done
+            if now - slow_since > TIMEOUT or now > deadline:
+                what = (
+                    f"{TIMEOUT:g} s for {SLOWEST:,} bytes" if now <= deadline else f"{LONGEST / 3600:g} hours"
+                )
+                raise _RefusedError(f"too slow: more than {what}")
+            if done > self.file.size:
+                out.truncate(0)
+                raise _RefusedError(f"expected {self.file.size:,} bytes, found more")
+            out.write(chunk)
+            self.meter.advance(len(chunk))
+        os.fsync(out.fileno())
+        if done < self.file.size:
+            raise _BrokenError(f"the connection ended after {done:,} of {self.file.size:,} bytes")
+
+
 def download(
     file: RemoteFile, folder: Path, mirrors: Sequence[str], headers: Mapping[str, str], meter: Meter
 ) -> Path:
@@ -107,113 +264,11 @@ def download(
                         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError as error:
                         raise DownloadError(f"{target}: another process is fetching it") from error
-                _from_any(file, target, urls, headers, meter)
+                part = target.with_name(f"{target.name}.part")
+                Transfer(file, part, headers, meter).from_any(target, urls)
     except OSError as error:  # disk errors; network errors have become `_BrokenError`
         raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
-
-
-def _from_any(
-    file: RemoteFile, target: Path, urls: Sequence[str], headers: Mapping[str, str], meter: Meter
-) -> None:
-    """Try one mirror after another; with a known SHA-256, the next continues where the last one stopped."""
-    part, reasons = target.with_name(f"{target.name}.part"), []
-    for url in urls:
-        try:
-            _from_one(file, part, url, headers, meter)
-        except _RefusedError as refusal:
-            words = " ".join(str(refusal).split())  # of a stranger
-            printable = "".join(letter if letter.isprintable() else "?" for letter in words)[:200]
-            reasons.append(f"{address_of(url)}: {printable}")
-        else:
-            part.replace(target)
-            part.with_suffix(".from").unlink(missing_ok=True)
-            return
-    kept = f" {_size(part):,} bytes are kept, the same command resumes there." if _size(part) else ""
-    raise DownloadError(
-        f"{file.name} cannot be fetched. {'; '.join(reasons)}.{kept} Without a network, put the file here by "
-        f"hand: {target}; or name a server that has it: LOOKONCE_MIRROR=https://..."
-    )
-
-
-def _from_one(file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter) -> None:
-    """Download from one mirror until the file is complete, retrying after each break that brought more."""
-    # with a known SHA-256, a piece of any origin is of use: a mix of two files would be detected
-    foreign = file.sha256 is None and _origin(part).get("url") != address_of(url)
-    if foreign or _size(part) > file.size:
-        part.unlink(missing_ok=True)
-    begun_before = _size(part) > 0
-    deadline = time.monotonic() + LONGEST
-    for _ in range(ATTEMPTS):
-        before = _size(part)
-        if before == file.size:
-            break
-        try:
-            _receive(file, part, url, headers, meter, deadline)
-        except _BrokenError as broken:
-            if _size(part) <= before:
-                raise _RefusedError(str(broken)) from broken
-    if _size(part) < file.size:
-        raise _RefusedError(f"the connection broke {ATTEMPTS} times")
-    if wrong := difference(part, file):
-        part.unlink()
-        if not begun_before:
-            raise _RefusedError(wrong)
-        _from_one(file, part, url, headers, meter)  # the error may be in the piece that was there before
-
-
-def _receive(
-    file: RemoteFile, part: Path, url: str, headers: Mapping[str, str], meter: Meter, deadline: float
-) -> None:
-    """Store one answer of one mirror, as far as it goes."""
-    have = _size(part)
-    address, user, password = split_credentials(url)
-    sent = dict(headers)
-    if user or password:
-        token = b64encode(unquote(f"{user}:{password}").encode()).decode()
-        sent["Authorization"] = f"Basic {token}"
-    else:
-        address = url
-    if have:  # only the rest, or the whole file if it has changed since (RFC 9110, 13.1.5 and 14.2)
-        sent["Range"], origin = f"bytes={have}-", _origin(part)
-        if origin.get("url") == address_of(url) and origin.get("validator"):
-            sent["If-Range"] = origin["validator"]
-    try:
-        request = Request(address, headers=sent)
-    except ValueError as error:
-        raise _RefusedError("expected an address, found none") from error
-    with _open(request) as answer:
-        start = _start(answer, file, have)
-        if start == 0:
-            part.unlink(missing_ok=True)
-            tag = answer.headers.get("ETag")  # a weak one (W/) does not identify a version
-            version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
-            write_text(part.with_suffix(".from"), json.dumps({"url": address_of(url), "validator": version}))
-        meter.begin(address_of(url), start)
-        with part.open("ab", buffering=0) as out:  # a kill loses at most one chunk
-            _copy(answer, out, file, start, meter, deadline)
-
-
-def _start(answer: Any, file: RemoteFile, have: int) -> int:
-    """Return the offset at which the answer starts.
-
-    Raises:
-        _RefusedError: a different file.
-    """
-    if answer.headers.get_content_type() == "text/html":
-        raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
-    length, start = answer.headers.get("Content-Length", ""), 0
-    total = f"{int(length):,}" if re.fullmatch(NUMBER, length) else None
-    if answer.status == 206:
-        sent = re.fullmatch(
-            rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)", answer.headers.get("Content-Range", "")
-        )
-        if sent is None or int(sent[1]) != have:
-            raise _RefusedError(f"expected the bytes from {have:,} on, found others")
-        start, total = have, f"{int(sent[2]):,}" if sent[2] != "*" else None
-    if total not in (None, f"{file.size:,}"):
-        raise _RefusedError(f"expected {file.size:,} bytes, found {total}")
-    return start
 
 
 def _open(request: Request) -> Any:
@@ -240,41 +295,12 @@ def _open(request: Request) -> Any:
     return found[0]
 
 
-def _copy(answer: Any, out: IO[bytes], file: RemoteFile, start: int, meter: Meter, deadline: float) -> None:
-    done, slow_since, slow_from = start, time.monotonic(), start
-    while True:
-        count = min(CHUNK, file.size - done + 1)  # one byte more, to notice a longer file
-        try:
-            chunk: bytes = answer.read1(count) if hasattr(answer, "read1") else answer.read(count)
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed chunk
-            raise _BrokenError(_reason(error)) from error
-        if not chunk:
-            break
-        if done == 0 and chunk.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-            raise _RefusedError(f"expected {file.size:,} bytes, found an HTML page")
-        done += len(chunk)
-        now = time.monotonic()
-        if done - slow_from >= SLOWEST:
-            slow_since, slow_from = now, done
-        if now - slow_since > TIMEOUT or now > deadline:
-            what = f"{TIMEOUT:g} s for {SLOWEST:,} bytes" if now <= deadline else f"{LONGEST / 3600:g} hours"
-            raise _RefusedError(f"too slow: more than {what}")
-        if done > file.size:
-            out.truncate(0)
-            raise _RefusedError(f"expected {file.size:,} bytes, found more")
-        out.write(chunk)
-        meter.advance(len(chunk))
-    os.fsync(out.fileno())
-    if done < file.size:
-        raise _BrokenError(f"the connection ended after {done:,} of {file.size:,} bytes")
-
-
 def difference(path: Path, file: RemoteFile) -> str | None:
     """Describe how a file on the disk differs from the expected one; None if it does not."""
     if not path.exists():
         return "not there yet"
-    if _size(path) != file.size:
-        return f"expected {file.size:,} bytes, found {_size(path):,}"
+    if (size := path.stat().st_size) != file.size:
+        return f"expected {file.size:,} bytes, found {size:,}"
     if file.sha256 is None:
         return None
     with path.open("rb") as opened:
@@ -287,20 +313,8 @@ def address_of(url: str) -> str:
     return redacted(url).partition("?")[0]
 
 
-def _origin(part: Path) -> dict[str, Any]:
-    try:
-        origin = json.loads(part.with_suffix(".from").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return origin if isinstance(origin, dict) else {}
-
-
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return f"no answer for {TIMEOUT:g} s"
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
