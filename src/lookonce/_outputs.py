@@ -116,7 +116,8 @@ class Outputs(AbstractContextManager["Outputs"]):
             found = path.lstat()
         except FileNotFoundError:
             return
-        stamp = self._lines(self._root(path)).get(self._name(path))
+        root, name = self._listing(path)
+        stamp = self._lines(root).get(name)
         there = Path(os.path.realpath(path))
         within = stamp is None and any(there.is_relative_to(folder) for folder in self._input_folders)
         if within or set(_identities(path, partners=False)) & self._inputs:
@@ -135,22 +136,19 @@ class Outputs(AbstractContextManager["Outputs"]):
 
     def record(self, path: Path, written: os.stat_result) -> None:
         """List a file that is about to get its name."""
-        root, name = self._root(path), self._name(path)
+        root, name = self._listing(path)
         stamp = written.st_size, written.st_mtime_ns
         self._lines(root)[name] = stamp
         entry = {"command": self._command, "file": name, "size": stamp[0], "modified": stamp[1]}
         with (root / HIDDEN).open("a", encoding="utf-8") as listed:
             listed.write(json.dumps(entry) + "\n")
 
-    def _root(self, path: Path) -> Path:
-        """Return the folder whose list has the file."""
+    def _listing(self, path: Path) -> tuple[Path, str]:
+        """Return the folder whose list has the file, and the file's name in it."""
         path = path.absolute()
-        if self._folder is not None and path.is_relative_to(self._folder):
-            return self._folder
-        return path.parent
-
-    def _name(self, path: Path) -> str:
-        return path.absolute().relative_to(self._root(path)).as_posix()
+        within = self._folder is not None and path.is_relative_to(self._folder)
+        root = self._folder if within and self._folder is not None else path.parent
+        return root, path.relative_to(root).as_posix()
 
     def _lines(self, root: Path) -> dict[str, _Stamp]:
         """Return the files in a list that this command wrote; malformed lines are skipped."""

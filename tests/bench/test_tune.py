@@ -161,15 +161,15 @@ def test_a_stopped_run_is_resumed(
     place: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     installed(monkeypatch)
-    real, calls = tuning._detect, []
+    real, calls = tuning.Tuning.detect, []
 
-    def stopping(way: Way, *rest: object) -> object:
+    def stopping(self: tuning.Tuning, way: Way, label: str) -> object:
         calls.append(way.file)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(way, *rest)
+        return real(self, way, label)
 
-    monkeypatch.setattr(tuning, "_detect", stopping)
+    monkeypatch.setattr(tuning.Tuning, "detect", stopping)
     stopped = CliRunner().invoke(app, ["tune", str(place / "m.onnx"), "--data", str(place / "data")])
     assert stopped.exit_code == 130
     assert find_plan(place / "m.onnx", "m") is None

@@ -10,7 +10,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -121,12 +121,10 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
                 else:
                     watch = watched(console, f"calibrating {file}")
                     write_int8(graph, inputs, target, watch, symmetric="symmetric" in file, first=wide_sums)
-    ways = _gated(candidates, path, folder, samples, progress, options, console)
+    tuning = Tuning(path, folder, info, samples, options, console)
+    ways = tuning.gate(candidates, progress)
     recipes = [way.recipe for way in ways]
-    timed = sorted(
-        _timed(ways, path, folder, info, samples, options.rounds, console),
-        key=lambda way: recipes.index(way.recipe),
-    )
+    timed = sorted(tuning.time(ways), key=lambda way: recipes.index(way.recipe))
     made = SpeedPlan(
         this_processor(), engine_versions(), str(options.data), options.max_drop, tuple(timed), folder
     )
@@ -197,99 +195,97 @@ class _Unfinished:
         write_text(self.path, json.dumps({"about": self.about, "found": found}))
 
 
-def _gated(
-    candidates: Sequence[Candidate],
-    path: Path,
-    folder: Path,
-    samples: Sequence[Sample],
-    progress: _Unfinished,
-    options: TuneOptions,
-    console: Console,
-) -> list[Way]:
-    """Measure AP and agreement of each candidate, and reject those that lose too much."""
-    reference: list[Detections] = []
-    ways = []
-    for number, each in enumerate(candidates):
-        key = ", ".join(filter(None, each))
-        way = Way(each.backend, each.precision, 1, 1, each.file)
-        try:
-            # the reference is run again for its detections, which the others are compared with
-            if key not in progress.found or (number == 0 and len(progress.found) < len(candidates)):
-                found, ap = _detect(way, path, folder, samples, watched(console, key))
-                reference = reference or found
-                progress.found[key] = Accuracy(ap, agreement(reference, found))
-                progress.store()
-        except ModelFileError as error:
-            ways.append(replace(way, rejected=str(error)))
-            continue
-        measured = progress.found[key]
-        first = progress.found[", ".join(filter(None, candidates[0]))]
-        rejected = ""
-        if not first.ap - measured.ap <= options.max_drop:  # NaN is rejected
-            rejected = f"AP {measured.ap:.4f}, not {first.ap:.4f}"
-        elif measured.agreement < AGREEMENT:
-            rejected = f"{measured.agreement:.1%} of the detections in common"
-        ways.append(replace(way, ap=measured.ap, agreement=measured.agreement, rejected=rejected))
-    return ways
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A model on this machine, and the images that it is measured on.
 
+    Attributes:
+        path: file that engines run.
+        folder: the plan's folder.
+        info: description of the model.
+        samples: annotated images.
+        options: see `TuneOptions`.
+        console: shows the progress.
+    """
 
-def _detect(
-    way: Way,
-    path: Path,
-    folder: Path,
-    samples: Sequence[Sample],
-    watch: Callable[[Sequence[Path]], Iterator[Path]],
-) -> tuple[list[Detections], float]:
-    """Detect on all images that can be read; also return the AP."""
-    unreadable: list[Problem] = []
-    measured: list[Sample] = []
-    found: list[Detections] = []
-    with _open(way, path, folder, None, EVALUATION_CONF) as detector:
-        images = watch([sample.path for sample in samples])
-        with closing(each_image(images, detector, unreadable)) as results:
-            for number, each in results:
-                measured.append(samples[number])
-                found.append(each)
-        ap = evaluate(measured, found, detector.names).ap
-    if np.isnan(ap):
-        raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")
-    return found, ap
+    path: Path
+    folder: Path
+    info: ModelInfo
+    samples: Sequence[Sample]
+    options: TuneOptions
+    console: Console
 
+    def gate(self, candidates: Sequence[Candidate], progress: _Unfinished) -> list[Way]:
+        """Measure AP and agreement of each candidate, and reject those that lose too much."""
+        reference: list[Detections] = []
+        ways = []
+        for number, each in enumerate(candidates):
+            key = ", ".join(filter(None, each))
+            way = Way(each.backend, each.precision, 1, 1, each.file)
+            try:
+                # the reference is run again for its detections, which the others are compared with
+                if key not in progress.found or (number == 0 and len(progress.found) < len(candidates)):
+                    found, ap = self.detect(way, key)
+                    reference = reference or found
+                    progress.found[key] = Accuracy(ap, agreement(reference, found))
+                    progress.store()
+            except ModelFileError as error:
+                ways.append(replace(way, rejected=str(error)))
+                continue
+            measured = progress.found[key]
+            first = progress.found[", ".join(filter(None, candidates[0]))]
+            rejected = ""
+            if not first.ap - measured.ap <= self.options.max_drop:  # NaN is rejected
+                rejected = f"AP {measured.ap:.4f}, not {first.ap:.4f}"
+            elif measured.agreement < AGREEMENT:
+                rejected = f"{measured.agreement:.1%} of the detections in common"
+            ways.append(replace(way, ap=measured.ap, agreement=measured.agreement, rejected=rejected))
+        return ways
 
-def _timed(
-    ways: Sequence[Way],
-    path: Path,
-    folder: Path,
-    info: ModelInfo,
-    samples: Sequence[Sample],
-    rounds: int,
-    console: Console,
-) -> Iterator[Way]:
-    """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""
-    cores = this_processor().cores
-    images = [sample.path for sample in samples[:TIMED_IMAGES]]
-    accepted = [way for way in ways if not way.rejected]
-    plans = [(threads, 1) for threads in dict.fromkeys((cores, max(1, cores // 2), 1))]
-    plans += [(1, cores)] if cores > 1 else []
-    yield from (way for way in ways if way.rejected)
-    with progress_bar(console) as progress:
-        bar = progress.add_task("timing", total=len(plans) * len(accepted) * (1 + rounds))
-        for threads, calls in plans:
-            batch = calls * PER_CALL if calls > 1 else 1
-            planned = [replace(way, threads=threads, calls=calls) for way in accepted]
-            entries = [BenchEntry(str(way), Timed(way, path, folder, tuple(images))) for way in planned]
-            results = measure(
-                entries,
-                BenchCase(info.input_size, batch, threads),
-                rounds=rounds,
-                advance=lambda label: progress.update(bar, advance=1, description=label),
-            )
-            for way, result in zip(planned, results, strict=True):
-                if result.error:
-                    yield replace(way, rejected=result.error)
-                else:  # the best round: a slow minute of the machine hits only some of the rows
-                    best = min(float(np.median(turn)) for turn in result.turns)
-                    yield replace(way, milliseconds=best / batch)
+    def detect(self, way: Way, label: str) -> tuple[list[Detections], float]:
+        """Detect on all images that can be read; also return the AP."""
+        unreadable: list[Problem] = []
+        measured: list[Sample] = []
+        found: list[Detections] = []
+        with open_way(way, self.path, self.folder, None, EVALUATION_CONF) as detector:
+            images = watched(self.console, label)([sample.path for sample in self.samples])
+            with closing(each_image(images, detector, unreadable)) as results:
+                for number, each in results:
+                    measured.append(self.samples[number])
+                    found.append(each)
+            ap = evaluate(measured, found, detector.names).ap
+        if np.isnan(ap):
+            raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")
+        return found, ap
+
+    def time(self, ways: Sequence[Way]) -> Iterator[Way]:
+        """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""
+        cores = this_processor().cores
+        images = [sample.path for sample in self.samples[:TIMED_IMAGES]]
+        accepted = [way for way in ways if not way.rejected]
+        plans = [(threads, 1) for threads in dict.fromkeys((cores, max(1, cores // 2), 1))]
+        plans += [(1, cores)] if cores > 1 else []
+        yield from (way for way in ways if way.rejected)
+        with progress_bar(self.console) as progress:
+            bar = progress.add_task("timing", total=len(plans) * len(accepted) * (1 + self.options.rounds))
+            for threads, calls in plans:
+                batch = calls * PER_CALL if calls > 1 else 1
+                planned = [replace(way, threads=threads, calls=calls) for way in accepted]
+                entries = [
+                    BenchEntry(str(way), Timed(way, self.path, self.folder, tuple(images))) for way in planned
+                ]
+                results = measure(
+                    entries,
+                    BenchCase(self.info.input_size, batch, threads),
+                    rounds=self.options.rounds,
+                    advance=lambda label: progress.update(bar, advance=1, description=label),
+                )
+                for way, result in zip(planned, results, strict=True):
+                    if result.error:
+                        yield replace(way, rejected=result.error)
+                    else:  # the best round: a slow minute of the machine hits only some of the rows
+                        best = min(float(np.median(turn)) for turn in result.turns)
+                        yield replace(way, milliseconds=best / batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +306,7 @@ class Timed:
 
     def __call__(self, case: BenchCase) -> Run:
         """Return the function to time: `case.batch` images."""
-        detector = _open(self.way, self.path, self.folder, self.way.threads, CONF)
+        detector = open_way(self.way, self.path, self.folder, self.way.threads, CONF)
         pixels = cycle([read_image(path) for path in self.images])
         if self.way.calls == 1:
             return lambda: detector(next(pixels))
@@ -318,7 +314,8 @@ class Timed:
         return lambda: list(pool.map(detector, islice(pixels, case.batch)))
 
 
-def _open(way: Way, path: Path, folder: Path, threads: int | None, conf: float) -> Detector:
+def open_way(way: Way, path: Path, folder: Path, threads: int | None, conf: float) -> Detector:
+    """Open a model in one of its ways; `threads`: None leaves the choice to the engine."""
     arithmetic: Arithmetic = way.arithmetic
     backend = load_engine(folder / way.file if way.file else path, way.backend, threads, arithmetic, "cpu")
     return Detector(backend, DetectOptions(conf=conf))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,19 @@ class Curve:
     scores: NDArray[np.float64]
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float32], correct: NDArray[np.bool_], objects: int) -> Self:
+        """Compute a curve from scores, falling, and which of them are right."""
+        right = np.cumsum(correct)
+        last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores stay or go together
+        kept = np.arange(1, len(scores) + 1)[last]
+        return cls(
+            objects=objects,
+            scores=scores[last].astype(np.float64),
+            precision=right[last] / kept,
+            recall=right[last] / (objects or math.nan),
+        )
 
     @property
     def f1(self) -> NDArray[np.float64]:
@@ -92,23 +106,10 @@ class Curves:
 def curves(matches: Matches) -> Curves:
     """Compute the curves of matched detections."""
     return Curves(
-        overall=_curve(matches.scores, matches.correct, int(matches.objects.sum())),
+        overall=Curve.of(matches.scores, matches.correct, int(matches.objects.sum())),
         classes=tuple(
-            _curve(matches.scores[mine], matches.correct[mine], int(objects))
+            Curve.of(matches.scores[mine], matches.correct[mine], int(objects))
             for c, objects in enumerate(matches.objects)
             for mine in [matches.labels == c]
         ),
-    )
-
-
-def _curve(scores: NDArray[np.float32], correct: NDArray[np.bool_], objects: int) -> Curve:
-    """Compute a curve from scores, falling, and which of them are right."""
-    right = np.cumsum(correct)
-    last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]  # equal scores stay or go together
-    kept = np.arange(1, len(scores) + 1)[last]
-    return Curve(
-        objects=objects,
-        scores=scores[last].astype(np.float64),
-        precision=right[last] / kept,
-        recall=right[last] / (objects or math.nan),
     )

@@ -128,6 +128,12 @@ class Outcomes:
         """Mark the detections with one of these outcomes: (D,)."""
         return np.isin(self.outcome, outcomes)
 
+    def per_image(self, outcome: Outcome, images: int) -> NDArray[np.int64]:
+        """Count detections of one outcome, or missed objects, in each image: (images,)."""
+        is_missed = outcome == Outcome.MISSED
+        place = self.objects.image[self.missed()] if is_missed else self.image[self.has(outcome)]
+        return np.bincount(place, minlength=images)
+
     def found(self) -> NDArray[np.bool_]:
         """Mark the objects with a right detection: (G,)."""
         return self._with_detection(Outcome.RIGHT)

@@ -1,6 +1,7 @@
 """The images with the most errors, and with the fewest."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,11 @@ class ImageErrors:
     image: int
     errors: dict[Outcome, int]
 
+    @classmethod
+    def of(cls, image: int, counts: NDArray[np.int64]) -> Self:
+        """Pick the errors of one image; counts (images, 6) by type."""
+        return cls(image, {error: int(n) for error, n in zip(ERRORS, counts[image], strict=True) if n})
+
     @property
     def total(self) -> int:
         """Number of all errors."""
@@ -37,12 +43,12 @@ def worst_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageError
         images: number of images.
         most: maximum number of images returned.
     """
-    counts = np.stack([_by_image(outcomes, error, images) for error in ERRORS], axis=1)  # (images, 6)
+    counts = np.stack([outcomes.per_image(error, images) for error in ERRORS], axis=1)  # (images, 6)
     false = outcomes.has(*FALSE)
     certainty = np.bincount(outcomes.image[false], outcomes.scores[false], minlength=images)
     total = counts.sum(axis=1)
     order = np.lexsort((-certainty, -total))[:most]
-    return tuple(_image_errors(i, counts) for i in order[total[order] > 0].tolist())
+    return tuple(ImageErrors.of(i, counts) for i in order[total[order] > 0].tolist())
 
 
 def best_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors, ...]:
@@ -55,22 +61,7 @@ def best_images(outcomes: Outcomes, images: int, most: int) -> tuple[ImageErrors
         images: number of images.
         most: maximum number of images returned.
     """
-    counts = np.stack([_by_image(outcomes, error, images) for error in ERRORS], axis=1)
-    right = _by_image(outcomes, Outcome.RIGHT, images)
+    counts = np.stack([outcomes.per_image(error, images) for error in ERRORS], axis=1)
+    right = outcomes.per_image(Outcome.RIGHT, images)
     order = np.lexsort((-right, counts.sum(axis=1)))
-    return tuple(_image_errors(i, counts) for i in order[right[order] > 0][:most].tolist())
-
-
-def _image_errors(image: int, counts: NDArray[np.int64]) -> ImageErrors:
-    """Return the errors of one image; counts (images, 6) by type."""
-    return ImageErrors(image, {error: int(n) for error, n in zip(ERRORS, counts[image], strict=True) if n})
-
-
-def _by_image(outcomes: Outcomes, error: Outcome, images: int) -> NDArray[np.int64]:
-    """Count the errors of one type per image: (images,)."""
-    place = (
-        outcomes.objects.image[outcomes.missed()]
-        if error == Outcome.MISSED
-        else outcomes.image[outcomes.has(error)]
-    )
-    return np.bincount(place, minlength=images)
+    return tuple(ImageErrors.of(i, counts) for i in order[right[order] > 0][:most].tolist())

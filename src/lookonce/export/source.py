@@ -1,6 +1,5 @@
 """Any float model as a resolved Darknet network with its arrays: the input of exports and explanations."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import check_weights_option
+
+SUFFIXES = (".safetensors", ".cfg", ".weights", ".onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +49,26 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
     """
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
-    if path.suffix.lower() not in READERS:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ModelFileError(
-            f"{path}: expected a float model ({', '.join(READERS)}), found suffix {path.suffix!r}"
+            f"{path}: expected a float model ({', '.join(SUFFIXES)}), found suffix {path.suffix!r}"
         )
     chosen = None if weights is None else Path(weights)
     check_weights_option(path, chosen)
-    return READERS[path.suffix.lower()](path, chosen)
+    if suffix == ".onnx":
+        return _read_onnx(path)
+    if suffix == ".safetensors":
+        require("torch", "train")
+        from lookonce.model.darknet_io import load_arrays
 
-
-def _read_safetensors(path: Path, _: Path | None) -> FloatModel:
-    require("torch", "train")
-    from lookonce.model.darknet_io import load_arrays
-
-    weights, info = load_arrays(path)
-    return FloatModel(_network(path, info), weights, info)
-
-
-def _read_darknet(path: Path, weights: Path | None) -> FloatModel:
-    model = open_darknet(path, weights)
+        arrays, info = load_arrays(path)
+        return FloatModel(_network(path, info), arrays, info)
+    model = open_darknet(path, chosen)
     return FloatModel(model.network, model.read_weights(), model.info)
 
 
-def _read_onnx(path: Path, _: Path | None) -> FloatModel:
+def _read_onnx(path: Path) -> FloatModel:
     import onnx  # slow to import
 
     from lookonce.darknet.onnx_graph import read_convolutions
@@ -101,11 +99,3 @@ def _network(path: Path, info: ModelInfo) -> Network:
         return network_of(info)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
-
-
-READERS: dict[str, Callable[[Path, Path | None], FloatModel]] = {
-    ".safetensors": _read_safetensors,
-    ".cfg": _read_darknet,
-    ".weights": _read_darknet,
-    ".onnx": _read_onnx,
-}

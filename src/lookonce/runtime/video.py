@@ -129,14 +129,20 @@ def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
     with opened(path) as capture:
         rate = rate_of(capture)
         with ConversionCheck(lambda: _capture(path, convert=False)) as check:
-            number = -1
+            number, interlaced = -1, None
             for number, (image, seconds) in enumerate(frames_of(capture)):
                 if not check.is_converted(image):
-                    raise _not_converted(path, number)
+                    interlaced = number
+                    break
                 yield image, Moment(number, seconds, rate)
             codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
             if check.doubts == number + 1 > 0 and codec not in PROGRESSIVE:  # black from first to last
-                raise _not_converted(path, 0)
+                interlaced = 0
+    if interlaced is not None:
+        raise ImageError(
+            f"{path}: frame {interlaced}: expected one that OpenCV {cv2.__version__} can convert, found an "
+            f"interlaced one; {install_line('video')}, or deinterlace the file: ffmpeg -i IN -vf yadif OUT"
+        )
 
 
 def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
@@ -166,13 +172,6 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
             raise ImageError(
                 f"{path}: expected frames, found damaged data after {number + 1} of them"
             ) from error
-
-
-def _not_converted(path: Path, number: int) -> ImageError:
-    return ImageError(
-        f"{path}: frame {number}: expected a frame that OpenCV {cv2.__version__} can convert, found an "
-        f"interlaced one; {install_line('video')}, or deinterlace the file: ffmpeg -i IN -vf yadif OUT"
-    )
 
 
 @contextmanager
