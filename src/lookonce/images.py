@@ -145,8 +145,8 @@ def as_eight_bits(pixels: NDArray[Any], values: Values | None = None) -> NDArray
     low, high = in_use(pixels) if values is None else values
     table = _scaled(np.arange(65_536, dtype=np.float64), low, high) if pixels.dtype == np.uint16 else None
     rows = np.empty(pixels.shape, np.uint8)
-    for place, row in enumerate(pixels):  # one by one, without an intermediate image of floats
-        rows[place] = _scaled(row.astype(np.float64), low, high) if table is None else table[row]
+    for number, row in enumerate(pixels):  # one by one, without an intermediate image of floats
+        rows[number] = _scaled(row.astype(np.float64), low, high) if table is None else table[row]
     return rows
 
 

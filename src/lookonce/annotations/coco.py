@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lookonce._files import write_text
+from lookonce.annotations.data_path import DataPath, Recognised
 from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, shown, split_in, split_of
 from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.masks import box_around
-from lookonce.annotations.place import Place, Recognised
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
@@ -27,30 +27,30 @@ NUMBER = int | str
 SHORT = 20  # characters of an id that may be a number
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise a COCO file, or a folder with one per split."""
-    if place.suffix == ".json" and looks_like(place.path):
-        return Recognised(f"COCO file {place.path}", {ALL: partial(read, place.path)})
-    if not place.is_folder:
+    if data.suffix == ".json" and looks_like(data.path):
+        return Recognised(f"COCO file {data.path}", {ALL: partial(read, data.path)})
+    if not data.is_folder:
         return None
-    files = place.tree.highest([file for file in place.tree.with_suffix(".json") if looks_like(file)])
+    files = data.tree.highest([file for file in data.tree.with_suffix(".json") if looks_like(file)])
     # COCO's own download has captions and key points as well as boxes.
     files = [file for file in files if file.name.startswith("instances_")] or files
     found: dict[str, Path] = {}
     for file in files:
-        split = split_in(file.stem) or split_of(file, place.tree.root) or ALL
+        split = split_in(file.stem) or split_of(file, data.tree.root) or ALL
         if split in found:
             raise AnnotationError(
-                f"{place.path}: expected one source for split {split}, found {found[split]} and {file}; "
+                f"{data.path}: expected one source for split {split}, found {found[split]} and {file}; "
                 "name the one to read"
             )
         found[split] = file
     if not found:
         return None
     ordered = by_split(found)
-    title = f"COCO folder {place.path} ({listed(found[split].name for split in ordered)})"
+    title = f"COCO folder {data.path} ({listed(found[split].name for split in ordered)})"
     return Recognised(
-        title, {split: partial(read, found[split]) for split in ordered}, depth=place.tree.depth(files)
+        title, {split: partial(read, found[split]) for split in ordered}, depth=data.tree.depth(files)
     )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
 from lookonce.annotations.files import json_keys, read_json, shown
-from lookonce.annotations.place import Place, Recognised, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row, class_name
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem
@@ -19,9 +19,9 @@ def looks_like(file: Path) -> bool:
     return "[]" in keys and "annotations" in keys and "data" not in keys and bool(keys & set(IMAGE_KEYS))
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise a CreateML JSON, or a folder that holds one, or one per split."""
-    return file_per_split(place, "CreateML", looks_like, ".json", _parse)
+    return file_per_split(data, "CreateML", looks_like, ".json", _parse)
 
 
 def _parse(files: Sequence[Path]) -> Parsed:

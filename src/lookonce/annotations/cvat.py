@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from lookonce._files import replacing
+from lookonce.annotations.data_path import DataPath, Recognised
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -25,26 +26,25 @@ from lookonce.annotations.files import (
     xml_root,
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of
-from lookonce.annotations.place import Place, Recognised
 from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull, upright
 from lookonce.samples import SampleSet
 
 POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
-    if place.suffix == ".xml":
-        files = [place.path] if xml_root(place.path) == "annotations" else []
+    if data.suffix == ".xml":
+        files = [data.path] if xml_root(data.path) == "annotations" else []
     else:
-        found = [file for file in place.tree.with_suffix(".xml") if xml_root(file) == "annotations"]
-        files = place.tree.highest(found)
+        found = [file for file in data.tree.with_suffix(".xml") if xml_root(file) == "annotations"]
+        files = data.tree.highest(found)
     if not files:
         return None
     read = cache(read_xml)
     groups: dict[str, list[tuple[Path, str | None]]] = defaultdict(list)
     for file in files:
-        own = split_in(file.stem) or split_of(file, place.tree.root) if place.is_folder else None
+        own = split_in(file.stem) or split_of(file, data.tree.root) if data.is_folder else None
         subsets = {} if own else {each.get("subset", ""): None for each in read(file).iterfind("image")}
         known = {subset: SPLIT_WORDS.get(subset.lower(), subset.lower()) for subset in subsets if subset}
         if any(split in SPLIT_WORDS.values() for split in known.values()):
@@ -53,9 +53,9 @@ def recognise(place: Place) -> Recognised | None:
         else:
             groups[own or ALL].append((file, None))
     parses = {split: partial(_parse, groups[split], read) for split in by_split(groups)}
-    unlabelled = "not in the XML: taken as a background image" if place.is_folder else ""
+    unlabelled = "not in the XML: taken as a background image" if data.is_folder else ""
     return Recognised(
-        f"CVAT for images {place.path}", parses, unlabelled=unlabelled, depth=place.tree.depth(files)
+        f"CVAT for images {data.path}", parses, unlabelled=unlabelled, depth=data.tree.depth(files)
     )
 
 

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lookonce.annotations.data_path import DataPath
 from lookonce.annotations.files import SPLIT_WORDS, Names, by_split, checked_names, listed, read_text, shown
-from lookonce.annotations.place import Place
 from lookonce.annotations.selection import (
     NOTHING,
     Selection,
@@ -47,14 +47,14 @@ HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_id
                  "version")  # fmt: skip
 DEEPEST = 20
 
-Open = Callable[[Place], Annotations]  # recognises any format; called for each entry of the YAML
+Open = Callable[[DataPath], Annotations]  # recognises any format; called for each entry of the YAML
 
 
-def recognise(place: Place, open_place: Open) -> Annotations | None:
+def recognise(data: DataPath, open_data: Open) -> Annotations | None:
     """Recognise a `.yaml`, or the one in a folder that has class names."""
-    path = place.path
-    if place.is_folder:
-        found = _find_yaml(place)
+    path = data.path
+    if data.is_folder:
+        found = _find_yaml(data)
         if found is None:
             return None
         path = found
@@ -77,16 +77,16 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
     ]
     keypoints = _keypoints(path, tree)
     if not entries:
-        if path.parent != place.path and not place.is_folder:
-            place = Place(path.parent, place.images)
-        place.keypoints = keypoints
-        within = _without_yaml(place, open_place, path)
+        if path.parent != data.path and not data.is_folder:
+            data = DataPath(path.parent, data.images)
+        data.keypoints = keypoints
+        within = _without_yaml(data, open_data, path)
         title = f"{within.title}, class names from {path.name}"
         within_parts: Mapping[str, Part] = {
-            split: YamlPart(path, split, [Entry(within)], names, open_place, selection)
+            split: YamlPart(path, split, [Entry(within)], names, open_data, selection)
             for split in within.parts
         }
-        return Annotations(place.path, title, within_parts, within.tree, [*within.remarks, *remarks])
+        return Annotations(data.path, title, within_parts, within.tree, [*within.remarks, *remarks])
     parts: dict[str, YamlPart] = {}
     missing = []
     for split in by_split(entries):
@@ -98,14 +98,14 @@ def recognise(place: Place, open_place: Open) -> Annotations | None:
                 expected = path.parent / tree.get("path", ".") / entry
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
             else:
-                there.append(Entry(Place(found, place.images, keypoints), annotated))
+                there.append(Entry(DataPath(found, data.images, keypoints), annotated))
         if there:
-            parts[split] = YamlPart(path, split, there, names, open_place, selection)
+            parts[split] = YamlPart(path, split, there, names, open_data, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: left out", "noted", kind="setting") for what in missing]
     title = f"dataset file {path}"
-    return Annotations(place.path, title, parts, Tree(path.parent, place.images), remarks, None)
+    return Annotations(data.path, title, parts, Tree(path.parent, data.images), remarks, None)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -154,14 +154,14 @@ class _Loader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def _find_yaml(place: Place) -> Path | None:
+def _find_yaml(data: DataPath) -> Path | None:
     """Return the dataset YAML of a folder: of a usual name, else the only one with class names."""
-    usual = [place.path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
+    usual = [data.path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
     if found := next((file for file in usual if file.is_file()), None):
         return found
-    near = [file for file in place.tree.with_suffix(*SUFFIXES)
-            if len(file.relative_to(place.path).parts) <= 2 and _has_names(file)]  # fmt: skip
-    top = [file for file in near if file.parent == place.path] or near
+    near = [file for file in data.tree.with_suffix(*SUFFIXES)
+            if len(file.relative_to(data.path).parts) <= 2 and _has_names(file)]  # fmt: skip
+    top = [file for file in near if file.parent == data.path] or near
     return top[0] if len(top) == 1 else None
 
 
@@ -172,10 +172,10 @@ def _has_names(file: Path) -> bool:
         return False
 
 
-def _without_yaml(place: Place, open_place: Open, path: Path) -> Annotations:
+def _without_yaml(data: DataPath, open_data: Open, path: Path) -> Annotations:
     """Recognise the folder of a YAML that has class names and no splits."""
     try:
-        return open_place(place)
+        return open_data(data)
     except AnnotationError as error:
         what = "expected train: or val: with the place of annotations, found neither"
         raise AnnotationError(f"{path}: {what}; and its folder alone: {error}") from error
@@ -233,11 +233,11 @@ class Entry(NamedTuple):
     """One place of a split.
 
     Attributes:
-        place: to be recognised, or recognised already.
+        data: to be recognised, or recognised already.
         annotated: classes whose objects all have boxes there; None for all classes.
     """
 
-    place: Place | Annotations
+    data: DataPath | Annotations
     annotated: Names | None = None
 
 
@@ -250,7 +250,7 @@ class YamlPart:
         split: the split.
         entries: its places.
         given: class names of the YAML, as its files have them.
-        open_place: recognises an entry.
+        open_data: recognises an entry.
         selection: changes to the classes.
     """
 
@@ -258,14 +258,14 @@ class YamlPart:
     split: str
     entries: Sequence[Entry]
     given: Names
-    open_place: Open
+    open_data: Open
     selection: Selection
 
     @cached_property
     def sources(self) -> list[Annotations]:
         """The entries, recognised."""
-        places = (entry.place for entry in self.entries)
-        return [place if isinstance(place, Annotations) else self.open_place(place) for place in places]
+        given = (entry.data for entry in self.entries)
+        return [each if isinstance(each, Annotations) else self.open_data(each) for each in given]
 
     def images(self) -> set[Path]:
         """Return every image that the part names, whether or not it exists."""

@@ -4,16 +4,16 @@ import re
 from pathlib import Path
 
 from lookonce._files import open_input
+from lookonce.annotations.data_path import DataPath
 from lookonce.annotations.files import json_keys
-from lookonce.annotations.place import Place
 from lookonce.errors import AnnotationError
 
 _KITTI = re.compile(rb"^[A-Za-z_]+ \S+ \d+ (?:-?[\d.]+ ){11}-?[\d.]+\s*$")
 
 
-def name_of(place: Place) -> str | None:
+def name_of(data: DataPath) -> str | None:
     """Return the name of a known format that is not read, with its first file; None for anything else."""
-    files = place.tree.files if place.is_folder else [place.path]
+    files = data.tree.files if data.is_folder else [data.path]
     for file in files:
         if name := _of_file(file):
             return f"{file} is {name}"

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from lookonce._files import destination, write_text
+from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
 from lookonce.annotations.files import json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, write_names
-from lookonce.annotations.place import Place, Recognised, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.detections import SCORE_DIGITS
 from lookonce.errors import AnnotationError
@@ -31,9 +31,9 @@ def looks_like(file: Path) -> bool:
     )
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise an export, or a folder that holds one, or one per split."""
-    return file_per_split(place, "Label Studio", looks_like, ".json", _parse)
+    return file_per_split(data, "Label Studio", looks_like, ".json", _parse)
 
 
 def _parse(files: Sequence[Path]) -> Parsed:

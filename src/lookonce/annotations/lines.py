@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from lookonce._files import open_input, write_text
+from lookonce.annotations.data_path import DataPath, Recognised
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -31,7 +32,6 @@ from lookonce.annotations.files import (
     split_of,
 )
 from lookonce.annotations.layout import number, reference, write_dataset_yaml, write_names
-from lookonce.annotations.place import Place, Recognised
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
@@ -52,20 +52,20 @@ _TABLE = re.compile(
 LOOKED_AT = 20  # lines examined to tell the forms apart
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise any `.txt` that no other format claimed, or a folder with one per split."""
-    if place.suffix == ".txt":
-        return Recognised(f"one line per image, {place.path}", {ALL: partial(parse, place.path)})
+    if data.suffix == ".txt":
+        return Recognised(f"one line per image, {data.path}", {ALL: partial(parse, data.path)})
     found: dict[str, Path] = {}
-    for file in place.tree.highest(place.tree.with_suffix(".txt")) if place.is_folder else []:
-        split = SPLIT_WORDS.get(file.stem.lower()) or split_of(file, place.tree.root)
+    for file in data.tree.highest(data.tree.with_suffix(".txt")) if data.is_folder else []:
+        split = SPLIT_WORDS.get(file.stem.lower()) or split_of(file, data.tree.root)
         if file.stem == "_annotations" or (split and _has_boxes(file)):
             found.setdefault(split or ALL, file)
     if not found:
         return None
     parses = {split: partial(parse, found[split]) for split in by_split(found)}
-    title = f"one line per image, folder {place.path}"
-    return Recognised(title, parses, depth=place.tree.depth(found.values()))
+    title = f"one line per image, folder {data.path}"
+    return Recognised(title, parses, depth=data.tree.depth(found.values()))
 
 
 def split_line(line: str) -> tuple[str, list[str]]:

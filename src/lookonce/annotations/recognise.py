@@ -19,15 +19,15 @@ from lookonce.annotations import (
     yolo,
 )
 from lookonce.annotations.archive import unpack
+from lookonce.annotations.data_path import DataPath, Recognised
 from lookonce.annotations.files import Names, exists, read_names, split_in
-from lookonce.annotations.place import Place, Recognised
 from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
 
 # A folder can hold two formats, such as VOC with its boxes also in COCO form. VOC comes first: its lists say
 # which images belong to which split. YOLO's lists of images are `.txt` like plain lines and come before.
-FORMATS: dict[str, Callable[[Place], Recognised | None]] = {
+FORMATS: dict[str, Callable[[DataPath], Recognised | None]] = {
     "Pascal VOC": voc.recognise,
     "COCO": coco.recognise,
     "CVAT": cvat.recognise,
@@ -59,13 +59,13 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
         folder = unpack(path)
         found = open_annotations(folder, images)
         return replace(found, title=found.title.replace(str(folder), str(path)))
-    place = Place(path, images)
-    return dataset_yaml.recognise(place, _open_format) or _open_format(place)
+    data = DataPath(path, images)
+    return dataset_yaml.recognise(data, _open_format) or _open_format(data)
 
 
-def _open_format(place: Place) -> Annotations:
+def _open_format(data: DataPath) -> Annotations:
     """Recognise everything but a dataset YAML."""
-    path = place.path
+    path = data.path
     if not exists(path):
         raise AnnotationError(
             f"{path}: expected annotations, found no such file or folder{did_you_mean(path)}"
@@ -73,11 +73,11 @@ def _open_format(place: Place) -> Annotations:
     results: dict[str, Recognised | AnnotationError] = {}
     for name, recogniser in FORMATS.items():
         try:
-            if result := recogniser(place):
+            if result := recogniser(data):
                 results[name] = result
         except AnnotationError as error:  # a file that is not read may be damaged
             results[name] = error
-        if results and not place.is_folder:
+        if results and not data.is_folder:
             break
     if results:
         highest = min(0 if isinstance(each, AnnotationError) else each.depth for each in results.values())
@@ -96,20 +96,20 @@ def _open_format(place: Place) -> Annotations:
         remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
         parts: list[FilesPart] = []
         for split, parse in found.parses.items():
-            parts.append(FilesPart(split, parse, place.tree, parts, found.unlabelled))
-        tree = place.tree if place.is_folder else None
+            parts.append(FilesPart(split, parse, data.tree, parts, found.unlabelled))
+        tree = data.tree if data.is_folder else None
         by_split = dict(zip(found.parses, parts, strict=True))
         return Annotations(path, f"{found.title}{remark}", by_split, tree, found.remarks)
-    if known := foreign.name_of(place):
+    if known := foreign.name_of(data):
         raise AnnotationError(f"{path}: {known}, which lookonce does not read: export as COCO")
-    if place.suffix == ".json":
+    if data.suffix == ".json":
         coco.read(path)  # the error names what is missing
-    elif place.suffix == ".xml":
+    elif data.suffix == ".xml":
         raise AnnotationError(
             f"{path}: expected <annotation> (Pascal VOC) or <annotations> (CVAT), found neither"
         )
-    if place.is_folder and place.tree.images and not place.tree.with_suffix(*ANNOTATION_SUFFIXES):
-        count = len(place.tree.images)
+    if data.is_folder and data.tree.images and not data.tree.with_suffix(*ANNOTATION_SUFFIXES):
+        count = len(data.tree.images)
         raise AnnotationError(
             f"{path}: {count} {'image' if count == 1 else 'images'}, no annotations: label them in CVAT, "
             "Label Studio or LabelMe, and export as COCO, YOLO or Pascal VOC"

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lookonce._files import open_input
+from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
 from lookonce.annotations.files import read_text, shown
-from lookonce.annotations.place import Place, Recognised, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
 
@@ -19,10 +19,10 @@ OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
 TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise a CSV by its header, or a folder with one per split."""
-    found = file_per_split(place, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
-    return found or file_per_split(place, "TensorFlow CSV", _form, ".csv", _parse)
+    found = file_per_split(data, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
+    return found or file_per_split(data, "TensorFlow CSV", _form, ".csv", _parse)
 
 
 def _form(file: Path) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookonce._files import replacing, write_text
+from lookonce.annotations.data_path import DataPath, Recognised, outside_splits
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -33,7 +34,6 @@ from lookonce.annotations.files import (
     xml_root,
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
-from lookonce.annotations.place import Place, Recognised, outside_splits
 from lookonce.annotations.records import Box, Parsed, Record, Row, hull
 from lookonce.annotations.tree import Tree, by_folder
 from lookonce.errors import AnnotationError
@@ -46,18 +46,18 @@ _PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is p
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise a folder with XML in it, or one list of `ImageSets/Main`."""
-    path = place.path
-    if place.suffix == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
-        folder = VocFolder(Tree(path.absolute().parents[2], place.images))
+    path = data.path
+    if data.suffix == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
+        folder = VocFolder(Tree(path.absolute().parents[2], data.images))
         return Recognised(f"Pascal VOC list {path}", {ALL: partial(folder.of_list, path)})
-    if place.suffix == ".xml" and xml_root(path) == "annotation":
-        folder = VocFolder(Tree(path.absolute().parent, place.images))
+    if data.suffix == ".xml" and xml_root(path) == "annotation":
+        folder = VocFolder(Tree(path.absolute().parent, data.images))
         return Recognised(f"Pascal VOC file {path}", {ALL: partial(folder.of_files, [path])})
-    if not place.is_folder:
+    if not data.is_folder:
         return None
-    folder, tree = VocFolder(place.tree), place.tree
+    folder, tree = VocFolder(data.tree), data.tree
     if not any(xml_root(file) == "annotation" for file in folder.files):
         return None
     depth = tree.depth(folder.files)
@@ -153,8 +153,8 @@ class VocFolder:
             wanted = [part for part in entry.split("/")[-2::-1] if part not in ("JPEGImages", "Annotations")]
             for candidates in (self._by_stem.get(key(last), []), self._by_stem.get(key(stem), [])):
                 exact = [file for file in candidates if file.stem in (last, stem)] or candidates
-                fitting = [file for file in exact if list(file.parts[-2::-1][: len(wanted)]) == wanted]
-                if found := fitting or (exact if len(exact) == 1 else []):
+                matching = [file for file in exact if list(file.parts[-2::-1][: len(wanted)]) == wanted]
+                if found := matching or (exact if len(exact) == 1 else []):
                     return found[0]
         return None
 

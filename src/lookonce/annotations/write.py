@@ -50,9 +50,9 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
     if len({samples.names for samples in sets.values()}) != 1:
         raise AnnotationError(f"{out}: expected splits with the same class names")
     lost: list[Problem] = []
-    fitting = {split: _fitting(samples, form, lost) for split, samples in sets.items()}
+    holdable = {split: _holdable(samples, form, lost) for split, samples in sets.items()}
     with writing(out) as folder:
-        written = WRITERS[form](folder, fitting)
+        written = WRITERS[form](folder, holdable)
     return out / written.relative_to(folder), list(dict.fromkeys(lost))
 
 
@@ -84,7 +84,7 @@ def check_target(form: str, out: Path) -> None:
         raise AnnotationError(f"{out}: expected a new or empty folder, found files")
 
 
-def _fitting(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
+def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
     """Return the part of a set that a format can hold; the rest is described in `lost`."""
     kept = []
     for sample in samples.samples:

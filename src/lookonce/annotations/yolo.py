@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import replacing, walk_files, write_text
+from lookonce.annotations.data_path import DataPath, Recognised, outside_splits
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -28,7 +29,6 @@ from lookonce.annotations.files import (
 )
 from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
-from lookonce.annotations.place import Place, Recognised, outside_splits
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree, around, by_folder, find_path
 from lookonce.annotations.yolo_labels import LabelFiles, LabelledFolder, parse_list
@@ -39,31 +39,31 @@ from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Sample, SampleSet
 
 
-def recognise(place: Place) -> Recognised | None:
+def recognise(data: DataPath) -> Recognised | None:
     """Recognise `obj.data`, a list of images (`.txt`), or a folder of images and labels."""
-    path = place.path
-    if place.suffix == ".data":
-        return _darknet(path, place.tree)
-    if place.suffix == ".txt":
-        return _image_list(place)
-    if not place.is_folder:
+    path = data.path
+    if data.suffix == ".data":
+        return _darknet(path, data.tree)
+    if data.suffix == ".txt":
+        return _image_list(data)
+    if not data.is_folder:
         return None
-    data = place.tree.highest(place.tree.with_suffix(".data"))
-    if len(data) == 1 and (found := _darknet(data[0], place.tree)):
-        return replace(found, depth=place.tree.depth(data))
-    folder = LabelledFolder(place.tree, place.keypoints)
+    data_files = data.tree.highest(data.tree.with_suffix(".data"))
+    if len(data_files) == 1 and (found := _darknet(data_files[0], data.tree)):
+        return replace(found, depth=data.tree.depth(data_files))
+    folder = LabelledFolder(data.tree, data.keypoints)
     if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
-    depth = place.tree.depth(folder.labels or folder.orphans)
-    lists = {split: file for file in place.tree.with_suffix(".txt")
+    depth = data.tree.depth(folder.labels or folder.orphans)
+    lists = {split: file for file in data.tree.with_suffix(".txt")
              if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file)}  # fmt: skip
     if lists:
         parses = {split: partial(folder.of_list, lists[split]) for split in by_split(lists)}
         return Recognised(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
-    if not place.tree.images:
+    if not data.tree.images:
         what = f"{len(folder.orphans)} label files, and no image; --images DIR names the folder of the images"
         raise AnnotationError(f"{path}: {what}")
-    groups, outside = by_folder(folder.tree.images, place.images or place.tree.root)
+    groups, outside = by_folder(folder.tree.images, data.images or data.tree.root)
     parses = {split: partial(folder.of_images, groups[split], split) for split in by_split(groups)}
     return Recognised(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)
 
@@ -78,9 +78,9 @@ def _is_image_list(file: Path) -> bool:
     return path.lower().endswith(IMAGE_SUFFIXES) and not words
 
 
-def _image_list(place: Place) -> Recognised | None:
+def _image_list(data: DataPath) -> Recognised | None:
     """Recognise a list of paths of images that have labels."""
-    path, tree = place.path, place.tree
+    path, tree = data.path, data.tree
     listed = [split_line(text) for _, text in read_lines(path)]
     if not listed or any(words for _, words in listed):
         return None
@@ -92,7 +92,7 @@ def _image_list(place: Place) -> Recognised | None:
     if not any(files.of(image) for image in images):
         return None
     return Recognised(
-        f"YOLO list of images {path}", {ALL: partial(parse_list, path, tree, keypoints=place.keypoints)}
+        f"YOLO list of images {path}", {ALL: partial(parse_list, path, tree, keypoints=data.keypoints)}
     )
 
 

@@ -79,9 +79,7 @@ def _detector(files: Files, case: BenchCase, backend: str | None = None) -> Run:
     """Letterbox, network, decoding, suppression: an image in memory -> `Detections`."""
     from lookonce.runtime.detector import Detector
 
-    detector = Detector.open(
-        files.graph, size=case.size, threads=case.threads, device="cpu", backend=backend
-    )
+    detector = Detector.open(files.graph, size=case.size, threads=case.threads, device="cpu", backend=backend)
     images = [image(seed) for seed in range(case.batch)]
     return lambda: list(detector.detect_many(images, batch=case.batch))
 

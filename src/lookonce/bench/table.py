@@ -58,16 +58,16 @@ def plot(results: Sequence[Result], title: str) -> "Figure":
         (8.4, 1.6 + 0.36 * max(1, len(rows))), layout="constrained"
     )
     axes = figure.add_subplot()
-    places = range(len(rows))
+    rows_at = range(len(rows))
     medians = [row.percentile(50) for row in rows]
     tails = [row.percentile(99) - median for row, median in zip(rows, medians, strict=True)]
     colours = [OURS if row.label.startswith("lookonce") else THEIRS for row in rows]
     axes.barh(
-        places, medians, xerr=[[0] * len(rows), tails], color=colours, height=0.7, error_kw={"ecolor": MUTED}
+        rows_at, medians, xerr=[[0] * len(rows), tails], color=colours, height=0.7, error_kw={"ecolor": MUTED}
     )
-    axes.set_yticks(places, [f"{row.label}, {row.case}" for row in rows], parse_math=False)
-    for place, row in zip(places, rows, strict=True):
-        axes.annotate(f" {row.percentile(50):.1f}", (row.percentile(99), place), va="center", color=INK)
+    axes.set_yticks(rows_at, [f"{row.label}, {row.case}" for row in rows], parse_math=False)
+    for row_at, row in zip(rows_at, rows, strict=True):
+        axes.annotate(f" {row.percentile(50):.1f}", (row.percentile(99), row_at), va="center", color=INK)
     axes.invert_yaxis()
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, parse_math=False)
     axes.set_xlabel("milliseconds a batch: bar to the median, line to the 99th percentile", color=MUTED)
@@ -83,8 +83,8 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]

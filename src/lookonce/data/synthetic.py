@@ -101,10 +101,10 @@ def scene(rng: Generator) -> Scene:
     wanted = 0 if rng.random() < BACKGROUND else int(rng.integers(2, MOST_OBJECTS + 1))
     for label in rng.integers(len(CLASSES), size=wanted).tolist():
         mask = glyph(rng, CLASSES[label])
-        place = _free_place(rng, mask, (height, width), boxes)
-        if place is not None:
-            _paint(rng, canvas, mask, *place)
-            boxes.append(_extent(mask, *place))
+        corner = _free_place(rng, mask, (height, width), boxes)
+        if corner is not None:
+            _paint(rng, canvas, mask, *corner)
+            boxes.append(_extent(mask, *corner))
             labels.append(label)
     return Scene(
         _photographed(rng, canvas),

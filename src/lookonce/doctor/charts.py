@@ -124,15 +124,15 @@ def _cells(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[MapCell, ...
     """Count points per cell; the strength is the root of the count, so that few points stay visible."""
     counts = np.histogram2d(x, y, bins=CELLS, range=((0, CELLS), (0, CELLS)))[0]
     strength = np.sqrt(counts / max(counts.max(), 1)).round(2)
-    places = np.argwhere(counts).tolist()
-    return tuple(MapCell(column, row, float(strength[column, row])) for column, row in places)
+    filled = np.argwhere(counts).tolist()
+    return tuple(MapCell(column, row, float(strength[column, row])) for column, row in filled)
 
 
 def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert pixels to cells of the map of shapes."""
     low, high = np.log(SHAPE_RANGE)
-    place = (np.log(pixels.clip(*SHAPE_RANGE)) - low) / (high - low)
-    cells: NDArray[np.float64] = place.clip(0, 1 - 1e-9) * CELLS
+    share = (np.log(pixels.clip(*SHAPE_RANGE)) - low) / (high - low)
+    cells: NDArray[np.float64] = share.clip(0, 1 - 1e-9) * CELLS
     return cells
 
 

@@ -112,7 +112,7 @@ class _Images:
         self.placed: dict[Path, Path] = {}
         folder.mkdir(parents=True)
 
-    def place(self, image: Path) -> Path:
+    def copy_of(self, image: Path) -> Path:
         """Return the path of the copy."""
         if image not in self.placed:
             facts = self._facts[image]
@@ -147,7 +147,7 @@ def _corrected(
         fits = form in KEEP_ANY_NAME or "\n" not in str(sample.path)
         if sample.path not in dropped and fits:
             boxes = _correct_boxes(sample, inverted.get(sample.path, []))
-            samples.append(replace(boxes, path=images.place(sample.path)))
+            samples.append(replace(boxes, path=images.copy_of(sample.path)))
     return replace(found, samples=samples, places={})
 
 

@@ -67,14 +67,14 @@ class Canvas:
         head = font.getlength(text) + 2 * margin if text else 0
         width, height = head + tail, self._letters * 1.25 + margin
         for left, top in self._places(box, width, height):
-            place = np.array([left, top, left + width, top + height], np.float32)
-            hidden = clip(self._boxes - place[[0, 1, 0, 1]], place[3] - place[1], place[2] - place[0])
+            spot = np.array([left, top, left + width, top + height], np.float32)
+            hidden = clip(self._boxes - spot[[0, 1, 0, 1]], spot[3] - spot[1], spot[2] - spot[0])
             hides_box = (area(hidden) > MOST_HIDDEN * area(self._boxes)).any()
-            if not hides_box and not pairwise_iou(place[None], self._labels).any():
+            if not hides_box and not pairwise_iou(spot[None], self._labels).any():
                 break
         else:
             return
-        self._labels = np.concatenate([self._labels, place[None]])
+        self._labels = np.concatenate([self._labels, spot[None]])
         paper = class_colour(label) if colour is None else colour
         for words, start, end, background in (
             (text, left, left + head, paper),

@@ -138,13 +138,13 @@ def _bins(
     """
     objects = outcomes.objects
     right = outcomes.has(Outcome.RIGHT)
-    place = np.digitize(of_objects, edges)
-    own_place = np.digitize(of_detections, edges)
-    own_place[right] = place[outcomes.object[right]]
-    own_place[outcomes.has(Outcome.IGNORED)] = -1
+    bin_of = np.digitize(of_objects, edges)
+    own_bin = np.digitize(of_detections, edges)
+    own_bin[right] = bin_of[outcomes.object[right]]
+    own_bin[outcomes.has(Outcome.IGNORED)] = -1
     bins = []
     for k in range(len(edges) + 1):
-        inside, mine = objects.counts & (place == k), own_place == k
+        inside, mine = objects.counts & (bin_of == k), own_bin == k
         counts = np.bincount(objects.labels[inside], minlength=outcomes.classes)
         ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], right[mine], counts)
         bins.append(Bin.of(of_objects[inside], ap[counts > 0], found[inside]))

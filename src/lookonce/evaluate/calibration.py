@@ -84,11 +84,11 @@ def score_bins(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[S
         right: (D,)
     """
     edges = np.linspace(0, 1, BINS + 1)
-    place = np.digitize(scores, edges[1:-1], right=True)
+    bin_of = np.digitize(scores, edges[1:-1], right=True)
     return tuple(
         ScoreBin(float(low), float(high), int(mine.sum()), _mean(scores[mine]), _mean(right[mine]))
         for k, (low, high) in enumerate(pairwise(edges))
-        for mine in [place == k]
+        for mine in [bin_of == k]
     )
 
 

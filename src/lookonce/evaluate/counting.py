@@ -100,12 +100,12 @@ def count(
         thresholds: score threshold of each class; None: every second image is counted at the thresholds
             chosen on the others, and these at the thresholds chosen on the first.
     """
-    place = np.arange(len(images)) % 2
+    half_of = np.arange(len(images)) % 2
     if thresholds is None:
-        parts = [np.array(choose_thresholds(matches.only(place != half))) for half in (0, 1)]
+        parts = [np.array(choose_thresholds(matches.only(half_of != half))) for half in (0, 1)]
     else:
         parts = [np.array(thresholds)] * 2
-    used = matches.scores > np.stack(parts)[place[matches.image], matches.labels]
+    used = matches.scores > np.stack(parts)[half_of[matches.image], matches.labels]
     counted = np.zeros_like(matches.annotated)
     np.add.at(counted, (matches.image[used], matches.labels[used]), 1)
     return Counting(

@@ -131,8 +131,8 @@ class Outcomes:
     def per_image(self, outcome: Outcome, images: int) -> NDArray[np.int64]:
         """Count detections of one outcome, or missed objects, in each image: (images,)."""
         is_missed = outcome == Outcome.MISSED
-        place = self.objects.image[self.missed()] if is_missed else self.image[self.has(outcome)]
-        return np.bincount(place, minlength=images)
+        shown_in = self.objects.image[self.missed()] if is_missed else self.image[self.has(outcome)]
+        return np.bincount(shown_in, minlength=images)
 
     def found(self) -> NDArray[np.bool_]:
         """Mark the objects with a right detection: (G,)."""

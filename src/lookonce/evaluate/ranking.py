@@ -114,5 +114,5 @@ def best_of_each_class(found: Detections) -> Detections:
     """Keep the best 100 detections of each class, by falling score."""
     order = np.lexsort((-found.scores, found.labels))
     labels = found.labels[order]
-    place = np.arange(len(labels)) - np.searchsorted(labels, labels)
-    return found[order[place < MOST]]
+    rank = np.arange(len(labels)) - np.searchsorted(labels, labels)
+    return found[order[rank < MOST]]

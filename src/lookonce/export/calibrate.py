@@ -24,7 +24,7 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
     """Return at most `count` paths, spread evenly over all: always the same choice."""
     if len(paths) <= count:
         return list(paths)
-    return [paths[place] for place in np.linspace(0, len(paths) - 1, count).round().astype(int)]
+    return [paths[number] for number in np.linspace(0, len(paths) - 1, count).round().astype(int)]
 
 
 def read_inputs(paths: Iterable[Path], info: ModelInfo) -> tuple[NDArray[np.uint8], list[Problem]]:

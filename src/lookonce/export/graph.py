@@ -41,8 +41,8 @@ def export_graph(
         count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)
         ports = (model.graph.input[0], (1, height, width)), (model.graph.output[0], (1, count))
         for value, sides in ports:
-            for place, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
-                place.dim_value = side
+            for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
+                dimension.dim_value = side
     if suppression is not None:
         add_suppression(model, suppression)
     onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is a bug here

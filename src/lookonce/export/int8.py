@@ -215,8 +215,8 @@ def _gate_samples(
 ) -> list[Sample]:
     """Return the annotated images to compare on, before calibration images are removed."""
     if options.gate_on is not None:
-        place, split = _split_of(options.gate_on)
-        found = load_samples(place, split or "val", options.names)
+        gate_data, split = _split_of(options.gate_on)
+        found = load_samples(gate_data, split or "val", options.names)
     elif calibrated is None:
         raise GateDataError(f"{data}: expected annotations, to measure what int8 loses; found images alone")
     else:

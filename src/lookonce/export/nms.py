@@ -88,8 +88,10 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
         "NonMaxSuppression", boxes, by_class, nodes.integers(MOST),
         nodes.constant(np.array([suppression.iou], np.float32)), nodes.constant(conf[:1]),
     )  # fmt: skip
-    image, label, place = nodes.add_many("Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1)  # (N, 1)
-    where = nodes.add("Concat", image, place, axis=1)  # (N, 2)
+    image, label, candidate = nodes.add_many(
+        "Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1
+    )  # (N, 1)
+    where = nodes.add("Concat", image, candidate, axis=1)  # (N, 2)
     parts = [
         nodes.add("Cast", image, to=TensorProto.FLOAT),
         nodes.add("GatherND", boxes, where),

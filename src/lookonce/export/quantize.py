@@ -29,7 +29,7 @@ def unwatched(batches: Sequence[Inputs]) -> Iterable[Inputs]:
 
 def batches_of_one(inputs: Inputs) -> list[Inputs]:
     """Yield P views (1, H, W, 3)."""
-    return [inputs[place : place + 1] for place in range(len(inputs))]
+    return [inputs[number : number + 1] for number in range(len(inputs))]
 
 
 def back_to_heads(

@@ -72,14 +72,14 @@ def quantize_onnx(
 
 def float_nodes(graph: onnx.GraphProto) -> list[str]:
     """Return the names of the nodes that stay float: heads and decoding."""
-    makers = {output: place for place, node in enumerate(graph.node) for output in node.output}
+    makers = {output: number for number, node in enumerate(graph.node) for output in node.output}
 
-    def before(place: int) -> Iterator[int]:
-        return (makers[name] for name in graph.node[place].input if name in makers)
+    def before(number: int) -> Iterator[int]:
+        return (makers[name] for name in graph.node[number].input if name in makers)
 
     ends = [makers[output.name] for output in graph.output]
-    kept = back_to_heads(ends, before, lambda place: graph.node[place].op_type == "Conv")
-    return [graph.node[place].name for place in sorted(kept)]
+    kept = back_to_heads(ends, before, lambda number: graph.node[number].op_type == "Conv")
+    return [graph.node[number].name for number in sorted(kept)]
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped base

@@ -85,10 +85,10 @@ def soft_nms(
     left = scores[waiting]
     kept: list[tuple[int, np.float32]] = []
     while len(waiting):
-        place = left.argmax()
-        best, score = waiting[place], left[place]
+        first = left.argmax()
+        best, score = waiting[first], left[first]
         kept.append((best, score))
-        waiting, left = np.delete(waiting, place), np.delete(left, place)
+        waiting, left = np.delete(waiting, first), np.delete(left, first)
         overlap = iou(boxes[best], boxes[waiting])
         if labels is not None:
             overlap[labels[waiting] != labels[best]] = 0

@@ -48,10 +48,10 @@ def touched_cells(
     if (high <= low).any():
         return found
     column, row = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
-    place = np.stack([column.ravel(), row.ravel()], axis=1)[:, None] * float(stride)  # (n, 1, 2)
+    corner = np.stack([column.ravel(), row.ravel()], axis=1)[:, None] * float(stride)  # (n, 1, 2)
     near, far = (
-        np.maximum(place, window[:2]),
-        np.minimum(place + stride, window[2:]),
+        np.maximum(corner, window[:2]),
+        np.minimum(corner + stride, window[2:]),
     )  # two corners of each cell
     start = np.asarray(corners, np.float64)
     way = np.roll(start, -1, axis=0) - start

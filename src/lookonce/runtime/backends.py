@@ -318,7 +318,5 @@ def load_engine(
     engine = ENGINES[name or able[0]]
     if engine.needs:
         require(*engine.needs)
-    opened: Backend = resolve_name(engine.opener)(
-        path, threads=threads, arithmetic=arithmetic, device=device
-    )
+    opened: Backend = resolve_name(engine.opener)(path, threads=threads, arithmetic=arithmetic, device=device)
     return opened

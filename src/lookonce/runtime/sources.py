@@ -203,9 +203,9 @@ class Sources:
                         for image, moment in read_frames(origin):
                             yield _Unread.ready(Frame(image, name, relative, origin, moment))
                     case "-":
-                        for place, (data, alone) in enumerate(self._opened(PipedImages(sys.stdin.buffer))):
-                            at = None if alone else Moment(place, place / USUAL_RATE, USUAL_RATE)
-                            shown = PIPED if alone else f"{PIPED} (image {place})"
+                        for count, (data, alone) in enumerate(self._opened(PipedImages(sys.stdin.buffer))):
+                            at = None if alone else Moment(count, count / USUAL_RATE, USUAL_RATE)
+                            shown = PIPED if alone else f"{PIPED} (image {count})"
                             yield _Unread(
                                 shown,
                                 partial(

@@ -142,11 +142,11 @@ class Course:
         clock = self.clock
         if clock is not None:
 
-            def fitting() -> int:
+            def steps_left() -> int:
                 clock.step_done()
                 return number + clock.steps_that_fit(-number % self._between, self._between)
 
-            self.steps, planned = self._group.on_first(fitting), self._planned
+            self.steps, planned = self._group.on_first(steps_left), self._planned
             # the warm-up takes its share of the run, but no more steps than planned
             warmup = max(round(planned.warmup * self.steps / planned.steps), SHORTEST_WARMUP)
             warmup = min(warmup, planned.warmup)

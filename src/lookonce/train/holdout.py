@@ -145,13 +145,13 @@ def groups_of(
     if len(known) <= MOST_COMPARED:
         for found in alike(thumbnails):
             join([(known[root], known[i]) for i, root in enumerate(found.root.tolist()) if root != i])
-    place = {i: k for k, i in enumerate(known)}
-    follow = [(a, b) for a, b in neighbours(samples) if a in place and b in place]
+    row_of = {i: k for k, i in enumerate(known)}
+    follow = [(a, b) for a, b in neighbours(samples) if a in row_of and b in row_of]
     join(
         [
             (a, b)
             for a, b in follow
-            if correlations(thumbnails[place[a]][None], thumbnails[place[b]][None])[0, 0] >= NEIGHBOUR
+            if correlations(thumbnails[row_of[a]][None], thumbnails[row_of[b]][None])[0, 0] >= NEIGHBOUR
         ]
     )
     return groups.root

@@ -12,7 +12,7 @@ from lookonce.samples import Problem
 
 
 @dataclass
-class Place:
+class DataPath:
     """DATA as the user gave it.
 
     Attributes:
@@ -61,20 +61,20 @@ class Recognised:
 
 
 def file_per_image(
-    place: Place,
+    data: DataPath,
     title: str,
     files: Sequence[Path],
     parse: Callable[[Sequence[Path]], Parsed],
     unlabelled: str,
 ) -> Recognised:
     """Recognise a format with one file per image: splits are folders."""
-    groups, outside = by_folder(files, place.tree.root)
+    groups, outside = by_folder(files, data.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
-    return Recognised(title, parses, outside_splits(outside, groups), unlabelled, place.tree.depth(files))
+    return Recognised(title, parses, outside_splits(outside, groups), unlabelled, data.tree.depth(files))
 
 
 def file_per_split(
-    place: Place,
+    data: DataPath,
     name: str,
     looks_like: Callable[[Path], object],
     suffix: str,
@@ -83,23 +83,23 @@ def file_per_split(
     """Recognise a format with one file for many images: splits come from the names of files and folders.
 
     Args:
-        place: what the user gave.
+        data: what the user gave.
         name: name of the format.
         looks_like: whether a file has the format.
         suffix: of its files.
         parse: reads the files of one split.
     """
-    if place.suffix == suffix and looks_like(place.path):
-        return Recognised(f"{name} file {place.path}", {ALL: partial(parse, [place.path])})
-    files = place.tree.with_suffix(suffix) if place.is_folder else []
-    files = place.tree.highest([file for file in files if looks_like(file)])
+    if data.suffix == suffix and looks_like(data.path):
+        return Recognised(f"{name} file {data.path}", {ALL: partial(parse, [data.path])})
+    files = data.tree.with_suffix(suffix) if data.is_folder else []
+    files = data.tree.highest([file for file in files if looks_like(file)])
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(split_in(file.stem) or split_of(file, place.tree.root) or ALL, []).append(file)
+        groups.setdefault(split_in(file.stem) or split_of(file, data.tree.root) or ALL, []).append(file)
     if not groups:
         return None
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
-    return Recognised(f"{name} folder {place.path}", parses, depth=place.tree.depth(files))
+    return Recognised(f"{name} folder {data.path}", parses, depth=data.tree.depth(files))
 
 
 def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem]:
