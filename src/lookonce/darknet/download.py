@@ -78,7 +78,7 @@ class _BrokenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class Download:
     """A file on its way to this machine.
 
     Attributes:
@@ -265,7 +265,7 @@ def download(
                     except BlockingIOError as error:
                         raise DownloadError(f"{target}: another process is fetching it") from error
                 part = target.with_name(f"{target.name}.part")
-                Transfer(file, part, headers, meter).from_any(target, urls)
+                Download(file, part, headers, meter).from_any(target, urls)
     except OSError as error:  # disk errors; network errors have become `_BrokenError`
         raise DownloadError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target

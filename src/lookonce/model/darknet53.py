@@ -13,7 +13,7 @@ class Darknet53(nn.Module):
     and conv in the write-up.
     """
 
-    def __init__(self, channels: "Channels", *, bn_epsilon: float = BN_EPSILON) -> None:
+    def __init__(self, channels: "ScaledChannels", *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
         self.stem = ConvBlock(3, channels(32), 3, bn_epsilon=bn_epsilon)
         self.stages = nn.ModuleList(
@@ -34,7 +34,7 @@ class Darknet53(nn.Module):
         return outputs[2], outputs[3], outputs[4]
 
 
-class Channels:
+class ScaledChannels:
     """Return the channel counts for a width factor: multiples of 8, at least 8."""
 
     def __init__(self, width: float) -> None:

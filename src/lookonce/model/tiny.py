@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from lookonce.metadata import BN_EPSILON
 from lookonce.model.blocks import ConvBlock, Head
-from lookonce.model.darknet53 import Channels
+from lookonce.model.darknet53 import ScaledChannels
 from lookonce.model.yolov3 import join
 
 
@@ -21,7 +21,7 @@ class YOLOv3Tiny(nn.Module):
         self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
     ) -> None:
         super().__init__()
-        channels, eps = Channels(width), bn_epsilon
+        channels, eps = ScaledChannels(width), bn_epsilon
         self.backbone = TinyBackbone(channels, bn_epsilon=eps)
         self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
         self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
@@ -50,7 +50,7 @@ class YOLOv3Tiny3l(nn.Module):
         self, num_classes: int, *, width: float = 1.0, bn_epsilon: float = BN_EPSILON, anchors: int = 3
     ) -> None:
         super().__init__()
-        channels, eps = Channels(width), bn_epsilon
+        channels, eps = ScaledChannels(width), bn_epsilon
         self.backbone = TinyBackbone(channels, bn_epsilon=eps)
         self.squeeze = ConvBlock(channels(1024), channels(256), 1, bn_epsilon=eps)
         self.coarse = ConvBlock(channels(256), channels(512), 3, bn_epsilon=eps)
@@ -76,7 +76,7 @@ class YOLOv3Tiny3l(nn.Module):
 class TinyBackbone(nn.Module):
     """(B, 3, H, W) -> outputs of the fourth (stride 8), fifth (16) and last convolution (32)."""
 
-    def __init__(self, channels: Channels, *, bn_epsilon: float = BN_EPSILON) -> None:
+    def __init__(self, channels: ScaledChannels, *, bn_epsilon: float = BN_EPSILON) -> None:
         super().__init__()
         sizes = [3, *(channels(c) for c in (16, 32, 64, 128, 256, 512, 1024))]
         self.convs = nn.ModuleList(

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from lookonce.metadata import BN_EPSILON
 from lookonce.model.blocks import ConvBlock, Head, SpatialPyramidPooling
-from lookonce.model.darknet53 import Channels, Darknet53
+from lookonce.model.darknet53 import Darknet53, ScaledChannels
 
 
 class YOLOv3(nn.Module):
@@ -38,7 +38,7 @@ class YOLOv3(nn.Module):
         anchors: int = 3,
     ) -> None:
         super().__init__()
-        channels, eps = Channels(width), bn_epsilon
+        channels, eps = ScaledChannels(width), bn_epsilon
         self.backbone = Darknet53(channels, bn_epsilon=eps)
         self.coarse = _Scale(channels(1024), channels(512), num_classes, anchors, eps, spp=spp)
         self.to_medium = ConvBlock(channels(512), channels(256), 1, bn_epsilon=eps)

@@ -242,7 +242,7 @@ def check_start(path: Path, parent: Parent, model: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SlimVerdict:
     """The parent and the smaller model after its training.
 
     Attributes:
@@ -258,7 +258,7 @@ class Verdict:
     parameters: tuple[int, int]
 
 
-def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> Verdict:
+def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> SlimVerdict:
     """Measure AP and time of the parent and of a trained smaller model.
 
     Args:
@@ -279,4 +279,4 @@ def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> Verdict:
         )
         compared = compare(first, second, samples)
     share = Cost(small.network).total / Cost(parent.network).total
-    return Verdict(compared, times, share, (parent.network.numbers, small.network.numbers))
+    return SlimVerdict(compared, times, share, (parent.network.numbers, small.network.numbers))
