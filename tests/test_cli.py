@@ -94,6 +94,7 @@ def test_the_version() -> None:
         (OSError(13, "Permission denied", "a\x1b[2Jb"), r"lookonce: a\x1b[2Jb: Permission denied"),
         (OSError("no number"), "lookonce: no number"),
         (KeyboardInterrupt(), "lookonce: stopped"),
+        (MemoryError(), "lookonce: not enough memory for this input"),
     ],
 )
 def test_an_error_is_one_safe_line(
@@ -107,6 +108,18 @@ def test_an_error_is_one_safe_line(
         main()
     assert left.value.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_warning_is_one_short_safe_line() -> None:
+    code = (
+        "import logging, lookonce.cli as cli\n"
+        "cli.app = lambda: logging.getLogger('lookonce.x').warning('%s', 'a\\x1b[2J\\nb' * 100_000)\n"
+        "cli.main()"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert said.startswith(r"a\x1b[2J\nba")
+    assert said.count("\n") == 1
+    assert len(said) < 1000
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX users")

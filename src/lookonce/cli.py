@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
 """
 
 import functools
+import logging
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -108,8 +109,19 @@ def _root(version: bool = typer.Option(False, "--version", help="Show the versio
         raise typer.Exit
 
 
+class _OneLine(logging.Formatter):
+    """Warnings have the form of errors: one line of limited length, without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from lookonce._terminal import shortened
+
+        return shortened(super().format(record))
+
+
 def main() -> None:
-    """Run the command line; wrong input, or a disk error, becomes one line and exit code 2."""
+    """Run the command line; wrong input, a lack of memory or a disk error is one line and exit code 2."""
+    if logging.lastResort is not None:  # where the package's warnings go
+        logging.lastResort.setFormatter(_OneLine())
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     try:
@@ -121,6 +133,9 @@ def main() -> None:
         path = error.filename if isinstance(error, OSError) else None
         message = f"{path}: {error.strerror}" if isinstance(error, OSError) and path else str(error)
         typer.echo(f"lookonce: {shortened(message)}", err=True)
+        sys.exit(2)
+    except MemoryError:
+        typer.echo("lookonce: not enough memory for this input", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("lookonce: stopped", err=True)

@@ -366,6 +366,7 @@ def models() -> Iterator[tuple[str, Make]]:
         path.write_bytes(model.SerializeToString())
 
     yield "nested.onnx", nested
+    yield from lying_models()
     yield "length.safetensors", safetensors("{}", 1 << 62)
     yield "nested.safetensors", safetensors("[" * 100_000)
     yield "bare.safetensors", safetensors("{}")
@@ -401,6 +402,113 @@ def models() -> Iterator[tuple[str, Make]]:
     yield "bare.xml", content("<net name='x' version='11'><layers/><edges/></net>")
 
 
+def with_nodes(*nodes: onnx.NodeProto, **constants: object) -> Make:
+    """Return a maker of the tiny model whose output goes through further nodes, the last of them to `end`."""
+
+    def make(path: Path) -> None:
+        write_tiny_model(path)
+        model = onnx.load(path)
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(
+            numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+        )
+        model.graph.output[0].name = "end"
+        path.write_bytes(model.SerializeToString())
+
+    return make
+
+
+def endless(path: Path) -> None:
+    """Write a model that computes for ever; only Ctrl-C ends it."""
+    node, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph(
+        [node("Identity", ["on"], ["still"]), node("Identity", ["given"], ["kept"])],
+        "body",
+        [info("i", onnx.TensorProto.INT64, []), info("on", onnx.TensorProto.BOOL, []),
+         info("given", onnx.TensorProto.FLOAT, None)],
+        [info("still", onnx.TensorProto.BOOL, []), info("kept", onnx.TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    loop = node("Loop", ["count", "go", "candidates"], ["end"], body=body)
+    with_nodes(loop, count=np.int64(1 << 62), go=np.bool_(True))(path)
+
+
+def lying_models() -> Iterator[tuple[str, Make]]:
+    """Yield models that say one thing and do another, or never end."""
+    node = onnx.helper.make_node
+    yield "escapes.onnx", described(names=["\x1b]0;stolen\x07", "\u202egnp"], strides=[0])
+    yield "numbers.onnx", described(names=[1, 2])
+    yield "map.onnx", described(names={"0": "a"})
+    yield "digits.onnx", described(input_size=[int("9" * 4000), 64])
+    yield "depth.onnx", described(training=json.loads("[" * 500 + "]" * 500))
+    yield "record.onnx", described(training={"seen": "x" * 10_000_000})
+    yield "negative.onnx", described(strides=[-32])
+    yield "many_strides.onnx", described(strides=[32] * 100_000)
+    yield "many_anchors.onnx", described(anchors=[[[1, 1]] * 100_000])
+    yield "version.onnx", described(format_version=10**9)
+    yield "thresholds.onnx", described(thresholds=[float("nan")] * 2)
+    yield "values.onnx", described(values=[1, float("inf")])
+    yield "null.onnx", described(**dict.fromkeys(json.loads(INFO.to_json())))
+    huge = with_nodes(node("Expand", ["candidates", "shape"], ["end"]), shape=np.array([1 << 20, 1 << 20, 7]))
+    yield "huge_output.onnx", huge
+    yield "fewer.onnx", with_nodes(node("Flatten", ["candidates"], ["end"]))
+    yield "constant.onnx", with_nodes(node("ConstantOfShape", ["shape"], ["end"]), shape=np.array([1 << 40]))
+    yield "unknown.onnx", with_nodes(node("DoesNotExist", ["candidates"], ["end"]))
+    yield "divided.onnx", with_nodes(node("Div", ["candidates", "zero"], ["end"]), zero=np.float32(0))
+    yield "circle.onnx", with_nodes(node("Identity", ["end"], ["end"]))
+    for name, tensor in (
+        ("dtype", {"dtype": "F13", "shape": [1], "data_offsets": [0, 4]}),
+        ("shape", {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}),
+        ("product", {"dtype": "F32", "shape": [1 << 62, 4], "data_offsets": [0, 4]}),
+        ("backwards", {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}),
+        ("text", {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]}),
+        ("dimensions", {"dtype": "F32", "shape": [1] * 100_000, "data_offsets": [0, 4]}),
+    ):
+        yield f"{name}.safetensors", safetensors(json.dumps({"a": tensor}))
+    yield (
+        "tensors.safetensors",
+        safetensors(
+            json.dumps(
+                {str(i): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}
+            )
+        ),
+    )
+    yield "metadata.safetensors", safetensors(json.dumps({"__metadata__": {METADATA_KEY: "[" * 100_000}}))
+    yield "no_metadata.safetensors", safetensors(json.dumps({"__metadata__": [1]}))
+    first = NET.format(32, 32) + CONVOLUTION.format(6)
+    for name, text in (
+        ("upsample", "[upsample]\nstride=100000\n"),
+        ("pool", "[maxpool]\nsize=100000\nstride=1\n"),
+        ("no_stride", "[maxpool]\nsize=2\nstride=0\n"),
+        ("kernel", CONVOLUTION.format(6).replace("size=1", "size=1000000")),
+        ("groups", CONVOLUTION.format(6) + "groups=7\n"),
+        ("routes", "[route]\nlayers=" + "-1," * 100_000 + "-1\n"),
+        ("ahead", "[shortcut]\nfrom=5\nactivation=linear\n"),
+        ("reorg", "[reorg]\nstride=7\n"),
+        ("stride", CONVOLUTION.format(6).replace("stride=1", "stride=nan")),
+        ("no_filters", CONVOLUTION.format(0)),
+        ("doubling", "[route]\nlayers=-1,-1\n" * 40),
+        ("growing", "[upsample]\nstride=2\n" * 20),
+    ):
+        yield f"{name}.cfg", cfg(first + text + YOLO, bytes(96))
+    for name, yolo in (
+        ("classes", YOLO.replace("classes=1", "classes=1000000")),
+        ("mask", YOLO.replace("mask=0", "mask=5")),
+        ("no_anchors", YOLO.replace("anchors=10,10", "anchors=")),
+        ("nan_anchors", YOLO.replace("10,10", "nan,inf")),
+        ("escapes", YOLO.replace("[yolo]", "[yo\x1b[2Jlo]")),
+    ):
+        yield f"{name}_yolo.cfg", cfg(first + yolo, bytes(96))
+    layers = "<layer id='0' name='x' type='Parameter' version='opset1'/>"
+    for name, inside in (("edges", "<edges><edge from-layer='0' to-layer='0'/></edges>"), ("attribute", ""),
+                         ("entity", "&e;")):  # fmt: skip
+        head = '<!DOCTYPE net [<!ENTITY e SYSTEM "file:///etc/passwd">]>' if name == "entity" else ""
+        longest = "a" * (20_000_000 if name == "attribute" else 1)
+        yield (
+            f"{name}.xml",
+            content(f"{head}<net name='{longest}' version='11'><layers>{layers}</layers>{inside}</net>"),
+        )
+
+
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -423,6 +531,12 @@ def labels() -> Iterator[tuple[str, Make]]:
     yield "folder", lambda path: path.mkdir()
     yield "one_line", content("0 " * 2_000_000)
     yield "many_rows", content("x\n" * 200_000)
+    yield "class", content("99999999999999999999 0.5 0.5 0.3 0.3\n")
+    yield "minus", content("-1 0.5 0.5 0.3 0.3\n-0 0.5 0.5 0.3 0.3\n")
+    yield "polygon", content("0 " + "0.5 0.25 " * 200_000 + "\n")
+    yield "utf_16", content(BOX.encode("utf-16"))
+    yield "returns", content(BOX.replace("\n", "\r") * 3)
+    yield "zeros", content(bytes(1 << 20))
 
 
 def coco(**changes: object) -> str:
@@ -489,6 +603,28 @@ def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
         ("ids", coco(image_id=[1])),
         ("nothing", coco(images=None, annotations=None, categories=None)),
         ("lone", "{"),
+        ("objects", '{"images":' * 50_000),
+        ("number", coco().replace("1024", "1e999999")),
+        ("minus", coco().replace("1024", "-Infinity")),
+        ("keys", coco(categories=[{"id": 1, "name": "a", "x": {str(i): i for i in range(100_000)}}])),
+        ("formula", coco(categories=[{"id": 1, "name": "=1+1|' /C calc'!A0"}])),
+        ("newline", coco(categories=[{"id": 1, "name": "a\n0 0.5 0.5 1 1"}])),
+        ("dots", coco(categories=[{"id": 1, "name": "../../../x"}])),
+        ("polygon", coco(segmentation=[[1e308, -1e308] * 3])),
+        ("points", coco(segmentation=[list(range(1_000_000))])),
+        ("mask", coco(segmentation={"size": [1 << 40, 1 << 40], "counts": [1]}, iscrowd=1)),
+        ("counts", coco(segmentation={"size": [64, 96], "counts": "\u007f" * 100_000}, iscrowd=1)),
+        ("boolean", coco(bbox=[True, False, None, 5])),
+        (
+            "twins",
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "a.png", "width": 96, "height": 64}] * 50_000,
+                    "annotations": [],
+                    "categories": [],
+                }
+            ),
+        ),
         ("names", coco(categories=[{"id": i, "name": str(i)} for i in range(100_000)], category_id=200_000)),
     ):
         yield f"coco_{name}", {"coco.json": content(text)}
@@ -502,6 +638,16 @@ def data_sets() -> Iterator[tuple[str, dict[str, Make]]]:
         ("name", voc(name="x" * 1_000_000, box="zero")),
         ("encoding", '<?xml version="1.0" encoding="utf-7"?>' + voc()),
         ("half", voc()[:100]),
+        ("attribute", voc().replace("<annotation", f"<annotation x='{'a' * 20_000_000}'")),
+        (
+            "attributes",
+            voc().replace("<annotation", "<annotation " + " ".join(f"a{i}='1'" for i in range(200_000))),
+        ),
+        ("bomb", voc(head='<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>', name="&b;")),
+        ("parameter", voc(head='<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd">')),
+        ("escapes", voc(name="&#27;[2J")),
+        ("negative", voc(box="-1e308")),
+        ("objects", voc().replace("</annotation>", "<object/>" * 100_000 + "</annotation>")),
     ):
         yield f"voc_{name}", {"a.xml": content(text)}
     yield "voc_fifo", {"a.xml": fifo}
@@ -542,5 +688,17 @@ def archives() -> Iterator[tuple[str, bytes]]:
     yield "half.zip", whole[: len(whole) // 2]
     yield "damaged.zip", whole.replace(b"IHDR", b"XXXX")
     yield "empty.zip", b""
+    for name, member in (("backslash", "..\\..\\x.png"), ("dot", "."), ("long", "x" * 5000),
+                         ("escapes", "\x1b[2J.png"), ("deep", "a/" * 2000 + "x.png")):  # fmt: skip
+        yield f"{name}.zip", zipped((member, b"x"), ("coco.json", coco().encode()))
+    yield "twins.zip", zipped(("a", b"x"), ("a/b.png", b"x"), ("coco.json", coco().encode()))
+    yield "names.zip", zipped(*[(f"{i}.txt", b"") for i in range(50_000)])
+    linked = zipfile.ZipInfo("images")
+    linked.external_attr = 0o120777 << 16
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(linked, "/etc")
+        archive.writestr("coco.json", coco(file_name="images/passwd"))
+    yield "link.zip", stream.getvalue()
     at = whole.index(b"PK\x01\x02")
     yield "lies.zip", whole[: at + 24] + b"\xff\xff\xff\x7f" + whole[at + 28 :]

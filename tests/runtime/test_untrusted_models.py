@@ -12,6 +12,7 @@ from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import open_backend
 from tests.export.models import write_model
+from tests.hostile.inputs import with_nodes
 
 
 @pytest.fixture(scope="module")
@@ -63,4 +64,13 @@ def test_an_output_other_than_declared(tmp_path: Path, graph: onnx.ModelProto, b
     write_onnx(other, path)
 
     with pytest.raises(ModelFileError, match=r"other\.onnx: (expected|the engine)"):
+        open_backend(path, backend=backend)(np.zeros((1, 64, 96, 3), np.uint8))
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_scores_that_are_not_numbers_are_an_error(tmp_path: Path, backend: str) -> None:
+    """They are above no threshold, so the image would look empty."""
+    divide = onnx.helper.make_node("Div", ["candidates", "zero"], ["end"])
+    with_nodes(divide, zero=np.float32(0))(path := tmp_path / "divided.onnx")
+    with pytest.raises(ModelFileError, match=r"divided\.onnx: expected an objectness from 0 to 1, found NaN"):
         open_backend(path, backend=backend)(np.zeros((1, 64, 96, 3), np.uint8))
