@@ -105,10 +105,19 @@ def test_fewer_shapes_than_anchors() -> None:
         kmeans_anchors(NONE, 1)
 
 
+def test_a_centre_without_boxes_stays() -> None:
+    shapes, centres = np.array([[10.0, 10], [12, 12]]), np.array([[30.0, 30], [400, 400]])
+    assert anchors._refine(shapes, centres).tolist() == [[11, 11], [400, 400]]
+
+
 def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchors, "MOST_SHAPES", 50)
     boxes = np.random.default_rng(0).uniform(10, 100, (1000, 2))
-    assert mean_best_iou(boxes, kmeans_anchors(boxes, 6)) > 0.6
+    sampled = kmeans_anchors(boxes, 6)
+    assert mean_best_iou(boxes, sampled) > 0.6
+    monkeypatch.setattr(anchors, "MOST_SHAPES", 1000)  # not more than all
+    assert kmeans_anchors(boxes, 6).tolist() != sampled.tolist()
+    monkeypatch.setattr(anchors, "MOST_SHAPES", 50)
     rare = np.concatenate([np.full((1000, 2), 50.0), [[10, 10], [90, 20]]])  # a sample may miss these
     assert kmeans_anchors(rare, 3).tolist() == [[10, 10], [90, 20], [50, 50]]
 

@@ -43,3 +43,11 @@ def test_sides_stay_finite_and_above_zero(array: Callable[..., Any]) -> None:
     raw, anchor = array([[1000.0, -1000.0], [10.0, -10.0]]), array([1.0, 2.0])
     limits = [np.exp(LARGEST_LOG_SIDE), 2 * np.exp(-LARGEST_LOG_SIDE)]
     np.testing.assert_allclose(sides_of(raw, anchor), [limits, limits], rtol=1e-6)
+
+
+@both
+def test_sides_of_new_coords_are_those_of_the_anchor_times_a_square(array: Callable[..., Any]) -> None:
+    """(2 σ(t))²: 1 at 0, 0.64 at ln 2/3, 2.25 at ln 3, and never above 4."""
+    raw = array([[0.0, float(np.log(2 / 3))], [float(np.log(3)), 1000.0]])
+    found = sides_of(raw, array([10.0, 30.0]), "new_coords")
+    np.testing.assert_allclose(found, [[10, 19.2], [22.5, 120]], rtol=1e-6)
