@@ -199,8 +199,9 @@ def test_interlaced_frames_are_right_or_an_error() -> None:
     if find_spec("av"):
         assert [image.mean() for image, _ in read_frames(path)] == pytest.approx([103] * 6, abs=5)
         return
+    # unwritten memory may hold, by chance, an image that resembles the first frame
     with pytest.raises(
-        ImageError, match=r"frame 0: expected .* can convert, found an interlaced one; .*video"
+        ImageError, match=r"frame [01]: expected .* can convert, found an interlaced one; .*video"
     ):
         list(read_frames(path))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce.images import silent_opencv
 
-AGREES = 0.5  # correlation of brightness; 0.999 if a frame was converted, about 0 if not
+AGREES = 0.9  # correlation of brightness; 0.999 if a frame was converted, usually about 0 if not
 FLAT = 2.0  # standard deviation of a frame whose brightness cannot be compared
 BLACK = 40  # brightness as stored, noise included
 CHECKS = 2  # frames compared: the first, and the first one equal to its predecessor
