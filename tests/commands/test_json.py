@@ -20,10 +20,12 @@ LINES = {
     "recipes": "recipes",
     "data_check": "data check lines.txt --names names.txt",
     "data_stats": "data stats lines.txt --names names.txt",
+    "data_next": "data next coco photo.png --count 1 --out next.txt",
     "data_anchors": "data anchors lines.txt --names names.txt",
 }
 ELSEWHERE = {
     "fetch": "tests/commands/test_fetch_command.py",  # needs a server
+    "slim": "tests/commands/test_slim.py",  # trains
     "tune": "tests/bench/test_tune.py",  # takes minutes
 }
 
