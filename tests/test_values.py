@@ -121,3 +121,18 @@ def test_any_maps_of_every_depth(tmp_path: Path, largest: int) -> None:
         b"P6\n# made here\n60 40\n%d\n" % largest + numbers.astype(">u2" if largest > 255 else "u1").tobytes()
     )
     np.testing.assert_allclose(read_image(path).astype(int), SCENE.astype(int), atol=1)
+
+
+def test_a_damaged_image_of_a_set_is_not_measured(tmp_path: Path) -> None:
+    numbers = RANDOM.integers(0, 4096, (40, 60, 3)).astype(np.uint16)
+    numbers[0, 0] = 0
+    whole, damaged = tmp_path / "whole.png", tmp_path / "damaged.png"
+    write_image(whole, numbers)
+    coded = bytearray(whole.read_bytes())
+    start = coded.index(b"IDAT") + 4
+    coded[start : start + 36] = bytes(36)
+    damaged.write_bytes(coded)
+    assert measure_values([damaged]) == (None, "")
+    values, line = measure_values([damaged, whole])
+    assert values is not None
+    assert "(measured on 1 of them)" in line

@@ -39,13 +39,12 @@ def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[
                 image = LargeImage(path, values=(0, 1))
                 if not image.is_deep:
                     continue
-                names += 1
                 if model is None:
                     deep.append(image.sample())
+                names += 1
                 continue
             if not read_image_header(path).is_deep:
                 continue
-            names += 1
             if model is None:
                 pages = [at for at in tiff_pages(path) if at >= 0] or [0]
                 for at in pages[:: -(-len(pages) // PAGES)]:
@@ -53,6 +52,7 @@ def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[
                     # the extremes, and enough of the rest for its percentiles
                     flat = pixels.reshape(-1)
                     deep.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
+            names += 1
         except ImageError:
             continue
     if not names:

@@ -403,7 +403,9 @@ def test_stopped_by_a_signal(midway: subprocess.Popen[str], tmp_path: Path, numb
     out = tmp_path / "out"
     assert midway.returncode == 128 + number, stderr
     assert "stopped after" in stdout
-    assert stderr.endswith("tiny.onnx: cells, 2 classes, input 64x96 (height x width), letterbox; onnxruntime, float32\n")
+    assert stderr.endswith(
+        "tiny.onnx: cells, 2 classes, input 64x96 (height x width), letterbox; onnxruntime, float32\n"
+    )
     assert stderr.count("\n") == 1
     done = sorted(path.name for path in (out / "annotated").iterdir())
     assert 5 < len(done) < 200

@@ -147,6 +147,13 @@ def test_the_device_in_use_is_told(used: list[str], device: str, told: str) -> N
     assert check_used(used, device) == told
 
 
+@pytest.mark.parametrize("used", [[CPU], [CUDA, CPU]])
+def test_tensorrt_without_its_libraries_is_an_error(used: list[str]) -> None:
+    assert check_used([TRT, *used], "auto", tensorrt=True) == "cuda"
+    with pytest.raises(ConfigError, match=r"^backend: expected a GPU that ONNX Runtime can use for tensorrt"):
+        check_used(used, "auto", tensorrt=True)
+
+
 @pytest.mark.parametrize(
     ("device", "name"),
     [("auto", "CPU"), ("cpu", "CPU"), ("gpu", "GPU.0"), ("gpu:1", "GPU.1"), ("npu", "NPU")],

@@ -76,7 +76,7 @@ class OnnxBackend:
             ]
             self.input_shape = check_ports(path, len(self.info.names), ports)
             self._input_name = session.get_inputs()[0].name
-            used = check_used(session.get_providers(), device)
+            used = check_used(session.get_providers(), device, tensorrt=tensorrt)
             self.engine = engine_text("tensorrt" if tensorrt else "onnxruntime", self.info, arithmetic, used)
         except UnicodeDecodeError as error:  # ONNX Runtime decodes names and metadata when they are read
             raise ModelFileError(
@@ -159,18 +159,24 @@ def providers(
     return [*chosen, "CPUExecutionProvider"]
 
 
-def check_used(used: Sequence[str], device: str) -> str:
+def check_used(used: Sequence[str], device: str, *, tensorrt: bool = False) -> str:
     """Return the device of an open session: `cpu`, `cuda` or `cuda:1`.
 
-    ONNX Runtime takes the CPU without a word if the libraries of CUDA or the GPU are missing.
+    ONNX Runtime takes the next provider without a word if a library or the GPU is missing.
 
     Args:
         used: `InferenceSession.get_providers()`.
         device: as wanted.
+        tensorrt: whether TensorRT was asked for.
 
     Raises:
-        ConfigError: a GPU was asked for, and cannot be used.
+        ConfigError: a GPU or TensorRT was asked for, and cannot be used.
     """
+    if tensorrt and TENSORRT not in used:
+        raise ConfigError(
+            "backend: expected a GPU that ONNX Runtime can use for tensorrt, with its driver and libraries "
+            "(CUDA, TensorRT), found none"
+        )
     if CUDA in used or TENSORRT in used:
         return device if kind_of(device) == "cuda" else "cuda"
     if kind_of(device) == "cuda":
