@@ -66,6 +66,7 @@ def test_wrong_input_is_one_line(parent: Path, lines: Path, tmp_path: Path) -> N
     for more, said in (
         (["--faster", "0.5"], "--faster: expected a number above 1, at most 20, found 0.5"),
         (["--faster", "20", "--resume"], "nothing to resume"),
+        (["--set", "size=416"], "--set size: fixed by "),
     ):
         ran = CliRunner().invoke(app, slim(parent, lines, tmp_path / "slim", *more))
         assert ran.exit_code != 0

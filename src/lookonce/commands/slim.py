@@ -2,7 +2,7 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from lookonce.recipe import load_settings
 START = "start.safetensors"  # in the run folder: the smaller network before its training
 REJECTED = RUN_MODEL.replace(".", ".rejected.", 1)
 LARGEST_SPEED_UP = 20
+OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsilon")  # settings it fixes
 
 
 def slim(
@@ -52,6 +53,9 @@ def slim(
         raise ConfigError(
             f"--faster: expected a number above 1, at most {LARGEST_SPEED_UP}, found {faster:g}"
         )
+    for assignment in assignments or ():
+        if (name := assignment.partition("=")[0].strip()) in OF_THE_MODEL:
+            raise ConfigError(f"--set {name}: fixed by {model_name(model)}, expected another setting")
     from lookonce.darknet.channels import Channels
     from lookonce.train.folder import SETTINGS, check_folder
     from lookonce.train.reading import after_earlier_training, load_data
@@ -91,7 +95,6 @@ def slim(
         found = load_data(data, settings, names, console, images, strict=strict)
         found = after_earlier_training(same_classes(found, parent.info, model), model, console)
         if not resume:
-            channels = Channels(parent.network)
             with progress_bar(console, transient=True) as progress:
                 bar = progress.add_task("importance of channels", total=min(IMAGES, len(found.train)))
 
@@ -100,14 +103,10 @@ def slim(
                     if asked():
                         raise KeyboardInterrupt  # nothing to save yet
 
+                channels = Channels(parent.network)
                 importance = importance_of(channels, parent, found, settings, advance)
             made = smaller(channels, parent, importance.tolist(), faster)
-            say(
-                f"{model_name(model)} with {made.share:.0%} of its multiplications: "
-                f"{made.times.before:.1f} -> {made.times.after:.1f} ms per image here, "
-                f"{made.times.speed_up:.2f} times as fast (--faster {faster:g})",
-                console,
-            )
+            say(f"{model_name(model)} {made.describe()} (--faster {faster:g})", console)
             save_start(out / START, made.model)
             settings = settings.model_copy(update={"model": str(out / START)})
         elif (out / REJECTED).exists():
@@ -121,33 +120,18 @@ def slim(
             return 128 + (asked.signal or signal.SIGTERM)
         with progress_bar(console) as progress:
             verdict = judge(parent, result.model, progress.track(found.val, description="comparing AP"))
-        before, after = verdict.compared.before, verdict.compared.after
         accepted, path = verdict.compared.drop <= max_drop, result.model  # NaN is rejected
         if not accepted:
             path = path.rename(out / REJECTED)
-        times, (many, few) = verdict.times, verdict.parameters
-        for line in (
-            f"{after.images} validation images: AP {before.ap:.3f} -> {after.ap:.3f}, "
-            f"AP50 {before.ap50:.3f} -> {after.ap50:.3f}",
-            f"{times.before:.1f} -> {times.after:.1f} ms per image, {times.speed_up:.2f} times as fast; "
-            f"{many:,} -> {few:,} parameters",
+        if json_to is not None:
+            shared.write_json(json_to, {"model": str(path), "accepted": accepted, **verdict.to_dict()})
+        for line in verdict.describe():
+            say(line, console)
+        lost = f"rejected: AP drops by {verdict.compared.drop:.3f}, expected at most {max_drop:g}"
+        say(
             f"slim model: {path}"
             if accepted
-            else f"rejected: AP drops by {verdict.compared.drop:.3f}, expected at most {max_drop:g}: {path}; "
-            "more --epochs or a smaller --faster may help",
-        ):
-            say(line, console)
-        if json_to is not None:
-            report: dict[str, Any] = {
-                "model": str(path),
-                "accepted": accepted,
-                "ap": [before.ap, after.ap],
-                "ap50": [before.ap50, after.ap50],
-                "images": after.images,
-                "milliseconds": [times.before, times.after],
-                "speed_up": times.speed_up,
-                "multiplications": verdict.share,
-                "parameters": verdict.parameters,
-            }
-            shared.write_json(json_to, report)
+            else f"{lost}: {path}; more --epochs or a smaller --faster may help",
+            console,
+        )
     return 0 if accepted else 1

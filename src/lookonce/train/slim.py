@@ -168,6 +168,14 @@ class Slimmed:
     share: float
     times: Times
 
+    def describe(self) -> str:
+        """Describe what was removed and reached."""
+        times = self.times
+        return (
+            f"with {self.share:.0%} of its multiplications: {times.before:.1f} -> {times.after:.1f} ms per "
+            f"image here, {times.speed_up:.2f} times as fast"
+        )
+
 
 def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster: float) -> Slimmed:
     """Remove bundles until the network is as fast on this machine as wanted.
@@ -256,6 +264,30 @@ class SlimVerdict:
     times: Times
     share: float
     parameters: tuple[int, int]
+
+    def describe(self) -> tuple[str, str]:
+        """Describe AP, time and size of both."""
+        before, after, times = self.compared.before, self.compared.after, self.times
+        many, few = self.parameters
+        return (
+            f"{after.images} validation images: AP {before.ap:.3f} -> {after.ap:.3f}, "
+            f"AP50 {before.ap50:.3f} -> {after.ap50:.3f}",
+            f"{times.before:.1f} -> {times.after:.1f} ms per image, {times.speed_up:.2f} times as fast; "
+            f"{many:,} -> {few:,} parameters",
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the numbers for JSON; pairs are before and after."""
+        before, after = self.compared.before, self.compared.after
+        return {
+            "ap": [before.ap, after.ap],
+            "ap50": [before.ap50, after.ap50],
+            "images": after.images,
+            "milliseconds": [self.times.before, self.times.after],
+            "speed_up": self.times.speed_up,
+            "multiplications": self.share,
+            "parameters": list(self.parameters),
+        }
 
 
 def judge(parent: Parent, path: Path, samples: Iterable[Sample]) -> SlimVerdict:
