@@ -1,0 +1,150 @@
+"""AP against time: trained models on one test part, as a table and a picture.
+
+    python benchmarks/pareto.py TEST.json --images DIR --rows front.csv --picture front.png \
+        "tiny, 6 epochs=runs/tiny/best.safetensors" "slim=runs/slim/best.safetensors"
+
+Each model is evaluated once, and timed in ONNX Runtime on all cores, in turn with a dense yolov3-tiny (random
+weights, 80 classes) of the same input size. The time is a multiple of that, so that rows of other days and
+machines stand side by side. A row that the CSV has is not measured again; without models the command draws
+what is there. On the front is a model that no other beats in both AP and time.
+"""
+
+import argparse
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from machine import machine_line
+from matplotlib.figure import Figure
+from random_models import write_random
+
+from lookonce.commands.evaluate import evaluate
+from lookonce.export.files import write_onnx
+from lookonce.export.graph import export_graph
+from lookonce.export.source import read_source
+from lookonce.gate import time_both
+from lookonce.geometry.sizes import size_text
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model.
+
+    Attributes:
+        name: what the table calls it.
+        size: of its input.
+        parameters: numbers in its weights.
+        multiple: its time, as a multiple of a dense yolov3-tiny at that size.
+        milliseconds: its time on the machine of the row.
+        ap50: AP at IoU 0.50 on the test part.
+        ap: AP on the test part.
+    """
+
+    name: str
+    size: str
+    parameters: int
+    multiple: float
+    milliseconds: float
+    ap50: float
+    ap: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("test", type=Path)
+    parser.add_argument("models", nargs="*", metavar="NAME=MODEL")
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, required=True, help="CSV to continue")
+    parser.add_argument("--picture", type=Path, required=True)
+    options = parser.parse_intermixed_args()
+    print(machine_line("onnxruntime", "numpy"))
+    rows = read_rows(options.rows)
+    for given in options.models:
+        name, _, model = given.rpartition("=")
+        if name not in [row.name for row in rows]:
+            rows.append(measure(name, Path(model), options))
+            write_rows(options.rows, rows)
+    table(rows)
+    picture(rows, options.picture)
+
+
+def measure(name: str, model: Path, options: argparse.Namespace) -> Row:
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        source = read_source(model)
+        height, width = source.info.input_size
+        dense, own = folder / "dense.onnx", folder / "own.onnx"
+        write_onnx(export_graph(read_source(write_random("yolov3-tiny", folder, height))), dense)
+        write_onnx(export_graph(source), own)
+        inputs = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
+        times = time_both(dense, own, inputs)
+        metrics = evaluate(
+            model, options.test, images=options.images, out=folder / "report", explain=0
+        ).metrics
+    size = size_text(source.info.input_size)
+    numbers = times.after / times.before, times.after, metrics.ap50, metrics.ap
+    return Row(name, size, source.network.numbers, *numbers)
+
+
+def read_rows(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Row(each["name"], each["size"], int(each["parameters"]), *map(float, list(each.values())[3:]))
+            for each in csv.DictReader(file)
+        ]
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row.__slots__)
+        writer.writerows([getattr(row, name) for name in Row.__slots__] for row in rows)
+
+
+def on_front(row: Row, rows: list[Row]) -> bool:
+    return not any(
+        other.ap >= row.ap
+        and other.multiple <= row.multiple
+        and (other.ap, other.multiple) != (row.ap, row.multiple)
+        for other in rows
+    )
+
+
+def table(rows: list[Row]) -> None:
+    print("| model | size | parameters | time, as a multiple of dense yolov3-tiny | AP50 | AP | front |")
+    print("|---|---|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: row.multiple):
+        front = "yes" if on_front(row, rows) else ""
+        print(
+            f"| {row.name} | {row.size} | {row.parameters:,} | {row.multiple:.2f} | {row.ap50:.3f} "
+            f"| {row.ap:.3f} | {front} |"
+        )
+
+
+def picture(rows: list[Row], path: Path) -> None:
+    figure = Figure((8.4, 5), layout="constrained")
+    axes = figure.add_subplot()
+    front = sorted((row for row in rows if on_front(row, rows)), key=lambda row: row.multiple)
+    axes.plot([row.multiple for row in front], [row.ap for row in front], color="#888", linewidth=1, zorder=1)
+    for row in rows:
+        colour = "#1f5fa8" if row in front else "#999"
+        axes.scatter(row.multiple, row.ap, color=colour, zorder=2)
+        axes.annotate(
+            row.name, (row.multiple, row.ap), xytext=(7, -3), textcoords="offset points", fontsize=9
+        )
+    axes.set(
+        xlabel="time, as a multiple of a dense yolov3-tiny at the same size", ylabel="AP on the test part"
+    )
+    axes.set_xlim(0, 1.3 * max(row.multiple for row in rows))
+    axes.grid(color="#ddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
