@@ -15,7 +15,7 @@ Sources: TIFF 6.0 sections 2, 8 and 15; BigTIFF as in libtiff 4.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from struct import calcsize, error, pack, unpack
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ FIELD_BYTES = {
     17: 8,
     18: 8,
 }
+WHOLE = (BYTE, SHORT, LONG, LONG8)
 NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", DOUBLE: "f8", LONG8: "u8"}  # numpy's names
 
 MOST_TAGS, MOST_PAGES, MOST_BLOCKS = 4096, 65_535, 1 << 22
@@ -140,14 +141,14 @@ class Page:
         """Return (rows, columns) of blocks."""
         return -(-self.height // self.block[0]), -(-self.width // self.block[1])
 
-    def numbers(self, tag: int) -> list[float]:
-        """Return a tag's numbers; empty if there is none."""
+    def numbers(self, tag: int, *kinds: int) -> list[Any]:
+        """Return a tag's numbers if they are of one of these types; else nothing."""
         kind, data = self.tags.get(tag, (BYTE, b""))
-        return np.frombuffer(data, self.order + NUMBERS[kind]).tolist() if kind in NUMBERS else []
+        return np.frombuffer(data, self.order + NUMBERS[kind]).tolist() if kind in kinds else []
 
     def number(self, tag: int, usual: int) -> int:
         """Return a tag's first whole number, or the usual one."""
-        return int(next(iter(self.numbers(tag)), usual))
+        return int(next(iter(self.numbers(tag, *WHOLE)), usual))
 
 
 def find_pages(stream: BinaryIO) -> Iterator[int]:
@@ -180,7 +181,7 @@ def read_page(stream: BinaryIO, at: int = 0) -> Page:
         if tag not in fields and usual is not None:
             return np.array([usual], np.uint64)
         kind, data = _value(stream, directory, fields, tag, limit)
-        if kind not in (BYTE, SHORT, LONG, LONG8) or not data:
+        if kind not in WHOLE or not data:
             raise ValueError(f"expected whole numbers in TIFF tag {tag}, found field type {kind}")
         return np.frombuffer(data, directory.order + NUMBERS[kind]).astype(np.uint64)
 
@@ -272,7 +273,9 @@ def _value(
     if tag not in fields:
         raise ValueError(f"expected tag {tag} in a TIFF page, found none")
     kind, count, inside = fields[tag]
-    length = count * FIELD_BYTES.get(kind, 1)
+    if kind not in FIELD_BYTES:
+        raise ValueError(f"expected a field type of TIFF in tag {tag}, found {kind}")
+    length = count * FIELD_BYTES[kind]
     if length > limit:
         raise ValueError(f"expected at most {limit:,} bytes in TIFF tag {tag}, found {length:,}")
     if length <= len(inside):

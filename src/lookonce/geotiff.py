@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import open_input
-from lookonce._tiff import GEO_KEYS, PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, Page, read_page
+from lookonce._tiff import DOUBLE, GEO_KEYS, PIXEL_SCALE, SHORT, TIEPOINTS, TRANSFORMATION, Page, read_page
 from lookonce.errors import ImageError
 
 RASTER_TYPE, GEODETIC_CRS, PROJECTED_CRS = 1025, 2048, 3072  # keys
@@ -51,7 +51,7 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
         except ValueError as error:
             raise ImageError(f"{path}: expected a GeoTIFF: {error}") from error
     keys = _keys(page)
-    scale, ties, given = (page.numbers(tag) for tag in (PIXEL_SCALE, TIEPOINTS, TRANSFORMATION))
+    scale, ties, given = (page.numbers(tag, DOUBLE) for tag in (PIXEL_SCALE, TIEPOINTS, TRANSFORMATION))
     if len(given) == 16:
         matrix = np.array([given[0:2] + given[3:4], given[4:6] + given[7:8]])
     elif len(scale) >= 2 and len(ties) == 6:
@@ -76,6 +76,6 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
 
 def _keys(page: Page) -> dict[int, int]:
     """Return the short numbers of the directory of keys: after a header of four, (key, tag, count, value)."""
-    numbers = [int(each) for each in page.numbers(GEO_KEYS)][4:]
+    numbers: list[int] = page.numbers(GEO_KEYS, SHORT)[4:]
     rows = zip(*(numbers[column::4] for column in range(4)), strict=False)
     return {key: value for key, tag, _, value in rows if tag == 0}

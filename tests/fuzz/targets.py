@@ -21,6 +21,7 @@ from lookonce.images import read_image, read_size
 from lookonce.model.files import load_weights
 from lookonce.recipe import load_settings
 from lookonce.runtime.backends import open_backend
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 
 CORPUS = Path(__file__).parent / "corpus"
 CONVOLUTIONS = [ConvSpec(0, 3, 3, 2, 1, 1, True), ConvSpec(1, 9, 2, 3, 1, 1, False)]
@@ -58,6 +59,12 @@ def _image(file: Path) -> None:
     height, width = read_size(file)
     if height * width < 1 << 20:
         read_image(file)
+    for at in tiff_pages(file):
+        if at > 0 and not is_large_tiff(file, at):
+            decode_tiff_page(file, at, "page")
+    if tiff_pages(file):
+        large = LargeImage(file)
+        large.read(0, min(large.shape[0], 300), 0, min(large.shape[1], 300))
 
 
 TOKENS = {
