@@ -14,6 +14,7 @@ from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.options import DetectOptions
 from tests.tiny_onnx import INFO, MAGENTA, YELLOW, image, write_tiny_model
 
 
@@ -318,3 +319,26 @@ def test_repr_says_what_runs(model: Path) -> None:
     detector.close()
     assert repr(detector) == f"Detector({model}: cells, 2 classes, 64x96, closed)"
     assert repr(Detector.open("coco")) == "Detector(coco: darknet, 80 classes, 320x320, onnxruntime, float32)"
+
+
+def test_a_worse_box_does_not_replace_one_that_is_cut_off() -> None:
+    """Of an object at a tile's border, the best box ends at it, a worse one inside; neither is the object."""
+
+    class AtTheBorder:
+        info = INFO
+        input_shape = (None, None, None)
+
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            found = np.zeros((len(images), 2, 7), np.float32)
+            if images[0, 0, 0, 0] == 255:  # the tile with a white corner
+                found[0] = [[40, 10, 64, 40, 0.9, 1, 0], [38, 10, 58, 40, 0.6, 1, 0]]
+            return found
+
+        def close(self) -> None: ...
+
+    pixels = np.zeros((64, 104, 3), np.uint8)
+    pixels[0, 0] = 255
+    with Detector(AtTheBorder(), DetectOptions(tiles=64, overlap=0.3, size=64, fit="stretch")) as detector:
+        found = detector(pixels)
+
+    assert len(found) == 0

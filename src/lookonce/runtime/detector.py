@@ -332,7 +332,9 @@ class Detector:
         """Detect on a few images: their views go through the network `batch` by `batch`."""
         views_of = [self._views(self._pixels(image)) for image in images]
         views = list(chain.from_iterable(views_of))
-        step = postprocess if self._tiling is None else locate  # tiles are suppressed together
+        # Each tile is suppressed before boxes cut off are dropped, or a worse box of a cut object would take
+        # the place of the best one; scores that soft-NMS lowers are lowered once, over all tiles.
+        step = locate if self._tiling is not None and options.soft_nms else postprocess
         found: dict[int, Detections] = {}
         for places in _batches([view.letterbox.target for view in views], self._fixed_batch or batch):
             candidates = self._run([views[place] for place in places])
