@@ -29,6 +29,7 @@ from lookonce._files import (
 )
 from lookonce._outputs import is_vacant
 from lookonce.errors import AnnotationError, LookonceError
+from lookonce.runtime.backends import open_backend
 
 
 def test_a_new_text_replaces_the_old_one(tmp_path: Path) -> None:
@@ -216,6 +217,7 @@ def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatc
     [
         ("photo", "photos"),
         ("Photos", "photos"),
+        ("fotos", "photos"),
         ("photos/dgo.jpg", "photos/dog.jpg"),
         ("phots/dog.jpg", "photos/dog.jpg"),
         ("phots/cat.jpg", None),
@@ -232,6 +234,14 @@ def test_a_path_that_does_not_exist_suggests_the_nearest_that_does(
     (tmp_path / "photos" / "dog.jpg").touch()
     hint = did_you_mean(tmp_path / written)
     assert hint == ("" if meant is None else f"; did you mean {tmp_path / meant}?")
+
+
+def test_a_path_may_be_meant_as_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert did_you_mean(Path("coc"), ["coco"]) == "; did you mean coco?"
+    assert did_you_mean(Path("runs/coc"), ["coco"]) == ""
+    with pytest.raises(LookonceError, match=r"^cocoo: no such file; did you mean coco\?$"):
+        open_backend(Path("cocoo"))
 
 
 def test_a_missing_file_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:

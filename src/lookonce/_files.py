@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from io import BufferedReader
@@ -41,18 +41,27 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
-def did_you_mean(path: Path) -> str:
+SIMILAR = 0.7  # difflib's ratio: fotos and photos have 0.73
+
+
+def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
     """Return "; did you mean X?" for a path that does not exist, if something of a similar name does.
 
     The first part of the path that does not exist is compared with what lies beside it.
+
+    Args:
+        path: the path.
+        names: further words that the user may have meant.
     """
+    if known := difflib.get_close_matches(str(path), names, n=1, cutoff=SIMILAR):
+        return f"; did you mean {known[0]}?"
     try:
         missing = path
         while not missing.parent.exists():
             missing = missing.parent
         beside = (entry.name for entry in itertools.islice(os.scandir(missing.parent), MOST_NAMES))
         similar = {name.lower(): name for name in beside if not name.startswith(".")}
-        nearest = difflib.get_close_matches(missing.name.lower(), similar, n=1, cutoff=0.75)
+        nearest = difflib.get_close_matches(missing.name.lower(), similar, n=1, cutoff=SIMILAR)
         meant = missing.with_name(similar[nearest[0]]) / path.relative_to(missing) if nearest else path
         return f"; did you mean {meant}?" if meant.exists() else ""
     except (OSError, ValueError):  # a folder that may not be read, or a name that cannot exist

@@ -5,10 +5,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lookonce.annotations import open_annotations
 from lookonce.annotations.archive import unpack
 from lookonce.errors import AnnotationError
+from lookonce.images import write_image
 
 COUNT = 300
 KILLED = """
@@ -60,3 +63,42 @@ def test_an_empty_zip_is_no_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyP
     zipfile.ZipFile(tmp_path / "set.zip", "w").close()
     with pytest.raises(AnnotationError, match="expected a zip of a data set, found no file in it"):
         unpack(tmp_path / "set.zip")
+
+
+CVAT = """<annotations><version>1.1</version>
+<image id="0" name="a.jpg" width="64" height="48">
+<box label="cell" xtl="1" ytl="2" xbr="30" ybr="40" occluded="0"/>
+<box label="cell" xtl="9" ytl="9" xbr="9" ybr="20" occluded="0"/></image></annotations>"""
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        (
+            "annotations.xml",
+            CVAT,
+            r"^.*/set\.zip/annotations\.xml: none of its 1 images? is there",
+        ),
+        ("photos/a.jpg", "", r"^.*/set\.zip: 1 image, no annotations: label "),
+        ("notes.md", "", r"^.*/set\.zip: expected a dataset YAML"),
+    ],
+)
+def test_messages_name_the_archive_and_not_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str, content: str, message: str
+) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as made:
+        made.writestr(member, content)
+    with pytest.raises(AnnotationError, match=message) as raised:
+        open_annotations(tmp_path / "set.zip").load(None)
+    assert "cache" not in str(raised.value)
+
+
+def test_problems_name_the_archive_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    write_image(tmp_path / "a.jpg", np.zeros((48, 64, 3), np.uint8))
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as made:
+        made.writestr("annotations.xml", CVAT)
+        made.write(tmp_path / "a.jpg", "images/a.jpg")
+    (problem,) = open_annotations(tmp_path / "set.zip").load(None).problems
+    assert problem.place == f"{tmp_path}/set.zip/annotations.xml: image 0: box 2"

@@ -62,7 +62,7 @@ def _boxes(path: Path) -> dict[str, list[tuple[object, ...]]]:
 def test_nothing_there(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="expected annotations, found no such file or folder"):
         load_samples(tmp_path / "no")
-    with pytest.raises(AnnotationError, match="found none of these"):
+    with pytest.raises(AnnotationError, match="found an empty folder"):
         load_samples(tmp_path)
     shutil.copytree(data / "voc_sample" / "gts" / "pascalvoc_format", tmp_path / "boxes")
     with pytest.raises(AnnotationError, match="none of its 100 images is there"):

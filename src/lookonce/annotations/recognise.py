@@ -57,8 +57,11 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
         raise AnnotationError(f"{images}: expected a folder of images, found none")
     if exists(path) and path.suffix.lower() == ".zip" and path.is_file():
         folder = unpack(path)
-        found = open_annotations(folder, images)
-        return replace(found, title=found.title.replace(str(folder), str(path)))
+        try:
+            found = open_annotations(folder, images)
+        except AnnotationError as error:
+            raise AnnotationError(str(error).replace(str(folder), str(path))) from error
+        return replace(found, title=found.title.replace(str(folder), str(path)), unpacked=(folder, path))
     data = DataPath(path, images)
     return dataset_yaml.recognise(data, _open_format) or _open_format(data)
 
@@ -116,7 +119,8 @@ def _open_format(data: DataPath) -> Annotations:
         )
     raise AnnotationError(
         f"{path}: expected a dataset YAML, COCO, Pascal VOC, YOLO, Darknet's .data, CVAT, LabelMe, "
-        "Label Studio, CreateML, OpenImages or a .txt with one line per image, found none of these"
+        "Label Studio, CreateML, OpenImages or a .txt with one line per image, found "
+        f"{'an empty folder' if path.is_dir() and not any(path.iterdir()) else 'none of these'}"
     )
 
 

@@ -152,6 +152,7 @@ class Annotations:
         tree: files of the data set, if every one is expected to be used.
         remarks: problems of the data set as a whole.
         names: class names, if a dataset YAML gives them.
+        unpacked: folder that an archive was unpacked to, and the archive, which messages name instead.
     """
 
     path: Path
@@ -160,6 +161,7 @@ class Annotations:
     tree: Tree | None = None
     remarks: Sequence[Problem] = ()
     names: Names | None = None
+    unpacked: tuple[Path, Path] | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -194,11 +196,28 @@ class Annotations:
             chosen, remark = ["trainval"], ", split trainval, since there is no train"
         elif split is not None:
             raise AnnotationError(f"{self.path}: expected a split {split}, found {', '.join(self.splits)}")
-        sets = [self.parts[part].read(names, strict, further) for part in chosen]
+        try:
+            sets = [self.parts[part].read(names, strict, further) for part in chosen]
+        except AnnotationError as error:
+            raise AnnotationError(self._as_given(str(error))) from error
         says_unused = unused and (split in (None, "train") or not self.splits)
         rest = [*self.remarks, *(self._unused() if says_unused else [])]
         sets.append(SampleSet(sets[0].names, [], rest, sets[0].format, sets[0].category_ids))
-        return merge(sets, f"{self.title}{remark}")
+        found = merge(sets, f"{self.title}{remark}")
+        if self.unpacked is None:
+            return found
+        told = [
+            replace(each, place=self._as_given(each.place), what=self._as_given(each.what))
+            for each in found.problems
+        ]
+        return replace(found, problems=told)
+
+    def _as_given(self, text: str) -> str:
+        """Name the archive instead of the folder that it was unpacked to."""
+        if self.unpacked is None:
+            return text
+        folder, archive = self.unpacked
+        return text.replace(str(folder), str(archive))
 
     def load_all(
         self, names: Names | None = None, strict: bool = False, whole: str = "train"

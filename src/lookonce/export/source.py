@@ -12,6 +12,7 @@ from lookonce.darknet.sections import Convolutional
 from lookonce.darknet.weights import ConvWeights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.networks import BUILT_IN
 from lookonce.runtime.backends import check_weights_option
 
 SUFFIXES = (".safetensors", ".cfg", ".weights", ".onnx")
@@ -48,7 +49,7 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
         MissingExtraError: torch is required and not installed.
     """
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
+        raise ModelFileError(f"{path}: no such file{did_you_mean(path, BUILT_IN)}")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ModelFileError(

@@ -13,7 +13,7 @@ from lookonce._files import did_you_mean, open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
-from lookonce.networks import model_name
+from lookonce.networks import BUILT_IN, model_name
 from lookonce.runtime.devices import AUTO, check_device, kind_of
 from lookonce.runtime.processor import this_processor
 
@@ -138,7 +138,7 @@ def open_backend(
         MissingExtraError: the engine's package is not installed.
     """
     if not path.exists():
-        raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
+        raise ModelFileError(f"{path}: no such file{did_you_mean(path, BUILT_IN)}")
     open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
     check_precision(precision)

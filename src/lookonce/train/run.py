@@ -205,8 +205,9 @@ class _Run:
         self._course = Course(schedule, self._clock, settings.evaluate_every * per_epoch, group)
         self._validator = Validator(self.learner.evaluated, info, data.val, settings, session.console, group)
         session.say(
-            f"{settings.model} at {size_text(settings.size)}, {len(data.train)} images to train on, "
-            f"{len(self._validator.samples)} for validation; on {describe_device(group, settings)}"
+            f"{model_name(Path(settings.model))} at {size_text(settings.size)}, "
+            f"{len(data.train)} images to train on, {len(self._validator.samples)} for validation; "
+            f"on {describe_device(group, settings)}"
         )
         session.say(f"start: {start}")
         self.log = (
