@@ -46,6 +46,18 @@ def test_the_sentence(case: Case, text: str) -> None:
     assert summary_of(case)["text"] == text
 
 
+def test_counts_at_thresholds_that_were_chosen_on_these_images_say_so() -> None:
+    case = [sample([BOX])] * 4, [found([BOX], [0.8])] * 4, ("cat",)
+    evaluation = evaluate_detections(*case, thresholds=[0.5])
+    report, images = error_report(case[0], case[1], evaluation), [str(each.path) for each in case[0]]
+    said = {
+        count: figures(evaluation, report, images, {"validated_on": count}, None, None)["summary"]["text"]
+        for count in (0, 4)
+    }
+    assert "right; counts are right in all" in said[0]
+    assert "right; counts, at thresholds chosen on these images, are right in all" in said[4]
+
+
 def test_numbers_of_the_sentence() -> None:
     """Two of three cats found, one of two boxes on nothing."""
     truth, boxes = [sample([BOX, FAR]), sample([BOX])], [found([BOX, AWAY], [0.9, 0.8]), found([BOX], [0.7])]

@@ -4,7 +4,7 @@ demo/
     images/ annotations/   rendered: train, val, test
     run/                   the training
     model.safetensors      its best model
-    report/                accuracy on the test images: numbers and curves
+    report/                how good it is on the test images: report.html and its numbers
     unseen/                images without annotation
     found/                 the same with what was found on them
     explained.html         a test image with its ground truth: every number on its way, and its losses
@@ -97,7 +97,7 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
         say(f"expected {GOAL:.2f} or more: something is wrong with this installation", console)
     say(f"annotated images  {found / 'annotated'}", console)
     say(f"explanation       {page}", console)
-    say(f"curves            {report / 'precision_recall.png'}", console)
+    say(f"report            {report / 'report.html'}", console)
     say(f"model             {model}", console)
     say(f"its training      {out / 'run' / 'epochs.csv'}", console)
     return int(ap50 < GOAL)

@@ -60,7 +60,7 @@ def figures(
             "data": None if diagnosis is None else data_problems(diagnosis),
         }
     )
-    return {"about": tree.pop("about"), "summary": summary(tree), **tree}
+    return {"about": tree["about"], "summary": summary(tree), **tree}
 
 
 def curve_points(curves: Curves, names: Sequence[str]) -> dict[str, Any]:

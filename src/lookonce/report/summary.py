@@ -20,9 +20,11 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of the sentence, and the sentence as `text`.
 
     Args:
-        figures: `errors` and `metrics` of the report.
+        figures: `about`, `errors` and `metrics` of the report.
     """
     errors, counts = figures["errors"], figures["metrics"]["counting"]
+    # a run chooses its thresholds on the images held out, so that as many are counted there as are annotated
+    chosen_here = counts["thresholds_from"] == "model" and bool(figures["about"].get("validated_on"))
     objects = errors["objects"]
     found = objects - errors["false_negatives"]["in_use"]
     numbers = {
@@ -44,7 +46,8 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
     weakest, advice = _advice(errors)
     percent = abs(round(100 * counts["relative"]))  # in all, where errors in both directions cancel
     direction = "high" if counts["relative"] > 0 else "low"
-    in_all = f"counts are {percent} % {direction}" if percent else "counts are right"
+    at = ", at thresholds chosen on these images," if chosen_here else ""
+    in_all = f"counts{at} are {percent} % {direction}" if percent else f"counts{at} are right"
     lowest, highest = (f"{pick(numbers['thresholds']):.2f}" for pick in (min, max))
     parts = [
         f"Finds {_in_a_hundred(numbers['found'], numbers['objects'])} objects",
