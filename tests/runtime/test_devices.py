@@ -43,20 +43,21 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     Each network is appended to `compiled`: its device, shape and settings.
     """
-    real = ov.Core
+    real = openvino_backend.openvino_core()
     made: dict[str, Any] = {"devices": ["CPU", "GPU.0", "GPU.1", "NPU"], "compiled": []}
 
     class Core:
-        def __init__(self) -> None:
-            self._core = real()
-            self.available_devices = made["devices"]
-            self.read_model = self._core.read_model
+        read_model = staticmethod(real.read_model)
+
+        @property
+        def available_devices(self) -> list[str]:
+            return list(made["devices"])
 
         def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
             made["compiled"].append((device, str(model.inputs[0].get_partial_shape()), settings))
-            return self._core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            return real.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    monkeypatch.setattr(openvino_backend.ov, "Core", Core)
+    monkeypatch.setattr(openvino_backend, "openvino_core", Core)
     return made
 
 

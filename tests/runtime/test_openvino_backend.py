@@ -131,13 +131,14 @@ def test_the_first_shapes_are_compiled_once_and_the_others_share_one(
 ) -> None:
     monkeypatch.setattr(openvino_backend, "MOST_SHAPES", 2)
     backend = OpenVinoBackend(model)
-    compiled, compile_model = [], backend._core.compile_model
+    compiled, compile_model = [], openvino_backend.openvino_core().compile_model
 
     def count(network: object, *rest: object) -> object:
         compiled.append(network)
         return compile_model(network, *rest)
 
-    monkeypatch.setattr(backend, "_core", type("Core", (), {"compile_model": staticmethod(count)}))
+    core = type("Core", (), {"compile_model": staticmethod(count)})
+    monkeypatch.setattr(openvino_backend, "openvino_core", lambda: core)
     counts = []
     for batch, height in [(1, 32), (2, 32), (5, 32), (1, 32), (1, 64), (2, 64), (3, 96), (1, 32)]:
         assert backend(noise(batch, height, 96)).shape == (batch, 3 * height // 32, 7)
@@ -237,3 +238,25 @@ assert not [name for name, module in sys.modules.items() if name.startswith({REP
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_signal_after_closing_does_not_crash(model: Path) -> None:
+    code = """
+import gc, signal, sys
+import numpy as np
+from pathlib import Path
+from lookonce.runtime.backends import open_backend
+
+opened = [open_backend(Path(sys.argv[1])) for _ in range(2)]
+for backend in opened:
+    backend(np.zeros((1, 64, 64, 3), np.uint8))
+while opened:  # the first one first
+    opened.pop(0).close()
+    gc.collect()
+noted = []
+signal.signal(signal.SIGTERM, lambda number, frame: noted.append(number))
+signal.raise_signal(signal.SIGTERM)
+print(len(noted))
+"""
+    done = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

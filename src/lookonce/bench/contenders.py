@@ -97,7 +97,9 @@ def _onnxruntime(files: Files, case: BenchCase) -> Run:
 
 def _openvino(files: Files, case: BenchCase) -> Run:
     ov = require("openvino", "openvino")
-    core = ov.Core()
+    from lookonce.runtime.openvino_backend import openvino_core
+
+    core = openvino_core()
     network = (
         _cut(ov, core.read_model(files.graph)) if files.network is None else core.read_model(files.network)
     )

@@ -134,8 +134,9 @@ def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
 
 
 def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
-    ov = require("openvino", "openvino")
-    core = ov.Core()
+    from lookonce.runtime.openvino_backend import openvino_core
+
+    core = openvino_core()
     model = core.read_model(path)
     model.add_outputs("candidates")
     network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

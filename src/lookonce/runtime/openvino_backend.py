@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -43,6 +44,17 @@ DESCRIPTION = ["framework", METADATA_KEY]  # where OpenVINO's ONNX reader stores
 MOST_SHAPES = 4  # sizes with a network, and so a copy of the weights, of their own
 ANY_SHAPE = None, None, None
 MOST_STREAMS = 8  # concurrent calls, each on its own threads
+
+
+@cache
+def openvino_core() -> Any:
+    """Return OpenVINO's core, one per process, which is never closed.
+
+    A core that uses the CPU moves the stack on which its thread handles signals, and moves it back when it is
+    closed. Two that are closed in the order in which they were opened leave the thread with freed memory, and
+    the next Ctrl-C ends the process by a segmentation fault (OpenVINO 2026.4).
+    """
+    return ov.Core()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +91,11 @@ class OpenVinoBackend:
             ConfigError: this machine has no such device, or bfloat16 on another than the CPU.
         """
         self._path = path
-        self._core = ov.Core()
-        self._device = _device(device, self._core.available_devices)
+        core = openvino_core()
+        self._device = _device(device, core.available_devices)
         if arithmetic == "bfloat16" and self._device != "cpu":
             raise ConfigError(f"precision: expected float32 on {self._device}, found 'bfloat16'")
-        self._model: Any = _read(self._core, path)
+        self._model: Any = _read(core, path)
         if not self._model.has_rt_info(DESCRIPTION):
             raise ModelFileError(
                 f"{path}: expected the description that lookonce writes into its files "
@@ -168,7 +180,7 @@ class OpenVinoBackend:
                 model = self._model.clone()
                 model.reshape([-1 if side is None else side for side in (*shape, 3)])
                 name = self._device.upper().replace(":", ".")
-                self._compiled[shape] = _Compiled(self._core.compile_model(model, name, self._settings))
+                self._compiled[shape] = _Compiled(openvino_core().compile_model(model, name, self._settings))
             return self._compiled[shape]
 
 
