@@ -66,14 +66,14 @@ def evaluate(
         data: Annotations in any format: folder, file or .zip.
         split: Part to measure on: a split, held-out or all.
         out: Folder for the report.
-        names: File of class names, for annotations that have numbers alone.
+        names: File of class names, for annotations that have only numbers.
         images: Folder of the images, if they lie elsewhere.
         json_to: File for the result as JSON; - for standard output.
         size: Network input: 416, or 320x416 (height x width).
         conf: Minimum score; keep it low for AP.
         iou: IoU threshold of suppression.
         fit: letterbox or stretch.
-        rect: No letterbox padding: faster on wide or high images.
+        rect: No letterbox padding: faster on wide or tall images.
         tiles: Detect in tiles too, for small objects: 2x3 (rows x columns), or 640 (pixels).
         overlap: Share of a tile's side that the next one covers too.
         soft_nms: Soft-NMS instead of --iou.
@@ -130,7 +130,7 @@ def export(
         gate_on: With --int8: DATA or DATA/split to compare AP on.
         max_drop: With --int8: largest drop of AP.
         no_gate: With --int8: skip the comparison of AP.
-        names: File of class names, for annotations that have numbers alone.
+        names: File of class names, for annotations that have only numbers.
         weights: Weights of a .cfg.
         force: Replace files that this command did not write.
 
@@ -172,8 +172,8 @@ def train(
         patience: End after N epochs without a better AP.
         batch: Batch size, or "auto".
         weights: Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.
-        keep_classes: Add classes to the model of --weights, which teaches its own on DATA.
-        names: File of class names, for annotations that have numbers alone.
+        keep_classes: Add classes to the model of --weights, which labels its own on DATA.
+        names: File of class names, for annotations that have only numbers.
         images: Folder of the images, if they lie elsewhere.
         recipe: YAML file of settings, or the name of a recipe.
         assignments: Any setting, such as optimizer.rate=0.0005; see docs/train.md.

@@ -23,7 +23,7 @@ def split_credentials(url: str) -> Credentials:
     """Separate user and password from a URL.
 
     The host begins after the last `@` of the authority: passwords may contain `@`. A password that contains
-    `/`, `?` or `#` unescaped is recognised by the port, which is then not a number.
+    `/`, `?` or `#` unescaped is recognized by the port, which is then not a number.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

@@ -241,7 +241,7 @@ class SampleSet:
         problems: one for every row or image skipped or repaired, and other remarks.
         format: format of the annotations, such as `coco`; `coco+voc` for a set put together from both.
         category_ids: COCO's id of each class, in the order of `names`; empty for other formats.
-        origin: description of the recognised data.
+        origin: description of the recognized data.
         places: image -> place of each of its boxes, if the reader knows it.
     """
 
@@ -254,7 +254,7 @@ class SampleSet:
     places: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Describe in one line what was recognised, with counts."""
+        """Describe in one line what was recognized, with counts."""
         counts = (
             (len(self.samples), "image", "images"),
             (sum(len(sample.boxes) for sample in self.samples), "box", "boxes"),

@@ -139,8 +139,8 @@ def test_boxes_of_an_image_listed_twice_are_united(image: ImageMaker) -> None:
     records = Record("f:1", path), Record("f:7", path, [SOUND]), Record("f:9", path, [SOUND, more])
     found = gather(*records)
     assert found.samples[0].boxes.tolist() == [[10, 10, 30, 40], [1, 2, 30, 40]]
-    assert [(p.kind, p.place, p.what[-13:]) for p in found.problems] == [
-        ("listed-twice", "f:7", "2 such in all")
+    assert [(p.kind, p.place, p.what[-18:]) for p in found.problems] == [
+        ("listed-twice", "f:7", "2 like this in all")
     ]
 
 
@@ -188,7 +188,7 @@ def test_boxes_on_stored_pixels_are_turned_with_the_image(tmp_path: Path, orient
     assert shown[top + 2 : bottom - 2, left + 2 : right - 2].max() < 60
     assert (shown < 128).all(axis=2).sum() == (right - left) * (bottom - top)
     assert [p.kind for p in found.problems] == ["exif-boxes"]
-    assert f"{1 + (orientation > 1)} such in all" in found.problems[0].what
+    assert f"{1 + (orientation > 1)} like this in all" in found.problems[0].what
 
 
 def test_a_half_turn_stays_as_it_is_if_others_were_drawn_upright(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_turned_images_without_a_declared_size_are_counted(tmp_path: Path) -> No
     ]
     found = gather(*records, form="yolo")
     assert [(p.kind, p.outcome) for p in found.problems] == [("exif-unknown", "noted")]
-    assert "2 such in all" in found.problems[0].what
+    assert "2 like this in all" in found.problems[0].what
 
 
 @pytest.mark.parametrize(
@@ -238,8 +238,8 @@ def test_a_whole_image_in_fractions_is_no_pixel_unless_the_set_has_pixels(image:
 def test_polygons_are_counted_once(image: ImageMaker) -> None:
     row = Row("f:1: box 1", (10, 10, 30, 40), polygon=True)
     found = gather(*(Record(f"f:{i}", image(f"{i}.png"), [row]) for i in range(3)))
-    assert [(p.kind, p.outcome, p.what[-13:]) for p in found.problems] == [
-        ("polygon", "noted", "3 such in all")
+    assert [(p.kind, p.outcome, p.what[-18:]) for p in found.problems] == [
+        ("polygon", "noted", "3 like this in all")
     ]
 
 

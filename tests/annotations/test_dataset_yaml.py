@@ -84,7 +84,7 @@ def test_an_unknown_key_is_noted(folder: Path) -> None:
     found = load_samples(write(folder, "names: [cat, dog]\ntrain: train.txt\nvall: val.txt\n"), "train")
     assert [(p.outcome, p.what) for p in found.problems] == [
         ("noted", "the key 'vall' is unknown and has no effect"),
-        ("noted", "no annotation names it: not used; 2 such in all"),
+        ("noted", "no annotation names it: not used; 2 like this in all"),
     ]
 
 

@@ -487,18 +487,18 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
     [
         (CLASSES | YOLO | {"labels/d.txt": yolo("a")}, images("images/{}.jpg"), "orphan", "labels without an image"),
         (CLASSES | YOLO, [*images("images/{}.jpg"), "images/a.png"], "shared-labels", "a.jpg has the one label file"),
-        (CLASSES | YOLO | {"images/d.heic": "x", "images/e.HEIC": "x"}, images("images/{}.jpg"), "unread-format", "2 such"),
+        (CLASSES | YOLO | {"images/d.heic": "x", "images/e.HEIC": "x"}, images("images/{}.jpg"), "unread-format", "2 like this"),
         (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),
-        (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabelled", "no label file is about it"),
+        (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabelled", "no label file describes it"),
         (CLASSES | YOLO | {"labels/a.txt": "0 0.1 0.1 0.2 0.2 0.9"}, images("images/{}.jpg"), "row", "the sixth"),
         (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 .2"}, images("images/{}.jpg"), "row", "may be key points"),
         (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2 0 0 0"}, images("images/{}.jpg"), "keypoints", "6 numbers of key points"),
         ({"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\ntrain: images\n", "labels/a.txt": "0 .1 .1 .2 .2 .5 .5 0 0 .1 .1"}, images("images/{}.jpg"), "keypoints", "6 numbers"),
-        (CLASSES | YOLO, images("images/{}.gif"), "series", "3 such in all"),
+        (CLASSES | YOLO, images("images/{}.gif"), "series", "3 like this in all"),
         ({"r.json": coco(stems="ab")}, images("{}.jpg"), "unlisted", "no annotation names it"),
         ({"r.json": coco(name=lambda _: "")}, images("{}.jpg"), "class", "empty name"),
-        ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg"), "unannotated", "no XML is about it"),
-        (CLASSES | {"labels/a.txt": yolo("a"), "labels/c.txt": ""}, images("images/{}.jpg"), "unannotated", "no label file is about it"),
+        ({f"Annotations/{s}.xml": xml(s) for s in "ab"}, images("JPEGImages/{}.jpg"), "unannotated", "no XML describes it"),
+        (CLASSES | {"labels/a.txt": yolo("a"), "labels/c.txt": ""}, images("images/{}.jpg"), "unannotated", "no label file describes it"),
         ({"Annotations/a.xml": xml("a", "b.jpg"), "Annotations/b.xml": xml("b")}, images("JPEGImages/{}.jpg", "ab"), "filename", "names 'b.jpg'"),
         ({f"Annotations/{s}.xml": xml(s) for s in "abc"}, [*images("JPEGImages/{}.jpg"), "JPEGImages/a.png"], "shared-labels", "another suffix"),
         ({f"{s}.json": labelme(s) for s in "abc"}, [*images("{}.jpg"), "a.png"], "shared-labels", "another suffix"),
@@ -579,7 +579,7 @@ def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, codec: str, said: 
     [
         (
             {f"{s}.xml": xml(s).replace("<filename>", "\n<filename>x&y") for s in "abc"},
-            r"a\.xml:2: .*& must be written &amp;.*3 such",
+            r"a\.xml:2: .*& must be written &amp;.*3 like this",
         ),
         (
             {"via.json": '{"a.jpg1": {"filename": "a.jpg", "regions": [{"shape_attributes": {}}]}}'},

@@ -205,6 +205,6 @@ def test_a_whole_run_of_a_torch_model(place: Path) -> None:
     assert list(recipes)[:2] == [("torch", "float32"), ("onnxruntime", "float32")]
     assert {("openvino", "float32"), ("openvino", "int8")} <= set(recipes)
     assert all(way.milliseconds or way.rejected for way in plan.ways)
-    assert "runs so on this kind of machine from now on" in said
+    assert "runs this way on this kind of machine from now on" in said
     with Detector.open(place / "m.safetensors") as detector:
         assert detector.names == INFO.names

@@ -91,7 +91,7 @@ def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
     moved = [replace(each, path=copy / f"copy of {each.path.name}") for each in data.samples]
     write_samples({"test": replace(data, samples=moved)}, "voc", tmp_path / "voc")
     ran = CliRunner().invoke(app, ["evaluate", str(run), str(tmp_path / "voc"), "--split", "test", *report])
-    assert "warning: the model has learned from 5 of the 7 images: the numbers flatter" in ran.output
+    assert "warning: the model has learned from 5 of the 7 images: the results are optimistic" in ran.output
 
     more = [
         "--epochs",
@@ -104,7 +104,9 @@ def test_the_model_remembers_its_images_and_evaluate_takes_the_held_out_ones(
         "seed=1",
     ]
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "second", *more))
-    assert "best.safetensors has learned from 2 of the 2 validation images: the AP flatters" in ran.output
+    assert (
+        "best.safetensors has learned from 2 of the 2 validation images: the AP is optimistic" in ran.output
+    )
     second = Seen.of(load_info(tmp_path / "second" / "best.safetensors").training)
     assert second.learned >= seen.learned
 

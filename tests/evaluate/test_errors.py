@@ -70,7 +70,7 @@ def without_ties(case: Case) -> Case:
         (sample([BOX, NEAR]), found([BOX, BOX], [0.9, 0.6]), [RIGHT, RIGHT], 0),
         # an error that stands for an object keeps it from being missed, a right one beside it changes nothing
         (sample([BOX]), found([LOOSE, BOX], [0.9, 0.6]), [LOC, RIGHT], 0),
-        # where two definitions hold: localisation before classification before duplicate
+        # where two definitions hold: localization before classification before duplicate
         (sample([LOOSE, BOX], [CAT, DOG]), found([BOX], [0.9], [CAT]), [LOC], 1),
         (sample([BOX, NEAR], [CAT, DOG]), found([BOX, NEAR], [0.9, 0.8], [CAT, CAT]), [RIGHT, CLS], 0),
         # difficult: one detection is ignored, a second is a duplicate; it is never missed

@@ -69,8 +69,8 @@ def test_memory_grows_with_the_largest_input_and_less_with_a_frozen_backbone() -
     ("count", "room", "expected", "limit"),
     [
         (512, 100 * GIB, 64, "at most 64"),
-        (205, 100 * GIB, 24, "8 steps an epoch"),
-        (3, 100 * GIB, 1, "8 steps an epoch"),
+        (205, 100 * GIB, 24, "8 steps per epoch"),
+        (3, 100 * GIB, 1, "8 steps per epoch"),
         (512, 22 * GIB, 32, "80% of the memory"),
         (512, 7 * GIB, 8, "80% of the memory"),
         (512, 4 * GIB, 4, "80% of the memory"),

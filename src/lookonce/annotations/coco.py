@@ -28,7 +28,7 @@ SHORT = 20  # characters of an id that may be a number
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise a COCO file, or a folder with one per split."""
+    """Recognize a COCO file, or a folder with one per split."""
     if data.suffix == ".json" and looks_like(data.path):
         return Recognised(f"COCO file {data.path}", {ALL: partial(read, data.path)})
     if not data.is_folder:

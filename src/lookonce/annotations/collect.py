@@ -88,7 +88,7 @@ class _Collector:
                 places[each.path] = found[1]
         for (about, outcome), counted in self._tallies.items():
             place, what = counted[0]
-            self._report(place, f"{what}; {len(counted)} such in all", outcome, kind=about)
+            self._report(place, f"{what}; {len(counted)} like this in all", outcome, kind=about)
         ids = self._parsed.category_ids
         return SampleSet(
             names=self._names,
@@ -173,7 +173,7 @@ class _Collector:
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
         for each in (each for each in turned if each.rows):
-            what = f"declares the size of {each.path.name} before EXIF turns it: its boxes are turned, too"
+            what = f"declares the size of {each.path.name} before EXIF turns it: its boxes are turned too"
             self._tally("exif-boxes", "repaired", each.records[0].place, what)
         return {each.path for each in turned}
 

@@ -20,7 +20,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise a CreateML JSON, or a folder that holds one, or one per split."""
+    """Recognize a CreateML JSON, or a folder that holds one, or one per split."""
     return file_per_split(data, "CreateML", looks_like, ".json", _parse)
 
 

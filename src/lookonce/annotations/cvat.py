@@ -33,7 +33,7 @@ POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
+    """Recognize a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
     if data.suffix == ".xml":
         files = [data.path] if xml_root(data.path) == "annotations" else []
     else:

@@ -1,4 +1,4 @@
-"""Input and result of a format's recogniser."""
+"""Input and result of a format's recognizer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class DataPath:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A recognised format.
+    """A recognized format.
 
     Attributes:
         title: description of the data.
@@ -67,7 +67,7 @@ def file_per_image(
     parse: Callable[[Sequence[Path]], Parsed],
     unlabelled: str,
 ) -> Recognised:
-    """Recognise a format with one file per image: splits are folders."""
+    """Recognize a format with one file per image: splits are folders."""
     groups, outside = by_folder(files, data.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
     return Recognised(title, parses, outside_splits(outside, groups), unlabelled, data.tree.depth(files))
@@ -80,7 +80,7 @@ def file_per_split(
     suffix: str,
     parse: Callable[[Sequence[Path]], Parsed],
 ) -> Recognised | None:
-    """Recognise a format with one file for many images: splits come from the names of files and folders.
+    """Recognize a format with one file for many images: splits come from the names of files and folders.
 
     Args:
         data: what the user gave.
@@ -106,5 +106,5 @@ def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem
     """Return the remark on files outside the folders of the splits."""
     if not files:
         return []
-    what = f"lies outside the folders {', '.join(splits)}: not read; {len(files)} such in all"
+    what = f"lies outside the folders {', '.join(splits)}: not read; {len(files)} like this in all"
     return [Problem(str(files[0]), what, kind="orphan")]

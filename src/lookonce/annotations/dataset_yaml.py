@@ -47,11 +47,11 @@ HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_id
                  "version")  # fmt: skip
 DEEPEST = 20
 
-Open = Callable[[DataPath], Annotations]  # recognises any format; called for each entry of the YAML
+Open = Callable[[DataPath], Annotations]  # recognizes any format; called for each entry of the YAML
 
 
 def recognise(data: DataPath, open_data: Open) -> Annotations | None:
-    """Recognise a `.yaml`, or the one in a folder that has class names."""
+    """Recognize a `.yaml`, or the one in a folder that has class names."""
     path = data.path
     if data.is_folder:
         found = _find_yaml(data)
@@ -173,7 +173,7 @@ def _has_names(file: Path) -> bool:
 
 
 def _without_yaml(data: DataPath, open_data: Open, path: Path) -> Annotations:
-    """Recognise the folder of a YAML that has class names and no splits."""
+    """Recognize the folder of a YAML that has class names and no splits."""
     try:
         return open_data(data)
     except AnnotationError as error:
@@ -233,7 +233,7 @@ class Entry(NamedTuple):
     """One place of a split.
 
     Attributes:
-        data: to be recognised, or recognised already.
+        data: to be recognized, or recognized already.
         annotated: classes whose objects all have boxes there; None for all classes.
     """
 
@@ -243,14 +243,14 @@ class Entry(NamedTuple):
 
 @dataclass(eq=False)
 class YamlPart:
-    """One split of a dataset YAML; its entries are recognised once.
+    """One split of a dataset YAML; its entries are recognized once.
 
     Attributes:
         path: the YAML.
         split: the split.
         entries: its places.
         given: class names of the YAML, as its files have them.
-        open_data: recognises an entry.
+        open_data: recognizes an entry.
         selection: changes to the classes.
     """
 
@@ -263,7 +263,7 @@ class YamlPart:
 
     @cached_property
     def sources(self) -> list[Annotations]:
-        """The entries, recognised."""
+        """The entries, recognized."""
         given = (entry.data for entry in self.entries)
         return [each if isinstance(each, Annotations) else self.open_data(each) for each in given]
 

@@ -29,7 +29,7 @@ FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "
                           "set", "split", "xml", "xmls"})  # fmt: skip
 NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt")
 SNIFFED = 1 << 16  # bytes at either end that are searched for the keys of a large JSON
-PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed to recognise it
+PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed to recognize it
 SHOWN = 60  # characters of a faulty value that a message quotes
 # Encodings that XML declares and expat does not know, and codecs that hold all of their characters.
 WIDER_CODECS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949"}

@@ -1,4 +1,4 @@
-"""Formats that are recognised but not read: the error names the format and what to export instead."""
+"""Formats that are recognized but not read: the error names the format and what to export instead."""
 
 import re
 from pathlib import Path

@@ -15,7 +15,7 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, Sample, SampleSet
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
-UNLABELLED = "no JSON is about it: taken as a background image"
+UNLABELLED = "no JSON describes it: taken as a background image"
 
 
 def looks_like(file: Path) -> bool:
@@ -25,7 +25,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise a LabelMe JSON, or a folder of them; splits are folders."""
+    """Recognize a LabelMe JSON, or a folder of them; splits are folders."""
     if data.suffix == ".json" and looks_like(data.path):
         return Recognised(f"LabelMe file {data.path}", {ALL: partial(_parse, [data.path])})
     files = [file for file in data.tree.with_suffix(".json") if looks_like(file)] if data.is_folder else []

@@ -32,7 +32,7 @@ def looks_like(file: Path) -> bool:
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise an export, or a folder that holds one, or one per split."""
+    """Recognize an export, or a folder that holds one, or one per split."""
     return file_per_split(data, "Label Studio", looks_like, ".json", _parse)
 
 

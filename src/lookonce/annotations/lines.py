@@ -53,7 +53,7 @@ LOOKED_AT = 20  # lines examined to tell the forms apart
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise any `.txt` that no other format claimed, or a folder with one per split."""
+    """Recognize any `.txt` that no other format claimed, or a folder with one per split."""
     if data.suffix == ".txt":
         return Recognised(f"one line per image, {data.path}", {ALL: partial(parse, data.path)})
     found: dict[str, Path] = {}

@@ -44,7 +44,7 @@ ANNOTATION_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".data"
 
 
 def open_annotations(path: Path, images: Path | None = None) -> Annotations:
-    """Recognise a dataset YAML, an annotation file, a folder of either, or a `.zip` of one of these.
+    """Recognize a dataset YAML, an annotation file, a folder of either, or a `.zip` of one of these.
 
     Args:
         path: folder or file; a YAML in a folder describes the folder.
@@ -67,7 +67,7 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
 
 
 def _open_format(data: DataPath) -> Annotations:
-    """Recognise everything but a dataset YAML."""
+    """Recognize everything but a dataset YAML."""
     path = data.path
     if not exists(path):
         raise AnnotationError(
@@ -137,15 +137,15 @@ def load_samples(
         path: as for `open_annotations`.
         split: `train`, `val`, `test` or another the data has; None takes everything, each image once.
             `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so.
-        names: class names, or a file of them, if the annotations hold numbers alone or to impose an order.
+        names: class names, or a file of them, if the annotations hold only numbers, or to impose an order.
         strict: raise at the first problem.
         images: folder of the images, if they lie elsewhere.
 
     Returns:
-        The images; `describe()` says what was recognised, `problems` what was skipped.
+        The images; `describe()` says what was recognized, `problems` what was skipped.
 
     Raises:
-        AnnotationError: not recognised, no such split, unusable as a whole, or a problem in strict mode.
+        AnnotationError: not recognized, no such split, unusable as a whole, or a problem in strict mode.
     """
     names = read_names(names) if isinstance(names, Path) else names
     return open_annotations(path, images).load(split, names, strict)

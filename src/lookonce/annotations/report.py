@@ -1,4 +1,4 @@
-"""Report on annotations: what was recognised, and the number of problems by kind."""
+"""Report on annotations: what was recognized, and the number of problems by kind."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
     for (number, _), same in groupby(distinct, key=_kind):
         outcome, alike = OUTCOMES[number], list(same)
         if outcome == "noted" and len(alike) > 1:
-            say(f"  noted: {alike[0]}; {len(alike)} such in all", console)
+            say(f"  noted: {alike[0]}; {len(alike)} like this in all", console)
             continue
         for problem in alike[:SHOWN]:
             say(f"  {outcome}: {problem}", console)

@@ -131,7 +131,7 @@ class FilesPart:
             problems = [problem for part in self.siblings for problem in part.parsed.problems]
             faults = [f"{row.place}: {row.fault}" for row in rows if row.fault]
             reasons = [str(problem) for problem in problems if problem.outcome == "skipped"] or faults
-            more = f"; {len(reasons)} such in all, and nothing is left" if len(reasons) > 1 else ""
+            more = f"; {len(reasons)} like this in all, and nothing is left" if len(reasons) > 1 else ""
             why = (
                 f"{reasons[0]}{more}"
                 if reasons
@@ -245,12 +245,12 @@ class Annotations:
             with suppress(AnnotationError):  # a part that was not requested may be damaged
                 named |= part.images()
         if idle := [image for image in self.tree.images if image.absolute() not in named]:
-            what = f"no annotation names it: not used; {len(idle)} such in all"
+            what = f"no annotation names it: not used; {len(idle)} like this in all"
             problems.append(Problem(str(idle[0]), what, "noted", kind="unlisted", image=idle[0]))
         unread = [file for file in self.tree.with_suffix(*UNREAD_SUFFIXES) if file.absolute() not in named]
         for suffix, count in Counter(file.suffix.lower() for file in unread).items():
             first = next(file for file in unread if file.suffix.lower() == suffix)
-            what = f"{suffix} images are not read: convert them to JPEG or PNG; {count} such in all"
+            what = f"{suffix} images are not read: convert them to JPEG or PNG; {count} like this in all"
             problems.append(Problem(str(first), what, kind="unread-format"))
         return problems
 

@@ -20,7 +20,7 @@ TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise a CSV by its header, or a folder with one per split."""
+    """Recognize a CSV by its header, or a folder with one per split."""
     found = file_per_split(data, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
     return found or file_per_split(data, "TensorFlow CSV", _form, ".csv", _parse)
 

@@ -41,13 +41,13 @@ from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
 LISTS = Path("ImageSets", "Main")
-UNLABELLED = "no XML is about it: taken as a background image"
+UNLABELLED = "no XML describes it: taken as a background image"
 _PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is present
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise a folder with XML in it, or one list of `ImageSets/Main`."""
+    """Recognize a folder with XML in it, or one list of `ImageSets/Main`."""
     path = data.path
     if data.suffix == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
         folder = VocFolder(Tree(path.absolute().parents[2], data.images))
@@ -68,7 +68,7 @@ def recognise(data: DataPath) -> Recognised | None:
         others = [
             file for file in lists if file not in usual.values() and not _OF_A_CLASS.fullmatch(file.stem)
         ]
-        what = f"a list of no usual split: not read; {len(others)} such in all"
+        what = f"a list of no usual split: not read; {len(others)} like this in all"
         remarks = [Problem(str(others[0]), what, "noted", kind="unlisted")] if others else []
         parses = {split: partial(folder.of_list, usual[split]) for split in by_split(usual)}
         return Recognised(title, parses, remarks, depth=depth)

@@ -40,7 +40,7 @@ from lookonce.samples import Sample, SampleSet
 
 
 def recognise(data: DataPath) -> Recognised | None:
-    """Recognise `obj.data`, a list of images (`.txt`), or a folder of images and labels."""
+    """Recognize `obj.data`, a list of images (`.txt`), or a folder of images and labels."""
     path = data.path
     if data.suffix == ".data":
         return _darknet(path, data.tree)
@@ -79,7 +79,7 @@ def _is_image_list(file: Path) -> bool:
 
 
 def _image_list(data: DataPath) -> Recognised | None:
-    """Recognise a list of paths of images that have labels."""
+    """Recognize a list of paths of images that have labels."""
     path, tree = data.path, data.tree
     listed = [split_line(text) for _, text in read_lines(path)]
     if not listed or any(words for _, words in listed):
@@ -97,7 +97,7 @@ def _image_list(data: DataPath) -> Recognised | None:
 
 
 def _darknet(path: Path, tree: Tree) -> Recognised | None:
-    """Recognise `obj.data`: key = value, with the lists of images and the names.
+    """Recognize `obj.data`: key = value, with the lists of images and the names.
 
     Raises:
         AnnotationError: a line that is no setting, or no list.

@@ -26,7 +26,7 @@ from lookonce.samples import Problem
 
 IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs")  # in lower case
 LABEL_FOLDERS = ("labels", "label")
-UNLABELLED = "no label file is about it: taken as a background image"
+UNLABELLED = "no label file describes it: taken as a background image"
 
 
 @dataclass
@@ -138,7 +138,7 @@ class LabelledFolder:
                 ALL,
                 split_of(file, self.tree.root) if file.is_relative_to(self.tree.root) else split,
             ):
-                what = "labels without an image: no picture of this name was found"
+                what = "labels without an image: no image of this name was found"
                 if holds_rows(file):
                     problems.append(Problem(str(file), what, kind="orphan"))
                 else:

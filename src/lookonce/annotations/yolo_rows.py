@@ -14,7 +14,7 @@ def read_rows(labels: Path, keypoints: int = 0) -> list[Row]:
 
     Args:
         labels: the file.
-        keypoints: numbers that follow each box; without them, points of three numbers are recognised by their
+        keypoints: numbers that follow each box; without them, points of three numbers are recognized by their
             third, which is 0, 1 or 2.
 
     Raises:

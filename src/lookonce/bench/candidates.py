@@ -37,7 +37,7 @@ def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) 
             yield Candidate("openvino", usual)
             if bfloat16:
                 yield Candidate("openvino", "bfloat16" if usual == "float32" else REST_IN_BFLOAT16)
-        say("int8: only from a model in float32 that is no .xml, so not tried", console)
+        say("int8: needs a float32 model other than .xml, so not tried", console)
         return
     graph = ""
     if model.suffix == ".safetensors":

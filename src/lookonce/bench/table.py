@@ -70,7 +70,7 @@ def plot(results: Sequence[Result], title: str) -> "Figure":
         axes.annotate(f" {row.percentile(50):.1f}", (row.percentile(99), row_at), va="center", color=INK)
     axes.invert_yaxis()
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, parse_math=False)
-    axes.set_xlabel("milliseconds a batch: bar to the median, line to the 99th percentile", color=MUTED)
+    axes.set_xlabel("milliseconds per batch: bar to the median, line to the 99th percentile", color=MUTED)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

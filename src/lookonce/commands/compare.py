@@ -37,7 +37,7 @@ def compare(
     strict: shared.StrictOption = False,
     force: shared.ForceOption = False,
 ) -> int:
-    """Tell which of two models is better on the same images, and whether these images decide it.
+    """Find out which of two models is better on the same images, and how certain that is.
 
     Example: lookonce compare runs/old runs/new my-images/ --split test
     """
@@ -61,7 +61,8 @@ def compare(
                 if count := learned_from(own, part.found):
                     total = len(part.found.samples)
                     say(
-                        f"warning: {name} has learned from {count} of the {total} images, which flatters it",
+                        f"warning: {name} has learned from {count} of the {total} images, so its AP is "
+                        "optimistic",
                         console,
                     )
             classes = [SharedClasses.match(each.names, part.found.names, data) for each in (first, second)]
@@ -69,7 +70,7 @@ def compare(
             if not common:
                 raise ConfigError(f"{data}: expected a class that both models know, found none")
             if left_out := [name for name in part.found.names if name not in common]:
-                say(f"left out: not both models know {listed(left_out)}", console)
+                say(f"left out: not in both models: {listed(left_out)}", console)
             with progress_bar(console) as progress:
                 bar = progress.add_task("detecting", total=len(part.found.samples))
                 both = detect_both(

@@ -47,7 +47,8 @@ def data_check(
         ),
     ] = None,
     detector: Annotated[
-        Path | None, typer.Option(parser=model_path, help="Trained model: list the labels it doubts.")
+        Path | None,
+        typer.Option(parser=model_path, help="Trained model, to list the labels that disagree with it."),
     ] = None,
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT", help="New or empty folder for a corrected copy.")
@@ -57,7 +58,7 @@ def data_check(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Find what is wrong with images and boxes. Exit code 1: a person is needed.
+    """Find mistakes in images and boxes. Exit code 1: something needs a person.
 
     Example: lookonce data check my-voc/ --size 416 --out runs/check --fix my-voc-fixed
     """

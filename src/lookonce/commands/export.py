@@ -274,7 +274,7 @@ def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
     else:
         say(f"not on this machine: it takes {1 / made.speed_up:.2f} times the time of float32", console)
     if made.compared is None:
-        say("not compared with the float model (--no-gate): what it loses is not known", console)
+        say("not compared with the float model (--no-gate): its loss of AP is unknown", console)
         return 0
     say_problems(made.compared.unreadable, console)
     console.print(_table(made.compared))

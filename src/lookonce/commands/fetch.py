@@ -33,7 +33,10 @@ def fetch(
         with progress_bar(terminal(stderr=True), *columns) as bar:
             fetched = library.fetch(name, _Meter(bar, file))
     except KeyboardInterrupt:
-        say("stopped: what has come is kept; the same command resumes there", terminal(stderr=True))
+        say(
+            "stopped: the bytes received so far are kept; run the same command to resume",
+            terminal(stderr=True),
+        )
         return 130
     console = terminal()
     if json_to is not None:

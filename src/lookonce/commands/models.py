@@ -36,7 +36,7 @@ class ListedModel:
 
 
 def models(json_to: shared.JsonOption = None) -> int:
-    """List the trained models: the one in the package, and those that fetch knows.
+    """List the trained models: the one in the package, and those that can be fetched.
 
     Example: lookonce models
     """

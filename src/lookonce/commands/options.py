@@ -38,7 +38,7 @@ DataArgument = Annotated[
     typer.Argument(metavar="DATA", help="Annotations in any format: folder, file or .zip."),
 ]
 NamesOption = Annotated[
-    Path | None, typer.Option(help="File of class names, for annotations that have numbers alone.")
+    Path | None, typer.Option(help="File of class names, for annotations that have only numbers.")
 ]
 ImagesOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the images, if they lie elsewhere.")
@@ -75,7 +75,7 @@ TrainGroupOption = Annotated[
         metavar="BY",
         parser=group_option,
         help="Images held out together: folder, or a regular expression on the path.",
-        show_default="near-duplicates and neighbouring frames alone",
+        show_default="only near-duplicates and neighbouring frames",
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]
@@ -103,7 +103,7 @@ ConfsOption = Annotated[
 IouOption = Annotated[float, typer.Option(help="IoU threshold of suppression.")]
 FitOption = Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=OWN)]
 RectOption = Annotated[
-    bool, typer.Option("--rect", help="No letterbox padding: faster on wide or high images.")
+    bool, typer.Option("--rect", help="No letterbox padding: faster on wide or tall images.")
 ]
 TilesOption = Annotated[
     str | None,

@@ -20,7 +20,7 @@ SUFFIXES = (".safetensors", ".onnx", ".xml", ".cfg")
 
 def rename(
     model: shared.ModelArgument,
-    names: Annotated[list[str], typer.Argument(metavar="OLD=NEW...", help="Class names to change.")],
+    names: Annotated[list[str], typer.Argument(metavar="OLD=NEW", help="Class names to change.")],
     out: Annotated[Path, typer.Option(help="New model file, with the suffix of MODEL.")],
     force: shared.ForceOption = False,
 ) -> int:

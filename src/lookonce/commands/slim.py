@@ -31,7 +31,7 @@ def slim(
         ),
     ],
     faster: Annotated[
-        float, typer.Option(metavar="N", help="Times as fast as the model, on this machine.")
+        float, typer.Option(metavar="N", help="Speed-up over the model, on this machine.")
     ] = 2.0,
     max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop of AP.")] = 0.01,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/slim"),

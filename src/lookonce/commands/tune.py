@@ -61,7 +61,10 @@ def tune(
             f"{use}: {way}: {made.milliseconds(way):.1f} ms per image, {gain:.2f} times as fast as {usual}",
             console,
         )
-    say(f"{made.folder / PLAN}: {model_name(model)} runs so on this kind of machine from now on", console)
+    say(
+        f"{made.folder / PLAN}: {model_name(model)} runs this way on this kind of machine from now on",
+        console,
+    )
     return 0
 
 

@@ -2,7 +2,7 @@
 
 ```
 NAME        the whole file, checked
-NAME.part   the bytes received so far; they survive a kill, and the next call resumes there
+NAME.part   the bytes received so far; they survive a kill, and the next call resumes
 NAME.from   their origin: URL, and ETag or date, so that pieces of two files are never joined
 NAME.lock   lock held while a process downloads; the system releases it when the process ends
 ```
@@ -119,7 +119,7 @@ class Download:
                 self.part.replace(target)
                 self.part.with_suffix(".from").unlink(missing_ok=True)
                 return
-        kept = f" {self.have():,} bytes are kept, the same command resumes there." if self.have() else ""
+        kept = f" {self.have():,} bytes are kept; run the same command to resume." if self.have() else ""
         raise DownloadError(
             f"{self.file.name} cannot be fetched. {'; '.join(reasons)}.{kept} Without a network, put the "
             f"file here by hand: {target}; or name a server that has it: LOOKONCE_MIRROR=https://..."

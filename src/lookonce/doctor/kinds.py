@@ -330,7 +330,7 @@ KINDS: dict[str, Kind] = {
     "tiny": Kind(
         "look",
         "Tiny boxes",
-        "Less than 3 pixels wide or high at the network's input size.",
+        "Less than 3 pixels wide or tall at the network's input size.",
         "Nothing is visible at that size: such boxes add noise to the loss. Often a slip of the mouse.",
         "Remove slips; if the objects are real, train at a larger size.",
     ),

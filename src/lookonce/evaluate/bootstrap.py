@@ -3,8 +3,8 @@
 Images, or groups of images that belong together, are drawn again with replacement, a thousand times, and
 measured again. The detections are matched once; a resample only counts how often each image was drawn.
 
-With few images AP flatters: the bootstrap's mean lies above the measured AP about as far as the measured AP
-lies above that of all images of the kind, so this distance is taken off. The width is Student's, since with
+With few images AP is optimistic: the bootstrap's mean lies above the measured AP about as far as the measured
+AP lies above that of all images of the kind, so this is subtracted. The width is Student's, since with
 few images the spread is itself uncertain; that of an AP is computed on the angle whose squared sine is the
 AP, on which spread hardly depends on the value. `tests/evaluate/test_bootstrap.py` measures how often such
 intervals hold the true value.

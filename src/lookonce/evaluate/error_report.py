@@ -153,7 +153,7 @@ class ErrorReport:
 def error_report(
     truth: Sequence[Sample], detections: Sequence[Detections], evaluation: Evaluation
 ) -> ErrorReport:
-    """Analyse the errors.
+    """Analyze the errors.
 
     Args:
         truth: annotated images.

@@ -7,9 +7,9 @@ image:
 ```
                       objects of its own class
  objects of           below 0.1        0.1 to 0.5       0.5 and above
- other   below 0.1    background       localisation     duplicate
- classes 0.1 to 0.5   both             localisation     duplicate
-         from 0.5     classification   localisation     classification
+ other   below 0.1    background       localization     duplicate
+ classes 0.1 to 0.5   both             localization     duplicate
+         from 0.5     classification   localization     classification
 ```
 
 The paper's definitions overlap; where two hold, the one that its authors' program tests first applies, so

@@ -2,7 +2,7 @@
 
 After Bolya et al., "TIDE" (2020), section 2.3. The oracle for each type:
 
-- classification: the detection gets the class of its object. localisation: it gets the box of its object.
+- classification: the detection gets the class of its object. localization: it gets the box of its object.
   An object that had a right detection keeps that one, any other gets the one with the best score; the
   others go.
 - both, duplicate, background: the detection goes.

@@ -42,12 +42,12 @@ class MeasuredPart:
         return cls(name, found, learned, validated)
 
     def warning(self) -> str:
-        """Return a warning if the numbers flatter; empty if there is no sign of it."""
+        """Return a warning if the results are optimistic; empty if there is no sign of it."""
         count = len(self.found.samples)
         if not self.learned:
             return ""
         all_of = "all" if self.learned == count else f"{self.learned} of the"
-        return f"warning: the model has learned from {all_of} {count} images: the numbers flatter"
+        return f"warning: the model has learned from {all_of} {count} images: the results are optimistic"
 
 
 def choose_part(
@@ -64,7 +64,7 @@ def choose_part(
     there are no splits.
 
     Args:
-        annotations: recognised data.
+        annotations: recognized data.
         split: a split, `held-out` or `all`; None for the default.
         seen: images of the model's training.
         names: class names, as for `Annotations.load`.

@@ -38,8 +38,8 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
     """Read a float model. Only `.safetensors` needs torch.
 
     Args:
-        path: `.safetensors`; `.cfg` with its `.weights` beside it; or an `.onnx` file that lookonce wrote of
-            one of its three networks.
+        path: `.safetensors`; `.cfg` with its `.weights` beside it; or an `.onnx` file that lookonce wrote
+            from one of its own networks.
         weights: of a `.cfg`; None: the file beside it.
 
     Raises:

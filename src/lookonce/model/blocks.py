@@ -1,4 +1,4 @@
-"""Blocks shared by all three networks.
+"""Blocks shared by all named networks.
 
 Legend: **B** batch, **C** channels, **H**, **W** height and width.
 

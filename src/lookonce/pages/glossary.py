@@ -1,4 +1,4 @@
-"""The words of the reports, explained once: for the hints on the pages and for docs/glossary.md."""
+"""The words of the reports, defined once: for the hints on the pages and for docs/glossary.md."""
 
 from markupsafe import Markup
 
@@ -8,8 +8,7 @@ GLOSSARY = {
     "AP": "Average precision: precision averaged over all levels of recall, from 0 to 1. It needs no "
     "threshold; 1 means that every object is found before the first false detection. AP alone averages "
     "over ten IoU thresholds, 0.50 to 0.95.",
-    "AP50": "AP where a box is right from an IoU of 0.5: it is enough that the box lies roughly on the "
-    "object.",
+    "AP50": "AP that accepts a box from an IoU of 0.5: it is enough that the box lies roughly on the object.",
     "augmentation": "Random changes of the training images, such as flips and crops, which teach the "
     "network that these do not matter.",
     "background": "An image, or a part of one, without any object. A background detection is on no object.",
@@ -21,7 +20,7 @@ GLOSSARY = {
     "class": "A kind of object that the model knows, such as dog. Each box has one.",
     "confusion matrix": "A table of the annotated class against the detected class, which shows what is "
     "mistaken for what.",
-    "detection": "A box that the model draws, with its class and score.",
+    "detection": "A box that the model predicts, with its class and score.",
     "duplicate": "A second detection of an object that has one already.",
     "epoch": "One pass over all training images.",
     "expected calibration error": "The average distance between the score of a detection and the share of "
@@ -34,21 +33,21 @@ GLOSSARY = {
     "interval": "The range in which the true value lies in 95 of 100 measurements, found by drawing the "
     "images again and again at random. The fewer images, the wider.",
     "IoU": "Intersection over union: the area that two boxes share, divided by the area that they cover "
-    "together. 1 means equal, 0 apart. A detection is right from an IoU of 0.5 with an object of its "
+    "together. 1 means equal, 0 no overlap. A detection is right from an IoU of 0.5 with an object of its "
     "class.",
     "letterbox": "Fitting an image into the network input with its proportions kept and the rest filled "
     "with grey.",
-    "localisation": "An error of place: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
-    "loss": "What training makes small: how far the network is from the annotations. Its terms are for "
-    "boxes, objectness and classes.",
+    "localization": "An error of place: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
+    "loss": "The error that training minimizes: the distance between the network's output and the "
+    "annotations, with terms for boxes, objectness and classes.",
     "mean absolute error": "The difference between counted and annotated objects, averaged over the "
     "images without regard to its sign: how far off the count of one image is.",
     "missed": "An object without a detection.",
     "NMS": "Non-maximum suppression: of several boxes on one object, the one with the highest score stays.",
-    "objectness": "How sure the network is that a cell and an anchor hold an object, whatever its class.",
+    "objectness": "The network's confidence that a cell and an anchor hold an object, whatever its class.",
     "precision": "The share of the detections that are right.",
     "recall": "The share of the objects that are found.",
-    "score": "How sure the model is of a detection, from 0 to 1: objectness times class probability.",
+    "score": "The model's confidence in a detection, from 0 to 1: objectness times class probability.",
     "split": "A part of the data: train to learn from, val (validation) to choose settings, test to "
     "measure once at the end.",
     "threshold": "The score from which a detection counts (--conf). A lower one finds more and errs more.",

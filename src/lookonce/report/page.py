@@ -32,7 +32,7 @@ ADVICE = {
     "matter.",
     Outcome.LOCALISATION: "Check whether the annotated boxes are tight and consistent. Fit the anchors "
     "to the data (lookonce data anchors), train longer, or use a larger input size.",
-    Outcome.BOTH: "Mostly crowds and truncated objects. The advice for classification and localisation "
+    Outcome.BOTH: "Mostly crowds and truncated objects. The advice for classification and localization "
     "errors applies.",
     Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. If it is "
     "too low, neighbouring objects are lost as well: watch missed.",

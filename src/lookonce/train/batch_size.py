@@ -87,7 +87,7 @@ def choose_batch(
         if need <= MARGIN * free:
             limit = f"{MARGIN:.0%} of the memory"
             if batch == batches[0]:
-                limit = f"at most {BATCHES[0]}" if batch == BATCHES[0] else f"{FEWEST_STEPS} steps an epoch"
+                limit = f"at most {BATCHES[0]}" if batch == BATCHES[0] else f"{FEWEST_STEPS} steps per epoch"
             return Choice(
                 batch,
                 f"batch {batch}: a step at {height}x{width} takes {_gib(need)} of {_gib(free)} free "

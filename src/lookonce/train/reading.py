@@ -45,7 +45,7 @@ def load_data(
             images it has learned from.
 
     Raises:
-        AnnotationError: not recognised, or no boxes to train on.
+        AnnotationError: not recognized, or no boxes to train on.
     """
     annotations = open_annotations(data, images)
     given = read_names(names) if names else None
@@ -89,7 +89,7 @@ def load_folds(
     """Return the training and the held-out images of each fold; a test part is never used.
 
     Raises:
-        AnnotationError: not recognised, or fewer than two groups of images.
+        AnnotationError: not recognized, or fewer than two groups of images.
     """
     annotations = open_annotations(data, images)
     given = read_names(names) if names else None
@@ -129,7 +129,8 @@ def after_earlier_training(data: TrainData, model: Path | None, console: Console
     earlier = Seen.of(load_info(model).training)
     if known := len(data.seen.held_out & earlier.learned):
         say(
-            f"{model} has learned from {known} of the {len(data.val)} validation images: the AP flatters",
+            f"{model} has learned from {known} of the {len(data.val)} validation images: the AP is "
+            "optimistic",
             console,
         )
     return replace(data, seen=data.seen.after(earlier))

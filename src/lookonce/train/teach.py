@@ -165,8 +165,8 @@ def teach(
     shown = (*lessons.train, *lessons.val)
     boxes, unsure = (sum(len(getattr(each, name)) for each in shown) for name in ("labels", "unsure_labels"))
     console.print(
-        f"{model} teaches {', '.join(kept)}: {boxes} boxes in {len(shown)} images; {unsure} more are unsure: "
-        "no background there",
+        f"{model} teaches {', '.join(kept)}: {boxes} boxes in {len(shown)} images; {unsure} more are "
+        "uncertain and count as neither object nor background",
         highlight=False,
         markup=False,
         soft_wrap=True,
