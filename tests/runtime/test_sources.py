@@ -1,6 +1,7 @@
 """Which files a source stands for, and what happens to bad ones."""
 
 import os
+import struct
 import sys
 import time
 import weakref
@@ -18,11 +19,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lookonce._tiff import read_directory
 from lookonce.errors import ImageError, SourceError
 from lookonce.images import write_image
+from lookonce.runtime import sources as sources_module
 from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.sources import Frame, Sources
+from lookonce.tiff import LargeImage
 from tests.mjpeg_server import free_port
+from tests.tiffs import write_tiff
 
 
 def write_grey(path: Path, grey: int = 100) -> Path:
@@ -382,6 +387,66 @@ def test_bad_files_are_set_aside_and_counted(album: Path) -> None:
     assert not any(name in what for name, what in by_name.items())  # named once
     list(sources)
     assert len(sources.problems) == 4  # counted anew
+
+
+def stack(path: Path, pages: int) -> Path:
+    """Write a TIFF of grey pages: page n has the value n."""
+    first, *others = (Image.new("RGB", (12, 8), (number,) * 3) for number in range(1, pages + 1))
+    first.save(path, save_all=True, append_images=others)
+    return path
+
+
+def test_a_damaged_block_of_a_large_image_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are read while the image is processed, after its structure."""
+    for name in ("a.png", "c.png"):
+        write_grey(tmp_path / name)
+    bad = write_tiff(tmp_path / "b.tif", (128, 128), tile=64)
+    data = bytearray(bad.read_bytes())
+    places = struct.unpack_from("<I", data, data.rindex(struct.pack("<HHI", 324, 4, 4)) + 8)[0]
+    struct.pack_into("<I", data, places, 1 << 30)
+    bad.write_bytes(data)
+    monkeypatch.setattr(sources_module, "is_large_tiff", lambda path, at: path == bad)
+    sources = Sources([tmp_path])
+    sources.by_windows = True
+
+    def work(frame: Frame) -> int:
+        image = frame.image
+        return int((image.read(0, 8, 0, 8) if isinstance(image, LargeImage) else image).max())
+
+    results = sources.map(work, Plan(2, 1))
+    assert [(Path(frame.name).name, grey) for frame, grey in results] == [("a.png", 100), ("c.png", 100)]
+    (problem,) = sources.problems
+    assert (Path(problem.place).name, problem.outcome) == ("b.tif", "skipped")
+    assert "cut short" in problem.what
+
+
+def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", 3)
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as stream:
+        number = [tag for tag, _ in read_directory(stream).fields].index(257)
+    at = struct.unpack_from("<I", data, 4)[0] + 2 + 12 * number
+    struct.pack_into("<HHII", data, at, 257, 4, 1, 10**6)  # rows
+    path.write_bytes(data)
+    sources = Sources([path])
+
+    assert [(frame.name, frame.image.max()) for frame in sources] == [(f"{path}#2", 2), (f"{path}#3", 3)]
+    assert [problem.place for problem in sources.problems] == [f"{path}#1"]
+
+
+def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:
+    stack(tmp_path / "a.tif", 2)
+    write_grey(tmp_path / "a#2.tif")
+    write_grey(tmp_path / "a#2-2.tif")
+
+    found = {str(frame.relative): frame.image.max() for frame in Sources([tmp_path])}
+
+    assert found == {"a#1.tif": 1, "a#2-3.tif": 2, "a#2.tif": 100, "a#2-2.tif": 100}
+    rest = Sources([tmp_path])
+    rest.leave_out({str(tmp_path / "a#2.tif"), str(tmp_path / "a#2-2.tif")})
+    assert [str(frame.relative) for frame in rest] == ["a#1.tif", "a#2-3.tif"]  # as before, when resumed
 
 
 def test_strict_stops_at_the_first_bad_file(album: Path) -> None:

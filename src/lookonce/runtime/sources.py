@@ -90,12 +90,15 @@ class _Unread:
         return cls(frame.name, lambda: frame, frame.image.shape[0] * frame.image.shape[1])
 
     def attempt(self, work: Callable[[Frame], T]) -> tuple[Frame, T] | _Bad:
-        """Decode and process; an unreadable image is returned as a result as well."""
+        """Decode and process; an unreadable image is returned as a result as well.
+
+        A `LargeImage` is read while it is processed, so its damage shows only then.
+        """
         try:
             frame = self.decode()
+            return frame, work(frame)
         except ImageError as error:
             return _Bad(self.name, error)
-        return frame, work(frame)
 
 
 class Sources:
@@ -131,8 +134,9 @@ class Sources:
         self.values: Values | None = None
         self.by_windows = False
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
-        folders = [absolute(origin.parent) for origin in self.origins if isinstance(origin, Path)]
-        self._root = commonpath(folders) if folders else ""
+        files = [absolute(origin) for origin in self.origins if isinstance(origin, Path)]
+        self._root = commonpath([file.parent for file in files]) if files else ""
+        self._taken = {file.relative_to(self._root) for file in files}
         self._running: LiveFrames | PipedImages | None = None
         self._stopped = False
 
@@ -231,6 +235,10 @@ class Sources:
             shown, place = name, relative
             if len(pages) > 1:
                 shown, place = f"{name}#{number}", relative.with_name(f"{path.stem}#{number}{path.suffix}")
+                further = 2
+                while place in self._taken:  # by a file of this name
+                    place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
+                    further += 1
             read = partial(_read, path, shown, place, at, self.values, by_windows=self.by_windows)
             yield _Unread(shown, read, pixels_of(path))
         if len(pages) < len(places):
@@ -243,10 +251,12 @@ class Sources:
         self.problems.clear()
         self.series.clear()
         frames = 0
+        first: ImageError | None = None
         for outcome in outcomes:
             if isinstance(outcome, _Bad):
-                if self.strict or (self._whole and len(self.origins) == 1 and not frames):
+                if self.strict:
                     raise outcome.error
+                first = first or outcome.error
                 what = str(outcome.error).removeprefix(f"{outcome.name}: ")
                 self.problems.append(Problem(outcome.name, what))
                 continue
@@ -254,7 +264,9 @@ class Sources:
             if outcome[0].is_series:
                 self.series.append(outcome[0].name)
             yield outcome
-        if self._whole and not frames and self.problems:
+        if self._whole and not frames and first is not None:
+            if len(self.origins) == 1:
+                raise first
             raise SourceError(f"none of {len(self.origins)} files can be read; the first: {self.problems[0]}")
 
     def _opened(self, running: Stream) -> Stream:
