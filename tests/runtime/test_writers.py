@@ -13,9 +13,11 @@ from pycocotools.coco import COCO
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.images import read_image, write_image
+from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.video import Moment, read_frames
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
+from tests.tiffs import geotiff_tags, write_tiff
 
 NAMES = ("cat", 'a "big", dog')
 
@@ -244,6 +246,28 @@ def test_annotated_images_keep_name_folder_and_size(tmp_path: Path) -> None:
     assert drawn.shape == (40, 60, 3)
     assert drawn.any()
     assert not read_image(tmp_path / "b" / "1.png").any()
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 120 + ".heic", "b" * 251 + ".png", "c" * 253 + "#2.png"])
+def test_names_of_any_length_are_written(tmp_path: Path, name: str) -> None:
+    """The last is a page's of a TIFF whose own name just fits."""
+    other = name[:210] + "other" + name[215:]
+    with ImageWriter(tmp_path) as writer:
+        writer.add(frame(name), NONE)
+        writer.add(frame(other), NONE)
+
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stem", ["a" * 246, "a" * 251, "é" * 123])
+def test_the_map_of_a_long_name_is_written(tmp_path: Path, stem: str) -> None:
+    source = write_tiff(tmp_path / f"{stem}.tif", (64, 64), tile=64, tags=geotiff_tags(1, (0, 0)))
+    with GeoJsonWriter(tmp_path / "maps") as writer:
+        writer.add(Frame(np.zeros((64, 64, 3), np.uint8), str(source), Path(source.name), source), NONE)
+
+    (written,) = (tmp_path / "maps").iterdir()
+    assert written.suffix == ".geojson"
+    assert json.loads(written.read_text())["name"] == stem
 
 
 def test_annotated_videos_keep_size_rate_and_length(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lookonce.detections import Detections
 from lookonce.errors import ImageError
 from lookonce.geotiff import read_georeference
 from lookonce.runtime.sources import Frame
-from lookonce.runtime.writers import Writer
+from lookonce.runtime.writers import Writer, fit_name
 
 WGS84 = 4326
 # RFC 7946 knows longitude and latitude only; every other system is named as in GeoJSON 2008, section 3, which
@@ -47,7 +47,7 @@ class GeoJsonWriter(Writer):
             "crs": {"type": "name", "properties": {"name": name}},
             "features": features,
         }
-        target = self.path / frame.relative.with_name(frame.relative.name + ".geojson")
+        target = self.path / frame.relative.with_name(fit_name(frame.relative.name, ".geojson"))
         with replacing(target) as temporary:
             temporary.write_text(json.dumps(collection, ensure_ascii=False), encoding="utf-8")
 

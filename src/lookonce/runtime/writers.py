@@ -27,7 +27,7 @@ from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
 from lookonce.runtime.sources import Frame
 from lookonce.tiff import LargeImage
 
-LONGEST_NAME, CUT_NAME = 250, 200  # bytes, with a suffix to follow; file systems take 255
+LONGEST_NAME, CUT_NAME = 255, 200  # bytes that file systems take; bytes kept of a longer name
 FORMULA = ("=", "+", "-", "@")
 
 
@@ -120,10 +120,8 @@ class ImageWriter(Writer):
         known, usual = (WRITTEN_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
         if path.suffix.lower() in known:
-            return path
-        whole = os.fsencode(path.name)  # a name that is too long is shortened and gets a unique number
-        name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
-        return path.with_name((path.name if len(whole) <= LONGEST_NAME else name) + usual)
+            return path.with_name(fit_name(path.stem, path.suffix))
+        return path.with_name(fit_name(path.name, usual))
 
 
 class TextWriter(Writer):
@@ -325,6 +323,14 @@ class CocoWriter(TextWriter):
 
     def _tail(self, complete: bool) -> str:
         return "\n]\n" if self._between == ",\n" else "[]\n"
+
+
+def fit_name(name: str, suffix: str) -> str:
+    """Return a file name that ends in the suffix; a name that is too long is cut and gets a unique number."""
+    whole = os.fsencode(name)
+    if len(whole) + len(suffix) > LONGEST_NAME:
+        name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
+    return name + suffix
 
 
 def _no_formula(text: str) -> str:
