@@ -8,7 +8,7 @@ from PIL import Image
 
 from lookonce.errors import ImageError
 from lookonce.geotiff import read_georeference
-from tests.tiffs import DOUBLE, PROJECTED, SHORT, geotiff_tags, write_tiff
+from tests.tiffs import DOUBLE, LONG, PROJECTED, SHORT, geotiff_tags, write_tiff
 
 BOX = (10.0, 20.0, 30.0, 60.0)  # left, top, right, bottom
 KEYS = geotiff_tags(1, (0, 0))[34735]
@@ -67,6 +67,15 @@ def test_degrees(tmp_path: Path) -> None:
         (geotiff_tags(1, (0, 0)) | {33922: (DOUBLE, [0.0] * 24)}, "found 4 tie points; assign coordinates"),
         (geotiff_tags(1, (0, 0), {1024: 1, 3072: 32767}), "EPSG code, found none; name it, .* gdal_edit"),
         (geotiff_tags(0, (0, 0)), "a transformation without area"),
+        (geotiff_tags(1e-30, (0, 0)), "a transformation without area"),
+        (geotiff_tags(1, (float("nan"), 0)), "a transformation without area"),
+        (geotiff_tags(1, (1e300, 0)), "a transformation without area"),
+        (
+            geotiff_tags(1, (0, 0)) | {274: (SHORT, [3])},
+            "stored upright, found orientation 3",
+        ),
+        (geotiff_tags(1, (0, 0)) | {34735: (DOUBLE, [float("nan")] * 8)}, "EPSG code, found none"),
+        (geotiff_tags(1, (0, 0)) | {33550: (LONG, [1, 1, 0])}, "a pixel size and one tie point"),
         (geotiff_tags(1, (0, 0)) | {34735: (SHORT, [1, 1, 0, 9])}, "EPSG code, found none"),
     ],
 )

@@ -1,18 +1,19 @@
 """TIFFs by windows and page by page: the same pixels as the decoder of whole images gives."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lookonce import tiff
+from lookonce import _tiff, tiff
 from lookonce.errors import ImageError
 from lookonce.images import read_image, read_image_header, read_native
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 from lookonce.values import measure_values
-from tests.tiffs import write_tiff
+from tests.tiffs import DOUBLE, LONG, LONG8, SHORT, write_directory, write_tiff
 
 rng = np.random.default_rng(3)
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -166,6 +167,71 @@ def test_a_damaged_directory_is_marked(tmp_path: Path) -> None:
     path.write_bytes(data[: tiff_pages(path)[2] + 9])
 
     assert tiff_pages(path)[2:] == [-1]
+
+
+@pytest.mark.parametrize("count", [2000, 60_000])
+def test_directories_that_overlap_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Each begins 8 bytes after the one before, and has most of its tags in common with it."""
+    monkeypatch.setattr(_tiff, "MOST_TAGS_OF_ALL", 5 * 2000)
+    data = bytearray(b"II*\0" + struct.pack("<I", 8) + bytes(12 * count + 1000))
+    for at in range(8, 8 + 8 * 20, 8):
+        struct.pack_into("<H", data, at, count)
+        struct.pack_into("<I", data, at + 2 + 12 * count, at + 8)
+    (tmp_path / "a.tif").write_bytes(data)
+
+    assert tiff_pages(tmp_path / "a.tif") == ([0, 16, 24, 32, 40, -1] if count == 2000 else [-1])
+
+
+HUGE = 1 << 40
+PACKED = {259: (SHORT, [8])}
+TWO_PLANES = {277: (SHORT, [2]), 284: (SHORT, [2])}
+FOUR_STRIPS = {257: (LONG, [8]), 273: (LONG, [16] * 4), 278: (LONG, [2])}
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({257: (LONG8, [HUGE]), 278: (LONG8, [HUGE])}, "sides of at most 4,294,967,295"),
+        ({258: (SHORT, [0]), 262: (SHORT, [1]), 277: (SHORT, [1])}, ""),
+        ({274: (DOUBLE, [float("nan")])}, None),
+        (PACKED | TWO_PLANES | {273: (LONG, [16] * 2), 279: (LONG8, [1 << 63] * 2)}, ""),
+        (PACKED | FOUR_STRIPS | {279: (LONG8, [1 << 62] * 4)}, ""),
+        ({256: (LONG, [1 << 21]), 258: (SHORT, [0]), 277: (SHORT, [1])}, ""),
+    ],
+)
+def test_numbers_beyond_any_file_are_errors(tmp_path: Path, tags: dict, message: str | None) -> None:
+    """None: the tag does not matter."""
+    usual = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 16, 277: 1, 278: 4, 279: 16}
+    path = tmp_path / "a.tif"
+    with path.open("wb") as stream:
+        stream.write(bytes(32))
+        write_directory(stream, {tag: (LONG, [n]) for tag, n in usual.items()} | tags, True, "<")
+
+    readers: list[Callable[[], object]] = [
+        lambda: decode_tiff_page(path, 0, "a.tif"),
+        lambda: LargeImage(path).read(3, 4, 0, 4),
+    ]
+    for reader in readers:
+        if message is None:
+            reader()
+        else:
+            with pytest.raises(ImageError, match=f"a.tif: .*{message}"):
+                reader()
+
+
+def test_planes_that_overlap_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff, "IMAGE_LIMIT", 3000)
+    path = tmp_path / "a.tif"
+    tags = {256: [64], 257: [16], 258: [8], 259: [8], 262: [1], 277: [4], 278: [16], 284: [2]}
+    tags |= {273: [16] * 4, 279: [1024] * 4}
+    with path.open("wb") as stream:
+        stream.write(bytes(16 + 1024))
+        write_directory(stream, {tag: (LONG, numbers) for tag, numbers in tags.items()}, False, "<")
+
+    with pytest.raises(ImageError, match="at most 3,000 bytes in a"):
+        LargeImage(path).read(0, 4, 0, 4)
+    with pytest.raises(ImageError, match="at most 3,000 bytes in a"):
+        decode_tiff_page(path, 0, "a.tif")
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])

@@ -61,7 +61,7 @@ def write_tiff(
             262: (SHORT, [2]), 277: (SHORT, [3]), 284: (SHORT, [1]), 322: (LONG, [tile]), 323: (LONG, [tile]),
             324: (LONG8 if big else LONG, places), 325: (LONG, lengths), **(tags or {}),
         }  # fmt: skip
-        _write_directory(stream, fields, big, order)
+        write_directory(stream, fields, big, order)
     return path
 
 
@@ -77,9 +77,10 @@ def geotiff_tags(
     }
 
 
-def _write_directory(
+def write_directory(
     stream: BinaryIO, fields: Mapping[int, tuple[int, Sequence[float]]], big: bool, order: str
 ) -> None:
+    """Append a directory, and point to it from the first 16 bytes."""
     entry, inline = ("HHQ", 8) if big else ("HHI", 4)
     entries = b""
     for tag, (kind, values) in sorted(fields.items()):

@@ -250,7 +250,7 @@ def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[
     Returns:
         Tag -> number, and the offset of the next directory, 0 for none.
     """
-    order, is_big, fields, following = read_directory(stream, at)
+    order, is_big, fields, _, following = read_directory(stream, at)
     tags, elsewhere = {}, {}
     for tag, (kind, values, inside) in fields:
         if (

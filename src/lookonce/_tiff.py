@@ -12,9 +12,9 @@ any decoder reads; so an image too large for memory is read block by block, by t
 Sources: TIFF 6.0 sections 2, 8 and 15; BigTIFF as in libtiff 4.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from struct import calcsize, error, pack, unpack
+from struct import calcsize, error, iter_unpack, pack, unpack
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -57,6 +57,8 @@ WHOLE = (BYTE, SHORT, LONG, LONG8)
 NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", DOUBLE: "f8", LONG8: "u8"}  # numpy's names
 
 MOST_TAGS, MOST_PAGES, MOST_BLOCKS = 4096, 65_535, 1 << 22
+MOST_TAGS_OF_ALL = 32 * MOST_PAGES  # directories may overlap, so that a small file has very many tags
+LONGEST_SIDE = 0xFFFF_FFFF  # of what `standalone` writes
 LONGEST_TAG = 1 << 20  # bytes, places of blocks excepted; a palette of 16 bits takes 393,216
 
 Order = Literal["<", ">"]
@@ -77,19 +79,33 @@ class Field(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """Tags of one page, in the order of the file, and the offset of the next directory, 0 for none."""
+    """Tags of one page.
+
+    Attributes:
+        order: byte order of the file.
+        is_big: whether it is a BigTIFF.
+        fields: tags and values, in the order of the file.
+        total: number of tags, whether or not they are among the fields.
+        following: offset of the next directory, 0 for none.
+    """
 
     order: Order
     is_big: bool
     fields: list[tuple[int, Field]]
+    total: int
     following: int
 
 
-def read_directory(stream: BinaryIO, at: int = 0) -> Directory:
-    """Read a directory, the first one unless its offset is given.
+def read_directory(stream: BinaryIO, at: int = 0, wanted: Collection[int] | None = None) -> Directory:
+    """Read a directory.
+
+    Args:
+        stream: the file.
+        at: offset of the directory; 0: the first one.
+        wanted: tags to return; None: all.
 
     Raises:
-        ValueError: the file is cut short.
+        ValueError: the file is cut short, or the directory has too many tags.
     """
     stream.seek(0)
     start = take(stream, 8)
@@ -99,15 +115,13 @@ def read_directory(stream: BinaryIO, at: int = 0) -> Directory:
     seek(stream, at or first)
     count_format, entry_format, next_format = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
     (count,) = unpack(order + count_format, take(stream, calcsize(order + count_format)))
-    if count > MOST_TAGS and is_big:
+    if count > MOST_TAGS:
         raise ValueError(f"expected at most {MOST_TAGS} tags in a TIFF directory, found {count}")
-    fields = []
-    for _ in range(count):
-        tag, *value = unpack(order + entry_format, take(stream, calcsize(order + entry_format)))
-        fields.append((tag, Field(*value)))
+    entries = iter_unpack(order + entry_format, take(stream, count * calcsize(order + entry_format)))
+    fields = [(tag, Field(*value)) for tag, *value in entries if wanted is None or tag in wanted]
     following = stream.read(calcsize(order + next_format))
     whole = len(following) == calcsize(order + next_format)
-    return Directory(order, is_big, fields, unpack(order + next_format, following)[0] if whole else 0)
+    return Directory(order, is_big, fields, count, unpack(order + next_format, following)[0] if whole else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,10 +172,13 @@ def find_pages(stream: BinaryIO) -> Iterator[int]:
         ValueError: damaged; the message says what was expected.
     """
     seen: set[int] = set()
-    at = 0
+    at = count = 0
     while at not in seen and len(seen) < MOST_PAGES:
         seen.add(at)
-        directory = read_directory(stream, at)
+        directory = read_directory(stream, at, {SUBFILE})
+        count += directory.total
+        if count > MOST_TAGS_OF_ALL:
+            raise ValueError(f"expected at most {MOST_TAGS_OF_ALL:,} tags in a TIFF, found more")
         subfile = dict(directory.fields).get(SUBFILE)
         if subfile is None or not unpack(directory.order + "I", subfile.inside[:4])[0] & REDUCED_OR_MASK:
             yield at
@@ -193,6 +210,8 @@ def read_page(stream: BinaryIO, at: int = 0) -> Page:
         block = min(int(numbers(STRIP_ROWS, height)[0]), height), width
     if min(height, width, *block) < 1:
         raise ValueError(f"expected a TIFF page and blocks of at least one pixel, found {height}x{width}")
+    if max(height, width, *block) > LONGEST_SIDE:
+        raise ValueError(f"expected sides of at most {LONGEST_SIDE:,} in a TIFF, found {height}x{width}")
     planes = int(numbers(CHANNELS, 1)[0]) if int(numbers(PLANES, 1)[0]) == 2 else 1
     count = planes * -(-height // block[0]) * -(-width // block[1])
     if count > MOST_BLOCKS:

@@ -10,12 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import open_input
-from lookonce._tiff import DOUBLE, GEO_KEYS, PIXEL_SCALE, SHORT, TIEPOINTS, TRANSFORMATION, Page, read_page
+from lookonce._tiff import (
+    DOUBLE,
+    GEO_KEYS,
+    ORIENTATION,
+    PIXEL_SCALE,
+    SHORT,
+    TIEPOINTS,
+    TRANSFORMATION,
+    Page,
+    read_page,
+)
 from lookonce.errors import ImageError
 
 RASTER_TYPE, GEODETIC_CRS, PROJECTED_CRS = 1025, 2048, 3072  # keys
 PIXEL_IS_POINT = 2
 USER_DEFINED = 32767  # a reference system without a code
+FARTHEST, LEAST_AREA = 1e12, 1e-24  # of a coordinate and a pixel, in any unit; beyond, doubles are too coarse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,13 +54,19 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
     """Read where a page of a GeoTIFF is, the first one unless its directory's offset is given.
 
     Raises:
-        ImageError: no TIFF, no affine georeference in it, or a reference system without an EPSG code.
+        ImageError: no TIFF, no affine georeference in it, a reference system without an EPSG code, or pixels
+            that are stored turned: the coordinates are those of the pixels as stored.
     """
     with open_input(path, ImageError) as stream:
         try:
             page = read_page(stream, at)
         except ValueError as error:
             raise ImageError(f"{path}: expected a GeoTIFF: {error}") from error
+    if (turn := page.number(ORIENTATION, 1)) != 1:
+        raise ImageError(
+            f"{path}: expected a GeoTIFF that is stored upright, found orientation {turn}; "
+            "gdal_translate IN OUT.tif writes it without that tag"
+        )
     keys = _keys(page)
     scale, ties, given = (page.numbers(tag, DOUBLE) for tag in (PIXEL_SCALE, TIEPOINTS, TRANSFORMATION))
     if len(given) == 16:
@@ -65,7 +82,9 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
     if keys.get(RASTER_TYPE) == PIXEL_IS_POINT:  # (0, 0) is the middle of the first pixel
         matrix[:, 2] -= matrix[:, :2].sum(axis=1) / 2
     epsg = keys.get(PROJECTED_CRS, keys.get(GEODETIC_CRS, USER_DEFINED))
-    if epsg == USER_DEFINED or not np.isfinite(matrix).all() or not np.linalg.det(matrix[:, :2]):
+    # the comparisons are false for NaN too
+    is_map = np.abs(matrix).max() < FARTHEST and abs(np.linalg.det(matrix[:, :2])) > LEAST_AREA
+    if epsg == USER_DEFINED or not is_map:
         found = "none" if epsg == USER_DEFINED else f"EPSG:{epsg} and a transformation without area"
         raise ImageError(
             f"{path}: expected a reference system with an EPSG code, found {found}; name it, for example "

@@ -89,7 +89,7 @@ def decode_tiff_page(path: Path, at: int, name: str) -> NDArray[Any]:
     try:
         with open_input(path, ImageError) as stream:
             page = read_page(stream, at)
-            if int(page.lengths.sum()) > IMAGE_LIMIT:
+            if sum(page.lengths.tolist()) > IMAGE_LIMIT:
                 raise ValueError(f"expected at most {IMAGE_LIMIT:,} bytes in a page, found more")
             blocks = []
             for start, count in zip(page.offsets.tolist(), page.lengths.tolist(), strict=True):
@@ -148,6 +148,8 @@ class LargeImage:
             and page.number(PHOTOMETRIC, 0) != YCBCR
         ):
             bits = page.number(BITS, 1) * (page.number(CHANNELS, 1) if page.planes == 1 else 1)
+            if not bits:
+                raise ImageError(f"{self.name}: expected pixels of at least one bit, found none")
             self._row_bytes = -(-page.width * bits // 8)
             self._block = min(page.block[0], max(1, ROWS_PIXELS // page.width)), page.width
         if self._block[0] * self._block[1] > BLOCK_PIXELS:
@@ -230,7 +232,15 @@ class LargeImage:
         """Decode a block: (h, w, 3) RGB in the file's own numbers."""
         page = self._page
         height = self._block[0] if page.is_tiled else min(self._block[0], page.height - row * self._block[0])
-        blocks = [self._stored(plane, row, column, height) for plane in range(page.planes)]
+        blocks: list[bytes] = []
+        count = 0
+        for plane in range(page.planes):  # planes may overlap, so that a small file has very many bytes
+            blocks.append(self._stored(plane, row, column, height))
+            count += len(blocks[-1])
+            if count > IMAGE_LIMIT:
+                raise ImageError(
+                    f"{self.name}: expected at most {IMAGE_LIMIT:,} bytes in a block, found more"
+                )
         if not all(blocks):  # GDAL leaves out blocks without content
             return np.zeros((height, self._block[1], 3), np.uint8)
         place = f"{self.name}: block at row {row * self._block[0]}, column {column * self._block[1]}"

@@ -61,6 +61,23 @@ def tiff(*tags: tuple[int, int, int], then: int = 0) -> bytes:
     return b"II*\x00" + struct.pack("<I", 8) + folder + struct.pack("<I", then)
 
 
+def second_page(strange: tuple[int, int, int, int]) -> bytes:
+    """Return the directory of a page of 8x8 pixels with a strange tag: (number, kind, count, value)."""
+    numbers = ((256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64))
+    tags = {tag: (tag, 4, 1, value) for tag, value in numbers} | {strange[0]: strange}
+    rows = b"".join(struct.pack("<HHII", *tags[tag]) for tag in sorted(tags))
+    return struct.pack("<H", len(tags)) + rows + bytes(4)
+
+
+def overlapping_directories(tags: int, pages: int) -> bytes:
+    """Return a TIFF of pages that begin 8 bytes after each other: nearly all bytes belong to all of them."""
+    data = bytearray(b"II*\0" + struct.pack("<I", 8) + bytes(12 * tags + 8 * pages + 16))
+    for at in range(8, 8 + 8 * pages, 8):
+        struct.pack_into("<H", data, at, tags)
+        struct.pack_into("<I", data, at + 2 + 12 * tags, at + 8)
+    return bytes(data)
+
+
 def images() -> Iterator[tuple[str, bytes]]:
     """Yield name and content of images."""
     scanline = chunk(b"IDAT", zlib.compress(bytes(193 * 64)))
@@ -195,6 +212,9 @@ def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, bytes]]:
     )
     yield "jpeg_inside.tif", tiff(*tags) + inside
     yield "tags.tif", b"II*\0" + struct.pack("<IH", 8, 65_535) + bytes(12 * 65_535)
+    yield "overlapping_directories.tif", overlapping_directories(60_000, 20)
+    yield "unknown_kind.tif", tiff(*sides, *pixels, (278, 1, 64), then=122) + second_page((317, 99, 1, 1))
+    yield "high_page.tif", tiff(*sides, *pixels, (278, 1, 64), then=122) + second_page((257, 4, 1, 1 << 31))
     yield "big.tif", b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 1 << 62)
     gif = bytearray(saved("GIF"))
     at = gif.index(b",\0\0\0\0")
