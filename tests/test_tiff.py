@@ -11,7 +11,7 @@ from PIL import Image
 from lookonce import _tiff, tiff
 from lookonce.errors import ImageError
 from lookonce.images import read_image, read_image_header, read_native
-from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages, tiff_pixels
 from lookonce.values import measure_values
 from tests.tiffs import DOUBLE, LONG, LONG8, SHORT, write_directory, write_tiff
 
@@ -108,6 +108,32 @@ def test_the_range_of_a_deep_image_is_measured_or_given(tmp_path: Path) -> None:
 
     assert LargeImage(tmp_path / "a.tif").values == (0, 4095)
     assert LargeImage(tmp_path / "a.tif", (0, 255)).read(0, 9, 0, 230).max() == 255
+
+
+def test_the_range_is_measured_on_few_numbers_and_on_the_extremes(tmp_path: Path) -> None:
+    pixels = np.full((700, 700), 9, np.uint16)
+    pixels[350, 351], pixels[90, 91] = 60_000, 2
+    Image.fromarray(pixels).save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={278: 20})
+
+    sample = LargeImage(tmp_path / "a.tif", (0, 255)).sample()
+
+    assert 1000 < len(sample) < 11_000
+    assert (sample.dtype, sample.min(), sample.max()) == (np.uint16, 2, 60_000)
+    assert sample.base is None
+
+
+def test_the_memory_of_a_page_is_known_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = write_tiff(tmp_path / "large.tif", (20_000, 20_000), tile=2048)
+    assert tiff_pixels(large) == (1 << 26) + 4096**2  # the blocks and the reduced copy
+    thin = write_tiff(tmp_path / "thin.tif", (40_000, 64), tile=64)
+    assert tiff_pixels(thin) == 40_000 * 64 + 4096**2
+    path = stack(tmp_path / "pages.tif", scene(), scene()[:7, :5])
+    assert [tiff_pixels(path, at) for at in tiff_pages(path)] == [150 * 230, 35]
+    assert tiff_pixels(tmp_path / "absent.tif") == 0
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    assert tiff_pixels(tmp_path / "a.png") == 0
 
 
 # ---- pages

@@ -44,8 +44,25 @@ BLOCK_PIXELS = 1 << 24  # the largest block, decoded as a whole
 ROWS_PIXELS = 1 << 20  # of uncompressed strips, which are read in parts
 CACHE_PIXELS = 1 << 26  # blocks kept: 192 MiB, a row of windows on an image of 100,000 columns
 SAMPLED = 64  # blocks, spread over the image, in which the range of values is measured
+SAMPLED_NUMBERS = 10_000  # of all these blocks together
 UNCOMPRESSED, OLD_JPEG, YCBCR = 1, 6, 6  # TIFF 6.0
 REMEDY = "make it a tiled TIFF: vips tiffsave IN OUT.tif --tile --bigtiff"
+
+
+def tiff_pixels(path: Path, at: int = 0) -> int:
+    """Return the number of pixels of a page that are in memory at a time; 0 if it cannot be decoded.
+
+    Of a `LargeImage` they are its blocks and its reduced copy.
+    """
+    try:
+        with open_input(path, ImageError) as stream:
+            page = read_page(stream, at) if stream.read(8).startswith(TIFF_STARTS) else None
+    except (ImageError, ValueError):
+        return 0  # decoding it says why
+    if page is None:
+        return 0
+    pixels = page.height * page.width
+    return min(pixels, CACHE_PIXELS) + READ_SIDE**2 if is_large(page.height, page.width) else pixels
 
 
 def is_large_tiff(path: Path, at: int = 0) -> bool:
@@ -192,14 +209,19 @@ class LargeImage:
         return small
 
     def sample(self) -> NDArray[Any]:
-        """Return numbers of blocks all over the image, as in the file: (N,).
+        """Return numbers of blocks all over the image, and their extremes, as in the file: (N,).
 
         Raises:
             ImageError: a block is damaged.
         """
         numbers = np.linspace(0, self._grid[0] * self._grid[1] - 1, SAMPLED).astype(int)
         places = [divmod(number, self._grid[1]) for number in np.unique(numbers).tolist()]
-        return np.concatenate([self._native(row, column).reshape(-1)[::7] for row, column in places])
+        parts, extremes = [], []
+        for row, column in places:
+            flat = self._native(row, column).reshape(-1)
+            parts.append(flat[:: 1 + flat.size * len(places) // SAMPLED_NUMBERS].copy())  # drops the block
+            extremes += [flat.min(), flat.max()]
+        return np.concatenate([*parts, [min(extremes), max(extremes)]])
 
     def _window(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
         height, width = self._block

@@ -436,6 +436,14 @@ def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
     assert [problem.place for problem in sources.problems] == [f"{path}#1"]
 
 
+def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (12, 8)), Image.new("RGB", (60, 40))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    write_grey(tmp_path / "b.png")
+
+    assert [item.pixels for item in Sources([tmp_path])._items()] == [96, 2400, 96]
+
+
 def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:
     stack(tmp_path / "a.tif", 2)
     write_grey(tmp_path / "a#2.tif")

@@ -33,7 +33,7 @@ from lookonce.runtime.remote import open_remote_image
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
 from lookonce.samples import Problem
-from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages, tiff_pixels
 
 T = TypeVar("T")
 Stream = TypeVar("Stream", LiveFrames, PipedImages)
@@ -240,7 +240,7 @@ class Sources:
                     place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
                     further += 1
             read = partial(_read, path, shown, place, at, self.values, by_windows=self.by_windows)
-            yield _Unread(shown, read, pixels_of(path))
+            yield _Unread(shown, read, tiff_pixels(path, at) or pixels_of(path))
         if len(pages) < len(places):
             yield _Bad(
                 name, ImageError(f"{name}: expected the directory of page {len(places)}, found it damaged")
