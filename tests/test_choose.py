@@ -24,7 +24,13 @@ def looked(*images: tuple[Detections, list[float]], alike: tuple[int, ...] = ())
     noise = np.random.default_rng(0).integers(0, 256, (len(images), 32, 32), np.uint8)
     noise[list(alike)] = noise[alike[0]] if alike else 0
     return [
-        Looked(Path(f"{number}.jpg"), detections, np.array(features, np.float32), thumbnail)
+        Looked(
+            Path(f"{number}.jpg"),
+            detections,
+            np.array(features, np.float32),
+            thumbnail,
+            thumbnail[None].repeat(len(detections), 0),
+        )
         for number, ((detections, features), thumbnail) in enumerate(zip(images, noise, strict=True))
     ]
 
@@ -98,3 +104,60 @@ def test_false_alarms_by_score() -> None:
     )
     assert [each.path.name for each in false_alarms(images, 9)] == ["2.jpg", "0.jpg"]
     assert [each.path.name for each in false_alarms(images, 1)] == ["2.jpg"]
+
+
+def test_frames_of_a_fixed_camera_differ_by_their_objects() -> None:
+    """All look the same: those with the same objects at the same places are chosen once."""
+    places = np.array([[0, 0], [40, 0], [0, 40], [41, 1], [0, 0], [0, 0]])
+    labels = [0, 0, 0, 0, 1, 0]
+    images = [
+        (
+            Detections(
+                np.float32([[x, y, x + 20, y + 20]]), np.float32([0.5]), np.array([label]), ("a", "b")
+            ),
+            [i],
+        )
+        for i, ((x, y), label) in enumerate(zip(places.tolist(), labels, strict=True))
+    ]
+    frames = looked(*images, (found(), [7]), (found(), [8]), alike=tuple(range(8)))
+    # 3 is as 1, 5 as 0, 7 as 6
+    assert len(choose(frames, 9, HALF)) == 5
+    one_labelled = choose(frames, 9, HALF, [True] + [False] * 7)
+    assert (
+        {"4.jpg", "2.jpg"} <= {each.path.name for each in one_labelled} <= {f"{i}.jpg" for i in range(1, 8)}
+    )
+    assert "5.jpg" not in {each.path.name for each in one_labelled}
+    assert len(one_labelled) == 4
+
+
+def test_a_box_without_area_is_chosen_once() -> None:
+    flat = Detections(np.zeros((1, 4), np.float32), np.float32([0.5]), np.array([0]), ("a",))
+    assert len(choose(looked((flat, [1]), (found(), [2])), 9, HALF)) == 2
+
+
+def test_false_alarms_of_one_view_differ_by_what_was_taken_for_an_object() -> None:
+    """An image is left out if each of its alarms was seen before, not if the first was."""
+    views = looked(*[(found((0.9 - i / 10, 0), (0.2, 0)), []) for i in range(3)], alike=(0, 1, 2))
+    noise = np.random.default_rng(1).integers(0, 256, (3, 32, 32), np.uint8)
+    for each, crops in zip(views, ([0, 1], [0, 2], [2, 1]), strict=True):
+        each.crops[:] = noise[crops]
+    assert [each.path.name for each in false_alarms(views, 9)] == ["0.jpg", "1.jpg"]
+
+
+def test_a_new_object_among_surer_ones_makes_a_frame_different() -> None:
+    boxes = np.float32([[i * 30, 0, i * 30 + 20, 20] for i in range(6)])
+    scores = np.float32([0.9, 0.9, 0.9, 0.9, 0.3, 0.1])
+    frames = [
+        (Detections(boxes[rows], scores[rows], np.zeros(len(rows), np.int64), ("a",)), [i])
+        for i, rows in enumerate(([0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 5], [0, 1, 2]))
+    ]
+    chosen = choose(looked(*frames, alike=(0, 1, 2, 3)), 9, HALF)
+    assert len(chosen) == 3
+    assert {"1.jpg", "3.jpg"} < {each.path.name for each in chosen}
+
+
+def test_one_thing_that_alarms_in_two_views_is_chosen_once() -> None:
+    """A poster in two rooms."""
+    rooms = looked((found((0.9, 0)), []), (found((0.8, 0)), []))
+    rooms[1].crops[:] = rooms[0].crops
+    assert [each.path.name for each in false_alarms(rooms, 9)] == ["0.jpg"]

@@ -12,9 +12,11 @@ doubt of an image      = sum over its detections, of doubt x weight
 How different two images are follows from their features, the means of the network's last feature maps:
 centred and scaled over all images, 1 minus the cosine between them. Images are chosen one by one: the next
 one has the largest doubt x distance to the nearest image that is labelled or chosen (greedy k-centre,
-weighted by doubt).
+weighted by doubt). Near-duplicates are left out, but looks alone do not tell them: all frames of a fixed
+camera look the same. Two images are near-duplicates if the same objects are detected at the same places too,
+and two false alarms if what was taken for an object looks the same.
 
-Legend: **N** images, **F** features.
+Legend: **N** images, **F** features, **D** detections.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.doctor.duplicates import alike
+from lookonce.doctor.duplicates import SAME_BOX, SIMILAR, alike, correlations
 from lookonce.doctor.images import thumbnail
+from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.samples import Problem
@@ -35,6 +38,11 @@ from lookonce.values import measure_values
 
 LOW = 0.05  # scores from which a detection counts as a doubt
 FLOOR = 0.1  # of the mean doubt: an image without detections may hold what the model does not know
+CLEAR = (
+    0.5  # of the score threshold: from here on an object is missed if an image lacks it; others come and go
+)
+
+SAME_CROP = 0.7  # correlation of what overlapping boxes hold: 0.79 or more in a photograph and a brighter one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +54,14 @@ class Looked:
         detections: detections above a threshold.
         features: (F,) features of the image; empty if they were not wanted.
         thumbnail: (32, 32) grey, to tell near-duplicates.
+        crops: (D, 32, 32) thumbnail of each detection; empty if features were wanted.
     """
 
     path: Path
     detections: Detections
     features: NDArray[np.float32]
     thumbnail: NDArray[np.uint8]
+    crops: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +96,19 @@ def look_at(
         paths: image files.
         skipped: receives a problem per image that cannot be read.
         conf: score threshold; None: the detector's.
-        features: whether to keep features.
+        features: whether to keep features, else crops.
         plan: number of workers; None: one.
         done: called after each image.
     """
 
-    def work(image: NDArray[np.uint8]) -> tuple[Detections, NDArray[np.float32], NDArray[np.uint8]]:
-        found, kept = (
-            detector.with_features(image, conf=conf)
-            if features
-            else (detector(image, conf=conf), np.zeros(0, np.float32))
-        )
-        return found, kept, thumbnail(image)
+    def work(
+        image: NDArray[np.uint8],
+    ) -> tuple[Detections, NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+        if features:
+            found, kept = detector.with_features(image, conf=conf)
+            return found, kept, thumbnail(image), np.zeros((0, 32, 32), np.uint8)
+        found = detector(image, conf=conf)
+        return found, np.zeros(0, np.float32), thumbnail(image), _crops(image, found.boxes)
 
     values, _ = measure_values(paths, detector.info.values)
     with closing(each_image(paths, work, skipped, plan or Plan(1, 1), values=values)) as results:
@@ -144,7 +155,7 @@ def choose(
     points -= points.mean(axis=0)
     points /= np.maximum(points.std(axis=0), 1e-6)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
-    copies, similar = alike(np.stack([each.thumbnail for each in looked]))
+    duplicates = _Duplicates(looked, thresholds)
     free = ~done
     distance = np.ones(len(looked))  # without any labelled image, all are equally far
 
@@ -152,8 +163,7 @@ def choose(
         nonlocal distance
         to_it = np.clip(1 - points @ points[number], 0, 2)
         distance = to_it if first else np.minimum(distance, to_it)
-        for groups in (copies, similar):
-            free[groups.root == groups.root[number]] = False
+        free[[number, *duplicates.of(number)]] = False
 
     for place, number in enumerate(np.flatnonzero(done).tolist()):
         settle(number, first=place == 0)
@@ -172,16 +182,59 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
         looked: images that hold nothing, with their detections.
         count: largest number of images.
     """
-    alarmed = [each for each in looked if len(each.detections)]
-    alarmed.sort(key=lambda each: -float(each.detections.scores.max()))
-    if not alarmed:
-        return []
     taken: list[Looked] = []
-    groups = alike(np.stack([each.thumbnail for each in alarmed]))
-    free = np.ones(len(alarmed), bool)
-    for number, each in enumerate(alarmed):
-        if free[number] and len(taken) < count:
+    alarmed = [each for each in looked if len(each.detections)]
+    for each in sorted(alarmed, key=lambda each: -float(each.detections.scores.max())):
+        if len(taken) == count:
+            break
+        known = np.zeros(len(each.detections), bool)
+        for other in taken:
+            likeness = correlations(each.crops, other.crops)
+            known |= (likeness >= SIMILAR).any(axis=1)
+            if correlations(each.thumbnail[None], other.thumbnail[None]) >= SIMILAR:  # boxes move a little
+                pairs = overlapping_pairs(each.detections.boxes, other.detections.boxes, SAME_BOX)
+                known[pairs.first[likeness[pairs.first, pairs.second] >= SAME_CROP]] = True
+        if not known.all():
             taken.append(each)
-            for group in groups:
-                free[group.root == group.root[number]] = False
     return taken
+
+
+class _Duplicates:
+    """Which images show the same objects at the same places in the same view."""
+
+    def __init__(self, looked: Sequence[Looked], thresholds: NDArray[np.floating]) -> None:
+        found = [each.detections for each in looked]
+        _, self._similar = alike(np.stack([each.thumbnail for each in looked]))
+        self._image = np.repeat(np.arange(len(found)), [len(each) for each in found])
+        self._boxes = np.concatenate([each.boxes for each in found])
+        self._labels = np.concatenate([each.labels for each in found])
+        scores = np.concatenate([each.scores for each in found])
+        edge = thresholds[self._labels] if len(thresholds) > 1 else thresholds
+        self._clear = scores >= CLEAR * edge
+
+    def of(self, number: int) -> NDArray[np.int64]:
+        """Return the near-duplicates of an image: each clear detection of either is in the other too."""
+        near = self._similar.root == self._similar.root[number]
+        mine = np.flatnonzero(self._image == number)
+        others = np.flatnonzero(near[self._image])
+        pairs = overlapping_pairs(self._boxes[mine], self._boxes[others], SAME_BOX)
+        mine, others = mine[pairs.first], others[pairs.second]
+        same = self._labels[mine] == self._labels[others]
+        mine, others = mine[same], others[same]
+        lacking = self._clear & near[self._image]
+        lacking[others] = False
+        missing = np.bincount(self._image[lacking], minlength=len(near))
+        mine, held_by = np.unique(np.stack([mine, self._image[others]]), axis=1)
+        held = np.bincount(held_by[self._clear[mine]], minlength=len(near))
+        wanted = int(self._clear[self._image == number].sum())
+        return np.flatnonzero(near & (missing == 0) & (held == wanted))
+
+
+def _crops(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the thumbnail of each box, of at least one pixel, (D, 32, 32)."""
+    height, width = image.shape[:2]
+    crops = np.zeros((len(boxes), 32, 32), np.uint8)
+    for crop, (left, top, right, bottom) in zip(crops, boxes.round().astype(int).tolist(), strict=True):
+        x, y = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
+        crop[:] = thumbnail(image[y : max(bottom, y + 1), x : max(right, x + 1)])
+    return crops
