@@ -63,6 +63,20 @@ def test_windows_are_parts_of_the_whole_image(
         np.testing.assert_array_equal(large.read(top, bottom, left, right), whole[top:bottom, left:right])
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiles_of_a_turned_image_are_upright_or_refused(tmp_path: Path, orientation: int) -> None:
+    """The decoder mirrors each tile by itself, where the whole image is meant."""
+    Image.fromarray(scene()).save(tmp_path / "strips.tif", tiffinfo={274: orientation})
+    tiles = tmp_path / "tiles.tif"
+    write_tiff(tiles, (150, 230), [((0, 0, 230, 150), scene())], tile=64, tags={274: (SHORT, [orientation])})
+
+    if orientation in (2, 3, 6, 7):
+        with pytest.raises(ImageError, match=f"not stored mirrored, found orientation {orientation}: vips"):
+            read_image(tiles)
+    else:
+        np.testing.assert_array_equal(read_image(tiles), read_image(tmp_path / "strips.tif"))
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
 def test_tiles_and_bigtiff(tmp_path: Path, order: str, big: bool) -> None:

@@ -27,6 +27,7 @@ TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
 LARGEST_TILE = 1 << 24  # pixels
 TIFF_SHORT, TIFF_LONG = 3, 4  # field types
+TIFF_MIRRORED = (2, 3, 6, 7)  # orientations whose rows as stored, or columns, run from right to left
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")  # the last two: BigTIFF
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
@@ -229,6 +230,12 @@ def _tiff(stream: BinaryIO) -> Found:
     is_deep = tags.get(TIFF_BITS, 8) > 8
     if is_deep and tags.get(TIFF_PLANES, 1) == 2 and tags.get(TIFF_CHANNELS, 1) > 1:  # OpenCV mixes them up
         raise ValueError("expected channels pixel by pixel in a TIFF of more than 8 bits, found planes")
+    orientation = tags.get(TIFF_ORIENTATION, 1)
+    if tile and not is_deep and orientation in TIFF_MIRRORED:  # libtiff mirrors each tile by itself
+        raise ValueError(
+            f"expected a tiled TIFF that is not stored mirrored, found orientation {orientation}: "
+            "vips autorot IN OUT.tif"
+        )
     colour = TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
     is_series = False
     if following:  # a page, or a smaller copy, or a mask
@@ -236,7 +243,6 @@ def _tiff(stream: BinaryIO) -> Found:
             is_series = not _tiff_tags(stream, at=following)[0].get(TIFF_SUBFILE, 0) & 5
         except ValueError:
             is_series = False
-    orientation = tags.get(TIFF_ORIENTATION, 1)
     width, height = tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0)
     return Found(width, height, orientation, colour, is_series, is_deep)
 

@@ -434,6 +434,7 @@ def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
 
     assert [(frame.name, frame.image.max()) for frame in sources] == [(f"{path}#2", 2), (f"{path}#3", 3)]
     assert [problem.place for problem in sources.problems] == [f"{path}#1"]
+    assert sources.problems[0].what.startswith("expected")  # without the name again
 
 
 def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:

@@ -257,7 +257,9 @@ class Sources:
                 if self.strict:
                     raise outcome.error
                 first = first or outcome.error
-                what = str(outcome.error).removeprefix(f"{outcome.name}: ")
+                what = str(outcome.error)
+                for named in (outcome.name, file_of(outcome.name)):
+                    what = what.removeprefix(f"{named}: ")
                 self.problems.append(Problem(outcome.name, what))
                 continue
             frames += 1
