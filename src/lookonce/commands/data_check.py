@@ -105,13 +105,15 @@ def data_check(
             console,
         )
     command = ["lookonce", "train", str(data if written is None else written.data)]
-    command += ["--model", model] if model else []
     advised = list(diagnosis.advice.settings)  # a size and a model that were given stay
-    command += ["--size", size, *advised[2:]] if size is not None else advised
-    if written is None:
-        command += ["--names", str(names)] if names else []
-        command += ["--images", str(images)] if images else []
-    say(f"to train on it: {shlex.join(command)} --out runs/mine", console)
+    settings = ["--model", model] if model else []
+    settings += ["--size", size, *advised[2:]] if size is not None else advised
+    files = ["--names", str(names)] if names and written is None else []
+    files += ["--images", str(images)] if images and written is None else []
+    say(f"to train on it: {shlex.join([*command, *settings, *files])} --out runs/mine", console)
+    if model is None and size is None:  # see benchmarks/start.md
+        fast = shlex.join([*command, "--weights", "coco", *files])
+        say(f"with few images or little time: {fast} --out runs/mine", console)
     return int(diagnosis.needs_person)
 
 
