@@ -108,11 +108,11 @@ def data_check(
     advised = list(diagnosis.advice.settings)  # a size and a model that were given stay
     settings = ["--model", model] if model else []
     settings += ["--size", size, *advised[2:]] if size is not None else advised
-    files = ["--names", str(names)] if names and written is None else []
-    files += ["--images", str(images)] if images and written is None else []
-    say(f"to train on it: {shlex.join([*command, *settings, *files])} --out runs/mine", console)
+    options = ["--names", str(names)] if names and written is None else []
+    options += ["--images", str(images)] if images and written is None else []
+    say(f"to train on it: {shlex.join([*command, *settings, *options])} --out runs/mine", console)
     if model is None and size is None:  # see benchmarks/start.md
-        fast = shlex.join([*command, "--weights", "coco", *files])
+        fast = shlex.join([*command, "--weights", "coco", *options])
         say(f"with few images or little time: {fast} --out runs/mine", console)
     return int(diagnosis.needs_person)
 
