@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lookonce.annotations import load_splits, write_samples
@@ -83,12 +84,44 @@ def test_images_that_it_has_learned_from_are_not_chosen(nano: Path, photos: Path
     entry.value = info.to_json()
     onnx.save(model, tmp_path / "own.onnx")
 
-    result = run(tmp_path / "own.onnx", photos, "--out", tmp_path / "next.txt")
+    summary = tmp_path / "next.json"
+    result = run(tmp_path / "own.onnx", photos, "--out", tmp_path / "next.txt", "--json", summary)
 
-    assert "2 images that the model has learned from are not chosen" in result.stdout
+    assert "2 images that the model has learned from or was validated on are not chosen" in result.stdout
+    tree = json.loads(summary.read_text())
+    assert (tree["images"], tree["learned_from"], tree["validated_on"]) == (6, 1, 1)
     assert sorted(names(tmp_path / "next.txt")) == ["giraffe.png", "horses.png", "person.png"]
     empty = run(tmp_path / "own.onnx", "--empty", photos, "--out", tmp_path / "alarms.txt")
     assert "of 4 images" in empty.stdout
+
+
+def test_only_known_images_that_are_read_count(nano: Path, photos: Path, tmp_path: Path) -> None:
+    broken = photos / "broken.png"
+    broken.write_bytes((photos / "dog.png").read_bytes()[:500])
+    model = onnx.load(nano)
+    (entry,) = model.metadata_props
+    record = Seen.of_images(fingerprints([broken]), [broken], []).record()
+    assert record is not None
+    info = replace(ModelInfo.from_json(entry.value, "x"), training={"seen": record})
+    entry.value = info.to_json()
+    onnx.save(model, tmp_path / "own.onnx")
+
+    result = run(tmp_path / "own.onnx", photos, "--out", tmp_path / "n.txt", "--json", tmp_path / "j")
+
+    assert "learned from" not in result.stdout
+    assert json.loads((tmp_path / "j").read_text())["learned_from"] == 0
+
+
+@pytest.mark.parametrize("empty", [[], ["--empty"]])
+def test_files_with_several_pages_are_named(
+    nano: Path, photos: Path, tmp_path: Path, empty: list[str]
+) -> None:
+    first, second = (Image.open(photos / f"{name}.png") for name in ("eagle", "dog"))
+    first.save(photos / "stack.tif", save_all=True, append_images=[second])
+    summary = tmp_path / "j"
+    result = run(nano, *empty, photos, "--out", tmp_path / "n.txt", "--json", summary)
+    assert "only the first frame or page was read: 1, " in result.stdout.replace("\n", " ")
+    assert json.loads(summary.read_text())["first_frame_only"] == [str(photos / "stack.tif")]
 
 
 def test_false_alarms_become_background_images(nano: Path, photos: Path, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Features of an image: the same means of the same feature maps from every engine."""
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from lookonce.darknet.cache import cached_onnx
+from lookonce.detections import Detections
 from lookonce.errors import ModelFileError
 from lookonce.export.files import write_onnx, write_openvino
 from lookonce.export.graph import export_graph
@@ -47,6 +51,26 @@ def test_every_engine_gives_the_same(data: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(
             np.sort(features[suffix]), np.sort(features[".safetensors"]), rtol=1e-3, atol=1e-4
         )
+
+
+def test_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one asks while the first one still prepares the network."""
+    image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
+    with (
+        Detector.open(write_model(tmp_path / "model.safetensors", INFO)) as detector,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        modules, later = nn.Module.modules, list[Future[tuple[Detections, np.ndarray]]]()
+
+        def slow_modules(self: nn.Module) -> Iterator[nn.Module]:
+            if not later:
+                later.append(pool.submit(detector.with_features, image))
+                wait(later, timeout=0.5)
+            return modules(self)
+
+        monkeypatch.setattr(nn.Module, "modules", slow_modules)
+        first = pool.submit(detector.with_features, image).result()[1]
+        np.testing.assert_array_equal(later[0].result()[1], first)
 
 
 def test_a_darknet_network(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
+from lookonce.images import SERIES_SUFFIXES, read_image_header
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan
@@ -55,7 +56,7 @@ def data_next(
         raise ConfigError(f"expected IMAGES to label, or --empty with images of no object; found {found}")
     frames = Sources(sources or empty or [])
     paths = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
-    if others := [each for each in frames.origins if each not in paths]:
+    if others := [each for each in frames.origins if not isinstance(each, Path) or is_video(each)]:
         raise ConfigError(f"expected image files, found {name_of(others[0])}")
     options = shared.read_options(size=size, conf=conf, weights=weights)
     plan = Plan.of(len(paths))
@@ -84,7 +85,8 @@ def _next(
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     seen = Seen.of(detector.info.training)
     prints = fingerprints(paths) if seen.learned or seen.held_out else {}
-    known = {path for path in paths if prints.get(path) in seen.learned | seen.held_out}
+    learned = {path for path, each in prints.items() if each in seen.learned}
+    known = learned | {path for path, each in prints.items() if each in seen.held_out}
     thresholds = detector.options.thresholds(detector.names)
     skipped: list[Problem] = []
     looking = partial(look_at, detector, skipped=skipped, plan=plan)
@@ -97,6 +99,9 @@ def _next(
         else:
             # far enough below the lowest threshold to see what hardly fails to be a detection
             looked = looking(paths, conf=min(LOW, float(thresholds.min()) / 4), done=done)
+            known &= {each.path for each in looked}
+    several = (each.path for each in looked if each.path.suffix.lower() in SERIES_SUFFIXES)
+    series = [str(path) for path in several if read_image_header(path).is_series]
     for problem in skipped:
         say(f"skipped: {problem}", console)
     entries: list[dict[str, Any]]
@@ -130,16 +135,28 @@ def _next(
             ),
         ]
         if len(chosen) < min(count, len(looked) - len(known)):
-            report.append(
-                "  the other images look like one of these, or like an image that it has learned from"
-            )
+            report.append("  the other images look like one of these, or like an image that it knows")
     if known:
-        report.append(f"  {len(known)} images that the model has learned from are not chosen")
+        report.append(
+            f"  {len(known)} images that the model has learned from or was validated on are not chosen"
+        )
+    if series:
+        report.append(
+            f"  images of which only the first frame or page was read: {len(series)}, {series[0]}"
+            f"{', ...' if len(series) > 1 else ''}"
+        )
     # absolute, because train reads the paths of a list relative to the list, and detect to the working folder
     write_text(out, encodable("".join(f"{Path(entry['file']).absolute()}\n" for entry in entries)))
     if json_to is not None:
-        summary = {"images": len(looked), "learned_from": len(known), "chosen": entries, "list": str(out),
-                   "skipped": [str(problem) for problem in skipped]}  # fmt: skip
+        summary = {
+            "images": len(looked),
+            "learned_from": len(known & learned),
+            "validated_on": len(known - learned),
+            "chosen": entries,
+            "list": str(out),
+            "first_frame_only": series,
+            "skipped": [str(problem) for problem in skipped],
+        }
         shared.write_json(json_to, summary)
     if json_to != shared.STANDARD_OUTPUT:
         for line in [*report, f"  list: {out}"]:

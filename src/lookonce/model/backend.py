@@ -1,7 +1,7 @@
 """The torch backend: a network, freshly loaded or still in training, for the `Detector`."""
 
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class TorchBackend:
         self.engine = engine_text("torch", info, arithmetic, str(next(network.parameters()).device))
         self._network, self._decodings = network, decodings_of(info)
         self._features: local | None = None
+        self._preparing = Lock()  # workers share the backend: one of them registers the hooks
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 RGB -> (B, K, 5+C) float32; see `runtime.backends.Backend`."""
@@ -46,16 +47,18 @@ class TorchBackend:
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `runtime.backends.Backend`."""
-        if self._features is None:
-            self._features = features = local()  # hooks run in the calling thread
+        with self._preparing:
+            if self._features is None:
+                features = local()  # hooks run in the calling thread
 
-            def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-                if (kept := getattr(features, "kept", None)) is not None:
-                    kept.append(inputs[0].float().mean(dim=(2, 3)).cpu().numpy())
+                def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+                    if (kept := getattr(features, "kept", None)) is not None:
+                        kept.append(inputs[0].float().mean(dim=(2, 3)).cpu().numpy())
 
-            for module in self._network.modules():
-                if isinstance(module, Head) or (isinstance(module, GraphConvolution) and module.scale):
-                    module.register_forward_pre_hook(keep)
+                for module in self._network.modules():
+                    if isinstance(module, Head) or (isinstance(module, GraphConvolution) and module.scale):
+                        module.register_forward_pre_hook(keep)
+                self._features = features
         self._features.kept = []
         decoded = self(images)
         kept, self._features.kept = self._features.kept, None
