@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from lookonce.annotations import load_splits
 from lookonce.cli import app
+from lookonce.detections import Detections
 from lookonce.errors import LookonceError
 from lookonce.images import write_image
-from lookonce.runtime.pre_annotations import FORMS
+from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter
+from lookonce.runtime.sources import Frame
 from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
 from tests.videos import write_video
 
@@ -160,6 +163,87 @@ def test_resumed_images_are_written_too(model: Path, photos: Path, tmp_path: Pat
     )
     (found,) = load_splits(tmp_path / "out" / "voc").values()
     assert sorted(len(sample.boxes) for sample in found.samples) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_finished_run_is_resumed(model: Path, photos: Path, tmp_path: Path, form: str) -> None:
+    """The same command again keeps the folder, with its corrections, and names what it lacks."""
+    words = "--out", tmp_path / "out", "--save", f"json,{form}"
+    first = run(model, photos / "a", *words, "--resume")
+    again = run(model, photos / "a", *words, "--resume")
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    corrected = next(each for each in (tmp_path / "out" / form).rglob("*") if each.is_file())
+    corrected.write_text("mine")
+
+    more = run(model, photos / "a", photos / "b", *words, "--resume")
+
+    assert more.exit_code == 1
+    assert "kept as it is, without 2 new images" in " ".join(more.stderr.split())
+    assert corrected.read_text() == "mine"
+    (tmp_path / "out" / form).rename(tmp_path / "away")
+    assert run(model, photos / "a", photos / "b", *words, "--resume").exit_code == 0
+    (found,) = load_splits(tmp_path / "out" / form).values()
+    assert len(found.samples) == 3
+
+
+def test_a_stopped_run_is_resumed(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = model, photos / "a", photos / "b", "--out", tmp_path / "out", "--save", "json,labelme"
+    add, added = AnnotationWriter.add, list[str]()
+
+    def stop_at_second(self: AnnotationWriter, frame: Frame, detections: Detections) -> None:
+        if added:
+            raise KeyboardInterrupt
+        added.append(frame.name)
+        add(self, frame, detections)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnnotationWriter, "add", stop_at_second)
+        run(*words)
+    assert not (tmp_path / "out" / "labelme").exists()
+    assert run(*words, "--resume").exit_code == 0
+    (found,) = load_splits(tmp_path / "out" / "labelme").values()
+    assert len(found.samples) == 3
+
+
+def test_pages_are_named_and_all_other_results_have_them(model: Path, photos: Path, tmp_path: Path) -> None:
+    first, second = (Image.open(photos / "b" / f"{name}.png") for name in ("street 1", "none"))
+    first.save(photos / "b" / "stack.tif", save_all=True, append_images=[second])
+    out = tmp_path / "out"
+    words = model, photos / "b", "--out", out, "--save", "json,csv,labelme", "--resume"
+    for result in (run(*words), run(*words)):
+        assert result.exit_code == 1
+        told = " ".join(result.stderr.split())
+        assert told.count("found a page of several") == 2
+        assert told.count("stack.tif#1") == 1
+    listed = [Path(each["file"]).name for each in json.loads((out / "detections.json").read_text())["images"]]
+    assert sorted(listed) == ["none.png", "stack.tif#1", "stack.tif#2", "street 1.png"]
+    assert (out / "detections.csv").read_text().count("stack.tif#1") == 1
+    assert len(list((out / "labelme" / "train").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("name", ["a\x01b.png", "a\udcff.png", "a\u2028b.png"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_strange_name_costs_one_image(
+    model: Path, photos: Path, tmp_path: Path, form: str, name: str
+) -> None:
+    (photos / "b" / "none.png").rename(photos / "b" / name)
+    result = run(model, photos / "b", "--out", tmp_path / "out", "--save", form)
+    assert result.exit_code == 1
+    assert "that is not Unicode, or has control characters" in " ".join(result.stderr.split())
+    if form == "labelstudio":
+        accept_predictions(tmp_path / "out" / form / "train.json")
+    (found,) = load_splits(tmp_path / "out" / form).values()
+    assert [sample.path.name for sample in found.samples] == ["street 1.png"]
+
+
+@pytest.mark.parametrize("form", ["voc", "labelme", "labelstudio"])
+def test_a_class_that_a_form_cannot_hold_is_refused_first(tmp_path: Path, form: str) -> None:
+    with pytest.raises(LookonceError, match="expected class names of one line, found ' cat'"):
+        AnnotationWriter(tmp_path / form, form, (" cat",))
+    with pytest.raises(LookonceError, match="expected class names without control characters"):
+        AnnotationWriter(tmp_path / "cvat", "cvat", ("c\x01t",))
 
 
 def test_an_image_that_a_form_cannot_hold_is_named(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def reference(image: Path, out: Path) -> str:
     return Path(os.path.relpath(image, out) if near else image).as_posix()
 
 
-def write_names(path: Path, names: tuple[str, ...]) -> None:
-    """Return class names as text, one per line.
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Check that a line can hold each class name.
 
     Raises:
         AnnotationError: a name that no line can hold.
@@ -49,6 +49,15 @@ def write_names(path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if not name.strip() or name != name.strip() or len(name.splitlines()) != 1:
             raise AnnotationError(f"{path}: expected class names of one line, found {name!r}")
+
+
+def write_names(path: Path, names: tuple[str, ...]) -> None:
+    """Write class names as text, one per line.
+
+    Raises:
+        AnnotationError: a name that no line can hold.
+    """
+    check_names(path, names)
     write_text(path, "".join(f"{name}\n" for name in names))
 
 

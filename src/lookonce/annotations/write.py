@@ -1,13 +1,15 @@
 """Write samples in any of eight formats."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import category
 
 from lookonce._files import filling
 from lookonce._outputs import is_vacant
 from lookonce.annotations import coco, cvat, darknet, labelme, labelstudio, lines, voc, yolo
+from lookonce.annotations.layout import check_names
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.images import read_image
 from lookonce.samples import Problem, SampleSet
@@ -23,6 +25,7 @@ WRITERS: dict[str, Callable[[Path, Mapping[str, SampleSet]], Path]] = {
     "labelstudio": labelstudio.write,
 }
 KEEP_ANY_NAME = ("coco",)
+NAMES_IN_LINES = ("voc", "darknet", "lines", "labelme", "labelstudio")  # of classes
 KEEP_CROWD = ("coco",)
 KEEP_DIFFICULT = ("coco", "voc")
 
@@ -47,6 +50,8 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
         AnnotationError: the folder is not empty, it cannot be written, or the classes differ.
     """
     check_target(form, out)
+    for samples in sets.values():
+        check_classes(form, samples.names, out)
     if len({samples.names for samples in sets.values()}) != 1:
         raise AnnotationError(f"{out}: expected splits with the same class names")
     lost: list[Problem] = []
@@ -84,6 +89,24 @@ def check_target(form: str, out: Path) -> None:
         raise AnnotationError(f"{out}: expected a new or empty folder, found files")
 
 
+def check_classes(form: str, names: Iterable[str], out: Path) -> None:
+    """Raise early the errors about class names that `write_samples` would raise.
+
+    Raises:
+        AnnotationError: a name that the format cannot hold.
+    """
+    if form in NAMES_IN_LINES:
+        check_names(out, names)
+    for name in names:
+        if _strange(name) and form not in KEEP_ANY_NAME:
+            raise AnnotationError(f"{out}: expected class names without control characters, found {name!r}")
+
+
+def _strange(text: str) -> bool:
+    """Tell whether text has bytes that are no Unicode, or characters that XML or a line cannot hold."""
+    return any(category(each) in ("Cc", "Cs", "Zl", "Zp") or each in "\ufffe\uffff" for each in text)
+
+
 def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
     """Return the part of a set that a format can hold; the rest is described in `lost`."""
     kept = []
@@ -97,6 +120,13 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
                 continue
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
             lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
+            continue
+        written = (
+            str(sample.path) if form == "lines" else sample.path.name
+        )  # the others have it in their folder
+        if form not in KEEP_ANY_NAME and _strange(written):
+            what = f"{form} has no place for a name that is not Unicode, or has control characters"
+            lost.append(Problem(ascii(str(sample.path)), what))
             continue
         if sample.ignored:
             lost.append(Problem(str(sample.path), f"{len(sample.ignored)} ignored areas are left out"))

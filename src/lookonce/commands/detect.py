@@ -217,7 +217,8 @@ def _detect(
             "coco": lambda: CocoWriter(out / "coco_results.json", *_coco_numbers(detector.names, coco_ids)),
         }
         for form in FORMS:
-            makers[form] = partial(AnnotationWriter, out / form, form, detector.names, sure or 0.0)
+            kept = len(done) if resume else None
+            makers[form] = partial(AnnotationWriter, out / form, form, detector.names, sure or 0.0, kept)
         if sure is not None:
             kinds = [*kinds, "check"]
             makers["check"] = partial(DoubtWriter, out / "check.txt", sure)
@@ -357,7 +358,8 @@ def _run(
                 if frames.strict:
                     raise
                 if not frames.problems or frames.problems[-1].place != result[0].name:  # once per video
-                    frames.problems.append(Problem(result[0].name, str(error)))
+                    what = str(error).removeprefix(f"{result[0].name}: ")
+                    frames.problems.append(Problem(result[0].name, what))
                 continue
             tally.frames += 1
             tally.classes.update(name for name, _, _ in result[1])

@@ -6,9 +6,9 @@ from types import TracebackType
 
 import numpy as np
 
-from lookonce.annotations.write import check_target, write_samples
+from lookonce._outputs import is_vacant
+from lookonce.annotations.write import check_classes, check_target, write_samples
 from lookonce.detections import Detections
-from lookonce.errors import ImageError
 from lookonce.runtime.sources import Frame, file_of
 from lookonce.runtime.writers import TextWriter, Writer
 from lookonce.samples import Problem, Sample, SampleSet
@@ -20,14 +20,17 @@ SPLIT = "train"  # corrected annotations are there to learn from
 class AnnotationWriter(Writer):
     """A folder in the form of a labelling tool, with links to the images.
 
-    The boxes of all images are kept until `close`, because the forms have files about the whole set. The
-    folder must be vacant: people may have corrected what an earlier run wrote.
+    The boxes of all images are kept until `close`, because the forms have files about the whole set; a
+    stopped run writes none, so that it can be resumed. A folder is never replaced: people may have corrected
+    what an earlier run wrote. A resumed run keeps it, and says which images it lacks.
 
     Attributes:
         problems: images that the form cannot hold, after `close`.
     """
 
-    def __init__(self, folder: Path, form: str, names: Sequence[str], sure: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, form: str, names: Sequence[str], sure: float = 0.0, kept: int | None = None
+    ) -> None:
         """Check the folder.
 
         Args:
@@ -35,28 +38,31 @@ class AnnotationWriter(Writer):
             form: a name in `FORMS`.
             names: the model's classes.
             sure: score from which a box is written.
+            kept: number of results of an earlier run, to be added first; None if it is not resumed.
 
         Raises:
-            AnnotationError: the folder is not empty.
+            AnnotationError: the folder is not empty and the run not resumed, or the form cannot hold a class.
         """
         super().__init__(folder)
-        check_target(form, folder)
+        self._occupied = kept is not None and not is_vacant(folder)
+        if not self._occupied:
+            check_target(form, folder)
+        check_classes(form, names, folder)
         self.problems: list[Problem] = []
+        self._earlier = kept or 0
+        self._new = 0
         self._form, self._names, self._sure = form, tuple(names), sure
         self._samples: list[Sample] = []
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Keep the boxes of an image file.
-
-        Raises:
-            ImageError: a page of a TIFF, since the forms name files.
-        """
+        """Keep the boxes of an image file; a page of a TIFF is a problem, since the forms name files."""
         assert frame.path is not None, "annotations are for image files"
+        self._new += self._earlier <= 0
+        self._earlier -= 1
         if file_of(frame.name) != frame.name:
-            raise ImageError(
-                f"{frame.name}: expected one image per file for {self._form}, found a page of several; "
-                "split the TIFF into files first"
-            )
+            what = f"expected one image per file for {self._form}, found a page of several; "
+            self.problems.append(Problem(frame.name, what + "split the TIFF into files first"))
+            return
         height, width = frame.image.shape[:2]
         sure = detections[detections.scores >= self._sure]
         self._samples.append(
@@ -64,14 +70,17 @@ class AnnotationWriter(Writer):
         )
 
     def close(self, *, complete: bool) -> None:
-        """Write the folder; a stopped run's has the images that were done.
+        """Write the folder, if the run is complete.
 
         Raises:
             AnnotationError: it cannot be written.
         """
-        if self._samples:
+        if self._occupied and self._new:
+            what = f"kept as it is, without {self._new} new images; move it away and resume to write all"
+            self.problems.append(Problem(str(self.path), what))
+        elif self._samples and complete and not self._occupied:
             found = SampleSet(self._names, self._samples, [], self._form)
-            _, self.problems = write_samples({SPLIT: found}, self._form, self.path)
+            self.problems += write_samples({SPLIT: found}, self._form, self.path)[1]
 
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
