@@ -244,5 +244,9 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     sample = Sample(
         tmp_path / "caf\udce9.png", np.zeros((0, 4), np.float32), np.zeros(0, np.int64), size=(1, 1)
     )
-    with pytest.raises(AnnotationError, match="expected names in Unicode"):
-        write_samples({"train": SampleSet(("cat",), [sample], [], "")}, "lines", tmp_path / "out")
+    _, lost = write_samples({"train": SampleSet(("cat",), [sample], [], "")}, "lines", tmp_path / "out")
+    assert [problem.what for problem in lost] == [
+        "lines has no place for a name that is not Unicode, or has control characters"
+    ]
+    with pytest.raises(AnnotationError, match="expected class names without control characters"):
+        write_samples({"train": SampleSet(("c\udce9",), [], [], "")}, "yolo", tmp_path / "out 2")
