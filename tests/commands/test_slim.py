@@ -1,6 +1,7 @@
 """`lookonce slim` as a user types it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -91,14 +92,20 @@ def test_ctrl_c_before_training_leaves_nothing(
 def test_a_run_that_was_stopped_resumes(
     parent: Path, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, asked = tmp_path / "slim", iter([False] * 3 + [True] * 100)
+    out, asked = tmp_path / "slim run", iter([False] * 3 + [True] * 100)
     with monkeypatch.context() as patch:
         patch.setattr(StopRequest, "__call__", lambda _: next(asked))
-        ran = CliRunner().invoke(app, slim(parent, lines, out))
+        ran = CliRunner().invoke(app, slim(parent, lines, out, "--max-drop", "0.5"))
     assert ran.exit_code > 128, ran.output
-    assert f"lookonce slim {parent / 'best.safetensors'} --data {lines} --out {out} --resume" in (
-        ran.output.replace("\n", "")
-    )
+    told = " ".join(ran.output.split()).partition("to resume: lookonce ")[2]
+    again = shlex.split(told)
+    names = str(lines.parent / "things.names")
+    assert again[:2] == ["slim", str(parent / "best.safetensors")]
+    assert again[2:] == [
+        "--data", str(lines), "--out", str(out), "--max-drop", "0.5", "--resume", "--names", names
+    ]  # fmt: skip
+    ran = CliRunner().invoke(app, slim(parent, lines, out, "--resume", "--faster", "3"))
+    assert "--faster: expected 1.3, with which the run began, found 3" in str(ran.exception)
     ran = CliRunner().invoke(app, slim(parent, lines, out, "--resume", "--max-drop", "1"))
     assert ran.exit_code == 0, ran.output
     assert (out / "best.safetensors").exists()

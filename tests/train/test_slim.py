@@ -119,7 +119,7 @@ def test_the_time_here_decides_how_many_channels_go(monkeypatch: pytest.MonkeyPa
 
 def test_the_start_is_a_model_file(tmp_path: Path) -> None:
     parent = parent_of(three_classes("v4-tiny"))
-    save_start(tmp_path / "start.safetensors", parent)
+    save_start(tmp_path / "start.safetensors", parent, parent, 2)
     read, network = read_parent(tmp_path / "start.safetensors")
     assert read.info == parent.info
     for mine, theirs in zip(arrays_of(network), parent.weights, strict=True):
@@ -183,6 +183,15 @@ def test_classes_are_renumbered_as_the_model_has_them(data: TrainData) -> None:
         np.testing.assert_array_equal(sample.labels, wanted.labels)
 
 
+def test_classes_by_another_of_their_usual_names(data: TrainData) -> None:
+    """COCO's classes have other names in VOC and in Darknet's lists."""
+    info = replace(INFO, names=("sofa", "tvmonitor", "ring"))
+    found = same_classes(replace(data, names=("couch", "tv", "ring")), info, Path("m"))
+    assert found.names == info.names
+    for sample, wanted in zip(found.train, data.train, strict=True):
+        np.testing.assert_array_equal(sample.labels, wanted.labels)
+
+
 def test_other_classes_and_no_validation_are_refused(data: TrainData) -> None:
     with pytest.raises(ConfigError, match="expected the classes of m, found them without ring and with box"):
         same_classes(replace(data, names=("disc", "bar", "box")), INFO, Path("m"))
@@ -194,10 +203,19 @@ def test_a_run_is_resumed_with_the_model_it_began_with(tmp_path: Path) -> None:
     parent = parent_of(three_classes())
     with pytest.raises(ConfigError, match="nothing to resume: expected start"):
         check_start(tmp_path / "start.safetensors", parent, Path("m"))
-    save_start(tmp_path / "start.safetensors", parent)
-    check_start(tmp_path / "start.safetensors", parent, Path("m"))
+    save_start(tmp_path / "start.safetensors", parent, parent, 3.5)
+    assert check_start(tmp_path / "start.safetensors", parent, Path("m")) == 3.5
+    assert check_start(tmp_path / "start.safetensors", parent, Path("m"), 3.5) == 3.5
+    with pytest.raises(ConfigError, match=r"--faster: expected 3\.5, .*, found 2"):
+        check_start(tmp_path / "start.safetensors", parent, Path("m"), 2)
+    empty = replace(parent, weights=[replace(each, kernel=each.kernel * 0) for each in parent.weights])
+    with pytest.raises(ConfigError, match="expected the model that the run began with, found m"):
+        check_start(tmp_path / "start.safetensors", empty, Path("m"))
     with pytest.raises(ConfigError, match="expected the model that the run began with, found m"):
         check_start(tmp_path / "start.safetensors", parent_of(three_classes("csp")), Path("m"))
+    (tmp_path / "start.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"start\.json: expected the parent and the speed"):
+        check_start(tmp_path / "start.safetensors", parent, Path("m"))
 
 
 def test_a_network_of_few_channels_stays() -> None:

@@ -1,5 +1,6 @@
 """`lookonce slim`: fewer channels, the same accuracy, from a trained model."""
 
+import shlex
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from lookonce.recipe import load_settings
 
 START = "start.safetensors"  # in the run folder: the smaller network before its training
 REJECTED = RUN_MODEL.replace(".", ".rejected.", 1)
-LARGEST_SPEED_UP = 20
+FASTER, LARGEST_SPEED_UP = 2.0, 20
 OF_THE_MODEL = ("model", "size", "width", "anchors", "values", "batch_norm.epsilon")  # settings it fixes
 
 
@@ -31,8 +32,11 @@ def slim(
         ),
     ],
     faster: Annotated[
-        float, typer.Option(metavar="N", help="Speed-up over the model, on this machine.")
-    ] = 2.0,
+        float | None,
+        typer.Option(
+            metavar="N", help="Speed-up over the model, on this machine.", show_default=f"{FASTER:g}"
+        ),
+    ] = None,
     max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop of AP.")] = 0.01,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/slim"),
     epochs: EpochsOption = None,
@@ -49,7 +53,7 @@ def slim(
     Example: lookonce slim runs/mine --data my-images/ --faster 2
     """
     require("torch", extra="train")  # before any image is read
-    if not 1 < faster <= LARGEST_SPEED_UP:
+    if faster is not None and not 1 < faster <= LARGEST_SPEED_UP:
         raise ConfigError(
             f"--faster: expected a number above 1, at most {LARGEST_SPEED_UP}, found {faster:g}"
         )
@@ -82,9 +86,10 @@ def slim(
         parent, teacher = read_parent(model)
         lengths = {"epochs": epochs, "minutes": minutes}
         if resume:
-            check_start(out / START, parent, model)
+            faster = check_start(out / START, parent, model, faster)
             settings = load_settings(out / SETTINGS, assignments or (), **lengths)
         else:
+            faster = FASTER if faster is None else faster
             settings = load_settings(None, assignments or (), **lengths, size=parent.info.input_size)
             settings = settings.model_copy(
                 update={
@@ -107,7 +112,7 @@ def slim(
                 importance = importance_of(channels, parent, found, settings, advance)
             made = smaller(channels, parent, importance.tolist(), faster)
             say(f"{model_name(model)} {made.describe()} (--faster {faster:g})", console)
-            save_start(out / START, made.model)
+            save_start(out / START, made.model, parent, faster)
             settings = settings.model_copy(update={"model": str(out / START)})
         elif (out / REJECTED).exists():
             (out / REJECTED).rename(out / RUN_MODEL)
@@ -115,7 +120,15 @@ def slim(
         try:
             result = train(found, settings, out, session, weights=out / START, resume=resume, teacher=teacher)
         except Stopped:
-            again = f"lookonce slim {model_name(model)} --data {data} --out {out} --resume"
+            words = ["slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}", "--resume"]
+            words += [
+                word
+                for option, value in (("--names", names), ("--images", images))
+                if value
+                for word in (option, value)
+            ]
+            words += ["--strict"] * strict
+            again = shlex.join(["lookonce", *map(str, words)])
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
         with progress_bar(console) as progress:

@@ -6,9 +6,11 @@ smaller network    -> trained, with the whole one as its teacher      train.run
 both               -> AP on validation images, time in turn           judge
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lookonce._files import read_text, write_text
 from lookonce.config import TrainSettings
 from lookonce.darknet.channels import Channels, Cost, choose, without
 from lookonce.darknet.described import describe, network_of
@@ -28,12 +31,12 @@ from lookonce.evaluate.classes import listed
 from lookonce.gate import Comparison, Times, compare, time_both
 from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import arrays_of, fill, load_arrays, load_darknet
-from lookonce.model.files import load_info, load_model, save_model
+from lookonce.model.files import load_model, save_model
 from lookonce.model.graph import DarknetGraph, GraphConvolution
 from lookonce.model.network import build
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
-from lookonce.samples import Sample, numbers_in
+from lookonce.samples import Sample, named_as_in, numbers_in
 from lookonce.train.learner import forward
 from lookonce.train.plan import TrainData, make_dataset
 
@@ -55,6 +58,15 @@ class Parent:
     network: Network
     weights: list[ConvWeights]
     info: ModelInfo
+
+    def digest(self) -> str:
+        """Return a hash of classes, anchors and all weights."""
+        total = blake2b(
+            repr((self.info.names, self.info.anchors, self.info.strides)).encode(), digest_size=16
+        )
+        for each in (array for layer in self.weights for array in layer.in_file_order()):
+            total.update(np.ascontiguousarray(each, np.float32).tobytes())
+        return total.hexdigest()
 
     def save_onnx(self, path: Path) -> None:
         """Write it for the default engine."""
@@ -81,6 +93,7 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
     Raises:
         ConfigError: other classes than the model's; or no validation image to measure AP on.
     """
+    data = replace(data, names=named_as_in(data.names, info.names))
     if set(data.names) != set(info.names):
         lacking, further = (
             [name for name in some if name not in others]
@@ -229,24 +242,34 @@ def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster
     return max(tried.values(), key=lambda each: each.times.speed_up)
 
 
-def save_start(path: Path, model: Parent) -> None:
-    """Write a smaller network as a model file, from which its training starts."""
+def save_start(path: Path, model: Parent, parent: Parent, faster: float) -> None:
+    """Write a smaller network as a model file, from which its training starts, and a JSON of its origin."""
     network = build(model.info)
     fill(network, model.weights)
+    write_text(path.with_suffix(".json"), json.dumps({"parent": parent.digest(), "faster": faster}) + "\n")
     save_model(path, network.state_dict(), model.info)
 
 
-def check_start(path: Path, parent: Parent, model: Path) -> None:
-    """Check that a run to resume was started from this parent.
+def check_start(path: Path, parent: Parent, model: Path, faster: float | None = None) -> float:
+    """Check that a run to resume was started from this parent; return its `faster`.
 
     Raises:
-        ConfigError: no run of `slim`, or that of another model.
+        ConfigError: no run of `slim`, or that of another model or speed.
     """
-    if not path.exists():
-        raise ConfigError(f"{path.parent}: nothing to resume: expected {path.name}")
-    mine, theirs = ((each.names, each.anchors, each.strides) for each in (load_info(path), parent.info))
-    if mine != theirs:
+    origin = path.with_suffix(".json")
+    for each in (path, origin):
+        if not each.exists():
+            raise ConfigError(f"{path.parent}: nothing to resume: expected {each.name}")
+    try:
+        began = json.loads(read_text(origin, ConfigError))
+        digest, speed = str(began["parent"]), float(began["faster"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{origin}: expected the parent and the speed of a slim run: {error!r}") from error
+    if digest != parent.digest():
         raise ConfigError(f"{path.parent}: expected the model that the run began with, found {model}")
+    if faster not in (None, speed):
+        raise ConfigError(f"--faster: expected {speed:g}, with which the run began, found {faster:g}")
+    return speed
 
 
 @dataclass(frozen=True, slots=True)
