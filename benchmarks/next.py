@@ -37,9 +37,8 @@ from lookonce.images import write_image
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, SampleSet
 
-LABELLED = 16, 28, 48, 80, 130  # images labelled at the end of each round
+LABELLED = 16, 32, 64, 128  # images labelled at the end of each round
 HELD_OUT = 80
-FIRST, LATER = 2000, 1000  # images shown in the first training, and in each later one
 DIGITS = 5  # of `CLASSES` are to be found; the others are letters
 WITH_DIGITS, EMPTY = (60, 40), (200, 200)  # images to train on and to measure on
 ADDED = 20  # background images per round
@@ -59,16 +58,16 @@ def train(
     given: argparse.Namespace, run: Path, samples: SampleSet, held_out: SampleSet, start: Path | None
 ) -> Path:
     """Train a row, or resume it, and return its model."""
-    data, shown = run / "data", LATER if start else FIRST
+    data, shown = run / "data", given.shown[1 if start else 0]
     if not (data / "train.json").exists():
         write_samples({"train": samples, "val": held_out}, "coco", data)
     epochs = max(1, math.ceil(shown / len(samples.samples)))
-    begin = ["--weights", start] if start else ["--model", "yolov3-tiny", "--set", f"width={given.width}"]
+    begin = ["--weights", start] if start else ["--model", "yolov3-tiny"]
     if not (run / "run" / "best.safetensors").exists():
         resume = ["--resume"] if any((run / "run").glob("last.*")) else []
-        sets = "--set", f"seed={given.seed}", "--set", f"evaluate_every={epochs}"
         words = "--size", given.size, "--epochs", epochs, "--out", run / "run"
-        lookonce("train", data, *words, *begin, *resume, *sets)
+        sets = f"width={given.width}", f"seed={given.seed}", f"evaluate_every={epochs}"
+        lookonce("train", data, *words, *begin, *resume, *(word for each in sets for word in ("--set", each)))
     return run / "run" / "best.safetensors"
 
 
@@ -232,6 +231,10 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--size", type=int, default=224)
+    shown = "images shown in the first training of a seed, and in each later one"
+    parser.add_argument(
+        "--shown", type=int, nargs=2, default=[2000, 1000], metavar=("FIRST", "LATER"), help=shown
+    )
     parser.add_argument("--width", type=float, default=0.5)
     given = parser.parse_args()
     if given.kind == "label" and given.data is None:
