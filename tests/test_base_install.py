@@ -24,6 +24,7 @@ COMMANDS = [*(verb for verb in VERBS if verb != "data"), *(f"data {verb}" for ve
 REFUSED = [
     "train lines.txt --names names.txt",
     "train lines.txt --names names.txt --self-test",
+    "slim model.safetensors --data lines.txt --names names.txt",
     "demo --out new",
     "detect model.safetensors photo.png",
     "evaluate model.safetensors lines.txt --names names.txt",
@@ -33,6 +34,7 @@ REFUSED = [
     "bench model.safetensors",
     "tune model.safetensors --data lines.txt --names names.txt",
     "data check lines.txt --names names.txt --detector model.safetensors",
+    "data next model.safetensors photo.png",
 ]
 DONE = [
     "detect model.onnx photo.png",
@@ -40,6 +42,7 @@ DONE = [
     "explain coco photo.png",
     "export coco --to onnx",
     "data check lines.txt --names names.txt --detector model.onnx",
+    "data next coco photo.png --count 1",
     "data stats lines.txt --names names.txt",
     "models",
     "recipes",
