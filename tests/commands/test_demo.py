@@ -39,7 +39,7 @@ def test_every_step_runs_and_what_it_names_is_there(
     assert f"AP50 {json.loads((out / 'report' / 'metrics.json').read_text())['ap50']:.3f} on 3" in said
     for place in (
         "found/annotated",
-        "report/precision_recall.png",
+        "report/report.html",
         "model.safetensors",
         "run/epochs.csv",
         "explained.html",

@@ -119,4 +119,4 @@ def test_ctrl_c_says_that_nothing_is_lost(mirror: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("lookonce.commands.fetch.library.fetch", stopped)
     ran = CliRunner().invoke(app, ["fetch", "yolov3-tiny"])
     assert ran.exit_code == 130
-    assert "what has come is kept" in ran.stderr
+    assert "the bytes received so far are kept" in ran.stderr

@@ -132,7 +132,7 @@ def test_the_place_to_write_to_may_be_a_mount_point(desk: Path, mount: Path) -> 
     for command in (
         "data convert lines.txt --names names.txt --to yolo --out out",
         "detect model.onnx photo.png --out out",
-        "export model.onnx --to onnx --out out/new.onnx",
+        "export coco --to onnx --out out/new.onnx",
     ):
         done = run(command, desk, HOME=str(desk))
         assert done.returncode == 0, done.stderr

@@ -11,10 +11,12 @@ FONT = ImageFont.load_default(16)
 
 @pytest.fixture
 def no_system_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "_system_fonts", lambda size: ())
-    legible.cache_clear()
+    monkeypatch.setattr(text, "SYSTEM_FONTS", ())
+    for cached in (legible, text._fonts):
+        cached.cache_clear()
     yield
-    legible.cache_clear()
+    for cached in (legible, text._fonts):
+        cached.cache_clear()
 
 
 def test_an_ascii_name_needs_no_font_of_the_machine(no_system_fonts: None) -> None:

@@ -60,7 +60,7 @@ def tables(guesses: tuple[Guess, ...]) -> tuple[Predictions, Candidates, NmsResu
         ),
         total=n, floor=0.01, left_out=0, limit=3000, complete_from=0.01, invisible=0,
     )  # fmt: skip
-    return predictions, candidates, suppress(candidates, CONFIDENCE, IOU)
+    return predictions, candidates, suppress(candidates, (CONFIDENCE,) * len(NAMES), IOU)
 
 
 def truth_of(*boxes: tuple[float, float, float, float], labels: tuple[int, ...] | None = None) -> Sample:

@@ -197,8 +197,8 @@ class BadBatch:
     def __init__(self, *numbers: int) -> None:
         self.numbers, self.forward = numbers, learner_module.forward
 
-    def __call__(self, network, batch, info, wanted) -> Losses:  # type: ignore[no-untyped-def]
-        losses = self.forward(network, batch, info, wanted)
+    def __call__(self, network, batch, info, wanted, teacher=None) -> Losses:  # type: ignore[no-untyped-def]
+        losses = self.forward(network, batch, info, wanted, teacher)
         if batch.number in self.numbers:
             losses = Losses(losses.giou * torch.nan, losses.conf, losses.prob)
         return losses
