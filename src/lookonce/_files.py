@@ -105,10 +105,19 @@ def read_bytes(path: Path, error: type[LookonceError] = LookonceError, *, limit:
         LookonceError: `error`, as `open_input`.
     """
     with open_input(path, error, limit=limit) as stream:
-        try:
-            data = stream.read(limit + 1)  # files in /proc report no size, and others may grow
-        except OSError as cause:
-            raise error(f"{path}: cannot be read: {cause.strerror or cause}") from cause
+        return read_rest(stream, path, error, limit=limit)
+
+
+def read_rest(stream: BufferedReader, path: Path, error: type[LookonceError], *, limit: int) -> bytes:
+    """Read what follows in an open file, at most `limit` bytes.
+
+    Raises:
+        LookonceError: `error`; unreadable, or above the limit.
+    """
+    try:
+        data = stream.read(limit + 1)  # files in /proc report no size, and others may grow
+    except OSError as cause:
+        raise error(f"{path}: cannot be read: {cause.strerror or cause}") from cause
     _check_size(path, len(data), limit, error)
     return data
 

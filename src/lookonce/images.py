@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import IMAGE_LIMIT, open_input, read_bytes, replacing
+from lookonce._files import IMAGE_LIMIT, open_input, read_bytes, read_rest, replacing
 from lookonce._image_header import BY_PILLOW, PILLOW_FORMATS, ImageHeader, read_header
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
@@ -95,9 +95,12 @@ def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
     Raises:
         ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
     """
-    if (large := _read_large(path)) is not None:
-        return large
-    return decode_image(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path), values)
+    with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
+        if (large := _read_large(stream, str(path))) is not None:
+            return large
+        stream.seek(0)
+        data = read_rest(stream, path, ImageError, limit=IMAGE_LIMIT)
+    return decode_image(data, str(path), values)
 
 
 def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArray[np.uint8]:
@@ -194,7 +197,7 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
     return image
 
 
-def _read_large(path: Path) -> NDArray[np.uint8] | None:
+def _read_large(stream: BinaryIO, name: str) -> NDArray[np.uint8] | None:
     """Read a large image of 8 bits without its file and a second copy of its pixels in memory.
 
     `cv2.imdecode` needs both; `cv2.imread` opens the file that was checked once more, by its descriptor.
@@ -205,25 +208,24 @@ def _read_large(path: Path) -> NDArray[np.uint8] | None:
     Raises:
         ImageError: as `read_image`.
     """
-    with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
-        header = _checked_header(stream, str(path))
-        size = header.height, header.width
-        is_small = header.height * header.width < LARGE
-        is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
-        other_way = header.is_deep or header.format in BY_PILLOW or is_followed
-        if is_small or other_way or not DESCRIPTORS.is_dir():
-            return None
-        if header.format == "JPEG":
-            stream.seek(0)
-            _check_jpeg(stream.read(), header, str(path))
-        image = np.empty((*(size if header.orientation < 5 else size[::-1]), 3), np.uint8)
-        # OpenCV leaves all pixels as they are if it cannot read the header
-        image[0, :32] = unread = np.frombuffer(os.urandom(96), np.uint8).reshape(32, 3)
-        try:
-            with silent_opencv():
-                found = cv2.imread(str(DESCRIPTORS / str(stream.fileno())), image, cv2.IMREAD_COLOR_RGB)
-        except (cv2.error, MemoryError):
-            return None
+    header = _checked_header(stream, name)
+    size = header.height, header.width
+    is_small = header.height * header.width < LARGE
+    is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
+    other_way = header.is_deep or header.format in BY_PILLOW or is_followed
+    if is_small or other_way or not DESCRIPTORS.is_dir():
+        return None
+    if header.format == "JPEG":
+        stream.seek(0)
+        _check_jpeg(stream.read(), header, name)
+    image = np.empty((*(size if header.orientation < 5 else size[::-1]), 3), np.uint8)
+    # OpenCV leaves all pixels as they are if it cannot read the header
+    image[0, :32] = unread = np.frombuffer(os.urandom(96), np.uint8).reshape(32, 3)
+    try:
+        with silent_opencv():
+            found = cv2.imread(str(DESCRIPTORS / str(stream.fileno())), image, cv2.IMREAD_COLOR_RGB)
+    except (cv2.error, MemoryError):
+        return None
     if found is None or found.shape[:2] != size or np.array_equal(image[0, :32], unread):
         return None
     return np.ascontiguousarray(found, np.uint8)

@@ -29,6 +29,7 @@ from lookonce._tiff import (
     COMPRESSION,
     ORIENTATION,
     PHOTOMETRIC,
+    Page,
     find_pages,
     read_page,
     seek,
@@ -54,11 +55,7 @@ def tiff_pixels(path: Path, at: int = 0) -> int:
 
     Of a `LargeImage` they are its blocks and its reduced copy.
     """
-    try:
-        with open_input(path, ImageError) as stream:
-            page = read_page(stream, at) if stream.read(8).startswith(TIFF_STARTS) else None
-    except (ImageError, ValueError):
-        return 0  # decoding it says why
+    page = _page(path, at)
     if page is None:
         return 0
     pixels = page.height * page.width
@@ -67,14 +64,16 @@ def tiff_pixels(path: Path, at: int = 0) -> int:
 
 def is_large_tiff(path: Path, at: int = 0) -> bool:
     """Return whether a file is a TIFF whose first or other page is too large to be decoded as a whole."""
-    try:
-        with open_input(path, ImageError) as stream:
-            if not stream.read(8).startswith(TIFF_STARTS):
-                return False
-            page = read_page(stream, at)
-        return is_large(page.height, page.width)
-    except (ImageError, ValueError):
-        return False  # decoding it says why
+    page = _page(path, at)
+    return page is not None and is_large(page.height, page.width)
+
+
+def _page(path: Path, at: int) -> Page | None:
+    """Return the structure of a page; None for another file, and for a damaged one: decoding it says why."""
+    with suppress(ImageError, ValueError), open_input(path, ImageError) as stream:
+        if stream.read(8).startswith(TIFF_STARTS):
+            return read_page(stream, at)
+    return None
 
 
 def tiff_pages(path: Path) -> list[int]:

@@ -149,7 +149,8 @@ class Sources:
             if is_video(origin):
                 total += count_frames(origin)
             else:
-                total += max(1, len(tiff_pages(origin)) if origin.suffix.lower() in TIFF_SUFFIXES else 1)
+                is_tiff = origin.suffix.lower() in TIFF_SUFFIXES
+                total += (len(tiff_pages(origin)) if is_tiff else 0) or 1
         return total
 
     def leave_out(self, names: Collection[str]) -> None:
@@ -240,7 +241,7 @@ class Sources:
                     place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
                     further += 1
             read = partial(_read, path, shown, place, at, self.values, by_windows=self.by_windows)
-            yield _Unread(shown, read, tiff_pixels(path, at) or pixels_of(path))
+            yield _Unread(shown, read, (tiff_pixels(path, at) if places else 0) or pixels_of(path))
         if len(pages) < len(places):
             yield _Bad(
                 name, ImageError(f"{name}: expected the directory of page {len(places)}, found it damaged")
