@@ -23,7 +23,7 @@ from lookonce.runtime.backends import (
     engine_text,
 )
 from lookonce.runtime.devices import AUTO, kind_of
-from lookonce.runtime.onnx_features import graph_with_features
+from lookonce.runtime.features import onnx_with_features
 from lookonce.runtime.onnx_weights import check_weights
 
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
@@ -96,7 +96,7 @@ class OnnxBackend:
         """See `runtime.backends.Backend`; raises what `__call__` raises."""
         with self._preparing:
             if not self._has_features and self._session is not None:
-                self._session = _open_session(self._path, graph_with_features(self._path), *self._settings)
+                self._session = _open_session(self._path, onnx_with_features(self._path), *self._settings)
                 self._has_features = True
         decoded, *features = self._run(images)
         return decoded, np.concatenate([each.reshape(len(images), -1) for each in features], axis=1)

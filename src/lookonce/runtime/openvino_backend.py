@@ -34,6 +34,7 @@ from lookonce.runtime.backends import (
     engine_text,
 )
 from lookonce.runtime.devices import AUTO, choose_device, kind_of
+from lookonce.runtime.features import head_convolutions
 
 ov = require("openvino", "openvino")
 # Its Python binding builds a table of numpy types on first use, and two threads that trigger this at the same
@@ -185,22 +186,16 @@ class OpenVinoBackend:
 
 
 def _head_inputs(model: Any, path: Path) -> list[Any]:
-    """Return the outputs that the heads read: see `onnx_features.graph_with_features`."""
-    maps: dict[Any, Any] = {}
-    waiting, visited = [model.outputs[0].get_node()], set[str]()
-    while waiting:
-        node = waiting.pop(0)
-        if (name := node.get_friendly_name()) in visited:
-            continue
-        visited.add(name)
-        if node.get_type_name() in ("Convolution", "GroupConvolution"):
-            source = node.input_value(0)
-            maps[source.get_node().get_friendly_name(), source.get_index()] = source
-        else:
-            waiting += [source.get_node() for source in node.input_values()]
-    if not maps:
-        raise ModelFileError(f"{path}: expected convolutions, to compare images by; found none")
-    return list(maps.values())
+    """Return the outputs of a model that its heads read, each once."""
+    nodes = {node.get_friendly_name(): node for node in model.get_ops()}
+    heads = head_convolutions(
+        model.outputs[0].get_node().get_friendly_name(),
+        lambda name: [each.get_node().get_friendly_name() for each in nodes[name].input_values()],
+        lambda name: nodes[name].get_type_name() in ("Convolution", "GroupConvolution"),
+        path,
+    )
+    read = (nodes[head].input_value(0) for head in heads)
+    return list({(each.get_node().get_friendly_name(), each.get_index()): each for each in read}.values())
 
 
 def _device(wanted: str, available: Sequence[str]) -> str:
