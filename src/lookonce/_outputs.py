@@ -146,8 +146,8 @@ class Outputs(AbstractContextManager["Outputs"]):
     def _listing(self, path: Path) -> tuple[Path, str]:
         """Return the folder whose list has the file, and the file's name in it."""
         path = path.absolute()
-        within = self._folder is not None and path.is_relative_to(self._folder)
-        root = self._folder if within and self._folder is not None else path.parent
+        folder = self._folder
+        root = folder if folder is not None and path.is_relative_to(folder) else path.parent
         return root, path.relative_to(root).as_posix()
 
     def _lines(self, root: Path) -> dict[str, _Stamp]:

@@ -38,10 +38,7 @@ from lookonce.values import measure_values
 
 LOW = 0.05  # scores from which a detection counts as a doubt
 FLOOR = 0.1  # of the mean doubt: an image without detections may hold what the model does not know
-CLEAR = (
-    0.5  # of the score threshold: from here on an object is missed if an image lacks it; others come and go
-)
-
+CLEAR = 0.5  # of the score threshold: an object above is missed if an image lacks it; others come and go
 SAME_CROP = 0.7  # correlation of what overlapping boxes hold: 0.79 or more in a photograph and a brighter one
 
 
@@ -129,7 +126,7 @@ def doubts(found: Sequence[Detections], thresholds: NDArray[np.floating]) -> NDA
     labels = np.concatenate([np.zeros(0, np.int64), *(each.labels for each in found)])
     scores = np.concatenate([np.zeros(0), *(each.scores for each in found)])
     image = np.repeat(np.arange(len(found)), [len(each) for each in found])
-    edge = np.clip(thresholds[labels] if len(thresholds) > 1 else thresholds, 1e-3, 1 - 1e-3)
+    edge = np.clip(thresholds.take(labels, mode="clip"), 1e-3, 1 - 1e-3)  # clip: one may hold for all
     unsure = np.where(scores < edge, scores / edge, (1 - scores) / (1 - edge))
     weight = 1 / np.sqrt(np.maximum(np.bincount(labels, minlength=1), 1))
     total = np.bincount(image, unsure * weight[labels], minlength=len(found)).astype(np.float64)
@@ -209,8 +206,7 @@ class _Duplicates:
         self._boxes = np.concatenate([each.boxes for each in found])
         self._labels = np.concatenate([each.labels for each in found])
         scores = np.concatenate([each.scores for each in found])
-        edge = thresholds[self._labels] if len(thresholds) > 1 else thresholds
-        self._clear = scores >= CLEAR * edge
+        self._clear = scores >= CLEAR * thresholds.take(self._labels, mode="clip")
 
     def of(self, number: int) -> NDArray[np.int64]:
         """Return the near-duplicates of an image: each clear detection of either is in the other too."""

@@ -32,31 +32,29 @@ def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[
     """
     numbers = np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).round().astype(int)
     deep: list[NDArray[np.generic]] = []
-    names = 0
+    measured = 0
     for path in (paths[number] for number in numbers.tolist()):
         try:
-            if is_large_tiff(path):
-                image = LargeImage(path, values=(0, 1))
-                if not image.is_deep:
-                    continue
-                if model is None:
-                    deep.append(image.sample())
-                names += 1
-                continue
-            if not read_image_header(path).is_deep:
+            large = LargeImage(path, values=(0, 1)) if is_large_tiff(path) else None
+            if not (large or read_image_header(path)).is_deep:
                 continue
             if model is None:
-                pages = [at for at in tiff_pages(path) if at >= 0] or [0]
-                for at in pages[:: -(-len(pages) // PAGES)]:
-                    pixels = decode_tiff_page(path, at, str(path)) if at else read_native(path)
-                    # the extremes, and enough of the rest for its percentiles
-                    flat = pixels.reshape(-1)
-                    deep.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
-            names += 1
+                deep.append(large.sample() if large else _sample(path))
         except ImageError:
             continue
-    if not names:
+        measured += 1
+    if not measured:
         return None, ""
     values = in_use(np.concatenate(deep)) if model is None else model
-    origin = f"measured on {names} of them" if model is None else "the model's range"
+    origin = f"measured on {measured} of them" if model is None else "the model's range"
     return values, f"images of more than 8 bits: {values[0]:g} to {values[1]:g} become 0 to 255 ({origin})"
+
+
+def _sample(path: Path) -> NDArray[np.generic]:
+    """Return the extremes of an image's pages, and enough other numbers for their percentiles."""
+    pages = [at for at in tiff_pages(path) if at >= 0] or [0]
+    parts = []
+    for at in pages[:: -(-len(pages) // PAGES)]:
+        flat = (decode_tiff_page(path, at, str(path)) if at else read_native(path)).reshape(-1)
+        parts.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
+    return np.concatenate(parts)

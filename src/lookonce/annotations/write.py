@@ -121,9 +121,8 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
             lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
             continue
-        written = (
-            str(sample.path) if form == "lines" else sample.path.name
-        )  # the others have it in their folder
+        # only `lines` names the file where it is; the others have it in their folder
+        written = str(sample.path) if form == "lines" else sample.path.name
         if form not in KEEP_ANY_NAME and _strange(written):
             what = f"{form} has no place for a name that is not Unicode, or has control characters"
             lost.append(Problem(ascii(str(sample.path)), what))

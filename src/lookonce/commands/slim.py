@@ -121,13 +121,9 @@ def slim(
             result = train(found, settings, out, session, weights=out / START, resume=resume, teacher=teacher)
         except Stopped:
             words = ["slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}", "--resume"]
-            words += [
-                word
-                for option, value in (("--names", names), ("--images", images))
-                if value
-                for word in (option, value)
-            ]
-            words += ["--strict"] * strict
+            words += ["--names", names] if names else []
+            words += ["--images", images] if images else []
+            words += ["--strict"] if strict else []
             again = shlex.join(["lookonce", *map(str, words)])
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)

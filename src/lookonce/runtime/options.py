@@ -119,7 +119,7 @@ class DetectOptions:
     def thresholds(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Return the score threshold of each class, (C,), or one for all, (1,)."""
         if isinstance(self.conf, Mapping):
-            return np.array([self.conf.get(name, CONF) for name in names], np.float32)
+            return np.array(self.thresholds_of(names), np.float32)
         return np.array([CONF if self.conf is None else self.conf], np.float32)
 
     def thresholds_of(self, names: Sequence[str]) -> tuple[float, ...]:
