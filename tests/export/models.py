@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+import onnx
+
+from lookonce.export.files import write_onnx, write_openvino
+from lookonce.export.graph import export_graph
+from lookonce.export.source import read_source
 from lookonce.metadata import ModelInfo
 from lookonce.model.files import save_model
 from lookonce.model.network import build
@@ -17,6 +22,15 @@ INFO = ModelInfo(
     bn_epsilon=1e-3,
 )
 
+THREE_SCALES = ModelInfo(
+    "yolov3",
+    names=("cat", "dog", "eel"),
+    anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)), ((116.0, 90.0), (156.0, 198.0))),
+    strides=(8, 16, 32),
+    input_size=(128, 160),
+    width=0.125,
+)
+
 
 def write_model(path: Path, info: ModelInfo = INFO) -> Path:
     """A `.safetensors` model with seeded weights."""
@@ -24,3 +38,11 @@ def write_model(path: Path, info: ModelInfo = INFO) -> Path:
     fill(network)
     save_model(path, network.state_dict(), info)
     return path
+
+
+def write_every_form(stem: Path, info: ModelInfo = INFO) -> onnx.ModelProto:
+    """One model as `.safetensors`, `.onnx` and `.xml`; its graph."""
+    graph = export_graph(read_source(write_model(stem.with_suffix(".safetensors"), info)))
+    write_onnx(graph, stem.with_suffix(".onnx"))
+    write_openvino(graph, stem.with_suffix(".xml"))
+    return graph

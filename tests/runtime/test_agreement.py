@@ -13,34 +13,20 @@ from typer.testing import CliRunner
 
 from lookonce.cli import app
 from lookonce.detections import Detections
-from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
-from lookonce.export.source import read_source
 from lookonce.images import read_image
-from lookonce.metadata import ModelInfo
 from lookonce.runtime.detector import Detector
-from tests.export.models import write_model
+from tests.export.models import THREE_SCALES, write_every_form
 
 BOXES, SCORES = 0.1, 1e-4
 PHOTOS = "dog", "eagle", "horses"
 NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
-INFO = ModelInfo(
-    "yolov3",
-    names=("cat", "dog", "eel"),
-    anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)), ((116.0, 90.0), (156.0, 198.0))),
-    strides=(8, 16, 32),
-    input_size=(128, 160),
-    width=0.125,
-)
 
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one model of random weights in every form."""
     folder = tmp_path_factory.mktemp("models")
-    graph = export_graph(read_source(write_model(folder / "model.safetensors", INFO)))
-    write_onnx(graph, folder / "model.onnx")
-    write_openvino(graph, folder / "model.xml")
+    write_every_form(folder / "model", THREE_SCALES)
     return folder
 
 

@@ -10,16 +10,13 @@ from lookonce._onnxruntime import ort
 from lookonce._optional import require
 from lookonce.cli import main
 from lookonce.errors import ConfigError
-from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
-from lookonce.export.source import read_source
 from lookonce.runtime import onnx_backend, openvino_backend
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import check_device, choose_device
 from lookonce.runtime.onnx_backend import check_used, providers
 from lookonce.runtime.openvino_backend import MOST_SHAPES, OpenVinoBackend
-from tests.export.models import INFO, write_model
+from tests.export.models import INFO, write_every_form
 
 torch = require("torch", "train")
 ov = require("openvino", "openvino")
@@ -31,9 +28,7 @@ CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecu
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One model as `m.safetensors`, `m.onnx`, `m.xml`."""
     folder = tmp_path_factory.mktemp("models")
-    graph = export_graph(read_source(write_model(folder / "m.safetensors")))
-    write_onnx(graph, folder / "m.onnx")
-    write_openvino(graph, folder / "m.xml")
+    write_every_form(folder / "m")
     return folder
 
 

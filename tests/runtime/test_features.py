@@ -11,29 +11,14 @@ from torch import nn
 from lookonce.darknet.cache import cached_onnx
 from lookonce.detections import Detections
 from lookonce.errors import ModelFileError
-from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
-from lookonce.export.source import read_source
 from lookonce.images import read_image
-from lookonce.metadata import ModelInfo
 from lookonce.runtime.detector import Detector
-from tests.export.models import write_model
+from tests.export.models import THREE_SCALES, write_every_form, write_model
 from tests.tiny_onnx import write_tiny_model
-
-INFO = ModelInfo(
-    "yolov3",
-    names=("cat", "dog", "eel"),
-    anchors=(((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)), ((116.0, 90.0), (156.0, 198.0))),
-    strides=(8, 16, 32),
-    input_size=(128, 160),
-    width=0.125,
-)
 
 
 def test_every_engine_gives_the_same(data: Path, tmp_path: Path) -> None:
-    graph = export_graph(read_source(write_model(tmp_path / "model.safetensors", INFO)))
-    write_onnx(graph, tmp_path / "model.onnx")
-    write_openvino(graph, tmp_path / "model.xml")
+    write_every_form(tmp_path / "model", THREE_SCALES)
     image = read_image(data / "photos" / "dog.jpg")
     features = {}
     for suffix in (".safetensors", ".onnx", ".xml"):
@@ -57,7 +42,7 @@ def test_threads_that_ask_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The second one asks while the first one still prepares the network."""
     image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
     with (
-        Detector.open(write_model(tmp_path / "model.safetensors", INFO)) as detector,
+        Detector.open(write_model(tmp_path / "model.safetensors", THREE_SCALES)) as detector,
         ThreadPoolExecutor(2) as pool,
     ):
         modules, later = nn.Module.modules, list[Future[tuple[Detections, np.ndarray]]]()

@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from lookonce.errors import ConfigError
-from lookonce.export.files import write_onnx, write_openvino
-from lookonce.export.graph import export_graph
+from lookonce.export.files import write_onnx
 from lookonce.export.quantize_onnx import quantize_onnx
-from lookonce.export.source import read_source
 from lookonce.runtime import backends
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.onnx_backend import OnnxBackend, providers
 from lookonce.runtime.openvino_backend import OpenVinoBackend
 from lookonce.runtime.processor import Processor, this_processor
-from tests.export.models import INFO, write_model
+from tests.export.models import INFO, write_every_form
 
 NATIVE, OLD = Processor("new", ("avx512f", "avx512_bf16"), 2), Processor("old", ("avx2",), 2)
 CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -26,9 +24,7 @@ CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecu
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One model as `m.safetensors`, `m.onnx`, `m.xml`, `int8.onnx`."""
     folder = tmp_path_factory.mktemp("models")
-    graph = export_graph(read_source(write_model(folder / "m.safetensors")))
-    write_onnx(graph, folder / "m.onnx")
-    write_openvino(graph, folder / "m.xml")
+    graph = write_every_form(folder / "m")
     inputs = np.random.default_rng(0).integers(0, 256, (2, *INFO.input_size, 3), np.uint8)
     write_onnx(quantize_onnx(graph, inputs), folder / "int8.onnx")
     return folder
