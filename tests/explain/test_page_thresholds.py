@@ -9,7 +9,7 @@ from tests.explain.page_reader import slide
 
 
 def test_thresholds_by_class_are_the_first_that_the_page_shows(data: Path, tmp_path: Path) -> None:
-    conf = {"dog": 0.98, "bicycle": 0.02}
+    conf = {"dog": 0.98, "bicycle": 0.0201234567}
     explainer = Explainer.open(data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg", conf=conf)
     found = explainer(data / "photos" / "dog.jpg")
     write_page(found, tmp_path / "page.html")
@@ -18,6 +18,9 @@ def test_thresholds_by_class_are_the_first_that_the_page_shows(data: Path, tmp_p
         kept = "all => all.filter(e => e.textContent.startsWith('detection')).length"
         rows = window.page.locator("#candidates tbody td")
 
+        maps = window.page.locator("button.map small").all_inner_texts()
+        assert {text.rpartition(" above ")[2] for text in maps} == {"0.02"}
+        assert window.page.locator("#score_threshold + input").input_value() == "0.02"
         assert own.get_attribute("aria-pressed") == "true"
         assert rows.evaluate_all(kept) == len(found.detections) > 1
         (listed,) = slide(window, [(0.25, 0.45)])

@@ -37,7 +37,7 @@ function mapButton(number, anchor) {
   const threshold = Math.min(...data.suppression.score_thresholds);
   return el("button", { type: "button", class: "map", "aria-pressed": "false", onclick: () => { showCell(best); goTo("decode"); } }, canvas,
     el("span", {}, `stride ${scale.stride}, ${anchorText(scale.anchors[anchor])}`,
-      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, anchor, threshold)} of ${scale.rows * scale.columns} above ${threshold}`)));
+      el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, anchor, threshold)} of ${scale.rows * scale.columns} above ${Number(digits(threshold, 3))}`)));
 }
 
 const mapButtons = scales.map((scale, number) => scale.anchors.map((_, anchor) => mapButton(number, anchor)));

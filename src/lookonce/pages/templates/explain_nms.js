@@ -5,7 +5,10 @@ const sayFound = announcer("nms-status");
 const foundImage = imageWithLayers("image", { role: "group", "aria-label": "The image with its detections" });
 const least = data.candidates.complete_from;
 const own = data.suppression.score_thresholds;
-const setting = { ...data.suppression, score_threshold: Math.min(...own), showSuppressed: false, candidate: null };
+// The thresholds of a model may differ by class; the slider then stands for one that all classes share.
+const differ = new Set(own).size > 1;
+const lowest = differ ? Math.max(least, Number(digits(Math.min(...own), 3))) : own[0];
+const setting = { ...data.suppression, score_threshold: lowest, showSuppressed: false, candidate: null };
 let result = suppress(setting.score_thresholds, setting.iou_threshold);
 
 /** A slider with a field beside it for exact numbers. */
@@ -28,8 +31,6 @@ const suppressedToo = el("input", { type: "checkbox", onchange: () => {
   setting.showSuppressed = suppressedToo.checked;
   drawFound();
 } });
-// The thresholds of a model may differ by class; the slider then stands for one that all classes share.
-const differ = new Set(own).size > 1;
 const ownToo = el("button", { type: "button", "aria-pressed": "true", onclick: () => {
   setThresholds(own);
   showFound();
