@@ -1,4 +1,4 @@
-"""Every way to run a model that this machine can try: engines, precisions, and the files they need."""
+"""Every way to run a model on this machine's CPU: engines, precisions, and the files they need."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from lookonce._onnxruntime import ort
 from lookonce._terminal import say
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.onnx_backend import TENSORRT
 from lookonce.runtime.plans import REST_IN_BFLOAT16
 from lookonce.runtime.processor import this_processor
 
@@ -23,6 +21,11 @@ class Candidate(NamedTuple):
     backend: str
     precision: str
     file: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return its name for people, and for the file of a run that was stopped."""
+        return ", ".join(filter(None, self))
 
 
 def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
@@ -47,9 +50,6 @@ def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) 
             yield Candidate("torch", "bfloat16")
     for file, precision in ((graph, "float32"), ("int8.onnx", "int8"), ("int8-symmetric.onnx", "int8")):
         yield Candidate("onnxruntime", precision, file)
-    if TENSORRT in ort.get_available_providers():
-        yield Candidate("tensorrt", "float32", graph)
-        yield Candidate("tensorrt", "bfloat16", graph)
     if not openvino:
         say("OpenVINO is not installed, so not tried", console)
         return

@@ -220,20 +220,19 @@ class Tuning:
         reference: list[Detections] = []
         ways = []
         for number, each in enumerate(candidates):
-            key = ", ".join(filter(None, each))
             way = Way(each.backend, each.precision, 1, 1, each.file)
             try:
                 # the reference is run again for its detections, which the others are compared with
-                if key not in progress.found or (number == 0 and len(progress.found) < len(candidates)):
-                    found, ap = self.detect(way, key)
+                known = each.label in progress.found
+                if not known or (number == 0 and len(progress.found) < len(candidates)):
+                    found, ap = self.detect(way, each.label)
                     reference = reference or found
-                    progress.found[key] = Accuracy(ap, agreement(reference, found))
+                    progress.found[each.label] = Accuracy(ap, agreement(reference, found))
                     progress.store()
             except ModelFileError as error:
                 ways.append(replace(way, rejected=str(error)))
                 continue
-            measured = progress.found[key]
-            first = progress.found[", ".join(filter(None, candidates[0]))]
+            measured, first = progress.found[each.label], progress.found[candidates[0].label]
             rejected = ""
             if not first.ap - measured.ap <= self.options.max_drop:  # NaN is rejected
                 rejected = f"AP {measured.ap:.4f}, not {first.ap:.4f}"
