@@ -32,6 +32,8 @@ MOST_NAMES = 10_000  # beside a path that does not exist, compared with it
 WALK_LIMIT = 2_000_000  # files and folders below one folder
 UNFINISHED = f"{HIDDEN}-unfinished"
 
+_archives: dict[str, str] = {}  # folders that archives were unpacked to by this process, and the archives
+
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -268,6 +270,18 @@ def remove_leftovers(path: Path) -> None:
 def encodable(text: str) -> str:
     r"""Return text that UTF-8 can encode: a stray byte of a file name becomes `\udcXX`, as JSON writes it."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def name_archive(folder: Path, archive: Path) -> None:
+    """Let messages name an archive instead of the folder that it was unpacked to."""
+    _archives[str(folder)] = str(archive)
+
+
+def as_given(text: str) -> str:
+    """Return text that names archives as the user gave them, not the folders that they were unpacked to."""
+    for folder, archive in _archives.items():
+        text = text.replace(folder, archive)
+    return text
 
 
 def cache_folder() -> Path:

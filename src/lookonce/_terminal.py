@@ -22,6 +22,8 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
+from lookonce._files import as_given
+
 ERROR_LENGTH = 600  # characters of an error message
 
 # C0 but tab and line feed, DEL, C1, marks and overrides of direction, lone surrogates
@@ -29,8 +31,11 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 def printable(text: str) -> str:
-    r"""Return text on one line with control characters as escapes, such as `\x1b` and `\n`."""
-    return _escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+    r"""Return text on one line with control characters as escapes, such as `\x1b` and `\n`.
+
+    An archive stands for the folder that it was unpacked to.
+    """
+    return _escaped(as_given(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shortened(message: str, length: int = ERROR_LENGTH) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookonce._terminal import printable
 from lookonce.annotations import open_annotations
 from lookonce.annotations.archive import unpack
 from lookonce.errors import AnnotationError
@@ -101,4 +102,4 @@ def test_problems_name_the_archive_too(tmp_path: Path, monkeypatch: pytest.Monke
         made.writestr("annotations.xml", CVAT)
         made.write(tmp_path / "a.jpg", "images/a.jpg")
     (problem,) = open_annotations(tmp_path / "set.zip").load(None).problems
-    assert problem.place == f"{tmp_path}/set.zip/annotations.xml: image 0: box 2"
+    assert printable(problem.place) == f"{tmp_path}/set.zip/annotations.xml: image 0: box 2"

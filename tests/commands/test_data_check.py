@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_what_needs_a_person_ends_with_1(report: Path) -> None:
     empty = next(each for each in tree["findings"] if each["kind"] == "empty")
     assert (empty["severity"], empty["boxes"]) == ("look", [[50, 60, 50, 60]])
     assert empty["image"].endswith("empty-box.jpg")
+
+
+def test_findings_in_a_zip_are_named_by_the_zip(
+    faulty: Path, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+    archive = Path(shutil.make_archive(str(tmp_path / "voc"), "zip", faulty.parent, faulty.name))
+    assert run("check", archive, "--out", tmp_path / "out").exit_code == 1
+    in_folder, in_zip = (
+        json.loads((each / "findings.json").read_text())["findings"] for each in (report, tmp_path / "out")
+    )
+    expected = {(each["kind"], each["place"].replace(str(faulty), str(archive))) for each in in_folder}
+    assert {(each["kind"], each["place"]) for each in in_zip} == expected
 
 
 def test_for_machines(faulty: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from lookonce._files import cache_folder, filling, open_input
+from lookonce._files import cache_folder, filling, name_archive, open_input
 from lookonce._outputs import HIDDEN
 from lookonce.errors import AnnotationError
 
@@ -24,6 +24,8 @@ DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  
 def unpack(path: Path) -> Path:
     """Unpack a zip, unless that was done before; the folder is named by the zip's path, size and time.
 
+    Messages name the zip from then on.
+
     Raises:
         AnnotationError: no zip, damaged, encrypted, or larger unpacked than is safe.
     """
@@ -33,7 +35,7 @@ def unpack(path: Path) -> Path:
     ).hexdigest()
     folder = cache_folder() / "unpacked" / digest[:20] / path.stem[:80]
     if folder.is_dir():
-        return _inner(folder)
+        return _inner(folder, path)
     try:
         with open_input(path, AnnotationError) as stream, zipfile.ZipFile(stream) as archive:
             members = [each for each in archive.infolist() if not each.is_dir() and not _is_clutter(each)]
@@ -55,13 +57,15 @@ def unpack(path: Path) -> Path:
         raise AnnotationError(f"{path}: expected a zip of a data set, found it unusable: {error}") from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be unpacked to {folder}: {error.strerror or error}") from error
-    return _inner(folder)
+    return _inner(folder, path)
 
 
-def _inner(folder: Path) -> Path:
+def _inner(folder: Path, archive: Path) -> Path:
     """Return the one folder that an archive holds, or the folder itself."""
     inside = list(folder.iterdir())
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+    inner = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+    name_archive(inner, archive)
+    return inner
 
 
 def _is_clutter(member: zipfile.ZipInfo) -> bool:

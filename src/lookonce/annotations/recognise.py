@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lookonce._files import did_you_mean
+from lookonce._files import as_given, did_you_mean
 from lookonce.annotations import (
     coco,
     createml,
@@ -60,8 +60,8 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
         try:
             found = open_annotations(folder, images)
         except AnnotationError as error:
-            raise AnnotationError(str(error).replace(str(folder), str(path))) from error
-        return replace(found, title=found.title.replace(str(folder), str(path)), unpacked=(folder, path))
+            raise AnnotationError(as_given(str(error))) from error
+        return replace(found, path=path)
     data = DataPath(path, images)
     return dataset_yaml.recognise(data, _open_format) or _open_format(data)
 

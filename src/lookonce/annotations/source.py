@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lookonce._files import as_given
 from lookonce.annotations.collect import collect
 from lookonce.annotations.files import ALL, Names, key, listed, shown, split_of
 from lookonce.annotations.records import Parsed, Record
@@ -152,7 +153,6 @@ class Annotations:
         tree: files of the data set, if every one is expected to be used.
         remarks: problems of the data set as a whole.
         names: class names, if a dataset YAML gives them.
-        unpacked: folder that an archive was unpacked to, and the archive, which messages name instead.
     """
 
     path: Path
@@ -161,7 +161,6 @@ class Annotations:
     tree: Tree | None = None
     remarks: Sequence[Problem] = ()
     names: Names | None = None
-    unpacked: tuple[Path, Path] | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -199,25 +198,11 @@ class Annotations:
         try:
             sets = [self.parts[part].read(names, strict, further) for part in chosen]
         except AnnotationError as error:
-            raise AnnotationError(self._as_given(str(error))) from error
+            raise AnnotationError(as_given(str(error))) from error
         says_unused = unused and (split in (None, "train") or not self.splits)
         rest = [*self.remarks, *(self._unused() if says_unused else [])]
         sets.append(SampleSet(sets[0].names, [], rest, sets[0].format, sets[0].category_ids))
-        found = merge(sets, f"{self.title}{remark}")
-        if self.unpacked is None:
-            return found
-        told = [
-            replace(each, place=self._as_given(each.place), what=self._as_given(each.what))
-            for each in found.problems
-        ]
-        return replace(found, problems=told)
-
-    def _as_given(self, text: str) -> str:
-        """Name the archive instead of the folder that it was unpacked to."""
-        if self.unpacked is None:
-            return text
-        folder, archive = self.unpacked
-        return text.replace(str(folder), str(archive))
+        return merge(sets, as_given(f"{self.title}{remark}"))
 
     def load_all(
         self, names: Names | None = None, strict: bool = False, whole: str = "train"

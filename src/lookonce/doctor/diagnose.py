@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lookonce._files import as_given
 from lookonce.doctor.advice import Advice, advise
 from lookonce.doctor.boxes import lost_objects, misshapen_boxes, repeated_boxes, small_boxes
 from lookonce.doctor.classes import class_findings
@@ -103,6 +104,7 @@ def diagnose(
             done()
     order = {kind: number for number, kind in enumerate(KINDS)}
     findings.sort(key=lambda each: (order[each.kind], -each.weight))  # stable: the file's order otherwise
+    findings = [replace(each, place=as_given(each.place), what=as_given(each.what)) for each in findings]
     advice = advise(sets[learn].samples, network)
     return Diagnosis(sets, learn, network, facts, tuple(findings), claims_lost, advice)
 
