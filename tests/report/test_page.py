@@ -134,6 +134,9 @@ def test_it_prints_on_white_paper_without_controls(written: Written) -> None:
         seen.page.emulate_media(media="print")
         assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not seen.page.locator("nav").is_visible()
+        seen.page.set_viewport_size({"width": 950, "height": 1300})  # as Chromium lays it out for A4
+        cut_off = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+        assert seen.page.locator(".scroll").evaluate_all(cut_off) == []
         assert seen.page.pdf(format="A4").startswith(b"%PDF")
 
 
