@@ -79,9 +79,19 @@ def test_help_of_the_whole_imports_no_command() -> None:
     assert done.stdout.splitlines()[-2:] == ["[]", "False"]
 
 
-@pytest.mark.parametrize("argument", ["detetc", "data conv", "--nonsense"])
-def test_an_unknown_verb_is_a_usage_error(argument: str) -> None:
-    assert CliRunner().invoke(app, argument.split()).exit_code == 2
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("detetc", "No such command 'detetc'. Did you mean 'detect'?"),
+        ("data conv", "No such command 'conv'. Did you mean 'convert'?"),
+        ("xyz", "No such command 'xyz'."),
+        ("--nonsense", "No such option: --nonsense"),
+    ],
+)
+def test_an_unknown_verb_is_a_usage_error(argument: str, message: str) -> None:
+    ran = CliRunner().invoke(app, argument.split())
+    assert ran.exit_code == 2
+    assert message in ran.output
 
 
 def test_the_version() -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
 import functools
 import logging
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
@@ -63,7 +64,10 @@ class Verbs(TyperGroup):
         return TyperCommand(cmd_name, help=self.verbs[cmd_name]) if cmd_name in self.verbs else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the verb that was typed."""
+        """Import the verb that was typed; suggest the nearest for one that does not exist."""
+        if args and args[0] not in self.verbs:
+            for near in get_close_matches(args[0], self.verbs, n=1):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
         name, listed, rest = super().resolve_command(ctx, args)
         return name, listed and load(f"{self.prefix}{listed.name}"), rest
 

@@ -39,7 +39,9 @@ def load_settings(
     try:
         return TrainSettings(**tree)
     except ValidationError as error:
-        raise ConfigError(f"{file or 'settings'}: {complaints(error, TrainSettings)}") from error
+        found = complaints(error, TrainSettings)
+        of_file = file is not None and options.get(found.partition(":")[0]) is None
+        raise ConfigError(f"{file}: {found}" if of_file else found) from error
 
 
 def recipe_file(recipe: str | Path) -> Path:

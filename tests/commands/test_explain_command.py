@@ -98,6 +98,7 @@ def test_markdown_goes_to_the_terminal(
     [
         (["model", "absent.png"], "absent.png"),
         (["absent.safetensors", "image"], "absent.safetensors: no such file"),
+        (["model", "image", "--out", "page.png"], "--out: expected the name of a page, such as page.html"),
         (["model", "image", "--size", "65"], "--size: expected a size like 416"),
         (["model", "image", "--conf", "2"], "--conf: expected a number from 0 to 1, found 2"),
         (["model", "other", "--truth", "truth"], "or one named other.png, found none among 1: p.png"),

@@ -141,7 +141,8 @@ class _Collector:
                 unreadable.add(path)
                 kind: ProblemKind = "unreadable" if is_file(path) else "missing"
                 about = path if len(str(path)) <= LONGEST_PATH else None
-                self._report(record.place, str(error).removeprefix(f"{record.place}: "), kind=kind, image=about)
+                what = str(error).removeprefix(f"{record.place}: ")
+                self._report(record.place, what, kind=kind, image=about)
                 continue
             read[path] = _Image(path, header, [record], list(record.rows))
             if header.is_series:

@@ -47,6 +47,10 @@ def explain(
     console = terminal(stderr=markdown or json_to == shared.STANDARD_OUTPUT)
     if markdown and json_to == shared.STANDARD_OUTPUT:
         raise ConfigError("--json: expected a file beside --markdown, which prints as well; found -")
+    if not markdown and out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(
+            f"--out: expected the name of a page, such as {out.with_suffix('.html')}, found {out}"
+        )
     options = shared.read_options(size=size, conf=conf, iou=iou, weights=weights)
     files = [None if markdown else out, shared.json_file(json_to)]
     inputs = [model, image, *(path for path in (truth, names, weights) if path)]

@@ -20,7 +20,7 @@ from lookonce.commands.results import Trained
 from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
-from lookonce.networks import BUILT_IN_FOLDER, MODELS, model_name, model_path
+from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
 from lookonce.recipe import load_settings, read_yaml, recipe_file
 from lookonce.runtime.devices import AUTO
 
@@ -225,8 +225,17 @@ class Options:
     named: Mapping[str, Any]
 
     def settings(self, recipe: Path | None = None) -> TrainSettings:
-        """Assemble the settings, from another recipe if none was given."""
-        return load_settings(self.recipe or recipe, self.assignments, **self.named)
+        """Assemble the settings, from another recipe if none was given.
+
+        Raises:
+            ConfigError: a wrong setting; it is named by its option if it has one.
+        """
+        try:
+            return load_settings(self.recipe or recipe, self.assignments, **self.named)
+        except ConfigError as error:
+            if self.named.get(str(error).partition(":")[0]) is None:
+                raise
+            raise ConfigError(f"--{error}") from error
 
     def with_network(self, weights: Path | None) -> "Options":
         """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
@@ -246,8 +255,9 @@ class Options:
             named["model"] = str(weights)
         elif weights and not model and "model" not in assigned | set(of_recipe) and has_own_network(weights):
             named["model"] = str(weights)
-        if named.get("model") and named.get("size") is None and "size" not in assigned | set(of_recipe):
-            own = published_size(str(named["model"]))
+        model = str(named.get("model"))  # a wrong name is found with the other settings
+        if is_network(model) and named.get("size") is None and "size" not in assigned | set(of_recipe):
+            own = published_size(model)
             named["size"] = own and f"{own[0]}x{own[1]}"
         return replace(self, named=named)
 
