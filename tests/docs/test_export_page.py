@@ -1,4 +1,4 @@
-"""`docs/export.md`: what another program finds with the page's snippet is what the Detector finds."""
+"""`docs/export.md`: what another program finds with the page's snippets is what the Detector finds."""
 
 import re
 from pathlib import Path
@@ -11,16 +11,20 @@ from lookonce import Detector
 from lookonce.cli import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+FORMS = ["--nms", "--out", "alone.onnx"], ["--layout", "nchw", "--out", "planes.onnx"]  # in the page's order
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["ONNX Runtime", "OpenCV"])
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
-@pytest.mark.parametrize("size", ["320", "256x416"])
-@pytest.mark.parametrize("photo", ["dog.jpg", "person.jpg"])
+@pytest.mark.parametrize(
+    ("size", "photo"), [("320", "dog.jpg"), ("256x416", "dog.jpg"), ("320", "person.jpg")]
+)
 def test_the_snippet_gives_the_detectors_boxes(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    number: int,
     fit: str,
     size: str,
     photo: str,
@@ -29,17 +33,19 @@ def test_the_snippet_gives_the_detectors_boxes(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/dog.jpg").symlink_to(data / "photos" / photo)
-    words = ["export", "coco", "--to", "onnx", "--nms", "--out", "alone.onnx", "--size", size, "--fit", fit]
+    words = ["export", "coco", "--to", "onnx", "--size", size, "--fit", fit, *FORMS[number]]
     assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
-    (snippet,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    snippet = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)[number]
+    height, _, width = size.partition("x")
+    snippet = snippet.replace('320, 320, "stretch"', f'{height}, {width or height}, "{fit}"')
     capsys.readouterr()
     exec(snippet, {})
-    height, _, width = size.partition("x")
     with Detector.open("coco", size=(int(height), int(width or height)), fit=fit) as detector:  # type: ignore[arg-type]
         expected = detector(data / "photos" / photo)
     lines = [re.fullmatch(r"(.+) (\d\.\d\d) \[(.+)\]", line) for line in capsys.readouterr().out.splitlines()]
     assert all(lines)
     found = [(line[1], float(line[2]), [float(x) for x in line[3].split()]) for line in lines if line]
-    assert [name for name, _, _ in found] == [name for name, _, _ in expected]
+    names = [name for name, _, _ in expected] if number == 0 else list(map(str, expected.labels))
+    assert [name for name, _, _ in found] == names
     np.testing.assert_allclose([score for _, score, _ in found], expected.scores, atol=0.006)
     np.testing.assert_allclose([box for _, _, box in found], expected.boxes, atol=0.06)

@@ -12,15 +12,19 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from lookonce._optional import require
-from lookonce.bench.files import Files
+from lookonce.bench.files import Files, with_shape
+from lookonce.errors import LookonceError
+from lookonce.runtime.backends import as_planes
 
-Run = Callable[[], object]
+Run = Callable[[], Any]
 
 IMAGE = (720, 1280)  # (height, width) of the Detector's image
 OBJECT_SEED = 7
+AGREEMENT = 1e-3  # share of a raw map's largest value; far above rounding, far below another network
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def _onnxruntime(files: Files, case: BenchCase) -> Run:
     options = ort.SessionOptions()
     options.intra_op_num_threads = case.threads
     session = ort.InferenceSession(files.network, options, providers=["CPUExecutionProvider"])
-    feeds = {session.get_inputs()[0].name: _planes(case)}
+    feeds = {session.get_inputs()[0].name: as_planes(_images(case))}
     return lambda: session.run(None, feeds)
 
 
@@ -111,7 +115,7 @@ def _openvino(files: Files, case: BenchCase) -> Run:
         "INFERENCE_PRECISION_HINT": "f32",  # like the others; its default is bfloat16 on CPUs that have it
     }
     request = core.compile_model(network, "CPU", settings).create_infer_request()
-    given = _planes(case) if planes else _images(case)
+    given = as_planes(_images(case)) if planes else _images(case)
     return lambda: request.infer([given], share_inputs=True, share_outputs=True)
 
 
@@ -137,7 +141,7 @@ def _torch(files: Files, case: BenchCase) -> Run:
     fold_batch_norm(network.eval())
     channels_last = {"memory_format": torch.channels_last}
     network.to(**channels_last)
-    given = torch.from_numpy(_planes(case)).contiguous(**channels_last)
+    given = torch.from_numpy(as_planes(_images(case))).contiguous(**channels_last)
 
     def run() -> object:
         with torch.inference_mode():
@@ -147,14 +151,25 @@ def _torch(files: Files, case: BenchCase) -> Run:
 
 
 def _opencv(files: Files, case: BenchCase) -> Run:
-    """Open OpenCV's DNN module, with its Darknet importer for a Darknet model, as its users do."""
+    """Open OpenCV's DNN module, with its Darknet importer for a Darknet model, as its users do.
+
+    Raises:
+        LookonceError: it computes something else than ONNX Runtime.
+    """
     cv2.setNumThreads(case.threads)
-    if files.model.suffix == ".cfg":
-        network = cv2.dnn.readNetFromDarknet(str(files.model), str(files.model.with_suffix(".weights")))
+    given, weights = as_planes(_images(case)), files.model.with_suffix(".weights")
+    if files.model.suffix == ".cfg" and weights.is_file() and hasattr(cv2.dnn, "readNetFromDarknet"):
+        network = cv2.dnn.readNetFromDarknet(str(files.model), str(weights))
+        outputs = network.getUnconnectedOutLayersNames()
     else:
-        network = cv2.dnn.readNetFromONNX(str(files.network))
-    outputs = network.getUnconnectedOutLayersNames()
-    given = _planes(case)
+        model = with_shape(onnx.load(files.network), given.shape)
+        network = cv2.dnn.readNetFromONNX(np.frombuffer(model.SerializeToString(), np.uint8))
+        outputs = [output.name for output in model.graph.output]
+        network.setInput(given)
+        for found, expected in zip(network.forward(outputs), _onnxruntime(files, case)(), strict=True):
+            apart = float(np.abs(found - expected).max() / np.abs(expected).max())
+            if not apart < AGREEMENT:
+                raise LookonceError(f"its raw maps are {apart:.1e} of the largest value from ONNX Runtime's")
 
     def run() -> object:
         network.setInput(given)
@@ -190,8 +205,3 @@ def _images(case: BenchCase) -> NDArray[np.uint8]:
     """Return the batch in the input's size, (B, H, W, 3)."""
     resized = [cv2.resize(image(seed), case.size[::-1]) for seed in range(case.batch)]
     return np.stack(resized).astype(np.uint8, copy=False)
-
-
-def _planes(case: BenchCase) -> NDArray[np.float32]:
-    """Return the batch for a bare engine: (B, 3, H, W) float32 in [0, 1], contiguous."""
-    return np.ascontiguousarray(_images(case).transpose(0, 3, 1, 2), np.float32) / np.float32(255)

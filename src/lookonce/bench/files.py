@@ -4,6 +4,7 @@ The bare engines get the network alone: float images in, raw maps out, nothing t
 everything else that the Detector does counts as the Detector's time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def _network_alone(path: Path) -> onnx.ModelProto:
     except Exception as error:  # protobuf's own kinds, not public
         raise ModelFileError(f"{path}: expected an ONNX model, found something else: {error}") from error
     pixels = [node.output[0] for node in model.graph.node if node.op_type == NORMALISING][:1]
+    if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT:  # planes already
+        pixels = [model.graph.input[0].name]
     maps = [
         node.input[0]
         for node in model.graph.node
@@ -90,3 +93,13 @@ def _network_alone(path: Path) -> onnx.ModelProto:
         shape = ("batch", None, f"{name}/rows", f"{name}/columns")
         model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, float32, shape))
     return Extractor(model).extract_model(pixels, maps)
+
+
+def with_shape(network: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
+    """Fix the input's shape (B, 3, H, W), and with it all shapes: OpenCV 4 knows no open ones."""
+    for dimension, side in zip(network.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        dimension.dim_value = side
+    del network.graph.value_info[:]
+    for output in network.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(network)

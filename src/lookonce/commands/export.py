@@ -41,6 +41,13 @@ class ExportTarget(StrEnum):
     DARKNET = "darknet"
 
 
+class Layout(StrEnum):
+    """Axes of the input."""
+
+    NHWC = "nhwc"
+    NCHW = "nchw"
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """Properties of an engine's file.
@@ -49,12 +56,14 @@ class Form:
         size: (height, width) that it names as its own; None: the model's.
         fit: how images get to that size; None: as the model was made.
         static: batch 1 and that size are fixed.
+        planes: the input is float planes of that size; see `runtime.backends.as_planes`.
         suppression: thresholds of suppression in the graph; None for none.
     """
 
     size: tuple[int, int] | None = None
     fit: Fit | None = None
     static: bool = False
+    planes: bool = False
     suppression: DetectOptions | None = None
 
 
@@ -69,6 +78,12 @@ def export(
     static: Annotated[
         bool, typer.Option("--static", help="Fixed batch 1 and size; by default both are open.")
     ] = False,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            help="nhwc: uint8 images in; nchw: float32 planes in, batch 1 and size fixed, for OpenCV."
+        ),
+    ] = Layout.NHWC,
     nms: Annotated[bool, typer.Option("--nms", help="Suppression within the graph.")] = False,
     conf: Annotated[
         str | None,
@@ -123,7 +138,8 @@ def export(
     if not (conf is None and iou is None) and not nms:
         raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
     options = shared.read_options(fit=fit, conf=conf, iou=IOU if iou is None else iou)
-    form = Form(shared.input_size(size), options.fit, static, options if nms else None)
+    planes = layout == Layout.NCHW
+    form = Form(shared.input_size(size), options.fit, static, planes, options if nms else None)
     quantization = None
     if not int8:
         if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
@@ -134,6 +150,8 @@ def export(
         raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
     elif nms:
         raise ConfigError("--int8 and --nms: the gate compares detections before suppression")
+    elif planes:
+        raise ConfigError("--int8 and --layout nchw: expected nhwc, since int8 is calibrated on uint8 images")
     else:
         drop = MAX_DROP if max_drop is None else max_drop
         quantization = Int8(calibrate, gate_on, drop, not no_gate, names)
@@ -178,7 +196,7 @@ def _export_graph(
     if form.suppression is not None:
         with shared.options_named():
             suppression = GraphNms.of_model(source.info, form.suppression.conf, form.suppression.iou)
-    graph = export_graph(source, static=form.static, suppression=suppression)
+    graph = export_graph(source, static=form.static, planes=form.planes, suppression=suppression)
     images = proof_images(verify_on, source.info)
     console = terminal()  # bound now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
@@ -194,6 +212,7 @@ def _export_graph(
             source.info,
             images,
             static=form.static,
+            planes=form.planes,
             suppression=suppression,
             weights=weights,
         )
@@ -248,13 +267,15 @@ def _target(model: Path, to: str, out: Path, mark: str) -> Path:
 
 
 def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, console: Console) -> None:
-    shapes = "batch 1 and size fixed" if form.static else "any batch and size"
+    shapes = "batch 1 and size fixed" if form.static or form.planes else "any batch and size"
+    opencv = form.planes and path.suffix == ".onnx" and proof.detections is None
     name = f"{path} and .bin" if path.suffix == ".xml" else str(path)
     classes = f"{len(info.names)} class{'es' if len(info.names) > 1 else ''}"
     size = shared.height_width(info.input_size)
     say(f"{info.architecture}, {classes}, input {size}, {shapes}, written as {name}", console)
     say(
-        f"read back and run beside {model_name(model)} on {proof.images} images: boxes differ by at most "
+        f"read back and run{', by OpenCV too,' if opencv else ''} beside {model_name(model)} on "
+        f"{proof.images} images: boxes differ by at most "
         f"{proof.boxes:.1e} pixels, scores by {proof.scores:.1e} (allowed: {BOX_TOLERANCE:g}, "
         f"{SCORE_TOLERANCE:g})",
         console,

@@ -149,6 +149,12 @@ class Network:
         return sum(spec.numbers for spec in self.convolutions)
 
     @property
+    def candidates(self) -> int:
+        """Return K: the boxes that all scales predict for one image."""
+        shapes = ((self.shape(scale.source), len(scale.anchors)) for scale in self.scales)
+        return sum(shape.height * shape.width * anchors for shape, anchors in shapes)
+
+    @property
     def classes(self) -> int:
         """Return C, the same on all scales."""
         return self.scales[0].section.classes

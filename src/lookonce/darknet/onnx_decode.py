@@ -10,44 +10,61 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lookonce.darknet.network import Scale
+from lookonce.darknet.network import Network, Scale
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.geometry.decode import LARGEST_LOG_SIDE
 
 
-def add_decoding(nodes: Nodes, scales: Sequence[Scale], raw_maps: Sequence[str]) -> str:
+def add_decoding(nodes: Nodes, network: Network, raw_maps: Sequence[str], *, static: bool = False) -> str:
     """Add the decoding of raw maps (B, A*(5+C), S, T), finest first -> (B, K, 5+C): boxes and scores.
 
-    K runs over scales, rows, columns, anchors.
+    K runs over scales, rows, columns, anchors. If static, B is 1, S and T are those of the network, and the
+    graph computes no shapes.
     """
     decoded = []
-    for scale, raw in zip(scales, raw_maps, strict=True):
+    for scale, raw in zip(network.scales, raw_maps, strict=True):
         nodes.prefix = f"decode_{scale.stride}_{scale.source}"
-        decoded.append(decoded_scale(nodes, scale, raw))
+        decoded.append(decoded_scale(nodes, scale, raw, network if static else None))
     nodes.prefix = "decode"
     return nodes.add("Concat", *decoded, axis=1)
 
 
-def decoded_scale(nodes: Nodes, scale: Scale, raw: str) -> str:
-    """Add the decoding of one raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C)."""
+def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -> str:
+    """Add the decoding of one raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C).
+
+    With fixed shapes, cells and anchors share an axis from the start: OpenCV's importer is not at home in
+    five dimensions.
+    """
     anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
-    maps = nodes.add("Reshape", by_cell, nodes.integers(0, 0, 0, len(anchors), scale.columns))
-    inside, factors, scores = parts_of(nodes, scale, maps)  # (B, S, T, A, 2), the same, (B, S, T, A, 1+C)
+    if fixed is None:
+        sides = (0, 0, 0, len(anchors))
+        corner = corners(nodes, raw)
+    else:
+        _, rows, columns = fixed.shape(scale.source)
+        sides = (1, rows * columns * len(anchors))
+        grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
+        corner = nodes.constant(grid.reshape(1, -1, 2).repeat(len(anchors), axis=1))  # (1, S*T*A, 2)
+        anchors = np.tile(anchors, (1, rows * columns, 1))
+    maps = nodes.add("Reshape", by_cell, nodes.integers(*sides, scale.columns))
+    inside, factors, scores = parts_of(nodes, scale, maps)  # (..., 2), (..., 2), (..., 1+C)
     stretch = scale.section.scale_x_y
     if stretch != 1:
         inside = nodes.add("Mul", inside, nodes.floats(stretch))
         inside = nodes.add("Sub", inside, nodes.floats((stretch - 1) / 2))
-    cell = nodes.floats(scale.stride)
-    if not scale.whole:  # the input's sides are no multiples of it: (width, height) from W, H and T, S
-        sides = [("images", (2, 1)), (raw, (3, 2))]
-        cell = nodes.add("Div", *(nodes.lengths(of, *axes) for of, axes in sides))
-    centre = nodes.add("Mul", nodes.add("Add", inside, corners(nodes, raw)), cell)
+    if scale.whole:
+        cell = nodes.floats(scale.stride)
+    elif fixed is not None:
+        cell = nodes.floats(*scale.cell)
+    else:  # the input's sides are no multiples of it: (width, height) from W, H and T, S
+        lengths = [("images", (2, 1)), (raw, (3, 2))]
+        cell = nodes.add("Div", *(nodes.lengths(of, *axes) for of, axes in lengths))
+    centre = nodes.add("Mul", nodes.add("Add", inside, corner), cell)
     half = nodes.add("Mul", factors, nodes.constant(anchors / 2))
     if scale.in_cells:
         half = nodes.add("Mul", half, cell)
     low, high = nodes.add("Sub", centre, half), nodes.add("Add", centre, half)
-    joined = nodes.add("Concat", low, high, scores, axis=-1)  # (B, S, T, A, 5+C)
+    joined = nodes.add("Concat", low, high, scores, axis=-1)  # (..., 5+C)
     return nodes.add("Reshape", joined, nodes.integers(0, -1, 5 + scale.section.classes))
 
 

@@ -1,7 +1,8 @@
 """A `.cfg` with its `.weights` as an ONNX graph: batch normalization folded, decoding included.
 
 The graph obeys `runtime.backends.Backend`: uint8 RGB images in, candidates in input pixels out. Batch, height
-and width are open: the grid of cells is computed from the actual shapes.
+and width are open: the grid of cells is computed from the actual shapes. With planes as its input, for OpenCV
+and other engines, all shapes are fixed instead.
 
 Legend: **B** batch, **H**, **W** input height and width, **A** anchors of a scale, **K** candidates,
 **C** classes.
@@ -13,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lookonce.darknet.network import IMAGE, LUMA, Layer, Network
+from lookonce.darknet.network import IMAGE, LUMA, Layer, Network, Shape
 from lookonce.darknet.onnx_decode import add_decoding
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.sections import (
@@ -35,7 +36,12 @@ OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowe
 
 
 def build_onnx(
-    network: Network, weights: Sequence[ConvWeights], info: ModelInfo, *, raw_maps: bool = False
+    network: Network,
+    weights: Sequence[ConvWeights],
+    info: ModelInfo,
+    *,
+    raw_maps: bool = False,
+    planes: bool = False,
 ) -> onnx.ModelProto:
     """Build the graph.
 
@@ -44,6 +50,8 @@ def build_onnx(
         weights: weights of `network.convolutions`; see `weights.check_weights`.
         info: goes into the file's metadata; its `bn_epsilon` belongs to the weights.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
+        planes: the input is (1, 3, H, W) float32 in [0, 1], at the size of the network, in place of images
+            (B, H, W, 3) uint8 of any size.
     """
     model = helper.make_model(
         onnx.GraphProto(name="darknet"),
@@ -53,11 +61,13 @@ def build_onnx(
     )
     helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     nodes = Nodes(model.graph)
-    # uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1], or one channel of grey
-    planes = nodes.add("Transpose", "images", perm=[0, 3, 1, 2])
-    image = nodes.add("Div", nodes.add("Cast", planes, to=TensorProto.FLOAT), nodes.floats(255))
+    image = "images"
+    if not planes:  # uint8 (B, H, W, 3) -> float (B, 3, H, W) in [0, 1]
+        image = nodes.add("Cast", nodes.add("Transpose", image, perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+        image = nodes.add("Div", image, nodes.floats(255))
     if network.cfg.net.channels == 1:
-        image = nodes.add("Conv", image, nodes.constant(np.array(LUMA, np.float32).reshape(1, 3, 1, 1)))
+        luma = nodes.constant(np.array(LUMA, np.float32).reshape(1, 3, 1, 1))
+        image = nodes.add("Conv", image, luma, kernel_shape=[1, 1])  # OpenCV 4.12 needs the attribute
     outputs = {IMAGE: image}
     folded = {
         spec.layer: folded_arrays(each, info.bn_epsilon)
@@ -70,14 +80,18 @@ def build_onnx(
             owner = network.shared.get(layer.index, layer.index)
             outputs[layer.index] = convolution(nodes, layer.section, folded[owner], inputs[0])
         else:
-            outputs[layer.index] = weightless(nodes, network, layer, inputs)
+            outputs[layer.index] = weightless(nodes, network, layer, inputs, static=planes)
     raw = [outputs[scale.source] for scale in network.scales]
-    candidates = add_decoding(nodes, network.scales, raw)
+    candidates = add_decoding(nodes, network, raw, static=planes)
     graph = model.graph
     graph.node.append(helper.make_node("Identity", [candidates], ["candidates"], name="candidates"))
     value = helper.make_tensor_value_info
-    graph.input.append(value("images", TensorProto.UINT8, ["batch", "height", "width", 3]))
-    shape: list[str | int | None] = ["batch", "count", 5 + network.classes]
+    net, shape = network.cfg.net, list[str | int | None](["batch", "count", 5 + network.classes])
+    if planes:
+        graph.input.append(value("images", TensorProto.FLOAT, [1, 3, net.height, net.width]))
+        shape[:2] = 1, network.candidates
+    else:
+        graph.input.append(value("images", TensorProto.UINT8, ["batch", "height", "width", 3]))
     graph.output.append(value("candidates", TensorProto.FLOAT, shape))
     for scale, name in zip(network.scales, raw if raw_maps else [], strict=False):
         sides = [f"{name}/rows", f"{name}/columns"]
@@ -148,7 +162,7 @@ def activated(nodes: Nodes, name: str, x: str) -> str:
     return x  # linear
 
 
-def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str]) -> str:
+def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str], *, static: bool) -> str:
     """Add any layer but a convolution; [dropout] and [yolo] pass on their input."""
     match layer.section:
         case Shortcut(_, activation):
@@ -164,7 +178,9 @@ def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[st
         case ScaleChannels(_, activation) | Sam(_, activation):
             return activated(nodes, activation, nodes.add("Mul", inputs[1], inputs[0]))
         case Reorg(stride, scrambled):
-            return reorganized(nodes, inputs[0], stride, scrambled=scrambled)
+            if not scrambled:
+                return nodes.add("SpaceToDepth", inputs[0], blocksize=stride)
+            return reorganized(nodes, inputs[0], stride, network.shape(layer.sources[0]) if static else None)
         case Route(_, groups, group_id):
             parts = inputs
             if groups > 1:
@@ -191,15 +207,20 @@ def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[st
     return inputs[0]
 
 
-def reorganized(nodes: Nodes, x: str, stride: int, *, scrambled: bool) -> str:
-    """(B, C, H, W) -> (B, C*stride², H/stride, W/stride).
+def reorganized(nodes: Nodes, x: str, stride: int, fixed: Shape | None) -> str:
+    """Add [reorg]: (B, C, H, W) -> (B, C*stride², H/stride, W/stride).
 
-    The mistake of [reorg]: it treats its input as (C/stride², H*stride, W*stride), and its result, of shape
-    (C, H, W), as the correct shape.
+    Its mistake is to treat its input as (C/stride², H*stride, W*stride), and its result, of shape (C, H, W),
+    as the correct shape.
     """
-    if not scrambled:
-        return nodes.add("SpaceToDepth", x, blocksize=stride)
-    square, shape = stride * stride, nodes.add("Shape", x)
+    square = stride * stride
+    if fixed is not None:
+        channels, height, width = fixed
+        longer = nodes.integers(1, channels // square, height * stride, width * stride)
+        moved = nodes.add("SpaceToDepth", nodes.add("Reshape", x, longer), blocksize=stride)
+        shorter = nodes.integers(1, channels * square, height // stride, width // stride)
+        return nodes.add("Reshape", moved, shorter)
+    shape = nodes.add("Shape", x)
     longer = nodes.add("Mul", shape, nodes.integers(1, 1, stride, stride))
     longer = nodes.add("Div", longer, nodes.integers(1, square, 1, 1))
     moved = nodes.add("SpaceToDepth", nodes.add("Reshape", x, longer), blocksize=stride)

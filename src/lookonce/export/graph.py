@@ -5,6 +5,7 @@ from dataclasses import replace
 import onnx
 
 from lookonce.darknet.onnx_graph import build_onnx
+from lookonce.darknet.resolve import resolve
 from lookonce.errors import ConfigError
 from lookonce.export.nms import GraphNms, add_suppression
 from lookonce.export.source import FloatModel
@@ -22,24 +23,33 @@ def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
         raise ConfigError(
             f"size: expected multiples of {coarsest}, found {size[0]}x{size[1]}{size_advice(size, coarsest)}"
         )
-    return replace(source, info=replace(source.info, input_size=size))
+    network = resolve(source.network.cfg, size)
+    return replace(source, network=network, info=replace(source.info, input_size=size))
 
 
 def export_graph(
-    source: FloatModel, *, static: bool = False, suppression: GraphNms | None = None
+    source: FloatModel,
+    *,
+    static: bool = False,
+    planes: bool = False,
+    suppression: GraphNms | None = None,
 ) -> onnx.ModelProto:
-    """Build one graph: uint8 RGB images in, candidates or detections out.
+    """Build one graph: RGB images in, candidates or detections out.
 
     Args:
         source: the model.
         static: fix the batch to 1 and the input to the model's size, for engines that require it.
+        planes: the input is one image (1, 3, H, W) float32 in [0, 1] of that size, in place of (B, H, W, 3)
+            uint8: OpenCV's form.
         suppression: put it into the graph; see `nms.add_suppression`.
     """
-    model = build_onnx(source.network, source.weights, source.info)
-    if static:
-        (height, width), scales = source.info.input_size, source.network.scales
-        count = sum((height // s.stride) * (width // s.stride) * len(s.anchors) for s in scales)
-        ports = (model.graph.input[0], (1, height, width)), (model.graph.output[0], (1, count))
+    model = build_onnx(source.network, source.weights, source.info, planes=planes)
+    if static and not planes:
+        height, width = source.info.input_size
+        ports = (
+            (model.graph.input[0], (1, height, width)),
+            (model.graph.output[0], (1, source.network.candidates)),
+        )
         for value, sides in ports:
             for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
                 dimension.dim_value = side

@@ -1,11 +1,11 @@
 """Suppression inside an exported graph, by the standard operator NonMaxSuppression.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
-all images together.
+all images together, **M** of the image that has most.
 
 ```
-  candidates ─► class, score ─► NonMaxSuppression ─► gather ─► by falling score ─► detections (N, 7)
-  (B, K, 5+C)   one a candidate  within a class                                    image, xyxy, score, class
+  candidates ─► class, score ─► NonMaxSuppression ─► falling score ─► by image ─► detections (B, M, 6)
+  (B, K, 5+C)   one a candidate  within a class      (N, 6)                       xyxy, score, class
 ```
 """
 
@@ -25,7 +25,7 @@ METADATA_KEY = (
     "lookonce.suppression"  # metadata key of the thresholds: `conf` lists one per class if they differ
 )
 OUTPUT = "detections"
-COLUMNS = 7  # image, xyxy, score, class
+COLUMNS = 6  # xyxy, score, class
 MOST = 1 << 20  # per class and image: more than the candidates at 4096x4096, so nothing is cut off
 
 
@@ -52,7 +52,9 @@ class GraphNms:
 
 
 def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
-    """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (N, 7), by falling score.
+    """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (B, M, 6).
+
+    Rows are by falling score; an image with fewer than M has rows of zeros at its end.
 
     As in `postprocess`, a candidate has one class, the most probable, and boxes are clipped before
     suppression: there at the border of the image, here at the border of the input, because the image is not
@@ -66,8 +68,10 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
         "Split", candidates, nodes.integers(4, 1, classes), outputs=3, axis=-1
     )
 
-    shape = nodes.add("Shape", nodes.graph.input[0].name)  # B, H, W, 3
-    border = nodes.add("Gather", shape, nodes.integers(2, 1, 2, 1))  # W, H, W, H
+    image = nodes.graph.input[0]
+    height = 2 if image.type.tensor_type.elem_type == TensorProto.FLOAT else 1  # planes: (B, 3, H, W)
+    shape = nodes.add("Shape", image.name)
+    border = nodes.add("Gather", shape, nodes.integers(height + 1, height, height + 1, height))  # W, H, W, H
     inside = nodes.add("Min", boxes, nodes.add("Cast", border, to=TensorProto.FLOAT))
     boxes = nodes.add("Max", inside, nodes.floats(0))  # (B, K, 4), clipped
 
@@ -88,12 +92,11 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
         "NonMaxSuppression", boxes, by_class, nodes.integers(MOST),
         nodes.constant(np.array([suppression.iou], np.float32)), nodes.constant(conf[:1]),
     )  # fmt: skip
-    image, label, candidate = nodes.add_many(
+    number, label, candidate = nodes.add_many(
         "Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1
     )  # (N, 1)
-    where = nodes.add("Concat", image, candidate, axis=1)  # (N, 2)
+    where = nodes.add("Concat", number, candidate, axis=1)  # (N, 2)
     parts = [
-        nodes.add("Cast", image, to=TensorProto.FLOAT),
         nodes.add("GatherND", boxes, where),
         nodes.add("GatherND", scores, where),
         nodes.add("Cast", label, to=TensorProto.FLOAT),
@@ -101,12 +104,25 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     rows = nodes.add("Concat", *parts, axis=1)
 
     count = nodes.add("Gather", nodes.add("Shape", rows), nodes.integers(0))
-    column = nodes.add("Gather", rows, nodes.constant(np.array(5)), axis=1)
+    column = nodes.add("Gather", rows, nodes.constant(np.array(4)), axis=1)
     order = nodes.add_many("TopK", column, count, outputs=2, axis=0)[1]  # by falling score
-    ordered = nodes.add("Gather", rows, order, axis=0)
-    model.graph.node.append(helper.make_node("Identity", [ordered], [OUTPUT], name=OUTPUT))
+    ordered, numbers = (nodes.add("Gather", each, order, axis=0) for each in (rows, number))
+
+    batch = nodes.add("Gather", shape, nodes.integers(0))
+    flat = nodes.add("Reshape", numbers, nodes.integers(-1)), batch, nodes.constant(np.array([0, 1]))
+    mine = nodes.add("OneHot", *flat)  # (N, B): whether a row belongs to an image
+    earlier = nodes.add("CumSum", mine, nodes.constant(np.array(0)), exclusive=1)  # rows of it before
+    place = nodes.add("GatherElements", earlier, numbers, axis=1)  # (N, 1)
+    most = nodes.add("ReduceMax", nodes.add("ReduceSum", mine, nodes.integers(0), keepdims=0), keepdims=1)
+    sides = nodes.add("Concat", batch, most, nodes.integers(COLUMNS), axis=0)
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0])
+    empty = nodes.add("ConstantOfShape", sides, value=zero)  # (B, M, 6)
+    filled = nodes.add("ScatterND", empty, nodes.add("Concat", numbers, place, axis=1), ordered)
+    model.graph.node.append(helper.make_node("Identity", [filled], [OUTPUT], name=OUTPUT))
+    size = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or "batch"
     del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["found", COLUMNS]))
+    value = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [size, "found", COLUMNS])
+    model.graph.output.append(value)
     entry = model.metadata_props.add()
     given = suppression.conf if len(set(suppression.conf)) > 1 else suppression.conf[0]
     entry.key, entry.value = METADATA_KEY, json.dumps({"conf": given, "iou": suppression.iou})

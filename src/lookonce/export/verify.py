@@ -1,13 +1,14 @@
 """Verification of an export: the file, read back from disk, compared with the model it was made from.
 
-Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
-all images together.
+Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **M** detections of
+the image that has most.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from lookonce.export.nms import GraphNms
 from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.backends import Backend, open_backend
+from lookonce.runtime.backends import Backend, as_planes, open_backend
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
 
@@ -53,12 +54,14 @@ def prove(
     images: Sequence[Images],
     *,
     static: bool = False,
+    planes: bool = False,
     suppression: GraphNms | None = None,
     weights: Path | None = None,
 ) -> Proof:
     """Run both on the same images: all candidates must agree, and the detections after suppression.
 
-    If the shapes are open, all images are run as one batch, and the first one again in another shape.
+    If the shapes are open, all images are run as one batch, and the first one again in another shape. An ONNX
+    graph of planes is run by OpenCV too, unless it suppresses, which OpenCV 4 cannot.
 
     Args:
         model: the file that was exported from.
@@ -66,6 +69,7 @@ def prove(
         info: the description in it.
         images: RGB, of any size.
         static: the shapes are fixed, to a batch of 1.
+        planes: the input is planes, see `runtime.backends.as_planes`, and the shapes are fixed.
         suppression: what the graph has of it.
         weights: of a `.cfg`; None: the file beside it.
 
@@ -74,19 +78,21 @@ def prove(
     """
     reference = _open_reference(model, weights)
     run = _open_exported(exported, suppression)
+    opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and suppression is None else None
     boxes = scores = 0.0
     detections = 0
-    for batch in _batches(images, info, static=static or any(reference.input_shape)):
+    for batch in _batches(images, info, static=static or planes or any(reference.input_shape)):
         expected = reference(batch)
         candidates, rows = run(batch)
-        # numpy's maximum keeps NaN, Python's may lose it
-        # far beyond the input's border, the last bit of the exponential is many pixels
-        inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (candidates, expected)]
-        boxes = float(np.maximum(boxes, _apart(*inside)))
-        scores = float(np.maximum(scores, _apart(candidates[..., 4:], expected[..., 4:])))
+        for found in (candidates, opencv(batch)) if opencv else (candidates,):
+            # numpy's maximum keeps NaN, Python's may lose it
+            # far beyond the input's border, the last bit of the exponential is many pixels
+            inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (found, expected)]
+            boxes = float(np.maximum(boxes, _apart(*inside)))
+            scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
         if suppression is not None:
             _check_rows(exported, rows, candidates, batch, suppression)
-            detections += len(rows)
+            detections += np.count_nonzero(rows[..., 4])
     reference.close()
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
         raise ModelFileError(
@@ -109,10 +115,10 @@ def _open_reference(model: Path, weights: Path | None) -> Backend:
 
 
 def _open_exported(path: Path, suppression: GraphNms | None) -> Callable[[Images], tuple[Floats, Floats]]:
-    """Run images -> candidates (B, K, 5+C) and detections (N, 7), None without suppression."""
+    """Run images -> candidates (B, K, 5+C) and detections (B, M, 6), of no row without suppression."""
     if suppression is None:
         backend = open_backend(path)
-        return lambda images: (backend(images), np.empty((0, 7), np.float32))
+        return lambda images: (backend(images), np.empty((len(images), 0, 6), np.float32))
     return _openvino_pair(path) if path.suffix == ".xml" else _onnx_pair(path)
 
 
@@ -125,10 +131,27 @@ def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
     model = onnx.load(path)
     model.graph.output.add(name="candidates").type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    planes = session.get_inputs()[0].type == "tensor(float)"
 
     def run(images: Images) -> tuple[Floats, Floats]:
-        rows, candidates = session.run(None, {"images": images})
+        rows, candidates = session.run(None, {"images": as_planes(images) if planes else images})
         return candidates, rows
+
+    return run
+
+
+def _opencv(path: Path) -> Callable[[Images], Floats]:
+    """Run images -> candidates by OpenCV, an image at a time."""
+    try:
+        network = cv2.dnn.readNetFromONNX(np.frombuffer(path.read_bytes(), np.uint8))
+    except cv2.error as error:
+        why = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path.name}: OpenCV {cv2.__version__} cannot read it: {why}") from error
+
+    def run(images: Images) -> Floats:
+        network.setInput(as_planes(images))
+        candidates: Floats = network.forward()
+        return candidates
 
     return run
 
@@ -140,9 +163,10 @@ def _openvino_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:
     model = core.read_model(path)
     model.add_outputs("candidates")
     network = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    planes = model.inputs[0].get_element_type().is_real()
 
     def run(images: Images) -> tuple[Floats, Floats]:
-        rows, candidates = network([images]).to_tuple()
+        rows, candidates = network([as_planes(images) if planes else images]).to_tuple()
         return candidates, rows
 
     return run
@@ -175,14 +199,16 @@ def _check_rows(
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
     names = tuple(map(str, range(len(suppression.conf))))
     options = DetectOptions(conf=dict(zip(names, suppression.conf, strict=True)), iou=suppression.iou)
-    expected = set()
-    for number, each in enumerate(candidates):
-        found = postprocess(each, whole, options, names)
-        columns = np.full(len(found), number), found.boxes, found.scores, found.labels
-        expected |= set(map(tuple, np.column_stack(columns).tolist()))
-    different = len(set(map(tuple, rows.tolist())) ^ expected)
-    if different or (np.diff(rows[:, 5]) > 0).any():
+    wrong = expected = 0
+    for found, each in zip(rows, candidates, strict=True):
+        mine = postprocess(each, whole, options, names)
+        wanted = set(map(tuple, np.column_stack([mine.boxes, mine.scores, mine.labels]).tolist()))
+        filled = found[: len(wanted)]  # by falling score; zeros behind
+        wrong += len(set(map(tuple, filled.tolist())) ^ wanted)
+        wrong += np.count_nonzero(np.diff(filled[:, 4]) > 0) + np.count_nonzero(found[len(wanted) :])
+        expected += len(wanted)
+    if wrong or len(rows) != len(candidates):
         raise ModelFileError(
-            f"{exported.name}: expected the {len(expected)} detections of lookonce's own suppression by "
-            f"falling score, found {len(rows)}, {different} of them differently; not kept"
+            f"{exported.name}: expected the {expected} detections of lookonce's own suppression by falling "
+            f"score, found {np.count_nonzero(rows[..., 4])}, {wrong} of them differently; not kept"
         )

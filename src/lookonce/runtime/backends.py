@@ -238,11 +238,14 @@ def check_shape(path: Path, fixed: InputShape, given: tuple[int, ...]) -> None:
         )
 
 
-def check_ports(path: Path, classes: int, ports: Sequence[tuple[str, tuple[int | None, ...]]]) -> InputShape:
+def check_ports(
+    path: Path, classes: int, ports: Sequence[tuple[str, tuple[int | None, ...]]]
+) -> tuple[InputShape, bool]:
     """Compare a graph's inputs and outputs, each (type, shape), with the description in the file.
 
     Returns:
-        (B, H, W) that the input is fixed to; None for an open dimension.
+        (B, H, W) that the input is fixed to, None for an open dimension; and whether it is planes, see
+        `as_planes`.
 
     Raises:
         ModelFileError: they differ.
@@ -252,11 +255,21 @@ def check_ports(path: Path, classes: int, ports: Sequence[tuple[str, tuple[int |
             ("u8" | "tensor(uint8)", (batch, height, width, 3)),
             ("f32" | "tensor(float)", (_, _, columns)),
         ] if columns == 5 + classes:
-            return batch, height, width
+            return (batch, height, width), False
+        case [
+            ("f32" | "tensor(float)", (batch, 3, height, width)),
+            ("f32" | "tensor(float)", (_, _, columns)),
+        ] if columns == 5 + classes:
+            return (batch, height, width), True
     raise ModelFileError(
-        f"{path}: expected one uint8 input (B, H, W, 3) and one float output (B, K, {5 + classes}), found "
-        f"{ports}; a file exported with --nms is for other programs"
+        f"{path}: expected one input, uint8 (B, H, W, 3) or float (B, 3, H, W), and one float output "
+        f"(B, K, {5 + classes}), found {ports}; a file exported with --nms is for other programs"
     )
+
+
+def as_planes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], contiguous: the other input of a graph."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
 
 def check_output(path: Path, candidates: NDArray[np.float32], images: int, classes: int) -> None:

@@ -15,6 +15,7 @@ from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import (
     Arithmetic,
+    as_planes,
     check_output,
     check_ports,
     check_shape,
@@ -74,7 +75,7 @@ class OnnxBackend:
                 (port.type, tuple(side if isinstance(side, int) else None for side in port.shape))
                 for port in (*session.get_inputs(), *session.get_outputs())
             ]
-            self.input_shape = check_ports(path, len(self.info.names), ports)
+            self.input_shape, self._planes = check_ports(path, len(self.info.names), ports)
             self._input_name = session.get_inputs()[0].name
             used = check_used(session.get_providers(), device, tensorrt=tensorrt)
             self.engine = engine_text("tensorrt" if tensorrt else "onnxruntime", self.info, arithmetic, used)
@@ -106,8 +107,9 @@ class OnnxBackend:
         if session is None:
             raise ValueError(f"{self._path}: this backend was closed")
         check_shape(self._path, self.input_shape, images.shape)
+        given = as_planes(images) if self._planes else images
         try:
-            outputs: list[NDArray[np.float32]] = session.run(None, {self._input_name: images})
+            outputs: list[NDArray[np.float32]] = session.run(None, {self._input_name: given})
         except Exception as error:  # ONNX Runtime's exceptions share no base below Exception
             raise engine_failed(self._path, error) from error
         check_output(self._path, outputs[0], len(images), len(self.info.names))

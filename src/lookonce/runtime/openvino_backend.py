@@ -26,6 +26,7 @@ from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.runtime.backends import (
     Arithmetic,
     InputShape,
+    as_planes,
     check_output,
     check_ports,
     check_shape,
@@ -110,7 +111,7 @@ class OpenVinoBackend:
             )
             for port in (*self._model.inputs, *self._model.outputs)
         ]
-        self.input_shape = check_ports(path, len(self.info.names), ports)
+        self.input_shape, self._planes = check_ports(path, len(self.info.names), ports)
         self._fixed_shapes = kind_of(self._device) == "npu"
         precision = "float16" if self._fixed_shapes else arithmetic
         self.engine = engine_text("openvino", self.info, precision, self._device)
@@ -153,7 +154,7 @@ class OpenVinoBackend:
                 request = compiled.idle.pop()
             except IndexError:
                 request = compiled.network.create_infer_request()
-            results = request.infer([images], share_inputs=True)
+            results = request.infer([as_planes(images) if self._planes else images], share_inputs=True)
         except RuntimeError as error:
             raise engine_failed(self._path, error) from error
         compiled.idle.append(request)
@@ -179,7 +180,8 @@ class OpenVinoBackend:
                     shape = ANY_SHAPE
             if shape not in self._compiled:
                 model = self._model.clone()
-                model.reshape([-1 if side is None else side for side in (*shape, 3)])
+                batch, *sides = (-1 if side is None else side for side in shape)
+                model.reshape([batch, 3, *sides] if self._planes else [batch, *sides, 3])
                 name = self._device.upper().replace(":", ".")
                 self._compiled[shape] = _Compiled(openvino_core().compile_model(model, name, self._settings))
             return self._compiled[shape]
