@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lookonce.errors import ImageError
+from lookonce.runtime.conversion import ConversionCheck
 from lookonce.runtime.video import (
     check_whole,
     count_frames,
@@ -204,6 +205,31 @@ def test_interlaced_frames_are_right_or_an_error() -> None:
         ImageError, match=r"frame [01]: expected .* can convert, found an interlaced one; .*video"
     ):
         list(read_frames(path))
+
+
+def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenCV gives interlaced frames once a model was in the memory: black from first to last, nearly."""
+    if find_spec("av"):
+        pytest.skip("PyAV reads them")
+    left = np.zeros((576, 720, 3), np.uint8)
+    left[0, 8] = 113
+    path = write_video(tmp_path / "a.mp4", [left] * 3, RATE)
+    given = [(left, number / RATE) for number in range(20)]
+    monkeypatch.setattr("lookonce.runtime.video.frames_of", lambda capture: iter(given))
+    monkeypatch.setattr(ConversionCheck, "_luma", lambda self: left[..., 0])
+
+    with pytest.raises(ImageError, match=r"frame 0: expected .* can convert, found an interlaced one"):
+        next(read_frames(path))
+
+
+def test_frames_after_a_black_beginning_keep_their_places(tmp_path: Path) -> None:
+    black, grey = np.zeros((48, 80, 3), np.uint8), scene(4)
+    path = write_video(tmp_path / "a.avi", [black] * 5 + [grey] * 3, RATE, "MJPG")  # stores black as 0
+    frames = list(read_frames(path))
+    assert [moment.number for _, moment in frames] == list(range(8))
+    assert [image.max() > 100 for image, _ in frames] == [False] * 5 + [True] * 3
 
 
 def test_black_and_still_videos_are_not_called_interlaced(tmp_path: Path) -> None:

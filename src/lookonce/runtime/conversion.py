@@ -18,7 +18,7 @@ from lookonce.images import silent_opencv
 AGREES = 0.9  # correlation of brightness; 0.999 if a frame was converted, usually about 0 if not
 FLAT = 2.0  # standard deviation of a frame whose brightness cannot be compared
 BLACK = 40  # brightness as stored, noise included
-CHECKS = 2  # frames compared: the first, and the first one equal to its predecessor
+PAUSE = 2  # a frame equal to its predecessor is compared again at twice the number of the last one compared
 
 
 class ConversionCheck:
@@ -33,7 +33,7 @@ class ConversionCheck:
         self.doubts = 0
         self._open_raw = open_raw
         self._raw: cv2.VideoCapture | None = None
-        self._raw_frames = self._frames = self._checks = 0
+        self._raw_frames = self._frames = self._due = 0
         self._before: NDArray[np.uint8] | None = None
 
     def is_converted(self, rgb: NDArray[np.uint8]) -> bool:
@@ -41,7 +41,7 @@ class ConversionCheck:
         self._frames += 1
         repeated = self._before is None or np.array_equal(self._before, rgb[::8, ::8])
         self._before = rgb[::8, ::8].copy()
-        if not repeated or self._checks >= CHECKS:
+        if not repeated or self._frames < self._due:
             self.doubts = self.doubts if repeated else 0
             return True
         luma = self._luma()
@@ -50,10 +50,10 @@ class ConversionCheck:
         shown = cv2.cvtColor(np.ascontiguousarray(rgb[::4, ::4]), cv2.COLOR_RGB2GRAY).astype(np.float64)
         stored = luma[::4, ::4].astype(np.float64)
         flat, stored_flat = shown.std() <= FLAT, stored.std() <= FLAT
-        if flat and stored_flat and rgb.max() == 0 and stored.max() == 0:
-            self.doubts += 1  # most videos store black as 16; unwritten memory is 0
+        if flat and stored_flat and not np.median(shown) and not np.median(stored):
+            self.doubts += 1  # most videos store black as 16; unwritten memory is 0, almost everywhere
             return True
-        self.doubts, self._checks = 0, self._checks + 1
+        self.doubts, self._due = 0, PAUSE * self._frames
         self.__exit__(None, None, None)  # a file reopened for the next check has no frame in its memory
         if flat or stored_flat:
             return (flat and stored_flat) or bool(stored.max() <= BLACK and not stored_flat)

@@ -129,15 +129,25 @@ def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
     with opened(path) as capture:
         rate = rate_of(capture)
         with ConversionCheck(lambda: _capture(path, convert=False)) as check:
-            number, interlaced = -1, None
+            interlaced: int | None = None
+            held: list[Moment] = []  # of frames that are black from the first on: all are alike
             for number, (image, seconds) in enumerate(frames_of(capture)):
                 if not check.is_converted(image):
                     interlaced = number
                     break
-                yield image, Moment(number, seconds, rate)
+                moment = Moment(number, seconds, rate)
+                if check.doubts == number + 1:
+                    held.append(moment)
+                    black = image
+                    continue
+                yield from ((black.copy(), each) for each in held)
+                held.clear()
+                yield image, moment
             codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
-            if check.doubts == number + 1 > 0 and codec not in PROGRESSIVE:  # black from first to last
+            if held and interlaced is None and codec not in PROGRESSIVE:
                 interlaced = 0
+            elif interlaced is None:
+                yield from ((black.copy(), each) for each in held)
     if interlaced is not None:
         raise ImageError(
             f"{path}: frame {interlaced}: expected one that OpenCV {cv2.__version__} can convert, found an "
