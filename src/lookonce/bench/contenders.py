@@ -162,6 +162,7 @@ def _opencv(files: Files, case: BenchCase) -> Run:
         network = cv2.dnn.readNetFromDarknet(str(files.model), str(weights))
         outputs = network.getUnconnectedOutLayersNames()
     else:
+        assert files.network is not None
         model = with_shape(onnx.load(files.network), given.shape)
         network = cv2.dnn.readNetFromONNX(np.frombuffer(model.SerializeToString(), np.uint8))
         outputs = [output.name for output in model.graph.output]

@@ -37,6 +37,7 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
     """
     anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
+    sides: tuple[int, ...]
     if fixed is None:
         sides = (0, 0, 0, len(anchors))
         corner = corners(nodes, raw)

@@ -92,7 +92,7 @@ def prove(
             scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
         if suppression is not None:
             _check_rows(exported, rows, candidates, batch, suppression)
-            detections += np.count_nonzero(rows[..., 4])
+            detections += int(np.count_nonzero(rows[..., 4]))
     reference.close()
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
         raise ModelFileError(
@@ -150,8 +150,7 @@ def _opencv(path: Path) -> Callable[[Images], Floats]:
 
     def run(images: Images) -> Floats:
         network.setInput(as_planes(images))
-        candidates: Floats = network.forward()
-        return candidates
+        return np.asarray(network.forward(), np.float32)
 
     return run
 
@@ -205,7 +204,7 @@ def _check_rows(
         wanted = set(map(tuple, np.column_stack([mine.boxes, mine.scores, mine.labels]).tolist()))
         filled = found[: len(wanted)]  # by falling score; zeros behind
         wrong += len(set(map(tuple, filled.tolist())) ^ wanted)
-        wrong += np.count_nonzero(np.diff(filled[:, 4]) > 0) + np.count_nonzero(found[len(wanted) :])
+        wrong += int((np.diff(filled[:, 4]) > 0).sum() + np.count_nonzero(found[len(wanted) :]))
         expected += len(wanted)
     if wrong or len(rows) != len(candidates):
         raise ModelFileError(
