@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce.errors import ImageError
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.geometry.polygons import EVERYWHERE, Rectangle, contains
@@ -255,21 +256,13 @@ class SampleSet:
 
     def describe(self) -> str:
         """Describe in one line what was recognized, with counts."""
-        counts = (
-            (len(self.samples), "image", "images"),
-            (sum(len(sample.boxes) for sample in self.samples), "box", "boxes"),
-            (len(self.names), "class", "classes"),
-        )
-        images, boxes, classes = (f"{count} {one if count == 1 else more}" for count, one, more in counts)
+        images, classes = counted(len(self.samples), "image"), counted(len(self.names), "class")
+        boxes = counted(sum(len(sample.boxes) for sample in self.samples), "box")
         background = sum(len(sample.boxes) == 0 for sample in self.samples)
         areas = sum(not area.labels for sample in self.samples for area in sample.ignored)
         partly = sum(any(area.labels for area in sample.ignored) for sample in self.samples)
         ignored = f", {areas} ignored {'area' if areas == 1 else 'areas'}" if areas else ""
-        ignored += (
-            f", {partly} {'image' if partly == 1 else 'images'} annotated for some classes only"
-            if partly
-            else ""
-        )
+        ignored += f", {counted(partly, 'image')} annotated for some classes only" if partly else ""
         title = self.origin or self.format
         return f"{title}: {images} ({background} without objects), {boxes}, {classes}{ignored}"
 

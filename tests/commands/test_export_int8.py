@@ -117,7 +117,7 @@ def test_one_undivided_set_serves_both_with_half_each(folder: Path, tmp_path: Pa
 
     assert found.exit_code == 0, found.output
     assert "gate: 2 images that were not calibrated on" in found.stdout
-    assert "calibrated on 1 images" in found.stdout
+    assert "calibrated on 1 image:" in found.stdout
 
 
 def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Pa
     assert found.exit_code == 0, found.output
     assert "torn.png" in found.stdout
     assert "1 skipped" in found.stdout
-    assert "calibrated on 1 images" in found.stdout
+    assert "calibrated on 1 image:" in found.stdout
 
     (tmp_path / "0.png").unlink()
     found = run(folder, tmp_path / "none", "--calibrate", str(tmp_path), "--no-gate")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from lookonce._counted import counted
 from lookonce._files import as_given, did_you_mean
 from lookonce.annotations import (
     coco,
@@ -114,7 +115,7 @@ def _open_format(data: DataPath) -> Annotations:
     if data.is_folder and data.tree.images and not data.tree.with_suffix(*ANNOTATION_SUFFIXES):
         count = len(data.tree.images)
         raise AnnotationError(
-            f"{path}: {count} {'image' if count == 1 else 'images'}, no annotations: label them in CVAT, "
+            f"{path}: {counted(count, 'image')}, no annotations: label them in CVAT, "
             "Label Studio or LabelMe, and export as COCO, YOLO or Pascal VOC"
         )
     raise AnnotationError(

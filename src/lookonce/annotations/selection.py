@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookonce._counted import counted
 from lookonce.annotations.files import Names, listed
 from lookonce.errors import AnnotationError
 from lookonce.geometry.polygons import rectangle
@@ -76,7 +77,7 @@ class Selection:
         for name in dict.fromkeys((*self.classes, *self.ignored)):
             count, target = counts.get(name, 0), self.classes.get(name)
             fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "left out"
-            says.append(f"{name}: {count} {'box' if count == 1 else 'boxes'}, {fate}")
+            says.append(f"{name}: {counted(count, 'box')}, {fate}")
         if emptied:
             one = "1 image loses all of its boxes: kept as a background image"
             more = f"{emptied} images lose all of their boxes: kept as background images"

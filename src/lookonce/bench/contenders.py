@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce._optional import require
 from lookonce.bench.files import Files, with_shape
 from lookonce.errors import LookonceError
@@ -41,8 +42,7 @@ class BenchCase:
     threads: int
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.size[0]}x{self.size[1]}, batch {self.batch}, {threads}"
+        return f"{self.size[0]}x{self.size[1]}, batch {self.batch}, {counted(self.threads, 'thread')}"
 
 
 @dataclass(frozen=True, slots=True)

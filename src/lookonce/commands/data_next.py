@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lookonce._counted import counted
 from lookonce._files import encodable, write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
@@ -113,7 +114,7 @@ def _next(
         total = sum(len(each.detections) for each in looked)
         wrong = sum(len(each.detections) > 0 for each in looked)
         report = [
-            f"{model}: {total} false alarms in {wrong} of {len(looked)} images",
+            f"{model}: {counted(total, 'false alarm')} in {wrong} of {counted(len(looked), 'image')}",
             *(
                 f"  {entry['file']}: "
                 + ", ".join(f"{a['class']} {a['score']:.2f}" for a in entry["alarms"][:SHOWN])
@@ -127,8 +128,8 @@ def _next(
             for each in chosen
         ]
         report = [
-            f"{model}: {len(chosen)} of {len(looked)} images chosen, by doubt (1 is the mean) and by "
-            "distance to those labelled or chosen",
+            f"{model}: {len(chosen)} of {counted(len(looked), 'image')} chosen, by doubt (1 is the mean) "
+            "and by distance to those labelled or chosen",
             *(
                 f"  {e['file']}: doubt {e['doubt']:.2f}, distance {e['distance']:.2f}"
                 for e in entries[:SHOWN]

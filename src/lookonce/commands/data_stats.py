@@ -106,7 +106,7 @@ def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:
         ("  up to 96x96", [_share(s.medium, s.boxes) for s in each]),
         ("  above", [_share(s.large, s.boxes) for s in each]),
         ("least/median/most", []),
-        ("  boxes an image", [str(s.boxes_per_image or "-") for s in each]),
+        ("  boxes per image", [str(s.boxes_per_image or "-") for s in each]),
         ("  box width", [str(s.box_width or "-") for s in each]),
         ("  box height", [str(s.box_height or "-") for s in each]),
         ("  image width", [str(s.image_width or "-") for s in each]),

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lookonce._counted import counted
 from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
 from lookonce._interrupts import Interrupts
 from lookonce._outputs import Outputs
@@ -293,7 +294,7 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
 
 
 def _describe(model: Path, detector: Detector) -> str:
-    options, classes = detector.options, _count(len(detector.names), "class", "classes")
+    options, classes = detector.options, counted(len(detector.names), "class")
     return (
         f"{model_name(model)}: {detector.info.architecture}, {classes}, "
         f"input {shared.height_width(detector.size)}, {detector.fit}"
@@ -398,27 +399,23 @@ def _report(
 def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
     rate = tally.frames / tally.seconds if tally.frames else 0.0
     yield (
-        f"{'stopped after' if stopped else 'done:'} {_count(tally.kept + tally.frames, 'image')}, "
-        f"{_count(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)"
+        f"{'stopped after' if stopped else 'done:'} {counted(tally.kept + tally.frames, 'image')}, "
+        f"{counted(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)"
     )
     if tally.kept:
-        yield f"  {_count(tally.kept, 'image')} of them kept from the earlier run"
+        yield f"  {counted(tally.kept, 'image')} of them kept from the earlier run"
     if tally.classes:
         yield "  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common())
     if tally.doubtful is not None:
-        images = _count(tally.doubtful, "image")
+        images = counted(tally.doubtful, "image")
         yield f"  {images} to be checked, with objects below --sure, which are not written"
     if any(not isinstance(origin, Path) for origin in frames.origins):
         dropped, reconnects = frames.live.dropped, frames.live.reconnects
-        yield f"  live: {_count(dropped, 'frame')} dropped, {_count(reconnects, 'reconnect')}"
+        yield f"  live: {counted(dropped, 'frame')} dropped, {counted(reconnects, 'reconnect')}"
     if frames.series:
         yield (
-            f"  {_count(len(frames.series), 'file')} with more frames than the first, the only "
+            f"  {counted(len(frames.series), 'file')} with more frames than the first, the only "
             f"one read: {frames.series[0]}{', ...' if len(frames.series) > 1 else ''}"
         )
     if frames.problems:
-        yield f"  {_count(len(frames.problems), 'file')} skipped, named above"
-
-
-def _count(number: int, noun: str, plural: str | None = None) -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+        yield f"  {counted(len(frames.problems), 'file')} skipped, named above"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lookonce._counted import counted
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
@@ -72,7 +73,7 @@ def explain(
                 say(line, terminal())
             return 0
         write_page(found, out)
-    count = f"{len(found.detections)} {'detection' if len(found.detections) == 1 else 'detections'}"
+    count = counted(len(found.detections), "detection")
     say(f"{found.input.file}: {found.candidates.total:,} predictions, {count}", console)
     if found.truth is not None:
         stages = [each.verdict.stage for each in found.truth.objects]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lookonce._counted import counted
 from lookonce._files import replacing_together
 from lookonce._optional import require
 from lookonce._outputs import Outputs
@@ -270,12 +271,12 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
     shapes = "batch 1 and size fixed" if form.static or form.planes else "any batch and size"
     opencv = form.planes and path.suffix == ".onnx" and proof.detections is None
     name = f"{path} and .bin" if path.suffix == ".xml" else str(path)
-    classes = f"{len(info.names)} class{'es' if len(info.names) > 1 else ''}"
+    classes = counted(len(info.names), "class")
     size = shared.height_width(info.input_size)
     say(f"{info.architecture}, {classes}, input {size}, {shapes}, written as {name}", console)
     say(
         f"read back and run{', by OpenCV too,' if opencv else ''} beside {model_name(model)} on "
-        f"{proof.images} images: boxes differ by at most "
+        f"{counted(proof.images, 'image')}: boxes differ by at most "
         f"{proof.boxes:.1e} pixels, scores by {proof.scores:.1e} (allowed: {BOX_TOLERANCE:g}, "
         f"{SCORE_TOLERANCE:g})",
         console,
@@ -287,7 +288,8 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
 def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:
     """Print the result; return the exit code."""
     say(
-        f"int8, calibrated on {made.calibrated} images: {made.path}, {made.share:.2f} x the float file",
+        f"int8, calibrated on {counted(made.calibrated, 'image')}: {made.path}, "
+        f"{made.share:.2f} x the float file",
         console,
     )
     if made.speed_up > 1:

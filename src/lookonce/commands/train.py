@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookonce._counted import counted
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
@@ -364,7 +365,7 @@ def _cross_validate(
     metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
     say(result.describe(), console)
     say(
-        f"all {metrics.images} images, each by the model that has not learned from it: "
+        f"{counted(metrics.images, 'image')}, each by the model that has not learned from it: "
         f"AP {spread.ap.around(metrics.ap)}, AP50 {spread.ap50.around(metrics.ap50)}; {out / REPORT}",
         console,
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from lookonce._counted import counted
 from lookonce.doctor.findings import Finding
 from lookonce.samples import SampleSet
 
@@ -26,11 +27,13 @@ def class_findings(sets: Mapping[str, SampleSet], learn: str) -> Iterator[Findin
             objects = ", ".join(f"{counts[split][label]} in {split}" for split in evaluated)
             yield Finding("class-not-trained", name, f"none in {learn}, {objects}")
         elif trained[label] < RARE:
-            yield Finding("rare", name, f"{trained[label]} objects in {learn}", weight=-float(trained[label]))
+            yield Finding(
+                "rare", name, f"{counted(trained[label], 'object')} in {learn}", weight=-float(trained[label])
+            )
         elif trained.max() > UNBALANCED * trained[label]:
             common = sets[learn].names[int(trained.argmax())]
             times = trained.max() / trained[label]
-            what = f"{trained[label]} objects in {learn}; {common!r} has {times:.0f} times as many"
+            what = f"{counted(trained[label], 'object')} in {learn}; {common!r} has {times:.0f} times as many"
             yield Finding("unbalanced", name, what, weight=times)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from lookonce._counted import counted
 from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ImageError
@@ -57,7 +58,7 @@ def as_html(found: Detections) -> str:
     )
     more = f"<p>and {len(found) - ROWS} more</p>" if len(found) > ROWS else ""
     head = "<tr><th>class</th><th>score</th><th>left, top, right, bottom</th></tr>"
-    return f"{shown}<p>{len(found)} objects</p><table>{head}{rows}</table>{more}"
+    return f"{shown}<p>{counted(len(found), 'object')}</p><table>{head}{rows}</table>{more}"
 
 
 def _source(found: Detections) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from lookonce._counted import counted
 from lookonce.annotations import Annotations
 from lookonce.annotations.files import Names
 from lookonce.errors import AnnotationError
@@ -46,8 +47,9 @@ class MeasuredPart:
         count = len(self.found.samples)
         if not self.learned:
             return ""
-        all_of = "all" if self.learned == count else f"{self.learned} of the"
-        return f"warning: the model has learned from {all_of} {count} images: the results are optimistic"
+        some = "" if self.learned == count else f"{self.learned} of "
+        images = counted(count, "image")
+        return f"warning: the model has learned from {some}the {images}: the results are optimistic"
 
 
 def choose_part(

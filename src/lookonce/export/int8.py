@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import onnx
 from rich.console import Console
 
+from lookonce._counted import counted
 from lookonce._files import replacing_together
 from lookonce._optional import require
 from lookonce._terminal import progress_bar, say
@@ -191,7 +192,8 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages
     data, split = _split_of(options.calibrate)
     found = _annotated(data, split or "train", options.names)
     paths = list_images(data) if found is None else [sample.path for sample in found.samples]
-    say(f"calibrating on: {found.describe() if found else f'{len(paths)} images in {data}'}", console)
+    images = found.describe() if found else f"{counted(len(paths), 'image')} in {data}"
+    say(f"calibrating on: {images}", console)
     compared_on = _gate_samples(options, data, found, info, console) if options.gate else None
     own = {sample.path.absolute() for sample in compared_on or ()}
     rest = [path for path in paths if path.absolute() not in own]
@@ -206,7 +208,7 @@ def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages
         say("gate: no images other than those calibrated on, so it underestimates the loss", console)
     elif compared_on is not None:
         compared_on = left
-        say(f"gate: {len(compared_on)} images that were not calibrated on", console)
+        say(f"gate: {counted(len(compared_on), 'image')} that were not calibrated on", console)
     return QuantizationImages(inputs, compared_on)
 
 

@@ -136,7 +136,7 @@ def count_scatter(images: Sequence[dict[str, Any]]) -> tuple[list[Dot], Chart]:
             round(WIDTH * annotated / top, 1),
             round(HEIGHT * (1 - counted / top), 1),
             round(min(3 + np.sqrt(number), 12), 1),
-            f"{number} {'image' if number == 1 else 'images'}: {annotated} annotated, {counted} counted",
+            f"{counted(number, 'image')}: {annotated} annotated, {counted} counted",
         )
         for (annotated, counted), number in sorted(pairs.items())
     ]

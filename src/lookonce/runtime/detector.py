@@ -30,6 +30,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import GREY, Fit, Letterbox
@@ -174,7 +175,7 @@ class Detector:
             raise
 
     def __repr__(self) -> str:
-        classes = f"{len(self.names)} class{'' if len(self.names) == 1 else 'es'}"
+        classes = counted(len(self.names), "class")
         name = f"{self._model}: " if self._model else ""
         return f"Detector({name}{self.info.architecture}, {classes}, {size_text(self.size)}, {self.engine})"
 

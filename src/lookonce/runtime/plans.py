@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from lookonce._counted import counted
 from lookonce._files import cache_folder, open_input, read_text, write_text
 from lookonce.errors import ConfigError, LookonceError, ModelFileError
 from lookonce.runtime.backends import Arithmetic
@@ -59,8 +60,7 @@ class Way:
     rejected: str = ""
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.backend}, {self.precision}, {threads}"
+        return f"{self.backend}, {self.precision}, {counted(self.threads, 'thread')}"
 
     @property
     def recipe(self) -> tuple[str, str, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from lookonce._counted import counted
+
 # Instruction sets that decide which precision is fast, as Linux names them, on x86 and on ARM.
 INSTRUCTIONS = (
     "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
@@ -31,7 +33,7 @@ class Processor:
 
     def __str__(self) -> str:
         sets = "instruction sets unknown" if self.instructions is None else " ".join(self.instructions)
-        return f"{self.name}, {self.cores} core{'s' if self.cores > 1 else ''}, {sets}"
+        return f"{self.name}, {counted(self.cores, 'core')}, {sets}"
 
     @property
     def key(self) -> str:

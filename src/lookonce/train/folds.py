@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from lookonce._counted import counted
 from lookonce._files import encodable, write_text
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
@@ -107,7 +108,7 @@ def train_folds(
     names = parts[0].names
     for number, data in enumerate(parts, start=1):
         folder = out / f"fold-{number}"
-        counts = f"{len(data.train)} images to train on, {len(data.val)} held out"
+        counts = f"{counted(len(data.train), 'image')} to train on, {len(data.val)} held out"
         session.say(f"fold {number} of {len(parts)}: {counts}")
         begun = resume and (folder / checkpoint.LAST).exists()
         model = train(data, settings, folder, session, weights=weights, resume=begun).model

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._counted import counted
 from lookonce.doctor.duplicates import SIMILAR, Groups, alike, correlations
 from lookonce.doctor.images import THUMBNAIL, ImageFacts
 from lookonce.samples import Sample, group_numbers
@@ -56,7 +57,7 @@ class HoldOut:
             f"; {self.together} look alike or belong together and stay on one side" if self.together else ""
         )
         lost = f"; {len(self.left_out)} that look like both parts are left out" if self.left_out else ""
-        return f"{len(self.held_out)} of {count} images held out{use}{kept}{lost}"
+        return f"{len(self.held_out)} of {counted(count, 'image')} held out{use}{kept}{lost}"
 
 
 def hold_out(

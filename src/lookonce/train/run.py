@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from lookonce._counted import counted
 from lookonce._terminal import say
 from lookonce.config import TrainSettings
 from lookonce.darknet.described import published_scales
@@ -206,8 +207,8 @@ class _Run:
         self._validator = Validator(self.learner.evaluated, info, data.val, settings, session.console, group)
         session.say(
             f"{model_name(Path(settings.model))} at {size_text(settings.size)}, "
-            f"{len(data.train)} images to train on, {len(self._validator.samples)} for validation; "
-            f"on {describe_device(group, settings)}"
+            f"{counted(len(data.train), 'image')} to train on, {len(self._validator.samples)} for "
+            f"validation; on {describe_device(group, settings)}"
         )
         session.say(f"start: {start}")
         self.log = (

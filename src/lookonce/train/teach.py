@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from lookonce._counted import counted
 from lookonce._files import read_text, write_text
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
@@ -165,8 +166,8 @@ def teach(
     shown = (*lessons.train, *lessons.val)
     boxes, unsure = (sum(len(getattr(each, name)) for each in shown) for name in ("labels", "unsure_labels"))
     console.print(
-        f"{model} teaches {', '.join(kept)}: {boxes} boxes in {len(shown)} images; {unsure} more are "
-        "uncertain and count as neither object nor background",
+        f"{model} teaches {', '.join(kept)}: {counted(boxes, 'box')} in {counted(len(shown), 'image')}; "
+        f"{unsure} more are uncertain and count as neither object nor background",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -1,0 +1,8 @@
+"""Numbers of things, for people."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 image`, `2 boxes`."""
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
