@@ -11,6 +11,7 @@ import pytest
 from lookonce.errors import ImageError
 from lookonce.runtime.conversion import ConversionCheck
 from lookonce.runtime.video import (
+    VIDEO_SUFFIXES,
     check_whole,
     count_frames,
     exact_frames,
@@ -255,3 +256,8 @@ def test_so_many_frames_are_whole(declared: int, found: int) -> None:
 def test_so_few_frames_are_damage(declared: int, found: int) -> None:
     with pytest.raises(ImageError, match=f"expected {declared or 'some'} frames, found {found}"):
         check_whole("rtsp://cam/live", declared, found)
+
+
+def test_the_page_lists_every_suffix() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "detect.md").read_text()
+    assert f"(`{' '.join(VIDEO_SUFFIXES)}`)" in page

@@ -15,6 +15,7 @@ import typer
 from lookonce._counted import counted
 from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
 from lookonce._interrupts import Interrupts
+from lookonce._optional import install_line
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
@@ -30,6 +31,7 @@ from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWrite
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources, file_of
 from lookonce.runtime.tiles import OVERLAP
+from lookonce.runtime.timed_clips import keeps_sound
 from lookonce.runtime.video import is_video, name_of
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import Problem, named_as_in
@@ -49,6 +51,7 @@ class Tally:
         classes: detections of each class, by name.
         doubtful: images with an object below `--sure`; None without it.
         seconds: time taken.
+        has_clips: whether there was a frame of a video file.
     """
 
     kept: int = 0
@@ -56,6 +59,7 @@ class Tally:
     classes: Counter[str] = field(default_factory=Counter)
     doubtful: int | None = None
     seconds: float = 0.0
+    has_clips: bool = False
 
 
 def detect(
@@ -363,6 +367,7 @@ def _run(
                     frames.problems.append(Problem(result[0].name, what))
                 continue
             tally.frames += 1
+            tally.has_clips |= result[0].moment is not None and result[0].path is not None
             tally.classes.update(name for name, _, _ in result[1])
             tally.seconds = perf_counter() - start
             progress.advance(bar)
@@ -391,6 +396,11 @@ def _report(
     console = terminal()
     for line in _summary(tally, frames, stopped):
         say(line, console)
+    if tally.has_clips and "images" in saved and not keeps_sound():
+        say(
+            f"  annotated videos have no sound and a constant frame rate; {install_line('video')} keeps both",
+            console,
+        )
     width = max(map(len, saved)) + 2
     for kind, path in saved.items():
         say(f"  {kind + ':':{width}}{path}", console)

@@ -1,4 +1,4 @@
-"""Annotated frames into a video file that browsers play. Sound is not kept."""
+"""Annotated frames into a video file that browsers play, by OpenCV: without sound, at a constant rate."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from lookonce._files import replacing
 from lookonce.errors import ImageError
 from lookonce.images import silent_opencv
-from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, name_for_opencv
+from lookonce.runtime.timed_clips import TimedClipWriter, keeps_sound
+from lookonce.runtime.video import LONGEST_GAP, USUAL_RATE, Moment, count_frames, name_for_opencv
 
 # VP8 in WebM: all browsers play it, and OpenCV's FFmpeg writes it. VP9 takes three times as long (100 ms of
 # CPU per frame of 720x1280, VP8 34); browsers do not play MPEG-4 part 2, which takes 6.
 CLIP_SUFFIXES = (".webm",)
 CODEC = "VP80"
 FASTEST = 120.0  # frames per second; a higher declared rate is usually a clock in milliseconds
-LONGEST_GAP = 60.0  # seconds for which a frame is repeated; a longer gap is a damaged time
 
 
 class ClipWriter:
@@ -89,8 +89,8 @@ class ClipWriter:
             self._writer.write(bgr)
         self._frames += len(shown)
 
-    def close(self) -> None:
-        """Finish the file and give it its name.
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the file and give it its name, whether or not the source was read to its end.
 
         Raises:
             ImageError: frames are missing, for example because the disk is full; the file is removed.
@@ -103,6 +103,13 @@ class ClipWriter:
                     f"{self.path}: expected {self._frames} frames in the written file, found {written}; "
                     "is the disk full?"
                 )
+
+
+def open_clip(
+    path: Path, size: tuple[int, int], rate: float, source: Path | None
+) -> ClipWriter | TimedClipWriter:
+    """Begin a `.webm` file, with the sound of a source if PyAV is installed."""
+    return TimedClipWriter(path, size, rate, source) if keeps_sound() else ClipWriter(path, size, rate)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ VIDEO_SUFFIXES = (
 SLOWEST_RATE = 1 / 3600  # frames per second; damaged files declare 1 / 2^32,
 FASTEST_RATE = 1000.0  # and some cameras and streams 0 or 90,000
 USUAL_RATE = 25.0  # used instead
+LONGEST_GAP = 60.0  # seconds until the next frame; a longer time is damaged
 PATIENCE_MS = 10_000  # for a stream to open, and for each frame of it
 PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs whose videos are hardly ever interlaced
 WHOLE = 0.95  # share of the declared frames below which a video counts as damaged

@@ -23,8 +23,9 @@ from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
 from lookonce.images import WRITTEN_SUFFIXES, write_image
-from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter
+from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
 from lookonce.runtime.sources import Frame
+from lookonce.runtime.timed_clips import TimedClipWriter
 from lookonce.tiff import LargeImage
 
 LONGEST_NAME, CUT_NAME = 255, 200  # bytes that file systems take; bytes kept of a longer name
@@ -74,7 +75,7 @@ class ImageWriter(Writer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._clip: ClipWriter | None = None
+        self._clip: ClipWriter | TimedClipWriter | None = None
 
     def add(self, frame: Frame, detections: Detections) -> None:
         """Write the annotated image, or append it to its video; the frame's own pixels are drawn on.
@@ -101,14 +102,14 @@ class ImageWriter(Writer):
             write_image(target, drawn, expendable=True)
             return
         if self._clip is None:
-            self._clip = ClipWriter(target, drawn.shape[:2], frame.moment.rate)
+            self._clip = open_clip(target, drawn.shape[:2], frame.moment.rate, frame.path)
         self._clip.add(drawn, frame.moment)
 
     def close(self, *, complete: bool) -> None:
         """Finish the video that is open."""
         clip, self._clip = self._clip, None
         if clip is not None:
-            clip.close()
+            clip.close(complete=complete)
 
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
