@@ -169,6 +169,7 @@ ProblemKind = Literal[
     "border",
     "channels",
     "class",
+    "class-absent",
     "empty",
     "exif-boxes",
     "exif-unknown",

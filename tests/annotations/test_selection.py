@@ -115,6 +115,36 @@ def test_sources_annotated_for_some_classes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("second", "places"),
+    [
+        ("more.txt", ["more.txt"]),
+        ("{path: more.txt, annotated: [tree]}", []),  # it says so
+        ("few.txt", []),  # by chance, perhaps
+        ("empty.txt", []),  # background images
+    ],
+)
+def test_a_source_that_lacks_a_class_of_the_others(
+    image: ImageMaker, tmp_path: Path, second: str, places: list[str]
+) -> None:
+    for i in range(20):
+        image(f"{i}.png")
+    (tmp_path / "all.txt").write_text(
+        "".join(f"{i}.png 5,5,20,20,{2 * (i % 2)} 5,30,20,50,1\n" for i in range(8))
+    )
+    (tmp_path / "more.txt").write_text("".join(f"{i}.png 5,5,20,20,2\n" for i in range(8, 20)))
+    (tmp_path / "few.txt").write_text("8.png 5,5,20,20,2\n")
+    (tmp_path / "empty.txt").write_text("".join(f"{i}.png\n" for i in range(8, 20)))
+    text = f"{NAMES}classes: {{van: null}}\ntrain:\n  - all.txt\n  - {second}\n"
+    found = load_samples(write(tmp_path, text), "train").problems
+    problems = [each for each in found if each.kind == "class-absent"]
+    assert [Path(each.place).name for each in problems] == places
+    if problems:
+        assert "12 images" in problems[0].what
+        assert "car (50%);" in problems[0].what
+        assert problems[0].what.endswith("annotated: [tree]")
+
+
+@pytest.mark.parametrize(
     ("text", "what"),
     [
         ("classes: [van]\ntrain: one.txt", "expected classes: like {van: car, tree: null}"),

@@ -19,7 +19,7 @@ Every value is read as text: `no` is a name, and so is `2024-01-01`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from lookonce.annotations.files import SPLIT_WORDS, Names, by_split, checked_nam
 from lookonce.annotations.selection import (
     NOTHING,
     Selection,
+    absent_classes,
     only_annotated,
     parse_classes,
     parse_ignore,
@@ -282,13 +283,19 @@ class YamlPart:
         if names is not None and names != mine:
             raise AnnotationError(f"expected the classes {listed(names)}, found {listed(mine)}")
         annotated: dict[Path, Names] = {}
+        complete: dict[Path, set[Path]] = {}
         sets = []
         for source, entry in zip(self.sources, self.entries, strict=True):
             split = self.split if source.splits else None
             sets.append(source.load(split, self.given, strict, unused=False, further=extra))
-            if entry.annotated is not None:
-                annotated |= {sample.path: entry.annotated for sample in sets[-1].samples}
+            images = {sample.path for sample in sets[-1].samples}
+            if entry.annotated is None:
+                complete[entry.data.path] = images
+            else:
+                annotated |= dict.fromkeys(images, entry.annotated)
         found = merge(sets, "")
         if self.selection.changes:
             found = self.selection.apply(found)
+        if len(self.entries) > 1:
+            found = replace(found, problems=[*found.problems, *absent_classes(found, complete)])
         return only_annotated(found, annotated, self.path) if annotated else found

@@ -1,7 +1,7 @@
 """Classes merged, renamed, left out or ignored: `classes:` and `ignore:` of a dataset YAML."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from lookonce.annotations.files import Names, listed
 from lookonce.errors import AnnotationError
 from lookonce.geometry.polygons import rectangle
 from lookonce.samples import Area, Problem, Sample, SampleSet
+
+CHANCE = 0.001  # of a source without a box of a class, if its objects were as frequent there as elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +157,34 @@ def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Pat
         whole = (Area(rectangle(np.array([0, 0, width, height])), missing),) if missing else ()
         samples.append(replace(sample, ignored=(*sample.ignored, *whole)))
     return replace(found, samples=samples)
+
+
+def absent_classes(found: SampleSet, sources: Mapping[Path, Collection[Path]]) -> Iterator[Problem]:
+    """Yield the sources in which a class has no box although many images of the others show it.
+
+    Such a class was probably not annotated there, and its objects would be taught as background. Sources
+    without any box are background images.
+
+    Args:
+        found: class names and images.
+        sources: place -> its images; all that are annotated for every class.
+    """
+    shows = {sample.path: np.isin(np.arange(len(found.names)), sample.labels) for sample in found.samples}
+    for place, images in sources.items():
+        here = np.array([shows[path] for path in images if path in shows])
+        others = np.array([shown for path, shown in shows.items() if path not in images])
+        if not here.any() or not len(others):
+            continue
+        share = others.mean(axis=0)
+        absent = ~here.any(axis=0) & ((1 - share) ** len(here) < CHANCE)
+        if absent.any():
+            named = np.array(found.names, object)
+            shares = ", ".join(
+                f"{name} ({of:.0%})" for name, of in zip(named[absent], share[absent], strict=True)
+            )
+            what = (
+                f"none of its {len(here)} images has a box of classes that others show, with the share that "
+                f"does: {shares}; if their objects are just not annotated here, list the classes that are: "
+                f"annotated: [{', '.join(named[here.any(axis=0)])}]"
+            )
+            yield Problem(str(place), what, "noted", kind="class-absent")

@@ -76,7 +76,7 @@ KINDS: dict[str, Kind] = {
         "Unknown classes",
         "A box has a class that is not in the list of names: a typo, or an incomplete list.",
         "The box is left out, and the object counts as background.",
-        "Correct the name, or add it to the list of classes.",
+        "Correct the name, add it to the list, or say what becomes of it: classes: {van: car, tree: null}.",
     ),
     "fractions": Kind(
         "person",
@@ -184,6 +184,13 @@ KINDS: dict[str, Kind] = {
         "The network cannot find them, so the AP of the class is 0.",
         "Split the images again, or add training images with this class.",
     ),
+    "class-absent": Kind(
+        "look",
+        "Classes without a box in one source",
+        "One source of the dataset YAML has no box of a class that many images of the other sources show.",
+        "If its objects are there all the same, the network is trained to treat them as background.",
+        "Annotate them, or list the classes that are annotated there: {path: ..., annotated: [...]}.",
+    ),
     "doubtful-class": Kind(
         "look",
         "Boxes detected as another class",
@@ -196,7 +203,7 @@ KINDS: dict[str, Kind] = {
         "Detections without a box",
         "The model finds an object with a high score, but there is no box.",
         "If the object exists, the network is trained to treat it as background.",
-        "Check them, highest scores first, and add missing boxes.",
+        "Check them, highest scores first; add missing boxes, or list such areas under ignore: in the YAML.",
     ),
     "unfound-box": Kind(
         "look",
@@ -255,7 +262,7 @@ KINDS: dict[str, Kind] = {
         "Nearly the same image in two splits",
         "Consecutive frames of one camera, or one scene photographed twice, are in different splits.",
         "The model is evaluated on scenes it was trained on, so the measured accuracy is too high.",
-        "Split by scene or recording, not by image.",
+        "Split by scene, not by image: without a val part lookonce train does, and --group names recordings.",
     ),
     "similar": Kind(
         "look",
