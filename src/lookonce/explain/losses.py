@@ -12,6 +12,7 @@ import numpy as np
 
 from lookonce._optional import require
 from lookonce.config import LossSettings
+from lookonce.data.assign import UNSURE
 from lookonce.errors import MissingExtraError
 from lookonce.explain.assignment import Assignment
 from lookonce.explain.records import ScaleOutput
@@ -48,7 +49,9 @@ def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: L
     positive, target = np.zeros(best.shape, bool), np.zeros(best.shape, np.float32)
     positive[places] = True
     target[places] = 1 if settings.objectness == "one" else iou(scale.boxes[places], mine.box)
-    in_area = np.broadcast_to(assignment.ignored[number].any(axis=-1, keepdims=True), best.shape)
+    nothing, missing = assignment.ignored[number][..., :1], assignment.ignored[number][..., None, 1:]
+    scores = scale.objectness[..., None] * scale.probabilities
+    in_area = nothing | (missing & (scores >= UNSURE)).any(axis=-1)
     ignored = ((best >= settings.ignore_iou) | in_area) & ~positive
     return ScaleTruth(best, best_object, positive, ignored, in_area, target)
 

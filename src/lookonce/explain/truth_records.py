@@ -171,7 +171,8 @@ class ScaleTruth:
         positive: (S, T, A) bool: assigned to an object.
         ignored: (S, T, A) bool: background whose best IoU reaches the ignore threshold, or that lies in an
             ignored area; its objectness costs nothing.
-        in_area: (S, T, A) bool: the cell touches an ignored area.
+        in_area: (S, T, A) bool: the cell touches an area in which nothing counts, or one in which a class may
+            lack boxes that has a score of 0.1 or more here.
         target: (S, T, A) float32 target of the objectness, o.
         focal: (S, T, A) float32 focal factor, (o - p)^2.
         cross_entropy: (S, T, A) float32 binary cross-entropy of o and p.

@@ -12,9 +12,10 @@ Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
 Each is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU is
 computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (11).
 
-In an ignored area no term has a gradient. Where only some classes may lack boxes (C' of them), background
-leaves the objectness alone and lowers the scores of the other classes instead: per place and such class
-s^2 * BCE(s, 0), with s = p * σ(class logit) and the gradient through the class logit only.
+In an ignored area no term has a gradient. Where only some classes may lack boxes, a place to which the
+network gives such a class a score of 0.1 or more is no background: it leaves the objectness alone and lowers
+the scores of the other classes instead: per place and such class s^2 * BCE(s, 0), with s = p * σ(class logit)
+and the gradient through the class logit only.
 
 The settings can replace GIoU by DIoU or CIoU, and o = 1 by the IoU of the positive's box; the names stay.
 All arithmetic is float32, whatever the precision of the network.
@@ -31,7 +32,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import log_softmax
 
 from lookonce.config import LossSettings
-from lookonce.data.assign import Positives
+from lookonce.data.assign import UNSURE, Positives
 from lookonce.geometry.boxes import BOX_MEASURES, area, iou
 from lookonce.geometry.decode import YOLO, Decoding
 from lookonce.model.decode import by_anchor, decode_all_boxes, decode_boxes, standard
@@ -180,12 +181,11 @@ def scale_terms(
     classes, absent = class_terms(picked[:, 5:], positives.label, settings.label_smoothing, decoding), None
     if cells is not None:
         nothing, missing = cells[..., 0], cells[..., 1:]  # (B, S, S), (B, S, S, C)
-        some = missing.any(dim=-1) & ~nothing
-        background = some[..., None] & ~ignored
+        unsure = may_show(maps, missing[:, :, :, None], decoding) & ~nothing[..., None]
+        background = unsure & ~ignored
         background[cell] = False
         absent = absent_terms(maps, ~missing[:, :, :, None], background, decoding)
-        ignored |= (nothing | some)[..., None]
-        classes = classes * ~missing[cell[:3]].scatter(1, positives.label[:, None], False)  # all but its own
+        ignored |= nothing[..., None] | unsure
     ignored[cell] = False  # a positive counts, whatever its target
     return ScaleTerms(
         positives=positives,
@@ -226,6 +226,29 @@ def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Deco
     return bce(logits, smooth_labels(labels, logits, smoothing), reduction="none")
 
 
+@torch.no_grad()
+def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor:
+    """(B, S, S, A, 5+C) -> (B, S, S, A): places that may show an object of a class that may lack boxes.
+
+    They are those at which the network itself gives such a class a score of `UNSURE` or more. Elsewhere the
+    place is background as usual: with none of these a network would find objects everywhere. A class learned
+    from other images does reach that score, since the focal loss rates the few boxes there above the many
+    places that are called background here.
+
+    Args:
+        maps: raw map by anchor.
+        missing: (B, S, S, 1, C) classes that may lack boxes.
+        decoding: of the scale.
+    """
+    score = torch.sigmoid(maps[..., 4:5]) * class_probabilities(maps[..., 5:], decoding)
+    return ((score >= UNSURE) & missing).any(dim=-1)
+
+
+def class_probabilities(logits: Tensor, decoding: Decoding) -> Tensor:
+    """(..., C) -> (..., C): of each class alone, or of classes that exclude each other in a [region]."""
+    return torch.softmax(logits, dim=-1) if decoding.form == "region" else torch.sigmoid(logits)
+
+
 def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: Decoding = YOLO) -> Tensor:
     """(B, S, S, A, 5+C) -> (B, S, S, A): focal cross-entropy of scores that should be 0.
 
@@ -236,11 +259,8 @@ def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: De
         decoding: of the scale.
     """
     objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]
-    if decoding.form == "region":
-        probability = torch.softmax(logits, dim=-1)
-        other = 1 - probability
-    else:
-        probability, other = torch.sigmoid(logits), torch.sigmoid(-logits)
+    probability = class_probabilities(logits, decoding)
+    other = 1 - probability if decoding.form == "region" else torch.sigmoid(-logits)
     score = torch.sigmoid(objectness) * probability
     # 1 - score as a sum of two positive numbers: exact where the score is near 1
     rest = torch.sigmoid(-objectness) + torch.sigmoid(objectness) * other
