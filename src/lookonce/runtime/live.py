@@ -4,9 +4,11 @@ A thread keeps reading, so that frames are as recent as possible. A frame that i
 one arrives is dropped and counted. A stream that breaks off is reconnected, with growing pauses.
 """
 
+import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Condition, Event, Thread
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -15,13 +17,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce._optional import install_line
 from lookonce.errors import ImageError
-from lookonce.runtime.video import Moment, check_whole, frames_of, name_of, opened, rate_of
+from lookonce.runtime.video import Moment, check_whole, connected, name_of
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 # Seconds before each new attempt; the next frame received restarts the list.
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+STILL = 50  # frames without a change in one bit, of which no camera is capable
 PARTING = 1.0  # seconds to wait for a reader that is stuck in a read
 
 
@@ -142,18 +147,28 @@ class LiveFrames:
     def _read_connection(self) -> bool:
         """Read until the connection ends; return whether to reconnect: no length was declared."""
         before = self._received
-        with opened(self._origin) as capture:
-            declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            rate = rate_of(capture)
-            for image, seconds in frames_of(capture):
+        with connected(self._origin) as (frames, rate, declared):
+            alike = 0  # frames like the first one, all from the first on
+            for number, (image, seconds) in enumerate(frames):
                 if self._closed.is_set():
                     return False
-                now, number = monotonic(), self._received
-                self._started = self._started if number else now
+                thumbnail = image[::8, ::8]
+                if number == 0:
+                    first = thumbnail.copy()
+                elif alike == number - 1 and np.array_equal(first, thumbnail):
+                    alike = number
+                    if alike == STILL and find_spec("av") is None:
+                        log.warning(
+                            "%s: the first %d frames are the same to the bit: a still image, or interlaced "
+                            "frames, which OpenCV %s cannot convert; %s",
+                            name_of(self._origin), STILL, cv2.__version__, install_line("video"),
+                        )  # fmt: skip
+                now, count = monotonic(), self._received
+                self._started = self._started if count else now
                 self._received += 1
                 if declared:  # a video of known length keeps all its frames, and their times
-                    self._frames.put((image, Moment(number, seconds, rate)))
-                elif self._frames.offer((image, Moment(number, now - self._started, rate))):
+                    self._frames.put((image, Moment(count, seconds, rate)))
+                elif self._frames.offer((image, Moment(count, now - self._started, rate))):
                     self._counts.dropped += 1
                 self._counts.reconnects += bool(before and self._received == before + 1)
         if declared or not self._received:

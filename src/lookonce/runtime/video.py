@@ -1,15 +1,16 @@
 """Frames of a video file, camera or stream, without sound.
 
-OpenCV reads everything here, or PyAV reads files if it is installed (`lookonce[video]`), because OpenCV 4.13
-and 4.14 cannot convert interlaced frames, and guess the length of some containers.
+OpenCV reads everything here. If PyAV is installed (`lookonce[video]`), it reads files and streams, because
+OpenCV 4.13 and 4.14 cannot convert interlaced frames, and guess the length of some containers.
 """
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -58,6 +59,20 @@ class Moment:
     number: int
     seconds: float
     rate: float
+
+
+class Connection(NamedTuple):
+    """An open camera or stream.
+
+    Attributes:
+        frames: (H, W, 3) uint8 RGB and seconds, until it ends.
+        rate: frames per second.
+        declared: number of frames that it declares; 0 for none, as live ones do.
+    """
+
+    frames: Iterator[tuple[NDArray[np.uint8], float]]
+    rate: float
+    declared: int
 
 
 def name_of(origin: Origin) -> str:
@@ -183,6 +198,53 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
             raise ImageError(
                 f"{path}: expected frames, found damaged data after {number + 1} of them"
             ) from error
+
+
+@contextmanager
+def connected(origin: str | int) -> Iterator[Connection]:
+    """Connect to a camera or stream.
+
+    Raises:
+        ImageError: it does not open.
+    """
+    if isinstance(origin, str) and find_spec("av"):
+        with _connected_by_av(origin) as connection:
+            yield connection
+        return
+    with opened(origin) as capture:
+        declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        yield Connection(frames_of(capture), rate_of(capture), declared)
+
+
+@contextmanager
+def _connected_by_av(url: str) -> Iterator[Connection]:
+    import av
+
+    patience = PATIENCE_MS / 1000
+    over_tcp = {"rtsp_flags": "prefer_tcp"} if url.lower().startswith("rtsp") else {}  # as OpenCV does
+    with ExitStack() as stack:
+        try:
+            container = stack.enter_context(
+                av.open(url, timeout=(patience, patience), options=over_tcp, metadata_errors="replace")
+            )
+            video = container.streams.video[0]
+        except (av.FFmpegError, IndexError, OSError) as error:
+            raise ImageError(f"{name_of(url)}: expected a video, found {diagnose(url)}") from error
+        declared = float(video.average_rate or video.guessed_rate or 0)
+        rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
+        seconds = (container.duration or 0) / av.time_base
+
+        def frames() -> Iterator[tuple[NDArray[np.uint8], float]]:
+            first: float | None = None
+            latest = -1 / rate
+            with suppress(av.FFmpegError, OSError):  # it broke off
+                for frame in container.decode(video):
+                    first = frame.time if first is None else first
+                    stored = latest if frame.time is None or first is None else frame.time - first
+                    latest = stored if stored > latest else latest + 1 / rate
+                    yield frame.to_ndarray(format="rgb24"), latest
+
+        yield Connection(frames(), rate, max(0, video.frames or round(seconds * rate)))
 
 
 @contextmanager
