@@ -39,11 +39,11 @@ def test_every_package_is_on_the_map() -> None:
     assert {each for each in packages if f"`{each}/`" not in PAGE} == set()
 
 
-def test_each_road_is_as_long_as_the_page_says() -> None:
-    for heading in ("The road of an image", "The road of a box"):
+def test_each_path_is_as_long_as_the_page_says() -> None:
+    for heading in ("The path of an image", "The path of a box"):
         section = PAGE.partition(f"## {heading}\n")[2].partition("\nThe network (")[0].partition("\n## ")[0]
         files = set(re.findall(r"`([a-z_]+/[a-z_0-9]+\.py|[a-z_]+\.py)`", section))
-        counted, lines = re.findall(r"this road is (\d+) files of ([\d,]+) lines", section)[0]
+        counted, lines = re.findall(r"this path is (\d+) files of ([\d,]+) lines", section)[0]
         assert int(counted) == len(files), sorted(files)
         length = sum((SOURCE / each).read_text(encoding="utf-8").count("\n") for each in files)
         assert abs(length - int(lines.replace(",", ""))) < 0.1 * length, f"{heading}: {length} lines"
