@@ -43,7 +43,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "mosaic 0.5": ("augment.mosaic=0.5",),
     "no mosaic": ("augment.mosaic=0",),
     "no average": ("ema=0",),
-    "anchor 0.5": ("objectness_prior=0.5",),
+    "objectness prior 0.5": ("objectness_prior=0.5",),
     "objectness 1": ("loss.objectness=one",),
     "no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
     "squares": ("augment.rectangles=false",),
