@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lookonce._counted import counted
+
 WIDTH, HEIGHT = 300, 220
 COLOURS = 6  # classes with a colour of their own, in the style sheet
 
@@ -134,11 +136,11 @@ def count_scatter(images: Sequence[dict[str, Any]]) -> tuple[list[Dot], Chart]:
     dots = [
         Dot(
             round(WIDTH * annotated / top, 1),
-            round(HEIGHT * (1 - counted / top), 1),
+            round(HEIGHT * (1 - found / top), 1),
             round(min(3 + np.sqrt(number), 12), 1),
-            f"{counted(number, 'image')}: {annotated} annotated, {counted} counted",
+            f"{counted(number, 'image')}: {annotated} annotated, {found} counted",
         )
-        for (annotated, counted), number in sorted(pairs.items())
+        for (annotated, found), number in sorted(pairs.items())
     ]
     ticks = tuple((tick, str(tick)) for tick in sorted({0, top // 4, top // 2, 3 * top // 4, top}))
     return dots, Chart((), *_placed(ticks, ticks, top, top))
