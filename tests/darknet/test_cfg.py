@@ -107,7 +107,9 @@ def test_a_key_twice_with_the_same_value_is_one() -> None:
         (NET + "[avgpool]\n" * 5000, "expected 1 to 4096 layers, found 5000"),
         ("<!DOCTYPE html><html>", "found a web page"),
         ("width=3", "x.cfg:1: expected"),
-        (NET + "[crnn]", r"x.cfg:4: \[crnn\] is not a section lookonce knows; it knows convolutional, "),
+        (NET + "[crnn]", r"x.cfg:4: \[crnn\] is a recurrent layer, which needs a video's frames in order"),
+        (NET + "[crop]", r"x.cfg:4: \[crop\] is not a section lookonce knows; it knows convolutional, "),
+        (NET + "[yolo]\nnum=2\nanchors=1,2   3,4\nclasses=1", "found 3 numbers; is a comma missing"),
         (NET + "[avgpool]\nhello", "x.cfg:5: .*found 'hello'"),
         (NET + "[avgpool]\n=5", "x.cfg:5: "),
         (NET + "[convolutional]\nfilters=", "x.cfg:5: .*filters: expected a whole number, found ''"),
@@ -173,6 +175,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         ("[yolo]\nanchors = 1,2,  3,4,\nnum=2\nmask = 1,\nclasses=1",
          "[yolo]\nanchors=1,2,3,4\nnum=2\nmask=1\nclasses=1"),
         ("[yolo]\nanchors=1,2,3,4\nclasses=1", "[yolo]\nanchors=1,2\nclasses=1"),  # num=1
+        ("[yolo]\nanchors=1,2,3,4\nmask=1\nclasses=1", "[yolo]\nanchors=1,2,3,4\nnum=2\nmask=1\nclasses=1"),
         ("[conv]\nfilters=2\nstride_x=2\nstride_y=2", "[convolutional]\nfilters=2\nstride=2"),
         ("[avgpool]\n\x1a", "[avgpool]"),
         ("[avgpool]\nlearning_rate=", "[avgpool]"),

@@ -34,6 +34,7 @@ KINDS = (
     "convolutional", "shortcut", "route", "maxpool", "local_avgpool", "upsample", "avgpool", "scale_channels",
     "sam", "reorg", "reorg3d", "dropout", "contrastive", "yolo", "region", "Gaussian_yolo",
 )  # fmt: skip
+RECURRENT = "crnn", "rnn", "gru", "lstm", "conv_lstm", "history"
 ACTIVATIONS = ("linear", "leaky", "relu", "relu6", "logistic", "swish", "mish", "tanh", "elu")
 
 # Far beyond any real model; anything larger is refused before it is built.
@@ -155,6 +156,10 @@ def _layer(section: Section) -> LayerSection:
             return Contrastive(line)
         case "yolo" | "region" | "Gaussian_yolo":
             return _yolo(section)
+    if section.kind in RECURRENT:
+        raise section.error(
+            "is a recurrent layer, which needs a video's frames in order; expected a network of images"
+        )
     raise section.error(f"is not a section lookonce knows; it knows {', '.join(KINDS)}")
 
 
@@ -199,7 +204,12 @@ def _yolo(section: Section) -> Yolo:
     mask = section.integers("mask") or tuple(range(total))
     anchors = section.numbers("anchors", needed=True)
     if len(anchors) < 2 * total:
-        raise section.error(f"expected num={total} pairs of numbers in anchors, found {len(anchors)} numbers")
+        raise section.error(
+            f"expected num={total} pairs of numbers in anchors, found {len(anchors)} numbers"
+            f"{'; is a comma missing?' if len(anchors) % 2 else ''}"
+        )
+    if max(mask) >= total and section.kind != "region":  # read beyond its end by Darknet: it is in the list
+        total = max(total, min(max(mask) + 1, len(anchors) // 2))
     anchors = anchors[: 2 * total]  # Darknet ignores the rest
     if not 0 < min(anchors) <= max(anchors) <= LARGEST_ANCHOR:
         raise section.error(f"expected anchors above 0 and at most {LARGEST_ANCHOR}, found {min(anchors)}")
