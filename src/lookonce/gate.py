@@ -50,6 +50,21 @@ def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Samp
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Detections of one model.
+
+    Attributes:
+        samples: annotated images that can be read.
+        found: detections, by image.
+        unreadable: images that were left out.
+    """
+
+    samples: list[Sample]
+    found: list[Detections]
+    unreadable: list[Problem]
+
+
+@dataclass(frozen=True, slots=True)
 class Both:
     """Detections of two models.
 
@@ -64,6 +79,36 @@ class Both:
     unreadable: list[Problem]
 
 
+def detect_samples(
+    detector: Detector,
+    samples: Sequence[Sample],
+    plan: Plan | None = None,
+    done: Callable[[], None] = lambda: None,
+    *,
+    strict: bool = False,
+) -> Measured:
+    """Detect on annotated images, those of more than 8 bits in the range that the model was trained with.
+
+    Args:
+        detector: the model.
+        samples: annotated images.
+        plan: number of workers; None: one.
+        done: called after each image.
+        strict: raise the error of the first image that cannot be read.
+    """
+    measured = Measured([], [], [])
+    paths = [sample.path for sample in samples]
+    values, _ = measure_values(paths, detector.info.values)
+    plan = plan or Plan(1, 1)
+    skipped = measured.unreadable
+    with closing(each_image(paths, detector, skipped, plan, values=values, strict=strict)) as results:
+        for number, found in results:
+            measured.samples.append(samples[number])
+            measured.found.append(found)
+            done()
+    return measured
+
+
 def detect_both(
     first: Detector,
     second: Detector,
@@ -73,7 +118,7 @@ def detect_both(
     *,
     strict: bool = False,
 ) -> Both:
-    """Detect with two models, reading each image once.
+    """Detect with two models, reading each image once, unless they read its values differently.
 
     Args:
         first: one model.
@@ -86,7 +131,11 @@ def detect_both(
     both = Both([], [], [])
     taken = list(samples)
     paths = [sample.path for sample in taken]
-    values, _ = measure_values(paths, first.info.values)
+    values, other_values = (measure_values(paths, each.info.values)[0] for each in (first, second))
+    if values != other_values:
+        one = detect_samples(first, taken, plan, strict=strict)
+        other = detect_samples(second, taken, plan, done, strict=strict)
+        return Both(one.samples, list(zip(one.found, other.found, strict=True)), one.unreadable)
 
     def detect(image: NDArray[np.uint8]) -> tuple[Detections, Detections]:
         return first(image), second(image)

@@ -29,9 +29,7 @@ def load_settings(
     """
     tree = TrainSettings().model_dump(mode="json")
     file = recipe_file(recipe) if recipe else None
-    for name, value in (read_yaml(file) if file else {}).items():
-        if name == "model" and file and Path(str(value)).suffix in NETWORK_FILES:
-            value = str(file.parent / str(value))  # a path in a file is relative to it
+    for name, value in (read_recipe(file) if file else {}).items():
         tree[name] = _merged(name, tree.get(name), value)
     tree |= {name: value for name, value in options.items() if value is not None}
     for assignment in assignments:
@@ -67,6 +65,18 @@ def recipes() -> dict[str, Path]:
         if found := sorted(folder.glob("*.yaml")):
             return {path.stem: path for path in found}
     return {}
+
+
+def read_recipe(file: Path) -> dict[str, Any]:
+    """Read the settings of a recipe; the file of its network is relative to the recipe.
+
+    Raises:
+        ConfigError: as `read_yaml`.
+    """
+    tree = read_yaml(file)
+    if Path(model := str(tree.get("model"))).suffix in NETWORK_FILES:
+        tree["model"] = str(file.parent / model)
+    return tree
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from shutil import copy
 import pytest
 
 from lookonce.errors import ConfigError
-from lookonce.runtime import plans
+from lookonce.runtime import backends, plans
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.onnx_backend import OnnxBackend
 from lookonce.runtime.openvino_backend import OpenVinoBackend
@@ -78,6 +78,22 @@ def test_threads_and_explicit_options(model: Path, options: dict[str, object], e
     written(model)
     with Detector.open(model, **options) as detector:
         assert isinstance(detector._backend, engine)
+
+
+def test_no_more_threads_than_were_asked_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four cores two: nothing was timed so, and the fastest way takes all of them."""
+    monkeypatch.setattr(plans, "this_processor", lambda: replace(HERE, cores=4))
+    ways = [Way("onnxruntime", "float32", 4, 1, "", 20.0, 0.5, 1.0)]
+    SpeedPlan(replace(HERE, cores=4), engine_versions(), "", 0.003, tuple(ways), plan_folder(model)).write()
+    asked: list[int | None] = []
+    monkeypatch.setattr(
+        backends, "load_engine", lambda path, name, threads, *_: asked.append(threads) or OnnxBackend(path)
+    )
+
+    for threads in (2, 4, None):
+        Detector.open(model, threads=threads).close()
+
+    assert asked == [2, 4, 4]
 
 
 def test_a_copy_of_the_model_is_the_model_and_another_is_not(model: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """In which precision a network is computed, and what is refused where."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.onnx_backend import OnnxBackend, providers
 from lookonce.runtime.openvino_backend import OpenVinoBackend
+from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.processor import Processor, this_processor
 from tests.export.models import INFO, write_every_form
 
@@ -70,6 +72,8 @@ def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.Mo
         ConfigError, match=r"^precision: expected auto, float32 or int8, .*old, 2 cores, avx2"
     ):
         Detector.open("any.onnx", precision="bfloat16")
+    for elsewhere in (DetectOptions(device="cuda"), DetectOptions(backend="tensorrt")):
+        replace(elsewhere, precision="bfloat16")  # the CPU does not compute
 
 
 def test_int8_is_a_file_that_is(models: Path) -> None:

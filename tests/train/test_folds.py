@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from lookonce.recipe import load_settings
@@ -25,7 +26,11 @@ def test_every_image_is_measured_once(tmp_path: Path) -> None:
     ]
     console = Console(file=io.StringIO(), width=200, record=True)
     settings = load_settings(None, QUICK)
+    torch.set_num_threads(2)
     result = train_folds(parts, settings, tmp_path / "run", Session(console))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert threads == 2  # measuring a fold, one thread per image, leaves the next fold its threads
     assert [each.images for each in result.folds] == [3, 2, 2]
     assert result.evaluation.metrics.images == 7
     assert sorted(result.evaluation.counting.images) == sorted(str(each.path) for each in samples)

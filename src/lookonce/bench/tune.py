@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from lookonce._counted import counted
 from lookonce._files import read_text, replacing_together, write_text
 from lookonce._optional import require
 from lookonce._terminal import progress_bar, say
@@ -34,16 +35,17 @@ from lookonce.export.graph import export_graph
 from lookonce.export.int8 import Int8, plan, watched, write_int8
 from lookonce.export.quantize import Inputs
 from lookonce.export.source import read_source
+from lookonce.gate import Measured, detect_samples
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import Arithmetic, engine_file, load_engine
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
-from lookonce.runtime.pipeline import each_image
 from lookonce.runtime.plans import PLAN_LIMIT, SpeedPlan, Way, engine_versions, plan_folder
 from lookonce.runtime.processor import this_processor
-from lookonce.samples import Problem, Sample
+from lookonce.samples import Sample
+from lookonce.values import measure_values
 
 UNFINISHED = "unfinished.json"
 AGREEMENT = 0.95  # least share of detections in common with float32
@@ -225,37 +227,38 @@ class Tuning:
                 # the reference is run again for its detections, which the others are compared with
                 known = each.label in progress.found
                 if not known or (number == 0 and len(progress.found) < len(candidates)):
-                    found, ap = self.detect(way, each.label)
-                    reference = reference or found
-                    progress.found[each.label] = Accuracy(ap, agreement(reference, found))
+                    measured, ap = self.detect(way, each.label)
+                    if number == 0:
+                        reference = measured.found
+                        for problem in measured.unreadable:
+                            say(f"skipped: {problem}", self.console)
+                    progress.found[each.label] = Accuracy(ap, agreement(reference, measured.found))
                     progress.store()
             except ModelFileError as error:
                 ways.append(replace(way, rejected=str(error)))
                 continue
-            measured, first = progress.found[each.label], progress.found[candidates[0].label]
+            own, first = progress.found[each.label], progress.found[candidates[0].label]
             rejected = ""
-            if not first.ap - measured.ap <= self.options.max_drop:  # NaN is rejected
-                rejected = f"AP {measured.ap:.4f}, not {first.ap:.4f}"
-            elif measured.agreement < AGREEMENT:
-                rejected = f"{measured.agreement:.1%} of the detections in common"
-            ways.append(replace(way, ap=measured.ap, agreement=measured.agreement, rejected=rejected))
+            if not first.ap - own.ap <= self.options.max_drop:  # NaN is rejected
+                rejected = f"AP {own.ap:.4f}, not {first.ap:.4f}"
+            elif own.agreement < AGREEMENT:
+                rejected = f"{own.agreement:.1%} of the detections in common"
+            ways.append(replace(way, ap=own.ap, agreement=own.agreement, rejected=rejected))
         return ways
 
-    def detect(self, way: Way, label: str) -> tuple[list[Detections], float]:
+    def detect(self, way: Way, label: str) -> tuple[Measured, float]:
         """Detect on all images that can be read; also return the AP."""
-        unreadable: list[Problem] = []
-        measured: list[Sample] = []
-        found: list[Detections] = []
-        with open_way(way, self.path, self.folder, None, EVALUATION_CONF) as detector:
-            images = watched(self.console, label)([sample.path for sample in self.samples])
-            with closing(each_image(images, detector, unreadable)) as results:
-                for number, each in results:
-                    measured.append(self.samples[number])
-                    found.append(each)
-            ap = evaluate(measured, found, detector.names).ap
+        with (
+            open_way(way, self.path, self.folder, None, EVALUATION_CONF) as detector,
+            progress_bar(self.console) as progress,
+        ):
+            bar = progress.add_task(label, total=len(self.samples))
+            measured = detect_samples(detector, self.samples, done=lambda: progress.advance(bar))
+            ap = evaluate(measured.samples, measured.found, detector.names).ap
         if np.isnan(ap):
-            raise AnnotationError(f"expected objects to measure AP on, found none in {len(measured)} images")
-        return found, ap
+            where = counted(len(measured.samples), "image")
+            raise AnnotationError(f"expected objects to measure AP on, found none in {where}")
+        return measured, ap
 
     def time(self, ways: Sequence[Way]) -> Iterator[Way]:
         """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""
@@ -306,7 +309,8 @@ class Timed:
     def __call__(self, case: BenchCase) -> Run:
         """Return the function to time: `case.batch` images."""
         detector = open_way(self.way, self.path, self.folder, self.way.threads, CONF)
-        pixels = cycle([read_image(path) for path in self.images])
+        values, _ = measure_values(self.images, detector.info.values)
+        pixels = cycle([read_image(path, values) for path in self.images])
         if self.way.calls == 1:
             return lambda: detector(next(pixels))
         pool = ThreadPoolExecutor(self.way.calls)

@@ -39,8 +39,9 @@ def data_anchors(
 
     Example: lookonce data anchors my-voc/ --model yolov3-tiny --size 320x416
     """
+    wanted = shared.input_size(size)
     try:
-        network = PlannedNetwork.published(model, shared.input_size(size))
+        network = PlannedNetwork.published(model, wanted)
     except ConfigError as error:
         raise ConfigError(f"--{error}") from error
     official, target = network.anchors, network.size

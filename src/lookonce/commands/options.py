@@ -1,6 +1,7 @@
 """Options shared by several commands, and the parsing of those that are not plain values."""
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -211,6 +212,16 @@ def open_detector(model: Path, options: DetectOptions, threads: int | None) -> "
 
     with options_named():
         return Detector.with_options(model, replace(options, threads=threads))
+
+
+def resume_command(
+    *words: object, names: Path | None = None, images: Path | None = None, strict: bool = False
+) -> str:
+    """Return the command that resumes a run, quoted for the shell, with the options on its data."""
+    options: list[object] = ["--names", names] if names else []
+    options += ["--images", images] if images else []
+    options += ["--strict"] if strict else []
+    return shlex.join(["lookonce", *map(str, [*words, *options, "--resume"])])
 
 
 @contextmanager

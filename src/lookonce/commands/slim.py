@@ -1,6 +1,5 @@
 """`lookonce slim`: fewer channels, the same accuracy, from a trained model."""
 
-import shlex
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -120,11 +119,8 @@ def slim(
         try:
             result = train(found, settings, out, session, weights=out / START, resume=resume, teacher=teacher)
         except Stopped:
-            words = ["slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}", "--resume"]
-            words += ["--names", names] if names else []
-            words += ["--images", images] if images else []
-            words += ["--strict"] if strict else []
-            again = shlex.join(["lookonce", *map(str, words)])
+            words = "slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}"
+            again = shared.resume_command(*words, names=names, images=images, strict=strict)
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
         with progress_bar(console) as progress:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookonce._counted import counted
+from lookonce._files import did_you_mean
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
@@ -22,7 +23,7 @@ from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
-from lookonce.recipe import load_settings, read_yaml, recipe_file
+from lookonce.recipe import load_settings, read_recipe, recipe_file
 from lookonce.runtime.devices import AUTO
 
 if TYPE_CHECKING:
@@ -143,24 +144,32 @@ def train(
             "group": group_by or None,
         },
     )
+    if weights and not weights.exists():
+        raise ModelFileError(f"{weights}: no such file{did_you_mean(weights)}")
+    if self_test and (weights or resume or extend or folds or keep_classes):
+        raise ConfigError(
+            "--self-test: starts from random weights and writes nothing; expected none of "
+            "--weights, --resume, --extend, --folds and --keep-classes with it"
+        )
+    inputs = [path for path in (data, weights, names, recipe) if path]
+    words = ["train", data, "--out", out, *(["--folds", folds] if folds else [])]
+    words += [] if device == AUTO else ["--device", device]
+    again = shared.resume_command(*words, names=names, images=images, strict=strict)
+    if folds and (extend or keep_classes):
+        raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
     if self_test:
-        if weights or resume or extend:
-            raise ConfigError(
-                "--self-test: starts from random weights and writes nothing; expected none of "
-                "--weights, --resume and --extend with it"
-            )
         settings = options.with_network(None).settings()
         verdict = _self_test(data, settings, names, images, device, strict=strict)
         return Trained(out, exit_code=verdict)
     if folds:
-        if extend:
-            raise ConfigError("--folds: expected no --extend beside it")
         settings = (options if resume else options.with_network(weights)).settings()
         from lookonce.train.reading import after_earlier_training, load_folds
 
         found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
         found = [after_earlier_training(each, weights, terminal()) for each in found]
-        code = _cross_validate(found, settings, out, data, weights, device, resume=resume, strict=strict)
+        code = _cross_validate(
+            found, settings, out, inputs, weights, device, again, resume=resume, strict=strict
+        )
         return Trained(out, exit_code=code)
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
@@ -174,7 +183,6 @@ def train(
     resume = resume or extend is not None
     if not resume:
         options = options.with_network(weights)
-    inputs = [path for path in (data, weights, names, recipe) if path]
     # a run to resume may come from another machine, for which the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
     with join(device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
@@ -185,7 +193,7 @@ def train(
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
         if keep_classes and not resume:
             assert weights is not None
-            settings = group.on_first(lambda: teach(prepared, settings, weights, out, console))
+            settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, device))
         if keep_classes or (resume and (out / TAUGHT).exists()):
             prepared = Lessons.read(out).add_to(prepared)
         if not (weights or resume or model):
@@ -197,7 +205,7 @@ def train(
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume)
         except Stopped:
-            say(f"stopped and saved; to resume: lookonce train {data} --out {out} --resume", console)
+            say(f"stopped and saved; to resume: {again}", console)
             return Trained(out, exit_code=128 + (asked.signal or signal.SIGTERM))
     progress = result.progress
     chosen = (
@@ -248,17 +256,19 @@ class Options:
         from lookonce.darknet.described import has_own_network, published_size
 
         named, model = dict(self.named), self.named.get("model")
-        assigned = {each.partition("=")[0].strip() for each in self.assignments}
-        of_recipe = read_yaml(recipe_file(self.recipe)) if self.recipe else {}
+        pairs = (each.partition("=") for each in self.assignments)
+        assigned = {name.strip(): value for name, _, value in pairs}
+        of_recipe = read_recipe(recipe_file(self.recipe)) if self.recipe else {}
         if weights and weights.parent == BUILT_IN_FOLDER:
             if model or "model" in assigned:
                 raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
             named["model"] = str(weights)
-        elif weights and not model and "model" not in assigned | set(of_recipe) and has_own_network(weights):
+        elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
             named["model"] = str(weights)
-        model = str(named.get("model"))  # a wrong name is found with the other settings
-        if is_network(model) and named.get("size") is None and "size" not in assigned | set(of_recipe):
-            own = published_size(model)
+        network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
+        # a wrong name is found with the other settings
+        if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:
+            own = published_size(network)
             named["size"] = own and f"{own[0]}x{own[1]}"
         return replace(self, named=named)
 
@@ -267,13 +277,10 @@ class Options:
 
         Raises:
             ConfigError: as `check_folder`; or another number of epochs than those of the resumed run.
-            ModelFileError: no such weights.
         """
         from lookonce.train.folder import SETTINGS, check_folder
 
         check_folder(out, resume=resume)
-        if weights and not weights.exists():
-            raise ModelFileError(f"{weights}: no such file")
         own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
         settings = self.settings(own)
         if own and settings.epochs != (planned := load_settings(own).epochs):
@@ -338,19 +345,20 @@ def _cross_validate(
     parts: "Sequence[TrainData]",
     settings: TrainSettings,
     out: Path,
-    data: Path,
+    inputs: Sequence[Path],
     weights: Path | None,
     device: str,
+    again: str,
     *,
     resume: bool,
     strict: bool,
 ) -> int:
-    """Train on each fold, and print how AP varies."""
+    """Train on each fold, and print how AP varies; `again` is the command that resumes."""
     from lookonce.train.folds import REPORT, train_folds
     from lookonce.train.parallel import Group
     from lookonce.train.run import Session, Stopped
 
-    console, inputs = terminal(), [path for path in (data, weights) if path]
+    console = terminal()
     with (
         Outputs("train", folder=out, inputs=inputs, force=resume or None),
         StopRequest() as asked,
@@ -359,8 +367,7 @@ def _cross_validate(
         try:
             result = train_folds(parts, settings, out, session, weights=weights, resume=resume)
         except Stopped:
-            again = f"lookonce train {data} --folds {len(parts)} --out {out} --resume"
-            say(f"stopped and saved; to resume: {again}, with the same options", console)
+            say(f"stopped and saved; to resume: {again}, with the same settings", console)
             return 128 + (asked.signal or signal.SIGTERM)
     metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
     say(result.describe(), console)

@@ -141,8 +141,8 @@ def open_backend(
         raise ModelFileError(f"{path}: no such file{did_you_mean(path, BUILT_IN)}")
     open_input(path, ModelFileError).close()  # an engine would block on a FIFO
     check_weights_option(path, weights)
-    check_precision(precision)
     check_device(device)
+    check_precision(precision, backend, device)
     name, path = model_name(path), engine_file(path, weights)
     arithmetic: Arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
     if precision in ("auto", "int8") and backend is None and device in (AUTO, "cpu"):
@@ -151,7 +151,7 @@ def open_backend(
         if found := tuned_way(path, name, threads, precision):
             path, way = found
             backend, arithmetic = way.backend, way.arithmetic
-            threads = way.threads if threads is None or way.calls == 1 else threads
+            threads = min(threads or way.threads, way.threads)
     opened = load_engine(path, backend, threads, arithmetic, device)
     if precision == "int8" and "int8" not in opened.info.training:
         opened.close()
@@ -182,15 +182,22 @@ def engine_file(path: Path, weights: Path | None = None) -> Path:
     return path
 
 
-def check_precision(precision: str) -> None:
-    """Refuse an unknown precision, and bfloat16 on a processor that would only imitate it, slowly.
+def check_precision(precision: str, backend: str | None, device: str) -> None:
+    """Refuse an unknown precision, and bfloat16 on a CPU that would only imitate it, slowly.
+
+    Args:
+        precision: a name in `Precision`.
+        backend: a name in `ENGINES`; None: any.
+        device: a name in `runtime.devices`.
 
     Raises:
         ConfigError: it cannot be used here.
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
-    if precision == "bfloat16" and not this_processor().computes_bfloat16:
+    engine = ENGINES.get(backend or "")
+    on_cpu = kind_of(device) in (AUTO, "cpu") and (engine is None or "cpu" in engine.devices)
+    if precision == "bfloat16" and on_cpu and not this_processor().computes_bfloat16:
         raise ConfigError(
             "precision: expected auto, float32 or int8, because this processor has no instructions for "
             f"bfloat16 ({this_processor()}); found 'bfloat16'"

@@ -95,8 +95,8 @@ class DetectOptions:
         Tiling((1, 1) if self.tiles is None else self.tiles, self.overlap)
         if self.backend not in (None, *ENGINES):
             raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {self.backend!r}")
-        check_precision(self.precision)
         check_device(self.device)
+        check_precision(self.precision, self.backend, self.device)
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: expected 1 or more, found {self.threads}")
 

@@ -8,11 +8,12 @@ out/
 import json
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+import torch
 
 from lookonce._counted import counted
 from lookonce._files import encodable, write_text
@@ -20,11 +21,12 @@ from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.evaluate.coco import evaluate, without_nan
 from lookonce.evaluate.report import Evaluation, evaluate_detections
+from lookonce.gate import detect_samples
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
-from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.processor import usable_cores
-from lookonce.samples import Problem, Sample
+from lookonce.samples import Sample
 from lookonce.train import checkpoint
 from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train
@@ -127,17 +129,13 @@ def detect_all(
     model: Path, samples: Sequence[Sample], session: Session
 ) -> tuple[list[Sample], list[Detections]]:
     """Return the samples with a readable image, and their detections."""
-    measured: list[Sample] = []
-    found: list[Detections] = []
-    unreadable: list[Problem] = []
     plan = Plan.of(usable_cores())
-    device = str(session.group.device)
-    with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads, device=device) as detector:
-        paths = [sample.path for sample in samples]
-        with closing(each_image(paths, detector, unreadable, plan)) as results:
-            for number, each in results:
-                measured.append(samples[number])
-                found.append(each)
-    for problem in unreadable:
+    device, threads = str(session.group.device), torch.get_num_threads()
+    try:
+        with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads, device=device) as detector:
+            measured = detect_samples(detector, samples, plan)
+    finally:
+        torch.set_num_threads(threads)  # of the whole process, in which the next fold trains
+    for problem in measured.unreadable:
         session.say(f"skipped: {problem}")
-    return measured, found
+    return measured.samples, measured.found

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from lookonce._counted import counted
 from lookonce._files import read_text, write_text
+from lookonce._terminal import say
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError
@@ -28,9 +29,11 @@ from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.geometry.polygons import rectangle
 from lookonce.networks import NETWORKS
 from lookonce.runtime.detector import Detector
+from lookonce.runtime.devices import AUTO
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Area, Problem, Sample, numbers_in
 from lookonce.train.plan import TrainData
+from lookonce.values import measure_values
 
 TAUGHT = "taught.json"  # in the run folder
 SURE, UNSURE = 0.5, 0.1  # scores of the old model; its own score thresholds replace SURE
@@ -145,9 +148,17 @@ class Lessons:
 
 
 def teach(
-    data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console
+    data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console, device: str = AUTO
 ) -> TrainSettings:
     """Let an old model mark its objects in the images, and keep its lessons in the run folder.
+
+    Args:
+        data: images annotated for the new classes.
+        settings: of the run.
+        model: the old model.
+        out: the run folder.
+        console: shows what was marked, and the images that cannot be read.
+        device: that the old model runs on; a name in `runtime.devices`.
 
     Returns:
         The settings with the old model's network, width and anchors.
@@ -155,22 +166,23 @@ def teach(
     Raises:
         ConfigError: the data has every class of the model.
     """
-    with closing(Detector.open(model, conf=UNSURE)) as teacher:
+    skipped: list[Problem] = []
+    with closing(Detector.open(model, conf=UNSURE, device=device)) as teacher:
         kept = [name for name in teacher.names if name not in data.names]
         if not kept:
             raise ConfigError(
                 f"{model}: expected a class that the data lacks, found {', '.join(teacher.names)}"
             )
-        lessons, info = lessons_of(teacher, data, []), teacher.info
+        lessons, info = lessons_of(teacher, data, skipped), teacher.info
     lessons.write(out)
+    for problem in skipped:
+        say(f"skipped: {problem}", console)
     shown = (*lessons.train, *lessons.val)
     boxes, unsure = (sum(len(getattr(each, name)) for each in shown) for name in ("labels", "unsure_labels"))
-    console.print(
+    say(
         f"{model} teaches {', '.join(kept)}: {counted(boxes, 'box')} in {counted(len(shown), 'image')}; "
         f"{unsure} more are uncertain and count as neither object nor background",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        console,
     )
     network = info.architecture if info.architecture in NETWORKS else str(model)
     return settings.model_copy(update={"model": network, "width": info.width, "anchors": info.anchors})
@@ -190,7 +202,9 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
     parts = []
     for samples in (data.train, data.val):
         lessons = [Lesson(sample.path.name, [], [], [], []) for sample in samples]
-        for number, found in each_image((sample.path for sample in samples), teacher, skipped):
+        paths = [sample.path for sample in samples]
+        values, _ = measure_values(paths, teacher.info.values)
+        for number, found in each_image(paths, teacher, skipped, values=values):
             lessons[number] = Lesson.of(samples[number], found[taught[found.labels]], sure)
         parts.append(lessons)
     return Lessons(names, *parts)

@@ -1,0 +1,53 @@
+"""Two models on the same images."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lookonce.gate import detect_both, detect_samples
+from lookonce.runtime.detector import Detector
+from lookonce.samples import Sample
+from tests.tiny_onnx import INFO, write_tiny_model
+
+TWELVE_BITS, SIXTEEN_BITS = (0.0, 4095.0), (0.0, 65535.0)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    """A 16-bit image with one cell as bright as 12 bits allow: an object in that range alone."""
+    image = np.zeros((64, 96), np.uint16)
+    image[:32, :32] = 4095
+    cv2.imwrite(str(tmp_path / "deep.png"), image)
+    return Sample(tmp_path / "deep.png", np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
+def model(path: Path, values: tuple[float, float]) -> Detector:
+    return Detector.open(write_tiny_model(path, replace(INFO, values=values)))
+
+
+@pytest.mark.parametrize("ranges", [(TWELVE_BITS, SIXTEEN_BITS), (SIXTEEN_BITS, TWELVE_BITS)])
+def test_each_model_reads_deep_images_in_its_own_range(
+    sample: Sample, tmp_path: Path, ranges: tuple[tuple[float, float], tuple[float, float]]
+) -> None:
+    first, second = (model(tmp_path / f"{number}.onnx", each) for number, each in enumerate(ranges))
+    looked: list[int] = []
+
+    both = detect_both(first, second, [sample], done=lambda: looked.append(1))
+
+    expected = [int(each == TWELVE_BITS) for each in ranges]
+    assert [len(each) for each in both.found[0]] == expected
+    assert looked == [1]
+    assert len(detect_samples(first, [sample]).found[0]) == expected[0]
+
+
+def test_an_image_that_cannot_be_read_is_left_out(sample: Sample, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    bad = replace(sample, path=tmp_path / "bad.png")
+
+    found = detect_samples(model(tmp_path / "m.onnx", TWELVE_BITS), [bad, sample])
+
+    assert found.samples == [sample]
+    assert [problem.place for problem in found.unreadable] == [str(bad.path)]
