@@ -54,10 +54,12 @@ def typed(what: str, value: Any, kind: Any) -> Any:
         need(f"{what}: some of {', '.join(hints)}", not unknown, unknown)
         need(f"{what}: {', '.join(missing)}", not missing, value)
         return {name: typed(f"{what}.{name}", each, hints[name]) for name, each in value.items()}
-    if get_origin(kind) is dict:
-        need(f"{what}: an object", isinstance(value, dict), value)
-        return {name: typed(f"{what}.{name[:40]}", each, get_args(kind)[1]) for name, each in value.items()}
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    for mapping in (each for each in kinds if get_origin(each) is dict):
+        if isinstance(value, dict) or len(kinds) == 1:
+            need(f"{what}: an object", isinstance(value, dict), value)
+            (_, inner) = get_args(mapping)
+            return {name: typed(f"{what}.{name[:40]}", each, inner) for name, each in value.items()}
     expected = " or ".join("number" if each is float else each.__name__ for each in kinds)
     need(f"{what}: {expected}", type(value) in kinds or (float in kinds and type(value) is int), value)
     return value

@@ -218,6 +218,8 @@ class Objective(SettingsSection):
 
     assign: AssignSettings = AssignSettings()
     loss: LossSettings = LossSettings()
+    difficult: Difficult = "train"
+    """Use of VOC's difficult objects, as in `TrainSettings`."""
 
     def differences(self) -> tuple[str, ...]:
         """`loss.objectness=iou` and the like: settings that differ from the write-up's."""

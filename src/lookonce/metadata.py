@@ -130,7 +130,7 @@ class Training(TypedDict, total=False):
         int8: how the model was quantized.
     """
 
-    objective: dict[str, dict[str, float | str]]
+    objective: dict[str, dict[str, float | str] | str]
     data: TrainedOn
     seen: SeenRecord
     epoch: int

@@ -31,15 +31,22 @@ AREAS = (
 )
 
 
-def trained_on(path: Path, sample: Sample, settings: LossSettings) -> Losses:
+def trained_on(path: Path, sample: Sample, objective: Objective) -> Losses:
     """The losses that training computes for one image."""
     network, info = load_model(path)
-    with Loader(Dataset([sample], info, None), 1, workers=0) as loader:
+    dataset = Dataset([sample], info, None, difficult=objective.difficult)
+    with Loader(dataset, 1, workers=0) as loader:
         ((batch,),) = loader.steps(0)
     with torch.inference_mode():
         raw_maps = network.eval()(to_input(batch.images))
         return compute_losses(
-            raw_maps, batch.positives, batch.truth, info.anchors, info.strides, settings, batch.ignored
+            raw_maps,
+            batch.positives,
+            batch.truth,
+            info.anchors,
+            info.strides,
+            objective.loss,
+            batch.ignored,
         )
 
 
@@ -56,19 +63,25 @@ def crowded(sample: Sample) -> Sample:
 
 
 @pytest.fixture(
-    scope="module", params=[("yolov3-tiny", SETTINGS), ("yolov3", SETTINGS), ("yolov3-tiny", OTHERS)]
+    scope="module",
+    params=[
+        ("yolov3-tiny", Objective(loss=SETTINGS)),
+        ("yolov3", Objective(loss=SETTINGS)),
+        ("yolov3-tiny", Objective(loss=OTHERS, difficult="ignore")),
+    ],
 )
 def explained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[Explanation, Losses]]:
     folder = tmp_path_factory.mktemp("losses")
-    architecture, settings = request.param
+    architecture, objective = request.param
     path = write_model(folder, architecture)
-    explainer = Explainer.open(path, conf=0.6, objective=Objective(loss=settings))
+    explainer = Explainer.open(path, conf=0.6, objective=objective)
     samples = draw_samples(folder)[:5]
     samples[2] = replace(samples[2], ignored=AREAS)
     samples[3] = crowded(samples[3])
-    return [(explainer(sample.path, sample), trained_on(path, sample, settings)) for sample in samples]
+    samples[4] = replace(samples[4], difficult=np.arange(len(samples[4].labels)) == 0)
+    return [(explainer(sample.path, sample), trained_on(path, sample, objective)) for sample in samples]
 
 
 def test_totals_equal_training(explained: list[tuple[Explanation, Losses]]) -> None:

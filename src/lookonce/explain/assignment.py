@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.config import AssignSettings, Objective
+from lookonce.config import AssignSettings, Difficult, Objective
 from lookonce.data.assign import (
     Column,
     Positives,
@@ -72,6 +72,7 @@ def assign_objects(
     letterbox: Letterbox,
     scales: tuple[ScaleOutput, ...],
     settings: AssignSettings,
+    difficult: Difficult = "train",
 ) -> Assignment:
     """Assign the annotated objects as training with these settings does."""
     anchors: Anchors = tuple(scale.anchors for scale in scales)
@@ -79,7 +80,7 @@ def assign_objects(
     # the way of training, with numbers of objects in place of class numbers, and without pixels
     counted = replace(truth, labels=np.arange(len(truth.labels)))
     blank = [np.zeros((*size, 3), np.uint8) for size in (letterbox.source, letterbox.target)]
-    image = letterboxed(trainable(counted, blank[0])[0], letterbox, blank[1])
+    image = letterboxed(trainable(counted, blank[0], difficult)[0], letterbox, blank[1])
     kept = outside_ignored(image.boxes, image.ignored)
     numbers, boxes = image.labels[kept], image.boxes[kept]
     labels, classes = truth.labels[numbers], scales[0].probabilities.shape[-1]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.assign import POSITIVE_IOU
 from lookonce.detections import Detections
 from lookonce.evaluate.matching import IOU as FOUND_IOU
 from lookonce.evaluate.matching import match_image
@@ -42,7 +41,7 @@ OBJECT_STAGES: dict[StageName, str] = {
     "box too loose": f"the predictions with objectness above the score threshold have an IoU of {NEAR_IOU} "
     f"to {FOUND_IOU} only",
     "no anchor fits": "no prediction near it has objectness above the score threshold, and no anchor on its "
-    f"cell has an IoU above {POSITIVE_IOU} with it",
+    "cell fits it by the rule of the training",
     "objectness low": "anchors fit, but no prediction near it has objectness above the score threshold",
 }
 DETECTION_STAGES: dict[StageName, str] = {
@@ -152,6 +151,7 @@ def _about_detection(
 def object_verdicts(
     truth: Sample,
     best_anchor: NDArray[np.float64],
+    fits: NDArray[np.bool_],
     predictions: Predictions,
     candidates: Candidates,
     suppression: NmsResult,
@@ -163,6 +163,7 @@ def object_verdicts(
     Args:
         truth: the annotation.
         best_anchor: (N,) IoU of each object with the anchor that fits it best.
+        fits: (N,) whether an anchor satisfies the rule of the assignment.
         predictions: every cell and anchor.
         candidates: those listed.
         suppression: the outcome of NMS.
@@ -197,6 +198,7 @@ def object_verdicts(
             missed = MissedObject(
                 int(truth.labels[number]),
                 float(best_anchor[number]),
+                bool(fits[number]),
                 np.flatnonzero(owner == number),
                 overlap[:, number],
                 suppression.score_thresholds[int(truth.labels[number])],
@@ -224,6 +226,7 @@ class MissedObject:
     Attributes:
         label: class number.
         best_anchor: IoU with the anchor that fits it best.
+        fits: whether an anchor satisfies the rule of the assignment.
         own: numbers, among the K, of the predictions that belong to it.
         overlap: (K,) IoU of every prediction with it.
         threshold: the score threshold of its class.
@@ -231,6 +234,7 @@ class MissedObject:
 
     label: int
     best_anchor: float
+    fits: bool
     own: NDArray[np.int64]
     overlap: NDArray[np.float64]
     threshold: float
@@ -252,7 +256,7 @@ def lost_at(missed: MissedObject, predictions: Predictions) -> tuple[StageName, 
     for stage, which in reached:
         if which.any():
             return stage, own[which]
-    stage = "no anchor fits" if missed.best_anchor <= POSITIVE_IOU else "objectness low"
+    stage = "objectness low" if missed.fits else "no anchor fits"
     return stage, own[tight] if tight.any() else own[missed.overlap[own] >= NEAR_IOU]
 
 

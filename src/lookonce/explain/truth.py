@@ -53,7 +53,7 @@ def explain_truth(
         AnnotationError: as `assignment.assign_objects`.
     """
     settings = objective.loss
-    assignment = assign_objects(truth, entry.letterbox, scales, objective.assign)
+    assignment = assign_objects(truth, entry.letterbox, scales, objective.assign, objective.difficult)
     per_scale = tuple(targets(i, scale, assignment, settings) for i, scale in enumerate(scales))
     parts, why_not = losses_or_reason(scales, assignment, per_scale, settings)
     kept = suppression.kept
@@ -61,8 +61,12 @@ def explain_truth(
     on_detections, found_by = detection_verdicts(truth, detections)
     best_anchor = np.zeros(len(truth.labels))
     best_anchor[assignment.numbers] = assignment.ious.max(axis=1, initial=0)
+    fits = np.zeros(len(truth.labels), bool)
+    fits[assignment.numbers] = assignment.fitting.any(axis=1)
     predictions = predictions_of(scales, entry.letterbox)
-    on_objects = object_verdicts(truth, best_anchor, predictions, candidates, suppression, found_by, names)
+    on_objects = object_verdicts(
+        truth, best_anchor, fits, predictions, candidates, suppression, found_by, names
+    )
     places = {} if parts is None else parts.positives
     positives = {
         number: describe_positives(assignment, index, scales, objective, places)

@@ -64,9 +64,9 @@ _STAGES = (
         "assignment",
         "Label assignment",
         "In training, each object is assigned to anchors. Each anchor is centred on the cell that holds the "
-        "object's centre; every one with an IoU above 0.3 becomes positive, on any scale; if there is none, "
+        "object's centre; every one that fits becomes positive, on any scale; if there is none, "
         "the best of all does. If two objects choose the same cell and anchor, the later one keeps it.",
-        ("positive: IoU(object, anchor on its cell) > 0.3, else the largest",),
+        ("positive, by the write-up's rule: IoU(object, anchor on its cell) > 0.3, else the largest",),
         "lookonce.data.assign.assign",
     ),
     (

@@ -90,7 +90,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
         network = network if anchors == given else with_anchors(network, anchors)
         info = darknet_info(network, data.names)
     values = settings.values or measure_values([sample.path for sample in data.train])[0]
-    objective = Objective(assign=settings.assign, loss=settings.loss)
+    objective = Objective(assign=settings.assign, loss=settings.loss, difficult=settings.difficult)
     training: Training = {OBJECTIVE: objective.model_dump(mode="json"), "data": data.summary()}
     if data.seen.learned and (record := data.seen.record()):
         training["seen"] = record
