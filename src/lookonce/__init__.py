@@ -1,4 +1,4 @@
-"""lookonce: YOLOv3, complete, readable and trainable.
+"""lookonce: a complete, readable YOLOv3 that you can train.
 
 ```python
 from lookonce import Detector

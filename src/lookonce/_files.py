@@ -47,13 +47,13 @@ SIMILAR = 0.7  # difflib's ratio: fotos and photos have 0.73
 
 
 def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
-    """Return "; did you mean X?" for a path that does not exist, if something of a similar name does.
+    """Return "; did you mean X?" for a path that does not exist, if a similar name does.
 
-    The first part of the path that does not exist is compared with what lies beside it.
+    The first missing part of the path is compared with the files and folders beside it.
 
     Args:
         path: the path.
-        names: further words that the user may have meant.
+        names: other words that the user may have meant.
     """
     if known := difflib.get_close_matches(str(path), names, n=1, cutoff=SIMILAR):
         return f"; did you mean {known[0]}?"
@@ -111,7 +111,7 @@ def read_bytes(path: Path, error: type[LookonceError] = LookonceError, *, limit:
 
 
 def read_rest(stream: BufferedReader, path: Path, error: type[LookonceError], *, limit: int) -> bytes:
-    """Read what follows in an open file, at most `limit` bytes.
+    """Read the rest of an open file, at most `limit` bytes.
 
     Raises:
         LookonceError: `error`; unreadable, or above the limit.
@@ -143,8 +143,8 @@ def walk_files(
 ) -> Iterator[Path]:
     """Yield everything but folders below a folder in sorted order, following links, each folder once.
 
-    Hidden folders and files are left out, as a shell's `**` does. A FIFO or a link that leads nowhere is
-    yielded as well: who reads it says what is wrong, and a label file never just goes missing.
+    Hidden folders and files are left out, as by a shell's `**`. A FIFO or a broken link is yielded as well:
+    its reader reports it, so a label file never goes missing silently.
 
     Raises:
         LookonceError: `error`; the folder cannot be read, or more than `limit` entries lie below it.
@@ -285,9 +285,9 @@ def as_given(text: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of files that can be made or fetched again.
+    """Return the cache folder, for files that can be made or fetched again.
 
-    It is `LOOKONCE_CACHE`, else the user's cache.
+    It is `LOOKONCE_CACHE` if set, else the user's cache.
 
     Raises:
         LookonceError: there is no home folder.

@@ -154,7 +154,7 @@ def _jpeg_marker(stream: BinaryIO, parts: Iterator[None]) -> int:
 
 
 def _png(stream: BinaryIO) -> Found:
-    """Walk all chunks, to notice a file cut short and to find EXIF wherever it is."""
+    """Walk all chunks, to detect a truncated file and to find EXIF wherever it is."""
     width = height = frames = depth = others = 0
     orientation = 1
     colour: Colour = "colour"

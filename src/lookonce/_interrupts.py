@@ -136,7 +136,7 @@ class Interrupts(_Signals):
 
 
 def _leave(code: int) -> None:
-    """End the process and its workers now; a progress bar may have hidden the cursor."""
+    """End the process and its workers now; show the cursor again, which a progress bar may have hidden."""
     if "multiprocessing" in sys.modules:
         for worker in sys.modules["multiprocessing"].active_children():
             worker.kill()

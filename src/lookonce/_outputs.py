@@ -1,4 +1,4 @@
-"""Rules for writing: a command replaces no input and no foreign file, and one command writes at a time.
+"""Rules for writing: a command replaces no input and no foreign file, and only one command writes at a time.
 
 ```python
 with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], force=force):
@@ -6,16 +6,15 @@ with Outputs("evaluate", folder=out, files=[json_file], inputs=[model, data], fo
 ```
 
 The same rule holds for every command. While the block runs, a file in its folder, or one of its single files,
-is
-replaced only if the same command wrote it before and nobody changed it since, or with `--force`; an input of
-the run is never replaced. Files written are listed in a hidden file, `.lookonce`, in the folder itself, or
-beside a single file: one JSON object per line with command, name, size and time of change. Outside a command
-nothing is checked or listed: the library replaces whatever its caller names.
+is replaced only if the same command wrote it before and nobody changed it since, or with `--force`; an input
+of the run is never replaced. The files written are listed in a hidden file, `.lookonce`, in the folder itself
+or beside a single file: one JSON object per line with command, name, size and time of change. Outside a
+command nothing is checked or listed: the library replaces whatever its caller names.
 
 The folder, and each single file, is locked for the duration of the block. The operating system holds the lock
-(POSIX record locks,
-byte locks on Windows), so it ends with the process, even a killed one, whose lock file is taken over. The
-lock file names process and host, for the message. On a file system without locks nothing is locked.
+(POSIX record locks, byte locks on Windows), so it ends with the process, even a killed one, whose lock file
+is then taken over. The lock file names process and host, for the message. On a file system without locks
+nothing is locked.
 """
 
 import errno

@@ -67,7 +67,7 @@ def progress_bar(console: Console, *columns: ProgressColumn, transient: bool = F
     """Return a progress bar; nothing is shown unless the console is a terminal.
 
     Args:
-        console: where it is drawn.
+        console: console to draw it on.
         *columns: columns after the description; none: bar, count, rate and remaining time.
         transient: remove the bar at the end.
     """

@@ -69,7 +69,7 @@ class Field(NamedTuple):
 
     Attributes:
         kind: type of its numbers.
-        length: how many.
+        length: number of values.
         inside: the entry's last bytes: the value if it fits, else its offset.
     """
 
@@ -130,7 +130,7 @@ class Page:
 
     Attributes:
         order: byte order of the file.
-        tags: what a decoder needs besides size and place, and the georeference, as stored: (type, bytes).
+        tags: other tags that a decoder needs, and the georeference, as stored: (type, bytes).
         height: rows as stored, before any turn.
         width: columns as stored.
         block: (height, width) of a tile, or of a strip.
@@ -231,10 +231,10 @@ def standalone(
     """Write blocks of a page as a TIFF of one page.
 
     Args:
-        page: where they come from.
-        blocks: as stored in the file.
+        page: page that the blocks come from.
+        blocks: blocks as stored in the file.
         size: (height, width) of the new image.
-        block: (height, width) of the tiles that the blocks are; None: they are strips, and one per plane.
+        block: (height, width) of each tile; None: the blocks are strips, one per plane.
     """
     tags = {tag: value for tag, value in page.tags.items() if tag in DECODING}
     places, lengths = (STRIP_OFFSETS, STRIP_BYTES) if block is None else (TILE_OFFSETS, TILE_BYTES)

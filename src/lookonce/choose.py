@@ -1,7 +1,7 @@
 """The images most worth labelling next, and the false alarms most worth learning from.
 
-An image is worth labelling if the model is in doubt about it and if it shows something else than the images
-that are labelled already. Doubt is a matter of scores:
+An image is worth labelling if the model is uncertain about it and if it differs from the images that are
+labelled already. Doubt is computed from the scores:
 
 ```
 doubt of a detection   = s/t below the threshold t of its class, (1-s)/(1-t) above: 1 at the threshold
@@ -9,12 +9,12 @@ weight of a class      = 1 / sqrt(its detections in all images): rare classes co
 doubt of an image      = sum over its detections, of doubt x weight
 ```
 
-How different two images are follows from their features, the means of the network's last feature maps:
-centred and scaled over all images, 1 minus the cosine between them. Images are chosen one by one: the next
-one has the largest doubt x distance to the nearest image that is labelled or chosen (greedy k-centre,
-weighted by doubt). Near-duplicates are left out, but looks alone do not tell them: all frames of a fixed
-camera look the same. Two images are near-duplicates if the same objects are detected at the same places too,
-and two false alarms if what was taken for an object looks the same.
+The distance of two images is computed from their features, the means of the network's last feature maps: 1
+minus the cosine between them, after centring and scaling over all images. Images are chosen one by one: the
+next one has the largest doubt x distance to the nearest image that is labelled or chosen (greedy k-centre,
+weighted by doubt). Near-duplicates are left out. Appearance alone does not identify them, since all frames of
+a fixed camera look the same: two images are near-duplicates only if the same objects are also detected at the
+same places, and two false alarms only if the detected parts look the same.
 
 Legend: **N** images, **F** features, **D** detections.
 """
@@ -44,7 +44,7 @@ SAME_CROP = 0.7  # correlation of what overlapping boxes hold: 0.79 or more in a
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One image as the model sees it.
+    """One image with the model's detections and features.
 
     Attributes:
         path: image file.
@@ -68,7 +68,7 @@ class Chosen:
     Attributes:
         path: image file.
         doubt: doubt of its detections, relative to the mean of all images.
-        distance: to the nearest image labelled or chosen before it; 0 to 2, and 1 for the first.
+        distance: distance to the nearest image labelled or chosen before it; 0 to 2, and 1 for the first.
     """
 
     path: Path
@@ -86,7 +86,7 @@ def look_at(
     plan: Plan | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Looked]:
-    """Detect on images and keep what decides the choice, 1 KB per image and 4 bytes per feature.
+    """Detect on images and keep the data for the choice: 1 KB per image and 4 bytes per feature.
 
     Args:
         detector: the model.
@@ -142,7 +142,7 @@ def choose(
         looked: images with features, their detections from a low score.
         count: number of images to choose; fewer are chosen if fewer are different enough.
         thresholds: (C,) or (1,) score thresholds.
-        labelled: (N,) whether an image is labelled already; these and what looks like them are not chosen.
+        labelled: (N,) whether an image is labelled already; these and their near-duplicates are not chosen.
     """
     done = np.array(labelled, bool) if len(labelled) else np.zeros(len(looked), bool)
     if not len(looked):
@@ -173,10 +173,10 @@ def choose(
 
 
 def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
-    """Return the images with the surest false alarms, best first; of near-duplicates only one.
+    """Return the images whose false alarms have the highest scores, in that order, without near-duplicates.
 
     Args:
-        looked: images that hold nothing, with their detections.
+        looked: images without objects, with their detections.
         count: largest number of images.
     """
     taken: list[Looked] = []
@@ -197,7 +197,7 @@ def false_alarms(looked: Sequence[Looked], count: int) -> list[Looked]:
 
 
 class _Duplicates:
-    """Which images show the same objects at the same places in the same view."""
+    """Finds images that show the same objects at the same places in the same view."""
 
     def __init__(self, looked: Sequence[Looked], thresholds: NDArray[np.floating]) -> None:
         found = [each.detections for each in looked]

@@ -1,4 +1,4 @@
-"""The command line: a table of verbs, each in its own module, imported when it is typed.
+"""The command line: a table of commands, each in its own module, imported when it is used.
 
 Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
 """
@@ -56,15 +56,15 @@ class Verbs(TyperGroup):
     verbs, prefix = VERBS, ""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Name the verbs in the order of the table."""
+        """List the commands in the order of the table."""
         return list(self.verbs)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a verb's entry in the list of commands; None for an unknown verb."""
+        """Return the list entry of a command; None for an unknown name."""
         return TyperCommand(cmd_name, help=self.verbs[cmd_name]) if cmd_name in self.verbs else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the verb that was typed; suggest the nearest for one that does not exist."""
+        """Import the command that was typed; suggest the nearest name for an unknown one."""
         if args and args[0] not in self.verbs:
             for near in get_close_matches(args[0], self.verbs, n=1):
                 ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")

@@ -191,7 +191,7 @@ class Detections:
         return crop(self, image)
 
     def plot(self, image: "Image | None" = None) -> "PillowImage":
-        """Draw the boxes, and return a Pillow image, which notebooks show and `save` writes.
+        """Draw the boxes and return a Pillow image, which notebooks display and its method `save` writes.
 
         Args:
             image: the image, in any form that a Detector takes; None: the one that was detected on.
@@ -260,7 +260,7 @@ class Detections:
         """Convert `supervision.Detections`, by descending score.
 
         Args:
-            found: with `confidence` and `class_id`.
+            found: detections with `confidence` and `class_id`.
             names: class names; empty: those in `data["class_name"]`, and numbers for classes without objects.
 
         Raises:

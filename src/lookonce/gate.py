@@ -176,7 +176,7 @@ class Times:
 
     Attributes:
         before: milliseconds of the first one, for one image.
-        after: of the second one.
+        after: milliseconds of the second one, for one image.
     """
 
     before: float
@@ -195,7 +195,7 @@ def time_both(before: Path, after: Path, inputs: NDArray[np.uint8], engine: str 
 
     Args:
         before: a file that the engine runs.
-        after: another one.
+        after: another file that it runs.
         inputs: (P, H, W, 3), of which each turn takes the next.
         engine: its name; None: the first that reads the files.
     """

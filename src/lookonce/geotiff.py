@@ -51,7 +51,7 @@ class Georeference:
 
 
 def read_georeference(path: Path, at: int = 0) -> Georeference:
-    """Read where a page of a GeoTIFF is, the first one unless its directory's offset is given.
+    """Read the georeference of a page of a GeoTIFF; the first page unless its directory's offset is given.
 
     Raises:
         ImageError: no TIFF, no affine georeference in it, a reference system without an EPSG code, or pixels

@@ -89,7 +89,7 @@ def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
 
     Args:
         path: image file.
-        values: of images of more than 8 bits, the values that become 0 and 255; None: the file's own, see
+        values: for images of more than 8 bits, the values that become 0 and 255; None: the file's own, see
             `in_use`.
 
     Raises:

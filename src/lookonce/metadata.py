@@ -93,15 +93,15 @@ class RunState(TypedDict):
     """State of a run within an epoch, other than tensors, see `train.loop.Epoch`.
 
     Attributes:
-        number: the epoch, counted from 0.
-        steps: done in it.
-        seconds: of training in it.
-        waited: seconds of these spent waiting for images.
+        number: number of the epoch, from 0.
+        steps: steps done in the epoch.
+        seconds: seconds of training in the epoch.
+        waited: seconds of training spent waiting for images.
         skipped: batches skipped because their loss was not finite.
         images: number of images whose losses are in `sums`.
-        sums: of the loss terms, by name.
+        sums: sums of the loss terms, by name.
         scaler: state of float16's gradient scaler; empty for other precisions.
-        clock: of a run with `minutes`.
+        clock: clock of a run with `minutes`.
     """
 
     number: int
@@ -120,11 +120,11 @@ class Training(TypedDict, total=False):
 
     Attributes:
         objective: the settings of assignment and loss, as `config.Objective` dumps them.
-        data: what it was trained on.
-        seen: which images it was trained and validated on.
+        data: training data.
+        seen: fingerprints of the images it was trained and validated on.
         epoch: epochs trained.
-        metrics: measured on the validation images, by name.
-        progress: of an unfinished run.
+        metrics: metrics on the validation images, by name.
+        progress: progress of an unfinished run.
         running: state of an unfinished run within its epoch.
         error: the error that ended the run.
         int8: how the model was quantized.
@@ -160,7 +160,7 @@ class ModelInfo:
         bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image gets to the input size.
         cfg: text of the `.cfg` if the architecture is `darknet`, else empty; checked by `darknet.described`.
-        values: of images of more than 8 bits, the pixel values that become 0 and 255; None if it was trained
+        values: for images of more than 8 bits, the pixel values that become 0 and 255; None if it was trained
             on images of 8 bits.
         training: how the model was trained.
         thresholds: score threshold of each class, chosen on validation images; empty if none were chosen.

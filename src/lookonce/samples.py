@@ -21,7 +21,7 @@ from lookonce.images import read_size
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """Part of an image in which objects may lack a box: there nothing is background.
+    """Part of an image in which objects may lack a box, so that nothing there counts as background.
 
     Attributes:
         corners: (K, 2) float32 polygon, in pixels of the image.
@@ -207,8 +207,8 @@ class Problem:
 
     Attributes:
         place: `file:line`, or `file: box 3`.
-        what: what was expected and what was found.
-        outcome: whether a row or image was left out, kept with a change, or kept as it is.
+        what: expected and found value.
+        outcome: whether a row or image was skipped, kept with a change, or kept as it is.
         kind: sort of problem.
         image: file it is about.
         box: xyxy in pixels as written, if it is about one box.

@@ -1,8 +1,8 @@
 """Which images a model has learned from: the start of a hash of each file's bytes, kept in the model file.
 
-Path and format of the annotations do not matter, only the bytes of the image file: an image that was encoded
-again is a different one. An image takes 8 characters of the description, 1 MB for COCO's 118,000. With a
-million images in the record, the chance that a new image is taken for one of them is one in 280 million.
+Path and format of the annotations do not matter, only the bytes of the image file: an image that was
+re-encoded is a different one. Each image takes 8 characters in the description, 1 MB for COCO's 118,000. With
+a million images in the record, the chance that a new image is mistaken for one of them is one in 280 million.
 """
 
 import os

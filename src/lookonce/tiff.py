@@ -1,4 +1,4 @@
-"""TIFF images of any size, read by windows at flat memory, and the pages of a TIFF.
+"""TIFF images of any size, read in windows with constant memory, and the pages of a TIFF.
 
 ```
    file: blocks (tiles or strips)          window
@@ -118,7 +118,7 @@ def decode_tiff_page(path: Path, at: int, name: str) -> NDArray[Any]:
 
 
 class LargeImage:
-    """An image of any size in a TIFF, of which windows are read.
+    """An image of any size in a TIFF, read in windows.
 
     Attributes:
         name: the file, and the page if it has several.
@@ -132,7 +132,7 @@ class LargeImage:
 
         Args:
             path: the file.
-            values: of images of more than 8 bits, the values that become 0 and 255; None: measured here.
+            values: for images of more than 8 bits, the values that become 0 and 255; None: measured here.
             at: offset of the page's directory, see `find_pages`; 0: the first page.
             name: for errors; by default the path.
 

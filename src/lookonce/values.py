@@ -1,9 +1,9 @@
 """The range of pixel values in images of more than 8 bits: microscopes, thermal cameras, X-rays.
 
-Networks take 8 bits. A file of 16-bit numbers may use all of them, the lower 12, or a narrow band; read by
-its upper 8 bits, a 12-bit image would have 16 grey levels. So a range is chosen for the whole data set, kept
-in the model, and mapped to 0 to 255 wherever the model is used. Without a model's range it is measured: see
-`images.in_use`.
+Networks take 8 bits. A file of 16-bit numbers may use all of them, the lower 12, or a narrow band; with only
+its upper 8 bits, a 12-bit image would have 16 grey levels. So one range is chosen for the whole data set,
+stored in the model, and mapped to 0 to 255 wherever the model is used. If no model gives the range, it is
+measured: see `images.in_use`.
 """
 
 from collections.abc import Sequence

@@ -83,10 +83,10 @@ def file_per_split(
     """Recognize a format with one file for many images: splits come from the names of files and folders.
 
     Args:
-        data: what the user gave.
+        data: path that the user gave.
         name: name of the format.
         looks_like: whether a file has the format.
-        suffix: of its files.
+        suffix: suffix of its files.
         parse: reads the files of one split.
     """
     if data.suffix == suffix and looks_like(data.path):

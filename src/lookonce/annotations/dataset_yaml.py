@@ -234,7 +234,7 @@ class Entry(NamedTuple):
     """One place of a split.
 
     Attributes:
-        data: to be recognized, or recognized already.
+        data: data to recognize, or already recognized.
         annotated: classes whose objects all have boxes there; None for all classes.
     """
 

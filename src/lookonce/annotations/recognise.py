@@ -135,7 +135,7 @@ def load_samples(
     """Read annotated images in any format.
 
     Args:
-        path: as for `open_annotations`.
+        path: data as for `open_annotations`.
         split: `train`, `val`, `test` or another the data has; None takes everything, each image once.
             `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so.
         names: class names, or a file of them, if the annotations hold only numbers, or to impose an order.

@@ -48,12 +48,12 @@ class Record(NamedTuple):
     """One image as written in the annotations.
 
     Attributes:
-        place: where its annotation is.
+        place: place of its annotation.
         image: its name as written, or its file.
         rows: its boxes, faulty ones included.
         declared: (height, width) according to the annotation.
         image_id: COCO's.
-        listed: where the image is listed, if not at `place`.
+        listed: place where the image is listed, if not `place`.
         relative: whether boxes are centre and size in fractions of the image's sides.
         unlabelled: why it has no rows, if no annotation file belongs to it.
     """

@@ -39,7 +39,7 @@ class FilesPart:
         split: its split.
         parse: reads the files.
         tree: files of the data set.
-        siblings: all parts of the data set, whose classes are numbered alike.
+        siblings: all parts of the data set; they share their class numbers.
         unlabelled: see `Recognised`.
     """
 

@@ -85,7 +85,7 @@ class Tree:
         Args:
             names: images as the annotations name them.
             near: folder of the annotation file.
-            place: what an error names.
+            place: place to name in errors.
             some: whether finding none is an error.
 
         Returns:

@@ -55,7 +55,7 @@ class Contender:
         open: files and case -> the function to time.
         needs_network: whether it runs the network cut out of the graph.
         needs_float: whether it runs float models only.
-        suffixes: of the models that it reads; None if that does not matter.
+        suffixes: suffixes of the models that it reads; None if that does not matter.
     """
 
     name: str

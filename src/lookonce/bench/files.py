@@ -25,7 +25,7 @@ class Files:
     """Files of one model.
 
     Attributes:
-        model: as the user gave it.
+        model: model as the user gave it.
         graph: file that an engine runs for the Detector: `.onnx` or OpenVINO's `.xml`.
         network: the network alone as `.onnx`; None for OpenVINO files, which are cut when opened.
         is_float: whether its weights are float32, so that every engine can run the same network.
@@ -43,7 +43,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     Args:
         model: any model file that lookonce reads.
         folder: folder for the files.
-        weights: of a `.cfg`; None: the file beside it.
+        weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
         ModelFileError: the model cannot be read.

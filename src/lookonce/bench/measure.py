@@ -20,7 +20,7 @@ class BenchEntry:
     """A row to measure.
 
     Attributes:
-        label: what the table calls it.
+        label: name in the table.
         open: makes the function to time in a case, in a process of its own.
     """
 
@@ -33,11 +33,11 @@ class Result:
     """Measurements of one row.
 
     Attributes:
-        label: what the table calls it.
+        label: name in the table.
         case: size, batch, threads.
         turns: milliseconds of each batch, round by round; empty if it could not run.
         peak_mib: peak memory of its process, everything included; NaN if unknown.
-        opening_seconds: from opening the model to the end of the warm-up.
+        opening_seconds: seconds from opening the model to the end of the warm-up.
         error: why it could not run; empty if it could.
     """
 

@@ -77,7 +77,7 @@ class TuneOptions:
         data: annotations, as for `Int8.calibrate`: `train` to calibrate on, `val` for the gate.
         max_drop: largest accepted loss of AP.
         names: file of class names, for annotations with class numbers only.
-        weights: of a Darknet `.cfg`; None: the file beside it.
+        weights: weights of a Darknet `.cfg`; None: the file beside it.
         rounds: turns of each candidate on the clock.
         root: folder to put the plan in; None: the cache.
     """
@@ -161,8 +161,8 @@ class _Unfinished:
 
     Attributes:
         path: the file.
-        about: everything that decides them.
-        found: by candidate.
+        about: everything that determines the accuracies.
+        found: accuracy of each candidate.
     """
 
     path: Path
@@ -297,7 +297,7 @@ class Timed:
     Attributes:
         way: engine, precision, threads, calls.
         path: the model's file.
-        folder: where the way's own files lie.
+        folder: folder with the files of the candidates.
         images: paths of images to detect on, in turn.
     """
 

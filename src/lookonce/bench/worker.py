@@ -43,7 +43,7 @@ class Worker:
         """Start the process and wait until the contender is warm.
 
         Args:
-            name: what errors call it.
+            name: name of the model in errors.
             open_: makes the function to time; it is sent to the process.
 
         Raises:

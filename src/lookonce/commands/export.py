@@ -55,7 +55,7 @@ class Form:
 
     Attributes:
         size: (height, width) that it names as its own; None: the model's.
-        fit: how images get to that size; None: as the model was made.
+        fit: how images are fitted to that size; None: as the model was trained.
         static: batch 1 and that size are fixed.
         planes: the input is float planes of that size; see `runtime.backends.as_planes`.
         suppression: thresholds of suppression in the graph; None for none.

@@ -17,7 +17,7 @@ class ListedModel:
     """A model of the list; None for numbers that are not known.
 
     Attributes:
-        name: what commands call it.
+        name: name in commands.
         built_in: whether it comes with the package; if not, `lookonce fetch` gets it.
         input_size: (height, width).
         classes: number of classes.

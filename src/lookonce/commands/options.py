@@ -244,7 +244,7 @@ def pairs(texts: Iterable[str], *, empty: bool = False) -> dict[str, str]:
     """Read `OLD=NEW` texts.
 
     Args:
-        texts: as typed.
+        texts: values as typed.
         empty: whether NEW may be empty.
 
     Raises:

@@ -32,7 +32,7 @@ def report_run(
         out: run folder.
         names: file of class names, as given.
         images: folder of the images, as given.
-        console: where the lines go.
+        console: console for the lines.
         again: replace the report of an earlier end of this run.
         device: device to detect on.
     """

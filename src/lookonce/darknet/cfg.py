@@ -51,8 +51,8 @@ class Cfg:
         file: named in errors.
         net: the [net] section.
         layers: layers in file order; the index is Darknet's layer number.
-        ignored: by kind of section, the keys without effect here, each once.
-        unknown: by kind of section, the keys that neither lookonce nor Darknet knows, with a hint.
+        ignored: keys without effect here, each once, by kind of section.
+        unknown: keys that neither lookonce nor Darknet knows, with a hint, by kind of section.
         text: the file without comments and blanks.
     """
 

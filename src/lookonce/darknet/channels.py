@@ -224,11 +224,11 @@ def choose(
     the engines of CPUs compute in vectors of that many.
 
     Args:
-        channels: of the network.
-        importance: of each bundle.
-        share: of the multiplications, to reach.
-        least: channels that each set of layers keeps; or an eighth of them, if that is more.
-        step: channels that go at a time.
+        channels: channels of the network.
+        importance: importance of each bundle.
+        share: target share of the multiplications.
+        least: channels that each set of layers keeps at least; an eighth of them, if that is more.
+        step: channels to remove at a time.
 
     Returns:
         Numbers of bundles; fewer than wanted if everything is at its least.
@@ -268,8 +268,8 @@ def without(
     """Return the network without some bundles, and its weights.
 
     Args:
-        channels: of the network.
-        weights: of its convolutions, in file order.
+        channels: channels of the network.
+        weights: weights of its convolutions, in file order.
         removed: numbers of bundles.
     """
     network = channels.network

@@ -96,7 +96,7 @@ class CfgText:
     """A `.cfg` that grows layer by layer.
 
     Attributes:
-        lines: of the text.
+        lines: lines of the text.
         layers: number of layers so far.
     """
 

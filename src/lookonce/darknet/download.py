@@ -51,7 +51,7 @@ class RemoteFile:
     Attributes:
         name: last part of the URL, and local file name.
         size: bytes.
-        sha256: of its content, in hexadecimal; None if none is published.
+        sha256: SHA-256 of its content, in hexadecimal; None if none is published.
     """
 
     name: str
@@ -82,10 +82,10 @@ class Download:
     """A file on its way to this machine.
 
     Attributes:
-        file: what is expected.
+        file: expected file.
         part: the bytes received so far.
-        headers: to be sent along.
-        meter: told of the progress.
+        headers: headers to send along.
+        meter: observer of the progress.
     """
 
     file: RemoteFile
@@ -240,11 +240,11 @@ def download(
     """Return the path of the file in `folder`, after fetching it if necessary.
 
     Args:
-        file: what is expected.
-        folder: where it is stored.
+        file: expected file.
+        folder: folder to store it in.
         mirrors: addresses to which the file's name is added, tried in turn.
-        headers: to be sent along.
-        meter: told of the progress.
+        headers: headers to send along.
+        meter: observer of the progress.
 
     Raises:
         DownloadError: no mirror has it (each is named with the reason), the folder cannot be written, or

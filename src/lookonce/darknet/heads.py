@@ -19,7 +19,7 @@ def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letter
         cfg: the network.
         classes: C of every head, whatever each had.
         size: (height, width) of the input.
-        fit: how images get to that size.
+        fit: how images are fitted to that size.
 
     Raises:
         ModelFileError: a [yolo] that follows no convolution, or a size at which the layers do not fit.

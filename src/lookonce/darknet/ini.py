@@ -43,7 +43,7 @@ class Section:
         file: named in errors.
         kind: the word in brackets.
         line: line of the bracket.
-        options: by key; a key may stand several times.
+        options: values by key; a key may occur several times.
         asked: keys that were looked up; used for hints.
     """
 

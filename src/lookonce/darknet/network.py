@@ -32,9 +32,9 @@ class Layer:
 
     Attributes:
         index: Darknet's layer number.
-        section: what the file says.
+        section: its section in the file.
         sources: the layers it reads, `IMAGE` for the image.
-        shape: of its output; a [yolo] hands on its input.
+        shape: shape of its output; a [yolo] passes on its input.
     """
 
     index: int
@@ -75,7 +75,7 @@ class Scale:
         layer: number of the [yolo].
         source: the layer whose output is its raw map.
         stride: side of a cell, in whole input pixels.
-        section: what the file says.
+        section: its section in the file.
         cell: (width, height) of a cell at the size in the file; fractions if that size is not a multiple.
         activated: the raw map holds probabilities: its convolution has an activation that cannot be left to
             the decoding. Such a network detects, but does not train.
@@ -126,9 +126,9 @@ class Network:
 
     Attributes:
         cfg: source of the network.
-        layers: in file order.
+        layers: layers in file order.
         convolutions: those with weights of their own, in file order, which is the order of the weight file.
-        shared: by layer, the layer whose weights it uses.
+        shared: for each layer that shares weights, the layer that has them.
         scales: finest first, as everywhere in lookonce; the file has the reverse order.
     """
 

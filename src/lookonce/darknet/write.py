@@ -24,8 +24,8 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
 
     Args:
         cfg: the `.cfg` to write; the other two get its name.
-        info: of the model.
-        convolutions: in file order.
+        info: description of the model.
+        convolutions: convolutions in file order.
 
     Raises:
         ModelFileError: class names that contain line breaks.

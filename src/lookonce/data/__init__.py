@@ -1,1 +1,1 @@
-"""From annotation files to what the network learns from."""
+"""Training data: from annotated images to the batches that the network is trained on."""

@@ -105,8 +105,8 @@ def random_turn(
         image: boxes inside the image.
         settings: the orientation.
         rng: source of the number.
-        shape: (height, width) of the input; an image that lies is turned so that it stands in an input that
-            stands, and the reverse, so that it fills it as well as before. None: any number of quarters.
+        shape: (height, width) of the input; a landscape image is turned to portrait for a portrait input,
+            and vice versa, so that it fills the input as well as before. None: any number of quarters.
     """
     if settings.orientation == "upright":
         return image

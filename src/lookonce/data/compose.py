@@ -54,7 +54,7 @@ def draw(
     Args:
         image: boxes in its own pixels.
         canvas: (H, W, 3) uint8, changed inside the window; grey where the image does not reach.
-        window: of the canvas.
+        window: part of the canvas to draw in.
         scale: enlargement, the same in both directions.
         x: position of the left border of the image on the canvas.
         y: position of its upper border.

@@ -32,7 +32,7 @@ ASPECT_BLUR = 0.05  # of log(width / height): neighbours in shape change from ep
 
 
 class Dataset:
-    """Annotated images as a network of a given layout needs them."""
+    """Annotated images, prepared for a network of a given layout."""
 
     def __init__(
         self,

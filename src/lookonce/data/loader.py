@@ -38,8 +38,8 @@ class PlannedBatch:
     """Plan of a batch, before anything is read.
 
     Attributes:
-        number: in its epoch, from 1.
-        turns: of its images, see `Dataset.order`.
+        number: number in its epoch, from 1.
+        turns: turns of its images, see `Dataset.order`.
         size: (height, width) of the input.
     """
 
@@ -54,10 +54,10 @@ class Batch:
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB, channels last in memory.
-        positives: of all images.
+        positives: positives of all images.
         truth: (B, N, 4) float32 xyxy in input pixels; images with fewer boxes are padded with zeros.
         paths: (B,) image files.
-        number: in its epoch, from 1.
+        number: number in its epoch, from 1.
         image_count: images of the whole batch, if this one is a part of it; otherwise B.
         ignored: per scale (B, S, T, 1 + C) bool: cells in which nothing counts, then for each class those in
             which its objects may lack a box; empty if no image has such a cell.
@@ -100,7 +100,7 @@ class Step:
     """The batches of one optimizer step, to be iterated once.
 
     Attributes:
-        number: in its epoch, from 1.
+        number: number in its epoch, from 1.
     """
 
     def __init__(self, number: int, planned: int, batches: Iterator[Batch]) -> None:

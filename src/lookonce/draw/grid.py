@@ -22,7 +22,7 @@ def grid(
     Args:
         images: (H, W, 3) uint8 each; at least one.
         cell: (height, width) in pixels.
-        columns: by default about as many as rows.
+        columns: number of columns; None: about as many as rows.
     """
     if not images:
         raise ValueError("expected at least one image for a grid, found none")

@@ -18,10 +18,10 @@ class Mark:
     Attributes:
         box: (4,) float32 xyxy, pixels of the image.
         label: class number, written where no font has the letters of the name.
-        name: of the class; with an empty suffix too, the box has no label.
+        name: class name; if the suffix is empty as well, the box has no label.
         suffix: score, or whatever follows the name.
-        colour: of box and label.
-        dashed: else solid.
+        colour: colour of box and label.
+        dashed: whether the line is dashed instead of solid.
     """
 
     box: NDArray[np.float32]
@@ -41,7 +41,7 @@ def draw_marks(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        marks: what to draw.
+        marks: boxes to draw.
         longest: the longer side of the result, in pixels.
         letters: height of the letters, in pixels; None: to suit the size of the result.
     """

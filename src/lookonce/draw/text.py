@@ -33,9 +33,9 @@ def legible(name: str, label: int, size: int) -> tuple[str, Font]:
     """Text of a class, and the font to write it in.
 
     Args:
-        name: of the class.
-        label: its number, written where no font has the letters of the name.
-        size: of the letters, in pixels.
+        name: class name.
+        label: class number, written if no font has the letters of the name.
+        size: height of the letters, in pixels.
     """
     for font in _fonts(size):
         missing = bytes(font.getmask(NO_LETTER))

@@ -89,9 +89,9 @@ class ClassIntervals:
     """Intervals of one class, or of all.
 
     Attributes:
-        ap: of the AP over ten IoU thresholds.
-        ap50: of the AP at IoU 0.50.
-        relative: of counted minus annotated, as a share of annotated.
+        ap: interval of the AP over ten IoU thresholds.
+        ap50: interval of the AP at IoU 0.50.
+        relative: interval of counted minus annotated, as a share of annotated.
     """
 
     ap: Interval

@@ -46,7 +46,7 @@ class Counting:
     Attributes:
         names: class names.
         thresholds: score threshold of each class.
-        source: where the thresholds come from. Of those chosen on the measured images, `thresholds` has the
+        source: origin of the thresholds. If they were chosen on the measured images, `thresholds` has the
             ones chosen on all of them, while each half was counted at those chosen on the other half.
         images: name of each image.
         annotated: (I, C) int64 annotated objects.

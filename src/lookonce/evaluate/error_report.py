@@ -79,7 +79,7 @@ class ErrorReport:
         objects: number of objects that count: neither difficult nor crowd.
         detections: number of detections.
         ap50: mean over the classes with objects, with all detections, not only the best 100 per image.
-        thresholds: of each class; detections above it are "in use". They are those of the counts.
+        thresholds: score threshold of each class, as for the counts; detections above it are "in use".
         best: point with the best F1 over all classes at one threshold.
         ap50_in_use: AP50 of the detections in use alone.
         types: errors of all classes; a cost is the mean over the classes with objects.
@@ -198,7 +198,7 @@ class _Errors:
     """The errors of some detections.
 
     Attributes:
-        costs: what they cost.
+        costs: cost of each type.
         counts: type -> (C,) how many.
         false: (C,) false detections.
         unfound: (C,) objects without a right detection.

@@ -42,7 +42,7 @@ class Ranking:
         """Return the AP at each IoU threshold of resampled images: (B, I) -> (B, T).
 
         Args:
-            weights: how often each resample holds each image.
+            weights: number of times that each resample holds each image.
 
         Returns:
             COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more; NaN

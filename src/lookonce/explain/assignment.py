@@ -120,11 +120,11 @@ def describe_positives(
     """Describe each place chosen by one object: targets, predictions and loss.
 
     Args:
-        assignment: of all objects.
+        assignment: assignment of all objects.
         index: the object, of the n.
         scales: raw and decoded maps.
         objective: settings of assignment and loss.
-        losses: by place; empty if they could not be computed.
+        losses: losses of each place; empty if they could not be computed.
     """
     box, label, found = assignment.boxes[index], int(assignment.labels[index]), []
     loss = objective.loss

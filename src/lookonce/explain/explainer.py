@@ -125,8 +125,8 @@ class Explainer:
             conf: as in `Explainer`.
             iou: IoU threshold.
             objective: as in `Explainer`.
-            fit: how the image gets to the input size; None: as the model was made.
-            weights: of a `.cfg`; None: the file beside it.
+            fit: how the image is fitted to the input size; None: as the model was trained.
+            weights: weights of a `.cfg`; None: the file beside it.
 
         Raises:
             ModelFileError: no such file, damaged, or a model that does not give access to its layers.

@@ -79,7 +79,7 @@ def compute(
 
     Args:
         scales: the raw maps.
-        assignment: of the image's objects.
+        assignment: assignment of the image's objects.
         truths: `targets` of each scale.
         settings: weights, ignore threshold, label smoothing.
 

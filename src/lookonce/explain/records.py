@@ -82,7 +82,7 @@ class NetworkLayer:
         shape: (C, H, W) of its output.
         parameters: numbers in the weight file, batch statistics included.
         trainable: parameters without the batch statistics.
-        multiply_adds: of its convolution, batch normalization folded in; 0 without a convolution.
+        multiply_adds: multiply-adds of its convolution with batch normalization folded in; 0 without one.
         seconds: measured, see `Timing`; 0 for a layer fused into another.
         share: share of the measured time of the network, 0 to 1.
     """

@@ -95,7 +95,7 @@ def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Ver
 
     Args:
         truth: the annotation.
-        detections: by falling score.
+        detections: detections in order of descending score.
 
     Returns:
         D verdicts; object number -> detection number.

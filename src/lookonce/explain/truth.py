@@ -47,7 +47,7 @@ def explain_truth(
         suppression: the outcome of NMS.
         names: class names.
         objective: settings of assignment and loss.
-        source: where these settings come from.
+        source: origin of these settings.
 
     Raises:
         AnnotationError: as `assignment.assign_objects`.

@@ -211,10 +211,10 @@ class ObjectiveSetting:
     """One setting of assignment or loss, beside its value in the two recipes.
 
     Attributes:
-        name: as in a recipe, e.g. `loss.objectness`.
-        value: used here.
-        classic: in the classic recipe, the write-up's.
-        default: in the default recipe.
+        name: name as in a recipe, e.g. `loss.objectness`.
+        value: value used here.
+        classic: value in the classic recipe (the write-up's).
+        default: value in the default recipe.
     """
 
     name: str
@@ -228,10 +228,10 @@ class TensorShape:
     """The shape of one tensor on the way from annotation to loss, for this image as a batch of one.
 
     Attributes:
-        tensor: what it is called.
+        tensor: name of the tensor.
         axes: its axes in letters, e.g. `(B, S, T, A, N)`.
         shape: its sizes here.
-        text: what it holds, and how it comes about.
+        text: its content and origin.
     """
 
     tensor: str
@@ -248,7 +248,7 @@ class Truth:
     """The annotation beside the model's output.
 
     Attributes:
-        objects: as annotated.
+        objects: annotated objects.
         lost_positives: places replaced by a later object.
         objective_source: `model`: the settings stand in the model file; `classic`: it has none, so those of
             the classic recipe are used; `given`: the caller passed them.
@@ -259,7 +259,7 @@ class Truth:
         objectness_target: `one` or `iou`: target of a positive's objectness.
         weights: factors of the three terms.
         scales: finest first.
-        shapes: from annotation to loss.
+        shapes: shape of every tensor from annotation to loss.
         losses: None if they could not be computed.
         why_no_losses: the reason; empty where there are losses.
         detections: a verdict per detection, by falling score: `found`, or why it is wrong.

@@ -112,7 +112,7 @@ def export_int8(
         proof: images on which the float graph is first compared with the model.
         console: shows the choice of images and the progress.
         static: the graph's shapes are fixed.
-        weights: of a `.cfg`; None: the file beside it.
+        weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
         GateDataError: no annotations to compare on.

@@ -26,7 +26,7 @@ class FloatModel:
         network: its layers, with every shape at `info.input_size`.
         weights: weights of every convolution, in file order. `info.bn_epsilon` belongs to their batch
             normalization; an `.onnx` file has it folded, so there `batch_norm` is None.
-        info: what the model says of itself.
+        info: description of the model.
     """
 
     network: Network
@@ -40,7 +40,7 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
     Args:
         path: `.safetensors`; `.cfg` with its `.weights` beside it; or an `.onnx` file that lookonce wrote
             from one of its own networks.
-        weights: of a `.cfg`; None: the file beside it.
+        weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
         ConfigError: weights for another kind of file.

@@ -70,8 +70,8 @@ def prove(
         images: RGB, of any size.
         static: the shapes are fixed, to a batch of 1.
         planes: the input is planes, see `runtime.backends.as_planes`, and the shapes are fixed.
-        suppression: what the graph has of it.
-        weights: of a `.cfg`; None: the file beside it.
+        suppression: NMS settings inside the graph; None without NMS.
+        weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
         ModelFileError: they differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or in a detection.

@@ -5,7 +5,7 @@ Greedy: sorting finds the pairs of one class that share columns of pixels; usual
     score in blocks: each block is resolved first, and the boxes it keeps suppress everything after it. So the
     cost follows the number of boxes kept, not N², and memory is one block times N.
 
-Soft: a box that overlaps a better one is not dropped but loses score, more with a larger overlap.
+Soft: a box that overlaps a better one is not dropped; its score is lowered, more so the more they overlap.
 
 Legend: **N** boxes, **K** kept.
 """

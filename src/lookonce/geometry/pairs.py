@@ -1,4 +1,4 @@
-"""Pairs of overlapping boxes, found without a matrix of all pairs: memory grows with the pairs alone."""
+"""Pairs of overlapping boxes, found without a matrix of all pairs: memory grows only with their number."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

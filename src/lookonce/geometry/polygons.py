@@ -37,7 +37,7 @@ def touched_cells(
     Such a cell, cut to the window, is crossed by an edge, or lies inside with its centre.
 
     Args:
-        corners: in pixels of the network input.
+        corners: corners in pixels of the network input.
         cells: (rows, columns) of the grid.
         stride: pixels per cell.
         window: left, top, right, bottom.

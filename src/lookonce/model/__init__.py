@@ -1,4 +1,4 @@
-"""The networks, readable top-down, and their files; importing any without torch names what to install."""
+"""The networks, readable top-down, and their files; without torch, the import error names what to install."""
 
 from lookonce._optional import require
 

@@ -3,7 +3,7 @@
 Legend: **B** batch, **A** = 3 anchors, **C** classes, **S** cells per side (rows and columns may differ),
 **K** candidates of all scales (10,647 at 416).
 
-The formula stands in `geometry.decode`.
+The formula is in `geometry.decode`.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Reports as pages: one HTML file each, nothing to fetch, light and dark, from a phone to a desktop."""
+"""Reports as pages: one self-contained HTML file each, in light and dark mode, for phones and desktops."""

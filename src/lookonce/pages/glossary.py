@@ -1,4 +1,4 @@
-"""The words of the reports, defined once: for the hints on the pages and for docs/glossary.md."""
+"""The terms used in the reports, defined once for the hints on the pages and for docs/glossary.md."""
 
 from markupsafe import Markup
 

@@ -21,7 +21,7 @@ class Line:
     """One curve.
 
     Attributes:
-        name: what it shows.
+        name: name of the quantity.
         style: class in the style sheet: `all`, `c0` to `c5`, or `rest`.
         path: SVG path.
         note: number beside the name; empty for none.

@@ -44,7 +44,7 @@ def figures(
         errors: error report on the same images.
         images: name of each image.
         about: model, data and options.
-        training: as `report.training.training_record` returns it.
+        training: result of `report.training.training_record`.
         diagnosis: findings of the doctor about the data.
 
     Returns:

@@ -95,7 +95,7 @@ def report_page(
     """Return the page as HTML.
 
     Args:
-        figures: as `report.figures.figures` returns them.
+        figures: result of `report.figures.figures`.
         worst: images with the most errors, the worst first.
         best: images with the fewest errors.
         note: remark on the explanations of the worst images.

@@ -40,7 +40,7 @@ def write_report_page(
         detections: results for the same images, in the same order.
         evaluation: measures of both.
         about: model, data and options.
-        training: as `report.training.training_record` returns it.
+        training: result of `report.training.training_record`.
         diagnosis: findings of the doctor about the data.
         explain: receives the numbers of the worst images and the score threshold; writes pages that explain
             the first of them, and returns links to these and a remark.

@@ -124,10 +124,10 @@ def open_backend(
         path: the model file.
         backend: a name in `ENGINES`; None for the first that reads such files.
         threads: threads of the engine per call; None: the engine decides.
-        weights: of a Darknet `.cfg`; None: the file beside it.
-        precision: `float32`, or `bfloat16` where the processor has it: for all layers that the file does not
-            hold in int8; `int8`: the file is one, or `lookonce tune` made one that passed its gate; `auto`:
-            as the plan of `lookonce tune` for this machine says, without one float32.
+        weights: weights of a Darknet `.cfg`; None: the file beside it.
+        precision: `float32`, or `bfloat16` if the CPU supports it, for all layers that are not int8 in the
+            file; `int8`: the file is int8, or `lookonce tune` made an int8 file that passed its gate;
+            `auto`: the plan of `lookonce tune` for this machine; without one, float32.
         device: a name in `runtime.devices`. The plan of `lookonce tune` holds for the CPU, so `auto` and
             `cpu` alone follow it.
 
@@ -205,7 +205,7 @@ def check_precision(precision: str, backend: str | None, device: str) -> None:
 
 
 def check_weights_option(model: Path, weights: Path | None) -> None:
-    """Refuse weights that no model asks for, and what is no file.
+    """Refuse weights for a model that takes none, and weights that are not a file.
 
     Raises:
         ConfigError: the model is no Darknet `.cfg`.

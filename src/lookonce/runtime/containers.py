@@ -1,7 +1,7 @@
-"""Signs in a video file that its end is missing, by container.
+"""Detect, by container, that the end of a video file is missing.
 
-A decoder takes a file that is cut short as a shorter video. Containers with an index of frames (MP4, AVI)
-show it by their count of frames, see `video.check_whole`; the others are looked at here.
+A decoder treats a truncated file as a shorter video. In containers with an index of frames (MP4, AVI), the
+count of frames reveals it, see `video.check_whole`; the others are checked here.
 """
 
 import struct

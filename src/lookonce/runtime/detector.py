@@ -8,7 +8,7 @@ with Detector.open("model.onnx", conf=0.4) as detector:
         print(name, score, box)
 ```
 
-The road of an image, from top to bottom of this file:
+The path of an image, from top to bottom of this file:
 
 ```
 image -> pixels -> views (the whole image, and its tiles) -> letterbox -> backend -> postprocess -> Detections

@@ -168,7 +168,7 @@ def check_used(used: Sequence[str], device: str, *, tensorrt: bool = False) -> s
 
     Args:
         used: `InferenceSession.get_providers()`.
-        device: as wanted.
+        device: requested device.
         tensorrt: whether TensorRT was asked for.
 
     Raises:

@@ -1,8 +1,8 @@
 """The numbers in an `.onnx` file, checked before an engine gets them: finite, and all in this file.
 
 Importing `onnx` takes half as long as opening a small model, so usual files are checked without it: their
-protobuf fields are walked over in place. Whatever is not as usual is left to the library, which also words
-the complaints.
+protobuf fields are walked over in place. Unusual files are left to the library, which also words the error
+messages.
 """
 
 from collections.abc import Iterator

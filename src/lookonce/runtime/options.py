@@ -31,7 +31,7 @@ Classes = str | int | Collection[str | int]  # one class by name or number, or s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectOptions:
-    """How to detect.
+    """Options of detection.
 
     Attributes:
         conf: score threshold; a detection's score lies above it. By class name if they differ, and classes

@@ -6,7 +6,7 @@
        float32.onnx, int8.onnx, int8.xml   files that ways need besides the model
 ```
 
-A plan counts on the same kind of processor with the same versions; anything else is ignored, with one line.
+A plan is valid on the same kind of CPU with the same versions; otherwise it is ignored, with one line.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ class Way:
 
     @property
     def recipe(self) -> tuple[str, str, str]:
-        """Return engine, precision and file: what decides the detections."""
+        """Return engine, precision and file, which determine the detections."""
         return self.backend, self.precision, self.file
 
     @property
@@ -160,7 +160,7 @@ class ModelKey:
 
     Attributes:
         files: the model; OpenVINO's weights lie beside its `.xml`.
-        size: of all files, in bytes.
+        size: total size of the files, in bytes.
     """
 
     files: tuple[Path, ...]
@@ -253,5 +253,5 @@ def engine_versions() -> dict[str, str]:
 
 @cache
 def _warn(name: str, text: str) -> None:
-    """Say something about a model, once per process."""
+    """Print a message about a model, once per process."""
     log.warning("%s: %s", name, text)

@@ -1,4 +1,4 @@
-"""Writers of predictions as annotations, for people to correct in a labelling tool."""
+"""Writers of detections as annotations, to be corrected in a labelling tool."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The processor that networks run on: its name, its instructions for matrix products, its cores."""
+"""The CPU that networks run on: its name, its instructions for matrix products, its cores."""
 
 import hashlib
 import os
@@ -19,10 +19,10 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # any of these computes in bfloa
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """A kind of processor, and how much of it this process may use.
+    """A kind of CPU, and the cores of it that this process may use.
 
     Attributes:
-        name: as the system reports it.
+        name: name that the system reports.
         instructions: those of `INSTRUCTIONS` that it has; None if the system does not tell.
         cores: cores that this process may run on.
     """
@@ -48,7 +48,7 @@ class Processor:
 
 @cache
 def this_processor() -> Processor:
-    """Describe the processor of this machine."""
+    """Describe the CPU of this machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

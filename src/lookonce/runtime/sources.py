@@ -1,6 +1,6 @@
 """Frames of images, videos, cameras and streams; see `origins` for the kinds of source.
 
-The road of `photo.png`: `Sources.map` -> a worker of `pipeline.in_parallel` -> `images.read_image` -> the
+The path of `photo.png`: `Sources.map` -> a worker of `pipeline.in_parallel` -> `images.read_image` -> the
 caller's work.
 """
 
@@ -113,7 +113,7 @@ class Sources:
         strict: a file that cannot be read ends the iteration with its error.
         values: range of images of more than 8 bits, as in `read_image`.
         by_windows: whether a TIFF too large for memory is read by windows, for a Detector with tiles.
-        live: frames that cameras and streams dropped, and how often they came back.
+        live: numbers of frames that cameras and streams dropped, and of reconnections.
     """
 
     def __init__(self, sources: Sequence[str | Path], *, strict: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Tiles of a large image, so that small objects are not lost by shrinking it.
+"""Tiles of a large image, so that small objects do not get lost when it is shrunk.
 
 ```
    ┌────────┬───┬────────┐
@@ -142,7 +142,7 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
 
     Args:
         parts: detections of each window, with boxes in pixels of the window.
-        windows: in the same order; the first is the whole image.
+        windows: windows in the same order; the first is the whole image.
     """
     boxes = [box_ops.shift(part.boxes, w.left, w.top) for part, w in zip(parts, windows, strict=True)]
     ends = [_room(each, window, windows[0]) for each, window in zip(boxes, windows, strict=True)]

@@ -58,10 +58,10 @@ def choose_batch(
     """Find the largest batch that fits, at the largest input of the run.
 
     Args:
-        data: bounds the batch: an epoch keeps at least `FEWEST_STEPS` steps.
-        settings: of the run.
+        data: data of the run; an epoch keeps at least `FEWEST_STEPS` steps.
+        settings: settings of the run.
         device: device of the run.
-        processes: processes that share each batch, each with such a device of its own.
+        processes: number of processes that share each batch, each with its own device of this kind.
 
     Raises:
         ConfigError: the free memory of this system is not known.

@@ -30,10 +30,10 @@ class Progress:
     """Progress of a run.
 
     Attributes:
-        epochs: done.
+        epochs: finished epochs.
         best_ap: highest validation AP so far; -1 before the first evaluation that gave a number.
         best_epoch: epoch of the best AP, counted from 1.
-        seconds: of training and evaluation in finished epochs.
+        seconds: seconds of training and evaluation in finished epochs.
     """
 
     epochs: int = 0
@@ -94,13 +94,13 @@ def save(
 def save_within(
     folder: Path, learner: Learner, progress: Progress, epoch: Epoch, clock: Clock | None = None
 ) -> None:
-    """Write `last.safetensors` as things stand, after an optimizer step of the epoch.
+    """Write `last.safetensors` within an epoch, after an optimizer step.
 
     Its model is the averaged one if there is an average; the weights in training are stored beside it.
 
     Raises:
-        NonFiniteLossError: a loss that was not read yet is not finite, or a weight; nothing is written, so
-            that the checkpoint before stays.
+        NonFiniteLossError: a loss that was not read yet, or a weight, is not finite; nothing is written, and
+            the previous checkpoint stays.
     """
     _check_finite(learner, folder)
     meter = epoch.meter.state()
@@ -198,7 +198,7 @@ def resume(
 
 
 def counted(data: TrainedOn) -> str:
-    """Counts of the data of a run, in words."""
+    """Describe the counts of the data of a run."""
     return (
         f"{data['images']} training images with {data['boxes']} boxes and {data['validation']} "
         f"validation images (digest {data['digest'][:8]})"

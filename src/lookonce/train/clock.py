@@ -28,12 +28,12 @@ class Clock:
     """Time of a run, in seconds; earlier processes of a resumed run count.
 
     Attributes:
-        total: planned.
+        total: planned length of the run.
         started: reading of `now` when this process started.
         now: the clock to read.
-        before: used by earlier processes.
-        pace: per step, measured by earlier processes; 0 if unknown.
-        closing: of an evaluation with its checkpoints, as last measured; None if unknown.
+        before: time used by earlier processes.
+        pace: time per step, measured by earlier processes; 0 if unknown.
+        closing: time of the last evaluation with its checkpoints; None if unknown.
         closed: the total for which the run has ended; 0 while it runs.
     """
 
@@ -67,7 +67,7 @@ class Clock:
             self._since, self._apart = self.now(), 0.0
 
     def apart(self, seconds: float) -> None:
-        """Note time that was no training."""
+        """Note time that was not spent on training."""
         self._apart += seconds
 
     def seconds_per_step(self) -> float:
@@ -119,8 +119,8 @@ class Course:
 
     Attributes:
         schedule: learning rate by step; with a clock it changes after every step.
-        steps: of the whole run, as it stands.
-        clock: of a run with `minutes`, which only the first process reads.
+        steps: current number of steps of the whole run.
+        clock: clock of a run with `minutes`; only the first process reads it.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class Course:
         """Plan a run.
 
         Args:
-            schedule: of the settings.
-            clock: of a run with `minutes`.
+            schedule: learning rate as the settings have it.
+            clock: clock of a run with `minutes`; None without.
             between: steps between two evaluations.
             group: processes of the run.
         """

@@ -17,7 +17,7 @@ class Ema:
 
     Attributes:
         network: a copy that holds the average.
-        updates: done so far.
+        updates: number of updates so far.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

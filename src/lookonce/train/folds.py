@@ -1,4 +1,4 @@
-"""Cross-validation: as many runs as folds, each measured on the images that it has not learned from.
+"""Cross-validation: one run per fold, each evaluated on the images that it has not learned from.
 
 out/
     fold-1/, fold-2/, ...    a run folder each, as of `train.run`
@@ -41,7 +41,7 @@ class Fold:
     Attributes:
         model: path of its best model.
         images: number of images held out and measured.
-        ap: AP on these; NaN without objects.
+        ap: AP on the held-out images; NaN without objects.
         ap50: AP at IoU 0.50.
     """
 
@@ -97,9 +97,9 @@ def train_folds(
         parts: training and held-out images of each fold.
         settings: settings of each run.
         out: folder for the run folders.
-        session: console and how to stop; one process.
+        session: console, and how to stop; a single process.
         weights: model to start every run from.
-        resume: continue; folds that are finished are only measured.
+        resume: continue an earlier run; finished folds are only measured.
 
     Raises:
         LookonceError: as `train.run.train`.

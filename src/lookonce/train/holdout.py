@@ -1,15 +1,15 @@
-"""Images held out of training for validation, of data that has no validation part.
+"""Images held out of training for validation, if the data has no validation part.
 
-Images that show nearly the same stay together: a model that has learned one frame of a video is no stranger
-to the next. These belong to one group:
+Near-identical images stay together, because a model that has learned one frame of a video has in effect seen
+the next one too. These belong to one group:
 
 - files with the same bytes, and images that look the same (`doctor.duplicates`);
 - neighbouring frames: names that differ in their last number alone and follow each other, if the images
   resemble each other by more than chance;
 - images of one folder, or with the same text in their name, if the settings say so (`group`).
 
-Whole groups are held out. If all images belong to one group, such as a single video, its last frames are,
-and the frames before them that look like one of them are left out of both parts.
+Whole groups are held out. If all images belong to one group, such as a single video, its last frames are held
+out, and earlier frames that look like any of these are left out of both parts.
 """
 
 import hashlib
@@ -65,15 +65,15 @@ def hold_out(
 ) -> HoldOut:
     """Split images at random into training and validation; at least one stays for training.
 
-    File name and seed decide, so that adding or removing an image moves no other, and a resumed run is not
-    validated on images it was trained on.
+    The choice depends on file name and seed, so that adding or removing an image moves no other, and a
+    resumed run is not validated on images that it was trained on.
 
     Args:
         samples: annotated images.
-        share: of the images to hold out; groups may make it more or less.
-        seed: another one holds out other images.
-        facts: thumbnail and digest of each image; images without are in no group by their look.
-        group: as for `samples.group_numbers`, further images that belong together.
+        share: share of the images to hold out; groups may make it larger or smaller.
+        seed: seed of the choice.
+        facts: thumbnail and digest of each image; an image without them is not grouped by appearance.
+        group: further images that belong together, as for `samples.group_numbers`.
     """
     units = by_lot(samples, seed, facts, group)
     wanted = min(round(share * len(samples)), len(samples) - 1)
@@ -113,14 +113,14 @@ def folds(
 def by_lot(
     samples: Sequence[Sample], seed: int, facts: Mapping[Path, ImageFacts], group: str
 ) -> list[list[int]]:
-    """Return the groups in the order of the lots of their first images, each by name."""
+    """Return the groups in the order of their first images' random numbers, each group sorted by name."""
     roots = groups_of(samples, facts, group)
     units: dict[int, list[int]] = {}
     for i in by_name(samples):
         units.setdefault(int(roots[i]), []).append(i)
 
     def lot(unit: list[int]) -> bytes:
-        """Draw a lot that depends on the seed and the file name alone."""
+        """Draw a random number that depends only on the seed and the file name."""
         name = samples[unit[0]].path.name
         return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest()
 

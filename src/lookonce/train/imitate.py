@@ -1,7 +1,7 @@
 """Losses of a network that also learns from another one's maps of the same images.
 
-The teacher's maps weigh as much as the teacher is sure that there is an object (Mehta and Ozturk 2018,
-"Object detection at 200 frames per second", section 3.2). With t = σ(the teacher's objectness logit), summed
+The loss against the teacher's maps is weighted by the teacher's objectness (Mehta and Ozturk 2018, "Object
+detection at 200 frames per second", section 3.2). With t = σ(the teacher's objectness logit), summed
 over all cells, anchors and scales of an image:
 
     giou = t * (2 - w*h / area of the input) * (1 - GIoU(own box, the teacher's box))
@@ -36,9 +36,9 @@ def imitation(
 
     Args:
         raw_maps: per scale (B, A*(5+C), S, S), finest first.
-        taught: the teacher's, of the same shapes.
-        info: anchors, strides and decoding of both.
-        settings: weights and measure of the box.
+        taught: raw maps of the teacher, of the same shapes.
+        info: description with the anchors, strides and decoding of both.
+        settings: weights of the terms, and the measure of the box loss.
     """
     terms = []
     for raw, theirs, anchors, stride, decoding in zip(

@@ -30,13 +30,13 @@ class Learner:
 
     Attributes:
         network: the network in training.
-        info: its anchors and strides.
-        settings: of the run.
-        group: the processes that share each batch.
-        optimizer: of its parameters that are not frozen.
-        scaler: of the loss; it leaves out a step whose gradients overflow float16.
+        info: description with its anchors and strides.
+        settings: settings of the run.
+        group: processes that share each batch.
+        optimizer: optimizer of the parameters that are not frozen.
+        scaler: gradient scaler, which leaves out steps whose gradients overflow float16.
         ema: the running average of the weights, or None.
-        teacher: a network of the same maps that it also learns from, or None.
+        teacher: another network with maps of the same shapes that it also learns from, or None.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Learner:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network to evaluate and to keep: the average, if there is one."""
+        """The network to evaluate and save: the running average, if there is one."""
         return self.ema.network if self.ema else self.network
 
     def start_epoch(self) -> None:

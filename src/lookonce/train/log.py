@@ -46,14 +46,14 @@ class RunLog:
         """Open the log.
 
         Args:
-            folder: of the run.
-            console: where the bar and the lines go.
-            epochs: of the whole run; None if only its minutes are planned.
-            images: of one epoch.
-            done_epochs: epochs in the checkpoint; later rows, of a run that was cut off, are taken back.
-            done_steps: steps in the checkpoint; later rows are taken back.
+            folder: run folder.
+            console: console for the bar and the lines.
+            epochs: epochs of the whole run; None if only its minutes are planned.
+            images: images per epoch.
+            done_epochs: epochs in the checkpoint; later rows, of an interrupted run, are removed.
+            done_steps: steps in the checkpoint; later rows are removed.
             done_images: images of the current epoch that are done.
-            minutes: planned; 0 if the epochs are.
+            minutes: planned minutes; 0 if the epochs are planned.
         """
         self._console, self._images, self._minutes = console, images, minutes
         self._of_epochs = f"/{epochs}" if epochs else ""
@@ -85,7 +85,7 @@ class RunLog:
         self._epochs.close()
 
     def step(self, report: StepReport, epochs: float) -> None:
-        """Log a step of a run of that many epochs."""
+        """Log a step of a run with this number of epochs."""
         losses = report.losses
         self._board.add_scalar("lr", report.rate, report.step)
         for term, value in losses.items():

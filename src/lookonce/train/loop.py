@@ -43,10 +43,10 @@ class Epoch:
 
     Attributes:
         number: counted from 0; determines order and augmentation.
-        steps: done so far; a resumed run continues after them.
-        meter: of the losses.
-        seconds: of training, over all runs of the program.
-        waited: seconds of these spent waiting for images.
+        steps: steps done so far; a resumed run continues after them.
+        meter: running means of the losses.
+        seconds: seconds of training, over all runs of the program.
+        waited: seconds of training spent waiting for images.
         skipped: batches skipped because their loss was not finite.
     """
 
@@ -119,7 +119,7 @@ class Skips:
     """The batches of an epoch that are skipped because their loss is not finite, if the settings allow it."""
 
     def __init__(self, learner: Learner, batches: int) -> None:
-        """Start an epoch of so many batches."""
+        """Start an epoch with this number of batches."""
         self._allowed, self._gather = learner.settings.loss.non_finite == "skip", learner.group.gather
         self._most, self._in_a_row = min(MOST_SKIPPED, batches), 0
 

@@ -78,11 +78,11 @@ class ScaleTerms:
     """Loss terms of one scale, place by place, before weights: what the sums are made of.
 
     Attributes:
-        positives: the positives of this scale.
+        positives: positives of this scale.
         boxes: (P, 4) decoded boxes of the positives, xyxy in input pixels.
         best_iou: (B, S, S, A) IoU of each decoded box with its best box of the image.
         target: (B, S, S, A) objectness target o.
-        ignored: (B, S, S, A) places whose objectness costs nothing.
+        ignored: (B, S, S, A) places whose objectness has no loss.
         giou: (P,) box term.
         conf: (B, S, S, A) objectness term.
         classes: (P, C) class term of each class.
@@ -137,7 +137,7 @@ def compute_losses(
         strides: per scale.
         settings: weights, ignore threshold, label smoothing.
         ignored: per scale, cells in ignored areas as `data.loader.Batch` has them; empty if there are none.
-        decodings: per scale; None: YOLOv3's on all.
+        decodings: decoding of each scale; None: YOLOv3's on all.
     """
     decodings = decodings or [YOLO] * len(raw_maps)
     scales = [
@@ -238,7 +238,7 @@ def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor
     Args:
         maps: raw map by anchor.
         missing: (B, S, S, 1, C) classes that may lack boxes.
-        decoding: of the scale.
+        decoding: decoding of the scale.
     """
     score = torch.sigmoid(maps[..., 4:5]) * class_probabilities(maps[..., 5:], decoding)
     return ((score >= UNSURE) & missing).any(dim=-1)
@@ -256,7 +256,7 @@ def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: De
         maps: raw map by anchor.
         classes: (B, S, S, 1, C) classes whose absence is known.
         background: (B, S, S, A) places to which it applies.
-        decoding: of the scale.
+        decoding: decoding of the scale.
     """
     objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]
     probability = class_probabilities(logits, decoding)

@@ -20,9 +20,9 @@ class MeterState:
     """State of a meter within an epoch.
 
     Attributes:
-        images: read so far.
-        sums: of the terms over these images.
-        unread: (4, n) terms of the images since.
+        images: number of images read so far.
+        sums: sums of the loss terms over these images, by name.
+        unread: (4, n) loss terms of the images since the last reading.
     """
 
     images: int

@@ -76,7 +76,7 @@ class Group:
         """Replace the gradients by their sum over all processes."""
 
     def share_statistics(self, network: nn.Module) -> None:
-        """Replace the running statistics by those of the first process: they differ between processes."""
+        """Replace the running statistics, which differ between processes, by those of the first process."""
 
 
 ALONE = Group()
@@ -188,7 +188,7 @@ def join(device: str = AUTO) -> Iterator[Group]:
     """Join the processes that `torchrun` started; without it there is only this one.
 
     Args:
-        device: of this process; of several, `auto`, `cuda` or `cpu`.
+        device: device of this process; with several processes, `auto`, `cuda` or `cpu`.
 
     Raises:
         ConfigError: no such device, half the environment of `torchrun`, or more processes than GPUs.

@@ -103,7 +103,7 @@ def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
 
 
 def base_network(settings: TrainSettings, info: ModelInfo) -> Network:
-    """Return the network that weights alone belong to: a `.cfg` as it stands, else the one to train."""
+    """Return the network that bare weights belong to: an unchanged `.cfg`, else the network to train."""
     return network_of(info) if settings.model in NETWORKS else resolve(cfg_of(settings.model))
 
 

@@ -1,4 +1,4 @@
-"""Images of a run: read from annotations, divided into training and validation, and remembered."""
+"""Images of a run: read from annotations, divided into training and validation, and recorded."""
 
 from collections.abc import Sequence
 from dataclasses import replace

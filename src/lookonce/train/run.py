@@ -102,12 +102,12 @@ def train(
 
     Args:
         data: annotated images.
-        settings: of the run; a resumed run must have the same, except for its end: see `prepare_folder`.
+        settings: settings of the run; those of a resumed run may only differ as `prepare_folder` allows.
         out: run folder.
         session: console, processes, and how to stop.
         weights: model to start from.
         resume: continue from `out/last.safetensors`.
-        teacher: a network of the same maps that is learned from as well.
+        teacher: another network with maps of the same shapes, to learn from as well.
 
     Raises:
         AnnotationError: no image to train on has a box.
@@ -151,7 +151,7 @@ class _Run:
     Attributes:
         learner: the network and its optimizer.
         loader: the training images.
-        log: in the first process.
+        log: log of the run, in the first process; None in the others.
     """
 
     def __init__(

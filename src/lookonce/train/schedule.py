@@ -21,10 +21,10 @@ class Schedule:
     run is shortened, and after the last step the rate stays at its end value.
 
     Attributes:
-        rate: after warm-up.
-        end_rate: at the last step.
-        warmup: steps.
-        steps: of the whole run.
+        rate: learning rate after warm-up.
+        end_rate: learning rate at the last step.
+        warmup: warm-up steps.
+        steps: steps of the whole run.
     """
 
     rate: float

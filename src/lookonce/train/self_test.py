@@ -1,7 +1,7 @@
-"""The overfit check: a network must memorize eight of the images, or a long run will fail as well.
+"""The overfit check: a network must overfit eight of the images, or a long run will fail as well.
 
-Wrong boxes, shifted coordinates, swapped classes or a broken setting show within minutes: a network that has
-seen eight images hundreds of times, unchanged, must find every object in them.
+Wrong boxes, shifted coordinates, swapped classes or a broken setting show up within minutes: a network that
+was trained on the same eight images hundreds of times must find every object in them.
 """
 
 import time
@@ -38,7 +38,7 @@ class SelfTest:
     """Result of the overfit check.
 
     Attributes:
-        ap50: AP50 on the memorized images.
+        ap50: AP50 on the eight images.
         steps: optimizer steps.
         seconds: time taken.
         losses: (first, last): mean loss of the first and of the last tenth of the steps.
@@ -53,7 +53,7 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Return whether the images were memorized."""
+        """Return whether the network overfits the images."""
         return self.ap50 >= GOAL
 
     @property

@@ -1,4 +1,4 @@
-"""A smaller network from a trained one: the channels it can do without, and the proof that its AP stays.
+"""Make a smaller network from a trained one: remove channels that it can do without, and prove that AP holds.
 
 channels           -> change of the loss without each bundle          importance_of
 importance         -> bundles to remove, for a speed measured here    slim
@@ -51,7 +51,7 @@ class Parent:
 
     Attributes:
         network: its layers.
-        weights: of its convolutions, in file order.
+        weights: weights of its convolutions, in file order.
         info: its description.
     """
 
@@ -123,10 +123,10 @@ def importance_of(
     pruning", equation 8).
 
     Args:
-        channels: of the parent.
+        channels: channels of the parent.
         parent: the trained model.
         data: images to train on.
-        settings: of the training that follows; batch size, augmentation and loss are used.
+        settings: settings of the training that follows; batch size, augmentation and loss are used here.
         advance: called with the number of images of each batch.
     """
     graph = DarknetGraph(parent.network, bn_epsilon=parent.info.bn_epsilon)
@@ -172,9 +172,9 @@ class Slimmed:
     """A smaller network, not yet trained.
 
     Attributes:
-        model: it.
-        share: its multiplications, as a share of the parent's.
-        times: of the parent and of it, in turn.
+        model: the smaller network and its description.
+        share: multiplications of the smaller network, as a share of the parent's.
+        times: times of the parent and of the smaller network, measured in turn.
     """
 
     model: Parent
@@ -193,14 +193,14 @@ class Slimmed:
 def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster: float) -> Slimmed:
     """Remove bundles until the network is as fast on this machine as wanted.
 
-    The multiplications tell which bundles to remove, the clock how many: the share of multiplications is
-    corrected until the time in the default engine is right.
+    The multiplications decide which bundles to remove, and the measured time how many: the share of
+    multiplications is corrected until the time in the default engine is right.
 
     Args:
-        channels: of the parent.
+        channels: channels of the parent.
         parent: the trained model.
-        importance: of each bundle.
-        faster: the parent's time divided by that wanted.
+        importance: importance of each bundle.
+        faster: time of the parent divided by the target time.
 
     Returns:
         The largest network that is fast enough; if none is, the fastest.
@@ -278,7 +278,7 @@ class SlimVerdict:
 
     Attributes:
         compared: AP of both on the validation images.
-        times: of both, in turn.
+        times: times of both, measured in turn.
         share: multiplications of the smaller one, as a share of the parent's.
         parameters: numbers in the weights of both.
     """

@@ -1,4 +1,4 @@
-"""More classes for a trained model: the old model marks its objects in the new images.
+"""Add classes to a trained model: the old model labels its own objects in the new images.
 
     its detections, score >= SURE               -> boxes to train on
                     score from UNSURE to SURE   -> areas in which that class may lack a box
@@ -42,14 +42,14 @@ SAME = 0.5  # IoU at which a detection is the annotated object
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What an old model teaches about one image.
+    """Labels that an old model adds to one image.
 
     Attributes:
         name: file name of the image.
         boxes: (N, 4) xyxy in pixels.
-        labels: class of each.
-        unsure: (M, 4) boxes of detections of middling score.
-        unsure_labels: class of each.
+        labels: class of each box.
+        unsure: (M, 4) boxes of detections with a medium score.
+        unsure_labels: class of each unsure box.
     """
 
     name: str
@@ -97,8 +97,8 @@ class Lessons:
 
     Attributes:
         names: the old model's classes in its order, then the new ones.
-        train: by image, in the order of the data.
-        val: by image.
+        train: lesson of each training image, in the order of the data.
+        val: lesson of each validation image.
     """
 
     names: tuple[str, ...]
@@ -106,7 +106,7 @@ class Lessons:
     val: Sequence[Lesson]
 
     def add_to(self, data: TrainData) -> TrainData:
-        """Return the data under the common class names, with what the old model teaches.
+        """Return the data under the common class names, with the labels of the old model added.
 
         Raises:
             AnnotationError: lessons for other images.
@@ -150,7 +150,7 @@ class Lessons:
 def teach(
     data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console, device: str = AUTO
 ) -> TrainSettings:
-    """Let an old model mark its objects in the images, and keep its lessons in the run folder.
+    """Label the objects of an old model in the images, and store these lessons in the run folder.
 
     Args:
         data: images annotated for the new classes.
@@ -189,7 +189,7 @@ def teach(
 
 
 def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Lessons:
-    """Let an old model mark the objects of its classes that the data does not annotate.
+    """Label the objects of an old model's classes that the data does not annotate.
 
     Args:
         teacher: the old model, opened with the score threshold `UNSURE`.

@@ -19,7 +19,7 @@ from lookonce.samples import numbers_in
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Convolutions, by name in the network, that were taken over and that start fresh."""
+    """Names of the convolutions that were copied, and of those that start fresh."""
 
     taken: tuple[str, ...]
     fresh: tuple[str, ...]
@@ -40,7 +40,7 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
     a graph, a layer is copied if it and all layers that it depends on are the same in both.
 
     Args:
-        network: to be trained.
+        network: network to train.
         info: its description.
         source: a lookonce model; a `.cfg` with its weights beside it, or those weights; or weights alone.
         base: the network that weights alone belong to, see `model.darknet_io.load_start`; None: the one to be
@@ -108,7 +108,7 @@ def frozen_parts(network: nn.Module, info: ModelInfo, freeze: str | int) -> list
     """Return the modules that a training leaves alone.
 
     Args:
-        network: to be trained.
+        network: network to train.
         info: its description.
         freeze: see `TrainSettings`.
 
@@ -145,11 +145,11 @@ def grown_head(old: Tensor, fresh: Tensor, numbers: NDArray[np.int64], anchors: 
     """Return a head's weights (A*(5+C), ...) or biases with the rows of an older one of fewer classes.
 
     Args:
-        old: of the older head.
+        old: weights or biases of the older head.
         fresh: initial values, which the rows of new classes keep.
-        numbers: number in the new head of each old class.
-        anchors: A.
-        beside: numbers per anchor beside the classes: 5, in a [Gaussian_yolo] 9.
+        numbers: number of each old class in the new head.
+        anchors: number of anchors A.
+        beside: numbers per anchor besides the classes: 5, in a [Gaussian_yolo] 9.
     """
     grown = fresh.clone()
     by_anchor, rows = (each.view(anchors, -1, *each.shape[1:]) for each in (grown, old))

@@ -1,7 +1,7 @@
-"""Validation during training, measured as `lookonce evaluate` measures.
+"""Validation during training, with the same measures as `lookonce evaluate`.
 
-Of several processes each detects on its part of the images; the first one matches all detections with the
-ground truth.
+With several processes, each detects on its share of the images, and the first one matches all detections with
+the ground truth.
 """
 
 from collections import ChainMap

@@ -1,8 +1,8 @@
 """A process that ends must not leave the other processes of its run waiting forever.
 
-Every rank holds a connection to rank 0 that carries nothing while all is well. When a process is killed its
-system closes the connection at once, and when a machine is lost TCP's own probes find out within half a
-minute; since there is no timer, a long evaluation or a busy process is never mistaken for a dead one. Rank 0
+Every rank holds a connection to rank 0 on which nothing is sent while all is well. When a process is killed,
+its system closes the connection at once; when a machine is lost, TCP's own probes detect it within half a
+minute. Since there is no timer, a long evaluation or a busy process is never mistaken for a dead one. Rank 0
 forwards the information.
 """
 
