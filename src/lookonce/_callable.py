@@ -20,8 +20,8 @@ class CallablePackage(ModuleType):
     def __call__(self, *given: Any, **named: Any) -> Any:
         """Run the command with its own parameters; see `lookonce VERB -h`.
 
-        Text is taken for a path where one is expected, a number or (height, width) for a size, and a mapping
-        for settings and for thresholds. `scripts/api_types.py` has the same rules for type checkers.
+        Strings are accepted as paths, a number or (height, width) as a size, and mappings
+        as settings and thresholds. `scripts/api_types.py` has the same rules for type checkers.
         """
         function = self._command()
         parameters = signature(function).parameters

@@ -106,10 +106,10 @@ class AugmentSettings(SettingsSection):
     flip: Share = 0.5
     """Probability of mirroring left to right. Write-up: 0.5."""
     orientation: Literal["upright", "free"] = "upright"
-    """`free`: turns by quarters, and through `flip` upside down too, for images without an upright, such as
-    cells, aerial images or parts on a belt; half of the batches have an input with its sides swapped."""
+    """`free`: quarter turns, and with `flip` mirrored both ways, for images with no right way up, such as
+    cells, aerial images or parts on a conveyor belt; half of the batches swap the sides of the input."""
     crop: Share = 0.5
-    """Probability of cutting away any part that holds no box. Write-up: 0.5."""
+    """Probability of cutting off parts of the image that hold no box. Write-up: 0.5."""
     translate: Share = 0.5
     """Probability of a shift that keeps all boxes inside. Write-up: 0.5."""
     hue: float = Field(0.0, ge=0, le=0.5)
@@ -143,7 +143,7 @@ class AugmentSettings(SettingsSection):
 
 
 class AssignSettings(SettingsSection):
-    """Which anchors learn to find an object; the defaults are the write-up's."""
+    """Rule for the anchors that must find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
     """`iou`: every anchor that, centred on the cell of the box, overlaps the box enough, else the best one.
@@ -180,7 +180,7 @@ class BatchNormSettings(SettingsSection):
     """Batch normalization; the defaults are those of the default recipe."""
 
     momentum: float = Field(0.03, gt=0, le=1)
-    """Share of a batch in the running statistics. Reference: 0.01 (0.99 in Keras' convention)."""
+    """Weight of a batch in the running statistics. Reference: 0.01 (0.99 in Keras' convention)."""
     average_first: bool = True
     """The running statistics are the plain average of the first batches, until `momentum` weighs more.
     Otherwise they keep a part of their initial values for hundreds of steps, as in the reference."""
@@ -193,7 +193,7 @@ class LossSettings(SettingsSection):
     """Weights and thresholds of the three losses; the defaults are the write-up's."""
 
     ignore_iou: Share = 0.5
-    """IoU with any box from which background costs nothing. Write-up and paper: 0.5; yolov3.cfg: 0.7."""
+    """IoU with any box from which background has no loss. Write-up and paper: 0.5; yolov3.cfg: 0.7."""
     label_smoothing: Share = 0.01
     """Share of the class target spread evenly over all classes. Write-up: 0.01."""
     box: Literal["giou", "diou", "ciou"] = "giou"
@@ -211,9 +211,9 @@ class LossSettings(SettingsSection):
 
 
 class Objective(SettingsSection):
-    """Targets and losses of a training; the defaults are the write-up's.
+    """Settings of targets and losses; the defaults are the write-up's.
 
-    Every trained model carries them, so that `explain` can show the losses it was trained with.
+    Every trained model stores them, so that `explain` can show the losses that it was trained with.
     """
 
     assign: AssignSettings = AssignSettings()
@@ -228,7 +228,7 @@ class Objective(SettingsSection):
 
 
 class TrainSettings(SettingsSection):
-    """Everything that determines the result of a training; saved beside it.
+    """All settings that determine the result of a training run; saved in its folder.
 
     The defaults are the default recipe: `recipes/default.yaml` writes it out, `recipes/classic.yaml` is the
     write-up's, and `benchmarks/recipes.md` has the measurements.
@@ -251,11 +251,11 @@ class TrainSettings(SettingsSection):
     patience: int = Field(0, ge=0)
     """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0 for never."""
     batch: Batch = 4
-    """Images per batch. A CPU takes more steps in its time with small batches; a GPU needs large ones.
+    """Images per batch. Small batches give a CPU more steps in the same time; a GPU needs large ones.
     `auto`: as many as fit into memory. Write-up: 16."""
     values: Range | None = None
     """Pixel values of images of more than 8 bits that become 0 and 255; by default the range in use, measured
-    on the training images. Kept in the model."""
+    on the training images. Stored in the model."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
     workers: int = Field(2, ge=0)
@@ -269,9 +269,9 @@ class TrainSettings(SettingsSection):
     objectness_prior: float = Field(0.01, gt=0, lt=1)
     """Objectness of every cell before the first step (Lin et al. 2017: 0.01). Reference: 0.5."""
     ema: float = Field(0.998, ge=0, lt=1)
-    """Decay of the running average of the weights, which is then evaluated and kept; 0 for none."""
+    """Decay of the running average of the weights, which is evaluated and saved instead; 0 for none."""
     repeat_rare: Share = 0.0
-    """Images of a class that fewer than this share of the images show come more often (repeat-factor
+    """Share of the images below which a class is rare, so that its images are repeated (repeat-factor
     sampling, Gupta et al. 2019); 0 shows every image once per epoch."""
     difficult: Difficult = "train"
     """Use of VOC's difficult objects: `train` on them, or `ignore` their boxes as areas in which nothing
@@ -279,8 +279,8 @@ class TrainSettings(SettingsSection):
     holdout: float = Field(0.1, ge=0, lt=1)
     """Share of the training images held out for validation if the data has no validation part."""
     group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""
-    """Images held out or learned from together: `folder`, or a regular expression on the path, such as
-    `patient(\\d+)`; near-duplicates and neighbouring frames always are."""
+    """Images that stay on one side of the split: `folder`, or a regular expression on the path, such as
+    `patient(\\d+)`; near-duplicates and neighbouring frames always do."""
     log_every: int = Field(10, ge=1)
     """Steps between two lines of the log. Write-up: 1."""
     evaluate_every: int = Field(1, ge=1)

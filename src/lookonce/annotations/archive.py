@@ -74,7 +74,7 @@ def _is_clutter(member: zipfile.ZipInfo) -> bool:
 
 
 def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:
-    """Refuse an archive before anything of it is written."""
+    """Check an archive, and refuse it before anything is unpacked."""
     if not members:
         raise AnnotationError(f"{path}: expected a zip of a data set, found no file in it")
     whole = sum(member.file_size for member in members)

@@ -52,7 +52,7 @@ def collect(
         parsed: the records.
         images: file of each record's image.
         names: class names.
-        further: class names that rows may have, but that no class number means; they come last.
+        further: class names that rows may use, but that have no class number in the files; they come last.
         strict: raise at the first row or image that would be skipped or repaired.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Input and result of a format's recognizer."""
+"""Input and result of the function that recognizes a format."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

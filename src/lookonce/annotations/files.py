@@ -1,4 +1,4 @@
-"""Reading the files of annotations: text, JSON and XML of bounded size, class names, words for splits."""
+"""Readers for annotation files: text, JSON and XML of bounded size, class names, names of splits."""
 
 import json
 import os

@@ -12,7 +12,7 @@ _KITTI = re.compile(rb"^[A-Za-z_]+ \S+ \d+ (?:-?[\d.]+ ){11}-?[\d.]+\s*$")
 
 
 def name_of(data: DataPath) -> str | None:
-    """Return the name of a known format that is not read, with its first file; None for anything else."""
+    """Return the name of a known but unsupported format, with its first file; None for anything else."""
     files = data.tree.files if data.is_folder else [data.path]
     for file in files:
         if name := _of_file(file):

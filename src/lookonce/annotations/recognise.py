@@ -1,4 +1,4 @@
-"""Find out which format DATA has, in a fixed order, and read it."""
+"""Recognize the format of DATA, in a fixed order, and read it."""
 
 from collections.abc import Callable
 from dataclasses import replace

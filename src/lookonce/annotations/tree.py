@@ -32,7 +32,7 @@ class Tree:
 
     Attributes:
         root: the folder.
-        images_folder: the folder of the images, if the user named one.
+        images_folder: folder of the images, if the user named one.
     """
 
     def __init__(self, root: Path, images_folder: Path | None = None) -> None:

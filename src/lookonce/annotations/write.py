@@ -103,7 +103,7 @@ def check_classes(form: str, names: Iterable[str], out: Path) -> None:
 
 
 def _strange(text: str) -> bool:
-    """Tell whether text has bytes that are no Unicode, or characters that XML or a line cannot hold."""
+    """Return whether text has bytes that are not Unicode, or characters that XML or a line cannot hold."""
     return any(category(each) in ("Cc", "Cs", "Zl", "Zp") or each in "\ufffe\uffff" for each in text)
 
 

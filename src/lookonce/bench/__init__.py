@@ -1,4 +1,4 @@
-"""Speed of a model on this machine, beside the other engines that could run it.
+"""Speed of a model on this machine, compared with the other engines that could run it.
 
 ```
    files.py       one model -> the forms that each contender reads

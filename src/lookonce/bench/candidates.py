@@ -1,4 +1,4 @@
-"""Every way to run a model on this machine's CPU: engines, precisions, and the files they need."""
+"""Every way to run a model on this machine's CPU: engines, precisions, and the required files."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -24,12 +24,12 @@ class Candidate(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Return its name for people, and for the file of a run that was stopped."""
+        """Return its name, for messages and for the file of a run that was stopped."""
         return ", ".join(filter(None, self))
 
 
 def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
-    """Yield what this machine can try; the first is the reference, the model as it runs by default."""
+    """Yield the candidates for this machine; the first is the reference, the model as it runs by default."""
     bfloat16 = this_processor().computes_bfloat16
     openvino = find_spec("openvino") is not None
     if path.suffix == ".xml" or "int8" in info.training:

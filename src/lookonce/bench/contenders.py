@@ -1,4 +1,4 @@
-"""Everything that can run a model, opened as its makers advise: a table with one row per contender.
+"""Everything that can run a model, opened as its makers recommend: a table with one row per contender.
 
 A contender's opener gets the files and the case, and returns a function that does one batch, start to end. A
 bare engine gets its input in its preferred layout, so it has nothing to prepare.
@@ -71,7 +71,7 @@ class Contender:
         return not self.package or find_spec(self.package) is not None
 
     def fits(self, files: Files) -> bool:
-        """Return whether it can run these files at all."""
+        """Return whether it can run these files."""
         return (
             (files.network is not None or not self.needs_network)
             and (files.is_float or not self.needs_float)

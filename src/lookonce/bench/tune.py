@@ -58,7 +58,7 @@ WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """What a candidate finds.
+    """Accuracy of a candidate.
 
     Attributes:
         ap: average precision on the data.
@@ -71,7 +71,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class TuneOptions:
-    """What to tune for.
+    """Options of tuning.
 
     Attributes:
         data: annotations, as for `Int8.calibrate`: `train` to calibrate on, `val` for the gate.

@@ -1,1 +1,1 @@
-"""One file per verb of the command line: it reads input, calls the packages below, prints and writes."""
+"""One file per command: it reads input, calls the packages below, prints and writes."""

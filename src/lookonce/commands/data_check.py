@@ -120,7 +120,7 @@ def data_check(
 def plan_network(
     model: str | None, size: str | None, detector: Path | None, stack: ExitStack
 ) -> tuple[PlannedNetwork, Callable[[SampleSet, Sample], Iterator[Finding]] | None]:
-    """Return the network of the planned training, and what a trained model doubts, which `stack` closes."""
+    """Return the network of the planned training, and the labels a model doubts; `stack` closes the model."""
     wanted, doubted, network = shared.input_size(size), None, None
     if detector is not None:
         from lookonce.doctor.label_doubts import ANYTHING, label_doubts
@@ -138,7 +138,7 @@ def plan_network(
 
 
 def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return everything found, for machines."""
+    """Return all findings for JSON."""
     by_kind = diagnosis.by_kind()
     return {
         "recognised": {split: found.describe() for split, found in diagnosis.sets.items()},
@@ -167,7 +167,7 @@ def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _say_findings(diagnosis: Diagnosis, console: Console) -> None:
-    """Print the kinds, gravest first, with the first places of each."""
+    """Print the kinds, most serious first, with the first places of each."""
     for kind, found in diagnosis.by_kind().items():
         about = KINDS[kind]
         say("", console)

@@ -80,7 +80,7 @@ def _next(
     *,
     empty: bool,
 ) -> int:
-    """Look at the images, choose, and write the list."""
+    """Detect on the images, choose, and write the list."""
     from lookonce.choose import LOW, choose, false_alarms, look_at
 
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)

@@ -4,10 +4,10 @@ demo/
     images/ annotations/   rendered: train, val, test
     run/                   the training
     model.safetensors      its best model
-    report/                how good it is on the test images: report.html and its numbers
+    report/                its accuracy on the test images: report.html and its numbers
     unseen/                images without annotation
-    found/                 the same with what was found on them
-    explained.html         a test image with its ground truth: every number on its way, and its losses
+    found/                 the same with the detections drawn on them
+    explained.html         a test image with its ground truth: every number along the way, and its losses
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""`lookonce evaluate`: how good a model is on annotated images.
+"""`lookonce evaluate`: measure a model on annotated images.
 
 DIR/
     report.html            everything on one page, with the worst and the best images
@@ -149,10 +149,10 @@ class Measured:
     """Detections of a model on one part of a data set.
 
     Attributes:
-        part: the part, and which of its images the model knows.
+        part: the part, and the images of it that the model has learned from.
         truth: annotated images that could be read, in the classes of `names`.
         found: their detections, in the same classes.
-        names: classes that both know, under the data's names.
+        names: classes that model and data share, under the data's names.
         numbers: (C,) number of each class in the model.
         info: the model's description.
         size: (height, width) of the network's input.
@@ -187,7 +187,7 @@ def measure(
     strict: bool,
     fresh: bool,
 ) -> Measured:
-    """Detect on one part of the data, and say what is measured and what is left out.
+    """Detect on one part of the data, and print what is measured and what is left out.
 
     With `fresh`, the model must not have learned from any of the images.
     """

@@ -1,4 +1,4 @@
-"""`lookonce export`: a model in the form that another program reads, verified before it gets its name."""
+"""`lookonce export`: a model in a form that other programs read, verified before the file gets its name."""
 
 import os
 import shlex

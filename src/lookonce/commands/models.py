@@ -1,4 +1,4 @@
-"""`lookonce models`: the trained models that a name is enough for."""
+"""`lookonce models`: the trained models that can be used by name."""
 
 from dataclasses import asdict, dataclass
 

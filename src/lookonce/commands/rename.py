@@ -1,4 +1,4 @@
-"""`lookonce rename`: other class names in a model file, whose weights stay as they are, byte for byte."""
+"""`lookonce rename`: change class names in a model file; the weights stay identical byte for byte."""
 
 import shutil
 from collections.abc import Sequence

@@ -17,10 +17,10 @@ class Trained:
 
     Attributes:
         folder: run folder.
-        model: best model; None after a self-test, or if the run was stopped.
+        model: path of the best model; None after a self-test, or if the run was stopped.
         ap: its AP on the validation images; NaN if there are none.
-        epoch: epoch that made it; 0 if the last one counts as the best.
-        epochs: epochs done.
+        epoch: epoch of the best model; 0 if the last one counts as the best.
+        epochs: number of finished epochs.
         exit_code: 0 done, 1 self-test failed, 128 and the number of the signal that stopped the run.
     """
 

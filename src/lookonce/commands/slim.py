@@ -1,4 +1,4 @@
-"""`lookonce slim`: fewer channels, the same accuracy, from a trained model."""
+"""`lookonce slim`: remove channels from a trained model, with the same accuracy."""
 
 import signal
 from pathlib import Path

@@ -22,9 +22,9 @@ def report_run(
     again: bool,
     device: str,
 ) -> None:
-    """Evaluate the best model on the images held out, and name the next two commands.
+    """Evaluate the best model on the held-out images, and print the next two commands.
 
-    A run is done without its report: a failure is said and changes no exit code.
+    The run is complete without its report: a failure is reported, but does not change the exit code.
 
     Args:
         model: best model of the run.

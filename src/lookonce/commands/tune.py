@@ -1,4 +1,4 @@
-"""`lookonce tune`: the fastest way to run a model on this machine, among those that find the same."""
+"""`lookonce tune`: the fastest way to run a model on this machine that gives the same detections."""
 
 import json
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _table(plan: SpeedPlan) -> list[str]:
 
 
 def _verdict(plan: SpeedPlan, rows: Sequence[Way]) -> str:
-    """Say what a row is chosen for, why it was rejected, or that it gains nothing here."""
+    """Describe what a row is chosen for, why it was rejected, or that it gains nothing here."""
     if rejected := next((way.rejected for way in rows if way.rejected), ""):
         return f"rejected: {rejected}"
     if chosen := [

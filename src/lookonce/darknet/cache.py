@@ -64,7 +64,7 @@ def cached_onnx(path: Path, weights: Path | None = None) -> Path:
 
 
 def say_once(model: DarknetModel) -> None:
-    """Warn about guesses and ignored keys; those of the network in the package are known."""
+    """Warn about guesses and ignored keys, except for the network in the package."""
     cfg = model.network.cfg
     if Path(cfg.file).parent == BUILT_IN_FOLDER:
         return

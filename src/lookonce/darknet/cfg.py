@@ -101,7 +101,7 @@ def typed(sections: list[Section], file: str) -> Cfg:
 
 
 def _net(sections: list[Section]) -> Net:
-    """Read [net]; other sections may hold a word that tells how images get to its size."""
+    """Read [net]; other sections may hold a key that tells how images are fitted to its size."""
     section = sections[0]
     channels = section.integer("channels", 3, 0, LARGEST_FILTERS)
     if channels not in (1, 3):

@@ -1,4 +1,4 @@
-"""Remove channels from a network: those that belong together, what they cost, and the smaller network.
+"""Removal of channels from a network: groups of channels, their cost, and the smaller network.
 
 Channels that are added or multiplied, number by number, can only go together; so can the input and the
 output channel of a depth-wise convolution, and the same channel of every part where a layer cuts its input
@@ -52,7 +52,7 @@ class Bundle:
 
 
 class Channels:
-    """Every channel of a network: where it comes from, and which go together.
+    """Every channel of a network: its origin, and the channels that belong to it.
 
     Attributes:
         network: the network.
@@ -188,7 +188,7 @@ class Cost:
                     self._per_pair[layer.index] = places * section.size**2 / section.groups
 
     def of(self, layers: Iterable[int], less: Bundle | None = None, times: int = 1) -> float:
-        """Return the multiplications of some convolutions, perhaps with bundles removed, all like one."""
+        """Return the multiplications of some convolutions, possibly without some bundles of the same kind."""
         made, read = (dict(less.made), dict(less.read)) if less else ({}, {})
         total = 0.0
         for layer in layers:
@@ -198,7 +198,7 @@ class Cost:
         return total
 
     def saved(self, bundle: Bundle, times: int = 1) -> float:
-        """Return what is saved without a bundle, or several like it."""
+        """Return the multiplications saved by removing a bundle, or several like it."""
         layers = {layer for layer, _ in (*bundle.made, *bundle.read)}
         return self.of(layers) - self.of(layers, bundle, times)
 

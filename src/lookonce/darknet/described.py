@@ -1,4 +1,4 @@
-"""From a network to the description in a model file, and back."""
+"""Conversion of a network to the description in a model file, and back."""
 
 import math
 from functools import lru_cache
@@ -19,7 +19,7 @@ from lookonce.networks import NETWORKS
 
 
 def fit_of(network: Network) -> tuple[Fit, str]:
-    """Return how images get to the input size, and the reason."""
+    """Return how images are fitted to the input size, and the reason."""
     net = network.cfg.net
     if net.letter_box is not None:
         return ("letterbox" if net.letter_box else "stretch"), f"letter_box={net.letter_box:d} in [net]"

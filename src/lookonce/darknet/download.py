@@ -151,7 +151,7 @@ class Download:
             self.from_one(url)  # the error may be in the piece that was there before
 
     def receive(self, url: str, deadline: float) -> None:
-        """Store one answer of one mirror, as far as it goes."""
+        """Store the content of one answer of one mirror."""
         have = self.have()
         address, user, password = split_credentials(url)
         sent = dict(self.headers)
@@ -203,7 +203,7 @@ class Download:
         return start
 
     def copy(self, answer: Any, out: IO[bytes], start: int, deadline: float) -> None:
-        """Store what an answer sends, until its end, the size of the file, or the deadline."""
+        """Store the bytes of an answer, until its end, the size of the file, or the deadline."""
         done, slow_since, slow_from = start, time.monotonic(), start
         while True:
             count = min(CHUNK, self.file.size - done + 1)  # one byte more, to notice a longer file

@@ -35,7 +35,7 @@ def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letter
 
 
 def with_input(cfg: Cfg, size: tuple[int, int], fit: Fit) -> Cfg:
-    """Return a `.cfg` for inputs of (height, width), to which images get by `fit`."""
+    """Return a `.cfg` for inputs of (height, width), to which images are fitted by `fit`."""
     sections = sections_of(cfg)
     height, width = size
     for key, value in (("width", width), ("height", height), ("letter_box", int(fit == "letterbox"))):

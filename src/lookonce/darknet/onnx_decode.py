@@ -3,7 +3,7 @@
 Legend: **B** batch, **A** anchors of a scale, **C** classes, **S**, **T** rows and columns of cells, **K**
 candidates of all scales.
 
-The formula stands in `geometry.decode`.
+The formula is in `geometry.decode`.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The sections of a `.cfg` as records: what each kind of layer computes from."""
+"""The sections of a `.cfg` as records: the options of each kind of layer."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

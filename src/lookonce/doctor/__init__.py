@@ -1,4 +1,4 @@
-"""The doctor: finds what is wrong with annotated images, and says what to do about it.
+"""The doctor finds defects in annotated images, and advises on each.
 
 the readers' problems ─┐
 images, read once ───┤

@@ -123,7 +123,7 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
 
 
 def _size_reason(sizes: Sequence[SizeFit], chosen: SizeFit) -> str:
-    """Say why the smallest size with few small objects is chosen, else the largest."""
+    """Explain the choice of the smallest size with few small objects, else the largest."""
     shares = ", ".join(f"{fit.small:.0%} at {fit.side}" for fit in sizes)
     measured = f"Objects below {SMALL:.0f} pixels: {shares}."
     if chosen.small > ENOUGH:
@@ -152,7 +152,7 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
 
 
 def _anchor_reason(anchors: Sequence[AnchorFit], gain: float) -> str:
-    """Say whether k-means anchors, the second if there are any, add enough to the mean best IoU."""
+    """Explain whether k-means anchors, the second if there are any, add enough to the mean best IoU."""
     own, *fitted = anchors
     if not fitted:
         return f"Too few different boxes to compute anchors: keep {own.name} ones."

@@ -1,4 +1,4 @@
-"""Defects of boxes: drawn twice, tiny, of a shape that no anchor has, without a cell of their own."""
+"""Defects of boxes: drawn twice, tiny, with a shape that no anchor has, without a cell of their own."""
 
 from collections.abc import Iterator
 

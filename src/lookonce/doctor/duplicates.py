@@ -49,7 +49,7 @@ class ListedImage:
 def duplicate_findings(
     facts: Mapping[Path, ImageFacts], listed: Mapping[Path, ListedImage]
 ) -> Iterator[Finding]:
-    """Yield everything about images that are there more than once.
+    """Yield the findings about images that occur more than once.
 
     Args:
         facts: facts about the files.
@@ -76,7 +76,7 @@ def duplicate_findings(
 
 
 class Groups:
-    """A graph that forgets its edges: which nodes hang together, and the weakest edge that was seen.
+    """Connected groups of a graph whose edges are not stored, with the weakest edge of each group.
 
     Attributes:
         root: (N,) the first node of each node's group.
@@ -168,7 +168,7 @@ def correlations(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float
 
 
 def same_boxes(a: Sample, b: Sample) -> bool:
-    """Tell whether two samples say the same, as two people would draw it: each box has its counterpart."""
+    """Return whether two samples have the same boxes up to small deviations: each box has its counterpart."""
     if not np.array_equal(np.sort(a.labels), np.sort(b.labels)):
         return False
     pairs = overlapping_pairs(a.boxes, b.boxes, SAME_BOX)

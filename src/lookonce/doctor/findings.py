@@ -1,4 +1,4 @@
-"""One defect, and the place where its box is written."""
+"""One defect, and the place of its box in the annotations."""
 
 import re
 from collections.abc import Sequence

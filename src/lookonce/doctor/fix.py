@@ -195,7 +195,7 @@ def _inverted_boxes(diagnosis: Diagnosis) -> dict[Path, list[Problem]]:
 def _change(
     finding: Finding, inverted: Mapping[Path, list[Problem]], images: _Images, folder: Path
 ) -> Change:
-    """Describe what became of one finding."""
+    """Describe the outcome of one finding."""
     placed = images.placed.get(finding.image) if finding.image else None
     now = placed.relative_to(folder).as_posix() if placed else ""
     action, after = "left", now

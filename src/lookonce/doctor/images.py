@@ -139,7 +139,7 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
 
 
 def _is_cut_short(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG lacks its end; some writers add zeros after it."""
+    """Return whether a JPEG or PNG lacks its end; some writers add zeros after it."""
     form = next((name for name, start in STARTS.items() if data.startswith(start)), None)
     return form is not None and not data.rstrip(b"\0").endswith(ENDS[form].rstrip(b"\0"))
 

@@ -1,4 +1,4 @@
-"""How far a measurement would move with other images: 95 % intervals by the bootstrap.
+"""95 % intervals by the bootstrap: how far a measurement would move with other images.
 
 Images, or groups of images that belong together, are drawn again with replacement, a thousand times, and
 measured again. The detections are matched once; a resample only counts how often each image was drawn.
@@ -56,7 +56,7 @@ class Interval:
 
         Args:
             values: (1+B,) the measured value, then that of each resample; NaN where it could not be measured.
-            units: number of images or groups; one alone says nothing about others.
+            units: number of images or groups; a single one gives no interval.
         """
         value, seen = float(values[0]), values[1:][~np.isnan(values[1:])]
         if units < 2 or len(seen) < 2 or math.isnan(value):
@@ -117,7 +117,7 @@ class Intervals:
 
 
 def draws(images: int, groups: Sequence[int] | None = None) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each resample holds each image, in parts of rows (B', I); the same at every call.
+    """Yield how often each resample holds each image, in blocks of rows (B', I); the same at every call.
 
     Row 0 of all is the measured images themselves, each once.
 

@@ -77,6 +77,6 @@ class SharedClasses:
 
 
 def listed(names: Sequence[str]) -> str:
-    """List the first names, and say how many more there are."""
+    """List the first names, and the number of the others."""
     shown = ", ".join(names[:SHOWN])
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown or "none"

@@ -1,4 +1,4 @@
-"""Counts of objects per image against the annotations, and the score thresholds to count at.
+"""Counts of objects per image compared with the annotations, and the score thresholds to count at.
 
 Legend: **D** detections, **I** images, **C** classes.
 """
@@ -121,7 +121,7 @@ def count(
 def choose_thresholds(matches: Matches) -> tuple[float, ...]:
     """Return the score threshold of each class at which as many objects are counted as are annotated.
 
-    There, false detections and missed objects balance: precision equals recall. Counts on other images are
+    At these, false detections and missed objects balance: precision equals recall. Counts on other images are
     better than at the highest F1, and F1 is hardly lower (benchmarks/counting.md). A class of which too few
     objects are detected has the threshold of its highest F1; one without right detections, that of all
     classes together, else `USUAL_THRESHOLD`.

@@ -47,7 +47,7 @@ class TypeOfError:
         cost_in_use: NDArray[np.float64],
         in_use: NDArray[np.int64],
     ) -> Self:
-        """Sum up some classes, (C,) each."""
+        """Sum the errors of some classes, (C,) each."""
         return cls(_mean(cost), int(count.sum()), _mean(cost_in_use), int(in_use.sum()))
 
 

@@ -56,7 +56,7 @@ class Outcome(IntEnum):
 
     @property
     def text(self) -> str:
-        """Name for people and JSON."""
+        """Name in messages and JSON."""
         return self.name.lower()
 
 

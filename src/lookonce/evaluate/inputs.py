@@ -46,7 +46,7 @@ def comparable(
 
 
 def in_ignored_areas(sample: Sample, found: Detections) -> NDArray[np.bool_]:
-    """Tell which detections lie, to one half at least, in ignored areas of their class: (D,).
+    """Mark the detections with at least half of their area in ignored areas of their class: (D,).
 
     A detection on an object of its class is none of them. The share is that of 64 points of the box.
     """

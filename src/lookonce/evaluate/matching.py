@@ -63,7 +63,7 @@ class ImageMatch(NamedTuple):
 
     Attributes:
         partner: (D,) int64 object that a detection is right about, -1 for none.
-        counts: (D,) bool, False for a detection that is neither rewarded nor punished.
+        counts: (D,) bool, False for a detection that is neither right nor wrong.
     """
 
     partner: NDArray[np.int64]
@@ -111,7 +111,7 @@ def match_image(sample: Sample, found: Detections, iou: float = IOU) -> ImageMat
 def take_turns(
     pairs: Pairs, scores: NDArray[np.float32], partner: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """By falling score, let each detection take the first of its objects that is still free.
+    """Assign to each detection, by falling score, the first of its objects that is still free.
 
     Args:
         pairs: detections and the objects they may take, the preferred object first.
@@ -134,7 +134,7 @@ def take_turns(
 
 
 def take_most_overlapping(sample: Sample, pairs: Pairs, scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """By falling score, let each detection take the free object that it overlaps most: COCO's rule.
+    """Assign to each detection, by falling score, the free object that it overlaps most: COCO's rule.
 
     Difficult objects are second choice: an ordinary object that is still free goes before them.
 
@@ -157,7 +157,7 @@ def overlapping_objects(sample: Sample, found: Detections, least: float) -> Pair
 
 
 def in_crowd(sample: Sample, found: Detections, iou: float) -> NDArray[np.bool_]:
-    """Tell which detections lie, to the share `iou` at least, in a crowd of their class: (D,)."""
+    """Mark the detections with at least the share `iou` of their area in a crowd of their class: (D,)."""
     crowd = np.flatnonzero(sample.crowd)
     pairs = overlapping_pairs(found.boxes, sample.boxes[crowd])
     own = area(found.boxes.astype(float))[pairs.first]

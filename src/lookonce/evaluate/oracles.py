@@ -31,7 +31,7 @@ class Costs:
     """AP50 of each class, and the cost of the errors; NaN for a class without objects.
 
     Attributes:
-        ap50: (C,)
+        ap50: (C,) AP50 of each class.
         of: type -> (C,) AP50 gained by repairing that type alone.
         false_positives: (C,) AP50 gained if no detection were false.
         false_negatives: (C,) AP50 gained if no object were left unfound.

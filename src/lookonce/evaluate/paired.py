@@ -1,4 +1,4 @@
-"""Two models on the same images: is one better, or do the images not decide?
+"""Comparison of two models on the same images: whether one is better, or the images do not decide it.
 
 Both are measured on the same resamples (`bootstrap.draws`), so that an image that is hard for both moves
 neither: the interval of the difference is narrower than those of the two APs suggest.
@@ -47,7 +47,7 @@ class Difference:
 
     @property
     def more_units(self) -> int | None:
-        """Estimate how many more images would decide, if the difference stays what it is.
+        """Estimate how many more images would decide it, if the difference stays the same.
 
         The width of an interval falls with the root of the number of images. None: decided already, or no
         number within reason.
@@ -58,7 +58,7 @@ class Difference:
         return max(1, math.ceil(self.units * ((half / difference) ** 2 - 1)))
 
     def sentence(self, unit: str = "image") -> str:
-        """Say which is better, by how much, and whether that is decided."""
+        """Return a sentence on which model is better, by how much, and whether that is decided."""
         if math.isnan(self.a) or math.isnan(self.b):
             return "nothing to compare: no object"
         if self.a == self.b and self.interval.high == self.interval.low:

@@ -1,4 +1,4 @@
-"""Which images of a data set to measure a model on, and whether it has learned from them."""
+"""Choice of the images to measure a model on, and whether it has learned from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Detections of each class by falling score, with COCO's verdict on each at ten IoU thresholds.
+"""Detections of each class by falling score, each marked right or wrong by COCO's rule at ten IoU thresholds.
 
 Matched once, they give the AP of any resample of the images by counting alone: `average_precisions`.
 

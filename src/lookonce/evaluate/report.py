@@ -157,7 +157,7 @@ def interval_fields(of: ClassIntervals) -> dict[str, list[float]]:
 
 
 def operating_points(curve: Curve) -> dict[str, dict[str, float]]:
-    """Return the two points worth knowing."""
+    """Return the points of the best F1 and of precision 0.9."""
     return {
         "best_f1": asdict(curve.best()),
         f"at_precision_{PRECISION}": asdict(curve.at_precision(PRECISION)),

@@ -1,4 +1,4 @@
-"""The annotation of one image out of an annotated set."""
+"""The annotation of one image in an annotated data set."""
 
 import os
 import re
@@ -30,10 +30,10 @@ def find_truth(
         data_names: file of class names, for annotations that hold numbers only.
 
     Returns:
-        The annotation, and a sentence about each object that is left out or each oddity of this image.
+        The annotation, and a sentence about each object that is left out and each problem of this image.
 
     Raises:
-        AnnotationError: the data cannot be read, or does not have this image, or several of its name.
+        AnnotationError: the data cannot be read, or has no image of this name, or several.
         ConfigError: model and data share no class.
     """
     annotated = load_samples(data, split, data_names)

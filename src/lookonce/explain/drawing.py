@@ -68,7 +68,7 @@ def blocks_of(layers: Sequence[NetworkLayer]) -> tuple[Block, ...]:
 def arithmetic(
     layer: NetworkLayer, layers: Sequence[NetworkLayer], image: tuple[int, int, int]
 ) -> tuple[str, ...]:
-    """Write what a layer computes, with its numbers, one line each; nothing for one that does not compute.
+    """Write the arithmetic of a layer with its numbers, one line each; nothing if it does not compute.
 
     Args:
         layer: one of `layers`.

@@ -62,7 +62,7 @@ def losses_or_reason(
     truths: tuple[ScaleTruth, ...],
     settings: LossSettings,
 ) -> tuple[LossParts | None, str]:
-    """Compute the loss of one image, or say why it cannot be computed."""
+    """Compute the loss of one image, or return the reason why it cannot be computed."""
     try:
         return compute(scales, assignment, truths, settings), ""
     except MissingExtraError as error:

@@ -139,7 +139,7 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
 
 
 def verdict_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Write the verdict on each object and on each wrong detection, and what the stages mean."""
+    """Write the verdict on each object and on each wrong detection, and the meaning of the stages."""
     rows = (
         (each.number, text(each.name), each.verdict.stage, text(each.verdict.text)) for each in truth.objects
     )

@@ -22,7 +22,7 @@ _WRITTEN_AS = {"i": "<i4", "f": "<f4", "b": "u1", "u": "u1"}
 
 
 def plain(value: Any) -> Any:
-    """Any record, or part of one, as what `json.dumps` takes.
+    """Convert any record, or part of one, to plain data for `json.dumps`.
 
     Raises:
         TypeError: a value that records do not hold.

@@ -107,7 +107,7 @@ def _found(explanation: Explanation) -> str:
 
 
 def _strip(features: Features) -> dict[str, Any]:
-    """Put the tiles (n, h, w) side by side into one image, with what is needed to cut it up."""
+    """Put the tiles (n, h, w) side by side into one image, with the numbers needed to cut it up."""
     count, height, width = features.tiles.shape
     joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
     coloured = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
@@ -125,7 +125,7 @@ def _css(colour: tuple[int, int, int]) -> str:
 
 
 def _counts(truth: Truth) -> dict[str, int]:
-    """Count the places of each role in the loss."""
+    """Count the places by their role in the loss."""
     positive, ignored = (
         sum(int(np.count_nonzero(getattr(scale, name))) for scale in truth.scales)
         for name in ("positive", "ignored")

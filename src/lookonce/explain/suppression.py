@@ -1,4 +1,4 @@
-"""Stage 5 of an explanation: the candidates, and which box suppressed which.
+"""Stage 5 of an explanation: the candidates, and the box that suppressed each.
 
 Legend: **K** candidates of all scales, **N** candidates listed, **D** detections.
 """

@@ -37,7 +37,7 @@ def explain_truth(
     objective: Objective,
     source: ObjectiveSource,
 ) -> Truth:
-    """Explain what training makes of one annotated image, and where each object was lost.
+    """Explain how training uses one annotated image, and where each object was lost.
 
     Args:
         truth: the annotation.

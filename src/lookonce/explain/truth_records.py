@@ -170,7 +170,7 @@ class ScaleTruth:
         best_object: (S, T, A) int64 number of that object; -1 where no object overlaps the box.
         positive: (S, T, A) bool: assigned to an object.
         ignored: (S, T, A) bool: background whose best IoU reaches the ignore threshold, or that lies in an
-            ignored area; its objectness costs nothing.
+            ignored area; its objectness has no loss.
         in_area: (S, T, A) bool: the cell touches an area in which nothing counts, or one in which a class may
             lack boxes that has a score of 0.1 or more here.
         target: (S, T, A) float32 target of the objectness, o.
@@ -245,15 +245,15 @@ ObjectiveSource = Literal["model", "classic", "given"]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The annotation beside the model's output.
+    """The annotation compared with the model's output.
 
     Attributes:
         objects: annotated objects.
         lost_positives: places replaced by a later object.
-        objective_source: `model`: the settings stand in the model file; `classic`: it has none, so those of
+        objective_source: `model`: the settings are in the model file; `classic`: it has none, so those of
             the classic recipe are used; `given`: the caller passed them.
         settings: all settings of assignment and loss.
-        ignore_iou: background with this IoU or more costs nothing.
+        ignore_iou: IoU from which background has no loss.
         label_smoothing: share of the class target spread over all classes.
         box_measure: `giou`, `diou` or `ciou`.
         objectness_target: `one` or `iou`: target of a positive's objectness.
@@ -261,7 +261,7 @@ class Truth:
         scales: finest first.
         shapes: shape of every tensor from annotation to loss.
         losses: None if they could not be computed.
-        why_no_losses: the reason; empty where there are losses.
+        why_no_losses: reason why there are no losses; empty if there are.
         detections: a verdict per detection, by falling score: `found`, or why it is wrong.
     """
 

@@ -1,4 +1,4 @@
-"""From a model to the files that other engines run: ONNX, OpenVINO, int8, each with its proof."""
+"""Export of a model to the files that other engines run: ONNX, OpenVINO, int8, each verified."""
 
 from lookonce._callable import make_callable
 

@@ -40,7 +40,7 @@ class GateDataError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Int8:
-    """How to quantize.
+    """Options of quantization.
 
     Attributes:
         calibrate: annotations, `annotations/split`, or a folder of images.

@@ -32,7 +32,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What came out.
+    """Result of a verification.
 
     Attributes:
         boxes: the largest difference of a side of any candidate within the input, in its pixels.

@@ -73,7 +73,7 @@ def gallery_image(
 def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
     """Return the objects of one image; those without a right detection are dashed, and the missed come first.
 
-    Where there is only one class its name is left out, here and below: images are crowded enough.
+    If there is only one class, its name is left out, here and below: images are crowded enough.
     """
     shown, objects = names if len(names) > 1 else [""], outcomes.objects
     missed, found = outcomes.missed(), outcomes.found()

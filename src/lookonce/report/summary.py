@@ -1,4 +1,4 @@
-"""The first sentence of the report: what the model finds, how far to trust it, and what would help most."""
+"""The first sentence of the report: recall, precision, counting error, and the most helpful advice."""
 
 from typing import Any
 

@@ -157,9 +157,9 @@ class Trial:
         return network
 
     def _kept(self, network: nn.Module, batch: int) -> int:
-        """Bytes that autograd holds between the forward and the backward pass, the weights left out.
+        """Return the bytes that autograd holds between forward and backward pass, without the weights.
 
-        The largest of them counts three times: on the way back a layer's two gradients lie beside it.
+        The largest tensor counts three times: in the backward pass, a layer's two gradients are held as well.
         """
         held: dict[int, torch.UntypedStorage] = {}
 

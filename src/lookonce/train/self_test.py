@@ -63,9 +63,9 @@ class SelfTest:
 
     @property
     def failed(self) -> bool:
-        """Whether something is wrong: not memorized in all steps, or the loss of a test cut off stays high.
+        """Whether something is wrong: no overfit after all steps, or a high loss when time ran out.
 
-        A slow machine alone is no failure: with too few steps, nothing is known.
+        A slow machine alone is not a failure: with too few steps, nothing is known.
         """
         if not self.cut_off:
             return not self.passed
