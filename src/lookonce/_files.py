@@ -165,7 +165,11 @@ def walk_files(
         seen += len(found)
         if seen > limit:
             raise error(f"{folder}: expected at most {limit:,} files and folders, found more")
-        folders = {entry.name for entry in found if _is_folder(entry)}
+        folders = set()
+        for entry in found:
+            with suppress(OSError):  # a link in a circle
+                if entry.is_dir():
+                    folders.add(entry.name)
         pending += [current / entry.name for entry in reversed(found) if entry.name in folders]
         yield from (current / entry.name for entry in found if entry.name not in folders)
 
@@ -305,13 +309,6 @@ def cache_folder() -> Path:
         raise LookonceError(
             "no home folder to cache files in: expected the environment variable HOME or LOOKONCE_CACHE"
         ) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link in a circle
-        return False
 
 
 def _check_regular(path: Path, found: os.stat_result, error: type[LookonceError]) -> None:

@@ -18,7 +18,6 @@ from lookonce._tiff import (
     SHORT,
     TIEPOINTS,
     TRANSFORMATION,
-    Page,
     read_page,
 )
 from lookonce.errors import ImageError
@@ -67,7 +66,9 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
             f"{path}: expected a GeoTIFF that is stored upright, found orientation {turn}; "
             "gdal_translate IN OUT.tif writes it without that tag"
         )
-    keys = _keys(page)
+    numbers = page.numbers(GEO_KEYS, SHORT)[4:]  # after a header of four: key, tag, count, value
+    rows = zip(*(numbers[column::4] for column in range(4)), strict=False)
+    keys = {key: value for key, tag, _, value in rows if tag == 0}
     scale, ties, given = (page.numbers(tag, DOUBLE) for tag in (PIXEL_SCALE, TIEPOINTS, TRANSFORMATION))
     if len(given) == 16:
         matrix = np.array([given[0:2] + given[3:4], given[4:6] + given[7:8]])
@@ -91,10 +92,3 @@ def read_georeference(path: Path, at: int = 0) -> Georeference:
             "with gdal_edit.py -a_srs EPSG:25832"
         )
     return Georeference(matrix, epsg)
-
-
-def _keys(page: Page) -> dict[int, int]:
-    """Return the short numbers of the directory of keys: after a header of four, (key, tag, count, value)."""
-    numbers: list[int] = page.numbers(GEO_KEYS, SHORT)[4:]
-    rows = zip(*(numbers[column::4] for column in range(4)), strict=False)
-    return {key: value for key, tag, _, value in rows if tag == 0}

@@ -3,7 +3,6 @@
 import json
 import math
 import reprlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from string import ascii_letters, digits
 from typing import (
@@ -209,9 +208,10 @@ class ModelInfo:
                 raise ModelFileError(
                     f"{file}: expected model format version {FORMAT_VERSION}, found {reprlib.repr(version)}"
                 )
-            unknown = sorted(found.keys() - {each.name for each in fields(cls)})
+            known = [each.name for each in fields(cls)]
+            unknown = sorted(found.keys() - set(known))
             need("no unknown fields", not unknown, unknown)
-            checked = {name: check(found[name]) for name, check in _CHECKS.items() if name in found}
+            checked = {name: _checked(name, found[name]) for name in known if name in found}
             if "anchors" in checked and "strides" in checked:
                 need("as many strides as scales", len(checked["anchors"]) == len(checked["strides"]),
                       checked["strides"])  # fmt: skip
@@ -223,70 +223,56 @@ class ModelInfo:
             raise ModelFileError(f"{file}: the model description is damaged: {str(error)[:300]}") from error
 
 
-def _anchors(value: object) -> tuple[tuple[tuple[float, float], ...], ...]:
-    scales = []
-    for scale in items("anchors", value, 1, MOST_SCALES):
-        pairs = [items("anchor", pair, 2, 2) for pair in items("anchors", scale, 1, MOST_ANCHORS)]
-        sides = [[number("an anchor", side, LARGEST_ANCHOR) for side in pair] for pair in pairs]
-        scales.append(tuple((width, height) for width, height in sides))
-    return tuple(scales)
+def _checked(name: str, value: Any) -> Any:
+    """Return a field of `ModelInfo` in its type.
 
-
-def _strides(value: object) -> tuple[int, ...]:
-    strides = [whole("strides", each, LARGEST_STRIDE) for each in items("strides", value, 1, MOST_SCALES)]
-    need("strides from fine to coarse", strides == sorted(strides), strides)
-    return tuple(strides)
-
-
-def _size(value: object) -> tuple[int, int]:
-    height, width = (whole("input_size", side, LARGEST_SIDE) for side in items("input_size", value, 2, 2))
-    need(f"input_size: at most {MOST_PIXELS:,} pixels", height * width <= MOST_PIXELS, (height, width))
-    return height, width
-
-
-def _fit(value: object) -> Fit:
-    need(f"fit: one of {', '.join(get_args(Fit))}", value in get_args(Fit), value)
-    return value  # type: ignore[return-value]
-
-
-def _values(value: object) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    low, high = items("values", value, 2, 2)
-    numbers = type(low) in (int, float) and type(high) in (int, float)
-    need("values: two finite numbers, the lower one first", numbers and -1e38 < low < high < 1e38, value)
-    return float(low), float(high)
-
-
-def _thresholds(value: object) -> tuple[float, ...]:
-    found = items("thresholds", value, 0, MOST_CLASSES)
-    for each in found:
-        need("thresholds: numbers from 0 to 1", type(each) in (int, float) and 0 <= each <= 1, each)
-    return tuple(map(float, found))
-
-
-def _training(value: object) -> Training:
-    training: Training = typed("training", value, Training)
+    Raises:
+        ValueError: malformed, or beyond the limits above.
+    """
+    match name:
+        case "architecture":
+            return word(name, value, LONGEST_NAME)
+        case "names":
+            return tuple(word(name, each, LONGEST_NAME) for each in items(name, value, 1, MOST_CLASSES))
+        case "anchors":
+            scales = []
+            for scale in items(name, value, 1, MOST_SCALES):
+                pairs = [items("anchor", pair, 2, 2) for pair in items(name, scale, 1, MOST_ANCHORS)]
+                sides = [[number("an anchor", side, LARGEST_ANCHOR) for side in pair] for pair in pairs]
+                scales.append(tuple((width, height) for width, height in sides))
+            return tuple(scales)
+        case "strides":
+            strides = [whole(name, each, LARGEST_STRIDE) for each in items(name, value, 1, MOST_SCALES)]
+            need("strides from fine to coarse", strides == sorted(strides), strides)
+            return tuple(strides)
+        case "input_size":
+            height, width = (whole(name, side, LARGEST_SIDE) for side in items(name, value, 2, 2))
+            need(f"{name}: at most {MOST_PIXELS:,} pixels", height * width <= MOST_PIXELS, (height, width))
+            return height, width
+        case "width":
+            return number(name, value, LARGEST_WIDTH)
+        case "bn_epsilon":
+            return number(name, value, 1)
+        case "fit":
+            need(f"{name}: one of {', '.join(get_args(Fit))}", value in get_args(Fit), value)
+            return value
+        case "cfg":
+            return word(name, value, LONGEST_CFG)
+        case "values":
+            if value is None:
+                return None
+            low, high = items(name, value, 2, 2)
+            numbers = type(low) in (int, float) and type(high) in (int, float)
+            need(f"{name}: two finite numbers, the lower one first",
+                 numbers and -1e38 < low < high < 1e38, value)  # fmt: skip
+            return float(low), float(high)
+        case "thresholds":
+            for each in items(name, value, 0, MOST_CLASSES):
+                need(f"{name}: numbers from 0 to 1", type(each) in (int, float) and 0 <= each <= 1, each)
+            return tuple(map(float, value))
+    training: Training = typed(name, value, Training)
     if "seen" in training:
         for part in (training["seen"]["learned"], training["seen"]["held_out"]):
-            whole = len(part) % 8 == 0 and not part.strip(ascii_letters + digits + "+/")
-            need("training.seen: fingerprints of 8 characters", whole, part)
+            prints = len(part) % 8 == 0 and not part.strip(ascii_letters + digits + "+/")
+            need("training.seen: fingerprints of 8 characters", prints, part)
     return training
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "architecture": lambda value: word("architecture", value, LONGEST_NAME),
-    "names": lambda value: tuple(
-        word("names", each, LONGEST_NAME) for each in items("names", value, 1, MOST_CLASSES)
-    ),
-    "anchors": _anchors,
-    "strides": _strides,
-    "input_size": _size,
-    "width": lambda value: number("width", value, LARGEST_WIDTH),
-    "bn_epsilon": lambda value: number("bn_epsilon", value, 1),
-    "fit": _fit,
-    "cfg": lambda value: word("cfg", value, LONGEST_CFG),
-    "values": _values,
-    "training": _training,
-    "thresholds": _thresholds,
-}

@@ -348,7 +348,7 @@ def test_built_in_weights_fix_the_network(lines: Path, tmp_path: Path, more: lis
 
 
 def test_the_size_of_a_cfg_unless_another_is_given(lines: Path, tmp_path: Path) -> None:
-    from lookonce.commands.train import Options
+    from lookonce.commands.train_options import Options
 
     cfg = tmp_path / "x.cfg"
     cfg.write_text(KINDS["tiny"])

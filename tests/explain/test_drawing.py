@@ -10,7 +10,6 @@ from lookonce.darknet.resolve import resolve
 from lookonce.explain.drawing import arithmetic, blocks_of
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.records import NetworkLayer
-from lookonce.explain.trace import at_size
 
 NETWORKS = {
     "yolov3": "yolov3",
@@ -23,7 +22,7 @@ NETWORKS = {
 
 def layers_of(data: Path, name: str, size: tuple[int, int] = (416, 416)) -> tuple[NetworkLayer, ...]:
     text = (data / "darknet" / f"{name}.cfg").read_text()
-    return describe_layers(at_size(resolve(parse_cfg(text, name)), size), NETWORKS[name], {}, 0)
+    return describe_layers(resolve(parse_cfg(text, name), size), NETWORKS[name], {}, 0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

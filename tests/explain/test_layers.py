@@ -12,7 +12,6 @@ from lookonce.darknet.described import describe
 from lookonce.darknet.resolve import resolve
 from lookonce.explain.layers import describe_layers
 from lookonce.explain.records import NetworkLayer
-from lookonce.explain.trace import at_size
 from lookonce.model.blocks import ConvBlock, Head
 from lookonce.model.network import build
 from lookonce.networks import NETWORKS
@@ -22,7 +21,7 @@ from tests.explain.models import info_of
 def official(data: Path, name: str, side: int = 416, width: int | None = None) -> tuple[NetworkLayer, ...]:
     network = resolve(read_cfg(data / "darknet" / f"{name}.cfg"))
     architecture = describe(network, ("",) * network.classes).architecture
-    return describe_layers(at_size(network, (side, width or side)), architecture, {}, 0.0)
+    return describe_layers(resolve(network.cfg, (side, width or side)), architecture, {}, 0.0)
 
 
 def test_the_shapes_of_the_write_up(data: Path) -> None:

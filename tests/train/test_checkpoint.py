@@ -8,9 +8,9 @@ import torch
 
 from lookonce.config import TrainSettings
 from lookonce.errors import NonFiniteLossError, TrainingError
-from lookonce.model.files import load_weights, save_model
+from lookonce.model.files import load_info, load_weights, save_model
 from lookonce.model.network import build
-from lookonce.train.checkpoint import BEST, LAST, Progress, progress_of, save
+from lookonce.train.checkpoint import BEST, LAST, Progress, save
 from lookonce.train.learner import Learner
 from tests.data.drawn_samples import INFO
 
@@ -46,7 +46,7 @@ def test_the_best_is_that_of_the_highest_ap_and_of_zeros_the_last(
     assert epoch_of(tmp_path / BEST) == best == progress.best_epoch
     assert load_weights(tmp_path / BEST)[1].training["epoch"] == best
     assert epoch_of(tmp_path / LAST) == len(aps)
-    assert progress_of(tmp_path) == progress
+    assert Progress.of(load_info(tmp_path / LAST), tmp_path / LAST) == progress
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -75,4 +75,4 @@ def ruined(learning: Learner) -> Learner:
 def test_a_plain_model_has_no_progress(tmp_path: Path) -> None:
     save_model(tmp_path / LAST, build(NARROW).state_dict(), NARROW)
     with pytest.raises(TrainingError, match=r"last\.safetensors: expected a checkpoint of a run"):
-        progress_of(tmp_path)
+        Progress.of(load_info(tmp_path / LAST), tmp_path / LAST)

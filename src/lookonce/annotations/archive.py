@@ -2,6 +2,7 @@
 
 import hashlib
 import lzma
+import re
 import shutil
 import stat
 import zipfile
@@ -17,6 +18,7 @@ from lookonce.errors import AnnotationError
 MOST_FILES = 1_000_000
 MOST_BYTES = 200 << 30  # unpacked
 HIGHEST_RATIO = 200  # unpacked to packed, beyond the first gigabyte: images do not shrink so far
+CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # what macOS adds
 FREE = 1 << 30  # bytes of the disk that stay free
 DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: no name
 
@@ -38,7 +40,8 @@ def unpack(path: Path) -> Path:
         return _inner(folder, path)
     try:
         with open_input(path, AnnotationError) as stream, zipfile.ZipFile(stream) as archive:
-            members = [each for each in archive.infolist() if not each.is_dir() and not _is_clutter(each)]
+            files = (each for each in archive.infolist() if not each.is_dir())
+            members = [each for each in files if not CLUTTER.search(each.filename)]
             _check(path, members, about.st_size, folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f"{HIDDEN}-") as made:
@@ -66,11 +69,6 @@ def _inner(folder: Path, archive: Path) -> Path:
     inner = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
     name_archive(inner, archive)
     return inner
-
-
-def _is_clutter(member: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(member.filename).parts
-    return any(part == "__MACOSX" or part.startswith("._") or part == ".DS_Store" for part in parts)
 
 
 def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:

@@ -16,7 +16,7 @@ from lookonce.annotations.files import ALL
 from lookonce.annotations.layout import distinct, stems_of, write_names
 from lookonce.annotations.yolo import label_lines
 from lookonce.images import read_image, read_image_header, write_image
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import SampleSet
 
 FOLDER = "obj"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}  # the ones of which every Darknet finds the labels
@@ -31,8 +31,15 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     named = distinct(sets, lambda path: MISREAD.sub("_", path.stem))
     (out / FOLDER).mkdir(parents=True)
     (out / "backup").mkdir()
-    images = {stem: _place(sample, out / FOLDER / stem) for stem, sample in named.items()}
-    for image, sample in zip(images.values(), named.values(), strict=True):
+    images = {}
+    for stem, sample in named.items():
+        header = read_image_header(sample.path)
+        if header.orientation == 1 and (suffix := SUFFIXES.get(header.format)):
+            image = images[stem] = out / FOLDER / f"{stem}{suffix}"
+            shutil.copyfile(sample.path, image)
+        else:  # Darknet may not read it, or reads it without its EXIF rotation
+            image = images[stem] = out / FOLDER / f"{stem}.png"
+            write_image(image, read_image(sample.path))
         lines = "".join(f"{line}\n" for line in label_lines(sample))
         with replacing(image.with_suffix(".txt"), durable=False) as temporary:
             temporary.write_text(lines, encoding="utf-8")
@@ -48,15 +55,3 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     text = "".join(f"{key} = {value}\n" for key, value in {**settings, **lists, "backup": "backup"}.items())
     write_text(out / "obj.data", text)
     return out / "obj.data"
-
-
-def _place(sample: Sample, path: Path) -> Path:
-    """Copy an image; one that Darknet may not read, or reads without its EXIF rotation, becomes a PNG."""
-    header = read_image_header(sample.path)
-    if header.orientation == 1 and (suffix := SUFFIXES.get(header.format)):
-        placed = path.with_name(f"{path.name}{suffix}")
-        shutil.copyfile(sample.path, placed)
-    else:
-        placed = path.with_name(f"{path.name}.png")
-        write_image(placed, read_image(sample.path))
-    return placed

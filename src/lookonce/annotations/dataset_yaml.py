@@ -19,6 +19,7 @@ Every value is read as text: `no` is a name, and so is `2024-01-01`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,7 +82,11 @@ def recognise(data: DataPath, open_data: Open) -> Annotations | None:
         if path.parent != data.path and not data.is_folder:
             data = DataPath(path.parent, data.images)
         data.keypoints = keypoints
-        within = _without_yaml(data, open_data, path)
+        try:
+            within = open_data(data)
+        except AnnotationError as error:
+            what = "expected train: or val: with the place of annotations, found neither"
+            raise AnnotationError(f"{path}: {what}; and its folder alone: {error}") from error
         title = f"{within.title}, class names from {path.name}"
         within_parts: Mapping[str, Part] = {
             split: YamlPart(path, split, [Entry(within)], names, open_data, selection)
@@ -160,26 +165,14 @@ def _find_yaml(data: DataPath) -> Path | None:
     usual = [data.path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
     if found := next((file for file in usual if file.is_file()), None):
         return found
-    near = [file for file in data.tree.with_suffix(*SUFFIXES)
-            if len(file.relative_to(data.path).parts) <= 2 and _has_names(file)]  # fmt: skip
+    near = []
+    for file in data.tree.with_suffix(*SUFFIXES):
+        if len(file.relative_to(data.path).parts) <= 2:
+            with suppress(AnnotationError, OSError):
+                if file.stat().st_size < 1 << 20 and {"names", "train"} <= read_yaml(file).keys():
+                    near.append(file)
     top = [file for file in near if file.parent == data.path] or near
     return top[0] if len(top) == 1 else None
-
-
-def _has_names(file: Path) -> bool:
-    try:
-        return file.stat().st_size < 1 << 20 and {"names", "train"} <= read_yaml(file).keys()
-    except (AnnotationError, OSError):
-        return False
-
-
-def _without_yaml(data: DataPath, open_data: Open, path: Path) -> Annotations:
-    """Recognize the folder of a YAML that has class names and no splits."""
-    try:
-        return open_data(data)
-    except AnnotationError as error:
-        what = "expected train: or val: with the place of annotations, found neither"
-        raise AnnotationError(f"{path}: {what}; and its folder alone: {error}") from error
 
 
 def _names(path: Path, tree: Mapping[str, Any]) -> Names:

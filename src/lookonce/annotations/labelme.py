@@ -12,7 +12,7 @@ from lookonce.annotations.files import ALL, json_keys, read_json, read_names, sh
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
 from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull
 from lookonce.errors import AnnotationError
-from lookonce.samples import Problem, Sample, SampleSet
+from lookonce.samples import Problem, SampleSet
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
 UNLABELLED = "no JSON describes it: taken as a background image"
@@ -89,19 +89,22 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
         stems = stems_of(samples, named)
         images = gather({stem: named[stem] for stem in stems}, out / split)
         for stem in stems:
-            tree = _tree(images[stem], named[stem], names)
+            sample, (height, width) = named[stem], named[stem].image_size
+            shapes = []
+            for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+                left, top, right, bottom = map(tidy, box)
+                points = [[left, top], [right, bottom]]
+                shapes.append({"label": names[label], "points": points, "group_id": None,
+                               "shape_type": "rectangle", "flags": {}})  # fmt: skip
+            tree: dict[str, Any] = {
+                "version": "5.0.1",
+                "flags": {},
+                "shapes": shapes,
+                "imagePath": images[stem].name,
+                "imageData": None,
+                "imageHeight": height,
+                "imageWidth": width,
+            }
             with replacing(out / split / f"{stem}.json", durable=False) as temporary:
                 temporary.write_text(json.dumps(tree, ensure_ascii=False, indent=1), encoding="utf-8")
     return out
-
-
-def _tree(image: Path, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
-    height, width = sample.image_size
-    shapes = []
-    for box, label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
-        left, top, right, bottom = map(tidy, box)
-        points = [[left, top], [right, bottom]]
-        shapes.append({"label": names[label], "points": points, "group_id": None, "shape_type": "rectangle",
-                       "flags": {}})  # fmt: skip
-    return {"version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": image.name, "imageData": None,
-            "imageHeight": height, "imageWidth": width}  # fmt: skip

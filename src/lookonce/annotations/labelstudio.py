@@ -132,7 +132,13 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """
     names = next(iter(sets.values())).names
     write_names(out / NAMES, names)
-    write_text(out / "interface.xml", _interface(names))
+    view = ET.Element("View")
+    ET.SubElement(view, "Image", {"name": "image", "value": "$image"})
+    labels = ET.SubElement(view, "RectangleLabels", {"name": "label", "toName": "image"})
+    for name in names:
+        ET.SubElement(labels, "Label", {"value": name})
+    ET.indent(view)
+    write_text(out / "interface.xml", ET.tostring(view, encoding="unicode") + "\n")
     named = distinct(sets)
     images = gather(named, out / "images")
     for split, samples in sets.items():
@@ -143,16 +149,6 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
             tasks.append(task | _results_of(i, named[stem], names))
         write_text(out / f"{split}.json", json.dumps(tasks, ensure_ascii=False, indent=1))
     return out
-
-
-def _interface(names: Sequence[str]) -> str:
-    view = ET.Element("View")
-    ET.SubElement(view, "Image", {"name": "image", "value": "$image"})
-    labels = ET.SubElement(view, "RectangleLabels", {"name": "label", "toName": "image"})
-    for name in names:
-        ET.SubElement(labels, "Label", {"value": name})
-    ET.indent(view)
-    return ET.tostring(view, encoding="unicode") + "\n"
 
 
 def _results_of(number: int, sample: Sample, names: Sequence[str]) -> dict[str, Any]:

@@ -40,7 +40,12 @@ def _parse(files: Sequence[Path]) -> Parsed:
     records: list[Record] = []
     described: dict[str, str] = {}
     for file in files:
-        described |= _descriptions(file)
+        # the file of descriptions beside: class code -> name, such as `/m/0k4j,Car`
+        for beside in [*sorted(file.parent.glob("*class-descriptions*.csv")),
+                       *sorted(file.parent.parent.glob("*/*class-descriptions*.csv"))]:  # fmt: skip
+            for pair in csv.reader(read_text(beside).splitlines()):
+                if len(pair) == 2 and pair[0].startswith("/"):
+                    described.setdefault(pair[0], pair[1])
         relative = _form(file) == "openimages"
         images: dict[str, list[Row]] = {}
         declared: dict[str, tuple[int, int] | None] = {}
@@ -93,14 +98,3 @@ def _row(place: str, row: Mapping[str, str], described: Mapping[str, str], *, re
     if relative:
         box = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
     return Row(place, box, name, crowd=row.get("isgroupof") == "1")
-
-
-def _descriptions(file: Path) -> dict[str, str]:
-    """Return class code -> name from the file of descriptions beside: `/m/0k4j,Car`."""
-    found: dict[str, str] = {}
-    for beside in [*sorted(file.parent.glob("*class-descriptions*.csv")),
-                   *sorted(file.parent.parent.glob("*/*class-descriptions*.csv"))]:  # fmt: skip
-        for row in csv.reader(read_text(beside).splitlines()):
-            if len(row) == 2 and row[0].startswith("/"):
-                found.setdefault(row[0], row[1])
-    return found

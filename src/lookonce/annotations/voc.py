@@ -34,7 +34,7 @@ from lookonce.annotations.files import (
     xml_root,
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
-from lookonce.annotations.records import Box, Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, hull
 from lookonce.annotations.tree import Tree, by_folder
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
@@ -235,31 +235,28 @@ def _row(place: str, node: ET.Element) -> Row:
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:
-        box, is_hull = _box(node)
+        if (found := node.find("bndbox")) is not None:
+            corners = {side.tag: side.text or "" for side in found}
+            left, top, right, bottom = (
+                float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax")
+            )
+            box, is_hull = (left, top, right, bottom), False
+        elif (turned := node.find("robndbox")) is not None:  # roLabelImg
+            x, y, width, height, angle = (
+                float(turned.findtext(tag, "").strip()) for tag in ("cx", "cy", "w", "h", "angle")
+            )
+            across = (width * abs(math.cos(angle)) + height * abs(math.sin(angle))) / 2
+            down = (width * abs(math.sin(angle)) + height * abs(math.cos(angle))) / 2
+            box, is_hull = (x - across, y - down, x + across, y + down), True
+        else:
+            polygon = node.find("polygon")
+            sides = [] if polygon is None else [(side.tag, side.text or "") for side in polygon.iter()]
+            xs = [float(text) for tag, text in sides if re.fullmatch(r"x\d*", tag)]
+            ys = [float(text) for tag, text in sides if re.fullmatch(r"y\d*", tag)]
+            box, is_hull = hull(list(zip(xs, ys, strict=True))), True
     except (ValueError, OverflowError):
         return Row(place, label=name, fault="expected a bndbox of four numbers: xmin, ymin, xmax, ymax")
     return Row(place, box, name, node.findtext("difficult", "").strip() == "1", polygon=is_hull)
-
-
-def _box(node: ET.Element) -> tuple[Box, bool]:
-    """Return the corners of an object, and whether they come from a polygon or a rotated box."""
-    found = node.find("bndbox")
-    if found is not None:
-        corners = {side.tag: side.text or "" for side in found}
-        left, top, right, bottom = (float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax"))
-        return (left, top, right, bottom), False
-    if (turned := node.find("robndbox")) is not None:  # roLabelImg
-        x, y, width, height, angle = (
-            float(turned.findtext(tag, "").strip()) for tag in ("cx", "cy", "w", "h", "angle")
-        )
-        across = (width * abs(math.cos(angle)) + height * abs(math.sin(angle))) / 2
-        down = (width * abs(math.sin(angle)) + height * abs(math.cos(angle))) / 2
-        return (x - across, y - down, x + across, y + down), True
-    polygon = node.find("polygon")
-    sides = [] if polygon is None else [(side.tag, side.text or "") for side in polygon.iter()]
-    xs = [float(text) for tag, text in sides if re.fullmatch(r"x\d*", tag)]
-    ys = [float(text) for tag, text in sides if re.fullmatch(r"y\d*", tag)]
-    return hull(list(zip(xs, ys, strict=True))), True
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:

@@ -103,11 +103,15 @@ def _openvino(files: Files, case: BenchCase) -> Run:
     ov = require("openvino", "openvino")
     from lookonce.runtime.openvino_backend import openvino_core
 
-    core = openvino_core()
-    network = (
-        _cut(ov, core.read_model(files.graph)) if files.network is None else core.read_model(files.network)
-    )
-    planes = files.network is not None
+    core, planes = openvino_core(), files.network is not None
+    network = core.read_model(files.network if planes else files.graph)
+    if not planes:  # what lookonce wrote, without its decoding; its input is still uint8 images
+        heads = [
+            op.input_value(0)
+            for op in network.get_ordered_ops()
+            if op.get_type_name() == "Transpose" and op.get_friendly_name().startswith("decode_")
+        ]
+        network = ov.Model(heads, network.get_parameters(), "network")
     network.reshape([case.batch, 3, *case.size] if planes else [case.batch, *case.size, 3])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -117,16 +121,6 @@ def _openvino(files: Files, case: BenchCase) -> Run:
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     given = as_planes(_images(case)) if planes else _images(case)
     return lambda: request.infer([given], share_inputs=True, share_outputs=True)
-
-
-def _cut(ov: Any, model: Any) -> Any:
-    """Open a model that lookonce wrote, without its decoding; its input is still uint8 images."""
-    transposes = [
-        op
-        for op in model.get_ordered_ops()
-        if op.get_type_name() == "Transpose" and op.get_friendly_name().startswith("decode_")
-    ]
-    return ov.Model([op.input_value(0) for op in transposes], model.get_parameters(), "network")
 
 
 def _torch(files: Files, case: BenchCase) -> Run:

@@ -22,7 +22,18 @@ def as_text(results: Sequence[Result]) -> str:
     for case, grouped in groupby(results, key=lambda row: row.case):
         rows = list(grouped)
         ran = [row for row in rows if row.turns]
-        lines = aligned([HEADINGS, *(_cells(row, ran[0]) for row in ran)])
+        cells = [
+            (
+                row.label,
+                *(f"{row.percentile(share):.1f}" for share in PERCENTILES),
+                f"{row.per_second:.1f}",
+                f"{row.ratio(ran[0]):.2f}",
+                "" if math.isnan(row.peak_mib) else f"{row.peak_mib:.0f}",
+                f"{row.opening_seconds:.2f}",
+            )
+            for row in ran
+        ]
+        lines = aligned([HEADINGS, *cells])
         missing = [f"{row.label}: not measured: {row.error}" for row in rows if not row.turns]
         tables.append("\n".join([str(case), *lines, *missing]))
     return "\n\n".join(tables)
@@ -88,19 +99,6 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list
         ).rstrip()
         for row in rows
     ]
-
-
-def _cells(row: Result, reference: Result) -> tuple[str, ...]:
-    milliseconds = (f"{row.percentile(share):.1f}" for share in PERCENTILES)
-    peak = "" if math.isnan(row.peak_mib) else f"{row.peak_mib:.0f}"
-    return (
-        row.label,
-        *milliseconds,
-        f"{row.per_second:.1f}",
-        f"{row.ratio(reference):.2f}",
-        peak,
-        f"{row.opening_seconds:.2f}",
-    )
 
 
 def _number(value: float) -> float | None:

@@ -1,11 +1,13 @@
 """`lookonce data next`: the images most worth labelling, or the false alarms most worth learning from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from lookonce._counted import counted
 from lookonce._files import encodable, write_text
@@ -21,6 +23,9 @@ from lookonce.runtime.sources import Sources
 from lookonce.runtime.video import is_video, name_of
 from lookonce.samples import Problem
 from lookonce.seen import Seen, fingerprints
+
+if TYPE_CHECKING:
+    from lookonce.choose import Looked
 
 SHOWN = 3  # images named in the summary
 
@@ -81,7 +86,7 @@ def _next(
     empty: bool,
 ) -> int:
     """Detect on the images, choose, and write the list."""
-    from lookonce.choose import LOW, choose, false_alarms, look_at
+    from lookonce.choose import LOW, look_at
 
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     seen = Seen.of(detector.info.training)
@@ -105,38 +110,11 @@ def _next(
     series = [str(path) for path in several if read_image_header(path).is_series]
     for problem in skipped:
         say(f"skipped: {problem}", console)
-    entries: list[dict[str, Any]]
     if empty:
-        alarmed = false_alarms(looked, count)
-        entries = [
-            {"file": str(each.path), "alarms": each.detections.to_dict()["detections"]} for each in alarmed
-        ]
-        total = sum(len(each.detections) for each in looked)
-        wrong = sum(len(each.detections) > 0 for each in looked)
-        report = [
-            f"{model}: {counted(total, 'false alarm')} in {wrong} of {counted(len(looked), 'image')}",
-            *(
-                f"  {entry['file']}: "
-                + ", ".join(f"{a['class']} {a['score']:.2f}" for a in entry["alarms"][:SHOWN])
-                for entry in entries[:SHOWN]
-            ),
-        ]
+        entries, report = _alarms(looked, count)
     else:
-        chosen = choose(looked, count, thresholds, [each.path in known for each in looked])
-        entries = [
-            {"file": str(each.path), "doubt": round(each.doubt, 3), "distance": round(each.distance, 3)}
-            for each in chosen
-        ]
-        report = [
-            f"{model}: {len(chosen)} of {counted(len(looked), 'image')} chosen, by doubt (1 is the mean) "
-            "and by distance to those labelled or chosen",
-            *(
-                f"  {e['file']}: doubt {e['doubt']:.2f}, distance {e['distance']:.2f}"
-                for e in entries[:SHOWN]
-            ),
-        ]
-        if len(chosen) < min(count, len(looked) - len(known)):
-            report.append("  the other images look like one of these, or like an image that it knows")
+        entries, report = _doubts(looked, count, thresholds, known)
+    report[0] = f"{model}: {report[0]}"
     if known:
         report.append(
             f"  {len(known)} images that the model has learned from or was validated on are not chosen"
@@ -163,3 +141,39 @@ def _next(
         for line in [*report, f"  list: {out}"]:
             say(line, console)
     return int(bool(skipped))
+
+
+def _alarms(looked: "Sequence[Looked]", count: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Choose false alarms; return the entries of the list, and lines about them."""
+    from lookonce.choose import false_alarms
+
+    chosen = false_alarms(looked, count)
+    entries = [{"file": str(each.path), "alarms": each.detections.to_dict()["detections"]} for each in chosen]
+    total, wrong = sum(len(each.detections) for each in looked), sum(bool(each.detections) for each in looked)
+    lines = [f"{counted(total, 'false alarm')} in {wrong} of {counted(len(looked), 'image')}"]
+    for entry in entries[:SHOWN]:
+        alarms = ", ".join(f"{each['class']} {each['score']:.2f}" for each in entry["alarms"][:SHOWN])
+        lines.append(f"  {entry['file']}: {alarms}")
+    return entries, lines
+
+
+def _doubts(
+    looked: "Sequence[Looked]", count: int, thresholds: NDArray[np.float32], known: Collection[Path]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Choose images to label; return the entries of the list, and lines about them."""
+    from lookonce.choose import choose
+
+    chosen = choose(looked, count, thresholds, [each.path in known for each in looked])
+    entries = [
+        {"file": str(each.path), "doubt": round(each.doubt, 3), "distance": round(each.distance, 3)}
+        for each in chosen
+    ]
+    lines = [
+        f"{len(chosen)} of {counted(len(looked), 'image')} chosen, by doubt (1 is the mean) and by distance "
+        "to those labelled or chosen"
+    ]
+    for entry in entries[:SHOWN]:
+        lines.append(f"  {entry['file']}: doubt {entry['doubt']:.2f}, distance {entry['distance']:.2f}")
+    if len(chosen) < min(count, len(looked) - len(known)):
+        lines.append("  the other images look like one of these, or like an image that it knows")
+    return entries, lines

@@ -1,6 +1,5 @@
 """`lookonce data stats`: counts and sizes, one column per split."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,6 @@ from lookonce.doctor.diagnose import split_to_learn_from
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.doctor.statistics import Statistics, statistics
 from lookonce.pages.render import render
-from lookonce.samples import Problem, SampleSet
 
 PAGE_NETWORK = ("yolov3-tiny", (416, 416))  # network of the plots; `data check` accepts any
 
@@ -46,9 +44,26 @@ def data_stats(
         counted = {split: statistics(found) for split, found in sets.items()}
         code = say_samples(sets, console)
         if json_to is not None:
-            shared.write_json(json_to, _tree(sets, counted))
+            problems = list(dict.fromkeys(p for found in sets.values() for p in found.problems))
+            entries = [
+                {"place": p.place, "what": p.what, "outcome": p.outcome, "kind": p.kind} for p in problems
+            ]
+            numbers = {
+                "recognised": {split: found.describe() for split, found in sets.items()},
+                "splits": {split: asdict(each) for split, each in counted.items()},
+                "problems": count_problems(problems) | {"list": entries},
+            }
+            shared.write_json(json_to, numbers)
         if json_to != shared.STANDARD_OUTPUT:
-            terminal().print(_table(counted))
+            table = Table(box=SIMPLE)
+            table.add_column("", no_wrap=True)
+            for split in counted:
+                table.add_column(split, justify="right", overflow="fold")
+            for title, cells in _rows(list(counted.values())):
+                if not cells:
+                    table.add_section()
+                table.add_row(Text(printable(title)), *cells)
+            terminal().print(table)
         if out is not None:
             learn, network = split_to_learn_from(sets), PlannedNetwork.published(*PAGE_NETWORK)
             advice = advise(sets[learn].samples, network)
@@ -64,28 +79,6 @@ def data_stats(
             write_text(out / "stats.html", page)
             say(f"page: {out / 'stats.html'}", console)
     return code
-
-
-def _tree(sets: Mapping[str, SampleSet], counted: Mapping[str, Statistics]) -> dict[str, object]:
-    problems: list[Problem] = list(dict.fromkeys(p for found in sets.values() for p in found.problems))
-    entries = [{"place": p.place, "what": p.what, "outcome": p.outcome, "kind": p.kind} for p in problems]
-    return {
-        "recognised": {split: found.describe() for split, found in sets.items()},
-        "splits": {split: asdict(each) for split, each in counted.items()},
-        "problems": count_problems(problems) | {"list": entries},
-    }
-
-
-def _table(counted: Mapping[str, Statistics]) -> Table:
-    table = Table(box=SIMPLE)
-    table.add_column("", no_wrap=True)
-    for split in counted:
-        table.add_column(split, justify="right", overflow="fold")
-    for title, cells in _rows(list(counted.values())):
-        if not cells:
-            table.add_section()
-        table.add_row(Text(printable(title)), *cells)
-    return table
 
 
 def _rows(each: list[Statistics]) -> list[tuple[str, list[str]]]:

@@ -60,7 +60,12 @@ def demo(out: Annotated[Path, typer.Option(help="A new or empty folder.")] = Pat
             say(f"rendering {sum(COUNTS.values())} images of letters and digits", console)
             render_unseen(out / "unseen", UNSEEN)
             data = render(out, COUNTS)
-        if code := _train(data, out / "run", console, resume=resume):
+        from lookonce.commands.train import train
+
+        settings = [] if resume else [f"{name}={value}" for name, value in TRAINING.items()]
+        options = ["--resume"] if resume else [word for each in settings for word in ("--set", each)]
+        _say_command(["train", str(data), "--out", str(out / "run"), *options], console)
+        if code := train(data, out / "run", assignments=settings, resume=resume).exit_code:
             say(f"lookonce demo --out {out} resumes, and does all that follows", console)
             return code
         with replacing(model) as temporary:
@@ -101,18 +106,6 @@ def _show(model: Path, data: Path, out: Path, started: float, console: Console) 
     say(f"model             {model}", console)
     say(f"its training      {out / 'run' / 'epochs.csv'}", console)
     return int(ap50 < GOAL)
-
-
-def _train(data: Path, out: Path, console: Console, *, resume: bool) -> int:
-    from lookonce.commands.train import train
-
-    if resume:
-        _say_command(["train", str(data), "--out", str(out), "--resume"], console)
-        return train(data, out, resume=True).exit_code
-    settings = [f"{name}={value}" for name, value in TRAINING.items()]
-    options = [word for setting in settings for word in ("--set", setting)]
-    _say_command(["train", str(data), "--out", str(out), *options], console)
-    return train(data, out, assignments=settings).exit_code
 
 
 def _say_command(words: list[str], console: Console) -> None:

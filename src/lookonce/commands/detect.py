@@ -2,9 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,17 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lookonce._counted import counted
 from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
 from lookonce._interrupts import Interrupts
-from lookonce._optional import install_line
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
+from lookonce.commands.detect_report import Tally, describe, report
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
-from lookonce.networks import model_name
-from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.options import IOU, DetectOptions
@@ -31,7 +27,6 @@ from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWrite
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources, file_of
 from lookonce.runtime.tiles import OVERLAP
-from lookonce.runtime.timed_clips import keeps_sound
 from lookonce.runtime.video import is_video, name_of
 from lookonce.runtime.writers import CocoWriter, CountsWriter, CsvWriter, ImageWriter, JsonWriter, Writer
 from lookonce.samples import Problem, named_as_in
@@ -39,27 +34,6 @@ from lookonce.values import measure_values
 
 KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
 RESULTS = "detections.json"
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of a run.
-
-    Attributes:
-        kept: images and video frames that an earlier run had done.
-        frames: images and video frames that this run has done.
-        classes: detections of each class, by name.
-        doubtful: images with an object below `--sure`; None without it.
-        seconds: time taken.
-        has_clips: whether there was a frame of a video file.
-    """
-
-    kept: int = 0
-    frames: int = 0
-    classes: Counter[str] = field(default_factory=Counter)
-    doubtful: int | None = None
-    seconds: float = 0.0
-    has_clips: bool = False
 
 
 def detect(
@@ -188,23 +162,13 @@ def _detect(
     Returns:
         0 done; 1 files were skipped; 128 and the number of the signal that stopped the run.
     """
-    # everything that decides the results, as far as known without reading the model
-    files = [model, model.with_suffix(".bin"), Path(options.weights or model.with_suffix(".weights"))]
-    stats = [(file.name, file.stat()) for file in files if file.exists()]
-    run = {
-        "model": str(model),
-        "files": [[name, stat.st_size, int(stat.st_mtime)] for name, stat in stats],
-        "options": options.as_record(),
-        "annotated": "images" in kinds,
-    }
-    if "geojson" in kinds:
-        run["geojson"] = True
+    run = _identity(model, options, kinds)
     done = _resume(out / RESULTS, frames, kinds, run) if resume else []
     plan = Plan.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
     with shared.open_detector(model, options, plan.threads) as detector, Interrupts() as interrupts:
-        say(_describe(model, detector), terminal(stderr=True))
+        say(describe(model, detector), terminal(stderr=True))
         used = detector.options.thresholds_of(detector.names)
         if told := shared.describe_thresholds(detector.info, used, given=options.conf is not None):
             say(told, terminal(stderr=True))
@@ -256,8 +220,21 @@ def _detect(
     if resume:
         for path in saved.values():
             remove_leftovers(path)
-    _report(tally, frames, saved, json_to, stopped=bool(interrupts.signal))
+    report(tally, frames, saved, json_to, stopped=bool(interrupts.signal))
     return 128 + interrupts.signal if interrupts.signal else int(bool(frames.problems))
+
+
+def _identity(model: Path, options: DetectOptions, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return everything that decides the results, as far as known without reading the model."""
+    files = [model, model.with_suffix(".bin"), Path(options.weights or model.with_suffix(".weights"))]
+    stats = [(file.name, file.stat()) for file in files if file.exists()]
+    run = {
+        "model": str(model),
+        "files": [[name, stat.st_size, int(stat.st_mtime)] for name, stat in stats],
+        "options": options.as_record(),
+        "annotated": "images" in kinds,
+    }
+    return run | ({"geojson": True} if "geojson" in kinds else {})
 
 
 def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[str, Any]) -> list[Done]:
@@ -295,16 +272,6 @@ def _begin(makers: Sequence[Callable[[], Writer]], done: Sequence[Done], tally: 
             tally.classes.update(name for name, _, _ in detections)
         unless_begun.pop_all()
     return writers
-
-
-def _describe(model: Path, detector: Detector) -> str:
-    options, classes = detector.options, counted(len(detector.names), "class")
-    return (
-        f"{model_name(model)}: {detector.info.architecture}, {classes}, "
-        f"input {shared.height_width(detector.size)}, {detector.fit}"
-        f"{', rect' if options.rect else ''}{f', {options.tiling}' if options.tiling else ''}; "
-        f"{detector.engine}"
-    )
 
 
 def _coco_numbers(
@@ -371,61 +338,3 @@ def _run(
             tally.classes.update(name for name, _, _ in result[1])
             tally.seconds = perf_counter() - start
             progress.advance(bar)
-
-
-def _report(
-    tally: Tally, frames: Sources, saved: Mapping[str, Path], json_to: Path | None, *, stopped: bool
-) -> None:
-    if json_to is not None:
-        summary = {
-            "frames": tally.kept + tally.frames,
-            "kept": tally.kept,
-            "detections": dict(tally.classes.most_common()),
-            "seconds": round(tally.seconds, 3),
-            "complete": not stopped,
-            "skipped": [str(problem) for problem in frames.problems],
-            "first_frame_only": frames.series,
-            "dropped": frames.live.dropped,
-            "reconnects": frames.live.reconnects,
-            **({} if tally.doubtful is None else {"to_check": tally.doubtful}),
-            "saved": {kind: str(path) for kind, path in saved.items()},
-        }
-        shared.write_json(json_to, summary)
-    if json_to == shared.STANDARD_OUTPUT:
-        return
-    console = terminal()
-    for line in _summary(tally, frames, stopped):
-        say(line, console)
-    if tally.has_clips and "images" in saved and not keeps_sound():
-        say(
-            f"  annotated videos have no sound and a constant frame rate; {install_line('video')} keeps both",
-            console,
-        )
-    width = max(map(len, saved)) + 2
-    for kind, path in saved.items():
-        say(f"  {kind + ':':{width}}{path}", console)
-
-
-def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:
-    rate = tally.frames / tally.seconds if tally.frames else 0.0
-    yield (
-        f"{'stopped after' if stopped else 'done:'} {counted(tally.kept + tally.frames, 'image')}, "
-        f"{counted(tally.classes.total(), 'detection')} in {tally.seconds:.1f} s ({rate:.1f}/s)"
-    )
-    if tally.kept:
-        yield f"  {counted(tally.kept, 'image')} of them kept from the earlier run"
-    if tally.classes:
-        yield "  " + ", ".join(f"{name} {count}" for name, count in tally.classes.most_common())
-    if tally.doubtful is not None:
-        images = counted(tally.doubtful, "image")
-        yield f"  {images} to be checked, with objects below --sure, which are not written"
-    if any(not isinstance(origin, Path) for origin in frames.origins):
-        dropped, reconnects = frames.live.dropped, frames.live.reconnects
-        yield f"  live: {counted(dropped, 'frame')} dropped, {counted(reconnects, 'reconnect')}"
-    if frames.series:
-        yield (
-            f"  {counted(len(frames.series), 'file')} with more frames than the first, the only "
-            f"one read: {frames.series[0]}{', ...' if len(frames.series) > 1 else ''}"
-        )
-    if frames.problems:
-        yield f"  {counted(len(frames.problems), 'file')} skipped, named above"

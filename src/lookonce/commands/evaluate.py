@@ -37,8 +37,9 @@ from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import ConfigError, ImageError, LookonceError
 from lookonce.evaluate.bootstrap import Interval
 from lookonce.evaluate.classes import SharedClasses, listed
+from lookonce.evaluate.coco import ClassMetrics, Metrics
 from lookonce.evaluate.counting import CountingError
-from lookonce.evaluate.curves import OperatingPoint
+from lookonce.evaluate.curves import Curve
 from lookonce.evaluate.part import MeasuredPart, choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
 from lookonce.metadata import ModelInfo
@@ -288,19 +289,23 @@ def _explain(
 
 def _print(evaluation: Evaluation, console: Console) -> None:
     """Print a table by class, then COCO's numbers."""
-    metrics, overall = evaluation.metrics, evaluation.curves.overall
+    metrics = evaluation.metrics
     table = Table("class", box=None, header_style="bold", title_justify="left")
     for heading in ("objects", "AP", "AP50", "VOC AP50", "best F1", "at conf", f"recall@P{PRECISION}"):
         table.add_column(heading, justify="right")
-    rows = zip(metrics.classes, evaluation.voc_ap50, evaluation.curves.classes, strict=True)
-    for row, voc, curve in rows:
-        points = _points(curve.best(), curve.at_precision(PRECISION), curve.objects)
-        numbers = (row.ap, row.ap50, voc, *points)
-        table.add_row(Text(printable(row.name)), str(row.objects), *map(_number, numbers))
-    if len(metrics.classes) > 1:
-        points = _points(overall.best(), overall.at_precision(PRECISION), overall.objects)
-        numbers = (metrics.ap, metrics.ap50, evaluation.to_dict()["voc_ap50"], *points)
-        table.add_row("all", str(metrics.objects), *map(_number, numbers), style="bold")
+    classes = zip(metrics.classes, evaluation.voc_ap50, evaluation.curves.classes, strict=True)
+    rows: list[tuple[str, Metrics | ClassMetrics, float | None, Curve]] = [
+        (row.name, row, voc, curve) for row, voc, curve in classes
+    ]
+    if len(rows) > 1:
+        rows.append(("all", metrics, evaluation.to_dict()["voc_ap50"], evaluation.curves.overall))
+    for name, row, voc, curve in rows:
+        best, recall = curve.best(), curve.at_precision(PRECISION).recall
+        if curve.objects and math.isnan(recall):  # the precision is never reached
+            recall = 0.0
+        numbers = (row.ap, row.ap50, voc, best.f1, best.threshold, recall)
+        style = "bold" if row is metrics else None
+        table.add_row(Text(printable(name)), str(row.objects), *map(_number, numbers), style=style)
     console.print(table)
     spread = evaluation.intervals
     unit = "groups" if spread.grouped else "images"
@@ -346,12 +351,6 @@ def print_counts(evaluation: Evaluation, console: Console) -> None:
     console.print(table)
     if counting.source == "these images":
         say("the model has no thresholds: chosen on these images, for each half on the other half", console)
-
-
-def _points(best: OperatingPoint, precise: OperatingPoint, objects: int) -> tuple[float, float, float]:
-    """Return the best F1, its score threshold, and the recall at the precision; 0 if never reached."""
-    recall = 0.0 if objects and math.isnan(precise.recall) else precise.recall
-    return best.f1, best.threshold, recall
 
 
 def _number(value: float | None) -> str:

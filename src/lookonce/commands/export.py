@@ -21,6 +21,7 @@ from lookonce.annotations.report import say_problems
 from lookonce.commands import options as shared
 from lookonce.commands.results import Exported
 from lookonce.errors import ConfigError, LookonceError
+from lookonce.evaluate.coco import ClassMetrics, Metrics
 from lookonce.export.int8 import REJECTED, GateDataError, Int8, Quantized, export_int8
 from lookonce.export.nms import GraphNms
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
@@ -313,20 +314,15 @@ def _table(compared: Comparison) -> Table:
     table = Table("class", box=None, header_style="bold")
     for heading in ("objects", "AP float", "int8", "change", "AP50 float", "int8", "change"):
         table.add_column(heading, justify="right")
-    whole, now = compared.before, compared.after
-    rows = [pair for pair in zip(whole.classes, now.classes, strict=True) if pair[0].objects]
-    for before, after in rows:
-        cells = _cells((before.ap, after.ap), (before.ap50, after.ap50))
-        table.add_row(Text(printable(before.name)), str(before.objects), *cells)
-    if len(rows) > 1:
-        cells = _cells((whole.ap, now.ap), (whole.ap50, now.ap50))
-        table.add_row("all", str(whole.objects), *cells, style="bold")
-    return table
-
-
-def _cells(*pairs: tuple[float, float]) -> list[str]:
-    return [
-        text
-        for before, after in pairs
-        for text in (f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
+    pairs = zip(compared.before.classes, compared.after.classes, strict=True)
+    rows: list[tuple[str, Metrics | ClassMetrics, Metrics | ClassMetrics]] = [
+        (before.name, before, after) for before, after in pairs if before.objects
     ]
+    if len(rows) > 1:
+        rows.append(("all", compared.before, compared.after))
+    for name, before, after in rows:
+        changes = [(before.ap, after.ap), (before.ap50, after.ap50)]
+        cells = [text for old, new in changes for text in (f"{old:.4f}", f"{new:.4f}", f"{new - old:+.4f}")]
+        style = "bold" if before is compared.before else None
+        table.add_row(Text(printable(name)), str(before.objects), *cells, style=style)
+    return table

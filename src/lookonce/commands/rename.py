@@ -42,7 +42,14 @@ def rename(
     files = [out, *(out.with_suffix(suffix) for suffix in (*partners, ".names"))]
     with Outputs("rename", files=dict.fromkeys(files), inputs=inputs, force=force):
         if model.suffix == ".cfg":
-            written = _darknet(model, out, wanted)
+            from lookonce.darknet.files import open_darknet
+            from lookonce.darknet.write import names_text
+
+            written = renamed(open_darknet(model).info.names, wanted, model)
+            listed = names_text(out.with_suffix(".names"), written)  # may be refused: before all else
+            _copy(model, out, ".weights")
+            write_text(out.with_suffix(".names"), listed)
+            _copy(model, out, ".cfg")
         else:
             info = rewrite(model, out, lambda info: replace(info, names=renamed(info.names, wanted, model)))
             written = info.names
@@ -64,20 +71,6 @@ def renamed(found: Sequence[str], wanted: dict[str, str], model: Path) -> tuple[
     if double := next((name for name in changed if changed.count(name) > 1), None):
         raise ConfigError(f"{double}: expected a name that no other class has; a model cannot merge classes")
     return changed
-
-
-def _darknet(model: Path, out: Path, wanted: dict[str, str]) -> tuple[str, ...]:
-    """Copy the `.cfg` and its weights beside a new list of names."""
-    from lookonce.darknet.files import open_darknet
-    from lookonce.darknet.write import names_text
-
-    found = open_darknet(model)
-    names = renamed(found.info.names, wanted, model)
-    text = names_text(out.with_suffix(".names"), names)
-    _copy(model, out, ".weights")
-    write_text(out.with_suffix(".names"), text)
-    _copy(model, out, ".cfg")
-    return names
 
 
 def _copy(model: Path, out: Path, suffix: str) -> None:

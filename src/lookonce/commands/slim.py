@@ -1,20 +1,28 @@
 """`lookonce slim`: remove channels from a trained model, with the same accuracy."""
 
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
-from lookonce.commands.train import EpochsOption, MinutesOption, ResumeOption, SetOption
+from lookonce.commands.train_options import EpochsOption, MinutesOption, ResumeOption, SetOption
+from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import RUN_MODEL, model_name
 from lookonce.recipe import load_settings
+from lookonce.samples import Sample
+
+if TYPE_CHECKING:
+    from lookonce.train.plan import TrainData
+    from lookonce.train.slim import Parent, Slimmed
 
 START = "start.safetensors"  # in the run folder: the smaller network before its training
 REJECTED = RUN_MODEL.replace(".", ".rejected.", 1)
@@ -59,20 +67,10 @@ def slim(
     for assignment in assignments or ():
         if (name := assignment.partition("=")[0].strip()) in OF_THE_MODEL:
             raise ConfigError(f"--set {name}: fixed by {model_name(model)}, expected another setting")
-    from lookonce.darknet.channels import Channels
     from lookonce.train.folder import SETTINGS, check_folder
     from lookonce.train.reading import after_earlier_training, load_data
     from lookonce.train.run import Session, Stopped, train
-    from lookonce.train.slim import (
-        IMAGES,
-        check_start,
-        importance_of,
-        judge,
-        read_parent,
-        same_classes,
-        save_start,
-    )
-    from lookonce.train.slim import slim as smaller
+    from lookonce.train.slim import check_start, read_parent, same_classes, save_start
 
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     inputs = [path for path in (model, data, names) if path]
@@ -99,17 +97,7 @@ def slim(
         found = load_data(data, settings, names, console, images, strict=strict)
         found = after_earlier_training(same_classes(found, parent.info, model), model, console)
         if not resume:
-            with progress_bar(console, transient=True) as progress:
-                bar = progress.add_task("importance of channels", total=min(IMAGES, len(found.train)))
-
-                def advance(count: int) -> None:
-                    progress.advance(bar, count)
-                    if asked():
-                        raise KeyboardInterrupt  # nothing to save yet
-
-                channels = Channels(parent.network)
-                importance = importance_of(channels, parent, found, settings, advance)
-            made = smaller(channels, parent, importance.tolist(), faster)
+            made = _without_channels(parent, found, settings, faster, console, asked)
             say(f"{model_name(model)} {made.describe()} (--faster {faster:g})", console)
             save_start(out / START, made.model, parent, faster)
             settings = settings.model_copy(update={"model": str(out / START)})
@@ -123,20 +111,62 @@ def slim(
             again = shared.resume_command(*words, names=names, images=images, strict=strict)
             say(f"stopped and saved; to resume: {again}", console)
             return 128 + (asked.signal or signal.SIGTERM)
-        with progress_bar(console) as progress:
-            verdict = judge(parent, result.model, progress.track(found.val, description="comparing AP"))
-        accepted, path = verdict.compared.drop <= max_drop, result.model  # NaN is rejected
-        if not accepted:
-            path = path.rename(out / REJECTED)
-        if json_to is not None:
-            shared.write_json(json_to, {"model": str(path), "accepted": accepted, **verdict.to_dict()})
-        for line in verdict.describe():
-            say(line, console)
-        lost = f"rejected: AP drops by {verdict.compared.drop:.3f}, expected at most {max_drop:g}"
-        say(
-            f"slim model: {path}"
-            if accepted
-            else f"{lost}: {path}; more --epochs or a smaller --faster may help",
-            console,
-        )
-    return 0 if accepted else 1
+        return _compare(parent, result.model, found.val, out, max_drop, json_to, console)
+
+
+def _without_channels(
+    parent: "Parent",
+    found: "TrainData",
+    settings: TrainSettings,
+    faster: float,
+    console: Console,
+    stopping: Callable[[], bool],
+) -> "Slimmed":
+    """Remove the least important channels of a model until it is as much faster."""
+    from lookonce.darknet.channels import Channels
+    from lookonce.train.slim import IMAGES, importance_of, slim
+
+    with progress_bar(console, transient=True) as progress:
+        bar = progress.add_task("importance of channels", total=min(IMAGES, len(found.train)))
+
+        def advance(count: int) -> None:
+            progress.advance(bar, count)
+            if stopping():
+                raise KeyboardInterrupt  # nothing to save yet
+
+        channels = Channels(parent.network)
+        importance = importance_of(channels, parent, found, settings, advance)
+    return slim(channels, parent, importance.tolist(), faster)
+
+
+def _compare(
+    parent: "Parent",
+    made: Path,
+    samples: Sequence[Sample],
+    out: Path,
+    max_drop: float,
+    json_to: Path | None,
+    console: Console,
+) -> int:
+    """Compare AP with the parent's, and rename the file of a model that loses too much.
+
+    Returns:
+        0 if the model is accepted, else 1.
+    """
+    from lookonce.train.slim import judge
+
+    with progress_bar(console) as progress:
+        verdict = judge(parent, made, progress.track(samples, description="comparing AP"))
+    drop = verdict.compared.drop
+    accepted = drop <= max_drop  # NaN is rejected
+    path = made if accepted else made.rename(out / REJECTED)
+    if json_to is not None:
+        shared.write_json(json_to, {"model": str(path), "accepted": accepted, **verdict.to_dict()})
+    for line in verdict.describe():
+        say(line, console)
+    if accepted:
+        say(f"slim model: {path}", console)
+        return 0
+    lost = f"rejected: AP drops by {drop:.3f}, expected at most {max_drop:g}"
+    say(f"{lost}: {path}; more --epochs or a smaller --faster may help", console)
+    return 1

@@ -3,13 +3,10 @@
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
 
 from lookonce._counted import counted
 from lookonce._files import did_you_mean
@@ -18,101 +15,36 @@ from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
+from lookonce.commands import train_options as given
 from lookonce.commands.results import Trained
 from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
-from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
-from lookonce.recipe import load_settings, read_recipe, recipe_file
 from lookonce.runtime.devices import AUTO
-
-if TYPE_CHECKING:
-    from lookonce.train.plan import TrainData
-
-
-OutOption = Annotated[Path, typer.Option(help="Run folder.")]
-ModelOption = Annotated[
-    str | None, typer.Option(help=f"{MODELS}; else that of --weights.", show_default="yolov3-tiny")
-]
-TrainSizeOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Network input: 416, or 320x416 (height x width); else that of the .cfg.", show_default="416"
-    ),
-]
-EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
-MinutesOption = Annotated[
-    float | None, typer.Option(metavar="N", help="Length of the run in minutes, instead of --epochs.")
-]
-PatienceOption = Annotated[
-    int | None,
-    typer.Option(min=0, metavar="N", help="End after N epochs without a better AP.", show_default="never"),
-]
-BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
-StartOption = Annotated[
-    Path | None,
-    typer.Option(
-        parser=model_path,
-        help="Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.",
-        show_default="random",
-    ),
-]
-KeepClassesOption = Annotated[
-    bool,
-    typer.Option(
-        "--keep-classes", help="Add classes to the model of --weights, which labels its own on DATA."
-    ),
-]
-RecipeOption = Annotated[
-    Path | None,
-    typer.Option(help="YAML file of settings, or the name of a recipe.", show_default="default"),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=VALUE", help="Any setting, such as optimizer.rate=0.0005; see docs/train.md."
-    ),
-]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")]
-ExtendOption = Annotated[
-    int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
-]
-FoldsOption = Annotated[
-    int | None, typer.Option(min=2, metavar="N", help="Cross-validate: N runs, each image held out once.")
-]
-TrainDeviceOption = Annotated[
-    str,
-    typer.Option(
-        metavar="DEVICE", help="auto (CUDA, else the CPU), cpu, cuda, or mps (Apple); cuda:1 of several."
-    ),
-]
-SelfTestOption = Annotated[
-    bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
-]
 
 
 def train(
     data: shared.DataArgument,
-    out: OutOption = Path("runs/train"),
-    model: ModelOption = None,
-    size: TrainSizeOption = None,
-    epochs: EpochsOption = None,
-    minutes: MinutesOption = None,
-    patience: PatienceOption = None,
-    batch: BatchOption = None,
-    weights: StartOption = None,
-    keep_classes: KeepClassesOption = False,
+    out: given.OutOption = Path("runs/train"),
+    model: given.ModelOption = None,
+    size: given.TrainSizeOption = None,
+    epochs: given.EpochsOption = None,
+    minutes: given.MinutesOption = None,
+    patience: given.PatienceOption = None,
+    batch: given.BatchOption = None,
+    weights: given.StartOption = None,
+    keep_classes: given.KeepClassesOption = False,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    resume: ResumeOption = False,
-    extend: ExtendOption = None,
+    recipe: given.RecipeOption = None,
+    assignments: given.SetOption = None,
+    resume: given.ResumeOption = False,
+    extend: given.ExtendOption = None,
     group_by: shared.TrainGroupOption = "",
-    folds: FoldsOption = None,
-    device: TrainDeviceOption = AUTO,
+    folds: given.FoldsOption = None,
+    device: given.TrainDeviceOption = AUTO,
     strict: shared.StrictOption = False,
-    self_test: SelfTestOption = False,
+    self_test: given.SelfTestOption = False,
 ) -> Trained:
     """Train a detector on annotated images.
 
@@ -131,7 +63,7 @@ def train(
             f"--minutes: expected a number above 0 in place of --epochs, found {minutes:g}"
             + (f" beside --epochs {epochs}" if epochs else "")
         )
-    options = Options(
+    options = given.Options(
         recipe,
         assignments or (),
         {
@@ -157,20 +89,52 @@ def train(
     again = shared.resume_command(*words, names=names, images=images, strict=strict)
     if folds and (extend or keep_classes):
         raise ConfigError("--folds: expected neither --extend nor --keep-classes with it")
+    if keep_classes and not (weights or resume):
+        raise ConfigError("--keep-classes: expected the model that has the classes, with --weights MODEL")
+    resume = resume or extend is not None
+    task = _Task(data, out, weights, names, images, device, inputs, again, resume=resume, strict=strict)
     if self_test:
-        settings = options.with_network(None).settings()
-        verdict = _self_test(data, settings, names, images, device, strict=strict)
-        return Trained(out, exit_code=verdict)
+        return Trained(out, exit_code=_self_test(task, options.with_network(None).settings()))
+    if not resume:
+        options = options.with_network(weights)
     if folds:
-        settings = (options if resume else options.with_network(weights)).settings()
-        from lookonce.train.reading import after_earlier_training, load_folds
+        return Trained(out, exit_code=_cross_validate(task, options.settings(), folds))
+    return _train(task, options, extend or 0, started, keep_classes=keep_classes)
 
-        found = load_folds(data, settings, folds, names, terminal(), images, strict=strict)
-        found = [after_earlier_training(each, weights, terminal()) for each in found]
-        code = _cross_validate(
-            found, settings, out, inputs, weights, device, again, resume=resume, strict=strict
-        )
-        return Trained(out, exit_code=code)
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Arguments of a training, of whatever kind.
+
+    Attributes:
+        data: annotated images.
+        out: run folder.
+        weights: model to start from.
+        names: file of class names.
+        images: folder of the images.
+        device: as `--device` names it.
+        inputs: files and folders that nothing may replace.
+        again: the command that resumes.
+        resume: continue the run in `out`.
+        strict: stop at the first image or box that would be skipped.
+    """
+
+    data: Path
+    out: Path
+    weights: Path | None
+    names: Path | None
+    images: Path | None
+    device: str
+    inputs: Sequence[Path]
+    again: str
+    resume: bool
+    strict: bool
+
+
+def _train(
+    task: _Task, options: given.Options, more_epochs: int, started: float, *, keep_classes: bool
+) -> Trained:
+    """Train one model, and report on its validation images."""
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
     from lookonce.train.reading import after_earlier_training, load_data
@@ -178,17 +142,14 @@ def train(
     from lookonce.train.run import train as run
     from lookonce.train.teach import TAUGHT, Lessons, teach
 
-    if keep_classes and not (weights or resume):
-        raise ConfigError("--keep-classes: expected the model that has the classes, with --weights MODEL")
-    resume = resume or extend is not None
-    if not resume:
-        options = options.with_network(weights)
+    data, out, weights, device = task.data, task.out, task.weights, task.device
+    names, images, resume, strict = task.names, task.images, task.resume, task.strict
     # a run to resume may come from another machine, for which the list of written files is not valid
-    outputs = Outputs("train", folder=out, inputs=inputs, force=resume or None)
+    outputs = Outputs("train", folder=out, inputs=task.inputs, force=resume or None)
     with join(device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
         console.quiet = not group.is_first
-        settings = group.on_first(lambda: options.checked(out, weights, extend or 0, resume=resume))
+        settings = group.on_first(lambda: options.checked(out, weights, more_epochs, resume=resume))
         prepared = group.on_first(lambda: load_data(data, settings, names, console, images, strict=strict))
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
         if keep_classes and not resume:
@@ -196,7 +157,7 @@ def train(
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, device))
         if keep_classes or (resume and (out / TAUGHT).exists()):
             prepared = Lessons.read(out).add_to(prepared)
-        if not (weights or resume or model):
+        if not (weights or resume or options.named["model"]):
             say(
                 "no --weights: from random weights; --weights coco has the higher AP in short trainings",
                 console,
@@ -205,7 +166,7 @@ def train(
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume)
         except Stopped:
-            say(f"stopped and saved; to resume: {again}", console)
+            say(f"stopped and saved; to resume: {task.again}", console)
             return Trained(out, exit_code=128 + (asked.signal or signal.SIGTERM))
     progress = result.progress
     chosen = (
@@ -219,92 +180,7 @@ def train(
     return Trained(out, result.model, ap, progress.best_epoch, progress.epochs)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of the command that are settings.
-
-    Attributes:
-        recipe: file or name.
-        assignments: `a.b=c`.
-        named: top-level settings by name; None if not given.
-    """
-
-    recipe: Path | None
-    assignments: Sequence[str]
-    named: Mapping[str, Any]
-
-    def settings(self, recipe: Path | None = None) -> TrainSettings:
-        """Assemble the settings, from another recipe if none was given.
-
-        Raises:
-            ConfigError: a wrong setting; it is named by its option if it has one.
-        """
-        try:
-            return load_settings(self.recipe or recipe, self.assignments, **self.named)
-        except ConfigError as error:
-            if self.named.get(str(error).partition(":")[0]) is None:
-                raise
-            raise ConfigError(f"--{error}") from error
-
-    def with_network(self, weights: Path | None) -> "Options":
-        """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
-
-        Raises:
-            ConfigError: another network than that of built-in weights.
-            ModelFileError: the file of a network cannot be used.
-        """
-        from lookonce.darknet.described import has_own_network, published_size
-
-        named, model = dict(self.named), self.named.get("model")
-        pairs = (each.partition("=") for each in self.assignments)
-        assigned = {name.strip(): value for name, _, value in pairs}
-        of_recipe = read_recipe(recipe_file(self.recipe)) if self.recipe else {}
-        if weights and weights.parent == BUILT_IN_FOLDER:
-            if model or "model" in assigned:
-                raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
-            named["model"] = str(weights)
-        elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
-            named["model"] = str(weights)
-        network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
-        # a wrong name is found with the other settings
-        if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:
-            own = published_size(network)
-            named["size"] = own and f"{own[0]}x{own[1]}"
-        return replace(self, named=named)
-
-    def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
-        """Assemble the settings of a run; check its folder and its weights before any data is read.
-
-        Raises:
-            ConfigError: as `check_folder`; or another number of epochs than those of the resumed run.
-        """
-        from lookonce.train.folder import SETTINGS, check_folder
-
-        check_folder(out, resume=resume)
-        own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
-        settings = self.settings(own)
-        if own and settings.epochs != (planned := load_settings(own).epochs):
-            raise ConfigError(
-                f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
-                "leave --epochs out; --extend N gives a finished run N more"
-            )
-        if more_epochs and settings.minutes:
-            raise ConfigError(
-                f"--extend: the run is planned for {settings.minutes:g} minutes: expected --resume with more "
-                "--minutes"
-            )
-        return settings.model_copy(update={"epochs": settings.epochs + more_epochs})
-
-
-def _self_test(
-    data: Path,
-    settings: TrainSettings,
-    names: Path | None,
-    images: Path | None,
-    device: str,
-    *,
-    strict: bool,
-) -> int:
+def _self_test(task: _Task, settings: TrainSettings) -> int:
     """Overfit on eight images, and print the verdict.
 
     Returns:
@@ -316,8 +192,8 @@ def _self_test(
     from lookonce.train.self_test import self_test as run
 
     console = terminal()
-    found = load_data(data, settings, names, console, images, strict=strict, record=False)
-    outcome = run(found, settings, console, Group(device))
+    found = load_data(task.data, settings, task.names, console, task.images, strict=task.strict, record=False)
+    outcome = run(found, settings, console, Group(task.device))
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"
     )
@@ -341,33 +217,25 @@ def _self_test(
     return 1
 
 
-def _cross_validate(
-    parts: "Sequence[TrainData]",
-    settings: TrainSettings,
-    out: Path,
-    inputs: Sequence[Path],
-    weights: Path | None,
-    device: str,
-    again: str,
-    *,
-    resume: bool,
-    strict: bool,
-) -> int:
-    """Train on each fold, and print how AP varies; `again` is the command that resumes."""
+def _cross_validate(task: _Task, settings: TrainSettings, folds: int) -> int:
+    """Train on each fold, and print how AP varies."""
     from lookonce.train.folds import REPORT, train_folds
     from lookonce.train.parallel import Group
+    from lookonce.train.reading import after_earlier_training, load_folds
     from lookonce.train.run import Session, Stopped
 
-    console = terminal()
+    console, out, weights, resume = terminal(), task.out, task.weights, task.resume
+    found = load_folds(task.data, settings, folds, task.names, console, task.images, strict=task.strict)
+    parts = [after_earlier_training(each, weights, console) for each in found]
     with (
-        Outputs("train", folder=out, inputs=inputs, force=resume or None),
+        Outputs("train", folder=out, inputs=task.inputs, force=resume or None),
         StopRequest() as asked,
     ):
-        session = Session(console, Group(device), stop=asked, strict=strict)
+        session = Session(console, Group(task.device), stop=asked, strict=task.strict)
         try:
             result = train_folds(parts, settings, out, session, weights=weights, resume=resume)
         except Stopped:
-            say(f"stopped and saved; to resume: {again}, with the same settings", console)
+            say(f"stopped and saved; to resume: {task.again}, with the same settings", console)
             return 128 + (asked.signal or signal.SIGTERM)
     metrics, spread = result.evaluation.metrics, result.evaluation.intervals.overall
     say(result.describe(), console)

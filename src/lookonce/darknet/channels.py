@@ -11,7 +11,7 @@ network in which these channels are 0.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from lookonce.darknet.sections import (
     Shortcut,
     Yolo,
 )
-from lookonce.darknet.weights import BatchNorm, ConvWeights, Floats
+from lookonce.darknet.weights import BatchNorm, ConvWeights
 
 Channel = tuple[int, int]  # layer of a convolution, channel of its output
 NOT_ZERO = ("logistic",)  # activations of 0 that are not 0: a removed channel must stay 0 on its way
@@ -285,17 +285,8 @@ def without(
     for spec, each in zip(network.convolutions, weights, strict=True):
         out, read = kept[spec.layer], kept[network.layers[spec.layer].sources[0]]
         inputs = read[: spec.kernel_shape[1]] if spec.groups < spec.channels else np.ones(1, bool)
-        slimmed.append(_rows(replace(each, kernel=each.kernel[:, inputs]), out))
+        kernel, norm = np.ascontiguousarray(each.kernel[:, inputs][out]), each.batch_norm
+        if norm is not None:
+            norm = BatchNorm(norm.gamma[out], norm.mean[out], norm.variance[out])
+        slimmed.append(ConvWeights(kernel, each.bias[out], norm))
     return resolve(typed(sections, network.cfg.file)), slimmed
-
-
-def _rows(weights: ConvWeights, out: NDArray[np.bool_]) -> ConvWeights:
-    """Return the filters that stay."""
-
-    def rows(array: Floats) -> Floats:
-        return np.ascontiguousarray(array[out])
-
-    norm = weights.batch_norm
-    if norm is not None:
-        norm = BatchNorm(rows(norm.gamma), rows(norm.mean), rows(norm.variance))
-    return ConvWeights(rows(weights.kernel), rows(weights.bias), norm)

@@ -216,7 +216,9 @@ class Dataset:
     @cached_property
     def _aspects(self) -> NDArray[np.float64]:
         """Return width over height of each image, (samples,); if it may be turned, longer by shorter side."""
-        aspects = np.array([aspect_of(sample) for sample in self.samples])
+        # an image that cannot be read is reported in its turn
+        sizes = [sample.image_size if sample.is_readable else (1, 1) for sample in self.samples]
+        aspects = np.array([width / height for height, width in sizes])
         turned = self.augmentation is not None and self.augmentation.orientation == "free"
         return np.maximum(aspects, 1 / aspects) if turned else aspects
 
@@ -259,12 +261,3 @@ def repeat_factors(samples: Sequence[Sample], num_classes: int, threshold: float
     needed = np.maximum(1.0, np.sqrt(threshold / share))
     factors: NDArray[np.float64] = np.where(shows, needed, 1.0).max(axis=1, initial=1.0)
     return factors
-
-
-def aspect_of(sample: Sample) -> float:
-    """Return width over height; 1 if the image cannot be read, which is reported in its turn."""
-    try:
-        height, width = sample.image_size
-    except ImageError:
-        return 1.0
-    return width / height

@@ -8,12 +8,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+PATTERNS = "clouds", "wood", "cloth", "tiles", "dots"
 
 
 def ground(rng: Generator, height: int, width: int) -> Floats:
     """Draw a texture in two related colours: (H, W, 3) float32, 0..255."""
     clouds = _clouds(rng, height, width)
-    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, clouds)
+    pattern = _pattern(rng, clouds, PATTERNS[rng.integers(len(PATTERNS))])
     blend = (0.35 * clouds + 0.65 * pattern)[..., None]
     # two muted colours of similar hue, so that the letters stand out
     hue, saturation = rng.random(), rng.uniform(0.05, 0.5)
@@ -50,40 +51,30 @@ def _along(rng: Generator, clouds: Floats, bend: float) -> tuple[Floats, Floats]
     return cosine * x + sine * y + bent, cosine * y - sine * x + bent
 
 
-def _wood(rng: Generator, clouds: Floats) -> Floats:
-    """Draw bands, strongly bent and of uneven width."""
-    across, _ = _along(rng, clouds, bend=rng.uniform(60, 160))
-    return _wave(across * np.float32(rng.uniform(0.1, 0.3)))
-
-
-def _cloth(rng: Generator, clouds: Floats) -> Floats:
-    """Draw threads over and under each other."""
-    across, along = _along(rng, clouds, bend=6)
-    thread = np.float32(rng.uniform(0.5, 1.2))
-    return np.float32(0.5) * (_wave(across * thread) + _wave(along * thread))
-
-
-def _tiles(rng: Generator, clouds: Floats) -> Floats:
-    """Draw a board of blurred squares."""
-    across, along = _along(rng, clouds, bend=4)
-    side = np.float32(rng.uniform(18, 60))
-    board = ((across // side + along // side) % 2).astype(np.float32)
-    return cv2.GaussianBlur(board, (0, 0), rng.uniform(0.8, 2)).astype(np.float32)
-
-
-def _dots(rng: Generator, clouds: Floats) -> Floats:
-    """Draw round spots on a grid."""
-    across, along = _along(rng, clouds, bend=10)
-    pitch = np.float32(2 * np.pi / rng.uniform(10, 40))
-    peaks = np.sin(across * pitch) * np.sin(along * pitch)
-    spots: Floats = 1 / (1 + np.exp(-6 * (peaks - np.float32(0.4))))
-    return spots
+def _pattern(rng: Generator, clouds: Floats, kind: str) -> Floats:
+    """Draw one of `PATTERNS`: (H, W), 0..1."""
+    if kind == "wood":  # bands, strongly bent and of uneven width
+        across, _ = _along(rng, clouds, bend=rng.uniform(60, 160))
+        return _wave(across * np.float32(rng.uniform(0.1, 0.3)))
+    if kind == "cloth":  # threads over and under each other
+        across, along = _along(rng, clouds, bend=6)
+        thread = np.float32(rng.uniform(0.5, 1.2))
+        return np.float32(0.5) * (_wave(across * thread) + _wave(along * thread))
+    if kind == "tiles":  # a board of blurred squares
+        across, along = _along(rng, clouds, bend=4)
+        side = np.float32(rng.uniform(18, 60))
+        board = ((across // side + along // side) % 2).astype(np.float32)
+        return cv2.GaussianBlur(board, (0, 0), rng.uniform(0.8, 2)).astype(np.float32)
+    if kind == "dots":  # round spots on a grid
+        across, along = _along(rng, clouds, bend=10)
+        pitch = np.float32(2 * np.pi / rng.uniform(10, 40))
+        peaks = np.sin(across * pitch) * np.sin(along * pitch)
+        spots: Floats = 1 / (1 + np.exp(-6 * (peaks - np.float32(0.4))))
+        return spots
+    return clouds
 
 
 def _wave(phase: Floats) -> Floats:
     """Return a sine between 0 and 1."""
     wave: Floats = np.float32(0.5) + np.float32(0.5) * np.sin(phase)
     return wave
-
-
-_PATTERNS = (lambda rng, clouds: clouds, _wood, _cloth, _tiles, _dots)

@@ -74,7 +74,8 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
     for split, count in counts.items():
         samples = []
         for number in range(count):
-            drawn, path = _numbered(seed, split, number), out / "images" / split / f"{number:04d}.jpg"
+            drawn = scene(np.random.default_rng((seed, STREAMS[split], number)))
+            path = out / "images" / split / f"{number:04d}.jpg"
             write_image(path, drawn.image)
             samples.append(Sample(path, drawn.boxes, drawn.labels, size=drawn.image.shape[:2]))
         sets[split] = SampleSet(CLASSES, samples, [], "lines")
@@ -89,7 +90,8 @@ def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
         ImageError: the folder cannot be written.
     """
     for number in range(count):
-        write_image(folder / f"{number:04d}.png", _numbered(seed, "unseen", number).image)
+        drawn = scene(np.random.default_rng((seed, STREAMS["unseen"], number)))
+        write_image(folder / f"{number:04d}.png", drawn.image)
 
 
 def scene(rng: Generator) -> Scene:
@@ -131,30 +133,22 @@ def glyph(rng: Generator, letter: str) -> Floats:
     return mask
 
 
-def _numbered(seed: int, stream: str, number: int) -> Scene:
-    return scene(np.random.default_rng((seed, STREAMS[stream], number)))
-
-
 def _drawn(rng: Generator, letter: str, side: int) -> NDArray[np.uint8]:
     """Draw an upright letter, about `side` pixels high: (h, w) uint8 opacity."""
     if rng.random() < 0.5:
-        return _drawn_with_pen(letter, side, FACES[rng.integers(len(FACES))], rng.uniform(0.05, 0.16))
+        face = FACES[rng.integers(len(FACES))]  # OpenCV's stroke fonts
+        pen = max(2, round(side * rng.uniform(0.05, 0.16)))
+        scale = (side - pen) / 21  # a capital is 21 pixels high at scale 1
+        (width, height), base = cv2.getTextSize(letter, face, scale, pen)
+        drawn = np.zeros((height + base + 2 * pen, width + 2 * pen), np.uint8)
+        cv2.putText(drawn, letter, (pen, height + pen), face, scale, 255, pen, cv2.LINE_AA)
+        return drawn
     font = FONT(round(side * 1.4))  # a capital is 0.7 of the font's size
     stroke = round(side * rng.uniform(0, 0.07))
     left, top, right, bottom = (int(edge) for edge in font.getbbox(letter, stroke_width=stroke))
     image = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(image).text((-left, -top), letter, 255, font, stroke_width=stroke)
     return np.asarray(image)
-
-
-def _drawn_with_pen(letter: str, side: int, face: int, weight: float) -> NDArray[np.uint8]:
-    """Draw it in one of OpenCV's stroke fonts; `weight` is the width of the pen as a share of the height."""
-    pen = max(2, round(side * weight))
-    scale = (side - pen) / 21  # a capital is 21 pixels high at scale 1
-    (width, height), base = cv2.getTextSize(letter, face, scale, pen)
-    image = np.zeros((height + base + 2 * pen, width + 2 * pen), np.uint8)
-    cv2.putText(image, letter, (pen, height + pen), face, scale, 255, pen, cv2.LINE_AA)
-    return image
 
 
 def _free_place(

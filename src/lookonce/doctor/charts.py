@@ -82,6 +82,13 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
         centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / sample.image_size[::-1])
     counts = count_classes(found)
     total, most = max(int(counts.sum()), 1), max(int(counts.max(initial=0)), 1)
+    anchors = {}
+    for fit in advice.anchors:
+        sides = np.array(fit.anchors, np.float64).reshape(-1, 2)
+        points = zip(
+            _at(sides[:, 0]).tolist(), (CELLS - _at(sides[:, 1])).tolist(), sides.tolist(), strict=True
+        )
+        anchors[fit.name] = tuple(AnchorMark(x, y, f"{w:g} x {h:g}") for x, y, (w, h) in points)
     return Plots(
         classes=tuple(
             Bar(name, f"{count} ({count / total:.0%})", count / most)
@@ -91,7 +98,7 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
         sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
         positions=_cells(*(np.concatenate(centres) * CELLS).T),
         shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
-        anchors={fit.name: _marks(fit.anchors) for fit in advice.anchors},
+        anchors=anchors,
         ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
         network=str(network),
     )
@@ -134,10 +141,3 @@ def _at(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     share = (np.log(pixels.clip(*SHAPE_RANGE)) - low) / (high - low)
     cells: NDArray[np.float64] = share.clip(0, 1 - 1e-9) * CELLS
     return cells
-
-
-def _marks(anchors: Sequence[Sequence[float]]) -> tuple[AnchorMark, ...]:
-    sides = np.array(anchors, np.float64).reshape(-1, 2)
-    x, y = _at(sides[:, 0]), CELLS - _at(sides[:, 1])
-    texts = [f"{w:g} x {h:g}" for w, h in sides.tolist()]
-    return tuple(AnchorMark(a, b, text) for a, b, text in zip(x.tolist(), y.tolist(), texts, strict=True))

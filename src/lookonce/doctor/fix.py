@@ -141,32 +141,32 @@ def _corrected(
     inverted: Mapping[Path, list[Problem]],
     images: _Images,
 ) -> SampleSet:
-    """Return the samples of one split as they will be written."""
+    """Return the samples of one split as they will be written.
+
+    Of boxes of one class that cover each other, the first stays; boxes with their corners swapped come last.
+    """
     samples = []
     for sample in found.samples:
         fits = form in KEEP_ANY_NAME or "\n" not in str(sample.path)
-        if sample.path not in dropped and fits:
-            boxes = _correct_boxes(sample, inverted.get(sample.path, []))
-            samples.append(replace(boxes, path=images.copy_of(sample.path)))
+        if sample.path in dropped or not fits:
+            continue
+        label_of = sample.labels
+        repeated = {later for earlier, later in repeats(sample) if label_of[earlier] == label_of[later]}
+        kept = sample.pick(np.array([i not in repeated for i in range(len(label_of))], bool))
+        if swapped := inverted.get(sample.path, []):
+            no = np.zeros(len(swapped), bool)
+            ordered = np.array([_exchanged(problem, sample) for problem in swapped], np.float32)
+            kept = replace(
+                kept,
+                boxes=np.concatenate([kept.boxes, ordered]),
+                labels=np.concatenate(
+                    [kept.labels, np.array([problem.label for problem in swapped], np.int64)]
+                ),
+                difficult=np.concatenate([kept.difficult, no]),
+                crowd=np.concatenate([kept.crowd, no]),
+            )
+        samples.append(replace(kept, path=images.copy_of(sample.path)))
     return replace(found, samples=samples, places={})
-
-
-def _correct_boxes(sample: Sample, inverted: list[Problem]) -> Sample:
-    """Keep the first of boxes of one class that cover each other; append boxes with their corners swapped."""
-    repeated = {later for earlier, later in repeats(sample) if sample.labels[earlier] == sample.labels[later]}
-    sample = sample.pick(np.array([i not in repeated for i in range(len(sample.labels))], bool))
-    if not inverted:
-        return sample
-    boxes = np.array([_exchanged(problem, sample) for problem in inverted], np.float32)
-    labels = np.array([problem.label for problem in inverted], np.int64)
-    no = np.zeros(len(labels), bool)
-    return replace(
-        sample,
-        boxes=np.concatenate([sample.boxes, boxes]),
-        labels=np.concatenate([sample.labels, labels]),
-        difficult=np.concatenate([sample.difficult, no]),
-        crowd=np.concatenate([sample.crowd, no]),
-    )
 
 
 def _exchanged(problem: Problem, sample: Sample) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -100,7 +100,12 @@ def inspect(path: Path) -> ImageFacts:
         image = decode_image(data, str(path))
     except (ValueError, ImageError) as error:
         fault = str(error).removeprefix(f"{path}: ")
-        return ImageFacts(path, hashed, fault, cut_short=_is_cut_short(data))
+        mark = next((ENDS[name] for name, start in STARTS.items() if data.startswith(start)), b"")
+        whole = data.rstrip(b"\0").endswith(mark.rstrip(b"\0"))  # some writers add zeros after it
+        return ImageFacts(path, hashed, fault, cut_short=not whole)
+    end, colour = image[-FLAT_ROWS:], image[-1, -1]
+    tinted = not ((colour <= NEARLY_BLACK).all() or (colour >= NEARLY_WHITE).all())
+    is_flat = tinted and len(image) > FLAT_ROWS and bool((end == colour).all())
     return ImageFacts(
         path,
         hashed,
@@ -108,7 +113,7 @@ def inspect(path: Path) -> ImageFacts:
         colour=header.colour,
         orientation=header.orientation,
         is_deep=header.is_deep,
-        flat_end=header.format == "JPEG" and _has_flat_end(image),
+        flat_end=header.format == "JPEG" and is_flat,
         thumbnail=thumbnail(image),
     )
 
@@ -136,19 +141,6 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
         if each.flat_end:
             what = f"its last {FLAT_ROWS} rows or more all have one colour"
             yield Finding("concealed-damage", place, what, each.path)
-
-
-def _is_cut_short(data: bytes) -> bool:
-    """Return whether a JPEG or PNG lacks its end; some writers add zeros after it."""
-    form = next((name for name, start in STARTS.items() if data.startswith(start)), None)
-    return form is not None and not data.rstrip(b"\0").endswith(ENDS[form].rstrip(b"\0"))
-
-
-def _has_flat_end(image: NDArray[np.uint8]) -> bool:
-    colour = image[-1, -1]
-    if (colour <= NEARLY_BLACK).all() or (colour >= NEARLY_WHITE).all() or len(image) <= FLAT_ROWS:
-        return False
-    return bool((image[-FLAT_ROWS:] == colour).all())
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -92,8 +92,12 @@ def breakdown(
     """
     objects = outcomes.objects
     found = outcomes.above(threshold).found()
-    sizes = _side(objects.boxes), _side(outcomes.boxes)
-    shapes = _shape(objects.boxes), _shape(outcomes.boxes)
+    # sides of squares of the same area; width over height
+    sizes = np.sqrt(area(objects.boxes.astype(np.float64))), np.sqrt(area(outcomes.boxes.astype(np.float64)))
+    sides = [
+        (box[:, 2:] - box[:, :2]).astype(np.float64).clip(1e-6) for box in (objects.boxes, outcomes.boxes)
+    ]
+    shapes = sides[0][:, 0] / sides[0][:, 1], sides[1][:, 0] / sides[1][:, 1]
     crowds = _crowding(outcomes, truth, detections)
     return Breakdown(
         coco_size=_bins(outcomes, *sizes, np.array(COCO_SIZES), found),
@@ -149,19 +153,6 @@ def _bins(
         ap = class_average_precisions(outcomes.scores[mine], outcomes.labels[mine], right[mine], counts)
         bins.append(Bin.of(of_objects[inside], ap[counts > 0], found[inside]))
     return tuple(bins)
-
-
-def _side(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the side of the square with the area of each box: (N,)."""
-    side: NDArray[np.float64] = np.sqrt(area(boxes.astype(np.float64)))
-    return side
-
-
-def _shape(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return width over height: (N,)."""
-    sides = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).clip(1e-6)
-    shape: NDArray[np.float64] = sides[:, 0] / sides[:, 1]
-    return shape
 
 
 def _crowding(

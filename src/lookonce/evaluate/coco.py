@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -177,42 +178,46 @@ def _accumulated(
         "images": [{"id": i} for i in range(len(truth))],
         "categories": [{"id": c, "name": name} for c, name in enumerate(names)],
     }
-    run = fce.COCOeval_faster(
-        fce.COCO({**frame, "annotations": list(_truth_rows(truth))}),
-        fce.COCO({**frame, "annotations": list(_detection_rows(detections))}),
-        iouType="bbox",
-    )
+    objects = [
+        _rows(
+            image,
+            sample.boxes,
+            category_id=sample.labels,
+            area=np.where(sample.difficult, IGNORED_AREA, area(sample.boxes.astype(float))),
+            iscrowd=sample.crowd.astype(int),
+        )
+        for image, sample in enumerate(truth)
+    ]
+    results = [
+        _rows(
+            image,
+            found.boxes,
+            category_id=found.labels,
+            area=area(found.boxes.astype(float)),
+            iscrowd=np.zeros(len(found), int),
+            score=found.scores,
+        )
+        for image, found in enumerate(detections)
+    ]
+    # numbered from 1: 0 means "unmatched" to the evaluator
+    sides = [
+        fce.COCO({**frame, "annotations": [{"id": i, **row} for i, row in enumerate(chain(*rows), 1)]})
+        for rows in (objects, results)
+    ]
+    run = fce.COCOeval_faster(*sides, iouType="bbox")
     run.params.maxDets = [*CAPS, max(CAPS[-1] + 1, most)]
     run.evaluate()
     run.accumulate()
     return run.eval["precision"], run.eval["recall"]
 
 
-def _truth_rows(truth: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    number = 0
-    for image, sample in enumerate(truth):
-        areas = np.where(sample.difficult, IGNORED_AREA, area(sample.boxes.astype(float)))
-        flags = zip(areas.tolist(), sample.crowd.tolist(), strict=True)
-        for row, (extent, crowd) in zip(_rows(image, sample.boxes, sample.labels), flags, strict=True):
-            number += 1  # from 1: 0 means "unmatched" to the evaluator
-            yield {**row, "id": number, "area": extent, "iscrowd": int(crowd)}
-
-
-def _detection_rows(detections: Sequence[Detections]) -> Iterator[dict[str, Any]]:
-    number = 0
-    for image, found in enumerate(detections):
-        values = zip(area(found.boxes.astype(float)).tolist(), found.scores.tolist(), strict=True)
-        for row, (extent, score) in zip(_rows(image, found.boxes, found.labels), values, strict=True):
-            number += 1
-            yield {**row, "id": number, "area": extent, "iscrowd": 0, "score": score}
-
-
-def _rows(image: int, boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """Yield the part of a row that objects and detections share; COCO's box is left, top, width, height."""
+def _rows(image: int, boxes: NDArray[np.float32], **columns: NDArray[Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row per box of an image; COCO's box is left, top, width, height."""
     exact = boxes.astype(np.float64)
     corner_and_size = np.concatenate([exact[:, :2], exact[:, 2:] - exact[:, :2]], axis=1)
-    for box, label in zip(corner_and_size.tolist(), labels.tolist(), strict=True):
-        yield {"image_id": image, "category_id": label, "bbox": box}
+    rows = zip(corner_and_size.tolist(), *(each.tolist() for each in columns.values()), strict=True)
+    for box, *values in rows:
+        yield {"image_id": image, "bbox": box, **dict(zip(columns, values, strict=True))}
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -18,7 +18,6 @@ from lookonce.explain.heads import grid_text
 from lookonce.explain.packing import plain
 from lookonce.explain.records import BELOW, Explanation, Features
 from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
-from lookonce.explain.truth_records import Truth
 from lookonce.pages.render import jpeg_url, render
 
 LONGEST = 1024  # pixels of the image on the page; the numbers are those of the image itself
@@ -39,7 +38,18 @@ def write_page(explanation: Explanation, path: Path) -> None:
 
 def page(explanation: Explanation) -> str:
     """Return the HTML of the page."""
-    layers, entry = explanation.layers, explanation.input
+    layers, entry, found = explanation.layers, explanation.input, explanation.detections
+    named = [
+        f"{found.name_of(int(label))} {score:.2f}"
+        for label, score in zip(found.labels[:NAMED], found.scores[:NAMED], strict=True)
+    ]
+    more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
+    counts: dict[str, int] = {}
+    if explanation.truth is not None:  # the places of each role in the loss
+        scales = explanation.truth.scales
+        for role in ("positive", "ignored"):
+            counts[role] = sum(int(np.count_nonzero(getattr(scale, role))) for scale in scales)
+        counts["background"] = sum(scale.positive.size for scale in scales) - sum(counts.values())
     return render(
         "explain.html",
         file=PurePath(entry.file).name or "an image",
@@ -52,7 +62,7 @@ def page(explanation: Explanation) -> str:
             "above": int(np.count_nonzero(explanation.suppression.suppressed_by != BELOW)),
             "kept": len(explanation.suppression.kept),
         },
-        found=_found(explanation),
+        found=", ".join(named) + more if named else "nothing",
         image=jpeg_url(shrunk(entry.image, LONGEST)),
         pixels=jpeg_url(entry.pixels, quality=92),
         grids=[
@@ -62,7 +72,7 @@ def page(explanation: Explanation) -> str:
         ],
         object_stages=OBJECT_STAGES,
         detection_stages=DETECTION_STAGES,
-        counts={} if explanation.truth is None else _counts(explanation.truth),
+        counts=counts,
         words={words.stage: words for words in explanation.words},
         data=page_data(explanation),
     )
@@ -95,17 +105,6 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _found(explanation: Explanation) -> str:
-    """List the detections in words."""
-    found = explanation.detections
-    named = [
-        f"{found.name_of(int(label))} {score:.2f}"
-        for label, score in zip(found.labels[:NAMED], found.scores[:NAMED], strict=True)
-    ]
-    more = len(found) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more else "") if named else "nothing"
-
-
 def _strip(features: Features) -> dict[str, Any]:
     """Put the tiles (n, h, w) side by side into one image, with the numbers needed to cut it up."""
     count, height, width = features.tiles.shape
@@ -122,13 +121,3 @@ def _strip(features: Features) -> dict[str, Any]:
 
 def _css(colour: tuple[int, int, int]) -> str:
     return f"rgb({colour[0]} {colour[1]} {colour[2]})"
-
-
-def _counts(truth: Truth) -> dict[str, int]:
-    """Count the places by their role in the loss."""
-    positive, ignored = (
-        sum(int(np.count_nonzero(getattr(scale, name))) for scale in truth.scales)
-        for name in ("positive", "ignored")
-    )
-    places = sum(scale.positive.size for scale in truth.scales)
-    return {"positive": positive, "ignored": ignored, "background": places - positive - ignored}

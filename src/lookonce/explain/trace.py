@@ -65,7 +65,7 @@ class Tracer:
         Raises:
             ModelFileError: the network's layers do not fit together at this size.
         """
-        self.network = at_size(source.network, size)
+        self.network = resolve(source.network.cfg, size)
         self._source = source
         self._session: ort.InferenceSession | None = None
         self._layers_session: ort.InferenceSession | None = None
@@ -121,11 +121,6 @@ class Tracer:
 def _open(graph: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
     options.log_severity_level = ORT_FATAL
     return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def at_size(network: Network, size: tuple[int, int]) -> Network:
-    """Return the same layers for another (height, width) of the input."""
-    return resolve(network.cfg, size)
 
 
 def with_layer_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

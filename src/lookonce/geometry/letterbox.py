@@ -106,16 +106,16 @@ class Letterbox:
 
     def boxes_in(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 4) xyxy in image pixels -> in input pixels."""
-        return (boxes * self._scale4() + self._offset4()).astype(np.float32)
+        factor, offset = self._way_in()
+        return (boxes * factor + offset).astype(np.float32)
 
     def boxes_out(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 4) xyxy in input pixels -> in image pixels, clipped at the image's border."""
-        back = (boxes - self._offset4()) / self._scale4()
-        return box_ops.clip(back, *self.source).astype(np.float32)
+        factor, offset = self._way_in()
+        return box_ops.clip((boxes - offset) / factor, *self.source).astype(np.float32)
 
-    def _scale4(self) -> NDArray[np.float64]:
+    def _way_in(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return factor and offset, (4,) each, of xyxy from image to input."""
         vertical, horizontal = self.scale
-        return np.array([horizontal, vertical, horizontal, vertical])
-
-    def _offset4(self) -> NDArray[np.float64]:
-        return np.array([self.left, self.top, self.left, self.top], np.float64)
+        factor = np.array([horizontal, vertical, horizontal, vertical])
+        return factor, np.array([self.left, self.top, self.left, self.top], np.float64)

@@ -55,7 +55,14 @@ def load_arrays(path: Path) -> tuple[list[ConvWeights], ModelInfo]:
 
 def arrays_of(network: nn.Module) -> list[ConvWeights]:
     """Return the convolutions of a network in file order, without names."""
-    return [_arrays(*pair) for pair in _convolutions(network)]
+    arrays = []
+    for convolution, norm in _convolutions(network):
+        if norm is None:
+            arrays.append(ConvWeights(_floats(convolution.weight), _floats(convolution.bias)))
+        else:
+            scaling = BatchNorm(_floats(norm.weight), _floats(norm.running_mean), _floats(norm.running_var))
+            arrays.append(ConvWeights(_floats(convolution.weight), _floats(norm.bias), scaling))
+    return arrays
 
 
 def load_start(source: Path, base: Network) -> dict[str, Tensor]:
@@ -156,14 +163,6 @@ def fill(network: nn.Module, arrays: Sequence[ConvWeights]) -> None:
                 norm.weight.copy_(_tensor(weights.batch_norm.gamma))
                 norm.running_mean.copy_(_tensor(weights.batch_norm.mean))
                 norm.running_var.copy_(_tensor(weights.batch_norm.variance))
-
-
-def _arrays(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> ConvWeights:
-    kernel = _floats(convolution.weight)
-    if norm is None:
-        return ConvWeights(kernel, _floats(convolution.bias))
-    batch_norm = BatchNorm(_floats(norm.weight), _floats(norm.running_mean), _floats(norm.running_var))
-    return ConvWeights(kernel, _floats(norm.bias), batch_norm)
 
 
 def _tensor(array: Floats) -> Tensor:

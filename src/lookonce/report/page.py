@@ -104,6 +104,12 @@ def report_page(
     costs = [each[name] or 0 for each in errors["types"].values() for name in ("cost", "cost_in_use")]
     dots, axes = count_scatter(figures["metrics"]["counts"])
     epochs = (figures["training"] or {}).get("epochs", [])
+    confusions = [  # row, column and count, with background last in both
+        (row, column, count)
+        for row, counts in enumerate(figures["metrics"]["confusion"]["counts"])
+        for column, count in enumerate(counts)
+        if row != column and count
+    ]
     return render(
         "report.html",
         **figures,
@@ -123,7 +129,7 @@ def report_page(
         f1=curve_chart(curves, "f1", [each["best_f1"]["f1"] for each in errors["classes"]]),
         losses=epoch_chart(epochs, LOSSES, None) if epochs else None,
         accuracy=epoch_chart(epochs, {"ap50": "AP50", "ap": "AP"}, 1.0) if epochs else None,
-        confusions=_confusions(figures["metrics"]["confusion"]),
+        confusions=sorted(confusions, key=lambda cell: -cell[2])[:CONFUSIONS],
         matrix=MATRIX,
         breakdowns=BREAKDOWNS,
         coco_sizes=("small", "medium", "large"),
@@ -132,14 +138,3 @@ def report_page(
         note=note,
         severities=SEVERITIES,
     )
-
-
-def _confusions(confusion: dict[str, Any]) -> list[tuple[int, int, int]]:
-    """Return the most frequent confusions: row, column and count, with background last in both."""
-    cells = [
-        (row, column, count)
-        for row, counts in enumerate(confusion["counts"])
-        for column, count in enumerate(counts)
-        if row != column and count
-    ]
-    return sorted(cells, key=lambda cell: -cell[2])[:CONFUSIONS]

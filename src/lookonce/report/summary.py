@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lookonce._counted import counted
 from lookonce.evaluate.errors import Outcome
 
 SOUND = 0.95  # AP50 from which a class needs no advice
@@ -38,10 +39,10 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         "weakest_class": None,
     }
     if not numbers["objects"]:
-        text = f"{_plural(numbers['images'], 'image')}, no annotated object: nothing can be measured."
+        text = f"{counted(numbers['images'], 'image')}, no annotated object: nothing can be measured."
         return {**numbers, "text": text}
     if not numbers["found"]:
-        text = f"Finds none of the {_plural(numbers['objects'], 'object')}: train longer, or check the data."
+        text = f"Finds none of the {counted(numbers['objects'], 'object')}: train longer, or check the data."
         return {**numbers, "text": text}
     weakest, advice = _advice(errors)
     percent = abs(round(100 * counts["relative"]))  # in all, where errors in both directions cancel
@@ -64,10 +65,6 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
 def _in_a_hundred(part: int, whole: int) -> str:
     """Write "76 of 100", and small numbers as they are."""
     return f"{part} of {whole}" if whole <= 100 else f"{100 * part / whole:.0f} of 100"
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _advice(errors: dict[str, Any]) -> tuple[str | None, str]:

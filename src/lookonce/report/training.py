@@ -40,22 +40,10 @@ def training_record(model: Path, info: ModelInfo | None) -> dict[str, Any] | Non
     try:
         own, usual = flat(load_settings(model.parent / SETTINGS)), flat(TrainSettings())
         record["settings"] = {name: value for name, value in own.items() if value != usual[name]}
-        record["epochs"] = _epochs(model.parent / EPOCHS)
+        rows = csv.DictReader(read_text(model.parent / EPOCHS, ConfigError, limit=TEXT_LIMIT).splitlines())
+        record["epochs"] = [{name: float(cell) for name, cell in row.items() if cell} for row in rows]
         written = datetime.fromtimestamp((model.parent / EPOCHS).stat().st_mtime).astimezone()
         record["finished"] = written.strftime("%Y-%m-%d %H:%M")
-    except (LookonceError, OSError):  # the model was moved out of its run folder, or the folder is another's
-        pass
+    except (LookonceError, OSError, TypeError, ValueError):
+        pass  # the model was moved out of its run folder, or the folder is another's
     return record
-
-
-def _epochs(path: Path) -> list[dict[str, float]]:
-    """Read one entry per epoch; a cell without a number is left out.
-
-    Raises:
-        ConfigError: unreadable.
-    """
-    rows = csv.DictReader(read_text(path, ConfigError, limit=TEXT_LIMIT).splitlines())
-    try:
-        return [{name: float(cell) for name, cell in row.items() if cell} for row in rows]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: expected the log of a run: {error}") from error

@@ -5,7 +5,6 @@ count of frames reveals it, see `video.check_whole`; the others are checked here
 """
 
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,71 +27,47 @@ def check_bytes(path: Path) -> None:
     with open_input(path, ImageError) as stream:
         size, head = path.stat().st_size, stream.read(HEAD)
         try:
-            for is_format, fault in CONTAINERS:
-                if is_format(head) and (what := fault(stream, head, size)):
-                    raise ImageError(f"{path}: {what}: the video is cut short")
+            fault = _fault(stream, head, size)
         except (struct.error, OSError, IndexError):  # too short for what its container has at the end
             raise ImageError(f"{path}: expected more than {size:,} bytes: the video is cut short") from None
+    if fault:
+        raise ImageError(f"{path}: {fault}: the video is cut short")
 
 
-def _matroska(_: BinaryIO, head: bytes, size: int) -> str:
-    at = head.find(b"\x18\x53\x80\x67") + 4  # Segment, the element that holds all frames
-    if at < 4:
-        return ""
-    octets = 9 - head[at].bit_length()  # the first set bit tells how many bytes the number takes
-    unknown = (1 << 7 * octets) - 1  # as in live recordings
-    declared = int.from_bytes(head[at : at + octets]) & unknown
-    return "" if declared == unknown else _declared(at + octets + declared, size)
-
-
-def _flash(stream: BinaryIO, head: bytes, size: int) -> str:
-    """Each tag is followed by its length."""
-    if b"filesize\0" in head:
-        (declared,) = struct.unpack_from(">d", head, head.index(b"filesize\0") + 9)
-        if 0 < declared < 1 << 62 and (what := _declared(int(declared), size)):
-            return what
-    stream.seek(size - 4)
-    (length,) = struct.unpack(">I", stream.read(4))
-    if length <= size - 4:
-        stream.seek(size - 4 - length)
+def _fault(stream: BinaryIO, head: bytes, size: int) -> str:
+    """Return what is wrong at the end of a file; empty if nothing is, or its container does not tell."""
+    declared = 0
+    if head[:4] == b"\x1a\x45\xdf\xa3":  # Matroska, WebM
+        at = head.find(b"\x18\x53\x80\x67") + 4  # Segment, the element that holds all frames
+        if at >= 4:
+            octets = 9 - head[at].bit_length()  # the first set bit tells how many bytes the number takes
+            unknown = (1 << 7 * octets) - 1  # as in live recordings
+            length = int.from_bytes(head[at : at + octets]) & unknown
+            declared = 0 if length == unknown else at + octets + length
+    elif head[:3] == b"FLV":
+        if b"filesize\0" in head:
+            (given,) = struct.unpack_from(">d", head, head.index(b"filesize\0") + 9)
+            declared = int(given) if 0 < given < 1 << 62 else 0
+        stream.seek(size - 4)
+        (length,) = struct.unpack(">I", stream.read(4))  # each tag is followed by its length
+        stream.seek(max(0, size - 4 - length))
         tag = stream.read(4)
-        if tag[0] & 31 in FLV_TAGS and int.from_bytes(tag[1:]) == length - 11:
-            return ""
-    return "expected a whole tag at the end"
-
-
-def _transport_stream(_: BinaryIO, head: bytes, size: int) -> str:
-    packet = 188 if head[188:189] == b"\x47" else 192
-    return f"expected packets of {packet} bytes, found part of one at the end" if size % packet else ""
-
-
-def _ogg(stream: BinaryIO, _: bytes, size: int) -> str:
-    """The last page of a stream has a flag."""
-    stream.seek(max(0, size - 2 * OGG_PAGE))
-    tail = stream.read()
-    at = tail.rfind(b"OggS")
-    lengths = tail[at + 27 : at + 27 + tail[at + 26]]
-    if tail[at + 5] & 4 and at + 27 + len(lengths) + sum(lengths) <= len(tail):
-        return ""
-    return "expected the end of the stream"
-
-
-def _asf(_: BinaryIO, head: bytes, size: int) -> str:
-    at = head.find(ASF_FILE)
-    return _declared(struct.unpack_from("<Q", head, at + 40)[0], size) if at >= 0 else ""
-
-
-def _declared(expected: int, size: int) -> str:
-    return f"expected {expected:,} bytes, found {size:,}" if expected > size else ""
-
-
-CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], str]], ...] = (
-    (lambda head: head[:4] == b"\x1a\x45\xdf\xa3", _matroska),
-    (lambda head: head[:3] == b"FLV", _flash),
-    (
-        lambda head: head[:1] == head[188:189] == b"\x47" or head[4:5] == head[196:197] == b"\x47",
-        _transport_stream,
-    ),
-    (lambda head: head[:4] == b"OggS", _ogg),
-    (lambda head: head[:16] == ASF, _asf),
-)
+        if declared <= size and not (
+            length <= size - 4 and tag[0] & 31 in FLV_TAGS and int.from_bytes(tag[1:]) == length - 11
+        ):
+            return "expected a whole tag at the end"
+    elif head[:1] == head[188:189] == b"\x47" or head[4:5] == head[196:197] == b"\x47":  # MPEG-TS
+        packet = 188 if head[188:189] == b"\x47" else 192
+        if size % packet:
+            return f"expected packets of {packet} bytes, found part of one at the end"
+    elif head[:4] == b"OggS":
+        stream.seek(max(0, size - 2 * OGG_PAGE))
+        tail = stream.read()
+        at = tail.rfind(b"OggS")
+        lengths = tail[at + 27 : at + 27 + tail[at + 26]]
+        is_last = tail[at + 5] & 4
+        if not is_last or at + 27 + len(lengths) + sum(lengths) > len(tail):
+            return "expected the end of the stream"
+    elif head[:16] == ASF and (at := head.find(ASF_FILE)) >= 0:
+        (declared,) = struct.unpack_from("<Q", head, at + 40)
+    return f"expected {declared:,} bytes, found {size:,}" if declared > size else ""

@@ -338,8 +338,10 @@ class Detector:
         step = locate if self._tiling is not None and options.soft_nms else postprocess
         found: dict[int, Detections] = {}
         for places in _batches([view.letterbox.target for view in views], self._fixed_batch or batch):
-            candidates = self._run([views[place] for place in places])
-            for place, each in zip(places, candidates, strict=True):
+            if (backend := self._backend) is None:
+                raise ValueError("this Detector was closed")
+            candidates = backend(self._inputs([views[place] for place in places]))
+            for place, each in zip(places, candidates, strict=False):  # a fixed batch may be filled up
                 found[place] = step(each, views[place].letterbox, options, self.names)
         results = [found[place] for place in range(len(views))]
         if self._tiling is not None:
@@ -370,12 +372,6 @@ class Detector:
                 letterbox = Letterbox.for_policy(self.fit, shape, self.size)
             views.append(_View(image, window, letterbox))
         return views
-
-    def _run(self, views: Sequence["_View"]) -> NDArray[np.float32]:
-        """Send views of one input shape through the network: candidates (B, K, 5+C)."""
-        if (backend := self._backend) is None:
-            raise ValueError("this Detector was closed")
-        return backend(self._inputs(views))[: len(views)]
 
     def _inputs(self, views: Sequence["_View"]) -> NDArray[np.uint8]:
         """Return the network input (B, H, W, 3) of views of one input shape.

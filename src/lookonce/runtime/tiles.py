@@ -101,7 +101,11 @@ class Tiling:
         """Return the whole image, then its tiles row by row; or only the image if one tile would cover it."""
         height, width = size
         if isinstance(self.tiles, int):
-            rows, columns = (_spans(side, self.tiles, self._count(side)) for side in size)
+            step = self.tiles * (1 - self.overlap)
+            counts = [1 + max(0, ceil((side - self.tiles) / step)) for side in size]
+            rows, columns = (
+                _spans(side, self.tiles, count) for side, count in zip(size, counts, strict=True)
+            )
         else:
             rows, columns = (
                 _spans(side, ceil(side / (count - (count - 1) * self.overlap)), count)
@@ -110,11 +114,6 @@ class Tiling:
         tiles = [Window(left, top, right, bottom) for top, bottom in rows for left, right in columns]
         whole = Window(0, 0, width, height)
         return [whole] if tiles == [whole] else [whole, *tiles]
-
-    def _count(self, side: int) -> int:
-        """Return the number of overlapping tiles of the given side that cover this many pixels."""
-        assert isinstance(self.tiles, int)
-        return 1 + max(0, ceil((side - self.tiles) / (self.tiles * (1 - self.overlap))))
 
 
 def parse_tiles(text: str) -> Tiles:

@@ -205,25 +205,22 @@ def free_bytes(root: Path = Path("/")) -> int:
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # version 2
-            names = "memory.max", "memory.current", "inactive_file"
+            limit, usage, reclaimable = "memory.max", "memory.current", "inactive_file"
             top = root / "sys/fs/cgroup"
         elif "memory" in controllers.split(","):
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            reclaimable = "total_inactive_file"
             top = root / "sys/fs/cgroup/memory"
         else:
             continue
         group = top / path.strip("/")
-        free += [_left(folder, *names) for folder in (group, *group.parents) if folder.is_relative_to(top)]
+        for folder in (group, *group.parents):
+            allowed, used = _lines(folder / limit), _lines(folder / usage)
+            if folder.is_relative_to(top) and allowed and used and allowed[0] != "max":
+                statistics = dict(line.split() for line in _lines(folder / "memory.stat"))
+                cached = int(statistics.get(reclaimable, 0))  # can be dropped
+                free.append(int(allowed[0]) - int(used[0]) + cached)
     return max(min(free), 0)
-
-
-def _left(group: Path, limit: str, usage: str, reclaimable: str) -> int:
-    """Bytes left in a control group; its cached files can be dropped."""
-    allowed, used = _lines(group / limit), _lines(group / usage)
-    if not allowed or not used or allowed[0] == "max":
-        return 2**63
-    statistics = dict(line.split() for line in _lines(group / "memory.stat"))
-    return int(allowed[0]) - int(used[0]) + int(statistics.get(reclaimable, 0))
 
 
 def _lines(file: Path) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lookonce.errors import NonFiniteLossError, TrainingError
 from lookonce.metadata import ModelInfo, RunProgress, RunState, TrainedOn, Training
-from lookonce.model.files import load_info, load_training, load_weights, save_model
+from lookonce.model.files import load_training, load_weights, save_model
 from lookonce.networks import RUN_MODEL
 from lookonce.train.clock import Clock
 from lookonce.train.learner import Learner
@@ -134,16 +134,6 @@ def _check_finite(learner: Learner, folder: Path) -> None:
                 f"the weights are no longer finite; they are not saved, and {folder} keeps what it has: "
                 "lower optimizer.rate, or clip gradients (optimizer.clip=10)"
             )
-
-
-def progress_of(folder: Path) -> Progress:
-    """Read the progress of the run in a folder.
-
-    Raises:
-        ModelFileError: the checkpoint is damaged.
-        TrainingError: it is a plain model.
-    """
-    return Progress.of(load_info(folder / LAST), folder / LAST)
 
 
 def resume(

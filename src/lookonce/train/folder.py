@@ -8,6 +8,7 @@ from lookonce._files import remove_leftovers, write_text
 from lookonce.config import TrainSettings, flat
 from lookonce.darknet.described import cfg_of
 from lookonce.errors import ConfigError
+from lookonce.model.files import load_info
 from lookonce.networks import NETWORKS
 from lookonce.recipe import load_settings
 from lookonce.train import checkpoint
@@ -60,7 +61,7 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
             f"{out / SETTINGS}: a resumed run keeps its settings, found {'; '.join(differing)}; leave the "
             "options out, or start a new run"
         )
-    done = checkpoint.progress_of(out).epochs
+    done = checkpoint.Progress.of(load_info(out / checkpoint.LAST), out / checkpoint.LAST).epochs
     if settings.epochs != before.epochs and (done < before.epochs or settings.epochs < done):
         raise ConfigError(
             f"{out}: expected a finished run, and more epochs than it has; found {done} of {before.epochs} "

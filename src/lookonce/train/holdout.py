@@ -110,13 +110,19 @@ def folds(
     return [HoldOut(sorted(every - set(part)), sorted(part), [], together) for part in parts]
 
 
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Return a key of order in which frame 10 comes after frame 9."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
 def by_lot(
     samples: Sequence[Sample], seed: int, facts: Mapping[Path, ImageFacts], group: str
 ) -> list[list[int]]:
     """Return the groups in the order of their first images' random numbers, each group sorted by name."""
     roots = groups_of(samples, facts, group)
     units: dict[int, list[int]] = {}
-    for i in by_name(samples):
+    for i in sorted(range(len(samples)), key=lambda i: natural(samples[i].path)):
         units.setdefault(int(roots[i]), []).append(i)
 
     def lot(unit: list[int]) -> bytes:
@@ -193,16 +199,6 @@ def last_frames(
     if rest and not left:
         left = rest[-1:]  # the last frame before the cut is a neighbour whatever it looks like
     return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
-
-
-def by_name(samples: Sequence[Sample]) -> list[int]:
-    """Return the numbers of the images by name, in which frame 10 comes after frame 9."""
-
-    def natural(i: int) -> list[tuple[int, int, str]]:
-        parts = re.split(r"(\d+)", str(samples[i].path))
-        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-    return sorted(range(len(samples)), key=natural)
 
 
 def _thumbnail_of(sample: Sample, facts: Mapping[Path, ImageFacts]) -> NDArray[np.uint8] | None:

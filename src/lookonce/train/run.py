@@ -26,6 +26,7 @@ from lookonce.config import TrainSettings
 from lookonce.darknet.described import published_scales
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError, NonFiniteLossError, TrainingError
 from lookonce.geometry.sizes import size_text
+from lookonce.metadata import ModelInfo
 from lookonce.model.files import save_model
 from lookonce.networks import model_name
 from lookonce.recipe import load_settings
@@ -145,6 +146,18 @@ def _prepare(
     return settings
 
 
+def _remarks(info: ModelInfo, settings: TrainSettings) -> Iterator[str]:
+    """Yield what the data decided about the network."""
+    if info.values is not None:
+        low, high = info.values
+        yield f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
+    if settings.anchors == "data":
+        published, _ = published_scales(settings.model)
+        for stride, mine, given in zip(info.strides, info.anchors, published, strict=True):
+            if mine == given:
+                yield f"stride {stride}: too few boxes of that size, published anchors kept"
+
+
 class _Run:
     """A run from its start, or from its last checkpoint.
 
@@ -167,16 +180,8 @@ class _Run:
     ) -> None:
         self._settings, self._out, self._session, group = settings, out, session, session.group
         info = describe(data, settings)
-        if info.values is not None:
-            low, high = info.values
-            session.say(
-                f"images of more than 8 bits: {low:g} to {high:g} become 0 to 255, as the model keeps it"
-            )
-        if settings.anchors == "data":
-            published, _ = published_scales(settings.model)
-            for stride, mine, given in zip(info.strides, info.anchors, published, strict=True):
-                if mine == given:
-                    session.say(f"stride {stride}: too few boxes of that size, published anchors kept")
+        for remark in _remarks(info, settings):
+            session.say(remark)
         network = make_network(info, settings).to(group.device)
         if settings.sync_bn and group.size > 1:
             synchronise(network)

@@ -1,0 +1,150 @@
+"""Options of `lookonce train`, and the settings that they make."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lookonce.config import TrainSettings
+from lookonce.errors import ConfigError
+from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
+from lookonce.recipe import load_settings, read_recipe, recipe_file
+
+OutOption = Annotated[Path, typer.Option(help="Run folder.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help=f"{MODELS}; else that of --weights.", show_default="yolov3-tiny")
+]
+TrainSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Network input: 416, or 320x416 (height x width); else that of the .cfg.", show_default="416"
+    ),
+]
+EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
+MinutesOption = Annotated[
+    float | None, typer.Option(metavar="N", help="Length of the run in minutes, instead of --epochs.")
+]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="End after N epochs without a better AP.", show_default="never"),
+]
+BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
+StartOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=model_path,
+        help="Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.",
+        show_default="random",
+    ),
+]
+KeepClassesOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-classes", help="Add classes to the model of --weights, which labels its own on DATA."
+    ),
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(help="YAML file of settings, or the name of a recipe.", show_default="default"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any setting, such as optimizer.rate=0.0005; see docs/train.md."
+    ),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")]
+ExtendOption = Annotated[
+    int | None, typer.Option(min=1, help="Train a finished run for N more epochs.", metavar="N")
+]
+FoldsOption = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="Cross-validate: N runs, each image held out once.")
+]
+TrainDeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE", help="auto (CUDA, else the CPU), cpu, cuda, or mps (Apple); cuda:1 of several."
+    ),
+]
+SelfTestOption = Annotated[
+    bool, typer.Option("--self-test", help="Overfit 8 images only, to test data and settings.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the command that are settings.
+
+    Attributes:
+        recipe: file or name.
+        assignments: `a.b=c`.
+        named: top-level settings by name; None if not given.
+    """
+
+    recipe: Path | None
+    assignments: Sequence[str]
+    named: Mapping[str, Any]
+
+    def settings(self, recipe: Path | None = None) -> TrainSettings:
+        """Assemble the settings, from another recipe if none was given.
+
+        Raises:
+            ConfigError: a wrong setting; it is named by its option if it has one.
+        """
+        try:
+            return load_settings(self.recipe or recipe, self.assignments, **self.named)
+        except ConfigError as error:
+            if self.named.get(str(error).partition(":")[0]) is None:
+                raise
+            raise ConfigError(f"--{error}") from error
+
+    def with_network(self, weights: Path | None) -> "Options":
+        """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
+
+        Raises:
+            ConfigError: another network than that of built-in weights.
+            ModelFileError: the file of a network cannot be used.
+        """
+        from lookonce.darknet.described import has_own_network, published_size
+
+        named, model = dict(self.named), self.named.get("model")
+        pairs = (each.partition("=") for each in self.assignments)
+        assigned = {name.strip(): value for name, _, value in pairs}
+        of_recipe = read_recipe(recipe_file(self.recipe)) if self.recipe else {}
+        if weights and weights.parent == BUILT_IN_FOLDER:
+            if model or "model" in assigned:
+                raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
+            named["model"] = str(weights)
+        elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
+            named["model"] = str(weights)
+        network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
+        # a wrong name is found with the other settings
+        if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:
+            own = published_size(network)
+            named["size"] = own and f"{own[0]}x{own[1]}"
+        return replace(self, named=named)
+
+    def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
+        """Assemble the settings of a run; check its folder and its weights before any data is read.
+
+        Raises:
+            ConfigError: as `check_folder`; or another number of epochs than those of the resumed run.
+        """
+        from lookonce.train.folder import SETTINGS, check_folder
+
+        check_folder(out, resume=resume)
+        own = out / SETTINGS if resume and (out / SETTINGS).exists() else None
+        settings = self.settings(own)
+        if own and settings.epochs != (planned := load_settings(own).epochs):
+            raise ConfigError(
+                f"{own}: the run has {planned} epochs, found {settings.epochs} asked for: "
+                "leave --epochs out; --extend N gives a finished run N more"
+            )
+        if more_epochs and settings.minutes:
+            raise ConfigError(
+                f"--extend: the run is planned for {settings.minutes:g} minutes: expected --resume with more "
+                "--minutes"
+            )
+        return settings.model_copy(update={"epochs": settings.epochs + more_epochs})
