@@ -1,4 +1,4 @@
-"""Read and write files safely; `_outputs` adds the rule on what may be replaced.
+"""Read and write files safely; `_outputs` adds the rules for replacing files.
 
 Reading: `read_bytes`, `read_text` and `open_input` take regular files of bounded size, so that a FIFO, a
 device or a link to one is refused at once instead of blocking or filling memory. `walk_files` visits each

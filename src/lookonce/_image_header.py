@@ -325,7 +325,7 @@ def _gif_palette(stream: BinaryIO, flags: int) -> bytes:
 
 
 def _jpeg_2000(stream: BinaryIO) -> Found:
-    """Check what the decoder allocates before it decodes anything: tiles and channels."""
+    """Check the tiles and channels, which the decoder allocates before it decodes anything."""
     stream.seek(0)
     start = stream.read(LONGEST_J2K_HEADER)
     at = start.find(J2K_CODESTREAM)  # in a .jp2, boxes stand before it

@@ -267,7 +267,7 @@ def standalone(
 
 
 def take(stream: BinaryIO, count: int) -> bytes:
-    """Read exactly so many bytes.
+    """Read exactly this number of bytes.
 
     Raises:
         ValueError: there are fewer.

@@ -302,7 +302,7 @@ class TrainSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
-        """Check what depends on two settings."""
+        """Check conditions that depend on two settings."""
         height, width = (to_multiple(side * (1 - self.augment.multi_scale)) for side in self.size)
         if max(height, width) < 64:  # one cell of one image cannot be normalized
             raise ValueError(

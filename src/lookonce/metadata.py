@@ -141,7 +141,7 @@ class Training(TypedDict, total=False):
 
 
 def scaled_channels(full: int, width: float) -> int:
-    """Return the channel count that stands for `full` at a width factor: a multiple of 8, at least 8."""
+    """Return the channel count `full` scaled by a width factor: a multiple of 8, at least 8."""
     return max(8, round(full * width / 8) * 8)
 
 
@@ -189,7 +189,7 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, text: str, file: str) -> Self:
-        """Read what `to_json` wrote; `file` is named in errors.
+        """Read the description that `to_json` wrote; `file` is named in errors.
 
         Raises:
             ModelFileError: not JSON, another format version, or a field that is missing, unknown, malformed

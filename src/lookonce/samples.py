@@ -256,7 +256,7 @@ class SampleSet:
     places: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Describe in one line what was recognized, with counts."""
+        """Describe the recognized data in one line, with counts."""
         images, classes = counted(len(self.samples), "image"), counted(len(self.names), "class")
         boxes = counted(sum(len(sample.boxes) for sample in self.samples), "box")
         background = sum(len(sample.boxes) == 0 for sample in self.samples)

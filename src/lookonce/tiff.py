@@ -69,7 +69,7 @@ def is_large_tiff(path: Path, at: int = 0) -> bool:
 
 
 def _page(path: Path, at: int) -> Page | None:
-    """Return the structure of a page; None for another file, and for a damaged one: decoding it says why."""
+    """Return the structure of a page; None if it is not a TIFF, or damaged: decoding it gives the reason."""
     with suppress(ImageError, ValueError), open_input(path, ImageError) as stream:
         if stream.read(8).startswith(TIFF_STARTS):
             return read_page(stream, at)

@@ -203,7 +203,7 @@ def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
 
 
 def _entries(path: Path, tree: Mapping[str, Any], key: str) -> list[tuple[str, Names | None]]:
-    """Return the path of each entry of a split, and the classes annotated there if it says so."""
+    """Return the path of each entry of a split, and its annotated classes if it lists them."""
     given = tree[key] if isinstance(tree[key], list) else [tree[key]]
     entries = []
     for entry in given:

@@ -1,4 +1,4 @@
-"""Report on annotations: what was recognized, and the number of problems by kind."""
+"""Report on annotations: the recognized data, and the number of problems by kind."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest firs
 
 
 def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
-    """Print what was read, split by split, and the problems.
+    """Print the data that was read, split by split, and the problems.
 
     Returns:
         The exit code: 1 where something was skipped or repaired, else 0.

@@ -54,7 +54,7 @@ class Selection:
         return left
 
     def apply(self, found: SampleSet) -> SampleSet:
-        """Return the set with the classes of the data set; problems count what it changed.
+        """Return the set with the classes of the data set; its problems count the changes.
 
         An image whose boxes are all left out stays, as a background image.
         """

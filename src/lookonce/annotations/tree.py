@@ -58,7 +58,7 @@ class Tree:
 
     @cached_property
     def index(self) -> "ImageIndex":
-        """Return the images by name; if none lies below the root, those below its parent folder."""
+        """Return the images by name; if none is below the root, those below its parent folder."""
         images = self.images
         if not images and self.images_folder is None:
             for folder in image_roots(self.root):
@@ -140,7 +140,7 @@ class ImageIndex:
             self._by_stem[key(image.stem)].append(image)
 
     def resolve(self, names: Sequence[str], near: Path, taken: set[Path]) -> dict[str, Path | None]:
-        """Find images that do not lie where their names say.
+        """Find images that are not at the paths in the annotations.
 
         A name whose folders disagree is matched by its last parts only if no name of the set with folders is
         right as it stands, and no two names match one image.

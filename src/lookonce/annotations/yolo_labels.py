@@ -46,7 +46,7 @@ class LabelFiles:
         return None
 
     def folders(self, folder: Path) -> Iterator[Path]:
-        """Yield the folders in which the labels of a folder of images may lie, the likeliest first."""
+        """Yield the folders that may hold the labels of a folder of images, the likeliest first."""
         parts = folder.parts
         for i in range(len(parts) - 1, -1, -1):
             if parts[i].lower() not in IMAGE_FOLDERS:

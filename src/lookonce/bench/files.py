@@ -96,7 +96,7 @@ def _network_alone(path: Path) -> onnx.ModelProto:
 
 
 def with_shape(network: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
-    """Fix the input's shape (B, 3, H, W), and with it all shapes: OpenCV 4 knows no open ones."""
+    """Fix the input's shape (B, 3, H, W), and with it all shapes: OpenCV 4 does not support open ones."""
     for dimension, side in zip(network.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dimension.dim_value = side
     del network.graph.value_info[:]

@@ -13,7 +13,7 @@ ENGINES = ("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy"
 
 
 def about_machine() -> dict[str, Any]:
-    """Return date, processor, cores, Python, and the versions of the installed engines."""
+    """Return date, CPU, cores, Python, and the versions of the installed engines."""
     versions = {}
     for name in ENGINES:
         with suppress(PackageNotFoundError):

@@ -173,7 +173,7 @@ class _Unfinished:
     def open(
         cls, folder: Path, options: TuneOptions, samples: Sequence[Sample], inputs: Inputs, console: Console
     ) -> "_Unfinished":
-        """Read what an earlier run left if its model, data and versions are these; else clear the folder."""
+        """Read the results of an earlier run with this model, data and versions; else clear the folder."""
         images = [(str(each.path), each.path.stat().st_mtime_ns, each.boxes.tolist()) for each in samples]
         content = json.dumps([images, engine_versions()], sort_keys=True).encode() + inputs.tobytes()
         about = hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""`lookonce compare`: which of two models is better on annotated images, and whether that is decided."""
+"""`lookonce compare`: find out which of two models is better on annotated images."""
 
 from pathlib import Path
 from typing import Annotated

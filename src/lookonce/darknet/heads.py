@@ -72,7 +72,7 @@ def sections_of(cfg: Cfg) -> list[Section]:
 
 
 def _set_filters(sections: list[Section], index: int, filters: int) -> None:
-    """Set the filters of the convolution before a [yolo]; dropout lies between without effect."""
+    """Set the filters of the convolution before a [yolo]; dropout between them has no effect."""
     before = index - 1
     while sections[before].kind == "dropout":
         before -= 1

@@ -81,7 +81,7 @@ class Batch:
         number: int = 1,
         ignored: Sequence[tuple[NDArray[np.bool_], ...]] = (),
     ) -> Self:
-        """Stack (B, H, W, 3) pixels and what belongs to them; the pixels are not copied."""
+        """Make a batch of (B, H, W, 3) pixels and their annotations; the pixels are not copied."""
         truth = np.zeros((len(images), max((len(image.boxes) for image in images), default=0), 4), np.float32)
         for row, image in zip(truth, images, strict=True):
             row[: len(image.boxes)] = image.boxes
@@ -243,7 +243,7 @@ class Loader:
             yield made
 
     def _make(self, epoch: int, planned: PlannedBatch) -> tuple[Batch, list[Problem]]:
-        """Make a batch, and list what had to be skipped. Runs in a worker."""
+        """Make a batch, and list the skipped images and boxes. Runs in a worker."""
         pixels = np.empty((len(planned.turns), *planned.size, 3), np.uint8)
         images: list[AnnotatedImage] = []
         positives: list[Positives[Column]] = []

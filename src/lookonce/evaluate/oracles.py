@@ -131,7 +131,7 @@ def _average_precisions(
 
 
 def _best_of_each_object(outcomes: Outcomes, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(D,): of the detections that stand for an object, for each its right one, else the best score."""
+    """(D,): mark the right detection of each object, else the one with the best score."""
     candidates = np.flatnonzero(stands)
     mended = ~outcomes.has(Outcome.RIGHT)[candidates]
     ranked = candidates[np.lexsort((-outcomes.scores[candidates], mended))]

@@ -23,7 +23,7 @@ class MeasuredPart:
         name: a split, `held-out` or `all`.
         found: the images.
         learned: number of images that the model has learned from; None if its file does not record them.
-        validated: number of images on which its best epoch and thresholds were chosen; None likewise.
+        validated: number of images on which its best epoch and thresholds were chosen; None if not recorded.
     """
 
     name: str

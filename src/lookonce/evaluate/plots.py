@@ -31,7 +31,7 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "A
 
 
 class _Line(NamedTuple):
-    """A curve to draw: its points, what to write beside it, and how good it is."""
+    """A curve to draw: its points, the text beside it, and its rank."""
 
     name: str
     x: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""An explanation as Markdown, readable as it stands in a terminal."""
+"""An explanation as Markdown that is readable in a terminal."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -113,7 +113,7 @@ def decode_lines(found: Explanation) -> Iterator[str]:
 
 
 def nms_lines(found: Explanation) -> Iterator[str]:
-    """Write the detections, and which of them suppressed what."""
+    """Write the detections, and the boxes that each of them suppressed."""
     listed, result = found.candidates, found.suppression
     suppressed = np.flatnonzero(result.suppressed_by > KEPT)
     above = np.count_nonzero(result.suppressed_by != BELOW)

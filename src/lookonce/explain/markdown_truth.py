@@ -15,7 +15,7 @@ LARGEST = 15  # background places listed, by their objectness loss
 
 
 def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Write the positives, the IoU with every anchor, and what is ignored."""
+    """Write the positives, the IoU with every anchor, and the ignored areas."""
     yield from (*prose(text(truth.objective)), "")
     headings = ["object", "class", "box in the input", "anchor", "cell", "IoU", "why", "target tx ty tw th"]
     rows = []

@@ -79,7 +79,7 @@ def page(explanation: Explanation) -> str:
 
 
 def page_data(explanation: Explanation) -> dict[str, Any]:
-    """Return the records that the page's script reads, without what it computes itself."""
+    """Return the records that the page's script reads, without those that it computes itself."""
     layers, entry = explanation.layers, explanation.input
     image = (3, *entry.target)
     return {

@@ -42,7 +42,7 @@ def quantize_onnx(
         graph: float, as `graph.export_graph` makes it without suppression.
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         watch: shows progress.
-        symmetric: activations are signed, their ranges symmetric around 0, which some processors multiply
+        symmetric: activations are signed, their ranges symmetric around 0, which some CPUs multiply
             faster.
     """
     info = ModelInfo.from_json(description(graph), graph.producer_name)

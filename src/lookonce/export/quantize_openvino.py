@@ -48,8 +48,8 @@ def quantize_openvino(
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         path: path of the `.xml` file.
         watch: shows progress.
-        symmetric: ranges of activations are symmetric around 0, which some processors multiply faster.
-        first: quantize the first convolution too: only for processors whose sums do not overflow.
+        symmetric: ranges of activations are symmetric around 0, which some CPUs multiply faster.
+        first: quantize the first convolution too: only for CPUs whose sums do not overflow.
 
     Raises:
         MissingExtraError: OpenVINO or NNCF is not installed.

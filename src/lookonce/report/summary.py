@@ -68,7 +68,7 @@ def _in_a_hundred(part: int, whole: int) -> str:
 
 
 def _advice(errors: dict[str, Any]) -> tuple[str | None, str]:
-    """Name the weakest class, and what would help it: more images if it is rare, else by its costliest error.
+    """Name the weakest class and its remedy: more images if it is rare, else by its costliest error.
 
     The weakest class has the lowest AP50; of equal ones, the one with fewer objects. Rare means fewer objects
     than the average class.

@@ -17,7 +17,7 @@ COUNTED = ("images", "boxes", "validation")  # of the data
 
 
 def training_record(model: Path, info: ModelInfo | None) -> dict[str, Any] | None:
-    """Return how a model was trained, for JSON; None if the file does not say.
+    """Return how a model was trained, for JSON; None if the file has no record.
 
     Args:
         model: model file. A run folder around it adds settings, date and one entry per epoch.

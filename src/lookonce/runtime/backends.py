@@ -172,7 +172,7 @@ def engine_text(engine: str, info: ModelInfo, arithmetic: str = "float32", devic
 
 
 def engine_file(path: Path, weights: Path | None = None) -> Path:
-    """Return the file that engines run for a model: itself, or what a Darknet model is converted to.
+    """Return the file that engines run for a model: the model itself, or a converted Darknet model.
 
     Raises:
         ModelFileError: it cannot be converted.

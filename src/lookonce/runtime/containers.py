@@ -19,7 +19,7 @@ FLV_TAGS = (8, 9, 18)  # sound, picture, script
 
 
 def check_bytes(path: Path) -> None:
-    """Check that the end of a video file is there, as far as its container tells.
+    """Check that the end of a video file is present, as far as its container allows.
 
     Raises:
         ImageError: it is cut short.

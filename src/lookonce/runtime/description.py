@@ -43,7 +43,7 @@ def _described(text: str, change: Change, model: Path) -> tuple[str, ModelInfo]:
 
 
 def _safetensors(model: Path, out: Path, change: Change) -> ModelInfo:
-    """Write the JSON header anew, and copy what follows."""
+    """Write a new JSON header, and copy the rest."""
     with open_input(model, ModelFileError) as stream:
         try:
             (length,) = struct.unpack("<Q", stream.read(8))

@@ -123,9 +123,9 @@ class Detector:
             overlap: share of a tile's side that overlaps the next tile.
             backend: engine, `onnxruntime`, `openvino`, `torch` or `tensorrt`; None: the first that reads the
                 file.
-            precision: `float32`; `bfloat16`, less exact, on processors that have it; `int8`, of a file that
-                is or has a tuned one; `auto`: as `lookonce tune` chose for this machine, without that
-                float32.
+            precision: `float32`; `bfloat16`, less exact, on CPUs that support it; `int8`, for an int8 file or
+                a model that `lookonce tune` made one for; `auto`: the choice of `lookonce tune` for this
+                machine, else float32.
             threads: threads of the engine per call; None: the engine decides.
             device: `auto`, `cpu`, `cuda`, `mps`, OpenVINO's `gpu` or `npu`, with a number if there are
                 several: `cuda:1`.
@@ -399,7 +399,7 @@ class _View(NamedTuple):
 
 
 def _source(image: Image) -> str | PathLike[str] | ref[Any] | None:
-    """Return what a notebook can show later: a path, or a weak reference, which keeps no pixels in memory."""
+    """Return a path or weak reference, so that a notebook can show the image later; it keeps no pixels."""
     if isinstance(image, str | PathLike):
         return image
     if hasattr(image, "read"):  # a file that is at its end now

@@ -5,7 +5,7 @@
 | `auto` | the engine's usual device: a GPU with CUDA if there is one, else the CPU |
 | `cpu` | |
 | `cuda`, `cuda:1` | an NVIDIA GPU: ONNX Runtime, TensorRT, torch |
-| `mps` | the GPU of an Apple processor: torch |
+| `mps` | the GPU of an Apple chip: torch |
 | `gpu`, `gpu:1`, `npu` | OpenVINO's: Intel GPUs and neural processors |
 
 The choice depends on a list of names alone, so that it can be tested for machines that are not at hand.
@@ -21,7 +21,7 @@ KINDS = ("cpu", "cuda", "mps", "gpu", "npu")
 
 
 def check_device(name: str) -> None:
-    """Refuse a name that no engine knows.
+    """Check a device name, and refuse one that no engine knows.
 
     Raises:
         ConfigError: it is none of the names above.

@@ -2,7 +2,7 @@
 
 OpenVINO is faster when it knows the shape beforehand: on a yolov3-tiny at 416, open height and width cost 1.3
 to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes;
-all later sizes share a network that accepts any. A neural processor (NPU) knows fixed shapes only: there, the
+all later sizes share a network that accepts any. A neural processor (NPU) only has fixed shapes: there, the
 oldest network makes room.
 """
 

@@ -49,8 +49,9 @@ class DetectOptions:
             the image, or (rows, columns); None: only on the whole image.
         overlap: share of a tile's side that overlaps the next tile.
         backend: engine, a name in `backends.ENGINES`; None: the first that reads the file.
-        precision: `float32`; `bfloat16`, less exact, on processors that have it; `int8`, of a file that is or
-            has a tuned one; `auto`: as `lookonce tune` chose for this machine, without that float32.
+        precision: `float32`; `bfloat16`, less exact, on CPUs that support it; `int8`, for an int8 file or a
+            model that `lookonce tune` made one for; `auto`: the choice of `lookonce tune` for this machine,
+            else float32.
         threads: threads of the engine per call; None: the engine decides.
         device: name of a device (`runtime.devices`); `auto`: a GPU with CUDA that the engine finds, else the
             CPU.

@@ -1,4 +1,4 @@
-"""Sources and what they stand for: image and video files, cameras, streams.
+"""Sources, and the files, cameras and streams that they stand for.
 
 A source is an image or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
 URL, `-` for images on standard input, `@list.txt` for a text file that names a source in each line, or `@-`

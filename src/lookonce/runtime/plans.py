@@ -78,7 +78,7 @@ class SpeedPlan:
     """All ways to run one model on one kind of machine.
 
     Attributes:
-        processor: the processor measured on.
+        processor: CPU that was measured.
         versions: versions of the packages that compute.
         data: the data that AP was measured on.
         max_drop: largest loss of AP accepted.
@@ -184,14 +184,14 @@ class ModelKey:
 
 
 def plan_folder(model: Path, root: Path | None = None) -> Path:
-    """Return the folder of a model's plan for this processor; `root`: None for the cache."""
+    """Return the folder of a model's plan for this CPU; `root`: None for the cache."""
     return (root or cache_folder()) / "plans" / ModelKey.of(model).name() / this_processor().key
 
 
 def find_plan(model: Path, name: str) -> SpeedPlan | None:
     """Return the plan for a model on this machine; None without a valid one. `name` is for messages.
 
-    A plan for another processor or other versions, or a damaged one, is ignored with a warning.
+    A plan for another CPU or other versions, or a damaged one, is ignored with a warning.
     """
     try:
         key, plans = ModelKey.of(model), cache_folder() / "plans"

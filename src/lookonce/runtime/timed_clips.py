@@ -1,7 +1,7 @@
 """Annotated videos with the sound and the frame times of their source, by PyAV (`lookonce[video]`).
 
-The sound is read from the source a second time and coded as Opus, at the pace of the frames, so that players
-find picture and sound of one moment close together in the file.
+The sound is read from the source separately and encoded as Opus, in step with the frames: players then find
+the frame and the sound of the same time close together in the file.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SOUND_RATE = 48_000  # samples per second, Opus's own
 
 
 def keeps_sound() -> bool:
-    """Return whether PyAV is installed, with what WebM needs."""
+    """Return whether PyAV is installed with the codecs that WebM needs."""
     try:
         import av
     except ImportError:
@@ -121,7 +121,7 @@ class TimedClipWriter:
                 raise ImageError(f"{self.path}: cannot be written: {error}") from error
 
     def _add_sound(self, until: float | None) -> None:
-        """Write the sound up to a time in seconds; None: all that is left."""
+        """Write the sound up to a time in seconds; None: all of the rest."""
         while self._waiting is not None and (
             until is None or self._waiting.pts * self._waiting.time_base <= until
         ):
@@ -129,7 +129,7 @@ class TimedClipWriter:
             self._waiting = next(self._sound, None)
 
     def _coded_sound(self, source: Path | None) -> Iterator[Any]:
-        """Yield the packets of the source's sound; a second look at the file that the frames come from."""
+        """Yield the packets of the source's sound, reading the file of the frames a second time."""
         if source is None:
             return
         stream = self._open.enter_context(open_input(source, ImageError))

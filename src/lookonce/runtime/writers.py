@@ -53,7 +53,7 @@ class Writer(ABC):
 
     @abstractmethod
     def close(self, *, complete: bool) -> None:
-        """Finish the files; `complete` tells whether the run reached its end."""
+        """Finish the files; `complete` is whether the run reached its end."""
 
     @abstractmethod
     def abandon(

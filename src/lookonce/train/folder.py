@@ -1,4 +1,4 @@
-"""The folder of a run: what may be in it when a run starts, and when one is resumed."""
+"""The folder of a run: its permitted content when a run starts, and when one is resumed."""
 
 from pathlib import Path
 

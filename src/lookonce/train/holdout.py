@@ -50,7 +50,7 @@ class HoldOut:
     together: int
 
     def describe(self) -> str:
-        """Describe in one line what was held out."""
+        """Describe the held-out images in one line."""
         count = len(self.train) + len(self.held_out) + len(self.left_out)
         use = " for validation" if self.held_out else ", so the last model counts as the best"
         kept = (

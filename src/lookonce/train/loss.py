@@ -75,7 +75,7 @@ class Losses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleTerms:
-    """Loss terms of one scale, place by place, before weights: what the sums are made of.
+    """Loss terms of one scale, place by place and unweighted; the losses are their sums.
 
     Attributes:
         positives: positives of this scale.

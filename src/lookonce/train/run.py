@@ -266,7 +266,7 @@ class _Run:
         return plateau and f"{plateau}; raise patience to train for longer"
 
     def _end(self, steps: int, *, last: bool) -> str:
-        """Return why the run ends after an epoch, in the first process; empty if it goes on."""
+        """Return why the run ends after an epoch, in the first process; empty if it continues."""
         if last and self._clock:
             epochs = steps / self.loader.steps_per_epoch
             return (

@@ -182,7 +182,7 @@ class Slimmed:
     times: Times
 
     def describe(self) -> str:
-        """Describe what was removed and reached."""
+        """Describe the removed channels and the speed reached."""
         times = self.times
         return (
             f"with {self.share:.0%} of its multiplications: {times.before:.1f} -> {times.after:.1f} ms per "
@@ -191,7 +191,7 @@ class Slimmed:
 
 
 def slim(channels: Channels, parent: Parent, importance: Sequence[float], faster: float) -> Slimmed:
-    """Remove bundles until the network is as fast on this machine as wanted.
+    """Remove bundles until the network reaches the target speed on this machine.
 
     The multiplications decide which bundles to remove, and the measured time how many: the share of
     multiplications is corrected until the time in the default engine is right.
