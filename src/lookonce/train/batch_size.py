@@ -118,7 +118,7 @@ class Trial:
         self._boxes *= MIXUP_IMAGES if settings.augment.mixup else 1
 
     def estimate(self) -> StepMemory:
-        """Measure the memory kept by a forward pass of two and of three images; nothing large is allocated."""
+        """Measure the memory kept by a forward pass of two and of three images, without large tensors."""
         network = self._network()
         two, three = (self._kept(network, batch) for batch in (2, 3))
         weights = sum(tensor.nbytes for tensor in network.state_dict().values())
