@@ -1,9 +1,9 @@
-"""Which small COCO network serves best per millisecond: accuracy on VOC images against time per image.
+"""Accuracy on VOC images against time per image, to choose the small COCO network for the package.
 
     python benchmarks/builtin.py DATA MODEL.cfg [MODEL.cfg ...] [--rounds 10] [--threads 1]
 
-AP is COCO's, over every image of all splits of DATA, for the classes that the model and the data share; the
-model finds all its classes, and the others are left out. The time is that of a Detector, from a 1280x720
+AP is COCO's, over the images of all splits of DATA, for the classes that the model and the data share; the
+model detects all its classes, and the others are left out. The time is that of a Detector, from a 1280x720
 image in memory to detections, and that of its network alone in ONNX Runtime. Models take turns.
 """
 

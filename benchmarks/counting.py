@@ -1,9 +1,9 @@
-"""How to choose score thresholds for counting: chosen on the images held out in training, measured on others.
+"""Rules for score thresholds for counting: chosen on held-out images, measured on others.
 
     python benchmarks/counting.py RUN DATA --split test
 
-For each class a threshold is chosen on the held-out images by the best F1, by the smallest absolute error in
-counts per image, and by an unbiased total; the counts of the other images show which serves better.
+For each class, a threshold is chosen on the held-out images by the best F1, by the smallest absolute error in
+counts per image, and by an unbiased total; the counts of the other images show which rule works best.
 """
 
 import argparse

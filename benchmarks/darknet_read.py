@@ -1,9 +1,9 @@
-"""How fast, and in how much memory, a large weight file is read. Linux.
+"""Time and memory of reading a large weight file. Linux only.
 
     python benchmarks/darknet_read.py yolov3.cfg
 
-Writes weights of the right size with random content to a temporary folder, then, in one process and in turns,
-reads the file plainly and as weights. Memory is measured in fresh processes, before and after the reading.
+Writes weights of the right size with random content to a temporary folder. Then one process reads the file
+plainly and as weights, in turn. Memory is measured in new processes, before and after the reading.
 """
 
 import struct

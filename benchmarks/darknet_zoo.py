@@ -1,11 +1,12 @@
-"""Darknet networks as published: which are read, and how far their raw maps lie from OpenCV's.
+"""Published Darknet networks: which of them can be read, and how far their raw maps differ from OpenCV's.
 
     PYTHONPATH=. python benchmarks/darknet_zoo.py FOLDER [--only PART_OF_NAME] [--cells 2]
 
-For every `.cfg` below the folder: random weights under which activations neither die nor explode, one image
-of noise, the raw maps of all scales. To save time the input is `--cells` cells of the coarsest scale a side.
-OpenCV 4 reads `.cfg` files, OpenCV 5 does not. Columns: file, whether lookonce reads it, whether OpenCV does,
-the largest difference of a raw map as a share of its largest value, and why a file is not read.
+Every `.cfg` below the folder gets random weights under which activations neither vanish nor explode, and runs
+on one image of noise; the raw maps of all scales are compared. To save time, the input has `--cells` cells of
+the coarsest scale per side. OpenCV 4 reads `.cfg` files, OpenCV 5 does not. Columns: file, whether lookonce
+reads it, whether OpenCV does, the largest difference of a raw map as a share of its largest value, and the
+reason why a file cannot be read.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""How long `lookonce data check` takes, and whether it finds among many images what was hidden there.
+"""Time of `lookonce data check`, and whether it finds the defects hidden among many images.
 
     python benchmarks/data_check.py [--images 10000] [--folder FOLDER]
 
-Renders JPEGs of 640x480, each different, with seven boxes each; hides copies, images saved anew, and
-images cut short among them; runs the command in a process of its own, page included. A folder that is there
-already is taken as it is. The target is 10,000 images in two minutes on two cores.
+Renders JPEGs of 640x480, each different, with seven boxes each; hides copies, re-saved images and truncated
+images among them; runs the command in its own process, including the page. An existing folder is used as it
+is. The target is 10,000 images in two minutes on two cores.
 """
 
 import argparse

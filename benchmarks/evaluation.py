@@ -1,10 +1,10 @@
-"""How long AP takes at COCO's size: what one process does alone after the detections of all are there.
+"""Time of AP at COCO's size: the work that one process does alone once all detections exist.
 
     python benchmarks/evaluation.py [--images 5000] [--found 100]
 
-Truth and detections are made up: 7.3 objects an image, as COCO's validation part has, of 80 classes; half
-of them are found, with boxes a little off, and the rest of the detections lie anywhere. Seconds of processor
-time, which other work on the machine changes little.
+Ground truth and detections are synthetic: 7.3 objects per image, as in COCO's validation part, of 80 classes;
+half of them are found, with slightly inaccurate boxes, and the other detections are placed at random. The
+times are seconds of CPU time, which other work on the machine hardly changes.
 """
 
 import argparse

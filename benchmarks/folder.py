@@ -1,11 +1,11 @@
-"""A folder of photographs, JPEG in and JSON out, against what the bare engine can do at most.
+"""A folder of photographs, from JPEG to JSON, compared with the best that the bare engine can do.
 
     python benchmarks/folder.py IMAGES MODEL... [--count 200] [--rounds 5] [--backends onnxruntime,openvino]
 
-The bare engine gets inputs that are ready, throws its output away, and runs every plan that could be
-fastest: batch 1 and 8, one thread and all, one call at a time and one on each core. Its best plan is the
-reference. All take turns in each round; figures are medians over the rounds, the ratio is the median of each
-round's. Processor time counts all threads; unlike the rate it hardly depends on what else the machine does.
+The bare engine gets prepared inputs, discards its output, and runs in every configuration that could be
+fastest: batch 1 and 8, one thread and all, one call at a time and one on each core. Its best configuration is
+the reference. All take turns in each round; figures are medians over the rounds, and the ratio is the median
+of the ratios of the rounds. CPU time counts all threads; unlike the rate, it hardly depends on other work.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Speed on a CUDA card: training steps by precision, memory order and compiler, and inference.
+"""Speed on a CUDA GPU: training steps by precision, memory order and compiler, and inference.
 
     python benchmarks/gpu.py [--model yolov3] [--size 416] [--batch 32] [--steps 30]
 
-Needs no data: images are made up and lie on the card, so this is the card's speed, not that of a disk.
-Where there is no card it says so and ends with exit code 1.
+Needs no data: the images are synthetic and in GPU memory, so the speed does not depend on a disk. Without a
+GPU, it prints a message and ends with exit code 1.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/inference.py [--models yolov3,yolov3-spp,yolov3-tiny] [--rounds 5] [--base-only]
 
-Weights are random, which is as fast as trained ones. One thing at a time is changed from the base case,
-416x416, batch 1, two threads: the size, the batch, the threads. int8 files are made on the spot by
-the product's own quantisation, calibrated on rendered images.
+Weights are random, which are as fast as trained ones. From the base case (416x416, batch 1, two threads), one
+thing is changed at a time: the size, the batch, the threads. The int8 files are made during the run by the
+product's own quantization, calibrated on rendered images.
 """
 
 import argparse

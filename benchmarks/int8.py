@@ -1,10 +1,10 @@
-"""What int8 gains and what it costs: size, AP, latency beside float, and what the engines really run.
+"""Gains and costs of int8: size, AP, latency compared with float, and the operators that engines really run.
 
     python benchmarks/int8.py MODEL --calibrate DATA/split [--gate-on DATA/split]
-    python benchmarks/int8.py yolov3                          random weights: size and latency alone
+    python benchmarks/int8.py yolov3                          random weights: size and latency only
 
-Latencies are medians of runs that take turns; the ratio is the median over the turns, so that other work on
-the machine touches both alike. Prints and writes nothing else.
+Latencies are medians of runs in turn; the ratio is the median over the turns, so that other work on the
+machine affects both equally. The script only prints.
 """
 
 import argparse

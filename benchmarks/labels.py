@@ -1,20 +1,20 @@
-"""What the options for incomplete, unbalanced and turned labels bring, on BCCD (blood cells, CC0/MIT).
+"""Effect of options for incomplete labels, rare classes and free orientation, on BCCD (blood cells, CC0/MIT).
 
     python benchmarks/labels.py DATA --out runs/labels [--rows full naive ...] [--seeds 0 1 2] [--epochs 10]
 
-DATA holds BCCD: JPEGImages/, train_coco.json and val_coco.json. Each row is a short training of a half-width
-yolov3-tiny at 256, one thread, measured on all val images, which are always fully annotated. A row and seed
-that is done is kept, so the same command again goes on where it was cut off, and prints the table.
+DATA holds BCCD: JPEGImages/, train_coco.json and val_coco.json. Each row is a short run of a half-width
+yolov3-tiny at 256, with one thread, evaluated on all val images, which are always fully annotated. Finished
+rows and seeds are kept, so the same command resumes an interrupted run, and prints the table.
 
     full        every object of the training images is annotated
-    naive       red cells have no box in half of the images, and nothing says so
-    annotated   the same, and the YAML says which classes are annotated there
-    thin        platelets are annotated in so few images that they are about 20; elsewhere they are unknown
+    naive       red cells have no box in half of the images, and this is not declared
+    annotated   the same, and the YAML lists the classes that are annotated there
+    thin        platelets are annotated in so few images that there are about 20; elsewhere they are unknown
     repeat      thin, with repeat_rare
     weights     thin, with all loss terms of an object weighted by 1 / sqrt(objects of its class)
-    two         the two other classes alone, on half of the images
-    keep        platelets added to `two` with --keep-classes, from the other half, where they alone have boxes
-    forget      the same without --keep-classes: the heads start fresh, and know of platelets alone
+    two         only the two other classes, on half of the images
+    keep        platelets added to `two` with --keep-classes, from the other half, where only they have boxes
+    forget      the same without --keep-classes: the heads start fresh, and only know platelets
     free        full, with orientation=free
 """
 

@@ -1,11 +1,11 @@
-"""Detection on an image of gigapixels: is each object found once, in how much memory and time?
+"""Detection on a gigapixel image: whether each object is found once, and in how much memory and time.
 
     python benchmarks/large.py [--side 45000] [--count 200] [--tiles 1024] [--overlap 0.5] [--out FOLDER]
 
-Writes a tiled BigTIFF, deflated, with a photograph of a cat at random places on grey, runs `lookonce detect
-coco --tiles` on it in a process of its own, and compares the cats with where the network finds them in the
-photograph alone. Prints the objects found once, several times and not at all, false alarms, the largest
-resident memory of the process, and the time.
+Writes a tiled, deflated BigTIFF with copies of a photograph of a cat at random places on grey, runs `lookonce
+detect coco --tiles` on it in its own process, and compares the cats with the place where the network finds
+the cat in the photograph alone. Prints the number of objects found once, several times and not at all, false
+alarms, the peak resident memory of the process, and the time.
 """
 
 import argparse

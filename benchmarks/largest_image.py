@@ -1,6 +1,6 @@
-"""Memory of `lookonce detect` on images of the largest size allowed: `python -m benchmarks.largest_image`.
+"""Memory of `lookonce detect` on images of the largest allowed size: `python -m benchmarks.largest_image`.
 
-Each file is written and read by processes of their own; the peak is what the system counted for the reader.
+Each file is written and read in separate processes; the peak is the system's figure for the reading process.
 """
 
 import os

@@ -1,12 +1,12 @@
-"""How fast images come from disk to batch: by stage, by thread, and against worker processes.
+"""Rate of images from disk to batch: by stage, by thread, and compared with worker processes.
 
     python benchmarks/loader.py DATA [--size 320] [--batch 16] [--rounds 5] [--recipe FILE]
 
-DATA is any annotated data set (its `train` split is read). Prints and writes nothing else. A rate is the best
-of the rounds; a rate per processor second counts the work of all threads and holds on a busy machine too.
-With `--recipe` the images are changed as that recipe wants, once in rectangles if it says so and once on
-squares of the whole size, and only threads are looked at: with every image read from disk, and with those
-in memory that are kept there, once the first epoch has read them.
+DATA is any annotated data set, of which the `train` split is read. The script only prints. A rate is the best
+of the rounds; a rate per CPU second counts the work of all threads, so it also holds on a busy machine. With
+`--recipe`, images are augmented as in that recipe, once in its rectangles, if it has any, and once on squares
+of the full size, and only threads are measured: with every image read from disk, and with decoded images
+kept in memory after the first epoch.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The line that stands above every result: date, machine, versions."""
+"""The line above every result: date, machine, versions."""
 
 import os
 import platform

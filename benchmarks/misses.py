@@ -1,9 +1,10 @@
-"""Which objects a model misses: by their size in the network's input, and by how near the next one is.
+"""Missed objects by their size in the network's input, and by the distance to the next object.
 
     python benchmarks/misses.py MODEL DATA [--split val] [--names FILE] [--sheet FILE.png]
 
-An object is found when a detection above confidence 0.25 has an IoU of at least 0.5 with it, loose between
-0.3 and 0.5. `--sheet` draws the six images with most misses: truth dashed, detections solid.
+An object is found if a detection with a score above 0.25 has an IoU of at least 0.5 with it, and loose if the
+IoU is between 0.3 and 0.5. `--sheet` draws the six images with most misses: ground truth dashed, detections
+solid.
 """
 
 import argparse

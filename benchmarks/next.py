@@ -1,18 +1,18 @@
-"""What `lookonce data next` saves: labelled images to a given AP, and false alarms on empty images.
+"""Savings of `lookonce data next`: labelled images needed for a given AP, and false alarms on empty images.
 
     python benchmarks/next.py label DATA --out runs/next --seeds 0 1 2
     python benchmarks/next.py empty --out runs/empty --seeds 0
 
-`label`: from the images of a data set some are held out to measure on; no test part is read. A few of the
-others, drawn at random, are labelled first; then rounds follow, in which more are labelled, in the order of
-`data next` by the model of the round before, or at random. Each round trains on from the model before it,
-with the same number of images shown, so both orders have the same work.
+`label`: some images of a data set are held out for evaluation; no test part is read. A few of the others,
+drawn at random, are labelled first. In each of the following rounds more are labelled, either in the order of
+`data next` with the model of the previous round, or at random. Each round trains on from the previous model,
+with the same number of images, so both orders take the same amount of training.
 
-`empty`: a model that has learned rendered digits, and images that show other letters, which hold none of its
-classes. In two rounds 20 of them become background images, the false alarms that `data next --empty` chooses,
-or as many at random; the false alarms are counted on others.
+`empty`: a model trained on rendered digits, and images of other letters, which show none of its classes. In
+two rounds, 20 of these become background images: those chosen by `data next --empty`, or as many at random.
+The false alarms are counted on other images.
 
-One row per training. Rows are kept in `rows.jsonl`: the same command again goes on where it was cut off.
+One row per training run. Rows are kept in `rows.jsonl`: the same command resumes an interrupted run.
 """
 
 import argparse

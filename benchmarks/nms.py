@@ -1,10 +1,10 @@
-"""Greedy and soft suppression of the same candidates: which finds more.
+"""Greedy NMS and Soft-NMS on the same candidates: which of them gives the higher AP.
 
     python benchmarks/nms.py MODEL DATA [--split val] [--names FILE] [--every 1]
 
-Candidates above 0.01 of every image, or of every n-th, then suppression within each class by each way in
-turn. Soft suppression is that of Bodla et al. 2017: a box that overlaps a better one loses score, in the
-linear form times 1 - IoU where IoU is above a threshold, in the gaussian form times exp(-IoU²/sigma).
+All candidates above 0.01 of every image, or of every n-th, go through NMS within each class, by each variant
+in turn. Soft-NMS is that of Bodla et al. 2017: the score of a box that overlaps a better one is lowered, in the
+linear variant by a factor of 1 - IoU if the IoU is above a threshold, in the Gaussian by exp(-IoU²/sigma).
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""AP against time: trained models on one test part, as a table and a picture.
+"""AP against time: trained models on one test part, as a table and a plot.
 
     python benchmarks/pareto.py TEST.json --images DIR --rows front.csv --picture front.png \
         "tiny, 6 epochs=runs/tiny/best.safetensors" "slim=runs/slim/best.safetensors"
 
-Each model is evaluated once, and timed in ONNX Runtime on all cores, in turn with a dense yolov3-tiny (random
-weights, 80 classes) of the same input size. The time is a multiple of that, so that rows of other days and
-machines stand side by side. A row that the CSV has is not measured again; without models the command draws
-what is there. On the front is a model that no other beats in both AP and time.
+Each model is evaluated once, and timed in ONNX Runtime on all cores, in turn with a full yolov3-tiny (random
+weights, 80 classes) of the same input size. The time is relative to that, so that rows from other days and
+machines can be compared. A row that is already in the CSV is not measured again; without models, the command
+draws the existing rows. A model is on the front if no other beats it in both AP and time.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What stands before and after the network, beside the obvious ways to do it, on one core.
+"""Steps before and after the network, compared with the usual ways to do them, on one core.
 
     python benchmarks/postprocess.py [--rounds 200]
 
-Prints medians of processor time, so that other work on the machine matters little; the contenders of a block
-take turns. Candidates are those of a network at 416 with 80 classes: 10,647 rows of 85 numbers, of which a
-given number scores above 0.25, either in heaps of ten boxes on one object or scattered over the image.
-torchvision has an NMS too; it is no dependency of lookonce and not here.
+Prints medians of CPU time, so that other work on the machine matters little; the contenders of a block take
+turns. The candidates are those of a network at 416 with 80 classes: 10,647 rows of 85 numbers, of which a
+given number has a score above 0.25, either in groups of ten boxes on one object or scattered over the image.
+torchvision also has an NMS, but lookonce does not depend on it, so it is not included.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The official networks with random weights: as fast as trained ones, and nothing to download."""
+"""The official networks with random weights, which are as fast as trained ones and need no download."""
 
 from collections.abc import Sequence
 from pathlib import Path

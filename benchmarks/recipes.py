@@ -1,11 +1,11 @@
-"""What each change to the recipe brings: many short trainings of equal length, two at a time.
+"""Effect of each change to the recipe: many short runs of equal length, two at a time.
 
     python benchmarks/recipes.py heads DATA --names FILE --size 416 --epochs 8 --out runs --rows classic core
     python benchmarks/recipes.py bccd DATA --size 320 --epochs 12 --out runs --rows default "default, ciou"
 
-A fifth of the training images is held out (another fifth for each seed) and judged after the last epoch; no
+A fifth of the training images, different for each seed, is held out and evaluated after the last epoch; no
 test part is read. Rows that begin with `default` change the default recipe, the others the write-up's. Runs
-are kept: the same command again goes on where it was cut off.
+are kept: the same command resumes an interrupted benchmark.
 """
 
 import argparse

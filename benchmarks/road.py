@@ -1,9 +1,9 @@
-"""From an annotation tool to a spreadsheet of counts, as docs/first-detector.md describes it, with times.
+"""From an annotation tool to a spreadsheet of counts, as in docs/first-detector.md, with times.
 
     python benchmarks/road.py ../shared/data/bccd DESK [--images 60] [--new 12] [--minutes 8]
 
-Takes a Pascal VOC folder of annotated images, writes some of them as CVAT's export into DESK (`export.zip`,
-with its images) and others, without annotation, as `new-images`. Then it types the page's commands there.
+Reads a Pascal VOC folder of annotated images, writes some of them to DESK as a CVAT export (`export.zip`,
+with its images) and others, without annotations, as `new-images`. Then it runs the commands of that page there.
 """
 
 import argparse

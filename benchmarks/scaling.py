@@ -1,10 +1,10 @@
-"""What it should take to train yolov3 on COCO on 1, 8 and 64 GPUs: counted and computed, not measured.
+"""Expected time of training yolov3 on COCO on 1, 8 and 64 GPUs: counted and computed, not measured.
 
     python benchmarks/scaling.py            # prints the tables of docs/scaling.md
 
-Counted from the network itself: its arithmetic and what it keeps for the backward pass. Published: what other
-trainings of this kind reach, what GPUs can do and what they cost. The rest is multiplied; docs/scaling.md
-names every source.
+The arithmetic of the network and the memory kept for the backward pass are counted from the network itself.
+The rates that similar training runs reach, and the speed and cost of GPUs, are published. The rest is
+computed; docs/scaling.md lists every source.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,12 +1,12 @@
-"""What slimming costs in AP and gains in time, beside the same training without it.
+"""Cost in AP and gain in time of slimming, compared with the same training without it.
 
     python benchmarks/slim.py PARENT DATA TEST.json --images DIR --out runs --faster 2 --epochs 12
 
 A row is `lookonce slim PARENT --data DATA --faster N`; the row "trained on" is PARENT trained for the same
-epochs with all of its channels, which tells what of a row's AP comes from the training alone. Epoch and gate
-use DATA's validation part; TEST is read once per row. Times are those of the bare engine (ONNX Runtime, all
-cores), each model in turn with PARENT; int8 is calibrated on DATA's training images, not gated, and timed in
-turn with PARENT's int8. Rows are kept: the same command again resumes where it was cut off.
+number of epochs with all of its channels, which shows how much of a row's AP comes from the training alone.
+Epoch and gate use DATA's validation part; TEST is read once per row. Times are those of the bare engine (ONNX
+Runtime, all cores), each model in turn with PARENT; int8 is calibrated on DATA's training images, not gated,
+and timed in turn with PARENT's int8. Rows are kept: the same command resumes an interrupted run.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""From COCO's weights or from random ones: AP after equal minutes, and on few images.
+"""Starting from COCO weights or random weights: AP after equal minutes, and on few images.
 
     python benchmarks/start.py bccd TRAIN.json TEST.json --images DIR --size 320 --out runs --pace 16 \
         --minutes 1 2 5 10 --few 10 20 50
 
-Both arms are `lookonce train` as it comes: `--weights coco`, and nothing. `--pace` measures on this machine,
-step by step in turn, how many images each arm learns from in a second of processor time, reading and
-augmenting them included. A row of N minutes has the epochs that two such cores reach in N minutes, so other
-work on the machine prolongs a row and changes no result. A fifth of the training images is held out, and no
-epoch is chosen: the model is that of the last one. The test part is read once per row, after training. Rows
-are kept: the same command again resumes where it was cut off.
+Both variants are `lookonce train` with its defaults, with and without `--weights coco`. `--pace` measures on
+this machine, step by step in turn, how many images each variant trains on per second of CPU time, including
+reading and augmentation. A row of N minutes has the number of epochs that two such cores reach in N minutes,
+so other work on the machine prolongs a row but does not change its result. A fifth of the training images is
+held out, and no epoch is chosen: the model is that of the last one. The test part is read once per row, after
+training. Rows are kept: the same command resumes an interrupted run.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""From the start of the process to a result: whole commands in turn. And the Detector's memory.
+"""Time from the start of the process to a result, for whole commands in turn, and the Detector's memory.
 
     python benchmarks/startup.py IMAGE [--rounds 15]
 
-Networks have random weights. Every command is a fresh process; files are in the page cache.
+Networks have random weights. Every command is a new process; files are in the page cache.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What rect and tiles cost and find: time, AP by object size, and recall, beside a larger input.
+"""Cost and accuracy of rect and tiles: time, AP by object size, and recall, compared with a larger input.
 
     python benchmarks/tiles.py MODEL DATA [--split val] [--names FILE] [--shape 16x9] [--only plain,rect]
 
-Prints one line a setting. Time is that of the whole Detector without reading files, at confidence 0.25, the
-median over some images; all settings take turns on each image, so a ratio holds on a busy machine too.
-Everything else is measured on all images with detections above 0.01. `--shape` cuts every image to a
-shape, around its middle.
+Prints one line per setting. The time is that of the whole Detector without reading files, at score threshold
+0.25, as the median over some images; all settings take turns on each image, so a ratio holds on a busy machine
+too. Everything else is measured on all images with detections above 0.01. `--shape` crops every image to
+a shape, around its middle.
 """
 
 import argparse

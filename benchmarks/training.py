@@ -3,13 +3,13 @@
     python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8] [--recipe FILE] [--compile]
                                         [--cpu]
 
-DATA is any annotated data set (its `train` split is read). In every round each contender takes the same
-number of steps, one contender after the other, so that a noisy machine is noisy for all; ratios are medians
-over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more loops are
+DATA is any annotated data set, of which the `train` split is read. In every round, each contender takes the
+same number of steps, one contender after the other, so that other work affects all of them; ratios are
+medians over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more loops are
 those of `--recipe` (the default recipe), with its augmentation, losses and weight average: once on square
-inputs, as large as those of the bare step, and once as it is, in rectangles if it says so. `--compile` adds
-the bare step compiled by torch, and says how long compiling took. `--cpu` adds what a processor may do
-otherwise: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers taken for 0, and a
+inputs of the same size as those of the bare step, and once with the recipe's own rectangles, if it has them.
+`--compile` adds the bare step compiled by torch, and prints the time of compiling. `--cpu` adds alternatives
+on a CPU: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers treated as 0, and a
 loader thread per core.
 """
 
