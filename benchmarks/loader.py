@@ -5,8 +5,8 @@
 DATA is any annotated data set, of which the `train` split is read. The script only prints. A rate is the best
 of the rounds; a rate per CPU second counts the work of all threads, so it also holds on a busy machine. With
 `--recipe`, images are augmented as in that recipe, once in its rectangles, if it has any, and once on squares
-of the full size, and only threads are measured: with every image read from disk, and with decoded images
-kept in memory after the first epoch.
+of the full size, and only threads are measured: with every image read from disk, and with decoded images kept
+in memory after the first epoch.
 """
 
 import argparse

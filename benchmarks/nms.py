@@ -3,8 +3,9 @@
     python benchmarks/nms.py MODEL DATA [--split val] [--names FILE] [--every 1]
 
 All candidates above 0.01 of every image, or of every n-th, go through NMS within each class, by each variant
-in turn. Soft-NMS is that of Bodla et al. 2017: the score of a box that overlaps a better one is lowered, in the
-linear variant by a factor of 1 - IoU if the IoU is above a threshold, in the Gaussian by exp(-IoU²/sigma).
+in turn. Soft-NMS is that of Bodla et al. 2017: the score of a box that overlaps a better one is lowered, in
+the linear variant by a factor of 1 - IoU if the IoU is above a threshold, in the Gaussian by
+exp(-IoU²/sigma).
 """
 
 import argparse

@@ -3,7 +3,8 @@
     python benchmarks/road.py ../shared/data/bccd DESK [--images 60] [--new 12] [--minutes 8]
 
 Reads a Pascal VOC folder of annotated images, writes some of them to DESK as a CVAT export (`export.zip`,
-with its images) and others, without annotations, as `new-images`. Then it runs the commands of that page there.
+with its images) and others, without annotations, as `new-images`. Then it runs the commands of that page
+there.
 """
 
 import argparse

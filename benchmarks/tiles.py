@@ -3,9 +3,9 @@
     python benchmarks/tiles.py MODEL DATA [--split val] [--names FILE] [--shape 16x9] [--only plain,rect]
 
 Prints one line per setting. The time is that of the whole Detector without reading files, at score threshold
-0.25, as the median over some images; all settings take turns on each image, so a ratio holds on a busy machine
-too. Everything else is measured on all images with detections above 0.01. `--shape` crops every image to
-a shape, around its middle.
+0.25, as the median over some images; all settings take turns on each image, so a ratio holds on a busy
+machine too. Everything else is measured on all images with detections above 0.01. `--shape` crops every image
+to a shape, around its middle.
 """
 
 import argparse

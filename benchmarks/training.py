@@ -5,12 +5,12 @@
 
 DATA is any annotated data set, of which the `train` split is read. In every round, each contender takes the
 same number of steps, one contender after the other, so that other work affects all of them; ratios are
-medians over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more loops are
-those of `--recipe` (the default recipe), with its augmentation, losses and weight average: once on square
-inputs of the same size as those of the bare step, and once with the recipe's own rectangles, if it has them.
-`--compile` adds the bare step compiled by torch, and prints the time of compiling. `--cpu` adds alternatives
-on a CPU: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers treated as 0, and a
-loader thread per core.
+medians over the rounds of the ratio within a round. The steps are those of the write-up's recipe; two more
+loops are those of `--recipe` (the default recipe), with its augmentation, losses and weight average: once on
+square inputs of the same size as those of the bare step, and once with the recipe's own rectangles, if it has
+them. `--compile` adds the bare step compiled by torch, and prints the time of compiling. `--cpu` adds
+alternatives on a CPU: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers treated as
+0, and a loader thread per core.
 """
 
 import argparse
