@@ -47,7 +47,7 @@ def test_memory_is_the_contenders_own(files: Files) -> None:
 
 
 def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
-    absent = Files(Path("gone.cfg"), Path("gone.onnx"), Path("gone.onnx"), is_float=True)
+    absent = Files(Path("gone.cfg"), None, Path("gone.onnx"), Path("gone.onnx"), is_float=True)
     entries = [
         BenchEntry("first", partial(CONTENDERS["onnxruntime"].open, files)),
         BenchEntry("gone", partial(CONTENDERS["onnxruntime"].open, absent)),

@@ -1,6 +1,7 @@
 """`lookonce rename` on every file that lookonce writes: other names, the same weights and detections."""
 
 import json
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lookonce.cli import app
+from lookonce.darknet.described import has_own_network
 from lookonce.runtime.detector import Detector
 from tests.export.models import write_model
 
@@ -63,6 +65,16 @@ def test_only_the_names_change(models: dict[str, Path], tmp_path: Path, suffix: 
     np.testing.assert_array_equal(again.boxes, found.boxes)
     np.testing.assert_array_equal(again.scores, found.scores)
     np.testing.assert_array_equal(again.labels, found.labels)
+
+
+@pytest.mark.parametrize("given", ["net.cfg", "net_best.weights"])
+def test_weights_as_darknet_names_them(models: dict[str, Path], tmp_path: Path, given: str) -> None:
+    for name, suffix in (("net.cfg", ".cfg"), ("net.names", ".names"), ("net_best.weights", ".weights")):
+        shutil.copy(models[suffix], tmp_path / name)
+    assert run(tmp_path / given, "cat=kitten", "--out", tmp_path / "new.cfg")[0] == 0
+    assert (tmp_path / "new.weights").read_bytes() == (tmp_path / "net_best.weights").read_bytes()
+    assert Detector.open(tmp_path / "new.cfg").names == NAMES
+    assert has_own_network(tmp_path / "net_best.weights") == has_own_network(models[".weights"])
 
 
 def test_two_names_are_exchanged(models: dict[str, Path], tmp_path: Path) -> None:

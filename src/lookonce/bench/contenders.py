@@ -131,7 +131,7 @@ def _torch(files: Files, case: BenchCase) -> Run:
     from lookonce.model.files import load_model
 
     torch.set_num_threads(case.threads)
-    network = (load_darknet if files.model.suffix == ".cfg" else load_model)(files.model)[0]
+    network = (load_darknet(files.model, files.weights) if files.weights else load_model(files.model))[0]
     fold_batch_norm(network.eval())
     channels_last = {"memory_format": torch.channels_last}
     network.to(**channels_last)
@@ -151,9 +151,9 @@ def _opencv(files: Files, case: BenchCase) -> Run:
         LookonceError: it computes something else than ONNX Runtime.
     """
     cv2.setNumThreads(case.threads)
-    given, weights = as_planes(_images(case)), files.model.with_suffix(".weights")
-    if files.model.suffix == ".cfg" and weights.is_file() and hasattr(cv2.dnn, "readNetFromDarknet"):
-        network = cv2.dnn.readNetFromDarknet(str(files.model), str(weights))
+    given = as_planes(_images(case))
+    if files.weights and hasattr(cv2.dnn, "readNetFromDarknet"):
+        network = cv2.dnn.readNetFromDarknet(str(files.model), str(files.weights))
         outputs = network.getUnconnectedOutLayersNames()
     else:
         assert files.network is not None

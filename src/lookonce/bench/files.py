@@ -12,6 +12,7 @@ import onnx
 from onnx.utils import Extractor
 
 from lookonce._files import did_you_mean
+from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import check_weights_option
@@ -25,13 +26,15 @@ class Files:
     """Files of one model.
 
     Attributes:
-        model: model as the user gave it.
+        model: model as the user gave it; of Darknet's two files the `.cfg`.
+        weights: of a `.cfg`; None for other models.
         graph: file that an engine runs for the Detector: `.onnx` or OpenVINO's `.xml`.
         network: the network alone as `.onnx`; None for OpenVINO files, which are cut when opened.
         is_float: whether its weights are float32, so that every engine can run the same network.
     """
 
     model: Path
+    weights: Path | None
     graph: Path
     network: Path | None
     is_float: bool
@@ -53,8 +56,12 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
         raise ModelFileError(f"{model}: no such file{did_you_mean(model)}")
     check_weights_option(model, weights)
     if model.suffix.lower() == ".xml":
-        return Files(model, model, None, is_float=False)
+        return Files(model, None, model, None, is_float=False)
     graph = model
+    if model.suffix == ".weights":
+        model, weights = find_cfg(model), model
+    elif model.suffix == ".cfg":
+        weights = weights or find_weights(model)
     if model.suffix.lower() != ".onnx":
         from lookonce.darknet.onnx_graph import build_onnx
 
@@ -64,9 +71,8 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     network = folder / "network.onnx"
     cut = _network_alone(graph)
     onnx.save(cut, network)
-    return Files(
-        model, graph, network, is_float=not any(n.op_type == "DequantizeLinear" for n in cut.graph.node)
-    )
+    is_float = not any(n.op_type == "DequantizeLinear" for n in cut.graph.node)
+    return Files(model, weights, graph, network, is_float=is_float)
 
 
 def _network_alone(path: Path) -> onnx.ModelProto:

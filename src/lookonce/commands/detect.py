@@ -17,6 +17,7 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.commands.detect_report import Tally, describe, report
+from lookonce.darknet.beside import find_weights
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
 from lookonce.runtime.devices import AUTO
@@ -226,7 +227,10 @@ def _detect(
 
 def _identity(model: Path, options: DetectOptions, kinds: Sequence[str]) -> dict[str, Any]:
     """Return everything that decides the results, as far as known without reading the model."""
-    files = [model, model.with_suffix(".bin"), Path(options.weights or model.with_suffix(".weights"))]
+    weights = Path(options.weights) if options.weights else None
+    if weights is None and model.suffix.lower() == ".cfg" and model.is_file():
+        weights = find_weights(model)
+    files = [model, model.with_suffix(".bin"), *([weights] if weights else [])]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {
         "model": str(model),

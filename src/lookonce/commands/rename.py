@@ -12,6 +12,7 @@ from lookonce._files import open_input, replacing, write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
+from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.runtime.description import rewrite
 
@@ -30,31 +31,37 @@ def rename(
 
     Example: lookonce rename runs/mine/best.safetensors dgo=dog --out dogs.safetensors
     """
-    model = model.with_suffix(".cfg") if model.suffix == ".weights" else model
     out = out.with_suffix(".cfg") if out.suffix == ".weights" else out
+    weights = None
+    if model.suffix == ".weights":
+        model, weights = find_cfg(model), model
+    elif model.suffix == ".cfg" and model.is_file():
+        weights = find_weights(model)
     if model.suffix not in SUFFIXES:
         raise ModelFileError(f"{model}: expected {', '.join(SUFFIXES)}, found {model.suffix or 'no suffix'}")
     if out.suffix != model.suffix:
         raise ConfigError(f"--out {out}: expected a file like {out.with_suffix(model.suffix)}")
     wanted = shared.pairs(names)
-    partners = [suffix for suffix in (".weights", ".bin", ".names") if model.with_suffix(suffix).is_file()]
-    inputs = [model, *(model.with_suffix(suffix) for suffix in partners)]
-    files = [out, *(out.with_suffix(suffix) for suffix in (*partners, ".names"))]
+    partners = [suffix for suffix in (".bin", ".names") if model.with_suffix(suffix).is_file()]
+    inputs = [model, *(model.with_suffix(suffix) for suffix in partners), *([weights] if weights else [])]
+    made = [*partners, ".names", *([".weights"] if weights else [])]
+    files = [out, *(out.with_suffix(suffix) for suffix in made)]
     with Outputs("rename", files=dict.fromkeys(files), inputs=inputs, force=force):
         if model.suffix == ".cfg":
             from lookonce.darknet.files import open_darknet
             from lookonce.darknet.write import names_text
 
-            written = renamed(open_darknet(model).info.names, wanted, model)
+            found = open_darknet(model, weights)
+            written = renamed(found.info.names, wanted, model)
             listed = names_text(out.with_suffix(".names"), written)  # may be refused: before all else
-            _copy(model, out, ".weights")
+            _copy(found.weights, out.with_suffix(".weights"))
             write_text(out.with_suffix(".names"), listed)
-            _copy(model, out, ".cfg")
+            _copy(model, out)
         else:
             info = rewrite(model, out, lambda info: replace(info, names=renamed(info.names, wanted, model)))
             written = info.names
             if model.suffix == ".xml":
-                _copy(model, out, ".bin")
+                _copy(model.with_suffix(".bin"), out.with_suffix(".bin"))
     say(f"{out}: {', '.join(written)}", terminal())
     return 0
 
@@ -73,9 +80,8 @@ def renamed(found: Sequence[str], wanted: dict[str, str], model: Path) -> tuple[
     return changed
 
 
-def _copy(model: Path, out: Path, suffix: str) -> None:
-    """Copy the part of a model with this suffix, whole or not at all."""
-    source, target = model.with_suffix(suffix), out.with_suffix(suffix)
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file of a model, whole or not at all."""
     with (
         open_input(source, ModelFileError) as stream,
         replacing(target) as temporary,

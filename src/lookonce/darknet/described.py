@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lookonce._optional import require
+from lookonce.darknet.beside import find_cfg, has_cfg
 from lookonce.darknet.cfg import Cfg, parse_cfg, read_cfg
 from lookonce.darknet.classic import classic_cfg, recognise
 from lookonce.darknet.heads import with_heads, with_input
@@ -73,7 +74,7 @@ def cfg_of(model: str) -> Cfg:
     """
     path = Path(model)
     if path.suffix != ".safetensors":
-        return read_cfg(path.with_suffix(".cfg"))
+        return read_cfg(find_cfg(path) if path.suffix == ".weights" else path)
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -91,7 +92,7 @@ def has_own_network(weights: Path) -> bool:
     """
     if weights.suffix not in (".cfg", ".weights", ".safetensors"):
         return False
-    if weights.suffix == ".weights" and not weights.with_suffix(".cfg").is_file():
+    if weights.suffix == ".weights" and not has_cfg(weights):
         return False
     return recognise(resolve(cfg_of(str(weights)))) is None
 

@@ -1,9 +1,9 @@
 """Files of a Darknet model: `.cfg`, `.weights` beside it, and class names if there are any."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.darknet.cfg import read_cfg
 from lookonce.darknet.described import describe
 from lookonce.darknet.names import find_names
@@ -12,8 +12,6 @@ from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import ConvWeights, check_weights, read_weights
 from lookonce.errors import ModelFileError
 from lookonce.metadata import ModelInfo
-
-_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +63,3 @@ def open_darknet(model: Path, weights: Path | None = None) -> DarknetModel:
     weights = weights or find_weights(cfg)
     names, names_file = find_names(cfg, network.classes)
     return DarknetModel(network, describe(network, names), weights, names_file)
-
-
-def find_weights(cfg: Path) -> Path:
-    """Return the weights beside a `.cfg`; see `open_darknet`.
-
-    Raises:
-        ModelFileError: none, or several.
-    """
-    own = cfg.with_suffix(".weights")
-    if own.is_file():
-        return own
-    beside = sorted(file for file in cfg.parent.iterdir() if file.suffix.lower() == ".weights")
-    trained = [file for file in beside if _TRAINED.sub("", file.stem) == cfg.stem]
-    if len(trained) == 1:
-        return trained[0]
-    found = ", ".join(file.name for file in trained or beside) or "none"
-    expected = "one file of weights" if trained else f"its weights as {own.name} beside it"
-    remedy = "; choose with --weights FILE" if beside else ""
-    raise ModelFileError(f"{cfg}: expected {expected}, found {found}{remedy}")
-
-
-def find_cfg(weights: Path) -> Path:
-    """Return the `.cfg` beside weights: of the same name, or of the name without `_best` and the like.
-
-    Raises:
-        ModelFileError: no such file.
-    """
-    for stem in (weights.stem, _TRAINED.sub("", weights.stem)):
-        if (cfg := weights.with_name(f"{stem}.cfg")).is_file():
-            return cfg
-    found = ", ".join(sorted(file.name for file in weights.parent.glob("*.cfg"))) or "none"
-    raise ModelFileError(f"{weights}: expected the .cfg that describes its network beside it, found {found}")

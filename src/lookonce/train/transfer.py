@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lookonce.darknet.beside import has_cfg
 from lookonce.darknet.described import network_of
 from lookonce.darknet.network import Network
 from lookonce.errors import ConfigError, ModelFileError
@@ -53,7 +54,7 @@ def transfer(network: nn.Module, info: ModelInfo, source: Path, base: Network | 
     base = base or network_of(info)
     if source.suffix == ".safetensors":
         weights, source_info = load_weights(source)
-    elif source.suffix in (".cfg", ".weights") and source.with_suffix(".cfg").is_file():
+    elif source.suffix == ".cfg" or (source.suffix == ".weights" and has_cfg(source)):
         whole, source_info = load_darknet(source)
         weights = whole.state_dict()
     else:

@@ -1,0 +1,49 @@
+"""The `.weights` beside a `.cfg`, and the `.cfg` beside `.weights`."""
+
+import re
+from pathlib import Path
+
+from lookonce.errors import ModelFileError
+
+_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
+
+
+def find_weights(cfg: Path) -> Path:
+    """Return the weights beside a `.cfg`; NAME.weights, or as Darknet's trainer names it if that is one file.
+
+    Raises:
+        ModelFileError: none, or several.
+    """
+    own = cfg.with_suffix(".weights")
+    if own.is_file():
+        return own
+    beside = sorted(file for file in cfg.parent.iterdir() if file.suffix.lower() == ".weights")
+    trained = [file for file in beside if _TRAINED.sub("", file.stem) == cfg.stem]
+    if len(trained) == 1:
+        return trained[0]
+    found = ", ".join(file.name for file in trained or beside) or "none"
+    expected = "one file of weights" if trained else f"its weights as {own.name} beside it"
+    remedy = "; choose with --weights FILE" if beside else ""
+    raise ModelFileError(f"{cfg}: expected {expected}, found {found}{remedy}")
+
+
+def find_cfg(weights: Path) -> Path:
+    """Return the `.cfg` beside weights: of the same name, or of the name without `_best` and the like.
+
+    Raises:
+        ModelFileError: no such file.
+    """
+    for stem in (weights.stem, _TRAINED.sub("", weights.stem)):
+        if (cfg := weights.with_name(f"{stem}.cfg")).is_file():
+            return cfg
+    found = ", ".join(sorted(file.name for file in weights.parent.glob("*.cfg"))) or "none"
+    raise ModelFileError(f"{weights}: expected the .cfg that describes its network beside it, found {found}")
+
+
+def has_cfg(weights: Path) -> bool:
+    """Return whether the `.cfg` of weights lies beside them."""
+    try:
+        find_cfg(weights)
+    except ModelFileError:
+        return False
+    return True
