@@ -129,7 +129,7 @@ def _size_reason(sizes: Sequence[SizeFit], chosen: SizeFit) -> str:
     if chosen.small > ENOUGH:
         return (
             f"{measured} Use {chosen.side}, and expect to miss many of the smallest; "
-            "for these, cut the images into tiles."
+            "to find these, detect with --tiles 2x2."
         )
     return f"{measured} Use {chosen.side}: the smallest size at which at most {ENOUGH:.0%} are that small."
 

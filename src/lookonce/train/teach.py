@@ -1,8 +1,9 @@
 """Add classes to a trained model: the old model labels its own objects in the new images.
 
-    its detections, score >= SURE               -> boxes to train on
-                    score from UNSURE to SURE   -> areas in which that class may lack a box
-                    on an annotated box         -> nothing: the annotation counts
+    its detections, score >= that of its class   -> boxes to train on
+                    on an annotated box          -> nothing: the annotation counts
+    everywhere else its classes may lack a box, so that what the new network takes for one of them is no
+    background (`loss.may_show`); it starts with the old one's weights, and so with its doubts
 
 The images are taught once, before the run, and the result is kept in the run folder: a resumed run trains on
 the same boxes.
@@ -10,7 +11,7 @@ the same boxes.
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -24,19 +25,20 @@ from lookonce._files import read_text, write_text
 from lookonce._terminal import say
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ConfigError
+from lookonce.errors import AnnotationError, ConfigError, ImageError
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.geometry.polygons import rectangle
 from lookonce.networks import NETWORKS
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import AUTO
+from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Area, Problem, Sample, numbers_in
 from lookonce.train.plan import TrainData
 from lookonce.values import measure_values
 
 TAUGHT = "taught.json"  # in the run folder
-SURE, UNSURE = 0.5, 0.1  # scores of the old model; its own score thresholds replace SURE
+SURE = 0.5  # score of the old model; its own score thresholds replace it
 SAME = 0.5  # IoU at which a detection is the annotated object
 
 
@@ -48,38 +50,28 @@ class Lesson:
         name: file name of the image.
         boxes: (N, 4) xyxy in pixels.
         labels: class of each box.
-        unsure: (M, 4) boxes of detections with a medium score.
-        unsure_labels: class of each unsure box.
     """
 
     name: str
     boxes: list[list[float]]
     labels: list[int]
-    unsure: list[list[float]]
-    unsure_labels: list[int]
 
     @classmethod
     def of(cls, sample: Sample, found: Detections, least: NDArray[np.float64]) -> Self:
-        """Sort the detections of one image, without those on annotated boxes: by class, `least` is sure."""
+        """Keep the sure detections of an image, by class `least`, that are not on annotated boxes."""
         free = np.ones(len(found), bool)
         free[overlapping_pairs(found.boxes, sample.boxes, SAME).first] = False
-        enough = found.scores >= least[found.labels]
-        sure, unsure = found[free & enough], found[free & ~enough]
-        return cls(
-            sample.path.name,
-            sure.boxes.tolist(),
-            sure.labels.tolist(),
-            unsure.boxes.tolist(),
-            unsure.labels.tolist(),
-        )
+        sure = found[free & (found.scores >= least[found.labels])]
+        return cls(sample.path.name, sure.boxes.tolist(), sure.labels.tolist())
 
-    def add_to(self, sample: Sample) -> Sample:
-        """Return an image with the lesson's boxes and areas beside its own."""
+    def add_to(self, sample: Sample, incomplete: tuple[int, ...]) -> Sample:
+        """Return an image with the lesson's boxes beside its own, and classes that may lack some."""
         new = np.array(self.boxes, np.float32).reshape(-1, 4)
-        areas = [
-            Area(rectangle(np.array(box, np.float32)), (label,))
-            for box, label in zip(self.unsure, self.unsure_labels, strict=True)
-        ]
+        areas: tuple[Area, ...] = ()
+        if incomplete:
+            with suppress(ImageError):  # unreadable: training will skip it, and say so
+                height, width = sample.image_size
+                areas = (Area(rectangle(np.array([0, 0, width, height])), incomplete),)
         no = np.zeros(len(new), bool)
         return replace(
             sample,
@@ -108,18 +100,21 @@ class Lessons:
     def add_to(self, data: TrainData) -> TrainData:
         """Return the data under the common class names, with the labels of the old model added.
 
+        In validation its boxes count as complete, so that as many objects are counted as it would count.
+
         Raises:
             AnnotationError: lessons for other images.
         """
         numbers = numbers_in(self.names, data.names)
+        taught = tuple(label for label, name in enumerate(self.names) if name not in data.names)
         parts = []
-        for samples, lessons in ((data.train, self.train), (data.val, self.val)):
+        for samples, lessons, incomplete in ((data.train, self.train, taught), (data.val, self.val, ())):
             if [sample.path.name for sample in samples] != [lesson.name for lesson in lessons]:
                 raise AnnotationError(
                     f"expected the images that the old model was shown, {len(lessons)}, found others"
                 )
             pairs = zip(samples, lessons, strict=True)
-            parts.append([lesson.add_to(sample.renumbered(numbers)) for sample, lesson in pairs])
+            parts.append([lesson.add_to(sample.renumbered(numbers), incomplete) for sample, lesson in pairs])
         return replace(data, names=self.names, train=parts[0], val=parts[1])
 
     def write(self, folder: Path) -> None:
@@ -167,7 +162,10 @@ def teach(
         ConfigError: the data has every class of the model.
     """
     skipped: list[Problem] = []
-    with closing(Detector.open(model, conf=UNSURE, device=device)) as teacher:
+    with closing(Detector.open(model, conf=EVALUATION_CONF, device=device)) as teacher:
+        # without padding where the training has none: a model that never saw any finds much that is not there
+        rect = settings.augment.rectangles and teacher.info.fit == "letterbox"
+    with closing(Detector.open(model, conf=EVALUATION_CONF, rect=rect, device=device)) as teacher:
         kept = [name for name in teacher.names if name not in data.names]
         if not kept:
             raise ConfigError(
@@ -178,10 +176,9 @@ def teach(
     for problem in skipped:
         say(f"skipped: {problem}", console)
     shown = (*lessons.train, *lessons.val)
-    boxes, unsure = (sum(len(getattr(each, name)) for each in shown) for name in ("labels", "unsure_labels"))
+    boxes = sum(len(each.labels) for each in shown)
     say(
-        f"{model} teaches {', '.join(kept)}: {counted(boxes, 'box')} in {counted(len(shown), 'image')}; "
-        f"{unsure} more are uncertain and count as neither object nor background",
+        f"{model} teaches {', '.join(kept)}: {counted(boxes, 'box')} in {counted(len(shown), 'image')}",
         console,
     )
     network = info.architecture if info.architecture in NETWORKS else str(model)
@@ -192,7 +189,7 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
     """Label the objects of an old model's classes that the data does not annotate.
 
     Args:
-        teacher: the old model, opened with the score threshold `UNSURE`.
+        teacher: the old model, opened with a low score threshold.
         data: images annotated for the new classes, and perhaps for some of the old ones.
         skipped: receives a problem per unreadable image, whose lesson is empty.
     """
@@ -201,7 +198,7 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
     taught = np.array([name not in data.names for name in teacher.names])
     parts = []
     for samples in (data.train, data.val):
-        lessons = [Lesson(sample.path.name, [], [], [], []) for sample in samples]
+        lessons = [Lesson(sample.path.name, [], []) for sample in samples]
         paths = [sample.path for sample in samples]
         values, _ = measure_values(paths, teacher.info.values)
         for number, found in each_image(paths, teacher, skipped, values=values):
