@@ -1,12 +1,13 @@
 """Savings of `lookonce data next`: labelled images needed for a given AP, and false alarms on empty images.
 
-    python benchmarks/next.py label DATA --out runs/next --seeds 0 1 2
-    python benchmarks/next.py empty --out runs/empty --seeds 0
+    python benchmarks/next.py label DATA --out runs/next
+    python benchmarks/next.py empty --out runs/empty
 
 `label`: some images of a data set are held out for evaluation; no test part is read. A few of the others,
-drawn at random, are labelled first. In each of the following rounds more are labelled, either in the order of
-`data next` with the model of the previous round, or at random. Each round trains on from the previous model,
-with the same number of images, so both orders take the same amount of training.
+drawn at random, are labelled first, and train COCO's weights. In each of the following rounds more are
+labelled, either in the order of `data next` with the model of the previous round, or at random. Each round
+trains on from the previous model, with the same number of images, so both orders take the same amount of
+training.
 
 `empty`: a model trained on rendered digits, and images of other letters, which show none of its classes. In
 two rounds, 20 of these become background images: those chosen by `data next --empty`, or as many at random.
@@ -18,16 +19,20 @@ One row per training run. Rows are kept in `rows.jsonl`: the same command resume
 import argparse
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import torch
 from machine import machine_line
 
+import lookonce
 from lookonce import Detector
 from lookonce.annotations import load_samples, write_samples
 from lookonce.data.synthetic import CLASSES, scene
@@ -40,12 +45,13 @@ from lookonce.samples import Sample, SampleSet
 LABELLED = 16, 32, 64, 128  # images labelled at the end of each round
 HELD_OUT = 80
 DIGITS = 5  # of `CLASSES` are to be found; the others are letters
-WITH_DIGITS, EMPTY = (60, 40), (200, 200)  # images to train on and to measure on
+WITH_DIGITS, EMPTY = (60, 40), (100, 100)  # images to train on and to measure on
 ADDED = 20  # background images per round
+SETTINGS = "workers=1", "optimizer.warmup_epochs=0.5"
 ORDERS = "next", "random"
 
 
-def lookonce(*words: object) -> None:
+def run_command(*words: object) -> None:
     """Run a command of lookonce; its own messages only if it fails."""
     ran = subprocess.run(
         [sys.executable, "-m", "lookonce", *map(str, words)], capture_output=True, text=True, check=False
@@ -56,27 +62,31 @@ def lookonce(*words: object) -> None:
 
 def train(
     given: argparse.Namespace, run: Path, samples: SampleSet, held_out: SampleSet, start: Path | None
-) -> Path:
-    """Train a row, or resume it, and return its model."""
-    data, shown = run / "data", given.shown[1 if start else 0]
-    if not (data / "train.json").exists():
-        write_samples({"train": samples, "val": held_out}, "coco", data)
-    epochs = max(1, math.ceil(shown / len(samples.samples)))
-    begin = ["--weights", start] if start else ["--model", "yolov3-tiny"]
-    if not (run / "run" / "best.safetensors").exists():
-        resume = ["--resume"] if any((run / "run").glob("last.*")) else []
-        words = "--size", given.size, "--epochs", epochs, "--out", run / "run"
-        sets = f"width={given.width}", f"seed={given.seed}", f"evaluate_every={epochs}"
-        lookonce("train", data, *words, *begin, *resume, *(word for each in sets for word in ("--set", each)))
-    return run / "run" / "best.safetensors"
-
-
-def average_precision(model: Path, held_out: SampleSet) -> tuple[float, float]:
-    """AP and AP50 on images that no round trains on."""
-    with Detector.open(model, conf=EVALUATION_CONF) as detector:
-        found = [detector(sample.path) for sample in held_out.samples]
-    metrics = evaluate(held_out.samples, found, held_out.names)
-    return metrics.ap, metrics.ap50
+) -> tuple[Path, dict[str, object]]:
+    """Train a row, unless it is done; return its model, and AP and AP50 on images that no round trains on."""
+    report = run / "run" / "report" / "metrics.json"
+    if not report.exists():
+        shutil.rmtree(run / "run", ignore_errors=True)  # cut off
+        if not (run / "data").exists():
+            write_samples({"train": samples, "val": held_out}, "coco", run / "data")
+        epochs = max(1, math.ceil(given.shown[1 if start else 0] / len(samples.samples)))
+        done = lookonce.train(
+            run / "data",
+            out=run / "run",
+            weights=start or "coco",
+            size=str(given.size),
+            epochs=epochs,
+            assignments=(f"evaluate_every={epochs}", f"seed={given.seed}", *SETTINGS),
+        )
+        if done.exit_code:
+            sys.exit(done.exit_code)
+    model = run / "run" / "best.safetensors"
+    # without padding, as in training: so short a one has not learned what padding is
+    with Detector.open(model, conf=EVALUATION_CONF, rect=True) as detector:
+        metrics = evaluate(
+            held_out.samples, [detector(each.path) for each in held_out.samples], held_out.names
+        )
+    return model, {"ap": round(metrics.ap, 4), "ap50": round(metrics.ap50, 4)}
 
 
 def chosen(
@@ -86,7 +96,7 @@ def chosen(
     (run / "pool.txt").parent.mkdir(parents=True, exist_ok=True)
     (run / "pool.txt").write_text("".join(f"{sample.path.absolute()}\n" for sample in pool))
     source = ["--empty", f"@{run / 'pool.txt'}"] if empty else [f"@{run / 'pool.txt'}"]
-    lookonce("data", "next", model, *source, "--count", count, "--out", run / "next.txt")
+    run_command("data", "next", model, *source, "--count", count, "--out", run / "next.txt")
     by_path = {str(sample.path.absolute()): sample for sample in pool}
     return [by_path[line] for line in (run / "next.txt").read_text().splitlines()]
 
@@ -128,12 +138,12 @@ def label(given: argparse.Namespace, rows: Rows) -> None:
                 rest = [sample for sample in pool if sample not in labelled]
                 # those labelled are shown as well: the model knows them, and keeps away from them
                 labelled = labelled + (chosen(model, pool, more, run) if kind == "next" else rest[:more])
-            model = train(given, run, replace(truth, samples=labelled, problems=[]), held_out, model)
+            part = replace(truth, samples=labelled, problems=[])
+            model, reached = train(given, run, part, held_out, model)
             about = {"seed": given.seed, "order": kind, "images": len(labelled)}
             if rows.get(**about) is None:
-                ap, ap50 = average_precision(model, held_out)
                 boxes = sum(len(sample.boxes) for sample in labelled)
-                rows.add(about | {"boxes": boxes, "ap": round(ap, 4), "ap50": round(ap50, 4)})
+                rows.add(about | {"boxes": boxes} | reached)
 
 
 def render(folder: Path, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -160,7 +170,7 @@ def render(folder: Path, seed: int) -> tuple[list[Sample], list[Sample]]:
 
 def alarms(model: Path, samples: Sequence[Sample]) -> float:
     """Detections per image that holds nothing, at the thresholds of the model."""
-    with Detector.open(model) as detector:
+    with Detector.open(model, rect=True) as detector:
         return mean(len(detector(sample.path)) for sample in samples)
 
 
@@ -181,25 +191,22 @@ def empty(given: argparse.Namespace, rows: Rows) -> None:
                     chosen(model, rest, ADDED, run, empty=True) if kind == "next" else rest[:ADDED]
                 )
             samples = SampleSet(names, [*digits[: WITH_DIGITS[0]], *added], [], "rendered")
-            model = train(given, run, samples, held_out, model)
+            model, reached = train(given, run, samples, held_out, model)
             about = {"seed": given.seed, "order": kind, "backgrounds": len(added)}
             if rows.get(**about) is None:
-                ap, ap50 = average_precision(model, held_out)
-                per_image = round(alarms(model, measured), 3)
-                rows.add(about | {"alarms": per_image, "ap": round(ap, 4), "ap50": round(ap50, 4)})
+                rows.add(about | {"alarms": round(alarms(model, measured), 3)} | reached)
 
 
-def images_to(rows: Rows, seed: int, order: str, ap: float) -> float | None:
-    """Labelled images at which the AP is reached, interpolated between rounds; None if it never is."""
-    before = (0.0, 0.0)
-    for row in sorted(
-        (row for row in rows.rows if (row["seed"], row["order"]) == (seed, order)),
-        key=lambda row: row["images"],
-    ):
-        if row["ap"] >= ap:
-            (x, y), (u, v) = before, (row["images"], row["ap"])
-            return x + (u - x) * (ap - y) / (v - y)
-        before = row["images"], row["ap"]
+def images_to(rows: Rows, seed: int, order: str, measure: str, level: float) -> float | None:
+    """Labelled images at which a level is reached, interpolated between rounds.
+
+    None if it never is, or is from the first round on.
+    """
+    mine = [row for row in rows.rows if (row["seed"], row["order"]) == (seed, order)]
+    reached = [(row["images"], row[measure]) for row in sorted(mine, key=lambda row: row["images"])]
+    for (x, y), (u, v) in pairwise(reached):
+        if y < level <= v:
+            return x + (u - x) * (level - y) / (v - y)
     return None
 
 
@@ -211,13 +218,19 @@ def report(rows: Rows, kind: str) -> None:
         print("| " + " | ".join(str(row[column]) for column in columns) + " |")
     if kind == "empty":
         return
-    print("\n| seed | AP | images, next | images, random | ratio |\n|---|---|---|---|---|")
-    for seed in sorted({row["seed"] for row in rows.rows}):
-        for ap in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5):
-            needed = [images_to(rows, seed, order, ap) for order in ORDERS]
-            if None not in needed:
+    print("\n| measure | level | seeds | images, next | images, random | ratio |\n|---|---|---|---|---|---|")
+    for measure in ("ap", "ap50"):
+        for level in np.arange(0.1, 0.9, 0.05).round(2):
+            pairs = [
+                [images_to(rows, seed, order, measure, level) for order in ORDERS]
+                for seed in sorted({row["seed"] for row in rows.rows})
+            ]
+            both = [pair for pair in pairs if None not in pair]
+            if both:
+                needed, at_random = (mean(pair[i] for pair in both) for i in (0, 1))
                 print(
-                    f"| {seed} | {ap:.2f} | {needed[0]:.0f} | {needed[1]:.0f} | {needed[0] / needed[1]:.2f} |"
+                    f"| {measure} | {level:.2f} | {len(both)} | {needed:.0f} | {at_random:.0f} "
+                    f"| {needed / at_random:.2f} |"
                 )
 
 
@@ -230,15 +243,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--size", type=int, default=192)
     shown = "images shown in the first training of a seed, and in each later one"
     parser.add_argument(
-        "--shown", type=int, nargs=2, default=[2000, 1000], metavar=("FIRST", "LATER"), help=shown
+        "--shown", type=int, nargs=2, default=[400, 250], metavar=("FIRST", "LATER"), help=shown
     )
-    parser.add_argument("--width", type=float, default=0.5)
     given = parser.parse_args()
     if given.kind == "label" and given.data is None:
         raise AnnotationError("label: expected DATA")
+    torch.set_num_threads(1)
     print(machine_line("torch", "onnxruntime"), flush=True)
     rows = Rows(given.out / "rows.jsonl")
     for seed in given.seeds:

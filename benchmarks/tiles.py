@@ -4,8 +4,8 @@
 
 Prints one line per setting. The time is that of the whole Detector without reading files, at score threshold
 0.25, as the median over some images; all settings take turns on each image, so a ratio holds on a busy
-machine too. Everything else is measured on all images with detections above 0.01. `--shape` crops every image
-to a shape, around its middle.
+machine too. Everything else is measured on all images with detections above 0.01, for the classes that model
+and data share. `--shape` crops every image to a shape, around its middle. `--split all` takes every image.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lookonce import Detector, read_image
 from lookonce.annotations import load_samples
 from lookonce.detections import Detections
+from lookonce.evaluate.classes import SharedClasses
 from lookonce.evaluate.coco import evaluate
 from lookonce.evaluate.curves import curves
 from lookonce.evaluate.matching import match
@@ -55,8 +56,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
 
-    truth = load_samples(options.data, options.split, options.names)
-    pairs = [cut(sample, read_image(sample.path), options.shape) for sample in truth.samples]
+    truth = load_samples(options.data, None if options.split == "all" else options.split, options.names)
+    with Detector.open(options.model) as detector:
+        shared = SharedClasses.match(detector.names, truth.names, options.data)
+    pairs = [cut(shared.sample(sample), read_image(sample.path), options.shape) for sample in truth.samples]
     samples, images = [sample for sample, _ in pairs], [image for _, image in pairs]
     settings = {name: SETTINGS[name] for name in options.only or SETTINGS}
     print(machine_line("torch", "onnxruntime", "opencv-python-headless", "numpy"))
@@ -67,9 +70,9 @@ def main() -> None:
     print(f"{'':24}{COLUMNS}", flush=True)
     for name, setting in settings.items():
         with opened(options.model, setting, CONFIDENCE, options.threads) as detector:
-            found = [detector(image) for image in images]
+            found = [shared.detections(detector(image)) for image in images]
         cost = f"{1e3 * times[name]:5.0f} {times[name] / times['plain']:6.2f}x"
-        print(f"{name:22}{cost} {row(samples, found, truth.names)}", flush=True)
+        print(f"{name:22}{cost} {row(samples, found, shared.names)}", flush=True)
 
 
 def cut(
