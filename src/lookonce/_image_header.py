@@ -185,7 +185,7 @@ def _png(stream: BinaryIO) -> Found:
 
 
 def _webp(stream: BinaryIO) -> Found:
-    """The first chunk holds the size; an `EXIF` chunk may follow the image of an extended file."""
+    """Walk the chunks: the first holds the size, and `EXIF` may follow the image of an extended file."""
     stream.seek(12)
     kind, length = unpack("<4sI", take(stream, 8))
     if kind == b"VP8 ":

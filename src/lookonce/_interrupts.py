@@ -46,7 +46,7 @@ class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
 
     @classmethod
     def forget(cls) -> None:
-        """Watch no longer; forked processes do this too, since Ctrl-C reaches them as well."""
+        """Stop watching; forked processes do this too, since Ctrl-C reaches them as well."""
         if cls._writes >= 0:
             signal.set_wakeup_fd(-1)
             os.close(cls._writes)  # which ends the thread

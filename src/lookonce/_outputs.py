@@ -98,7 +98,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._exit.close()
 
     def covers(self, path: Path) -> bool:
-        """Whether the rule holds for this path."""
+        """Return whether the rule applies to this path."""
         path = path.absolute()
         if self._folder is None or not path.is_relative_to(self._folder):
             return path in self._files

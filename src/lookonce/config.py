@@ -34,7 +34,7 @@ Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_ba
 
 
 def parse_size(value: Any) -> tuple[int, int]:
-    """`416`, `"416"`, `"320x416"` or (320, 416) -> (height, width), multiples of 32.
+    """Parse `416`, `"416"`, `"320x416"` or (320, 416) -> (height, width), multiples of 32.
 
     Raises:
         ValueError: anything else; pydantic and the command line name the setting.
@@ -81,7 +81,7 @@ def _parse_batch(value: Any) -> int | str:
 
 
 def _parse_anchors(value: Any) -> Any:
-    """A name, or per scale a list of (width, height), all above 0."""
+    """Validate a name, or per scale a list of (width, height), all above 0."""
     if value in ("official", "data"):
         return value
     try:
@@ -222,7 +222,7 @@ class Objective(SettingsSection):
     """Use of VOC's difficult objects, as in `TrainSettings`."""
 
     def differences(self) -> tuple[str, ...]:
-        """`loss.objectness=iou` and the like: settings that differ from the write-up's."""
+        """Return the settings that differ from the write-up's, such as `loss.objectness=iou`."""
         mine, write_up = flat(self), flat(Objective())
         return tuple(f"{name}={value}" for name, value in mine.items() if value != write_up[name])
 
@@ -344,7 +344,7 @@ def group_pattern(text: str) -> str:
 
 
 def flat(settings: BaseModel) -> dict[str, Any]:
-    """`section.name` -> value, as in JSON."""
+    """Return `section.name` -> value, as in JSON."""
     values: dict[str, Any] = {}
     for name, value in settings.model_dump(mode="json").items():
         if isinstance(value, dict):

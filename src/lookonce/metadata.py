@@ -157,7 +157,7 @@ class ModelInfo:
         input_size: (height, width) the model was made for; any multiples of 32 work.
         width: factor on the channel counts.
         bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
-        fit: how an image gets to the input size.
+        fit: how an image is fitted to the input size.
         cfg: text of the `.cfg` if the architecture is `darknet`, else empty; checked by `darknet.described`.
         values: for images of more than 8 bits, the pixel values that become 0 and 255; None if it was trained
             on images of 8 bits.

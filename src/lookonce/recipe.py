@@ -59,7 +59,7 @@ def recipe_file(recipe: str | Path) -> Path:
 
 
 def recipes() -> dict[str, Path]:
-    """Recipes that come with the package, by name."""
+    """Return the recipes in the package, by name."""
     package = Path(__file__).parent
     for folder in (package / "recipes", package.parents[1] / "recipes"):  # of a wheel, of a checkout
         if found := sorted(folder.glob("*.yaml")):

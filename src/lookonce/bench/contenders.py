@@ -80,7 +80,7 @@ class Contender:
 
 
 def _detector(files: Files, case: BenchCase, backend: str | None = None) -> Run:
-    """Letterbox, network, decoding, suppression: an image in memory -> `Detections`."""
+    """Open the Detector: letterbox, network, decoding, NMS; an image in memory -> `Detections`."""
     from lookonce.runtime.detector import Detector
 
     detector = Detector.open(files.graph, size=case.size, threads=case.threads, device="cpu", backend=backend)

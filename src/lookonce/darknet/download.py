@@ -63,7 +63,7 @@ class Meter(Protocol):
     """Observer of a download."""
 
     def begin(self, url: str, done: int) -> None:
-        """Bytes from `done` on are now coming from `url`."""
+        """Report that bytes from `done` on now come from `url`."""
 
     def advance(self, count: int) -> None:
         """Report a number of bytes that were stored."""

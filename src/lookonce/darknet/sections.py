@@ -10,7 +10,7 @@ from lookonce.geometry.decode import Form
 class Net:
     """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (grey).
 
-    `letter_box` tells how images get to that size, if the file says so; `stretching` is an entry known only
+    `letter_box` tells how images are fitted to that size, if the file has it; `stretching` is an entry known only
     to the branch of Darknet that stretches them, if there is one.
     """
 

@@ -120,7 +120,7 @@ def assign(
 def ignored_cells(
     areas: Sequence[Area], strides: tuple[int, ...], input_size: tuple[int, int], classes: int
 ) -> tuple[NDArray[np.bool_], ...]:
-    """Cells that an ignored area of one image touches: (S, T, 1 + C) per scale, see `data.loader.Batch`."""
+    """Return the cells that ignored areas of an image touch: (S, T, 1 + C) per scale, see `loader.Batch`."""
     maps = []
     for stride in strides:
         cells = input_size[0] // stride, input_size[1] // stride
@@ -160,7 +160,7 @@ def fitting_anchors(
     strides: tuple[int, ...],
     settings: AssignSettings,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Anchors that the rule takes for each box, and the overlap by which it ranks them: (N, G) both."""
+    """Return the anchors that fit each box by the rule, and the overlap that ranks them: (N, G) both."""
     if settings.rule == "iou":
         ious = anchor_ious(boxes, cells, anchors, strides)
         return ious > settings.positive_iou, ious
@@ -176,7 +176,7 @@ def fitting_anchors(
 def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """IoU of each box with each anchor centred on the cell of the box: -> (N, G), finest scale first."""
+    """Compute the IoU of each box with each anchor centred on its cell: -> (N, G), finest scale first."""
     middle = (cells + 0.5) * np.array(strides, np.float64)[:, None]  # (N, scales, 2) pixels
     sides = flatten(anchors)  # (G, 2)
     centred = np.empty((len(boxes), len(sides), 4))
@@ -202,7 +202,7 @@ def choose(fitting: NDArray[np.bool_], overlap: NDArray[np.float64]) -> NDArray[
 
 
 def drop_collisions(*key: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of the choices that stand: of equal keys only the last one, as in the reference."""
+    """Return the indices of the choices that remain: of equal keys only the last, as in the reference."""
     stacked = np.stack(key, axis=1)[::-1]
     _, first_from_the_end = np.unique(stacked, axis=0, return_index=True)
     return np.sort(len(stacked) - 1 - first_from_the_end)

@@ -158,7 +158,7 @@ def augment(image: AnnotatedImage, settings: AugmentSettings, rng: Generator) ->
 
 
 def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
-    """The region that must stay visible, (4,) xyxy: all boxes, or the middle half of an image without any."""
+    """Return the region that must stay visible, (4,) xyxy: all boxes, or the middle half without any."""
     if len(image.boxes) == 0:
         height, width = image.size
         return np.array([width, height, 3 * width, 3 * height]) / 4
@@ -167,14 +167,14 @@ def union_of_boxes(image: AnnotatedImage) -> NDArray[np.float64]:
 
 
 def margins_around(image: AnnotatedImage) -> NDArray[np.float64]:
-    """Pixels between this region and the left, top, right and bottom border: (4,), never negative."""
+    """Return the pixels between this region and the left, top, right and bottom border: (4,), from 0."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image)
     return np.maximum([left, top, width - right, height - bottom], 0)
 
 
 def crop_rect(image: AnnotatedImage, margins: NDArray[np.float64]) -> Rect:
-    """The rectangle of whole pixels around the region and margins (left, top, right, bottom) around it."""
+    """Return the rectangle of whole pixels around the region with margins (left, top, right, bottom)."""
     height, width = image.size
     left, top, right, bottom = union_of_boxes(image) + margins * (-1, -1, 1, 1)
     return (

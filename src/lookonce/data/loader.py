@@ -108,7 +108,7 @@ class Step:
         self._planned, self._batches = planned, batches
 
     def __len__(self) -> int:
-        """Number of planned batches; a batch without a readable image is skipped."""
+        """Return the number of planned batches; a batch without a readable image is skipped."""
         return self._planned
 
     def __iter__(self) -> Iterator[Batch]:
@@ -160,7 +160,7 @@ class Loader:
         self._pool = ThreadPoolExecutor(workers, "lookonce-loader") if workers else None
 
     def __len__(self) -> int:
-        """Batches per epoch."""
+        """Return the number of batches per epoch."""
         return -(-len(self.dataset) // self.batch)
 
     @property
@@ -176,7 +176,7 @@ class Loader:
             self._pool.shutdown(cancel_futures=True)
 
     def steps(self, epoch: int, skip: int = 0) -> Iterator[Step]:
-        """The steps of an epoch, counted from 0, each with its batches.
+        """Yield the steps of an epoch, counted from 0, each with its batches.
 
         Args:
             epoch: determines order and augmentation.

@@ -25,7 +25,7 @@ class PlannedNetwork:
         size: (height, width) of the input.
         anchors: per scale, finest first: (width, height) in pixels of the input.
         strides: per scale, pixels per cell.
-        fit: how an image is brought to the input size.
+        fit: how an image is fitted to the input size.
     """
 
     model: str

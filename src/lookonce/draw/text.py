@@ -30,7 +30,7 @@ NO_LETTER = "\uffff"  # never a character: a font shows its glyph for missing ch
 
 @lru_cache(maxsize=4096)
 def legible(name: str, label: int, size: int) -> tuple[str, Font]:
-    """Text of a class, and the font to write it in.
+    """Return the text for a class, and the font to write it in.
 
     Args:
         name: class name.

@@ -64,12 +64,12 @@ class SharedClasses:
         return tuple(name for name in self.model if name not in set(self.names))
 
     def sample(self, sample: Sample, to: Sequence[str] | None = None) -> Sample:
-        """Renumber the labels of a sample by `to`, by default the shared names; other objects go."""
+        """Renumber the labels of a sample by `to`, by default the shared names; other objects are dropped."""
         names = named_as_in(self.names if to is None else to, self.data)
         return sample.renumbered(_numbers_in(names, self.data))
 
     def detections(self, found: Detections, to: Sequence[str] | None = None) -> Detections:
-        """Renumber the labels of detections by `to`, by default the shared names; other detections go."""
+        """Renumber the labels of detections by `to`, by default the shared names; others are dropped."""
         names = tuple(self.names if to is None else to)
         labels = _numbers_in(named_as_in(names, self.model), self.model)[found.labels]
         kept = labels >= 0

@@ -60,7 +60,7 @@ def costs(outcomes: Outcomes) -> Costs:
 
 
 def ap_repaired(outcomes: Outcomes, repaired: Collection[Outcome]) -> NDArray[np.float64]:
-    """AP50 of each class, (C,), with these types of error repaired, all of them at once."""
+    """Compute the AP50 of each class, (C,), with all of these types of error repaired."""
     objects = outcomes.objects
     mended = outcomes.has(*(error for error in REPAIRABLE if error in repaired))
     stands = outcomes.has(Outcome.RIGHT) | (mended & np.append(objects.counts, False)[outcomes.object])
@@ -72,7 +72,7 @@ def ap_repaired(outcomes: Outcomes, repaired: Collection[Outcome]) -> NDArray[np
 
 
 def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
-    """COCO's: the mean, over 101 levels of recall, of the best precision at that recall or more.
+    """Compute COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more.
 
     Args:
         correct: (D,) detections of one class by falling score.
@@ -93,7 +93,7 @@ def class_average_precisions(
     correct: NDArray[np.bool_],
     objects: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """`average_precision` of each class.
+    """Compute the `average_precision` of each class.
 
     Args:
         scores: (D,) of the detections that count.
@@ -114,7 +114,7 @@ def _average_precisions(
     labels: NDArray[np.int64],
     to_find: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """AP of each class that has objects in truth, else NaN: (C,).
+    """Compute the AP of each class that has annotated objects, else NaN: (C,).
 
     Args:
         outcomes: for the scores, and the objects of each class.

@@ -123,7 +123,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def _figure(title: str, subtitle: str, size: tuple[float, float] = (8.4, 5.6)) -> "tuple[Figure, Axes]":
-    """An empty plot with its headings."""
+    """Make an empty plot with its headings."""
     figure: Figure = require("matplotlib.figure", "evaluate").Figure(size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=26)
@@ -137,7 +137,7 @@ def _figure(title: str, subtitle: str, size: tuple[float, float] = (8.4, 5.6)) -
 
 
 def _precision_line(curve: Curve, name: str, note: str, worth: float) -> _Line:
-    """Precision made to fall, as AP measures it, over recall from 0."""
+    """Return precision, made non-increasing as for AP, over recall from 0."""
     if not len(curve.scores):
         return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), note, worth)
     falling = np.maximum.accumulate(curve.precision[::-1])[::-1]
@@ -147,7 +147,7 @@ def _precision_line(curve: Curve, name: str, note: str, worth: float) -> _Line:
 
 
 def _f1_line(curve: Curve, name: str) -> _Line:
-    """F1 over the threshold, from 0 to 1: constant between two scores, 0 above the highest."""
+    """Return F1 over the threshold, from 0 to 1: constant between two scores, 0 above the highest."""
     if not len(curve.scores) or not curve.objects:
         return _Line(name, np.zeros(0), np.zeros(0), (math.nan, math.nan), "nothing found", 0)
     x = np.concatenate([[0], curve.scores[::-1], [1]])
@@ -158,7 +158,7 @@ def _f1_line(curve: Curve, name: str) -> _Line:
 
 
 def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
-    """Few classes in a colour each; of many, the three best and the three worst, the others grey."""
+    """Draw each class in a colour, or of many the three best and the three worst, and the others in grey."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     ranked = sorted(lines, key=lambda line: -line.worth)
     named = ranked if len(ranked) <= len(COLOURS) else ranked[:3] + ranked[-3:]
@@ -176,7 +176,7 @@ def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
 
 
 def _label(axes: "Axes", entries: Sequence[tuple[str, str]], classes: int) -> None:
-    """Names to the right of the plot, in their lines' colours, the best on top."""
+    """Write the names to the right of the plot, in their lines' colours, the best on top."""
     for i, (text, colour) in enumerate(entries):
         gap = 0.05 if classes > len(COLOURS) and i > len(entries) // 2 else 0  # between best and worst
         y = 0.97 - 0.065 * i - gap

@@ -17,7 +17,7 @@ def average_precisions(matches: Matches) -> tuple[float, ...]:
 
 
 def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
-    """Area under the precision-recall curve, interpolated at every point.
+    """Compute the area under the precision-recall curve, interpolated at every point.
 
     Each right detection raises recall by 1 / objects; the precision there is the best that any lower
     threshold reaches, so that the curve only falls.

@@ -75,7 +75,7 @@ def compute(
     truths: tuple[ScaleTruth, ...],
     settings: LossSettings,
 ) -> LossParts:
-    """Loss of one image.
+    """Compute the loss of one image.
 
     Args:
         scales: the raw maps.

@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
 
 
 def packed(array: NDArray[Any]) -> dict[str, Any]:
-    """An array as text: float32, int32 or uint8."""
+    """Encode an array as text: float32, int32 or uint8."""
     written = np.ascontiguousarray(array, np.dtype(_WRITTEN_AS[array.dtype.kind]))
     return {
         "dtype": written.dtype.name,

@@ -45,7 +45,7 @@ def flatten(anchors: Anchors) -> Shapes:
 
 
 def shape_iou(shapes: Shapes, anchors: Shapes) -> Shapes:
-    """IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
+    """Compute the IoU of boxes that share a corner: (N, 2), (K, 2) -> (N, K)."""
     at_origin = [np.concatenate([np.zeros_like(each), each], axis=-1) for each in (shapes, anchors)]
     return pairwise_iou(*at_origin)
 

@@ -42,7 +42,7 @@ def area(boxes: Array) -> Array:
 
 
 def iou(a: Array, b: Array) -> Array:
-    """Intersection over union, element by element: (..., 4), (..., 4) -> (...), broadcasting.
+    """Compute the intersection over union, element by element: (..., 4), (..., 4) -> (...), broadcasting.
 
     Two empty boxes give 0 (the reference gives NaN).
     """
@@ -50,7 +50,7 @@ def iou(a: Array, b: Array) -> Array:
 
 
 def pairwise_iou(a: Array, b: Array) -> Array:
-    """IoU of every box of `a` with every box of `b`: (N, 4), (M, 4) -> (N, M)."""
+    """Compute the IoU of every box of `a` with every box of `b`: (N, 4), (M, 4) -> (N, M)."""
     return iou(a[:, None, :], b[None, :, :])
 
 
@@ -69,7 +69,7 @@ def pairwise_intersects(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDA
 
 
 def giou(a: Array, b: Array) -> Array:
-    """Generalized IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
+    """Compute the generalized IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
     GIoU = IoU - (E - U) / E with E the area of the smallest enclosing box and U that of the union
     (Rezatofighi et al. 2019). Unlike IoU it has a gradient while the boxes do not touch.
@@ -84,7 +84,7 @@ def giou(a: Array, b: Array) -> Array:
 
 
 def diou(a: Array, b: Array) -> Array:
-    """Distance IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
+    """Compute the distance IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
     DIoU = IoU - d^2 / c^2 with d the distance of the centres and c the diagonal of the smallest enclosing box
     (Zheng et al. 2020).
@@ -98,7 +98,7 @@ def diou(a: Array, b: Array) -> Array:
 
 
 def ciou(a: Array, b: Array) -> Array:
-    """Complete IoU, element by element: (..., 4), (..., 4) -> (...): DIoU, less a term for the shape.
+    """Compute the complete IoU, element by element: (..., 4), (..., 4) -> (...): DIoU less a shape term.
 
     CIoU = DIoU - alpha v with v = 4 / pi^2 (arctan(w/h) - arctan(w'/h'))^2 and alpha = v / (1 - IoU + v),
     which the gradient takes as a constant (Zheng et al. 2020).
@@ -147,7 +147,7 @@ def _library(*arrays: Array) -> Any:
 
 
 def _overlap(a: Array, b: Array) -> tuple[Array, Array]:
-    """IoU and the area of the union, both (...)."""
+    """Return the IoU and the area of the union, both (...)."""
     xp = _library(a, b)
     width = xp.minimum(a[..., 2], b[..., 2]) - xp.maximum(a[..., 0], b[..., 0])
     height = xp.minimum(a[..., 3], b[..., 3]) - xp.maximum(a[..., 1], b[..., 1])

@@ -43,7 +43,7 @@ class DetectOptions:
         multi_label: count every class of a box whose score is above `conf`, as Darknet does; by default a box
             has only its most probable class.
         size: side of a square network input, or (height, width); None: the model's own.
-        fit: how an image is brought to the input size, `letterbox` or `stretch`; None: the model's own.
+        fit: how an image is fitted to the input size, `letterbox` or `stretch`; None: the model's own.
         rect: reduce the letterbox's padding to multiples of the stride: less work on wide or tall images.
         tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels of
             the image, or (rows, columns); None: only on the whole image.

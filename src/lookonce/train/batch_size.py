@@ -40,7 +40,7 @@ class StepMemory:
     per_image: int
 
     def of(self, batch: int) -> int:
-        """Bytes at a batch size."""
+        """Return the bytes at a batch size."""
         return self.fixed + batch * self.per_image
 
 
@@ -128,7 +128,7 @@ class Trial:
         )
 
     def peak_on_cuda(self, batch: int) -> int:
-        """Bytes of GPU memory that two real steps take; the second has the optimizer's memory in place.
+        """Measure the GPU memory of two real steps, in bytes; the second includes the optimizer's memory.
 
         Raises:
             torch.OutOfMemoryError: there is not enough.
@@ -175,7 +175,7 @@ class Trial:
         return sum(sizes) + 2 * max(sizes, default=0)
 
     def batch(self, batch: int) -> Batch:
-        """Grey images, each with as many boxes as the fullest one; their places change no size."""
+        """Make grey images, each with as many boxes as the fullest one; their positions affect no size."""
         height, width = self.size
         scales, anchors = len(self._info.strides), min(map(len, self._info.anchors))
         image = torch.arange(batch).repeat_interleave(self._boxes * anchors)
@@ -190,7 +190,7 @@ class Trial:
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Main memory that this process may still take, by the kernel and its control groups.
+    """Return the main memory that this process may still take, by the kernel and its control groups.
 
     Args:
         root: folder of `/proc` and `/sys`.

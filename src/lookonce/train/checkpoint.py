@@ -196,5 +196,5 @@ def counted(data: TrainedOn) -> str:
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names start with the prefix, by the rest of their names."""
+    """Return the tensors whose names start with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

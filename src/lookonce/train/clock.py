@@ -83,7 +83,7 @@ class Clock:
         return self.total - self.used - (self.closing or 0.0)
 
     def fits_evaluation(self) -> bool:
-        """Whether an evaluation now leaves time to train, at least as much as it takes itself."""
+        """Return whether an evaluation now would leave at least as much time for training as it takes."""
         return self.left() >= 2 * (self.closing or 0.0)
 
     def steps_that_fit(self, until: int, between: int) -> int:

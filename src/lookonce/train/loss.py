@@ -51,7 +51,7 @@ class Losses:
 
     @classmethod
     def none(cls) -> Self:
-        """Losses of an empty batch."""
+        """Return the losses of an empty batch."""
         return cls(torch.zeros(0), torch.zeros(0), torch.zeros(0))
 
     @classmethod

@@ -65,7 +65,7 @@ class LossMeter:
         return MeterState(self.images, dict(self._sums), torch.cat([torch.zeros(4, 0), *unread], dim=1))
 
     def of_all(self, gather: Gather) -> Self:
-        """A meter with the images of all processes, for a checkpoint.
+        """Return a meter with the images of all processes, for a checkpoint.
 
         Raises:
             NonFiniteLossError: as `read`.
@@ -112,7 +112,7 @@ class LossMeter:
         return {term: value / images for term, value in zip(TERMS, sums, strict=True)}
 
     def means(self) -> dict[str, float]:
-        """Means by term over everything read so far."""
+        """Return the means by term over everything read so far."""
         return {term: value / max(self.images, 1) for term, value in self._sums.items()}
 
 

@@ -33,7 +33,7 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as `number of the parameter/name` -> tensor, for `restore`."""
+    """Return the optimizer's state as `number of the parameter/name` -> tensor, for `restore`."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number}/{name}": torch.as_tensor(value)

@@ -227,7 +227,7 @@ def join(device: str = AUTO) -> Iterator[Group]:
 
 
 def _device_of(local_rank: int, wanted: str) -> torch.device:
-    """The device of one of several processes: a GPU, by its number on this machine, or the CPU.
+    """Return the device of one of several processes: a GPU, by its number on this machine, or the CPU.
 
     Raises:
         ConfigError: there are fewer, or the device is not for several processes.

@@ -48,7 +48,7 @@ class TrainData:
     seen: Seen = field(default_factory=Seen)
 
     def summary(self) -> TrainedOn:
-        """Counts, and a digest of file names, boxes and classes in their order; folders may move."""
+        """Return counts, and a digest of file names, boxes and classes in their order; folders may move."""
         digest = hashlib.sha256()
         for sample in chain(self.train, self.val):
             digest.update(os.fsencode(sample.path.name))
@@ -65,7 +65,7 @@ class TrainData:
 
 
 def describe(data: TrainData, settings: TrainSettings) -> ModelInfo:
-    """The model for this data and these settings."""
+    """Describe the model for this data and these settings."""
     given, strides = published_scales(settings.model)
     anchors = given
     if settings.anchors == "data":
@@ -124,7 +124,7 @@ def make_network(info: ModelInfo, settings: TrainSettings) -> nn.Module:
 
 
 def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> Dataset:
-    """The training images, augmented and assigned as in the settings."""
+    """Make the data set of training images, augmented and assigned as in the settings."""
     return Dataset(
         data.train,
         info,
@@ -137,7 +137,7 @@ def make_dataset(data: TrainData, info: ModelInfo, settings: TrainSettings) -> D
 
 
 def make_schedule(settings: TrainSettings, steps_per_epoch: int) -> Schedule:
-    """The learning rate over the run."""
+    """Make the learning rate schedule of the run."""
     optimizer = settings.optimizer
     warmup = round(optimizer.warmup_epochs * steps_per_epoch)
     return Schedule(optimizer.rate, optimizer.end_rate, warmup, settings.epochs * steps_per_epoch)

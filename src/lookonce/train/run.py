@@ -311,7 +311,7 @@ class _Run:
         return checkpoint.save(self._out, self.learner, progress, metrics, clock)
 
     def _after_step(self, report: StepReport | None) -> None:
-        """Log; save when due, or when any process was requested to stop."""
+        """Log a step; save when due, or when any process was requested to stop."""
         group, now, clock = self._session.group, self._session.now, self._clock
         per_epoch = self.loader.steps_per_epoch
         if report and self.log:

@@ -50,7 +50,7 @@ class _Normalise(torch.autograd.Function):
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C,), biased variance (C,) and N (1,), over all ranks."""
+    """Compute mean (C,), biased variance (C,) and N (1,), over all ranks."""
     channels, n = x.shape[1], x.numel() // x.shape[1]
     variance, mean = torch.zeros((2, channels), device=x.device)
     if n:

@@ -136,7 +136,7 @@ def prediction_sheet(
     names: Sequence[str],
     values: Values | None = None,
 ) -> NDArray[np.uint8]:
-    """Ground truth and detections of high score on the first images, as one image (H, W, 3)."""
+    """Draw ground truth and high-scoring detections on the first images, as one image (H, W, 3)."""
     return grid(
         [
             compare(read_image(sample.path, values), found[found.scores > CONF], sample, names, CELL)
