@@ -10,8 +10,8 @@ from lookonce.geometry.decode import Form
 class Net:
     """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (grey).
 
-    `letter_box` tells how images are fitted to that size, if the file has it; `stretching` is an entry that only
-    the branch of Darknet knows that stretches them, if there is one.
+    `letter_box` tells how images are fitted to that size, if the file has it; `stretching` is an entry that
+    only AlexeyAB's fork has, which stretches images, if there is one.
     """
 
     width: int
