@@ -50,7 +50,9 @@ def corners(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     return image[np.ix_(rows, columns)].reshape(4, 3).astype(int)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"]
+)
 def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str) -> None:
     path = tmp_path / f"image.{kind.lower()}"
     path.write_bytes(encode(quarters, kind))
@@ -73,6 +75,9 @@ def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str)
         ("L", "JPEG2000"),
         ("1", "PPM"),
         ("L", "PPM"),
+        ("L", "TGA"),
+        ("L", "PCX"),
+        ("P", "PCX"),
     ],
 )
 def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str) -> None:
@@ -164,7 +169,7 @@ def test_a_smaller_copy_in_a_tiff_is_no_second_page(tmp_path: Path, quarters: Im
     assert not read_image_header(path).is_series
 
 
-@pytest.mark.parametrize("kind", ["GIF", "AVIF", "JPEG2000", "PPM"])
+@pytest.mark.parametrize("kind", ["GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"])
 def test_the_header_alone_refuses_a_size_beyond_the_limit(
     quarters: Image.Image, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +180,7 @@ def test_the_header_alone_refuses_a_size_beyond_the_limit(
         decode_image(data, "image")
 
 
-KINDS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"]
+KINDS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,7 +194,7 @@ def test_large_images_have_the_same_pixels(
     (path := tmp_path / "image").write_bytes(encode(quarters, kind, **turned))
     expected = read_image(path)
     monkeypatch.setattr("lookonce.images.LARGE", 1)
-    other_way = kind in ("GIF", "AVIF", "JPEG2000") or (kind, orientation) == ("TIFF", 6)
+    other_way = kind in ("GIF", "AVIF", "JPEG2000", "PCX", "TGA") or (kind, orientation) == ("TIFF", 6)
     if not other_way and sys.platform == "linux":
         monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("in memory twice"))
     found = read_image(path)
@@ -256,7 +261,9 @@ def test_pixels_are_altered_only_if_they_are_expendable(tmp_path: Path, quarters
 # ---- bad files
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "PCX", "TGA"]
+)
 @pytest.mark.parametrize("keep", [0.97, 0.5, 0.1])
 def test_files_cut_short(tmp_path: Path, kind: str, keep: float, capfd: pytest.CaptureFixture[str]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)

@@ -37,13 +37,18 @@ MOST_OTHERS = 900  # chunks of a PNG without pixels: libpng keeps 1,000, and war
 MOST_PARTS = 250_000  # segments or chunks of a file: 4 KiB each in the largest file
 
 PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
-PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000")
+PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PCX", "TGA")
 J2K_CODESTREAM = b"\xff\x4f\xff\x51"
 JPEG_2000 = (b"\0\0\0\x0cjP  ", J2K_CODESTREAM)
 LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; colour profiles are among them
 MOST_TILES = 16_384  # OpenJPEG takes 12 kB for each
 AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two may be HEIC: Pillow decides
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+PCX = tuple(bytes([version, 1]) for version in (0, 2, 3, 4, 5))  # run lengths; there is nothing else
+PCX_BITS = (b"\1", b"\2", b"\4", b"\x08")
+TGA = tuple(
+    bytes([0, kind, 0, 0, 0, 0, 0]) for kind in (2, 3, 10, 11)
+)  # colour or grey, plain or run lengths
 PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 Colour = Literal["colour", "grey", "palette", "alpha", "CMYK"]
@@ -344,7 +349,7 @@ def _jpeg_2000(stream: BinaryIO) -> Found:
 
 
 def _by_pillow(stream: BinaryIO) -> Found:
-    """Read the size of an AVIF or JPEG 2000; the decoder uses the same numbers."""
+    """Read the size of an image by Pillow, which decodes it by the same numbers."""
     from PIL import Image
 
     data = stream.read(PILLOW_LIMIT + 1)
@@ -363,8 +368,8 @@ def _by_pillow(stream: BinaryIO) -> Found:
         raise ValueError(f"not decoded: {error}") from error
     except Exception as error:  # each plugin has its own; no error of a decoder escapes
         raise ValueError(
-            "expected a whole header of an AVIF or JPEG 2000 image, found it damaged, cut short, or of a "
-            "kind that the installed Pillow does not read"
+            "expected a whole header of an AVIF, JPEG 2000, PCX or TGA image, found it damaged, cut short, "
+            "or of a kind that the installed Pillow does not read"
         ) from error
 
 
@@ -410,5 +415,7 @@ FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]],
     ("AVIF", lambda magic: magic[4:8] == b"ftyp" and magic[8:12] in AVIF_BRANDS, _by_pillow),
     ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _jpeg_2000),
     ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _pnm),
+    ("PCX", lambda magic: magic[:1] == b"\n" and magic[1:3] in PCX and magic[3:4] in PCX_BITS, _by_pillow),
+    ("TGA", lambda magic: magic[1:8] in TGA, _by_pillow),  # which has no mark: without a palette only
 )
-BY_PILLOW = frozenset({"GIF", "AVIF", "JPEG 2000"})
+BY_PILLOW = frozenset({"GIF", "AVIF", "JPEG 2000", "PCX", "TGA"})

@@ -24,8 +24,11 @@ from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
 
 WRITTEN_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
-IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".avif", ".gif", ".j2c", ".j2k", ".jp2", ".jpc", ".jpx", ".pbm", ".pgm",
-                  ".pnm", ".ppm")  # fmt: skip
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".apng", ".avif", ".dib", ".gif", ".j2c", ".j2k", ".jp2", ".jpc", ".jpf",
+                  ".jpx", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".tga")  # fmt: skip
+UNREAD_SUFFIXES = (".arw", ".cr2", ".cr3", ".dds", ".dng", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif",
+                   ".ico", ".jxl", ".jxr", ".nef", ".orf", ".psd", ".qoi", ".raf", ".ras", ".rw2", ".sgi",
+                   ".svg")  # fmt: skip
 SERIES_SUFFIXES = (".avif", ".gif", ".png", ".tif", ".tiff", ".webp")  # of formats that hold several images
 TIFF_SUFFIXES = (".tif", ".tiff")
 JPEG_BY_ANOTHER_NAME = {".jfif": ".jpg", ".mpo": ".jpg"}  # suffixes that OpenCV's encoder does not know

@@ -486,3 +486,22 @@ def test_a_video_that_ends_early_keeps_its_frames(album: Path) -> None:
     assert len(frames) > 5
     assert frames[-1].name == "b.png"
     assert "expected 20 frames" in sources.problems[0].what
+
+
+def test_kinds_of_images_that_are_not_read_are_named_and_are_no_videos(tmp_path: Path) -> None:
+    """FFmpeg takes some of them for a video of one frame."""
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    for name in ("a.ico", "b.sgi", "c.qoi", "d.dds"):
+        pixels.save(tmp_path / name)
+    (tmp_path / "e.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+    (tmp_path / "f.cr2").write_bytes(b"II*\0" + bytes(300))
+    for name in ("g.tga", "h.pcx", "i.apng"):
+        pixels.save(tmp_path / name, "PNG" if name == "i.apng" else None)
+    (tmp_path / "notes.txt").write_text("nothing")
+
+    sources = Sources([tmp_path])
+    found = [(frame.relative.name, frame.moment) for frame in sources]
+
+    assert found == [("g.tga", None), ("h.pcx", None), ("i.apng", None)]
+    assert [Path(problem.place).name[0] for problem in sources.problems] == list("abcdef")
+    assert all("interlaced" not in problem.what for problem in sources.problems)

@@ -14,8 +14,9 @@ from lookonce._files import as_given
 from lookonce.annotations.collect import collect
 from lookonce.annotations.files import ALL, Names, key, listed, shown, split_of
 from lookonce.annotations.records import Parsed, Record
-from lookonce.annotations.tree import UNREAD_SUFFIXES, Tree
+from lookonce.annotations.tree import Tree
 from lookonce.errors import AnnotationError
+from lookonce.images import UNREAD_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
 LONGEST_NAME = 500

@@ -20,9 +20,6 @@ from lookonce.errors import AnnotationError, ImageError
 from lookonce.images import IMAGE_SUFFIXES, list_images
 
 IMAGE_FOLDERS = ("JPEGImages", "images")  # VOC's and YOLO's; COCO users unpack into either
-UNREAD_SUFFIXES = (".arw", ".cr2", ".cr3", ".dng", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif",
-                   ".ico", ".jxl", ".jxr", ".nef", ".orf", ".pcx", ".psd", ".raf", ".rw2", ".svg",
-                   ".tga")  # fmt: skip
 MOST_AROUND = 200_000  # limit on the files below a folder that the user did not name
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the names of uploaded files
 

@@ -28,14 +28,16 @@ NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and no d
 
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png",),
+    "PNG": (".png", ".apng"),
     "WebP": (".webp",),
-    "BMP": (".bmp",),
+    "BMP": (".bmp", ".dib"),
     "TIFF": (".tif", ".tiff"),
     "GIF": (".gif",),
     "AVIF": (".avif",),
-    "JPEG 2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpx"),
+    "JPEG 2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
+    "PCX": (".pcx",),
+    "TGA": (".tga",),
 }
 ENDS = {"JPEG": JPEG_END_MARKER, "PNG": b"IEND\xaeB`\x82"}
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}

@@ -18,7 +18,7 @@ from pathlib import Path
 from lookonce._files import TEXT_LIMIT, WALK_LIMIT, did_you_mean, read_text, walk_files
 from lookonce._urls import redacted
 from lookonce.errors import SourceError
-from lookonce.images import IMAGE_SUFFIXES
+from lookonce.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from lookonce.runtime.video import VIDEO_SUFFIXES, Origin, is_video
 
 PIPED = "-"  # images on standard input
@@ -116,12 +116,12 @@ def _listed(name: str) -> Iterator[Origin]:
 
 
 def _readable(entries: Iterable[Path], expected: str) -> list[Origin]:
-    """Select the images and videos; raise an error if there are none."""
+    """Select the images, unreadable kinds included, and videos; raise an error if there are none."""
     entries = list(entries)
     found: list[Origin] = sorted(
         entry
         for entry in entries
-        if entry.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+        if entry.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES + UNREAD_SUFFIXES
         and not entry.name.startswith(".")
         and entry.is_file()
         and (entry.suffix.lower() != ".ts" or is_video(entry))  # TypeScript

@@ -21,7 +21,7 @@ from lookonce._image_header import is_image
 from lookonce._optional import install_line
 from lookonce._urls import redacted
 from lookonce.errors import ImageError
-from lookonce.images import IMAGE_SUFFIXES, silent_opencv
+from lookonce.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, silent_opencv
 from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.conversion import ConversionCheck
 from lookonce.runtime.diagnosis import diagnose
@@ -85,7 +85,7 @@ def name_of(origin: Origin) -> str:
 def is_video(path: Path) -> bool:
     """Return whether a file is a video: by its suffix if it is a usual one, else by its content."""
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES + UNREAD_SUFFIXES:  # FFmpeg would take some of these for videos of one frame
         return False
     if suffix in VIDEO_SUFFIXES and suffix != ".ts":  # .ts is TypeScript, too
         return True
