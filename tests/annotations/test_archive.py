@@ -103,3 +103,25 @@ def test_problems_name_the_archive_too(tmp_path: Path, monkeypatch: pytest.Monke
         made.write(tmp_path / "a.jpg", "images/a.jpg")
     (problem,) = open_annotations(tmp_path / "set.zip").load(None).problems
     assert printable(problem.place) == f"{tmp_path}/set.zip/annotations.xml: image 0: box 2"
+
+
+def test_a_zip_with_backslashes_opens_and_none_of_them_leads_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some programs on Windows write them."""
+    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
+
+    def zipped(name: str, *members: str) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w") as made:
+            for member in members:
+                made.writestr(zipfile.ZipInfo(member), "text" * (member[-1] != "\\"))
+        return tmp_path / name
+
+    folder = unpack(zipped("good.zip", "labels\\", "labels\\a.txt", "images\\b.txt"))
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.txt")) == [
+        "images/b.txt",
+        "labels/a.txt",
+    ]
+    for member in ("..\\a.txt", "x\\..\\..\\a.txt", "\\a.txt", "C:\\a.txt"):
+        with pytest.raises(AnnotationError, match="leads out of the folder"):
+            unpack(zipped("bad.zip", "good.txt", member))

@@ -224,6 +224,12 @@ def tensorflow() -> str:
     return "\n".join(rows)
 
 
+def retinanet() -> str:
+    found = [(stem, *box) for stem in BOXES for box in BOXES[stem]]
+    rows = [f"{stem}.jpg,{x},{y},{u},{v},{name}" for stem, name, x, y, u, v in found]
+    return "\n".join([*rows, *(f"{stem}.jpg,,,,," for stem in SIZES if not BOXES.get(stem))])
+
+
 def lines(form: str, stems: str = "abc") -> str:
     out = []
     for i, stem in enumerate(stems):
@@ -339,6 +345,14 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
         images("train/{}.jpg", "ab"),
     ),
     "tensorflow": ({"_annotations.csv": tensorflow()}, images("{}.jpg", "ab")),
+    "csv with tabs": ({"labels.csv": tensorflow().replace(",", "\t")}, images("{}.jpg", "ab")),
+    "csv with semicolons": ({"labels.csv": tensorflow().replace(",", ";")}, images("{}.jpg", "ab")),
+    "csv by other names": (
+        {"labels.csv": tensorflow().replace("filename", "Image").replace("class", "label").replace("xmin", "x1")
+                                   .replace("ymin", "y1").replace("xmax", "x2").replace("ymax", "y2")},
+        images("{}.jpg", "ab"),
+    ),
+    "retinanet csv": ({"train.csv": retinanet()}, images("{}.jpg")),
     "keras": ({"_annotations.txt": lines("ours"), "_classes.txt": "cat\ndog"}, images("{}.jpg")),
     "indexed lines": ({"train.txt": lines("indexed"), **CLASSES}, images("{}.jpg")),
     "retinanet": ({"train.txt": lines("table")}, images("{}.jpg")),

@@ -41,13 +41,15 @@ def unpack(path: Path) -> Path:
     try:
         with open_input(path, AnnotationError) as stream, zipfile.ZipFile(stream) as archive:
             files = (each for each in archive.infolist() if not each.is_dir())
-            members = [each for each in files if not CLUTTER.search(each.filename)]
+            members = [
+                each for each in files if not CLUTTER.search(each.filename) and each.filename[-1:] != "\\"
+            ]
             _check(path, members, about.st_size, folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder.parent, prefix=f"{HIDDEN}-") as made:
                 with filling(whole := Path(made) / folder.name) as target:
                     for member in members:
-                        place = target / PurePosixPath(member.filename)
+                        place = target / _place(member)
                         place.parent.mkdir(parents=True, exist_ok=True)
                         with archive.open(member) as source, place.open("xb") as out:
                             _copy(path, member, source, out)
@@ -71,6 +73,11 @@ def _inner(folder: Path, archive: Path) -> Path:
     return inner
 
 
+def _place(member: zipfile.ZipInfo) -> PurePosixPath:
+    """Return a member's path; some programs on Windows write it with backslashes."""
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
 def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path) -> None:
     """Check an archive, and refuse it before anything is unpacked."""
     if not members:
@@ -84,8 +91,8 @@ def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path
     if whole + FREE > shutil.disk_usage(there).free:
         raise AnnotationError(f"{path}: not enough room in {there} to unpack {whole:,} bytes")
     for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\\" in member.filename:
+        parts = _place(member).parts
+        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
             raise AnnotationError(
                 f"{path}: refused: its member {member.filename[:60]!r} leads out of the folder"
             )

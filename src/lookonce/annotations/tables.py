@@ -1,10 +1,12 @@
-"""CSV with one row per box: OpenImages, and the form of TensorFlow's object detection tutorial.
+"""CSV with one row per box: OpenImages, the form of TensorFlow's object detection tutorial, and RetinaNet's.
 
 ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...     in fractions of the sides
-filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels
+filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels, and by other names
+img/a.jpg,10,20,50,60,cat                                                  RetinaNet's, without a header
 """
 
 import csv
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +16,23 @@ from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
 from lookonce.annotations.files import read_text, shown
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
+from lookonce.images import IMAGE_SUFFIXES
 
 OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
 TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
+RETINANET = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
+NAMED = {  # other names of TensorFlow's columns
+    "filename": ("file", "file_name", "image", "image_name", "image_path", "imagepath", "img", "path"),
+    "class": ("category", "class_name", "classname", "label", "label_name", "name"),
+    "xmin": ("left", "x_min", "x1"),
+    "ymin": ("top", "y_min", "y1"),
+    "xmax": ("right", "x_max", "x2"),
+    "ymax": ("bottom", "y_max", "y2"),
+}
+NUMBER = re.compile(r"-?\d+(\.\d*)?")
+PREDICTED = frozenset(
+    {"score", "confidence", "probability"}
+)  # columns of detections, which are no annotations
 
 
 def recognise(data: DataPath) -> Recognised | None:
@@ -32,8 +48,33 @@ def _form(file: Path) -> str:
             start = stream.readline(4096).decode("utf-8-sig", "ignore")
     except (OSError, AnnotationError):
         return ""
-    header = {word.strip().strip('"').lower() for word in start.replace(";", ",").split(",")}
-    return "openimages" if header >= OPENIMAGES else "tensorflow" if header >= TENSORFLOW else ""
+    header = _header(start)
+    if header == list(RETINANET):
+        return "retinanet"
+    if frozenset(header) >= OPENIMAGES:
+        return "openimages"
+    return "tensorflow" if frozenset(header) >= TENSORFLOW and not PREDICTED & frozenset(header) else ""
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _header(line: str) -> list[str]:
+    """Return the names of the columns: OpenImages' or TensorFlow's if they mean the same."""
+    words = [word.strip().strip('"').strip() for word in line.split(_delimiter(line))]
+    sides = words[1:5]
+    if (
+        len(words) == len(RETINANET)
+        and words[0].lower().endswith(IMAGE_SUFFIXES)
+        and (not any(sides) or all(map(NUMBER.fullmatch, sides)))
+    ):
+        return list(RETINANET)
+    words = [word.lower() for word in words]
+    for usual, others in NAMED.items():
+        if usual not in words and (other := next((each for each in others if each in words), None)):
+            words[words.index(other)] = usual
+    return words
 
 
 def _parse(files: Sequence[Path]) -> Parsed:
@@ -69,17 +110,16 @@ def _parse(files: Sequence[Path]) -> Parsed:
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and values by column."""
     lines = read_text(file).splitlines()
-    delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+    columns = _header(lines[0]) if lines else []
+    has_header = columns != list(RETINANET)
     try:
-        table = csv.DictReader(lines, delimiter=delimiter)
+        table = csv.DictReader(
+            lines[has_header:], fieldnames=columns, delimiter=_delimiter("".join(lines[:1]))
+        )
         for row in table:
             yield (
-                table.line_num,
-                {
-                    key.strip().lower(): value.strip()
-                    for key, value in row.items()
-                    if key and isinstance(value, str)
-                },
+                table.line_num + has_header,
+                {key: value.strip() for key, value in row.items() if key and isinstance(value, str)},
             )
     except csv.Error as error:
         raise AnnotationError(f"{file}: not CSV: {error}") from error
