@@ -1,8 +1,9 @@
 """Without torch every command works, or says in one line what to install; from Python too."""
 
+import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +15,23 @@ from lookonce.model.network import build
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
+# Every command of the list in one process, which could import torch for none of them: exit code and errors.
 TORCHLESS = """
-import sys
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
 sys.modules["torch"] = None
 from lookonce.cli import main
-main()
+done = []
+for line in json.loads(sys.argv[1]):
+    sys.argv = ["lookonce", *line.split()]
+    code, errors = 0, io.StringIO()
+    with redirect_stderr(errors), redirect_stdout(io.StringIO()):
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code or 0
+    done.append((code, errors.getvalue()))
+print(json.dumps(done))
 """
 COMMANDS = [*(verb for verb in VERBS if verb != "data"), *(f"data {verb}" for verb in DATA_VERBS)]
 REFUSED = [
@@ -49,48 +62,46 @@ DONE = [
 ]
 
 
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model that needs torch, one that does not, and an annotated image."""
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Each command line, run without torch: a model that needs it, one that does not, an annotated image."""
+    desk = tmp_path_factory.mktemp("desk")
     torch.manual_seed(0)
     network = build(INFO)
-    save_model(tmp_path / "model.safetensors", network.state_dict(), INFO)
-    write_tiny_model(tmp_path / "model.onnx")
-    write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
-    (tmp_path / "lines.txt").write_text("photo.png 32,32,64,64,0\n")
-    (tmp_path / "names.txt").write_text("green\nblue\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
-def run(line: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", TORCHLESS, *line.split()], capture_output=True, text=True)
+    save_model(desk / "model.safetensors", network.state_dict(), INFO)
+    write_tiny_model(desk / "model.onnx")
+    write_image(desk / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
+    (desk / "lines.txt").write_text("photo.png 32,32,64,64,0\n")
+    (desk / "names.txt").write_text("green\nblue\n")
+    lines = [*REFUSED, *DONE, *(f"{command} --help" for command in COMMANDS)]
+    ran = subprocess.run(
+        [sys.executable, "-c", TORCHLESS, json.dumps(lines)],
+        cwd=desk,
+        env=os.environ | {"LOOKONCE_CACHE": str(desk / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return dict(zip(lines, map(tuple, json.loads(ran.stdout)), strict=True))
 
 
 @pytest.mark.parametrize("line", REFUSED)
-@pytest.mark.usefixtures("desk")
-def test_what_needs_torch_says_so_in_one_line(line: str) -> None:
-    done = run(line)
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("lookonce: this needs the package 'torch': pip install ")
-    assert "Traceback" not in done.stderr
+def test_what_needs_torch_says_so_in_one_line(line: str, done: dict[str, tuple[int, str]]) -> None:
+    code, errors = done[line]
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("lookonce: this needs the package 'torch': pip install ")
 
 
 @pytest.mark.parametrize("line", DONE)
-@pytest.mark.usefixtures("desk")
-def test_what_needs_no_torch_works(line: str) -> None:
-    done = run(line)
-    assert done.returncode in (0, 1), done.stderr
-    assert "torch" not in done.stderr
+def test_what_needs_no_torch_works(line: str, done: dict[str, tuple[int, str]]) -> None:
+    code, errors = done[line]
+    assert code in (0, 1), errors
+    assert "torch" not in errors
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_shows_its_help(command: str) -> None:
-    done = run(f"{command} --help")
-    assert done.returncode == 0
-    assert done.stderr == ""
+def test_every_command_shows_its_help(command: str, done: dict[str, tuple[int, str]]) -> None:
+    assert done[f"{command} --help"] == (0, "")
 
 
 @pytest.mark.parametrize("module", ["model.darknet_io", "model.files", "export.verify"])

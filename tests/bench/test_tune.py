@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from tests.export.models import write_model
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`data/` with train and val, `m.safetensors` and `m.onnx` for its classes."""
+    """`data/` with train and val, `m.safetensors` and `m.onnx` for its classes, with few channels."""
     folder = tmp_path_factory.mktemp("place")
     drawn = draw_samples(folder / "drawn", 6)
     sets = {
@@ -37,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, each in (("train", drawn[:3]), ("val", drawn[3:]))
     }
     write_samples(sets, "coco", folder / "data")
-    graph = export_graph(read_source(write_model(folder / "m.safetensors", INFO)))
+    graph = export_graph(read_source(write_model(folder / "m.safetensors", replace(INFO, width=0.02))))
     write_onnx(graph, folder / "m.onnx")
     return folder
 

@@ -1,19 +1,19 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from lookonce.bench.measure import Result
 from lookonce.cli import app
+from lookonce.commands import bench as command
+from tests.command_line import lookonce
 
 
 def test_tables_json_and_plot(small_model: Path, tmp_path: Path) -> None:
-    arguments = ["bench", str(small_model), "--against", "onnxruntime", "--batch", "1,2", "--threads", "1"]
-    command = [sys.executable, "-m", "lookonce", *arguments, "--rounds", "2", "--out", str(tmp_path / "out")]
+    words = ["bench", small_model, "--against", "onnxruntime", "--batch", "1,2", "--threads", "1"]
 
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = lookonce(*words, "--rounds", "2", "--out", tmp_path / "out")
 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "64x96, batch 1, 1 thread\n" in ran.stdout
@@ -29,11 +29,10 @@ def test_tables_json_and_plot(small_model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "bench.png").stat().st_size > 5000
 
 
-def test_json_on_the_output(small_model: Path) -> None:
-    arguments = ["bench", str(small_model), "--against", "onnxruntime", "--rounds", "1", "--json", "-"]
-    command = [sys.executable, "-m", "lookonce", *arguments]
+def test_json_on_the_output(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "measure", lambda entries, case, **_: [Result("one", case, ((5.0,),))])
 
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    ran = lookonce("bench", small_model, "--against", "onnxruntime", "--rounds", "1", "--json", "-")
 
     assert json.loads(ran.stdout)["model"] == str(small_model)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,28 +19,25 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from lookonce._files import _prefix
 from lookonce._interrupts import Interrupts
-from lookonce.cli import app, main
+from lookonce.cli import main
 from lookonce.errors import ConfigError, LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.video import read_frames
 from lookonce.tiff import tiff_pages
+from tests.command_line import invoke
 from tests.mjpeg_server import camera, free_port
 from tests.tiffs import geotiff_tags, write_tiff
-from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
+from tests.tiny_onnx import MAGENTA, YELLOW, image
 from tests.videos import write_video
 
 LEFT, RIGHT = (0, 0, 32, 32), (64, 0, 96, 32)
 LOOKONCE = [sys.executable, "-c", "from lookonce.cli import main; main()"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+run = partial(invoke, "detect")
 
 
 @pytest.fixture
@@ -50,10 +48,6 @@ def photos(tmp_path: Path) -> Path:
     write_image(folder / "2 one.png", image((64, 96), (RIGHT, MAGENTA)))
     write_image(folder / "3 none.png", image((64, 96)))
     return folder
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["detect", *map(str, words)], catch_exceptions=False)
 
 
 def found_in(path: Path) -> dict[str, list[str]]:
@@ -366,15 +360,22 @@ def test_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
     assert len(found_in(tmp_path / "out")) == 3
 
 
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images enough for a run to be met in its midst."""
     content = cv2.imencode(".png", image((240, 320), ((0, 0, 320, 240), MAGENTA)))[1].tobytes()
-    folder = tmp_path / "many"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("many")
     for number in range(200):
         (folder / f"{number:03}.png").write_bytes(content)
     return folder
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The results of a run that nothing stopped."""
+    out = tmp_path_factory.mktemp("whole")
+    run(model, many, "--out", out, "--save", "images,json,csv,coco")
+    return contents(out)
 
 
 @pytest.fixture
@@ -453,7 +454,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_was_cut_off_goes_on(
-    model: Path, many: Path, midway: subprocess.Popen[str], tmp_path: Path, number: int
+    model: Path,
+    many: Path,
+    whole: dict[str, bytes],
+    midway: subprocess.Popen[str],
+    tmp_path: Path,
+    number: int,
 ) -> None:
     midway.send_signal(number)
     midway.communicate(timeout=30)
@@ -469,9 +475,7 @@ def test_a_run_that_was_cut_off_goes_on(
     assert summary["detections"] == {"blue": 1200}  # six cells each
     for leftover in (out / "annotated").glob(".*"):  # an image that was being written at the kill
         leftover.unlink()
-    whole = tmp_path / "whole"
-    run(model, many, "--out", whole, "--save", "images,json,csv,coco")
-    assert contents(out) == contents(whole)
+    assert contents(out) == whole
 
 
 def test_resume_with_nothing_begun_or_nothing_left(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -2,30 +2,26 @@
 
 import json
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from lookonce.annotations import load_splits
-from lookonce.cli import app
 from lookonce.detections import Detections
 from lookonce.errors import LookonceError
 from lookonce.images import write_image
 from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter
 from lookonce.runtime.sources import Frame
-from tests.tiny_onnx import MAGENTA, YELLOW, image, write_tiny_model
+from tests.command_line import invoke
+from tests.tiny_onnx import MAGENTA, YELLOW, image
 from tests.videos import write_video
 
 LEFT, RIGHT = (0, 0, 32, 32), (64, 32, 96, 64)
 FAINT = (255, 128, 0)  # green with score 0.5
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+run = partial(invoke, "detect")
 
 
 @pytest.fixture
@@ -42,10 +38,6 @@ def _doubled(
     *objects: tuple[tuple[int, int, int, int], tuple[int, int, int]],
 ) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int]]]:
     return [((2 * a, 2 * b, 2 * c, 2 * d), colour) for (a, b, c, d), colour in objects]
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["detect", *map(str, words)], catch_exceptions=False)
 
 
 def accept_predictions(tasks: Path) -> None:

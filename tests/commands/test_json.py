@@ -1,13 +1,13 @@
 """`--json` means one thing everywhere: a file for the result, or `-` for standard output alone."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from lookonce.cli import DATA_VERBS, VERBS, load, main
+from lookonce.cli import DATA_VERBS, VERBS, load
 from lookonce.images import write_image
+from tests.command_line import typed
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 LINES = {
@@ -42,13 +42,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["lookonce", *line.split()])
-    with pytest.raises(SystemExit) as left:
-        main()
-    return int(left.value.code or 0)
-
-
 def test_every_command_with_the_option_is_tested() -> None:
     commands = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
     having = {name for name in commands if any("--json" in each.opts for each in load(name).params)}
@@ -57,12 +50,12 @@ def test_every_command_with_the_option_is_tested() -> None:
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_file_and_standard_output_get_the_same(
-    name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(f"{LINES[name]} --json numbers.json", monkeypatch) in (0, 1)
+    assert typed(*f"{LINES[name]} --json numbers.json".split()) in (0, 1)
     written = json.loads((desk / "numbers.json").read_text("utf-8"))
     capsys.readouterr()
-    assert run(f"{LINES[name]} --json -", monkeypatch) in (0, 1)
+    assert typed(*f"{LINES[name]} --json -".split()) in (0, 1)
     printed = json.loads(capsys.readouterr().out)
     assert type(printed) is type(written)
     assert list(printed) == list(written) or printed == written
@@ -70,10 +63,8 @@ def test_a_file_and_standard_output_get_the_same(
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_foreign_file_is_not_replaced(
-    name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_foreign_file_is_not_replaced(name: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (desk / "mine.json").write_text("mine")
-    assert run(f"{LINES[name]} --json mine.json", monkeypatch) == 2
+    assert typed(*f"{LINES[name]} --json mine.json".split()) == 2
     assert (desk / "mine.json").read_text() == "mine"
     assert "mine.json: exists and was not written by" in capsys.readouterr().err

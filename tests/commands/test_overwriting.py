@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lookonce._outputs import Outputs
-from lookonce.cli import main
 from lookonce.images import write_image
+from tests.command_line import typed
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 LINES = "photo.png 32,32,64,64,0\n"
@@ -24,13 +24,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "names.txt").write_text("green\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["lookonce", *line.split()])
-    with pytest.raises(SystemExit) as left:
-        main()
-    return int(left.value.code or 0)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -53,10 +46,10 @@ def content(folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_an_input_stays_whatever_is_forced(
-    line: str, force: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str, force: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content(desk)
-    assert run(line + force, monkeypatch) == 2
+    assert typed(*(line + force).split()) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert "input of this run" in said or "another file than the model" in said
     assert content(desk) == before
@@ -73,28 +66,24 @@ def test_an_input_stays_whatever_is_forced(
     ],
 )
 def test_a_strangers_file_stays_unless_forced(
-    line: str,
-    file: str,
-    desk: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    line: str, file: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(file).parent.mkdir(parents=True)
     Path(file).write_text("mine")
-    assert run(line, monkeypatch) == 2
+    assert typed(*line.split()) == 2
     assert f"{file}: exists and was not written by lookonce" in capsys.readouterr().err
     assert Path(file).read_text() == "mine"
-    assert run(f"{line} --force", monkeypatch) in (0, 1)
+    assert typed(*f"{line} --force".split()) in (0, 1)
     assert Path(file).read_bytes() != b"mine"
-    assert run(line, monkeypatch) in (0, 1), "its own result is replaced without being asked"
+    assert typed(*line.split()) in (0, 1), "its own result is replaced without being asked"
 
 
 def test_annotated_images_are_not_annotated_again_in_place(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("detect model.onnx photo.png --out .", monkeypatch) == 0
+    assert typed(*["detect", "model.onnx", "photo.png", "--out", "."]) == 0
     before = (desk / "annotated" / "photo.png").read_bytes()
-    assert run("detect model.onnx . annotated --out .", monkeypatch) == 2
+    assert typed(*["detect", "model.onnx", ".", "annotated", "--out", "."]) == 2
     assert "annotated/photo.png: an input of this run" in capsys.readouterr().err
     assert (desk / "annotated" / "photo.png").read_bytes() == before
 
@@ -113,26 +102,24 @@ def test_annotated_images_are_not_annotated_again_in_place(
         "bench model.onnx --out out",
     ],
 )
-def test_a_folder_has_one_writer(
-    line: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_has_one_writer(line: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Outputs("another", folder=desk / "out"):
-        assert run(line, monkeypatch) == 2
+        assert typed(*line.split()) == 2
     assert "out: this process is writing there already" in capsys.readouterr().err
     assert not (desk / "out").exists()
 
 
-def test_a_conversion_that_was_killed_is_done_again(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_that_was_killed_is_done_again(desk: Path) -> None:
     (desk / "out" / ".lookonce-unfinished" / "images").mkdir(parents=True)
     (desk / "out" / ".lookonce.lock").write_text("process 1 on elsewhere\n")
     before = (desk / "out").stat().st_ino
     line = "data convert lines.txt --names names.txt --to yolo --out out"
-    assert run(line, monkeypatch) == 0
+    assert typed(*line.split()) == 0
     assert (desk / "out").stat().st_ino == before, "the folder, which may be a mount, stays"
     assert sorted(path.name for path in (desk / "out").iterdir()) == [
         "data.yaml", "images", "labels", "train.txt"
     ]  # fmt: skip
-    assert run(line, monkeypatch) == 2
+    assert typed(*line.split()) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
@@ -155,15 +142,13 @@ def test_a_conversion_that_was_killed_is_done_again(desk: Path, monkeypatch: pyt
         "bench fifo.onnx",
     ],
 )
-def test_a_fifo_is_refused_at_once(
-    line: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fifo_is_refused_at_once(line: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = next(word.lstrip("@") for word in line.split() if "fifo" in word)
     os.mkfifo(desk / name)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(30)
     try:
-        assert run(line, monkeypatch) in (1, 2)
+        assert typed(*line.split()) in (1, 2)
     finally:
         signal.alarm(0)
     said = capsys.readouterr()

@@ -23,6 +23,7 @@ from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_info, load_model
 from lookonce.seen import Seen
+from tests.command_line import lookonce
 from tests.darknet.kinds import KINDS
 from tests.data.drawn_samples import draw_samples
 
@@ -145,19 +146,16 @@ def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
 def test_wrong_input_is_one_line_and_exit_code_2(
     lines: Path, tmp_path: Path, more: list[str], complaint: str
 ) -> None:
-    command = [sys.executable, "-m", "lookonce", *arguments(lines, tmp_path / "run", *more)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = lookonce(*arguments(lines, tmp_path / "run", *more))
     assert ran.returncode == 2
     assert complaint in ran.stderr
-    assert "Traceback" not in ran.stderr
     assert len(ran.stderr.strip().splitlines()) == 1
 
 
 def test_a_full_disk_is_one_line_and_loses_no_checkpoint(lines: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk: every write beyond it fails as on a full one."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "lookonce", *arguments(lines, out, "--epochs", "1")]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    assert lookonce(*arguments(lines, out, "--epochs", "1")).returncode == 0
     before = (out / "last.safetensors").read_bytes()
     (out / "settings.yaml").write_text((out / "settings.yaml").read_text().replace("epochs: 1", "epochs: 2"))
     command = [sys.executable, "-m", "lookonce", *arguments(lines, out, "--epochs", "2", "--resume")]
@@ -196,12 +194,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_data_is_read(lines: Path, t
     first = CliRunner().invoke(app, arguments(lines, run, "--epochs", "1", "--set", "holdout=0"))
     assert "0 of 7 images held out, so the last model counts as the best" in first.output
     lines.unlink()
-    again = subprocess.run(
-        [sys.executable, "-m", "lookonce", *arguments(lines, run)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = lookonce(*arguments(lines, run))
     assert again.returncode == 2
     assert "expected a new folder, found a run" in again.stderr
 
@@ -211,8 +204,7 @@ def test_a_resumed_run_keeps_its_length(lines: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, arguments(lines, run, "--epochs", "1")).exit_code == 0
     before = (run / "last.safetensors").read_bytes()
     for more in (["--resume"], ["--extend", "1"]):
-        command = [sys.executable, "-m", "lookonce", *arguments(lines, run, "--epochs", "3", *more)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        ran = lookonce(*arguments(lines, run, "--epochs", "3", *more))
         assert ran.returncode == 2
         assert "the run has 1 epochs, found 3 asked for: leave --epochs out; --extend N" in ran.stderr
     assert (run / "last.safetensors").read_bytes() == before
@@ -244,8 +236,7 @@ def test_images_without_a_box_are_refused_before_anything_is_written(tmp_path: P
     for sample in draw_samples(tmp_path, 2):
         with (tmp_path / "lines.txt").open("a") as lines:
             lines.write(f'"{sample.path.name}"\n')
-    command = [sys.executable, "-m", "lookonce", *arguments(tmp_path / "lines.txt", tmp_path / "run")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = lookonce(*arguments(tmp_path / "lines.txt", tmp_path / "run"))
     assert ran.returncode == 2
     assert "expected boxes to train on, found none in 2 training images" in ran.stderr.replace("\n", " ")
     assert not (tmp_path / "run").exists()
