@@ -79,9 +79,9 @@ def as_rows(found: Detections) -> list[tuple[str, str, str]]:
     ]
 
 
-def go_to_cell(seen: Opened, place: tuple[int, int, int, int], anchors: int = 3) -> None:
+def go_to_cell(seen: Opened, position: tuple[int, int, int, int], anchors: int = 3) -> None:
     """Choose a map and a cell in stage 4, by the form beside the image."""
-    scale, row, column, anchor = place
+    scale, row, column, anchor = position
     controls = seen.page.locator("#decode-controls")
     controls.locator("select").select_option(index=scale * anchors + anchor)
     for number, value in enumerate((row, column)):

@@ -68,7 +68,7 @@ def test_decoding_and_losses_are_those_of_training(name: str) -> None:
             assert positive.losses is not None
             assert positive.class_terms is not None
             assert positive.class_terms.sum() == pytest.approx(positive.losses.prob, rel=1e-4)
-            lines = loss_formulas(found, positive.place)
+            lines = loss_formulas(found, positive.position)
             assert any("softmax" in line or "CE of class" in line for line in lines) or name != "region"
 
 

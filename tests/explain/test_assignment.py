@@ -84,19 +84,19 @@ def test_same_positives_as_the_reference(reference: Path, k: int) -> None:
     assignment = assign_objects(truth, Letterbox.fit((side, side), (side, side)), scales, WRITE_UP.assign)
 
     standing = {
-        positive.place: assignment.boxes[i]
+        positive.position: assignment.boxes[i]
         for i in range(len(assignment.numbers))
         for positive in describe_positives(assignment, i, scales, WRITE_UP, {})
         if positive.replaced_by is None
     }
     expected = {
-        (s, *place): row[:4]
+        (s, *position): row[:4]
         for s in range(3)
-        for place, row in zip(stored[f"idx{k}_{s}"].tolist(), stored[f"rows{k}_{s}"], strict=True)
+        for position, row in zip(stored[f"idx{k}_{s}"].tolist(), stored[f"rows{k}_{s}"], strict=True)
     }
     assert standing.keys() == expected.keys()
-    for place, box in standing.items():
-        np.testing.assert_allclose(xyxy_to_cxcywh(box), expected[place], atol=1e-6)
+    for position, box in standing.items():
+        np.testing.assert_allclose(xyxy_to_cxcywh(box), expected[position], atol=1e-6)
 
 
 def _tuples(anchors: list[list[list[float]]]) -> Anchors:
@@ -113,7 +113,7 @@ def test_why_an_anchor_became_positive() -> None:
     assert {positive.reason for positive in first} == {"above 0.3"}
     assert [positive.anchor_iou for positive in first] == [each for each in assignment.ious[0] if each > 0.3]
     best = max(first, key=lambda positive: positive.anchor_iou)
-    assert best.place == (0, 115 // 8, 108 // 8, 1)
+    assert best.position == (0, 115 // 8, 108 // 8, 1)
     assert best.anchor_iou == max(assignment.ious[0]) > 0.5
 
 
@@ -136,9 +136,9 @@ def test_other_rules_choose_what_training_chooses(
     found = positives(assignment, scales, objective)
 
     trained = assignment.positives
-    places = np.stack([trained.scale, trained.row, trained.column, trained.anchor], axis=1)
-    standing = {tuple(place) for place in places.tolist()}
-    assert {positive.place for each in found for positive in each} == standing
+    positions = np.stack([trained.scale, trained.row, trained.column, trained.anchor], axis=1)
+    standing = {tuple(position) for position in positions.tolist()}
+    assert {positive.position for each in found for positive in each} == standing
     reasons = [{positive.reason for positive in each} for each in found]
     assert reasons.count({"best of all"}) == best_alone
     assert set().union(*reasons) == {"best of all", reason} - {None}
@@ -174,7 +174,7 @@ def test_targets_decode_to_the_object() -> None:
 
     assert len(found) > 1
     for positive in found:
-        scale, row, column, anchor = positive.place
+        scale, row, column, anchor = positive.position
         tx, ty, tw, th = positive.target_raw
         stride, sides = scales[scale].stride, scales[scale].anchors[anchor]
         assert tx is not None
@@ -197,7 +197,7 @@ def test_overlap_of_prediction_and_object() -> None:
     box = np.array([100, 100, 116, 130], np.float32)
     assignment, scales = assigned([box], [0])
     for positive in positives(assignment, scales)[0]:
-        scale, *where = positive.place[0], *positive.place[1:]
+        scale, *where = positive.position[0], *positive.position[1:]
         predicted = scales[scale].boxes[tuple(where)]
         assert positive.box == tuple(predicted.tolist())
         assert positive.iou == pytest.approx(float(iou(predicted, box)))

@@ -85,8 +85,8 @@ def test_tiles_show_the_liveliest_channels_from_black_to_white() -> None:
     np.testing.assert_array_equal(found.high, output[4:].max(axis=(1, 2)))
     assert (found.tiles.min(axis=(1, 2)) == 0).all()
     assert (found.tiles.max(axis=(1, 2)) == 255).all()
-    place = np.unravel_index(output[11].argmax(), output[11].shape)
-    assert found.tiles[7][place] == 255
+    position = np.unravel_index(output[11].argmax(), output[11].shape)
+    assert found.tiles[7][position] == 255
 
 
 def test_a_flat_channel_is_black_and_a_wide_one_is_shrunk() -> None:

@@ -62,7 +62,7 @@ def test_scales_equal_the_decoding_of_the_model(explained: Explanation) -> None:
         np.testing.assert_allclose(scale.probabilities, expected[..., 5:], atol=1e-6)
 
 
-def places(found: Explanation, count: int) -> list[tuple[int, int, int, int]]:
+def positions(found: Explanation, count: int) -> list[tuple[int, int, int, int]]:
     rng = np.random.default_rng(0)
     chosen = []
     for number, scale in enumerate(found.scales):
@@ -75,16 +75,16 @@ def places(found: Explanation, count: int) -> list[tuple[int, int, int, int]]:
 @pytest.mark.parametrize("model", ["tiny", "nano"])
 def test_a_cell_equals_the_graph(model: str, request: pytest.FixtureRequest, data: Path) -> None:
     found = request.getfixturevalue(model)(data / "photos" / "dog.jpg")
-    for place in places(found, 40):
-        scale, at = found.scales[place[0]], cell(found.scales, found.input.letterbox, place)
-        np.testing.assert_allclose(at.box, scale.boxes[place[1:]], rtol=1e-5, atol=2e-4)
-        np.testing.assert_allclose(at.probabilities, scale.probabilities[place[1:]], atol=1e-6)
-        assert at.objectness == pytest.approx(scale.objectness[place[1:]], abs=1e-6)
+    for position in positions(found, 40):
+        scale, at = found.scales[position[0]], cell(found.scales, found.input.letterbox, position)
+        np.testing.assert_allclose(at.box, scale.boxes[position[1:]], rtol=1e-5, atol=2e-4)
+        np.testing.assert_allclose(at.probabilities, scale.probabilities[position[1:]], atol=1e-6)
+        assert at.objectness == pytest.approx(scale.objectness[position[1:]], abs=1e-6)
         assert at.score == pytest.approx(at.objectness * max(at.probabilities), abs=1e-6)
-        assert at.label == scale.probabilities[place[1:]].argmax()
+        assert at.label == scale.probabilities[position[1:]].argmax()
     for at_candidate in (0, len(found.candidates) // 2, len(found.candidates) - 1):
-        place = tuple(found.candidates.places[at_candidate].tolist())
-        at = cell(found.scales, found.input.letterbox, place)
+        position = tuple(found.candidates.positions[at_candidate].tolist())
+        at = cell(found.scales, found.input.letterbox, position)
         np.testing.assert_allclose(at.image_box, found.candidates.boxes[at_candidate], atol=1e-2)
         assert at.score == pytest.approx(found.candidates.scores[at_candidate], abs=1e-6)
         assert at.label == found.candidates.labels[at_candidate]
@@ -121,7 +121,7 @@ def test_cells_equal_the_reference(reference: Path) -> None:
 
 def test_formulas_hold_their_numbers(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
-    best = tuple(found.candidates.places[found.suppression.kept[0]].tolist())
+    best = tuple(found.candidates.positions[found.suppression.kept[0]].tolist())
     at = cell(found.scales, found.input.letterbox, best)
 
     assert found.info.names[at.label] == "dog"
@@ -145,9 +145,9 @@ def test_the_grid_of_cells_counts_columns_then_rows() -> None:
 
 
 def test_no_such_place(explained: Explanation) -> None:
-    for place in ((2, 0, 0, 0), (0, 6, 0, 0), (0, 0, -1, 0)):
+    for position in ((2, 0, 0, 0), (0, 6, 0, 0), (0, 0, -1, 0)):
         with pytest.raises(IndexError):
-            cell(explained.scales, explained.input.letterbox, place)
+            cell(explained.scales, explained.input.letterbox, position)
 
 
 def test_sigmoid_of_extremes() -> None:

@@ -9,7 +9,7 @@ import pytest
 from lookonce.config import LossSettings, Objective
 from lookonce.explain import Explainer, Explanation
 from lookonce.explain.loss_formulas import loss_formulas
-from lookonce.explain.truth_records import Place, Positive, TrueObject
+from lookonce.explain.truth_records import Position, Positive, TrueObject
 from lookonce.samples import Sample
 from tests.explain.models import SIZE, write_model
 
@@ -37,8 +37,8 @@ def standing(found: Explanation) -> list[tuple[TrueObject, Positive]]:
     return [(each, positive) for each, positive in pairs if positive.replaced_by is None]
 
 
-def raw_at(found: Explanation, place: Place) -> list[float]:
-    return [float(number) for number in found.scales[place[0]].raw[place[1:]]]
+def raw_at(found: Explanation, position: Position) -> list[float]:
+    return [float(number) for number in found.scales[position[0]].raw[position[1:]]]
 
 
 def sigmoid(t: float) -> float:
@@ -49,10 +49,10 @@ def cross_entropy(y: float, t: float) -> float:
     return -y * math.log(sigmoid(t)) - (1 - y) * math.log(1 - sigmoid(t))
 
 
-def decoded(found: Explanation, place: Place) -> tuple[float, float, float, float]:
-    number, row, column, anchor = place
+def decoded(found: Explanation, position: Position) -> tuple[float, float, float, float]:
+    number, row, column, anchor = position
     stride, (w, h) = found.scales[number].stride, found.scales[number].anchors[anchor]
-    tx, ty, tw, th, *_ = raw_at(found, place)
+    tx, ty, tw, th, *_ = raw_at(found, position)
     x, y = (column + sigmoid(tx)) * stride, (row + sigmoid(ty)) * stride
     w, h = w * math.exp(tw), h * math.exp(th)
     return x - w / 2, y - h / 2, x + w / 2, y + h / 2
@@ -74,9 +74,9 @@ def test_every_positive(explained: tuple[Explanation, LossSettings]) -> None:
     assert len(standing(found)) >= 4
     for target, positive in standing(found):
         left, top, right, bottom = target.input_box
-        overlap, giou = iou_and_giou(decoded(found, positive.place), target.input_box)
+        overlap, giou = iou_and_giou(decoded(found, positive.position), target.input_box)
         scale = 2 - (right - left) * (bottom - top) / (SIZE[0] * SIZE[1])
-        *_, to, t0, t1, t2 = raw_at(found, positive.place)
+        *_, to, t0, t1, t2 = raw_at(found, positive.position)
         o = overlap if settings.objectness == "iou" else 1
         conf = (o - sigmoid(to)) ** 2 * cross_entropy(o, to)
         share = settings.label_smoothing / CLASSES
@@ -93,7 +93,7 @@ def test_every_positive(explained: tuple[Explanation, LossSettings]) -> None:
         np.testing.assert_allclose(positive.class_terms, classes, rtol=1e-4)
 
 
-def test_every_place_of_the_background(explained: tuple[Explanation, LossSettings]) -> None:
+def test_every_position_of_the_background(explained: tuple[Explanation, LossSettings]) -> None:
     found, settings = explained
     assert found.truth is not None
     boxes = [each.input_box for each in found.truth.objects]
@@ -103,9 +103,9 @@ def test_every_place_of_the_background(explained: tuple[Explanation, LossSetting
         assert scale.cross_entropy is not None
         assert scale.conf is not None
         for row, column, anchor in np.argwhere(~scale.positive).tolist():
-            place, at = (number, row, column, anchor), (row, column, anchor)
-            overlaps = [iou_and_giou(decoded(found, place), box)[0] for box in boxes]
-            to = raw_at(found, place)[4]
+            position, at = (number, row, column, anchor), (row, column, anchor)
+            overlaps = [iou_and_giou(decoded(found, position), box)[0] for box in boxes]
+            to = raw_at(found, position)[4]
             assert scale.target[at] == 0
             assert scale.best_iou[at] == pytest.approx(max(overlaps), abs=1e-4)
             if max(overlaps) > 0.01:
@@ -122,7 +122,7 @@ def test_every_place_of_the_background(explained: tuple[Explanation, LossSetting
 def test_the_formulas_of_a_positive_give_its_terms(explained: tuple[Explanation, LossSettings]) -> None:
     found, settings = explained
     for target, positive in standing(found):
-        lines = loss_formulas(found, positive.place)
+        lines = loss_formulas(found, positive.position)
         by_name = {line.split(" ")[0]: result(line) for line in lines[3:-1] if not line.startswith("y ")}
         assert positive.losses is not None
         assert lines[1] == f"positive for object {target.number}: counted, whatever its best IoU"

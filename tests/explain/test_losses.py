@@ -51,7 +51,7 @@ def trained_on(path: Path, sample: Sample, objective: Objective) -> Losses:
 
 
 def crowded(sample: Sample) -> Sample:
-    """The first box a crowd, and one box twice, so that places are replaced."""
+    """The first box a crowd, and one box twice, so that positions are replaced."""
     crowd = np.arange(len(sample.labels) + 1) == 0
     return replace(
         sample,
@@ -100,7 +100,7 @@ def test_parts_add_up(explained: list[tuple[Explanation, Losses]]) -> None:
         truth = found.truth
         assert truth is not None
         assert truth.losses is not None
-        places = {p.place: p for each in truth.objects for p in each.positives if p.replaced_by is None}
+        positions = {p.position: p for each in truth.objects for p in each.positives if p.replaced_by is None}
         for name in ("giou", "conf", "prob"):
             total = getattr(truth.losses.total, name)
             assert sum(getattr(each, name) for each in truth.losses.scales) == pytest.approx(total, rel=1e-5)
@@ -112,13 +112,13 @@ def test_parts_add_up(explained: list[tuple[Explanation, Losses]]) -> None:
             assert scale.conf.sum() == pytest.approx(truth.losses.scales[number].conf, rel=1e-5)
             assert (scale.conf[scale.ignored] == 0).all()
             assert (scale.conf[~scale.ignored] > 0).all()
-            marked = {(number, *place) for place in np.argwhere(scale.positive).tolist()}
-            assert marked == {place for place in places if place[0] == number}
-        for place, positive in places.items():
+            marked = {(number, *position) for position in np.argwhere(scale.positive).tolist()}
+            assert marked == {position for position in positions if position[0] == number}
+        for position, positive in positions.items():
             assert positive.losses is not None
-            conf = truth.scales[place[0]].conf
+            conf = truth.scales[position[0]].conf
             assert conf is not None
-            assert positive.losses.conf == pytest.approx(conf[place[1:]])
+            assert positive.losses.conf == pytest.approx(conf[position[1:]])
 
 
 def test_giou_loss_of_a_place_follows_from_its_numbers(explained: list[tuple[Explanation, Losses]]) -> None:

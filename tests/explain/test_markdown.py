@@ -165,7 +165,7 @@ def test_json_holds_every_number_exactly(explained: Explanation) -> None:
         np.testing.assert_array_equal(array(written["raw"]), scale.raw)
         np.testing.assert_array_equal(array(written["boxes"]), scale.boxes)
         assert "probabilities" not in written
-    np.testing.assert_array_equal(array(found["candidates"]["places"]), explained.candidates.places)
+    np.testing.assert_array_equal(array(found["candidates"]["positions"]), explained.candidates.positions)
     np.testing.assert_array_equal(array(found["suppression"]["kept"]), explained.suppression.kept)
     assert array(found["features"][0]["tiles"]).dtype == np.uint8
     assert "image" not in found["input"]

@@ -35,13 +35,13 @@ def nothing_wrong(seen: Opened) -> Iterator[None]:
     assert (seen.errors, seen.requests) == ([], [])
 
 
-@pytest.mark.parametrize("place", [(0, 0, 0, 0), (0, 19, 7, 2), (1, 6, 3, 0), (1, 9, 9, 1), (1, 0, 4, 2)])
+@pytest.mark.parametrize("position", [(0, 0, 0, 0), (0, 19, 7, 2), (1, 6, 3, 0), (1, 9, 9, 1), (1, 0, 4, 2)])
 def test_a_cell_shows_the_numbers_that_python_computes(
-    seen: Opened, found: Explanation, place: tuple[int, int, int, int]
+    seen: Opened, found: Explanation, position: tuple[int, int, int, int]
 ) -> None:
-    go_to_cell(seen, place)
+    go_to_cell(seen, position)
 
-    shown, expected = decoded(seen), cell(found.scales, found.input.letterbox, place)
+    shown, expected = decoded(seen), cell(found.scales, found.input.letterbox, position)
 
     for name, raw in zip(("tx", "ty", "tw", "th", "to"), expected.raw, strict=True):
         assert shown[name] == pytest.approx(raw, abs=5.1e-5)
@@ -61,7 +61,7 @@ def test_a_cell_shows_the_numbers_that_python_computes(
 
 def test_the_page_decodes_what_the_network_decoded(seen: Opened, found: Explanation) -> None:
     at = found.suppression.kept[0]
-    scale, row, column, anchor = found.candidates.places[at].tolist()
+    scale, row, column, anchor = found.candidates.positions[at].tolist()
     go_to_cell(seen, (scale, row, column, anchor))
     assert decoded(seen)["box"] == pytest.approx(found.candidates.boxes[at], abs=0.051)
     assert decoded(seen)["score"] == pytest.approx(found.candidates.scores[at], abs=5.1e-5)

@@ -8,7 +8,7 @@ import pytest
 from lookonce.config import LossSettings, Objective
 from lookonce.explain import Explainer, Explanation
 from lookonce.explain.page import write_page
-from lookonce.explain.truth_records import Place
+from lookonce.explain.truth_records import Position
 from lookonce.images import write_image
 from lookonce.metadata import OBJECTIVE
 from lookonce.samples import Sample
@@ -84,7 +84,9 @@ def test_an_object_shows_its_assignment_and_its_loss(seen: Opened, found: Explan
     for i, iou in enumerate(expected.anchor_ious):
         cells = rows.nth(i).locator("th, td").all_inner_texts()
         scale, anchor = divmod(i, 3)
-        found = [each for each in expected.positives if each.place[0] == scale and each.place[3] == anchor]
+        found = [
+            each for each in expected.positives if each.position[0] == scale and each.position[3] == anchor
+        ]
         assert cells[1] == "{}, {}".format(*expected.cells[scale])
         assert cells[2] == f"{iou:.3f}"
         assert cells[4] == (found[0].reason if found else "no")
@@ -128,21 +130,21 @@ def test_it_says_which_settings_it_uses(seen: Opened) -> None:
     section.locator("summary").click()
 
 
-def places_of_each_role(found: Explanation) -> list[Place]:
-    """Some positives, some ignored places and some of the rest, on every scale."""
+def positions_of_each_role(found: Explanation) -> list[Position]:
+    """Some positives, some ignored positions and some of the rest, on every scale."""
     assert found.truth is not None
-    places: list[Place] = []
+    positions: list[Position] = []
     for number, scale in enumerate(found.truth.scales):
         for role in (scale.positive, scale.ignored, ~scale.positive & ~scale.ignored):
             for row, column, anchor in np.argwhere(role)[:3].tolist():
-                places.append((number, row, column, anchor))
-    return places
+                positions.append((number, row, column, anchor))
+    return positions
 
 
-def go_to_loss(seen: Opened, place: Place) -> None:
+def go_to_loss(seen: Opened, position: Position) -> None:
     controls = seen.page.locator("#loss-controls")
-    controls.locator("select").nth(1).select_option(index=3 * place[0] + place[3])
-    for number, value in enumerate(place[1:3]):
+    controls.locator("select").nth(1).select_option(index=3 * position[0] + position[3])
+    for number, value in enumerate(position[1:3]):
         field = controls.locator("input").nth(number)
         field.fill(str(value))
         field.dispatch_event("change")
@@ -151,16 +153,16 @@ def go_to_loss(seen: Opened, place: Place) -> None:
 def test_every_cell_shows_its_loss(seen: Opened, found: Explanation) -> None:
     assert found.truth is not None
     owners = {
-        positive.place: positive
+        positive.position: positive
         for each in found.truth.objects
         for positive in each.positives
         if positive.losses
     }
-    places = places_of_each_role(found)
-    assert len(places) > 10
-    for place in places:
-        go_to_loss(seen, place)
-        shown, scale, at = _results(seen, "#loss-cell"), found.truth.scales[place[0]], place[1:]
+    positions = positions_of_each_role(found)
+    assert len(positions) > 10
+    for position in positions:
+        go_to_loss(seen, position)
+        shown, scale, at = _results(seen, "#loss-cell"), found.truth.scales[position[0]], position[1:]
         assert scale.focal is not None
         assert scale.cross_entropy is not None
         assert scale.conf is not None
@@ -173,19 +175,19 @@ def test_every_cell_shows_its_loss(seen: Opened, found: Explanation) -> None:
             ("cross-entropy", scale.cross_entropy),
             ("conf", scale.conf),
         ):
-            assert shown[name] == pytest.approx(float(values[at]), rel=6e-4, abs=1e-12), (place, name)
+            assert shown[name] == pytest.approx(float(values[at]), rel=6e-4, abs=1e-12), (position, name)
         # the two factors shown give the product shown, or nothing where the cell is ignored
         product = 0 if role == "ignored" else shown["focal factor"] * shown["cross-entropy"]
         assert shown["conf"] == pytest.approx(product, rel=2e-3)
-        if place not in owners:
+        if position not in owners:
             assert "prob" not in shown
             continue
-        losses, terms = owners[place].losses, owners[place].class_terms
+        losses, terms = owners[position].losses, owners[position].class_terms
         assert losses is not None
         assert terms is not None
         assert shown["box loss"] == pytest.approx(losses.giou, abs=1e-4)
         assert shown["prob"] == pytest.approx(losses.prob, rel=6e-4)
-        assert shown["loss of this place"] == pytest.approx(losses.total, rel=6e-4)
+        assert shown["loss of this position"] == pytest.approx(losses.total, rel=6e-4)
         rows = seen.page.locator("#loss-cell .terms tbody tr").all()
         listed = [float(row.locator("td").last.inner_text()) for row in rows]
         assert listed == pytest.approx(sorted(terms.tolist(), reverse=True), rel=6e-4)

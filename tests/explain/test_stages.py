@@ -46,7 +46,7 @@ def shifted(by: float, box: tuple[float, float, float, float] = OBJECT) -> tuple
 def tables(guesses: tuple[Guess, ...]) -> tuple[Predictions, Candidates, NmsResult]:
     n = len(guesses)
     predictions = Predictions(
-        places=np.array([(0, 0, i, 0) for i in range(n)], np.int64).reshape(-1, 4),
+        positions=np.array([(0, 0, i, 0) for i in range(n)], np.int64).reshape(-1, 4),
         boxes=np.array([guess.box for guess in guesses], np.float32).reshape(-1, 4),
         objectness=np.array([guess.objectness for guess in guesses], np.float32),
         scores=np.array([guess.objectness * guess.probability for guess in guesses], np.float32),
@@ -56,7 +56,7 @@ def tables(guesses: tuple[Guess, ...]) -> tuple[Predictions, Candidates, NmsResu
     candidates = Candidates(
         *(
             getattr(predictions, name)[listed]
-            for name in ("places", "boxes", "objectness", "scores", "labels")
+            for name in ("positions", "boxes", "objectness", "scores", "labels")
         ),
         total=n, floor=0.01, left_out=0, limit=3000, complete_from=0.01, invisible=0,
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_found() -> None:
 
     assert (stages(objects), stages(detections)) == (["found"], ["found"])
     assert objects[0].text == "detection 0, score 0.90, IoU 0.82"
-    assert (objects[0].place, objects[0].label) == ((0, 0, 0, 0), DOG)
+    assert (objects[0].position, objects[0].label) == ((0, 0, 0, 0), DOG)
     assert detections[0].text == "dog, score 0.90: matches object 0 (dog), IoU 0.82"
 
 
@@ -109,7 +109,7 @@ def test_suppressed_by_nms() -> None:
     assert objects[1].text == (
         "IoU 0.98, score 0.50: suppressed by detection 0, score 0.90, at IoU 0.55, above 0.45"
     )
-    assert objects[1].place == (0, 0, 1, 0)
+    assert objects[1].position == (0, 0, 1, 0)
 
 
 def test_as_exact_on_objects_as_on_detections() -> None:

@@ -93,17 +93,17 @@ def test_who_suppressed_whom(conf: float, iou: float, nano: Explainer, data: Pat
         assert winner < 0 or overlap > iou
 
 
-def test_places_lead_back_to_the_prediction(nano: Explainer, data: Path) -> None:
+def test_positions_lead_back_to_the_prediction(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
     assert len(found.candidates) > 50
-    for place, objectness, score, label in zip(
-        found.candidates.places.tolist(),
+    for position, objectness, score, label in zip(
+        found.candidates.positions.tolist(),
         found.candidates.objectness,
         found.candidates.scores,
         found.candidates.labels,
         strict=True,
     ):
-        scale, where = found.scales[place[0]], place[1:]
+        scale, where = found.scales[position[0]], position[1:]
         assert scale.objectness[tuple(where)] == objectness
         assert scale.probabilities[tuple(where)].argmax() == label
         assert scale.probabilities[tuple(where)].max() * objectness == score

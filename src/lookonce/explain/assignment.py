@@ -1,4 +1,4 @@
-"""Label assignment of an explanation: the anchors that fit each object, and the places it gets.
+"""Label assignment of an explanation: the anchors that fit each object, and the positions it gets.
 
 The functions are those of training (`data.assign`); their intermediate results are kept.
 
@@ -27,7 +27,7 @@ from lookonce.data.assign import (
 from lookonce.data.compose import letterboxed
 from lookonce.data.dataset import trainable
 from lookonce.explain.records import ScaleOutput, as_tuple
-from lookonce.explain.truth_records import Place, PlaceTerms, Positive
+from lookonce.explain.truth_records import Position, PositionTerms, Positive
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.boxes import BOX_MEASURES, area, giou, iou, xyxy_to_cxcywh
 from lookonce.geometry.letterbox import Letterbox
@@ -36,7 +36,7 @@ from lookonce.samples import Sample
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """Objects of one image, and the places each of them chose.
+    """Objects of one image, and the positions each of them chose.
 
     Attributes:
         numbers: (n,) int64 numbers of the objects trained on: visible, no crowd, and in no ignored area.
@@ -45,8 +45,8 @@ class Assignment:
         ious: (n, G) float64 with each anchor on the middle of the object's cell.
         cells: (n, scales, 2) int64 column and row.
         fitting: (n, G) bool: anchors that satisfy the rule; an object without any takes the best of all.
-        chosen: per object its places, in the order of the anchors.
-        owner: per chosen place the object (of the n) that keeps it: the last that chose it.
+        chosen: per object its positions, in the order of the anchors.
+        owner: per chosen position the object (of the n) that keeps it: the last that chose it.
         positives: the result, as training uses it.
         visible: (m,) numbers of these objects and of those in ignored areas: near none is background.
         visible_boxes: (m, 4) float32 xyxy, input pixels.
@@ -59,8 +59,8 @@ class Assignment:
     ious: NDArray[np.float64]
     cells: NDArray[np.int64]
     fitting: NDArray[np.bool_]
-    chosen: tuple[tuple[Place, ...], ...]
-    owner: dict[Place, int]
+    chosen: tuple[tuple[Position, ...], ...]
+    owner: dict[Position, int]
     positives: Positives[Column]
     visible: NDArray[np.int64]
     visible_boxes: NDArray[np.float32]
@@ -88,12 +88,12 @@ def assign_objects(
     cells = cell_of(boxes, strides, letterbox.target)
     ious = anchor_ious(boxes, cells, anchors, strides)
     fitting, overlap = fitting_anchors(boxes, cells, anchors, strides, settings)
-    chosen: list[list[Place]] = [[] for _ in numbers]
+    chosen: list[list[Position]] = [[] for _ in numbers]
     for index, anchor in np.argwhere(choose(fitting, overlap)).tolist():
         scale = int(scale_of[anchor])
         column, row = cells[index, scale].tolist()
         chosen[index].append((scale, row, column, int(anchor_of[anchor])))
-    owner = {place: index for index, places in enumerate(chosen) for place in places}
+    owner = {position: index for index, positions in enumerate(chosen) for position in positions}
     return Assignment(
         numbers=numbers,
         boxes=boxes,
@@ -115,16 +115,16 @@ def describe_positives(
     index: int,
     scales: tuple[ScaleOutput, ...],
     objective: Objective,
-    losses: Mapping[Place, PlaceTerms],
+    losses: Mapping[Position, PositionTerms],
 ) -> tuple[Positive, ...]:
-    """Describe each place chosen by one object: targets, predictions and loss.
+    """Describe each position chosen by one object: targets, predictions and loss.
 
     Args:
         assignment: assignment of all objects.
         index: the object, of the n.
         scales: raw and decoded maps.
         objective: settings of assignment and loss.
-        losses: losses of each place; empty if they could not be computed.
+        losses: losses of each position; empty if they could not be computed.
     """
     box, label, found = assignment.boxes[index], int(assignment.labels[index]), []
     loss = objective.loss
@@ -134,18 +134,18 @@ def describe_positives(
         else f"above {objective.assign.positive_iou:g}"
     )
     first = np.cumsum([0, *(len(scale.anchors) for scale in scales)])
-    for place in assignment.chosen[index]:
-        number, row, column, anchor = place
+    for position in assignment.chosen[index]:
+        number, row, column, anchor = position
         scale = scales[number]
         at_anchor = index, first[number] + anchor
         share = loss.label_smoothing / scale.probabilities.shape[-1]
-        predicted, owner = scale.boxes[row, column, anchor], assignment.owner[place]
-        offset, raw_target = encode(box, place, scale)
-        own = losses.get(place) if owner == index else None
+        predicted, owner = scale.boxes[row, column, anchor], assignment.owner[position]
+        offset, raw_target = encode(box, position, scale)
+        own = losses.get(position) if owner == index else None
         height, width = (side * scale.stride for side in scale.grid)
         found.append(
             Positive(
-                place=place,
+                position=position,
                 anchor_iou=float(assignment.ious[at_anchor]),
                 reason=rule if assignment.fitting[at_anchor] else "best of all",
                 replaced_by=None if owner == index else int(assignment.numbers[owner]),
@@ -172,14 +172,14 @@ def describe_positives(
 
 
 def encode(
-    box: NDArray[np.float32], place: Place, scale: ScaleOutput
+    box: NDArray[np.float32], position: Position, scale: ScaleOutput
 ) -> tuple[tuple[float, float], tuple[float | None, float | None, float | None, float | None]]:
     """Invert the decoding: the centre's offset within the cell, and the tx, ty, tw, th that give the box.
 
     A centre on the border of its cell has no finite tx or ty: None. With `new_coords`, neither has a side of
     four anchors or more a tw or th.
     """
-    _, row, column, anchor = place
+    _, row, column, anchor = position
     x, y, width, height = xyxy_to_cxcywh(box.astype(np.float64)).tolist()
     offset = x / scale.stride - column, y / scale.stride - row
     stretch = scale.scale_x_y

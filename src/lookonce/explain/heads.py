@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lookonce.darknet.network import Network
 from lookonce.explain.records import DecodedCell, Input, ScaleOutput, as_tuple
 from lookonce.explain.trace import Run
-from lookonce.explain.truth_records import Place
+from lookonce.explain.truth_records import Position
 from lookonce.geometry.boxes import cxcywh_to_xyxy
 from lookonce.geometry.decode import centre_of, sides_of
 from lookonce.geometry.letterbox import Fit, Letterbox
@@ -56,10 +56,10 @@ def read_scales(network: Network, run: Run) -> tuple[ScaleOutput, ...]:
     for scale, raw_map in zip(network.scales, run.raw_maps, strict=True):
         anchors = scale.anchors
         channels, rows, columns = raw_map.shape
-        places = rows, columns, len(anchors)
+        positions = rows, columns, len(anchors)
         count = rows * columns * len(anchors)
-        decoded = run.candidates[first : first + count].reshape(*places, -1)
-        raw = raw_map.transpose(1, 2, 0).reshape(*places, channels // len(anchors))
+        decoded = run.candidates[first : first + count].reshape(*positions, -1)
+        raw = raw_map.transpose(1, 2, 0).reshape(*positions, channels // len(anchors))
         if scale.section.form == "gaussian":
             certain = np.clip(decoded[..., 4:5], SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
             raw = np.concatenate([raw[..., 0:8:2], np.log(certain / (1 - certain)), raw[..., 9:]], axis=-1)
@@ -102,20 +102,20 @@ def grid_text(rows: int, columns: int) -> tuple[str, ...]:
     return tuple(f"[{line(row[:, 1])}]   [{line(row[:, 0])}]" for row in grid)
 
 
-def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, place: Place) -> DecodedCell:
-    """Decode one place step by step.
+def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Position) -> DecodedCell:
+    """Decode one position step by step.
 
     Args:
         scales: maps of an explanation.
         letterbox: `input.letterbox` of the explanation.
-        place: (scale, row, column, anchor).
+        position: (scale, row, column, anchor).
 
     Raises:
-        IndexError: no such place.
+        IndexError: no such position.
     """
-    number, row, column, anchor_number = place
-    if min(place) < 0:
-        raise IndexError(f"expected a place (scale, row, column, anchor) from 0 on, found {place}")
+    number, row, column, anchor_number = position
+    if min(position) < 0:
+        raise IndexError(f"expected a position (scale, row, column, anchor) from 0 on, found {position}")
     scale = scales[number]
     raw, s, stride = scale.raw[row, column, anchor_number], scale.scale_x_y, scale.stride
     anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(s)
@@ -139,7 +139,7 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, place: Place) ->
         for axis, side, t, length in zip("wh", scale.anchors[anchor_number], raw[2:4], sides, strict=True)
     )
     return DecodedCell(
-        place=place,
+        position=position,
         raw=as_tuple(raw[:5]),
         logits=raw[5:].copy(),
         stride=stride,

@@ -3,23 +3,23 @@
 import numpy as np
 
 from lookonce.explain.records import Explanation
-from lookonce.explain.truth_records import Place, Positive, TrueObject, Truth
+from lookonce.explain.truth_records import Position, Positive, TrueObject, Truth
 from lookonce.geometry.boxes import area
 
 CLASSES_SHOWN = 4  # largest terms of a sum over classes
 
 
-def loss_formulas(found: Explanation, place: Place) -> tuple[str, ...]:
-    """Write the loss of one place, one line per step: objectness, then box and classes if it is positive.
+def loss_formulas(found: Explanation, position: Position) -> tuple[str, ...]:
+    """Write the loss of one position, one line per step: objectness, then box and classes if it is positive.
 
     Args:
         found: an explanation of an annotated image.
-        place: (scale, row, column, anchor).
+        position: (scale, row, column, anchor).
 
     Raises:
         ValueError: the explanation has no losses.
     """
-    truth, number, at = found.truth, place[0], place[1:]
+    truth, number, at = found.truth, position[0], position[1:]
     if truth is None or truth.losses is None:
         why = f": {truth.why_no_losses}" if truth else ""
         raise ValueError(f"expected an explanation with losses{why}")
@@ -32,7 +32,7 @@ def loss_formulas(found: Explanation, place: Place) -> tuple[str, ...]:
             (each, positive)
             for each in truth.objects
             for positive in each.positives
-            if positive.place == place and positive.replaced_by is None
+            if positive.position == position and positive.replaced_by is None
         ),
         None,
     )
@@ -89,8 +89,8 @@ def _box_and_classes(found: Explanation, truth: Truth, target: TrueObject, posit
         f"y = 1 - {s:g} + {s:g} / {classes} = {on:.6g} for class {target.label}, {s:g} / {classes}"
         f" = {off:.6g} for every other class",
     ]
-    scale = found.scales[positive.place[0]]
-    logits = scale.raw[positive.place[1:]][5:]
+    scale = found.scales[positive.position[0]]
+    logits = scale.raw[positive.position[1:]][5:]
     order = np.argsort(-terms, kind="stable").tolist()
     exclusive = scale.form == "region"
     entropy = "CE" if exclusive else "BCE"  # classes that exclude each other have one cross-entropy

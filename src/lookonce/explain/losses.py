@@ -1,4 +1,4 @@
-"""The loss of one image, place by place, computed by the functions that train.
+"""The loss of one image, position by position, computed by the functions that train.
 
 Needs torch, which is imported when it is called.
 
@@ -16,7 +16,7 @@ from lookonce.data.assign import UNSURE
 from lookonce.errors import MissingExtraError
 from lookonce.explain.assignment import Assignment
 from lookonce.explain.records import ScaleOutput
-from lookonce.explain.truth_records import ImageLosses, Place, PlaceTerms, ScaleTruth, Terms
+from lookonce.explain.truth_records import ImageLosses, Position, PositionTerms, ScaleTruth, Terms
 from lookonce.geometry.boxes import iou
 from lookonce.geometry.decode import Decoding
 
@@ -28,16 +28,16 @@ class LossParts:
     Attributes:
         image: the sums.
         scales: targets and objectness loss per scale.
-        positives: loss of each positive, by place.
+        positives: loss of each positive, by position.
     """
 
     image: ImageLosses
     scales: tuple[ScaleTruth, ...]
-    positives: dict[Place, PlaceTerms]
+    positives: dict[Position, PositionTerms]
 
 
 def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: LossSettings) -> ScaleTruth:
-    """Return the target of every place of one scale, without losses; needs no torch."""
+    """Return the target of every position of one scale, without losses; needs no torch."""
     best = np.zeros(scale.objectness.shape, np.float32)
     best_object = np.full(best.shape, -1, np.int64)
     for object_number, box in zip(assignment.visible.tolist(), assignment.visible_boxes, strict=True):
@@ -45,10 +45,10 @@ def targets(number: int, scale: ScaleOutput, assignment: Assignment, settings: L
         better = overlap > best
         best[better], best_object[better] = overlap[better], object_number
     mine = assignment.positives.on_scale(number)
-    places = mine.row, mine.column, mine.anchor
+    positions = mine.row, mine.column, mine.anchor
     positive, target = np.zeros(best.shape, bool), np.zeros(best.shape, np.float32)
-    positive[places] = True
-    target[places] = 1 if settings.objectness == "one" else iou(scale.boxes[places], mine.box)
+    positive[positions] = True
+    target[positions] = 1 if settings.objectness == "one" else iou(scale.boxes[positions], mine.box)
     nothing, missing = assignment.ignored[number][..., :1], assignment.ignored[number][..., None, 1:]
     scores = scale.objectness[..., None] * scale.probabilities
     in_area = nothing | (missing & (scores >= UNSURE)).any(axis=-1)
@@ -99,7 +99,7 @@ def compute(
     areas = [torch.from_numpy(cells[None]) for cells in assignment.ignored] if some else []
     raw_maps = [torch.from_numpy(scale.raw).flatten(2).permute(2, 0, 1)[None] for scale in scales]
     anchors, strides = [scale.anchors for scale in scales], [scale.stride for scale in scales]
-    filled, sums, places = list[ScaleTruth](), list[Terms](), dict[Place, PlaceTerms]()
+    filled, sums, positions = list[ScaleTruth](), list[Terms](), dict[Position, PositionTerms]()
     absent = [0.0]
     with torch.no_grad():
         # the objectness of a [Gaussian_yolo] already includes its uncertainty
@@ -120,7 +120,7 @@ def compute(
                 terms.classes.numpy(),
                 strict=True,
             ):
-                places[number, row, column, anchor] = PlaceTerms(Terms(*three), classes)
+                positions[number, row, column, anchor] = PositionTerms(Terms(*three), classes)
             giou, of_conf, prob = (float(each.double().sum()) for each in (columns[0], conf, columns[2]))
             if terms.absent is not None:
                 absent.append(settings.prob * float(terms.absent.double().sum()))
@@ -136,7 +136,7 @@ def compute(
                     conf=conf.numpy(),
                 )
             )
-    unassigned = sum(each.conf for each in sums) - sum(each.terms.conf for each in places.values())
+    unassigned = sum(each.conf for each in sums) - sum(each.terms.conf for each in positions.values())
     total = Terms(float(whole.giou[0]), float(whole.conf[0]), float(whole.prob[0]))
     background = Terms(0, unassigned, sum(absent))
-    return LossParts(ImageLosses(total, tuple(sums), background), tuple(filled), places)
+    return LossParts(ImageLosses(total, tuple(sums), background), tuple(filled), positions)

@@ -8,7 +8,7 @@ import numpy as np
 from lookonce.explain.heads import cell, grid_text
 from lookonce.explain.markdown_truth import assignment_lines, loss_lines, verdict_lines
 from lookonce.explain.records import BELOW, KEPT, Explanation, as_tuple
-from lookonce.explain.tables import box_text, place_text, prose, table, text
+from lookonce.explain.tables import box_text, position_text, prose, table, text
 
 
 def to_markdown(explanation: Explanation) -> str:
@@ -106,8 +106,9 @@ def decode_lines(found: Explanation) -> Iterator[str]:
     if not len(kept):
         yield "Nothing was detected."
         return
-    at = cell(found.scales, found.input.letterbox, as_tuple(found.candidates.places[kept[0]]))
-    yield f"The best detection, {text(found.info.names[at.label])}: {place_text(found.scales, at.place)}."
+    at = cell(found.scales, found.input.letterbox, as_tuple(found.candidates.positions[kept[0]]))
+    where = position_text(found.scales, at.position)
+    yield f"The best detection, {text(found.info.names[at.label])}: {where}."
     yield from ("", *(f"    {line}" for line in at.formulas), "")
     yield f"In the input: {box_text(at.box)}; in the image: {box_text(at.image_box)}."
 
@@ -133,7 +134,7 @@ def nms_lines(found: Explanation) -> Iterator[str]:
             text(names[listed.labels[at]]),
             f"{listed.scores[at]:.4f}",
             box_text(listed.boxes[at]),
-            place_text(found.scales, listed.places[at]),
+            position_text(found.scales, listed.positions[at]),
         )
         for i, at in enumerate(result.kept)
     )

@@ -7,11 +7,11 @@ import numpy as np
 from lookonce.explain.loss_formulas import loss_formulas
 from lookonce.explain.records import Explanation
 from lookonce.explain.stages import DETECTION_STAGES, OBJECT_STAGES
-from lookonce.explain.tables import box_text, place_text, prose, table, text
-from lookonce.explain.truth_records import Place, Terms, Truth
+from lookonce.explain.tables import box_text, position_text, prose, table, text
+from lookonce.explain.truth_records import Position, Terms, Truth
 
 WRITTEN_OUT = 6  # positives with every formula; the page and the JSON have all
-LARGEST = 15  # background places listed, by their objectness loss
+LARGEST = 15  # background positions listed, by their objectness loss
 
 
 def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
@@ -21,7 +21,7 @@ def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
     rows = []
     for each in truth.objects:
         for positive in each.positives:
-            scale, row, column, anchor = positive.place
+            scale, row, column, anchor = positive.position
             sides = found.scales[scale].anchors[anchor]
             by = "" if positive.replaced_by is None else f", replaced by object {positive.replaced_by}"
             rows.append(
@@ -49,13 +49,13 @@ def assignment_lines(found: Explanation, truth: Truth) -> Iterator[str]:
     cells = sum(int(scale.in_area.any(axis=-1).sum()) for scale in truth.scales)
     areas = f", or their cell touches an ignored area: {cells} cells do" if cells else ""
     yield (
-        f"{positives} positives ({truth.lost_positives} more were replaced), {ignored} places ignored: their "
-        f"box has an IoU of {truth.ignore_iou:g} or more with an object{areas}."
+        f"{positives} positives ({truth.lost_positives} more were replaced), {ignored} positions ignored: "
+        f"their box has an IoU of {truth.ignore_iou:g} or more with an object{areas}."
     )
 
 
 def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
-    """Write settings, shapes, sums, and the terms of places with their numbers filled in."""
+    """Write settings, shapes, sums, and the terms of positions with their numbers filled in."""
     settings = ((each.name, each.value, each.classic, each.default) for each in truth.settings)
     yield from table(("setting", "here", "classic recipe", "default recipe"), settings)
     yield ""
@@ -84,7 +84,7 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
     yield from table(("object", "class", *headings), objects, whole=True)
     yield from _background(found, truth)
     standing = [
-        (positive.losses.total, each, positive.place)
+        (positive.losses.total, each, positive.position)
         for each in truth.objects
         for positive in each.positives
         if positive.losses is not None
@@ -93,32 +93,32 @@ def loss_lines(found: Explanation, truth: Truth) -> Iterator[str]:
     if standing:
         first = "Each positive" if len(standing) <= WRITTEN_OUT else f"The {WRITTEN_OUT} costliest positives"
         yield from ("", f"{first}, written out:")
-    for _, each, place in standing[:WRITTEN_OUT]:
+    for _, each, position in standing[:WRITTEN_OUT]:
         about = f"object {each.number}, class {each.label} ({text(each.name)})"
-        yield from ("", f"{place_text(found.scales, place)}; {about}:", "")
-        yield from (f"    {line}" for line in loss_formulas(found, place))
+        yield from ("", f"{position_text(found.scales, position)}; {about}:", "")
+        yield from (f"    {line}" for line in loss_formulas(found, position))
 
 
 def _background(found: Explanation, truth: Truth) -> Iterator[str]:
-    """List the background places with the largest objectness loss, the rest as one sum, then the ignored."""
-    places: list[tuple[float, Place]] = []
-    ignored: list[tuple[float, Place]] = []
+    """List the background with the largest objectness loss, the rest as one sum, then the ignored."""
+    positions: list[tuple[float, Position]] = []
+    ignored: list[tuple[float, Position]] = []
     for number, scale in enumerate(truth.scales):
         assert scale.conf is not None
         for row_number, column, anchor in np.argwhere(~scale.positive).tolist():
             at = row_number, column, anchor
-            listed, value = (ignored, scale.best_iou) if scale.ignored[at] else (places, scale.conf)
+            listed, value = (ignored, scale.best_iou) if scale.ignored[at] else (positions, scale.conf)
             listed.append((float(value[at]), (number, *at)))
 
-    def row(place: Place) -> tuple[object, ...]:
-        at, scale = place[1:], truth.scales[place[0]]
+    def row(position: Position) -> tuple[object, ...]:
+        at, scale = position[1:], truth.scales[position[0]]
         assert scale.conf is not None
         assert scale.focal is not None
         assert scale.cross_entropy is not None
-        p = 1 / (1 + np.exp(-float(found.scales[place[0]].raw[(*at, 4)])))
+        p = 1 / (1 + np.exp(-float(found.scales[position[0]].raw[(*at, 4)])))
         numbers = (p, scale.focal[at], scale.cross_entropy[at], scale.conf[at])
         return (
-            place_text(found.scales, place),
+            position_text(found.scales, position),
             f"{scale.best_iou[at]:.3f}",
             "" if scale.best_object[at] < 0 else int(scale.best_object[at]),
             "area" if scale.in_area[at] else "yes" if scale.ignored[at] else "no",
@@ -126,15 +126,15 @@ def _background(found: Explanation, truth: Truth) -> Iterator[str]:
         )
 
     headings = ("background", "best IoU", "with object", "ignored", "p", "(0 - p)²", "BCE", "conf")
-    for listed in (places, ignored):
+    for listed in (positions, ignored):
         listed.sort(key=lambda each: -each[0])
     yield ""
-    yield from table(headings, (row(place) for _, place in (*places[:LARGEST], *ignored[:LARGEST])))
-    rest = sum(value for value, _ in places[LARGEST:])
+    yield from table(headings, (row(position) for _, position in (*positions[:LARGEST], *ignored[:LARGEST])))
+    rest = sum(value for value, _ in positions[LARGEST:])
     yield ""
     yield (
-        f"{max(len(places) - LARGEST, 0):,} more background places cost {rest:.4f} together; {len(ignored)} "
-        "are ignored and cost nothing."
+        f"{max(len(positions) - LARGEST, 0):,} more background positions cost {rest:.4f} together; "
+        f"{len(ignored)} are ignored and cost nothing."
     )
 
 

@@ -45,7 +45,7 @@ def page(explanation: Explanation) -> str:
     ]
     more = f" and {len(found) - len(named)} more" if len(found) > len(named) else ""
     counts: dict[str, int] = {}
-    if explanation.truth is not None:  # the places of each role in the loss
+    if explanation.truth is not None:  # the positions of each role in the loss
         scales = explanation.truth.scales
         for role in ("positive", "ignored"):
             counts[role] = sum(int(np.count_nonzero(getattr(scale, role))) for scale in scales)

@@ -4,7 +4,7 @@ Legend: **H**, **W** height and width, **S**, **T** rows and columns of cells of
 **C** classes, **K** candidates of all scales (10,647 at 416), **N** candidates listed, **P** positives.
 
 Boxes are xyxy. *Input pixels* are those of the network's input, *image pixels* those of the image. Scales
-are finest first, and a place in the network is (scale, row, column, anchor), counted from 0.
+are finest first, and a position in the network is (scale, row, column, anchor), counted from 0.
 `packing.plain` turns a record into JSON.
 """
 
@@ -173,10 +173,10 @@ class ScaleOutput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedCell:
-    """The decoding of one place, step by step.
+    """The decoding of one position, step by step.
 
     Attributes:
-        place: (scale, row, column, anchor).
+        position: (scale, row, column, anchor).
         raw: tx, ty, tw, th, objectness logit.
         logits: (C,) float32 class logits.
         stride: input pixels per cell.
@@ -193,7 +193,7 @@ class DecodedCell:
         formulas: one line per step, with its numbers filled in.
     """
 
-    place: tuple[int, int, int, int]
+    position: tuple[int, int, int, int]
     raw: tuple[float, float, float, float, float]
     logits: NDArray[np.float32]
     stride: int
@@ -218,7 +218,7 @@ class Candidates:
     `runtime.postprocess` on all K. Its arithmetic and its thresholds are float32.
 
     Attributes:
-        places: (N, 4) int64 (scale, row, column, anchor).
+        positions: (N, 4) int64 (scale, row, column, anchor).
         boxes: (N, 4) float32 image pixels, cut at the border; none is empty.
         objectness: (N,) float32.
         scores: (N,) float32: objectness times the probability of the class.
@@ -232,7 +232,7 @@ class Candidates:
         invisible: number of candidates above the floor that lie outside the image or have no area.
     """
 
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
     boxes: NDArray[np.float32] = field(repr=False)
     objectness: NDArray[np.float32] = field(repr=False)
     scores: NDArray[np.float32] = field(repr=False)

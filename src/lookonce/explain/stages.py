@@ -18,7 +18,7 @@ from lookonce.detections import Detections
 from lookonce.evaluate.matching import IOU as FOUND_IOU
 from lookonce.evaluate.matching import match_image
 from lookonce.explain.records import Candidates, NmsResult, ScaleOutput, as_tuple
-from lookonce.explain.suppression import places_of
+from lookonce.explain.suppression import positions_of
 from lookonce.explain.truth_records import StageName, Verdict
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.geometry.letterbox import Letterbox
@@ -61,14 +61,14 @@ class Predictions:
     """Every cell and anchor decoded, in image pixels.
 
     Attributes:
-        places: (K, 4) int64 (scale, row, column, anchor).
+        positions: (K, 4) int64 (scale, row, column, anchor).
         boxes: (K, 4) float32.
         objectness: (K,) float32.
         scores: (K,) float32.
         labels: (K,) int64.
     """
 
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
     boxes: NDArray[np.float32]
     objectness: NDArray[np.float32]
     scores: NDArray[np.float32]
@@ -82,7 +82,7 @@ def predictions_of(scales: tuple[ScaleOutput, ...], letterbox: Letterbox) -> Pre
     best = np.concatenate([scale.probabilities.max(axis=-1).ravel() for scale in scales])
     boxes = np.concatenate([scale.boxes.reshape(-1, 4) for scale in scales])
     return Predictions(
-        places_of(np.arange(len(boxes)), scales),
+        positions_of(np.arange(len(boxes)), scales),
         letterbox.boxes_out(boxes),
         objectness,
         objectness * best,
@@ -186,7 +186,7 @@ def object_verdicts(
                 Verdict(
                     "found",
                     f"detection {found_by[number]}, score {score:.2f}, IoU {iou:.2f}",
-                    place=as_tuple(candidates.places[at]),
+                    position=as_tuple(candidates.positions[at]),
                     box=as_tuple(candidates.boxes[at]),
                     iou=iou,
                     objectness=float(candidates.objectness[at]),
@@ -293,7 +293,7 @@ def _about_missed(
         "objectness low": f"{nearest}; {needed}",
     }[stage]
     if stage == "suppressed by NMS":
-        at = np.flatnonzero((candidates.places == predictions.places[best]).all(axis=1))[0]
+        at = np.flatnonzero((candidates.positions == predictions.positions[best]).all(axis=1))[0]
         winner = suppression.suppressed_by[at]
         text += (
             f": suppressed by detection {np.flatnonzero(suppression.kept == winner)[0]}, score "
@@ -303,7 +303,7 @@ def _about_missed(
     return Verdict(
         stage,
         text,
-        place=as_tuple(predictions.places[best]),
+        position=as_tuple(predictions.positions[best]),
         box=as_tuple(predictions.boxes[best]),
         iou=iou,
         objectness=objectness,

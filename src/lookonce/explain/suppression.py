@@ -38,7 +38,7 @@ def list_candidates(
     kept = np.sort(np.argsort(-scores[shown], kind="stable")[:count])  # the best, in their own order
     left_out = np.delete(scores[shown], kept)
     return Candidates(
-        places=places_of(shown[kept], scales),
+        positions=positions_of(shown[kept], scales),
         boxes=boxes[kept],
         objectness=candidates[shown[kept], 4],
         scores=scores[shown[kept]],
@@ -52,7 +52,7 @@ def list_candidates(
     )
 
 
-def places_of(numbers: NDArray[np.int64], scales: tuple[ScaleOutput, ...]) -> NDArray[np.int64]:
+def positions_of(numbers: NDArray[np.int64], scales: tuple[ScaleOutput, ...]) -> NDArray[np.int64]:
     """Convert numbers among the K to (scale, row, column, anchor): (N,) -> (N, 4)."""
     firsts = np.array([scale.first for scale in scales])
     scale = np.searchsorted(firsts, numbers, side="right") - 1

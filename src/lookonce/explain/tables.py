@@ -31,9 +31,9 @@ def box_text(box: Iterable[float]) -> str:
     return ", ".join(f"{side:.1f}" for side in box)
 
 
-def place_text(scales: tuple[ScaleOutput, ...], place: Iterable[int]) -> str:
-    """Write a place of the network in words."""
-    number, row, column, anchor = place
+def position_text(scales: tuple[ScaleOutput, ...], position: Iterable[int]) -> str:
+    """Write a position of the network in words."""
+    number, row, column, anchor = position
     width, height = scales[number].anchors[anchor]
     return f"stride {scales[number].stride}, row {row}, column {column}, anchor {width:g} x {height:g}"
 

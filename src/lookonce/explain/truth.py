@@ -67,9 +67,9 @@ def explain_truth(
     on_objects = object_verdicts(
         truth, best_anchor, fits, predictions, candidates, suppression, found_by, names
     )
-    places = {} if parts is None else parts.positives
+    positions = {} if parts is None else parts.positives
     positives = {
-        number: describe_positives(assignment, index, scales, objective, places)
+        number: describe_positives(assignment, index, scales, objective, positions)
         for index, number in enumerate(assignment.numbers.tolist())
     }
     objects = _objects(truth, entry, assignment, positives, on_objects, found_by, names)
@@ -88,7 +88,9 @@ def explain_truth(
         losses=parts.image if parts else None,
         why_no_losses=why_not,
         detections=tuple(
-            replace(each, place=as_tuple(candidates.places[at]), objectness=float(candidates.objectness[at]))
+            replace(
+                each, position=as_tuple(candidates.positions[at]), objectness=float(candidates.objectness[at])
+            )
             for each, at in zip(on_detections, kept, strict=True)
         ),
     )
@@ -177,7 +179,7 @@ def _shapes(assignment: Assignment, scales: tuple[ScaleOutput, ...]) -> tuple[Te
                 f"by anchor{of}",
                 "(B, S, T, A, 5+C)",
                 (*cells, width),
-                "the same numbers: tx, ty, tw, th, to and C class logits per place",
+                "the same numbers: tx, ty, tw, th, to and C class logits per position",
             ),
             (
                 f"label, dense{of}",
@@ -196,10 +198,10 @@ def _shapes(assignment: Assignment, scales: tuple[ScaleOutput, ...]) -> tuple[Te
                 f"best IoU, ignored, target, conf{of}",
                 "(B, S, T, A)",
                 cells,
-                "the maximum over n; one number per place",
+                "the maximum over n; one number per position",
             ),
             (f"class terms{of}", "(P, C)", (mine, width - 5), "summed over C to (P,)"),
             (f"giou, prob{of}", "(P,)", (mine,), "one number per positive of this scale"),
         ]
-    found.append(("giou, conf, prob", "(B,)", (1,), "summed over places and scales; then the mean over B"))
+    found.append(("giou, conf, prob", "(B,)", (1,), "summed over positions and scales; then the mean over B"))
     return tuple(TensorShape(*each) for each in found)

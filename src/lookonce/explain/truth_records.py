@@ -1,8 +1,8 @@
 """Records of an annotated image: assignment, losses and verdicts.
 
 Legend: **B** images of a batch, **S**, **T** rows and columns of cells of a scale, **A** its anchors, **C**
-classes, **G** anchors of all scales, **P** positives. Boxes are xyxy; scales are finest first. A place in the
-network is (scale, row, column, anchor), counted from 0.
+classes, **G** anchors of all scales, **P** positives. Boxes are xyxy; scales are finest first. A position in
+the network is (scale, row, column, anchor), counted from 0.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
-Place = tuple[int, int, int, int]  # scale, row, column, anchor
+Position = tuple[int, int, int, int]  # scale, row, column, anchor
 
 # The stage that an object or a detection reached; `stages` defines each. The last five concern detections.
 StageName = Literal[
@@ -45,7 +45,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlaceTerms:
+class PositionTerms:
     """Loss of one positive: its terms, and the (C,) cross-entropies behind the class term."""
 
     terms: Terms
@@ -57,10 +57,10 @@ class Positive:
     """One cell and anchor assigned to an object, and how close this image's prediction comes.
 
     Attributes:
-        place: (scale, row, column, anchor).
+        position: (scale, row, column, anchor).
         anchor_iou: IoU of the object with this anchor.
         reason: why the anchor is positive: `above 0.3` (or the trained rule), or `best of all`.
-        replaced_by: the later object that took this place, and its loss; None: the place is this object's.
+        replaced_by: the later object that took this position, and its loss; None: it is this object's.
         target_offset: centre within the cell, in cells: the target of σ(tx), σ(ty).
         target_raw: tx, ty, tw, th that decode to the object's box; None where no finite number does.
         target_classes: (on, off): smoothed target of the object's class, and of every other.
@@ -75,10 +75,10 @@ class Positive:
         enclosing: the smallest box around both, input pixels: GIoU's E.
         box_scale: factor of the box loss, 2 - w*h / input area.
         class_terms: (C,) float32 cross-entropy of each class, unweighted; None: no loss here.
-        losses: terms of this place; None if it was replaced or losses could not be computed.
+        losses: terms of this position; None if it was replaced or losses could not be computed.
     """
 
-    place: Place
+    position: Position
     anchor_iou: float
     reason: str
     replaced_by: int | None
@@ -106,7 +106,7 @@ class Verdict:
     Attributes:
         stage: see `stages`.
         text: a sentence with the numbers of this case.
-        place: (scale, row, column, anchor) of the prediction it rests on; None: there is none.
+        position: (scale, row, column, anchor) of the prediction it rests on; None: there is none.
         box: box of that prediction, image pixels.
         iou: its IoU with the object.
         objectness: its objectness.
@@ -116,7 +116,7 @@ class Verdict:
 
     stage: StageName
     text: str
-    place: Place | None = None
+    position: Position | None = None
     box: Box | None = None
     iou: float | None = None
     objectness: float | None = None
@@ -138,7 +138,7 @@ class TrueObject:
         crowd: one box around many objects; not trained on.
         anchor_ious: (G,) IoU with each anchor centred on the object's cell; empty if not trained on.
         cells: per scale, (row, column) of the cell that holds the centre; empty if not trained on.
-        positives: the places assigned to it.
+        positives: the positions assigned to it.
         losses: sum over its positives; None if losses could not be computed.
         verdict: found, or the stage that lost it.
         detection: number of the detection that found it, by falling score; None: none did.
@@ -197,8 +197,8 @@ class ImageLosses:
     Attributes:
         total: sum over the scales.
         scales: terms per scale, finest first.
-        background: the part that comes from places that are not positive; `prob` only if there is an ignored
-            area in which some classes are known.
+        background: the part that comes from positions that are not positive; `prob` only if there is an
+            ignored area in which some classes are known.
     """
 
     total: Terms
@@ -249,7 +249,7 @@ class Truth:
 
     Attributes:
         objects: annotated objects.
-        lost_positives: places replaced by a later object.
+        lost_positives: positions replaced by a later object.
         objective_source: `model`: the settings are in the model file; `classic`: it has none, so those of
             the classic recipe are used; `given`: the caller passed them.
         settings: all settings of assignment and loss.

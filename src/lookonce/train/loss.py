@@ -12,10 +12,10 @@ Per image, with o = 1 on positives and 0 elsewhere, p = σ(objectness logit):
 Each is summed over the scales and averaged over the batch. Two decisions differ from the reference: GIoU is
 computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (11).
 
-In an ignored area no term has a gradient. Where only some classes may lack boxes, a place to which the
+In an ignored area no term has a gradient. Where only some classes may lack boxes, a position to which the
 network gives such a class a score of 0.1 or more is no background: it leaves the objectness alone and lowers
-the scores of the other classes instead: per place and such class s^2 * BCE(s, 0), with s = p * σ(class logit)
-and the gradient through the class logit only.
+the scores of the other classes instead: per position and such class s^2 * BCE(s, 0), with
+s = p * σ(class logit) and the gradient through the class logit only.
 
 The settings can replace GIoU by DIoU or CIoU, and o = 1 by the IoU of the positive's box; the names stay.
 All arithmetic is float32, whatever the precision of the network.
@@ -75,14 +75,14 @@ class Losses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleTerms:
-    """Loss terms of one scale, place by place and unweighted; the losses are their sums.
+    """Loss terms of one scale, position by position and unweighted; the losses are their sums.
 
     Attributes:
         positives: positives of this scale.
         boxes: (P, 4) decoded boxes of the positives, xyxy in input pixels.
         best_iou: (B, S, S, A) IoU of each decoded box with its best box of the image.
         target: (B, S, S, A) objectness target o.
-        ignored: (B, S, S, A) places whose objectness has no loss.
+        ignored: (B, S, S, A) positions whose objectness has no loss.
         giou: (P,) box term.
         conf: (B, S, S, A) objectness term.
         classes: (P, C) class term of each class.
@@ -106,7 +106,7 @@ class ScaleTerms:
         return self.classes.sum(dim=1)
 
     def sums(self) -> Losses:
-        """Return the sums over the places of each image."""
+        """Return the sums over the positions of each image."""
         image = self.positives.image
         none = self.giou.new_zeros(len(self.conf))
         prob = none.index_add(0, image, self.prob)
@@ -209,7 +209,7 @@ def box_terms(boxes: Tensor, truth: Tensor, input_area: int, measure: str = "gio
 def conf_terms(logits: Tensor, target: Tensor, ignored: Tensor) -> Tensor:
     """(B, S, S, A) each -> the same: focal objectness with gamma 2 (Lin et al. 2017).
 
-    Ignored places cost nothing; a positive is never ignored. As in the reference, the gradient also flows
+    Ignored positions cost nothing; a positive is never ignored. As in the reference, the gradient also flows
     through the focal factor.
     """
     focal = (target - torch.sigmoid(logits)) ** 2
@@ -228,12 +228,12 @@ def class_terms(logits: Tensor, labels: Tensor, smoothing: float, decoding: Deco
 
 @torch.no_grad()
 def may_show(maps: Tensor, missing: Tensor, decoding: Decoding = YOLO) -> Tensor:
-    """(B, S, S, A, 5+C) -> (B, S, S, A): places that may show an object of a class that may lack boxes.
+    """(B, S, S, A, 5+C) -> (B, S, S, A): positions that may show an object of a class that may lack boxes.
 
     They are those at which the network itself gives such a class a score of `UNSURE` or more. Elsewhere the
-    place is background as usual: with none of these a network would find objects everywhere. A class learned
-    from other images does reach that score, since the focal loss rates the few boxes there above the many
-    places that are called background here.
+    position is background as usual: with none of these a network would find objects everywhere. A class
+    learned from other images does reach that score, since the focal loss rates the few boxes there above the
+    many positions that are called background here.
 
     Args:
         maps: raw map by anchor.
@@ -255,7 +255,7 @@ def absent_terms(maps: Tensor, classes: Tensor, background: Tensor, decoding: De
     Args:
         maps: raw map by anchor.
         classes: (B, S, S, 1, C) classes whose absence is known.
-        background: (B, S, S, A) places to which it applies.
+        background: (B, S, S, A) positions to which it applies.
         decoding: decoding of the scale.
     """
     objectness, logits = maps[..., 4:5].detach(), maps[..., 5:]

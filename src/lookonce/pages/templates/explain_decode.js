@@ -5,12 +5,12 @@ const sayCell = announcer("decode-status");
 const magnified = imageWithLayers("input", { role: "img", "aria-label": "The cell, its anchor and its box, close up" });
 let chosen = [scales.length - 1, 0, 0, 0];  // scale, row, column, anchor
 
-const objectnessAt = (place) => sigmoid(scales[place[0]].raw[rawAt(place) + 4]);
+const objectnessAt = (position) => sigmoid(scales[position[0]].raw[rawAt(position) + 4]);
 
 /** The surest cell of one map. */
 const surest = (number, anchor) => highestCell({ number, anchor }, objectnessAt);
 const grid = cellGrid("Cells of the chosen map over the image: arrow keys move, Home goes to the highest objectness",
-  () => chosen, (place) => showCell(place), objectnessAt);
+  () => chosen, (position) => showCell(position), objectnessAt);
 
 /** How many cells of a map have an objectness above a threshold. */
 function cellsAbove(number, anchor, threshold) {
@@ -48,16 +48,16 @@ byId("decode-controls").append(...grid.controls);
 byId("grid").append(grid.drawing);
 byId("magnified").append(magnified.drawing);
 
-/** Decode a place and show every step. @param {number[]} place */
-function showCell(place) {
-  const newMap = place[0] !== chosen[0] || place[3] !== chosen[3] || !grid.under.hasChildNodes();
-  chosen = place;
-  const [number, row, column, anchor] = place, scale = scales[number], found = decode(place);
+/** Decode a position and show every step. @param {number[]} position */
+function showCell(position) {
+  const newMap = position[0] !== chosen[0] || position[3] !== chosen[3] || !grid.under.hasChildNodes();
+  chosen = position;
+  const [number, row, column, anchor] = position, scale = scales[number], found = decode(position);
   if (newMap) {
     grid.under.replaceChildren(mapImage(cellMap(number, (r, c) => objectnessAt([number, r, c, anchor]))), cellLines(scale));
     mapButtons.flat().forEach((button) => button.setAttribute("aria-pressed", String(button === mapButtons[number][anchor])));
   }
-  grid.follow(place);
+  grid.follow(position);
   const [x, y] = [(column + 0.5) * scale.stride, (row + 0.5) * scale.stride], [w, h] = found.anchor;
   const anchorBox = [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
   const cell = [column, row, column + 1, row + 1].map((side) => side * scale.stride);
@@ -76,7 +76,7 @@ function showCell(place) {
 /** The raw numbers, each step with its numbers filled in, and the classes. */
 function formulas(found) {
   const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, form, offset, centre, sides, label } = found;
-  const [, row, column] = found.place, t = (value) => digits(value, 4);
+  const [, row, column] = found.position, t = (value) => digits(value, 4);
   const wider = stretch === 1 ? "" : ` · ${short(stretch)} − ${short((stretch - 1) / 2)}`;
   const rawNumbers = { tx, ty, tw, th, to };
   const axis = (name, corner, cornerAt, logit, within, at) => step(`centre ${name}`,
@@ -137,11 +137,11 @@ function classTables({ logits, probabilities, objectness }) {
   return [shown, rest];
 }
 
-/** Show a place in stage 4, from anywhere on the page. */
-function decodeHere(place) {
-  showCell(place);
+/** Show a position in stage 4, from anywhere on the page. */
+function decodeHere(position) {
+  showCell(position);
   goTo("decode");
 }
 
 // The best detection comes first.
-showCell(candidates.count ? placeOf(ranked[0]) : surest(scales.length - 1, 0));
+showCell(candidates.count ? positionOf(ranked[0]) : surest(scales.length - 1, 0));

@@ -81,14 +81,14 @@ const allMaps = scales.flatMap((scale, number) => scale.anchors.map((sides, anch
   ({ number, anchor, name: `stride ${scale.stride}, anchor ${anchorText(sides)}` })));
 const mapIndex = ([number, , , anchor]) => allMaps.findIndex((map) => map.number === number && map.anchor === anchor);
 
-/** The cell of one map with the highest value. @param {function(number[]): number} value of a place */
+/** The cell of one map with the highest value. @param {function(number[]): number} value of a position */
 function highestCell({ number, anchor }, value) {
   const { rows, columns } = scales[number];
   let best = [number, 0, 0, anchor], highest = -Infinity;
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const place = [number, row, column, anchor], here = value(place);
-      if (here > highest) [best, highest] = [place, here];
+      const position = [number, row, column, anchor], here = value(position);
+      if (here > highest) [best, highest] = [position, here];
     }
   }
   return best;
@@ -97,8 +97,8 @@ function highestCell({ number, anchor }, value) {
 /**
  * An image whose cells can be chosen by click, by arrow keys and by two number fields.
  * @param {string} label
- * @param {function(): number[]} chosen the place that is shown
- * @param {function(number[])} choose shows a place
+ * @param {function(): number[]} chosen the position that is shown
+ * @param {function(number[])} choose shows a position
  * @param {function(number[]): number} value decides where Home goes: to the highest of the map
  */
 function cellGrid(label, chosen, choose, value) {
@@ -123,12 +123,12 @@ function cellGrid(label, chosen, choose, value) {
     else return;
     event.preventDefault();
   });
-  /** Bring fields and list in line with a place. */
-  const follow = (place) => {
-    const { rows, columns } = scales[place[0]];
+  /** Bring fields and list in line with a position. */
+  const follow = (position) => {
+    const { rows, columns } = scales[position[0]];
     [rowField.field.max, columnField.field.max] = [rows - 1, columns - 1];
-    [rowField.field.value, columnField.field.value] = [place[1], place[2]];
-    maps.list.selectedIndex = mapIndex(place);
+    [rowField.field.value, columnField.field.value] = [position[1], position[2]];
+    maps.list.selectedIndex = mapIndex(position);
   };
   return { ...grid, controls: [maps.whole, rowField.whole, columnField.whole], follow };
 }

@@ -137,11 +137,11 @@ function showCandidate() {
   } else {
     lines.push(el("p", {}, `No better box of its class overlaps it by more than ${setting.iou_threshold}. It suppresses ${won.length} ${won.length === 1 ? "box" : "boxes"}.`));
   }
-  const [number, row, column, anchor] = placeOf(index);
+  const [number, row, column, anchor] = positionOf(index);
   panel.replaceChildren(
     el("h3", {}, `${labelOf(index)}, score ${scoreOf(index)}: ${lost ? "suppressed" : `detection ${result.kept.indexOf(index)}`}`), ...lines,
     el("p", { class: "muted" }, `From stride ${scales[number].stride}, row ${row}, column ${column}, anchor ${anchorText(scales[number].anchors[anchor])}.`),
-    el("div", { class: "actions" }, el("button", { type: "button", onclick: () => decodeHere(placeOf(index)) }, "Decode this cell"),
+    el("div", { class: "actions" }, el("button", { type: "button", onclick: () => decodeHere(positionOf(index)) }, "Decode this cell"),
       ...(lost ? [el("button", { type: "button", onclick: () => chooseCandidate(lost.by) }, "See the better box")] : [])));
 }
 

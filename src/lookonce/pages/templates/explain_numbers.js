@@ -18,7 +18,7 @@ for (const scale of scales) {
   [scale.rows, scale.columns] = scale.grid;
 }
 const candidates = {
-  places: unpacked(data.candidates.places),
+  positions: unpacked(data.candidates.positions),
   boxes: unpacked(data.candidates.boxes),
   scores: unpacked(data.candidates.scores),
   labels: unpacked(data.candidates.labels),
@@ -34,20 +34,20 @@ function sideFactor(form, t) {
   return Math.exp(Math.min(Math.max(t, -LARGEST_LOG_SIDE), LARGEST_LOG_SIDE));
 }
 
-/** Where the numbers of a place begin within its scale's raw map. @param {number[]} place */
+/** Where the numbers of a position begin within its scale's raw map. @param {number[]} position */
 function rawAt([number, row, column, anchor]) {
   const scale = scales[number];
   return ((row * scale.columns + column) * scale.anchors.length + anchor) * (5 + names.length);
 }
 
 /**
- * Decode one place: what `model/decode.py` does for all of them.
- * @param {number[]} place scale, row, column, anchor
+ * Decode one position: what `model/decode.py` does for all of them.
+ * @param {number[]} position scale, row, column, anchor
  */
-function decode(place) {
-  const [number, row, column, anchor] = place;
+function decode(position) {
+  const [number, row, column, anchor] = position;
   const { raw, stride, anchors, scale_x_y: stretch, form } = scales[number];
-  const start = rawAt(place);
+  const start = rawAt(position);
   const [tx, ty, tw, th, to] = raw.subarray(start, start + 5);
   const logits = raw.subarray(start + 5, start + 5 + names.length);
   const within = (t) => sigmoid(t) * stretch - (stretch - 1) / 2;
@@ -64,7 +64,7 @@ function decode(place) {
   const label = probabilities.indexOf(Math.max(...probabilities));
   const objectness = sigmoid(to);
   return {
-    place, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, form, offset, centre, sides, box,
+    position, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, form, offset, centre, sides, box,
     imageBox: boxOut(box), objectness, probabilities, label, score: objectness * probabilities[label],
   };
 }
@@ -81,8 +81,8 @@ function boxOut(box) {
 
 /** The box (xyxy, image pixels) of a candidate. */
 const boxOf = (index) => candidates.boxes.subarray(4 * index, 4 * index + 4);
-/** The place of a candidate in the network. */
-const placeOf = (index) => Array.from(candidates.places.subarray(4 * index, 4 * index + 4));
+/** The position of a candidate in the network. */
+const positionOf = (index) => Array.from(candidates.positions.subarray(4 * index, 4 * index + 4));
 
 function area(box) {
   return f32(f32(Math.max(f32(box[2] - box[0]), 0)) * f32(Math.max(f32(box[3] - box[1]), 0)));

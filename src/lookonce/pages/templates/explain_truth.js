@@ -30,7 +30,7 @@ function anchorTable(object) {
   let index = 0;
   const rows = scales.flatMap((scale, number) => scale.anchors.map((sides, anchor) => {
     const iou = object.anchor_ious[index++], [row, column] = object.cells[number];
-    const positive = object.positives.find((each) => each.place[0] === number && each.place[3] === anchor);
+    const positive = object.positives.find((each) => each.position[0] === number && each.position[3] === anchor);
     const why = positive ? `${positive.reason}${positive.replaced_by === null ? "" : `; object ${positive.replaced_by} keeps it`}` : "no";
     return { chosen: Boolean(positive), cells: [
       `${scale.stride}: ${anchorText(sides)}`, `${row}, ${column}`, digits(iou, 3),
@@ -43,8 +43,8 @@ function anchorTable(object) {
 
 /** One positive: its targets beside its predictions, and the box loss. */
 function positiveParts(object, index) {
-  const positive = object.positives[index], [number, row, column] = positive.place, scale = scales[number];
-  const choice = select("positive", object.positives.map(({ place }) => allMaps[mapIndex(place)].name), (chosen) => showObject(object, chosen));
+  const positive = object.positives[index], [number, row, column] = positive.position, scale = scales[number];
+  const choice = select("positive", object.positives.map(({ position }) => allMaps[mapIndex(position)].name), (chosen) => showObject(object, chosen));
   choice.list.selectedIndex = index;
   choice.list.setAttribute("id", "positive");
   const three = (value) => (value === null ? "on the border" : digits(value, 3));
@@ -57,9 +57,9 @@ function positiveParts(object, index) {
     el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}; the target of the centre is ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell. ${objectness}`),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Target and prediction" }, table(names.length === 1 ? "Target and prediction" : `The target of every other class is ${digits(positive.target_classes[1], 4)}`, ["", "#target", "#predicted"], rows)),
     el("ol", { class: "steps" }, ...boxSteps(object, positive)),
-    ...(positive.losses ? [] : [el("p", {}, "Another object took this place, so it adds nothing to this object's loss.")]),
-    el("div", { class: "actions" }, ...(positive.losses ? [el("button", { type: "button", onclick: () => lossHere(positive.place) }, "All loss terms of this cell")] : []),
-      el("button", { type: "button", onclick: () => decodeHere(positive.place) }, "Decode this cell")),
+    ...(positive.losses ? [] : [el("p", {}, "Another object took this position, so it adds nothing to this object's loss.")]),
+    el("div", { class: "actions" }, ...(positive.losses ? [el("button", { type: "button", onclick: () => lossHere(positive.position) }, "All loss terms of this cell")] : []),
+      el("button", { type: "button", onclick: () => decodeHere(positive.position) }, "Decode this cell")),
   ];
 }
 
@@ -83,7 +83,7 @@ function drawObject(object, positive) {
   drawn = [object, positive];
   const layer = [outline(object.input_box, "var(--truth)")];
   if (positive) {
-    const [number, row, column, anchor] = positive.place, { stride, anchors } = scales[number];
+    const [number, row, column, anchor] = positive.position, { stride, anchors } = scales[number];
     const [x, y] = [(column + 0.5) * stride, (row + 0.5) * stride], [w, h] = anchors[anchor];
     layer.unshift(svg("rect", { class: "cell", x: column * stride, y: row * stride, width: stride, height: stride }));
     layer.push(outline([x - w / 2, y - h / 2, x + w / 2, y + h / 2], "var(--anchor)", { class: "dashed" }),
@@ -101,6 +101,6 @@ else byId("object").append(el("p", {}, "No object is annotated: everything is ba
 for (const button of document.querySelectorAll("#verdicts [data-object]")) {
   button.addEventListener("click", () => { showObject(truth.objects[Number(button.dataset.object)]); goTo("assignment"); });
 }
-for (const button of document.querySelectorAll("#verdicts [data-place]")) {
-  button.addEventListener("click", () => decodeHere(button.dataset.place.split(",").map(Number)));
+for (const button of document.querySelectorAll("#verdicts [data-position]")) {
+  button.addEventListener("click", () => decodeHere(button.dataset.position.split(",").map(Number)));
 }
