@@ -132,7 +132,7 @@ def what_runs(int8_files: list[Path], size: tuple[int, int]) -> None:
 def onnxruntime_runs(file: Path) -> Counter[str]:
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.optimized_model_filepath = str(file.with_name("optimised.onnx"))
+    options.optimized_model_filepath = str(file.with_name("optimized.onnx"))
     ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     graph = onnx.load(options.optimized_model_filepath).graph
     kinds = ("Conv", "QLinearConv", "FusedConv", "QLinearAdd", "QLinearLeakyRelu", "Add", "LeakyRelu")

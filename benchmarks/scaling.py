@@ -41,7 +41,7 @@ class Published:
     peak: float  # TFLOPS of per GPU in 16 bit, dense
 
     @property
-    def utilisation(self) -> float:
+    def utilization(self) -> float:
         """Share of the GPUs' peak that the network's arithmetic makes use of."""
         return self.rate * PASSES * self.forward / (self.gpus * self.peak * 1000)
 
@@ -73,7 +73,7 @@ class Gpu:
     peak: float  # TFLOPS in 16 bit, dense
     memory: float  # bytes
     price: Range  # dollars an hour
-    relative: float = 1.0  # of the published utilisation
+    relative: float = 1.0  # of the published utilization
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ def trainings(at_416: Network) -> tuple[Published, ...]:
     )
 
 
-def rate_of(gpu: Gpu, network: Network, utilisation: Range) -> Range:
+def rate_of(gpu: Gpu, network: Network, utilization: Range) -> Range:
     """Images/s of one GPU."""
-    return utilisation * (gpu.relative * gpu.peak * 1000 / (PASSES * network.forward))
+    return utilization * (gpu.relative * gpu.peak * 1000 / (PASSES * network.forward))
 
 
 def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
@@ -171,18 +171,18 @@ def arithmetic(networks: Sequence[Network]) -> str:
 
 def published(found: Sequence[Published]) -> str:
     head = ("training", "GPUs", "images/s", "share of the 16-bit peak")
-    rows = ((p.what, f"{p.gpus} {p.gpu}", f"{p.rate:,.0f}", f"{p.utilisation:.1%}") for p in found)
+    rows = ((p.what, f"{p.gpus} {p.gpu}", f"{p.rate:,.0f}", f"{p.utilization:.1%}") for p in found)
     return table(head, rows)
 
 
-def plan(networks: Sequence[Network], utilisation: Range) -> str:
+def plan(networks: Sequence[Network], utilization: Range) -> str:
     head = ("GPU", "input", "GPUs", "images/s", "minutes per epoch", "days", "dollars")
 
     def rows() -> Iterator[Sequence[str]]:
         for gpu in GPUS:
             for network in networks:
                 for gpus in SIDE_BY_SIDE:
-                    rate = rate_of(gpu, network, utilisation) * SCALING[gpus] * gpus
+                    rate = rate_of(gpu, network, utilization) * SCALING[gpus] * gpus
                     hours = rate.under(IMAGES * EPOCHS / 3600)
                     dollars = Range(hours.low * gpu.price.low, hours.high * gpu.price.high) * gpus
                     yield (
@@ -213,13 +213,13 @@ def memory(networks: Sequence[Network]) -> str:
     return table(head, rows())
 
 
-def loading(networks: Sequence[Network], utilisation: Range) -> str:
+def loading(networks: Sequence[Network], utilization: Range) -> str:
     head = ("GPU", "input", "images/s per GPU", "cores per GPU", "MB/s per GPU", "GB/s, 64 GPUs")
 
     def rows() -> Iterator[Sequence[str]]:
         for gpu in GPUS:
             for network in networks:
-                rate = rate_of(gpu, network, utilisation)
+                rate = rate_of(gpu, network, utilization)
                 traffic = rate * (BYTES / IMAGES)
                 yield (
                     gpu.name,
@@ -245,14 +245,14 @@ def exchange(weights: int) -> str:
 def main() -> None:
     networks = [count(size) for size in SIZES]
     found = trainings(networks[0])
-    on_yolov3 = [training.utilisation for training in found if "YOLOv3" in training.what]
-    on_a100 = [training.utilisation for training in found if training.gpu == "A100"]
-    utilisation = Range(min(on_yolov3), max(on_a100))
+    on_yolov3 = [training.utilization for training in found if "YOLOv3" in training.what]
+    on_a100 = [training.utilization for training in found if training.gpu == "A100"]
+    utilization = Range(min(on_yolov3), max(on_a100))
     tables = (
         arithmetic(networks),
         published(found),
-        plan(networks, utilisation),
-        loading(networks, utilisation),
+        plan(networks, utilization),
+        loading(networks, utilization),
         memory(networks),
         exchange(networks[0].weights),
     )

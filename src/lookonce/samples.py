@@ -203,7 +203,10 @@ ProblemKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem in an annotation file; reported once and counted.
+    """A row or image that a reader of annotations skipped, changed or remarks on; reported once and counted.
+
+    Every command that reads annotations reports problems. `data check` looks further, at images, copies,
+    boxes and classes: it reports `doctor.findings.Finding`s, and each problem becomes one.
 
     Attributes:
         place: `file:line`, or `file: box 3`.

@@ -285,7 +285,7 @@ def self_test_arguments(lines: Path) -> list[str]:
     return ["train", str(lines), "--names", str(lines.with_suffix(".names")), "--self-test", *settings]
 
 
-def test_self_test_memorises_sound_images(bright_discs: Path) -> None:
+def test_self_test_memorizes_sound_images(bright_discs: Path) -> None:
     ran = CliRunner().invoke(app, self_test_arguments(bright_discs))
     assert ran.exit_code == 0, ran.output
     assert "self-test passed" in ran.output

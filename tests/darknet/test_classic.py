@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lookonce.darknet.cfg import parse_cfg, read_cfg
-from lookonce.darknet.classic import classic_cfg, recognise
+from lookonce.darknet.classic import classic_cfg, recognize
 from lookonce.darknet.resolve import resolve
 from lookonce.metadata import ModelInfo
 from lookonce.networks import NETWORKS
@@ -34,13 +34,13 @@ def described(architecture: str, width: float = 1.0) -> ModelInfo:
         ("zoo/yolov3-tiny_3l", "yolov3-tiny-3l"),
     ],
 )
-def test_official_files_are_recognised(data: Path, name: str, architecture: str) -> None:
-    assert recognise(resolve(read_cfg(data / "darknet" / f"{name}.cfg"))) == (architecture, 1.0)
+def test_official_files_are_recognized(data: Path, name: str, architecture: str) -> None:
+    assert recognize(resolve(read_cfg(data / "darknet" / f"{name}.cfg"))) == (architecture, 1.0)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2-YOLOv3-Nano-coco", "yolo-fastest-1.1-xl"])
 def test_other_networks_are_not(data: Path, name: str) -> None:
-    assert recognise(resolve(read_cfg(data / "darknet" / f"{name}.cfg"))) is None
+    assert recognize(resolve(read_cfg(data / "darknet" / f"{name}.cfg"))) is None
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_other_networks_are_not(data: Path, name: str) -> None:
         ("classes=80", "classes=80\nscale_x_y=1.1"),
     ],
 )
-def test_a_network_that_differs_a_little_is_not_recognised(data: Path, old: str, new: str) -> None:
+def test_a_network_that_differs_a_little_is_not_recognized(data: Path, old: str, new: str) -> None:
     text = (data / "darknet" / "yolov3.cfg").read_text()
     assert old in text
 
-    assert recognise(resolve(parse_cfg(text.replace(old, new), "x.cfg"))) is None
+    assert recognize(resolve(parse_cfg(text.replace(old, new), "x.cfg"))) is None
 
 
 def test_as_many_convolutions_at_a_size_the_classic_network_cannot_have() -> None:
@@ -64,7 +64,7 @@ def test_as_many_convolutions_at_a_size_the_classic_network_cannot_have() -> Non
     text = f"[net]\nwidth=33\nheight=33\n{body}{head}[route]\nlayers=12\n{head.partition('[yolo]')[1]}"
     text += head.partition("[yolo]")[2]
 
-    assert recognise(resolve(parse_cfg(text, "x.cfg"))) is None
+    assert recognize(resolve(parse_cfg(text, "x.cfg"))) is None
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -74,7 +74,7 @@ def test_written_text_is_read_as_the_same_network(architecture: str, width: floa
 
     network = resolve(parse_cfg(classic_cfg(info), "x.cfg"))
 
-    assert recognise(network) == (architecture, width)
+    assert recognize(network) == (architecture, width)
     assert tuple(scale.section.anchors for scale in network.scales) == info.anchors
     assert tuple(scale.stride for scale in network.scales) == info.strides
     assert network.classes == 3

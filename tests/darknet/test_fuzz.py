@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookonce.darknet.cfg import parse_cfg
-from lookonce.darknet.classic import recognise
+from lookonce.darknet.classic import recognize
 from lookonce.darknet.names import find_names
 from lookonce.darknet.network import ConvSpec, Network
 from lookonce.darknet.resolve import resolve
@@ -69,7 +69,7 @@ def test_accepted_networks_run_and_have_the_shapes_that_were_computed(text: str)
     network = accepted(first + text + head)
     if network is None or network.numbers > 100_000:
         return
-    assert recognise(network) is None
+    assert recognize(network) is None
     candidates, raw_maps = lookonce_outputs(
         network, random_weights(network), np.zeros((2, 32, 32, 3), np.uint8)
     )

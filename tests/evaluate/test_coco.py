@@ -206,7 +206,7 @@ def test_more_pairs_than_memory_can_hold_are_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_boxes_far_below_a_pixel_are_compared_like_others() -> None:
-    """The guard against division by zero must not reach boxes that exist (normalised boxes, tiny images)."""
+    """The guard against division by zero must not reach boxes that exist (normalized boxes, tiny images)."""
     box, half = [0, 0, 0.02, 0.02], [0, 0, 0.02, 0.01]
     metrics = evaluate([sample([box])], [found([box], [0.9])], ["cat"])
     assert metrics.ap == pytest.approx(1)

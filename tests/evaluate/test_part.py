@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lookonce.annotations import open_annotations, write_samples
-from lookonce.annotations.recognise import load_samples
+from lookonce.annotations.recognize import load_samples
 from lookonce.errors import AnnotationError
 from lookonce.evaluate.part import choose_part
 from lookonce.seen import Seen, fingerprints

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from lookonce.annotations.files import read_names
-from lookonce.annotations.recognise import load_splits
+from lookonce.annotations.recognize import load_splits
 from lookonce.darknet.cfg import read_cfg
-from lookonce.darknet.classic import recognise
+from lookonce.darknet.classic import recognize
 from lookonce.darknet.names import find_names
 from lookonce.darknet.network import ConvSpec
 from lookonce.darknet.resolve import resolve
@@ -43,7 +43,7 @@ def _folder(levels: int) -> Callable[[Path], object]:
 def _cfg(file: Path) -> None:
     network = resolve(read_cfg(file))
     if network.scales:
-        recognise(network)
+        recognize(network)
 
 
 def _weights(file: Path) -> None:

@@ -31,7 +31,7 @@ from lookonce.train.loss import Losses
 from lookonce.train.parallel import Group, join
 from lookonce.train.plan import TrainData, make_network
 from lookonce.train.run import Session, Stopped, train
-from lookonce.train.sync_norm import synchronise
+from lookonce.train.sync_norm import synchronize
 from lookonce.train.validate import Validator
 from tests.data.drawn_samples import INFO
 
@@ -149,7 +149,7 @@ def validated(group: Group, folder: Path) -> None:
 
 
 def started_network(info: ModelInfo = INFO) -> nn.Module:
-    """Kernels by fan-in: with the reference's tiny ones normalisation magnifies rounding."""
+    """Kernels by fan-in: with the reference's tiny ones normalization magnifies rounding."""
     torch.manual_seed(0)
     network = make_network(info, load_settings(None, objectness_prior=0.3))
     for block in network.modules():
@@ -158,16 +158,16 @@ def started_network(info: ModelInfo = INFO) -> nn.Module:
     return network
 
 
-def normalised(group: Group, folder: Path) -> None:
-    """Each rank normalises its part of each case, forward and back; see `normalise`."""
+def normalized(group: Group, folder: Path) -> None:
+    """Each rank normalizes its part of each case, forward and back; see `normalize`."""
     results = []
     for x, gradient, sizes in torch.load(folder / "cases.pt"):
         start = sum(sizes[: group.rank])
         part = slice(start, start + sizes[group.rank])
         network = nn.Sequential(norm_of(x.shape[1]))
-        synchronise(network)
+        synchronize(network)
         assert type(network[0]) is not nn.BatchNorm2d
-        y, of_x = normalise(network, x[part], gradient[part])
+        y, of_x = normalize(network, x[part], gradient[part])
         group.sum_gradients(network)
         norm = network[0]
         shared = [norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
@@ -185,7 +185,7 @@ def norm_of(channels: int) -> nn.BatchNorm2d:
     return norm
 
 
-def normalise(
+def normalize(
     network: nn.Module, x: torch.Tensor, gradient: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The output, and the gradient of the input."""

@@ -26,7 +26,7 @@ from lookonce.train.parallel import ALONE, Group, SharedLoader, join
 from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import Session, Stopped, train
 from tests.data.drawn_samples import INFO, draw_samples
-from tests.train.ranks import START, norm_of, normalise, started_network
+from tests.train.ranks import START, norm_of, normalize, started_network
 from tests.train.test_run import settings, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,19 +122,19 @@ def test_two_processes_learn_what_one_does(data: TrainData, tmp_path: Path) -> N
     assert by_the_other == "", "rank 0 speaks alone"
 
 
-def test_synchronised_normalisation_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+def test_synchronized_normalization_is_that_of_the_whole_batch(tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(3)
     cases = []
     for batch, sizes in ((4, (3, 1)), (3, (3, 0)), (2, (0, 2))):
         x = 30 + torch.randn((batch, 5, 3, 4), generator=random)  # a mean that would cancel
         cases.append((x, torch.randn(x.shape, generator=random), sizes))
     torch.save(cases, tmp_path / "cases.pt")
-    codes, said = in_two(tmp_path, "normalised")
+    codes, said = in_two(tmp_path, "normalized")
 
     assert codes == [0, 0], said
     for (x, gradient, _), results in zip(cases, torch.load(tmp_path / "results.pt"), strict=True):
         norm = norm_of(x.shape[1])
-        y, of_x = normalise(norm, x, gradient)
+        y, of_x = normalize(norm, x, gradient)
         assert norm.weight.grad is not None
         assert norm.bias.grad is not None
         assert norm.running_mean is not None

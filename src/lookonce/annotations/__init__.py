@@ -1,10 +1,10 @@
 """Annotations in and out, in the formats of common tools; each reader returns a `SampleSet`.
 
-load_samples(DATA) -> recognise -> a reader parses -> collect decides on dirty data -> SampleSet
+load_samples(DATA) -> recognize -> a reader parses -> collect decides on dirty data -> SampleSet
 write_samples(sets, "coco", out)
 """
 
-from lookonce.annotations.recognise import load_samples, load_splits, open_annotations
+from lookonce.annotations.recognize import load_samples, load_splits, open_annotations
 from lookonce.annotations.source import Annotations
 from lookonce.annotations.write import check_target, write_samples
 

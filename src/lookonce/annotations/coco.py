@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce._files import write_text
-from lookonce.annotations.data_path import DataPath, Recognised
+from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, shown, split_in, split_of
 from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.masks import box_around
@@ -27,10 +27,10 @@ NUMBER = int | str
 SHORT = 20  # characters of an id that may be a number
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize a COCO file, or a folder with one per split."""
     if data.suffix == ".json" and looks_like(data.path):
-        return Recognised(f"COCO file {data.path}", {ALL: partial(read, data.path)})
+        return Recognized(f"COCO file {data.path}", {ALL: partial(read, data.path)})
     if not data.is_folder:
         return None
     files = data.tree.highest([file for file in data.tree.with_suffix(".json") if looks_like(file)])
@@ -49,7 +49,7 @@ def recognise(data: DataPath) -> Recognised | None:
         return None
     ordered = by_split(found)
     title = f"COCO folder {data.path} ({listed(found[split].name for split in ordered)})"
-    return Recognised(
+    return Recognized(
         title, {split: partial(read, found[split]) for split in ordered}, depth=data.tree.depth(files)
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
+from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
 from lookonce.annotations.files import json_keys, read_json, shown
 from lookonce.annotations.records import Parsed, Record, Row, class_name
 from lookonce.errors import AnnotationError
@@ -19,7 +19,7 @@ def looks_like(file: Path) -> bool:
     return "[]" in keys and "annotations" in keys and "data" not in keys and bool(keys & set(IMAGE_KEYS))
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize a CreateML JSON, or a folder that holds one, or one per split."""
     return file_per_split(data, "CreateML", looks_like, ".json", _parse)
 

@@ -15,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from lookonce._files import replacing
-from lookonce.annotations.data_path import DataPath, Recognised
+from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -32,7 +32,7 @@ from lookonce.samples import SampleSet
 POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
     if data.suffix == ".xml":
         files = [data.path] if xml_root(data.path) == "annotations" else []
@@ -54,7 +54,7 @@ def recognise(data: DataPath) -> Recognised | None:
             groups[own or ALL].append((file, None))
     parses = {split: partial(_parse, groups[split], read) for split in by_split(groups)}
     unlabelled = "not in the XML: taken as a background image" if data.is_folder else ""
-    return Recognised(
+    return Recognized(
         f"CVAT for images {data.path}", parses, unlabelled=unlabelled, depth=data.tree.depth(files)
     )
 

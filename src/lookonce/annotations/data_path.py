@@ -42,7 +42,7 @@ class DataPath:
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognized:
     """A recognized format.
 
     Attributes:
@@ -66,11 +66,11 @@ def file_per_image(
     files: Sequence[Path],
     parse: Callable[[Sequence[Path]], Parsed],
     unlabelled: str,
-) -> Recognised:
+) -> Recognized:
     """Recognize a format with one file per image: splits are folders."""
     groups, outside = by_folder(files, data.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
-    return Recognised(title, parses, outside_splits(outside, groups), unlabelled, data.tree.depth(files))
+    return Recognized(title, parses, outside_splits(outside, groups), unlabelled, data.tree.depth(files))
 
 
 def file_per_split(
@@ -79,7 +79,7 @@ def file_per_split(
     looks_like: Callable[[Path], object],
     suffix: str,
     parse: Callable[[Sequence[Path]], Parsed],
-) -> Recognised | None:
+) -> Recognized | None:
     """Recognize a format with one file for many images: splits come from the names of files and folders.
 
     Args:
@@ -90,7 +90,7 @@ def file_per_split(
         parse: reads the files of one split.
     """
     if data.suffix == suffix and looks_like(data.path):
-        return Recognised(f"{name} file {data.path}", {ALL: partial(parse, [data.path])})
+        return Recognized(f"{name} file {data.path}", {ALL: partial(parse, [data.path])})
     files = data.tree.with_suffix(suffix) if data.is_folder else []
     files = data.tree.highest([file for file in files if looks_like(file)])
     groups: dict[str, list[Path]] = {}
@@ -99,7 +99,7 @@ def file_per_split(
     if not groups:
         return None
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
-    return Recognised(f"{name} folder {data.path}", parses, depth=data.tree.depth(files))
+    return Recognized(f"{name} folder {data.path}", parses, depth=data.tree.depth(files))
 
 
 def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem]:

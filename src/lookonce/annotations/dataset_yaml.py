@@ -52,7 +52,7 @@ DEEPEST = 20
 Open = Callable[[DataPath], Annotations]  # recognizes any format; called for each entry of the YAML
 
 
-def recognise(data: DataPath, open_data: Open) -> Annotations | None:
+def recognize(data: DataPath, open_data: Open) -> Annotations | None:
     """Recognize a `.yaml`, or the one in a folder that has class names."""
     path = data.path
     if data.is_folder:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce._files import replacing
-from lookonce.annotations.data_path import DataPath, Recognised, file_per_image
+from lookonce.annotations.data_path import DataPath, Recognized, file_per_image
 from lookonce.annotations.files import ALL, json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
 from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull
@@ -24,10 +24,10 @@ def looks_like(file: Path) -> bool:
     return "[]" not in keys and "shapes" in keys and bool(keys & {"imagePath", "imageData", "imageHeight"})
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize a LabelMe JSON, or a folder of them; splits are folders."""
     if data.suffix == ".json" and looks_like(data.path):
-        return Recognised(f"LabelMe file {data.path}", {ALL: partial(_parse, [data.path])})
+        return Recognized(f"LabelMe file {data.path}", {ALL: partial(_parse, [data.path])})
     files = [file for file in data.tree.with_suffix(".json") if looks_like(file)] if data.is_folder else []
     return file_per_image(data, f"LabelMe folder {data.path}", files, _parse, UNLABELLED) if files else None
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lookonce._files import destination, write_text
-from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
+from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
 from lookonce.annotations.files import json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
@@ -31,7 +31,7 @@ def looks_like(file: Path) -> bool:
     )
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize an export, or a folder that holds one, or one per split."""
     return file_per_split(data, "Label Studio", looks_like, ".json", _parse)
 

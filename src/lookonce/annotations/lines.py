@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from lookonce._files import open_input, write_text
-from lookonce.annotations.data_path import DataPath, Recognised
+from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -52,10 +52,10 @@ _TABLE = re.compile(
 LOOKED_AT = 20  # lines examined to tell the forms apart
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize any `.txt` that no other format claimed, or a folder with one per split."""
     if data.suffix == ".txt":
-        return Recognised(f"one line per image, {data.path}", {ALL: partial(parse, data.path)})
+        return Recognized(f"one line per image, {data.path}", {ALL: partial(parse, data.path)})
     found: dict[str, Path] = {}
     for file in data.tree.highest(data.tree.with_suffix(".txt")) if data.is_folder else []:
         split = SPLIT_WORDS.get(file.stem.lower()) or split_of(file, data.tree.root)
@@ -65,7 +65,7 @@ def recognise(data: DataPath) -> Recognised | None:
         return None
     parses = {split: partial(parse, found[split]) for split in by_split(found)}
     title = f"one line per image, folder {data.path}"
-    return Recognised(title, parses, depth=data.tree.depth(found.values()))
+    return Recognized(title, parses, depth=data.tree.depth(found.values()))
 
 
 def split_line(line: str) -> tuple[str, list[str]]:

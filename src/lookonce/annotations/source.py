@@ -1,4 +1,4 @@
-"""Recognised data: one format, or a dataset file that combines several, read split by split."""
+"""Recognized data: one format, or a dataset file that combines several, read split by split."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ class FilesPart:
         parse: reads the files.
         tree: files of the data set.
         siblings: all parts of the data set; they share their class numbers.
-        unlabelled: see `Recognised`.
+        unlabelled: see `Recognized`.
     """
 
     split: str
@@ -145,7 +145,7 @@ class FilesPart:
 
 @dataclass(eq=False)
 class Annotations:
-    """Recognised data.
+    """Recognized data.
 
     Attributes:
         path: path given by the user.

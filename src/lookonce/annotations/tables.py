@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lookonce._files import open_input
-from lookonce.annotations.data_path import DataPath, Recognised, file_per_split
+from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
 from lookonce.annotations.files import read_text, shown
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
@@ -35,7 +35,7 @@ PREDICTED = frozenset(
 )  # columns of detections, which are no annotations
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize a CSV by its header, or a folder with one per split."""
     found = file_per_split(data, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
     return found or file_per_split(data, "TensorFlow CSV", _form, ".csv", _parse)

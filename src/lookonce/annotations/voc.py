@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookonce._files import replacing, write_text
-from lookonce.annotations.data_path import DataPath, Recognised, outside_splits
+from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -46,15 +46,15 @@ _PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is p
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize a folder with XML in it, or one list of `ImageSets/Main`."""
     path = data.path
     if data.suffix == ".txt" and path.absolute().parts[-3:-1] == LISTS.parts:
         folder = VocFolder(Tree(path.absolute().parents[2], data.images))
-        return Recognised(f"Pascal VOC list {path}", {ALL: partial(folder.of_list, path)})
+        return Recognized(f"Pascal VOC list {path}", {ALL: partial(folder.of_list, path)})
     if data.suffix == ".xml" and xml_root(path) == "annotation":
         folder = VocFolder(Tree(path.absolute().parent, data.images))
-        return Recognised(f"Pascal VOC file {path}", {ALL: partial(folder.of_files, [path])})
+        return Recognized(f"Pascal VOC file {path}", {ALL: partial(folder.of_files, [path])})
     if not data.is_folder:
         return None
     folder, tree = VocFolder(data.tree), data.tree
@@ -71,17 +71,17 @@ def recognise(data: DataPath) -> Recognised | None:
         what = f"a list of no usual split: not read; {len(others)} like this in all"
         remarks = [Problem(str(others[0]), what, "noted", kind="unlisted")] if others else []
         parses = {split: partial(folder.of_list, usual[split]) for split in by_split(usual)}
-        return Recognised(title, parses, remarks, depth=depth)
+        return Recognized(title, parses, remarks, depth=depth)
     if len(lists) > 1:
         parses = {file.stem: partial(folder.of_list, file) for file in sorted(lists)}
-        return Recognised(title, parses, depth=depth)
+        return Recognized(title, parses, depth=depth)
     if lists:
         title = f"{title} (list {lists[0].name})"
-        return Recognised(title, {ALL: partial(folder.of_list, lists[0])}, depth=depth)
+        return Recognized(title, {ALL: partial(folder.of_list, lists[0])}, depth=depth)
     groups, outside = by_folder(folder.files, tree.root)
     title += " (every XML)" if ALL in groups else ""
     by_files = {split: partial(folder.of_files, groups[split]) for split in by_split(groups)}
-    return Recognised(title, by_files, outside_splits(outside, groups), UNLABELLED, depth)
+    return Recognized(title, by_files, outside_splits(outside, groups), UNLABELLED, depth)
 
 
 class Xml(NamedTuple):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import replacing, walk_files, write_text
-from lookonce.annotations.data_path import DataPath, Recognised, outside_splits
+from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
 from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
@@ -39,7 +39,7 @@ from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Sample, SampleSet
 
 
-def recognise(data: DataPath) -> Recognised | None:
+def recognize(data: DataPath) -> Recognized | None:
     """Recognize `obj.data`, a list of images (`.txt`), or a folder of images and labels."""
     path = data.path
     if data.suffix == ".data":
@@ -59,13 +59,13 @@ def recognise(data: DataPath) -> Recognised | None:
              if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file)}  # fmt: skip
     if lists:
         parses = {split: partial(folder.of_list, lists[split]) for split in by_split(lists)}
-        return Recognised(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
+        return Recognized(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
     if not data.tree.images:
         what = f"{len(folder.orphans)} label files, and no image; --images DIR names the folder of the images"
         raise AnnotationError(f"{path}: {what}")
     groups, outside = by_folder(folder.tree.images, data.images or data.tree.root)
     parses = {split: partial(folder.of_images, groups[split], split) for split in by_split(groups)}
-    return Recognised(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)
+    return Recognized(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)
 
 
 def _is_image_list(file: Path) -> bool:
@@ -78,7 +78,7 @@ def _is_image_list(file: Path) -> bool:
     return path.lower().endswith(IMAGE_SUFFIXES) and not words
 
 
-def _image_list(data: DataPath) -> Recognised | None:
+def _image_list(data: DataPath) -> Recognized | None:
     """Recognize a list of paths of images that have labels."""
     path, tree = data.path, data.tree
     listed = [split_line(text) for _, text in read_lines(path)]
@@ -91,12 +91,12 @@ def _image_list(data: DataPath) -> Recognised | None:
     files = LabelFiles()
     if not any(files.of(image) for image in images):
         return None
-    return Recognised(
+    return Recognized(
         f"YOLO list of images {path}", {ALL: partial(parse_list, path, tree, keypoints=data.keypoints)}
     )
 
 
-def _darknet(path: Path, tree: Tree) -> Recognised | None:
+def _darknet(path: Path, tree: Tree) -> Recognized | None:
     """Recognize `obj.data`: key = value, with the lists of images and the names.
 
     Raises:
@@ -117,7 +117,7 @@ def _darknet(path: Path, tree: Tree) -> Recognised | None:
         raise AnnotationError(f"{path}: expected train = or valid = with a list of images, found neither")
     by = {split: name for name, split in lists.items()}
     parses = {split: partial(_of_darknet, path, by[split], settings, tree) for split in by_split(by)}
-    return Recognised(f"Darknet data file {path}", parses)
+    return Recognized(f"Darknet data file {path}", parses)
 
 
 def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) -> Parsed:

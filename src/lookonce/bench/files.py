@@ -18,7 +18,7 @@ from lookonce.export.source import read_source
 from lookonce.runtime.backends import check_weights_option
 
 DECODING = "decode_"  # prefix of nodes of `darknet.onnx_decode`; a scale's first reads its raw map
-NORMALISING = "Div"  # the last node before the network: pixels over 255
+NORMALIZING = "Div"  # the last node before the network: pixels over 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _network_alone(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own kinds, not public
         raise ModelFileError(f"{path}: expected an ONNX model, found something else: {error}") from error
-    pixels = [node.output[0] for node in model.graph.node if node.op_type == NORMALISING][:1]
+    pixels = [node.output[0] for node in model.graph.node if node.op_type == NORMALIZING][:1]
     if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT:  # planes already
         pixels = [model.graph.input[0].name]
     maps = [

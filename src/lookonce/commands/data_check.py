@@ -1,4 +1,4 @@
-"""`lookonce data check`: the doctor."""
+"""`lookonce data check`: mistakes in images and boxes, as a page, a list and a corrected copy."""
 
 import json
 import shlex
@@ -141,7 +141,7 @@ def _tree(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return all findings for JSON."""
     by_kind = diagnosis.by_kind()
     return {
-        "recognised": {split: found.describe() for split, found in diagnosis.sets.items()},
+        "recognized": {split: found.describe() for split, found in diagnosis.sets.items()},
         "network": {"model": diagnosis.network.model, "size": diagnosis.network.size},
         "severities": severity_counts(diagnosis.findings),
         "counts": {kind: len(found) for kind, found in by_kind.items()},

@@ -49,7 +49,7 @@ def data_stats(
                 {"place": p.place, "what": p.what, "outcome": p.outcome, "kind": p.kind} for p in problems
             ]
             numbers = {
-                "recognised": {split: found.describe() for split, found in sets.items()},
+                "recognized": {split: found.describe() for split, found in sets.items()},
                 "splits": {split: asdict(each) for split, each in counted.items()},
                 "problems": count_problems(problems) | {"list": entries},
             }

@@ -55,7 +55,7 @@ def classic_cfg(info: ModelInfo) -> str:
     return "\n".join(text.lines)
 
 
-def recognise(network: Network) -> tuple[str, float] | None:
+def recognize(network: Network) -> tuple[str, float] | None:
     """Return architecture and width of a `.cfg` that is one of the named networks; None for any other."""
     for architecture, layout in NETWORKS.items():
         if (len(network.convolutions), len(network.scales)) != (layout.convolutions, len(layout.strides)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from lookonce._optional import require
 from lookonce.darknet.beside import find_cfg, has_cfg
 from lookonce.darknet.cfg import Cfg, parse_cfg, read_cfg
-from lookonce.darknet.classic import classic_cfg, recognise
+from lookonce.darknet.classic import classic_cfg, recognize
 from lookonce.darknet.heads import with_heads, with_input
 from lookonce.darknet.network import Network
 from lookonce.darknet.resolve import resolve
@@ -31,7 +31,7 @@ def fit_of(network: Network) -> tuple[Fit, str]:
 
 def describe(network: Network, names: tuple[str, ...]) -> ModelInfo:
     """Describe a Darknet model in lookonce's terms: scales from fine to coarse."""
-    architecture, width = recognise(network) or (DARKNET, 1.0)
+    architecture, width = recognize(network) or (DARKNET, 1.0)
     return ModelInfo(
         architecture,
         names=names,
@@ -94,7 +94,7 @@ def has_own_network(weights: Path) -> bool:
         return False
     if weights.suffix == ".weights" and not has_cfg(weights):
         return False
-    return recognise(resolve(cfg_of(str(weights)))) is None
+    return recognize(resolve(cfg_of(str(weights)))) is None
 
 
 def published_size(model: str) -> tuple[int, int] | None:

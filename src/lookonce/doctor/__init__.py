@@ -1,4 +1,4 @@
-"""The doctor finds defects in annotated images, and advises on each.
+"""The checks of `lookonce data check`: what is wrong with annotated images, and what to do about it.
 
 the readers' problems ─┐
 images, read once ───┤

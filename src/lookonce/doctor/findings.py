@@ -19,7 +19,9 @@ _XML_OBJECT = re.compile(r"(?P<file>.*\.xml): object (?P<number>\d+)", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One defect.
+    """One defect of a data set, reported by `data check`, whether or not a reader of annotations minds it.
+
+    Each `samples.Problem` of a reader becomes one, too; `kinds.KINDS` explains every kind.
 
     Attributes:
         kind: key of `kinds.KINDS`.

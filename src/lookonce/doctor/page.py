@@ -1,4 +1,4 @@
-"""Page of the doctor: each kind of defect explained, with its worst cases as images."""
+"""Page of `data check`: each kind of defect explained, with its worst cases as images."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ report.json
     curves     precision over recall, and F1 over the score threshold
     errors     types of error and their cost, classes, bins, scores, worst images
     training   network, data, settings and epochs; null without a description in the model
-    data       findings of the doctor; null if it did not run
+    data       findings of `data check`; null if it was not run
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def figures(
         images: name of each image.
         about: model, data and options.
         training: result of `report.training.training_record`.
-        diagnosis: findings of the doctor about the data.
+        diagnosis: findings of `data check`.
 
     Returns:
         JSON values alone; None where there was nothing to measure.
@@ -90,7 +90,7 @@ def _sampled(curve: Curve) -> dict[str, list[float]]:
 
 
 def data_problems(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Summarize the findings of the doctor: kinds with their number, remedy and first places."""
+    """Summarize the findings of `data check`: kinds with their number, remedy and first places."""
     return {
         "checked": {split: found.describe() for split, found in diagnosis.sets.items()},
         "severities": severity_counts(diagnosis.findings),

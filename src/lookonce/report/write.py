@@ -41,7 +41,7 @@ def write_report_page(
         evaluation: measures of both.
         about: model, data and options.
         training: result of `report.training.training_record`.
-        diagnosis: findings of the doctor about the data.
+        diagnosis: findings of `data check`.
         explain: receives the numbers of the worst images and the score threshold; writes pages that explain
             the first of them, and returns links to these and a remark.
 

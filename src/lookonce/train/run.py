@@ -40,7 +40,7 @@ from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.parallel import ALONE, Group, SharedLoader
 from lookonce.train.plan import TrainData, base_network, describe, make_dataset, make_network, make_schedule
-from lookonce.train.sync_norm import synchronise
+from lookonce.train.sync_norm import synchronize
 from lookonce.train.transfer import transfer
 from lookonce.train.validate import Validator
 
@@ -184,7 +184,7 @@ class _Run:
             session.say(remark)
         network = make_network(info, settings).to(group.device)
         if settings.sync_bn and group.size > 1:
-            synchronise(network)
+            synchronize(network)
         start = f"random weights, seed {settings.seed}"
         if weights and not resume:
             start = f"{model_name(weights)}: {transfer(network, info, weights, base_network(settings, info))}"

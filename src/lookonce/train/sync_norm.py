@@ -24,7 +24,7 @@ from lookonce.train.parallel import stack_over_ranks, sum_over_ranks
 PIXELS = (0, 2, 3)  # all but the channels
 
 
-class _Normalise(torch.autograd.Function):
+class _Normalize(torch.autograd.Function):
     """(B, C, H, W) -> the same normalized, mean (C,), variance (C,), and N as (1,)."""
 
     @staticmethod
@@ -35,17 +35,17 @@ class _Normalise(torch.autograd.Function):
         inverse = torch.rsqrt(variance + epsilon)
         ctx.save_for_backward(x, gamma, mean, inverse, count)
         ctx.mark_non_differentiable(mean, variance, count)
-        y = _across(gamma) * _standardised(x, mean, inverse) + _across(beta)
+        y = _across(gamma) * _standardized(x, mean, inverse) + _across(beta)
         return y.to(x.dtype), mean, variance, count
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gamma, mean, inverse, count = ctx.saved_tensors
-        g, standardised = gradient.float(), _standardised(x, mean, inverse)
-        own = torch.stack([g.sum(PIXELS), (g * standardised).sum(PIXELS)])  # of beta and gamma: summed later
+        g, standardized = gradient.float(), _standardized(x, mean, inverse)
+        own = torch.stack([g.sum(PIXELS), (g * standardized).sum(PIXELS)])  # of beta and gamma: summed later
         mean_g, mean_gx = sum_over_ranks(own.clone()) / count
-        of_x = _across(gamma * inverse) * (g - _across(mean_g) - standardised * _across(mean_gx))
+        of_x = _across(gamma * inverse) * (g - _across(mean_g) - standardized * _across(mean_gx))
         return of_x.to(x.dtype), own[1], own[0], None
 
 
@@ -62,7 +62,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, (counts * (variances + (means - mean) ** 2)).sum(0) / count, count
 
 
-def _standardised(x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+def _standardized(x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
     return (x.float() - _across(mean)) * _across(inverse)
 
 
@@ -92,7 +92,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         """(B, C, H, W) -> the same shape; every rank must call it, even with B = 0."""
         if not self.training:
             return super().forward(x)
-        y, mean, variance, count = _Normalise.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        y, mean, variance, count = _Normalize.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
@@ -100,7 +100,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return y  # type: ignore[no-any-return]
 
 
-def synchronise(network: nn.Module) -> None:
+def synchronize(network: nn.Module) -> None:
     """Replace every batch normalization by `SyncBatchNorm2d`; names and tensors stay."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

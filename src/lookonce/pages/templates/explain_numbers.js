@@ -101,7 +101,7 @@ function overlap(a, b) {
 }
 
 /** The area of the smallest box around both, and GIoU. */
-function generalised(a, b) {
+function generalized(a, b) {
   const { intersection, union, iou } = overlap(a, b);
   const enclosing = (Math.max(a[2], b[2]) - Math.min(a[0], b[0])) * (Math.max(a[3], b[3]) - Math.min(a[1], b[1]));
   return { intersection, union, iou, enclosing, giou: iou - (enclosing - union) / Math.max(enclosing, SMALLEST_AREA) };

@@ -66,7 +66,7 @@ function positiveParts(object, index) {
 /** IoU, GIoU and the box loss with their numbers. */
 function boxSteps(object, positive) {
   const measure = { giou: "GIoU", diou: "DIoU", ciou: "CIoU" }[truth.box_measure], weight = truth.weights.giou;
-  const { intersection, union, iou, enclosing, giou } = generalised(positive.box, object.input_box);
+  const { intersection, union, iou, enclosing, giou } = generalized(positive.box, object.input_box);
   const [height, width] = sizes.input, [left, top, right, bottom] = object.input_box;
   const one = (value) => digits(value, 1), four = (value) => digits(value, 4), times = weight === 1 ? "" : `${weight} · `;
   const steps = [step("GIoU", [`IoU = I / U = ${one(intersection)} / ${one(union)} = ${four(iou)}`,

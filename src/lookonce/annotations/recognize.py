@@ -20,7 +20,7 @@ from lookonce.annotations import (
     yolo,
 )
 from lookonce.annotations.archive import unpack
-from lookonce.annotations.data_path import DataPath, Recognised
+from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import Names, exists, read_names, split_in
 from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError
@@ -28,16 +28,16 @@ from lookonce.samples import SampleSet
 
 # A folder can hold two formats, such as VOC with its boxes also in COCO form. VOC comes first: its lists say
 # which images belong to which split. YOLO's lists of images are `.txt` like plain lines and come before.
-FORMATS: dict[str, Callable[[DataPath], Recognised | None]] = {
-    "Pascal VOC": voc.recognise,
-    "COCO": coco.recognise,
-    "CVAT": cvat.recognise,
-    "LabelMe": labelme.recognise,
-    "Label Studio": labelstudio.recognise,
-    "CreateML": createml.recognise,
-    "CSV": tables.recognise,
-    "YOLO": yolo.recognise,
-    "lines": lines.recognise,
+FORMATS: dict[str, Callable[[DataPath], Recognized | None]] = {
+    "Pascal VOC": voc.recognize,
+    "COCO": coco.recognize,
+    "CVAT": cvat.recognize,
+    "LabelMe": labelme.recognize,
+    "Label Studio": labelstudio.recognize,
+    "CreateML": createml.recognize,
+    "CSV": tables.recognize,
+    "YOLO": yolo.recognize,
+    "lines": lines.recognize,
 }
 
 
@@ -64,7 +64,7 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
             raise AnnotationError(as_given(str(error))) from error
         return replace(found, path=path)
     data = DataPath(path, images)
-    return dataset_yaml.recognise(data, _open_format) or _open_format(data)
+    return dataset_yaml.recognize(data, _open_format) or _open_format(data)
 
 
 def _open_format(data: DataPath) -> Annotations:
@@ -74,10 +74,10 @@ def _open_format(data: DataPath) -> Annotations:
         raise AnnotationError(
             f"{path}: expected annotations, found no such file or folder{did_you_mean(path)}"
         )
-    results: dict[str, Recognised | AnnotationError] = {}
-    for name, recogniser in FORMATS.items():
+    results: dict[str, Recognized | AnnotationError] = {}
+    for name, recognizer in FORMATS.items():
         try:
-            if result := recogniser(data):
+            if result := recognizer(data):
                 results[name] = result
         except AnnotationError as error:  # a file that is not read may be damaged
             results[name] = error
@@ -95,7 +95,7 @@ def _open_format(data: DataPath) -> Annotations:
         also = [
             name
             for name, each in results.items()
-            if name != chosen and isinstance(each, Recognised) and each.depth == highest
+            if name != chosen and isinstance(each, Recognized) and each.depth == highest
         ]
         remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
         parts: list[FilesPart] = []

@@ -26,7 +26,7 @@ from lookonce.images import write_image
         ("voc_sample/gts/yolo_format/obj.data", "yolo", "Darknet data file {}"),
     ],
 )
-def test_formats_are_recognised_and_said_aloud(data: Path, path: str, form: str, said: str) -> None:
+def test_formats_are_recognized_and_said_aloud(data: Path, path: str, form: str, said: str) -> None:
     found = load_samples(data / path)
     assert found.format == form
     assert found.describe().startswith(said.format(data / path))
