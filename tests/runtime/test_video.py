@@ -1,5 +1,6 @@
 """Videos that the test writes, whole and damaged."""
 
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,24 @@ def test_so_few_frames_are_damage(declared: int, found: int) -> None:
 def test_the_page_lists_every_suffix() -> None:
     page = (Path(__file__).parents[2] / "docs" / "detect.md").read_text()
     assert f"(`{' '.join(VIDEO_SUFFIXES)}`)" in page
+
+
+MATRICES = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+@pytest.mark.parametrize("clockwise", MATRICES)
+def test_a_video_that_a_telephone_stored_lying_is_upright(tmp_path: Path, clockwise: int) -> None:
+    path = write_scenes(tmp_path / "a.mp4", "mp4v", 5)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44  # the track's matrix, ISO 14496-12 8.3.2
+    a, b, c, d = (value << 16 for value in MATRICES[clockwise])
+    struct.pack_into(">9i", content, at, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+    frames = list(read_frames(path))
+
+    assert len(frames) == 5
+    for number, (image, _) in enumerate(frames):
+        expected = np.rot90(scene(number), -clockwise // 90)
+        assert image.shape == expected.shape
+        assert np.abs(image.astype(int) - expected).mean() < 8

@@ -144,6 +144,7 @@ def read_frames(path: Path) -> Generator[tuple[NDArray[np.uint8], Moment], None,
 def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
     with opened(path) as capture:
         rate = rate_of(capture)
+        quarters = -round(capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90)  # stored clockwise
         with ConversionCheck(lambda: _capture(path, convert=False)) as check:
             interlaced: int | None = None
             held: list[Moment] = []  # of frames that are black from the first on: all are alike
@@ -156,14 +157,14 @@ def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
                     held.append(moment)
                     black = image
                     continue
-                yield from ((black.copy(), each) for each in held)
+                yield from ((turned(black, quarters).copy(), each) for each in held)
                 held.clear()
-                yield image, moment
+                yield turned(image, quarters), moment
             codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
             if held and interlaced is None and codec not in PROGRESSIVE:
                 interlaced = 0
             elif interlaced is None:
-                yield from ((black.copy(), each) for each in held)
+                yield from ((turned(black, quarters).copy(), each) for each in held)
     if interlaced is not None:
         raise ImageError(
             f"{path}: frame {interlaced}: expected one that OpenCV {cv2.__version__} can convert, found an "
@@ -190,7 +191,7 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
                 first = frame.time if first is None else first
                 stored = None if frame.time is None or first is None or not timed else frame.time - first
                 yield (
-                    frame.to_ndarray(format="rgb24"),
+                    turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)),
                     Moment(number, number / rate if stored is None else stored, rate),
                 )
         except av.FFmpegError as error:
@@ -198,6 +199,11 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
             raise ImageError(
                 f"{path}: expected frames, found damaged data after {number + 1} of them"
             ) from error
+
+
+def turned(image: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
+    """Turn a frame by quarters counterclockwise, as its file asks for: telephones store portraits lying."""
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
 
 
 @contextmanager
@@ -242,7 +248,7 @@ def _connected_by_av(url: str) -> Iterator[Connection]:
                     first = frame.time if first is None else first
                     stored = latest if frame.time is None or first is None else frame.time - first
                     latest = stored if stored > latest else latest + 1 / rate
-                    yield frame.to_ndarray(format="rgb24"), latest
+                    yield turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), latest
 
         yield Connection(frames(), rate, max(0, video.frames or round(seconds * rate)))
 
@@ -319,11 +325,15 @@ def _capture(origin: Origin, *, convert: bool = True) -> cv2.VideoCapture:
                     cv2.CAP_PROP_READ_TIMEOUT_MSEC,
                     PATIENCE_MS,
                 ]
-                return cv2.VideoCapture(origin, cv2.CAP_FFMPEG, patience)
+                capture = cv2.VideoCapture(origin, cv2.CAP_FFMPEG, patience)
+                capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # its default depends on version and settings
+                return capture
             case Path():
-                return cv2.VideoCapture(
+                capture = cv2.VideoCapture(
                     name_for_opencv(origin), cv2.CAP_FFMPEG, [cv2.CAP_PROP_CONVERT_RGB, int(convert)]
                 )
+                capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # turned here, after the check of conversion
+                return capture
 
 
 def name_for_opencv(path: Path) -> str:
