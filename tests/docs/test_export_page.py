@@ -37,7 +37,7 @@ def test_the_snippet_gives_the_detectors_boxes(
     assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
     snippet = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)[number]
     height, _, width = size.partition("x")
-    snippet = snippet.replace('320, 320, "stretch"', f'{height}, {width or height}, "{fit}"')
+    snippet = snippet.replace('320, 320, "letterbox"', f'{height}, {width or height}, "{fit}"')
     capsys.readouterr()
     exec(snippet, {})
     with Detector.open("coco", size=(int(height), int(width or height)), fit=fit) as detector:  # type: ignore[arg-type]
