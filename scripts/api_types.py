@@ -7,6 +7,7 @@ test compares it with the commands.
 """
 
 import subprocess
+from enum import StrEnum
 from importlib import import_module
 from inspect import Parameter, signature
 from pathlib import Path
@@ -82,7 +83,7 @@ def _type(parameter: Parameter) -> str:
 def _default(parameter: Parameter) -> str:
     if (value := parameter.default) is Parameter.empty:
         return ""
-    plain = str(value) if isinstance(value, Path) else value
+    plain = str(value) if isinstance(value, Path | StrEnum) else value
     return f" = {plain!r}"
 
 

@@ -97,6 +97,7 @@ def export(
     size: int | tuple[int, int] | str | None = None,
     fit: str | None = None,
     static: bool = False,
+    layout: Literal["nhwc", "nchw"] = "nhwc",
     nms: bool = False,
     conf: float | Mapping[str, float] | str | None = None,
     iou: float | None = None,
@@ -120,6 +121,7 @@ def export(
         size: Network input: 416, or 320x416 (height x width).
         fit: letterbox or stretch.
         static: Fixed batch 1 and size; by default both are open.
+        layout: nhwc: uint8 images in; nchw: float32 planes in, batch 1 and size fixed, for OpenCV.
         nms: Suppression within the graph.
         conf: With --nms: score threshold: 0.3, or by class: dog=0.4,cat=0.2.
         iou: With --nms: IoU threshold of suppression.
