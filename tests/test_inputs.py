@@ -53,6 +53,8 @@ def test_grey_is_repeated_and_16_bits_are_scaled() -> None:
         Image.fromarray(grey),
         grey.astype(np.uint16) * 257,
         Image.fromarray(grey.astype(np.uint16) * 257),
+        Image.fromarray(grey.astype(np.int32) * 257),
+        Image.fromarray(grey.astype(np.float32) * 257),
     ):
         np.testing.assert_array_equal(as_pixels(given, (0, 65_535)), np.dstack([grey] * 3))
 

@@ -3,6 +3,7 @@
 ```
 LookonceError                what the command line prints without a traceback, exit code 2
 ├── AnnotationError          an annotation file, or one row of it, cannot be used
+│   └── NoAnnotationsError   there are images, and nothing that looks like annotations
 ├── ImageError               an image or video cannot be read, or is refused
 ├── ConfigError              a setting, recipe or command-line value is wrong
 ├── ModelFileError           a model or weights file is not what it should be
@@ -22,6 +23,10 @@ class LookonceError(Exception):
 
 class AnnotationError(LookonceError):
     """An annotation file, or one row of it, cannot be used."""
+
+
+class NoAnnotationsError(AnnotationError):
+    """There are images, and nothing that looks like annotations."""
 
 
 class ImageError(LookonceError):

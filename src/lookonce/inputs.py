@@ -40,7 +40,7 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
 
     Arrays and tensors have rows, columns and 1, 3 or 4 channels, the channels first or last, as uint8, as
     uint16 or int16, which `values` maps as in `read_image`, or as floats from 0 to 1; alpha is dropped. A
-    Pillow image is rotated according to its EXIF orientation.
+    Pillow image is rotated according to its EXIF orientation, and `values` maps those of more than 8 bits.
 
     Raises:
         ImageError: not an image, or unreadable.
@@ -60,8 +60,11 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
 
         try:
             upright = ImageOps.exif_transpose(image)
-            deep = upright.mode.startswith("I;16")
-            image = np.asarray(upright).astype(np.uint16) if deep else np.asarray(upright.convert("RGB"))
+            if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):  # more than 8 bits
+                deep = np.asarray(upright)  # "I;16B" has its bytes in another order
+                image = as_eight_bits(deep if upright.mode in ("I", "F") else deep.astype(np.uint16), values)
+            else:
+                image = np.asarray(upright.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
             raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
     if hasattr(image, "read"):

@@ -569,6 +569,14 @@ def test_images_that_share_an_id_are_left_out(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("case", ["coco, Windows paths", "labelme", "label studio", "createml"])
+def test_space_around_a_class_name_makes_no_class(tmp_path: Path, case: str) -> None:
+    files, names = EXPORTS[case]
+    spaced = {name: text.replace('"dog"', '" dog\\t"') for name, text in files.items()}
+    assert spaced != files
+    assert load_samples(put(tmp_path / "x", spaced, names)).names == NAMES
+
+
 def test_two_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
     text = coco().replace(
         '"categories": [', '"categories": [{"id": 9, "name": "dog", "supercategory": "none"}, '

@@ -46,6 +46,8 @@ def test_names(tmp_path: Path, data: Path) -> None:
         ("", "expected class names, found none"),
         ("cat\n\ndog", ":2: expected a class name before 'dog', found a blank line"),
         ("cat\ndog\ncat", "found 'cat' again"),
+        ("n\u0303u\n\u00f1u", "found 'ñu' again"),
+        ("cat\n\0", r":2: expected a class name, found '\\x00'"),
     ],
 )
 def test_names_that_number_nothing(tmp_path: Path, text: str, what: str) -> None:

@@ -124,13 +124,16 @@ def test_a_list_of_images(yolo: Path) -> None:
     assert "YOLO list" in found.describe()
 
 
+OLD = "# comment\n#valid = old.txt\n;classes = 9\n"
+
+
 def test_darknet_data_file(yolo: Path) -> None:
     put(yolo / "train.txt", "data/images/train/train é.png\n")
     put(yolo / "val.txt", str(yolo / "images" / "val" / "val é.png"))
     put(yolo / "obj.names", "cat\ndog\n")
     (yolo / "classes.txt").unlink()
     lists = "train = data/train.txt\nvalid = data/val.txt\n"
-    file = put(yolo / "obj.data", f"# comment\nclasses = 2\n{lists}names = data/obj.names\nbackup = b/\n")
+    file = put(yolo / "obj.data", f"{OLD}classes = 2\n{lists}names = data/obj.names\nbackup = b/\n")
     (yolo / "data").symlink_to(yolo)  # Darknet starts one folder above
     for where in (file, yolo):
         assert open_annotations(where).splits == ("train", "val")

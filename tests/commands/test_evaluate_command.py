@@ -214,6 +214,16 @@ def test_the_best_thresholds_are_stored_in_the_model_file(
     )
 
 
+def test_where_no_threshold_can_be_stored_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    more = tmp_path / "no such data", "--out", tmp_path / "report", "--set-thresholds"
+    for model in ("coco", tmp_path / "model.cfg"):
+        assert run(monkeypatch, model, *more) == 2
+        assert f"{model}: expected a file with a description" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "report").exists()
+
+
 @pytest.mark.usefixtures("fixed")
 @pytest.mark.parametrize("damage", [cut, scratch])
 def test_a_bad_image_is_set_aside_named_and_counted(

@@ -157,6 +157,21 @@ def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
     assert files(tmp_path / "out") == ["mine.int8.onnx"]
 
 
+def test_damaged_annotations_are_not_images_alone(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for number in range(2):
+        write_image(data / f"{number}.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
+    (data / "README.txt").write_text("Photographs of the harbour.")
+    found = run(folder, tmp_path / "out", "--calibrate", str(data), "--no-gate")
+    assert "2 images in" in found.stdout, found.output
+
+    (data / "data.yaml").write_text("names: [a, b\ntrain: .\n")
+    found = run(folder, tmp_path / "refused", "--calibrate", str(data), "--no-gate")
+    assert isinstance(found.exception, AnnotationError), found.output
+    assert "data.yaml" in str(found.exception)
+    assert not files(tmp_path / "refused")
+
+
 def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Path) -> None:
     os.link(folder / "0.png", tmp_path / "0.png")
     (tmp_path / "torn.png").write_bytes((folder / "0.png").read_bytes()[:40])

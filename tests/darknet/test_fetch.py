@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from lookonce.annotations.files import read_names
 from lookonce.darknet.cfg import parse_cfg, read_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.described import describe
 from lookonce.darknet.fetch import COCO_NAMES, PUBLISHED, REGISTRY, find, mirrors
-from lookonce.darknet.names import read_names
 from lookonce.darknet.resolve import resolve
 from lookonce.errors import ConfigError
 from lookonce.metadata import BN_EPSILON

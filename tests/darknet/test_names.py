@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.darknet.names import find_names, read_names
+from lookonce.darknet.names import find_names
 from lookonce.errors import ModelFileError
 
 
@@ -79,9 +79,23 @@ def test_coco_names_beside_the_official_files(data: Path) -> None:
     assert (names[0], names[79], file.name) == ("person", "toothbrush", "coco.names")
 
 
-def test_files_that_are_no_names(tmp_path: Path) -> None:
-    for content in (b"\0\1", b"a\n" * 600_000):
-        (tmp_path / "x.names").write_bytes(content)
-        with pytest.raises(ModelFileError, match="expected a text file of at most 1,048,576 bytes"):
-            read_names(tmp_path / "x.names")
-        assert find_names(tmp_path / "model.cfg", 2)[1] is None
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\0\1", ":1: expected a class name"),
+        (b"cat\ncat", "found 'cat' again"),
+        ("Käfer\nb".encode("latin-1"), "expected UTF-8 text, found the byte 0xe4 at 1"),
+    ],
+)
+def test_files_that_are_no_names(content: bytes, what: str, cfg: Path) -> None:
+    cfg.with_name("x.names").write_bytes(content)
+    assert find_names(cfg, 2)[1] is None
+
+    cfg.with_suffix(".names").write_bytes(content)
+    with pytest.raises(ModelFileError, match=f"model.names.*{what}"):
+        find_names(cfg, 2)
+
+
+def test_names_and_data_files_are_read_as_those_of_annotations(cfg: Path) -> None:
+    write(cfg.parent, model__data="# names = old.names\n;x\nnames = new.names\n", new__names="n\u0303u\nb\n")
+    assert find_names(cfg, 2) == (("ñu", "b"), cfg.with_name("new.names"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import lookonce
 from lookonce import Detector
@@ -15,6 +16,7 @@ from lookonce._optional import install_line
 from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.explain import Explainer, explain
 from lookonce.explain.features import CHANNELS, LARGEST_TILE, tiles_of
+from lookonce.images import read_image
 from lookonce.metadata import OBJECTIVE
 from tests.explain.conftest import NANO
 from tests.explain.models import write_model
@@ -33,6 +35,21 @@ def test_one_call(data: Path) -> None:
     assert found.features == ()
     assert found.truth is None
     assert found.model.endswith(NANO)
+
+
+def test_it_takes_what_a_detector_takes(nano: Explainer, data: Path) -> None:
+    photo = data / "photos" / "dog.jpg"
+    pixels = read_image(photo)
+    expected = nano(pixels).detections
+    for given in (
+        str(photo),
+        Image.fromarray(pixels),
+        photo.read_bytes(),
+        np.dstack([pixels, pixels[..., :1]]),
+    ):
+        found = nano(given).detections
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
+        np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 def test_the_known_answer(nano: Explainer, data: Path) -> None:
@@ -115,7 +132,7 @@ def test_thresholds_out_of_range(option: str, data: Path) -> None:
 
 def test_what_is_no_image(nano: Explainer, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="expected an RGB array"):
-        nano(np.zeros((5, 5), np.uint8))
+        nano(np.zeros((5, 5, 5, 3), np.uint8))
     with pytest.raises(ImageError, match="No such file"):
         nano(tmp_path / "none.jpg")
 

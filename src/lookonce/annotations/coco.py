@@ -6,7 +6,6 @@ is a background image. An object without a box gets the one around its polygons 
 """
 
 import json
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
@@ -15,7 +14,17 @@ from typing import Any
 
 from lookonce._files import write_text
 from lookonce.annotations.data_path import DataPath, Recognized
-from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, shown, split_in, split_of
+from lookonce.annotations.files import (
+    ALL,
+    by_split,
+    class_name,
+    json_keys,
+    listed,
+    read_json,
+    shown,
+    split_in,
+    split_of,
+)
 from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.masks import box_around
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
@@ -125,13 +134,13 @@ def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dic
         AnnotationError: an entry without id or name, or one id for two names.
     """
     names: dict[NUMBER, str] = {}
-    groups = Counter(str(entry.get("supercategory")) for entry in entries if isinstance(entry, dict))
+    groups = Counter(class_name(entry.get("supercategory")) for entry in entries if isinstance(entry, dict))
     for entry in entries:
         number = _id(entry.get("id")) if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
         if number is None or name is None:
             raise AnnotationError(f"{path}: expected categories with id and name, found {shown(entry)}")
-        name = unicodedata.normalize("NFC", str(name))
+        name = class_name(name)
         if names.setdefault(number, name) != name:
             raise AnnotationError(
                 f"{path}: expected different categories, found the id {shown(number)} for "

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import json_keys, read_json, shown
-from lookonce.annotations.records import Parsed, Record, Row, class_name
+from lookonce.annotations.files import class_name, json_keys, read_json, shown
+from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem
 

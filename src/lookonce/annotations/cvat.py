@@ -20,13 +20,14 @@ from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
     by_split,
+    class_name,
     read_xml,
     split_in,
     split_of,
     xml_root,
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of
-from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull, upright
+from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull, upright
 from lookonce.samples import SampleSet
 
 POINTS = ("polygon", "polyline", "points")  # shapes with a list of points

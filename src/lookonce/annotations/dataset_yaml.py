@@ -184,7 +184,7 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
                 f"{path}: expected names numbered from 0 without a gap, found {listed(given)}"
             )
         given = [given[key] for key in numbers]
-    if not isinstance(given, list) or not all(isinstance(name, str) and name for name in given):
+    if not isinstance(given, list) or not all(isinstance(name, str) and name.strip() for name in given):
         raise AnnotationError(f"{path}: expected names: with a list of class names, found {shown(given)}")
     names = checked_names(path, given)
     if str(tree.get("nc", len(names))).removesuffix(".0") != str(len(names)):

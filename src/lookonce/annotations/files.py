@@ -54,6 +54,11 @@ def key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def class_name(written: Any) -> str:
+    """Return a class name as it is compared: composed letters, no space around; empty for None."""
+    return "" if written is None else unicodedata.normalize("NFC", str(written).strip())
+
+
 def read_text(path: Path) -> str:
     """Read a text in UTF-8, or in UTF-16 with a byte order mark.
 
@@ -185,29 +190,47 @@ def read_names(path: Path) -> Names:
     """Read class names, one per line; the first line is class 0.
 
     Raises:
-        AnnotationError: unreadable, empty, a blank line between names, or a name twice.
+        AnnotationError: unreadable, no text, empty, a blank line between names, or a name twice.
     """
     numbered = list(read_lines(path))
     for expected, (number, name) in enumerate(numbered, 1):
         if number != expected:
             what = f"expected a class name before {name!r}, found a blank line"
             raise AnnotationError(f"{path}:{expected}: {what}")
+        if "\0" in name:
+            raise AnnotationError(f"{path}:{number}: expected a class name, found {shown(name)}")
     return checked_names(path, [name for _, name in numbered])
 
 
 def checked_names(path: Path, names: Sequence[str]) -> Names:
-    """Return the names in Unicode's NFC, if there are any and each occurs once.
+    """Return the names as they are compared, if there are any and each occurs once.
 
     Raises:
         AnnotationError: otherwise.
     """
     if not names:
         raise AnnotationError(f"{path}: expected class names, found none")
-    names = [unicodedata.normalize("NFC", name) for name in names]
+    names = [class_name(name) for name in names]
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise AnnotationError(f"{path}: expected each class name once, found {shown(name)} again")
     return tuple(names)
+
+
+def read_settings(path: Path) -> dict[str, str]:
+    """Read the lines `key = value` of a Darknet `.data` file; `#` or `;` starts a line of comment.
+
+    Raises:
+        AnnotationError: unreadable, or another line.
+    """
+    settings: dict[str, str] = {}
+    for line, text in read_lines(path):
+        if not text.startswith(("#", ";")):
+            name, equals, value = (part.strip() for part in text.partition("="))
+            if not equals:
+                raise AnnotationError(f"{path}:{line}: expected key = value, found {shown(text)}")
+            settings[name] = value
+    return settings
 
 
 def find_names(*folders: Path) -> Path | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from lookonce._files import replacing
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_image
-from lookonce.annotations.files import ALL, json_keys, read_json, read_names, shown
+from lookonce.annotations.files import ALL, class_name, json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
-from lookonce.annotations.records import Parsed, Record, Row, class_name, declared_size, hull
+from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from lookonce._files import destination, write_text
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import json_keys, read_json, read_names, shown
+from lookonce.annotations.files import class_name, json_keys, read_json, read_names, shown
 from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.detections import SCORE_DIGITS
@@ -88,7 +87,7 @@ def _row(place: str, result: Any) -> Row | None:
     if not kinds or not {"x", "y", "points"} & set(value):
         return None
     labels = value[kinds[0]]
-    name = unicodedata.normalize("NFC", str(labels[0])) if isinstance(labels, list) and labels else ""
+    name = class_name(labels[0]) if isinstance(labels, list) and labels else ""
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:

@@ -13,7 +13,6 @@ YOLOv3), and `path,left,top,right,bottom,class name` with one box per line (kera
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from lookonce.annotations.files import (
     ALL,
     SPLIT_WORDS,
     by_split,
+    class_name,
     find_names,
     read_lines,
     read_names,
@@ -156,7 +156,7 @@ def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
         if not match["box"].strip(",") and not match["name"]:
             continue
         row = _row(place, [*match["box"].split(","), "0"], text)
-        name = unicodedata.normalize("NFC", match["name"].strip())
+        name = class_name(match["name"])
         found.append(row._replace(label=int(name) if name.isdecimal() and len(name) < 10 else name))
     return [Record(places[image], image, found) for image, found in rows.items()]
 

@@ -23,7 +23,7 @@ from lookonce.annotations.archive import unpack
 from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import Names, exists, read_names, split_in
 from lookonce.annotations.source import Annotations, FilesPart
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.samples import SampleSet
 
 # A folder can hold two formats, such as VOC with its boxes also in COCO form. VOC comes first: its lists say
@@ -52,7 +52,7 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
         images: folder of the images, if they lie elsewhere.
 
     Raises:
-        AnnotationError: nothing there, or no known format.
+        AnnotationError: nothing there, or no known format; of a folder of images, `NoAnnotationsError`.
     """
     if images is not None and not images.is_dir():
         raise AnnotationError(f"{images}: expected a folder of images, found none")
@@ -114,11 +114,12 @@ def _open_format(data: DataPath) -> Annotations:
         )
     if data.is_folder and data.tree.images and not data.tree.with_suffix(*ANNOTATION_SUFFIXES):
         count = len(data.tree.images)
-        raise AnnotationError(
+        raise NoAnnotationsError(
             f"{path}: {counted(count, 'image')}, no annotations: label them in CVAT, "
             "Label Studio or LabelMe, and export as COCO, YOLO or Pascal VOC"
         )
-    raise AnnotationError(
+    nothing_known = NoAnnotationsError if data.is_folder and data.tree.images else AnnotationError
+    raise nothing_known(
         f"{path}: expected a dataset YAML, COCO, Pascal VOC, YOLO, Darknet's .data, CVAT, LabelMe, "
         "Label Studio, CreateML, OpenImages or a .txt with one line per image, found "
         f"{'an empty folder' if path.is_dir() and not any(path.iterdir()) else 'none of these'}"

@@ -1,7 +1,6 @@
 """Output of every reader: images as named in the files, with their rows, valid or not."""
 
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,11 +103,6 @@ def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         return None
     return (int(sides[0]), int(sides[1])) if all(side.is_integer() for side in sides) else None
-
-
-def class_name(written: Any) -> str:
-    """Return a class name as it is compared: composed letters, no space around; empty for none."""
-    return unicodedata.normalize("NFC", str(written or "").strip())
 
 
 def upright(x: float, y: float, width: float, height: float, angle: float) -> Box:

@@ -7,13 +7,12 @@ img/a.jpg,10,20,50,60,cat                                                  Retin
 
 import csv
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lookonce._files import open_input
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import read_text, shown
+from lookonce.annotations.files import class_name, read_text, shown
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
@@ -127,7 +126,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _row(place: str, row: Mapping[str, str], described: Mapping[str, str], *, relative: bool) -> Row:
     label = row.get("labelname" if relative else "class", "")
-    name = unicodedata.normalize("NFC", described.get(label, label))
+    name = class_name(described.get(label, label))
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:

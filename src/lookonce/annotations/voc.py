@@ -8,7 +8,6 @@ difference is one pixel on the left and at the top.
 
 import math
 import re
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from lookonce.annotations.files import (
     SPLIT_WORDS,
     Names,
     by_split,
+    class_name,
     find_names,
     is_file,
     key,
@@ -231,7 +231,7 @@ def parse(file: Path) -> Xml:
 
 
 def _row(place: str, node: ET.Element) -> Row:
-    name = unicodedata.normalize("NFC", node.findtext("name", "").strip())
+    name = class_name(node.findtext("name"))
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:

@@ -25,7 +25,7 @@ from lookonce.annotations.files import (
     is_folder,
     read_lines,
     read_names,
-    shown,
+    read_settings,
 )
 from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
@@ -102,12 +102,7 @@ def _darknet(path: Path, tree: Tree) -> Recognized | None:
     Raises:
         AnnotationError: a line that is no setting, or no list.
     """
-    settings: dict[str, str] = {}
-    for line, text in read_lines(path):
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals and not text.startswith("#"):
-            raise AnnotationError(f"{path}:{line}: expected key = value, found {shown(text)}")
-        settings[name] = value
+    settings = read_settings(path)
     lists = {
         name: SPLIT_WORDS.get(name.lower(), name)
         for name, value in settings.items()

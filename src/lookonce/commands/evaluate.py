@@ -45,7 +45,7 @@ from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections,
 from lookonce.metadata import ModelInfo
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
-from lookonce.runtime.description import rewrite
+from lookonce.runtime.description import check_rewritable, rewrite
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Plan, each_image
@@ -104,7 +104,9 @@ def evaluate(
         precision=precision,
         device=device,
     )
-    for package in ("faster_coco_eval", "matplotlib"):  # checked before detecting, not after
+    if set_thresholds:  # this and the packages: checked before detecting, not after
+        check_rewritable(model)
+    for package in ("faster_coco_eval", "matplotlib"):
         require(package, extra="evaluate")
     console = terminal(stderr=json_to == shared.STANDARD_OUTPUT)
     inputs = [model, data, names, weights]

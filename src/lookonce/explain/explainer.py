@@ -9,15 +9,14 @@ print(found.to_dict()["candidates"])
 """
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lookonce.config import Objective
-from lookonce.errors import AnnotationError, ConfigError, ImageError, ModelFileError
+from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.explain.features import tiles_of
 from lookonce.explain.heads import fit_in, read_scales
 from lookonce.explain.layers import describe_layers
@@ -29,14 +28,12 @@ from lookonce.explain.truth_records import ObjectiveSource
 from lookonce.explain.words import stage_words
 from lookonce.export.source import FloatModel, read_source
 from lookonce.geometry.letterbox import Fit
-from lookonce.images import read_image
+from lookonce.inputs import Image, as_pixels
 from lookonce.metadata import OBJECTIVE
 from lookonce.networks import model_path
 from lookonce.recipe import complaints
 from lookonce.runtime.options import IOU, Conf, DetectOptions
 from lookonce.samples import Sample
-
-Image = NDArray[np.uint8] | str | Path
 
 
 class Explainer:
@@ -142,12 +139,12 @@ class Explainer:
         """Explain one image.
 
         Args:
-            image: a file, or RGB pixels (H, W, 3) uint8.
+            image: whatever a `Detector` takes, see `inputs.Image`.
             truth: its annotation, with the model's class numbers.
             features: keep thumbnails of feature maps.
 
         Raises:
-            ImageError: the image cannot be read, or the array is not an RGB image.
+            ImageError: not an image, or it cannot be read.
             AnnotationError: a class number that the model does not have.
         """
         names = self.info.names
@@ -157,15 +154,8 @@ class Explainer:
                 raise AnnotationError(
                     f"{truth.path}: expected class numbers from 0 to {len(names) - 1}, found {unknown[0]}"
                 )
-        file = Path(image) if isinstance(image, str | Path) else None
-        pixels: NDArray[Any] = (
-            image if isinstance(image, np.ndarray) else read_image(Path(image), self.info.values)
-        )
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
-            raise ImageError(
-                f"expected an RGB array (H, W, 3) of uint8, found {pixels.shape} of {pixels.dtype}"
-            )
-        entry = fit_in(pixels, self.size, self.info.fit, file)
+        file = Path(image) if isinstance(image, str | PathLike) else None
+        entry = fit_in(as_pixels(image, self.info.values), self.size, self.info.fit, file)
         network, run = self._tracer.network, self._tracer.run(entry.pixels)
         outputs = self._tracer.outputs(entry.pixels) if features else {}
         timing, seconds = self._tracer.timing()
@@ -206,7 +196,7 @@ def explain(
 
     Args:
         model: path of the model; see `Explainer.open`.
-        image: a file, or RGB pixels (H, W, 3) uint8.
+        image: whatever a `Detector` takes, see `inputs.Image`.
         truth: its annotation, with the model's class numbers.
         size: side of a square input, or (height, width); None: the model's own.
         conf: score threshold, or thresholds by class name; None: the model's own, else 0.25.

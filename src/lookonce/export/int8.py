@@ -16,7 +16,7 @@ from lookonce._optional import require
 from lookonce._terminal import progress_bar, say
 from lookonce.annotations import load_samples, open_annotations
 from lookonce.annotations.report import say_problems
-from lookonce.errors import AnnotationError, ConfigError, ImageError
+from lookonce.errors import AnnotationError, ConfigError, ImageError, NoAnnotationsError
 from lookonce.evaluate.classes import SharedClasses, listed
 from lookonce.export.calibrate import IMAGES, read_inputs, spread
 from lookonce.export.quantize import Inputs, Watch
@@ -244,13 +244,11 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
 
 
 def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
-    """Read the images with their annotations; None for a folder of images only."""
+    """Read the images with their annotations; None for a folder of images and no annotations."""
     try:
         splits = open_annotations(data).splits
-    except AnnotationError:
-        if data.is_dir() and list_images(data):
-            return None
-        raise
+    except NoAnnotationsError:
+        return None
     return load_samples(data, split if splits else None, names)
 
 

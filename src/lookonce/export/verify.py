@@ -5,6 +5,7 @@ the image that has most.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,24 +77,24 @@ def prove(
     Raises:
         ModelFileError: they differ by more than `BOX_TOLERANCE` or `SCORE_TOLERANCE`, or in a detection.
     """
-    reference = _open_reference(model, weights)
-    run = _open_exported(exported, suppression)
-    opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and suppression is None else None
-    boxes = scores = 0.0
-    detections = 0
-    for batch in _batches(images, info, static=static or planes or any(reference.input_shape)):
-        expected = reference(batch)
-        candidates, rows = run(batch)
-        for found in (candidates, opencv(batch)) if opencv else (candidates,):
-            # numpy's maximum keeps NaN, Python's may lose it
-            # far beyond the input's border, the last bit of the exponential is many pixels
-            inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (found, expected)]
-            boxes = float(np.maximum(boxes, _apart(*inside)))
-            scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
-        if suppression is not None:
-            _check_rows(exported, rows, candidates, batch, suppression)
-            detections += int(np.count_nonzero(rows[..., 4]))
-    reference.close()
+    with ExitStack() as engines:
+        reference = engines.enter_context(closing(_open_reference(model, weights)))
+        run = _open_exported(exported, suppression, engines)
+        opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and suppression is None else None
+        boxes = scores = 0.0
+        detections = 0
+        for batch in _batches(images, info, static=static or planes or any(reference.input_shape)):
+            expected = reference(batch)
+            candidates, rows = run(batch)
+            for found in (candidates, opencv(batch)) if opencv else (candidates,):
+                # numpy's maximum keeps NaN, Python's may lose it
+                # far beyond the input's border, the last bit of the exponential is many pixels
+                inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (found, expected)]
+                boxes = float(np.maximum(boxes, _apart(*inside)))
+                scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
+            if suppression is not None:
+                _check_rows(exported, rows, candidates, batch, suppression)
+                detections += int(np.count_nonzero(rows[..., 4]))
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
         raise ModelFileError(
             f"{exported.name}: expected what {model} computes, found boxes {boxes:.2g} pixels and scores "
@@ -111,13 +112,15 @@ def _open_reference(model: Path, weights: Path | None) -> Backend:
     from lookonce.model.files import load_model
 
     network, info = load_model(model)
-    return TorchBackend(network.eval(), info)
+    return TorchBackend(network.eval(), info, path=model)
 
 
-def _open_exported(path: Path, suppression: GraphNms | None) -> Callable[[Images], tuple[Floats, Floats]]:
+def _open_exported(
+    path: Path, suppression: GraphNms | None, engines: ExitStack
+) -> Callable[[Images], tuple[Floats, Floats]]:
     """Run images -> candidates (B, K, 5+C) and detections (B, M, 6), of no row without suppression."""
     if suppression is None:
-        backend = open_backend(path)
+        backend = engines.enter_context(closing(open_backend(path)))
         return lambda images: (backend(images), np.empty((len(images), 0, 6), np.float32))
     return _openvino_pair(path) if path.suffix == ".xml" else _onnx_pair(path)
 

@@ -13,6 +13,7 @@ from lookonce.metadata import METADATA_KEY, ModelInfo
 HEADER_LIMIT = 100_000_000  # bytes of a safetensors header; the format's own limit
 ONNX_LIMIT = 2 << 30  # bytes; protobuf's own limit
 FOREIGN = f"expected a model that lookonce wrote, found no entry {METADATA_KEY!r}"
+REWRITABLE = (".safetensors", ".onnx", ".xml")  # suffixes
 Change = Callable[[ModelInfo], ModelInfo]
 
 
@@ -30,10 +31,19 @@ def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
     Raises:
         ModelFileError: another kind of file, damaged, or without a description.
     """
+    check_rewritable(model)
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino}
-    if model.suffix not in writers:
-        raise ModelFileError(f"{model}: expected a file with a description, one of {', '.join(writers)}")
     return writers[model.suffix](model, out, change)
+
+
+def check_rewritable(model: Path) -> None:
+    """Check by its suffix that a file has a description which can be changed.
+
+    Raises:
+        ModelFileError: it has none, as a `.cfg`, or is in the package, as `coco`.
+    """
+    if model.suffix not in REWRITABLE:
+        raise ModelFileError(f"{model}: expected a file with a description, one of {', '.join(REWRITABLE)}")
 
 
 def _described(text: str, change: Change, model: Path) -> tuple[str, ModelInfo]:
