@@ -44,8 +44,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_command_with_the_option_is_tested() -> None:
     commands = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
-    having = {name for name in commands if any("--json" in each.opts for each in load(name).params)}
+    options = {name: [word for each in load(name).params for word in each.opts] for name in commands}
+    having = {name for name in commands if "--json" in options[name]}
     assert having == {*LINES, *ELSEWHERE}
+    assert {name for name in having if "--force" not in options[name]} == set()
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -68,3 +70,20 @@ def test_a_foreign_file_is_not_replaced(name: str, desk: Path, capsys: pytest.Ca
     assert typed(*f"{LINES[name]} --json mine.json".split()) == 2
     assert (desk / "mine.json").read_text() == "mine"
     assert "mine.json: exists and was not written by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["data anchors none.txt", "fetch yolov3-tiny"])
+def test_a_foreign_file_is_refused_before_the_work(
+    line: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOOKONCE_MIRROR", (desk / "no mirror").as_uri())
+    (desk / "mine.json").write_text("mine")
+    assert run(f"{line} --json mine.json", monkeypatch) == 2
+    assert "mine.json: exists and was not written by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["models", "recipes", "data_anchors"])
+def test_force_replaces_a_foreign_file(name: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk / "mine.json").write_text("mine")
+    assert run(f"{LINES[name]} --json mine.json --force", monkeypatch) == 0
+    assert json.loads((desk / "mine.json").read_text("utf-8"))

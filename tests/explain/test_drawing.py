@@ -58,13 +58,72 @@ def test_yolov3(data: Path) -> None:
     assert [layers[index].shape for index in (36, 61, 74)] == [(256, 52, 52), (512, 26, 26), (1024, 13, 13)]
 
 
+def sums(layers: tuple[NetworkLayer, ...], image: tuple[int, int, int]) -> list[str]:
+    """Every line of arithmetic, each sum of which is right."""
+    lines = [line for layer in layers for line in arithmetic(layer, layers, image)]
+    for line in lines:
+        for sum_, result in re.findall(
+            r"([\d(][\d ()*+/-]*?)(?: of batch normalization| biases)? = ([\d,]+)", line
+        ):
+            assert eval(sum_) == int(result.rstrip(",").replace(",", "")), line
+    return lines
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_arithmetic_adds_up(data: Path, name: str) -> None:
-    size = (320, 416)
-    layers = layers_of(data, name, size)
-    for layer in layers:
-        for line in arithmetic(layer, layers, (3, *size)):
-            for sum_, result in re.findall(
-                r"([\d(][\d ()*+/-]*?)(?: of batch normalization| biases)? = ([\d,]+)", line
-            ):
-                assert eval(sum_) == int(result.rstrip(",").replace(",", "")), (layer.index, line)
+    assert sums(layers_of(data, name, (320, 416)), (3, 320, 416))
+
+
+CONVOLUTIONS = """
+[net]
+width=64
+height=32
+channels=3
+[convolutional]
+filters=8
+size=3
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+padding=3
+stride=2
+[convolutional]
+filters=8
+size=3
+pad=1
+dilation=2
+[convolutional]
+filters=8
+size=3
+share_index=-1
+pad=1
+dilation=2
+[convolutional]
+filters=6
+[yolo]
+classes=1
+anchors=10,10
+mask=0
+"""
+
+
+def test_the_arithmetic_of_padding_dilation_and_shared_weights() -> None:
+    layers = describe_layers(resolve(parse_cfg(CONVOLUTIONS, "x.cfg")), "darknet", {}, 0)
+    assert sums(layers[:4], (3, 32, 64)) == [
+        "height: (32 + 2 * 0 - 3) // 1 + 1 = 30, width: (64 + 2 * 0 - 3) // 1 + 1 = 62",
+        "parameters: 8 * 3 * 3 * 3 + 8 biases = 224",
+        "multiply-adds: 30 * 62 * 8 * 3 * 3 * 3 = 401,760",
+        "height: (30 + 2 * 3 - 3) // 2 + 1 = 17, width: (62 + 2 * 3 - 3) // 2 + 1 = 33",
+        "parameters: 8 * 8 * 3 * 3 + 4 * 8 of batch normalization = 608",
+        "multiply-adds: 17 * 33 * 8 * 8 * 3 * 3 = 323,136",
+        "window: 2 * (3 - 1) + 1 = 5",
+        "height: (17 + 2 * 2 - 5) // 1 + 1 = 17, width: (33 + 2 * 2 - 5) // 1 + 1 = 33",
+        "parameters: 8 * 8 * 3 * 3 + 8 biases = 584",
+        "multiply-adds: 17 * 33 * 8 * 8 * 3 * 3 = 323,136",
+        "window: 2 * (3 - 1) + 1 = 5",
+        "height: (17 + 2 * 2 - 5) // 1 + 1 = 17, width: (33 + 2 * 2 - 5) // 1 + 1 = 33",
+        "parameters: those of layer 2",
+        "multiply-adds: 17 * 33 * 8 * 8 * 3 * 3 = 323,136",
+    ]
+    assert [layer.parameters for layer in layers[:4]] == [224, 608, 584, 0]

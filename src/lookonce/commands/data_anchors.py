@@ -34,6 +34,7 @@ def data_anchors(
     images: shared.ImagesOption = None,
     json_to: shared.JsonOption = None,
     strict: shared.StrictOption = False,
+    force: shared.ForceOption = False,
 ) -> int:
     """Find the anchors that suit the boxes, and compare them with the published ones.
 
@@ -45,28 +46,28 @@ def data_anchors(
     except ConfigError as error:
         raise ConfigError(f"--{error}") from error
     official, target = network.anchors, network.size
-    learn = "train" if {"train", "trainval"} & set(open_annotations(data, images).splits) else None
-    found = load_samples(data, learn, names, strict, images)
-    code = say_samples({"": found}, terminal(stderr=True))
-    shapes = input_shapes(found.samples, target)
-    if not len(shapes):
-        raise AnnotationError(f"{data}: expected boxes to fit anchors to, found none")
-    fitted = flatten(fit_anchors(shapes, official)).round(DECIMALS)
-    fits = [
-        AnchorFit.measure("official", flatten(official), shapes),
-        AnchorFit.measure("data", fitted, shapes),
-    ]
-    if json_to is not None:
-        about = {"model": model, "size": target, "boxes": len(shapes)}
-        measured = {
-            fit.name: {
-                "anchors": fit.anchors,
-                "best_possible_recall": fit.best_possible_recall,
-                "mean_best_iou": fit.mean_best_iou,
+    with Outputs("data anchors", files=[shared.json_file(json_to)], inputs=[data, names], force=force):
+        learn = "train" if {"train", "trainval"} & set(open_annotations(data, images).splits) else None
+        found = load_samples(data, learn, names, strict, images)
+        code = say_samples({"": found}, terminal(stderr=True))
+        shapes = input_shapes(found.samples, target)
+        if not len(shapes):
+            raise AnnotationError(f"{data}: expected boxes to fit anchors to, found none")
+        fitted = flatten(fit_anchors(shapes, official)).round(DECIMALS)
+        fits = [
+            AnchorFit.measure("official", flatten(official), shapes),
+            AnchorFit.measure("data", fitted, shapes),
+        ]
+        if json_to is not None:
+            about = {"model": model, "size": target, "boxes": len(shapes)}
+            measured = {
+                fit.name: {
+                    "anchors": fit.anchors,
+                    "best_possible_recall": fit.best_possible_recall,
+                    "mean_best_iou": fit.mean_best_iou,
+                }
+                for fit in fits
             }
-            for fit in fits
-        }
-        with Outputs("data anchors", files=[shared.json_file(json_to)], inputs=[data, names]):
             shared.write_json(json_to, about | measured, indent=None)
     if json_to != shared.STANDARD_OUTPUT:
         table = Table("anchors", "best possible\nrecall", "mean best\nIoU", "width x height", box=SIMPLE)

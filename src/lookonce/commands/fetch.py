@@ -20,6 +20,7 @@ def fetch(
         str, typer.Argument(metavar="NAME", help="yolov3, yolov3-spp, yolov3-tiny or darknet53.")
     ],
     json_to: shared.JsonOption = None,
+    force: shared.ForceOption = False,
 ) -> int:
     """Fetch official weights into the cache, with .cfg and class names.
 
@@ -29,20 +30,20 @@ def fetch(
     """
     file = library.find(name).weights
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    try:
-        with progress_bar(terminal(stderr=True), *columns) as bar:
-            fetched = library.fetch(name, _Meter(bar, file))
-    except KeyboardInterrupt:
-        say(
-            "stopped: the bytes received so far are kept; run the same command to resume",
-            terminal(stderr=True),
-        )
-        return 130
-    console = terminal()
-    if json_to is not None:
-        paths = {kind: path and str(path) for kind, path in asdict(fetched).items()}
-        with Outputs("fetch", files=[shared.json_file(json_to)]):
+    with Outputs("fetch", files=[shared.json_file(json_to)], force=force):
+        try:
+            with progress_bar(terminal(stderr=True), *columns) as bar:
+                fetched = library.fetch(name, _Meter(bar, file))
+        except KeyboardInterrupt:
+            say(
+                "stopped: the bytes received so far are kept; run the same command to resume",
+                terminal(stderr=True),
+            )
+            return 130
+        if json_to is not None:
+            paths = {kind: path and str(path) for kind, path in asdict(fetched).items()}
             shared.write_json(json_to, paths, indent=None)
+    console = terminal()
     if json_to == shared.STANDARD_OUTPUT:
         return 0
     checked = "size and SHA-256 as published" if file.sha256 else "size as published, no SHA-256 is known"

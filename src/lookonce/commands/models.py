@@ -35,7 +35,7 @@ class ListedModel:
     milliseconds: float | None = None
 
 
-def models(json_to: shared.JsonOption = None) -> int:
+def models(json_to: shared.JsonOption = None, force: shared.ForceOption = False) -> int:
     """List the trained models: the one in the package, and those that can be fetched.
 
     Example: lookonce models
@@ -50,7 +50,7 @@ def models(json_to: shared.JsonOption = None) -> int:
         )
         listed.append(ListedModel(name, False, size, classes, published.weights.size, published.ap50))
     if json_to is not None:
-        with Outputs("models", files=[shared.json_file(json_to)]):
+        with Outputs("models", files=[shared.json_file(json_to)], force=force):
             shared.write_json(json_to, [asdict(each) for each in listed])
     if json_to == shared.STANDARD_OUTPUT:
         return 0

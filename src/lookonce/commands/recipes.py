@@ -8,7 +8,7 @@ from lookonce.recipe import load_settings
 from lookonce.recipe import recipes as known
 
 
-def recipes(json_to: shared.JsonOption = None) -> int:
+def recipes(json_to: shared.JsonOption = None, force: shared.ForceOption = False) -> int:
     """List the recipes that come with the package, and how each differs from the default.
 
     Example: lookonce recipes
@@ -18,7 +18,7 @@ def recipes(json_to: shared.JsonOption = None) -> int:
         name: {"file": str(file), "settings": flat(load_settings(file))} for name, file in known().items()
     }
     if json_to is not None:
-        with Outputs("recipes", files=[shared.json_file(json_to)]):
+        with Outputs("recipes", files=[shared.json_file(json_to)], force=force):
             shared.write_json(json_to, found)
     if json_to == shared.STANDARD_OUTPUT:
         return 0

@@ -54,6 +54,7 @@ def slim(
     resume: ResumeOption = False,
     strict: shared.StrictOption = False,
     json_to: shared.JsonOption = None,
+    force: shared.ForceOption = False,
 ) -> int:
     """Remove channels from a trained model, and train the rest with the model as its teacher.
 
@@ -76,7 +77,7 @@ def slim(
     inputs = [path for path in (model, data, names) if path]
     files = [shared.json_file(json_to)]
     with (
-        Outputs("slim", folder=out, files=files, inputs=inputs, force=resume or None),
+        Outputs("slim", folder=out, files=files, inputs=inputs, force=resume or force),
         StopRequest() as asked,
     ):
         check_folder(out, resume=resume)

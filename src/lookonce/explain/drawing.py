@@ -3,16 +3,12 @@
 Legend: **C** channels, **H**, **W** height and width of an output.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookonce.explain.records import NetworkLayer
 
 IMAGE = -1
-_CONVOLUTION = re.compile(
-    r"(?P<size>\d+)x\d+(?: / (?P<stride>\d+))?, (?P<filters>\d+) filters(?:, (?P<groups>\d+) groups)?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +84,19 @@ def arithmetic(
             f"each cell is repeated {factor} x {factor} times: {height} x {width} -> {out_height} x "
             f"{out_width}",
         )
-    if layer.kind != "convolutional":
+    if (kernel := layer.kernel) is None:
         return ()
-    found = _CONVOLUTION.match(layer.detail)
-    assert found is not None
-    size, filters = int(found["size"]), int(found["filters"])
-    stride, groups = int(found["stride"] or 1), int(found["groups"] or 1)
-    pad, (channels, height, width) = size // 2, shapes[0]
-    kernel = f"{filters} * {channels if groups == 1 else f'({channels} / {groups})'} * {size} * {size}"
-    norm = "batch norm" in layer.detail
-    vectors = f"4 * {filters} of batch normalization" if norm else f"{filters} biases"
+    channels, height, width = shapes[0]
+    size, stride, pad, groups = kernel.size, kernel.stride, kernel.padding, kernel.groups
+    window = kernel.dilation * (size - 1) + 1
+    inputs = str(channels) if groups == 1 else f"({channels} / {groups})"
+    weights = f"{out_channels} * {inputs} * {size} * {size}"
+    vectors = f"4 * {out_channels} of batch normalization" if kernel.batch_norm else f"{out_channels} biases"
+    own = f"{weights} + {vectors} = {layer.parameters:,}"
     return (
-        f"height: ({height} + 2 * {pad} - {size}) // {stride} + 1 = {out_height}, "
-        f"width: ({width} + 2 * {pad} - {size}) // {stride} + 1 = {out_width}",
-        f"parameters: {kernel} + {vectors} = {layer.parameters:,}",
-        f"multiply-adds: {out_height} * {out_width} * {kernel} = {layer.multiply_adds:,}",
+        *([f"window: {kernel.dilation} * ({size} - 1) + 1 = {window}"] if kernel.dilation > 1 else []),
+        f"height: ({height} + 2 * {pad} - {window}) // {stride} + 1 = {out_height}, "
+        f"width: ({width} + 2 * {pad} - {window}) // {stride} + 1 = {out_width}",
+        f"parameters: {own if kernel.owner is None else f'those of layer {kernel.owner}'}",
+        f"multiply-adds: {out_height} * {out_width} * {weights} = {layer.multiply_adds:,}",
     )

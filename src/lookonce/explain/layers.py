@@ -3,7 +3,9 @@
 Legend: **C** channels, **H**, **W** height and width of an output.
 """
 
-from lookonce.darknet.network import IMAGE, Network
+import math
+
+from lookonce.darknet.network import Network
 from lookonce.darknet.sections import (
     AvgPool,
     Convolutional,
@@ -14,7 +16,7 @@ from lookonce.darknet.sections import (
     Upsample,
     Yolo,
 )
-from lookonce.explain.records import NetworkLayer
+from lookonce.explain.records import Kernel, NetworkLayer
 from lookonce.metadata import DARKNET53_STAGES
 from lookonce.networks import NETWORKS
 
@@ -41,11 +43,22 @@ def describe_layers(
     found = []
     for layer in network.layers:
         parameters = trainable = multiply_adds = 0
-        if spec := specs.get(layer.index):
-            filters, inputs, rows, columns = spec.kernel_shape
-            parameters = spec.numbers
-            trainable = parameters - (2 * spec.filters if spec.batch_normalize else 0)  # mean and variance
-            multiply_adds = layer.shape.height * layer.shape.width * filters * inputs * rows * columns
+        kernel = None
+        if isinstance(section := layer.section, Convolutional):
+            kernel = Kernel(
+                section.size,
+                section.stride,
+                section.padding * section.dilation,
+                section.dilation,
+                section.groups,
+                section.batch_normalize,
+                network.shared.get(layer.index),
+            )
+            owner = specs[layer.index if kernel.owner is None else kernel.owner]
+            multiply_adds = layer.shape.height * layer.shape.width * math.prod(owner.kernel_shape)
+            if kernel.owner is None:
+                parameters = owner.numbers
+                trainable = parameters - (2 * owner.filters if owner.batch_normalize else 0)  # mean, variance
         found.append(
             NetworkLayer(
                 index=layer.index,
@@ -56,6 +69,7 @@ def describe_layers(
                 detail=operation(layer.section),
                 inputs=layer.sources,
                 shape=layer.shape,
+                kernel=kernel,
                 parameters=parameters,
                 trainable=trainable,
                 multiply_adds=multiply_adds,
@@ -73,11 +87,7 @@ def parts_of(network: Network, architecture: str) -> list[str]:
     if architecture in NETWORKS:
         backbone = set(range(network.convolutions[NETWORKS[architecture].backbone].layer))
     else:
-        needs: list[set[int]] = []  # each layer with everything it depends on
-        for layer in network.layers:
-            earlier = [needs[source] for source in layer.sources if source != IMAGE]
-            needs.append({layer.index}.union(*earlier))
-        backbone = set.intersection(*(needs[scale.source] for scale in network.scales))
+        backbone = network.backbone
     return [
         "head" if layer.index in heads else "backbone" if layer.index in backbone else "neck"
         for layer in network.layers

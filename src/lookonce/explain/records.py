@@ -67,6 +67,29 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """The kernel of a convolution.
+
+    Attributes:
+        size: side, in numbers.
+        stride: cells from one position to the next.
+        padding: cells added on each of the four sides.
+        dilation: cells from one number of the kernel to the next.
+        groups: groups of channels, each convolved alone.
+        batch_norm: whether batch normalization follows, in place of a bias.
+        owner: layer whose weights it uses; None: it has its own.
+    """
+
+    size: int
+    stride: int
+    padding: int
+    dilation: int
+    groups: int
+    batch_norm: bool
+    owner: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkLayer:
     """One layer, numbered as in Darknet.
 
@@ -80,7 +103,8 @@ class NetworkLayer:
         detail: operation, e.g. `3x3 / 2, 64 filters, leaky`.
         inputs: numbers of the layers it reads; -1 is the image.
         shape: (C, H, W) of its output.
-        parameters: numbers in the weight file, batch statistics included.
+        kernel: of a convolution; None for another layer.
+        parameters: its own numbers in the weight file, batch statistics included.
         trainable: parameters without the batch statistics.
         multiply_adds: multiply-adds of its convolution with batch normalization folded in; 0 without one.
         seconds: measured, see `Timing`; 0 for a layer fused into another.
@@ -95,6 +119,7 @@ class NetworkLayer:
     detail: str
     inputs: tuple[int, ...]
     shape: tuple[int, int, int]
+    kernel: Kernel | None
     parameters: int
     trainable: int
     multiply_adds: int
