@@ -62,11 +62,12 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):  # more than 8 bits
                 deep = np.asarray(upright)  # "I;16B" has its bytes in another order
-                image = as_eight_bits(deep if upright.mode in ("I", "F") else deep.astype(np.uint16), values)
+                pixels = as_eight_bits(deep if upright.mode in ("I", "F") else deep.astype(np.uint16), values)
             else:
-                image = np.asarray(upright.convert("RGB"))
+                pixels = np.asarray(upright.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file here, lazily
             raise ImageError(f"expected a Pillow image that can be read, found {error}") from error
+        return _from_array(pixels, values)
     if hasattr(image, "read"):
         data = image.read(IMAGE_LIMIT + 1)
         if not isinstance(data, bytes) or len(data) > IMAGE_LIMIT:
