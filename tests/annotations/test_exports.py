@@ -519,7 +519,7 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         ({"Annotations/a.xml": xml("a").replace(">cat<", "><")}, ["JPEGImages/a.jpg"], "class", "an empty name"),
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"} | {"ImageSets/Main/train.txt": "a", "ImageSets/Main/night.txt": "b"},
          images("JPEGImages/{}.jpg", "ab"), "unlisted", "a list of no usual split"),
-        ({f"train/{s}.xml": xml(s) for s in "a"} | {"b.xml": xml("b")}, ["train/a.jpg", "b.jpg"], "orphan", "outside the folders train"),
+        ({f"train/{s}.xml": xml(s) for s in "a"} | {"b.xml": xml("b")}, ["train/a.jpg", "b.jpg"], "outside-splits", "outside the folders train"),
         ({"train.txt": lines("ours") + "\n" + lines("ours", "b").replace("6,", "7,"), **CLASSES}, images("{}.jpg"), "listed-twice", "different boxes"),
     ],
 )  # fmt: skip
@@ -656,7 +656,7 @@ def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     text = "names: [cat, dog]\ntrain: images\ntest: ../test/images\n"
     found = open_annotations(put(tmp_path, {"data.yaml": text, **YOLO}, images("images/{}.jpg")))
     assert found.splits == ("train",)
-    assert [p.what[-33:] for p in found.load("train").problems if p.kind == "setting"] == [
+    assert [p.what[-33:] for p in found.load("train").problems if p.kind == "split-absent"] == [
         "/images, found nothing there: left out"[-33:]
     ]
 

@@ -1,5 +1,6 @@
 """Images of the report, with the ground truth beside the detections."""
 
+import base64
 import itertools
 from pathlib import Path
 
@@ -57,6 +58,22 @@ def test_only_so_many_boxes_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "MOST_MARKS", 1)
     outcomes = outcomes_of()
     assert len(object_marks(outcomes, 0, NAMES)) == len(detection_marks(outcomes, 0, NAMES)) == 1
+
+
+def test_deep_images_are_shown_in_the_range_of_the_model(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1000, 400 * 400).reshape(400, 400, 1).repeat(3, axis=2).astype(np.uint16)
+    write_image(tmp_path / "a.png", ramp)
+    chosen, outcomes = ImageErrors(0, {}), outcomes_of()
+    own, model = (
+        gallery_image(chosen, tmp_path / "a.png", outcomes, NAMES, values=values).truth
+        for values in (None, (0, 65_535))
+    )
+    means = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(each.split(",")[1]), np.uint8), 0).mean()
+        for each in (own, model)
+    ]
+    assert means[0] > 100
+    assert means[1] < 60  # but for the boxes, black
 
 
 def test_both_sides_are_drawn_on_the_image_itself(tmp_path: Path) -> None:

@@ -107,4 +107,4 @@ def outside_splits(files: Sequence[Path], splits: Iterable[str]) -> list[Problem
     if not files:
         return []
     what = f"lies outside the folders {', '.join(splits)}: not read; {len(files)} like this in all"
-    return [Problem(str(files[0]), what, kind="orphan")]
+    return [Problem(str(files[0]), what, kind="outside-splits")]

@@ -109,7 +109,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
             parts[split] = YamlPart(path, split, there, names, open_data, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):
         raise AnnotationError(f"{path}: {missing[0]}")
-    remarks += [Problem(str(path), f"{what}: left out", "noted", kind="setting") for what in missing]
+    remarks += [Problem(str(path), f"{what}: left out", "noted", kind="split-absent") for what in missing]
     title = f"dataset file {path}"
     return Annotations(data.path, title, parts, Tree(path.parent, data.images), remarks, None)
 

@@ -84,7 +84,7 @@ class Selection:
             one = "1 image loses all of its boxes: kept as a background image"
             more = f"{emptied} images lose all of their boxes: kept as background images"
             says.append(one if emptied == 1 else more)
-        problems = [Problem(self.place, what, "noted", kind="setting") for what in says]
+        problems = [Problem(self.place, what, "noted", kind="selection") for what in says]
         return replace(
             found,
             names=names,

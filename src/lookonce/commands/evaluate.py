@@ -136,6 +136,7 @@ def evaluate(
             diagnosis=diagnose(
                 {part.name: part.found}, PlannedNetwork.of_model(measured.info, measured.size)
             ),
+            values=measured.info.values,
             explain=partial(_explain, model, options, measured, out, console, explain),
         )
         _print(evaluation, console)

@@ -13,7 +13,7 @@ from lookonce.draw.palette import Colour, class_colour
 from lookonce.errors import ImageError
 from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
-from lookonce.images import read_image
+from lookonce.images import Values, read_image
 from lookonce.samples import Sample
 
 RED: Colour = (255, 59, 48)
@@ -26,12 +26,15 @@ MOST_BESIDE = 4
 FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is no float32
 
 
-def finding_image(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -> NDArray[np.uint8] | None:
+def finding_image(
+    findings: Sequence[Finding], samples: Mapping[Path, Sample], values: Values | None = None
+) -> NDArray[np.uint8] | None:
     """Draw the findings of one kind in one image; None if it cannot be shown.
 
     Args:
         findings: one or more; further images of the first one are placed beside it.
         samples: image -> its boxes.
+        values: of images of more than 8 bits, the values shown black and white, as in `read_image`.
     """
     first = findings[0]
     if first.image is None:
@@ -40,17 +43,19 @@ def finding_image(findings: Sequence[Finding], samples: Mapping[Path, Sample]) -
     boxes = written.clip(-FAR, FAR).astype(np.float32)
     try:
         if not first.others:
-            return _drawn(first.image, boxes, samples.get(first.image))
+            return _drawn(first.image, boxes, samples.get(first.image), values)
         paths = (first.image, *first.others)[:MOST_BESIDE]
-        shown = [_drawn(path, boxes[:0], samples.get(path)) for path in paths]
+        shown = [_drawn(path, boxes[:0], samples.get(path), values) for path in paths]
     except ImageError:
         return None
     height, width = shown[0].shape[:2]
     return grid(shown, cell=(height, width), columns=2)
 
 
-def _drawn(path: Path, flagged: NDArray[np.float32], sample: Sample | None) -> NDArray[np.uint8]:
-    image = read_image(path)
+def _drawn(
+    path: Path, flagged: NDArray[np.float32], sample: Sample | None, values: Values | None
+) -> NDArray[np.uint8]:
+    image = read_image(path, values)
     left, top, right, bottom = window(flagged, image.shape[:2])
     image = np.ascontiguousarray(image[top:bottom, left:right])
     scale = LONGER_SIDE / max(image.shape[:2])

@@ -92,6 +92,13 @@ KINDS: dict[str, Kind] = {
         "Its boxes are lost for training.",
         "Restore the image, rename one of the two, or remove the file.",
     ),
+    "outside-splits": Kind(
+        "person",
+        "Files outside the splits",
+        "Images or annotations lie outside the folders of the splits.",
+        "They are not read.",
+        "Move them into the folder of a split, or remove them.",
+    ),
     "shared-id": Kind(
         "person",
         "Images that share an id",
@@ -145,8 +152,8 @@ KINDS: dict[str, Kind] = {
         "person",
         "Wrong size declared",
         "The annotation declares a size that is not that of the image.",
-        "The boxes may belong to another version of the image, and then all of them are wrong.",
-        "Check whether the boxes fit. lookonce uses the actual size of the image.",
+        "The boxes may belong to another version of the image, so the image is left out, with all its boxes.",
+        "Check whether the boxes fit. If they do, correct the size; if not, restore the image they belong to.",
     ),
     "inverted": Kind(
         "person",
@@ -299,8 +306,8 @@ KINDS: dict[str, Kind] = {
         "look",
         "Images listed twice",
         "One split names an image more than once.",
-        "Only the first entry counts.",
-        "Remove the others; --fix does this.",
+        "The image counts once, with the boxes of all its entries.",
+        "Remove the further entries; --fix does this. If their boxes differ, check which are right.",
         fixable=True,
     ),
     "border": Kind(
@@ -439,6 +446,20 @@ KINDS: dict[str, Kind] = {
         "The file has one channel.",
         "It is read as RGB with three equal channels. Mixing grey and colour images is no defect.",
         "None needed.",
+    ),
+    "split-absent": Kind(
+        "look",
+        "Splits that are not there",
+        "The dataset YAML names a split where there is nothing.",
+        "The split is left out; without val, images of train are held out in its place.",
+        "Correct the path, or remove its line.",
+    ),
+    "selection": Kind(
+        "info",
+        "Classes renamed or left out",
+        "`classes:` or `ignore:` of the dataset YAML changes them.",
+        "Their boxes count for the new class, are left out, or are ignored areas.",
+        "None needed if the counts are as meant.",
     ),
     "setting": Kind(
         "info",

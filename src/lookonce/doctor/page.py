@@ -10,6 +10,7 @@ from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.finding_images import finding_image
 from lookonce.doctor.findings import Finding
 from lookonce.doctor.kinds import KINDS, SEVERITIES, Kind, Severity
+from lookonce.images import Values
 from lookonce.pages.render import jpeg_url, render
 from lookonce.samples import Sample
 
@@ -50,7 +51,9 @@ class KindSection:
 def check_page(title: str, diagnosis: Diagnosis) -> str:
     """Return the page as HTML."""
     samples = {sample.path: sample for found in diagnosis.sets.values() for sample in found.samples}
-    sections = [_section(key, found, samples) for key, found in diagnosis.by_kind().items()]
+    sections = [
+        _section(key, found, samples, diagnosis.network.values) for key, found in diagnosis.by_kind().items()
+    ]
     learn = diagnosis.sets[diagnosis.learn]
     return render(
         "check.html",
@@ -72,14 +75,16 @@ def severity_counts(findings: Sequence[Finding]) -> dict[Severity, int]:
     return {severity: severities.count(severity) for severity in SEVERITIES}
 
 
-def _section(key: str, found: Sequence[Finding], samples: Mapping[Path, Sample]) -> KindSection:
+def _section(
+    key: str, found: Sequence[Finding], samples: Mapping[Path, Sample], values: Values | None
+) -> KindSection:
     by_image: dict[Path, list[Finding]] = defaultdict(list)
     for finding in found:
         if finding.image is not None:
             by_image[finding.image].append(finding)
     figures = []
     for first, *others in list(by_image.values())[: IMAGES[KINDS[key].severity]]:
-        image = finding_image([first, *others], samples)
+        image = finding_image([first, *others], samples, values)
         url = "" if image is None else jpeg_url(image)
         figures.append(Figure(url, first.place, first.what, len(others), bool(first.others)))
     return KindSection(key, KINDS[key], len(found), tuple(figures), tuple(found[:PLACES]))

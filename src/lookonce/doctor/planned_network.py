@@ -11,6 +11,7 @@ from lookonce.errors import ConfigError
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.letterbox import Fit, Letterbox
 from lookonce.geometry.sizes import size_text
+from lookonce.images import Values
 from lookonce.metadata import ModelInfo
 from lookonce.networks import MODELS, is_network
 from lookonce.samples import Sample
@@ -26,6 +27,7 @@ class PlannedNetwork:
         anchors: per scale, finest first: (width, height) in pixels of the input.
         strides: per scale, pixels per cell.
         fit: how an image is fitted to the input size.
+        values: of images of more than 8 bits, the values that become 0 and 255; None: unknown.
     """
 
     model: str
@@ -33,6 +35,7 @@ class PlannedNetwork:
     anchors: Anchors
     strides: tuple[int, ...]
     fit: Fit = "letterbox"
+    values: Values | None = None
 
     @classmethod
     def published(cls, model: str, size: tuple[int, int] | None = None) -> "PlannedNetwork":
@@ -53,7 +56,7 @@ class PlannedNetwork:
     @classmethod
     def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":
         """Return the network of a trained model."""
-        return cls(info.architecture, size, info.anchors, info.strides, info.fit)
+        return cls(info.architecture, size, info.anchors, info.strides, info.fit, info.values)
 
     def __str__(self) -> str:
         return f"{self.model} at {size_text(self.size)}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lookonce._files import replacing
 from lookonce._optional import require
 from lookonce.evaluate.confusion import Confusion
+from lookonce.evaluate.counting import Source
 from lookonce.evaluate.curves import Curve, Curves
 
 if TYPE_CHECKING:
@@ -84,9 +85,16 @@ def f1_threshold(curves: Curves, names: Sequence[str]) -> "Figure":
     return figure
 
 
-def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
-    """Plot counts of true class by detected class; the shade is the share of the row."""
-    counts, above = confusion.counts, "the best threshold of each class"
+def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source) -> "Figure":
+    """Plot counts of true class by detected class; the shade is the share of the row.
+
+    Args:
+        confusion: the counts.
+        names: class names.
+        source: origin of the score thresholds.
+    """
+    origin = "in the model file" if source == "model" else "chosen on these images"
+    counts, above = confusion.counts, f"the threshold of each class, {origin}"
     if len(set(confusion.thresholds)) == 1:
         above = f"threshold {confusion.thresholds[0]:.2g}"
     side = float(np.clip(4 + 0.34 * len(counts), 5, 24))

@@ -143,7 +143,7 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     images = {
         "precision_recall.png": plots.precision_recall(drawn, names, evaluation.voc_ap50),
         "f1_threshold.png": plots.f1_threshold(drawn, names),
-        "confusion.png": plots.confusion_matrix(evaluation.confusion, names),
+        "confusion.png": plots.confusion_matrix(evaluation.confusion, names, evaluation.counting.source),
     }
     for name, figure in images.items():
         plots.save(figure, folder / name)

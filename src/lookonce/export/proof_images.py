@@ -26,7 +26,8 @@ def proof_images(given: Path | None, info: ModelInfo) -> list[NDArray[np.uint8]]
     noise = rng.integers(0, 256, (*info.input_size, 3), np.uint8)
     if given is None:
         return [*(scene(rng).image for _ in range(RENDERED)), noise]
-    images = [as_pixels(frame.image) for frame in islice(Sources([str(given)]), MOST)]
+    frames = Sources([str(given)], values=info.values)
+    images = [as_pixels(frame.image) for frame in islice(frames, MOST)]
     if not images:
         raise SourceError(f"{given}: expected images to compare on, found none that can be read")
     return [*images, noise]

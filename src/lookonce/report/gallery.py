@@ -9,7 +9,7 @@ import numpy as np
 from lookonce.draw.marks import Mark, draw_marks
 from lookonce.evaluate.errors import Outcome, Outcomes
 from lookonce.evaluate.worst import ImageErrors
-from lookonce.images import read_image
+from lookonce.images import Values, read_image
 from lookonce.pages.render import jpeg_url
 
 LONGEST = 560  # pixels of an image in the gallery: about its width on the page
@@ -48,7 +48,12 @@ class GalleryImage:
 
 
 def gallery_image(
-    chosen: ImageErrors, path: Path, in_use: Outcomes, names: Sequence[str], link: str = ""
+    chosen: ImageErrors,
+    path: Path,
+    in_use: Outcomes,
+    names: Sequence[str],
+    link: str = "",
+    values: Values | None = None,
 ) -> GalleryImage:
     """Read one image and draw its objects and its detections.
 
@@ -58,8 +63,9 @@ def gallery_image(
         in_use: outcomes of the detections in use, of all images.
         names: class names.
         link: link to the page that explains it, or empty.
+        values: of an image of more than 8 bits, the values shown black and white, as in `read_image`.
     """
-    image = read_image(path)
+    image = read_image(path, values)
     truth, found = (
         jpeg_url(draw_marks(image, marks, LONGEST, LETTERS), QUALITY)
         for marks in (

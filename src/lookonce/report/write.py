@@ -11,6 +11,7 @@ from lookonce.doctor.diagnose import Diagnosis
 from lookonce.evaluate.error_report import error_report
 from lookonce.evaluate.report import Evaluation
 from lookonce.evaluate.worst import best_images
+from lookonce.images import Values
 from lookonce.report.figures import figures
 from lookonce.report.gallery import gallery_image
 from lookonce.report.page import report_page
@@ -31,6 +32,7 @@ def write_report_page(
     training: dict[str, Any] | None = None,
     diagnosis: Diagnosis | None = None,
     explain: Explain = lambda images, threshold: ([], ""),
+    values: Values | None = None,
 ) -> str:
     """Write both files, each whole or not at all.
 
@@ -44,6 +46,7 @@ def write_report_page(
         diagnosis: findings of `data check`.
         explain: receives the numbers of the worst images and the score threshold; writes pages that explain
             the first of them, and returns links to these and a remark.
+        values: range of images of more than 8 bits, as in `read_image`.
 
     Returns:
         The first sentence of the report.
@@ -55,12 +58,12 @@ def write_report_page(
     write_text(folder / "report.json", encodable(json.dumps(tree, indent=1, ensure_ascii=False)) + "\n")
     links, note = explain([each.image for each in errors.worst], errors.best.threshold)
     worst = [
-        gallery_image(each, truth[each.image].path, errors.in_use, names, link)
+        gallery_image(each, truth[each.image].path, errors.in_use, names, link, values)
         for each, link in zip(errors.worst, [*links, *[""] * (len(errors.worst) - len(links))], strict=True)
     ]
     shown = {each.image for each in errors.worst}
     best = [
-        gallery_image(each, truth[each.image].path, errors.in_use, names)
+        gallery_image(each, truth[each.image].path, errors.in_use, names, values=values)
         for each in best_images(errors.in_use, len(truth), BEST)
         if each.image not in shown
     ]

@@ -116,12 +116,15 @@ class Sources:
         live: numbers of frames that cameras and streams dropped, and of reconnections.
     """
 
-    def __init__(self, sources: Sequence[str | Path], *, strict: bool = False) -> None:
+    def __init__(
+        self, sources: Sequence[str | Path], *, strict: bool = False, values: Values | None = None
+    ) -> None:
         """Find the files; none is decoded yet.
 
         Args:
             sources: see `origins`.
             strict: a file that cannot be read ends the iteration with its error.
+            values: see the attribute, which may be set later: the range may follow from `origins`.
 
         Raises:
             SourceError: one of the sources does not exist, or has no images and videos.
@@ -131,7 +134,7 @@ class Sources:
         self.series: list[str] = []
         self.live = LiveCounts()
         self.strict = strict
-        self.values: Values | None = None
+        self.values = values
         self.by_windows = False
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
         files = [absolute(origin) for origin in self.origins if isinstance(origin, Path)]
