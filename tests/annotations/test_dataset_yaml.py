@@ -106,5 +106,5 @@ def test_a_yaml_speaks_for_its_folder(folder: Path) -> None:
 def test_other_names_than_its_own(folder: Path) -> None:
     file = write(folder, "names: [cat, dog]\ntrain: train.txt\n")
     assert len(load_samples(file, names=("cat", "dog")).samples) == 1
-    with pytest.raises(AnnotationError, match="expected the classes dog, cat, found cat, dog"):
+    with pytest.raises(AnnotationError, match=r"\.yaml: expected the classes dog, cat, found cat, dog"):
         load_samples(file, names=("dog", "cat"))

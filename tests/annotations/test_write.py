@@ -190,7 +190,7 @@ def test_splits_with_different_classes(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     sets = {"train": SampleSet(("cat",), [], [], "coco")}
-    with pytest.raises(AnnotationError, match=r"expected a format among coco, voc, yolo, .*, found 'kitti'"):
+    with pytest.raises(AnnotationError, match=r"form: expected one of coco, voc, yolo, .*, found 'kitti'"):
         write_samples(sets, "kitti", tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()

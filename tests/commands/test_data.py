@@ -79,7 +79,7 @@ def test_convert(data: Path, tmp_path: Path, form: str) -> None:
         ("anchors {data}/bccd --model yolov4", "--model: expected yolov3, yolov3-spp, yolov3-tiny"),
         ("anchors {data}/bccd --size 100", "--size: expected a size like 416 or 320x416"),
         ("stats {heads} --strict", "PartA_01003.xml: object 46: [693, 84, 693, 84] has no area"),
-        ("convert {data}/bccd --to kitti --out {tmp}/x", "expected a format among coco, voc, yolo"),
+        ("convert {data}/bccd --to kitti --out {tmp}/x", "--to: expected one of coco, voc, yolo"),
         ("convert {data}/bccd --to coco --out {data}/photos", "expected a new or empty folder"),
     ],
 )

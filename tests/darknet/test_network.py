@@ -108,6 +108,8 @@ def test_routes_and_shortcuts_point_back_or_absolutely() -> None:
             HEAD + YOLO + "[route]\nlayers=0\n[convolutional]\nfilters=8\n[yolo]\nanchors=1,2\nclasses=3",
             "has 3 classes, the first .* 2",
         ),
+        (CONV + "[maxpool]\nstride=2\n[scale_channels]\nfrom=0", r"\[scale_channels\] cannot scale"),
+        (HEAD + YOLO.replace("[yolo]", "[Gaussian_yolo]"), r"\[Gaussian_yolo\] with .* needs filters"),
         ("[avgpool]\n" + HEAD.replace("32", "1") + YOLO, "the input of 320x416 into 1x1 cells"),
         (HEAD.replace("32", "100") + YOLO, "the input of 320x416 into 3x4 cells"),
         (HEAD.replace("stride=32", "stride=150\npad=1") + YOLO, "the input of 320x416 into 3x3 cells"),

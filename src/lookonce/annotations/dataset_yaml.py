@@ -274,7 +274,7 @@ class YamlPart:
         extra = self.selection.further(self.given)
         mine = self.selection.names((*self.given, *extra))
         if names is not None and names != mine:
-            raise AnnotationError(f"expected the classes {listed(names)}, found {listed(mine)}")
+            raise AnnotationError(f"{self.path}: expected the classes {listed(names)}, found {listed(mine)}")
         annotated: dict[Path, Names] = {}
         complete: dict[Path, set[Path]] = {}
         sets = []

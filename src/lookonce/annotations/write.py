@@ -84,7 +84,7 @@ def check_target(form: str, out: Path) -> None:
         AnnotationError: an unknown format, or `out` is not a new or empty folder.
     """
     if form not in WRITERS:
-        raise AnnotationError(f"expected a format among {', '.join(WRITERS)}, found {form!r}")
+        raise AnnotationError(f"form: expected one of {', '.join(WRITERS)}, found {form!r}")
     if not is_vacant(out):
         raise AnnotationError(f"{out}: expected a new or empty folder, found files")
 

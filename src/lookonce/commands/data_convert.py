@@ -10,6 +10,7 @@ from lookonce._terminal import say, terminal
 from lookonce.annotations import check_target, load_splits, write_samples
 from lookonce.annotations.report import say_problems, say_samples
 from lookonce.annotations.selection import Selection
+from lookonce.annotations.write import WRITERS
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
 
@@ -33,6 +34,8 @@ def data_convert(
     Example: lookonce data convert my-voc/ --to coco --out my-coco
     """
     console = terminal(stderr=True)
+    if to not in WRITERS:
+        raise ConfigError(f"--to: expected one of {', '.join(WRITERS)}, found {to!r}")
     with Outputs("data convert", folder=out, inputs=[data, names]):
         check_target(to, out)
         sets = load_splits(data, names, strict, images)

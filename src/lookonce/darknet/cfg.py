@@ -51,6 +51,7 @@ class Cfg:
         file: named in errors.
         net: the [net] section.
         layers: layers in file order; the index is Darknet's layer number.
+        kinds: name of each layer's section in the file, such as `Gaussian_yolo`.
         ignored: keys without effect here, each once, by kind of section.
         unknown: keys that neither lookonce nor Darknet knows, with a hint, by kind of section.
         text: the file without comments and blanks.
@@ -59,6 +60,7 @@ class Cfg:
     file: str
     net: Net
     layers: tuple[LayerSection, ...]
+    kinds: tuple[str, ...]
     ignored: dict[str, list[str]]
     unknown: dict[str, list[str]]
     text: str = field(compare=False, repr=False, default="")
@@ -97,7 +99,7 @@ def typed(sections: list[Section], file: str) -> Cfg:
         for listed, keys in ((ignored, passed), (unknown, strange.values())):
             if keys:
                 listed[section.kind] = list(dict.fromkeys([*listed.get(section.kind, []), *keys]))
-    return Cfg(file, net, tuple(layers), ignored, unknown, text)
+    return Cfg(file, net, tuple(layers), tuple(each.kind for each in sections[1:]), ignored, unknown, text)
 
 
 def _net(sections: list[Section]) -> Net:

@@ -219,4 +219,5 @@ def _scales(cfg: Cfg, layers: list[Layer]) -> tuple[Scale, ...]:
 
 
 def _fail(cfg: Cfg, section: LayerSection, what: str) -> NoReturn:
-    raise ModelFileError(f"{cfg.file}:{section.line}: [{type(section).__name__.lower()}] {what}")
+    kind = next(kind for kind, each in zip(cfg.kinds, cfg.layers, strict=True) if each is section)
+    raise ModelFileError(f"{cfg.file}:{section.line}: [{kind}] {what}")

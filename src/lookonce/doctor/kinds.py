@@ -153,7 +153,7 @@ KINDS: dict[str, Kind] = {
         "Wrong size declared",
         "The annotation declares a size that is not that of the image.",
         "The boxes may belong to another version of the image, so the image is left out, with all its boxes.",
-        "Check whether the boxes fit. If they do, correct the size; if not, restore the image they belong to.",
+        "Check whether the boxes fit. If they do, correct the size; if not, restore the image of the boxes.",
     ),
     "inverted": Kind(
         "person",

@@ -62,7 +62,7 @@ def describe_layers(
         found.append(
             NetworkLayer(
                 index=layer.index,
-                kind=type(layer.section).__name__.lower(),
+                kind=network.cfg.kinds[layer.index],
                 part=parts[layer.index],
                 name=modules.get(layer.index, ""),
                 title=titles.get(layer.index, ""),
