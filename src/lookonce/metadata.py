@@ -27,7 +27,7 @@ LONGEST_DESCRIPTION = 1 << 24  # characters
 LONGEST_CFG = 1 << 20  # characters; the official files have 8,000
 MOST_CLASSES, LONGEST_NAME = 10_000, 200
 MOST_SCALES, MOST_ANCHORS = 16, 64  # anchors per scale
-LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input
+LARGEST_SIDE, MOST_PIXELS = 8192, 1 << 23  # of the network input; more would take all memory
 LARGEST_ANCHOR, LARGEST_STRIDE, LARGEST_WIDTH = 1 << 16, 1024, 64
 
 # Residual blocks and channels of Darknet-53's stages (paper, table 1)
@@ -150,11 +150,11 @@ class ModelInfo:
     """Description carried inside every model file.
 
     Attributes:
-        architecture: `yolov3`, `yolov3-spp`, `yolov3-tiny`, or `darknet` for any other `.cfg`.
+        architecture: one of `networks.NETWORKS`, or `darknet` for any other `.cfg`.
         names: class names; their number is C.
         anchors: per scale, finest first: (width, height) of each anchor in pixels of the network input.
         strides: per scale, finest first; yolov3-tiny has two scales.
-        input_size: (height, width) the model was made for; any multiples of 32 work.
+        input_size: (height, width) the model was made for; any multiples of `side_multiple` work.
         width: factor on the channel counts.
         bn_epsilon: batch normalization's epsilon; 1e-3 in the TensorFlow reference.
         fit: how an image is fitted to the input size.
@@ -180,7 +180,7 @@ class ModelInfo:
 
     @property
     def side_multiple(self) -> int:
-        """Return the number of which the sides of an input in training are multiples."""
+        """Return the number that the input's sides must be multiples of: 32, or more for a coarser scale."""
         return math.lcm(32, *self.strides)
 
     def to_json(self) -> str:

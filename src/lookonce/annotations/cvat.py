@@ -55,9 +55,7 @@ def recognize(data: DataPath) -> Recognized | None:
             groups[own or ALL].append((file, None))
     parses = {split: partial(_parse, groups[split], read) for split in by_split(groups)}
     unlabelled = "not in the XML: taken as a background image" if data.is_folder else ""
-    return Recognized(
-        f"CVAT for images {data.path}", parses, unlabelled=unlabelled, depth=data.tree.depth(files)
-    )
+    return Recognized(f"CVAT XML {data.path}", parses, unlabelled=unlabelled, depth=data.tree.depth(files))
 
 
 def _parse(files: list[tuple[Path, str | None]], read: Callable[[Path], ET.Element]) -> Parsed:

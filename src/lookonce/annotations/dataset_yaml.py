@@ -111,7 +111,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: left out", "noted", kind="split-absent") for what in missing]
     title = f"dataset file {path}"
-    return Annotations(data.path, title, parts, Tree(path.parent, data.images), remarks, None)
+    return Annotations(data.path, title, parts, Tree(path.parent, data.images), remarks)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

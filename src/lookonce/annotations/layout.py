@@ -62,7 +62,7 @@ def write_names(path: Path, names: tuple[str, ...]) -> None:
 
 
 def write_dataset_yaml(path: Path, names: tuple[str, ...], splits: Iterable[str]) -> None:
-    """Return the dataset YAML for `<split>.txt` files beside it."""
+    """Write the dataset YAML for `<split>.txt` files beside it."""
     tree = {split: f"{split}.txt" for split in splits} | {"names": dict(enumerate(names))}
     write_text(path, yaml.safe_dump(tree, allow_unicode=True, sort_keys=False))
 

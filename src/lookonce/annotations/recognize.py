@@ -121,7 +121,7 @@ def _open_format(data: DataPath) -> Annotations:
     nothing_known = NoAnnotationsError if data.is_folder and data.tree.images else AnnotationError
     raise nothing_known(
         f"{path}: expected a dataset YAML, COCO, Pascal VOC, YOLO, Darknet's .data, CVAT, LabelMe, "
-        "Label Studio, CreateML, OpenImages or a .txt with one line per image, found "
+        "Label Studio, CreateML, OpenImages, TensorFlow's CSV or a .txt with one line per image, found "
         f"{'an empty folder' if path.is_dir() and not any(path.iterdir()) else 'none of these'}"
     )
 

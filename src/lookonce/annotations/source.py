@@ -153,7 +153,6 @@ class Annotations:
         parts: split -> its part; `ALL` alone if the data has no splits.
         tree: files of the data set, if every one is expected to be used.
         remarks: problems of the data set as a whole.
-        names: class names, if a dataset YAML gives them.
     """
 
     path: Path
@@ -161,7 +160,6 @@ class Annotations:
     parts: Mapping[str, Part]
     tree: Tree | None = None
     remarks: Sequence[Problem] = ()
-    names: Names | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -185,7 +183,6 @@ class Annotations:
         Raises:
             AnnotationError: no such split, or the annotations cannot be read.
         """
-        names = names or self.names
         chosen, remark = list(self.parts), f", splits {', '.join(self.splits)}"
         if not self.splits:
             chosen = [ALL]

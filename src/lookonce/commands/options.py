@@ -92,7 +92,6 @@ SplitOption = Annotated[
 SizeOption = Annotated[
     str | None, typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default=OWN)
 ]
-ConfOption = Annotated[float, typer.Option(help="Score threshold.")]
 ConfsOption = Annotated[
     str | None,
     typer.Option(

@@ -96,7 +96,7 @@ class NetworkLayer:
     Attributes:
         index: Darknet's layer number.
         kind: the section: convolutional, shortcut, route, upsample, maxpool, yolo, ...
-        part: `backbone`, `neck` or `head`. In a network other than lookonce's three, the backbone is what
+        part: `backbone`, `neck` or `head`. In a network that has no name in lookonce, the backbone is what
             all scales read, a head is a [yolo] with the convolution before it, and the rest is neck.
         name: module in the readable network, e.g. `backbone.stages.2.3.expand`; empty if it has none.
         title: the write-up's name of this output, e.g. `route_1`; empty if it has none.

@@ -39,7 +39,7 @@ from lookonce.inputs import Image, as_pixels
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.backends import Backend, Precision, open_backend
 from lookonce.runtime.devices import AUTO
-from lookonce.runtime.options import IOU, Classes, Conf, DetectOptions, multiple_of_sides
+from lookonce.runtime.options import IOU, Classes, Conf, DetectOptions
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess, suppress
 from lookonce.runtime.tiles import OVERLAP, Tiles, Window, join
 from lookonce.tiff import LargeImage, is_large_tiff
@@ -367,7 +367,7 @@ class Detector:
         for window in [whole] if self._tiling is None else self._tiling.windows(size):
             shape = window.bottom - window.top, window.right - window.left
             if self.options.rect:
-                letterbox = Letterbox.rectangle(shape, self.size, multiple_of_sides(self.info))
+                letterbox = Letterbox.rectangle(shape, self.size, self.info.side_multiple)
             else:
                 letterbox = Letterbox.for_policy(self.fit, shape, self.size)
             views.append(_View(image, window, letterbox))

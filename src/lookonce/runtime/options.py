@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import lcm
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from lookonce.errors import ConfigError
 from lookonce.geometry.letterbox import Fit
 from lookonce.geometry.sizes import size_advice
-from lookonce.metadata import ModelInfo
+from lookonce.metadata import LARGEST_SIDE, ModelInfo
 from lookonce.runtime.backends import ENGINES, Backend, Precision, check_precision
 from lookonce.runtime.devices import AUTO, check_device
 from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
@@ -20,9 +19,6 @@ from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
 CONF = 0.25  # darknet's detector: -thresh 0.25
 EVALUATION_CONF = 0.001  # low, because AP counts every detection
 IOU = 0.45  # darknet's detector and the reference's evaluation script
-
-COARSEST_STRIDE = 32  # of all three networks
-LARGEST_SIDE = 8192  # pixels; a larger one is a mistake, and would take all memory
 
 
 Conf = float | Mapping[str, float]  # of all classes, or by class name
@@ -152,7 +148,7 @@ class DetectOptions:
         _, *fixed = backend.input_shape
         expected = tuple(side or usual for side, usual in zip(fixed, backend.info.input_size, strict=True))
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or expected
-        multiple = multiple_of_sides(backend.info)
+        multiple = backend.info.side_multiple
         fits = all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width))
         # a Darknet network may be made for a size that is no multiple of 32
         if not fits and (height, width) != backend.info.input_size:
@@ -207,8 +203,3 @@ class DetectOptions:
                 raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
             found.append(int(number))
         return tuple(found)
-
-
-def multiple_of_sides(info: ModelInfo) -> int:
-    """Return the number that the input's sides must be multiples of: 32, or more for a coarser scale."""
-    return lcm(COARSEST_STRIDE, *info.strides)

@@ -68,7 +68,7 @@ def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Yield the head, then the record of each frame, up to the first incomplete line."""
+    """Return the head, then the record of each frame, up to the first incomplete line."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
