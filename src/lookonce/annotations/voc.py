@@ -6,11 +6,9 @@ we also have COCO (two dialects), YOLO and ImageNet XML, every converter used th
 difference is one pixel on the left and at the top.
 """
 
-import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +32,7 @@ from lookonce.annotations.files import (
     xml_root,
 )
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
-from lookonce.annotations.records import Parsed, Record, Row, hull
+from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull, upright
 from lookonce.annotations.tree import Tree, by_folder
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
@@ -220,12 +218,7 @@ def parse(file: Path) -> Xml:
         return Xml(fault=match[2], line=match[1] or "") if match else Xml(fault=str(error))
     if root.tag != "annotation":
         return Xml(fault=f"expected <annotation>, found <{root.tag}>")
-    declared = None
-    with suppress(ValueError, OverflowError):
-        declared = (
-            int(float(root.findtext("size/height", "").strip())),
-            int(float(root.findtext("size/width", "").strip())),
-        )
+    declared = declared_size(root.findtext("size/height"), root.findtext("size/width"))
     rows = tuple(_row(f"{file}: object {i}", node) for i, node in enumerate(root.iterfind("object"), 1))
     return Xml(root.findtext("filename", "").strip(), declared, root.findtext("size/depth", "").strip(), rows)
 
@@ -245,9 +238,7 @@ def _row(place: str, node: ET.Element) -> Row:
             x, y, width, height, angle = (
                 float(turned.findtext(tag, "").strip()) for tag in ("cx", "cy", "w", "h", "angle")
             )
-            across = (width * abs(math.cos(angle)) + height * abs(math.sin(angle))) / 2
-            down = (width * abs(math.sin(angle)) + height * abs(math.cos(angle))) / 2
-            box, is_hull = (x - across, y - down, x + across, y + down), True
+            box, is_hull = upright(x, y, width, height, angle), True
         else:
             polygon = node.find("polygon")
             sides = [] if polygon is None else [(side.tag, side.text or "") for side in polygon.iter()]

@@ -16,14 +16,14 @@ SETTINGS, EPOCHS = "settings.yaml", "epochs.csv"
 COUNTED = ("images", "boxes", "validation")  # of the data
 
 
-def training_record(model: Path, info: ModelInfo | None) -> dict[str, Any] | None:
+def training_record(model: Path, info: ModelInfo) -> dict[str, Any] | None:
     """Return how a model was trained, for JSON; None if the file has no record.
 
     Args:
         model: model file. A run folder around it adds settings, date and one entry per epoch.
         info: description in the file.
     """
-    if info is None or not info.training:
+    if not info.training:
         return None
     trained_on = dict(info.training.get("data", {}))
     record: dict[str, Any] = {

@@ -125,12 +125,12 @@ def forward(
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """Make a scaler that keeps small gradients from vanishing in float16; else it does nothing."""
+    """A scaler that keeps small gradients from vanishing in float16; for other precisions it does nothing."""
     return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
-    """Return the precision of the network: by default bfloat16, unless it is emulated and thus slower."""
+    """Precision of the network: by default bfloat16, unless it is emulated and therefore slower."""
     if settings.precision != "auto":
         return PRECISIONS[settings.precision]
     if device.type == "cuda":
@@ -143,7 +143,11 @@ def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Return whether this CPU computes in bfloat16 natively."""
+    """Return whether PyTorch trains in bfloat16 natively on this CPU.
+
+    It asks PyTorch, on any system. `runtime.processor` answers for engines: on Linux alone, and with ARM's
+    instructions, in which training has not been measured.
+    """
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
