@@ -125,12 +125,12 @@ def forward(
 
 
 def make_scaler(device: torch.device, settings: TrainSettings) -> GradScaler:
-    """A scaler that keeps small gradients from vanishing in float16; for other precisions it does nothing."""
+    """Make a scaler that keeps small gradients from vanishing in float16; else it does nothing."""
     return GradScaler(device.type, enabled=precision_on(device, settings) == torch.float16)
 
 
 def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
-    """Precision of the network: by default bfloat16, unless it is emulated and therefore slower."""
+    """Return the precision of the network: by default bfloat16, unless it is emulated and thus slower."""
     if settings.precision != "auto":
         return PRECISIONS[settings.precision]
     if device.type == "cuda":
