@@ -78,12 +78,12 @@ def test_a_foreign_file_is_refused_before_the_work(
 ) -> None:
     monkeypatch.setenv("LOOKONCE_MIRROR", (desk / "no mirror").as_uri())
     (desk / "mine.json").write_text("mine")
-    assert run(f"{line} --json mine.json", monkeypatch) == 2
+    assert typed(*f"{line} --json mine.json".split()) == 2
     assert "mine.json: exists and was not written by" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["models", "recipes", "data_anchors"])
-def test_force_replaces_a_foreign_file(name: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_force_replaces_a_foreign_file(name: str, desk: Path) -> None:
     (desk / "mine.json").write_text("mine")
-    assert run(f"{LINES[name]} --json mine.json --force", monkeypatch) == 0
+    assert typed(*f"{LINES[name]} --json mine.json --force".split()) == 0
     assert json.loads((desk / "mine.json").read_text("utf-8"))
