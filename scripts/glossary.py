@@ -12,8 +12,8 @@ from lookonce.pages.glossary import GLOSSARY
 PAGE = Path(__file__).parents[1] / "docs" / "glossary.md"
 HEAD = """# Glossary
 
-The words of the reports and of this documentation. On the report's page, point at a word, tap it or
-reach it with the Tab key to see its meaning.
+The terms used in the reports and in this documentation. In a report, point at a word, tap it, or reach it
+with the Tab key to see its meaning.
 
 | word | meaning |
 |---|---|
