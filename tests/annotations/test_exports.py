@@ -499,7 +499,7 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
 @pytest.mark.parametrize(
     ("files", "names", "kind", "what"),
     [
-        (CLASSES | YOLO | {"labels/d.txt": yolo("a")}, images("images/{}.jpg"), "orphan", "labels without an image"),
+        (CLASSES | YOLO | {"labels/d.txt": yolo("a")}, images("images/{}.jpg"), "orphan", "labels without a picture"),
         (CLASSES | YOLO, [*images("images/{}.jpg"), "images/a.png"], "shared-labels", "a.jpg has the one label file"),
         (CLASSES | YOLO | {"images/d.heic": "x", "images/e.HEIC": "x"}, images("images/{}.jpg"), "unread-format", "2 like this"),
         (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),

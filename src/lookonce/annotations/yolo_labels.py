@@ -138,7 +138,7 @@ class LabelledFolder:
                 ALL,
                 split_of(file, self.tree.root) if file.is_relative_to(self.tree.root) else split,
             ):
-                what = "labels without an image: no image of this name was found"
+                what = "labels without a picture: no image of this name was found"
                 if holds_rows(file):
                     problems.append(Problem(str(file), what, kind="orphan"))
                 else:
