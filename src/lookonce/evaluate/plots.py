@@ -93,8 +93,8 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
         names: class names.
         source: origin of the score thresholds.
     """
-    origin = "in the model file" if source == "model" else "chosen on these images"
-    counts, above = confusion.counts, f"the threshold of each class, {origin}"
+    counts = confusion.counts
+    above = "the model's thresholds" if source == "model" else "thresholds of these images"
     if len(set(confusion.thresholds)) == 1:
         above = f"threshold {confusion.thresholds[0]:.2g}"
     side = float(np.clip(4 + 0.34 * len(counts), 5, 24))
