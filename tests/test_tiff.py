@@ -11,7 +11,7 @@ from PIL import Image
 from lookonce import _tiff, tiff
 from lookonce.errors import ImageError
 from lookonce.images import read_image, read_image_header, read_native
-from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages, tiff_pixels
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages
 from lookonce.values import measure_values
 from tests.tiffs import DOUBLE, LONG, LONG8, SHORT, write_directory, write_tiff
 
@@ -140,14 +140,14 @@ def test_the_memory_of_a_page_is_known_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = write_tiff(tmp_path / "large.tif", (20_000, 20_000), tile=2048)
-    assert tiff_pixels(large) == (1 << 26) + 4096**2  # the blocks and the reduced copy
+    assert tiff_memory(large) == 3 * ((1 << 26) + 4096**2)  # the blocks and the reduced copy
     thin = write_tiff(tmp_path / "thin.tif", (40_000, 64), tile=64)
-    assert tiff_pixels(thin) == 40_000 * 64 + 4096**2
+    assert tiff_memory(thin) == 3 * (40_000 * 64 + 4096**2)
     path = stack(tmp_path / "pages.tif", scene(), scene()[:7, :5])
-    assert [tiff_pixels(path, at) for at in tiff_pages(path)] == [150 * 230, 35]
-    assert tiff_pixels(tmp_path / "absent.tif") == 0
+    assert [tiff_memory(path, at) for at in tiff_pages(path)] == [11 * 150 * 230, 11 * 35]
+    assert tiff_memory(tmp_path / "absent.tif") == 0
     Image.fromarray(scene()).save(tmp_path / "a.png")
-    assert tiff_pixels(tmp_path / "a.png") == 0
+    assert tiff_memory(tmp_path / "a.png") == 0
 
 
 # ---- pages
@@ -261,6 +261,7 @@ def test_numbers_beyond_any_file_are_errors(tmp_path: Path, tags: dict, message:
 
 def test_planes_that_overlap_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiff, "IMAGE_LIMIT", 3000)
+    monkeypatch.setattr(tiff, "PAGE_LIMIT", 3000)
     path = tmp_path / "a.tif"
     tags = {256: [64], 257: [16], 258: [8], 259: [8], 262: [1], 277: [4], 278: [16], 284: [2]}
     tags |= {273: [16] * 4, 279: [1024] * 4}

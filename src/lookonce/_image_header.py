@@ -12,17 +12,18 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import SEEK_CUR, BytesIO
+from io import SEEK_CUR, SEEK_END, BytesIO
 from itertools import repeat
 from struct import unpack, unpack_from
 from typing import BinaryIO, Literal, NamedTuple
 
-from lookonce._tiff import read_directory, seek, take
+from lookonce._tiff import FLOATS, SAMPLE_FORMAT, read_directory, reading_memory, seek, take
 
 EXIF_PREFIX = b"Exif\0\0"
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_ORIENTATION = 256, 257, 274  # tag numbers; EXIF is a TIFF without an image
 TIFF_SUBFILE, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_CHANNELS, TIFF_PLANES = 254, 258, 262, 277, 284
-TIFF_PER_CHANNEL = frozenset({TIFF_BITS})
+TIFF_STRIP_ROWS = 278
+TIFF_PER_CHANNEL = frozenset({TIFF_BITS, SAMPLE_FORMAT})
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_SIZES = frozenset({TIFF_WIDTH, TIFF_HEIGHT, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT})
 LARGEST_TILE = 1 << 24  # pixels
@@ -30,6 +31,7 @@ TIFF_SHORT, TIFF_LONG = 3, 4  # field types
 TIFF_MIRRORED = (2, 3, 6, 7)  # orientations whose rows as stored, or columns, run from right to left
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")  # the last two: BigTIFF
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are tables
+JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 JPEG_END, JPEG_SCAN, JPEG_APP1 = 0xD9, 0xDA, 0xE1
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 LONGEST_EXIF = 1 << 16  # the longest JPEG segment; the same limit applies to the other formats
@@ -65,6 +67,11 @@ PILLOW_COLOURS: dict[str, Colour] = {
 TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}  # by photometric
 
 
+RGB_BYTES = 3
+# bytes per pixel that decoders take, measured by benchmarks/largest_image.py
+ANIMATION_MEMORY, LOSSLESS_WEBP_MEMORY, GIF_MEMORY, AVIF_MEMORY, J2K_CHANNEL_MEMORY = 12, 8, 6, 16, 7
+
+
 class Found(NamedTuple):
     """Findings of one walker; see `ImageHeader`. The sides are those as stored."""
 
@@ -73,7 +80,8 @@ class Found(NamedTuple):
     orientation: int
     colour: Colour
     is_series: bool = False
-    is_deep: bool = False
+    bits: int = 8
+    memory: float = RGB_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,8 @@ class ImageHeader:
         orientation: EXIF's, 1 (upright) to 8.
         colour: colour coding; images are always read as 8-bit RGB.
         is_series: whether it has more frames or pages than the first, the only one that is read.
-        is_deep: whether its numbers have more than 8 bits.
+        bits: of its numbers; those of up to 8 count as 8.
+        memory: bytes per pixel that reading it as RGB of 8 bits takes at its peak, the result included.
     """
 
     format: str
@@ -99,7 +108,18 @@ class ImageHeader:
     orientation: int = 1
     colour: Colour = "colour"
     is_series: bool = False
-    is_deep: bool = False
+    bits: int = 8
+    memory: float = RGB_BYTES
+
+    @property
+    def is_deep(self) -> bool:
+        """Return whether its numbers have more than 8 bits."""
+        return self.bits > 8
+
+    @property
+    def channels(self) -> int:
+        """Return the number of channels of the decoded pixels, before grey is expanded to RGB of 8 bits."""
+        return 1 if self.is_deep and self.colour == "grey" else RGB_BYTES
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
@@ -113,10 +133,11 @@ def read_header(stream: BinaryIO) -> ImageHeader:
         if is_format(magic):
             stream.seek(0)
             found = parse(stream)
-            height, width = found.height, found.width
-            if found.orientation >= 5:  # EXIF 5 to 8 turn the image by a quarter
-                width, height = height, width
-            return ImageHeader(name, height, width, stream.tell(), *found[2:])
+            if found.orientation < 5:
+                return ImageHeader(name, found.height, found.width, stream.tell(), *found[2:])
+            # EXIF 5 to 8 turn the image by a quarter: into a second one
+            twice = max(found.memory, 2 * RGB_BYTES * found.bits / 8)
+            return ImageHeader(name, found.width, found.height, stream.tell(), *found[2:-1], twice)
     known = ", ".join(name for name, _, _ in FORMATS)
     raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
@@ -129,7 +150,8 @@ def is_image(start: bytes) -> bool:
 def _jpeg(stream: BinaryIO) -> Found:
     """Walk the segments up to the first scan."""
     width = height = components = 0
-    orientation = 1
+    orientation, memory, is_progressive = 1, float(RGB_BYTES), False
+    samples = 0.0  # per pixel
     stream.seek(2)
     for _ in (parts := _parts()):
         marker = _jpeg_marker(stream, parts)
@@ -143,12 +165,20 @@ def _jpeg(stream: BinaryIO) -> Found:
             if components:
                 raise ValueError("expected one frame header in a JPEG, found two")
             height, width, components = unpack(">xHHB", take(stream, 6))
+            sampling = [(each >> 4, each & 15) for each in stream.read(3 * components)[1::3]]
+            most = max((x for x, _ in sampling), default=0) * max((y for _, y in sampling), default=0)
+            samples = sum(x * y for x, y in sampling) / max(1, most)
+            is_progressive = marker in JPEG_PROGRESSIVE
         elif marker == JPEG_APP1 and orientation == 1:
             orientation = _exif_orientation(stream.read(max(0, length - 2)))
         elif marker == JPEG_SCAN:
+            scanned = stream.read(1)
+            stream.seek(-len(scanned), SEEK_CUR)
+            if is_progressive or scanned < bytes([components]):  # libjpeg keeps 16 bits of each sample
+                memory += 2 * samples
             break
         stream.seek(after)
-    return Found(width, height, orientation, JPEG_COLOURS.get(components, "colour"))
+    return Found(width, height, orientation, JPEG_COLOURS.get(components, "colour"), False, 8, memory)
 
 
 def _jpeg_marker(stream: BinaryIO, parts: Iterator[None]) -> int:
@@ -186,7 +216,9 @@ def _png(stream: BinaryIO) -> Found:
             raise ValueError(f"expected at most {MOST_OTHERS} chunks of a PNG besides its pixels, found more")
         stream.seek(after)
     stream.seek(4, SEEK_CUR)  # checksum
-    return Found(width, height, orientation, colour, frames > 1, depth == 16)
+    memory = RGB_BYTES + (2 * (1 if colour == "grey" else RGB_BYTES) if depth == 16 else 0)
+    memory = max(memory, ANIMATION_MEMORY) if frames > 1 else memory
+    return Found(width, height, orientation, colour, frames > 1, max(8, depth), memory)
 
 
 def _webp(stream: BinaryIO) -> Found:
@@ -199,10 +231,13 @@ def _webp(stream: BinaryIO) -> Found:
     if kind == b"VP8L":
         (bits,) = unpack("<xI", take(stream, 5))
         colour: Colour = "alpha" if bits >> 28 & 1 else "colour"
-        return Found((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, colour)
+        return Found(
+            (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, colour, False, 8, LOSSLESS_WEBP_MEMORY
+        )
     fields = take(stream, 10)
     width, height = (int.from_bytes(fields[i : i + 3], "little") + 1 for i in (4, 7))
-    orientation = 1
+    is_series = bool(fields[0] & 2)
+    orientation, memory = 1, ANIMATION_MEMORY if is_series else RGB_BYTES
     stream.seek(length - 10, SEEK_CUR)
     for _ in _parts():
         if len(chunk := stream.read(8)) < 8:
@@ -211,8 +246,11 @@ def _webp(stream: BinaryIO) -> Found:
         if kind == b"EXIF":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
             break
+        if kind == b"VP8L":
+            memory = max(memory, LOSSLESS_WEBP_MEMORY)
         stream.seek(length + length % 2, SEEK_CUR)  # chunks are padded to an even length
-    return Found(width, height, orientation, "alpha" if fields[0] & 0x10 else "colour", bool(fields[0] & 2))
+    shown: Colour = "alpha" if fields[0] & 0x10 else "colour"
+    return Found(width, height, orientation, shown, is_series, 8, memory)
 
 
 def _bmp(stream: BinaryIO) -> Found:
@@ -232,8 +270,9 @@ def _tiff(stream: BinaryIO) -> Found:
     tile = tags.get(TIFF_TILE_WIDTH, 0) * tags.get(TIFF_TILE_HEIGHT, 0)  # decoders hold a whole tile
     if tile > max(LARGEST_TILE, tags.get(TIFF_WIDTH, 0) * tags.get(TIFF_HEIGHT, 0)):
         raise ValueError(f"expected tiles of at most {LARGEST_TILE:,} pixels, found {tile:,}")
-    is_deep = tags.get(TIFF_BITS, 8) > 8
-    if is_deep and tags.get(TIFF_PLANES, 1) == 2 and tags.get(TIFF_CHANNELS, 1) > 1:  # OpenCV mixes them up
+    bits, channels = max(8, tags.get(TIFF_BITS, 8)), tags.get(TIFF_CHANNELS, 1)
+    is_deep = bits > 8
+    if is_deep and tags.get(TIFF_PLANES, 1) == 2 and channels > 1:  # OpenCV mixes them up
         raise ValueError("expected channels pixel by pixel in a TIFF of more than 8 bits, found planes")
     orientation = tags.get(TIFF_ORIENTATION, 1)
     if tile and not is_deep and orientation in TIFF_MIRRORED:  # libtiff mirrors each tile by itself
@@ -249,7 +288,10 @@ def _tiff(stream: BinaryIO) -> Found:
         except ValueError:
             is_series = False
     width, height = tags.get(TIFF_WIDTH, 0), tags.get(TIFF_HEIGHT, 0)
-    return Found(width, height, orientation, colour, is_series, is_deep)
+    block = tile or min(tags.get(TIFF_STRIP_ROWS, height), height) * width
+    length, is_float = stream.seek(0, SEEK_END), tags.get(SAMPLE_FORMAT, 1) == FLOATS
+    memory = reading_memory((height, width), block, bits, channels, length, is_float=is_float)
+    return Found(width, height, orientation, colour, is_series, bits, memory)
 
 
 def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
@@ -291,7 +333,10 @@ def _pnm(stream: BinaryIO) -> Found:
     if len(words) < 3 - is_bitmap or not all(word.isdigit() for word in words[: 3 - is_bitmap]):
         raise ValueError("expected width, height and largest value in a PNM, found it damaged or cut short")
     width, height, largest = (int(word[:9]) for word in (*words[:2], b"1" if is_bitmap else words[2]))
-    return Found(width, height, 1, "colour" if kind in (b"P3", b"P6") else "grey", False, largest > 255)
+    channels = RGB_BYTES if kind in (b"P3", b"P6") else 1
+    bits = 16 if largest > 255 else 8
+    memory = RGB_BYTES + (2 * channels if bits > 8 else 0)
+    return Found(width, height, 1, "grey" if channels == 1 else "colour", False, bits, memory)
 
 
 def _gif(stream: BinaryIO) -> Found:
@@ -322,7 +367,7 @@ def _gif(stream: BinaryIO) -> Found:
     if not frames:
         raise ValueError("expected a frame in a GIF, found none: the file is damaged")
     is_grey = palette[::3] == palette[1::3] == palette[2::3]
-    return Found(width, height, 1, "grey" if is_grey else "palette", frames > 1)
+    return Found(width, height, 1, "grey" if is_grey else "palette", frames > 1, 8, GIF_MEMORY)
 
 
 def _gif_palette(stream: BinaryIO, flags: int) -> bytes:
@@ -345,7 +390,7 @@ def _jpeg_2000(stream: BinaryIO) -> Found:
             f"expected at most {MOST_TILES:,} tiles of 1 to 4 channels, found {tiles:,} of {channels:,}"
         )
     stream.seek(0)
-    return _by_pillow(stream)
+    return _by_pillow(stream)._replace(memory=channels * J2K_CHANNEL_MEMORY + RGB_BYTES)
 
 
 def _by_pillow(stream: BinaryIO) -> Found:
@@ -363,7 +408,8 @@ def _by_pillow(stream: BinaryIO) -> Found:
                 colour = PILLOW_COLOURS.get(image.mode, "colour")
                 is_series = bool(getattr(image, "is_animated", False))
                 upright = orientation if orientation in range(1, 9) else 1
-                return Found(*image.size, upright, colour, is_series, image.mode.startswith("I"))
+                bits = 16 if image.mode.startswith("I") else 8
+                return Found(*image.size, upright, colour, is_series, bits, AVIF_MEMORY)
     except Image.DecompressionBombError as error:
         raise ValueError(f"not decoded: {error}") from error
     except Exception as error:  # each plugin has its own; no error of a decoder escapes

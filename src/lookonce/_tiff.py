@@ -24,6 +24,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259,
 STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_BYTES, PLANES = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 SUBFILE, SAMPLE_FORMAT = 254, 339
+FLOATS = 3  # of SAMPLE_FORMAT
 REDUCED_OR_MASK = 5  # bits of SUBFILE: a smaller copy of another page, a mask of another page
 PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
 
@@ -155,6 +156,17 @@ class Page:
         """Return (rows, columns) of blocks."""
         return -(-self.height // self.block[0]), -(-self.width // self.block[1])
 
+    def memory(self, length: int) -> float:
+        """Return the bytes per pixel that reading it as a whole takes, as `reading_memory`."""
+        return reading_memory(
+            (self.height, self.width),
+            self.block[0] * self.block[1],
+            self.number(BITS, 8),
+            self.number(CHANNELS, 1),
+            length,
+            is_float=self.number(SAMPLE_FORMAT, 1) == FLOATS,
+        )
+
     def numbers(self, tag: int, *kinds: int) -> list[Any]:
         """Return a tag's numbers if they are of one of these types; else nothing."""
         kind, data = self.tags.get(tag, (BYTE, b""))
@@ -264,6 +276,29 @@ def standalone(
         entries += pack(page.order + "HHI", tag, kind, len(data) // FIELD_BYTES[kind]) + inside
     head = (b"II" if page.order == "<" else b"MM") + pack(page.order + "HIH", 42, 8, len(tags))
     return b"".join([head, entries, bytes(4), values, *blocks])
+
+
+def reading_memory(
+    size: tuple[int, int], block: int, bits: int, channels: int, length: int, *, is_float: bool = False
+) -> float:
+    """Return the bytes per pixel that OpenCV and libtiff take at their peak to read a page as RGB of 8 bits.
+
+    Measured by benchmarks/largest_image.py.
+
+    Args:
+        size: (height, width) of the page.
+        block: pixels of a strip or tile, which is decoded before it is copied.
+        bits: of a number.
+        channels: numbers per pixel.
+        length: bytes of the file, which libtiff maps into memory; of several pages only one is read.
+        is_float: whether the numbers are floats, which are decoded in place.
+    """
+    pixels = max(1, size[0] * size[1])
+    share, stored = min(1.0, block / pixels), channels * bits / 8
+    mapped = min(length / pixels, stored)
+    if bits <= 8:
+        return mapped + 3 + 5 * share
+    return stored + max(3.0, mapped + share * stored * (not is_float))
 
 
 def take(stream: BinaryIO, count: int) -> bytes:

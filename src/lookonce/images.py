@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import SEEK_END, BytesIO
+from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import IMAGE_LIMIT, open_input, read_bytes, read_rest, replacing
+from lookonce._files import IMAGE_LIMIT, open_input, read_rest, replacing
 from lookonce._image_header import BY_PILLOW, PILLOW_FORMATS, ImageHeader, read_header
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
@@ -37,7 +37,8 @@ Values = tuple[float, float]  # pixel values that become 0 and 255
 
 # 2**29 bytes of RGB, twice Pillow's limit for a warning; no camera we know of makes larger images.
 MAX_PIXELS = 178_956_970
-ANIMATED = ("AVIF", "GIF", "PNG", "WebP")  # decoders keep several frames of these
+MAX_MEMORY = 3 << 28  # bytes while one image is read, so that a process stays within 1 GiB
+MIB = 1 << 20
 LARGE = 1 << 24  # pixels
 MAX_SIDE = 32_766  # OpenCV's warps count columns and rows in 16 bits
 
@@ -50,6 +51,7 @@ TO_TIFF = (
 MOST_LOOKED_AT = 1 << 24  # numbers of an image of more than 8 bits, to find its range
 DESCRIPTORS = Path("/proc/self/fd")  # Linux opens a file anew by its descriptor's name there
 
+JPEG_PART = 1 << 20  # bytes looked at together
 JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
 MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
 MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: some ten seconds
@@ -99,11 +101,7 @@ def read_image(path: Path, values: Values | None = None) -> NDArray[np.uint8]:
         ImageError: missing, a folder, empty, not an image, cut short, damaged, or too large to unpack.
     """
     with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
-        if (large := _read_large(stream, str(path))) is not None:
-            return large
-        stream.seek(0)
-        data = read_rest(stream, path, ImageError, limit=IMAGE_LIMIT)
-    return decode_image(data, str(path), values)
+        return as_eight_bits(decode_file(stream, path), values)
 
 
 def decode_image(data: bytes, name: str, values: Values | None = None) -> NDArray[np.uint8]:
@@ -121,7 +119,8 @@ def read_native(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: as `read_image`.
     """
-    return np.ascontiguousarray(decode_native(read_bytes(path, ImageError, limit=IMAGE_LIMIT), str(path)))
+    with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
+        return decode_file(stream, path)
 
 
 def in_use(pixels: NDArray[Any]) -> Values:
@@ -169,24 +168,78 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
     Raises:
         ImageError: as `read_image`.
     """
-    header = _checked_header(BytesIO(data), name)
+    header = _checked_header(BytesIO(data), name, len(data))
     if header.format == "JPEG":
-        _check_jpeg(data, header, name)
+        _check_jpeg(BytesIO(data), header, name)
     elif header.format == "PNG":
         data = data[: header.data_start]  # OpenCV makes room for chunks that come after the end
+    flags = _opencv_flags(header)
     image: NDArray[Any] | None
     try:
         with silent_opencv():
             if header.format in BY_PILLOW:
                 image = _decoded_by_pillow(data)
-            elif header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns memory that it never wrote
-                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-                if image is not None:
-                    image = np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else _as_rgb(image)
             else:
-                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError):  # OpenCV's own limits
         image = None
+    return _checked_pixels(image, header, flags, name)
+
+
+def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
+    """Decode an open file from its start, as `decode_native` does, a large one in as little memory as can be.
+
+    `cv2.imdecode` needs the file in memory and copies the pixels; `cv2.imread` opens the file that was
+    checked once more, by its descriptor, and writes into an array.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    name = str(path)
+    stream.seek(0)
+    header = _checked_header(stream, name)
+    size = header.height, header.width
+    is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
+    is_turned = header.format == "TIFF" and header.orientation >= 5  # by its decoder, into another array
+    other_way = header.format in BY_PILLOW or is_followed or is_turned
+    if size[0] * size[1] < LARGE or other_way or not DESCRIPTORS.is_dir():
+        stream.seek(0)
+        return decode_native(read_rest(stream, path, ImageError, limit=IMAGE_LIMIT), name)
+    if header.format == "JPEG":
+        _check_jpeg(stream, header, name)
+    flags = _opencv_flags(header)
+    stored = size if header.orientation < 5 else size[::-1]
+    pixels = np.empty(stored if header.channels == 1 else (*stored, 3), _number(header))
+    # OpenCV leaves all pixels as they are if it cannot read the header
+    mark = pixels[0, :32]
+    mark[:] = np.resize(np.frombuffer(os.urandom(96), np.uint8), mark.shape)
+    unread = mark.copy()
+    try:
+        with silent_opencv():
+            found = cv2.imread(str(DESCRIPTORS / str(stream.fileno())), pixels, flags)
+    except (cv2.error, MemoryError):
+        found = None
+    if np.array_equal(mark, unread):
+        found = None
+    return _checked_pixels(found, header, flags, name)
+
+
+def _opencv_flags(header: ImageHeader) -> int:
+    """Return how OpenCV shall decode an image: the first two ways give BGR."""
+    if header.is_deep:  # with IMREAD_COLOR_RGB, OpenCV 4.14 returns memory that it never wrote
+        return cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    # of a BMP, it would make RGB in a second image
+    return cv2.IMREAD_COLOR_BGR if header.format == "BMP" else cv2.IMREAD_COLOR_RGB
+
+
+def _number(header: ImageHeader) -> type[np.generic]:
+    """Return the kind of number that OpenCV decodes an image to; another one costs memory, no more."""
+    floats = {32: np.float32, 64: np.float64}
+    return floats.get(header.bits, np.uint16) if header.is_deep else np.uint8
+
+
+def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int, name: str) -> NDArray[Any]:
+    """Return decoded pixels as (H, W, 3) RGB if they are there and as many as the header says."""
     size = size_text((header.height, header.width))
     if image is None:
         raise ImageError(
@@ -197,41 +250,15 @@ def decode_native(data: bytes, name: str) -> NDArray[Any]:
         raise ImageError(
             f"{name}: expected {size} pixels from its header, found {size_text(image.shape[:2])}"
         )
-    return image
-
-
-def _read_large(stream: BinaryIO, name: str) -> NDArray[np.uint8] | None:
-    """Read a large image of 8 bits without its file and a second copy of its pixels in memory.
-
-    `cv2.imdecode` needs both; `cv2.imread` opens the file that was checked once more, by its descriptor.
-
-    Returns:
-        (H, W, 3) RGB, contiguous; None if it has to be read in the usual way, which says what is wrong.
-
-    Raises:
-        ImageError: as `read_image`.
-    """
-    header = _checked_header(stream, name)
-    size = header.height, header.width
-    is_small = header.height * header.width < LARGE
-    is_followed = header.format == "PNG" and stream.seek(0, SEEK_END) > header.data_start
-    other_way = header.is_deep or header.format in BY_PILLOW or is_followed
-    if is_small or other_way or not DESCRIPTORS.is_dir():
-        return None
-    if header.format == "JPEG":
-        stream.seek(0)
-        _check_jpeg(stream.read(), header, name)
-    image = np.empty((*(size if header.orientation < 5 else size[::-1]), 3), np.uint8)
-    # OpenCV leaves all pixels as they are if it cannot read the header
-    image[0, :32] = unread = np.frombuffer(os.urandom(96), np.uint8).reshape(32, 3)
-    try:
-        with silent_opencv():
-            found = cv2.imread(str(DESCRIPTORS / str(stream.fileno())), image, cv2.IMREAD_COLOR_RGB)
-    except (cv2.error, MemoryError):
-        return None
-    if found is None or found.shape[:2] != size or np.array_equal(image[0, :32], unread):
-        return None
-    return np.ascontiguousarray(found, np.uint8)
+    if image.ndim == 2:
+        return _as_rgb(image)
+    if header.format in BY_PILLOW or flags == cv2.IMREAD_COLOR_RGB:
+        return image
+    if image.dtype == np.uint8:
+        for row in image:
+            row[:] = row[:, ::-1].copy()
+        return image
+    return image[..., ::-1]
 
 
 def _as_rgb(grey: NDArray[Any]) -> NDArray[Any]:
@@ -301,12 +328,18 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
         return None
 
 
-def _check_jpeg(data: bytes, header: ImageHeader, name: str) -> None:
+def _check_jpeg(stream: BinaryIO, header: ImageHeader, name: str) -> None:
     """Raise ImageError for a JPEG that is cut short, or that takes minutes to decode."""
+    scans, is_whole, before = 0, False, b""
+    stream.seek(header.data_start - 4)  # the first scan's marker included
+    while data := stream.read(JPEG_PART):
+        part = before + data  # a marker may be divided
+        scans += part.count(JPEG_SCAN_MARKER)
+        is_whole = is_whole or JPEG_END_MARKER in part
+        before = data[-1:]
     # Some OpenCV releases fill the missing rows of a JPEG with grey silently.
-    if data.rfind(JPEG_END_MARKER, header.data_start) < 0:
+    if not is_whole:
         raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
-    scans = data.count(JPEG_SCAN_MARKER, header.data_start - 4)  # the first one included
     if scans > MAX_SCANS or scans * header.height * header.width > MAX_SCANNED:
         raise ImageError(
             f"{name}: expected a JPEG of at most {MAX_SCANS} scans and {MAX_SCANNED:,} pixels in them, "
@@ -314,30 +347,43 @@ def _check_jpeg(data: bytes, header: ImageHeader, name: str) -> None:
         )
 
 
-def _checked_header(stream: BinaryIO, name: str) -> ImageHeader:
-    """Read the header of an image that is safe to decode."""
+def _checked_header(stream: BinaryIO, name: str, held: int = 0) -> ImageHeader:
+    """Read the header of an image that is safe to decode.
+
+    Args:
+        stream: the file.
+        name: for errors.
+        held: bytes, if the file is in memory: OpenCV then copies the pixels once.
+    """
     try:
         header = read_header(stream)
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from error
     height, width = header.height, header.width
+    remedy = BY_WINDOWS if header.format == "TIFF" else TO_TIFF
     if min(height, width) < 1 or is_large(height, width):
-        remedy = BY_WINDOWS if header.format == "TIFF" else TO_TIFF
         raise ImageError(
             f"{name}: expected at most {MAX_PIXELS:,} pixels and sides of 1 to {MAX_SIDE:,}, "
             f"found {height:,}x{width:,} in its header; not decoded{remedy if height and width else ''}"
         )
-    if header.is_series and header.format in ANIMATED and height * width > MAX_PIXELS // 4:
+    each = header.memory
+    if header.format in BY_PILLOW:
+        held = held or stream.seek(0, SEEK_END)
+    elif held:
+        each += header.channels * header.bits / 8
+    if height * width * each + held > MAX_MEMORY:
         raise ImageError(
-            f"{name}: expected an animation of at most {MAX_PIXELS // 4:,} pixels, "
-            f"found {height:,}x{width:,} in its header; not decoded"
+            f"{name}: expected an image that is read in at most {MAX_MEMORY // MIB} MiB of memory, found "
+            f"{height:,}x{width:,} pixels in its header, which take {each:.3g} bytes each in this kind of "
+            f"{header.format}; not decoded{remedy}"
         )
     return header
 
 
-def is_large(height: int, width: int) -> bool:
-    """Return whether an image is too large to be decoded as a whole."""
-    return max(height, width) > MAX_SIDE or height * width > MAX_PIXELS
+def is_large(height: int, width: int, memory: float = 0) -> bool:
+    """Return whether an image is too large to be decoded as a whole; `memory` as in `ImageHeader`."""
+    pixels = height * width
+    return max(height, width) > MAX_SIDE or pixels > MAX_PIXELS or pixels * memory > MAX_MEMORY
 
 
 _quiet_lock = Lock()

@@ -10,11 +10,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
+from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
-from lookonce._files import IMAGE_LIMIT, read_bytes
+from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce.errors import ImageError
 from lookonce.metadata import SeenRecord, Training
 
@@ -22,9 +23,9 @@ BYTES = 6  # 8 characters of base64
 MOST = 1_000_000  # images; of a larger set none are recorded, so that a description stays within its limit
 
 
-def digest(data: bytes) -> bytes:
-    """Return the hash of a file's bytes, 16 bytes."""
-    return blake2b(data, digest_size=16).digest()
+def digest(stream: BufferedReader) -> bytes:
+    """Return the hash of an open file's bytes, 16 bytes."""
+    return file_digest(stream, lambda: blake2b(digest_size=16)).digest()
 
 
 def fingerprints(
@@ -40,8 +41,9 @@ def fingerprints(
 
     def read(path: Path) -> bytes:
         try:
-            return digest(read_bytes(path, ImageError, limit=IMAGE_LIMIT))[:BYTES]
-        except ImageError:
+            with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
+                return digest(stream)[:BYTES]
+        except (ImageError, OSError):
             return b""
 
     found = {}

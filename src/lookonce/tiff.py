@@ -22,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input
-from lookonce._image_header import TIFF_STARTS
+from lookonce._image_header import RGB_BYTES, TIFF_STARTS
 from lookonce._tiff import (
     BITS,
     CHANNELS,
     COMPRESSION,
     ORIENTATION,
     PHOTOMETRIC,
-    Page,
     find_pages,
     read_page,
     seek,
@@ -38,10 +37,11 @@ from lookonce._tiff import (
 )
 from lookonce.errors import ImageError
 from lookonce.geometry.sizes import size_text
-from lookonce.images import Values, as_eight_bits, decode_native, in_use, is_large
+from lookonce.images import MAX_MEMORY, Values, as_eight_bits, decode_native, in_use, is_large
 
 READ_SIDE = 4096  # pixels; a window with a longer side is read reduced, so that it fits into memory
 BLOCK_PIXELS = 1 << 24  # the largest block, decoded as a whole
+PAGE_LIMIT = MAX_MEMORY // 2  # bytes of a page after the first, which are copied once
 ROWS_PIXELS = 1 << 20  # of uncompressed strips, which are read in parts
 CACHE_PIXELS = 1 << 26  # blocks kept: 192 MiB, a row of windows on an image of 100,000 columns
 SAMPLED = 64  # blocks, spread over the image, in which the range of values is measured
@@ -50,30 +50,32 @@ UNCOMPRESSED, OLD_JPEG, YCBCR = 1, 6, 6  # TIFF 6.0
 REMEDY = "make it a tiled TIFF: vips tiffsave IN OUT.tif --tile --bigtiff"
 
 
-def tiff_pixels(path: Path, at: int = 0) -> int:
-    """Return the number of pixels of a page that are in memory at a time; 0 if it cannot be decoded.
+def tiff_memory(path: Path, at: int = 0) -> int:
+    """Return the bytes that reading a page takes at its peak; 0 if it cannot be decoded.
 
     Of a `LargeImage` they are its blocks and its reduced copy.
     """
-    page = _page(path, at)
-    if page is None:
-        return 0
-    pixels = page.height * page.width
-    return min(pixels, CACHE_PIXELS) + READ_SIDE**2 if is_large(page.height, page.width) else pixels
+    height, width, memory = _sides(path, at)
+    if is_large(height, width, memory):
+        return RGB_BYTES * (min(height * width, CACHE_PIXELS) + READ_SIDE**2)
+    return int(height * width * memory)
 
 
 def is_large_tiff(path: Path, at: int = 0) -> bool:
     """Return whether a file is a TIFF whose first or other page is too large to be decoded as a whole."""
-    page = _page(path, at)
-    return page is not None and is_large(page.height, page.width)
+    return is_large(*_sides(path, at))
 
 
-def _page(path: Path, at: int) -> Page | None:
-    """Return the structure of a page; None if it is not a TIFF, or damaged: decoding it gives the reason."""
+def _sides(path: Path, at: int) -> tuple[int, int, float]:
+    """Return height and width of a page, and the bytes per pixel that reading it as a whole takes.
+
+    They are 0 for another file, and for a damaged one: decoding it says why.
+    """
     with suppress(ImageError, ValueError), open_input(path, ImageError) as stream:
         if stream.read(8).startswith(TIFF_STARTS):
-            return read_page(stream, at)
-    return None
+            page = read_page(stream, at)
+            return page.height, page.width, page.memory(stream.seek(0, SEEK_END))
+    return 0, 0, RGB_BYTES
 
 
 def tiff_pages(path: Path) -> list[int]:
@@ -105,8 +107,8 @@ def decode_tiff_page(path: Path, at: int, name: str) -> NDArray[Any]:
     try:
         with open_input(path, ImageError) as stream:
             page = read_page(stream, at)
-            if sum(page.lengths.tolist()) > IMAGE_LIMIT:
-                raise ValueError(f"expected at most {IMAGE_LIMIT:,} bytes in a page, found more")
+            if sum(page.lengths.tolist()) > PAGE_LIMIT:
+                raise ValueError(f"expected at most {PAGE_LIMIT:,} bytes in a page, found more")
             blocks = []
             for start, count in zip(page.offsets.tolist(), page.lengths.tolist(), strict=True):
                 seek(stream, start)
@@ -114,7 +116,9 @@ def decode_tiff_page(path: Path, at: int, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from error
     tile = page.block if page.is_tiled else None
-    return decode_native(standalone(page, blocks, (page.height, page.width), tile), name)
+    data = standalone(page, blocks, (page.height, page.width), tile)
+    del blocks
+    return decode_native(data, name)
 
 
 class LargeImage:

@@ -6,6 +6,7 @@ stored in the model, and mapped to 0 to 255 wherever the model is used. If no mo
 measured: see `images.in_use`.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_page
 
 LOOKED_AT = 100  # images, spread evenly over the set
 PAGES = 10  # of a TIFF, likewise
+SAMPLED = 10_000  # numbers of a page, about
 
 
 def measure_values(paths: Sequence[Path], model: Values | None = None) -> tuple[Values | None, str]:
@@ -55,6 +57,8 @@ def _sample(path: Path) -> NDArray[np.generic]:
     pages = [at for at in tiff_pages(path) if at >= 0] or [0]
     parts = []
     for at in pages[:: -(-len(pages) // PAGES)]:
-        flat = (decode_tiff_page(path, at, str(path)) if at else read_native(path)).reshape(-1)
-        parts.append(np.concatenate([flat[:: 1 + flat.size // 10_000], [flat.min(), flat.max()]]))
+        pixels = decode_tiff_page(path, at, str(path)) if at else read_native(path)
+        step = 1 + math.isqrt(pixels.size // SAMPLED)  # of rows and columns, not to copy all of them
+        few = pixels[::step, ::step].reshape(-1)
+        parts.append(np.concatenate([few, [pixels.min(), pixels.max()]]))
     return np.concatenate(parts)

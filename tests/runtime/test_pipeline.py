@@ -15,7 +15,7 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.images import write_image
-from lookonce.runtime.pipeline import PIXELS, Plan, Room, each_image, in_parallel, pixels_of
+from lookonce.runtime.pipeline import MEMORY, Plan, Room, each_image, in_parallel, memory_of
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
@@ -274,15 +274,15 @@ def test_large_items_come_one_by_one_and_small_ones_together() -> None:
             at_work.remove(weight)
         return weight
 
-    weights = [PIXELS // 2, PIXELS // 2, PIXELS // 2 + 1, PIXELS * 2, 1, 1, PIXELS] * 3
+    weights = [MEMORY // 2, MEMORY // 2, MEMORY // 2 + 1, MEMORY * 2, 1, 1, MEMORY] * 3
     assert list(in_parallel(weights, work, workers=4, ahead=0, weight=lambda item: item)) == weights
-    assert all(sum(together) <= PIXELS or len(together) == 1 for together in seen)
+    assert all(sum(together) <= MEMORY or len(together) == 1 for together in seen)
     assert any(len(together) > 1 for together in seen)
 
 
 def test_closing_lets_a_large_item_go_that_waits() -> None:
-    numbers = in_parallel([PIXELS, PIXELS, PIXELS], same, workers=2, weight=lambda item: item)
-    assert next(numbers) == PIXELS
+    numbers = in_parallel([MEMORY, MEMORY, MEMORY], same, workers=2, weight=lambda item: item)
+    assert next(numbers) == MEMORY
     numbers.close()
 
 
@@ -302,10 +302,10 @@ def test_images_that_cannot_be_read_are_skipped(tmp_path: Path) -> None:
         list(each_image(paths, np.sum, skipped, strict=True))
 
 
-def test_the_pixels_of_an_image_are_known_before_it_is_decoded(tmp_path: Path) -> None:
+def test_the_memory_of_an_image_is_known_before_it_is_decoded(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.zeros((8, 12, 3), np.uint8))
-    assert pixels_of(tmp_path / "a.png") == 96
-    assert pixels_of(tmp_path / "absent.png") == 0
+    assert memory_of(tmp_path / "a.png") == 3 * 96
+    assert memory_of(tmp_path / "absent.png") == 0
 
 
 def test_room_is_full_at_its_limits() -> None:

@@ -6,23 +6,26 @@ scales take 1.3 ms, since they still have to undo the entropy coding.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_END
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import IMAGE_LIMIT, read_bytes
+from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce._image_header import Colour, read_header
 from lookonce.doctor.findings import Finding
 from lookonce.errors import ImageError
-from lookonce.images import JPEG_END_MARKER, decode_image
+from lookonce.images import JPEG_END_MARKER, as_eight_bits, decode_file
+from lookonce.runtime.pipeline import in_parallel, memory_of
 from lookonce.seen import digest
 
 THUMBNAIL = 32  # pixels a side
+PART = 1 << 16  # bytes
 FLAT_ROWS = 16  # height of a block row of most JPEGs; damage affects at least one
 NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and no damage
 
@@ -75,7 +78,7 @@ class ImageFacts:
 
 
 def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 0) -> dict[Path, ImageFacts]:
-    """Inspect files in threads (OpenCV and hashing release the GIL), with one image per thread in memory.
+    """Inspect files in threads (OpenCV and hashing release the GIL), within `MAX_MEMORY` for all pixels.
 
     Args:
         paths: image files.
@@ -83,8 +86,8 @@ def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 
         threads: number of threads; 0 for one per core.
     """
     facts = {}
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for each in pool.map(inspect, paths):  # left early, by Ctrl-C, it begins nothing more
+    with closing(in_parallel(paths, inspect, threads or os.cpu_count() or 1, weight=memory_of)) as results:
+        for each in results:
             facts[each.path] = each
             done()
     return facts
@@ -92,19 +95,16 @@ def inspect_all(paths: Sequence[Path], done: Callable[[], None], threads: int = 
 
 def inspect(path: Path) -> ImageFacts:
     """Read, hash and decode one file."""
+    hashed, cut_short = b"", False
     try:
-        data = read_bytes(path, ImageError, limit=IMAGE_LIMIT)
-    except ImageError as error:
-        return ImageFacts(path, fault=str(error).removeprefix(f"{path}: "))
-    hashed = digest(data)
-    try:
-        header = read_header(BytesIO(data))
-        image = decode_image(data, str(path))
-    except (ValueError, ImageError) as error:
+        with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
+            hashed, cut_short = digest(stream), _is_cut_short(stream)
+            stream.seek(0)
+            header = read_header(stream)
+            image = as_eight_bits(decode_file(stream, path))
+    except (OSError, ValueError, ImageError) as error:
         fault = str(error).removeprefix(f"{path}: ")
-        mark = next((ENDS[name] for name, start in STARTS.items() if data.startswith(start)), b"")
-        whole = data.rstrip(b"\0").endswith(mark.rstrip(b"\0"))  # some writers add zeros after it
-        return ImageFacts(path, hashed, fault, cut_short=not whole)
+        return ImageFacts(path, hashed, fault, cut_short=cut_short)
     end, colour = image[-FLAT_ROWS:], image[-1, -1]
     tinted = not ((colour <= NEARLY_BLACK).all() or (colour >= NEARLY_WHITE).all())
     is_flat = tinted and len(image) > FLAT_ROWS and bool((end == colour).all())
@@ -143,6 +143,23 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
         if each.flat_end:
             what = f"its last {FLAT_ROWS} rows or more all have one colour"
             yield Finding("concealed-damage", place, what, each.path)
+
+
+def _is_cut_short(stream: BinaryIO) -> bool:
+    """Tell whether a JPEG or PNG lacks its end; some writers add zeros after it."""
+    stream.seek(0)
+    start = stream.read(8)
+    form = next((name for name, magic in STARTS.items() if start.startswith(magic)), None)
+    if form is None:
+        return False
+    at, kept = stream.seek(0, SEEK_END), b""
+    while at and not kept:  # backwards over zeros
+        count = min(at, PART)
+        stream.seek(at := at - count)
+        kept = stream.read(count).rstrip(b"\0")
+    end = ENDS[form].rstrip(b"\0")
+    stream.seek(max(0, at + len(kept) - len(end)))  # it may begin in the part before
+    return stream.read(len(end)) != end
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

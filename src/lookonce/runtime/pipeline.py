@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
-from lookonce.images import MAX_PIXELS, Values, read_image, read_size
+from lookonce.images import MAX_MEMORY, Values, read_image, read_image_header
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
@@ -36,7 +36,7 @@ R = TypeVar("R")
 Slots = SimpleQueue[tuple[Future[R], int] | None]
 
 AHEAD = 4  # results that may wait for a slow predecessor, or for the consumer
-PIXELS = MAX_PIXELS  # pixels of all images being processed: one of the largest, or many of usual size
+MEMORY = MAX_MEMORY  # bytes of all images being processed: one of the largest, or many of usual size
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ def each_image(
         except ImageError as error:
             return number, path, error
 
-    def pixels(item: tuple[int, Path]) -> int:
-        return pixels_of(item[1])
+    def memory(item: tuple[int, Path]) -> int:
+        return memory_of(item[1])
 
-    with closing(in_parallel(enumerate(paths), attempt, plan.workers, plan.ahead, weight=pixels)) as results:
+    with closing(in_parallel(enumerate(paths), attempt, plan.workers, plan.ahead, weight=memory)) as results:
         for number, path, result in results:
             if not isinstance(result, ImageError):
                 yield number, result
@@ -117,13 +117,13 @@ def each_image(
                 skipped.append(Problem(str(path), str(result)))
 
 
-def pixels_of(path: Path) -> int:
-    """Return the number of pixels that an image takes in memory; 0 if it will not be decoded."""
+def memory_of(path: Path) -> int:
+    """Return the bytes that reading an image takes at its peak; 0 if it will not be decoded."""
     try:
-        height, width = read_size(path)
+        header = read_image_header(path)
     except ImageError:
         return 0
-    return height * width
+    return int(header.height * header.width * header.memory)
 
 
 class Room:
@@ -185,11 +185,11 @@ def in_parallel(
         workers: number of threads.
         ahead: items that may be taken before their turn, besides one per worker. So at most `workers + ahead`
             are taken and not yet handed out; so memory is bounded.
-        weight: an item's share of `PIXELS`, the limit for all items in progress.
+        weight: an item's share of `MEMORY`, the limit for all items in progress.
         stop: called at the end, before joining the threads: `items` may be blocked, for example on a camera.
     """
     slots: Slots[R] = SimpleQueue()
-    room = Room(workers + ahead, PIXELS)
+    room = Room(workers + ahead, MEMORY)
     shared = iter(items), work, weight, Lock(), room, slots
     threads = [Thread(target=serve, args=shared, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
     opencv_threads = cv2.getNumThreads()

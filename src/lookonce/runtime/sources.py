@@ -4,6 +4,7 @@ The path of `photo.png`: `Sources.map` -> a worker of `pipeline.in_parallel` -> 
 caller's work.
 """
 
+import math
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -28,12 +29,12 @@ from lookonce.images import (
 )
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
-from lookonce.runtime.pipeline import Plan, in_parallel, pixels_of
+from lookonce.runtime.pipeline import Plan, in_parallel, memory_of
 from lookonce.runtime.remote import open_remote_image
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
 from lookonce.samples import Problem
-from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages, tiff_pixels
+from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages
 
 T = TypeVar("T")
 Stream = TypeVar("Stream", LiveFrames, PipedImages)
@@ -70,7 +71,7 @@ class _Bad:
 
     name: str
     error: ImageError
-    pixels: int = 0
+    memory: int = 0
 
     def attempt(self, work: Callable[[Frame], T]) -> "_Bad":
         return self
@@ -82,12 +83,12 @@ class _Unread:
 
     name: str
     decode: Callable[[], Frame]
-    pixels: int = 0
+    memory: int = 0
 
     @classmethod
     def ready(cls, frame: Frame) -> Self:
         """Wrap a video's frame, which cannot be decoded out of order."""
-        return cls(frame.name, lambda: frame, frame.image.shape[0] * frame.image.shape[1])
+        return cls(frame.name, lambda: frame, math.prod(frame.image.shape))
 
     def attempt(self, work: Callable[[Frame], T]) -> tuple[Frame, T] | _Bad:
         """Decode and process; an unreadable image is returned as a result as well.
@@ -190,7 +191,7 @@ class Sources:
             lambda item: item.attempt(work),
             plan.workers,
             plan.ahead,
-            weight=lambda item: item.pixels,
+            weight=lambda item: item.memory,
             stop=self._stop,
         )
         with closing(outcomes):
@@ -244,7 +245,7 @@ class Sources:
                     place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
                     further += 1
             read = partial(_read, path, shown, place, at, self.values, by_windows=self.by_windows)
-            yield _Unread(shown, read, (tiff_pixels(path, at) if places else 0) or pixels_of(path))
+            yield _Unread(shown, read, (tiff_memory(path, at) if places else 0) or memory_of(path))
         if len(pages) < len(places):
             yield _Bad(
                 name, ImageError(f"{name}: expected the directory of page {len(places)}, found it damaged")
