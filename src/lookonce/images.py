@@ -232,10 +232,9 @@ def _opencv_flags(header: ImageHeader) -> int:
     return cv2.IMREAD_COLOR_BGR if header.format == "BMP" else cv2.IMREAD_COLOR_RGB
 
 
-def _number(header: ImageHeader) -> type[np.generic]:
+def _number(header: ImageHeader) -> str:
     """Return the kind of number that OpenCV decodes an image to; another one costs memory, no more."""
-    floats = {32: np.float32, 64: np.float64}
-    return floats.get(header.bits, np.uint16) if header.is_deep else np.uint8
+    return {8: "uint8", 32: "float32", 64: "float64"}.get(header.bits, "uint16")
 
 
 def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int, name: str) -> NDArray[Any]:

@@ -21,6 +21,7 @@ for name in ("cv2", "onnx", "yaml", "lookonce._onnxruntime", "lookonce.commands.
     importlib.import_module(name)
 
 SECONDS, MEMORY, SPACE = 10.0, 1 << 30, 16 << 30  # engines reserve address space that they never use
+PATIENCE = 120.0  # seconds by the clock, for what is stuck; a busy machine may take several of its own
 LONGEST_LINE, LONGEST_OUTPUT = 1000, 20_000
 
 
@@ -50,7 +51,7 @@ def run(command: str, folder: Path) -> Ran:
         if (child := os.fork()) == 0:
             _become(command, folder, output.fileno())
         signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, 3 * SECONDS)  # a machine that does more than this may be slow
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
         _, status, usage = os.wait4(child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -66,6 +67,7 @@ def _become(command: str, folder: Path, output: int) -> None:
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS) + 1, int(SECONDS) + 1))
     for descriptor, source in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
         os.dup2(source, descriptor)
     sys.argv = ["lookonce", *command.split("|")]
