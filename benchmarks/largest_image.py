@@ -1,12 +1,14 @@
-"""Memory of `lookonce detect` on images of the largest allowed size: `python -m benchmarks.largest_image`.
+"""Memory of commands on images of the largest size allowed: `python -m benchmarks.largest_image`.
 
-Each file is written and read in separate processes; the peak is the system's figure for the reading process.
+Each file is written and read by processes of their own; the peak is what the system counted for the reader.
+The size is the largest that `lookonce.images` allows for the kind, which is found with a small file of it.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from math import isqrt
 from pathlib import Path
 
@@ -15,71 +17,122 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import machine_line
-from lookonce.images import MAX_PIXELS
+from lookonce.images import MAX_MEMORY, MAX_PIXELS, read_image_header
 from tests.tiny_onnx import write_tiny_model
 
-SIDE = isqrt(MAX_PIXELS)
-KINDS = {
-    "JPEG": ".jpg",
-    "JPEG, turned by EXIF": ".jpg",
-    "progressive JPEG": ".jpg",
-    "PNG": ".png",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-    "PNG, 16 bits, grey": ".png",
-    "TIFF, floats, grey": ".tif",
+Image.MAX_IMAGE_PIXELS = None  # of what Pillow writes here
+PROBE = 2000  # pixels a side
+SPARE = 0.99  # of the memory: the file of some formats counts as well
+LIMIT = 1024  # MiB
+
+
+def by_pillow(**options: object) -> Callable[[np.ndarray, Path], None]:
+    """Return a writer of RGB pixels; `mode` is Pillow's, `turned` an EXIF orientation."""
+    mode, turned = str(options.pop("mode", "RGB")), options.pop("turned", 0)
+
+    def write(pixels: np.ndarray, path: Path) -> None:
+        image = Image.fromarray(pixels if mode != "L" else pixels[..., 0])
+        if turned:
+            exif = Image.Exif()
+            exif[274] = turned
+            options["exif"] = exif
+        (image if image.mode == mode else image.convert(mode)).save(path, **options)
+
+    return write
+
+
+def by_opencv(kind: type[np.generic], *flags: int, grey: bool = False) -> Callable[[np.ndarray, Path], None]:
+    """Return a writer of numbers of a kind."""
+
+    def write(pixels: np.ndarray, path: Path) -> None:
+        cv2.imwrite(str(path), (pixels[..., 0] if grey else pixels).astype(kind), list(flags))
+
+    return write
+
+
+PROGRESSIVE, QUICK = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_PNG_COMPRESSION, 1)
+KINDS: dict[str, tuple[str, Callable[[np.ndarray, Path], None]]] = {
+    "JPEG": (".jpg", by_opencv(np.uint8)),
+    "JPEG, turned by EXIF": (".jpg", by_pillow(turned=6)),
+    "progressive JPEG, 4:2:0": (".jpg", by_opencv(np.uint8, *PROGRESSIVE)),
+    "progressive JPEG, 4:4:4": (".jpg", by_pillow(progressive=True, subsampling=0)),
+    "PNG": (".png", by_opencv(np.uint8, *QUICK)),
+    "PNG, 16 bits": (".png", by_opencv(np.uint16, *QUICK)),
+    "WebP": (".webp", by_pillow(method=0)),
+    "WebP, lossless": (".webp", by_pillow(lossless=True, quality=0, method=0)),
+    "BMP": (".bmp", by_opencv(np.uint8)),
+    "TIFF": (".tif", by_opencv(np.uint8)),
+    "TIFF, one strip, uncompressed": (".tif", by_pillow()),
+    "TIFF, floats, grey": (".tif", by_opencv(np.float32, grey=True)),
+    "TIFF, floats": (".tif", by_opencv(np.float32)),
+    "GIF": (".gif", by_pillow(mode="L")),
+    "AVIF": (".avif", by_pillow(speed=10)),
+    "JPEG 2000": (".jp2", by_pillow()),
 }
 
 
-def write(name: str, path: Path) -> None:
-    """Write one of the largest images, of a kind in `KINDS`."""
-    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+def pattern(side: int) -> np.ndarray:
+    """Draw lines, so that there is something to compress: an image of `side` * `side` pixels, but wider."""
+    pixels = np.zeros((side * 3 // 4, side * 4 // 3, 3), np.uint8)
     pixels[::64], pixels[:, ::50] = 200, 90
-    turned = Image.Exif()
-    turned[274] = 6
-    deep = pixels[..., 0].astype(np.uint16) << 8 if "grey" in name else pixels
-    match name:
-        case "JPEG, turned by EXIF":
-            Image.fromarray(pixels[: SIDE * 3 // 4]).save(path, exif=turned)
-        case "progressive JPEG":
-            cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
-        case "GIF":
-            Image.fromarray(pixels[..., 0]).save(path)
-        case "TIFF, floats, grey":
-            cv2.imwrite(str(path), deep.astype(np.float32))
-        case _:
-            cv2.imwrite(str(path), deep, [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == ".png" else [])
+    return pixels
 
 
-def peak(folder: Path, source: Path, save: str) -> str:
-    """Run detect; return the peak of its memory in MiB, and its exit code if it is not 0."""
-    command = ["detect", "model.onnx", str(source), "--save", save, "--out", f"{source.stem}-{save}"]
+def write(name: str, path: Path) -> None:
+    """Write the largest image of a kind that is allowed."""
+    encode = KINDS[name][1]
+    encode(pattern(PROBE), path)
+    memory = read_image_header(path).memory
+    side = isqrt(min(MAX_PIXELS, int(SPARE * MAX_MEMORY / memory)))
+    if path.suffix == ".webp":
+        side = min(side, 16_383 * 3 // 4)
+    encode(pattern(side), path)
+
+
+def peak(folder: Path, *command: str) -> str:
+    """Run a command; return the peak of its memory in MiB, and its exit code if it is not 0."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "lookonce", *command, "--force"],
+        [sys.executable, "-m", "lookonce", *command],
         cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
+    assert process.stdout is not None
+    said = process.stdout.read().decode(errors="replace")
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return f"{usage.ru_maxrss >> 10}" + (f" (exit {process.returncode})" if process.returncode else "")
+    process.stdout.close()
+    bad = process.returncode not in (0, 1) or "not decoded" in said  # 1: there is something to say
+    return f"{usage.ru_maxrss >> 10}" + (f" (failed: {said[-200:]!r})" if bad else "")
 
 
 def main() -> None:
     """Print a table."""
     print(machine_line("opencv-python-headless", "pillow", "numpy", "onnxruntime"))
-    print(f"{SIDE:,}x{SIDE:,} pixels (turned: {SIDE * 3 // 4:,}x{SIDE:,}); peak of memory, MiB\n")
-    print("| file | --save json | --save images |\n|---|---|---|")
+    print(f"peak of memory, MiB; more than {LIMIT} is too much\n")
+    print("| file | height x width | million pixels | detect --save images | data check | evaluate |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         write_tiny_model(folder / "model.onnx")
-        for number, (name, suffix) in enumerate(KINDS.items()):
-            path = folder / f"{number}{suffix}"
+        (folder / "names.txt").write_text("green\nblue\n")
+        chosen = sys.argv[1:] or KINDS
+        for name in chosen:
+            path = folder / f"image{KINDS[name][0]}"
             if (child := os.fork()) == 0:  # a process hands the peak of its memory to those it starts
                 write(name, path)
                 os._exit(0)
             os.waitpid(child, 0)
-            print(f"| {name} | {peak(folder, path, 'json')} | {peak(folder, path, 'images')} |", flush=True)
+            header = read_image_header(path)
+            (folder / "lines.txt").write_text(f"{path.name} 9,9,900,900,0\n")
+            peaks = [
+                peak(folder, "detect", "model.onnx", path.name, "--save", "images", "--out", "a", "--force"),
+                peak(folder, "data", "check", "lines.txt", "--names", "names.txt", "--out", "b", "--force"),
+                peak(folder, "evaluate", "model.onnx", "lines.txt", "--names", "names.txt", "--out", "c",
+                     "--force"),
+            ]  # fmt: skip
+            size = f"{header.height:,}x{header.width:,} | {header.height * header.width / 1e6:.0f}"
+            print(f"| {name} | {size} | {' | '.join(peaks)} |", flush=True)
             path.unlink()
 
 

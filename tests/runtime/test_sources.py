@@ -442,7 +442,7 @@ def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     write_grey(tmp_path / "b.png")
 
-    assert [item.pixels for item in Sources([tmp_path])._items()] == [96, 2400, 96]
+    assert [item.memory for item in Sources([tmp_path])._items()] == [11 * 96, 11 * 2400, 3 * 96]
 
 
 def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:

@@ -197,6 +197,19 @@ def test_time_never_stands_still_and_absurd_rates_are_replaced() -> None:
         assert rate_of(Capture(rate, [])) == expected  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi", "b"])
+def test_frames_are_bounded_before_they_are_decoded(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "a.avi", [np.full((48, 64, 3), 90, np.uint8)] * 3, 25, "MJPG")
+    path = path.rename(tmp_path / name)
+    monkeypatch.setattr("lookonce.runtime.video.MAX_FRAME", 48 * 64)
+    assert len(list(read_frames(path))) == 3
+    monkeypatch.setattr("lookonce.runtime.video.MAX_FRAME", 48 * 64 - 1)
+    with pytest.raises(ImageError, match=rf"{name}: expected frames of at most 3,071 .*48x64; not decoded"):
+        next(read_frames(path))
+
+
 def test_interlaced_frames_are_right_or_an_error() -> None:
     path = Path(__file__).parents[1] / "data" / "interlaced.mpg"  # red and blue bars that move, MPEG-2
     if find_spec("av"):

@@ -32,6 +32,9 @@ VIDEO_SUFFIXES = (
     ".wmv", ".y4m",
 )  # fmt: skip
 
+# Pixels of a frame: 8K. A decoder and the pipeline hold several frames, about 20 bytes for each pixel.
+MAX_FRAME = 8192 * 4320
+
 SLOWEST_RATE = 1 / 3600  # frames per second; damaged files declare 1 / 2^32,
 FASTEST_RATE = 1000.0  # and some cameras and streams 0 or 90,000
 USUAL_RATE = 25.0  # used instead
@@ -182,18 +185,20 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
             video = container.streams.video[0]
         except (av.FFmpegError, IndexError) as error:
             raise ImageError(f"{path}: expected a video, found nothing that opens as one") from error
+        check_frame_size(path, video.height, video.width)
         declared = float(video.average_rate or video.guessed_rate or 0)
         timed = not 0 < declared < SLOWEST_RATE  # such a rate means that times are counted in clock ticks
         rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
         first: float | None = None
+        seconds = -1 / rate
         try:
             for number, frame in enumerate(container.decode(video)):
+                check_frame_size(path, frame.height, frame.width)
                 first = frame.time if first is None else first
-                stored = None if frame.time is None or first is None or not timed else frame.time - first
-                yield (
-                    turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)),
-                    Moment(number, number / rate if stored is None else stored, rate),
-                )
+                stored = -1.0 if frame.time is None or first is None or not timed else frame.time - first
+                seconds = stored if stored > seconds else seconds + 1 / rate  # time always advances
+                pixels = turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                yield pixels, Moment(number, seconds, rate)
         except av.FFmpegError as error:
             check_whole(path, exact_frames(path), number + 1)
             raise ImageError(
@@ -258,7 +263,7 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
     """Open a video file, stream or camera.
 
     Raises:
-        ImageError: it does not open.
+        ImageError: it does not open, or its frames are too large.
     """
     if isinstance(origin, Path):
         open_input(origin, ImageError).close()  # a FIFO or a device would block forever
@@ -267,9 +272,24 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
         if not capture.isOpened():
             found = diagnose(origin) if isinstance(origin, str) else "nothing that opens as one"
             raise ImageError(f"{name_of(origin)}: expected a video, found {found}")
+        sides = (capture.get(side) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+        check_frame_size(origin, *map(int, sides))  # OpenCV scales larger frames to the size of the first
         yield capture
     finally:
         capture.release()
+
+
+def check_frame_size(origin: Origin, height: int, width: int) -> None:
+    """Check that a frame is not too large to be decoded.
+
+    Raises:
+        ImageError: it is.
+    """
+    if height * width > MAX_FRAME:
+        raise ImageError(
+            f"{name_of(origin)}: expected frames of at most {MAX_FRAME:,} pixels (8K), found "
+            f"{height:,}x{width:,}; not decoded: ffmpeg -i IN -vf scale=4096:-2 OUT makes them smaller"
+        )
 
 
 def rate_of(capture: cv2.VideoCapture) -> float:
