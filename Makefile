@@ -30,9 +30,9 @@ hostile: .venv/ready  ## lookonce on hostile files, one process each, with limit
 mutants: .venv/ready  ## change the code and see whether a test notices (MUTANTS='lookonce.train.loss*' for a part)
 	$(ON_PATH) scripts/mutants $(MUTANTS)
 
-audit: .venv/ready  ## known vulnerabilities in what is installed (asks the advisory database)
+audit: .venv/ready  ## known vulnerabilities in what is installed, or that no database answers
 	$(BIN)/python -m pip install pip-audit
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/python scripts/audit.py
 
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf .venv demo mutants
