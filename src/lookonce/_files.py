@@ -28,6 +28,7 @@ TEXT_LIMIT = 64 << 20  # names, lists, settings, .cfg, VOC XML, YOLO text: typed
 ANNOTATIONS_LIMIT = 2 << 30  # one COCO file for a whole data set; COCO's largest has 0.45 GiB
 IMAGE_LIMIT = 1 << 30
 
+LONGEST_NAME, CUT_NAME = 255, 200  # bytes that file systems take; bytes kept of a longer name
 MOST_NAMES = 10_000  # beside a path that does not exist, compared with it
 WALK_LIMIT = 2_000_000  # files and folders below one folder
 UNFINISHED = f"{HIDDEN}-unfinished"
@@ -269,6 +270,14 @@ def remove_leftovers(path: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+
+
+def fit_name(name: str, suffix: str) -> str:
+    """Return a file name that ends in the suffix; a name that is too long is cut and gets a unique number."""
+    whole = os.fsencode(name)
+    if len(whole) + len(suffix) > LONGEST_NAME:
+        name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
+    return name + suffix
 
 
 def encodable(text: str) -> str:

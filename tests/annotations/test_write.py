@@ -158,9 +158,12 @@ def test_what_a_form_has_no_place_for_is_said(
     assert found.samples[-1].difficult.tolist() == [False, form in ("coco", "voc")]
 
 
-@pytest.mark.parametrize("form", ["voc", "yolo"])
-def test_images_of_one_name_stay_apart(image: ImageMaker, tmp_path: Path, form: str) -> None:
-    paths = [image(name) for name in ("x/a.png", "y/a.png", "y/a.jpg")]
+@pytest.mark.parametrize("stem", ["a", "a" * 251], ids=["short", "as long as a system allows"])
+@pytest.mark.parametrize("form", ["voc", "yolo", "cvat", "labelme", "labelstudio"])
+def test_images_of_one_name_stay_apart(image: ImageMaker, tmp_path: Path, form: str, stem: str) -> None:
+    paths = [
+        image(f"{folder}/{stem}.{suffix}") for folder, suffix in (("x", "png"), ("y", "png"), ("y", "jpg"))
+    ]
     box, label = np.array([[1, 2, 3, 4]], np.float32), np.array([0])
     sets = {
         "train": SampleSet(

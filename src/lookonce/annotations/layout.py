@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from lookonce._files import destination, write_text
+from lookonce._files import destination, fit_name, write_text
 from lookonce.errors import AnnotationError
 from lookonce.samples import Sample, SampleSet
 
+ROOM = "_99999999.json"  # behind the stem of an image's name
 DECIMALS = 3  # decimals of a pixel; integers stay integers, as most readers of VOC and one-line text expect
 
 
@@ -72,7 +73,8 @@ def distinct(
 ) -> dict[str, Sample]:
     """List every image of every split once, under a unique name without suffix.
 
-    Images of equal name from different folders become `name`, `name_2`, ...
+    Images of equal name from different folders become `name`, `name_2`, ...; a name that leaves no room for
+    that, or for a longer suffix, is cut.
 
     Raises:
         AnnotationError: two splits have different boxes for one image.
@@ -82,7 +84,7 @@ def distinct(
     for sample in (sample for each in sets.values() for sample in each.samples):
         path = sample.path.absolute()
         if path not in stems:
-            stem = free = stem_of(path)
+            stem = free = fit_name(stem_of(path), ROOM).removesuffix(ROOM)
             count = 1
             while free in named:
                 count += 1

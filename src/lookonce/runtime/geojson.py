@@ -6,12 +6,12 @@ from types import TracebackType
 
 import numpy as np
 
-from lookonce._files import replacing
+from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
 from lookonce.errors import ImageError
 from lookonce.geotiff import read_georeference
 from lookonce.runtime.sources import Frame
-from lookonce.runtime.writers import Writer, fit_name
+from lookonce.runtime.writers import Writer
 
 WGS84 = 4326
 # RFC 7946 knows longitude and latitude only; every other system is named as in GeoJSON 2008, section 3, which

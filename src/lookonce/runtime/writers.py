@@ -6,7 +6,6 @@ if the run was stopped, with everything done so far.
 
 import csv
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,11 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
-from zlib import crc32
 
 import numpy as np
 
-from lookonce._files import replacing
+from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
@@ -28,7 +26,6 @@ from lookonce.runtime.sources import Frame
 from lookonce.runtime.timed_clips import TimedClipWriter
 from lookonce.tiff import LargeImage
 
-LONGEST_NAME, CUT_NAME = 255, 200  # bytes that file systems take; bytes kept of a longer name
 FORMULA = ("=", "+", "-", "@")
 
 
@@ -324,14 +321,6 @@ class CocoWriter(TextWriter):
 
     def _tail(self, complete: bool) -> str:
         return "\n]\n" if self._between == ",\n" else "[]\n"
-
-
-def fit_name(name: str, suffix: str) -> str:
-    """Return a file name that ends in the suffix; a name that is too long is cut and gets a unique number."""
-    whole = os.fsencode(name)
-    if len(whole) + len(suffix) > LONGEST_NAME:
-        name = whole[:CUT_NAME].decode(errors="ignore") + f"-{crc32(whole):08x}"
-    return name + suffix
 
 
 def _no_formula(text: str) -> str:
