@@ -1,12 +1,14 @@
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lookonce.annotations import load_samples, load_splits, open_annotations
+from lookonce.annotations import load_samples, load_splits, open_annotations, write_samples
 from lookonce.errors import AnnotationError
 from lookonce.images import write_image
+from lookonce.samples import Sample, SampleSet
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,23 @@ def test_nothing_there(data: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     with pytest.raises(AnnotationError, match=r"a\.csv: expected a dataset YAML"):
         load_samples(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "cvat", "labelme", "labelstudio"])
+def test_a_file_is_read_as_itself_whatever_lies_around_it(tmp_path: Path, form: str) -> None:
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    sample = Sample(tmp_path / "a.png", np.array([[1, 1, 7, 7]], np.float32), np.array([0]))
+    write_samples({"train": SampleSet(("cat",), [sample], [], "")}, form, tmp_path / "exported")
+    (tmp_path / "mine.txt").write_text("a.png 2,3,4,5,0\n")
+    found = load_samples(tmp_path / "mine.txt", names=("dog",))
+    assert (found.format, found.samples[0].boxes.tolist()) == ("lines", [[2, 3, 4, 5]])
+    (tmp_path / "mine.foo").touch()
+    with pytest.raises(AnnotationError, match=r"mine\.foo: expected a dataset YAML.* found none of these"):
+        load_samples(tmp_path / "mine.foo")
+    for name in ("mine.zip", "mine.csv", "mine.json"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(AnnotationError, match=rf"{name}: expected a file, found a FIFO"):
+            load_samples(tmp_path / name)
 
 
 def test_splits(data: Path) -> None:

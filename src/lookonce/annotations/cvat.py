@@ -35,11 +35,9 @@ POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
 
 def recognize(data: DataPath) -> Recognized | None:
     """Recognize a CVAT XML, or a folder of them; splits are subsets, or come from file names."""
-    if data.suffix == ".xml":
-        files = [data.path] if xml_root(data.path) == "annotations" else []
-    else:
-        found = [file for file in data.tree.with_suffix(".xml") if xml_root(file) == "annotations"]
-        files = data.tree.highest(found)
+    given = data.tree.with_suffix(".xml") if data.is_folder else [data.path] if data.suffix == ".xml" else []
+    files = [file for file in given if xml_root(file) == "annotations"]
+    files = data.tree.highest(files) if data.is_folder else files
     if not files:
         return None
     read = cache(read_xml)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookonce._counted import counted
-from lookonce._files import as_given, did_you_mean
+from lookonce._files import as_given, did_you_mean, open_input
 from lookonce.annotations import (
     coco,
     createml,
@@ -74,6 +74,8 @@ def _open_format(data: DataPath) -> Annotations:
         raise AnnotationError(
             f"{path}: expected annotations, found no such file or folder{did_you_mean(path)}"
         )
+    if not data.is_folder:
+        open_input(path, AnnotationError).close()  # regular
     results: dict[str, Recognized | AnnotationError] = {}
     for name, recognizer in FORMATS.items():
         try:
