@@ -257,16 +257,9 @@ for path in map(Path, sys.argv[1:]):
 def test_a_large_image_takes_the_memory_that_is_reckoned_with(tmp_path: Path) -> None:
     small = np.zeros((2048, 3000, 3), np.uint8)
     small[::64] = 200
-    flags: dict[str, list[int]] = {
-        "a.png": [],
-        "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
-        "a.bmp": [],
-        "deep.png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
-        "floats.tif": [cv2.IMWRITE_TIFF_COMPRESSION, 1],
-    }
+    flags = {"a.png": [], "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], "a.bmp": []}
     for name, chosen in flags.items():
-        pixels = small.astype({"deep.png": np.uint16, "floats.tif": np.float32}.get(name, np.uint8))
-        cv2.imwrite(str(tmp_path / name), pixels[..., 0] if name == "floats.tif" else pixels, chosen)
+        cv2.imwrite(str(tmp_path / name), small, chosen)
     command = [sys.executable, "-c", MEMORY, *(str(tmp_path / name) for name in flags)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     for name, line in zip(flags, ran.stdout.splitlines(), strict=True):

@@ -34,6 +34,8 @@ from lookonce.errors import ConfigError
 
 HIDDEN = ".lookonce"  # prefix of every name in an output folder that is not a result
 
+LONGEST_LIST = 1 << 30  # bytes; a million files take a tenth
+
 _PARTNERS = (".weights", ".bin", ".names")  # files that belong to a model file beside them
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
@@ -139,6 +141,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         stamp = written.st_size, written.st_mtime_ns
         self._lines(root)[name] = stamp
         entry = {"command": self._command, "file": name, "size": stamp[0], "modified": stamp[1]}
+        _check_plain(root / HIDDEN)
         with (root / HIDDEN).open("a", encoding="utf-8") as listed:
             listed.write(json.dumps(entry) + "\n")
 
@@ -153,6 +156,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         """Return the files in a list that this command wrote; malformed lines are skipped."""
         if root not in self._listed:
             files = self._listed[root] = {}
+            _check_plain(root / HIDDEN)
             with suppress(OSError):
                 for line in (root / HIDDEN).read_text(encoding="utf-8", errors="replace").splitlines():
                     with suppress(ValueError, KeyError, TypeError):
@@ -188,6 +192,18 @@ def is_vacant(folder: Path) -> bool:
     if not folder.is_dir():
         return not os.path.lexists(folder)
     return all(each.name.startswith(HIDDEN) for each in folder.iterdir())
+
+
+def _check_plain(path: Path) -> None:
+    """Check that a hidden file is a file of bounded size, or absent: a FIFO blocks, a link leads elsewhere.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LONGEST_LIST:
+            raise ConfigError(f"{path}: expected a file that lookonce wrote, found something else")
 
 
 class Lock(AbstractContextManager["Lock"]):
@@ -235,6 +251,7 @@ class Lock(AbstractContextManager["Lock"]):
 
     def _take(self) -> int:
         """Open and lock the file; -1 if its last holder deleted it meanwhile."""
+        _check_plain(self._path)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _lock(descriptor)

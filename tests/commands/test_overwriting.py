@@ -141,6 +141,8 @@ def test_a_conversion_that_was_killed_is_done_again(desk: Path) -> None:
         "export fifo.safetensors --to onnx",
         "data check fifo.txt",
         "bench fifo.onnx",
+        "slim fifo.safetensors --data lines.txt --names names.txt --out slim",
+        "data check fifo.zip",
     ],
 )
 def test_a_fifo_is_refused_at_once(line: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,3 +158,50 @@ def test_a_fifo_is_refused_at_once(line: str, desk: Path, capsys: pytest.Capture
     last = said.err.splitlines()[-1]
     assert last.startswith("lookonce: ")
     assert name in last
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX file kinds")
+@pytest.mark.parametrize("name", [".lookonce", ".lookonce.lock"])
+@pytest.mark.parametrize("kind", ["FIFO", "link", "folder"])
+def test_a_hidden_file_of_another_kind_is_refused(
+    name: str, kind: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A FIFO would block, and through a link a stranger's file would grow."""
+    (desk / "out").mkdir()
+    (desk / "theirs").write_text("theirs")
+    make = {"FIFO": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to(desk / "theirs")}
+    make[kind](desk / "out" / name)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(30)
+    try:
+        assert run("detect model.onnx photo.png --out out", monkeypatch) == 2
+    finally:
+        signal.alarm(0)
+    assert f"{name}: expected a file that lookonce wrote" in capsys.readouterr().err
+    assert (desk / "theirs").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"file": "photo.png"', '"file": 5'),
+        ('"width": 96', '"width": -1'),
+        ('"width": 96', '"width": "x"'),
+        ('"detections": [', '"detections": [null, '),
+        ('"detections": ', '"other": '),
+        ('"names": ', '"other": '),
+        ('{"file"', '[{"file"'),
+    ],
+)
+def test_damaged_results_are_not_resumed(
+    old: str, new: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "detect model.onnx photo.png other.png --save json --out out"
+    (desk / "other.png").write_bytes((desk / "photo.png").read_bytes())
+    assert run(command, monkeypatch) == 0
+    results = desk / "out" / "detections.json"
+    results.write_text(results.read_text().replace(old, new))
+    code = run(f"{command} --resume", monkeypatch)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert (code, said[:10]) == (2, "lookonce: ") or code == 0  # cut off there, the rest is detected anew
+    assert "Traceback" not in said

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from lookonce._files import open_input
 from lookonce.annotations.files import read_lines, shown
 from lookonce.annotations.records import Row, hull
+from lookonce.errors import AnnotationError
 
 VISIBILITY = {0.0, 1.0, 2.0}  # of a key point: absent, hidden, visible
 MOST = 2.0  # a fraction above this is not a rounding error: the numbers are pixels
@@ -59,8 +61,8 @@ def _row(place: str, text: str, keypoints: int) -> Row:
 def holds_rows(file: Path) -> bool:
     """Return whether a text begins with a row of labels."""
     try:
-        with file.open("rb") as stream:
+        with open_input(file, AnnotationError) as stream:
             words = stream.readline(4096).split()
         return len(words) >= 5 and bool([float(word) for word in words])
-    except (OSError, ValueError):
+    except (OSError, ValueError, AnnotationError):
         return False

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 from onnx.utils import Extractor
 
-from lookonce._files import did_you_mean
+from lookonce._files import did_you_mean, open_input
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
@@ -52,8 +52,9 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
         ModelFileError: the model cannot be read.
         ConfigError: weights for another kind of file.
     """
-    if not model.is_file():
+    if not model.exists():
         raise ModelFileError(f"{model}: no such file{did_you_mean(model)}")
+    open_input(model, ModelFileError).close()
     check_weights_option(model, weights)
     if model.suffix.lower() == ".xml":
         return Files(model, None, model, None, is_float=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lookonce._files import leftovers
+from lookonce._files import ANNOTATIONS_LIMIT, leftovers, read_bytes
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
 from lookonce.runtime.sources import Frame, file_of
@@ -46,10 +46,16 @@ def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
             f"found {json.dumps(lines[0].get('run'))}; choose another folder, or do not resume"
         )
     head, *records = max(begun, key=len)
-    files = [list(frames) for _, frames in groupby(records, key=lambda record: file_of(record["file"]))]
-    if files and "frame" in files[-1][0]:
-        files.pop()
-    return [_done(record, head["names"]) for frames in files if _is_whole(frames) for record in frames]
+    try:
+        files = [list(frames) for _, frames in groupby(records, key=lambda record: file_of(record["file"]))]
+        if files and "frame" in files[-1][0]:
+            files.pop()
+        return [_done(record, head["names"]) for frames in files if _is_whole(frames) for record in frames]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: expected results as lookonce detect writes them, found others ({error}); "
+            "choose another folder, or do not resume"
+        ) from error
 
 
 def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
@@ -69,17 +75,19 @@ def _is_whole(frames: Sequence[Mapping[str, Any]]) -> bool:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     """Return the head, then the record of each frame, up to the first incomplete line."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    text = read_bytes(path, ConfigError, limit=ANNOTATIONS_LIMIT).decode(errors="replace")
     head, *lines = text.split("\n")
     records = []
     for line in (f"{head}]}}", *(line.removesuffix(",") for line in lines)):
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
     return records
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from lookonce._files import write_text
+from lookonce._files import read_text, write_text
 from lookonce._optional import require
 from lookonce._terminal import RateColumn, progress_bar
 from lookonce.train.loop import Epoch, StepReport
@@ -128,10 +128,13 @@ class _Table:
     def __init__(self, path: Path, columns: Sequence[str], keep: int) -> None:
         rows = []
         if keep and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1:]
+            rows = list(csv.reader(read_text(path).splitlines()))[1:]
             # a full disk may have left a row in parts
-            rows = [row for row in rows if len(row) == len(columns) and int(row[0]) <= keep]
+            rows = [
+                row
+                for row in rows
+                if len(row) == len(columns) and row[0].isdecimal() and int(row[0][:9]) <= keep
+            ]
         write_text(path, "".join(",".join(row) + "\n" for row in [columns, *rows]))
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
