@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from zlib import crc32
 
-from lookonce._outputs import HIDDEN, check_output, record_output
+from lookonce._outputs import HIDDEN, check_output, naming, record_output
 from lookonce.errors import LookonceError
 
 # Largest files that are read into memory, in bytes, by kind. A file above its limit is refused by size.
@@ -192,11 +192,12 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     with NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), suffix=path.suffix, delete=False) as made:
         temporary = Path(made.name)
     try:
-        yield temporary
-        mask = os.umask(0)  # the only way to read it is to set it
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # temporary files are private, and some writers make their own
-        _finish(temporary, path, durable=durable)
+        with naming(path):
+            yield temporary
+            mask = os.umask(0)  # the only way to read it is to set it
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)  # temporary files are private, and some writers make their own
+            _finish(temporary, path, durable=durable)
     finally:
         temporary.unlink(missing_ok=True)
 

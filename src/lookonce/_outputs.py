@@ -23,8 +23,8 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -142,7 +142,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._lines(root)[name] = stamp
         entry = {"command": self._command, "file": name, "size": stamp[0], "modified": stamp[1]}
         _check_plain(root / HIDDEN)
-        with (root / HIDDEN).open("a", encoding="utf-8") as listed:
+        with naming(root / HIDDEN), (root / HIDDEN).open("a", encoding="utf-8") as listed:
             listed.write(json.dumps(entry) + "\n")
 
     def _listing(self, path: Path) -> tuple[Path, str]:
@@ -194,6 +194,17 @@ def is_vacant(folder: Path) -> bool:
     return all(each.name.startswith(HIDDEN) for each in folder.iterdir())
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give the path to an error of the system that names no file, as that of a full disk while writing."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def _check_plain(path: Path) -> None:
     """Check that a hidden file is a file of bounded size, or absent: a FIFO blocks, a link leads elsewhere.
 
@@ -230,8 +241,9 @@ class Lock(AbstractContextManager["Lock"]):
         folder.mkdir(parents=True, exist_ok=True)
         while self._descriptor < 0:
             self._descriptor = self._take()
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        with suppress(OSError):  # a full disk: it is locked all the same
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         self._held.add(self._path)
         return self
 

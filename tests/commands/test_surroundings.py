@@ -1,6 +1,7 @@
 """Commands where something around them is odd: the user, the home folder, the place, other processes."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,21 @@ def test_the_place_to_write_to_may_be_a_mount_point(desk: Path, mount: Path) -> 
         done = run(command, desk, HOME=str(desk))
         assert done.returncode == 0, done.stderr
     assert {"data.yaml", "detections.json", "new.onnx"} <= {path.name for path in mount.iterdir()}
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="no program to mount")
+def test_a_full_disk_is_one_line_that_names_the_file(desk: Path, mount: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=32k", mount], check=True)
+    with suppress(OSError), (mount / "rest").open("wb") as rest:
+        rest.write(bytes(1 << 20))
+    for command in (
+        "rename model.onnx green=b --out out/renamed.onnx",
+        "data check lines.txt --names names.txt --out out/checked",
+    ):
+        done = run(command, desk, HOME=str(desk))
+        assert done.returncode == 2
+        assert re.match(r"lookonce: .*out/\S+: .*No space left", done.stderr.splitlines()[-1]), done.stderr
+    assert [path.name for path in mount.rglob("*") if path.is_file()] == ["rest"]
 
 
 def test_names_as_long_and_trees_as_deep_as_a_system_allows(desk: Path) -> None:
