@@ -164,7 +164,7 @@ def test_a_fifo_is_refused_at_once(line: str, desk: Path, capsys: pytest.Capture
 @pytest.mark.parametrize("name", [".lookonce", ".lookonce.lock"])
 @pytest.mark.parametrize("kind", ["FIFO", "link", "folder"])
 def test_a_hidden_file_of_another_kind_is_refused(
-    name: str, kind: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, kind: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A FIFO would block, and through a link a stranger's file would grow."""
     (desk / "out").mkdir()
@@ -174,7 +174,7 @@ def test_a_hidden_file_of_another_kind_is_refused(
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(30)
     try:
-        assert run("detect model.onnx photo.png --out out", monkeypatch) == 2
+        assert typed("detect", "model.onnx", "photo.png", "--out", "out") == 2
     finally:
         signal.alarm(0)
     assert f"{name}: expected a file that lookonce wrote" in capsys.readouterr().err
@@ -194,14 +194,14 @@ def test_a_hidden_file_of_another_kind_is_refused(
     ],
 )
 def test_damaged_results_are_not_resumed(
-    old: str, new: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    old: str, new: str, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = "detect model.onnx photo.png other.png --save json --out out"
+    command = ["detect", "model.onnx", "photo.png", "other.png", "--save", "json", "--out", "out"]
     (desk / "other.png").write_bytes((desk / "photo.png").read_bytes())
-    assert run(command, monkeypatch) == 0
+    assert typed(*command) == 0
     results = desk / "out" / "detections.json"
     results.write_text(results.read_text().replace(old, new))
-    code = run(f"{command} --resume", monkeypatch)
+    code = typed(*command, "--resume")
     said = capsys.readouterr().err.splitlines()[-1]
     assert (code, said[:10]) == (2, "lookonce: ") or code == 0  # cut off there, the rest is detected anew
     assert "Traceback" not in said
