@@ -18,7 +18,7 @@ from lookonce.images import Values, in_use, read_image_header, read_native
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_pages
 
 LOOKED_AT = 100  # images, spread evenly over the set
-PAGES = 10  # of a TIFF, likewise
+PAGES = 10  # of a TIFF, spread evenly too
 SAMPLED = 10_000  # numbers of a page, about
 
 

@@ -56,7 +56,7 @@ def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
     assert "no val part: 1 of 7 images held out for validation" in ran.output
-    assert "no --weights: from random weights; --weights coco has the higher AP" in ran.output
+    assert "starting from random weights; --weights coco reaches a higher AP" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
     assert (info.input_size, info.width) == ((64, 96), 0.125)

@@ -115,7 +115,7 @@ def test_another_processor_falls_back_and_says_so(
     monkeypatch.setattr(plans, "this_processor", lambda: replace(HERE, name="there"))
 
     assert isinstance(Detector.open(model)._backend, OnnxBackend)
-    assert "tuned on another kind of processor" in caplog.text
+    assert "tuned on a different CPU" in caplog.text
     assert "found there, 2 cores, avx2" in caplog.text
 
 

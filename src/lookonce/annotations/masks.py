@@ -41,7 +41,7 @@ def box_around(mask: Mapping[str, Any], size: tuple[int, int] | None) -> Box:
     if not len(starts):
         raise ValueError("expected an object in the mask, found none")
     first, last = starts // height, (ends - 1) // height  # columns
-    whole = first != last  # a run that goes on in the next column touches the bottom and the top
+    whole = first != last  # a run that continues in the next column touches the bottom and the top
     top = np.where(whole, 0, starts % height)
     bottom = np.where(whole, height - 1, (ends - 1) % height)
     return float(first.min()), float(top.min()), float(last.max() + 1), float(bottom.max() + 1)

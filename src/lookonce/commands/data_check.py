@@ -91,7 +91,7 @@ def data_check(
                 shared.write_json(json_to, _tree(diagnosis), indent=None)
         except KeyboardInterrupt:
             say(
-                f"stopped: nothing in {out} is half-written, and there is no half of a corrected copy",
+                f"stopped: {out} has no partial files, and no corrected copy was written",
                 console,
             )
             return 130

@@ -159,7 +159,7 @@ def _train(
             prepared = Lessons.read(out).add_to(prepared)
         if not (weights or resume or options.named["model"]):
             say(
-                "no --weights: from random weights; --weights coco has the higher AP in short trainings",
+                "starting from random weights; --weights coco reaches a higher AP in short trainings",
                 console,
             )
         session = Session(console, group, stop=asked, strict=strict, started=started)
@@ -204,12 +204,12 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
     if not outcome.failed:
         verdict = "falling as it should" if outcome.steps >= FEWEST_STEPS else "too few steps to tell"
         say(f"self-test out of time, no fault found: {reached}; {trend}, {verdict}", console)
-        say("a smaller --size or --set width=0.5 takes less time", console)
+        say("use a smaller --size or --set width=0.5 to save time", console)
         return 0
     say(f"self-test failed: {reached}, expected {GOAL}; {trend}", console)
     if outcome.lost:
         say(
-            f"{outcome.lost} assignments were taken over by another object on the same cell and anchor: "
+            f"{outcome.lost} assignments were replaced by another object on the same cell and anchor: "
             "a larger --size or yolov3 instead of yolov3-tiny keeps neighbours apart",
             console,
         )

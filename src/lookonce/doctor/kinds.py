@@ -400,7 +400,7 @@ KINDS: dict[str, Kind] = {
     "keypoints": Kind(
         "info",
         "Key points",
-        "A row of YOLO text goes on behind the box, as pose annotations do.",
+        "A row of YOLO text has more numbers after the box, as in pose annotations.",
         "The box is used and the key points are not.",
         "None needed.",
     ),

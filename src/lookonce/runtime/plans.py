@@ -205,7 +205,7 @@ def find_plan(model: Path, name: str) -> SpeedPlan | None:
     if not (own / PLAN).exists():
         others = sorted(folder.glob(f"*/{PLAN}"))
         if others:
-            _warn(name, f"tuned on another kind of processor, so not used here; found {this_processor()}")
+            _warn(name, f"tuned on a different CPU, so the plan is not used; found {this_processor()}")
         return None
     try:
         plan = SpeedPlan.read(own)

@@ -207,7 +207,7 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
 
 
 def turned(image: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
-    """Turn a frame by quarters counterclockwise, as its file asks for: telephones store portraits lying."""
+    """Turn a frame by quarters counterclockwise, as its file asks for: phones store portraits rotated."""
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
 
 

@@ -109,7 +109,8 @@ def load_folds(
         seen = Seen.of_images(prints, (each.path for each in kept), (each.path for each in held_out))
         found.append(TrainData(sets["train"].names, kept, held_out, seen))
     say(
-        f"{len(samples)} images in {len(found)} folds; {splits[0].together} stay with others of their group",
+        f"{len(samples)} images in {len(found)} folds; {splits[0].together} belong to groups that stay "
+        "together",
         console,
     )
     return found
