@@ -174,14 +174,18 @@ def test_bench_runs_opencv_on_any_onnx_file(
         CONTENDERS["opencv"].open(files, case)
 
 
-def test_bench_gives_opencv_the_graph_of_a_cfg_whose_weights_lie_elsewhere(
-    small_model: Path, tmp_path: Path
-) -> None:
+def test_bench_gives_opencv_the_weights_that_were_chosen(small_model: Path, tmp_path: Path) -> None:
+    """Not those that lie beside the `.cfg`."""
+    case = BenchCase((64, 96), 1, 1)
+    expected = CONTENDERS["opencv"].open(prepare(small_model, tmp_path), case)()
     cfg, weights = tmp_path / "small.cfg", tmp_path / "other.weights"
     cfg.write_bytes(small_model.read_bytes())
-    weights.write_bytes(small_model.with_suffix(".weights").read_bytes())
-    files = prepare(cfg, tmp_path, weights)
+    content = small_model.with_suffix(".weights").read_bytes()
+    weights.write_bytes(content)
+    halved = np.frombuffer(content[20:], np.float32) / 2
+    cfg.with_suffix(".weights").write_bytes(content[:20] + halved.tobytes())
 
-    found = CONTENDERS["opencv"].open(files, BenchCase((64, 96), 1, 1))()
+    found = CONTENDERS["opencv"].open(prepare(cfg, tmp_path, weights), case)()
 
-    assert [each.shape for each in found] == [(1, 14, 4, 6), (1, 14, 2, 3)]
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)

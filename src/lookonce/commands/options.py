@@ -220,7 +220,7 @@ def resume_command(
     options: list[object] = ["--names", names] if names else []
     options += ["--images", images] if images else []
     options += ["--strict"] if strict else []
-    return shlex.join(["lookonce", *map(str, [*words, *options, "--resume"])])
+    return shlex.join(["lookonce", *map(str, [*words, "--resume", *options])])
 
 
 @contextmanager
