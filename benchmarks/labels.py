@@ -82,7 +82,10 @@ def once(row: str, seed: int, options: argparse.Namespace) -> Path:
     shutil.rmtree(out, ignore_errors=True)  # cut off
     out.mkdir(parents=True)
     data = prepare(row, seed, options.data.resolve(), out)
-    settings = (f"evaluate_every={options.epochs}", f"seed={seed}", *SETTINGS, *EXTRA.get(row, ()))
+    rectangles = "augment.rectangles=true"  # measured without padding, too
+    settings = (
+        f"evaluate_every={options.epochs}", f"seed={seed}", rectangles, *SETTINGS, *EXTRA.get(row, ())
+    )  # fmt: skip
     start = time.process_time()
     with weighted_by_class(out) if row == "weights" else nullcontext():
         done = lookonce.train(

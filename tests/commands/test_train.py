@@ -19,9 +19,11 @@ from typer.testing import CliRunner
 from lookonce._interrupts import StopRequest
 from lookonce.annotations import load_samples, write_samples
 from lookonce.cli import app, load
+from lookonce.commands.train_options import Options
 from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_info, load_model
+from lookonce.networks import model_path
 from lookonce.seen import Seen
 from tests.command_line import lookonce
 from tests.darknet.kinds import KINDS
@@ -50,6 +52,24 @@ def lines(tmp_path: Path) -> Path:
 def arguments(lines: Path, out: Path, *more: str) -> list[str]:
     names = str(lines.parent / "things.names")
     return ["train", str(lines), "--names", names, "--out", str(out), *QUICK, *more]
+
+
+@pytest.mark.parametrize(
+    ("weights", "recipe", "assignments", "expected"),
+    [
+        ("coco", None, (), False),
+        ("coco", None, ("augment.rectangles=true",), True),
+        ("coco", None, ("augment=false",), False),
+        ("coco", "default", (), True),
+        (None, None, (), True),
+    ],
+)
+def test_from_coco_batches_are_padded_as_detection_pads(
+    weights: str | None, recipe: str | None, assignments: tuple[str, ...], expected: bool
+) -> None:
+    options = Options(Path(recipe) if recipe else None, assignments, {})
+    settings = options.with_network(model_path(weights) if weights else None).settings()
+    assert settings.augment.rectangles is expected
 
 
 def test_one_command_trains(lines: Path, tmp_path: Path) -> None:

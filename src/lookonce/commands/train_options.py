@@ -103,6 +103,8 @@ class Options:
     def with_network(self, weights: Path | None) -> "Options":
         """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
 
+        From the built-in weights, batches are padded squares, as `detect` pads, unless a recipe is given.
+
         Raises:
             ConfigError: another network than that of built-in weights.
             ModelFileError: the file of a network cannot be used.
@@ -110,6 +112,7 @@ class Options:
         from lookonce.darknet.described import has_own_network, published_size
 
         named, model = dict(self.named), self.named.get("model")
+        assignments = list(self.assignments)
         pairs = (each.partition("=") for each in self.assignments)
         assigned = {name.strip(): value for name, _, value in pairs}
         of_recipe = read_recipe(recipe_file(self.recipe)) if self.recipe else {}
@@ -117,6 +120,8 @@ class Options:
             if model or "model" in assigned:
                 raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
             named["model"] = str(weights)
+            if not self.recipe:  # a short run does not learn what padding is: benchmarks/padding.md
+                assignments = ["augment.rectangles=false", *assignments]
         elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
             named["model"] = str(weights)
         network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
@@ -124,7 +129,7 @@ class Options:
         if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:
             own = published_size(network)
             named["size"] = own and f"{own[0]}x{own[1]}"
-        return replace(self, named=named)
+        return replace(self, named=named, assignments=assignments)
 
     def checked(self, out: Path, weights: Path | None, more_epochs: int, *, resume: bool) -> TrainSettings:
         """Assemble the settings of a run; check its folder and its weights before any data is read.
