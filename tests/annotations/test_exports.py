@@ -224,10 +224,14 @@ def tensorflow() -> str:
     return "\n".join(rows)
 
 
-def retinanet() -> str:
-    found = [(stem, *box) for stem in BOXES for box in BOXES[stem]]
+def retinanet(stems: str = "abc") -> str:
+    found = [(stem, *box) for stem in stems for box in BOXES[stem]]
     rows = [f"{stem}.jpg,{x},{y},{u},{v},{name}" for stem, name, x, y, u, v in found]
-    return "\n".join([*rows, *(f"{stem}.jpg,,,,," for stem in SIZES if not BOXES.get(stem))])
+    return "\n".join([*rows, *(f"{stem}.jpg,,,,," for stem in stems if not BOXES.get(stem))])
+
+
+def quoted(table: str) -> str:
+    return "\n".join(",".join(f'"{word}"' for word in row.split(",")) for row in table.split("\n"))
 
 
 def lines(form: str, stems: str = "abc") -> str:
@@ -353,6 +357,21 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
         images("{}.jpg", "ab"),
     ),
     "retinanet csv": ({"train.csv": retinanet()}, images("{}.jpg")),
+    "retinanet csv with a header": (
+        {"train.csv": "filename,xmin,ymin,xmax,ymax,class\n" + retinanet()}, images("{}.jpg"),
+    ),
+    "retinanet csv with a header of other names": (
+        {"train.csv": "\ufeffImage;X1;Y1;X2;Y2;Label\r\n" + retinanet().replace(",", ";").replace("\n", "\r\n")},
+        images("{}.jpg"),
+    ),
+    "csv with and without header": (
+        {"a.csv": "filename,xmin,ymin,xmax,ymax,class\n" + retinanet("a"), "b.csv": retinanet("b")}, images("{}.jpg", "ab"),
+    ),
+    "csv with quotes": ({"labels.csv": quoted(tensorflow())}, images("{}.jpg", "ab")),
+    "csv with quotes and spaces": ({"labels.csv": quoted(tensorflow()).replace(",", ", ")}, images("{}.jpg", "ab")),
+    "csv with commas in names": (
+        {"train.csv": quoted(retinanet()).replace('"a.jpg"', '"1, a.jpg"')}, ["1, a.jpg", *images("{}.jpg", "bc")],
+    ),
     "keras": ({"_annotations.txt": lines("ours"), "_classes.txt": "cat\ndog"}, images("{}.jpg")),
     "indexed lines": ({"train.txt": lines("indexed"), **CLASSES}, images("{}.jpg")),
     "retinanet": ({"train.txt": lines("table")}, images("{}.jpg")),
@@ -447,6 +466,23 @@ def test_an_export_in_splits_opens(tmp_path: Path, case: str) -> None:
         split: {stem: sorted(BOXES[stem])} for split, stem in (("train", "a"), ("val", "b"), ("test", "c"))
     }
     assert {p.outcome for found in sets.values() for p in found.problems} <= {"noted"}
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "train.txt"])
+def test_rows_of_boxes_in_utf_16_open(tmp_path: Path, name: str) -> None:
+    text = "filename,xmin,ymin,xmax,ymax,class\n" * name.endswith(".csv") + retinanet()
+    folder = put(tmp_path / "x", {}, images("{}.jpg"))
+    (folder / name).write_text(text.replace("cat", "\u732b"), encoding="utf-16")
+    found = load_samples(folder)
+    assert set(found.names) == {"\u732b", "dog"}
+    assert [len(sample.boxes) for sample in found.samples] == [len(BOXES[stem]) for stem in "abc"]
+
+
+def test_a_separator_of_unicode_within_a_name_ends_no_row(tmp_path: Path) -> None:
+    text = "filename,class,xmin,ymin,xmax,ymax\na.jpg,big\u2028cat,10,20,30,40\n"
+    found = load_samples(put(tmp_path / "x", {"labels.csv": text}, ["a.jpg"]))
+    assert found.names == ("big\u2028cat",)
+    assert [sample.boxes.tolist() for sample in found.samples] == [[[10, 20, 30, 40]]]
 
 
 def test_a_video_of_cvat(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import defusedxml.ElementTree as SafeET
 from defusedxml.common import DefusedXmlException
 
-from lookonce._files import ANNOTATIONS_LIMIT, TEXT_LIMIT, read_bytes
+from lookonce._files import ANNOTATIONS_LIMIT, TEXT_LIMIT, open_input, read_bytes
 from lookonce.errors import AnnotationError
 
 Names = tuple[str, ...]
@@ -66,7 +66,7 @@ def read_text(path: Path) -> str:
         AnnotationError: unreadable, or another encoding.
     """
     content = read_bytes(path, AnnotationError, limit=TEXT_LIMIT)
-    codec = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    codec = _codec(content)
     try:
         return content.decode(codec)
     except UnicodeDecodeError as error:
@@ -75,6 +75,20 @@ def read_text(path: Path) -> str:
         raise AnnotationError(
             f"{path}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x} at {error.start}"
         ) from error
+
+
+def read_start(path: Path, size: int) -> str:
+    """Read the first bytes of what may be a text, to recognize its format; empty if unreadable."""
+    try:
+        with open_input(path, AnnotationError) as stream:
+            content = stream.read(size)
+    except (OSError, AnnotationError):
+        return ""
+    return content.decode(_codec(content), "ignore")
+
+
+def _codec(content: bytes) -> str:
+    return "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]]:

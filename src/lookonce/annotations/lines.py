@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from lookonce._files import open_input, write_text
+from lookonce._files import write_text
 from lookonce.annotations.data_path import DataPath, Recognized
 from lookonce.annotations.files import (
     ALL,
@@ -28,6 +28,7 @@ from lookonce.annotations.files import (
     find_names,
     read_lines,
     read_names,
+    read_start,
     shown,
     split_of,
 )
@@ -163,12 +164,7 @@ def _table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Record]:
 
 def _has_boxes(file: Path) -> bool:
     """Return whether one of the first lines of a text is an image with boxes."""
-    try:
-        with open_input(file, AnnotationError) as stream:
-            start = stream.read(8192).decode("utf-8-sig", "ignore").split("\n")[:LOOKED_AT]
-    except (OSError, AnnotationError):
-        return False
-    for line in filter(str.strip, start):
+    for line in filter(str.strip, read_start(file, 8192).split("\n")[:LOOKED_AT]):
         path, words = split_line(line.strip())
         if words and path.lower().endswith(IMAGE_SUFFIXES) and all(map(_BOX_LIKE.fullmatch, words)):
             return True

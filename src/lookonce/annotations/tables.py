@@ -2,17 +2,19 @@
 
 ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...     in fractions of the sides
 filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels, and by other names
-img/a.jpg,10,20,50,60,cat                                                  RetinaNet's, without a header
+img/a.jpg,10,20,50,60,cat                                                  RetinaNet's, mostly without a header
 """
 
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 
-from lookonce._files import open_input
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import class_name, read_text, shown
+from lookonce.annotations.files import class_name, read_start, read_text, shown
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
@@ -34,6 +36,63 @@ PREDICTED = frozenset(
 )  # columns of detections, which are no annotations
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """Layout of a CSV, as its first line tells.
+
+    Attributes:
+        form: the format; empty for none of the three.
+        columns: names of the columns; OpenImages' or TensorFlow's if they mean the same.
+        delimiter: comma, semicolon or tab.
+        headed: whether the first line is a header, and no row.
+    """
+
+    form: str
+    columns: list[str]
+    delimiter: str
+    headed: bool
+
+    @classmethod
+    def of(cls, line: str) -> "Sheet":
+        """Return the layout of a CSV that begins with a line."""
+        delimiter = max(",;\t", key=line.count)
+        try:
+            words = [
+                word.strip()
+                for word in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+            ]
+        except csv.Error:
+            words = []
+        sides = words[1:5]
+        if (
+            len(words) == len(RETINANET)
+            and words[0].lower().endswith(IMAGE_SUFFIXES)
+            and (not any(sides) or all(map(NUMBER.fullmatch, sides)))
+        ):
+            return cls("retinanet", list(RETINANET), delimiter, headed=False)
+        columns = [word.lower() for word in words]
+        for usual, others in NAMED.items():
+            if usual not in columns and (other := next((each for each in others if each in columns), None)):
+                columns[columns.index(other)] = usual
+        form = ""
+        if OPENIMAGES.issubset(columns):
+            form = "openimages"
+        elif TENSORFLOW.issubset(columns) and PREDICTED.isdisjoint(columns):
+            form = "tensorflow"
+        return cls(form, columns, delimiter, headed=True)
+
+    def rows(self, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield line number and values by column for each row of the CSV."""
+        table = csv.DictReader(
+            StringIO(text, newline=""), self.columns, delimiter=self.delimiter, skipinitialspace=True
+        )
+        for row in islice(table, int(self.headed), None):
+            yield (
+                table.line_num,
+                {key: value.strip() for key, value in row.items() if key and isinstance(value, str)},
+            )
+
+
 def recognize(data: DataPath) -> Recognized | None:
     """Recognize a CSV by its header, or a folder with one per split."""
     found = file_per_split(data, "OpenImages CSV", lambda file: _form(file) == "openimages", ".csv", _parse)
@@ -42,91 +101,54 @@ def recognize(data: DataPath) -> Recognized | None:
 
 def _form(file: Path) -> str:
     """Return the name of a CSV's format; empty for none."""
-    try:
-        with open_input(file, AnnotationError) as stream:
-            start = stream.readline(4096).decode("utf-8-sig", "ignore")
-    except (OSError, AnnotationError):
-        return ""
-    header = _header(start)
-    if header == list(RETINANET):
-        return "retinanet"
-    if frozenset(header) >= OPENIMAGES:
-        return "openimages"
-    return "tensorflow" if frozenset(header) >= TENSORFLOW and not PREDICTED & frozenset(header) else ""
-
-
-def _delimiter(line: str) -> str:
-    return max(",;\t", key=line.count)
-
-
-def _header(line: str) -> list[str]:
-    """Return the names of the columns: OpenImages' or TensorFlow's if they mean the same."""
-    words = [word.strip().strip('"').strip() for word in line.split(_delimiter(line))]
-    sides = words[1:5]
-    if (
-        len(words) == len(RETINANET)
-        and words[0].lower().endswith(IMAGE_SUFFIXES)
-        and (not any(sides) or all(map(NUMBER.fullmatch, sides)))
-    ):
-        return list(RETINANET)
-    words = [word.lower() for word in words]
-    for usual, others in NAMED.items():
-        if usual not in words and (other := next((each for each in others if each in words), None)):
-            words[words.index(other)] = usual
-    return words
+    return Sheet.of(read_start(file, 4096).split("\n")[0]).form
 
 
 def _parse(files: Sequence[Path]) -> Parsed:
     records: list[Record] = []
-    described: dict[str, str] = {}
+    form, codes = "", _descriptions(files)
     for file in files:
-        # the file of descriptions beside: class code -> name, such as `/m/0k4j,Car`
-        for beside in [*sorted(file.parent.glob("*class-descriptions*.csv")),
-                       *sorted(file.parent.parent.glob("*/*class-descriptions*.csv"))]:  # fmt: skip
-            for pair in csv.reader(read_text(beside).splitlines()):
-                if len(pair) == 2 and pair[0].startswith("/"):
-                    described.setdefault(pair[0], pair[1])
-        relative = _form(file) == "openimages"
+        text = read_text(file)
+        sheet = Sheet.of(text.split("\n", 1)[0])
+        form, relative = form or sheet.form, sheet.form == "openimages"
         images: dict[str, list[Row]] = {}
         declared: dict[str, tuple[int, int] | None] = {}
         places: dict[str, str] = {}
-        for line, row in _rows(file):
-            place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
-            if not name:
-                raise AnnotationError(f"{place}: expected an image's name, found none")
-            images.setdefault(name, [])
-            declared.setdefault(name, declared_size(row.get("height"), row.get("width")))
-            places.setdefault(name, place)
-            if any(row.get(side) for side in ("xmin", "xmax", "ymin", "ymax")):
-                images[name].append(_row(place, row, described, relative=relative))
+        try:
+            for line, row in sheet.rows(text):
+                place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
+                if not name:
+                    raise AnnotationError(f"{place}: expected an image's name, found none")
+                images.setdefault(name, [])
+                declared.setdefault(name, declared_size(row.get("height"), row.get("width")))
+                places.setdefault(name, place)
+                if any(row.get(side) for side in ("xmin", "xmax", "ymin", "ymax")):
+                    images[name].append(_row(place, row, codes, relative=relative))
+        except csv.Error as error:
+            raise AnnotationError(f"{file}: not CSV: {error}") from error
         records += [
             Record(places[name], name, rows, declared[name], relative=relative)
             for name, rows in images.items()
         ]
-    return Parsed(_form(files[0]), records, files[0].parent, files[0])
+    return Parsed(form, records, files[0].parent, files[0])
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and values by column."""
-    lines = read_text(file).splitlines()
-    columns = _header(lines[0]) if lines else []
-    has_header = columns != list(RETINANET)
-    try:
-        table = csv.DictReader(
-            lines[has_header:], fieldnames=columns, delimiter=_delimiter("".join(lines[:1]))
-        )
-        for row in table:
-            yield (
-                table.line_num + has_header,
-                {key: value.strip() for key, value in row.items() if key and isinstance(value, str)},
-            )
-    except csv.Error as error:
-        raise AnnotationError(f"{file}: not CSV: {error}") from error
+def _descriptions(files: Sequence[Path]) -> dict[str, str]:
+    """Read the names of OpenImages' class codes, such as `/m/0k4j,Car`, from the files around its CSV."""
+    folders = dict.fromkeys(file.parent for file in files)
+    around = [found for folder in folders for found in (*sorted(folder.glob("*class-descriptions*.csv")),
+              *sorted(folder.parent.glob("*/*class-descriptions*.csv")))]  # fmt: skip
+    names: dict[str, str] = {}
+    for file in dict.fromkeys(around):
+        for pair in csv.reader(StringIO(read_text(file), newline="")):
+            if len(pair) == 2 and pair[0].startswith("/"):
+                names.setdefault(pair[0], pair[1])
+    return names
 
 
-def _row(place: str, row: Mapping[str, str], described: Mapping[str, str], *, relative: bool) -> Row:
+def _row(place: str, row: Mapping[str, str], codes: Mapping[str, str], *, relative: bool) -> Row:
     label = row.get("labelname" if relative else "class", "")
-    name = class_name(described.get(label, label))
+    name = class_name(codes.get(label, label))
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:
