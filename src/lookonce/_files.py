@@ -9,15 +9,17 @@ Writing: a file is whole or absent. It grows under a hidden name in its own fold
 
 import difflib
 import itertools
+import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from io import BufferedReader
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
+from typing import Any, TypeVar, cast
 from zlib import crc32
 
 from lookonce._outputs import HIDDEN, check_output, naming, record_output
@@ -32,6 +34,8 @@ LONGEST_NAME, CUT_NAME = 255, 200  # bytes that file systems take; bytes kept of
 MOST_NAMES = 10_000  # beside a path that does not exist, compared with it
 WALK_LIMIT = 2_000_000  # files and folders below one folder
 UNFINISHED = f"{HIDDEN}-unfinished"
+
+T = TypeVar("T")
 
 _archives: dict[str, str] = {}  # folders that archives were unpacked to by this process, and the archives
 
@@ -259,6 +263,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json_file(path: Path, tree: object, indent: int | None = 2) -> None:
+    """Write a result as JSON in one piece; archives are named as the user gave them."""
+    text = json.dumps(as_given(tree), indent=indent, ensure_ascii=False)
+    write_text(path, encodable(text) + "\n")
+
+
 def leftovers(path: Path) -> list[Path]:
     """List the temporary files and folders that processes killed within `replacing(path)` left behind."""
     return sorted(path.parent.glob(f"{escape(_prefix(path))}*"))
@@ -291,11 +301,17 @@ def name_archive(folder: Path, archive: Path) -> None:
     _archives[str(folder)] = str(archive)
 
 
-def as_given(text: str) -> str:
-    """Return text that names archives as the user gave them, not the folders that they were unpacked to."""
-    for folder, archive in _archives.items():
-        text = text.replace(folder, archive)
-    return text
+def as_given(tree: T) -> T:
+    """Return a text, or a tree of JSON, that names archives, not the folders that they were unpacked to."""
+    given: Any = tree
+    if isinstance(given, str):
+        for folder, archive in _archives.items():
+            given = given.replace(folder, archive)
+    elif _archives and isinstance(given, list | tuple):
+        given = [as_given(each) for each in given]
+    elif _archives and isinstance(given, Mapping):
+        given = {as_given(key): as_given(value) for key, value in given.items()}
+    return cast(T, given)
 
 
 def cache_folder() -> Path:

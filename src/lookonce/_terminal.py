@@ -54,7 +54,7 @@ def say(text: str, console: Console) -> None:
 
 def print_json(tree: object, indent: int | None = 2) -> None:
     r"""Print JSON to standard output; control characters become `\uXXXX`, which JSON reads back."""
-    text = json.dumps(tree, indent=indent, ensure_ascii=False)
+    text = json.dumps(as_given(tree), indent=indent, ensure_ascii=False)
     print(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

@@ -8,6 +8,7 @@ import pytest
 from lookonce.cli import DATA_VERBS, VERBS, load
 from lookonce.images import write_image
 from tests.command_line import typed
+from tests.hostile.inputs import zipped
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 LINES = {
@@ -87,3 +88,17 @@ def test_force_replaces_a_foreign_file(name: str, desk: Path) -> None:
     (desk / "mine.json").write_text("mine")
     assert typed(*f"{LINES[name]} --json mine.json --force".split()) == 0
     assert json.loads((desk / "mine.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", [name for name, line in LINES.items() if "lines.txt" in line])
+def test_results_on_a_zip_name_the_zip(name: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, box = (desk / "photo.png").read_bytes(), b"0 0.5 0.5 0.3 0.3\n"
+    files = [("images/a.png", photo), ("labels/a.txt", box + b"0 0.5 0.5 0.3\n"), ("labels/b.txt", box)]
+    (desk / "set.zip").write_bytes(zipped(*files, ("classes.txt", b"green\nblue\n")))
+    line = LINES[name].replace("lines.txt --names names.txt", "set.zip")
+    assert typed(*f"{line} --json numbers.json".split()) in (0, 1)
+    assert typed(*f"{line} --json - --force".split()) in (0, 1)
+    written = [path for path in desk.rglob("*") if path.is_file() and desk / "cache" not in path.parents]
+    texts = [path.read_text("utf-8") for path in written if path.suffix in (".json", ".html", ".csv")]
+    assert [text for text in (*texts, *capsys.readouterr()) if str(desk / "cache") in text] == []
+    assert name == "data_anchors" or "set.zip" in (desk / "numbers.json").read_text("utf-8")

@@ -2,7 +2,7 @@
 
 ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...     in fractions of the sides
 filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels, and by other names
-img/a.jpg,10,20,50,60,cat                                                  RetinaNet's, mostly without a header
+img/a.jpg,10,20,50,60,cat                                                  RetinaNet's, often without a header
 """
 
 import csv

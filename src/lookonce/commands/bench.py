@@ -1,6 +1,5 @@
 """`lookonce bench`: speed of a model on this machine, beside the other engines that could run it."""
 
-import json
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lookonce._files import write_text
+from lookonce._files import write_json_file
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
@@ -74,7 +73,7 @@ def bench(
         about = {"model": str(model), **about_machine()}
         numbers = {**about, "results": as_dict(results)}
         if out is not None:
-            write_text(out / "bench.json", json.dumps(numbers, indent=2) + "\n")
+            write_json_file(out / "bench.json", numbers)
             save(plot(results, f"{model.name} on {about['processor']}"), out / "bench.png")
         if json_to is not None:
             shared.write_json(json_to, numbers)

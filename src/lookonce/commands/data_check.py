@@ -1,6 +1,5 @@
 """`lookonce data check`: mistakes in images and boxes, as a page, a list and a corrected copy."""
 
-import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from lookonce._files import write_text
+from lookonce._files import write_json_file, write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.annotations import check_target, load_splits
@@ -84,7 +83,7 @@ def data_check(
                 passes = 1 if doubted is None else 2
                 task = progress.add_task("images", total=passes * len(images_of(sets)))
                 diagnosis = diagnose(sets, network, lambda: progress.advance(task), doubted)
-            write_text(out / "findings.json", json.dumps(_tree(diagnosis), indent=1))
+            write_json_file(out / "findings.json", _tree(diagnosis), indent=1)
             write_text(out / "report.html", check_page(str(data), diagnosis))
             written = None if fix is None else write_fixed(diagnosis, fix)
             if json_to is not None:

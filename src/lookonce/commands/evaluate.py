@@ -7,7 +7,6 @@ DIR/
     explained/             a page for each of the very worst, opened from the report
 """
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -124,7 +123,7 @@ def evaluate(
         evaluation = evaluate_detections(truth, found, measured.names, measured.thresholds, groups)
         numbers = write_report(out, evaluation, about)
         if json_to is not None:
-            shared.write_json(json_to, json.loads(numbers))
+            shared.write_json(json_to, numbers)
 
         sentence = write_report_page(
             out,

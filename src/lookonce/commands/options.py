@@ -1,6 +1,5 @@
 """Options shared by several commands, and the parsing of those that are not plain values."""
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 
 import typer
 
-from lookonce._files import encodable, write_text
+from lookonce._files import write_json_file
 from lookonce._terminal import print_json
 from lookonce.errors import ConfigError
 from lookonce.evaluate.classes import listed
@@ -292,7 +291,7 @@ def write_json(target: Path, tree: object, indent: int | None = 2) -> None:
     if json_file(target) is None:
         print_json(tree, indent)
     else:
-        write_text(target, encodable(json.dumps(tree, indent=indent, ensure_ascii=False)) + "\n")
+        write_json_file(target, tree, indent)
 
 
 def height_width(size: tuple[int, int]) -> str:

@@ -1,12 +1,11 @@
 """One evaluation: all measures, as numbers, JSON and plots."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce._files import encodable, write_text
+from lookonce._files import write_json_file
 from lookonce.detections import Detections
 from lookonce.evaluate import plots
 from lookonce.evaluate.bootstrap import LEVEL, RESAMPLES, ClassIntervals, Intervals, intervals
@@ -122,7 +121,7 @@ def evaluate_detections(
     )
 
 
-def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> str:
+def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> dict[str, Any]:
     """Write `metrics.json` and the images into a folder, each whole or not at all.
 
     Args:
@@ -137,8 +136,7 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
         MissingExtraError: matplotlib is not installed.
     """
     tree = {**about, **evaluation.to_dict()}
-    numbers = encodable(json.dumps(tree, indent=2, ensure_ascii=False)) + "\n"
-    write_text(folder / "metrics.json", numbers)
+    write_json_file(folder / "metrics.json", tree)
     names, drawn = evaluation.names, evaluation.curves
     images = {
         "precision_recall.png": plots.precision_recall(drawn, names, evaluation.voc_ap50),
@@ -147,7 +145,7 @@ def write_report(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     }
     for name, figure in images.items():
         plots.save(figure, folder / name)
-    return numbers
+    return tree
 
 
 def interval_fields(of: ClassIntervals) -> dict[str, list[float]]:

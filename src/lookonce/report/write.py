@@ -1,11 +1,10 @@
 """The report of one evaluation: `report.html` and `report.json`."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookonce._files import encodable, write_text
+from lookonce._files import write_json_file, write_text
 from lookonce.detections import Detections
 from lookonce.doctor.diagnose import Diagnosis
 from lookonce.evaluate.error_report import error_report
@@ -55,7 +54,7 @@ def write_report_page(
     errors = error_report(truth, detections, evaluation)
     images = [str(sample.path) for sample in truth]
     tree = figures(evaluation, errors, images, about, training, diagnosis)
-    write_text(folder / "report.json", encodable(json.dumps(tree, indent=1, ensure_ascii=False)) + "\n")
+    write_json_file(folder / "report.json", tree, indent=1)
     links, note = explain([each.image for each in errors.worst], errors.best.threshold)
     worst = [
         gallery_image(each, truth[each.image].path, errors.in_use, names, link, values)

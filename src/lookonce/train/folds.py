@@ -5,7 +5,6 @@ out/
     folds.json               AP of each, and of all images together
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from lookonce._counted import counted
-from lookonce._files import encodable, write_text
+from lookonce._files import write_json_file
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.evaluate.coco import evaluate, without_nan
@@ -121,7 +120,7 @@ def train_folds(
         truth += measured
         found += mine
     result = Folds(tuple(folds), evaluate_detections(truth, found, names))
-    write_text(out / REPORT, encodable(json.dumps(result.to_dict(), indent=2, ensure_ascii=False)) + "\n")
+    write_json_file(out / REPORT, result.to_dict())
     return result
 
 
