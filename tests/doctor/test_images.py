@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from lookonce.doctor import images
-from lookonce.doctor.images import inspect, inspect_all
-from lookonce.images import write_image
+from lookonce.doctor.images import image_findings, inspect, inspect_all
+from lookonce.images import WRITTEN_SUFFIXES, write_image
 
 from .faults import drawn, jpeg, with_flat_end
+
+BYTES_READ = Path("/proc/thread-self/io")
 
 
 def test_a_sound_image(tmp_path: Path) -> None:
@@ -40,6 +42,27 @@ def test_a_file_cut_short_is_told_from_other_damage(tmp_path: Path, content: byt
     facts = inspect(tmp_path / "a.jpg")
     assert facts.fault
     assert facts.cut_short == cut_short
+
+
+@pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
+def test_no_suffix_that_lookonce_writes_is_a_finding(tmp_path: Path, suffix: str) -> None:
+    write_image(tmp_path / f"a{suffix}", drawn(1))
+    facts = inspect(tmp_path / f"a{suffix}")
+    assert not facts.fault
+    assert list(image_findings([facts])) == []
+    (tmp_path / f"a{suffix}").rename(tmp_path / "a.pcx")
+    assert [found.kind for found in image_findings([inspect(tmp_path / "a.pcx")])] == ["suffix"]
+
+
+@pytest.mark.skipif(not BYTES_READ.exists(), reason="Linux counts the bytes that a thread reads")
+def test_a_sound_image_is_hashed_and_decoded_and_not_read_again(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (160, 240, 3), np.uint8)
+    write_image(tmp_path / "a.jpg", noise)
+    before = int(BYTES_READ.read_text().split()[1])
+    assert not inspect(tmp_path / "a.jpg").fault
+    count = int(BYTES_READ.read_text().split()[1]) - before
+    size = (tmp_path / "a.jpg").stat().st_size
+    assert 2 * size < count < 2.6 * size
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:

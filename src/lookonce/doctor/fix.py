@@ -24,10 +24,10 @@ from lookonce.annotations.write import KEEP_ANY_NAME, WRITERS, check_target, wri
 from lookonce.doctor.boxes import repeats
 from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.findings import Finding
-from lookonce.doctor.images import SUFFIXES, ImageFacts
+from lookonce.doctor.images import ImageFacts
 from lookonce.doctor.kinds import KINDS
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.images import WRITTEN_SUFFIXES, read_native, write_image
+from lookonce.images import SUFFIXES_BY_FORMAT, WRITTEN_SUFFIXES, read_native, write_image
 from lookonce.samples import Problem, Sample, SampleSet
 
 RECODED = ("CMYK", "alpha")
@@ -116,8 +116,8 @@ class _Images:
         """Return the path of the copy."""
         if image not in self.placed:
             facts = self._facts[image]
-            known = not facts.fault and image.suffix.lower() not in SUFFIXES[facts.format]
-            suffix = SUFFIXES[facts.format][0] if known else image.suffix
+            known = not facts.fault and image.suffix.lower() not in SUFFIXES_BY_FORMAT[facts.format]
+            suffix = SUFFIXES_BY_FORMAT[facts.format][0] if known else image.suffix
             recoded = facts.orientation != 1 or facts.colour in RECODED
             if recoded and suffix.lower() not in WRITTEN_SUFFIXES:
                 suffix = ".png"  # which has 16 bits, too

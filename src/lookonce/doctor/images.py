@@ -1,4 +1,4 @@
-"""Image files, each read once: bytes hashed, decoded in full, and kept as a thumbnail of 1 KB.
+"""Image files, each opened once: bytes hashed, decoded in full, and kept as a thumbnail of 1 KB.
 
 Only decoding in full finds a truncated file. It takes 1.8 ms for a JPEG of 640 x 480; libjpeg's smaller
 scales take 1.3 ms, since they still have to undo the entropy coding.
@@ -20,7 +20,7 @@ from lookonce._files import IMAGE_LIMIT, open_input
 from lookonce._image_header import Colour, read_header
 from lookonce.doctor.findings import Finding
 from lookonce.errors import ImageError
-from lookonce.images import JPEG_END_MARKER, as_eight_bits, decode_file
+from lookonce.images import JPEG_END_MARKER, SUFFIXES_BY_FORMAT, as_eight_bits, decode_file
 from lookonce.runtime.pipeline import in_parallel, memory_of
 from lookonce.seen import digest
 
@@ -29,19 +29,6 @@ PART = 1 << 16  # bytes
 FLAT_ROWS = 16  # height of a block row of most JPEGs; damage affects at least one
 NEARLY_BLACK, NEARLY_WHITE = 12, 243  # black or white bars are common, and no damage
 
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png", ".apng"),
-    "WebP": (".webp",),
-    "BMP": (".bmp", ".dib"),
-    "TIFF": (".tif", ".tiff"),
-    "GIF": (".gif",),
-    "AVIF": (".avif",),
-    "JPEG 2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    "PNM": (".pnm", ".pbm", ".pgm", ".ppm"),
-    "PCX": (".pcx",),
-    "TGA": (".tga",),
-}
 ENDS = {"JPEG": JPEG_END_MARKER, "PNG": b"IEND\xaeB`\x82"}
 STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 TURNED = {2: "mirrored", 3: "turned by 180°", 4: "mirrored", 5: "mirrored and turned", 6: "turned by 90°",
@@ -98,10 +85,14 @@ def inspect(path: Path) -> ImageFacts:
     hashed, cut_short = b"", False
     try:
         with open_input(path, ImageError, limit=IMAGE_LIMIT) as stream:
-            hashed, cut_short = digest(stream), _is_cut_short(stream)
+            hashed = digest(stream)
             stream.seek(0)
-            header = read_header(stream)
-            image = as_eight_bits(decode_file(stream, path))
+            try:
+                header = read_header(stream)
+                image = as_eight_bits(decode_file(stream, path))
+            except (OSError, ValueError, ImageError):
+                cut_short = _is_cut_short(stream)
+                raise
     except (OSError, ValueError, ImageError) as error:
         fault = str(error).removeprefix(f"{path}: ")
         return ImageFacts(path, hashed, fault, cut_short=cut_short)
@@ -128,7 +119,7 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
             kind = "truncated" if each.cut_short else "unreadable"
             yield Finding(kind, place, each.fault, each.path)
             continue
-        if each.path.suffix.lower() not in SUFFIXES[each.format]:
+        if each.path.suffix.lower() not in SUFFIXES_BY_FORMAT[each.format]:
             what = f"a {each.format} file named {each.path.suffix}"
             yield Finding("suffix", place, what, each.path)
         if each.colour in ("CMYK", "alpha"):
