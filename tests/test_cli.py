@@ -79,6 +79,13 @@ def test_help_of_the_whole_imports_no_command() -> None:
     assert done.stdout.splitlines()[-2:] == ["[]", "False"]
 
 
+def test_detecting_imports_no_annotation_format() -> None:
+    code = "import sys, lookonce.commands.detect, lookonce.darknet.files\n"
+    code += "print([m for m in sys.modules if m.startswith('lookonce.annotations')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -2,13 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.annotations.files import (
-    by_split,
-    find_names,
-    read_lines,
-    read_names,
-    split_in,
-)
+from lookonce._texts import read_lines, read_names
+from lookonce.annotations.files import by_split, find_names, split_in
 from lookonce.errors import AnnotationError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.annotations.files import read_names
+from lookonce._texts import read_names
 from lookonce.darknet.cfg import parse_cfg, read_cfg
 from lookonce.darknet.classic import classic_cfg
 from lookonce.darknet.described import describe

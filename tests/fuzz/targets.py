@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lookonce.annotations.files import read_names
+from lookonce._texts import read_names
 from lookonce.annotations.recognize import load_splits
 from lookonce.darknet.cfg import read_cfg
 from lookonce.darknet.classic import recognize

@@ -13,18 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lookonce._files import write_text
+from lookonce._texts import class_name, shown
 from lookonce.annotations.data_path import DataPath, Recognized
-from lookonce.annotations.files import (
-    ALL,
-    by_split,
-    class_name,
-    json_keys,
-    listed,
-    read_json,
-    shown,
-    split_in,
-    split_of,
-)
+from lookonce.annotations.files import ALL, by_split, json_keys, listed, read_json, split_in, split_of
 from lookonce.annotations.layout import reference, tidy
 from lookonce.annotations.masks import box_around
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull

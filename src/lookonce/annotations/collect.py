@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._image_header import ImageHeader
-from lookonce.annotations.files import Names, is_file, shown
+from lookonce._texts import Names, is_file, shown
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry import boxes as box_ops

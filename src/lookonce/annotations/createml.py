@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lookonce._texts import class_name, shown
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import class_name, json_keys, read_json, shown
+from lookonce.annotations.files import json_keys, read_json
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem

@@ -15,17 +15,9 @@ from functools import cache, partial
 from pathlib import Path
 
 from lookonce._files import replacing
+from lookonce._texts import class_name
 from lookonce.annotations.data_path import DataPath, Recognized
-from lookonce.annotations.files import (
-    ALL,
-    SPLIT_WORDS,
-    by_split,
-    class_name,
-    read_xml,
-    split_in,
-    split_of,
-    xml_root,
-)
+from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, read_xml, split_in, split_of, xml_root
 from lookonce.annotations.layout import distinct, gather, number, stems_of
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull, upright
 from lookonce.samples import SampleSet

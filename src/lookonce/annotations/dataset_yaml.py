@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lookonce._texts import Names, checked_names, read_text, shown
 from lookonce.annotations.data_path import DataPath
-from lookonce.annotations.files import SPLIT_WORDS, Names, by_split, checked_names, listed, read_text, shown
+from lookonce.annotations.files import SPLIT_WORDS, by_split, listed
 from lookonce.annotations.selection import (
     NOTHING,
     Selection,

@@ -6,8 +6,7 @@ import re
 import stat
 import unicodedata
 import xml.etree.ElementTree as ET
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from typing import Any
 import defusedxml.ElementTree as SafeET
 from defusedxml.common import DefusedXmlException
 
-from lookonce._files import ANNOTATIONS_LIMIT, TEXT_LIMIT, open_input, read_bytes
+from lookonce._files import ANNOTATIONS_LIMIT, read_bytes
+from lookonce._texts import SHOWN
 from lookonce.errors import AnnotationError
-
-Names = tuple[str, ...]
 
 ALL = "all"  # name of the only part of data without splits
 SPLITS = ("train", "val", "trainval", "test")
@@ -30,16 +28,9 @@ FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "
 NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt")
 SNIFFED = 1 << 16  # bytes at either end that are searched for the keys of a large JSON
 PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed to recognize it
-SHOWN = 60  # characters of a faulty value that a message quotes
 # Encodings that XML declares and expat does not know, and codecs that hold all of their characters.
 WIDER_CODECS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949"}
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
-
-
-def shown(value: Any) -> str:
-    """Quote a faulty value for a message, cut to 60 characters."""
-    text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def listed(names: Iterable[object]) -> str:
@@ -52,54 +43,6 @@ def listed(names: Iterable[object]) -> str:
 def key(name: str) -> str:
     """Return a name without the differences that file systems and tools add: case, composed letters."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def class_name(written: Any) -> str:
-    """Return a class name as it is compared: composed letters, no space around; empty for None."""
-    return "" if written is None else unicodedata.normalize("NFC", str(written).strip())
-
-
-def read_text(path: Path) -> str:
-    """Read a text in UTF-8, or in UTF-16 with a byte order mark.
-
-    Raises:
-        AnnotationError: unreadable, or another encoding.
-    """
-    content = read_bytes(path, AnnotationError, limit=TEXT_LIMIT)
-    codec = _codec(content)
-    try:
-        return content.decode(codec)
-    except UnicodeDecodeError as error:
-        if codec == "utf-16":
-            raise AnnotationError(f"{path}: expected UTF-16 text, found it damaged") from error
-        raise AnnotationError(
-            f"{path}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x} at {error.start}"
-        ) from error
-
-
-def read_start(path: Path, size: int) -> str:
-    """Read the first bytes of what may be a text, to recognize its format; empty if unreadable."""
-    try:
-        with open_input(path, AnnotationError) as stream:
-            content = stream.read(size)
-    except (OSError, AnnotationError):
-        return ""
-    return content.decode(_codec(content), "ignore")
-
-
-def _codec(content: bytes) -> str:
-    return "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-
-
-def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]]:
-    """Yield number (from 1) and text of each line that is not blank; only line feeds end a line.
-
-    Raises:
-        AnnotationError: as `read_text`.
-    """
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            yield number, line.strip() if stripped else line.removesuffix("\r")
 
 
 def read_json(path: Path) -> Any:
@@ -200,53 +143,6 @@ def xml_root(path: Path) -> str:
     return match[1].decode() if match else ""
 
 
-def read_names(path: Path) -> Names:
-    """Read class names, one per line; the first line is class 0.
-
-    Raises:
-        AnnotationError: unreadable, no text, empty, a blank line between names, or a name twice.
-    """
-    numbered = list(read_lines(path))
-    for expected, (number, name) in enumerate(numbered, 1):
-        if number != expected:
-            what = f"expected a class name before {name!r}, found a blank line"
-            raise AnnotationError(f"{path}:{expected}: {what}")
-        if "\0" in name:
-            raise AnnotationError(f"{path}:{number}: expected a class name, found {shown(name)}")
-    return checked_names(path, [name for _, name in numbered])
-
-
-def checked_names(path: Path, names: Sequence[str]) -> Names:
-    """Return the names as they are compared, if there are any and each occurs once.
-
-    Raises:
-        AnnotationError: otherwise.
-    """
-    if not names:
-        raise AnnotationError(f"{path}: expected class names, found none")
-    names = [class_name(name) for name in names]
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise AnnotationError(f"{path}: expected each class name once, found {shown(name)} again")
-    return tuple(names)
-
-
-def read_settings(path: Path) -> dict[str, str]:
-    """Read the lines `key = value` of a Darknet `.data` file; `#` or `;` starts a line of comment.
-
-    Raises:
-        AnnotationError: unreadable, or another line.
-    """
-    settings: dict[str, str] = {}
-    for line, text in read_lines(path):
-        if not text.startswith(("#", ";")):
-            name, equals, value = (part.strip() for part in text.partition("="))
-            if not equals:
-                raise AnnotationError(f"{path}:{line}: expected key = value, found {shown(text)}")
-            settings[name] = value
-    return settings
-
-
 def find_names(*folders: Path) -> Path | None:
     """Return the file of class names in the first folder that has one: a usual one, or the only `*.names`."""
     for folder in folders:
@@ -284,21 +180,3 @@ def depth_of(file: Path, root: Path) -> int:
 def by_split(splits: Iterable[str]) -> list[str]:
     """Sort splits: the usual ones in their usual order, then any others by name."""
     return sorted(splits, key=lambda split: (SPLITS.index(split) if split in SPLITS else len(SPLITS), split))
-
-
-def is_file(path: Path) -> bool:
-    """Return whether the file exists; False for an impossible name."""
-    return exists(path) and path.is_file()
-
-
-def is_folder(path: Path) -> bool:
-    """Return whether there is such a folder; False for a name that no folder can have."""
-    return exists(path) and path.is_dir()
-
-
-def exists(path: Path) -> bool:
-    """Return whether the file or folder exists."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long a name, a null character, or a folder that may not be entered
-        return False

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lookonce._files import replacing
+from lookonce._texts import class_name, read_names, shown
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_image
-from lookonce.annotations.files import ALL, class_name, json_keys, read_json, read_names, shown
+from lookonce.annotations.files import ALL, json_keys, read_json
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.errors import AnnotationError

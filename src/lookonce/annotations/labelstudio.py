@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from lookonce._files import destination, write_text
+from lookonce._texts import class_name, read_names, shown
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import class_name, json_keys, read_json, read_names, shown
+from lookonce.annotations.files import json_keys, read_json
 from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.detections import SCORE_DIGITS

@@ -19,19 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from lookonce._files import write_text
+from lookonce._texts import class_name, read_lines, read_names, read_start, shown
 from lookonce.annotations.data_path import DataPath, Recognized
-from lookonce.annotations.files import (
-    ALL,
-    SPLIT_WORDS,
-    by_split,
-    class_name,
-    find_names,
-    read_lines,
-    read_names,
-    read_start,
-    shown,
-    split_of,
-)
+from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, split_of
 from lookonce.annotations.layout import number, reference, write_dataset_yaml, write_names
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError

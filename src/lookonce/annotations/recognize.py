@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lookonce._counted import counted
 from lookonce._files import as_given, did_you_mean, open_input
+from lookonce._texts import Names, exists, read_names
 from lookonce.annotations import (
     coco,
     createml,
@@ -21,7 +22,7 @@ from lookonce.annotations import (
 )
 from lookonce.annotations.archive import unpack
 from lookonce.annotations.data_path import DataPath, Recognized
-from lookonce.annotations.files import Names, exists, read_names, split_in
+from lookonce.annotations.files import split_in
 from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.samples import SampleSet

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookonce.annotations.files import Names
+from lookonce._texts import Names
 from lookonce.samples import Problem, ProblemKind
 
 Box = tuple[float, float, float, float]  # xyxy in pixels; if relative, centre and size in fractions

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._counted import counted
-from lookonce.annotations.files import Names, listed
+from lookonce._texts import Names
+from lookonce.annotations.files import listed
 from lookonce.errors import AnnotationError
 from lookonce.geometry.polygons import rectangle
 from lookonce.samples import Area, Problem, Sample, SampleSet

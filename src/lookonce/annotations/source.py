@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from lookonce._files import as_given
+from lookonce._texts import Names, shown
 from lookonce.annotations.collect import collect
-from lookonce.annotations.files import ALL, Names, key, listed, shown, split_of
+from lookonce.annotations.files import ALL, key, listed, split_of
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree
 from lookonce.errors import AnnotationError

@@ -13,8 +13,8 @@ from io import StringIO
 from itertools import islice
 from pathlib import Path
 
+from lookonce._texts import class_name, read_start, read_text, shown
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
-from lookonce.annotations.files import class_name, read_start, read_text, shown
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES

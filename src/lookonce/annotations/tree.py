@@ -15,7 +15,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lookonce._files import walk_files
-from lookonce.annotations.files import ALL, SPLIT_WORDS, depth_of, exists, is_file, key, shown, split_of
+from lookonce._texts import exists, is_file, shown
+from lookonce.annotations.files import ALL, SPLIT_WORDS, depth_of, key, split_of
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.images import IMAGE_SUFFIXES, list_images
 

@@ -15,22 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookonce._files import replacing, write_text
+from lookonce._texts import Names, class_name, is_file, read_lines, read_names, shown
 from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
-from lookonce.annotations.files import (
-    ALL,
-    SPLIT_WORDS,
-    Names,
-    by_split,
-    class_name,
-    find_names,
-    is_file,
-    key,
-    read_lines,
-    read_names,
-    read_xml,
-    shown,
-    xml_root,
-)
+from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, key, read_xml, xml_root
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull, upright
 from lookonce.annotations.tree import Tree, by_folder

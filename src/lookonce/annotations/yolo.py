@@ -15,18 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import replacing, walk_files, write_text
+from lookonce._texts import is_file, is_folder, read_lines, read_names, read_settings
 from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
-from lookonce.annotations.files import (
-    ALL,
-    SPLIT_WORDS,
-    by_split,
-    find_names,
-    is_file,
-    is_folder,
-    read_lines,
-    read_names,
-    read_settings,
-)
+from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names
 from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
 from lookonce.annotations.records import Parsed, Record

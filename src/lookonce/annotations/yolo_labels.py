@@ -6,17 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookonce._files import walk_files
-from lookonce.annotations.files import (
-    ALL,
-    NAME_FILES,
-    Names,
-    find_names,
-    key,
-    read_lines,
-    read_names,
-    read_text,
-    split_of,
-)
+from lookonce._texts import Names, read_lines, read_names, read_text
+from lookonce.annotations.files import ALL, NAME_FILES, find_names, key, split_of
 from lookonce.annotations.lines import split_line
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import ImageIndex, Tree

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lookonce._files import open_input
-from lookonce.annotations.files import read_lines, shown
+from lookonce._texts import read_lines, shown
 from lookonce.annotations.records import Row, hull
 from lookonce.errors import AnnotationError
 

@@ -7,8 +7,8 @@ import typer
 
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
+from lookonce._texts import read_names
 from lookonce.annotations import open_annotations
-from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_problems
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError, ImageError

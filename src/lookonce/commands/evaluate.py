@@ -25,8 +25,8 @@ from rich.text import Text
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import printable, progress_bar, say, terminal
+from lookonce._texts import read_names
 from lookonce.annotations import open_annotations
-from lookonce.annotations.files import read_names
 from lookonce.annotations.report import count_problems, say_problems
 from lookonce.commands import options as shared
 from lookonce.commands.results import Evaluated

@@ -211,7 +211,7 @@ def _yolo(section: Section) -> Yolo:
             f"{'; is a comma missing?' if len(anchors) % 2 else ''}"
         )
     if max(mask) >= total and section.kind != "region":  # read beyond its end by Darknet: it is in the list
-        total = max(total, min(max(mask) + 1, len(anchors) // 2))
+        total = min(max(mask) + 1, len(anchors) // 2)
     anchors = anchors[: 2 * total]  # Darknet ignores the rest
     if not 0 < min(anchors) <= max(anchors) <= LARGEST_ANCHOR:
         raise section.error(f"expected anchors above 0 and at most {LARGEST_ANCHOR}, found {min(anchors)}")

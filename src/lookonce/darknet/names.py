@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from lookonce.annotations.files import is_file, read_names, read_settings
+from lookonce._texts import is_file, read_names, read_settings
 from lookonce.errors import AnnotationError, ModelFileError
 
 

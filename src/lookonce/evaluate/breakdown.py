@@ -92,12 +92,10 @@ def breakdown(
     """
     objects = outcomes.objects
     found = outcomes.above(threshold).found()
-    # sides of squares of the same area; width over height
-    sizes = np.sqrt(area(objects.boxes.astype(np.float64))), np.sqrt(area(outcomes.boxes.astype(np.float64)))
-    sides = [
-        (box[:, 2:] - box[:, :2]).astype(np.float64).clip(1e-6) for box in (objects.boxes, outcomes.boxes)
-    ]
-    shapes = sides[0][:, 0] / sides[0][:, 1], sides[1][:, 0] / sides[1][:, 1]
+    boxes, detected = objects.boxes.astype(np.float64), outcomes.boxes.astype(np.float64)
+    sizes = np.sqrt(area(boxes)), np.sqrt(area(detected))  # sides of squares of the same area
+    sides = [(each[:, 2:] - each[:, :2]).clip(1e-6) for each in (boxes, detected)]
+    shapes = sides[0][:, 0] / sides[0][:, 1], sides[1][:, 0] / sides[1][:, 1]  # width over height
     crowds = _crowding(outcomes, truth, detections)
     return Breakdown(
         coco_size=_bins(outcomes, *sizes, np.array(COCO_SIZES), found),
@@ -168,8 +166,9 @@ def _crowding(
         of_objects.append(count_overlaps(_grown(sample.boxes), boxes) - ~sample.crowd)
         of_detections.append(count_overlaps(_grown(found.boxes), boxes))
     on_object = ~outcomes.has(Outcome.BACKGROUND, Outcome.IGNORED)
-    near = np.concatenate(of_objects), np.concatenate(of_detections) - on_object
-    return near[0].astype(np.float64), near[1].astype(np.float64)
+    near_detections = np.concatenate(of_detections, dtype=np.float64)
+    near_detections -= on_object
+    return np.concatenate(of_objects, dtype=np.float64), near_detections
 
 
 def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

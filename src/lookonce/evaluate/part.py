@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from lookonce._counted import counted
+from lookonce._texts import Names
 from lookonce.annotations import Annotations
-from lookonce.annotations.files import Names
 from lookonce.errors import AnnotationError
 from lookonce.samples import SampleSet
 from lookonce.seen import Seen, fingerprints

@@ -7,7 +7,6 @@ from types import TracebackType
 import numpy as np
 
 from lookonce._outputs import is_vacant
-from lookonce.annotations.write import check_classes, check_target, write_samples
 from lookonce.detections import Detections
 from lookonce.runtime.sources import Frame, file_of
 from lookonce.runtime.writers import TextWriter, Writer
@@ -43,6 +42,8 @@ class AnnotationWriter(Writer):
         Raises:
             AnnotationError: the folder is not empty and the run not resumed, or the form cannot hold a class.
         """
+        from lookonce.annotations.write import check_classes, check_target  # every format: if used
+
         super().__init__(folder)
         self._occupied = kept is not None and not is_vacant(folder)
         if not self._occupied:
@@ -75,6 +76,8 @@ class AnnotationWriter(Writer):
         Raises:
             AnnotationError: it cannot be written.
         """
+        from lookonce.annotations.write import write_samples
+
         if self._occupied and self._new:
             what = f"kept as it is, without {self._new} new images; move it away and resume to write all"
             self.problems.append(Problem(str(self.path), what))

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from lookonce._terminal import progress_bar, say
+from lookonce._texts import read_names
 from lookonce.annotations import open_annotations
-from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.config import TrainSettings
 from lookonce.doctor.images import ImageFacts, inspect_all
