@@ -86,8 +86,12 @@ def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]
             yield number, line.strip() if stripped else line.removesuffix("\r")
 
 
-def read_names(path: Path) -> Names:
+def read_names(path: Path, *, repeated: bool = False) -> Names:
     """Read class names, one per line; the first line is class 0.
+
+    Args:
+        path: the file.
+        repeated: take names that occur several times, as YOLO9000 has some: `crane`, `crane (2)`.
 
     Raises:
         AnnotationError: unreadable, no text, empty, a blank line between names, or a name twice.
@@ -99,7 +103,12 @@ def read_names(path: Path) -> Names:
             raise AnnotationError(f"{path}:{expected}: {what}")
         if "\0" in name:
             raise AnnotationError(f"{path}:{number}: expected a class name, found {shown(name)}")
-    return checked_names(path, [name for _, name in numbered])
+    names, count = [name for _, name in numbered], Counter[str]()
+    for place, name in enumerate(names if repeated else ()):
+        count[class_name(name)] += 1
+        if count[class_name(name)] > 1:
+            names[place] = f"{name} ({count[class_name(name)]})"
+    return checked_names(path, names)
 
 
 def checked_names(path: Path, names: Sequence[str]) -> Names:

@@ -151,6 +151,13 @@ KINDS = {
     + "[sam]\nfrom=-2\nactivation=linear\n[local_avgpool]\nsize=3\nstride=1\n"
     + conv(8, activation="tanh")
     + head(16),
+    # binary weights and inputs, as tiny-yolo_xnor
+    "xnor": net()
+    + to_16()
+    + conv(16, 3, xnor=1, bin_output=1)
+    + "[maxpool]\nsize=2\nstride=1\n"
+    + conv(8, 3, xnor=1)
+    + head(16),
     # one channel, and layers that no head reads
     "grey": net(1) + to_16() + conv(8) + "[contrastive]\n[route]\nlayers=3\n" + conv(8, 3) + head(16),
 }  # fmt: skip

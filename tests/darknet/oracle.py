@@ -72,12 +72,17 @@ def opencv_raw_maps(imported: cv2.dnn.Net, network: Network, images: np.ndarray)
 
 
 def lookonce_outputs(
-    network: Network, weights: list[ConvWeights], images: np.ndarray
+    network: Network, weights: list[ConvWeights], images: np.ndarray, *, planes: bool = False
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(B, K, 5+C) candidates and the raw maps, finest first; after the logistic that `new_coords` has."""
+    """(B, K, 5+C) candidates and the raw maps, finest first; after the logistic that `new_coords` has.
+
+    With `planes`, the graph for one image, laid out for other programs, gets the first one.
+    """
     info = describe(network, tuple(str(number) for number in range(network.classes)))
-    model = build_onnx(network, weights, info, raw_maps=True)
+    model = build_onnx(network, weights, info, raw_maps=True, planes=planes)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    if planes:
+        images = (images[:1].transpose(0, 3, 1, 2) / 255).astype(np.float32)
     candidates, *raw_maps = session.run(None, {"images": images})
     for number, scale in enumerate(network.scales):
         if scale.section.form == "new_coords" and not scale.activated:

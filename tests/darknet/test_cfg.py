@@ -121,7 +121,7 @@ def test_a_key_twice_with_the_same_value_is_one() -> None:
         (NET + "[convolutional]\nfilters=1_0", "filters: expected a whole number"),
         (NET + "[convolutional]\nfilters=\u0663", "filters: expected a whole number"),
         (NET + "[convolutional]\nfilters=1\nactivation=stair", "x.cfg:6: .*one of linear, .*found 'stair'"),
-        (NET + "[convolutional]\nfilters=1\nxnor=1", "x.cfg:6: .*xnor=1 is not supported"),
+        (NET + "[convolutional]\nfilters=1\nbinary=1", "x.cfg:6: .*binary=1 is not supported"),
         (NET + "[convolutional]\nfilters=1\nstride_x=2", "x.cfg:4: .*one stride for both sides"),
         (NET + "[convolutional]\nfilters=1\nfilters=2", "x.cfg:6: .*contradicts filters=1 in line 5"),
         (NET + "[shortcut]", "expected the key 'from'"),

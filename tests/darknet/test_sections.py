@@ -1,10 +1,13 @@
 """Sections beyond YOLOv3's: each in a small network, against OpenCV, torch or numpy."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.cfg import parse_cfg, read_cfg
+from lookonce.darknet.heads import with_heads
 from lookonce.darknet.network import Network
 from lookonce.darknet.resolve import resolve
 from lookonce.darknet.weights import ConvWeights
@@ -144,6 +147,90 @@ def test_a_grey_network_sees_the_luma() -> None:
     assert relative_error(found, expected) < 1e-5
 
 
+def test_xnor_equals_numpy() -> None:
+    xnor = "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\npad=1\nxnor=1\nactivation=leaky\n"
+    small = network(EIGHT.replace("8\nstride", "8\nxnor=0\nstride") + xnor + YOLO)
+    weights = random_weights(small)
+    assert (weights[1].batch_norm.gamma > 0).all()
+    weights[1].batch_norm.gamma[::2] *= -1
+
+    (found,) = lookonce_outputs(small, weights, IMAGES)[1]
+
+    x = IMAGES.transpose(0, 3, 1, 2) / 255
+    blocks = x.reshape(2, 3, 12, 8, 8, 8)  # one per cell: stride and size are 8
+    x = np.einsum("bcyixj,ocij->boyx", blocks, weights[0].kernel) + weights[0].bias[:, None, None]
+    x = np.where(x > 0, x, 0.1 * x)
+    assert 0.1 < (x > 0).mean() < 0.9
+    binary = np.pad(np.where(x > 0, 1, -1), ((0, 0), (0, 0), (1, 1), (1, 1)))  # the border stays 0
+    kernel = weights[1].kernel
+    kernel = np.sign(kernel) * np.abs(kernel).mean((1, 2, 3), keepdims=True)
+    windows = np.lib.stride_tricks.sliding_window_view(binary, (3, 3), (2, 3))
+    x = np.einsum("bcyxij,ocij->boyx", windows, kernel)
+    norm = weights[1].batch_norm
+    x = (x - norm.mean[:, None, None]) / np.sqrt(norm.variance + 1e-5)[:, None, None]
+    x = x * norm.gamma[:, None, None] + weights[1].bias[:, None, None]
+    x = np.where(x > 0, x, 0.1 * x)
+    expected = np.einsum("bcyx,oc->boyx", x, weights[2].kernel[:, :, 0, 0]) + weights[2].bias[:, None, None]
+    assert relative_error(found, expected) < 1e-5
+
+
+# animal (dog (hound, poodle), cat), vehicle (car, bus): two roots, groups of different sizes
+TREE = "animal -1\nvehicle -1\ndog 0\ncat 0\ncar 1\nbus 1\ntram 1\nhound 2\npoodle 2\n"
+
+
+def darknets_choice(logits: np.ndarray) -> int:
+    """Go down TREE as Darknet's hierarchy_predictions and its choice at 0.5 do."""
+    parents = [int(line.split()[1]) for line in TREE.splitlines()]
+    probabilities = np.zeros(9)
+    for group in ([0, 1], [2, 3], [4, 5, 6], [7, 8]):
+        powers = np.exp(logits[group] - logits[group].max())
+        probabilities[group] = powers / powers.sum()
+    for child, parent in enumerate(parents):
+        if parent >= 0:
+            probabilities[child] *= probabilities[parent]
+    above = np.flatnonzero(probabilities > 0.5)
+    return int(above[-1]) if len(above) else int(probabilities[:2].argmax())
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_a_tree_of_classes_gives_darknets_class(tmp_path: Path, planes: bool) -> None:
+    (tmp_path / "words.tree").write_text(TREE)
+    head = HEAD.replace("14", "28")
+    region = "[region]\nanchors=0.4,0.5, 1,0.8\nclasses=9\nnum=2\nsoftmax=1\ntree=data/words.tree\nmap=m\n"
+    (tmp_path / "x.cfg").write_text(NET + EIGHT + head + region)
+    small = resolve(read_cfg(tmp_path / "x.cfg"))
+    weights = random_weights(small)
+    weights[1].kernel[:] *= 8  # so that some are sure
+
+    candidates, (raw,) = lookonce_outputs(small, weights, IMAGES, planes=planes)
+
+    count = len(candidates)
+    t = raw.reshape(count, 2, 14, 12, 8).transpose(0, 3, 4, 1, 2).reshape(count, -1, 14)
+    expected = np.eye(9)[[[darknets_choice(each[5:]) for each in image] for image in t]]
+    assert len(np.unique(expected.argmax(-1))) > 4
+    np.testing.assert_array_equal(candidates[..., 5:], expected)
+    np.testing.assert_allclose(candidates[..., 4], 1 / (1 + np.exp(-t[..., 4])), rtol=1e-4, atol=1e-6)
+
+
+def test_a_tree_goes_into_the_description_and_is_left_out_for_other_classes(tmp_path: Path) -> None:
+    (tmp_path / "words.tree").write_text(TREE)
+    region = "[region]\nanchors=1,0.8\nclasses=9\nsoftmax=1\ntree=words.tree\n"
+    (tmp_path / "x.cfg").write_text(NET + EIGHT + HEAD + region)
+    cfg = read_cfg(tmp_path / "x.cfg")
+
+    assert parse_cfg(cfg.text, "x").layers[2].parents == (-1, -1, 0, 0, 1, 1, 1, 2, 2)
+    other = with_heads(cfg, 3, (96, 64)).scales[0].section
+    assert (other.form, other.parents, other.classes) == ("region", (), 3)
+    (tmp_path / "words.tree").write_text(TREE + "boat\n")
+    with pytest.raises(ModelFileError, match=r"words.tree:10: expected a name and a parent's number"):
+        read_cfg(tmp_path / "x.cfg")
+    (tmp_path / "words.tree").unlink()
+    with pytest.raises(
+        ModelFileError, match=r"x.cfg:\d+: \[region\] needs the tree .* tree=words.tree: no such"
+    ):
+        read_cfg(tmp_path / "x.cfg")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -155,7 +242,12 @@ def test_a_grey_network_sees_the_luma() -> None:
         (EIGHT + FOUR + "[reorg]\nstride=4\n", "cannot cut 4x12x8 into squares of 4"),
         (EIGHT + "[reorg]\nstride=2\nreverse=1\n", "reverse=1 is not supported"),
         (EIGHT + FOUR.replace("leaky", "leaky\nshare_index=0"), "shares the weights of layer 0"),
-        (HEAD + "[region]\ntree=9k.tree\n" + ANCHORS, r"x\.cfg:\d+: \[region\] sorts its classes in a tree"),
+        (HEAD + "[region]\ntree=-1,2,-1\n" + ANCHORS, "the parent of class 1 in its tree before it, found 2"),
+        (HEAD + "[region]\ntree=-1,-1,0\n" + ANCHORS, "expected a tree of 2 classes, found one of 3"),
+        (
+            EIGHT + "[crnn]\noutput=8\n",
+            r"\[crnn\] is a recurrent layer, which needs a video's frames in order",
+        ),
         (HEAD + "[region]\ncoords=5\n" + ANCHORS, "coords=5 is not supported"),
     ],
 )

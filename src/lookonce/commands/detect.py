@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +19,7 @@ from lookonce.commands import options as shared
 from lookonce.commands.detect_report import Tally, describe, report
 from lookonce.darknet.beside import find_weights
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError
+from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError, ModelFileError
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.options import IOU, DetectOptions
@@ -229,7 +229,8 @@ def _identity(model: Path, options: DetectOptions, kinds: Sequence[str]) -> dict
     """Return everything that decides the results, as far as known without reading the model."""
     weights = Path(options.weights) if options.weights else None
     if weights is None and model.suffix.lower() == ".cfg" and model.is_file():
-        weights = find_weights(model)
+        with suppress(ModelFileError):  # said on opening, after what may be wrong with the .cfg
+            weights = find_weights(model)
     files = [model, model.with_suffix(".bin"), *([weights] if weights else [])]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {

@@ -26,6 +26,7 @@ from lookonce.darknet.sections import (
     Upsample,
     Yolo,
 )
+from lookonce.darknet.tree import check_tree, include_tree
 from lookonce.errors import ModelFileError
 from lookonce.geometry.decode import Form
 from lookonce.metadata import LARGEST_ANCHOR, LARGEST_SIDE, MOST_ANCHORS, MOST_CLASSES
@@ -72,7 +73,11 @@ def read_cfg(path: Path) -> Cfg:
     Raises:
         ModelFileError: unreadable, or a section or key that cannot be used, with its line.
     """
-    return typed(read_sections(path), str(path))
+    sections = read_sections(path)
+    for section in sections:
+        if section.kind == "region":
+            include_tree(section)
+    return typed(sections, str(path))
 
 
 def parse_cfg(text: str, file: str) -> Cfg:
@@ -181,6 +186,7 @@ def _convolutional(section: Section) -> Convolutional:
         activation=section.word("activation", "logistic", ACTIVATIONS),
         dilation=section.integer("dilation", 1, 1, LARGEST_WINDOW),
         share=section.integer("share_index", 0, -MOST_LAYERS, MOST_LAYERS) if shares else None,
+        xnor=bool(section.integer("xnor", 0, 0, 1)),
         line=section.line,
     )
 
@@ -198,9 +204,11 @@ def _yolo(section: Section) -> Yolo:
     if section.kind == "yolo":
         form = "new_coords" if section.integer("new_coords", 0, 0, 1) else "yolo"
     elif section.kind == "region":
-        if "tree" in section.options:
-            raise section.error("sorts its classes in a tree, as YOLO9000 does; expected flat classes")
         form = "region" if section.integer("softmax", 0, 0, 1) else "region_logistic"
+    parents = section.integers("tree")
+    if parents:  # Darknet then ignores `softmax`
+        form = "region_tree"
+        check_tree(section, parents)
     scale_x_y = 1.0 if section.kind == "region" else section.number("scale_x_y", 1.0)
     total = section.integer("num", 1, 1, LARGEST_FILTERS)
     mask = section.integers("mask") or tuple(range(total))
@@ -208,7 +216,7 @@ def _yolo(section: Section) -> Yolo:
     if len(anchors) < 2 * total:
         raise section.error(
             f"expected num={total} pairs of numbers in anchors, found {len(anchors)} numbers"
-            f"{'; is a comma missing?' if len(anchors) % 2 else ''}"
+            f"{'; is a comma missing, as in 45 61,45?' if len(anchors) % 2 else ''}"
         )
     if max(mask) >= total and section.kind != "region":  # read beyond its end by Darknet: it is in the list
         total = min(max(mask) + 1, len(anchors) // 2)
@@ -219,10 +227,14 @@ def _yolo(section: Section) -> Yolo:
         raise section.error(f"expected a mask of 0 to {total - 1}, found {min(mask)} to {max(mask)}")
     if len(mask) > MOST_ANCHORS:
         raise section.error(f"expected at most {MOST_ANCHORS} anchors, found {len(mask)}")
+    classes = section.integer("classes", 20, 1, MOST_CLASSES)
+    if parents and len(parents) != classes:
+        raise section.error(f"expected a tree of {classes} classes, found one of {len(parents)}")
     return Yolo(
         anchors=tuple((anchors[2 * i], anchors[2 * i + 1]) for i in mask),
-        classes=section.integer("classes", 20, 1, MOST_CLASSES),
+        classes=classes,
         scale_x_y=scale_x_y,
         form=form,
+        parents=parents,
         line=section.line,
     )

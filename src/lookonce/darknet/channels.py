@@ -121,7 +121,8 @@ class Channels:
         inputs = [self._outputs[source] for source in layer.sources]
         first = inputs[0]
         match layer.section:
-            case Convolutional(filters, groups=groups):
+            case Convolutional(filters, groups=groups, xnor=xnor):
+                self._fixed |= set(first) if xnor else set()  # a channel of 0 would count as -1
                 made = self._fresh(filters)
                 if groups == len(first) > 1:
                     per_input = filters // groups

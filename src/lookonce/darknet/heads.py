@@ -9,7 +9,7 @@ from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.decode import Decoding
 from lookonce.geometry.letterbox import Fit
 
-PER_CLASS = ("counters_per_class", "map")  # keys of a [yolo] with a number for each class
+PER_CLASS = ("counters_per_class", "map", "tree")  # keys of a [yolo] that belong to its classes
 
 
 def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letterbox") -> Network:

@@ -33,6 +33,8 @@ HARMLESS = {
     "Gaussian_yolo": frozenset((_ANY_LAYER + _YOLO).split()),
     "net": frozenset(_NET.split()),
     "yolo": frozenset((_ANY_LAYER + _YOLO).split()),
+    # the layers that read binary output make its activation without effect
+    "convolutional": frozenset((_ANY_LAYER + " bin_output").split()),
     "contrastive": frozenset(
         ["classes", "temperature", "yolo_layer", "cls_normalizer", "max_delta", "contrastive_neg_max"]
     ),
@@ -45,7 +47,7 @@ HARMLESS_IN_ANY_LAYER = frozenset(_ANY_LAYER.split())
 # Features that would change the arithmetic; their keys are allowed with the value that switches them off.
 SWITCHED_OFF = {
     "convolutional": {
-        "flipped": "0", "binary": "0", "xnor": "0", "bin_output": "0", "antialiasing": "0",
+        "flipped": "0", "binary": "0", "antialiasing": "0",
         "assisted_excitation": "0", "deform": "0", "sway": "0", "rotate": "0", "stretch": "0",
         "stretch_sway": "0", "reverse": "0", "coordconv": "0", "dontload": "0", "dontloadscales": "0",
         "numload": "0",
@@ -53,7 +55,7 @@ SWITCHED_OFF = {
     "shortcut": {"weights_type": "none", "weights_normalization": "none", "alpha": "1", "beta": "1"},
     "maxpool": {"maxpool_depth": "0", "antialiasing": "0"},
     "upsample": {"scale": "1"},
-    "region": {"coords": "4", "background": "0", "tree": "none"},
+    "region": {"coords": "4", "background": "0"},
     "Gaussian_yolo": {"yolo_point": "center"},
 }  # fmt: skip
 
@@ -65,7 +67,7 @@ _STRETCHING = """
     sgdr_cycle sgdr_mult use_cuda_graph resize_step scale_x_y new_coords iou_loss iou_thresh iou_normalizer
     obj_normalizer cls_normalizer delta_normalizer uc_normalizer objectness_smooth max_delta nms_kind beta_nms
     resize counters_per_class show_details stride_x stride_y dilation antialiasing group_id
-    weights_type weights_normalization scale_wh maxpool_depth
+    weights_type weights_normalization scale_wh maxpool_depth bin_output
     [scale_channels] [sam] [local_avgpool] [reorg3d] [Gaussian_yolo]
 """
 STRETCHING = frozenset(_STRETCHING.split())

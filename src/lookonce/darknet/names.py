@@ -20,7 +20,7 @@ def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
     try:
         if not own.is_file() and data.is_file():
             own = names_file(data)
-        names = read_names(own) if own.is_file() else None
+        names = read_names(own, repeated=True) if own.is_file() else None
     except AnnotationError as error:
         raise ModelFileError(str(error)) from error
     if names is not None:

@@ -12,7 +12,10 @@ import numpy as np
 
 from lookonce.darknet.network import Network, Scale
 from lookonce.darknet.onnx_nodes import Nodes
+from lookonce.darknet.tree import groups_of
 from lookonce.geometry.decode import LARGEST_LOG_SIDE
+
+LEAST_IN_TREE = 0.5  # Darknet's default of -hier
 
 
 def add_decoding(nodes: Nodes, network: Network, raw_maps: Sequence[str], *, static: bool = False) -> str:
@@ -48,7 +51,7 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
         corner = nodes.constant(grid.reshape(1, -1, 2).repeat(len(anchors), axis=1))  # (1, S*T*A, 2)
         anchors = np.tile(anchors, (1, rows * columns, 1))
     maps = nodes.add("Reshape", by_cell, nodes.integers(*sides, scale.columns))
-    inside, factors, scores = parts_of(nodes, scale, maps)  # (..., 2), (..., 2), (..., 1+C)
+    inside, factors, scores = parts_of(nodes, scale, maps, sides)  # (..., 2), (..., 2), (..., 1+C)
     stretch = scale.section.scale_x_y
     if stretch != 1:
         inside = nodes.add("Mul", inside, nodes.floats(stretch))
@@ -69,7 +72,7 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
     return nodes.add("Reshape", joined, nodes.integers(0, -1, 5 + scale.section.classes))
 
 
-def parts_of(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
+def parts_of(nodes: Nodes, scale: Scale, maps: str, leading: Sequence[int]) -> tuple[str, str, str]:
     """Add offset within the cell, factor on the anchor's sides, objectness and class probabilities."""
     form, classes = scale.section.form, scale.section.classes
     if form == "gaussian":
@@ -89,6 +92,10 @@ def parts_of(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
             logit, logits = nodes.add_many("Split", rest, nodes.integers(1, classes), outputs=2, axis=-1)
             probabilities = nodes.add("Softmax", logits, axis=-1)
             scores = nodes.add("Concat", nodes.add("Sigmoid", logit), probabilities, axis=-1)
+        elif form == "region_tree":
+            logit, logits = nodes.add_many("Split", rest, nodes.integers(1, classes), outputs=2, axis=-1)
+            chosen = class_in_tree(nodes, logits, scale.section.parents, leading)
+            scores = nodes.add("Concat", nodes.add("Sigmoid", logit), chosen, axis=-1)
         else:
             scores = rest if scale.activated else nodes.add("Sigmoid", rest)
     inside = centre if scale.activated else nodes.add("Sigmoid", centre)
@@ -98,6 +105,39 @@ def parts_of(nodes: Nodes, scale: Scale, maps: str) -> tuple[str, str, str]:
         return inside, nodes.add("Mul", doubled, doubled), scores
     clipped = nodes.add("Clip", sides, nodes.floats(-LARGEST_LOG_SIDE), nodes.floats(LARGEST_LOG_SIDE))
     return inside, nodes.add("Exp", clipped), scores
+
+
+def class_in_tree(nodes: Nodes, logits: str, parents: tuple[int, ...], leading: Sequence[int]) -> str:
+    """Add the choice of one class of a tree: logits (..., C) -> (..., C), 1 for that class, 0 for all others.
+
+    A softmax over each group gives the probability of a class if its parent is right. Multiplied up to the
+    root, it gives the probability of the class. The choice is the deepest class above `LEAST_IN_TREE`, whose
+    parents all are above it too; if there is none, the likeliest root. `leading` are the axes before the
+    classes, 0 for one that stays.
+    """
+    ancestor, by_size = np.array(parents), dict[int, list[range]]()
+    for group in groups_of(parents):
+        by_size.setdefault(len(group), []).append(group)
+    order, parts = np.array([], int), []
+    for size, groups in sorted(by_size.items()):
+        places = np.array(groups)  # (groups of this size, size)
+        probabilities = nodes.add(
+            "Softmax", nodes.add("Gather", logits, nodes.constant(places), axis=-1), axis=-1
+        )
+        parts.append(nodes.add("Reshape", probabilities, nodes.integers(*leading, len(groups) * size)))
+        order = np.append(order, places)
+    joined = nodes.add("Concat", *parts, axis=-1)
+    product = nodes.add("Gather", joined, nodes.constant(np.argsort(order)), axis=-1)
+    while (ancestor >= 0).any():  # each round doubles the generations that a product covers
+        above = nodes.add("Gather", product, nodes.constant(ancestor.clip(0)), axis=-1)
+        above = nodes.add("Where", nodes.constant(ancestor < 0), nodes.floats(1), above)
+        product = nodes.add("Mul", product, above)
+        ancestor = np.where(ancestor < 0, -1, ancestor[ancestor])
+    deepest = nodes.constant(np.arange(1, len(parents) + 1, dtype=np.float32))  # children follow parents
+    roots = nodes.add("Mul", product, nodes.constant((np.array(parents) < 0).astype(np.float32)))
+    rank = nodes.add("Where", nodes.add("Greater", product, nodes.floats(LEAST_IN_TREE)), deepest, roots)
+    best = nodes.add("ReduceMax", rank, axes=[-1], keepdims=1)
+    return nodes.add("Cast", nodes.add("Equal", rank, best), to=1)
 
 
 def corners(nodes: Nodes, raw: str) -> str:

@@ -126,6 +126,12 @@ def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]
 def convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floats], source: str) -> str:
     """Add a convolution with its activation."""
     kernel, bias = folded
+    if section.xnor:
+        magnitude = np.abs(kernel).mean(axis=(1, 2, 3), keepdims=True)
+        kernel = np.where(kernel > 0, magnitude, -magnitude)
+        source = nodes.add(
+            "Where", nodes.add("Greater", source, nodes.floats(0)), *map(nodes.floats, (1, -1))
+        )
     made = nodes.add(
         "Conv",
         source,

@@ -26,7 +26,8 @@ class Net:
 class Convolutional:
     """[convolutional]: `padding` cells on each of the four sides; bias, or batch normalization instead.
 
-    `share` is the layer whose weights it uses if it has none of its own.
+    `share` is the layer whose weights it uses if it has none of its own. With `xnor`, inputs count as 1 if
+    they are above 0, else as -1, and each weight as the mean absolute weight of its filter, with its sign.
     """
 
     filters: int
@@ -38,6 +39,7 @@ class Convolutional:
     activation: str
     dilation: int = 1
     share: int | None = None
+    xnor: bool = False
     line: int = field(compare=False, default=0)
 
 
@@ -151,12 +153,14 @@ class Yolo:
         classes: C.
         scale_x_y: stretch of the centre's offset.
         form: conversion of raw numbers to boxes and scores; see `geometry.decode`.
+        parents: parent of each class in the tree of a `region_tree`, -1 for none; see `darknet.tree`.
     """
 
     anchors: tuple[tuple[float, float], ...]
     classes: int
     scale_x_y: float = 1.0
     form: Form = "yolo"
+    parents: tuple[int, ...] = ()
     line: int = field(compare=False, default=0)
 
 

@@ -96,10 +96,11 @@ class Explainer:
         self._iou = iou
         self._tracer = Tracer(source, self.size)
         for scale in self._tracer.network.scales:
-            if scale.activated or not scale.whole:
+            if scale.activated or not scale.whole or scale.section.parents:
                 raise ModelFileError(
-                    f"{file}: expected square cells of whole pixels, and with new_coords a logistic "
-                    "convolution before the [yolo]; lookonce detects with this network, but cannot explain it"
+                    f"{file}: expected square cells of whole pixels, no tree of classes, and with new_coords "
+                    "a logistic convolution before the [yolo]; lookonce detects with this network, but "
+                    "cannot explain it"
                 )
 
     @classmethod

@@ -16,6 +16,7 @@ form               sides                  objectness                          cl
 yolo               anchor * exp(t)        σ                                   σ of each class
 region             anchor * exp(t)        σ                                   softmax over the classes
 region_logistic    anchor * exp(t)        σ                                   σ of each class
+region_tree        anchor * exp(t)        σ                                   1 for one class of a tree, or 0
 gaussian           anchor * exp(t)        σ * (1 - mean of four σ(u))         σ of each class
 new_coords         anchor * (2 σ(t))²     σ                                   σ of each class
 """
@@ -31,7 +32,7 @@ Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 # reference's loss becomes NaN (fault 1)
 LARGEST_LOG_SIDE = 10.0
 
-Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic"]
+Form = Literal["yolo", "new_coords", "gaussian", "region", "region_logistic", "region_tree"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,13 @@ class GraphConvolution(Convolution):
     def forward(self, x: Tensor, section: Convolutional) -> Tensor:
         """(B, C, H, W) -> (B, out, H', W'), with stride, padding and activation of the layer."""
         padding = section.padding * section.dilation
-        conv = self.conv
-        x = F.conv2d(x, conv.weight, conv.bias, section.stride, padding, section.dilation, section.groups)
+        conv, kernel = self.conv, self.conv.weight
+        if section.xnor:  # gradients pass as if kernel and input (between -1 and 1) had not been binarized
+            magnitude = kernel.abs().mean(dim=(1, 2, 3), keepdim=True)
+            kernel = kernel + (torch.where(kernel > 0, magnitude, -magnitude) - kernel).detach()
+            passing = F.hardtanh(x)
+            x = passing + (torch.where(x > 0, 1.0, -1.0) - passing).detach()
+        x = F.conv2d(x, kernel, conv.bias, section.stride, padding, section.dilation, section.groups)
         return ACTIVATIONS[section.activation](self.bn(x))
 
     def objectness_bias(self) -> Tensor | None:
@@ -93,10 +98,15 @@ class DarknetGraph(nn.Module):
         """Build the modules with initial weights.
 
         Raises:
-            ModelFileError: a scale whose raw map holds probabilities, not logits.
+            ModelFileError: a scale whose raw map holds probabilities, not logits, or has a tree of classes.
         """
         super().__init__()
         for scale in network.scales:
+            if scale.section.parents:
+                raise ModelFileError(
+                    f"{network.cfg.file}:{scale.section.line}: [region] has a tree of classes: lookonce "
+                    "detects with this network, but trains it only for other classes, without the tree"
+                )
             if scale.activated:
                 raise ModelFileError(
                     f"{network.cfg.file}:{scale.section.line}: [yolo] with new_coords=1: expected a "
