@@ -490,6 +490,38 @@ def test_failed_write_leaves_the_earlier_image(
     assert [found.name for found in tmp_path.iterdir()] == ["kept.png"]
 
 
+BIG_NOISE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from lookonce.errors import ImageError
+from lookonce.images import LARGE, write_image
+# exactly the size from which files are written without a copy in memory
+pixels = np.random.default_rng(0).integers(0, 256, (LARGE >> 12, 1 << 12, 3), dtype=np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name in sys.argv[2:]:
+    write_image(Path(name), pixels, expendable=True)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before << 10) / pixels.nbytes)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    write_image(Path(sys.argv[1]), pixels)
+except ImageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_a_large_image_is_written_without_a_copy_of_its_file(tmp_path: Path) -> None:
+    names = [str(tmp_path / f"a.{suffix}") for suffix in ("bmp", "jpg", "png", "tif")]
+    full = tmp_path / "full.bmp"
+    ran = subprocess.run([sys.executable, "-c", BIG_NOISE, str(full), *names], capture_output=True, text=True)
+    share, said = ran.stdout.splitlines()
+    assert float(share) < 0.5
+    assert said == f"{full}: 4096x4096 pixels cannot be written in this format (is the disk full?)"
+    assert [len(list(tmp_path.iterdir())), full.exists()] == [4, False]
+    assert read_size(tmp_path / "a.bmp") == (4096, 4096)
+
+
 def test_list_images(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "c.webp"):
         (tmp_path / name).touch()

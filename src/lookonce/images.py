@@ -295,20 +295,27 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
             f"{path}: expected an image's suffix ({', '.join(WRITTEN_SUFFIXES)}), found {path.suffix!r}"
         )
     coded_as = JPEG_BY_ANOTHER_NAME.get(path.suffix.lower(), path.suffix.lower())
+    size = rgb.shape[:2]
+    # `cv2.imencode` takes up to three times the file's size; `cv2.imwrite` has no words for a full disk, and
+    # fails on names that the code page of Windows lacks
+    is_direct = size[0] * size[1] >= LARGE and coded_as == path.suffix.lower() and os.name == "posix"
     try:
-        with silent_opencv():
+        with replacing(path, durable=False) as temporary, silent_opencv():
             pixels = rgb.astype(np.float32) if rgb.dtype == np.int16 else rgb
             bgr = pixels if expendable else np.empty(pixels.shape, pixels.dtype)
             for row, source in zip(bgr, pixels, strict=True):
                 row[:] = source[:, ::-1].copy()
-            done, encoded = cv2.imencode(coded_as, bgr)
-    except cv2.error:
-        done = False
-    if not done:  # WebP ends at 16,383 pixels
-        raise ImageError(f"{path}: {size_text(rgb.shape[:2])} pixels cannot be written in this format")
-    try:
-        with replacing(path, durable=False) as temporary:
-            temporary.write_bytes(encoded.data)
+            if is_direct:
+                done = cv2.imwrite(str(temporary), bgr)
+            else:
+                done, encoded = cv2.imencode(coded_as, bgr)
+                if done:
+                    temporary.write_bytes(encoded.data)
+            if not done:  # WebP ends at 16,383 pixels
+                room = " (is the disk full?)" if is_direct else ""
+                raise ImageError(f"{path}: {size_text(size)} pixels cannot be written in this format{room}")
+    except cv2.error as error:
+        raise ImageError(f"{path}: {size_text(size)} pixels cannot be written in this format") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {error.strerror}") from error
 
