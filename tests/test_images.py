@@ -23,6 +23,7 @@ from lookonce.images import (
     read_image,
     read_image_header,
     read_size,
+    reduced_image,
     write_image,
 )
 
@@ -143,6 +144,44 @@ def test_real_photographs(photographs: list[Path]) -> None:
         with Image.open(path) as reference:
             difference = np.abs(image.astype(int) - np.asarray(reference.convert("RGB")))
         assert difference.max() <= 2
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_at_a_part_of_its_size(tmp_path: Path, orientation: int) -> None:
+    rows, columns = np.mgrid[:1001, :1498]
+    smooth = np.dstack([rows // 4, columns // 6, 255 - columns // 6]).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "large.jpg"
+    Image.fromarray(smooth).save(path, quality=95, exif=exif)
+    whole = read_image(path)
+
+    for given in (path, path.read_bytes()):
+        found = reduced_image(given, "large.jpg", lambda size: (251, 251))
+        assert found is not None
+        assert found.shape == whole.shape == ((1001, 1498, 3) if orientation == 1 else (1498, 1001, 3))
+        expected = (251, 375, 3) if orientation == 1 else (375, 251, 3)  # a quarter; an eighth is too small
+        assert found.pixels.shape == expected
+        like = cv2.resize(whole, expected[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(found.pixels.astype(int) - like).max() <= 12
+    assert (
+        reduced_image(path, "large.jpg", lambda size: (502, 502)) is None
+    )  # the shorter side of a half is 501
+    assert reduced_image(path, "large.jpg", lambda size: size) is None
+
+
+def test_only_a_jpeg_is_reduced_and_a_damaged_one_is_refused(tmp_path: Path, quarters: Image.Image) -> None:
+    large = quarters.resize((800, 600))
+    large.save(tmp_path / "a.png")
+    large.save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+
+    assert reduced_image(tmp_path / "a.png", "a.png", lambda size: (1, 1)) is None
+    with pytest.raises(ImageError, match=r"cut.jpg: expected a JPEG's end marker"):
+        reduced_image(data[:-100], "cut.jpg", lambda size: (1, 1))
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(ImageError, match=r"expected an image"):
+        reduced_image(tmp_path / "text.jpg", "text.jpg", lambda size: (1, 1))
 
 
 def test_bytes_after_a_complete_jpeg_do_no_harm(quarters: Image.Image) -> None:

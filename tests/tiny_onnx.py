@@ -90,3 +90,9 @@ def image(
     for (left, top, right, bottom), colour in objects:
         canvas[top:bottom, left:right] = colour
     return canvas
+
+
+def grained(pixels: np.ndarray) -> np.ndarray:
+    """The same image with noise, so that it matters how many of its pixels are read."""
+    noise = np.random.default_rng(0).integers(-60, 61, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)

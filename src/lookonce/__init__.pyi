@@ -46,6 +46,7 @@ def evaluate(
     iou: float = 0.45,
     fit: str | None = None,
     rect: bool = False,
+    reduce_jpeg: bool = False,
     tiles: int | tuple[int, int] | str | None = None,
     overlap: float = 0.2,
     soft_nms: bool = False,
@@ -74,6 +75,7 @@ def evaluate(
         iou: IoU threshold of suppression.
         fit: letterbox or stretch.
         rect: No letterbox padding: faster on wide or tall images.
+        reduce_jpeg: Decode large JPEGs at a half, a quarter or an eighth: faster, less exact.
         tiles: Detect in tiles too, for small objects: 2x3 (rows x columns), or 640 (pixels).
         overlap: Share of a tile's side that the next one covers too.
         soft_nms: Soft-NMS instead of --iou.

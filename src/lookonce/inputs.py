@@ -1,6 +1,7 @@
 """Conversion of everything that a `Detector` accepts as an image to RGB pixels."""
 
 import sys
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT
 from lookonce.errors import ImageError
-from lookonce.images import Values, as_eight_bits, decode_image, read_image
+from lookonce.images import (
+    ReducedImage,
+    Size,
+    Values,
+    as_eight_bits,
+    decode_image,
+    read_image,
+    reduced_image,
+)
 from lookonce.tiff import LargeImage
 
 
@@ -31,8 +40,35 @@ class ArrayLike(Protocol):
 # RGB pixels (H, W, 3), a file, an encoded image, an open file, a Pillow image or a tensor (3, H, W);
 # a TIFF to be read by windows, for a Detector with tiles
 Image = (
-    NDArray[Any] | LargeImage | str | PathLike[str] | bytes | bytearray | memoryview | Readable | ArrayLike
+    NDArray[Any]
+    | LargeImage
+    | ReducedImage
+    | str
+    | PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | Readable
+    | ArrayLike
 )
+
+
+def as_reduced(image: Image, least: Callable[[Size], Size]) -> ReducedImage | None:
+    """Decode a large JPEG, a file or its content, at a part of its size; see `images.reduced_image`.
+
+    Returns:
+        None if the image is something else, which `as_pixels` converts.
+
+    Raises:
+        ImageError: unreadable.
+    """
+    if isinstance(image, ReducedImage):
+        return image
+    if isinstance(image, bytes | bytearray | memoryview):
+        return reduced_image(bytes(image), f"image of {len(image)} bytes", least)
+    if isinstance(image, str | PathLike):
+        return reduced_image(Path(image), str(image), least)
+    return None
 
 
 def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ from lookonce.tiff import tiff_pages
 from tests.command_line import invoke
 from tests.mjpeg_server import camera, free_port
 from tests.tiffs import geotiff_tags, write_tiff
-from tests.tiny_onnx import MAGENTA, YELLOW, image
+from tests.tiny_onnx import MAGENTA, YELLOW, grained, image
 from tests.videos import write_video
 
 LEFT, RIGHT = (0, 0, 32, 32), (64, 0, 96, 32)
@@ -184,6 +184,27 @@ def test_options_reach_the_detector(model: Path, photos: Path, tmp_path: Path) -
     assert found("--conf", "1") == []
     assert len(found("--size", "128x192")) == 8  # twice as fine: four cells for each
     assert found("--fit", "stretch", "--threads", "1", "--iou", "0.1", "--agnostic") == ["green", "blue"]
+
+
+def test_large_jpegs_are_reduced_on_request(model: Path, tmp_path: Path) -> None:
+    large = image((768, 1152), ((0, 0, 384, 384), YELLOW), ((768, 384, 1152, 768), MAGENTA))
+    (tmp_path / "photos").mkdir()
+    write_image(tmp_path / "photos" / "a.jpg", grained(large))
+    words = "detect", model, tmp_path / "photos", "--save", "json"
+    assert invoke(*words, "--out", tmp_path / "exact").exit_code == 0
+    assert invoke(*words, "--reduce-jpeg", "--out", tmp_path / "reduced").exit_code == 0
+
+    exact, reduced = (
+        json.loads((tmp_path / out / "detections.json").read_text())["images"][0]
+        for out in ("exact", "reduced")
+    )
+    assert (reduced["width"], reduced["height"]) == (exact["width"], exact["height"]) == (1152, 768)
+    assert exact["detections"] != reduced["detections"]
+    for one, other in zip(exact["detections"], reduced["detections"], strict=True):
+        assert one["class"] == other["class"]
+        np.testing.assert_allclose(one["box"], other["box"], atol=2)
+    with pytest.raises(ConfigError, match="--reduce-jpeg: expected --save without images"):
+        invoke("detect", model, tmp_path / "photos", "--reduce-jpeg", "--out", tmp_path / "c")
 
 
 @pytest.mark.parametrize("rate", [12.5, 30_000 / 1001])

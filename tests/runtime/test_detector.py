@@ -12,10 +12,10 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError, ModelFileError
 from lookonce.geometry.boxes import pairwise_iou
-from lookonce.images import write_image
+from lookonce.images import read_image, write_image
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import DetectOptions
-from tests.tiny_onnx import INFO, MAGENTA, YELLOW, image, write_tiny_model
+from tests.tiny_onnx import INFO, MAGENTA, YELLOW, grained, image, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,32 @@ def test_rect_on_real_photographs(
     assert sum(len(one) for one, _ in pairs) >= len(photographs)
     for one, other in pairs:
         assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()
+
+
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(model: Path, tmp_path: Path) -> None:
+    # 12 x 12 pixels per pixel of the input: an eighth of 768 x 1152 is just large enough for 64 x 96
+    path = tmp_path / "large.jpg"
+    flat = image((768, 1152), ((0, 0, 384, 384), YELLOW), ((768, 384, 1152, 768), MAGENTA))
+    write_image(path, grained(flat))
+    with (
+        Detector.open(model, threads=1) as exact,
+        Detector.open(model, threads=1, reduce_jpeg=True) as reducing,
+    ):
+        assert reducing.least_size((768, 1152)) == (64, 96)
+        whole = exact(path)
+        assert len(whole) == 2
+        reduced = [reducing(path), reducing(path.read_bytes()), *reducing.detect_many([str(path)])]
+        for each in reduced:
+            assert each.image_size == (768, 1152)
+            assert each.labels.tolist() == whole.labels.tolist()
+            np.testing.assert_allclose(each.boxes, whole.boxes, atol=2)
+            assert each.scores.tolist() != whole.scores.tolist()  # other pixels
+        assert reducing(read_image(path)) == whole  # pixels in memory are whole
+        small = image((64, 96), ((0, 0, 32, 32), YELLOW))
+        write_image(tmp_path / "small.jpg", small)
+        assert reducing(tmp_path / "small.jpg") == exact(tmp_path / "small.jpg")
+    with pytest.raises(ConfigError, match="reduce_jpeg: expected no tiles"):
+        DetectOptions(reduce_jpeg=True, tiles=(2, 2))
 
 
 def test_any_size_of_multiples_of_32(model: Path) -> None:

@@ -75,6 +75,7 @@ def detect(
     size: shared.SizeOption = None,
     fit: shared.FitOption = None,
     rect: shared.RectOption = False,
+    reduce_jpeg: shared.ReduceJpegOption = False,
     tiles: shared.TilesOption = None,
     overlap: shared.OverlapOption = OVERLAP,
     soft_nms: shared.SoftNmsOption = False,
@@ -119,6 +120,7 @@ def detect(
         size=size,
         fit=fit,
         rect=rect,
+        reduce_jpeg=reduce_jpeg,
         tiles=tiles,
         overlap=overlap,
         soft_nms=soft_nms,
@@ -129,6 +131,10 @@ def detect(
         device=device,
         threads=threads,
     )
+    if reduce_jpeg and "images" in kinds:
+        raise ConfigError(
+            f"--reduce-jpeg: expected --save without images, which are drawn at their full size; found {save}"
+        )
     frames = Sources(sources, strict=strict)
     frames.by_windows = tiles is not None
     forms = [kind for kind in kinds if kind in FORMS]
@@ -176,6 +182,7 @@ def _detect(
         numbers = detector.options.class_numbers(detector.names)
         images = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
         frames.values, remark = measure_values(images, detector.info.values)
+        frames.least = detector.least_size if options.reduce_jpeg else None
         if remark:
             say(remark, terminal(stderr=True))
         makers: dict[str, Callable[[], Writer]] = {

@@ -70,6 +70,7 @@ def evaluate(
     iou: shared.IouOption = IOU,
     fit: shared.FitOption = None,
     rect: shared.RectOption = False,
+    reduce_jpeg: shared.ReduceJpegOption = False,
     tiles: shared.TilesOption = None,
     overlap: shared.OverlapOption = OVERLAP,
     soft_nms: shared.SoftNmsOption = False,
@@ -95,6 +96,7 @@ def evaluate(
         iou=iou,
         fit=fit,
         rect=rect,
+        reduce_jpeg=reduce_jpeg,
         tiles=tiles,
         overlap=overlap,
         soft_nms=soft_nms,
@@ -220,7 +222,8 @@ def measure(
         if remark:
             say(remark, console)
         truth, found = list[Sample](), list[Detections]()
-        results = each_image(paths, detector, unreadable, plan, values=values, strict=strict)
+        least = detector.least_size if options.reduce_jpeg else None
+        results = each_image(paths, detector, unreadable, plan, values=values, least=least, strict=strict)
         with progress_bar(console) as progress, closing(results):
             for number, each in progress.track(results, total=len(samples), description="detecting"):
                 truth.append(classes.sample(samples[number]))

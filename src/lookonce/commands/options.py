@@ -104,6 +104,12 @@ FitOption = Annotated[str | None, typer.Option(help="letterbox or stretch.", sho
 RectOption = Annotated[
     bool, typer.Option("--rect", help="No letterbox padding: faster on wide or tall images.")
 ]
+ReduceJpegOption = Annotated[
+    bool,
+    typer.Option(
+        "--reduce-jpeg", help="Decode large JPEGs at a half, a quarter or an eighth: faster, less exact."
+    ),
+]
 TilesOption = Annotated[
     str | None,
     typer.Option(help="Detect in tiles too, for small objects: 2x3 (rows x columns), or 640 (pixels)."),

@@ -18,14 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition, Lock, Thread
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.errors import ImageError
-from lookonce.images import MAX_MEMORY, Values, read_image, read_image_header
+from lookonce.images import (
+    MAX_MEMORY,
+    Size,
+    Values,
+    read_image,
+    read_image_header,
+    reduced_image,
+)
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
@@ -73,21 +78,23 @@ class Plan:
 
 def each_image(
     paths: Iterable[Path],
-    work: Callable[[NDArray[np.uint8]], R],
+    work: Callable[[Any], R],
     skipped: list[Problem],
     plan: Plan = Plan(1, 1),
     *,
     values: Values | None = None,
+    least: Callable[[Size], Size] | None = None,
     strict: bool = False,
 ) -> Generator[tuple[int, R], None, None]:
     """Read images and process several in parallel; skip unreadable ones.
 
     Args:
         paths: image files.
-        work: called in several threads with RGB pixels (H, W, 3).
+        work: called in several threads with RGB pixels (H, W, 3); with `least` perhaps with a `ReducedImage`.
         skipped: receives a problem per image that cannot be read.
         plan: number of workers.
         values: range of images of more than 8 bits, as in `read_image`.
+        least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
         strict: raise the error of the first image that cannot be read.
 
     Yields:
@@ -100,7 +107,8 @@ def each_image(
     def attempt(item: tuple[int, Path]) -> tuple[int, Path, R | ImageError]:
         number, path = item
         try:
-            return number, path, work(read_image(path, values))
+            reduced = None if least is None else reduced_image(path, str(path), least)
+            return number, path, work(read_image(path, values) if reduced is None else reduced)
         except ImageError as error:
             return number, path, error
 

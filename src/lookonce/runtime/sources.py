@@ -21,11 +21,14 @@ from lookonce.errors import ImageError, SourceError
 from lookonce.images import (
     SERIES_SUFFIXES,
     TIFF_SUFFIXES,
+    ReducedImage,
+    Size,
     Values,
     as_eight_bits,
     decode_image,
     read_image,
     read_image_header,
+    reduced_image,
 )
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
@@ -45,7 +48,8 @@ class Frame:
     """One image of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB; a TIFF that is too large for memory: its windows.
+        image: (H, W, 3) uint8 RGB; a TIFF that is too large for memory: its windows; a JPEG, if `Sources`
+            were told so: at a part of its size.
         name: the file as it was given, the camera, the stream's URL without user and password, or `-`; with
             `#2` for the second page of a TIFF that has several.
         relative: path to store results under: below the common folder of all sources, so that equal names in
@@ -56,7 +60,7 @@ class Frame:
         page: offset of the page in a TIFF, see `tiff_pages`.
     """
 
-    image: NDArray[np.uint8] | LargeImage
+    image: NDArray[np.uint8] | LargeImage | ReducedImage
     name: str
     relative: Path
     path: Path | None = None
@@ -114,6 +118,7 @@ class Sources:
         strict: a file that cannot be read ends the iteration with its error.
         values: range of images of more than 8 bits, as in `read_image`.
         by_windows: whether a TIFF too large for memory is read by windows, for a Detector with tiles.
+        least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
         live: numbers of frames that cameras and streams dropped, and of reconnections.
     """
 
@@ -137,6 +142,7 @@ class Sources:
         self.strict = strict
         self.values = values
         self.by_windows = False
+        self.least: Callable[[Size], Size] | None = None
         self._whole = True  # no file was removed yet; only then is an unreadable set an error
         files = [absolute(origin) for origin in self.origins if isinstance(origin, Path)]
         self._root = commonpath([file.parent for file in files]) if files else ""
@@ -199,7 +205,7 @@ class Sources:
 
     def _items(self) -> Iterator[_Unread | _Bad]:
         """Yield all frames; images are decoded later, by workers."""
-        values = self.values
+        values, least = self.values, self.least
         for number, origin in enumerate(self.origins):
             name = name_of(origin)
             try:
@@ -215,16 +221,13 @@ class Sources:
                         for count, (data, alone) in enumerate(self._opened(PipedImages(sys.stdin.buffer))):
                             at = None if alone else Moment(count, count / USUAL_RATE, USUAL_RATE)
                             shown = PIPED if alone else f"{PIPED} (image {count})"
+                            taken, place = partial(bytes, data), Path("stdin")
                             yield _Unread(
-                                shown,
-                                partial(
-                                    _decode, partial(bytes, data), shown, name, Path("stdin"), at, values
-                                ),
+                                shown, partial(_decode, taken, shown, name, place, at, values, least)
                             )
                     case str() if read := open_remote_image(origin):
-                        yield _Unread(
-                            name, partial(_decode, read, name, name, Path(f"url-{number}"), None, values)
-                        )
+                        place = Path(f"url-{number}")
+                        yield _Unread(name, partial(_decode, read, name, name, place, None, values, least))
                     case _:
                         relative = Path(f"camera-{origin}" if isinstance(origin, int) else f"stream-{number}")
                         for image, moment in self._opened(LiveFrames(origin, self.live)):
@@ -244,7 +247,7 @@ class Sources:
                 while place in self._taken:  # by a file of this name
                     place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
                     further += 1
-            read = partial(_read, path, shown, place, at, self.values, by_windows=self.by_windows)
+            read = partial(_read, path, shown, place, at, self.values, self.least, by_windows=self.by_windows)
             yield _Unread(shown, read, (tiff_memory(path, at) if places else 0) or memory_of(path))
         if len(pages) < len(places):
             yield _Bad(
@@ -297,8 +300,17 @@ def file_of(name: str) -> str:
 
 
 def _read(
-    path: Path, name: str, relative: Path, at: int, values: Values | None, *, by_windows: bool
+    path: Path,
+    name: str,
+    relative: Path,
+    at: int,
+    values: Values | None,
+    least: Callable[[Size], Size] | None,
+    *,
+    by_windows: bool,
 ) -> Frame:
+    if least is not None and (reduced := reduced_image(path, str(path), least)):
+        return Frame(reduced, name, relative, path)
     if by_windows and is_large_tiff(path, at):
         return Frame(LargeImage(path, values, at, name), name, relative, path, page=at)
     if at:
@@ -317,5 +329,9 @@ def _decode(
     relative: Path,
     moment: Moment | None,
     values: Values | None,
+    least: Callable[[Size], Size] | None,
 ) -> Frame:
-    return Frame(decode_image(read(), shown, values), name, relative, moment=moment)
+    data = read()
+    if least is not None and (reduced := reduced_image(data, shown, least)):
+        return Frame(reduced, name, relative, moment=moment)
+    return Frame(decode_image(data, shown, values), name, relative, moment=moment)

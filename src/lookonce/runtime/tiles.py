@@ -25,6 +25,7 @@ from lookonce.detections import Detections
 from lookonce.errors import ConfigError
 from lookonce.geometry import boxes as box_ops
 from lookonce.geometry.pairs import overlapping_pairs
+from lookonce.images import ReducedImage
 from lookonce.tiff import LargeImage
 
 Tiles = int | tuple[int, int]  # side in pixels of the image, or (rows, columns)
@@ -47,8 +48,13 @@ class Window(NamedTuple):
     right: int
     bottom: int
 
-    def of(self, image: NDArray[np.uint8] | LargeImage) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (bottom - top, right - left, 3), a view; of a large image see `LargeImage.read`."""
+    def of(self, image: NDArray[np.uint8] | LargeImage | ReducedImage) -> NDArray[np.uint8]:
+        """(H, W, 3) -> (bottom - top, right - left, 3), a view; of a large image see `LargeImage.read`.
+
+        A reduced image has one window, the whole, which is smaller than that.
+        """
+        if isinstance(image, ReducedImage):
+            return image.pixels
         if isinstance(image, LargeImage):
             return image.read(self.top, self.bottom, self.left, self.right)
         return image[self.top : self.bottom, self.left : self.right]

@@ -20,7 +20,7 @@ from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
-from lookonce.images import WRITTEN_SUFFIXES, write_image
+from lookonce.images import WRITTEN_SUFFIXES, ReducedImage, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
 from lookonce.runtime.sources import Frame
 from lookonce.runtime.timed_clips import TimedClipWriter
@@ -87,6 +87,7 @@ class ImageWriter(Writer):
                 f"{target}: the annotated image would replace its source: choose another folder"
             )
         pixels = frame.image
+        assert not isinstance(pixels, ReducedImage), "the whole image is drawn on"
         if isinstance(pixels, LargeImage):  # drawn on a small copy
             height, width, _ = pixels.shape
             pixels = pixels.read(0, height, 0, width)
