@@ -1,7 +1,8 @@
 """A camera as many are: a web server whose answer never ends, one JPEG after the other.
 
 Run as a process of its own, so that it can be killed: `python mjpeg_server.py PORT RATE`. Each frame is one
-colour, a little brighter than the one before. `/stall` sends ten frames and then nothing more.
+colour, a little brighter than the one before. `/stall` sends ten frames and then nothing more, and the
+frames of `/grows` are larger from the third on.
 """
 
 import socket
@@ -31,7 +32,9 @@ class Camera(BaseHTTPRequestHandler):
         time.sleep(600)
 
     def _send(self, number: int) -> None:
-        frame = np.full((*SIZE, 3), number % 256, np.uint8)
+        height, width = SIZE
+        larger = 2 if self.path == "/grows" and number >= 2 else 1
+        frame = np.full((larger * height, larger * width, 3), number % 256, np.uint8)
         jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
         self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
         self.wfile.write(jpeg + b"\r\n")

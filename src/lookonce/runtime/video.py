@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,10 @@ from lookonce.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, silent_opencv
 from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.conversion import ConversionCheck
 from lookonce.runtime.diagnosis import diagnose
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES = (
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg",
@@ -176,34 +180,69 @@ def _frames_by_opencv(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
 
 
 def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
-    import av
+    from av import FFmpegError
 
     number = -1
-    with open_input(path, ImageError) as stream, ExitStack() as stack:
+    with open_input(path, ImageError) as stream, _opened_by_av(path, stream) as (container, video):
+        rate = _rate_by_av(video)
         try:
-            container = stack.enter_context(av.open(stream, mode="r", metadata_errors="replace"))
-            video = container.streams.video[0]
-        except (av.FFmpegError, IndexError) as error:
-            raise ImageError(f"{path}: expected a video, found nothing that opens as one") from error
-        check_frame_size(path, video.height, video.width)
-        declared = float(video.average_rate or video.guessed_rate or 0)
-        timed = not 0 < declared < SLOWEST_RATE  # such a rate means that times are counted in clock ticks
-        rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
-        first: float | None = None
-        seconds = -1 / rate
-        try:
-            for number, frame in enumerate(container.decode(video)):
-                check_frame_size(path, frame.height, frame.width)
-                first = frame.time if first is None else first
-                stored = -1.0 if frame.time is None or first is None or not timed else frame.time - first
-                seconds = stored if stored > seconds else seconds + 1 / rate  # time always advances
-                pixels = turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                yield pixels, Moment(number, seconds, rate)
-        except av.FFmpegError as error:
+            for number, (image, seconds) in enumerate(_decoded_by_av(path, container, video)):
+                yield image, Moment(number, seconds, rate)
+        except FFmpegError as error:
             check_whole(path, exact_frames(path), number + 1)
             raise ImageError(
                 f"{path}: expected frames, found damaged data after {number + 1} of them"
             ) from error
+
+
+@contextmanager
+def _opened_by_av(
+    origin: Path | str, source: BinaryIO | str, **options: Any
+) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    """Open the first video of a file or stream.
+
+    Raises:
+        ImageError: it does not open, or its frames are too large.
+    """
+    import av
+
+    with ExitStack() as stack:
+        try:
+            opened = av.open(source, mode="r", metadata_errors="replace", **options)
+            container = stack.enter_context(opened)
+            video = container.streams.video[0]
+        except (av.FFmpegError, IndexError, OSError) as error:
+            found = diagnose(origin) if isinstance(origin, str) else "nothing that opens as one"
+            raise ImageError(f"{name_of(origin)}: expected a video, found {found}") from error
+        check_frame_size(origin, video.height, video.width)
+        yield container, video
+
+
+def _rate_by_av(video: "VideoStream") -> float:
+    """Return the declared frames per second if plausible, else a default."""
+    declared = float(video.average_rate or video.guessed_rate or 0)
+    return declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
+
+
+def _decoded_by_av(
+    origin: Path | str, container: "InputContainer", video: "VideoStream"
+) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Yield (H, W, 3) uint8 RGB and seconds from the first frame; time always advances.
+
+    Raises:
+        ImageError: a frame is too large.
+        FFmpegError: damaged data.
+    """
+    rate, first = _rate_by_av(video), None
+    # a rate below the slowest means that times are counted in clock ticks
+    timed = not 0 < (video.average_rate or video.guessed_rate or 0) < SLOWEST_RATE
+    seconds = -1 / rate
+    for frame in container.decode(video):
+        check_frame_size(origin, frame.height, frame.width)
+        first = frame.time if first is None else first
+        stored = -1.0 if frame.time is None or first is None or not timed else frame.time - first
+        seconds = stored if stored > seconds else seconds + 1 / rate
+        yield turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), seconds
 
 
 def turned(image: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
@@ -233,28 +272,13 @@ def _connected_by_av(url: str) -> Iterator[Connection]:
 
     patience = PATIENCE_MS / 1000
     over_tcp = {"rtsp_flags": "prefer_tcp"} if url.lower().startswith("rtsp") else {}  # as OpenCV does
-    with ExitStack() as stack:
-        try:
-            container = stack.enter_context(
-                av.open(url, timeout=(patience, patience), options=over_tcp, metadata_errors="replace")
-            )
-            video = container.streams.video[0]
-        except (av.FFmpegError, IndexError, OSError) as error:
-            raise ImageError(f"{name_of(url)}: expected a video, found {diagnose(url)}") from error
-        declared = float(video.average_rate or video.guessed_rate or 0)
-        rate = declared if SLOWEST_RATE <= declared <= FASTEST_RATE else USUAL_RATE
-        seconds = (container.duration or 0) / av.time_base
+    with _opened_by_av(url, url, timeout=(patience, patience), options=over_tcp) as (container, video):
 
         def frames() -> Iterator[tuple[NDArray[np.uint8], float]]:
-            first: float | None = None
-            latest = -1 / rate
             with suppress(av.FFmpegError, OSError):  # it broke off
-                for frame in container.decode(video):
-                    first = frame.time if first is None else first
-                    stored = latest if frame.time is None or first is None else frame.time - first
-                    latest = stored if stored > latest else latest + 1 / rate
-                    yield turned(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), latest
+                yield from _decoded_by_av(url, container, video)
 
+        rate, seconds = _rate_by_av(video), (container.duration or 0) / av.time_base
         yield Connection(frames(), rate, max(0, video.frames or round(seconds * rate)))
 
 
