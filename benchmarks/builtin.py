@@ -8,7 +8,6 @@ image in memory to detections, and that of its network alone in ONNX Runtime. Mo
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,10 +47,7 @@ def main() -> None:
             own = Path(folder) / str(number)
             own.mkdir()
             files = prepare(model, own)
-            entries += [
-                BenchEntry(name, partial(CONTENDERS[name].open, files))
-                for name in ("lookonce", "onnxruntime")
-            ]
+            entries += [BenchEntry.of(CONTENDERS[name], files) for name in ("lookonce", "onnxruntime")]
         results = measure(entries, BenchCase(size, 1, options.threads), rounds=options.rounds)
     print(f"{options.threads} thread, input {size[0]}x{size[1]}; ms: the fastest and the median of "
           f"{options.rounds} rounds")  # fmt: skip

@@ -9,7 +9,6 @@ product's own quantization, calibrated on rendered images.
 
 import argparse
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -65,7 +64,7 @@ def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
             # an int8 file is run by the engine it was made for
             foreign = form == "int8.onnx" and name.endswith("openvino")
             if contender.installed and contender.fits(files) and not foreign:
-                yield BenchEntry(f"{name} {form}", partial(contender.open, files))
+                yield BenchEntry.of(contender, files, f"{name} {form}")
 
 
 def forms(model: str, folder: Path) -> dict[str, Files]:

@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
 from lookonce.bench.files import Files, prepare
 from lookonce.bench.measure import BenchEntry, Result, measure
 from lookonce.bench.worker import ContenderError, Turn, Worker, peak_bytes
+from lookonce.errors import LookonceError
 
 CASE = BenchCase((64, 96), batch=2, threads=1)
 
@@ -61,6 +63,38 @@ def test_rows_come_in_order_and_one_that_fails_says_why(files: Files) -> None:
     assert [len(result.turns) for result in results] == [2, 0, 2]
     assert "gone.onnx" in results[1].error
     assert advances == ["first", "gone", "last", "first", "last", "first", "last"]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Writes down its process; the check of a contender if `fault` is given."""
+
+    file: Path
+    fault: str | None = None
+
+    def __call__(self, case: BenchCase) -> Run:
+        with self.file.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        if self.fault:
+            raise LookonceError(self.fault)
+        return lambda: None
+
+
+def test_a_contender_is_checked_in_a_process_that_is_not_timed(tmp_path: Path) -> None:
+    checked, opened = tmp_path / "checked", tmp_path / "opened"
+    entries = [
+        BenchEntry("right", Noted(opened), Noted(checked)),
+        BenchEntry("wrong", Noted(opened), Noted(checked, "its maps differ")),
+    ]
+    right, wrong = measure(entries, CASE, rounds=1)
+    assert (len(right.turns), right.error) == (1, "")
+    assert (wrong.turns, wrong.error) == ((), "wrong: LookonceError: its maps differ")
+    assert len({*checked.read_text().split(), *opened.read_text().split()}) == 3
+
+
+def test_opencv_is_checked(files: Files) -> None:
+    assert BenchEntry.of(CONTENDERS["opencv"], files).check is not None
+    assert BenchEntry.of(CONTENDERS["onnxruntime"], files).check is None
 
 
 class Sleepy:

@@ -6,15 +6,19 @@ from typing import cast
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError
 from lookonce.images import write_image
+from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Problem, Sample
 from lookonce.train.plan import TrainData
-from lookonce.train.teach import TAUGHT, Lessons, lessons_of
+from lookonce.train.teach import TAUGHT, Lessons, lessons_of, teach
 from tests.data.drawn_samples import INFO
+from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 OLD = "disc", "bar"
 
@@ -73,6 +77,29 @@ def test_classes_that_the_data_annotates_are_not_taught(data: TrainData) -> None
     assert found.names == OLD
     assert found.train[0].labels.tolist() == [0]
     assert [area.labels for area in found.train[0].ignored] == [(1,)]
+
+
+@pytest.mark.parametrize("rectangles", [True, False])
+def test_the_old_model_is_opened_once_and_pads_as_the_training_does(
+    tmp_path: Path, rectangles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image fills cells of the network only without padding."""
+    opened = []
+    counting = lambda *a, **b: opened.append(a) or open_backend(*a, **b)  # noqa: E731
+    monkeypatch.setattr("lookonce.train.teach.open_backend", counting)
+    write_image(tmp_path / "a.png", image((32, 96), ((32, 0, 64, 32), YELLOW)))
+    data = TrainData(
+        ("ring",), [Sample(tmp_path / "a.png", np.zeros((0, 4), np.float32), np.zeros(0, int))], []
+    )
+    model = write_tiny_model(tmp_path / "old.onnx")
+    settings = TrainSettings(augment=AugmentSettings(rectangles=rectangles))
+
+    found = teach(data, settings, model, tmp_path / "run", Console(quiet=True))
+
+    assert (found.model, found.width) == (str(model), 1)
+    (lesson,) = Lessons.read(tmp_path / "run").train
+    assert lesson.boxes == ([[32, 0, 64, 32]] if rectangles else [])
+    assert len(opened) == 1
 
 
 def test_lessons_are_read_back_exactly(data: TrainData, tmp_path: Path) -> None:

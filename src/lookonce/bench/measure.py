@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Self
 
 import numpy as np
 
-from lookonce.bench.contenders import BenchCase, Run
+from lookonce.bench.contenders import BenchCase, Contender, Run
+from lookonce.bench.files import Files
 from lookonce.bench.worker import ContenderError, Turn, Worker
 
 ROUNDS = 10
@@ -22,10 +24,18 @@ class BenchEntry:
     Attributes:
         label: name in the table.
         open: makes the function to time in a case, in a process of its own.
+        check: called before that, in another process, whose time and memory do not count; may raise.
     """
 
     label: str
     open: Callable[[BenchCase], Run]
+    check: Callable[[BenchCase], Run] | None = None
+
+    @classmethod
+    def of(cls, contender: Contender, files: Files, label: str = "") -> Self:
+        """Return the row of a contender on a model."""
+        check = None if contender.check is None else partial(contender.check, files)
+        return cls(label or contender.name, partial(contender.open, files), check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,8 @@ def measure(
     with ExitStack() as stack:
         for number, entry in enumerate(entries):
             try:
+                if entry.check is not None:
+                    Worker(entry.label, partial(entry.check, case)).close()
                 worker = stack.enter_context(Worker(entry.label, partial(entry.open, case)))
                 batches = max(2, math.ceil(SHORTEST_TURN / worker.run(1).seconds[-1]))
                 running[number] = _Running(entry, worker, batches)

@@ -89,6 +89,10 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
         self._pipe.close()
         self._process.join(PATIENCE)
         if self._process.is_alive():

@@ -55,7 +55,7 @@ def bench(
             with shared.options_named():
                 files = prepare(model, Path(folder), weights)
             wanted = _contenders(against, files)
-            entries = [BenchEntry(name, partial(CONTENDERS[name].open, files)) for name in wanted]
+            entries = [BenchEntry.of(CONTENDERS[name], files) for name in wanted]
             counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
             with shared.open_detector(files.graph, shared.read_options(size=size), None) as detector:
                 sides = detector.size

@@ -28,10 +28,11 @@ from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.geometry.polygons import rectangle
-from lookonce.networks import NETWORKS
+from lookonce.networks import NETWORKS, model_path
+from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import AUTO
-from lookonce.runtime.options import EVALUATION_CONF
+from lookonce.runtime.options import EVALUATION_CONF, DetectOptions
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Area, Problem, Sample, numbers_in
 from lookonce.train.plan import TrainData
@@ -162,10 +163,10 @@ def teach(
         ConfigError: the data has every class of the model.
     """
     skipped: list[Problem] = []
-    with closing(Detector.open(model, conf=EVALUATION_CONF, device=device)) as teacher:
+    with closing(open_backend(model_path(model), precision="auto", device=device)) as backend:
         # without padding where the training has none: a model that never saw any finds much that is not there
-        rect = settings.augment.rectangles and teacher.info.fit == "letterbox"
-    with closing(Detector.open(model, conf=EVALUATION_CONF, rect=rect, device=device)) as teacher:
+        rect = settings.augment.rectangles and backend.info.fit == "letterbox"
+        teacher = Detector(backend, DetectOptions(conf=EVALUATION_CONF, rect=rect))
         kept = [name for name in teacher.names if name not in data.names]
         if not kept:
             raise ConfigError(
