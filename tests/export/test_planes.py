@@ -169,7 +169,8 @@ def test_bench_runs_opencv_on_any_onnx_file(
     assert [each.shape for each in found] == [(batch, 16, 4, 4), (batch, 16, 2, 2)]
     for mine, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
-    assert (check := CONTENDERS["opencv"].check) is not None
+    check = CONTENDERS["opencv"].check
+    assert check is not None
     check(files, case)
     monkeypatch.setattr("lookonce.bench.contenders.AGREEMENT", 0.0)
     with pytest.raises(LookonceError, match="of the largest value from ONNX Runtime's"):
