@@ -27,10 +27,13 @@ LIMIT = 1024  # MiB
 
 
 def by_pillow(**options: object) -> Callable[[np.ndarray, Path], None]:
-    """Return a writer of RGB pixels; `mode` is Pillow's, `turned` an EXIF orientation."""
+    """Return a writer of RGB pixels; `mode` is Pillow's, `turned` an EXIF orientation, `flat` all black."""
     mode, turned = str(options.pop("mode", "RGB")), options.pop("turned", 0)
+    flat = options.pop("flat", False)  # lossy WebP has half a MiB for the modes of all blocks
 
     def write(pixels: np.ndarray, path: Path) -> None:
+        if flat:
+            pixels[:] = 0
         image = Image.fromarray(pixels if mode != "L" else pixels[..., 0])
         if turned:
             exif = Image.Exif()
@@ -58,7 +61,7 @@ KINDS: dict[str, tuple[str, Callable[[np.ndarray, Path], None]]] = {
     "progressive JPEG, 4:4:4": (".jpg", by_pillow(progressive=True, subsampling=0)),
     "PNG": (".png", by_opencv(np.uint8, *QUICK)),
     "PNG, 16 bits": (".png", by_opencv(np.uint16, *QUICK)),
-    "WebP": (".webp", by_pillow(method=0)),
+    "WebP": (".webp", by_pillow(method=0, flat=True)),
     "WebP, lossless": (".webp", by_pillow(lossless=True, quality=0, method=0)),
     "BMP": (".bmp", by_opencv(np.uint8)),
     "TIFF": (".tif", by_opencv(np.uint8)),

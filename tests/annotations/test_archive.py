@@ -53,6 +53,33 @@ def test_a_killed_process_leaves_nothing_that_counts_as_unpacked(archive: Path) 
     assert len(list(unpack(archive).iterdir())) == COUNT
 
 
+@pytest.mark.parametrize("comment", [b"", b"a comment" * 100], ids=["plain", "with a comment"])
+@pytest.mark.parametrize("limit", [COUNT, COUNT - 1])
+def test_the_members_are_counted_before_they_are_listed(
+    archive: Path, comment: bytes, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(archive, "a") as made:
+        made.comment = comment
+    monkeypatch.setattr("lookonce.annotations.archive.MOST_FILES", limit)
+    if limit < COUNT:
+        monkeypatch.setattr(zipfile.ZipFile, "infolist", None)  # not reached
+        with pytest.raises(AnnotationError, match=f"expected at most {limit} files, found {COUNT}$"):
+            unpack(archive)
+    else:
+        assert len(list(unpack(archive).iterdir())) == COUNT
+
+
+def test_more_members_than_the_last_record_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as made:
+        for number in range(70_000):
+            made.writestr(str(number), "")
+    monkeypatch.setattr("lookonce.annotations.archive.MOST_FILES", 69_999)
+    with pytest.raises(AnnotationError, match=r"expected at most 69,999 files, found 70,000$"):
+        unpack(tmp_path / "set.zip")
+
+
 def test_several_processes_unpack_at_once(archive: Path) -> None:
     command = [sys.executable, "-c", UNPACK, str(archive)]
     ranks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

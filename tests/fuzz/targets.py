@@ -77,6 +77,7 @@ TOKENS = {
 }
 TARGETS = {
     "image": Target("a.jpg", _image),
+    "tga": Target("a.tga", _image),
     "coco": Target("set.json", load_splits, TOKENS["json"]),
     "voc": Target("Annotations/a.xml", _folder(1), TOKENS["xml"]),
     "cvat": Target("annotations.xml", load_splits, TOKENS["xml"]),

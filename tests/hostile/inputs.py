@@ -130,6 +130,7 @@ def images() -> Iterator[tuple[str, bytes]]:
     webp[21:25] = b"\xff\xff\xff\x0f"
     yield "huge.webp", bytes(webp)
     yield from lying_images(jpeg, at)
+    yield from old_images()
     for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("BMP", "bmp"), ("WEBP", "webp"),
                          ("GIF", "gif"), ("AVIF", "avif"), ("JPEG2000", "jp2"), ("PPM", "ppm")):  # fmt: skip
         whole = saved(kind)
@@ -268,6 +269,55 @@ def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, bytes]]:
         saved("BMP")[:28] + b"\x08\x00\x01\0\0\0" + saved("BMP")[34:54] + b"\0\x02\xff\xff" * 5000,
     )
     yield "head.bmp", saved("BMP")[:14] + b"\xff" * 4 + saved("BMP")[18:]
+
+
+def old_images() -> Iterator[tuple[str, bytes]]:
+    """Yield Targa and PCX images, which have no checksums and hardly a header."""
+    tga, pcx = saved("TGA"), saved("PCX")
+    runs = saved("TGA", compression="tga_rle")
+    yield "huge.tga", tga[:12] + struct.pack("<HH", 65_535, 65_535) + tga[16:]
+    yield "large.tga", tga[:12] + struct.pack("<HH", 16_000, 11_000) + tga[16:]
+    yield "flat.tga", tga[:12] + struct.pack("<HH", 96, 0) + tga[16:]
+    yield "cut.tga", tga[:500]
+    yield "bits.tga", tga[:16] + b"\x05" + tga[17:]
+    yield "kind.tga", tga[:2] + b"\x20" + tga[3:]
+    yield "name.tga", b"\xff" + tga[1:]
+    yield "palette.tga", b"\x00\x01\x01" + struct.pack("<HHB", 60_000, 1, 24) + tga[8:16] + b"\x08" + tga[17:]
+    yield "endless_run.tga", runs[:18] + b"\xff\x01\x02\x03" * 100_000
+    yield "half_run.tga", runs[: len(runs) - 30]
+    yield "huge_runs.tga", runs[:12] + struct.pack("<HH", 60_000, 60_000) + runs[16:]
+    for name, corners in (
+        ("huge", (0, 0, 65_534, 65_534)),
+        ("large", (0, 0, 15_999, 10_999)),
+        ("negative", (50, 50, 0, 0)),
+    ):
+        yield f"{name}.pcx", pcx[:4] + struct.pack("<4H", *corners) + pcx[12:]
+    yield "planes.pcx", pcx[:65] + b"\xff" + pcx[66:]
+    yield "stride.pcx", pcx[:66] + b"\x01\x00" + pcx[68:]
+    yield "long_stride.pcx", pcx[:66] + b"\xff\xff" + pcx[68:]
+    yield "bits.pcx", pcx[:3] + b"\x07" + pcx[4:]
+    yield "cut.pcx", pcx[:200]
+    yield "long_runs.pcx", pcx[:128] + b"\xff\x01" * 1_000_000
+    exif = b"II*\0" + struct.pack("<IH", 8, 3)
+    turns = [exif + b"".join(struct.pack("<HHII", 274, 3, 1, turn) for turn in turned) + bytes(4)
+             for turned in ((0, 0, 0), (9, 9, 9), (3, 6, 8), (65_535, 1, 1))]  # fmt: skip
+    jpeg = saved("JPEG")
+    for number, turn in enumerate(turns):
+        block = b"Exif\0\0" + turn
+        yield (
+            f"turned{number}.jpg",
+            jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:],
+        )
+    yield (
+        "turned.png",
+        png(header(96, 64), chunk(b"eXIf", turns[2]), chunk(b"IDAT", zlib.compress(bytes(289 * 64)))),
+    )
+    webp = bytearray(saved("WEBP", save_all=True, append_images=[GOOD.rotate(90)], duration=10))
+    at = webp.index(b"ANMF")
+    webp[at + 14 : at + 20] = b"\xff" * 6
+    yield "large_frame.webp", bytes(webp)
+    yield "archive.png", saved("PNG") + zipped(("a", bytes(1_000)))
+    yield "program.jpg", b"\x7fELF" + jpeg
 
 
 def described(**changes: object) -> Make:
@@ -708,6 +758,16 @@ def archives() -> Iterator[tuple[str, bytes]]:
     yield "half.zip", whole[: len(whole) // 2]
     yield "damaged.zip", whole.replace(b"IHDR", b"XXXX")
     yield "empty.zip", b""
+    yield "million.zip", zipped(*[(str(i), b"") for i in range(1_000_000)])
+    locked = bytearray(zipped(("coco.json", coco().encode()), ("a.png", saved("PNG"))))
+    locked[6] |= 1
+    locked[locked.index(b"PK\1\2") + 8] |= 1
+    yield "locked.zip", bytes(locked)
+    yield (
+        "windows.zip",
+        zipped(("..\\..\\climbed.png", b"x"), ("C:\\a.png", b"x"), ("coco.json", coco().encode())),
+    )
+    yield "nested.zip", zipped(("set.zip", zipped(("coco.json", coco().encode()), ("a.png", saved("PNG")))))
     for name, member in (("backslash", "..\\..\\x.png"), ("dot", "."), ("long", "x" * 5000),
                          ("escapes", "\x1b[2J.png"), ("deep", "a/" * 2000 + "x.png")):  # fmt: skip
         yield f"{name}.zip", zipped((member, b"x"), ("coco.json", coco().encode()))

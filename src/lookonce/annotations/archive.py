@@ -5,8 +5,10 @@ import lzma
 import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
+from io import SEEK_END, BufferedReader
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -15,10 +17,13 @@ from lookonce._files import cache_folder, filling, name_archive, open_input
 from lookonce._outputs import HIDDEN
 from lookonce.errors import AnnotationError
 
-MOST_FILES = 1_000_000
+MOST_FILES = 500_000
+LARGEST_DIRECTORY = 256 << 20  # bytes of an archive's list of members
 MOST_BYTES = 200 << 30  # unpacked
 HIGHEST_RATIO = 200  # unpacked to packed, beyond the first gigabyte: images do not shrink so far
 CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # what macOS adds
+ZIP64 = 56 + 20  # bytes of the records between that list and the last one
+LONGEST_END = ZIP64 + 22 + 0xFFFF  # the last record may have a comment
 FREE = 1 << 30  # bytes of the disk that stay free
 DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: no name
 
@@ -39,6 +44,8 @@ def unpack(path: Path) -> Path:
     if folder.is_dir():
         return _inner(folder, path)
     try:
+        with open_input(path, AnnotationError) as stream:
+            _check_directory(path, stream)
         with open_input(path, AnnotationError) as stream, zipfile.ZipFile(stream) as archive:
             files = (each for each in archive.infolist() if not each.is_dir())
             members = [
@@ -65,6 +72,26 @@ def unpack(path: Path) -> Path:
     return _inner(folder, path)
 
 
+def _check_directory(path: Path, stream: BufferedReader) -> None:
+    """Refuse an archive of too many members before its list is read, which takes seconds for a million."""
+    end = stream.seek(0, SEEK_END)
+    start = stream.seek(max(0, end - LONGEST_END))
+    tail = stream.read()
+    at, field, form = tail.rfind(b"PK\5\6"), 12, "<I"
+    if tail[at + 12 : at + 16] == b"\xff" * 4:  # too long for 32 bits
+        at, field, form = tail.rfind(b"PK\6\6", 0, at), 40, "<Q"
+    if at < 0 or len(tail) < at + field + 8:
+        return  # `zipfile` finds words for it
+    length = struct.unpack_from(form, tail, at + field)[0]
+    if length > LARGEST_DIRECTORY:
+        raise AnnotationError(
+            f"{path}: expected at most {MOST_FILES:,} files, found {length:,} bytes of names"
+        )
+    stream.seek(max(0, start + at - ZIP64 - length))
+    if (count := stream.read(ZIP64 + length).count(b"PK\1\2")) > MOST_FILES:
+        raise AnnotationError(f"{path}: expected at most {MOST_FILES:,} files, found {count:,}")
+
+
 def _inner(folder: Path, archive: Path) -> Path:
     """Return the one folder that an archive holds, or the folder itself."""
     inside = list(folder.iterdir())
@@ -83,8 +110,6 @@ def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path
     if not members:
         raise AnnotationError(f"{path}: expected a zip of a data set, found no file in it")
     whole = sum(member.file_size for member in members)
-    if len(members) > MOST_FILES:
-        raise AnnotationError(f"{path}: expected at most {MOST_FILES:,} files, found {len(members):,}")
     if whole > MOST_BYTES or (whole > 1 << 30 and whole > HIGHEST_RATIO * packed):
         raise AnnotationError(f"{path}: refused: {packed:,} bytes that unpack to {whole:,}")
     there = next(parent for parent in folder.absolute().parents if parent.exists())

@@ -26,6 +26,7 @@ from lookonce.networks import MODELS, model_path
 from lookonce.samples import Sample, SampleSet
 
 SHOWN = 3  # places printed per kind
+MOST_INDENTED = 10_000  # findings; indented JSON takes several times as long to write
 
 
 def data_check(
@@ -83,7 +84,8 @@ def data_check(
                 passes = 1 if doubted is None else 2
                 task = progress.add_task("images", total=passes * len(images_of(sets)))
                 diagnosis = diagnose(sets, network, lambda: progress.advance(task), doubted)
-            write_json_file(out / "findings.json", _tree(diagnosis), indent=1)
+            indent = 1 if len(diagnosis.findings) <= MOST_INDENTED else None
+            write_json_file(out / "findings.json", _tree(diagnosis), indent=indent)
             write_text(out / "report.html", check_page(str(data), diagnosis))
             written = None if fix is None else write_fixed(diagnosis, fix)
             if json_to is not None:
