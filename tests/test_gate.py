@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lookonce.gate import detect_both, detect_samples
+from lookonce.gate import detect_both, detect_samples, own_values
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample
 from tests.tiny_onnx import INFO, write_tiny_model
@@ -40,14 +40,14 @@ def test_each_model_reads_deep_images_in_its_own_range(
     expected = [int(each == TWELVE_BITS) for each in ranges]
     assert [len(each) for each in both.found[0]] == expected
     assert looked == [1]
-    assert len(detect_samples(first, [sample]).found[0]) == expected[0]
+    assert len(detect_samples(first, [sample], own_values(first, [sample])).found[0]) == expected[0]
 
 
 def test_an_image_that_cannot_be_read_is_left_out(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     bad = replace(sample, path=tmp_path / "bad.png")
 
-    found = detect_samples(model(tmp_path / "m.onnx", TWELVE_BITS), [bad, sample])
+    found = detect_samples(model(tmp_path / "m.onnx", TWELVE_BITS), [bad, sample], TWELVE_BITS)
 
     assert found.samples == [sample]
     assert [problem.place for problem in found.unreadable] == [str(bad.path)]

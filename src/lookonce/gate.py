@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError
 from lookonce.evaluate.coco import Metrics, evaluate
+from lookonce.images import Size, Values
 from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Plan, each_image
 from lookonce.samples import Problem, Sample
 from lookonce.values import measure_values
+
+R = TypeVar("R")
 
 MAX_DROP = 0.005  # AP: about twice the largest loss measured so far (benchmarks/int8.md)
 TIMED = 20  # runs of either file, in turn
@@ -50,74 +54,66 @@ def unseen(samples: Sequence[Sample], calibrated: Collection[Path]) -> list[Samp
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Detections of one model.
+class Detected(Generic[R]):
+    """Results on annotated images.
 
     Attributes:
         samples: annotated images that can be read.
-        found: detections, by image.
+        found: result on each of them.
         unreadable: images that were left out.
     """
 
     samples: list[Sample]
-    found: list[Detections]
-    unreadable: list[Problem]
-
-
-@dataclass(frozen=True, slots=True)
-class Both:
-    """Detections of two models.
-
-    Attributes:
-        measured: annotated images that can be read.
-        found: detections of the first and of the second model, by image.
-        unreadable: images that were left out.
-    """
-
-    measured: list[Sample]
-    found: list[tuple[Detections, Detections]]
+    found: list[R]
     unreadable: list[Problem]
 
 
 def detect_samples(
-    detector: Detector,
+    detect: Callable[[Any], R],
     samples: Sequence[Sample],
+    values: Values | None,
     plan: Plan | None = None,
     done: Callable[[], None] = lambda: None,
     *,
+    least: Callable[[Size], Size] | None = None,
     strict: bool = False,
-) -> Measured:
-    """Detect on annotated images, those of more than 8 bits in the range that the model was trained with.
+) -> Detected[R]:
+    """Detect on annotated images; those that cannot be read are left out.
 
     Args:
-        detector: the model.
+        detect: called with the RGB pixels of an image, or with a `ReducedImage`; in several threads.
         samples: annotated images.
+        values: range of images of more than 8 bits; see `own_values`.
         plan: number of workers; None: one.
         done: called after each image.
+        least: as in `each_image`.
         strict: raise the error of the first image that cannot be read.
     """
-    measured = Measured([], [], [])
-    paths = [sample.path for sample in samples]
-    values, _ = measure_values(paths, detector.info.values)
-    plan = plan or Plan(1, 1)
-    skipped = measured.unreadable
-    with closing(each_image(paths, detector, skipped, plan, values=values, strict=strict)) as results:
+    detected = Detected[R]([], [], [])
+    paths, skipped, plan = [sample.path for sample in samples], detected.unreadable, plan or Plan(1, 1)
+    results = each_image(paths, detect, skipped, plan, values=values, least=least, strict=strict)
+    with closing(results):
         for number, found in results:
-            measured.samples.append(samples[number])
-            measured.found.append(found)
+            detected.samples.append(samples[number])
+            detected.found.append(found)
             done()
-    return measured
+    return detected
+
+
+def own_values(detector: Detector, samples: Iterable[Sample]) -> Values | None:
+    """Return the range of images of more than 8 bits that a model was trained with, or that they use."""
+    return measure_values([sample.path for sample in samples], detector.info.values)[0]
 
 
 def detect_both(
     first: Detector,
     second: Detector,
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
     plan: Plan | None = None,
     done: Callable[[], None] = lambda: None,
     *,
     strict: bool = False,
-) -> Both:
+) -> Detected[tuple[Detections, Detections]]:
     """Detect with two models, reading each image once, unless they read its values differently.
 
     Args:
@@ -128,25 +124,13 @@ def detect_both(
         done: called after each image.
         strict: raise the error of the first image that cannot be read.
     """
-    both = Both([], [], [])
-    taken = list(samples)
-    paths = [sample.path for sample in taken]
-    values, other_values = (measure_values(paths, each.info.values)[0] for each in (first, second))
-    if values != other_values:
-        one = detect_samples(first, taken, plan, strict=strict)
-        other = detect_samples(second, taken, plan, done, strict=strict)
-        return Both(one.samples, list(zip(one.found, other.found, strict=True)), one.unreadable)
-
-    def detect(image: NDArray[np.uint8]) -> tuple[Detections, Detections]:
-        return first(image), second(image)
-
-    plan = plan or Plan(1, 1)
-    with closing(each_image(paths, detect, both.unreadable, plan, values=values, strict=strict)) as results:
-        for number, pair in results:
-            both.measured.append(taken[number])
-            both.found.append(pair)
-            done()
-    return both
+    values, other_values = (own_values(each, samples) for each in (first, second))
+    if values == other_values:
+        both = lambda image: (first(image), second(image))  # noqa: E731
+        return detect_samples(both, samples, values, plan, done, strict=strict)
+    one = detect_samples(first, samples, values, plan, strict=strict)
+    other = detect_samples(second, samples, other_values, plan, done, strict=strict)
+    return Detected(one.samples, list(zip(one.found, other.found, strict=True)), one.unreadable)
 
 
 def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Comparison:
@@ -161,12 +145,12 @@ def compare(before: Detector, after: Detector, samples: Iterable[Sample]) -> Com
         AnnotationError: no object among them, so that there is nothing to measure.
         MissingExtraError: the evaluation package is not installed.
     """
-    both = detect_both(before, after, samples)
+    both = detect_both(before, after, list(samples))
     first, second = (
-        evaluate(both.measured, [pair[side] for pair in both.found], before.names) for side in (0, 1)
+        evaluate(both.samples, [pair[side] for pair in both.found], before.names) for side in (0, 1)
     )
     if math.isnan(first.ap):
-        raise AnnotationError(f"expected objects to measure AP on, found none in {len(both.measured)} images")
+        raise AnnotationError(f"expected objects to measure AP on, found none in {len(both.samples)} images")
     return Comparison(first, second, both.unreadable)
 
 

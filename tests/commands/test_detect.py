@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -531,6 +532,31 @@ def test_resume_takes_what_is_new_and_tries_bad_files_again(
         "0 new.png": ["green"],
         "2 one.png": ["blue"],
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "changed"),
+    [
+        ("net.cfg", "net.weights", "net.weights"),
+        ("net.cfg", "net_best.weights", "net_best.weights"),
+        ("net.cfg", "net.weights", "net.cfg"),
+        ("net.weights", "net.weights", "net.cfg"),
+        ("net.weights", "net.weights", "net.weights"),
+        ("net.cfg --weights mine", "mine", "mine"),
+    ],
+)
+def test_resume_knows_both_files_of_a_darknet_model(
+    small_model: Path, photos: Path, tmp_path: Path, words: str, weights: str, changed: str
+) -> None:
+    shutil.copy(small_model, tmp_path / "net.cfg")
+    shutil.copy(small_model.with_suffix(".weights"), tmp_path / weights)
+    model, *options = (tmp_path / word if "." in word or word == "mine" else word for word in words.split())
+    line = (model, photos, "--out", tmp_path / "out", "--save", "json", *options)
+    assert run(*line).exit_code == 0
+    assert run(*line, "--resume").exit_code == 0
+    os.utime(tmp_path / changed, (0, 0))
+    with pytest.raises(ConfigError, match="expected results of the same model"):
+        run(*line, "--resume")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import onnx
 from onnx.utils import Extractor
 
 from lookonce._files import did_you_mean, open_input
+from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
@@ -59,10 +60,8 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     if model.suffix.lower() == ".xml":
         return Files(model, None, model, None, is_float=False)
     graph = model
-    if model.suffix == ".weights":
-        model, weights = find_cfg(model), model
-    elif model.suffix == ".cfg":
-        weights = weights or find_weights(model)
+    if model.suffix.lower() in DARKNET:
+        model, weights = find_cfg(model), weights or find_weights(model)
     if model.suffix.lower() != ".onnx":
         from lookonce.darknet.onnx_graph import build_onnx
 

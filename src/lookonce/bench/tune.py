@@ -35,7 +35,7 @@ from lookonce.export.graph import export_graph
 from lookonce.export.int8 import Int8, plan, watched, write_int8
 from lookonce.export.quantize import Inputs
 from lookonce.export.source import read_source
-from lookonce.gate import Measured, detect_samples
+from lookonce.gate import Detected, detect_samples, own_values
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
@@ -246,19 +246,20 @@ class Tuning:
             ways.append(replace(way, ap=own.ap, agreement=own.agreement, rejected=rejected))
         return ways
 
-    def detect(self, way: Way, label: str) -> tuple[Measured, float]:
+    def detect(self, way: Way, label: str) -> tuple[Detected[Detections], float]:
         """Detect on all images that can be read; also return the AP."""
         with (
             open_way(way, self.path, self.folder, None, EVALUATION_CONF) as detector,
             progress_bar(self.console) as progress,
         ):
             bar = progress.add_task(label, total=len(self.samples))
-            measured = detect_samples(detector, self.samples, done=lambda: progress.advance(bar))
-            ap = evaluate(measured.samples, measured.found, detector.names).ap
+            values = own_values(detector, self.samples)
+            detected = detect_samples(detector, self.samples, values, done=lambda: progress.advance(bar))
+            ap = evaluate(detected.samples, detected.found, detector.names).ap
         if np.isnan(ap):
-            where = counted(len(measured.samples), "image")
+            where = counted(len(detected.samples), "image")
             raise AnnotationError(f"expected objects to measure AP on, found none in {where}")
-        return measured, ap
+        return detected, ap
 
     def time(self, ways: Sequence[Way]) -> Iterator[Way]:
         """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""

@@ -77,9 +77,9 @@ def compare(
                     first, second, part.found.samples, plan, lambda: progress.advance(bar), strict=strict
                 )
         exit_code = say_problems([*part.found.problems, *both.unreadable], console)
-        if not both.measured:
+        if not both.samples:
             raise ImageError(f"{data}: expected images to measure on, found none that can be read")
-        truth = [classes[0].sample(sample, common) for sample in both.measured]
+        truth = [classes[0].sample(sample, common) for sample in both.samples]
         found = [
             [known.detections(pair[i], common) for pair in both.found] for i, known in enumerate(classes)
         ]

@@ -17,7 +17,8 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.commands.detect_report import Tally, describe, report
-from lookonce.darknet.beside import find_weights
+from lookonce.darknet.beside import SUFFIXES as DARKNET
+from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError, ModelFileError
 from lookonce.runtime.devices import AUTO
@@ -234,11 +235,10 @@ def _detect(
 
 def _identity(model: Path, options: DetectOptions, kinds: Sequence[str]) -> dict[str, Any]:
     """Return everything that decides the results, as far as known without reading the model."""
-    weights = Path(options.weights) if options.weights else None
-    if weights is None and model.suffix.lower() == ".cfg" and model.is_file():
+    files = [model, model.with_suffix(".bin"), *([Path(options.weights)] if options.weights else [])]
+    if model.suffix.lower() in DARKNET and model.is_file():
         with suppress(ModelFileError):  # said on opening, after what may be wrong with the .cfg
-            weights = find_weights(model)
-    files = [model, model.with_suffix(".bin"), *([weights] if weights else [])]
+            files = [find_cfg(model), Path(options.weights or find_weights(model))]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     run = {
         "model": str(model),

@@ -9,7 +9,6 @@ DIR/
 
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,13 +40,14 @@ from lookonce.evaluate.counting import CountingError
 from lookonce.evaluate.curves import Curve
 from lookonce.evaluate.part import MeasuredPart, choose_part
 from lookonce.evaluate.report import PRECISION, Evaluation, evaluate_detections, write_report
+from lookonce.gate import detect_samples
 from lookonce.metadata import ModelInfo
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
 from lookonce.runtime.description import check_rewritable, rewrite
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
-from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.pipeline import Plan
 from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, group_numbers
@@ -216,23 +216,22 @@ def measure(
             say(f"left out: the model does not know {listed(classes.unknown)}", console)
         if classes.unused:
             say(f"left out: the data does not have {listed(classes.unused)}", console)
-        samples, unreadable = part.found.samples, list[Problem]()
-        paths = [sample.path for sample in samples]
-        values, remark = measure_values(paths, info.values)
+        samples = part.found.samples
+        values, remark = measure_values([sample.path for sample in samples], info.values)
         if remark:
             say(remark, console)
-        truth, found = list[Sample](), list[Detections]()
         least = detector.least_size if options.reduce_jpeg else None
-        results = each_image(paths, detector, unreadable, plan, values=values, least=least, strict=strict)
-        with progress_bar(console) as progress, closing(results):
-            for number, each in progress.track(results, total=len(samples), description="detecting"):
-                truth.append(classes.sample(samples[number]))
-                found.append(classes.detections(each))
+        with progress_bar(console) as progress:
+            bar = progress.add_task("detecting", total=len(samples))
+            done = partial(progress.advance, bar)
+            detected = detect_samples(detector, samples, values, plan, done, least=least, strict=strict)
         size = detector.size
-    problems = [*part.found.problems, *unreadable]
-    if not truth:
+    problems = [*part.found.problems, *detected.unreadable]
+    if not detected.samples:
         say_problems(problems, console)
         raise ImageError(f"{data}: expected images to measure on, found none that can be read")
+    truth = [classes.sample(sample) for sample in detected.samples]
+    found = [classes.detections(each) for each in detected.found]
     numbers = np.array([classes.model.index(name) for name in classes.names])
     return Measured(part, truth, found, classes.names, numbers, info, size, problems)
 

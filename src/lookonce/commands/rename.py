@@ -12,6 +12,7 @@ from lookonce._files import open_input, replacing, write_text
 from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
+from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.runtime.description import rewrite
@@ -32,11 +33,8 @@ def rename(
     Example: lookonce rename runs/mine/best.safetensors dgo=dog --out dogs.safetensors
     """
     out = out.with_suffix(".cfg") if out.suffix == ".weights" else out
-    weights = None
-    if model.suffix == ".weights":
-        model, weights = find_cfg(model), model
-    elif model.suffix == ".cfg" and model.is_file():
-        weights = find_weights(model)
+    weights = find_weights(model) if model.suffix in DARKNET and model.is_file() else None
+    model = find_cfg(model)
     if model.suffix not in SUFFIXES:
         raise ModelFileError(f"{model}: expected {', '.join(SUFFIXES)}, found {model.suffix or 'no suffix'}")
     if out.suffix != model.suffix:

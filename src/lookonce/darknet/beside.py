@@ -1,4 +1,4 @@
-"""The `.weights` beside a `.cfg`, and the `.cfg` beside `.weights`."""
+"""The two files of a Darknet model, of which either names it: the other one lies beside it."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,19 @@ from lookonce.errors import ModelFileError
 _TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
 
 
+SUFFIXES = (".cfg", ".weights")
+
+
 def find_weights(cfg: Path) -> Path:
-    """Return the weights beside a `.cfg`; NAME.weights, or as Darknet's trainer names it if that is one file.
+    """Return the weights beside a `.cfg`: NAME.weights, or as Darknet's trainer names it if that is one file.
+
+    Weights are returned as they are.
 
     Raises:
         ModelFileError: none, or several.
     """
+    if cfg.suffix.lower() == ".weights":
+        return cfg
     own = cfg.with_suffix(".weights")
     if own.is_file():
         return own
@@ -30,9 +37,13 @@ def find_weights(cfg: Path) -> Path:
 def find_cfg(weights: Path) -> Path:
     """Return the `.cfg` beside weights: of the same name, or of the name without `_best` and the like.
 
+    Another file, such as a `.cfg`, is returned as it is.
+
     Raises:
         ModelFileError: no such file.
     """
+    if weights.suffix.lower() != ".weights":
+        return weights
     for stem in (weights.stem, _TRAINED.sub("", weights.stem)):
         if (cfg := weights.with_name(f"{stem}.cfg")).is_file():
             return cfg

@@ -74,7 +74,7 @@ def cfg_of(model: str) -> Cfg:
     """
     path = Path(model)
     if path.suffix != ".safetensors":
-        return read_cfg(find_cfg(path) if path.suffix == ".weights" else path)
+        return read_cfg(find_cfg(path))
     safetensors = require("safetensors", "train")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

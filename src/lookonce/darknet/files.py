@@ -53,13 +53,10 @@ def open_darknet(model: Path, weights: Path | None = None) -> DarknetModel:
         ModelFileError: a `.cfg` that cannot be used or is no detector, weights that are missing or several,
             names that do not fit.
     """
-    if model.suffix.lower() == ".weights":
-        cfg, weights = find_cfg(model), model
-    else:
-        cfg = model
+    cfg = find_cfg(model)
     network = resolve(read_cfg(cfg))
     if not network.scales:
         raise ModelFileError(f"{cfg}: expected a detector, found no [yolo] section")
-    weights = weights or find_weights(cfg)
+    weights = weights or find_weights(model)
     names, names_file = find_names(cfg, network.classes)
     return DarknetModel(network, describe(network, names), weights, names_file)

@@ -20,7 +20,7 @@ from lookonce.config import TrainSettings
 from lookonce.detections import Detections
 from lookonce.evaluate.coco import evaluate, without_nan
 from lookonce.evaluate.report import Evaluation, evaluate_detections
-from lookonce.gate import detect_samples
+from lookonce.gate import detect_samples, own_values
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import Plan
@@ -132,7 +132,7 @@ def detect_all(
     device, threads = str(session.group.device), torch.get_num_threads()
     try:
         with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads, device=device) as detector:
-            measured = detect_samples(detector, samples, plan)
+            measured = detect_samples(detector, samples, own_values(detector, samples), plan)
     finally:
         torch.set_num_threads(threads)  # of the whole process, in which the next fold trains
     for problem in measured.unreadable:
