@@ -75,6 +75,22 @@ def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
         return ""
 
 
+def check_file(path: Path, error: type[LookonceError] = LookonceError, names: Iterable[str] = ()) -> None:
+    """Check that a file can be opened, before an engine or a library opens it: these may block on a FIFO.
+
+    Args:
+        path: the file.
+        error: class of the error raised.
+        names: other words that the user may have meant, see `did_you_mean`.
+
+    Raises:
+        LookonceError: `error`; as `open_input`.
+    """
+    if not path.exists():
+        raise error(f"{path}: no such file{did_you_mean(path, names)}")
+    open_input(path, error).close()
+
+
 def open_input(
     path: Path, error: type[LookonceError] = LookonceError, *, limit: int | None = None
 ) -> BufferedReader:

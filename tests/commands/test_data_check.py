@@ -293,6 +293,19 @@ def test_small_things_are_shown_enlarged() -> None:
     assert window(np.array([[np.nan] * 4], np.float32), size) == (0, 0, 2000, 1000)
 
 
+@pytest.mark.parametrize(("values", "brightest"), [((0.0, 4095.0), 255), ((0.0, 65535.0), 16)])
+def test_an_image_of_many_bits_is_shown_in_the_range_of_the_data(
+    tmp_path: Path, values: tuple[float, float], brightest: int
+) -> None:
+    write_image(tmp_path / "a.png", np.full((300, 400, 3), 4095, np.uint16))
+    finding = Finding("deep", "", "", tmp_path / "a.png")
+    pair = Finding("copy", "", "", tmp_path / "a.png", others=(tmp_path / "a.png",))
+    for each in (finding, pair):
+        image = finding_image([each], {}, values)
+        assert image is not None
+        assert image.max() == brightest
+
+
 def test_what_it_is_about_is_red_even_without_area(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.full((300, 400, 3), BLACK, np.uint8))
     sample = Sample(tmp_path / "a.png", np.array([[100, 100, 200, 200]], np.float32), np.array([0]))

@@ -11,11 +11,12 @@ from pathlib import Path
 import onnx
 from onnx.utils import Extractor
 
-from lookonce._files import did_you_mean, open_input
+from lookonce._files import check_file
 from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
+from lookonce.networks import BUILT_IN
 from lookonce.runtime.backends import check_weights_option
 
 DECODING = "decode_"  # prefix of nodes of `darknet.onnx_decode`; a scale's first reads its raw map
@@ -53,9 +54,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
         ModelFileError: the model cannot be read.
         ConfigError: weights for another kind of file.
     """
-    if not model.exists():
-        raise ModelFileError(f"{model}: no such file{did_you_mean(model)}")
-    open_input(model, ModelFileError).close()
+    check_file(model, ModelFileError, BUILT_IN)
     check_weights_option(model, weights)
     if model.suffix.lower() == ".xml":
         return Files(model, None, model, None, is_float=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce._counted import counted
-from lookonce._files import did_you_mean
+from lookonce._files import check_file
 from lookonce._interrupts import StopRequest
 from lookonce._optional import require
 from lookonce._outputs import Outputs
@@ -20,6 +20,7 @@ from lookonce.commands.results import Trained
 from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
+from lookonce.networks import BUILT_IN
 from lookonce.runtime.devices import AUTO
 
 
@@ -76,8 +77,8 @@ def train(
             "group": group_by or None,
         },
     )
-    if weights and not weights.exists():
-        raise ModelFileError(f"{weights}: no such file{did_you_mean(weights)}")
+    if weights:
+        check_file(weights, ModelFileError, BUILT_IN)
     if self_test and (weights or resume or extend or folds or keep_classes):
         raise ConfigError(
             "--self-test: starts from random weights and writes nothing; expected none of "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookonce._files import did_you_mean, open_input
+from lookonce._files import check_file
 from lookonce._optional import require
 from lookonce.darknet.described import network_of
 from lookonce.darknet.files import open_darknet
@@ -48,9 +48,7 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
             file.
         MissingExtraError: torch is required and not installed.
     """
-    if not path.exists():
-        raise ModelFileError(f"{path}: no such file{did_you_mean(path, BUILT_IN)}")
-    open_input(path, ModelFileError).close()
+    check_file(path, ModelFileError, BUILT_IN)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ModelFileError(

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lookonce._files import did_you_mean, open_input, replacing
+from lookonce._files import check_file, replacing
 from lookonce.errors import ModelFileError
 from lookonce.metadata import METADATA_KEY, ModelInfo
 from lookonce.model.network import build
@@ -113,9 +113,7 @@ def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
 
 
 def _read(path: Path, *, training: bool | None) -> tuple[dict[str, Tensor], ModelInfo]:
-    if not path.exists():
-        raise ModelFileError(f"{path}: no such file{did_you_mean(path)}")
-    open_input(path, ModelFileError).close()
+    check_file(path, ModelFileError)
     try:
         with safe_open(path, framework="pt") as file:
             described = (file.metadata() or {}).get(METADATA_KEY)

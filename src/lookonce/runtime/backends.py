@@ -9,7 +9,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import did_you_mean, open_input
+from lookonce._files import check_file, open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
@@ -137,9 +137,7 @@ def open_backend(
             so, or weights with a model other than a `.cfg`.
         MissingExtraError: the engine's package is not installed.
     """
-    if not path.exists():
-        raise ModelFileError(f"{path}: no such file{did_you_mean(path, BUILT_IN)}")
-    open_input(path, ModelFileError).close()  # an engine would block on a FIFO
+    check_file(path, ModelFileError, BUILT_IN)
     check_weights_option(path, weights)
     check_device(device)
     check_precision(precision, backend, device)
