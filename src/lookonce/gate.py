@@ -89,7 +89,7 @@ def detect_samples(
         least: as in `each_image`.
         strict: raise the error of the first image that cannot be read.
     """
-    detected = Detected[R]([], [], [])
+    detected: Detected[R] = Detected([], [], [])
     paths, skipped, plan = [sample.path for sample in samples], detected.unreadable, plan or Plan(1, 1)
     results = each_image(paths, detect, skipped, plan, values=values, least=least, strict=strict)
     with closing(results):
@@ -124,9 +124,12 @@ def detect_both(
         done: called after each image.
         strict: raise the error of the first image that cannot be read.
     """
+
+    def both(image: Any) -> tuple[Detections, Detections]:
+        return first(image), second(image)
+
     values, other_values = (own_values(each, samples) for each in (first, second))
     if values == other_values:
-        both = lambda image: (first(image), second(image))  # noqa: E731
         return detect_samples(both, samples, values, plan, done, strict=strict)
     one = detect_samples(first, samples, values, plan, strict=strict)
     other = detect_samples(second, samples, other_values, plan, done, strict=strict)
