@@ -21,13 +21,12 @@ from lookonce._files import (
     open_input,
     read_bytes,
     read_text,
-    remove_leftovers,
     replacing,
     replacing_together,
     walk_files,
     write_text,
 )
-from lookonce._outputs import is_vacant
+from lookonce._outputs import Outputs, is_vacant, remove_leftovers
 from lookonce.errors import AnnotationError, LookonceError
 from lookonce.runtime.backends import open_backend
 
@@ -75,6 +74,27 @@ def test_a_kill_while_writing_leaves_the_earlier_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2, "the kill came too late to leave anything"
     remove_leftovers(target)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_run_clears_away_what_a_killed_one_left_of_its_file(tmp_path: Path) -> None:
+    target, other = tmp_path / "m.xml", tmp_path / "m.onnx"
+    script = (
+        "import os, signal, sys; from pathlib import Path; from lookonce._files import replacing_together\n"
+        "with replacing_together(Path(sys.argv[1])) as t:\n"
+        "    t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    for path in (target, other):
+        subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "elsewhere").mkdir()
+    next(tmp_path.glob(".lookonce-m-*-*")).with_name(f"{next(tmp_path.glob('.*')).name}z").symlink_to(
+        "elsewhere"
+    )
+
+    with Outputs("export", files=[target, other]):
+        assert not list(tmp_path.glob(".lookonce-m-*"))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
 
 
 def _fifo(path: Path) -> None:

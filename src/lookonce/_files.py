@@ -15,14 +15,13 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from glob import escape
 from io import BufferedReader
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any, TypeVar, cast
 from zlib import crc32
 
-from lookonce._outputs import HIDDEN, check_output, naming, record_output
+from lookonce._outputs import HIDDEN, check_output, naming, record_output, temporary_prefix
 from lookonce.errors import LookonceError
 
 # Largest files that are read into memory, in bytes, by kind. A file above its limit is refused by size.
@@ -209,7 +208,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), suffix=path.suffix, delete=False) as made:
+    with NamedTemporaryFile(
+        dir=path.parent, prefix=temporary_prefix(path), suffix=path.suffix, delete=False
+    ) as made:
         temporary = Path(made.name)
     try:
         with naming(path):
@@ -230,7 +231,7 @@ def replacing_together(path: Path) -> Iterator[Path]:
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=_prefix(path)) as folder:
+    with TemporaryDirectory(dir=path.parent, prefix=temporary_prefix(path)) as folder:
         main = Path(folder) / path.name
         yield main
         files = sorted(main.parent.iterdir(), key=lambda each: each == main)
@@ -283,20 +284,6 @@ def write_json_file(path: Path, tree: object, indent: int | None = 2) -> None:
     """Write a result as JSON in one piece; archives are named as the user gave them."""
     text = json.dumps(as_given(tree), indent=indent, ensure_ascii=False)
     write_text(path, encodable(text) + "\n")
-
-
-def leftovers(path: Path) -> list[Path]:
-    """List the temporary files and folders that processes killed within `replacing(path)` left behind."""
-    return sorted(path.parent.glob(f"{escape(_prefix(path))}*"))
-
-
-def remove_leftovers(path: Path) -> None:
-    """Delete the `leftovers` of a file that no other process is writing."""
-    for leftover in leftovers(path):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
 
 
 def fit_name(name: str, suffix: str) -> str:
@@ -362,11 +349,6 @@ def _check_regular(path: Path, found: os.stat_result, error: type[LookonceError]
 def _check_size(path: Path, size: int, limit: int | None, error: type[LookonceError]) -> None:
     if limit is not None and size > limit:
         raise error(f"{path}: expected at most {limit:,} bytes, found {size:,}")
-
-
-def _prefix(path: Path) -> str:
-    """Return the start of a temporary name: short even for a long name, but unique to the file."""
-    return f"{HIDDEN}-{path.stem[:24]}-{crc32(os.fsencode(path.name)):08x}-"
 
 
 def _finish(temporary: Path, path: Path, *, durable: bool) -> None:

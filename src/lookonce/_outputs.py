@@ -20,11 +20,13 @@ nothing is locked.
 import errno
 import json
 import os
+import shutil
 import socket
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -89,6 +91,7 @@ class Outputs(AbstractContextManager["Outputs"]):
                 self.check(file)
                 name = f"{HIDDEN}-{crc32(os.fsencode(file.name)):08x}.lock"
                 stack.enter_context(Lock(file.parent / name, file))
+                remove_leftovers(file)
             _running.append(self)
             stack.callback(_running.remove, self)
             self._exit = stack.pop_all()
@@ -295,6 +298,25 @@ else:
     def _lock(descriptor: int) -> None:
         """Lock for this process; its children do not inherit the lock, so orphans do not hold it."""
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def temporary_prefix(path: Path) -> str:
+    """Return the start of a temporary name: short even for a long name, but unique to the file."""
+    return f"{HIDDEN}-{path.stem[:24]}-{crc32(os.fsencode(path.name)):08x}-"
+
+
+def leftovers(path: Path) -> list[Path]:
+    """List the temporary files and folders that processes killed within `replacing(path)` left behind."""
+    return sorted(path.parent.glob(f"{escape(temporary_prefix(path))}*"))
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the `leftovers` of a file that no other process is writing."""
+    for leftover in leftovers(path):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def _outputs_of(path: Path) -> Outputs | None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lookonce.annotations.collect import collect as collect_records
-from lookonce.annotations.records import Box, Parsed, Record, Row
+from lookonce.annotations.records import Box, Parsed, Record, Row, hull
 from lookonce.errors import AnnotationError
 from lookonce.images import read_image
 from lookonce.samples import SampleSet
@@ -241,6 +241,19 @@ def test_polygons_are_counted_once(image: ImageMaker) -> None:
     assert [(p.kind, p.outcome, p.what[-18:]) for p in found.problems] == [
         ("polygon", "noted", "3 like this in all")
     ]
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_point_that_is_no_number_spoils_its_polygon(image: ImageMaker, place: int) -> None:
+    numbers = [10.0, 10, 30, 40, 20, 35]
+    assert hull(list(zip(numbers[::2], numbers[1::2], strict=True))) == (10, 10, 30, 40)
+    numbers[place] = math.nan
+    row = Row("f:1: box 1", hull(list(zip(numbers[::2], numbers[1::2], strict=True))), polygon=True)
+
+    found = gather(Record("f:1", image("a.png"), [row]), Record("f:2", image("b.png"), [SOUND]))
+
+    assert [sample.path.name for sample in found.samples] == ["b.png"]
+    assert "is not made of numbers" in found.problems[0].what
 
 
 def test_boxes_in_fractions(image: ImageMaker) -> None:

@@ -22,8 +22,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from lookonce._files import _prefix
 from lookonce._interrupts import Interrupts
+from lookonce._outputs import temporary_prefix
 from lookonce.cli import main
 from lookonce.errors import ConfigError, LookonceError
 from lookonce.images import read_image, write_image
@@ -614,7 +614,7 @@ def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Pa
     torn = results.read_text().splitlines(keepends=True)[
         : 1 + 3 + 5 + 3
     ]  # head, images, a.mp4, part of b.mp4
-    Path(f"{results.parent}/{_prefix(results)}1x.json").write_text("".join(torn)[:-40])
+    Path(f"{results.parent}/{temporary_prefix(results)}1x.json").write_text("".join(torn)[:-40])
     results.unlink()
 
     result = run(*words, tmp_path / "out", "--resume")

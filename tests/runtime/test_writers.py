@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -246,6 +247,14 @@ def test_annotated_images_keep_name_folder_and_size(tmp_path: Path) -> None:
     assert drawn.shape == (40, 60, 3)
     assert drawn.any()
     assert not read_image(tmp_path / "b" / "1.png").any()
+
+
+def test_a_webp_too_large_to_encode_becomes_a_png(tmp_path: Path) -> None:
+    with ImageWriter(tmp_path) as writer:
+        for width in (4095, 4096):
+            writer.add(replace(frame(f"{width}.webp"), image=np.zeros((4096, width, 3), np.uint8)), NONE)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4095.webp", "4096.webp.png"]
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "é" * 120 + ".heic", "b" * 251 + ".png", "c" * 253 + "#2.png"])

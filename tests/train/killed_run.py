@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from lookonce._files import leftovers
+from lookonce._outputs import leftovers
 from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import LAST
 from lookonce.train.plan import TrainData

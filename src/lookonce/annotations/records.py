@@ -114,7 +114,7 @@ def upright(x: float, y: float, width: float, height: float, angle: float) -> Bo
 
 
 def hull(points: Sequence[tuple[float, float]]) -> Box:
-    """Return the smallest upright box around points.
+    """Return the smallest upright box around points; four times NaN if one of their numbers is.
 
     Raises:
         ValueError: fewer than two points.
@@ -122,4 +122,6 @@ def hull(points: Sequence[tuple[float, float]]) -> Box:
     if len(points) < 2:
         raise ValueError(f"expected at least two points, found {len(points)}")
     across, down = zip(*points, strict=True)
+    if any(map(math.isnan, (*across, *down))):  # which `min` and `max` may pass over
+        return math.nan, math.nan, math.nan, math.nan
     return min(across), min(down), max(across), max(down)

@@ -23,6 +23,7 @@ from rich.console import Console
 from lookonce._counted import counted
 from lookonce._files import read_text, replacing_together, write_text
 from lookonce._optional import require
+from lookonce._outputs import remove_leftovers
 from lookonce._terminal import progress_bar, say
 from lookonce.bench.candidates import FLOAT_GRAPH, Candidate, candidates_here
 from lookonce.bench.contenders import BenchCase, Run
@@ -117,6 +118,7 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
     for file in dict.fromkeys(each.file for each in candidates if each.file):
         if not (folder / file).exists():
             graph = export_graph(read_source(model, options.weights))
+            remove_leftovers(folder / file)
             with replacing_together(folder / file) as target:
                 if file == FLOAT_GRAPH:
                     write_onnx(graph, target)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lookonce._files import ANNOTATIONS_LIMIT, read_text, remove_leftovers
+from lookonce._files import ANNOTATIONS_LIMIT, read_text
 from lookonce._interrupts import Interrupts
-from lookonce._outputs import Outputs
+from lookonce._outputs import Outputs, remove_leftovers
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
 from lookonce.commands.detect_report import Tally, describe, report

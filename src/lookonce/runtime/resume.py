@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lookonce._files import ANNOTATIONS_LIMIT, leftovers, read_bytes
+from lookonce._files import ANNOTATIONS_LIMIT, read_bytes
+from lookonce._outputs import leftovers
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError, ImageError
 from lookonce.runtime.sources import Frame, file_of

@@ -20,7 +20,7 @@ from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
 from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
-from lookonce.images import WRITTEN_SUFFIXES, ReducedImage, write_image
+from lookonce.images import LARGE, WRITTEN_SUFFIXES, ReducedImage, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
 from lookonce.runtime.sources import Frame
 from lookonce.runtime.timed_clips import TimedClipWriter
@@ -115,10 +115,15 @@ class ImageWriter(Writer):
         """Do nothing: before the first frame there is no file."""
 
     def _target(self, frame: Frame) -> Path:
-        """Return the frame's own name below the folder, with a suffix added if the format is read-only."""
+        """Return the frame's own name below the folder, with a suffix added if its format is not written.
+
+        Formats may be read-only, and a lossless WebP takes up to 40 bytes of memory per pixel.
+        """
         known, usual = (WRITTEN_SUFFIXES, ".png") if frame.moment is None else (CLIP_SUFFIXES, ".webm")
         path = self.path / frame.relative
-        if path.suffix.lower() in known:
+        height, width = frame.image.shape[:2]
+        is_large_webp = path.suffix.lower() == ".webp" and height * width >= LARGE
+        if path.suffix.lower() in known and not is_large_webp:
             return path.with_name(fit_name(path.stem, path.suffix))
         return path.with_name(fit_name(path.name, usual))
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from lookonce._files import remove_leftovers, write_text
+from lookonce._files import write_text
+from lookonce._outputs import remove_leftovers
 from lookonce.config import TrainSettings, flat
 from lookonce.darknet.described import cfg_of
 from lookonce.errors import ConfigError
