@@ -22,7 +22,7 @@ class Installed:
 
 
 def line(monkeypatch: pytest.MonkeyPatch, origin: object) -> str:
-    monkeypatch.setattr("lookonce._optional.distribution", lambda name: Installed(origin))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(origin))
     return install_line("train")
 
 

@@ -5,19 +5,18 @@ device or a link to one is refused at once instead of blocking or filling memory
 folder once, however it is linked.
 
 Writing: a file is whole or absent. It grows under a hidden name in its own folder and is renamed at the end.
+
+Every process that opens a model imports this file, so what only writing or a message needs is imported there.
 """
 
-import difflib
 import itertools
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any, TypeVar, cast
 from zlib import crc32
 
@@ -59,6 +58,8 @@ def did_you_mean(path: Path, names: Iterable[str] = ()) -> str:
         path: the path.
         names: other words that the user may have meant.
     """
+    import difflib
+
     if known := difflib.get_close_matches(str(path), names, n=1, cutoff=SIMILAR):
         return f"; did you mean {known[0]}?"
     try:
@@ -208,6 +209,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    from tempfile import NamedTemporaryFile
+
     with NamedTemporaryFile(
         dir=path.parent, prefix=temporary_prefix(path), suffix=path.suffix, delete=False
     ) as made:
@@ -231,6 +234,8 @@ def replacing_together(path: Path) -> Iterator[Path]:
     """
     check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(dir=path.parent, prefix=temporary_prefix(path)) as folder:
         main = Path(folder) / path.name
         yield main
@@ -251,6 +256,8 @@ def filling(folder: Path) -> Iterator[Path]:
     Args:
         folder: a vacant folder (`is_vacant`); it may be a mount point, since nothing is renamed across it.
     """
+    import shutil
+
     created = not folder.exists()
     temporary = folder / UNFINISHED
     shutil.rmtree(temporary, ignore_errors=True)

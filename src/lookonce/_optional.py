@@ -1,14 +1,10 @@
 """Optional dependencies, and the command that installs a missing one."""
 
 import json
-import shlex
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from lookonce.errors import MissingExtraError
 
@@ -43,6 +39,11 @@ def install_line(extra: str) -> str:
     A wheel or checkout is given by its path, and a repository by its URL, because the package index may not
     have lookonce (PEP 610 records the origin of an installed package).
     """
+    import shlex  # these take longer than the rest of lookonce's imports, and are needed for this text alone
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     try:
         origin = json.loads(distribution("lookonce").read_text("direct_url.json") or "{}")
         url = urlsplit(origin.get("url", ""))

@@ -20,8 +20,6 @@ nothing is locked.
 import errno
 import json
 import os
-import shutil
-import socket
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -246,7 +244,9 @@ class Lock(AbstractContextManager["Lock"]):
             self._descriptor = self._take()
         with suppress(OSError):  # a full disk: it is locked all the same
             os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            from socket import gethostname
+
+            os.write(self._descriptor, f"process {os.getpid()} on {gethostname()}\n".encode())
         self._held.add(self._path)
         return self
 
@@ -312,6 +312,8 @@ def leftovers(path: Path) -> list[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Delete the `leftovers` of a file that no other process is writing."""
+    import shutil
+
     for leftover in leftovers(path):
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover)

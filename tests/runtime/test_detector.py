@@ -1,5 +1,7 @@
 """The Detector over a tiny real ONNX network."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -368,3 +370,28 @@ def test_a_worse_box_does_not_replace_one_that_is_cut_off() -> None:
         found = detector(pixels)
 
     assert len(found) == 0
+
+
+def test_the_first_result_waits_for_no_import_that_it_does_not_need(model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", image((64, 96)))
+    program = """
+import sys, cv2, numpy, onnxruntime
+bare = set(sys.modules)
+from lookonce import Detector
+Detector.open(sys.argv[1])(sys.argv[2])
+print(*set(sys.modules) - bare)
+"""
+    words = [sys.executable, "-c", program, str(model), str(tmp_path / "a.png")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "lookonce.runtime.detector" in loaded
+    slow = {
+        "http.client",
+        "email.message",
+        "ssl",
+        "importlib.metadata",
+        "numpy.random",
+        "difflib",
+        "tempfile",
+    }
+    assert not loaded & (slow | {"onnx", "PIL", "pydantic", "typer", "rich", "torch", "openvino"})

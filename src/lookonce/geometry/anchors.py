@@ -117,7 +117,7 @@ def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
     return best[np.argsort(best.prod(axis=1), kind="stable")]
 
 
-def _spread_out(shapes: Shapes, k: int, rng: np.random.Generator) -> Shapes:
+def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
     """Draw the first centres, each among the boxes far from the earlier ones (k-means++, Arthur 2007)."""
     chosen = [int(rng.integers(len(shapes)))]
     nearest = np.ones(len(shapes))

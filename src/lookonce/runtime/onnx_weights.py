@@ -7,6 +7,7 @@ messages.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,11 @@ def check_weights(path: Path) -> None:
         ModelFileError: damaged, weights in another file, infinite or not a number.
     """
     with open_input(path, ModelFileError) as stream:
-        content = memoryview(stream.read())
-    try:
-        usual = _all_finite(Message(content))
-    except (ValueError, IndexError):  # damaged, or not such a file
-        usual = False
+        try:
+            # mapped, not read: filling new memory takes ten times as long as looking at the numbers
+            usual = _all_finite(Message(memoryview(mmap(stream.fileno(), 0, access=ACCESS_READ))))
+        except (ValueError, IndexError, OSError):  # empty, damaged, not such a file, or a file system without
+            usual = False
     if usual:
         return
     import onnx  # slow to import

@@ -11,10 +11,8 @@ A plan is valid on the same kind of CPU with the same versions; otherwise it is 
 
 import hashlib
 import json
-import logging
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,8 +27,6 @@ PLAN = "plan.json"
 PLAN_LIMIT = 1 << 20  # bytes
 ENGINE_PACKAGES = ("lookonce", "onnxruntime", "onnxruntime-gpu", "openvino", "torch")
 REST_IN_BFLOAT16 = "int8+bfloat16"  # an int8 file whose float layers are computed in bfloat16
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +238,8 @@ def tuned_way(model: Path, name: str, threads: int | None, precision: str) -> tu
 @cache
 def engine_versions() -> dict[str, str]:
     """Return the versions of the installed packages that compute."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import; needed if there is a plan
+
     found = {}
     for name in ENGINE_PACKAGES:
         try:
@@ -254,4 +252,6 @@ def engine_versions() -> dict[str, str]:
 @cache
 def _warn(name: str, text: str) -> None:
     """Print a message about a model, once per process."""
-    log.warning("%s: %s", name, text)
+    from logging import getLogger
+
+    getLogger(__name__).warning("%s: %s", name, text)

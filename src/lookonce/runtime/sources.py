@@ -33,7 +33,6 @@ from lookonce.images import (
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
 from lookonce.runtime.pipeline import Plan, in_parallel, memory_of
-from lookonce.runtime.remote import open_remote_image
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
 from lookonce.samples import Problem
@@ -225,7 +224,7 @@ class Sources:
                             yield _Unread(
                                 shown, partial(_decode, taken, shown, name, place, at, values, least)
                             )
-                    case str() if read := open_remote_image(origin):
+                    case str() if read := _remote(origin):
                         place = Path(f"url-{number}")
                         yield _Unread(name, partial(_decode, read, name, name, place, None, values, least))
                     case _:
@@ -291,6 +290,13 @@ class Sources:
         self._stopped = True
         if self._running is not None:
             self._running.close()
+
+
+def _remote(url: str) -> Callable[[], bytes] | None:
+    """Return the function that downloads an image, or None for a stream; HTTP is imported for these alone."""
+    from lookonce.runtime.remote import open_remote_image
+
+    return open_remote_image(url)
 
 
 def file_of(name: str) -> str:

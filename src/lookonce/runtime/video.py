@@ -24,7 +24,6 @@ from lookonce.errors import ImageError
 from lookonce.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, silent_opencv
 from lookonce.runtime.containers import check_bytes
 from lookonce.runtime.conversion import ConversionCheck
-from lookonce.runtime.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -212,7 +211,7 @@ def _opened_by_av(
             container = stack.enter_context(opened)
             video = container.streams.video[0]
         except (av.FFmpegError, IndexError, OSError) as error:
-            found = diagnose(origin) if isinstance(origin, str) else "nothing that opens as one"
+            found = _found_instead(origin)
             raise ImageError(f"{name_of(origin)}: expected a video, found {found}") from error
         check_frame_size(origin, video.height, video.width)
         yield container, video
@@ -282,6 +281,15 @@ def _connected_by_av(url: str) -> Iterator[Connection]:
         yield Connection(frames(), rate, max(0, video.frames or round(seconds * rate)))
 
 
+def _found_instead(origin: Origin) -> str:
+    """Describe what does not open as a video."""
+    if not isinstance(origin, str):
+        return "nothing that opens as one"
+    from lookonce.runtime.diagnosis import diagnose  # imports HTTP, which takes longer than this module
+
+    return diagnose(origin)
+
+
 @contextmanager
 def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
     """Open a video file, stream or camera.
@@ -294,7 +302,7 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
     capture = _capture(origin)
     try:
         if not capture.isOpened():
-            found = diagnose(origin) if isinstance(origin, str) else "nothing that opens as one"
+            found = _found_instead(origin)
             raise ImageError(f"{name_of(origin)}: expected a video, found {found}")
         sides = (capture.get(side) for side in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
         check_frame_size(origin, *map(int, sides))  # OpenCV scales larger frames to the size of the first

@@ -18,7 +18,6 @@ import numpy as np
 
 from lookonce._files import fit_name, replacing
 from lookonce.detections import Detections
-from lookonce.draw.boxes import annotate
 from lookonce.errors import ConfigError
 from lookonce.images import LARGE, WRITTEN_SUFFIXES, ReducedImage, write_image
 from lookonce.runtime.clips import CLIP_SUFFIXES, ClipWriter, open_clip
@@ -93,6 +92,8 @@ class ImageWriter(Writer):
             pixels = pixels.read(0, height, 0, width)
             scale = np.tile([pixels.shape[1] / width, pixels.shape[0] / height], 2)
             detections = replace(detections, boxes=(detections.boxes * scale).astype(np.float32))
+        from lookonce.draw.boxes import annotate  # and Pillow, which only this writer needs
+
         drawn = annotate(pixels, detections, in_place=True)
         if self._clip is not None and self._clip.path != target:
             self.close(complete=True)
