@@ -18,6 +18,7 @@ import pytest
 
 from lookonce.images import write_image
 from tests.export.models import INFO, write_model
+from tests.tiny_onnx import write_tiny_model
 
 QUIETING = re.compile(r"CI|CONTINUOUS_INTEGRATION|BUILD_ID|TF_BUILD|GITHUB_.*|GITLAB_.*|TRAVIS|JENKINS_.*"
                       r"|TEAMCITY_.*|PYTEST_.*|NNCF_.*|ORT_.*")  # fmt: skip
@@ -56,7 +57,17 @@ def traced(folder: Path, home: Path, *program: str) -> tuple[list[str], list[str
     home.mkdir()
     environment = {key: value for key, value in os.environ.items() if not QUIETING.fullmatch(key)}
     log = home.with_suffix(".log")
-    trace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
+    # --seccomp-bpf: only calls that are traced stop a process
+    trace = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        "trace=connect,sendto,sendmsg,sendmmsg",
+        "-o",
+        str(log),
+    ]
     done = subprocess.run(
         [*trace, sys.executable, *program],
         cwd=folder,
@@ -96,9 +107,7 @@ def test_no_command_connects_or_queues_a_report(folder: Path, tmp_path: Path, co
 def test_detecting_on_an_exported_model_reports_nothing_and_a_bare_engine_would(
     folder: Path, tmp_path: Path
 ) -> None:
-    exported = folder / "control" / "mine.onnx"
-    traced(folder, tmp_path / "export", "-m", "lookonce", "export", "mine.safetensors", "--to", "onnx",
-           "--out", str(exported))  # fmt: skip
+    exported = write_tiny_model(folder / "exported.onnx")
     detect = "import lookonce, sys, time; lookonce.Detector.open(sys.argv[1]); time.sleep(2)"
 
     assert traced(folder, tmp_path / "ours", "-c", detect, str(exported)) == ([], [])

@@ -36,6 +36,7 @@ from lookonce.train.checkpoint import BEST, LAST, Progress
 from lookonce.train.ema import Ema
 from lookonce.train.plan import TrainData, describe, make_dataset
 from lookonce.train.run import Session, Stopped, train
+from tests.command_line import typed
 from tests.data.drawn_samples import INFO, draw_samples
 
 QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=2", "optimizer.warmup_epochs=0.5")
@@ -286,10 +287,7 @@ def test_a_killed_process_resumes(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     load_model(out / LAST)
-    done = subprocess.run(
-        [*command, "--resume"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert typed(*command[3:], "--resume") == 0
     with (out / "epochs.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4", "5", "6"]
 
