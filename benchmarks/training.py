@@ -1,7 +1,7 @@
 """Training speed as ratios within one run: the real loop, the bare step, the plain eager step, the loss.
 
     python benchmarks/training.py DATA [--size 320] [--batch 16] [--rounds 8] [--recipe FILE] [--compile]
-                                        [--cpu]
+                                        [--cpu] [--cpu-time]
 
 DATA is any annotated data set, of which the `train` split is read. In every round, each contender takes the
 same number of steps, one contender after the other, so that other work affects all of them; ratios are
@@ -10,7 +10,8 @@ loops are those of `--recipe` (the default recipe), with its augmentation, losse
 square inputs of the same size as those of the bare step, and once with the recipe's own rectangles, if it has
 them. `--compile` adds the bare step compiled by torch, and prints the time of compiling. `--cpu` adds
 alternatives on a CPU: channels first, float32 that oneDNN multiplies in bfloat16, denormal numbers treated as
-0, and a loader thread per core.
+0, and a loader thread per core. A CPU without instructions for bfloat16 computes everything in float32.
+`--cpu-time` counts the CPU time of all threads instead of time on the clock, for a machine with other work.
 """
 
 import argparse
@@ -38,12 +39,14 @@ from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build, to_input
 from lookonce.recipe import load_settings
+from lookonce.runtime.processor import this_processor
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import compute_losses
 from lookonce.train.plan import TrainData, describe, make_dataset
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-BARE = "bare step, bfloat16"
+LOW = "bfloat16" if this_processor().computes_bfloat16 else "float32"
+BARE = f"bare step, {LOW}"
 STEPS = 6  # of each contender in a round
 USED_UP = 5  # steps before the clock starts: batches that a loader got ready while others took their turn
 
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPES / "default.yaml")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--cpu-time", action="store_true")
     options = parser.parse_args()
 
     found = load_samples(options.data, "train")
@@ -74,16 +78,16 @@ def main() -> None:
             "whole loop, float32": stepper(info, settings, "float32", lambda: next(real)),
             "bare step, float32": stepper(info, settings, "float32", lambda: fixed),
             "plain eager step, float32": plain_stepper(info, fixed),
-            "whole loop, bfloat16": stepper(info, settings, "bfloat16", lambda: next(real)),
-            BARE: stepper(info, settings, "bfloat16", lambda: fixed),
+            f"whole loop, {LOW}": stepper(info, settings, LOW, lambda: next(real)),
+            BARE: stepper(info, settings, LOW, lambda: fixed),
         }
-        ratios = list(RATIOS)
+        ratios = list(dict.fromkeys(RATIOS))
         for name, assignments in (("squares", ("augment.rectangles=false",)), ("as it is", ())):
             wanted = load_settings(options.recipe, assignments, **shared)
             planned = describe(data, wanted)
             drawn = full_batches(stack, make_dataset(data, planned, wanted), wanted)
-            name = f"whole loop, {options.recipe.stem}, {name}, bfloat16"
-            contenders[name] = stepper(planned, wanted, "bfloat16", partial(next, drawn))
+            name = f"whole loop, {options.recipe.stem}, {name}, {LOW}"
+            contenders[name] = stepper(planned, wanted, LOW, partial(next, drawn))
             ratios.append((name, BARE))
         if options.compile:
             name = f"{BARE}, compiled"
@@ -96,7 +100,7 @@ def main() -> None:
                     stepper(info, settings, "float32", lambda: fixed), onednn_in_bfloat16
                 ),
                 f"{BARE}, denormals are 0": within(
-                    stepper(info, settings, "bfloat16", lambda: fixed), torch.set_flush_denormal
+                    stepper(info, settings, LOW, lambda: fixed), torch.set_flush_denormal
                 ),
             }
             cores = len(os.sched_getaffinity(0))
@@ -104,11 +108,12 @@ def main() -> None:
             planned = describe(data, wanted)
             drawn = full_batches(stack, make_dataset(data, planned, wanted), wanted)
             name = f"whole loop, {options.recipe.stem}, as it is, {cores} loader threads"
-            on_cpu[name] = stepper(planned, wanted, "bfloat16", partial(next, drawn))
+            on_cpu[name] = stepper(planned, wanted, LOW, partial(next, drawn))
             contenders |= on_cpu
             ratios += [(name, BARE) for name in on_cpu]
         memory = {name: peak_memory(step) for name, step in contenders.items()}
-        seconds = race(contenders, options.rounds)
+        clock = time.process_time if options.cpu_time else time.perf_counter
+        seconds = race(contenders, options.rounds, clock)
     report(seconds, memory, ratios, options.batch)
     report_loss(info, settings, fixed, statistics.median(seconds["bare step, float32"]))
 
@@ -136,8 +141,8 @@ def stepper(
 
 
 def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
-    """The bare bfloat16 step with a compiled network, whose momentum of statistics has stopped changing."""
-    settings = settings.model_copy(update={"precision": "bfloat16"})
+    """The bare step with a compiled network, whose momentum of statistics has stopped changing."""
+    settings = settings.model_copy(update={"precision": LOW})
     network = build(info).train()
     learner, compiled = Learner(network, info, settings), torch.compile(network)
 
@@ -152,8 +157,8 @@ def compiled_stepper(info: ModelInfo, settings: TrainSettings, batch: Batch) -> 
 
 
 def channels_first(info: ModelInfo, settings: TrainSettings, batch: Batch) -> Callable[[], None]:
-    """The bare bfloat16 step with weights and images in torch's usual layout."""
-    settings = settings.model_copy(update={"precision": "bfloat16"})
+    """The bare step with weights and images in torch's usual layout."""
+    settings = settings.model_copy(update={"precision": LOW})
     network = build(info).to(memory_format=torch.contiguous_format).train()
     learner = Learner(network, info, settings)
     network.register_forward_pre_hook(lambda _, given: given[0].contiguous())
@@ -215,24 +220,26 @@ def plain_stepper(info: ModelInfo, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def race(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def race(
+    contenders: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Seconds a step of each contender in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, step in contenders.items():
             for _ in range(USED_UP):
                 step()
-            started = time.perf_counter()
+            started = clock()
             for _ in range(STEPS):
                 step()
             if number:  # the first round warms up
-                seconds[name].append((time.perf_counter() - started) / STEPS)
+                seconds[name].append((clock() - started) / STEPS)
     return seconds
 
 
 RATIOS = (
     ("whole loop, float32", "bare step, float32"),
-    ("whole loop, bfloat16", BARE),
+    (f"whole loop, {LOW}", BARE),
     ("bare step, float32", "plain eager step, float32"),
     (BARE, "plain eager step, float32"),
 )

@@ -199,3 +199,12 @@ def test_a_long_chain_is_settled_from_its_best_end() -> None:
     scores = np.linspace(0.9, 0.1, 50, dtype=np.float32)
 
     assert nms(boxes, scores, None, 0.4).tolist() == list(range(0, 50, 2))
+
+
+def test_a_chain_across_the_number_of_boxes_that_16_bits_count() -> None:
+    before, chain = (1 << 16) - 19, 40
+    left = np.concatenate([1000 + 20.0 * np.arange(before), 4.0 * np.arange(chain)])
+    boxes = np.stack([left, 0 * left, left + 10, 0 * left + 10], axis=1).astype(np.float32)
+    kept = nms(boxes, np.linspace(1, 0.1, len(boxes), dtype=np.float32), None, 0.3)
+    # each link drops the next, which would have dropped the one after it
+    assert kept.tolist() == [*range(before), *range(before, before + chain, 2)]

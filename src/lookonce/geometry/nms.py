@@ -46,9 +46,10 @@ def nms(
     if labels is None:
         labels = np.zeros(len(scores), np.int64)
     waiting = np.argsort(-scores, kind="stable")
-    if (pairs := _sharing_columns(boxes[waiting], labels[waiting])) is not None:
+    ranked = boxes[waiting]
+    if (pairs := _sharing_columns(ranked, labels[waiting])) is not None:
         i, j = pairs
-        too_close = iou(boxes[waiting[i]], boxes[waiting[j]]) > iou_threshold
+        too_close = iou(ranked[i], ranked[j]) > iou_threshold
         return _settle(waiting, (i[too_close], j[too_close]))
     kept = [waiting[:0]]
     while len(waiting):
@@ -121,7 +122,8 @@ def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> t
     second = first + 1 + np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
     i, j = order[first], order[second]
     low, high = np.minimum(i, j), np.maximum(i, j)
-    by_better = np.argsort(low, kind="stable")
+    # NumPy sorts numbers of 16 bits by their digits, which takes a fraction of the time
+    by_better = np.argsort(low.astype(np.uint16) if len(order) <= 1 << 16 else low, kind="stable")
     return low[by_better], high[by_better]
 
 
