@@ -604,6 +604,16 @@ def test_resume_tries_a_damaged_video_again(model: Path, photos: Path, tmp_path:
     assert found_in(tmp_path / "out").keys() == {"0 clip.avi", "1 both.png", "2 one.png", "3 none.png"}
 
 
+def test_a_whole_run_clears_away_what_a_killed_one_left(model: Path, photos: Path, tmp_path: Path) -> None:
+    results = tmp_path / "out" / "detections.json"
+    results.parent.mkdir()
+    (torn := Path(f"{results.parent}/{temporary_prefix(results)}1x.json")).write_text("torn")
+
+    assert run(model, photos, "--out", tmp_path / "out").exit_code == 0
+
+    assert [results.exists(), torn.exists()] == [True, False]
+
+
 def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Path, tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         write_video(photos / name, [image((64, 96), (LEFT, YELLOW))] * 5, 12.5)

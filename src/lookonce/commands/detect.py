@@ -226,7 +226,7 @@ def _detect(
             frames.problems += writer.problems
         elif isinstance(writer, DoubtWriter):
             tally.doubtful = writer.count
-    if resume:
+    if resume or not interrupts.signal:  # else they may hold more than this run's results
         for path in saved.values():
             remove_leftovers(path)
     report(tally, frames, saved, json_to, stopped=bool(interrupts.signal))
