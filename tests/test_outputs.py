@@ -127,6 +127,12 @@ def test_a_device_is_no_place_to_write_to(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody may make a file in /proc")
+def test_a_folder_that_takes_no_files_is_named_by_the_file_to_be() -> None:
+    with pytest.raises(ConfigError, match=r"^/proc/a\.json: cannot be written: No such file"):
+        Outputs("test", files=[Path("/proc/a.json")]).__enter__()
+
+
 def test_outside_a_command_the_library_replaces_what_it_is_told_to(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with Outputs("test", folder=tmp_path / "elsewhere"):

@@ -239,9 +239,12 @@ class Lock(AbstractContextManager["Lock"]):
             raise ConfigError(f"{self._target}: this process is writing there already")
         folder = self._path.parent
         self._made = [each for each in (folder, *folder.parents) if not each.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        while self._descriptor < 0:
-            self._descriptor = self._take()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            while self._descriptor < 0:
+                self._descriptor = self._take()
+        except OSError as error:
+            raise ConfigError(f"{self._target}: cannot be written: {error.strerror}") from error
         with suppress(OSError):  # a full disk: it is locked all the same
             os.ftruncate(self._descriptor, 0)
             from socket import gethostname

@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,9 @@ from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.runtime.description import rewrite
 from lookonce.runtime.detector import Detector
+
+if sys.platform != "win32":
+    import resource
 
 INFO = ModelInfo(
     "yolov3-tiny",
@@ -169,6 +174,35 @@ def test_a_folder_that_cannot_be_written(
 
     assert stopped.value.code == 2
     assert ": Not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("to", ["onnx", "openvino", "darknet"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(model: Path, tmp_path: Path, to: str) -> None:
+    if to == "openvino":
+        pytest.importorskip("openvino")
+
+    def full_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    command = [
+        sys.executable,
+        "-m",
+        "lookonce",
+        "export",
+        str(model),
+        "--to",
+        to,
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=full_disk)
+
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert ": the model cannot be written: " in line
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
 
 
 def test_an_unknown_target_lists_what_there_is(model: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,32 @@ def test_rows_after_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
         ("3", "0.5"),
     ]
     assert rows(tmp_path / EPOCHS) == []
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from rich.console import Console
+from lookonce.train.log import RunLog
+
+options = {"epochs": 3, "images": 2, "done_epochs": 0, "done_steps": 0, "done_images": 0}
+try:
+    with RunLog(Path(sys.argv[1]), Console(file=sys.stdout), **options) as log:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        log.predictions(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 1)
+except OSError as error:
+    print(error, file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_disk_too_full_for_tensorboard_is_named_once(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ran.stderr == f"[Errno 27] File too large: '{tmp_path}/tensorboard'\n"
 
 
 @pytest.mark.parametrize(("waited", "warned"), [(0.9, False), (1.1, True)])

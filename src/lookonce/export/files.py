@@ -44,4 +44,7 @@ def save_openvino(model: Any, path: Path) -> None:
         # the counters depend on what the process did before
         if (name := NUMBERED.fullmatch(node.get_friendly_name())) and name[1] == node.get_type_name():
             node.set_friendly_name(f"{name[1]}.{number}")
-    ov.save_model(model, path, compress_to_fp16=False)
+    try:
+        ov.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f"OpenVINO cannot write it; is the disk full? ({str(error).strip()[-100:]})") from error

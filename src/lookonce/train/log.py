@@ -1,6 +1,7 @@
 """The log of a run: TensorBoard, the same as CSV, and a progress bar and lines on the terminal."""
 
 import csv
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +15,11 @@ from rich.table import Column
 
 from lookonce._files import read_text, write_text
 from lookonce._optional import require
+from lookonce._outputs import naming
 from lookonce._terminal import RateColumn, progress_bar
 from lookonce.train.loop import Epoch, StepReport
 
-STEPS, EPOCHS = "steps.csv", "epochs.csv"
+STEPS, EPOCHS, BOARD = "steps.csv", "epochs.csv", "tensorboard"
 LOSS_COLUMNS = ("total_loss", "giou_loss", "conf_loss", "prob_loss")
 STEP_COLUMNS = ("step", "lr", *LOSS_COLUMNS)
 EPOCH_COLUMNS = ("epoch", *LOSS_COLUMNS, "ap", "ap50", "images_per_second", "waited_share", "minutes")
@@ -60,7 +62,8 @@ class RunLog:
         self._steps = _Table(folder / STEPS, STEP_COLUMNS, keep=done_steps)
         self._epochs = _Table(folder / EPOCHS, EPOCH_COLUMNS, keep=done_epochs)
         board = require("torch.utils.tensorboard", "train").SummaryWriter
-        self._board: Any = board(str(folder / "tensorboard"), purge_step=done_steps + 1)
+        self._board_folder, self._hook = folder / BOARD, threading.excepthook
+        self._board: Any = board(str(self._board_folder), purge_step=done_steps + 1)
         wide = Column(no_wrap=True)
         losses = TextColumn("{task.fields[losses]}", table_column=wide)
         self._bar = progress_bar(console, BarColumn(), RateColumn(wide), losses, TimeRemainingColumn())
@@ -73,6 +76,8 @@ class RunLog:
         )
 
     def __enter__(self) -> Self:
+        # an error of TensorBoard's thread, such as a full disk, is raised in this one as well
+        threading.excepthook = lambda of: None if isinstance(of.exc_value, OSError) else self._hook(of)
         self._bar.start()
         return self
 
@@ -80,7 +85,9 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        self._board.close()
+        with naming(self._board_folder):
+            self._board.close()
+        threading.excepthook = self._hook
         self._steps.close()
         self._epochs.close()
 
