@@ -46,13 +46,15 @@ def is_folder(path: Path) -> bool:
 def read_text(path: Path) -> str:
     """Read a text in UTF-8, or in UTF-16 with a byte order mark.
 
+    Carriage returns become line feeds if nothing else ends its lines, as in "CSV (Macintosh)".
+
     Raises:
         AnnotationError: unreadable, or another encoding.
     """
     content = read_bytes(path, AnnotationError, limit=TEXT_LIMIT)
     codec = _codec(content)
     try:
-        return content.decode(codec)
+        return _with_line_feeds(content.decode(codec))
     except UnicodeDecodeError as error:
         if codec == "utf-16":
             raise AnnotationError(f"{path}: expected UTF-16 text, found it damaged") from error
@@ -68,7 +70,11 @@ def read_start(path: Path, size: int) -> str:
             content = stream.read(size)
     except (OSError, AnnotationError):
         return ""
-    return content.decode(_codec(content), "ignore")
+    return _with_line_feeds(content.decode(_codec(content), "ignore"))
+
+
+def _with_line_feeds(text: str) -> str:
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def _codec(content: bytes) -> str:

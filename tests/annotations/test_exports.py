@@ -351,6 +351,11 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
     "tensorflow": ({"_annotations.csv": tensorflow()}, images("{}.jpg", "ab")),
     "csv with tabs": ({"labels.csv": tensorflow().replace(",", "\t")}, images("{}.jpg", "ab")),
     "csv with semicolons": ({"labels.csv": tensorflow().replace(",", ";")}, images("{}.jpg", "ab")),
+    "csv of old Macs": ({"labels.csv": tensorflow().replace("\n", "\r") + "\r"}, images("{}.jpg", "ab")),
+    "csv of Excel": (
+        {"labels.csv": "\ufeffsep=;\r\n" + tensorflow().replace(",", ";").replace("\n", "\r\n") + "\r\n;;;;;;;\r\n"},
+        images("{}.jpg", "ab"),
+    ),
     "csv by other names": (
         {"labels.csv": tensorflow().replace("filename", "Image").replace("class", "label").replace("xmin", "x1")
                                    .replace("ymin", "y1").replace("xmax", "x2").replace("ymax", "y2")},
@@ -476,6 +481,17 @@ def test_rows_of_boxes_in_utf_16_open(tmp_path: Path, name: str) -> None:
     found = load_samples(folder)
     assert set(found.names) == {"\u732b", "dog"}
     assert [len(sample.boxes) for sample in found.samples] == [len(BOXES[stem]) for stem in "abc"]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_any_end_of_a_line_ends_it(tmp_path: Path, end: str) -> None:
+    files = {
+        "labels/a.txt": f"0 0.5 0.5 0.2 0.3{end}1 0.5 0.5 0.1 0.1{end}",
+        "classes.txt": f"cat{end}dog{end}",
+    }
+    found = load_samples(put(tmp_path / "x", files, ["images/a.jpg"]))
+    assert found.names == ("cat", "dog")
+    assert found.samples[0].labels.tolist() == [0, 1]
 
 
 def test_a_separator_of_unicode_within_a_name_ends_no_row(tmp_path: Path) -> None:
@@ -656,6 +672,17 @@ def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, codec: str, said: 
                 "label_2/000001.txt": "Car 0.00 0 -1.58 587.0 173.3 614.1 200.1 1.6 1.7 4.2 -0.6 1.7 46.7 -1.59\n"
             },
             "KITTI",
+        ),
+        (
+            {f"{s}.xml": re.sub("<xmin>.*?</xmin>", "<xmin>9999</xmin>", xml(s)) for s in "abc"},
+            r"a\.xml.*expected a box with an area, found \[9999",
+        ),
+        (
+            {
+                "a.json": '{"images": [{"id": 1, "file_name": "images/a.jpg"}], "annotations": [{"id": 1, "image_id": 1,'
+                ' "category_id": 1, "bbox": [8, 8, 9, 9]}], "categories": [{"id": 1, "name": "\\ud800"}]}'
+            },
+            r"expected class names that UTF-8 can hold, found '\\ud800'",
         ),
         ({"data.yaml": "a: &a [x]\nnames: [*a]\ntrain: images"}, "not YAML: aliases are not read"),
         ({"data.yaml": "names: " + "[" * 40}, "nested too deep"),

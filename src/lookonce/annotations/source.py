@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lookonce._files import as_given
+from lookonce._files import as_given, encodable
 from lookonce._texts import Names, shown
 from lookonce.annotations.collect import collect
 from lookonce.annotations.files import ALL, key, listed, split_of
@@ -108,6 +108,9 @@ class FilesPart:
         if longest := next((name for name in names if len(name) > LONGEST_NAME), None):
             what = f"expected class names of at most {LONGEST_NAME} characters, found {shown(longest)}"
             raise AnnotationError(f"{self.parsed.place}: {what}")
+        if odd := next((name for name in names if encodable(name) != name), None):
+            what = f"expected class names that UTF-8 can hold, found {shown(odd)}"
+            raise AnnotationError(f"{self.parsed.place}: {what}")
         idle = [Record(str(image), image, unlabelled=self.unlabelled) for image in self.idle]
         what = "the annotation of this name belongs to an image with another suffix: left out"
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
@@ -132,7 +135,11 @@ class FilesPart:
         }
         if not found:
             problems = [problem for part in self.siblings for problem in part.parsed.problems]
-            faults = [f"{row.place}: {row.fault}" for row in rows if row.fault]
+            faults = [
+                f"{row.place}: {row.fault or f'expected a box with an area, found {list(row.box)}'}"
+                for row in rows
+                if row.fault or isinstance(row.label, str)
+            ]
             reasons = [str(problem) for problem in problems if problem.outcome == "skipped"] or faults
             more = f"; {len(reasons)} like this in all, and nothing is left" if len(reasons) > 1 else ""
             why = (

@@ -30,6 +30,7 @@ NAMED = {  # other names of TensorFlow's columns
     "xmax": ("right", "x_max", "x2"),
     "ymax": ("bottom", "y_max", "y2"),
 }
+EXCEL = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # its first line may name the delimiter
 NUMBER = re.compile(r"-?\d+(\.\d*)?")
 PREDICTED = frozenset(
     {"score", "confidence", "probability"}
@@ -101,7 +102,9 @@ def recognize(data: DataPath) -> Recognized | None:
 
 def _form(file: Path) -> str:
     """Return the name of a CSV's format; empty for none."""
-    return Sheet.of(read_start(file, 4096).split("\n")[0]).form
+    start = read_start(file, 4096)
+    excel = EXCEL.match(start)
+    return Sheet.of(start[excel.end() if excel else 0 :].split("\n")[0]).form
 
 
 def _parse(files: Sequence[Path]) -> Parsed:
@@ -109,6 +112,8 @@ def _parse(files: Sequence[Path]) -> Parsed:
     form, codes = "", _descriptions(files)
     for file in files:
         text = read_text(file)
+        if excel := EXCEL.match(text):
+            text = text[excel.end() :]
         sheet = Sheet.of(text.split("\n", 1)[0])
         form, relative = form or sheet.form, sheet.form == "openimages"
         images: dict[str, list[Row]] = {}
@@ -116,7 +121,12 @@ def _parse(files: Sequence[Path]) -> Parsed:
         places: dict[str, str] = {}
         try:
             for line, row in sheet.rows(text):
-                place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
+                if not any(row.values()):  # spreadsheets leave such rows at the end
+                    continue
+                place, name = (
+                    f"{file}:{line + bool(excel)}",
+                    row.get("imageid" if relative else "filename", ""),
+                )
                 if not name:
                     raise AnnotationError(f"{place}: expected an image's name, found none")
                 images.setdefault(name, [])
