@@ -507,6 +507,22 @@ def test_written_images_come_back(tmp_path: Path, quarters: Image.Image, suffix:
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("compression", [None, "tga_rle"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_targa_of_every_kind_is_read(
+    tmp_path: Path, quarters: Image.Image, mode: str, compression: str | None
+) -> None:
+    exact = quarters.convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+    (exact if mode == "P" else quarters.convert(mode)).save(tmp_path / "a.tga", compression=compression)
+    np.testing.assert_allclose(corners(read_image(tmp_path / "a.tga")), COLOURS, atol=6)
+
+
+def test_lab_is_refused_since_it_would_be_read_as_rgb(tmp_path: Path, quarters: Image.Image) -> None:
+    quarters.convert("LAB").save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="expected a TIFF in grey, RGB or CMYK, found CIE Lab"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_unknown_suffix_is_refused(tmp_path: Path, quarters: Image.Image) -> None:
     with pytest.raises(ImageError, match=r"x\.gif: expected an image's suffix .* found '\.gif'"):
         write_image(tmp_path / "x.gif", np.asarray(quarters))

@@ -51,6 +51,7 @@ PCX_BITS = (b"\1", b"\2", b"\4", b"\x08")
 TGA = tuple(
     bytes([0, kind, 0, 0, 0, 0, 0]) for kind in (2, 3, 10, 11)
 )  # colour or grey, plain or run lengths
+TGA_PALETTES = tuple(bytes([1, kind, 0, 0]) for kind in (1, 9))  # plain or run lengths, from colour 0
 PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 Colour = Literal["colour", "grey", "palette", "alpha", "CMYK"]
@@ -65,6 +66,7 @@ PILLOW_COLOURS: dict[str, Colour] = {
     "I": "grey",
 }
 TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}  # by photometric
+TIFF_LAB = (8, 9, 10)  # which OpenCV returns as if they were RGB
 
 
 RGB_BYTES = 3
@@ -280,6 +282,8 @@ def _tiff(stream: BinaryIO) -> Found:
             f"expected a tiled TIFF that is not stored mirrored, found orientation {orientation}: "
             "vips autorot IN OUT.tif"
         )
+    if tags.get(TIFF_PHOTOMETRIC, 2) in TIFF_LAB:
+        raise ValueError("expected a TIFF in grey, RGB or CMYK, found CIE Lab; convert it to RGB")
     colour = TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
     is_series = False
     if following:  # a page, or a smaller copy, or a mask
@@ -419,6 +423,11 @@ def _by_pillow(stream: BinaryIO) -> Found:
         ) from error
 
 
+def _is_palette_tga(magic: bytes) -> bool:
+    colours = int.from_bytes(magic[5:7], "little")
+    return magic[1:5] in TGA_PALETTES and 1 <= colours <= 256 and magic[7:8] in (b"\x10", b"\x18", b"\x20")
+
+
 def _exif_orientation(payload: bytes) -> int:
     """Return EXIF's orientation, 1 to 8; 1 (upright) if the block is damaged, as in every viewer."""
     try:
@@ -462,6 +471,6 @@ FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[BinaryIO], Found]],
     ("JPEG 2000", lambda magic: magic.startswith(JPEG_2000), _jpeg_2000),
     ("PNM", lambda magic: magic[:1] == b"P" and magic[1:2] in PNM and magic[2:3].isspace(), _pnm),
     ("PCX", lambda magic: magic[:1] == b"\n" and magic[1:3] in PCX and magic[3:4] in PCX_BITS, _by_pillow),
-    ("TGA", lambda magic: magic[1:8] in TGA, _by_pillow),  # which has no mark: without a palette only
+    ("TGA", lambda magic: magic[1:8] in TGA or _is_palette_tga(magic), _by_pillow),  # which has no mark
 )
 BY_PILLOW = frozenset({"GIF", "AVIF", "JPEG 2000", "PCX", "TGA"})
