@@ -35,6 +35,7 @@ from lookonce.train.plan import describe, make_dataset, make_network
 from lookonce.train.reading import load_data
 
 ARMS = {"scratch": (), "coco": ("--weights", "coco")}
+SHAPES = {"scratch": (), "coco": ("augment.rectangles=false",)}  # what `--weights coco` sets
 MODELS = {"scratch": "yolov3-tiny", "coco": model_path("coco")}
 CORES = 2  # of the machine whose minutes are meant
 
@@ -94,7 +95,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     learners, loaders, console = {}, {}, Console(quiet=True)
     for arm, model in MODELS.items():
-        settings = load_settings(None, (f"model={model}", f"size={options.size}"))
+        settings = load_settings(None, (f"model={model}", f"size={options.size}", *SHAPES[arm]))
         data = load_data(
             folder / "all.yaml", settings, None, console, options.images, strict=False, record=False
         )
