@@ -37,6 +37,14 @@ def lookonce(*words: object) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
-def invoke(*words: object) -> Result:
-    """Run a command; its errors reach the test."""
-    return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+def invoke(*words: object, columns: int | None = None) -> Result:
+    """Run a command, on a terminal of some width; its errors reach the test."""
+    environment = {} if columns is None else {"COLUMNS": str(columns)}
+    return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False, env=environment)
+
+
+def output_of(*words: object) -> str:
+    """What a command prints that succeeds."""
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output
+    return result.output

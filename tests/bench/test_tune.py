@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from lookonce.runtime.openvino_backend import OpenVinoBackend
 from lookonce.runtime.plans import PLAN, Way, find_plan
 from lookonce.runtime.processor import Processor
 from lookonce.samples import SampleSet
+from tests.command_line import output_of
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.export.models import write_model
 
@@ -76,10 +78,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     )
 
 
-def run(*words: object) -> str:
-    result = CliRunner().invoke(app, ["tune", *map(str, words)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
+run = partial(output_of, "tune")
 
 
 def found(*rows: tuple[float, float, int], left: float = 0) -> Detections:

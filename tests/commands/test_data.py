@@ -1,17 +1,16 @@
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from lookonce.annotations import load_samples
-from lookonce.cli import app, main
+from lookonce.cli import main
 from lookonce.errors import AnnotationError, ConfigError
+from tests.command_line import invoke
 
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False, env={"COLUMNS": "100"})
+run = partial(invoke, "data", columns=100)
 
 
 def test_stats(data: Path) -> None:

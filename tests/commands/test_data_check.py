@@ -6,27 +6,27 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from lookonce.cli import app, main
+from lookonce.cli import main
 from lookonce.doctor.finding_images import finding_image, window
 from lookonce.doctor.findings import Finding
 from lookonce.images import write_image
 from lookonce.samples import Sample
 from tests.browser import DESKTOP, PHONE, opened
+from tests.command_line import invoke
 from tests.doctor.faults import EXPECTED, SOUND, Voc, drawn, everything_wrong
 from tests.tiny_onnx import BLACK, MAGENTA, YELLOW, image, write_tiny_model
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False, env={"COLUMNS": "100"})
+run = partial(invoke, "data", columns=100)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from lookonce.annotations import load_splits, write_samples
 from lookonce.cli import app
@@ -18,6 +19,7 @@ from lookonce.images import read_image, write_image
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Sample, SampleSet
 from lookonce.seen import Seen, fingerprints
+from tests.command_line import invoke
 from tests.videos import write_video
 
 
@@ -40,8 +42,7 @@ def photos(data: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, ["data", "next", *map(str, words)], catch_exceptions=False)
+run = partial(invoke, "data", "next")
 
 
 def names(listed: Path) -> list[str]:

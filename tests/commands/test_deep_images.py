@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from lookonce import Detector
-from lookonce.cli import app
 from lookonce.images import read_image, write_image
 from lookonce.metadata import ModelInfo
 from lookonce.recipe import load_settings
 from lookonce.samples import Sample
+from tests.command_line import output_of
 
 PHOTO = next(iter(sorted((Path(__file__).parents[1] / "data" / "photos").glob("*.jpg"))))
 DEPTHS = {"8": 255, "10": 1023, "12": 4095, "16": 65_535}
@@ -33,16 +32,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def run(*words: object) -> str:
-    result = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def test_detect(folders: dict[str, Path], tmp_path: Path) -> None:
     found = {}
     for depth, folder in folders.items():
-        said = run("detect", "coco", folder, "--out", tmp_path / depth, "--conf", "0.1", "--save", "json")
+        said = output_of(
+            "detect", "coco", folder, "--out", tmp_path / depth, "--conf", "0.1", "--save", "json"
+        )
         assert (f"0 to {DEPTHS[depth]} become 0 to 255 (measured on 2 of them)" in said) is (depth != "8")
         images = json.loads((tmp_path / depth / "detections.json").read_text())["images"]
         found[depth] = [each["detections"] for each in images]

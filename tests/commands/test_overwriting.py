@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,18 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "names.txt").write_text("green\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """End a command that waits, such as for the writer of a FIFO."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(30)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -148,12 +162,8 @@ def test_a_conversion_that_was_killed_is_done_again(desk: Path) -> None:
 def test_a_fifo_is_refused_at_once(line: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = next(word.lstrip("@") for word in line.split() if "fifo" in word)
     os.mkfifo(desk / name)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.alarm(30)
-    try:
+    with at_once():
         assert typed(*line.split()) in (1, 2)
-    finally:
-        signal.alarm(0)
     said = capsys.readouterr()
     last = said.err.splitlines()[-1]
     assert last.startswith("lookonce: ")
@@ -171,12 +181,8 @@ def test_a_hidden_file_of_another_kind_is_refused(
     (desk / "theirs").write_text("theirs")
     make = {"FIFO": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to(desk / "theirs")}
     make[kind](desk / "out" / name)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.alarm(30)
-    try:
+    with at_once():
         assert typed("detect", "model.onnx", "photo.png", "--out", "out") == 2
-    finally:
-        signal.alarm(0)
     assert f"{name}: expected a file that lookonce wrote" in capsys.readouterr().err
     assert (desk / "theirs").read_text() == "theirs"
 

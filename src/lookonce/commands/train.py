@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from lookonce._counted import counted
 from lookonce._files import check_file
@@ -22,6 +25,9 @@ from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.networks import BUILT_IN
 from lookonce.runtime.devices import AUTO
+
+if TYPE_CHECKING:
+    from lookonce.train.plan import TrainData
 
 
 def train(
@@ -131,6 +137,14 @@ class _Task:
     resume: bool
     strict: bool
 
+    def read(self, settings: TrainSettings, console: Console, *, record: bool = True) -> "TrainData":
+        """Read the annotated images, and print what they are."""
+        from lookonce.train.reading import load_data
+
+        return load_data(
+            self.data, settings, self.names, console, self.images, strict=self.strict, record=record
+        )
+
 
 def _train(
     task: _Task, options: given.Options, more_epochs: int, started: float, *, keep_classes: bool
@@ -138,24 +152,23 @@ def _train(
     """Train one model, and report on its validation images."""
     from lookonce.train.checkpoint import LAST
     from lookonce.train.parallel import join
-    from lookonce.train.reading import after_earlier_training, load_data
+    from lookonce.train.reading import after_earlier_training
     from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
     from lookonce.train.teach import TAUGHT, Lessons, teach
 
-    data, out, weights, device = task.data, task.out, task.weights, task.device
-    names, images, resume, strict = task.names, task.images, task.resume, task.strict
+    out, weights, resume = task.out, task.weights, task.resume
     # a run to resume may come from another machine, for which the list of written files is not valid
     outputs = Outputs("train", folder=out, inputs=task.inputs, force=resume or None)
-    with join(device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
+    with join(task.device) as group, outputs if group.is_first else nullcontext(), StopRequest() as asked:
         console = terminal()
         console.quiet = not group.is_first
         settings = group.on_first(lambda: options.checked(out, weights, more_epochs, resume=resume))
-        prepared = group.on_first(lambda: load_data(data, settings, names, console, images, strict=strict))
+        prepared = group.on_first(lambda: task.read(settings, console))
         prepared = after_earlier_training(prepared, out / LAST if resume else weights, console)
         if keep_classes and not resume:
             assert weights is not None
-            settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, device))
+            settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))
         if keep_classes or (resume and (out / TAUGHT).exists()):
             prepared = Lessons.read(out).add_to(prepared)
         if not (weights or resume or options.named["model"]):
@@ -163,7 +176,7 @@ def _train(
                 "starting from random weights; --weights coco reaches a higher AP in short trainings",
                 console,
             )
-        session = Session(console, group, stop=asked, strict=strict, started=started)
+        session = Session(console, group, stop=asked, strict=task.strict, started=started)
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume)
         except Stopped:
@@ -176,7 +189,7 @@ def _train(
     say(f"best model: {result.model} ({chosen})", console)
     if group.is_first and prepared.val:
         where = str(session.group.device)
-        report_run(result.model, data, out, names, images, console, again=resume, device=where)
+        report_run(result.model, task.data, out, task.names, task.images, console, again=resume, device=where)
     ap = progress.best_ap if progress.best_ap >= 0 else float("nan")
     return Trained(out, result.model, ap, progress.best_epoch, progress.epochs)
 
@@ -188,12 +201,11 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
         0 if the model overfits, or time ran out while nothing pointed to a fault; else 1.
     """
     from lookonce.train.parallel import Group
-    from lookonce.train.reading import load_data
     from lookonce.train.self_test import FEWEST_STEPS, GOAL
     from lookonce.train.self_test import self_test as run
 
     console = terminal()
-    found = load_data(task.data, settings, task.names, console, task.images, strict=task.strict, record=False)
+    found = task.read(settings, console, record=False)
     outcome = run(found, settings, console, Group(task.device))
     reached = (
         f"AP50 {outcome.ap50:.3f} on the same images after {outcome.steps} steps, {outcome.seconds:.0f} s"

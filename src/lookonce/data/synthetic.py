@@ -9,7 +9,7 @@ seed gives the same images, however many are rendered.
 """
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,8 +73,7 @@ def render(out: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
     sets = {}
     for split, count in counts.items():
         samples = []
-        for number in range(count):
-            drawn = scene(np.random.default_rng((seed, STREAMS[split], number)))
+        for number, drawn in enumerate(_scenes(split, count, seed)):
             path = out / "images" / split / f"{number:04d}.jpg"
             write_image(path, drawn.image)
             samples.append(Sample(path, drawn.boxes, drawn.labels, size=drawn.image.shape[:2]))
@@ -89,9 +88,14 @@ def render_unseen(folder: Path, count: int, seed: int = 0) -> None:
     Raises:
         ImageError: the folder cannot be written.
     """
-    for number in range(count):
-        drawn = scene(np.random.default_rng((seed, STREAMS["unseen"], number)))
+    for number, drawn in enumerate(_scenes("unseen", count, seed)):
         write_image(folder / f"{number:04d}.png", drawn.image)
+
+
+def _scenes(part: str, count: int, seed: int) -> Iterator[Scene]:
+    """Draw the images of a part; a seed per image, so that their number changes none of them."""
+    for number in range(count):
+        yield scene(np.random.default_rng((seed, STREAMS[part], number)))
 
 
 def scene(rng: Generator) -> Scene:
