@@ -1,7 +1,9 @@
 """What people hand to a Detector: taken, or refused in one line."""
 
 import io
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -101,3 +103,9 @@ def test_a_list_gives_a_list(tmp_path: Path, png: Path) -> None:
         one = detector(png)
         assert [each.boxes.tolist() for each in detector([png, PIXELS])] == [one.boxes.tolist()] * 2
         assert detector([]) == []
+
+
+def test_an_array_is_read_while_another_thread_loads_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL.Image", ModuleType("PIL.Image"))  # as far as it is loaded then
+
+    assert as_pixels(np.zeros((4, 5, 3), np.uint8)).shape == (4, 5, 3)

@@ -90,8 +90,9 @@ def as_pixels(image: Image, values: Values | None = None) -> NDArray[np.uint8]:
             f"{image.name}: expected a Detector with tiles, such as tiles=640, for an image that is read by "
             "windows; found one without"
         )
-    pillow = sys.modules.get("PIL.Image")  # a Pillow image can only exist if Pillow is loaded
-    if pillow is not None and isinstance(image, pillow.Image):
+    # a Pillow image can only exist if Pillow is loaded; another thread may be loading it right now
+    pillow = getattr(sys.modules.get("PIL.Image"), "Image", None)
+    if pillow is not None and isinstance(image, pillow):
         from PIL import ImageOps
 
         try:
