@@ -82,8 +82,7 @@ def train(
         if done.exit_code:
             sys.exit(done.exit_code)
     model = run / "run" / "best.safetensors"
-    # without padding, as in training: so short a one has not learned what padding is
-    with Detector.open(model, conf=EVALUATION_CONF, rect=True) as detector:
+    with Detector.open(model, conf=EVALUATION_CONF) as detector:
         metrics = evaluate(
             held_out.samples, [detector(each.path) for each in held_out.samples], held_out.names
         )
@@ -171,7 +170,7 @@ def render(folder: Path, seed: int) -> tuple[list[Sample], list[Sample]]:
 
 def alarms(model: Path, samples: Sequence[Sample]) -> float:
     """Detections per image that holds nothing, at the thresholds of the model."""
-    with Detector.open(model, rect=True) as detector:
+    with Detector.open(model) as detector:
         return mean(len(detector(sample.path)) for sample in samples)
 
 
