@@ -1,14 +1,14 @@
 """Starting from COCO weights or random weights: AP after equal minutes, and on few images.
 
     python benchmarks/start.py bccd TRAIN.json TEST.json --images DIR --size 320 --out runs --pace 16 \
-        --minutes 1 2 5 10 --few 10 20 50
+        --minutes 1 2 5 10 --few 10 20 50 [--starts scratch coco half]
 
-Both variants are `lookonce train` with its defaults, with and without `--weights coco`. `--pace` measures on
-this machine, step by step in turn, how many images each variant trains on per second of CPU time, including
-reading and augmentation. A row of N minutes has the number of epochs that two such cores reach in N minutes,
-so other work on the machine prolongs a row but does not change its result. A fifth of the training images is
-held out, and no epoch is chosen: the model is that of the last one. The test part is read once per row, after
-training. Rows are kept: the same command resumes an interrupted run.
+Every start is `lookonce train` with its defaults: from random weights, with `--weights coco`, or with other
+networks (`STARTS`). `--pace` measures on this machine, step by step in turn, how many images each trains on
+per second of CPU time, including reading and augmentation. A row of N minutes has the number of epochs that
+two such cores reach in N minutes, so other work on the machine prolongs a row but does not change its result.
+A fifth of the training images is held out, and no epoch is chosen: the model is that of the last one. The
+test part is read once per row, after training. Rows are kept: the same command resumes an interrupted run.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,42 @@ from rich.console import Console
 
 from lookonce.data.loader import Loader
 from lookonce.networks import model_path
-from lookonce.recipe import load_settings
+from lookonce.recipe import BUILT_IN_SETTINGS, load_settings
 from lookonce.train.learner import Learner
 from lookonce.train.plan import describe, make_dataset, make_network
 from lookonce.train.reading import load_data
 
-ARMS = {"scratch": (), "coco": ("--weights", "coco")}
-SHAPES = {"scratch": (), "coco": ("augment.rectangles=false",)}  # what `--weights coco` sets
-MODELS = {"scratch": "yolov3-tiny", "coco": model_path("coco")}
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a training starts.
+
+    Attributes:
+        title: what the table calls it.
+        options: of `lookonce train`.
+        settings: the same as settings.
+    """
+
+    title: str
+    options: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+def random_start(model: str, width: float) -> Start:
+    settings = f"model={model}", f"width={width:g}"
+    title = f"random weights, {model}" + (f", width {width:g}" if width != 1 else "")
+    return Start(title, ("--model", model, "--set", settings[1]), settings)
+
+
+STARTS = {
+    "scratch": Start("random weights, yolov3-tiny", (), ("model=yolov3-tiny",)),
+    "coco": Start(
+        "`--weights coco`", ("--weights", "coco"), (f"model={model_path('coco')}", *BUILT_IN_SETTINGS)
+    ),
+    "half": random_start("yolov3-tiny", 0.5),
+    "quarter": random_start("yolov3-tiny", 0.25),
+    "fine-half": random_start("yolov3-tiny-3l", 0.5),
+}
 CORES = 2  # of the machine whose minutes are meant
 
 
@@ -51,6 +80,7 @@ def main() -> None:
     parser.add_argument("--minutes", nargs="*", type=float, default=[1, 2, 5, 10])
     parser.add_argument("--few", nargs="*", type=int, default=[], help="numbers of training images")
     parser.add_argument("--few-minutes", type=float, default=2, help="length of the rows with few images")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=["scratch", "coco"], metavar="START")
     parser.add_argument("--pace", type=int, metavar="STEPS", help="measure the pace first, in turn")
     options = parser.parse_args()
     folder = options.out / options.title
@@ -60,16 +90,17 @@ def main() -> None:
         measure_pace(folder, options)
     pace: dict[str, float] = json.loads((folder / "pace.json").read_text())
     print(
-        ", ".join(f"{arm}: {each:.2f} images per second of processor time" for arm, each in pace.items()),
+        "images per second of processor time: "
+        + ", ".join(f"{start} {each:.2f}" for start, each in pace.items()),
         flush=True,
     )
     jobs = [("all", minutes) for minutes in options.minutes]
     jobs += [(str(count), options.few_minutes) for count in options.few]
     rows = []
     for part, minutes in sorted(jobs, key=lambda job: job[1]):
-        for arm, each in pace.items():
-            epochs = max(1, round(60 * minutes * CORES * each / counts[part]))
-            rows.append((part, minutes, arm, epochs, row(folder, part, arm, epochs, options)))
+        for start in options.starts:
+            epochs = max(1, round(60 * minutes * CORES * pace[start] / counts[part]))
+            rows.append((part, minutes, start, epochs, row(folder, part, start, epochs, options)))
     report(rows, counts)
 
 
@@ -91,59 +122,59 @@ def write_parts(folder: Path, options: argparse.Namespace) -> dict[str, int]:
 
 
 def measure_pace(folder: Path, options: argparse.Namespace) -> None:
-    """Take steps of both arms in turn, and keep the images per second of processor time."""
+    """Take steps of each start in turn, and keep the images per second of processor time."""
     torch.set_num_threads(1)
     learners, loaders, console = {}, {}, Console(quiet=True)
-    for arm, model in MODELS.items():
-        settings = load_settings(None, (f"model={model}", f"size={options.size}", *SHAPES[arm]))
+    for start in options.starts:
+        settings = load_settings(None, (f"size={options.size}", *STARTS[start].settings))
         data = load_data(
             folder / "all.yaml", settings, None, console, options.images, strict=False, record=False
         )
         info = describe(data, settings)
-        learners[arm] = Learner(make_network(info, settings), info, settings)
-        learners[arm].start_epoch()
-        loaders[arm] = Loader(make_dataset(data, info, settings), settings.batch_size, 0)
-    spent, images = dict.fromkeys(MODELS, 0.0), dict.fromkeys(MODELS, 0)
-    steps = {arm: loader.steps(0) for arm, loader in loaders.items()}
+        learners[start] = Learner(make_network(info, settings), info, settings)
+        learners[start].start_epoch()
+        loaders[start] = Loader(make_dataset(data, info, settings), settings.batch_size, 0)
+    spent, images = dict.fromkeys(options.starts, 0.0), dict.fromkeys(options.starts, 0)
+    steps = {start: loader.steps(0) for start, loader in loaders.items()}
     for number in range(options.pace):
-        for arm, learner in learners.items():
+        for start, learner in learners.items():
             before = time.process_time()
-            for batch in next(steps[arm]):
+            for batch in next(steps[start]):
                 losses = learner.losses(batch, number + 1)
                 learner.backward(losses.total(batch.image_count))
                 if number:  # the first step prepares
-                    images[arm] += batch.image_count
+                    images[start] += batch.image_count
             learner.step(1e-4)
             if number:
-                spent[arm] += time.process_time() - before
-    pace = {arm: images[arm] / spent[arm] for arm in MODELS}
+                spent[start] += time.process_time() - before
+    pace = {start: images[start] / spent[start] for start in options.starts}
     (folder / "pace.json").write_text(json.dumps(pace))
 
 
-def row(folder: Path, part: str, arm: str, epochs: int, options: argparse.Namespace) -> list[float]:
+def row(folder: Path, part: str, start: str, epochs: int, options: argparse.Namespace) -> list[float]:
     """Train and evaluate one row, unless it is done; return AP50 and AP, held out and on the test part."""
-    out = folder / f"{arm}-{part}-{epochs}"
+    out = folder / f"{start}-{part}-{epochs}"
     if not (out / "row.json").exists():
-        train(folder / f"{part}.yaml", arm, epochs, out, options)
+        train(folder / f"{part}.yaml", start, epochs, out, options)
         last = epochs_of(out)[-1]
         report = ["evaluate", out / "last.safetensors", options.test, "--images", options.images]
         run(*report, "--out", out / "test", "--force")
         metrics = json.loads((out / "test" / "metrics.json").read_text())
         values = [float(last["ap50"]), float(last["ap"]), metrics["ap50"], metrics["ap"]]
         (out / "row.json").write_text(json.dumps(values))
-        print(f"{part}, {arm}, {epochs} epochs: " + ", ".join(f"{each:.3f}" for each in values), flush=True)
+        print(f"{part}, {start}, {epochs} epochs: " + ", ".join(f"{each:.3f}" for each in values), flush=True)
     values = json.loads((out / "row.json").read_text())
     return values
 
 
-def train(data: Path, arm: str, epochs: int, out: Path, options: argparse.Namespace) -> None:
+def train(data: Path, start: str, epochs: int, out: Path, options: argparse.Namespace) -> None:
     command = ["train", data, "--images", options.images, "--out", out]
     if (out / "last.safetensors").exists():
         run(*command, "--resume")
         return
     shutil.rmtree(out, ignore_errors=True)  # cut off before its first checkpoint
     settings = ("--set", f"evaluate_every={epochs}", "--set", "checkpoint_minutes=2")
-    run(*command, *ARMS[arm], "--size", options.size, "--epochs", str(epochs), *settings)
+    run(*command, *STARTS[start].options, "--size", options.size, "--epochs", str(epochs), *settings)
 
 
 def run(*command: object) -> None:
@@ -161,10 +192,11 @@ def epochs_of(out: Path) -> list[dict[str, str]]:
 def report(rows: list[tuple[str, float, str, int, list[float]]], counts: dict[str, int]) -> None:
     print("\n| images | minutes | start | epochs | held out: AP50, AP | test: AP50, AP |")
     print("|---|---|---|---|---|---|")
-    for part, minutes, arm, epochs, values in rows:
-        start = "`--weights coco`" if arm == "coco" else "random weights, yolov3-tiny"
+    for part, minutes, start, epochs, values in rows:
         ap50, ap, test50, test = (f"{each:.3f}" for each in values)
-        print(f"| {counts[part]} | {minutes:g} | {start} | {epochs} | {ap50}, {ap} | {test50}, {test} |")
+        print(
+            f"| {counts[part]} | {minutes:g} | {STARTS[start].title} | {epochs} | {ap50}, {ap} | {test50}, {test} |"
+        )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from lookonce.errors import LookonceError
 VERBS = {
     "demo": "Render images, train, evaluate, detect and explain: minutes on two cores.",
     "train": "Train a detector on annotated images.",
+    "advise": "Show which networks can be trained on these images, and what each costs on this machine.",
     "slim": "Remove channels from a trained model, and train the rest with the model as its teacher.",
     "evaluate": "Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.",
     "compare": "Find out which of two models is better on the same images, and how certain that is.",

@@ -13,6 +13,9 @@ from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import NETWORK_FILES
 
+# a training from built-in weights is short, and does not learn what padding is: benchmarks/padding.md
+BUILT_IN_SETTINGS = ("augment.rectangles=false",)
+
 
 def load_settings(
     recipe: str | Path | None, assignments: Sequence[str] = (), **options: Any

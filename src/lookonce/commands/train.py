@@ -19,11 +19,13 @@ from lookonce._outputs import Outputs
 from lookonce._terminal import say, terminal
 from lookonce.commands import options as shared
 from lookonce.commands import train_options as given
+from lookonce.commands.advise import choose_network
 from lookonce.commands.results import Trained
 from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
-from lookonce.networks import BUILT_IN
+from lookonce.geometry.sizes import size_text
+from lookonce.networks import BUILT_IN, model_path
 from lookonce.runtime.devices import AUTO
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def train(
     patience: given.PatienceOption = None,
     batch: given.BatchOption = None,
     weights: given.StartOption = None,
+    within: given.FastEnoughOption = None,
     keep_classes: given.KeepClassesOption = False,
     names: shared.NamesOption = None,
     images: shared.ImagesOption = None,
@@ -70,6 +73,23 @@ def train(
             f"--minutes: expected a number above 0 in place of --epochs, found {minutes:g}"
             + (f" beside --epochs {epochs}" if epochs else "")
         )
+    if within is not None:
+        if model or weights or recipe or resume or extend or self_test:
+            raise ConfigError(
+                "--for: chooses the network and its size; expected none of --model, --weights, --recipe, "
+                "--resume, --extend and --self-test with it"
+            )
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ConfigError(
+                "--for: times networks in one process; give torchrun the network that it chooses"
+            )
+        choice, sides = choose_network(within, data, names, images, shared.input_size(size), terminal())
+        size = size_text(sides)
+        if choice.model in BUILT_IN:
+            weights = model_path(choice.model)
+        else:
+            model = choice.model
+            assignments = [f"width={choice.width:g}", *(assignments or ())]
     options = given.Options(
         recipe,
         assignments or (),

@@ -10,7 +10,7 @@ import typer
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
-from lookonce.recipe import load_settings, read_recipe, recipe_file
+from lookonce.recipe import BUILT_IN_SETTINGS, load_settings, read_recipe, recipe_file
 
 OutOption = Annotated[Path, typer.Option(help="Run folder.")]
 ModelOption = Annotated[
@@ -29,6 +29,14 @@ MinutesOption = Annotated[
 PatienceOption = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="End after N epochs without a better AP.", show_default="never"),
+]
+FastEnoughOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="TIME",
+        help="Choose network and size: the most accurate that needs at most TIME per image here (5ms).",
+    ),
 ]
 BatchOption = Annotated[str | None, typer.Option(help='Batch size, or "auto".', show_default="4")]
 StartOption = Annotated[
@@ -120,8 +128,8 @@ class Options:
             if model or "model" in assigned:
                 raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
             named["model"] = str(weights)
-            if not self.recipe:  # a short run does not learn what padding is: benchmarks/padding.md
-                assignments = ["augment.rectangles=false", *assignments]
+            if not self.recipe:
+                assignments = [*BUILT_IN_SETTINGS, *assignments]
         elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
             named["model"] = str(weights)
         network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))

@@ -100,6 +100,11 @@ class Advice:
     settings: tuple[str, ...] = ()
 
 
+def advised_size(sizes: Sequence[SizeFit]) -> SizeFit:
+    """Return the smallest size with few small objects, else the largest."""
+    return next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
+
+
 def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
     """Compare input sizes and anchors for the boxes of the training split."""
     if all(sample.crowd.all() for sample in samples):
@@ -113,7 +118,7 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
     fitted = fit_anchors(shapes, network.anchors)
     if fitted != network.anchors:
         anchors.append(AnchorFit.measure("k-means of these boxes", flatten(fitted).round(1), shapes))
-    size = next((fit for fit in sizes if fit.small <= ENOUGH), sizes[-1])
+    size = advised_size(sizes)
     gain = anchors[-1].mean_best_iou - anchors[0].mean_best_iou
     reasons = _size_reason(sizes, size), _model_reason(shapes, network), _anchor_reason(anchors, gain)
     settings = ["--size", str(size.side)]
@@ -123,7 +128,7 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
 
 
 def _size_reason(sizes: Sequence[SizeFit], chosen: SizeFit) -> str:
-    """Explain the choice of the smallest size with few small objects, else the largest."""
+    """Explain the choice of `advised_size`."""
     shares = ", ".join(f"{fit.small:.0%} at {fit.side}" for fit in sizes)
     measured = f"Objects below {SMALL:.0f} pixels: {shares}."
     if chosen.small > ENOUGH:

@@ -1,0 +1,168 @@
+"""`lookonce advise`: what to train on given images, how long it takes, and how fast the result is here."""
+
+import re
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lookonce._counted import counted
+from lookonce._optional import require
+from lookonce._outputs import Outputs
+from lookonce._terminal import progress_bar, say, terminal
+from lookonce.annotations import open_annotations
+from lookonce.annotations.files import read_names
+from lookonce.annotations.report import say_samples
+from lookonce.commands import options as shared
+from lookonce.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lookonce.train.advise import Choice
+
+EPOCHS = 30  # of the default recipe
+ELSEWHERE = "on 233 images of blood cells, after 5 minutes on two cores"
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """What a network costs on this machine, and what it reached elsewhere.
+
+    Attributes:
+        options: options of `lookonce train` that choose it.
+        milliseconds: time of one image in the network alone, in ONNX Runtime on all cores.
+        images_per_second: speed of training.
+        minutes: length of a training of 30 epochs, without evaluation.
+        ap_elsewhere: AP on other images.
+    """
+
+    options: str
+    milliseconds: float
+    images_per_second: float
+    minutes: float
+    ap_elsewhere: float
+
+
+def advise(
+    data: shared.DataArgument,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Network input: 416, or 320x416 (height x width).", show_default="by the boxes"),
+    ] = None,
+    names: shared.NamesOption = None,
+    images: shared.ImagesOption = None,
+    json_to: shared.JsonOption = None,
+    force: shared.ForceOption = False,
+) -> int:
+    """Show which networks can be trained on these images, and what each costs on this machine.
+
+    Example: lookonce advise my-images/
+    """
+    require("torch", extra="train")
+    from lookonce.train.advise import CHOICES, ROUNDS, sizes_for, time_networks, training_speed
+    from lookonce.train.plan import TrainData
+
+    console, wanted = terminal(stderr=True), shared.input_size(size)
+    with Outputs("advise", files=[shared.json_file(json_to)], inputs=[data, names], force=force):
+        found = open_annotations(data, images).load("train", read_names(names) if names else None)
+        code = say_samples({"train": found}, console)
+        side = sizes_for(found.samples)[0].side
+        chosen = wanted or (side, side)
+        rows = []
+        with progress_bar(console, transient=True) as progress:
+            bar = progress.add_task("running each network", total=len(CHOICES) * (1 + ROUNDS))
+            times = time_networks(CHOICES, found.names, chosen, lambda: progress.advance(bar))
+            training = progress.add_task("training each network", total=len(CHOICES))
+            for choice, taken in times.items():
+                speed = training_speed(choice, TrainData(found.names, found.samples, ()), chosen)
+                minutes = EPOCHS * len(found.samples) / speed / 60
+                rows.append(Advised(shlex.join(choice.options), taken, speed, minutes, choice.ap))
+                progress.advance(training)
+        if json_to is not None:
+            shared.write_json(json_to, {"size": chosen, "networks": [asdict(row) for row in rows]})
+    if json_to == shared.STANDARD_OUTPUT:
+        return code
+    table = Table("network", box=None, header_style="bold")
+    for heading in ("ms", "images/s", f"{EPOCHS} epochs", "AP elsewhere"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.options,
+            f"{row.milliseconds:.1f}",
+            f"{row.images_per_second:.1f}",
+            f"{row.minutes:.1f} min",
+            f"{row.ap_elsewhere:.2f}",
+        )
+    results = terminal()
+    results.print(table)
+    for line in (
+        f"for {counted(len(found.samples), 'image')} at {shared.height_width(chosen)}, on this machine:",
+        "ms: one image in the network alone; images/s and 30 epochs: training without evaluation",
+        f"AP elsewhere: {ELSEWHERE}; on your images it will differ",
+        f"to train the one in the first line: {_command(data, chosen, next(iter(times)), names, images)}",
+    ):
+        say(line, results)
+    return code
+
+
+def _command(
+    data: Path, size: tuple[int, int], choice: "Choice", names: Path | None, images: Path | None
+) -> str:
+    given = [*(["--names", str(names)] if names else []), *(["--images", str(images)] if images else [])]
+    height, width = size
+    sides = str(height) if height == width else f"{height}x{width}"
+    return shlex.join(["lookonce", "train", str(data), *choice.options, "--size", sides, *given])
+
+
+def choose_network(
+    limit: str,
+    data: Path,
+    names: Path | None,
+    images: Path | None,
+    size: tuple[int, int] | None,
+    console: Console,
+) -> tuple["Choice", tuple[int, int]]:
+    """Return the network for `--for`, and (height, width) of its input.
+
+    Without a size, the one that suits the boxes is tried first, then the smaller ones.
+
+    Args:
+        limit: `5ms`, or `5`.
+        data: annotated images.
+        names: file of class names.
+        images: folder of the images.
+        size: (height, width) as given.
+        console: for the progress bar and the choice.
+
+    Raises:
+        ConfigError: not a time, or no network is fast enough.
+        AnnotationError: the images cannot be used for training.
+    """
+    from lookonce.doctor.advice import ENOUGH, SizeFit
+    from lookonce.train.advise import CHOICES, ROUNDS, most_accurate, sizes_for, time_networks
+
+    matched = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(ms)?", limit.strip().lower())
+    most = float(matched[1]) if matched else 0.0
+    if not most:
+        raise ConfigError(f"--for: expected milliseconds per image above 0, such as 5ms, found {limit!r}")
+    found = open_annotations(data, images).load("train", read_names(names) if names else None)
+    for fit in [SizeFit.measure(found.samples, max(size))] if size else sizes_for(found.samples):
+        sides = size or (fit.side, fit.side)
+        with progress_bar(console, transient=True) as progress:
+            bar = progress.add_task("running each network", total=len(CHOICES) * (1 + ROUNDS))
+            times = time_networks(CHOICES, found.names, sides, lambda: progress.advance(bar))  # noqa: B023
+        choice = most_accurate(times, most, small=fit.below_16 > ENOUGH)
+        if choice is not None:
+            say(
+                f"--for {most:g}ms: {shlex.join(choice.options)} at {shared.height_width(sides)}, "
+                f"{times[choice]:.1f} ms per image in the network",
+                console,
+            )
+            return choice, sides
+    raise ConfigError(
+        f"--for: expected {min(times.values()):.1f}ms or more, the time of the fastest network at "
+        f"{shared.height_width(sides)} on this machine, found {limit}"
+    )

@@ -1,0 +1,168 @@
+"""The networks to choose from, and what each costs on this machine: `lookonce advise`, `train --for`.
+
+```
+boxes ──► input size ──► every network at that size ──► ms per image; images per second in training
+```
+
+How accurate a network becomes on given images is only known after training. `CHOICES` holds what each reached
+on other images in equal time.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from lookonce._counted import counted
+from lookonce.config import TrainSettings
+from lookonce.darknet.described import network_of
+from lookonce.data.loader import Loader
+from lookonce.doctor.advice import SIZES, SizeFit, advised_size
+from lookonce.errors import AnnotationError
+from lookonce.export.files import write_onnx
+from lookonce.export.graph import export_graph
+from lookonce.export.source import FloatModel
+from lookonce.model.darknet_io import arrays_of
+from lookonce.networks import BUILT_IN, NETWORKS, model_path
+from lookonce.recipe import BUILT_IN_SETTINGS, load_settings
+from lookonce.runtime.backends import load_engine
+from lookonce.samples import Sample
+from lookonce.train.learner import Learner
+from lookonce.train.plan import TrainData, describe, make_dataset, make_network
+
+ROUNDS = 10  # runs of each network, in turn
+STEPS = 2  # training steps that are timed, after a first one
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A network that `lookonce train` can train.
+
+    Attributes:
+        model: name of a network, or of built-in weights to start from.
+        width: factor on its channels.
+        ap: AP on blood cells after training for five minutes; `benchmarks/start.md`.
+    """
+
+    model: str
+    width: float
+    ap: float
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return the options of `lookonce train` that choose it."""
+        if self.model in BUILT_IN:
+            return ("--weights", self.model)
+        return ("--model", self.model, *(() if self.width == 1 else ("--set", f"width={self.width:g}")))
+
+    @property
+    def is_fine(self) -> bool:
+        """Return whether its finest cells have 8 pixels, as small objects need."""
+        return self.model in NETWORKS and min(NETWORKS[self.model].strides) == 8
+
+    def settings(self, size: tuple[int, int]) -> TrainSettings:
+        """Return the settings of its training with the default recipe."""
+        own = BUILT_IN_SETTINGS if self.model in BUILT_IN else ()
+        return load_settings(None, own, model=str(model_path(self.model)), width=self.width, size=size)
+
+
+CHOICES = (
+    Choice("coco", 1, 0.0),
+    Choice("yolov3-tiny", 1, 0.0),
+    Choice("yolov3-tiny-3l", 0.5, 0.0),
+    Choice("yolov3-tiny", 0.5, 0.0),
+    Choice("yolov3-tiny", 0.25, 0.0),
+)
+
+
+def time_networks(
+    choices: Sequence[Choice],
+    names: tuple[str, ...],
+    size: tuple[int, int],
+    done: Callable[[], None] = lambda: None,
+) -> dict[Choice, float]:
+    """Return the milliseconds per image of each network, exported to ONNX, without decoding and drawing.
+
+    They run in turn on all cores, with initial weights, and the lower quartile counts: other work on the
+    machine only ever adds to a time.
+
+    Args:
+        choices: the networks.
+        names: class names.
+        size: (height, width) of the input.
+        done: called after each of the `len(choices) * (1 + ROUNDS)` runs.
+
+    Raises:
+        ConfigError: a size that no network accepts.
+    """
+    image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+    seconds: list[list[float]] = [[] for _ in choices]
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        engines = []
+        for number, choice in enumerate(choices):
+            settings = choice.settings(size)
+            info = describe(TrainData(names, (), ()), settings)
+            source = FloatModel(network_of(info), arrays_of(make_network(info, settings)), info)
+            path = Path(folder) / f"{number}.onnx"
+            write_onnx(export_graph(source), path)
+            engines.append(stack.enter_context(closing(load_engine(path))))
+        for _ in range(1 + ROUNDS):
+            for engine, taken in zip(engines, seconds, strict=True):
+                start = time.perf_counter()
+                engine(image)
+                taken.append(time.perf_counter() - start)
+                done()
+    times = [1000 * float(np.percentile(taken[1:], 25)) for taken in seconds]
+    return dict(zip(choices, times, strict=True))
+
+
+def training_speed(choice: Choice, data: TrainData, size: tuple[int, int]) -> float:
+    """Return the images per second of a few training steps, reading and augmentation included."""
+    settings = choice.settings(size)
+    info = describe(data, settings)
+    learner = Learner(make_network(info, settings), info, settings)
+    learner.start_epoch()
+    images, start = 0, 0.0
+    with Loader(make_dataset(data, info, settings), settings.batch_size, 0) as loader:
+        steps = chain.from_iterable(map(loader.steps, count()))  # an epoch may have one step
+        for number, step in zip(range(1 + STEPS), steps, strict=False):
+            if number == 1:
+                start = time.perf_counter()
+            for batch in step:
+                losses = learner.losses(batch, number + 1)
+                learner.backward(losses.total(batch.image_count))
+                images += batch.image_count if number else 0
+            learner.step(settings.optimizer.rate)
+    return images / (time.perf_counter() - start)
+
+
+def sizes_for(samples: Sequence[Sample]) -> list[SizeFit]:
+    """Return the input size that suits the boxes, then the smaller ones, largest first.
+
+    Raises:
+        AnnotationError: no boxes.
+    """
+    if all(sample.crowd.all() for sample in samples):
+        raise AnnotationError(f"expected boxes to train on, found none in {counted(len(samples), 'image')}")
+    fits = [SizeFit.measure(samples, side) for side in SIZES]
+    best = advised_size(fits)
+    return [fit for fit in reversed(fits) if fit.side <= best.side]
+
+
+def most_accurate(milliseconds: Mapping[Choice, float], limit: float, *, small: bool) -> Choice | None:
+    """Return the network with the highest `Choice.ap` among those fast enough; None if none is.
+
+    Args:
+        milliseconds: time of each network.
+        limit: the longest time.
+        small: whether there are many objects smaller than a cell of 16 pixels; then networks with cells of 8
+            pixels come first.
+    """
+    fast = [choice for choice, taken in milliseconds.items() if taken <= limit]
+    fine = [choice for choice in fast if choice.is_fine]
+    return max((small and fine) or fast, key=lambda choice: choice.ap, default=None)
