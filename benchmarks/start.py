@@ -194,9 +194,8 @@ def report(rows: list[tuple[str, float, str, int, list[float]]], counts: dict[st
     print("|---|---|---|---|---|---|")
     for part, minutes, start, epochs, values in rows:
         ap50, ap, test50, test = (f"{each:.3f}" for each in values)
-        print(
-            f"| {counts[part]} | {minutes:g} | {STARTS[start].title} | {epochs} | {ap50}, {ap} | {test50}, {test} |"
-        )
+        title = STARTS[start].title
+        print(f"| {counts[part]} | {minutes:g} | {title} | {epochs} | {ap50}, {ap} | {test50}, {test} |")
 
 
 if __name__ == "__main__":

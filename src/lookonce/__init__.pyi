@@ -151,6 +151,7 @@ def train(
     patience: int | None = None,
     batch: int | str | None = None,
     weights: str | PathLike[str] | None = None,
+    within: str | None = None,
     keep_classes: bool = False,
     names: str | PathLike[str] | None = None,
     images: str | PathLike[str] | None = None,
@@ -176,6 +177,7 @@ def train(
         patience: End after N epochs without a better AP.
         batch: Batch size, or "auto".
         weights: Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.
+        within: Choose network and size: the most accurate that needs at most TIME per image here (5ms).
         keep_classes: Add classes to the model of --weights, which labels its own on DATA.
         names: File of class names, for annotations that have only numbers.
         images: Folder of the images, if they lie elsewhere.

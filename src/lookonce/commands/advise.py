@@ -21,7 +21,7 @@ from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lookonce.train.advise import Choice
+    from lookonce.bench.networks import Choice
 
 EPOCHS = 30  # of the default recipe
 ELSEWHERE = "on 233 images of blood cells, after 5 minutes on two cores"
@@ -62,7 +62,7 @@ def advise(
     Example: lookonce advise my-images/
     """
     require("torch", extra="train")
-    from lookonce.train.advise import CHOICES, ROUNDS, sizes_for, time_networks, training_speed
+    from lookonce.bench.networks import CHOICES, ROUNDS, sizes_for, time_networks, training_speed
     from lookonce.train.plan import TrainData
 
     console, wanted = terminal(stderr=True), shared.input_size(size)
@@ -141,8 +141,8 @@ def choose_network(
         ConfigError: not a time, or no network is fast enough.
         AnnotationError: the images cannot be used for training.
     """
+    from lookonce.bench.networks import CHOICES, ROUNDS, most_accurate, sizes_for, time_networks
     from lookonce.doctor.advice import ENOUGH, SizeFit
-    from lookonce.train.advise import CHOICES, ROUNDS, most_accurate, sizes_for, time_networks
 
     matched = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(ms)?", limit.strip().lower())
     most = float(matched[1]) if matched else 0.0

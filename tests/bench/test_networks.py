@@ -1,0 +1,49 @@
+"""The choice of a network by time."""
+
+import numpy as np
+import pytest
+
+from lookonce.bench.networks import CHOICES, Choice, most_accurate, sizes_for
+from lookonce.errors import AnnotationError
+from lookonce.samples import Sample
+
+COARSE = Choice("yolov3-tiny", 1, 0.5)
+FINE = Choice("yolov3-tiny-3l", 0.5, 0.4)
+FAST = Choice("yolov3-tiny", 0.25, 0.3)
+TIMES = {COARSE: 9.0, FINE: 6.0, FAST: 2.0}
+
+
+@pytest.mark.parametrize(
+    ("limit", "small", "expected"),
+    [
+        (100, False, COARSE),
+        (100, True, FINE),
+        (9, False, COARSE),
+        (8, False, FINE),
+        (5, True, FAST),
+        (1, False, None),
+    ],
+)
+def test_the_most_accurate_of_the_fast_ones(limit: float, small: bool, expected: Choice | None) -> None:
+    assert most_accurate(TIMES, limit, small=small) is expected
+
+
+def sample(*sides: float) -> Sample:
+    boxes = np.array([[0, 0, side, side] for side in sides], np.float32).reshape(-1, 4)
+    return Sample("a.png", boxes, np.zeros(len(sides), int), size=(416, 416))
+
+
+def test_small_objects_need_a_large_input_and_large_ones_do_not() -> None:
+    assert [fit.side for fit in sizes_for([sample(100, 200)])] == [320]
+    assert [fit.side for fit in sizes_for([sample(9, 10)])] == [608, 416, 320]
+    assert sizes_for([sample(9, 10)])[1].below_16 == 1
+
+
+def test_without_boxes_there_is_no_advice() -> None:
+    with pytest.raises(AnnotationError, match="expected boxes to train on, found none in 1 image"):
+        sizes_for([sample()])
+
+
+def test_every_choice_is_an_option_of_train() -> None:
+    assert {choice.options for choice in CHOICES} >= {("--weights", "coco"), ("--model", "yolov3-tiny")}
+    assert len({choice.options for choice in CHOICES}) == len(CHOICES)
