@@ -30,7 +30,7 @@ from rich.console import Console
 
 from lookonce.data.loader import Loader
 from lookonce.networks import model_path
-from lookonce.recipe import BUILT_IN_SETTINGS, load_settings
+from lookonce.recipe import FROM_DETECTOR, load_settings
 from lookonce.train.learner import Learner
 from lookonce.train.plan import describe, make_dataset, make_network
 from lookonce.train.reading import load_data
@@ -59,9 +59,7 @@ def random_start(model: str, width: float) -> Start:
 
 STARTS = {
     "scratch": Start("random weights, yolov3-tiny", (), ("model=yolov3-tiny",)),
-    "coco": Start(
-        "`--weights coco`", ("--weights", "coco"), (f"model={model_path('coco')}", *BUILT_IN_SETTINGS)
-    ),
+    "coco": Start("`--weights coco`", ("--weights", "coco"), (f"model={model_path('coco')}", *FROM_DETECTOR)),
     "half": random_start("yolov3-tiny", 0.5),
     "quarter": random_start("yolov3-tiny", 0.25),
     "fine-half": random_start("yolov3-tiny-3l", 0.5),

@@ -13,8 +13,9 @@ from lookonce.config import AugmentSettings, TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import NETWORK_FILES
 
-# a training from built-in weights is short, and does not learn what padding is: benchmarks/padding.md
-BUILT_IN_SETTINGS = ("augment.rectangles=false",)
+# settings of a training from a detector's weights: a short one in the shapes of the images forgets, or never
+# learns, what padding is; benchmarks/padding.md
+FROM_DETECTOR = ("augment.rectangles=false",)
 
 
 def load_settings(

@@ -61,14 +61,24 @@ def arguments(lines: Path, out: Path, *more: str) -> list[str]:
         ("coco", None, ("augment.rectangles=true",), True),
         ("coco", None, ("augment=false",), False),
         ("coco", "default", (), True),
+        ("small.cfg", None, (), False),
+        ("darknet53.conv.74", None, (), True),
+        ("backbone.weights", None, (), True),
         (None, None, (), True),
     ],
 )
-def test_from_coco_batches_are_padded_as_detection_pads(
-    weights: str | None, recipe: str | None, assignments: tuple[str, ...], expected: bool
+def test_from_a_detector_batches_are_padded_as_detection_pads(
+    weights: str | None,
+    recipe: str | None,
+    assignments: tuple[str, ...],
+    expected: bool,
+    small_model: Path,
+    tmp_path: Path,
 ) -> None:
     options = Options(Path(recipe) if recipe else None, assignments, {})
-    settings = options.with_network(model_path(weights) if weights else None).settings()
+    files = {"coco": model_path("coco"), "small.cfg": small_model}
+    start = files.get(weights, tmp_path / weights) if weights else None
+    settings = options.with_network(start).settings()
     assert settings.augment.rectangles is expected
 
 

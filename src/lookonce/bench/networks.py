@@ -29,7 +29,7 @@ from lookonce.export.graph import export_graph
 from lookonce.export.source import FloatModel
 from lookonce.model.darknet_io import arrays_of
 from lookonce.networks import BUILT_IN, NETWORKS, model_path
-from lookonce.recipe import BUILT_IN_SETTINGS, load_settings
+from lookonce.recipe import FROM_DETECTOR, load_settings
 from lookonce.runtime.backends import load_engine
 from lookonce.samples import Sample
 from lookonce.train.learner import Learner
@@ -67,7 +67,7 @@ class Choice:
 
     def settings(self, size: tuple[int, int]) -> TrainSettings:
         """Return the settings of its training with the default recipe."""
-        own = BUILT_IN_SETTINGS if self.model in BUILT_IN else ()
+        own = FROM_DETECTOR if self.model in BUILT_IN else ()
         return load_settings(None, own, model=str(model_path(self.model)), width=self.width, size=size)
 
 

@@ -14,8 +14,8 @@ from lookonce._counted import counted
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
+from lookonce._texts import read_names
 from lookonce.annotations import open_annotations
-from lookonce.annotations.files import read_names
 from lookonce.annotations.report import say_samples
 from lookonce.commands import options as shared
 from lookonce.errors import ConfigError

@@ -10,7 +10,7 @@ import typer
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
-from lookonce.recipe import BUILT_IN_SETTINGS, load_settings, read_recipe, recipe_file
+from lookonce.recipe import FROM_DETECTOR, load_settings, read_recipe, recipe_file
 
 OutOption = Annotated[Path, typer.Option(help="Run folder.")]
 ModelOption = Annotated[
@@ -111,13 +111,13 @@ class Options:
     def with_network(self, weights: Path | None) -> "Options":
         """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.
 
-        From the built-in weights, batches are padded squares, as `detect` pads, unless a recipe is given.
+        From a detector's weights, batches are padded squares, as `detect` pads, unless there is a recipe.
 
         Raises:
             ConfigError: another network than that of built-in weights.
             ModelFileError: the file of a network cannot be used.
         """
-        from lookonce.darknet.described import has_own_network, published_size
+        from lookonce.darknet.described import has_own_network, holds_detector, published_size
 
         named, model = dict(self.named), self.named.get("model")
         assignments = list(self.assignments)
@@ -128,10 +128,10 @@ class Options:
             if model or "model" in assigned:
                 raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
             named["model"] = str(weights)
-            if not self.recipe:
-                assignments = [*BUILT_IN_SETTINGS, *assignments]
         elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
             named["model"] = str(weights)
+        if weights and not self.recipe and holds_detector(weights):
+            assignments = [*FROM_DETECTOR, *assignments]
         network = str(named.get("model") or assigned.get("model") or of_recipe.get("model"))
         # a wrong name is found with the other settings
         if is_network(network) and named.get("size") is None and "size" not in assigned | of_recipe:

@@ -16,7 +16,7 @@ from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.decode import YOLO, Decoding
 from lookonce.geometry.letterbox import Fit
 from lookonce.metadata import BN_EPSILON, DARKNET, METADATA_KEY, ModelInfo
-from lookonce.networks import NETWORKS
+from lookonce.networks import NETWORK_FILES, NETWORKS
 
 
 def fit_of(network: Network) -> tuple[Fit, str]:
@@ -84,17 +84,18 @@ def cfg_of(model: str) -> Cfg:
     return network_of(ModelInfo.from_json(described, str(path))).cfg
 
 
+def holds_detector(weights: Path) -> bool:
+    """Return whether weights come with a description of a whole network: a backbone alone does not."""
+    return weights.suffix in NETWORK_FILES and (weights.suffix != ".weights" or has_cfg(weights))
+
+
 def has_own_network(weights: Path) -> bool:
     """Return whether weights come with a network that has no readable model here.
 
     Raises:
         ModelFileError: as `cfg_of`.
     """
-    if weights.suffix not in (".cfg", ".weights", ".safetensors"):
-        return False
-    if weights.suffix == ".weights" and not has_cfg(weights):
-        return False
-    return recognize(resolve(cfg_of(str(weights)))) is None
+    return holds_detector(weights) and recognize(resolve(cfg_of(str(weights)))) is None
 
 
 def published_size(model: str) -> tuple[int, int] | None:
