@@ -367,7 +367,8 @@ KINDS: dict[str, Kind] = {
         "Rare classes",
         "Fewer than 50 objects in the training split.",
         "Too few to learn the class from.",
-        "Add images with this class, or merge it with another.",
+        "Add images with this class, or merge it with another; lookonce train --set repeat_rare=0.5 shows "
+        "the ones that have it more often.",
     ),
     "unbalanced": Kind(
         "look",
