@@ -47,8 +47,7 @@ HELD_OUT = 80
 DIGITS = 5  # of `CLASSES` are to be found; the others are letters
 WITH_DIGITS, EMPTY = (60, 40), (100, 100)  # images to train on and to measure on
 ADDED = 20  # background images per round
-# rectangles: `--weights coco` alone trains in padded squares, but the rounds after it do not
-SETTINGS = "workers=1", "optimizer.warmup_epochs=0.5", "augment.rectangles=true"
+SETTINGS = "workers=1", "optimizer.warmup_epochs=0.5"
 ORDERS = "next", "random"
 
 
