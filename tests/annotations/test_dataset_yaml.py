@@ -96,6 +96,20 @@ def test_paths(folder: Path) -> None:
     assert len(load_samples(above, "train").samples) == 1
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+def test_images_around_a_yaml_whose_path_is_elsewhere_are_none_of_the_set(
+    image: ImageMaker, tmp_path: Path, absolute: bool
+) -> None:
+    for name in ("set/named.png", "set/idle.png", "desk/holiday.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image(name)
+    (tmp_path / "set" / "train.txt").write_text("named.png 1,2,30,40,1\n")
+    place = tmp_path / "set" if absolute else "../set"
+    found = load_samples(write(tmp_path / "desk", f"path: {place}\nnames: [cat, dog]\ntrain: train.txt\n"))
+    assert [sample.path.name for sample in found.samples] == ["named.png"]
+    assert [Path(problem.place).name for problem in found.problems] == ["idle.png"]
+
+
 def test_a_yaml_speaks_for_its_folder(folder: Path) -> None:
     write(folder, "names: [cat, dog]\nvalid: val.txt\n", "data.yaml")
     assert open_annotations(folder).splits == ("val",)

@@ -96,13 +96,14 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         return Annotations(data.path, title, within_parts, within.tree, [*within.remarks, *remarks])
     parts: dict[str, YamlPart] = {}
     missing = []
+    root = path.parent / tree.get("path", ".")
     for split in by_split(entries):
         key, written = entries[split]
         there = []
         for entry, annotated in written:
-            found = find_path(entry, path.parent / tree.get("path", "."), path.parent)
+            found = find_path(entry, root, path.parent)
             if found is None:
-                expected = path.parent / tree.get("path", ".") / entry
+                expected = root / entry
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
             else:
                 there.append(Entry(DataPath(found, data.images, keypoints), annotated))
@@ -112,7 +113,9 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         raise AnnotationError(f"{path}: {missing[0]}")
     remarks += [Problem(str(path), f"{what}: left out", "noted", kind="split-absent") for what in missing]
     title = f"dataset file {path}"
-    return Annotations(data.path, title, parts, Tree(path.parent, data.images), remarks)
+    # the images around a YAML whose `path` is elsewhere are none of the set
+    place = root if root.is_dir() else path.parent
+    return Annotations(data.path, title, parts, Tree(place, data.images), remarks)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
