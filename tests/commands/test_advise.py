@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lookonce.bench.networks import Choice
 from lookonce.metadata import DARKNET
 from lookonce.model.files import load_info
 from tests.command_line import lookonce
@@ -38,22 +39,30 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("size", "chosen", "architecture"),
+    ("choice", "chosen", "architecture"),
     [
-        # objects below 16 pixels, so cells of 8 pixels
-        ("64x96", "--model yolov3-tiny-3l --set width=0.5", "yolov3-tiny-3l"),
-        ("256", "--weights coco", DARKNET),
+        (Choice("yolov3-tiny-3l", 0.5, 0.4), "--model yolov3-tiny-3l --set width=0.5", "yolov3-tiny-3l"),
+        (Choice("coco", 1, 0.4), "--weights coco", DARKNET),
     ],
 )
 def test_train_takes_the_most_accurate_network_that_is_fast_enough(
-    lines: Path, tmp_path: Path, size: str, chosen: str, architecture: str
+    lines: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: Choice,
+    chosen: str,
+    architecture: str,
 ) -> None:
+    worse = Choice("yolov3-tiny", 0.25, 0.3)
+    monkeypatch.setattr("lookonce.bench.networks.CHOICES", (worse, choice))
     out = tmp_path / "run"
-    ran = lookonce("train", *given(lines), "--for", "60000ms", "--size", size, *QUICK, "--out", out)
+    ran = lookonce("train", *given(lines), "--for", "60000ms", "--size", "64x96", *QUICK, "--out", out)
     assert ran.returncode == 0, ran.stderr
-    assert f"--for 60000ms: {chosen} at {size.split('x')[0]}x" in ran.stdout.replace("\n", " ")
-    assert load_info(out / "last.safetensors").architecture == architecture
-    assert ("start: coco:" in ran.stdout) is (architecture == DARKNET)
+    assert f"--for 60000ms: {chosen} at 64x96 (height x width)" in ran.stdout.replace("\n", " ")
+    info = load_info(out / "last.safetensors")
+    assert (info.architecture, info.input_size) == (architecture, (64, 96))
+    assert info.width == choice.width
+    assert ("start: coco:" in ran.stdout) is (choice.model == "coco")
 
 
 @pytest.mark.parametrize(

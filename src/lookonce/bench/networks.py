@@ -72,11 +72,11 @@ class Choice:
 
 
 CHOICES = (
+    Choice("yolov3-tiny-3l", 0.5, 0.522),
     Choice("coco", 1, 0.511),
-    Choice("yolov3-tiny", 1, 0.338),
-    Choice("yolov3-tiny-3l", 0.5, 0.0),
     Choice("yolov3-tiny", 0.5, 0.424),
-    Choice("yolov3-tiny", 0.25, 0.0),
+    Choice("yolov3-tiny", 0.25, 0.401),
+    Choice("yolov3-tiny", 1, 0.338),
 )
 
 
