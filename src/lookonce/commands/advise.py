@@ -86,7 +86,7 @@ def advise(
     if json_to == shared.STANDARD_OUTPUT:
         return code
     table = Table("network", box=None, header_style="bold")
-    for heading in ("ms", "images/s", f"{EPOCHS} epochs", "AP elsewhere"):
+    for heading in ("ms", "images/s", f"{EPOCHS} epochs", "AP"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
@@ -101,7 +101,7 @@ def advise(
     for line in (
         f"for {counted(len(found.samples), 'image')} at {shared.height_width(chosen)}, on this machine:",
         "ms: one image in the network alone; images/s and 30 epochs: training without evaluation",
-        f"AP elsewhere: {ELSEWHERE}; on your images it will differ",
+        f"AP: {ELSEWHERE}; on your images it will differ",
         f"to train the one in the first line: {_command(data, chosen, next(iter(times)), names, images)}",
     ):
         say(line, results)
