@@ -25,6 +25,7 @@ LINES = {
     "data_anchors": "data anchors lines.txt --names names.txt",
 }
 ELSEWHERE = {
+    "advise": "tests/commands/test_advise.py",  # needs images to train on, and trains
     "fetch": "tests/commands/test_fetch_command.py",  # needs a server
     "slim": "tests/commands/test_slim.py",  # trains
     "tune": "tests/bench/test_tune.py",  # takes minutes
