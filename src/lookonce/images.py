@@ -189,6 +189,20 @@ def reduced_image(image: Path | bytes, name: str, least: Callable[[Size], Size])
     return None
 
 
+def read_or_reduce(
+    image: Path | bytes, name: str, values: Values | None, least: Callable[[Size], Size] | None
+) -> NDArray[np.uint8] | ReducedImage:
+    """Read an image, a file or its content: by `reduced_image` if `least` is given and it can, else whole.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    reduced = None if least is None else reduced_image(image, name, least)
+    if reduced is not None:
+        return reduced
+    return read_image(image, values) if isinstance(image, Path) else decode_image(image, name, values)
+
+
 def read_native(path: Path) -> NDArray[Any]:
     """Read an image in the file's own numbers: (H, W, 3) RGB, uint8, uint16, int16 or a float.
 

@@ -30,7 +30,7 @@ NAMED = {  # other names of TensorFlow's columns
     "xmax": ("right", "x_max", "x2"),
     "ymax": ("bottom", "y_max", "y2"),
 }
-EXCEL = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # its first line may name the delimiter
+EXCEL = re.compile(r'"?sep=."?\r?\n', re.IGNORECASE)  # its first line may name the delimiter
 NUMBER = re.compile(r"-?\d+(\.\d*)?")
 PREDICTED = frozenset(
     {"score", "confidence", "probability"}
@@ -45,17 +45,21 @@ class Sheet:
         form: the format; empty for none of the three.
         columns: names of the columns; OpenImages' or TensorFlow's if they mean the same.
         delimiter: comma, semicolon or tab.
-        headed: whether the first line is a header, and no row.
+        headed: whether its first line is a header, and no row.
+        leading: lines before it: one from Excel that names the delimiter, or none.
     """
 
     form: str
     columns: list[str]
     delimiter: str
     headed: bool
+    leading: int
 
     @classmethod
-    def of(cls, line: str) -> "Sheet":
-        """Return the layout of a CSV that begins with a line."""
+    def of(cls, text: str) -> "Sheet":
+        """Return the layout of a CSV that begins with a text."""
+        leading = 1 if EXCEL.match(text) else 0
+        line = "".join(text.split("\n", leading + 1)[leading : leading + 1])
         delimiter = max(",;\t", key=line.count)
         try:
             words = [
@@ -70,7 +74,7 @@ class Sheet:
             and words[0].lower().endswith(IMAGE_SUFFIXES)
             and (not any(sides) or all(map(NUMBER.fullmatch, sides)))
         ):
-            return cls("retinanet", list(RETINANET), delimiter, headed=False)
+            return cls("retinanet", list(RETINANET), delimiter, headed=False, leading=leading)
         columns = [word.lower() for word in words]
         for usual, others in NAMED.items():
             if usual not in columns and (other := next((each for each in others if each in columns), None)):
@@ -80,16 +84,17 @@ class Sheet:
             form = "openimages"
         elif TENSORFLOW.issubset(columns) and PREDICTED.isdisjoint(columns):
             form = "tensorflow"
-        return cls(form, columns, delimiter, headed=True)
+        return cls(form, columns, delimiter, headed=True, leading=leading)
 
     def rows(self, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield line number and values by column for each row of the CSV."""
-        table = csv.DictReader(
-            StringIO(text, newline=""), self.columns, delimiter=self.delimiter, skipinitialspace=True
-        )
+        lines = StringIO(text, newline="")
+        for _ in range(self.leading):
+            next(lines)
+        table = csv.DictReader(lines, self.columns, delimiter=self.delimiter, skipinitialspace=True)
         for row in islice(table, int(self.headed), None):
             yield (
-                table.line_num,
+                table.line_num + self.leading,
                 {key: value.strip() for key, value in row.items() if key and isinstance(value, str)},
             )
 
@@ -102,9 +107,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 def _form(file: Path) -> str:
     """Return the name of a CSV's format; empty for none."""
-    start = read_start(file, 4096)
-    excel = EXCEL.match(start)
-    return Sheet.of(start[excel.end() if excel else 0 :].split("\n")[0]).form
+    return Sheet.of(read_start(file, 4096)).form
 
 
 def _parse(files: Sequence[Path]) -> Parsed:
@@ -112,9 +115,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
     form, codes = "", _descriptions(files)
     for file in files:
         text = read_text(file)
-        if excel := EXCEL.match(text):
-            text = text[excel.end() :]
-        sheet = Sheet.of(text.split("\n", 1)[0])
+        sheet = Sheet.of(text)
         form, relative = form or sheet.form, sheet.form == "openimages"
         images: dict[str, list[Row]] = {}
         declared: dict[str, tuple[int, int] | None] = {}
@@ -123,10 +124,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
             for line, row in sheet.rows(text):
                 if not any(row.values()):  # spreadsheets leave such rows at the end
                     continue
-                place, name = (
-                    f"{file}:{line + bool(excel)}",
-                    row.get("imageid" if relative else "filename", ""),
-                )
+                place, name = f"{file}:{line}", row.get("imageid" if relative else "filename", "")
                 if not name:
                     raise AnnotationError(f"{place}: expected an image's name, found none")
                 images.setdefault(name, [])

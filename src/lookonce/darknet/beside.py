@@ -5,10 +5,8 @@ from pathlib import Path
 
 from lookonce.errors import ModelFileError
 
-_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
-
-
 SUFFIXES = (".cfg", ".weights")
+_TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names weights
 
 
 def find_weights(cfg: Path) -> Path:

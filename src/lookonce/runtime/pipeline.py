@@ -23,14 +23,7 @@ from typing import Any, Self, TypeVar
 import cv2
 
 from lookonce.errors import ImageError
-from lookonce.images import (
-    MAX_MEMORY,
-    Size,
-    Values,
-    read_image,
-    read_image_header,
-    reduced_image,
-)
+from lookonce.images import MAX_MEMORY, Size, Values, read_image_header, read_or_reduce
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
@@ -107,8 +100,7 @@ def each_image(
     def attempt(item: tuple[int, Path]) -> tuple[int, Path, R | ImageError]:
         number, path = item
         try:
-            reduced = None if least is None else reduced_image(path, str(path), least)
-            return number, path, work(read_image(path, values) if reduced is None else reduced)
+            return number, path, work(read_or_reduce(path, str(path), values, least))
         except ImageError as error:
             return number, path, error
 

@@ -25,10 +25,8 @@ from lookonce.images import (
     Size,
     Values,
     as_eight_bits,
-    decode_image,
-    read_image,
     read_image_header,
-    reduced_image,
+    read_or_reduce,
 )
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
@@ -315,13 +313,11 @@ def _read(
     *,
     by_windows: bool,
 ) -> Frame:
-    if least is not None and (reduced := reduced_image(path, str(path), least)):
-        return Frame(reduced, name, relative, path)
     if by_windows and is_large_tiff(path, at):
         return Frame(LargeImage(path, values, at, name), name, relative, path, page=at)
     if at:
         return Frame(as_eight_bits(decode_tiff_page(path, at, name), values), name, relative, path, page=at)
-    image, is_series = read_image(path, values), False
+    image, is_series = read_or_reduce(path, str(path), values, least), False
     if path.suffix.lower() in SERIES_SUFFIXES:
         header = read_image_header(path)
         is_series = header.is_series and header.format != "TIFF"
@@ -337,7 +333,4 @@ def _decode(
     values: Values | None,
     least: Callable[[Size], Size] | None,
 ) -> Frame:
-    data = read()
-    if least is not None and (reduced := reduced_image(data, shown, least)):
-        return Frame(reduced, name, relative, moment=moment)
-    return Frame(decode_image(data, shown, values), name, relative, moment=moment)
+    return Frame(read_or_reduce(read(), shown, values, least), name, relative, moment=moment)
