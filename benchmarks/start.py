@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,41 +27,21 @@ import torch
 from machine import machine_line
 from rich.console import Console
 
+from lookonce.bench.networks import CHOICES
+from lookonce.config import parse_size
 from lookonce.data.loader import Loader
-from lookonce.networks import model_path
-from lookonce.recipe import FROM_DETECTOR, load_settings
+from lookonce.networks import BUILT_IN
 from lookonce.train.learner import Learner
 from lookonce.train.plan import describe, make_dataset, make_network
 from lookonce.train.reading import load_data
 
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How a training starts.
-
-    Attributes:
-        title: what the table calls it.
-        options: of `lookonce train`.
-        settings: the same as settings.
-    """
-
-    title: str
-    options: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-
-
-def random_start(model: str, width: float) -> Start:
-    settings = f"model={model}", f"width={width:g}"
-    title = f"random weights, {model}" + (f", width {width:g}" if width != 1 else "")
-    return Start(title, ("--model", model, "--set", settings[1]), settings)
-
-
+OF = {(each.model, each.width): each for each in CHOICES}
 STARTS = {
-    "scratch": Start("random weights, yolov3-tiny", (), ("model=yolov3-tiny",)),
-    "coco": Start("`--weights coco`", ("--weights", "coco"), (f"model={model_path('coco')}", *FROM_DETECTOR)),
-    "half": random_start("yolov3-tiny", 0.5),
-    "quarter": random_start("yolov3-tiny", 0.25),
-    "fine-half": random_start("yolov3-tiny-3l", 0.5),
+    "scratch": OF["yolov3-tiny", 1],
+    "coco": OF["coco", 1],
+    "half": OF["yolov3-tiny", 0.5],
+    "quarter": OF["yolov3-tiny", 0.25],
+    "fine-half": OF["yolov3-tiny-3l", 0.5],
 }
 CORES = 2  # of the machine whose minutes are meant
 
@@ -124,7 +103,7 @@ def measure_pace(folder: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     learners, loaders, console = {}, {}, Console(quiet=True)
     for start in options.starts:
-        settings = load_settings(None, (f"size={options.size}", *STARTS[start].settings))
+        settings = STARTS[start].settings(parse_size(options.size))
         data = load_data(
             folder / "all.yaml", settings, None, console, options.images, strict=False, record=False
         )
@@ -192,7 +171,9 @@ def report(rows: list[tuple[str, float, str, int, list[float]]], counts: dict[st
     print("|---|---|---|---|---|---|")
     for part, minutes, start, epochs, values in rows:
         ap50, ap, test50, test = (f"{each:.3f}" for each in values)
-        title = STARTS[start].title
+        model, width = STARTS[start].model, STARTS[start].width
+        narrow = "" if width == 1 else f", width {width:g}"
+        title = f"`--weights {model}`" if model in BUILT_IN else f"random weights, {model}{narrow}"
         print(f"| {counts[part]} | {minutes:g} | {title} | {epochs} | {ap50}, {ap} | {test50}, {test} |")
 
 

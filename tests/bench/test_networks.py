@@ -1,15 +1,18 @@
 """The choice of a network by time."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from lookonce.bench.networks import CHOICES, Choice, most_accurate, sizes_for
+from lookonce.bench.networks import CHOICES, NetworkChoice, most_accurate, sizes_for
 from lookonce.errors import AnnotationError
+from lookonce.networks import BUILT_IN
 from lookonce.samples import Sample
 
-COARSE = Choice("yolov3-tiny", 1, 0.5)
-FINE = Choice("yolov3-tiny-3l", 0.5, 0.4)
-FAST = Choice("yolov3-tiny", 0.25, 0.3)
+COARSE = NetworkChoice("yolov3-tiny", 1, 0.5)
+FINE = NetworkChoice("yolov3-tiny-3l", 0.5, 0.4)
+FAST = NetworkChoice("yolov3-tiny", 0.25, 0.3)
 TIMES = {COARSE: 9.0, FINE: 6.0, FAST: 2.0}
 
 
@@ -24,7 +27,9 @@ TIMES = {COARSE: 9.0, FINE: 6.0, FAST: 2.0}
         (1, False, None),
     ],
 )
-def test_the_most_accurate_of_the_fast_ones(limit: float, small: bool, expected: Choice | None) -> None:
+def test_the_most_accurate_of_the_fast_ones(
+    limit: float, small: bool, expected: NetworkChoice | None
+) -> None:
     assert most_accurate(TIMES, limit, small=small) is expected
 
 
@@ -47,3 +52,17 @@ def test_without_boxes_there_is_no_advice() -> None:
 def test_every_choice_is_an_option_of_train() -> None:
     assert {choice.options for choice in CHOICES} >= {("--weights", "coco"), ("--model", "yolov3-tiny")}
     assert len({choice.options for choice in CHOICES}) == len(CHOICES)
+
+
+def test_ap_is_that_of_the_two_minute_rows_of_the_benchmark() -> None:
+    page = (Path(__file__).parents[2] / "benchmarks" / "start.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| 233 | 2 | ")]
+    measured = {row[2]: float(row[5].split(", ")[1].strip(" |*")) for row in rows}
+    titles = {}
+    for choice in CHOICES:
+        narrow = "" if choice.width == 1 else f", width {choice.width:g}"
+        built_in = choice.model in BUILT_IN
+        title = f"`--weights {choice.model}`" if built_in else f"random weights, {choice.model}{narrow}"
+        titles[title] = choice.ap
+    assert titles == measured
+    assert [choice.ap for choice in CHOICES] == sorted(measured.values(), reverse=True)

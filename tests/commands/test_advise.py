@@ -4,9 +4,11 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lookonce.bench.networks import Choice
+from lookonce.bench.networks import NetworkChoice
+from lookonce.images import write_image
 from lookonce.metadata import DARKNET
 from lookonce.model.files import load_info
 from tests.command_line import lookonce
@@ -41,19 +43,23 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("choice", "chosen", "architecture"),
     [
-        (Choice("yolov3-tiny-3l", 0.5, 0.4), "--model yolov3-tiny-3l --set width=0.5", "yolov3-tiny-3l"),
-        (Choice("coco", 1, 0.4), "--weights coco", DARKNET),
+        (
+            NetworkChoice("yolov3-tiny-3l", 0.5, 0.4),
+            "--model yolov3-tiny-3l --set width=0.5",
+            "yolov3-tiny-3l",
+        ),
+        (NetworkChoice("coco", 1, 0.4), "--weights coco", DARKNET),
     ],
 )
 def test_train_takes_the_most_accurate_network_that_is_fast_enough(
     lines: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    choice: Choice,
+    choice: NetworkChoice,
     chosen: str,
     architecture: str,
 ) -> None:
-    worse = Choice("yolov3-tiny", 0.25, 0.3)
+    worse = NetworkChoice("yolov3-tiny", 0.25, 0.3)
     monkeypatch.setattr("lookonce.bench.networks.CHOICES", (worse, choice))
     out = tmp_path / "run"
     ran = lookonce("train", *given(lines), "--for", "60000ms", "--size", "64x96", *QUICK, "--out", out)
@@ -73,6 +79,7 @@ def test_train_takes_the_most_accurate_network_that_is_fast_enough(
         (["--for", "-1"], "--for: expected milliseconds per image above 0, such as 5ms, found '-1'"),
         (["--for", "nan"], "--for: expected milliseconds per image above 0"),
         (["--for", "5ms", "--model", "yolov3"], "--for: chooses the network and its size"),
+        (["--for", "5ms", "--set", "width=0.5"], "--for: chooses the network and its size"),
     ],
 )
 def test_a_time_that_cannot_be_met_is_one_line(
@@ -84,3 +91,22 @@ def test_a_time_that_cannot_be_met_is_one_line(
     assert ran.stderr.startswith(f"lookonce: {complaint}")
     assert ran.stderr.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("size", [(), ("--size", "64")])
+def test_without_boxes_nothing_is_timed(tmp_path: Path, size: tuple[str, ...]) -> None:
+    write_image(tmp_path / "a.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "classes.txt").write_text("disc\n")
+    for words in (["advise", tmp_path], ["train", tmp_path, "--for", "5ms", "--out", tmp_path / "run"]):
+        ran = lookonce(*words, *size)
+        assert ran.returncode == 2
+        assert ran.stderr.endswith("expected boxes to train on, found none in 1 image\n")
+
+
+def test_an_image_that_cannot_be_read_does_not_stop_the_timing(lines: Path) -> None:
+    first = lines.read_text().split("\n")[0].split('"')[1]
+    (lines.parent / first).write_bytes(b"no image")
+    ran = lookonce("advise", *given(lines), "--size", "64", "--json", "-")
+    assert ran.returncode == 1, ran.stderr
+    assert all(row["images_per_second"] > 0 for row in json.loads(ran.stdout)["networks"])

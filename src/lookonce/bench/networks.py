@@ -9,7 +9,7 @@ on other images in equal time.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain, count
@@ -17,8 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from rich.console import Console
 
 from lookonce._counted import counted
+from lookonce._terminal import progress_bar
 from lookonce.config import TrainSettings
 from lookonce.darknet.described import network_of
 from lookonce.data.loader import Loader
@@ -40,7 +42,7 @@ STEPS = 2  # training steps that are timed, after a first one
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class NetworkChoice:
     """A network that `lookonce train` can train.
 
     Attributes:
@@ -72,20 +74,17 @@ class Choice:
 
 
 CHOICES = (
-    Choice("yolov3-tiny-3l", 0.5, 0.522),
-    Choice("coco", 1, 0.511),
-    Choice("yolov3-tiny", 0.5, 0.424),
-    Choice("yolov3-tiny", 0.25, 0.401),
-    Choice("yolov3-tiny", 1, 0.338),
+    NetworkChoice("yolov3-tiny-3l", 0.5, 0.522),
+    NetworkChoice("coco", 1, 0.511),
+    NetworkChoice("yolov3-tiny", 0.5, 0.424),
+    NetworkChoice("yolov3-tiny", 0.25, 0.401),
+    NetworkChoice("yolov3-tiny", 1, 0.338),
 )
 
 
 def time_networks(
-    choices: Sequence[Choice],
-    names: tuple[str, ...],
-    size: tuple[int, int],
-    done: Callable[[], None] = lambda: None,
-) -> dict[Choice, float]:
+    choices: Sequence[NetworkChoice], names: tuple[str, ...], size: tuple[int, int], console: Console
+) -> dict[NetworkChoice, float]:
     """Return the milliseconds per image of each network, exported to ONNX, without decoding and drawing.
 
     They run in turn on all cores, with initial weights, and the lower quartile counts: other work on the
@@ -95,14 +94,19 @@ def time_networks(
         choices: the networks.
         names: class names.
         size: (height, width) of the input.
-        done: called after each of the `len(choices) * (1 + ROUNDS)` runs.
+        console: for the progress bar.
 
     Raises:
         ConfigError: a size that no network accepts.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
     seconds: list[list[float]] = [[] for _ in choices]
-    with TemporaryDirectory() as folder, ExitStack() as stack:
+    with (
+        TemporaryDirectory() as folder,
+        progress_bar(console, transient=True) as progress,
+        ExitStack() as stack,
+    ):
+        bar = progress.add_task("running each network", total=len(choices) * (1 + ROUNDS))
         engines = []
         for number, choice in enumerate(choices):
             settings = choice.settings(size)
@@ -116,46 +120,52 @@ def time_networks(
                 start = time.perf_counter()
                 engine(image)
                 taken.append(time.perf_counter() - start)
-                done()
+                progress.advance(bar)
     times = [1000 * float(np.percentile(taken[1:], 25)) for taken in seconds]
     return dict(zip(choices, times, strict=True))
 
 
-def training_speed(choice: Choice, data: TrainData, size: tuple[int, int]) -> float:
+def training_speed(choice: NetworkChoice, data: TrainData, size: tuple[int, int]) -> float:
     """Return the images per second of a few training steps, reading and augmentation included."""
     settings = choice.settings(size)
     info = describe(data, settings)
     learner = Learner(make_network(info, settings), info, settings)
     learner.start_epoch()
-    images, start = 0, 0.0
+    images, seconds = 0, 0.0
     with Loader(make_dataset(data, info, settings), settings.batch_size, 0) as loader:
         steps = chain.from_iterable(map(loader.steps, count()))  # an epoch may have one step
-        for number, step in zip(range(1 + STEPS), steps, strict=False):
-            if number == 1:
-                start = time.perf_counter()
+        for number, step in enumerate(steps):
+            start = time.perf_counter()
             for batch in step:
                 losses = learner.losses(batch, number + 1)
                 learner.backward(losses.total(batch.image_count))
                 images += batch.image_count if number else 0
             learner.step(settings.optimizer.rate)
-    return images / (time.perf_counter() - start)
+            seconds += time.perf_counter() - start if number else 0
+            if number >= STEPS and images:  # a batch may have no readable image
+                break
+    return images / seconds
 
 
-def sizes_for(samples: Sequence[Sample]) -> list[SizeFit]:
-    """Return the input size that suits the boxes, then the smaller ones, largest first.
+def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) -> list[SizeFit]:
+    """Return the input size that suits the boxes, then the smaller ones, largest first; or the one given.
 
     Raises:
         AnnotationError: no boxes.
     """
     if all(sample.crowd.all() for sample in samples):
         raise AnnotationError(f"expected boxes to train on, found none in {counted(len(samples), 'image')}")
+    if size is not None:
+        return [SizeFit.measure(samples, max(size))]
     fits = [SizeFit.measure(samples, side) for side in SIZES]
     best = advised_size(fits)
     return [fit for fit in reversed(fits) if fit.side <= best.side]
 
 
-def most_accurate(milliseconds: Mapping[Choice, float], limit: float, *, small: bool) -> Choice | None:
-    """Return the network with the highest `Choice.ap` among those fast enough; None if none is.
+def most_accurate(
+    milliseconds: Mapping[NetworkChoice, float], limit: float, *, small: bool
+) -> NetworkChoice | None:
+    """Return the network with the highest `NetworkChoice.ap` among those fast enough; None if none is.
 
     Args:
         milliseconds: time of each network.

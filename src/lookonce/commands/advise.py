@@ -21,7 +21,7 @@ from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lookonce.bench.networks import Choice
+    from lookonce.bench.networks import NetworkChoice
 
 EPOCHS = 30  # of the default recipe
 ELSEWHERE = "on 233 images of blood cells, after two minutes on two cores"
@@ -62,25 +62,22 @@ def advise(
     Example: lookonce advise my-images/
     """
     require("torch", extra="train")
-    from lookonce.bench.networks import CHOICES, ROUNDS, sizes_for, time_networks, training_speed
+    from lookonce.bench.networks import CHOICES, sizes_for, time_networks, training_speed
     from lookonce.train.plan import TrainData
 
     console, wanted = terminal(stderr=True), shared.input_size(size)
     with Outputs("advise", files=[shared.json_file(json_to)], inputs=[data, names], force=force):
         found = open_annotations(data, images).load("train", read_names(names) if names else None)
         code = say_samples({"train": found}, console)
-        side = sizes_for(found.samples)[0].side
+        side = sizes_for(found.samples, wanted)[0].side
         chosen = wanted or (side, side)
+        times = time_networks(CHOICES, found.names, chosen, console)
         rows = []
         with progress_bar(console, transient=True) as progress:
-            bar = progress.add_task("running each network", total=len(CHOICES) * (1 + ROUNDS))
-            times = time_networks(CHOICES, found.names, chosen, lambda: progress.advance(bar))
-            training = progress.add_task("training each network", total=len(CHOICES))
-            for choice, taken in times.items():
+            for choice, taken in progress.track(times.items(), description="training each network"):
                 speed = training_speed(choice, TrainData(found.names, found.samples, ()), chosen)
                 minutes = EPOCHS * len(found.samples) / speed / 60
                 rows.append(Advised(shlex.join(choice.options), taken, speed, minutes, choice.ap))
-                progress.advance(training)
         if json_to is not None:
             shared.write_json(json_to, {"size": chosen, "networks": [asdict(row) for row in rows]})
     if json_to == shared.STANDARD_OUTPUT:
@@ -109,7 +106,7 @@ def advise(
 
 
 def _command(
-    data: Path, size: tuple[int, int], choice: "Choice", names: Path | None, images: Path | None
+    data: Path, size: tuple[int, int], choice: "NetworkChoice", names: Path | None, images: Path | None
 ) -> str:
     given = [*(["--names", str(names)] if names else []), *(["--images", str(images)] if images else [])]
     height, width = size
@@ -124,7 +121,7 @@ def choose_network(
     images: Path | None,
     size: tuple[int, int] | None,
     console: Console,
-) -> tuple["Choice", tuple[int, int]]:
+) -> tuple["NetworkChoice", tuple[int, int]]:
     """Return the network for `--for`, and (height, width) of its input.
 
     Without a size, the one that suits the boxes is tried first, then the smaller ones.
@@ -141,19 +138,17 @@ def choose_network(
         ConfigError: not a time, or no network is fast enough.
         AnnotationError: the images cannot be used for training.
     """
-    from lookonce.bench.networks import CHOICES, ROUNDS, most_accurate, sizes_for, time_networks
-    from lookonce.doctor.advice import ENOUGH, SizeFit
+    from lookonce.bench.networks import CHOICES, most_accurate, sizes_for, time_networks
+    from lookonce.doctor.advice import ENOUGH
 
     matched = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(ms)?", limit.strip().lower())
     most = float(matched[1]) if matched else 0.0
     if not most:
         raise ConfigError(f"--for: expected milliseconds per image above 0, such as 5ms, found {limit!r}")
     found = open_annotations(data, images).load("train", read_names(names) if names else None)
-    for fit in [SizeFit.measure(found.samples, max(size))] if size else sizes_for(found.samples):
+    for fit in sizes_for(found.samples, size):
         sides = size or (fit.side, fit.side)
-        with progress_bar(console, transient=True) as progress:
-            bar = progress.add_task("running each network", total=len(CHOICES) * (1 + ROUNDS))
-            times = time_networks(CHOICES, found.names, sides, lambda: progress.advance(bar))  # noqa: B023
+        times = time_networks(CHOICES, found.names, sides, console)
         choice = most_accurate(times, most, small=fit.below_16 > ENOUGH)
         if choice is not None:
             say(

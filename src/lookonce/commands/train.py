@@ -74,10 +74,11 @@ def train(
             + (f" beside --epochs {epochs}" if epochs else "")
         )
     if within is not None:
-        if model or weights or recipe or resume or extend or self_test:
+        chosen = {each.partition("=")[0].strip() for each in assignments or ()} & {"model", "width", "size"}
+        if model or weights or recipe or resume or extend or self_test or chosen:
             raise ConfigError(
                 "--for: chooses the network and its size; expected none of --model, --weights, --recipe, "
-                "--resume, --extend and --self-test with it"
+                "--resume, --extend, --self-test and --set of model, width or size with it"
             )
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError(
