@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,15 @@ def test_waiting_for_images_is_reported_from_a_tenth_of_the_time(
         opened.epoch(1, epoch(waited=waited, skipped=3), {}, minutes=1)
     assert ("data-bound: 11%" in said.getvalue()) == warned
     assert "3 batches" in said.getvalue()
+
+
+def test_errors_of_other_threads_are_still_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    with RunLog(
+        tmp_path, Console(quiet=True), epochs=1, images=1, done_epochs=0, done_steps=0, done_images=0
+    ):
+        thread = threading.Thread(target=(tmp_path / "missing").read_bytes)
+        thread.start()
+        thread.join()
+    assert [type(each.exc_value) for each in failed] == [FileNotFoundError]

@@ -76,10 +76,15 @@ class RunLog:
         )
 
     def __enter__(self) -> Self:
-        # an error of TensorBoard's thread, such as a full disk, is raised in this one as well
-        threading.excepthook = lambda of: None if isinstance(of.exc_value, OSError) else self._hook(of)
+        threading.excepthook = self._board_failed
         self._bar.start()
         return self
+
+    def _board_failed(self, failed: threading.ExceptHookArgs) -> None:
+        """Be quiet about a full disk in TensorBoard's thread, which is raised in this one as well."""
+        of_board = type(failed.thread).__module__.startswith("tensorboard.")
+        if not (of_board and isinstance(failed.exc_value, OSError)):
+            self._hook(failed)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
