@@ -110,7 +110,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
     letters = float(np.clip(260 / len(counts), 5, 10))
     ticks, labels = range(len(counts)), [_short(name) for name in names]
     style: dict[str, Any] = {"fontsize": letters, "fontfamily": _fonts(), "parse_math": False}
-    axes.set_yticks(ticks, [*labels, "nothing there"], **style)
+    axes.set_yticks(ticks, [*labels, "no object"], **style)
     axes.set_xticks(ticks, [*labels, "missed"], rotation=90 if len(counts) > 5 else 0, **style)
     axes.set(xlabel="detected class", ylabel="true class")
     for (row, column), count in np.ndenumerate(counts):
