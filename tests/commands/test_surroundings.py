@@ -194,7 +194,7 @@ def test_the_second_ctrl_c_ends_detect_while_a_worker_is_stuck(stuck: str, desk:
     # a FIFO is refused, so the reader is made to open it as a careless one would
     code = (
         "import lookonce.runtime.sources as sources\n"
-        "sources.read_image = lambda path, values=None: open('fifo.png', 'rb').read()\n"
+        "sources.read_or_reduce = lambda *arguments: open('fifo.png', 'rb').read()\n"
     )
     script = f"{code if stuck == 'a reader' else ''}from lookonce.cli import main\nmain()\n"
     command = [sys.executable, "-c", script, "detect", model, "photo.png", "photo.png", "--out", "out"]
