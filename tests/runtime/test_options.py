@@ -35,12 +35,17 @@ def test_the_defaults_are_darknets() -> None:
 @pytest.mark.parametrize(
     ("field", "edges", "wrong"),
     [
-        ("conf", [0, 1, None, {"dog": 0.5}], [-0.01, 1.01, float("nan"), {"dog": 2}, {"dog": float("nan")}]),
-        ("iou", [0, 1], [-0.01, 1.01, float("nan")]),
-        ("size", [1, 8192, (32, 8192)], [0, 8193, -32, (32, 0), (8193, 32)]),
-        ("tiles", [32, (1, 1), (100, 100)], [31, 0, (0, 1), (1, 101)]),
-        ("overlap", [0, 0.9], [-0.1, 0.91, float("nan")]),
-        ("threads", [1, 64, None], [0, -1]),
+        (
+            "conf",
+            [0, 1, None, {"dog": 0.5}],
+            [-0.01, 1.01, float("nan"), {"dog": 2}, {"dog": float("nan")}, "0.5"],
+        ),
+        ("iou", [0, 1, np.float32(0.5)], [-0.01, 1.01, float("nan"), "0.5", None]),
+        ("classes", [None, [], "dog", 3, np.array([1, 2]).tolist(), {"dog"}], [1.5, [0.5], [None]]),
+        ("size", [1, 8192, (32, 8192)], [0, 8193, -32, (32, 0), (8193, 32), "416", 416.0, (32, 32, 3)]),
+        ("tiles", [32, (1, 1), (100, 100)], [31, 0, (0, 1), (1, 101), "2x2", 0.5, (1, 2, 3)]),
+        ("overlap", [0, 0.9], [-0.1, 0.91, float("nan"), "0.2", None]),
+        ("threads", [1, 64, None], [0, -1, 1.5, "2"]),
         ("fit", ["letterbox", "stretch", None], ["crop"]),
         ("backend", ["openvino", None], ["tensorflow"]),
         ("precision", ["auto", "float32", "int8"], ["float16", "", None]),
@@ -106,5 +111,7 @@ def test_thresholds_are_the_users_then_the_models_then_the_usual(
 
 
 def test_a_threshold_of_an_unknown_class_is_refused() -> None:
-    with pytest.raises(ConfigError, match="conf: expected some of cat, dog; found 'dgo'"):
+    with pytest.raises(
+        ConfigError, match=r"conf: expected some of cat, dog; found 'dgo'; did you mean dog\?$"
+    ):
         DetectOptions(conf={"dgo": 0.2}).for_model(info())

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -78,18 +79,22 @@ class DetectOptions:
     weights: str | Path | None = None
 
     def __post_init__(self) -> None:
+        given: Any = self  # of any type, if the caller's code is not checked
         if isinstance(self.conf, Mapping):
             object.__setattr__(self, "conf", dict(self.conf))
-        confs = self.conf.values() if isinstance(self.conf, Mapping) else [self.conf or 0]
-        for name, value in [*(("conf", each) for each in confs), ("iou", self.iou)]:
-            if not 0 <= value <= 1:
-                raise ConfigError(f"{name}: expected a number from 0 to 1, found {value}")
+        confs = given.conf.values() if isinstance(self.conf, Mapping) else [given.conf or 0]
+        for name, value in [*(("conf", each) for each in confs), ("iou", given.iou)]:
+            if not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+                raise ConfigError(f"{name}: expected a number from 0 to 1, found {value!r}")
         if self.classes is not None:
-            several = (self.classes,) if isinstance(self.classes, str | int) else tuple(self.classes)
+            one = isinstance(self.classes, str) or not isinstance(self.classes, Collection)
+            several = (given.classes,) if one else tuple(given.classes)
+            if not all(isinstance(each, str | Integral) for each in several):
+                raise ConfigError(f"classes: expected names or numbers of classes, found {self.classes!r}")
             object.__setattr__(self, "classes", several)
-        sides = (self.size,) if isinstance(self.size, int) else self.size or (1, 1)
-        if not all(0 < side <= LARGEST_SIDE for side in sides):
-            raise ConfigError(f"size: expected sides of 1 to {LARGEST_SIDE} pixels, found {self.size}")
+        sides = given.size if isinstance(self.size, tuple) else (1 if self.size is None else given.size,)
+        if len(sides) > 2 or not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in sides):
+            raise ConfigError(f"size: expected sides of 1 to {LARGEST_SIDE} pixels, found {self.size!r}")
         if self.fit not in (None, *get_args(Fit)):
             raise ConfigError(f"fit: expected {' or '.join(get_args(Fit))}, found {self.fit!r}")
         Tiling((1, 1) if self.tiles is None else self.tiles, self.overlap)
@@ -99,8 +104,8 @@ class DetectOptions:
             raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {self.backend!r}")
         check_device(self.device)
         check_precision(self.precision, self.backend, self.device)
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads: expected 1 or more, found {self.threads}")
+        if self.threads is not None and not (isinstance(given.threads, int) and self.threads >= 1):
+            raise ConfigError(f"threads: expected a whole number of 1 or more, found {self.threads!r}")
 
     def for_model(self, info: ModelInfo) -> Self:
         """Return the options with the numbers of the classes, and with a threshold for each class or for all.
@@ -112,7 +117,7 @@ class DetectOptions:
         conf = self.conf
         if isinstance(conf, Mapping):
             if unknown := [name for name in conf if name not in info.names]:
-                raise ConfigError(f"conf: expected some of {', '.join(info.names)}; found {unknown[0]!r}")
+                raise unknown_class("conf", unknown[0], info.names)
             conf = {name: conf.get(name, own.get(name, CONF)) for name in info.names}
         elif conf is None:
             conf = own or CONF
@@ -205,6 +210,15 @@ class DetectOptions:
         for wanted in self.classes:
             number = numbers.get(wanted) if isinstance(wanted, str) else wanted
             if number is None or not 0 <= number < len(names):
-                raise ConfigError(f"classes: expected some of {', '.join(names)}; found {wanted!r}")
+                raise unknown_class("classes", wanted, names)
             found.append(int(number))
         return tuple(found)
+
+
+def unknown_class(field: str, wanted: str | int, names: Sequence[str]) -> ConfigError:
+    """Return the error for a class that the model lacks, with the class that may have been meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(wanted), names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return ConfigError(f"{field}: expected some of {', '.join(names)}; found {wanted!r}{hint}")

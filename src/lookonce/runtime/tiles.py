@@ -16,7 +16,8 @@ Legend: **N** boxes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,10 @@ class Tiling:
     overlap: float = OVERLAP
 
     def __post_init__(self) -> None:
+        given: Any = self  # of any type, if the caller's code is not checked
+        numbers = given.tiles if isinstance(self.tiles, tuple) else (given.tiles,)
+        if len(numbers) > 2 or not all(isinstance(each, int) for each in numbers):
+            raise ConfigError(f"tiles: expected a side in pixels, or (rows, columns), found {self.tiles!r}")
         if isinstance(self.tiles, int):
             if self.tiles < SMALLEST_SIDE:
                 raise ConfigError(
@@ -91,8 +96,8 @@ class Tiling:
                 f"tiles: expected at most {MOST} rows and columns, found {self.tiles}; "
                 "a side in pixels is one number, such as 640"
             )
-        if not 0 <= self.overlap <= 0.9:
-            raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap}")
+        if not isinstance(given.overlap, Real) or not 0 <= self.overlap <= 0.9:
+            raise ConfigError(f"overlap: expected a number from 0 to 0.9, found {self.overlap!r}")
 
     def __str__(self) -> str:
         """Return the text for messages: `2x3 tiles overlapping by 0.2`."""
