@@ -69,7 +69,7 @@ def platt(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> Calibration
 
 
 def isotonic(scores: NDArray[np.floating], right: NDArray[np.bool_]) -> Calibration:
-    """Fit steps that never fall, by pooling neighbours that would."""
+    """Fit steps that never fall, by pooling neighbors that would."""
     order = np.argsort(scores, kind="stable")
     values, weights, starts = list[float](), list[int](), list[float]()
     for score, value in zip(scores[order].tolist(), right[order].tolist(), strict=True):

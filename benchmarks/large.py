@@ -2,7 +2,7 @@
 
     python benchmarks/large.py [--side 45000] [--count 200] [--tiles 1024] [--overlap 0.5] [--out FOLDER]
 
-Writes a tiled, deflated BigTIFF with copies of a photograph of a cat at random places on grey, runs `lookonce
+Writes a tiled, deflated BigTIFF with copies of a photograph of a cat at random places on gray, runs `lookonce
 detect coco --tiles` on it in its own process, and compares the cats with the place where the network finds
 the cat in the photograph alone. Prints the number of objects found once, several times and not at all, false
 alarms, the peak resident memory of the process, and the time.

@@ -44,11 +44,11 @@ def by_pillow(**options: object) -> Callable[[np.ndarray, Path], None]:
     return write
 
 
-def by_opencv(kind: type[np.generic], *flags: int, grey: bool = False) -> Callable[[np.ndarray, Path], None]:
+def by_opencv(kind: type[np.generic], *flags: int, gray: bool = False) -> Callable[[np.ndarray, Path], None]:
     """Return a writer of numbers of a kind."""
 
     def write(pixels: np.ndarray, path: Path) -> None:
-        cv2.imwrite(str(path), (pixels[..., 0] if grey else pixels).astype(kind), list(flags))
+        cv2.imwrite(str(path), (pixels[..., 0] if gray else pixels).astype(kind), list(flags))
 
     return write
 
@@ -66,7 +66,7 @@ KINDS: dict[str, tuple[str, Callable[[np.ndarray, Path], None]]] = {
     "BMP": (".bmp", by_opencv(np.uint8)),
     "TIFF": (".tif", by_opencv(np.uint8)),
     "TIFF, one strip, uncompressed": (".tif", by_pillow()),
-    "TIFF, floats, grey": (".tif", by_opencv(np.float32, grey=True)),
+    "TIFF, floats, gray": (".tif", by_opencv(np.float32, gray=True)),
     "TIFF, floats": (".tif", by_opencv(np.float32)),
     "GIF": (".gif", by_pillow(mode="L")),
     "AVIF": (".avif", by_pillow(speed=10)),

@@ -57,11 +57,11 @@ def main() -> None:
         data = TrainData(found.names, found.samples, ())
         for name, assignments in (("as it is", ()), ("squares", ("augment.rectangles=false",))):
             settings = load_settings(options.recipe, assignments, size=options.size)
-            learnt = make_dataset(data, info, settings)
+            learned = make_dataset(data, info, settings)
             for kept, place in ((0, "disk"), (MOST_BYTES, "memory")):
-                learnt.images = ImageCache(kept)
+                learned.images = ImageCache(kept)
                 for workers in (0, 2):
-                    with Loader(learnt, options.batch, workers) as loader:
+                    with Loader(learned, options.batch, workers) as loader:
                         report(
                             f"{name}, from {place}, threads: {workers}",
                             partial(batches, loader),

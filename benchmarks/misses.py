@@ -44,7 +44,7 @@ def main() -> None:
     best, side, gap = np.concatenate(measured).T
     print(machine_line("torch", "opencv-python-headless"))
     print(f"{truth.describe()}\n{row('all', best)}\n")
-    for title, values in (("side", side), ("distance to the next centre", gap)):
+    for title, values in (("side", side), ("distance to the next center", gap)):
         for low, high in pairwise(EDGES):
             here = (values >= low) & (values < high)
             print(row(f"{title} {low:.0f} to {high:.0f} px", best[here]))
@@ -56,10 +56,10 @@ def main() -> None:
 
 
 def measure(sample: Sample, found: Detections, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(N, 4) truth -> (N, 3): best IoU of a detection, side and distance to the next centre in the input."""
+    """(N, 4) truth -> (N, 3): best IoU of a detection, side and distance to the next center in the input."""
     boxes = Letterbox.fit(read_image(sample.path).shape[:2], size).boxes_in(sample.boxes)
-    centres = xyxy_to_cxcywh(boxes)[:, :2]
-    apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
+    centers = xyxy_to_cxcywh(boxes)[:, :2]
+    apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
     np.fill_diagonal(apart, np.inf)
     best = np.max(pairwise_iou(sample.boxes, found.boxes), axis=1, initial=0)
     return np.column_stack([best, np.sqrt(area(boxes)), np.min(apart, axis=1, initial=np.inf)])

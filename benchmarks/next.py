@@ -1,11 +1,11 @@
-"""Savings of `lookonce data next`: labelled images needed for a given AP, and false alarms on empty images.
+"""Savings of `lookonce data next`: labeled images needed for a given AP, and false alarms on empty images.
 
     python benchmarks/next.py label DATA --out runs/next
     python benchmarks/next.py empty --out runs/empty
 
 `label`: some images of a data set are held out for evaluation; no test part is read. A few of the others,
-drawn at random, are labelled first, and train COCO's weights. In each of the following rounds more are
-labelled, either in the order of `data next` with the model of the previous round, or at random. Each round
+drawn at random, are labeled first, and train COCO's weights. In each of the following rounds more are
+labeled, either in the order of `data next` with the model of the previous round, or at random. Each round
 trains on from the previous model, with the same number of images, so both orders take the same amount of
 training.
 
@@ -42,7 +42,7 @@ from lookonce.images import write_image
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, SampleSet
 
-LABELLED = 16, 32, 64, 128  # images labelled at the end of each round
+LABELED = 16, 32, 64, 128  # images labeled at the end of each round
 HELD_OUT = 80
 DIGITS = 5  # of `CLASSES` are to be found; the others are letters
 WITH_DIGITS, EMPTY = (60, 40), (100, 100)  # images to train on and to measure on
@@ -122,26 +122,26 @@ class Rows:
 
 
 def label(given: argparse.Namespace, rows: Rows) -> None:
-    """Rounds of labelling in both orders, for one seed."""
+    """Rounds of labeling in both orders, for one seed."""
     truth = load_samples(given.data, "train" if given.split is None else given.split)
     rng = np.random.default_rng(given.seed)
     order = rng.permutation(len(truth.samples)).tolist()
     held_out = replace(truth, samples=[truth.samples[i] for i in order[:HELD_OUT]], problems=[])
     pool = [truth.samples[i] for i in order[HELD_OUT:]]  # in random order
     for kind in ORDERS:
-        labelled, model = pool[: LABELLED[0]], None
-        for number, count in enumerate(LABELLED):
+        labeled, model = pool[: LABELED[0]], None
+        for number, count in enumerate(LABELED):
             run = given.out / (f"seed{given.seed}-{kind}-{count}" if number else f"seed{given.seed}-{count}")
             if number:
-                more = count - len(labelled)
-                rest = [sample for sample in pool if sample not in labelled]
-                # those labelled are shown as well: the model knows them, and keeps away from them
-                labelled = labelled + (chosen(model, pool, more, run) if kind == "next" else rest[:more])
-            part = replace(truth, samples=labelled, problems=[])
+                more = count - len(labeled)
+                rest = [sample for sample in pool if sample not in labeled]
+                # those labeled are shown as well: the model knows them, and keeps away from them
+                labeled = labeled + (chosen(model, pool, more, run) if kind == "next" else rest[:more])
+            part = replace(truth, samples=labeled, problems=[])
             model, reached = train(given, run, part, held_out, model)
-            about = {"seed": given.seed, "order": kind, "images": len(labelled)}
+            about = {"seed": given.seed, "order": kind, "images": len(labeled)}
             if rows.get(**about) is None:
-                boxes = sum(len(sample.boxes) for sample in labelled)
+                boxes = sum(len(sample.boxes) for sample in labeled)
                 rows.add(about | {"boxes": boxes} | reached)
 
 
@@ -197,7 +197,7 @@ def empty(given: argparse.Namespace, rows: Rows) -> None:
 
 
 def images_to(rows: Rows, seed: int, order: str, measure: str, level: float) -> float | None:
-    """Labelled images at which a level is reached, interpolated between rounds.
+    """Labeled images at which a level is reached, interpolated between rounds.
 
     None if it never is, or is from the first round on.
     """

@@ -131,8 +131,8 @@ def picture(rows: list[Row], path: Path) -> None:
     front = sorted((row for row in rows if on_front(row, rows)), key=lambda row: row.multiple)
     axes.plot([row.multiple for row in front], [row.ap for row in front], color="#888", linewidth=1, zorder=1)
     for row in rows:
-        colour = "#1f5fa8" if row in front else "#999"
-        axes.scatter(row.multiple, row.ap, color=colour, zorder=2)
+        color = "#1f5fa8" if row in front else "#999"
+        axes.scatter(row.multiple, row.ap, color=color, zorder=2)
         axes.annotate(
             row.name, (row.multiple, row.ap), xytext=(7, -3), textcoords="offset points", fontsize=9
         )

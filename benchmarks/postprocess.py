@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookonce.geometry.boxes import iou
-from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.letterbox import GRAY, Letterbox
 from lookonce.geometry.nms import nms, soft_nms
 from lookonce.runtime.postprocess import DEFAULTS, locate, postprocess
 
@@ -88,13 +88,13 @@ def network_output(count: int, heaps: bool) -> Floats:
     """(10647, 85): so many rows above the confidence, at random places."""
     rng = np.random.default_rng(count)
     rows = np.zeros((ROWS, 5 + CLASSES), np.float32)
-    centres, sides = rng.uniform(100, 316, (ROWS, 2)), rng.uniform(8, 80, (ROWS, 2))
+    centers, sides = rng.uniform(100, 316, (ROWS, 2)), rng.uniform(8, 80, (ROWS, 2))
     labels, chosen = rng.integers(0, CLASSES, ROWS), rng.choice(ROWS, count, replace=False)
     if heaps:  # ten candidates share an object
         objects = chosen[np.arange(count) // 10 * 10]
-        centres[chosen] = centres[objects] + rng.normal(0, 2, (count, 2))
+        centers[chosen] = centers[objects] + rng.normal(0, 2, (count, 2))
         sides[chosen], labels[chosen] = sides[objects], labels[objects]
-    rows[:, :4] = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+    rows[:, :4] = np.concatenate([centers - sides / 2, centers + sides / 2], axis=1)
     rows[:, 4] = rng.uniform(0, 0.1, ROWS)
     rows[chosen, 4] = rng.uniform(0.5, 1, count)
     rows[:, 5:] = rng.uniform(0, 0.1, (ROWS, CLASSES))
@@ -139,19 +139,19 @@ def with_border(image: NDArray[np.uint8]) -> Any:
     (rows, columns), top, left = LETTERBOX.resized, LETTERBOX.top, LETTERBOX.left
     small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
     sides = top, SIDE - rows - top, left, SIDE - columns - left
-    return cv2.copyMakeBorder(small, *sides, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY))
+    return cv2.copyMakeBorder(small, *sides, cv2.BORDER_CONSTANT, value=(GRAY, GRAY, GRAY))
 
 
 def as_blob(image: NDArray[np.uint8]) -> Any:
     parameters = cv2.dnn.Image2BlobParams()
     parameters.size = (SIDE, SIDE)
     parameters.paddingmode = cv2.dnn.DNN_PMODE_LETTERBOX
-    parameters.borderValue = (GREY,) * 4
+    parameters.borderValue = (GRAY,) * 4
     return cv2.dnn.blobFromImageWithParams(image, parameters)
 
 
 def with_pillow(image: NDArray[np.uint8]) -> Any:
-    canvas = Image.new("RGB", (SIDE, SIDE), (GREY,) * 3)
+    canvas = Image.new("RGB", (SIDE, SIDE), (GRAY,) * 3)
     rows, columns = LETTERBOX.resized
     canvas.paste(
         Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR),

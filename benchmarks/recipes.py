@@ -48,7 +48,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "no zoom": ("augment.zoom=[1,1]", "augment.translate=0.5"),
     "squares": ("augment.rectangles=false",),
     "data anchors": ("anchors=data",),
-    "colour": ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5"),
+    "color": ("augment.hue=0.02", "augment.saturation=1.5", "augment.exposure=1.5"),
     "mixup": ("augment.mixup=0.3",),
     "multi-scale": ("augment.multi_scale=0.25",),
     "ciou": ("loss.box=ciou",),

@@ -4,7 +4,7 @@
 
 Annotated photographs of that size are rare, so they are made: images of DATA, enlarged by cubic
 interpolation, with Gaussian noise as of a sensor (`--noise`: its standard deviations, of 255), as JPEG of
-quality 92. Noise matters: without it neighbouring pixels are alike, whichever of them are read.
+quality 92. Noise matters: without it neighboring pixels are alike, whichever of them are read.
 Times are CPU time of one thread, as the lower quartile over the images; both ways are run in turn.
 """
 

@@ -25,14 +25,14 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 
-INK, BLUE, ORANGE, GREEN, GREY = "#1f2430", "#2563b8", "#d9660b", "#1b8a5a", "#8a93a3"
+INK, BLUE, ORANGE, GREEN, GRAY = "#1f2430", "#2563b8", "#d9660b", "#1b8a5a", "#8a93a3"
 STRIDES = 8, 16, 32
 Boxes = NDArray[np.float32]
 
 
 def main(folder: Path) -> None:
     """Write every figure."""
-    mpl.rcParams.update({"font.size": 11, "text.color": INK, "axes.edgecolor": GREY, "savefig.dpi": 110})
+    mpl.rcParams.update({"font.size": 11, "text.color": INK, "axes.edgecolor": GRAY, "savefig.dpi": 110})
     for name, draw in FIGURES.items():
         figure = draw()
         figure.savefig(
@@ -66,10 +66,10 @@ def boxes() -> Any:
     )
     union = [(1, 1), (5, 1), (5, 2.5), (8, 2.5), (8, 7), (3, 7), (3, 5), (1, 5)]
     panels[1].add_patch(Polygon(union, facecolor=(*mpl.colors.to_rgb(BLUE), 0.28)))
-    panels[2].add_patch(_rectangle((1, 1, 8, 7), fill=GREY, line="--"))
+    panels[2].add_patch(_rectangle((1, 1, 8, 7), fill=GRAY, line="--"))
     for panel in panels:
-        for corners, colour in ((a, BLUE), (b, ORANGE)):
-            panel.add_patch(_rectangle(corners, colour))
+        for corners, color in ((a, BLUE), (b, ORANGE)):
+            panel.add_patch(_rectangle(corners, color))
     return figure
 
 
@@ -111,7 +111,7 @@ def augmentation() -> Any:
 
 
 def assignment() -> Any:
-    """The anchors of each scale on the cell that holds the car's centre; positive ones are green."""
+    """The anchors of each scale on the cell that holds the car's center; positive ones are green."""
     car = Letterbox.fit((576, 768), (416, 416)).boxes_in(np.array([[460, 80, 690, 170]], np.float32))
     cells = cell_of(car, STRIDES, (416, 416))[0]
     ious = anchor_ious(car, cells[None], YOLOV3, STRIDES)
@@ -120,8 +120,8 @@ def assignment() -> Any:
     for scale, (panel, stride) in enumerate(zip(panels, STRIDES, strict=True)):
         panel.set(xlim=(100, 416), ylim=(300, 0), aspect="equal", xticks=[], yticks=[])
         for line in range(0, 417, stride):
-            panel.axvline(line, color=GREY, linewidth=0.35)
-            panel.axhline(line, color=GREY, linewidth=0.35)
+            panel.axvline(line, color=GRAY, linewidth=0.35)
+            panel.axhline(line, color=GRAY, linewidth=0.35)
         column, row = cells[scale].tolist()
         panel.add_patch(
             _rectangle((column * stride, row * stride, (column + 1) * stride, (row + 1) * stride), fill=BLUE)
@@ -132,14 +132,14 @@ def assignment() -> Any:
             taken = bool(positive[scale, number])
             panel.add_patch(
                 _rectangle(
-                    anchor, GREEN if taken else GREY, line="-" if taken else "--", width=2.4 if taken else 1.2
+                    anchor, GREEN if taken else GRAY, line="-" if taken else "--", width=2.4 if taken else 1.2
                 )
             )
         panel.add_patch(_rectangle(car[0], ORANGE, width=2.4))
         best = ious[0].reshape(3, 3)[scale]
         panel.set_title(f"stride {stride}: IoU " + ", ".join(f"{each:.2f}" for each in best), fontsize=11)
     figure.supxlabel(
-        "orange: the car · blue: the cell with its centre · green: positive anchors · dashed: the others",
+        "orange: the car · blue: the cell with its center · green: positive anchors · dashed: the others",
         fontsize=10,
     )
     return figure
@@ -156,7 +156,7 @@ def network() -> Any:
     figure, panel = plt.subplots(figsize=(11, 5.2), layout="constrained")
     panel.set(xlim=(0, 110), ylim=(0, 52))
     panel.axis("off")
-    _block(panel, 1, 40, 14, 8, "image\n(3, 416, 416)", GREY)
+    _block(panel, 1, 40, 14, 8, "image\n(3, 416, 416)", GRAY)
     for x, name, shape in zip((25, 52, 79), ("route_1", "route_2", "conv"), routes, strict=True):
         _block(panel, x, 40, 20, 8, f"{name}  {shape}", BLUE)
     panel.text(62, 50, "Darknet-53", ha="center", fontsize=12, color=BLUE)
@@ -181,7 +181,7 @@ def training() -> Any:
     figure, panel = plt.subplots(figsize=(11, 3.6), layout="constrained")
     panel.set(xlim=(0, 110), ylim=(0, 36))
     panel.axis("off")
-    _block(panel, 1, 20, 15, 11, "batch\nimages, boxes", GREY)
+    _block(panel, 1, 20, 15, 11, "batch\nimages, boxes", GRAY)
     _block(panel, 25, 20, 22, 11, "1  architecture\nYOLOv3: raw maps", BLUE)
     _block(panel, 57, 20, 22, 11, "2  loss\nbox + objectness + class", ORANGE)
     _block(panel, 87, 20, 22, 11, "3  optimizer\nAdam, learning rate", GREEN)
@@ -199,11 +199,11 @@ FIGURES = {each.__name__: each for each in (boxes, augmentation, assignment, net
 
 
 def _rectangle(
-    corners: Any, colour: str = "none", fill: str = "none", line: str = "-", width: float = 2.0
+    corners: Any, color: str = "none", fill: str = "none", line: str = "-", width: float = 2.0
 ) -> Rectangle:
     left, top, right, bottom = (float(each) for each in corners)
     face = (*mpl.colors.to_rgb(fill), 0.28) if fill != "none" else "none"
-    edge = colour if colour != "none" else (fill if line == "--" else "none")
+    edge = color if color != "none" else (fill if line == "--" else "none")
     return Rectangle(
         (left, top),
         right - left,
@@ -215,15 +215,15 @@ def _rectangle(
     )
 
 
-def _block(panel: Any, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+def _block(panel: Any, x: float, y: float, width: float, height: float, text: str, color: str) -> None:
     panel.add_patch(
         FancyBboxPatch(
             (x, y),
             width,
             height,
             boxstyle="round,pad=0,rounding_size=1.2",
-            facecolor=(*mpl.colors.to_rgb(colour), 0.12),
-            edgecolor=colour,
+            facecolor=(*mpl.colors.to_rgb(color), 0.12),
+            edgecolor=color,
             linewidth=1.6,
         )
     )

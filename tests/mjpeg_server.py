@@ -1,7 +1,7 @@
 """A camera as many are: a web server whose answer never ends, one JPEG after the other.
 
 Run as a process of its own, so that it can be killed: `python mjpeg_server.py PORT RATE`. Each frame is one
-colour, a little brighter than the one before. `/stall` sends ten frames and then nothing more, and the
+color, a little brighter than the one before. `/stall` sends ten frames and then nothing more, and the
 frames of `/grows` are larger from the third on.
 """
 

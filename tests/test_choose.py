@@ -69,7 +69,7 @@ def test_distance_decides_between_equal_doubts() -> None:
     assert second.distance > 1
 
 
-def test_images_labelled_already_repel() -> None:
+def test_images_labeled_already_repel() -> None:
     equal = found((0.5, 0))
     images = looked((equal, [5, 5]), (equal, [5, 6]), (equal, [-5, -5]))
     assert [each.path.name for each in choose(images, 1, HALF, [True, False, False])] == ["2.jpg"]
@@ -122,12 +122,10 @@ def test_frames_of_a_fixed_camera_differ_by_their_objects() -> None:
     frames = looked(*images, (found(), [7]), (found(), [8]), alike=tuple(range(8)))
     # 3 is as 1, 5 as 0, 7 as 6
     assert len(choose(frames, 9, HALF)) == 5
-    one_labelled = choose(frames, 9, HALF, [True] + [False] * 7)
-    assert (
-        {"4.jpg", "2.jpg"} <= {each.path.name for each in one_labelled} <= {f"{i}.jpg" for i in range(1, 8)}
-    )
-    assert "5.jpg" not in {each.path.name for each in one_labelled}
-    assert len(one_labelled) == 4
+    one_labeled = choose(frames, 9, HALF, [True] + [False] * 7)
+    assert {"4.jpg", "2.jpg"} <= {each.path.name for each in one_labeled} <= {f"{i}.jpg" for i in range(1, 8)}
+    assert "5.jpg" not in {each.path.name for each in one_labeled}
+    assert len(one_labeled) == 4
 
 
 def test_a_box_without_area_is_chosen_once() -> None:

@@ -18,7 +18,7 @@ def corners(path: Path, tags: dict) -> list[list[float]]:
     return read_georeference(write_tiff(path, (64, 64), tile=64, tags=tags)).corners(BOX).tolist()
 
 
-def test_pixels_of_half_a_metre(tmp_path: Path) -> None:
+def test_pixels_of_half_a_meter(tmp_path: Path) -> None:
     path = tmp_path / "map.tif"
 
     assert corners(path, geotiff_tags(0.5, (500_000, 5_400_000))) == [

@@ -1,4 +1,4 @@
-"""What a header says of colour and orientation, for files that Pillow made."""
+"""What a header says of color and orientation, for files that Pillow made."""
 
 from io import BytesIO
 
@@ -21,35 +21,35 @@ def made(mode: str, form: str, **options: object) -> BytesIO:
 
 
 @pytest.mark.parametrize(
-    ("mode", "form", "options", "colour"),
+    ("mode", "form", "options", "color"),
     [
-        ("RGB", "JPEG", {}, "colour"),
-        ("L", "JPEG", {}, "grey"),
+        ("RGB", "JPEG", {}, "color"),
+        ("L", "JPEG", {}, "gray"),
         ("CMYK", "JPEG", {}, "CMYK"),
-        ("RGB", "JPEG", {"progressive": True}, "colour"),
-        ("RGB", "PNG", {}, "colour"),
-        ("L", "PNG", {}, "grey"),
-        ("1", "PNG", {}, "grey"),
+        ("RGB", "JPEG", {"progressive": True}, "color"),
+        ("RGB", "PNG", {}, "color"),
+        ("L", "PNG", {}, "gray"),
+        ("1", "PNG", {}, "gray"),
         ("P", "PNG", {}, "palette"),
         ("LA", "PNG", {}, "alpha"),
         ("RGBA", "PNG", {}, "alpha"),
-        ("I;16", "PNG", {}, "grey"),
-        ("RGB", "WEBP", {}, "colour"),
-        ("RGB", "WEBP", {"lossless": True}, "colour"),
-        ("RGB", "BMP", {}, "colour"),
+        ("I;16", "PNG", {}, "gray"),
+        ("RGB", "WEBP", {}, "color"),
+        ("RGB", "WEBP", {"lossless": True}, "color"),
+        ("RGB", "BMP", {}, "color"),
         ("P", "BMP", {}, "palette"),
-        ("RGB", "TIFF", {}, "colour"),
-        ("L", "TIFF", {}, "grey"),
+        ("RGB", "TIFF", {}, "color"),
+        ("L", "TIFF", {}, "gray"),
         ("P", "TIFF", {}, "palette"),
         ("CMYK", "TIFF", {}, "CMYK"),
-        ("I;16", "TIFF", {}, "grey"),
+        ("I;16", "TIFF", {}, "gray"),
         ("RGB", "GIF", {}, "palette"),
-        ("L", "GIF", {}, "grey"),
+        ("L", "GIF", {}, "gray"),
     ],
 )
-def test_colour(mode: str, form: str, options: dict[str, object], colour: str) -> None:
+def test_color(mode: str, form: str, options: dict[str, object], color: str) -> None:
     header = read_header(made(mode, form, **options))
-    assert (header.colour, header.height, header.width) == (colour, 20, 30)
+    assert (header.color, header.height, header.width) == (color, 20, 30)
     assert header.is_deep is (mode == "I;16")
 
 
@@ -57,7 +57,7 @@ def test_colour(mode: str, form: str, options: dict[str, object], colour: str) -
 def test_transparency_of_webp(lossless: bool) -> None:
     stream = BytesIO()
     Image.fromarray(PIXELS).save(stream, "WEBP", lossless=lossless)
-    assert read_header(BytesIO(stream.getvalue())).colour == "alpha"
+    assert read_header(BytesIO(stream.getvalue())).color == "alpha"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])

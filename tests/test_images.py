@@ -27,15 +27,15 @@ from lookonce.images import (
     write_image,
 )
 
-COLOURS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top left, top right, then below
+COLORS = ((200, 30, 40), (20, 40, 220), (10, 200, 60), (230, 220, 10))  # top left, top right, then below
 
 
 @pytest.fixture(scope="module")
 def quarters() -> Image.Image:
-    """40 rows, 60 columns, four colours, so that a swapped axis or channel shows."""
+    """40 rows, 60 columns, four colors, so that a swapped axis or channel shows."""
     image = np.empty((40, 60, 3), np.uint8)
-    for colour, (row, column) in zip(COLOURS, ((0, 0), (0, 30), (20, 0), (20, 30)), strict=True):
-        image[row : row + 20, column : column + 30] = colour
+    for color, (row, column) in zip(COLORS, ((0, 0), (0, 30), (20, 0), (20, 30)), strict=True):
+        image[row : row + 20, column : column + 30] = color
     return Image.fromarray(image)
 
 
@@ -62,7 +62,7 @@ def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
     assert read_size(path) == (40, 60)
-    np.testing.assert_allclose(corners(image), COLOURS, atol=6)
+    np.testing.assert_allclose(corners(image), COLORS, atol=6)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_each_format_gives_rgb(tmp_path: Path, quarters: Image.Image, kind: str)
         ("P", "PCX"),
     ],
 )
-def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str) -> None:
+def test_each_color_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str) -> None:
     converted = quarters.convert(mode, dither=Image.Dither.NONE)
     image = decode_image(encode(converted, kind), "image")
     assert image.shape == (40, 60, 3)
@@ -89,11 +89,11 @@ def test_each_colour_mode_gives_rgb(quarters: Image.Image, mode: str, kind: str)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "AVIF", "JPEG2000"])
-def test_transparency_is_dropped_and_the_colours_stay(quarters: Image.Image, kind: str) -> None:
+def test_transparency_is_dropped_and_the_colors_stay(quarters: Image.Image, kind: str) -> None:
     veiled = quarters.convert("RGBA")
     veiled.putalpha(Image.fromarray(np.tile(np.linspace(40, 255, 60).astype(np.uint8), (40, 1))))
     image = decode_image(encode(veiled, kind), "image")
-    np.testing.assert_allclose(corners(image), COLOURS, atol=6)
+    np.testing.assert_allclose(corners(image), COLORS, atol=6)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -134,7 +134,7 @@ def test_damaged_exif_is_upright_and_silent(quarters: Image.Image, capfd: pytest
 def test_any_path(tmp_path: Path, quarters: Image.Image, name: str) -> None:
     path = tmp_path / name
     write_image(path, np.asarray(quarters))
-    np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
+    np.testing.assert_allclose(corners(read_image(path)), COLORS, atol=6)
 
 
 def test_real_photographs(photographs: list[Path]) -> None:
@@ -198,7 +198,7 @@ def test_of_several_frames_the_first_is_read(tmp_path: Path, quarters: Image.Ima
     for data, is_series in ((encode(quarters, kind), False), (animated(quarters, kind), True)):
         path.write_bytes(data)
         assert read_image_header(path).is_series is is_series
-        np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
+        np.testing.assert_allclose(corners(read_image(path)), COLORS, atol=6)
 
 
 def test_a_smaller_copy_in_a_tiff_is_no_second_page(tmp_path: Path, quarters: Image.Image) -> None:
@@ -308,7 +308,7 @@ def test_a_large_image_takes_the_memory_that_is_reckoned_with(tmp_path: Path) ->
 
 
 def planes_one_by_one(data: bytes) -> bytes:
-    """Return a colour JPEG whose first scan says that it holds one of the components."""
+    """Return a color JPEG whose first scan says that it holds one of the components."""
     at = data.index(b"\xff\xda")
     return data[: at + 4] + b"\x01" + data[at + 5 :]
 
@@ -503,7 +503,7 @@ def test_absurd_sides(quarters: Image.Image, width: int, height: int) -> None:
 def test_written_images_come_back(tmp_path: Path, quarters: Image.Image, suffix: str) -> None:
     path = tmp_path / f"written{suffix}"
     write_image(path, np.asarray(quarters))
-    np.testing.assert_allclose(corners(read_image(path)), COLOURS, atol=6)
+    np.testing.assert_allclose(corners(read_image(path)), COLORS, atol=6)
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
@@ -514,12 +514,12 @@ def test_targa_of_every_kind_is_read(
 ) -> None:
     exact = quarters.convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
     (exact if mode == "P" else quarters.convert(mode)).save(tmp_path / "a.tga", compression=compression)
-    np.testing.assert_allclose(corners(read_image(tmp_path / "a.tga")), COLOURS, atol=6)
+    np.testing.assert_allclose(corners(read_image(tmp_path / "a.tga")), COLORS, atol=6)
 
 
 def test_lab_is_refused_since_it_would_be_read_as_rgb(tmp_path: Path, quarters: Image.Image) -> None:
     quarters.convert("LAB").save(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match="expected a TIFF in grey, RGB or CMYK, found CIE Lab"):
+    with pytest.raises(ImageError, match="expected a TIFF in gray, RGB or CMYK, found CIE Lab"):
         read_image(tmp_path / "a.tif")
 
 

@@ -47,18 +47,18 @@ def test_everything_that_holds_an_image(png: Path) -> None:
             assert found.flags.c_contiguous
 
 
-def test_grey_is_repeated_and_16_bits_are_scaled() -> None:
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+def test_gray_is_repeated_and_16_bits_are_scaled() -> None:
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for given in (
-        grey,
-        grey[:, :, None],
-        Image.fromarray(grey),
-        grey.astype(np.uint16) * 257,
-        Image.fromarray(grey.astype(np.uint16) * 257),
-        Image.fromarray(grey.astype(np.int32) * 257),
-        Image.fromarray(grey.astype(np.float32) * 257),
+        gray,
+        gray[:, :, None],
+        Image.fromarray(gray),
+        gray.astype(np.uint16) * 257,
+        Image.fromarray(gray.astype(np.uint16) * 257),
+        Image.fromarray(gray.astype(np.int32) * 257),
+        Image.fromarray(gray.astype(np.float32) * 257),
     ):
-        np.testing.assert_array_equal(as_pixels(given, (0, 65_535)), np.dstack([grey] * 3))
+        np.testing.assert_array_equal(as_pixels(given, (0, 65_535)), np.dstack([gray] * 3))
 
 
 def test_a_pillow_image_is_turned_upright() -> None:

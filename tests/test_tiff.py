@@ -37,7 +37,7 @@ KINDS = {
     "packbits": (scene(), {"compression": "packbits"}),
     "jpeg": (scene(), {"compression": "jpeg", "tiffinfo": {278: 16}}),
     "alpha": (np.dstack([scene(), np.full((150, 230), 255, np.uint8)]), {}),
-    "grey": (scene()[..., 0], {"compression": "tiff_lzw", "tiffinfo": {278: 11}}),
+    "gray": (scene()[..., 0], {"compression": "tiff_lzw", "tiffinfo": {278: 11}}),
     "16 bits": (sixteen(), {"compression": "tiff_adobe_deflate", "tiffinfo": {278: 20}}),
     "16 bits, uncompressed": (sixteen(), {}),
     "fractions": ((scene()[..., 0] / 255).astype(np.float32), {}),
@@ -83,8 +83,8 @@ def test_tiles_and_bigtiff(tmp_path: Path, order: str, big: bool) -> None:
     objects = [((5, 10, 90, 70), RED), ((60, 100, 129, 140), GREEN)]
     path = write_tiff(tmp_path / "a.tif", (150, 230), objects, tile=64, big=big, order=order, ground=7)
     expected = np.full((150, 230, 3), 7, np.uint8)
-    for (left, top, right, bottom), colour in objects:
-        expected[top:bottom, left:right] = colour
+    for (left, top, right, bottom), color in objects:
+        expected[top:bottom, left:right] = color
 
     assert (read_image_header(path).height, read_image_header(path).width) == (150, 230)
     np.testing.assert_array_equal(read_image(path), expected)

@@ -11,10 +11,8 @@ import numpy as np
 SHORT, LONG, DOUBLE, LONG8 = 3, 4, 12, 16
 FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d", LONG8: "Q"}
 
-Colour = tuple[int, int, int]
-Object = tuple[
-    tuple[int, int, int, int], Colour | np.ndarray
-]  # (left, top, right, bottom); colour, or pixels
+Color = tuple[int, int, int]
+Object = tuple[tuple[int, int, int, int], Color | np.ndarray]  # (left, top, right, bottom); color, or pixels
 PROJECTED = {1024: 1, 1025: 1, 3072: 25832}  # GeoKeys: projected, a pixel is an area, EPSG
 
 
@@ -29,7 +27,7 @@ def write_tiff(
     ground: int = 0,
     tags: Mapping[int, tuple[int, Sequence[float]]] | None = None,
 ) -> Path:
-    """Write an RGB image of (height, width), deflated, with coloured rectangles, or small images, on grey."""
+    """Write an RGB image of (height, width), deflated, with colored rectangles, or small images, on gray."""
     rows, columns = -(-size[0] // tile), -(-size[1] // tile)
     touched: dict[tuple[int, int], list[Object]] = {}
     for each in objects:
@@ -47,12 +45,12 @@ def write_tiff(
                 start, count = shared
                 if inside := touched.get((row, column)):
                     canvas = empty.copy()
-                    for (left, top, right, bottom), colour in inside:
+                    for (left, top, right, bottom), color in inside:
                         x, y = left - column * tile, top - row * tile
                         place = canvas[max(0, y) : bottom - row * tile, max(0, x) : right - column * tile]
-                        if isinstance(colour, np.ndarray):
-                            colour = colour[max(0, -y) :, max(0, -x) :][: place.shape[0], : place.shape[1]]
-                        place[:] = colour
+                        if isinstance(color, np.ndarray):
+                            color = color[max(0, -y) :, max(0, -x) :][: place.shape[0], : place.shape[1]]
+                        place[:] = color
                     start, count = stream.tell(), stream.write(zlib.compress(canvas.tobytes(), 1))
                 places.append(start)
                 lengths.append(count)

@@ -1,8 +1,8 @@
 """A network small enough to write by hand, which answers as an exported model does.
 
 Each 32-pixel cell of the input is one candidate: its box is the cell, its objectness is 2 x red - 1 (so the
-letterbox's grey is nothing), its classes are `green` and `blue`, each as probable as the cell is of that
-colour.
+letterbox's gray is nothing), its classes are `green` and `blue`, each as probable as the cell is of that
+color.
 A yellow cell is a `green` object, a magenta cell a `blue` one.
 """
 
@@ -44,9 +44,9 @@ def write_tiny_model(
     nodes = [
         helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Div", ["planes", "range"], ["colours"]),
+        helper.make_node("Div", ["planes", "range"], ["colors"]),
         helper.make_node(
-            "AveragePool", ["colours"], ["means"], kernel_shape=[CELL, CELL], strides=[CELL, CELL]
+            "AveragePool", ["colors"], ["means"], kernel_shape=[CELL, CELL], strides=[CELL, CELL]
         ),
         helper.make_node("Split", ["means"], ["red", "green", "blue"], axis=1, num_outputs=3),
         helper.make_node("Mul", ["red", "two"], ["twice"]),
@@ -85,10 +85,10 @@ def write_tiny_model(
 def image(
     size: tuple[int, int], *objects: tuple[tuple[int, int, int, int], tuple[int, int, int]]
 ) -> np.ndarray:
-    """A black image (H, W, 3) with coloured rectangles, each (left, top, right, bottom) and a colour."""
+    """A black image (H, W, 3) with colored rectangles, each (left, top, right, bottom) and a color."""
     canvas = np.zeros((*size, 3), np.uint8)
-    for (left, top, right, bottom), colour in objects:
-        canvas[top:bottom, left:right] = colour
+    for (left, top, right, bottom), color in objects:
+        canvas[top:bottom, left:right] = color
     return canvas
 
 

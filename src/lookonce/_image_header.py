@@ -42,30 +42,28 @@ PILLOW_LIMIT = 1 << 28  # bytes; such a file is read to see its size
 PILLOW_FORMATS = ("GIF", "AVIF", "JPEG2000", "PCX", "TGA")
 J2K_CODESTREAM = b"\xff\x4f\xff\x51"
 JPEG_2000 = (b"\0\0\0\x0cjP  ", J2K_CODESTREAM)
-LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; colour profiles are among them
+LONGEST_J2K_HEADER = 1 << 24  # bytes before the codestream; color profiles are among them
 MOST_TILES = 16_384  # OpenJPEG takes 12 kB for each
 AVIF_BRANDS = (b"avif", b"avis", b"mif1", b"msf1")  # the last two may be HEIC: Pillow decides
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 PCX = tuple(bytes([version, 1]) for version in (0, 2, 3, 4, 5))  # run lengths; there is nothing else
 PCX_BITS = (b"\1", b"\2", b"\4", b"\x08")
-TGA = tuple(
-    bytes([0, kind, 0, 0, 0, 0, 0]) for kind in (2, 3, 10, 11)
-)  # colour or grey, plain or run lengths
-TGA_PALETTES = tuple(bytes([1, kind, 0, 0]) for kind in (1, 9))  # plain or run lengths, from colour 0
+TGA = tuple(bytes([0, kind, 0, 0, 0, 0, 0]) for kind in (2, 3, 10, 11))  # color or gray, plain or run lengths
+TGA_PALETTES = tuple(bytes([1, kind, 0, 0]) for kind in (1, 9))  # plain or run lengths, from color 0
 PNM = (b"1", b"2", b"3", b"4", b"5", b"6")
 
-Colour = Literal["colour", "grey", "palette", "alpha", "CMYK"]
-JPEG_COLOURS: dict[int, Colour] = {1: "grey", 4: "CMYK"}  # by the number of components
-PNG_COLOURS: dict[int, Colour] = {0: "grey", 3: "palette", 4: "alpha", 6: "alpha"}  # by colour type
-PILLOW_COLOURS: dict[str, Colour] = {
-    "L": "grey",
+Color = Literal["color", "gray", "palette", "alpha", "CMYK"]
+JPEG_COLORS: dict[int, Color] = {1: "gray", 4: "CMYK"}  # by the number of components
+PNG_COLORS: dict[int, Color] = {0: "gray", 3: "palette", 4: "alpha", 6: "alpha"}  # by color type
+PILLOW_COLORS: dict[str, Color] = {
+    "L": "gray",
     "P": "palette",
     "LA": "alpha",
     "RGBA": "alpha",
-    "I;16": "grey",
-    "I": "grey",
+    "I;16": "gray",
+    "I": "gray",
 }
-TIFF_COLOURS: dict[int, Colour] = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}  # by photometric
+TIFF_COLORS: dict[int, Color] = {0: "gray", 1: "gray", 3: "palette", 5: "CMYK"}  # by photometric
 TIFF_LAB = (8, 9, 10)  # which OpenCV returns as if they were RGB
 
 
@@ -80,7 +78,7 @@ class Found(NamedTuple):
     width: int
     height: int
     orientation: int
-    colour: Colour
+    color: Color
     is_series: bool = False
     bits: int = 8
     memory: float = RGB_BYTES
@@ -97,7 +95,7 @@ class ImageHeader:
         data_start: offset of the coded image (JPEG), or of the end of the part that was read, which for a PNG
             is the end of the image.
         orientation: EXIF's, 1 (upright) to 8.
-        colour: colour coding; images are always read as 8-bit RGB.
+        color: color coding; images are always read as 8-bit RGB.
         is_series: whether it has more frames or pages than the first, the only one that is read.
         bits: of its numbers; those of up to 8 count as 8.
         memory: bytes per pixel that reading it as RGB of 8 bits takes at its peak, the result included.
@@ -108,7 +106,7 @@ class ImageHeader:
     width: int
     data_start: int
     orientation: int = 1
-    colour: Colour = "colour"
+    color: Color = "color"
     is_series: bool = False
     bits: int = 8
     memory: float = RGB_BYTES
@@ -120,8 +118,8 @@ class ImageHeader:
 
     @property
     def channels(self) -> int:
-        """Return the number of channels of the decoded pixels, before grey is expanded to RGB of 8 bits."""
-        return 1 if self.is_deep and self.colour == "grey" else RGB_BYTES
+        """Return the number of channels of the decoded pixels, before gray is expanded to RGB of 8 bits."""
+        return 1 if self.is_deep and self.color == "gray" else RGB_BYTES
 
 
 def read_header(stream: BinaryIO) -> ImageHeader:
@@ -180,7 +178,7 @@ def _jpeg(stream: BinaryIO) -> Found:
                 memory += 2 * samples
             break
         stream.seek(after)
-    return Found(width, height, orientation, JPEG_COLOURS.get(components, "colour"), False, 8, memory)
+    return Found(width, height, orientation, JPEG_COLORS.get(components, "color"), False, 8, memory)
 
 
 def _jpeg_marker(stream: BinaryIO, parts: Iterator[None]) -> int:
@@ -194,7 +192,7 @@ def _png(stream: BinaryIO) -> Found:
     """Walk all chunks, to detect a truncated file and to find EXIF wherever it is."""
     width = height = frames = depth = others = 0
     orientation = 1
-    colour: Colour = "colour"
+    color: Color = "color"
     stream.seek(8)
     for _ in _parts():
         length, kind = unpack(">I4s", take(stream, 8))
@@ -203,7 +201,7 @@ def _png(stream: BinaryIO) -> Found:
             raise ValueError(f"expected IHDR as the first chunk of a PNG and nowhere else, found {kind!r}")
         if kind == b"IHDR":
             width, height, depth, code = unpack(">IIBB", take(stream, 10))
-            colour = PNG_COLOURS.get(code, "colour")
+            color = PNG_COLORS.get(code, "color")
         elif kind == b"fcTL":  # a frame of an animation
             frame_width, frame_height = unpack(">4xII", take(stream, 12))
             if frame_width > width or frame_height > height:
@@ -218,9 +216,9 @@ def _png(stream: BinaryIO) -> Found:
             raise ValueError(f"expected at most {MOST_OTHERS} chunks of a PNG besides its pixels, found more")
         stream.seek(after)
     stream.seek(4, SEEK_CUR)  # checksum
-    memory = RGB_BYTES + (2 * (1 if colour == "grey" else RGB_BYTES) if depth == 16 else 0)
+    memory = RGB_BYTES + (2 * (1 if color == "gray" else RGB_BYTES) if depth == 16 else 0)
     memory = max(memory, ANIMATION_MEMORY) if frames > 1 else memory
-    return Found(width, height, orientation, colour, frames > 1, max(8, depth), memory)
+    return Found(width, height, orientation, color, frames > 1, max(8, depth), memory)
 
 
 def _webp(stream: BinaryIO) -> Found:
@@ -229,13 +227,11 @@ def _webp(stream: BinaryIO) -> Found:
     kind, length = unpack("<4sI", take(stream, 8))
     if kind == b"VP8 ":
         width, height = unpack("<6xHH", take(stream, 10))
-        return Found(width & 0x3FFF, height & 0x3FFF, 1, "colour")  # the two upper bits request upscaling
+        return Found(width & 0x3FFF, height & 0x3FFF, 1, "color")  # the two upper bits request upscaling
     if kind == b"VP8L":
         (bits,) = unpack("<xI", take(stream, 5))
-        colour: Colour = "alpha" if bits >> 28 & 1 else "colour"
-        return Found(
-            (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, colour, False, 8, LOSSLESS_WEBP_MEMORY
-        )
+        color: Color = "alpha" if bits >> 28 & 1 else "color"
+        return Found((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, color, False, 8, LOSSLESS_WEBP_MEMORY)
     fields = take(stream, 10)
     width, height = (int.from_bytes(fields[i : i + 3], "little") + 1 for i in (4, 7))
     is_series = bool(fields[0] & 2)
@@ -251,7 +247,7 @@ def _webp(stream: BinaryIO) -> Found:
         if kind == b"VP8L":
             memory = max(memory, LOSSLESS_WEBP_MEMORY)
         stream.seek(length + length % 2, SEEK_CUR)  # chunks are padded to an even length
-    shown: Colour = "alpha" if fields[0] & 0x10 else "colour"
+    shown: Color = "alpha" if fields[0] & 0x10 else "color"
     return Found(width, height, orientation, shown, is_series, 8, memory)
 
 
@@ -263,7 +259,7 @@ def _bmp(stream: BinaryIO) -> Found:
     else:
         width, height, bits = unpack("<iixxH", take(stream, 12))
     return Found(
-        width, abs(height), 1, "palette" if bits <= 8 else "colour"
+        width, abs(height), 1, "palette" if bits <= 8 else "color"
     )  # a negative height means that the first row is the top one
 
 
@@ -283,8 +279,8 @@ def _tiff(stream: BinaryIO) -> Found:
             "vips autorot IN OUT.tif"
         )
     if tags.get(TIFF_PHOTOMETRIC, 2) in TIFF_LAB:
-        raise ValueError("expected a TIFF in grey, RGB or CMYK, found CIE Lab; convert it to RGB")
-    colour = TIFF_COLOURS.get(tags.get(TIFF_PHOTOMETRIC, 2), "colour")
+        raise ValueError("expected a TIFF in gray, RGB or CMYK, found CIE Lab; convert it to RGB")
+    color = TIFF_COLORS.get(tags.get(TIFF_PHOTOMETRIC, 2), "color")
     is_series = False
     if following:  # a page, or a smaller copy, or a mask
         try:
@@ -295,7 +291,7 @@ def _tiff(stream: BinaryIO) -> Found:
     block = tile or min(tags.get(TIFF_STRIP_ROWS, height), height) * width
     length, is_float = stream.seek(0, SEEK_END), tags.get(SAMPLE_FORMAT, 1) == FLOATS
     memory = reading_memory((height, width), block, bits, channels, length, is_float=is_float)
-    return Found(width, height, orientation, colour, is_series, bits, memory)
+    return Found(width, height, orientation, color, is_series, bits, memory)
 
 
 def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:
@@ -340,7 +336,7 @@ def _pnm(stream: BinaryIO) -> Found:
     channels = RGB_BYTES if kind in (b"P3", b"P6") else 1
     bits = 16 if largest > 255 else 8
     memory = RGB_BYTES + (2 * channels if bits > 8 else 0)
-    return Found(width, height, 1, "grey" if channels == 1 else "colour", False, bits, memory)
+    return Found(width, height, 1, "gray" if channels == 1 else "color", False, bits, memory)
 
 
 def _gif(stream: BinaryIO) -> Found:
@@ -370,8 +366,8 @@ def _gif(stream: BinaryIO) -> Found:
             stream.seek(length[0], SEEK_CUR)
     if not frames:
         raise ValueError("expected a frame in a GIF, found none: the file is damaged")
-    is_grey = palette[::3] == palette[1::3] == palette[2::3]
-    return Found(width, height, 1, "grey" if is_grey else "palette", frames > 1, 8, GIF_MEMORY)
+    is_gray = palette[::3] == palette[1::3] == palette[2::3]
+    return Found(width, height, 1, "gray" if is_gray else "palette", frames > 1, 8, GIF_MEMORY)
 
 
 def _gif_palette(stream: BinaryIO, flags: int) -> bytes:
@@ -409,11 +405,11 @@ def _by_pillow(stream: BinaryIO) -> Found:
             warnings.simplefilter("ignore")  # of large images, which have a limit here
             with Image.open(BytesIO(data), formats=PILLOW_FORMATS) as image:
                 orientation = image.getexif().get(TIFF_ORIENTATION, 1)
-                colour = PILLOW_COLOURS.get(image.mode, "colour")
+                color = PILLOW_COLORS.get(image.mode, "color")
                 is_series = bool(getattr(image, "is_animated", False))
                 upright = orientation if orientation in range(1, 9) else 1
                 bits = 16 if image.mode.startswith("I") else 8
-                return Found(*image.size, upright, colour, is_series, bits, AVIF_MEMORY)
+                return Found(*image.size, upright, color, is_series, bits, AVIF_MEMORY)
     except Image.DecompressionBombError as error:
         raise ValueError(f"not decoded: {error}") from error
     except Exception as error:  # each plugin has its own; no error of a decoder escapes
@@ -424,8 +420,8 @@ def _by_pillow(stream: BinaryIO) -> Found:
 
 
 def _is_palette_tga(magic: bytes) -> bool:
-    colours = int.from_bytes(magic[5:7], "little")
-    return magic[1:5] in TGA_PALETTES and 1 <= colours <= 256 and magic[7:8] in (b"\x10", b"\x18", b"\x20")
+    colors = int.from_bytes(magic[5:7], "little")
+    return magic[1:5] in TGA_PALETTES and 1 <= colors <= 256 and magic[7:8] in (b"\x10", b"\x18", b"\x20")
 
 
 def _exif_orientation(payload: bytes) -> int:

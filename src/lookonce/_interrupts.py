@@ -28,7 +28,7 @@ class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
     _writes: ClassVar[int] = -1  # end of the pipe that signals go to
 
     def __init__(self) -> None:
-        self._signalled = False
+        self._signaled = False
 
     def __enter__(self) -> Self:
         reads, SecondCtrlC._writes = os.pipe()
@@ -41,7 +41,7 @@ class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._signalled:
+        if not self._signaled:
             self.forget()
 
     @classmethod
@@ -55,10 +55,10 @@ class SecondCtrlC(AbstractContextManager["SecondCtrlC"]):
     def _watch(self, reads: int) -> None:
         with os.fdopen(reads, "rb", buffering=0) as stream:
             while number := stream.read(1):
-                if self._signalled and number[0] == signal.SIGINT:
+                if self._signaled and number[0] == signal.SIGINT:
                     sleep(GRACE)
                     _leave(128 + signal.SIGINT)
-                self._signalled = True
+                self._signaled = True
 
 
 if hasattr(os, "register_at_fork"):

@@ -48,7 +48,7 @@ def shortened(message: str, length: int = ERROR_LENGTH) -> str:
 
 
 def say(text: str, console: Console) -> None:
-    """Print one line verbatim: no markup, no guessed colours, no line breaks inside a path."""
+    """Print one line verbatim: no markup, no guessed colors, no line breaks inside a path."""
     console.print(Text(printable(text)), soft_wrap=True)
 
 

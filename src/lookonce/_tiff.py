@@ -28,7 +28,7 @@ FLOATS = 3  # of SAMPLE_FORMAT
 REDUCED_OR_MASK = 5  # bits of SUBFILE: a smaller copy of another page, a mask of another page
 PIXEL_SCALE, TIEPOINTS, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735  # GeoTIFF 1.1
 
-# What a decoder needs besides size and place: bits, compression, colours, FillOrder, CCITT options,
+# What a decoder needs besides size and place: bits, compression, colors, FillOrder, CCITT options,
 # predictor, palette, inks, extra channels, kind of number, JPEG tables, YCbCr.
 DECODING = (
     BITS, COMPRESSION, PHOTOMETRIC, 266, ORIENTATION, CHANNELS, PLANES, 292, 293, 317, 320, 332, 334, 338,

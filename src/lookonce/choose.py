@@ -1,7 +1,7 @@
-"""The images most worth labelling next, and the false alarms most worth learning from.
+"""The images most worth labeling next, and the false alarms most worth learning from.
 
-An image is worth labelling if the model is uncertain about it and if it differs from the images that are
-labelled already. Doubt is computed from the scores:
+An image is worth labeling if the model is uncertain about it and if it differs from the images that are
+labeled already. Doubt is computed from the scores:
 
 ```
 doubt of a detection   = s/t below the threshold t of its class, (1-s)/(1-t) above: 1 at the threshold
@@ -10,8 +10,8 @@ doubt of an image      = sum over its detections, of doubt x weight
 ```
 
 The distance of two images is computed from their features, the means of the network's last feature maps: 1
-minus the cosine between them, after centring and scaling over all images. Images are chosen one by one: the
-next one has the largest doubt x distance to the nearest image that is labelled or chosen (greedy k-centre,
+minus the cosine between them, after centering and scaling over all images. Images are chosen one by one: the
+next one has the largest doubt x distance to the nearest image that is labeled or chosen (greedy k-center,
 weighted by doubt). Near-duplicates are left out. Appearance alone does not identify them, since all frames of
 a fixed camera look the same: two images are near-duplicates only if the same objects are also detected at the
 same places, and two false alarms only if the detected parts look the same.
@@ -50,7 +50,7 @@ class Looked:
         path: image file.
         detections: detections above a threshold.
         features: (F,) features of the image; empty if they were not wanted.
-        thumbnail: (32, 32) grey, to tell near-duplicates.
+        thumbnail: (32, 32) gray, to tell near-duplicates.
         crops: (D, 32, 32) thumbnail of each detection; empty if features were wanted.
     """
 
@@ -63,12 +63,12 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An image worth labelling.
+    """An image worth labeling.
 
     Attributes:
         path: image file.
         doubt: doubt of its detections, relative to the mean of all images.
-        distance: distance to the nearest image labelled or chosen before it; 0 to 2, and 1 for the first.
+        distance: distance to the nearest image labeled or chosen before it; 0 to 2, and 1 for the first.
     """
 
     path: Path
@@ -134,17 +134,17 @@ def doubts(found: Sequence[Detections], thresholds: NDArray[np.floating]) -> NDA
 
 
 def choose(
-    looked: Sequence[Looked], count: int, thresholds: NDArray[np.floating], labelled: Sequence[bool] = ()
+    looked: Sequence[Looked], count: int, thresholds: NDArray[np.floating], labeled: Sequence[bool] = ()
 ) -> list[Chosen]:
-    """Choose the images most worth labelling, best first; of near-duplicates only one.
+    """Choose the images most worth labeling, best first; of near-duplicates only one.
 
     Args:
         looked: images with features, their detections from a low score.
         count: number of images to choose; fewer are chosen if fewer are different enough.
         thresholds: (C,) or (1,) score thresholds.
-        labelled: (N,) whether an image is labelled already; these and their near-duplicates are not chosen.
+        labeled: (N,) whether an image is labeled already; these and their near-duplicates are not chosen.
     """
-    done = np.array(labelled, bool) if len(labelled) else np.zeros(len(looked), bool)
+    done = np.array(labeled, bool) if len(labeled) else np.zeros(len(looked), bool)
     if not len(looked):
         return []
     worth = doubts([each.detections for each in looked], thresholds)
@@ -154,7 +154,7 @@ def choose(
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
     duplicates = _Duplicates(looked, thresholds)
     free = ~done
-    distance = np.ones(len(looked))  # without any labelled image, all are equally far
+    distance = np.ones(len(looked))  # without any labeled image, all are equally far
 
     def settle(number: int, *, first: bool) -> None:
         nonlocal distance

@@ -41,7 +41,7 @@ DATA_VERBS = {
     "stats": "Count images, classes and box sizes in every split.",
     "anchors": "Find the anchors that suit the boxes, and compare them with the published ones.",
     "convert": "Write annotations in another format, split by split.",
-    "next": "Choose the images most worth labelling next, or the false alarms most worth learning from.",
+    "next": "Choose the images most worth labeling next, or the false alarms most worth learning from.",
 }
 SETTINGS: dict[str, Any] = {
     "add_completion": False,

@@ -113,7 +113,7 @@ class AugmentSettings(SettingsSection):
     translate: Share = 0.5
     """Probability of a shift that keeps all boxes inside. Write-up: 0.5."""
     hue: float = Field(0.0, ge=0, le=0.5)
-    """Largest change of the hue, either way; 1 is the whole colour circle. Darknet's yolov3.cfg: 0.1."""
+    """Largest change of the hue, either way; 1 is the whole color circle. Darknet's yolov3.cfg: 0.1."""
     saturation: float = Field(1.0, ge=1)
     """Largest factor or divisor of the saturation. Darknet's yolov3.cfg: 1.5."""
     exposure: float = Field(1.0, ge=1)
@@ -146,7 +146,7 @@ class AssignSettings(SettingsSection):
     """Rule for the anchors that must find an object; the defaults are the write-up's."""
 
     rule: Literal["iou", "best", "ratio"] = "iou"
-    """`iou`: every anchor that, centred on the cell of the box, overlaps the box enough, else the best one.
+    """`iou`: every anchor that, centered on the cell of the box, overlaps the box enough, else the best one.
     `best`: only the anchor of the nearest shape (paper). `ratio`: every anchor with sides near those of the
     box, else the best one."""
     positive_iou: Share = 0.3
@@ -280,7 +280,7 @@ class TrainSettings(SettingsSection):
     """Share of the training images held out for validation if the data has no validation part."""
     group: Annotated[str, AfterValidator(lambda value: group_pattern(value))] = ""
     """Images that stay on one side of the split: `folder`, or a regular expression on the path, such as
-    `patient(\\d+)`; near-duplicates and neighbouring frames always do."""
+    `patient(\\d+)`; near-duplicates and neighboring frames always do."""
     log_every: int = Field(10, ge=1)
     """Steps between two lines of the log. Write-up: 1."""
     evaluate_every: int = Field(1, ge=1)

@@ -161,7 +161,7 @@ class Detections:
 
     @property
     def cxcywh(self) -> NDArray[np.float32]:
-        """(N, 4) centre x, centre y, width, height in pixels."""
+        """(N, 4) center x, center y, width, height in pixels."""
         return xyxy_to_cxcywh(self.boxes)
 
     @property

@@ -1,8 +1,8 @@
 """Images in and out: bytes -> RGB uint8, upright, of bounded size.
 
-Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, grey and palette
+Every image becomes (H, W, 3) uint8 RGB as a viewer shows it: EXIF rotation applied, gray and palette
 images expanded, more than 8 bits scaled to 8 (see `values`), CMYK converted. Transparency is dropped: the
-colours are used unchanged (only TIFF stores them premultiplied, so there transparent means black).
+colors are used unchanged (only TIFF stores them premultiplied, so there transparent means black).
 """
 
 import os
@@ -70,8 +70,8 @@ JPEG_END_MARKER, JPEG_SCAN_MARKER = b"\xff\xd9", b"\xff\xda"
 MAX_SCANS = 100  # a progressive JPEG has about ten; each passes over the whole image
 MAX_SCANNED = 12 * MAX_PIXELS  # pixels of all scans together: some ten seconds
 
-# sides of a JPEG's blocks of 8 that its decoder leaves out, the most first. A grey flag, which without
-# IMREAD_COLOR_RGB would mean grey pixels, is how OpenCV spells RGB at such a size.
+# sides of a JPEG's blocks of 8 that its decoder leaves out, the most first. A gray flag, which without
+# IMREAD_COLOR_RGB would mean gray pixels, is how OpenCV spells RGB at such a size.
 REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
@@ -253,7 +253,7 @@ def _scaled(numbers: NDArray[np.float64], low: float, high: float) -> NDArray[np
 def decode_native(data: bytes, name: str) -> NDArray[Any]:
     """Decode an image held in memory: (H, W, 3) RGB in the file's own numbers.
 
-    The three channels of a grey image may be the same memory.
+    The three channels of a gray image may be the same memory.
 
     Raises:
         ImageError: as `read_image`.
@@ -350,9 +350,9 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
     return image[..., ::-1]
 
 
-def _as_rgb(grey: NDArray[Any]) -> NDArray[Any]:
+def _as_rgb(gray: NDArray[Any]) -> NDArray[Any]:
     """(H, W) -> (H, W, 3), three times the same memory."""
-    return np.broadcast_to(grey[..., None], (*grey.shape, 3))
+    return np.broadcast_to(gray[..., None], (*gray.shape, 3))
 
 
 def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> None:
@@ -410,11 +410,11 @@ def _decoded_by_pillow(data: bytes) -> NDArray[np.uint8 | np.uint16] | None:
             ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):  # 16 bits
                 return _as_rgb(np.asarray(image).astype(np.uint16))
-            if image.mode == "P":  # by hand: Pillow takes four bytes per pixel for colours
-                colours = np.zeros((256, 3), np.uint8)
+            if image.mode == "P":  # by hand: Pillow takes four bytes per pixel for colors
+                colors = np.zeros((256, 3), np.uint8)
                 palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-                colours[: len(palette)] = palette
-                return np.asarray(colours[np.asarray(image)], np.uint8)
+                colors[: len(palette)] = palette
+                return np.asarray(colors[np.asarray(image)], np.uint8)
             if image.mode in ("LA", "PA"):
                 image = image.convert("RGBA")
             pixels = np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
@@ -433,7 +433,7 @@ def _check_jpeg(stream: BinaryIO, header: ImageHeader, name: str) -> None:
         scans += part.count(JPEG_SCAN_MARKER)
         is_whole = is_whole or JPEG_END_MARKER in part
         before = data[-1:]
-    # Some OpenCV releases fill the missing rows of a JPEG with grey silently.
+    # Some OpenCV releases fill the missing rows of a JPEG with gray silently.
     if not is_whole:
         raise ImageError(f"{name}: expected a JPEG's end marker, found none: the file is cut short")
     if scans > MAX_SCANS or scans * header.height * header.width > MAX_SCANNED:

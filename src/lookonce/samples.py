@@ -194,7 +194,7 @@ ProblemKind = Literal[
     "shared-labels",
     "split-absent",
     "unannotated",
-    "unlabelled",
+    "unlabeled",
     "unlisted",
     "unreadable",
     "unread-format",

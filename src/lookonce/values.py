@@ -1,7 +1,7 @@
 """The range of pixel values in images of more than 8 bits: microscopes, thermal cameras, X-rays.
 
 Networks take 8 bits. A file of 16-bit numbers may use all of them, the lower 12, or a narrow band; with only
-its upper 8 bits, a 12-bit image would have 16 grey levels. So one range is chosen for the whole data set,
+its upper 8 bits, a 12-bit image would have 16 gray levels. So one range is chosen for the whole data set,
 stored in the model, and mapped to 0 to 255 wherever the model is used. If no model gives the range, it is
 measured: see `images.in_use`.
 """

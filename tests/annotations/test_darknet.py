@@ -88,9 +88,9 @@ def test_every_darknet_finds_the_labels(
             assert (pixels == read_image(sample.path)).all()
             rows = np.array([row.split() for row in labels.read_text().splitlines()], float).reshape(-1, 5)
             height, width = sample.image_size
-            centres = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / (width, height)
+            centers = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / (width, height)
             sides = (sample.boxes[:, 2:] - sample.boxes[:, :2]) / (width, height)
-            assert np.allclose(rows, np.column_stack([sample.labels, centres, sides]), atol=1e-6)
+            assert np.allclose(rows, np.column_stack([sample.labels, centers, sides]), atol=1e-6)
 
 
 def test_it_is_read_back(sets: dict[str, SampleSet], tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def put(folder: Path, files: Files, images: list[str]) -> Path:
         suffix = Path(name).suffix.lower()
         plain = folder / name if suffix == Path(name).suffix else (folder / name).with_suffix(suffix)
         plain.parent.mkdir(parents=True, exist_ok=True)
-        frames = [Image.new("RGB", (width, height), (grey, 90, 90)) for grey in (90, 200)]
+        frames = [Image.new("RGB", (width, height), (gray, 90, 90)) for gray in (90, 200)]
         if suffix == ".gif":
             frames[0].save(plain, save_all=True, append_images=frames[1:])
         else:
@@ -555,7 +555,7 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         (CLASSES | YOLO, [*images("images/{}.jpg"), "images/a.png"], "shared-labels", "a.jpg has the one label file"),
         (CLASSES | YOLO | {"images/d.heic": "x", "images/e.HEIC": "x"}, images("images/{}.jpg"), "unread-format", "2 like this"),
         (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),
-        (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabelled", "no label file describes it"),
+        (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabeled", "no label file describes it"),
         (CLASSES | YOLO | {"labels/a.txt": "0 0.1 0.1 0.2 0.2 0.9"}, images("images/{}.jpg"), "row", "the sixth"),
         (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 .2"}, images("images/{}.jpg"), "row", "may be key points"),
         (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2 0 0 0"}, images("images/{}.jpg"), "keypoints", "6 numbers of key points"),

@@ -162,7 +162,7 @@ def test_heads_has_the_defects_we_know(data: Path) -> None:
     kinds = Counter((p.outcome, p.what.split("]")[-1].split(",")[0].strip()) for p in found.problems)
     assert kinds == {
         ("repaired", "declares 0x0"): 16,
-        ("noted", "declares 1 channel(s); every image is read in colour"): 8,
+        ("noted", "declares 1 channel(s); every image is read in color"): 8,
         ("noted", "no object: kept as a background image"): 1,
         ("skipped", "has no area"): 2,
     }

@@ -77,11 +77,11 @@ def test_labels_without_end(yolo: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        ("1 0.5 0.5 0.25", "expected class, centre x, centre y, width, height as numbers"),
+        ("1 0.5 0.5 0.25", "expected class, center x, center y, width, height as numbers"),
         ("1 0.5 0.5 0.25 0.5 0.9", "expected 5 numbers, found six"),
-        ("cat 0.5 0.5 0.25 0.5", "expected class, centre x"),
-        ("0.5 0.5 0.5 0.25 0.5", "expected class, centre x"),
-        ("inf 0.5 0.5 0.25 0.5", "expected class, centre x"),
+        ("cat 0.5 0.5 0.25 0.5", "expected class, center x"),
+        ("0.5 0.5 0.5 0.25 0.5", "expected class, center x"),
+        ("inf 0.5 0.5 0.25 0.5", "expected class, center x"),
         (
             "1 40 30 20 30",
             "expected fractions of the image's sides, found '1 40 30 20 30': are these pixels?",

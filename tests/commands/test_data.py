@@ -22,7 +22,7 @@ def test_stats(data: Path) -> None:
     assert "PartA_01002.xml: object 60: [958, 231, 958, 231] has no area" in found.stderr
     assert found.stderr.count("declares 0x0") == 3
     assert "13 more like the last, 16 in all" in found.stderr
-    assert "every image is read in colour; 8 like this in all\n" in found.stderr  # only noted: one line
+    assert "every image is read in color; 8 like this in all\n" in found.stderr  # only noted: one line
     assert found.stderr.count("  noted: ") == 2
 
 

@@ -88,7 +88,7 @@ def test_for_machines(faulty: Path, tmp_path: Path) -> None:
 
 def test_in_words(faulty: Path, tmp_path: Path) -> None:
     found = run("check", faulty, "--out", tmp_path)
-    assert "Unusual colour modes: 2 (worth a look)" in found.stdout
+    assert "Unusual color modes: 2 (worth a look)" in found.stdout
     assert "Images of more than 8 bits: 1 (for information)" in found.stdout
     assert "empty-box.xml:7: object 2: [50, 60, 50, 60] has no area" in found.stdout
     assert "Input size: Objects below 12 pixels: " in found.stdout
@@ -112,7 +112,7 @@ def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) ->
     assert found.exit_code == 1
     assert f"corrected copy: {tmp_path / 'fixed'}; 12 changes, 15 left" in found.stderr
     again = json.loads(run("check", tmp_path / "fixed", "--out", tmp_path / "b", "--json", "-").stdout)
-    assert not {"empty", "exif", "suffix", "colour", "identical", "border"} & again["counts"].keys()
+    assert not {"empty", "exif", "suffix", "color", "identical", "border"} & again["counts"].keys()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_ctrl_c_is_said_and_leaves_nothing(
 
 
 def test_a_model_has_its_say(tmp_path: Path) -> None:
-    """Of three objects one is labelled, one is not, and one has the wrong class; a box is on nothing."""
+    """Of three objects one is labeled, one is not, and one has the wrong class; a box is on nothing."""
     voc = Voc(tmp_path / "voc")
     cells = image((64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), YELLOW), ((64, 32, 96, 64), MAGENTA))
     rows = [("green", 0, 0, 32, 32), ("green", 64, 32, 96, 64), ("blue", 0, 32, 32, 64)]
@@ -173,7 +173,7 @@ def test_a_model_has_its_say(tmp_path: Path) -> None:
     whats = {each["kind"]: each["what"] for each in tree["findings"]}
     assert tree["network"]["model"] == "cells"
     assert whats["missing-box"] == "green 1.00 at [32, 0, 64, 32], but no box"
-    assert whats["doubtful-class"] == "labelled 'green', detected as 'blue' 1.00"
+    assert whats["doubtful-class"] == "labeled 'green', detected as 'blue' 1.00"
     assert whats["unfound-box"] == "blue: no detection near it"
     assert tree["counts"]["unfound-box"] == tree["counts"]["missing-box"] == 1
     assert "keep the model's own ones" in tree["advice"]["anchors"]  # they were never published

@@ -71,7 +71,7 @@ def test_a_demo_stopped_in_training_goes_on(demo: tuple[Path, str], monkeypatch:
     out, _ = demo
     drawn = list_images(out / "images" / "train")
     when = [image.stat().st_mtime_ns for image in drawn]
-    learnt = (out / "run" / "last.safetensors").read_bytes()
+    learned = (out / "run" / "last.safetensors").read_bytes()
     (out / "model.safetensors").unlink()
     for folder in ("report", "found"):
         shutil.rmtree(out / folder)
@@ -80,7 +80,7 @@ def test_a_demo_stopped_in_training_goes_on(demo: tuple[Path, str], monkeypatch:
     assert command.demo(out) == 0
 
     assert [image.stat().st_mtime_ns for image in drawn] == when, "the images are drawn once"
-    assert (out / "run" / "last.safetensors").read_bytes() == learnt
+    assert (out / "run" / "last.safetensors").read_bytes() == learned
     assert (out / "model.safetensors").exists()
     assert (out / "report" / "metrics.json").exists()
     with pytest.raises(ConfigError, match="new or empty folder"):

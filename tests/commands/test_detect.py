@@ -852,11 +852,11 @@ def test_large_images_by_windows(model: Path, tmp_path: Path, tiles: int, object
     """In tiles of 1024 that overlap by a quarter, halved, each object is a cell of the network."""
     side = 1024 + (tiles - 1) * 768
     drawn = grid_of_objects(side, objects)
-    colours = {"green": YELLOW, "blue": MAGENTA}
+    colors = {"green": YELLOW, "blue": MAGENTA}
     path = write_tiff(
         tmp_path / "map.tif",
         (side, side),
-        [(box, colours[name]) for box, name in drawn.items()],
+        [(box, colors[name]) for box, name in drawn.items()],
         tile=512,
         big=True,
         tags=geotiff_tags(0.5, (500_000, 5_400_000)),
@@ -917,7 +917,7 @@ def test_each_page_of_a_tiff_is_an_image(model: Path, tmp_path: Path) -> None:
     assert {each["image_id"] for each in coco} == {"stack#1", "stack#3"}
 
 
-def test_pages_are_no_files_for_a_labelling_tool(model: Path, tmp_path: Path) -> None:
+def test_pages_are_no_files_for_a_labeling_tool(model: Path, tmp_path: Path) -> None:
     page = Image.fromarray(image((64, 96), (LEFT, YELLOW)))
     page.save(tmp_path / "stack.tif", save_all=True, append_images=[page])
     page.save(tmp_path / "one.tif")

@@ -1,4 +1,4 @@
-"""`lookonce detect --save` for labelling tools: what is written has every box and is read back."""
+"""`lookonce detect --save` for labeling tools: what is written has every box and is read back."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -37,7 +37,7 @@ def photos(tmp_path: Path) -> Path:
 def _doubled(
     *objects: tuple[tuple[int, int, int, int], tuple[int, int, int]],
 ) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int]]]:
-    return [((2 * a, 2 * b, 2 * c, 2 * d), colour) for (a, b, c, d), colour in objects]
+    return [((2 * a, 2 * b, 2 * c, 2 * d), color) for (a, b, c, d), color in objects]
 
 
 def accept_predictions(tasks: Path) -> None:

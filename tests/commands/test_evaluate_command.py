@@ -171,8 +171,8 @@ def test_images_of_a_group_are_one_unit(
 def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_ones_preferred(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    for name, grey in (("a", 40), ("b", 80), ("c", 120)):
-        Image.fromarray(np.full((80, 100, 3), grey, np.uint8)).save(images / f"{name}.png")
+    for name, gray in (("a", 40), ("b", 80), ("c", 120)):
+        Image.fromarray(np.full((80, 100, 3), gray, np.uint8)).save(images / f"{name}.png")
     first, second, third = fingerprints([images / f"{name}.png" for name in "abc"]).values()
     record = Seen(frozenset({first, third}), frozenset({second})).record()
     assert record

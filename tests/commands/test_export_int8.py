@@ -161,7 +161,7 @@ def test_damaged_annotations_are_not_images_alone(folder: Path, tmp_path: Path) 
     data = tmp_path / "data"
     for number in range(2):
         write_image(data / f"{number}.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
-    (data / "README.txt").write_text("Photographs of the harbour.")
+    (data / "README.txt").write_text("Photographs of the harbor.")
     found = run(folder, tmp_path / "out", "--calibrate", str(data), "--no-gate")
     assert "2 images in" in found.stdout, found.output
 

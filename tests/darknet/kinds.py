@@ -159,9 +159,9 @@ KINDS = {
     + conv(8, 3, xnor=1)
     + head(16),
     # one channel, and layers that no head reads
-    "grey": net(1) + to_16() + conv(8) + "[contrastive]\n[route]\nlayers=3\n" + conv(8, 3) + head(16),
+    "gray": net(1) + to_16() + conv(8) + "[contrastive]\n[route]\nlayers=3\n" + conv(8, 3) + head(16),
 }  # fmt: skip
-UNREAD = {"grey": {4}}  # layers without a head
+UNREAD = {"gray": {4}}  # layers without a head
 
 
 def kind(name: str) -> Network:

@@ -110,8 +110,8 @@ def opencv_detections(
     imported.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255.0))
     rows = np.concatenate(imported.forward(imported.getUnconnectedOutLayersNames()))
     labels, scores = rows[:, 5:].argmax(1), rows[:, 5:].max(1)
-    centre, sides = rows[:, :2] * size[::-1], rows[:, 2:4] * size[::-1]
-    low, high = ((centre + sign * sides / 2 - (left, top)) / (inside / (width, height)) for sign in (-1, 1))
+    center, sides = rows[:, :2] * size[::-1], rows[:, 2:4] * size[::-1]
+    low, high = ((center + sign * sides / 2 - (left, top)) / (inside / (width, height)) for sign in (-1, 1))
     low, high = np.clip(low, 0, (width, height)), np.clip(high, 0, (width, height))
     kept = cv2.dnn.NMSBoxesBatched(np.hstack([low, high - low]), scores, labels, confidence, iou)
     return [(int(labels[i]), float(scores[i]), np.hstack([low[i], high[i]])) for i in kept]

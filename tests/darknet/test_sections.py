@@ -82,9 +82,9 @@ def test_boxes_and_scores_equal_opencv(name: str, width: int, height: int) -> No
     imported = in_memory(text, weights)
     imported.setInput(cv2.dnn.blobFromImages(list(image), 1 / 255.0))
     rows = imported.forward(imported.getUnconnectedOutLayersNames())[0]
-    centre, sides = rows[:, :2] * (width, height), rows[:, 2:4] * (width, height)
+    center, sides = rows[:, :2] * (width, height), rows[:, 2:4] * (width, height)
     assert found.shape == (len(rows), 7)
-    np.testing.assert_allclose(found[:, :4], np.hstack([centre - sides / 2, centre + sides / 2]), atol=1e-3)
+    np.testing.assert_allclose(found[:, :4], np.hstack([center - sides / 2, center + sides / 2]), atol=1e-3)
     scores = found[:, 4:5] * found[:, 5:]
     shown = rows[:, 5:] > 0  # OpenCV leaves out scores below a threshold
     assert shown.mean() > 0.2
@@ -101,10 +101,10 @@ def test_gaussian_boxes_lose_score_by_their_uncertainty() -> None:
     t = raw.reshape(2, 11, 12, 8).transpose(2, 3, 0, 1).astype(np.float64)  # rows, columns, anchors
     s = 1 / (1 + np.exp(-t))
     corner = np.stack(np.meshgrid(range(8), range(12)), axis=-1)[:, :, None]
-    centre = (s[..., [0, 2]] + corner) * 8
+    center = (s[..., [0, 2]] + corner) * 8
     sides = np.exp(t[..., [4, 6]]) * ((4, 5), (10, 8))
     objectness = s[..., 8:9] * (1 - s[..., [1, 3, 5, 7]].mean(axis=-1, keepdims=True))
-    expected = np.concatenate([centre - sides / 2, centre + sides / 2, objectness, s[..., 9:]], axis=-1)
+    expected = np.concatenate([center - sides / 2, center + sides / 2, objectness, s[..., 9:]], axis=-1)
     np.testing.assert_allclose(found, expected.reshape(-1, 7), rtol=1e-4, atol=1e-4)
 
 
@@ -134,14 +134,14 @@ def test_dilation_shared_weights_averages_and_reorg3d_equal_torch() -> None:
     assert relative_error(found, expected.numpy()) < 1e-5
 
 
-def test_a_grey_network_sees_the_luma() -> None:
-    grey = resolve(parse_cfg(NET.replace("channels=3", "channels=1") + EIGHT + YOLO, "x.cfg"))
-    weights = random_weights(grey)
+def test_a_gray_network_sees_the_luma() -> None:
+    gray = resolve(parse_cfg(NET.replace("channels=3", "channels=1") + EIGHT + YOLO, "x.cfg"))
+    weights = random_weights(gray)
     kernel = weights[0].kernel
     assert kernel.shape == (8, 1, 8, 8)
     spread = ConvWeights(np.concatenate([0.299 * kernel, 0.587 * kernel, 0.114 * kernel], 1), weights[0].bias)
 
-    (found,) = lookonce_outputs(grey, weights, IMAGES)[1]
+    (found,) = lookonce_outputs(gray, weights, IMAGES)[1]
 
     (expected,) = lookonce_outputs(network(EIGHT + YOLO), [spread, *weights[1:]], IMAGES)[1]
     assert relative_error(found, expected) < 1e-5

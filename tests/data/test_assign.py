@@ -16,7 +16,7 @@ COCO = (
     ((30, 61), (62, 45), (59, 119)),
     ((116, 90), (156, 198), (373, 326)),
 )
-WRAPS = 14  # the reference files a negative centre under the last row; we do not
+WRAPS = 14  # the reference files a negative center under the last row; we do not
 
 
 def cases(reference: Path) -> list[dict[str, object]]:
@@ -56,7 +56,7 @@ def test_no_boxes_no_positives() -> None:
 @pytest.mark.parametrize(
     "box", [[408, 100, 424, 120], [416, 10, 416, 60], [10, 416, 60, 416]], ids=["right", "thin", "flat"]
 )
-def test_a_centre_on_the_border_belongs_to_the_last_cell(box: list[float]) -> None:
+def test_a_center_on_the_border_belongs_to_the_last_cell(box: list[float]) -> None:
     found = one(box)
     last = 416 // np.array(STRIDES)[found.scale] - 1
     at_border = found.column == last if box[2] >= 416 else found.row == last
@@ -108,7 +108,7 @@ def test_the_limit_of_iou_is_a_setting() -> None:
     ("box", "place"),
     [
         ([200, 200, 210, 213], (0, 25, 25, 0)),  # 10 x 13, an exact shape
-        ([200, 200, 230, 261], (1, 14, 13, 0)),  # 30 x 61: centre (215, 230.5)
+        ([200, 200, 230, 261], (1, 14, 13, 0)),  # 30 x 61: center (215, 230.5)
         ([0, 0, 373, 326], (2, 5, 5, 2)),
         ([200, 200, 262, 245], (1, 13, 14, 1)),
         ([200, 200, 200.5, 200.5], (0, 25, 25, 0)),  # smaller than any

@@ -301,7 +301,7 @@ def test_an_image_is_turned_to_fill_its_input(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_pixels_go_where_their_boxes_go(seed: int) -> None:
-    """Paint each box in its own colour, change the image, and look for the colours in the boxes."""
+    """Paint each box in its own color, change the image, and look for the colors in the boxes."""
     image = image_of(80, 120, [[20, 10, 45, 40], [60, 30, 90, 70]])
     for box, label in zip(image.boxes.astype(int), image.labels, strict=True):
         image.pixels[box[1] : box[3], box[0] : box[2]] = 100 + 50 * label

@@ -1,4 +1,4 @@
-"""Images drawn into the input: boxes stay on their objects, which are seen by their colours."""
+"""Images drawn into the input: boxes stay on their objects, which are seen by their colors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lookonce.config import AugmentSettings
 from lookonce.data.augment import AnnotatedImage
-from lookonce.data.compose import draw, fit_scale, in_sight, mixup, mosaic, random_colour, random_zoom
-from lookonce.geometry.letterbox import GREY
+from lookonce.data.compose import draw, fit_scale, in_sight, mixup, mosaic, random_color, random_zoom
+from lookonce.geometry.letterbox import GRAY
 
 SIZE = 64, 96  # rectangular, so that swapped axes show
 PURE = 255 * np.eye(3, dtype=np.uint8)  # red, green, blue
@@ -22,7 +22,7 @@ def canvas() -> NDArray[np.uint8]:
 
 
 def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> AnnotatedImage:
-    """A black image of odd or even sides, with a rectangle of its label's colour in up to four quarters.
+    """A black image of odd or even sides, with a rectangle of its label's color in up to four quarters.
 
     Each lies on whole pixels, at least 6 wide and high, and 6 from any other.
     """
@@ -37,10 +37,10 @@ def rectangles(rng: np.random.Generator, labels: Sequence[int]) -> AnnotatedImag
     return AnnotatedImage(image, np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
-def assert_boxes_fit_their_colours(image: AnnotatedImage) -> None:
-    """On the middle row and column of each box its colour begins and ends within a pixel of the box.
+def assert_boxes_fit_their_colors(image: AnnotatedImage) -> None:
+    """On the middle row and column of each box its color begins and ends within a pixel of the box.
 
-    A pixel has the colour where its channel exceeds the others by half, in front of black and grey alike.
+    A pixel has the color where its channel exceeds the others by half, in front of black and gray alike.
     """
     height, width = image.size
     assert (image.boxes >= 0).all()
@@ -48,16 +48,16 @@ def assert_boxes_fit_their_colours(image: AnnotatedImage) -> None:
     for box, label in zip(image.boxes, image.labels, strict=True):
         channels = image.pixels.astype(int)
         others = np.delete(channels, label, axis=2).max(axis=2)
-        coloured = channels[..., label] - others > 127
+        colored = channels[..., label] - others > 127
         middle_x, middle_y = int(box[0::2].mean()), int(box[1::2].mean())
         for line, low, high in (
-            (coloured[middle_y], box[0], box[2]),
-            (coloured[:, middle_x], box[1], box[3]),
+            (colored[middle_y], box[0], box[2]),
+            (colored[:, middle_x], box[1], box[3]),
         ):
-            centres = np.arange(len(line)) + 0.5
-            assert line[(centres > low + 1) & (centres < high - 1)].all()
-            assert not line[(centres < low - 1) & (centres > low - 2)].any()
-            assert not line[(centres > high + 1) & (centres < high + 2)].any()
+            centers = np.arange(len(line)) + 0.5
+            assert line[(centers > low + 1) & (centers < high - 1)].all()
+            assert not line[(centers < low - 1) & (centers > low - 2)].any()
+            assert not line[(centers > high + 1) & (centers < high + 2)].any()
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -67,7 +67,7 @@ def test_zoom_keeps_boxes_on_their_objects(seed: int) -> None:
     zoomed = random_zoom(image, fit_scale(image, SIZE), canvas(), ZOOM, rng)
     assert zoomed.pixels.shape == (*SIZE, 3)
     assert zoomed.boxes.dtype == np.float32
-    assert_boxes_fit_their_colours(zoomed)
+    assert_boxes_fit_their_colors(zoomed)
 
 
 def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
@@ -94,7 +94,7 @@ def test_zoom_reaches_its_limits_and_keeps_most_objects() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
-    """Neighbours have different colours, so that what is cut ends where its window ends."""
+    """Neighbors have different colors, so that what is cut ends where its window ends."""
     rng = np.random.default_rng(seed)
     images = [
         rectangles(rng, [label] * (seed + label) if seed < 4 else [label] * 3) for label in (0, 1, 2, 0)
@@ -102,7 +102,7 @@ def test_mosaic_keeps_boxes_on_their_objects(seed: int) -> None:
     whole = mosaic(images, [fit_scale(each, SIZE) for each in images], canvas(), ZOOM, rng)
     assert whole.pixels.shape == (*SIZE, 3)
     assert len(whole.boxes) == len(whole.labels)
-    assert_boxes_fit_their_colours(whole)
+    assert_boxes_fit_their_colors(whole)
 
 
 def test_mosaic_shows_all_four_images_around_one_point() -> None:
@@ -224,7 +224,7 @@ def test_place_cuts_boxes_at_the_window_and_leaves_out_what_is_hardly_in_sight()
     assert drawn.pixels is target
     assert (target[~inside] == 77).all()
     assert (target[13:31, 21:60] == 9).all()
-    assert (target[33:45, 20:60] == GREY).all()
+    assert (target[33:45, 20:60] == GRAY).all()
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_in_sight(cut: list[float], kept: bool) -> None:
     assert in_sight(np.array([cut], np.float32), whole).tolist() == [kept]
 
 
-def test_pixel_centres_lie_at_halves() -> None:
-    """Enlarged three times, the middle of each three by three pixels has the colour it had."""
+def test_pixel_centers_lie_at_halves() -> None:
+    """Enlarged three times, the middle of each three by three pixels has the color it had."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     image = AnnotatedImage(pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     enlarged = draw(image, np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), scale=3, x=4, y=2).pixels
@@ -265,17 +265,17 @@ def test_mixup_shows_both_with_all_their_boxes() -> None:
     assert 0.1 < min(shares) < 0.4 < np.mean(shares) < 0.6 < max(shares) < 0.9
 
 
-def coloured(colour: Sequence[int], seed: int, **settings: float) -> NDArray[np.uint8]:
-    image = np.full((2, 3, 3), colour, np.uint8)
-    random_colour(image, AugmentSettings(**settings), np.random.default_rng(seed))
+def colored(color: Sequence[int], seed: int, **settings: float) -> NDArray[np.uint8]:
+    image = np.full((2, 3, 3), color, np.uint8)
+    random_color(image, AugmentSettings(**settings), np.random.default_rng(seed))
     assert (image == image[0, 0]).all()
     return image[0, 0]
 
 
-def test_no_change_of_colour_leaves_every_bit() -> None:
+def test_no_change_of_color_leaves_every_bit() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     before, rng = image.copy(), np.random.default_rng(1)
-    random_colour(image, AugmentSettings(), rng)
+    random_color(image, AugmentSettings(), rng)
     np.testing.assert_array_equal(image, before)
     assert rng.random() == np.random.default_rng(1).random(), "nothing was drawn"
 
@@ -283,39 +283,39 @@ def test_no_change_of_colour_leaves_every_bit() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_hue_turns_red_by_the_angle_drawn(seed: int) -> None:
     degrees = 360 * np.random.default_rng(seed).uniform(-0.15, 0.15)  # the first number drawn; up to 54
-    red, green, blue = coloured([255, 0, 0], seed, hue=0.15).tolist()
+    red, green, blue = colored([255, 0, 0], seed, hue=0.15).tolist()
     assert red == 255
     rises, stays = (green, blue) if degrees > 0 else (blue, green)
     assert rises == pytest.approx(255 * abs(degrees) / 60, abs=1.5 * 255 / 60)  # OpenCV's steps: 2 degrees
     assert stays == 0
 
 
-def test_hue_leaves_greys_alone() -> None:
+def test_hue_leaves_grays_alone() -> None:
     for seed in range(10):
-        assert coloured([90, 90, 90], seed, hue=0.5).tolist() == [90, 90, 90]
+        assert colored([90, 90, 90], seed, hue=0.5).tolist() == [90, 90, 90]
 
 
 def test_exposure_is_a_factor_either_way() -> None:
-    levels = np.array([coloured([100, 100, 100], seed, exposure=2)[0] for seed in range(300)]) / 100
+    levels = np.array([colored([100, 100, 100], seed, exposure=2)[0] for seed in range(300)]) / 100
     assert levels.min() == pytest.approx(0.5, abs=0.02)
     assert levels.max() == pytest.approx(2, abs=0.04)
     assert np.median(levels) == pytest.approx(1, abs=0.1)
-    bright = [coloured([250, 250, 250], seed, exposure=2)[0] for seed in range(30)]
+    bright = [colored([250, 250, 250], seed, exposure=2)[0] for seed in range(30)]
     assert max(bright) == 255, "no overflow into black"
     assert min(bright) >= 125
 
 
-def test_saturation_is_a_factor_of_the_distance_from_grey() -> None:
-    found = np.array([coloured([200, 150, 150], seed, saturation=2) for seed in range(300)]).astype(int)
+def test_saturation_is_a_factor_of_the_distance_from_gray() -> None:
+    found = np.array([colored([200, 150, 150], seed, saturation=2) for seed in range(300)]).astype(int)
     assert (found[:, 0] == 200).all()
     np.testing.assert_array_equal(found[:, 1], found[:, 2])
     assert found[:, 1].min() == pytest.approx(100, abs=2)
     assert found[:, 1].max() == pytest.approx(175, abs=2)
 
 
-def test_colours_are_rounded_not_cut() -> None:
+def test_colors_are_rounded_not_cut() -> None:
     """A factor next to 1 changes nothing, where cutting would darken half of the levels."""
     image = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
     before = image.copy()
-    random_colour(image, AugmentSettings(exposure=1.0001), np.random.default_rng(0))
+    random_color(image, AugmentSettings(exposure=1.0001), np.random.default_rng(0))
     np.testing.assert_array_equal(image, before)

@@ -113,7 +113,7 @@ def test_stretch(samples: list[Sample]) -> None:
     assert not (found.pixels == 128).all(axis=(0, 2)).any()
 
 
-def test_crowds_are_not_learnt_and_difficult_ones_are() -> None:
+def test_crowds_are_not_learned_and_difficult_ones_are() -> None:
     boxes = np.array([[1, 1, 9, 9], [2, 2, 8, 8], [3, 3, 7, 7]], np.float32)
     sample = Sample(
         Path("x.png"),
@@ -202,19 +202,19 @@ def test_images_that_are_not_mixed_are_as_without_mixup(samples: list[Sample]) -
     assert 20 < sum(same) < 50
 
 
-def test_an_unreadable_partner_is_grey_and_reported_once_in_its_own_turn(
+def test_an_unreadable_partner_is_gray_and_reported_once_in_its_own_turn(
     samples: list[Sample], tmp_path: Path
 ) -> None:
     page = tmp_path / "page.jpg"
     page.write_text("<html></html>")
     bad = replace(samples[3], path=page)
     dataset = Dataset([samples[0], *[bad] * 30], INFO, AugmentSettings(mosaic=1))  # the first has no box
-    greys = 0
+    grays = 0
     for epoch in range(10):
         found = load(dataset, 0, epoch)
-        greys += bool((found.pixels[-16:, -24:] == 128).all())
+        grays += bool((found.pixels[-16:, -24:] == 128).all())
         assert len(found.boxes) == 0
-    assert greys >= 8
+    assert grays >= 8
     for wanted in ({"mosaic": 1}, {"mixup": 1}):
         with Loader(Dataset([*samples, bad], INFO, AugmentSettings(**wanted)), 4, 2) as loader:
             seen = [
@@ -320,13 +320,13 @@ def test_a_mosaic_takes_rare_images_as_often_as_they_have_turns(
     np.testing.assert_allclose(shares, np.array([1, 2**0.5, 2**0.5]) / (1 + 2 * 2**0.5), atol=0.06)
 
 
-def test_colours_change_after_the_image_is_in_the_input(samples: list[Sample]) -> None:
+def test_colors_change_after_the_image_is_in_the_input(samples: list[Sample]) -> None:
     darker = AugmentSettings(flip=0, crop=0, translate=0, exposure=1.5)
     plain = load(Dataset(samples, INFO, None), 3).pixels
     changed = load(Dataset(samples, INFO, darker), 3).pixels
-    greys = {tuple(pixel) for pixel in changed[(plain == 128).all(axis=2)].tolist()}
-    assert len(greys) == 1, "the padding with it"
-    assert greys != {(128, 128, 128)}
+    grays = {tuple(pixel) for pixel in changed[(plain == 128).all(axis=2)].tolist()}
+    assert len(grays) == 1, "the padding with it"
+    assert grays != {(128, 128, 128)}
 
 
 def test_repeats_do_not_touch_the_order_where_no_class_is_rare() -> None:

@@ -98,20 +98,20 @@ def test_every_class_and_empty_images_occur() -> None:
 
 
 def test_letters_are_what_a_box_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a plain ground without light and grain, every pixel of the colour of a letter is in its box."""
+    """On a plain ground without light and grain, every pixel of the color of a letter is in its box."""
     module = "lookonce.data.synthetic"
-    grey = 128.0
-    monkeypatch.setattr(f"{module}.ground", lambda rng, h, w: np.full((h, w, 3), grey, np.float32))
+    gray = 128.0
+    monkeypatch.setattr(f"{module}.ground", lambda rng, h, w: np.full((h, w, 3), gray, np.float32))
     monkeypatch.setattr(f"{module}._photographed", lambda rng, canvas: canvas.round().astype(np.uint8))
     for seed in range(8):
         drawn = scene(np.random.default_rng(seed))
         # a shadow only darkens all channels alike; a letter also changes their ratio, or is brighter
         channels = drawn.image.astype(int)
-        lettered = (np.ptp(channels, axis=2) > 60) | (channels.max(axis=2) > grey + 60)
+        lettered = (np.ptp(channels, axis=2) > 60) | (channels.max(axis=2) > gray + 60)
         inside = np.zeros(lettered.shape, bool)
         for x0, y0, x1, y1 in drawn.boxes.astype(int):
             inside[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = True
-            assert lettered[y0:y1, x0:x1].any() or channels[y0:y1, x0:x1].min() < grey - 60
+            assert lettered[y0:y1, x0:x1].any() or channels[y0:y1, x0:x1].min() < gray - 60
         assert not (lettered & ~inside).any()
 
 

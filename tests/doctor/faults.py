@@ -115,7 +115,7 @@ def everything_wrong(folder: Path, scratch: Path) -> Path:
     deep = cv2.imencode(".png", drawn(5).astype(np.uint16) * 257)[1].tobytes()
     voc.add("deep.png", content=deep)
     voc.add("clear.png", content=save(Image.fromarray(drawn(6)).convert("RGBA"), scratch / "a.png"))
-    voc.add("grey.png", content=save(Image.fromarray(drawn(7)).convert("L"), scratch / "a.png"))
+    voc.add("gray.png", content=save(Image.fromarray(drawn(7)).convert("L"), scratch / "a.png"))
     voc.add("turned.jpg", content=save(upright, scratch / "a.jpg", exif=turned, quality=95))
     voc.add("half.jpg", content=with_flat_end(drawn(8)))
     voc.add("no-size.jpg", size=(0, 0, 3))
@@ -179,7 +179,7 @@ EXPECTED = {
     "similar-split": 1,
     "similar": 1,
     "exif": 1,
-    "colour": 2,
+    "color": 2,
     "suffix": 1,
     "listed-twice": 1,
     "border": 1,
@@ -191,7 +191,7 @@ EXPECTED = {
     "below-stride": 1,
     "background": 1,
     "channels": 1,
-    "grey": 1,
+    "gray": 1,
     "deep": 1,
 }
 

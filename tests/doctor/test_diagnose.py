@@ -77,7 +77,7 @@ def test_the_gravest_come_first(diagnosis: Diagnosis) -> None:
         ("listed-twice", "train.txt:30", "sound.jpg is listed again"),
         ("suffix", "really-png.jpg", "a PNG file named .jpg"),
         ("exif", "turned.jpg", "EXIF orientation 6: turned by 90°"),
-        ("colour", "ink.jpg", "JPEG in CMYK"),
+        ("color", "ink.jpg", "JPEG in CMYK"),
         ("leak", "leak-1.jpg", "the same bytes as leak-2.jpg, in train and val"),
         ("similar-split", "scene-1.jpg", "nearly the same as scene-2.jpg, in train and val"),
         ("copies-differ", "other-1.jpg", "with different boxes or classes: 1 and 1 boxes"),
@@ -114,7 +114,7 @@ def test_one_image_in_two_splits_is_a_leak(tmp_path: Path) -> None:
 
 
 def test_unbalanced_classes() -> None:
-    """Crowds are not learnt from, so they do not count."""
+    """Crowds are not learned from, so they do not count."""
 
     def found(dogs: int) -> list[str]:
         labels = np.array([0] * 600 + [1] * (dogs + 100))

@@ -60,7 +60,7 @@ def test_the_frames_of_a_fixed_camera_are_one_group(monkeypatch: pytest.MonkeyPa
     assert likeness == pytest.approx(expected[:60, :60][expected[:60, :60] >= 0.975].min(), abs=1e-6)
 
 
-def test_a_hash_looks_at_neighbours() -> None:
+def test_a_hash_looks_at_neighbors() -> None:
     slope = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))
     assert hashes(np.stack([slope, slope[:, ::-1]])).sum(axis=1).tolist() == [64, 0]
 
@@ -82,9 +82,9 @@ def test_an_equal_hash_is_not_enough() -> None:
 
 
 def test_flat_images_resemble_each_other_by_brightness() -> None:
-    black, grey = np.zeros((32, 32), np.uint8), np.full((32, 32), 90, np.uint8)
+    black, gray = np.zeros((32, 32), np.uint8), np.full((32, 32), 90, np.uint8)
     assert correlation(black, black) == 1
-    assert correlation(black, grey) == 0
+    assert correlation(black, gray) == 0
     assert correlation(black, thumbnails(1)[0]) == 0
 
 

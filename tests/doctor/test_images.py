@@ -18,7 +18,7 @@ BYTES_READ = Path("/proc/thread-self/io")
 def test_a_sound_image(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg", drawn(1))
     facts = inspect(tmp_path / "a.jpg")
-    assert (facts.fault, facts.format, facts.colour, facts.orientation) == ("", "JPEG", "colour", 1)
+    assert (facts.fault, facts.format, facts.color, facts.orientation) == ("", "JPEG", "color", 1)
     assert not facts.flat_end
     assert facts.thumbnail is not None
     assert facts.thumbnail.shape == (32, 32)
@@ -75,13 +75,13 @@ def test_damage_that_decoders_conceal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("colour", "flat"), [((0, 0, 0), False), ((250, 255, 249), False), ((90, 90, 90), True)]
+    ("color", "flat"), [((0, 0, 0), False), ((250, 255, 249), False), ((90, 90, 90), True)]
 )
 def test_bars_of_black_and_white_are_no_damage(
-    tmp_path: Path, colour: tuple[int, int, int], flat: bool
+    tmp_path: Path, color: tuple[int, int, int], flat: bool
 ) -> None:
     image = drawn(4, 192, 240)
-    image[-32:] = colour
+    image[-32:] = color
     write_image(tmp_path / "a.jpg", image)
     assert inspect(tmp_path / "a.jpg").flat_end == flat
 

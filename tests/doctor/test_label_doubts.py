@@ -48,7 +48,7 @@ def test_a_sure_detection_without_a_box() -> None:
 def test_another_class_on_a_box() -> None:
     second = (BOXES[1], 0.9, 1)
     assert doubted((BOXES[0], 0.7, 1), second) == [
-        ("doubtful-class", "labelled 'cat', detected as 'dog' 0.70")
+        ("doubtful-class", "labeled 'cat', detected as 'dog' 0.70")
     ]
     assert doubted((BOXES[0], 0.7, 1), (BOXES[0], 0.06, 0), second) == []  # it sees a cat as well
     assert doubted((BOXES[0], 0.5, 1), second) == []  # not sure enough

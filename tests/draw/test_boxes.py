@@ -67,14 +67,14 @@ def test_the_image_given_is_not_drawn_on() -> None:
 
 def test_a_solid_box_lies_on_its_pixels_and_its_label_above() -> None:
     drawn = annotate(ground(), found([[50, 60, 150, 160]], [0.9], [1], ("cat", "dog")))
-    colour = shows(drawn, 1)
-    assert colour[159, 50:150].all()
-    assert colour[60:160, 50].all()
-    assert colour[60:160, 149].all()
-    assert not colour[160:].any()
-    assert not colour[60:, 150:].any()
-    assert colour[45:60].any()  # the label
-    assert not colour[70:150, 60:140].any()  # what is in the box stays visible
+    color = shows(drawn, 1)
+    assert color[159, 50:150].all()
+    assert color[60:160, 50].all()
+    assert color[60:160, 149].all()
+    assert not color[160:].any()
+    assert not color[60:, 150:].any()
+    assert color[45:60].any()  # the label
+    assert not color[70:150, 60:140].any()  # what is in the box stays visible
 
 
 def test_the_truth_is_dashed() -> None:
@@ -102,10 +102,10 @@ def test_class_and_score_cannot_run_together(name: str, side: int) -> None:
     """Class "2" at 0.91 once read 20.91: now the score has a ground of its own, right of the name's."""
     drawn = annotate(ground(side, side), found([[20, side // 2, side - 20, side - 4]], [0.91], [4], (name,)))
     label = drawn[: side // 2]
-    on_colour, on_black = shows(label, 4), (label == 0).all(axis=2)
-    row = np.flatnonzero(on_colour.any(axis=1))[0] + 1  # above the letters
-    coloured, black = np.flatnonzero(on_colour[row]), np.flatnonzero(on_black[row])
-    assert coloured.max() < black.min()
+    on_color, on_black = shows(label, 4), (label == 0).all(axis=2)
+    row = np.flatnonzero(on_color.any(axis=1))[0] + 1  # above the letters
+    colored, black = np.flatnonzero(on_color[row]), np.flatnonzero(on_black[row])
+    assert colored.max() < black.min()
     assert len(black) > len("0.91") * side / 100
     assert label[row:, black.min() : black.max() + 1].min(axis=2).max() > 220  # white letters
 

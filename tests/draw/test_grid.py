@@ -8,7 +8,7 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.draw.grid import GAP, compare, grid
 from lookonce.draw.palette import PALETTE
-from lookonce.geometry.letterbox import GREY
+from lookonce.geometry.letterbox import GRAY
 from lookonce.samples import Sample
 
 
@@ -26,7 +26,7 @@ def test_images_of_any_shape_keep_it_row_by_row() -> None:
     assert sheet.shape == (2 * 40 + GAP, 2 * 60 + GAP, 3)
     first, second, third = sheet[:40, :60], sheet[:40, 60 + GAP :], sheet[40 + GAP :, :60]
     assert (first[5:35] == 10).all()
-    assert (first[:5] == GREY).all()
+    assert (first[:5] == GRAY).all()
     assert (second[:, 25:35] == 20).all()
     assert (third[:, 10:50] == 30).all()
     assert (sheet[40 + GAP :, 60 + GAP :] == 255).all()
@@ -48,7 +48,7 @@ def test_compare_moves_boxes_with_the_image() -> None:
     truth = Sample(Path("a.jpg"), np.array([[400, 100, 600, 200]], np.float32), np.array([1]))
     drawn = compare(plain(400, 800, 200), detections, truth, ("cat", "dog"), (300, 400))
     assert drawn.shape == (300, 400, 3)
-    solid, dashed = ((drawn == PALETTE[label]).all(axis=2)[149] for label in (0, 1))  # 50 grey rows above
+    solid, dashed = ((drawn == PALETTE[label]).all(axis=2)[149] for label in (0, 1))  # 50 gray rows above
     assert solid[50:150].all()
     assert dashed[200:300].any()
     assert not dashed[200:300].all()

@@ -1,4 +1,4 @@
-"""Boxes in the colours of what they mean."""
+"""Boxes in the colors of what they mean."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from lookonce.draw.marks import Mark, draw_marks
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
-def mark(box: list[float], colour: tuple[int, int, int], name: str = "", dashed: bool = False) -> Mark:
-    return Mark(np.array(box, np.float32), 0, name, "", colour, dashed)
+def mark(box: list[float], color: tuple[int, int, int], name: str = "", dashed: bool = False) -> Mark:
+    return Mark(np.array(box, np.float32), 0, name, "", color, dashed)
 
 
-def has(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """(H, W): where the colour is."""
-    return (image == colour).all(axis=2)
+def has(image: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """(H, W): where the color is."""
+    return (image == color).all(axis=2)
 
 
 def test_without_marks_only_the_size_changes() -> None:
@@ -42,7 +42,7 @@ def test_the_first_mark_lies_on_top_and_dashes_leave_gaps() -> None:
     assert not has(above, GREEN).any()
 
 
-def test_a_label_has_the_colour_of_its_mark() -> None:
+def test_a_label_has_the_color_of_its_mark() -> None:
     image = np.zeros((200, 200, 3), np.uint8)
 
     without, with_name = (

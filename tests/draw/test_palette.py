@@ -1,15 +1,15 @@
-"""Colours that can be told apart, and ink that can be read."""
+"""Colors that can be told apart, and ink that can be read."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from lookonce.draw.palette import BLACK, PALETTE, WHITE, class_colour, ink_on
+from lookonce.draw.palette import BLACK, PALETTE, WHITE, class_color, ink_on
 
 
-def test_a_class_keeps_its_colour_and_the_palette_starts_again() -> None:
-    assert class_colour(3) == PALETTE[3] == class_colour(3 + len(PALETTE))
+def test_a_class_keeps_its_color_and_the_palette_starts_again() -> None:
+    assert class_color(3) == PALETTE[3] == class_color(3 + len(PALETTE))
 
 
 def test_no_two_classes_look_alike() -> None:

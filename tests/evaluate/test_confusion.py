@@ -51,10 +51,10 @@ def test_by_hand(truth: Sample, result: Detections, counts: list) -> None:
 
 def test_the_order_of_the_detections_does_not_matter() -> None:
     """The better score takes the object, wherever it stands."""
-    neighbours = sample([BOX, [0, 30, 40, 70]])  # the second detection reaches the first object alone
+    neighbors = sample([BOX, [0, 30, 40, 70]])  # the second detection reaches the first object alone
     either, first = [0, 10, 40, 50], NEAR
-    sorted_counts = confusion([neighbours], [found([first, either], [0.9, 0.8])], NAMES, 0.5, iou=0.3).counts
-    counts = confusion([neighbours], [found([either, first], [0.8, 0.9])], NAMES, 0.5, iou=0.3).counts
+    sorted_counts = confusion([neighbors], [found([first, either], [0.9, 0.8])], NAMES, 0.5, iou=0.3).counts
+    counts = confusion([neighbors], [found([either, first], [0.8, 0.9])], NAMES, 0.5, iou=0.3).counts
     assert counts.tolist() == sorted_counts.tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 

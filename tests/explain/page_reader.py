@@ -14,13 +14,13 @@ from tests.browser import Opened
 # Every element that shows text of its own and stands on a plain background, with its contrast (WCAG 2.1).
 CONTRAST = """() => {
   const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
   const paper = (element) => {
     for (let at = element; at; at = at.parentElement) {
-      const colour = numbers(getComputedStyle(at).backgroundColor);
+      const color = numbers(getComputedStyle(at).backgroundColor);
       if (at.matches("rect.frame ~ *")) break;
-      if (colour.length < 4 || colour[3] === 1) return colour;
+      if (color.length < 4 || color[3] === 1) return color;
     }
     return numbers(getComputedStyle(document.body).backgroundColor);
   };

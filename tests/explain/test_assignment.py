@@ -15,7 +15,7 @@ from lookonce.geometry.boxes import ciou, cxcywh_to_xyxy, giou, iou, xyxy_to_cxc
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.samples import Sample
 
-# The reference assigns a box without area, and files a negative centre under the last row; here neither gets
+# The reference assigns a box without area, and files a negative center under the last row; here neither gets
 # so far, since boxes are cut to the image first.
 NOT_ASSIGNED = (8, 14)
 WRITE_UP = Objective()
@@ -30,9 +30,9 @@ def scales_of(
         stride = 8 * 2**number
         rows, columns = size[0] // stride, size[1] // stride
         raw = np.zeros((rows, columns, len(anchors), 5 + classes), np.float32)
-        centres = (np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1) + 0.5) * stride
+        centers = (np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1) + 0.5) * stride
         cxcywh = np.empty((rows, columns, len(anchors), 4), np.float32)
-        cxcywh[..., :2], cxcywh[..., 2:] = centres[:, :, None], np.array(anchors)
+        cxcywh[..., :2], cxcywh[..., 2:] = centers[:, :, None], np.array(anchors)
         half = np.full((rows, columns, len(anchors)), 0.5, np.float32)
         probabilities = np.full((*half.shape, classes), 0.5, np.float32)
         scales.append(
@@ -144,7 +144,7 @@ def test_other_rules_choose_what_training_chooses(
     assert set().union(*reasons) == {"best of all", reason} - {None}
 
 
-def test_what_objectness_and_boxes_learnt_is_their_target() -> None:
+def test_what_objectness_and_boxes_learned_is_their_target() -> None:
     assignment, scales = assigned([[102, 100, 116, 133]], [0])
     objective = Objective(loss=LossSettings(objectness="iou", box="ciou", label_smoothing=0))
     (write_up,), (found,) = positives(assignment, scales), positives(assignment, scales, objective)
@@ -179,15 +179,15 @@ def test_targets_decode_to_the_object() -> None:
         stride, sides = scales[scale].stride, scales[scale].anchors[anchor]
         assert tx is not None
         assert ty is not None
-        centre = [(cell + 1 / (1 + np.exp(-t))) * stride for cell, t in ((column, tx), (row, ty))]
-        box = cxcywh_to_xyxy(np.array([*centre, sides[0] * np.exp(tw), sides[1] * np.exp(th)]))
+        center = [(cell + 1 / (1 + np.exp(-t))) * stride for cell, t in ((column, tx), (row, ty))]
+        box = cxcywh_to_xyxy(np.array([*center, sides[0] * np.exp(tw), sides[1] * np.exp(th)]))
         np.testing.assert_allclose(box, [37, 51, 90, 171], atol=1e-3)
         assert positive.target_offset == pytest.approx((63.5 / stride - column, 111 / stride - row))
         assert positive.target_classes == pytest.approx((0.99 + 0.01 / 3, 0.01 / 3))
 
 
-def test_a_centre_on_the_border_of_its_cell_has_no_target() -> None:
-    assignment, scales = assigned([[96, 100, 112, 130]], [0])  # the centre 104 = 13 * 8
+def test_a_center_on_the_border_of_its_cell_has_no_target() -> None:
+    assignment, scales = assigned([[96, 100, 112, 130]], [0])  # the center 104 = 13 * 8
 
     (tx, *_), (_, _, _, _) = (positive.target_raw for positive in positives(assignment, scales)[0][:2])
     assert tx is None

@@ -153,7 +153,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         ("giou", "expected training.objective: an object, found 'giou'"),
     ],
 )
-def test_what_it_learnt_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:
+def test_what_it_learned_by_is_damaged(objective: object, message: str, tmp_path: Path) -> None:
     model = write_model(tmp_path, training={OBJECTIVE: objective})
 
     told = re.escape(f"{model}: the model description is damaged: {message}")

@@ -126,7 +126,7 @@ def test_formulas_hold_their_numbers(nano: Explainer, data: Path) -> None:
 
     assert found.info.names[at.label] == "dog"
     assert at.formulas[0].startswith(f"x = ({best[2]} + σ({at.raw[0]:.4f}) * 1.1 - 0.05) * 32 = (")
-    assert at.formulas[0].endswith(f"= {at.centre[0]:.2f}")
+    assert at.formulas[0].endswith(f"= {at.center[0]:.2f}")
     assert at.formulas[2] == f"w = {at.anchor[0]:g} * exp({at.raw[2]:.4f}) = {at.sides[0]:.2f}"
     assert at.formulas[-1].endswith(f"= {at.score:.4f}")
     for formula in at.formulas[2:4]:  # the numbers shown give the result shown

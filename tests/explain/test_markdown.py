@@ -95,7 +95,7 @@ def test_numbers_are_those_of_the_record(explained: Explanation) -> None:
         assert cells == [str(each.number), names[each.label], each.verdict.stage, each.verdict.text]
 
 
-def test_it_says_what_the_model_learnt_by(tmp_path: Path) -> None:
+def test_it_says_what_the_model_learned_by(tmp_path: Path) -> None:
     training = {OBJECTIVE: {"assign": {"positive_iou": 0.4}, "loss": {"objectness": "iou"}}}
     found = Explainer.open(write_model(tmp_path, training=training))(
         np.zeros((96, 128, 3), np.uint8),

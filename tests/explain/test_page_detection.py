@@ -45,7 +45,7 @@ def test_a_cell_shows_the_numbers_that_python_computes(
 
     for name, raw in zip(("tx", "ty", "tw", "th", "to"), expected.raw, strict=True):
         assert shown[name] == pytest.approx(raw, abs=5.1e-5)
-    pixels = {"centre x": expected.centre[0], "centre y": expected.centre[1]}
+    pixels = {"center x": expected.center[0], "center y": expected.center[1]}
     pixels |= {"width": expected.sides[0], "height": expected.sides[1]}
     for name, value in pixels.items():
         assert shown[name] == pytest.approx(value, abs=0.0051)

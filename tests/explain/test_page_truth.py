@@ -18,7 +18,7 @@ from tests.explain.page_reader import CONTRAST, as_rows, detections_at, slide
 
 HOSTILE = "</script><script>document.title='taken'</script>"
 NAMES = ("<img src=x onerror=\"document.title='taken'\">", HOSTILE, "{{ 7 * 7 }} & \"'`")
-LEARNT_BY = LossSettings(objectness="iou", box="ciou", giou=1.5, ignore_iou=0.2)
+LEARNED_BY = LossSettings(objectness="iou", box="ciou", giou=1.5, ignore_iou=0.2)
 FILE = "<b onclick=alert(1)>a&b'\".png"
 
 
@@ -27,7 +27,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Explanation:
     folder = tmp_path_factory.mktemp("hostile")
     noise = np.random.default_rng(3).integers(0, 256, (90, 170, 3), np.uint8)
     write_image(folder / FILE, noise)
-    training = {OBJECTIVE: Objective(loss=LEARNT_BY).model_dump(mode="json")}
+    training = {OBJECTIVE: Objective(loss=LEARNED_BY).model_dump(mode="json")}
     explainer = Explainer.open(write_model(folder, names=NAMES, training=training), conf=0.5)
     boxes = np.array([[20, 20, 60, 70], [100, 10, 104, 14], [130, 50, 170, 90]], np.float32)
     truth = Sample(folder / FILE, boxes, np.array([0, 1, 2]), crowd=np.array([False, False, True]))

@@ -240,8 +240,8 @@ def test_predictions_belong_to_the_object_of_their_class_that_they_fit() -> None
 
 
 def test_another_objects_box_is_no_loose_box() -> None:
-    neighbour = shifted(60)  # overlaps the object by 0.25
-    objects, _ = judged(truth_of(OBJECT, neighbour), Guess(neighbour, 0.9), Guess(OBJECT, 0.1))
+    neighbor = shifted(60)  # overlaps the object by 0.25
+    objects, _ = judged(truth_of(OBJECT, neighbor), Guess(neighbor, 0.9), Guess(OBJECT, 0.1))
 
     assert stages(objects) == ["objectness low", "found"]
 

@@ -58,7 +58,7 @@ def add_a_little(array: np.ndarray) -> None:
     array.reshape(-1)[0] += 0.1
 
 
-def favour_a_class(array: np.ndarray) -> None:
+def favor_a_class(array: np.ndarray) -> None:
     array[5] += 0.01
 
 
@@ -86,7 +86,7 @@ def test_a_whole_export_agrees(
 @pytest.mark.parametrize(
     "damage",
     [
-        patch(lambda tensor: list(tensor.dims) == [16], favour_a_class),
+        patch(lambda tensor: list(tensor.dims) == [16], favor_a_class),
         patch(lambda tensor: len(tensor.dims) == 4, add_a_little),
         patch(lambda tensor: tensor.name.startswith("2_") and len(tensor.dims) == 1, add_a_little),
         patch(lambda tensor: tensor.name.startswith("decode_32") and len(tensor.dims) == 2, move_a_anchor),

@@ -105,9 +105,9 @@ def test_fewer_shapes_than_anchors() -> None:
         kmeans_anchors(NONE, 1)
 
 
-def test_a_centre_without_boxes_stays() -> None:
-    shapes, centres = np.array([[10.0, 10], [12, 12]]), np.array([[30.0, 30], [400, 400]])
-    assert anchors._refine(shapes, centres).tolist() == [[11, 11], [400, 400]]
+def test_a_center_without_boxes_stays() -> None:
+    shapes, centers = np.array([[10.0, 10], [12, 12]]), np.array([[30.0, 30], [400, 400]])
+    assert anchors._refine(shapes, centers).tolist() == [[11, 11], [400, 400]]
 
 
 def test_a_large_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

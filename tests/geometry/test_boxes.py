@@ -108,13 +108,13 @@ def test_giou_gradient_equals_the_reference(pairs: dict[str, np.ndarray]) -> Non
 
 
 @pytest.mark.parametrize("of", LIBRARIES)
-def test_centre_form_and_back(of: Callable[[Any], Any]) -> None:
+def test_center_form_and_back(of: Callable[[Any], Any]) -> None:
     corners = of(np.array([[[1.0, 2.0, 5.0, 10.0]], [[-3.0, 0.0, 3.0, 1.0]]]))
 
-    centres = box_ops.xyxy_to_cxcywh(corners)
+    centers = box_ops.xyxy_to_cxcywh(corners)
 
-    assert centres.tolist() == [[[3, 6, 4, 8]], [[0, 0.5, 6, 1]]]
-    assert box_ops.cxcywh_to_xyxy(centres).tolist() == corners.tolist()
+    assert centers.tolist() == [[[3, 6, 4, 8]], [[0, 0.5, 6, 1]]]
+    assert box_ops.cxcywh_to_xyxy(centers).tolist() == corners.tolist()
 
 
 @pytest.mark.parametrize("of", LIBRARIES)
@@ -160,7 +160,7 @@ def shape_term(w: float, h: float, v: float, t: float, iou: float) -> float:
     ("a", "b", "diou", "less"),
     [
         ([0, 0, 4, 2], [0, 0, 4, 2], 1, 0),
-        ([0, 0, 4, 2], [2, 0, 6, 2], 1 / 3 - 4 / 40, 0),  # centres 2 apart, 6 x 2 around both
+        ([0, 0, 4, 2], [2, 0, 6, 2], 1 / 3 - 4 / 40, 0),  # centers 2 apart, 6 x 2 around both
         ([0, 0, 2, 2], [4, 4, 6, 6], -32 / 72, 0),
         ([0, 0, 8, 4], [2, 1, 4, 3], 1 / 8 - 1 / 80, shape_term(8, 4, 2, 2, 1 / 8)),
         ([0, 0, 2, 8], [0, 0, 8, 2], 4 / 28 - 18 / 128, shape_term(2, 8, 8, 2, 1 / 7)),

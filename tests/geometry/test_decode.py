@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.geometry.decode import LARGEST_LOG_SIDE, centre_of, sides_of
+from lookonce.geometry.decode import LARGEST_LOG_SIDE, center_of, sides_of
 
 both = pytest.mark.parametrize("array", [np.asarray, torch.tensor], ids=["numpy", "torch"])
 
 
 @both
-def test_a_centre_lies_in_its_cell(array: Callable[..., Any]) -> None:
+def test_a_center_lies_in_its_cell(array: Callable[..., Any]) -> None:
     inside, corner = array([[0.25, 0.5], [0.0, 1.0]]), array([[3.0, 5.0], [0.0, 7.0]])
-    found = centre_of(inside, corner, 16)
+    found = center_of(inside, corner, 16)
     assert found.tolist() == [[52, 88], [0, 128]]  # (3 + 0.25) * 16, (5 + 0.5) * 16
 
 
 @both
-def test_a_scale_lets_a_centre_leave_its_cell_by_the_same_on_either_side(array: Callable[..., Any]) -> None:
+def test_a_scale_lets_a_center_leave_its_cell_by_the_same_on_either_side(array: Callable[..., Any]) -> None:
     inside, corner = array([[0.5, 0.0], [1.0, 0.25]]), array([[3.0, 5.0], [3.0, 5.0]])
-    found = centre_of(inside, corner, 8, 1.5)
+    found = center_of(inside, corner, 8, 1.5)
     # 0.5 * 1.5 - 0.25 = 0.5: the middle stays; 0 -> -0.25, 1 -> 1.25, 0.25 -> 0.125
     assert found.tolist() == [[28, 38], [34, 41]]
-    assert centre_of(inside, corner, 8, 2).tolist() == [[28, 36], [36, 40]]
+    assert center_of(inside, corner, 8, 2).tolist() == [[28, 36], [36, 40]]
 
 
 @both

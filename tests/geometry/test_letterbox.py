@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.letterbox import GRAY, Letterbox
 
 # Reference cases whose image comes out one pixel short through float rounding (fault 6), and by how much
 # (rows, columns) the whole-number rule gives back.
@@ -108,8 +108,8 @@ def test_image_fills_a_given_canvas_and_refuses_another_size() -> None:
 
     assert letterbox.image(image, out=canvas) is canvas
     assert (canvas[16:48] == 7).all()
-    assert (canvas[:16] == GREY).all()
-    assert (canvas[48:] == GREY).all()
+    assert (canvas[:16] == GRAY).all()
+    assert (canvas[48:] == GRAY).all()
     with pytest.raises(ValueError, match=r"expected an image of \(30, 60\), found \(60, 30\)"):
         letterbox.image(np.zeros((60, 30, 3), np.uint8))
 

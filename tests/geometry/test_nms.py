@@ -57,7 +57,7 @@ def test_drops_above_the_threshold_keeps_at_it() -> None:
 
 
 def test_a_dropped_box_drops_nothing() -> None:
-    row = np.array([[x, 0, x + 10, 10] for x in (0, 4, 8)], np.float32)  # each overlaps its neighbour only
+    row = np.array([[x, 0, x + 10, 10] for x in (0, 4, 8)], np.float32)  # each overlaps its neighbor only
 
     assert nms(row, np.array([0.9, 0.8, 0.7], np.float32), None, 0.3).tolist() == [0, 2]
 

@@ -9,8 +9,8 @@ from lookonce.geometry.polygons import contains, rectangle, touched_cells
 NOTCHED = np.array([[0, 0], [60, 0], [60, 40], [30, 10], [0, 40]], np.float32)  # concave, from below
 
 
-def centres(height: int, width: int, step: float = 1) -> NDArray[np.float64]:
-    """(height * width / step², 2): centres of squares of `step` pixels, row by row."""
+def centers(height: int, width: int, step: float = 1) -> NDArray[np.float64]:
+    """(height * width / step², 2): centers of squares of `step` pixels, row by row."""
     x, y = np.meshgrid(np.arange(step / 2, width, step), np.arange(step / 2, height, step))
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
@@ -34,7 +34,7 @@ def test_a_concave_polygon_does_not_hold_its_notch() -> None:
     [
         ((0, 0, 32, 32), [(0, 0)]),  # a border that is only shared is not an area
         ((0, 0, 32.5, 32), [(0, 0), (0, 1)]),
-        ((40, 70, 41, 71), [(2, 1)]),  # smaller than a cell, and between the centres
+        ((40, 70, 41, 71), [(2, 1)]),  # smaller than a cell, and between the centers
         ((-50, -50, 500, 1), [(0, 0), (0, 1), (0, 2), (0, 3)]),
         ((-50, -50, -1, 500), []),
         ((0, 0, 0, 0), []),
@@ -52,7 +52,7 @@ def test_touched_cells_are_those_with_a_point_inside(seed: int) -> None:
     rng = np.random.default_rng(seed)
     corners = rng.uniform(-20, 110, (rng.integers(3, 8), 2)).astype(np.float32)
     found = touched_cells(corners, (4, 6), 16)
-    inside = contains(corners, centres(64, 96, 0.5)).reshape(4, 32, 6, 32).any(axis=(1, 3))
+    inside = contains(corners, centers(64, 96, 0.5)).reshape(4, 32, 6, 32).any(axis=(1, 3))
     assert not (inside & ~found).any()
     assert (found & ~inside).sum() <= 2  # slivers between the points
 
@@ -64,7 +64,7 @@ def test_a_window_limits_a_polygon(seed: int) -> None:
     corners = rng.uniform(-20, 110, (rng.integers(3, 8), 2)).astype(np.float32)
     window = 10.0, 5.0, 55.0, 35.0
     found = touched_cells(corners, (4, 6), 16, window)
-    points = centres(64, 96, 0.5)
+    points = centers(64, 96, 0.5)
     x, y = points.T
     seen = contains(corners, points) & (x > 10) & (x < 55) & (y > 5) & (y < 35)
     inside = seen.reshape(4, 32, 6, 32).any(axis=(1, 3))

@@ -87,7 +87,7 @@ def images() -> Iterator[tuple[str, bytes]]:
     yield "large.png", flat_png(7_000, 7_000)
     yield "thin.png", flat_png(32_000, 1)
     yield (
-        "colour_profile_bomb.png",
+        "color_profile_bomb.png",
         png(header(64, 64), chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300 << 20), 1)), scanline),
     )
     yield (
@@ -176,7 +176,7 @@ def lying_images(jpeg: bytes, at: int) -> Iterator[tuple[str, bytes]]:
     yield "restarts.jpg", jpeg[:-2] + b"\xff\xd0" * 5_000_000 + jpeg[-2:]
     yield "twice.jpg", jpeg + jpeg
     tall = jpeg[:at] + struct.pack(">HH", 20_000, 5_000) + jpeg[at + 4 :]
-    yield "mostly_grey.jpg", tall  # allowed, and nearly all of it is missing
+    yield "mostly_gray.jpg", tall  # allowed, and nearly all of it is missing
     scans = saved("JPEG", progressive=True)
     where = scans.index(b"\xff\xc2") + 5
     first = scans.rindex(b"\xff\xda")

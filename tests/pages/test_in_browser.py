@@ -44,8 +44,8 @@ def test_what_gets_into_a_page_neither_runs_nor_styles(tmp_path: Path, injected:
         assert seen.page.title() == ""
         assert seen.page.evaluate("getComputedStyle(document.body).margin") == "0px"  # its own style holds
         for element in ("main", "main > b"):
-            colour = f"(document.querySelector('{element}') || document.body)"
-            assert seen.page.evaluate(f"getComputedStyle({colour}).color") != "rgb(1, 2, 3)"
+            color = f"(document.querySelector('{element}') || document.body)"
+            assert seen.page.evaluate(f"getComputedStyle({color}).color") != "rgb(1, 2, 3)"
         assert any("Content Security Policy" in error for error in seen.errors)
 
 

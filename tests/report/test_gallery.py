@@ -13,12 +13,12 @@ from lookonce.evaluate.errors import ERRORS, Outcome, Outcomes, find_outcomes
 from lookonce.evaluate.worst import ImageErrors
 from lookonce.images import write_image
 from lookonce.report import gallery
-from lookonce.report.gallery import COLOURS, detection_marks, gallery_image, object_marks
+from lookonce.report.gallery import COLORS, detection_marks, gallery_image, object_marks
 from lookonce.samples import Sample
 
 BOX, FAR, AWAY = [0, 0, 40, 40], [100, 100, 140, 140], [200, 200, 240, 240]
 NAMES = ("cat", "dog")
-APART = 20  # distance in CIE L*a*b* at which two colours are told apart at a glance
+APART = 20  # distance in CIE L*a*b* at which two colors are told apart at a glance
 
 
 def outcomes_of(names: tuple[str, ...] = NAMES) -> Outcomes:
@@ -30,12 +30,12 @@ def outcomes_of(names: tuple[str, ...] = NAMES) -> Outcomes:
     return find_outcomes([truth], [found], names)
 
 
-def test_detections_have_the_colours_of_their_outcomes_the_false_ones_first() -> None:
+def test_detections_have_the_colors_of_their_outcomes_the_false_ones_first() -> None:
     marks = detection_marks(outcomes_of(), 0, NAMES)
 
     assert [(mark.name, mark.suffix) for mark in marks] == [("cat", "0.80"), ("dog", "0.70"), ("cat", "0.90")]
-    outcomes = (Outcome.LOCALISATION, Outcome.BACKGROUND, Outcome.RIGHT)
-    assert [mark.colour for mark in marks] == [COLOURS[outcome] for outcome in outcomes]
+    outcomes = (Outcome.LOCALIZATION, Outcome.BACKGROUND, Outcome.RIGHT)
+    assert [mark.color for mark in marks] == [COLORS[outcome] for outcome in outcomes]
     assert not any(mark.dashed for mark in marks)
 
 
@@ -44,7 +44,7 @@ def test_objects_without_a_right_detection_are_dashed_the_missed_first() -> None
 
     assert [(mark.name, mark.dashed) for mark in marks] == [("dog", True), ("cat", True), ("cat", False)]
     outcomes = (Outcome.MISSED, Outcome.RIGHT, Outcome.RIGHT)
-    assert [mark.colour for mark in marks] == [COLOURS[outcome] for outcome in outcomes]
+    assert [mark.color for mark in marks] == [COLORS[outcome] for outcome in outcomes]
 
 
 def test_a_single_class_is_not_named_on_every_box() -> None:
@@ -86,10 +86,10 @@ def test_both_sides_are_drawn_on_the_image_itself(tmp_path: Path) -> None:
     assert drawn.truth.startswith("data:image/jpeg;base64,")
 
 
-def test_the_colours_of_outcomes_stay_apart_without_red_and_green_cones_too() -> None:
-    assert set(COLOURS) == {Outcome.RIGHT, *ERRORS}
+def test_the_colors_of_outcomes_stay_apart_without_red_and_green_cones_too() -> None:
+    assert set(COLORS) == {Outcome.RIGHT, *ERRORS}
     for seen in (np.eye(3), DEUTERANOPIA):
-        pairs = itertools.combinations([lab(colour, seen) for colour in COLOURS.values()], 2)
+        pairs = itertools.combinations([lab(color, seen) for color in COLORS.values()], 2)
         assert min(np.linalg.norm(one - other) for one, other in pairs) > APART
 
 
@@ -97,8 +97,8 @@ def test_the_colours_of_outcomes_stay_apart_without_red_and_green_cones_too() ->
 DEUTERANOPIA = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
 
 
-def lab(colour: tuple[int, int, int], seen: np.ndarray) -> np.ndarray:
-    srgb = np.array(colour) / 255
+def lab(color: tuple[int, int, int], seen: np.ndarray) -> np.ndarray:
+    srgb = np.array(color) / 255
     linear = seen @ np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     linear = linear.clip(0, 1)
     again = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -69,7 +69,7 @@ def test_array_path_and_bytes_are_one(detector: Detector, tmp_path: Path) -> Non
 
 
 def test_options(model: Path) -> None:
-    # Objectness and colour both fade: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
+    # Objectness and color both fade: scores 1, 0.6 * 0.8 and 0.6 * 0.8.
     rgb = image(
         (64, 96), ((0, 0, 32, 32), YELLOW), ((32, 0, 64, 32), (204, 204, 0)), ((64, 0, 96, 32), (204, 0, 204))
     )
@@ -174,7 +174,7 @@ def test_rect_on_real_photographs(
     ):
         pairs = list(zip(map(square, photographs), tight.detect_many(photographs), strict=True))
 
-    # Every sure object is found again: grey beside the image is not what the network needs.
+    # Every sure object is found again: gray beside the image is not what the network needs.
     assert sum(len(one) for one, _ in pairs) >= len(photographs)
     for one, other in pairs:
         assert (pairwise_iou(one.boxes, other.boxes) > 0.7).any(axis=1).all()

@@ -30,8 +30,8 @@ from tests.mjpeg_server import free_port
 from tests.tiffs import write_tiff
 
 
-def write_grey(path: Path, grey: int = 100) -> Path:
-    write_image(path, np.full((8, 12, 3), grey, np.uint8))
+def write_gray(path: Path, gray: int = 100) -> Path:
+    write_image(path, np.full((8, 12, 3), gray, np.uint8))
     return path
 
 
@@ -50,7 +50,7 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number, name in enumerate(
         ("b.png", "a.JPG", "c [1].png", "über all.webp", "more/a.png", "more/deep/b.png")
     ):
-        write_grey(tmp_path / name, 20 * number)
+        write_gray(tmp_path / name, 20 * number)
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "._b.png").write_bytes(b"what macOS leaves beside an image")
     (tmp_path / "empty").mkdir()
@@ -127,7 +127,7 @@ def test_frames_of_images(album: Path) -> None:
 
 def test_equal_names_stay_apart(tmp_path: Path) -> None:
     for folder in ("one/x", "two/x"):
-        write_grey(tmp_path / folder / "1.png")
+        write_gray(tmp_path / folder / "1.png")
 
     frames = list(Sources([tmp_path / "one" / "x", tmp_path / "two" / "x"]))
 
@@ -209,7 +209,7 @@ def test_many_at_a_time_give_what_one_gives(album: Path, words: list[str], worke
 
 
 def test_a_large_folder_and_a_slow_reader_do_not_fill_the_memory(tmp_path: Path) -> None:
-    content = write_grey(tmp_path / "0000.bmp").read_bytes()
+    content = write_gray(tmp_path / "0000.bmp").read_bytes()
     for number in range(1, 2000):
         (tmp_path / f"{number:04}.bmp").write_bytes(content)
     alive: set[int] = set()
@@ -390,7 +390,7 @@ def test_bad_files_are_set_aside_and_counted(album: Path) -> None:
 
 
 def stack(path: Path, pages: int) -> Path:
-    """Write a TIFF of grey pages: page n has the value n."""
+    """Write a TIFF of gray pages: page n has the value n."""
     first, *others = (Image.new("RGB", (12, 8), (number,) * 3) for number in range(1, pages + 1))
     first.save(path, save_all=True, append_images=others)
     return path
@@ -401,7 +401,7 @@ def test_a_damaged_block_of_a_large_image_is_set_aside(
 ) -> None:
     """Blocks are read while the image is processed, after its structure."""
     for name in ("a.png", "c.png"):
-        write_grey(tmp_path / name)
+        write_gray(tmp_path / name)
     bad = write_tiff(tmp_path / "b.tif", (128, 128), tile=64)
     data = bytearray(bad.read_bytes())
     places = struct.unpack_from("<I", data, data.rindex(struct.pack("<HHI", 324, 4, 4)) + 8)[0]
@@ -416,7 +416,7 @@ def test_a_damaged_block_of_a_large_image_is_set_aside(
         return int((image.read(0, 8, 0, 8) if isinstance(image, LargeImage) else image).max())
 
     results = sources.map(work, Plan(2, 1))
-    assert [(Path(frame.name).name, grey) for frame, grey in results] == [("a.png", 100), ("c.png", 100)]
+    assert [(Path(frame.name).name, gray) for frame, gray in results] == [("a.png", 100), ("c.png", 100)]
     (problem,) = sources.problems
     assert (Path(problem.place).name, problem.outcome) == ("b.tif", "skipped")
     assert "cut short" in problem.what
@@ -440,15 +440,15 @@ def test_a_damaged_first_page_hides_no_other(tmp_path: Path) -> None:
 def test_each_page_counts_with_its_own_pixels(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (12, 8)), Image.new("RGB", (60, 40))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    write_grey(tmp_path / "b.png")
+    write_gray(tmp_path / "b.png")
 
     assert [item.memory for item in Sources([tmp_path])._items()] == [11 * 96, 11 * 2400, 3 * 96]
 
 
 def test_a_page_takes_no_name_of_a_file(tmp_path: Path) -> None:
     stack(tmp_path / "a.tif", 2)
-    write_grey(tmp_path / "a#2.tif")
-    write_grey(tmp_path / "a#2-2.tif")
+    write_gray(tmp_path / "a#2.tif")
+    write_gray(tmp_path / "a#2-2.tif")
 
     found = {str(frame.relative): frame.image.max() for frame in Sources([tmp_path])}
 

@@ -240,16 +240,16 @@ def test_unwritten_memory_with_a_few_bytes_of_something_else_is_no_frame(
 
 
 def test_frames_after_a_black_beginning_keep_their_places(tmp_path: Path) -> None:
-    black, grey = np.zeros((48, 80, 3), np.uint8), scene(4)
-    path = write_video(tmp_path / "a.avi", [black] * 5 + [grey] * 3, RATE, "MJPG")  # stores black as 0
+    black, gray = np.zeros((48, 80, 3), np.uint8), scene(4)
+    path = write_video(tmp_path / "a.avi", [black] * 5 + [gray] * 3, RATE, "MJPG")  # stores black as 0
     frames = list(read_frames(path))
     assert [moment.number for _, moment in frames] == list(range(8))
     assert [image.max() > 100 for image, _ in frames] == [False] * 5 + [True] * 3
 
 
 def test_black_and_still_videos_are_not_called_interlaced(tmp_path: Path) -> None:
-    black, grey = np.zeros((48, 80, 3), np.uint8), scene(4)
-    for number, frames in enumerate(([black] * 60, [grey] * 60, [black] * 55 + [grey] * 5)):
+    black, gray = np.zeros((48, 80, 3), np.uint8), scene(4)
+    for number, frames in enumerate(([black] * 60, [gray] * 60, [black] * 55 + [gray] * 5)):
         for name, codec in (("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.webm", "VP80")):
             path = write_video(tmp_path / f"{number}{name}", frames, RATE, codec)
             assert len(list(read_frames(path))) == 60

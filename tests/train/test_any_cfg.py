@@ -166,7 +166,7 @@ def test_objectness_of_every_cell_before_the_first_step(data: TrainData, tmp_pat
 
 
 def test_layers_without_a_head_keep_their_weights(data: TrainData, tmp_path: Path) -> None:
-    chosen = settings(written(tmp_path, "grey"))
+    chosen = settings(written(tmp_path, "gray"))
     info = describe(data, chosen)
     learner = Learner(make_network(info, chosen), info, chosen)
     trained = sum(len(group["params"]) for group in learner.optimizer.param_groups)
@@ -174,17 +174,17 @@ def test_layers_without_a_head_keep_their_weights(data: TrainData, tmp_path: Pat
     assert trained == len(list(learner.network.parameters())) - 3
 
 
-def test_one_channel_sees_grey_alone(data: TrainData, tmp_path: Path) -> None:
+def test_one_channel_sees_gray_alone(data: TrainData, tmp_path: Path) -> None:
     """A trained network of one channel is given the luminance, in torch and in the file that it exports."""
-    result = train(data, settings(written(tmp_path, "grey"), "epochs=1"), tmp_path / "run", quiet())
+    result = train(data, settings(written(tmp_path, "gray"), "epochs=1"), tmp_path / "run", quiet())
     network, _ = load_model(result.model)
     seen: list[torch.Tensor] = []
     network.layers["0"].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-    colour = np.random.default_rng(3).integers(0, 256, (64, 96, 3), np.uint8)
+    color = np.random.default_rng(3).integers(0, 256, (64, 96, 3), np.uint8)
 
-    network.eval()(torch.from_numpy(colour).permute(2, 0, 1)[None] / 255)
+    network.eval()(torch.from_numpy(color).permute(2, 0, 1)[None] / 255)
 
-    expected = colour @ np.array([0.299, 0.587, 0.114]) / 255
+    expected = color @ np.array([0.299, 0.587, 0.114]) / 255
     np.testing.assert_allclose(seen[0].numpy(), expected[None, None], atol=1e-6)
     CliRunner().invoke(app, ["export", str(result.model), "--to", "onnx", "--out", str(tmp_path)])
     green, blue = (np.zeros((64, 96, 3), np.uint8) for _ in range(2))

@@ -20,13 +20,13 @@ def named(count: int) -> list[Sample]:
 
 
 def scene(rng: np.random.Generator) -> np.ndarray:
-    """(96, 128, 3) grey blobs."""
+    """(96, 128, 3) gray blobs."""
     coarse = rng.integers(40, 215, (6, 8), np.uint8)
     return cv2.cvtColor(cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
 
 
 def film(folder: Path, name: str, frames: int, rng: np.random.Generator, step: float = 3.0) -> list[Sample]:
-    """A camera that pans over a wide scene: frames look like their neighbours, and not like distant ones."""
+    """A camera that pans over a wide scene: frames look like their neighbors, and not like distant ones."""
     width = int(128 + step * frames) + 8
     coarse = rng.integers(40, 215, (6, max(8, width // 16)), np.uint8)
     wide = cv2.cvtColor(cv2.resize(coarse, (width, 96), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)

@@ -109,7 +109,7 @@ def one_object(
     return losses.giou.detach(), losses.conf.detach(), losses.prob.detach(), gradient
 
 
-TRUTH = [8.0, 8.0, 40.0, 24.0]  # twice as wide: IoU 1/2, centres 8 apart, 32 x 16 around both
+TRUTH = [8.0, 8.0, 40.0, 24.0]  # twice as wide: IoU 1/2, centers 8 apart, 32 x 16 around both
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_a_network_learns_nothing_from_one_with_the_same_maps(name: str) -> None
         assert each.grad.abs().max() < 1e-5
 
 
-def test_a_step_towards_the_teacher_lowers_the_loss() -> None:
+def test_a_step_toward_the_teacher_lowers_the_loss() -> None:
     parent = parent_of(three_classes())
     graph = DarknetGraph(parent.network).eval()
     fill(graph, parent.weights)

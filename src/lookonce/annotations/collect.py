@@ -69,7 +69,7 @@ class _Collector:
         self._range = range(len(names))
         self._strict = strict
         # YOLO writes no file for an empty image; a set that has such files writes them for every image
-        has_empty = any(not record.rows and not record.unlabelled for record in parsed.records)
+        has_empty = any(not record.rows and not record.unlabeled for record in parsed.records)
         self._may_lack_files = parsed.form == "yolo" and not has_empty
         self._problems: list[Problem] = []
         self._tallies: dict[tuple[ProblemKind, Outcome], list[tuple[str, str]]] = defaultdict(list)
@@ -195,9 +195,9 @@ class _Collector:
             self._report(first.place, declares, "repaired", kind="no-size", **about)
         kept, boxes = self._usable(each, size, turned, in_fractions)
         if not each.rows:
-            if first.unlabelled:
-                kind: ProblemKind = "unlabelled" if self._may_lack_files else "unannotated"
-                self._report(first.place, first.unlabelled, "noted", kind=kind, **about)
+            if first.unlabeled:
+                kind: ProblemKind = "unlabeled" if self._may_lack_files else "unannotated"
+                self._report(first.place, first.unlabeled, "noted", kind=kind, **about)
             else:
                 what = "no object: kept as a background image"
                 self._report(first.place, what, "noted", kind="background", **about)

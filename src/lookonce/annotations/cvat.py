@@ -44,8 +44,8 @@ def recognize(data: DataPath) -> Recognized | None:
         else:
             groups[own or ALL].append((file, None))
     parses = {split: partial(_parse, groups[split], read) for split in by_split(groups)}
-    unlabelled = "not in the XML: taken as a background image" if data.is_folder else ""
-    return Recognized(f"CVAT XML {data.path}", parses, unlabelled=unlabelled, depth=data.tree.depth(files))
+    unlabeled = "not in the XML: taken as a background image" if data.is_folder else ""
+    return Recognized(f"CVAT XML {data.path}", parses, unlabeled=unlabeled, depth=data.tree.depth(files))
 
 
 def _parse(files: list[tuple[Path, str | None]], read: Callable[[Path], ET.Element]) -> Parsed:

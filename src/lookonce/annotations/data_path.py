@@ -50,13 +50,13 @@ class Recognized:
         parses: split -> its reader; `ALL` alone if there are no splits.
         remarks: problems of the data set as a whole.
         depth: see `Tree.depth`; of two formats in one folder, the one nearer the root is used.
-        unlabelled: why an image without annotation is a background image; empty if it is left out instead.
+        unlabeled: why an image without annotation is a background image; empty if it is left out instead.
     """
 
     title: str
     parses: Mapping[str, Callable[[], Parsed]]
     remarks: Sequence[Problem] = ()
-    unlabelled: str = ""
+    unlabeled: str = ""
     depth: int = 0
 
 
@@ -65,12 +65,12 @@ def file_per_image(
     title: str,
     files: Sequence[Path],
     parse: Callable[[Sequence[Path]], Parsed],
-    unlabelled: str,
+    unlabeled: str,
 ) -> Recognized:
     """Recognize a format with one file per image: splits are folders."""
     groups, outside = by_folder(files, data.tree.root)
     parses = {split: partial(parse, groups[split]) for split in by_split(groups)}
-    return Recognized(title, parses, outside_splits(outside, groups), unlabelled, data.tree.depth(files))
+    return Recognized(title, parses, outside_splits(outside, groups), unlabeled, data.tree.depth(files))
 
 
 def file_per_split(

@@ -16,7 +16,7 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
-UNLABELLED = "no JSON describes it: taken as a background image"
+UNLABELED = "no JSON describes it: taken as a background image"
 
 
 def looks_like(file: Path) -> bool:
@@ -30,7 +30,7 @@ def recognize(data: DataPath) -> Recognized | None:
     if data.suffix == ".json" and looks_like(data.path):
         return Recognized(f"LabelMe file {data.path}", {ALL: partial(_parse, [data.path])})
     files = [file for file in data.tree.with_suffix(".json") if looks_like(file)] if data.is_folder else []
-    return file_per_image(data, f"LabelMe folder {data.path}", files, _parse, UNLABELLED) if files else None
+    return file_per_image(data, f"LabelMe folder {data.path}", files, _parse, UNLABELED) if files else None
 
 
 def _parse(files: Sequence[Path]) -> Parsed:

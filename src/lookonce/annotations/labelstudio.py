@@ -62,7 +62,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
                      for each in results if isinstance(each, dict))  # fmt: skip
             declared = next(filter(None, sizes), None)
             note = "" if annotated else "not annotated: taken as a background image"
-            records.append(Record(place, image, rows, declared, relative=True, unlabelled=note))
+            records.append(Record(place, image, rows, declared, relative=True, unlabeled=note))
     found = files[0].parent / NAMES
     names = read_names(found) if found.is_file() else ()
     return Parsed("labelstudio", records, files[0].parent, files[0], problems, names)
@@ -127,7 +127,7 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `<split>.json` per split for import, `images`, a folder of links, and how to show them.
 
     The tasks name images as Label Studio serves local files: relative to the folder that contains `out`.
-    `interface.xml` is the labelling interface, with the names that the results refer to; `classes.txt` keeps
+    `interface.xml` is the labeling interface, with the names that the results refer to; `classes.txt` keeps
     the class numbers.
     """
     names = next(iter(sets.values())).names

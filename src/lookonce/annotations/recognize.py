@@ -103,7 +103,7 @@ def _open_format(data: DataPath) -> Annotations:
         remark = f" (it also holds {', '.join(also)}: name the file to read that)" if also else ""
         parts: list[FilesPart] = []
         for split, parse in found.parses.items():
-            parts.append(FilesPart(split, parse, data.tree, parts, found.unlabelled))
+            parts.append(FilesPart(split, parse, data.tree, parts, found.unlabeled))
         tree = data.tree if data.is_folder else None
         by_split = dict(zip(found.parses, parts, strict=True))
         return Annotations(path, f"{found.title}{remark}", by_split, tree, found.remarks)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lookonce._texts import Names
 from lookonce.samples import Problem, ProblemKind
 
-Box = tuple[float, float, float, float]  # xyxy in pixels; if relative, centre and size in fractions
+Box = tuple[float, float, float, float]  # xyxy in pixels; if relative, center and size in fractions
 
 
 class Row(NamedTuple):
@@ -53,8 +53,8 @@ class Record(NamedTuple):
         declared: (height, width) according to the annotation.
         image_id: COCO's.
         listed: place where the image is listed, if not `place`.
-        relative: whether boxes are centre and size in fractions of the image's sides.
-        unlabelled: why it has no rows, if no annotation file belongs to it.
+        relative: whether boxes are center and size in fractions of the image's sides.
+        unlabeled: why it has no rows, if no annotation file belongs to it.
     """
 
     place: str
@@ -64,7 +64,7 @@ class Record(NamedTuple):
     image_id: int | str | None = None
     listed: str = ""
     relative: bool = False
-    unlabelled: str = ""
+    unlabeled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def declared_size(height: Any, width: Any) -> tuple[int, int] | None:
 
 
 def upright(x: float, y: float, width: float, height: float, angle: float) -> Box:
-    """Return the smallest upright box around one that is rotated about its centre by an angle in radians."""
+    """Return the smallest upright box around one that is rotated about its center by an angle in radians."""
     sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
     across = (width * cosine + height * sine) / 2
     down = (width * sine + height * cosine) / 2

@@ -42,14 +42,14 @@ class FilesPart:
         parse: reads the files.
         tree: files of the data set.
         siblings: all parts of the data set; they share their class numbers.
-        unlabelled: see `Recognized`.
+        unlabeled: see `Recognized`.
     """
 
     split: str
     parse: Callable[[], Parsed]
     tree: Tree
     siblings: list["FilesPart"]
-    unlabelled: str = ""
+    unlabeled: str = ""
 
     @cached_property
     def parsed(self) -> Parsed:
@@ -80,7 +80,7 @@ class FilesPart:
 
     @cached_property
     def _unnamed(self) -> list[Path]:
-        if not self.unlabelled:
+        if not self.unlabeled:
             return []
         named = {path.absolute() for part in self.siblings for path in part.named}
         root = self.tree.images_folder or self.tree.root
@@ -111,7 +111,7 @@ class FilesPart:
         if odd := next((name for name in names if encodable(name) != name), None):
             what = f"expected class names that UTF-8 can hold, found {shown(odd)}"
             raise AnnotationError(f"{self.parsed.place}: {what}")
-        idle = [Record(str(image), image, unlabelled=self.unlabelled) for image in self.idle]
+        idle = [Record(str(image), image, unlabeled=self.unlabeled) for image in self.idle]
         what = "the annotation of this name belongs to an image with another suffix: left out"
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
         problems = [*self.parsed.problems, *twins]

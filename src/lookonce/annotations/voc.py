@@ -26,7 +26,7 @@ from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
 LISTS = Path("ImageSets", "Main")
-UNLABELLED = "no XML describes it: taken as a background image"
+UNLABELED = "no XML describes it: taken as a background image"
 _PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is present
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
@@ -66,7 +66,7 @@ def recognize(data: DataPath) -> Recognized | None:
     groups, outside = by_folder(folder.files, tree.root)
     title += " (every XML)" if ALL in groups else ""
     by_files = {split: partial(folder.of_files, groups[split]) for split in by_split(groups)}
-    return Recognized(title, by_files, outside_splits(outside, groups), UNLABELLED, depth)
+    return Recognized(title, by_files, outside_splits(outside, groups), UNLABELED, depth)
 
 
 class Xml(NamedTuple):
@@ -75,7 +75,7 @@ class Xml(NamedTuple):
     Attributes:
         filename: declared name of the image.
         declared: declared (height, width).
-        depth: declared number of channels; every image is read in colour regardless.
+        depth: declared number of channels; every image is read in color regardless.
         rows: its objects.
         fault: why the file cannot be used at all.
         line: `:3` for a fault in line 3.
@@ -159,7 +159,7 @@ class VocFolder:
                 continue
             image = self._image(file, xml, problems)
             if xml.depth not in ("", "3"):
-                what = f"declares {xml.depth} channel(s); every image is read in colour"
+                what = f"declares {xml.depth} channel(s); every image is read in color"
                 about = image if isinstance(image, Path) else None
                 problems.append(Problem(str(file), what, "noted", kind="channels", image=about))
             records.append(Record(str(file), image, xml.rows, xml.declared, listed=listed))

@@ -1,6 +1,6 @@
 """YOLO and Darknet text: a `.txt` of labels per image.
 
-    class centre_x centre_y width height        all but the class in fractions of the image's sides
+    class center_x center_y width height        all but the class in fractions of the image's sides
 
 The labels lie in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
 An image without a label file is a background image. A row with more points is a polygon: its hull is the box.
@@ -22,7 +22,7 @@ from lookonce.annotations.layout import distinct, gather, stems_of, write_datase
 from lookonce.annotations.lines import split_line
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree, around, by_folder, find_path
-from lookonce.annotations.yolo_labels import LabelFiles, LabelledFolder, parse_list
+from lookonce.annotations.yolo_labels import LabeledFolder, LabelFiles, parse_list
 from lookonce.annotations.yolo_rows import holds_rows, read_rows
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
@@ -42,7 +42,7 @@ def recognize(data: DataPath) -> Recognized | None:
     data_files = data.tree.highest(data.tree.with_suffix(".data"))
     if len(data_files) == 1 and (found := _darknet(data_files[0], data.tree)):
         return replace(found, depth=data.tree.depth(data_files))
-    folder = LabelledFolder(data.tree, data.keypoints)
+    folder = LabeledFolder(data.tree, data.keypoints)
     if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
     depth = data.tree.depth(folder.labels or folder.orphans)
@@ -136,7 +136,7 @@ def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) 
     if not is_folder(folder):
         raise AnnotationError(f"{path}: expected the list {name} = {settings[name]}, found no such file")
     files = [file for file in walk_files(folder, AnnotationError) if file.suffix.lower() == ".txt"]
-    labels = LabelledFolder(Tree(folder, tree.images_folder)).labels
+    labels = LabeledFolder(Tree(folder, tree.images_folder)).labels
     by_label = {file: image for image, file in labels.items()}
     images = {file: f"{file.relative_to(folder).with_suffix('').as_posix()}.jpg" for file in files} | by_label
     records = [Record(str(file), images[file], read_rows(file), relative=True) for file in files]

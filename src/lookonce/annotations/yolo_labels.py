@@ -17,7 +17,7 @@ from lookonce.samples import Problem
 
 IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs")  # in lower case
 LABEL_FOLDERS = ("labels", "label")
-UNLABELLED = "no label file describes it: taken as a background image"
+UNLABELED = "no label file describes it: taken as a background image"
 
 
 @dataclass
@@ -60,7 +60,7 @@ class LabelFiles:
 
 
 @dataclass
-class LabelledFolder:
+class LabeledFolder:
     """Images of a folder with their label files.
 
     Attributes:
@@ -192,8 +192,8 @@ def parse_labels(
         except AnnotationError as error:  # a label file that is no text
             problems.append(Problem(listed, str(error), kind="annotation", image=image))
             continue
-        note = "" if labels else UNLABELLED
-        records.append(Record(listed, image, rows, relative=True, unlabelled=note))
+        note = "" if labels else UNLABELED
+        records.append(Record(listed, image, rows, relative=True, unlabeled=note))
     return Parsed("yolo", records, place.parent, place, problems, names, numbered=True)
 
 

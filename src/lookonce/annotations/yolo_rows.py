@@ -1,4 +1,4 @@
-"""Rows of YOLO's label files: class, centre, size, perhaps key points; or class and a polygon's points."""
+"""Rows of YOLO's label files: class, center, size, perhaps key points; or class and a polygon's points."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def _row(place: str, text: str, keypoints: int) -> Row:
         )
         return Row(place, fault=what)
     if len(sides) != 4 and (len(sides) < 6 or len(sides) % 2):
-        what = f"expected class, centre x, centre y, width, height as numbers, found {shown(text)}"
+        what = f"expected class, center x, center y, width, height as numbers, found {shown(text)}"
         if len(sides) > 6:
             what += f": {len(sides) + 1} columns, so these may be key points; kpt_shape: in the YAML says so"
         return Row(place, fault=what)

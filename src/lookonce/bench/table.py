@@ -72,9 +72,9 @@ def plot(results: Sequence[Result], title: str) -> "Figure":
     rows_at = range(len(rows))
     medians = [row.percentile(50) for row in rows]
     tails = [row.percentile(99) - median for row, median in zip(rows, medians, strict=True)]
-    colours = [OURS if row.label.startswith("lookonce") else THEIRS for row in rows]
+    colors = [OURS if row.label.startswith("lookonce") else THEIRS for row in rows]
     axes.barh(
-        rows_at, medians, xerr=[[0] * len(rows), tails], color=colours, height=0.7, error_kw={"ecolor": MUTED}
+        rows_at, medians, xerr=[[0] * len(rows), tails], color=colors, height=0.7, error_kw={"ecolor": MUTED}
     )
     axes.set_yticks(rows_at, [f"{row.label}, {row.case}" for row in rows], parse_math=False)
     for row_at, row in zip(rows_at, rows, strict=True):

@@ -1,4 +1,4 @@
-"""`lookonce data next`: the images most worth labelling, or the false alarms most worth learning from."""
+"""`lookonce data next`: the images most worth labeling, or the false alarms most worth learning from."""
 
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -53,7 +53,7 @@ def data_next(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Choose the images most worth labelling next, or the false alarms most worth learning from.
+    """Choose the images most worth labeling next, or the false alarms most worth learning from.
 
     Example: lookonce data next runs/mine photos/ --count 50
     """
@@ -170,7 +170,7 @@ def _doubts(
     ]
     lines = [
         f"{len(chosen)} of {counted(len(looked), 'image')} chosen, by doubt (1 is the mean) and by distance "
-        "to those labelled or chosen"
+        "to those labeled or chosen"
     ]
     for entry in entries[:SHOWN]:
         lines.append(f"  {entry['file']}: doubt {entry['doubt']:.2f}, distance {entry['distance']:.2f}")

@@ -52,7 +52,7 @@ def detect(
         str,
         typer.Option(
             help="Some of images, json, csv, counts, coco, geojson (images: annotated images and videos), "
-            "and yolo, voc, cvat, labelme, labelstudio: boxes to correct in a labelling tool."
+            "and yolo, voc, cvat, labelme, labelstudio: boxes to correct in a labeling tool."
         ),
     ] = "images,json",
     sure: Annotated[
@@ -60,7 +60,7 @@ def detect(
         typer.Option(
             min=0,
             max=1,
-            help="Minimum score of a box for a labelling tool; check.txt lists the images with an object "
+            help="Minimum score of a box for a labeling tool; check.txt lists the images with an object "
             "below it.",
             show_default="all detections",
         ),

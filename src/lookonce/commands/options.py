@@ -75,7 +75,7 @@ TrainGroupOption = Annotated[
         metavar="BY",
         parser=group_option,
         help="Images held out together: folder, or a regular expression on the path.",
-        show_default="only near-duplicates and neighbouring frames",
+        show_default="only near-duplicates and neighboring frames",
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row or image.")]

@@ -244,7 +244,7 @@ def _self_test(task: _Task, settings: TrainSettings) -> int:
     if outcome.lost:
         say(
             f"{outcome.lost} assignments were replaced by another object on the same cell and anchor: "
-            "a larger --size or yolov3 instead of yolov3-tiny keeps neighbours apart",
+            "a larger --size or yolov3 instead of yolov3-tiny keeps neighbors apart",
             console,
         )
     say("check the boxes and classes: a network can overfit eight sound images", console)

@@ -112,7 +112,7 @@ def _net(sections: list[Section]) -> Net:
     section = sections[0]
     channels = section.integer("channels", 3, 0, LARGEST_FILTERS)
     if channels not in (1, 3):
-        raise section.error(f"expected channels=3 (RGB) or channels=1 (grey), found {channels}")
+        raise section.error(f"expected channels=3 (RGB) or channels=1 (gray), found {channels}")
     words = [word for each in sections for word in (f"[{each.kind}]", *each.options)]
     return Net(
         section.integer("width", None, 1, LARGEST_SIDE),

@@ -12,7 +12,7 @@ from lookonce.darknet.sections import LayerSection, Yolo
 from lookonce.geometry.decode import Decoding
 
 IMAGE = -1  # source of the first layer
-LUMA = 0.299, 0.587, 0.114  # weights of red, green and blue in grey, as in Darknet's image readers
+LUMA = 0.299, 0.587, 0.114  # weights of red, green and blue in gray, as in Darknet's image readers
 
 
 class Shape(NamedTuple):

@@ -63,11 +63,11 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
     else:  # the input's sides are no multiples of it: (width, height) from W, H and T, S
         lengths = [("images", (2, 1)), (raw, (3, 2))]
         cell = nodes.add("Div", *(nodes.lengths(of, *axes) for of, axes in lengths))
-    centre = nodes.add("Mul", nodes.add("Add", inside, corner), cell)
+    center = nodes.add("Mul", nodes.add("Add", inside, corner), cell)
     half = nodes.add("Mul", factors, nodes.constant(anchors / 2))
     if scale.in_cells:
         half = nodes.add("Mul", half, cell)
-    low, high = nodes.add("Sub", centre, half), nodes.add("Add", centre, half)
+    low, high = nodes.add("Sub", center, half), nodes.add("Add", center, half)
     joined = nodes.add("Concat", low, high, scores, axis=-1)  # (..., 5+C)
     return nodes.add("Reshape", joined, nodes.integers(0, -1, 5 + scale.section.classes))
 
@@ -78,14 +78,14 @@ def parts_of(nodes: Nodes, scale: Scale, maps: str, leading: Sequence[int]) -> t
     if form == "gaussian":
         # each of x, y, w, h is followed by its uncertainty, whose mean lowers the objectness
         split = nodes.add_many("Split", maps, nodes.integers(*[1] * 9, classes), outputs=10, axis=-1)
-        centre = nodes.add("Concat", split[0], split[2], axis=-1)
+        center = nodes.add("Concat", split[0], split[2], axis=-1)
         sides = nodes.add("Concat", split[4], split[6], axis=-1)
         uncertain = nodes.add("Sigmoid", nodes.add("Concat", *split[1:8:2], axis=-1))
         sure = nodes.add("Sub", nodes.floats(1), nodes.add("ReduceMean", uncertain, axes=[-1]))
         objectness = nodes.add("Mul", nodes.add("Sigmoid", split[8]), sure)
         scores = nodes.add("Concat", objectness, nodes.add("Sigmoid", split[9]), axis=-1)
     else:
-        centre, sides, rest = nodes.add_many(
+        center, sides, rest = nodes.add_many(
             "Split", maps, nodes.integers(2, 2, 1 + classes), outputs=3, axis=-1
         )
         if form == "region":
@@ -98,7 +98,7 @@ def parts_of(nodes: Nodes, scale: Scale, maps: str, leading: Sequence[int]) -> t
             scores = nodes.add("Concat", nodes.add("Sigmoid", logit), chosen, axis=-1)
         else:
             scores = rest if scale.activated else nodes.add("Sigmoid", rest)
-    inside = centre if scale.activated else nodes.add("Sigmoid", centre)
+    inside = center if scale.activated else nodes.add("Sigmoid", center)
     if form == "new_coords":  # sides are (2 σ(t))²
         halves = sides if scale.activated else nodes.add("Sigmoid", sides)
         doubled = nodes.add("Mul", halves, nodes.floats(2))

@@ -8,7 +8,7 @@ from lookonce.geometry.decode import Form
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (grey).
+    """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (gray).
 
     `letter_box` tells how images are fitted to that size, if the file has it; `stretching` is an entry that
     only AlexeyAB's fork has, which stretches images, if there is one.
@@ -77,7 +77,7 @@ class MaxPool:
 
 @dataclass(frozen=True, slots=True)
 class Upsample:
-    """[upsample]: nearest neighbour, a whole factor."""
+    """[upsample]: nearest neighbor, a whole factor."""
 
     stride: int
     line: int = field(compare=False, default=0)
@@ -151,7 +151,7 @@ class Yolo:
     Attributes:
         anchors: anchors selected by the mask, (width, height) in input pixels; in a [region] in cells.
         classes: C.
-        scale_x_y: stretch of the centre's offset.
+        scale_x_y: stretch of the center's offset.
         form: conversion of raw numbers to boxes and scores; see `geometry.decode`.
         parents: parent of each class in the tree of a `region_tree`, -1 for none; see `darknet.tree`.
     """

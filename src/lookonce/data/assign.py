@@ -3,7 +3,7 @@
 Legend: **N** boxes of one image, **P** positives, **A** anchors of a scale (their number may differ between
 scales), **G** anchors of all scales.
 
-An anchor is centred on the cell that holds the centre of the box. Every anchor whose IoU with the box is
+An anchor is centered on the cell that holds the center of the box. Every anchor whose IoU with the box is
 above 0.3 becomes positive, on every scale; if there is none, the best of all does:
 
     boxes (N, 4) -> cell_of -> fitting_anchors (N, G) -> choose (N, G) -> drop_collisions -> Positives (P,)
@@ -91,7 +91,7 @@ def assign(
     """Assign the boxes of one image.
 
     Args:
-        boxes: (N, 4) xyxy, pixels of the network input, centres inside it.
+        boxes: (N, 4) xyxy, pixels of the network input, centers inside it.
         labels: (N,) class numbers.
         anchors: per scale, (width, height) in pixels of the network input.
         strides: per scale, pixels per cell.
@@ -133,23 +133,23 @@ def ignored_cells(
 
 
 def outside_ignored(boxes: NDArray[np.float32], areas: Sequence[Area]) -> NDArray[np.bool_]:
-    """(N, 4) -> (N,): boxes with their centre outside every area in which nothing counts."""
-    centres = xyxy_to_cxcywh(boxes)[:, :2]
-    inside = [area.holds(centres) for area in areas if not area.labels]
+    """(N, 4) -> (N,): boxes with their center outside every area in which nothing counts."""
+    centers = xyxy_to_cxcywh(boxes)[:, :2]
+    inside = [area.holds(centers) for area in areas if not area.labels]
     return ~np.any(inside, axis=0) if inside else np.ones(len(boxes), bool)
 
 
 def cell_of(
     boxes: NDArray[np.float32], strides: tuple[int, ...], input_size: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """(N, 4) -> (N, scales, 2): column and row of the cell that holds the centre of each box, per scale.
+    """(N, 4) -> (N, scales, 2): column and row of the cell that holds the center of each box, per scale.
 
-    A centre on the right or bottom border belongs to the last cell (reference fault 3).
+    A center on the right or bottom border belongs to the last cell (reference fault 3).
     """
-    centre = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
+    center = xyxy_to_cxcywh(boxes.astype(np.float64))[:, None, :2]  # (N, 1, 2)
     stride = np.array(strides)[:, None]  # (scales, 1)
     cells_per_side = np.array(input_size[::-1]) // stride  # (scales, 2): columns, rows
-    cells: NDArray[np.int64] = np.clip(np.floor(centre / stride), 0, cells_per_side - 1).astype(np.int64)
+    cells: NDArray[np.int64] = np.clip(np.floor(center / stride), 0, cells_per_side - 1).astype(np.int64)
     return cells
 
 
@@ -176,13 +176,13 @@ def fitting_anchors(
 def anchor_ious(
     boxes: NDArray[np.float32], cells: NDArray[np.int64], anchors: Anchors, strides: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Compute the IoU of each box with each anchor centred on its cell: -> (N, G), finest scale first."""
+    """Compute the IoU of each box with each anchor centered on its cell: -> (N, G), finest scale first."""
     middle = (cells + 0.5) * np.array(strides, np.float64)[:, None]  # (N, scales, 2) pixels
     sides = flatten(anchors)  # (G, 2)
-    centred = np.empty((len(boxes), len(sides), 4))
-    centred[..., :2] = middle[:, numbered(anchors)[0]]
-    centred[..., 2:] = sides
-    overlap: NDArray[np.float64] = iou(boxes.astype(np.float64)[:, None], cxcywh_to_xyxy(centred))
+    centered = np.empty((len(boxes), len(sides), 4))
+    centered[..., :2] = middle[:, numbered(anchors)[0]]
+    centered[..., 2:] = sides
+    overlap: NDArray[np.float64] = iou(boxes.astype(np.float64)[:, None], cxcywh_to_xyxy(centered))
     return overlap
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from lookonce.config import AugmentSettings
 from lookonce.data.augment import AnnotatedImage, Boxes, Image, Rect
 from lookonce.geometry.boxes import area
-from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.letterbox import GRAY, Letterbox
 
 IN_SIGHT = 0.3  # visible share of the area below which a box is dropped
 SMALLEST_SIDE = 2.0  # pixels of the input; a cut object with less is dropped
@@ -53,7 +53,7 @@ def draw(
 
     Args:
         image: boxes in its own pixels.
-        canvas: (H, W, 3) uint8, changed inside the window; grey where the image does not reach.
+        canvas: (H, W, 3) uint8, changed inside the window; gray where the image does not reach.
         window: part of the canvas to draw in.
         scale: enlargement, the same in both directions.
         x: position of the left border of the image on the canvas.
@@ -63,10 +63,10 @@ def draw(
         The canvas, with the boxes that are visible.
     """
     left, top, right, bottom = window
-    half = (scale - 1) / 2  # pixel centres lie at halves
+    half = (scale - 1) / 2  # pixel centers lie at halves
     matrix = np.array([[scale, 0, x - left + half], [0, scale, y - top + half]])
     canvas[top:bottom, left:right] = cv2.warpAffine(
-        image.pixels, matrix, (right - left, bottom - top), borderValue=(GREY, GREY, GREY)
+        image.pixels, matrix, (right - left, bottom - top), borderValue=(GRAY, GRAY, GRAY)
     )
     moved = image.changed(
         lambda _, boxes: (canvas, boxes * np.float32(scale) + np.array([x, y, x, y], np.float32))
@@ -145,7 +145,7 @@ def mixup(one: AnnotatedImage, other: AnnotatedImage, rng: Generator) -> Annotat
     return together(one.pixels, [one, other])
 
 
-def random_colour(image: Image, settings: AugmentSettings, rng: Generator) -> None:
+def random_color(image: Image, settings: AugmentSettings, rng: Generator) -> None:
     """Shift the hue, and scale saturation and brightness: in place, RGB."""
     if settings.hue == 0 and settings.saturation == settings.exposure == 1:
         return

@@ -1,6 +1,6 @@
 """Images prepared for the network.
 
-    read -> augment -> compose with others, or letterbox into the input -> colour; then `assign`
+    read -> augment -> compose with others, or letterbox into the input -> color; then `assign`
 
 Every random number of an image is drawn from (seed, epoch, turn) alone, so neither the number of workers nor
 an interruption changes what the network sees.
@@ -18,17 +18,17 @@ from lookonce.config import AssignSettings, AugmentSettings, Difficult
 from lookonce.data.assign import WRITE_UP, Column, Positives, assign, ignored_cells, outside_ignored
 from lookonce.data.augment import AnnotatedImage, Image, augment, random_turn
 from lookonce.data.cache import ImageCache
-from lookonce.data.compose import fit_scale, letterboxed, mixup, mosaic, random_colour, random_zoom
+from lookonce.data.compose import fit_scale, letterboxed, mixup, mosaic, random_color, random_zoom
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry.boxes import clip, is_empty
-from lookonce.geometry.letterbox import GREY, Letterbox
+from lookonce.geometry.letterbox import GRAY, Letterbox
 from lookonce.geometry.polygons import rectangle
 from lookonce.geometry.sizes import size_text, to_multiple
 from lookonce.metadata import ModelInfo
 from lookonce.samples import Area, Problem, Sample
 
 ORDER, IMAGE, SIZE, SHAPE = 0, 1, 2, 3  # independent streams of random numbers
-ASPECT_BLUR = 0.05  # of log(width / height): neighbours in shape change from epoch to epoch
+ASPECT_BLUR = 0.05  # of log(width / height): neighbors in shape change from epoch to epoch
 
 
 class Dataset:
@@ -153,7 +153,7 @@ class Dataset:
         rng = np.random.default_rng((IMAGE, self.seed, epoch, turn))
         image = random_turn(image, self.augmentation, rng, (out.shape[0], out.shape[1]))
         image = self._into_input(augment(image, self.augmentation, rng), self.augmentation, rng, out)
-        random_colour(out, self.augmentation, rng)
+        random_color(out, self.augmentation, rng)
         return image, problems
 
     def assign(self, image: AnnotatedImage) -> Positives[Column]:
@@ -204,7 +204,7 @@ class Dataset:
             image, _ = trainable(sample, self.images.read(sample.path), self.difficult)
         except ImageError:
             return AnnotatedImage(
-                np.full((1, 1, 3), GREY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+                np.full((1, 1, 3), GRAY, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
             )
         return augment(random_turn(image, settings, rng), settings, rng)
 

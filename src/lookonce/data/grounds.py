@@ -12,16 +12,16 @@ PATTERNS = "clouds", "wood", "cloth", "tiles", "dots"
 
 
 def ground(rng: Generator, height: int, width: int) -> Floats:
-    """Draw a texture in two related colours: (H, W, 3) float32, 0..255."""
+    """Draw a texture in two related colors: (H, W, 3) float32, 0..255."""
     clouds = _clouds(rng, height, width)
     pattern = _pattern(rng, clouds, PATTERNS[rng.integers(len(PATTERNS))])
     blend = (0.35 * clouds + 0.65 * pattern)[..., None]
-    # two muted colours of similar hue, so that the letters stand out
+    # two muted colors of similar hue, so that the letters stand out
     hue, saturation = rng.random(), rng.uniform(0.05, 0.5)
     value = rng.uniform(0.25, 0.9)
     dark, light = (
-        255 * np.array(colour, np.float32)
-        for colour in (
+        255 * np.array(color, np.float32)
+        for color in (
             colorsys.hsv_to_rgb(hue, saturation, value * rng.uniform(0.6, 0.85)),
             colorsys.hsv_to_rgb((hue + rng.uniform(-0.08, 0.08)) % 1, saturation * 0.8, value),
         )

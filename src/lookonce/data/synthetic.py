@@ -1,6 +1,6 @@
 """Synthetic images for trying everything without data: letters and digits on textured backgrounds.
 
-Sizes, colours, rotations and backgrounds vary; the boxes are computed from the pixels drawn, so they are
+Sizes, colors, rotations and backgrounds vary; the boxes are computed from the pixels drawn, so they are
 exact. The same
 seed gives the same images, however many are rendered.
 
@@ -32,7 +32,7 @@ SIDES = 24, 150  # pixels: height of a letter before rotation
 MOST_OBJECTS = 8
 BACKGROUND = 0.06  # share of images without an object
 TURN = 35  # degrees, either way
-CONTRAST = 75  # grey levels between a letter and the background below it
+CONTRAST = 75  # gray levels between a letter and the background below it
 TRIES = 12  # attempts at finding a free place before the object is dropped
 FACES = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 FONT = lru_cache(maxsize=512)(ImageFont.load_default)  # by size
@@ -178,30 +178,30 @@ def _extent(mask: Floats, left: int, top: int) -> tuple[int, int, int, int]:
 
 
 def _paint(rng: Generator, canvas: Floats, mask: Floats, left: int, top: int) -> None:
-    """Paint a shadow and then the letter on the canvas, in a contrasting colour."""
+    """Paint a shadow and then the letter on the canvas, in a contrasting color."""
     spot = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]
     below = cv2.mean(spot, (mask > 0.5).astype(np.uint8))[:3]
     reach = 1 + 0.01 * max(mask.shape)
     offset = np.array([[1, 0, reach], [0, 1, reach]], np.float32)
     shadow = cv2.GaussianBlur(cv2.warpAffine(mask, offset, mask.shape[::-1]), (0, 0), reach)
     spot *= 1 - np.float32(rng.uniform(0, 0.6)) * shadow[..., None]
-    first, second = (_colour(rng, below) for _ in range(2))
+    first, second = (_color(rng, below) for _ in range(2))
     fade = np.linspace(0, rng.uniform(0, 0.5), mask.shape[0], dtype=np.float32)[:, None, None]
     spot += mask[..., None] * (first + fade * (second - first) - spot)
 
 
-def _colour(rng: Generator, below: Sequence[float]) -> Floats:
-    """Draw a random colour that differs enough in brightness from the background: (3,) RGB 0..255."""
+def _color(rng: Generator, below: Sequence[float]) -> Floats:
+    """Draw a random color that differs enough in brightness from the background: (3,) RGB 0..255."""
     for _ in range(TRIES):
         hue, saturation, value = rng.uniform((0, 0.2, 0.1), (1, 1, 1))
-        colour = [255 * channel for channel in colorsys.hsv_to_rgb(hue, saturation, value)]
-        if abs(_brightness(colour) - _brightness(below)) >= CONTRAST:
-            return np.array(colour, np.float32)
+        color = [255 * channel for channel in colorsys.hsv_to_rgb(hue, saturation, value)]
+        if abs(_brightness(color) - _brightness(below)) >= CONTRAST:
+            return np.array(color, np.float32)
     return np.full(3, 20 if _brightness(below) > 127 else 235, np.float32)
 
 
-def _brightness(colour: Sequence[float]) -> float:
-    red, green, blue = colour
+def _brightness(color: Sequence[float]) -> float:
+    red, green, blue = color
     return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
 
 

@@ -54,7 +54,7 @@ class Plots:
         classes: objects per class.
         per_image: images by their number of boxes.
         sizes: objects by mean side at the input.
-        positions: centres of the boxes in the image.
+        positions: centers of the boxes in the image.
         shapes: widths (to the right) and heights (upwards) at the input, logarithmic.
         anchors: name -> marks on that map.
         ticks: position in cells and number of pixels.
@@ -77,9 +77,9 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
     """Compute the data of all plots."""
     samples = found.samples
     shapes = input_shapes(samples, network.size)
-    centres = [np.zeros((0, 2))]
+    centers = [np.zeros((0, 2))]
     for sample in samples:
-        centres.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / sample.image_size[::-1])
+        centers.append(xyxy_to_cxcywh(sample.boxes)[:, :2] / sample.image_size[::-1])
     counts = count_classes(found)
     total, most = max(int(counts.sum()), 1), max(int(counts.max(initial=0)), 1)
     anchors = {}
@@ -96,7 +96,7 @@ def plots(found: SampleSet, network: PlannedNetwork, advice: Advice) -> Plots:
         ),
         per_image=_histogram([len(sample.labels) for sample in samples], IMAGE_EDGES, step=1),
         sizes=_histogram(np.sqrt(shapes.prod(axis=1)), SIZE_EDGES, step=0),
-        positions=_cells(*(np.concatenate(centres) * CELLS).T),
+        positions=_cells(*(np.concatenate(centers) * CELLS).T),
         shapes=_cells(_at(shapes[:, 0]), CELLS - _at(shapes[:, 1])),
         anchors=anchors,
         ticks=tuple((float(_at(np.array([tick]))[0]), tick) for tick in DECADES),
@@ -112,7 +112,7 @@ def _histogram(
     Args:
         values: any number of values.
         edges: ascending edges.
-        step: distance of neighbouring values, for the last value in a label: 1 for integers, else 0.
+        step: distance of neighboring values, for the last value in a label: 1 for integers, else 0.
     """
     counts = np.histogram(values, [*edges, np.inf])[0]
     filled = np.flatnonzero(counts)

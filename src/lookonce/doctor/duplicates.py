@@ -1,7 +1,7 @@
 """Images that occur several times: the same bytes, the same image saved again, or nearly the same image.
 
-Bytes are compared by their hash. Beyond that, every image has a difference hash of 64 bits: for 9 x 8 grey
-cells, whether each is brighter than its neighbour. Pairs that differ in at most 8 bits are candidates; the
+Bytes are compared by their hash. Beyond that, every image has a difference hash of 64 bits: for 9 x 8 gray
+cells, whether each is brighter than its neighbor. Pairs that differ in at most 8 bits are candidates; the
 correlation of their 32 x 32 thumbnails decides. Hashes alone are not enough: among 660 photographs of
 classrooms, 120 pairs are within 8 bits, and most of them show different rooms.
 
@@ -27,7 +27,7 @@ from lookonce.samples import Sample
 
 HASH_DISTANCE = 8  # bits of 64
 COPY, SIMILAR = 0.995, 0.975  # correlation of thumbnails
-FLAT = 1.0  # grey levels: standard deviation below which a thumbnail has nothing to correlate
+FLAT = 1.0  # gray levels: standard deviation below which a thumbnail has nothing to correlate
 SHOWN = 5  # names in a message
 BLOCK = 512  # images compared with as many others at a time
 SAME_BOX = 0.5  # IoU of boxes that two people draw around one object
@@ -143,7 +143,7 @@ def alike(thumbnails: NDArray[np.uint8]) -> tuple[Groups, Groups]:
 
 
 def hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N, 32, 32) -> (N, 64): of 8 rows of 9 cells, whether each is brighter than its left neighbour."""
+    """(N, 32, 32) -> (N, 64): of 8 rows of 9 cells, whether each is brighter than its left neighbor."""
     if not len(thumbnails):
         return np.zeros((0, 64), bool)
     cells = np.stack([cv2.resize(each, (9, 8), interpolation=cv2.INTER_AREA) for each in thumbnails])

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from lookonce.doctor.findings import Finding
 from lookonce.draw.canvas import Canvas
 from lookonce.draw.grid import grid
-from lookonce.draw.palette import Colour, class_colour
+from lookonce.draw.palette import Color, class_color
 from lookonce.errors import ImageError
 from lookonce.geometry.boxes import clip
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import Values, read_image
 from lookonce.samples import Sample
 
-RED: Colour = (255, 59, 48)
+RED: Color = (255, 59, 48)
 LONGER_SIDE = 480  # pixels of an image in the report
 ROOM = 6  # size of the window around small boxes, relative to theirs
 SMALLEST_WINDOW = 64  # pixels of the image
@@ -73,7 +73,7 @@ def _drawn(
     labels = [] if sample is None else sample.labels.tolist()
     for box, label in zip(others.tolist(), labels, strict=True):
         if box[0] < sides[1] and box[1] < sides[0] and box[2] > 0 and box[3] > 0:
-            canvas.dashed(box, class_colour(label))
+            canvas.dashed(box, class_color(label))
     for box in marked.tolist():
         canvas.solid(box, RED)
     return canvas.image

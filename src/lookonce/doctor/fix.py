@@ -2,7 +2,7 @@
 
     OUT/
         annotations in the format they had    (VOC where a set is put together from several)
-        images/ or JPEGImages/                every image, copied; encoded anew where turned or recoloured
+        images/ or JPEGImages/                every image, copied; encoded anew where turned or recolored
         changes.csv                           action, kind, place, before, after
 
 Boxes without area, boxes drawn twice, and copies of a file with the same boxes are removed; inverted corners
@@ -118,7 +118,7 @@ class _Images:
             facts = self._facts[image]
             known = not facts.fault and image.suffix.lower() not in SUFFIXES_BY_FORMAT[facts.format]
             suffix = SUFFIXES_BY_FORMAT[facts.format][0] if known else image.suffix
-            recoded = facts.orientation != 1 or facts.colour in RECODED
+            recoded = facts.orientation != 1 or facts.color in RECODED
             if recoded and suffix.lower() not in WRITTEN_SUFFIXES:
                 suffix = ".png"  # which has 16 bits, too
             stem, count = image.stem, 1

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce._files import IMAGE_LIMIT, open_input
-from lookonce._image_header import Colour, read_header
+from lookonce._image_header import Color, read_header
 from lookonce.doctor.findings import Finding
 from lookonce.errors import ImageError
 from lookonce.images import JPEG_END_MARKER, SUFFIXES_BY_FORMAT, as_eight_bits, decode_file
@@ -45,11 +45,11 @@ class ImageFacts:
         fault: reason why it cannot be used; empty for a sound image.
         cut_short: whether the end of the file is missing.
         format: `JPEG`, `PNG`, ...; empty if unknown.
-        colour: colour mode.
+        color: color mode.
         orientation: EXIF orientation; 1 is upright.
         is_deep: whether its numbers have more than 8 bits.
-        flat_end: whether the last rows of a JPEG all have one colour, neither black nor white.
-        thumbnail: (32, 32) uint8 grey, the whole image scaled down; None if it cannot be decoded.
+        flat_end: whether the last rows of a JPEG all have one color, neither black nor white.
+        thumbnail: (32, 32) uint8 gray, the whole image scaled down; None if it cannot be decoded.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class ImageFacts:
     fault: str = ""
     cut_short: bool = False
     format: str = ""
-    colour: Colour = "colour"
+    color: Color = "color"
     orientation: int = 1
     is_deep: bool = False
     flat_end: bool = False
@@ -96,14 +96,14 @@ def inspect(path: Path) -> ImageFacts:
     except (OSError, ValueError, ImageError) as error:
         fault = str(error).removeprefix(f"{path}: ")
         return ImageFacts(path, hashed, fault, cut_short=cut_short)
-    end, colour = image[-FLAT_ROWS:], image[-1, -1]
-    tinted = not ((colour <= NEARLY_BLACK).all() or (colour >= NEARLY_WHITE).all())
-    is_flat = tinted and len(image) > FLAT_ROWS and bool((end == colour).all())
+    end, color = image[-FLAT_ROWS:], image[-1, -1]
+    tinted = not ((color <= NEARLY_BLACK).all() or (color >= NEARLY_WHITE).all())
+    is_flat = tinted and len(image) > FLAT_ROWS and bool((end == color).all())
     return ImageFacts(
         path,
         hashed,
         format=header.format,
-        colour=header.colour,
+        color=header.color,
         orientation=header.orientation,
         is_deep=header.is_deep,
         flat_end=header.format == "JPEG" and is_flat,
@@ -122,17 +122,17 @@ def image_findings(facts: Iterable[ImageFacts]) -> Iterator[Finding]:
         if each.path.suffix.lower() not in SUFFIXES_BY_FORMAT[each.format]:
             what = f"a {each.format} file named {each.path.suffix}"
             yield Finding("suffix", place, what, each.path)
-        if each.colour in ("CMYK", "alpha"):
-            yield Finding("colour", place, f"{each.format} in {each.colour}", each.path)
+        if each.color in ("CMYK", "alpha"):
+            yield Finding("color", place, f"{each.format} in {each.color}", each.path)
         if each.is_deep:
             yield Finding("deep", place, f"{each.format} of more than 8 bits", each.path)
-        if each.colour == "grey":
-            yield Finding("grey", place, f"{each.format} in grey", each.path)
+        if each.color == "gray":
+            yield Finding("gray", place, f"{each.format} in gray", each.path)
         if each.orientation in TURNED:
             what = f"EXIF orientation {each.orientation}: {TURNED[each.orientation]}"
             yield Finding("exif", place, what, each.path)
         if each.flat_end:
-            what = f"its last {FLAT_ROWS} rows or more all have one colour"
+            what = f"its last {FLAT_ROWS} rows or more all have one color"
             yield Finding("concealed-damage", place, what, each.path)
 
 
@@ -154,6 +154,6 @@ def _is_cut_short(stream: BinaryIO) -> bool:
 
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (32, 32) grey: every pixel counts, so noise and scale hardly change it."""
+    """(H, W, 3) -> (32, 32) gray: every pixel counts, so noise and scale hardly change it."""
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
         "person",
         "Truncated images",
         "The file ends before the image does: an interrupted download or copy.",
-        "Many programs fill the missing rows with grey without an error, so the network trains on grey.",
+        "Many programs fill the missing rows with gray without an error, so the network trains on gray.",
         "Copy or download the image again.",
     ),
     "annotation": Kind(
@@ -221,8 +221,8 @@ KINDS: dict[str, Kind] = {
     ),
     "concealed-damage": Kind(
         "look",
-        "Images that end in one flat colour",
-        "The last rows of a JPEG all have one colour, neither black nor white.",
+        "Images that end in one flat color",
+        "The last rows of a JPEG all have one color, neither black nor white.",
         "A file damaged in the middle is decoded like this without an error.",
         "Check the bottom of the image; if it is damaged, get the image again.",
     ),
@@ -286,9 +286,9 @@ KINDS: dict[str, Kind] = {
         "Rotate the pixels; --fix does this.",
         fixable=True,
     ),
-    "colour": Kind(
+    "color": Kind(
         "look",
-        "Unusual colour modes",
+        "Unusual color modes",
         "CMYK, or transparency.",
         "lookonce reads them as RGB and drops the rest. Other programs differ.",
         "Save them as RGB; --fix does this.",
@@ -314,7 +314,7 @@ KINDS: dict[str, Kind] = {
         "look",
         "Boxes beyond the border",
         "A box extends beyond the image by more than half a pixel.",
-        "lookonce clips it. Other programs may not, which shifts the centre of the box.",
+        "lookonce clips it. Other programs may not, which shifts the center of the box.",
         "Clip it; --fix does this.",
         fixable=True,
     ),
@@ -334,7 +334,7 @@ KINDS: dict[str, Kind] = {
         "Rotate the pixels; --fix does this.",
         fixable=True,
     ),
-    "unlabelled": Kind(
+    "unlabeled": Kind(
         "look",
         "Images without annotations",
         "No annotation file belongs to the image; an empty one would say that it has no objects.",
@@ -430,7 +430,7 @@ KINDS: dict[str, Kind] = {
         "info",
         "Other number of channels declared",
         "The annotation declares a number of channels other than 3.",
-        "No effect: lookonce reads every image in colour.",
+        "No effect: lookonce reads every image in color.",
         "None needed; --fix writes 3.",
         fixable=True,
     ),
@@ -441,11 +441,11 @@ KINDS: dict[str, Kind] = {
         "The range in use over the whole set becomes black to white; a trained model keeps it.",
         "None needed; --fix copies them with all their bits.",
     ),
-    "grey": Kind(
+    "gray": Kind(
         "info",
-        "Grey images",
+        "Gray images",
         "The file has one channel.",
-        "It is read as RGB with three equal channels. Mixing grey and colour images is no defect.",
+        "It is read as RGB with three equal channels. Mixing gray and color images is no defect.",
         "None needed.",
     ),
     "split-absent": Kind(

@@ -61,7 +61,5 @@ def compare_labels(found: SampleSet, sample: Sample, detections: Detections) -> 
             yield Finding("unfound-box", place, f"{name}: no detection near it", sample.path, box)
         elif i in rivals and i not in agreed:
             rival, score = rivals[i], float(detections.scores[rivals[i]])
-            what = (
-                f"labelled {name!r}, detected as {found.names[int(detections.labels[rival])]!r} {score:.2f}"
-            )
+            what = f"labeled {name!r}, detected as {found.names[int(detections.labels[rival])]!r} {score:.2f}"
             yield Finding("doubtful-class", place, what, sample.path, box, weight=score)

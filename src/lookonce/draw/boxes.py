@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.draw.canvas import Canvas
-from lookonce.draw.palette import class_colour
+from lookonce.draw.palette import class_color
 from lookonce.samples import Sample
 
 
@@ -33,7 +33,7 @@ def annotate(
     """Return a copy of the image with solid boxes for detections and dashed boxes for ground truth.
 
     Every box is drawn, the best detection on top. A label that would hide another label or most of a box is
-    left out; the best detections are labelled first, so boxes stay readable in a crowd.
+    left out; the best detections are labeled first, so boxes stay readable in a crowd.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -50,9 +50,9 @@ def annotate(
     sheet = np.require(image, requirements="W") if in_place else image.copy()
     canvas = Canvas(sheet, np.concatenate([found.boxes, real.boxes]))
     for box, label in zip(real.boxes.tolist(), real.labels.tolist(), strict=True):
-        canvas.dashed(box, class_colour(label))
+        canvas.dashed(box, class_color(label))
     for box, label in zip(found.boxes[::-1].tolist(), found.labels[::-1].tolist(), strict=True):
-        canvas.solid(box, class_colour(label))
+        canvas.solid(box, class_color(label))
     for box, label, score in zip(
         found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
     ):

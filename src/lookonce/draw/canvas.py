@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lookonce.draw.palette import BLACK, Colour, class_colour, ink_on
+from lookonce.draw.palette import BLACK, Color, class_color, ink_on
 from lookonce.draw.text import Font, legible, shortened
 from lookonce.geometry.boxes import area, clip, pairwise_iou
 
@@ -33,31 +33,31 @@ class Canvas:
         self._boxes = boxes
         self._labels = np.zeros((0, 4), np.float32)  # occupied places, xyxy
 
-    def solid(self, box: Sequence[float], colour: Colour) -> None:
+    def solid(self, box: Sequence[float], color: Color) -> None:
         """Draw a box line with a dark edge, visible on any background; thinner in small boxes."""
         left, top, right, bottom = self._pixels(box)
         thin = min(right - left, bottom - top) < 12 * self._line
         self._outline((left - 1, top - 1, right + 1, bottom + 1), BLACK, 1)
-        self._outline((left, top, right, bottom), colour, self._line // 2 if thin else self._line)
+        self._outline((left, top, right, bottom), color, self._line // 2 if thin else self._line)
 
-    def dashed(self, box: Sequence[float], colour: Colour) -> None:
+    def dashed(self, box: Sequence[float], color: Color) -> None:
         """Draw dashes on a dark line."""
         left, top, right, bottom = self._pixels(box)
         self._outline((left, top, right, bottom), BLACK, self._line)
         inset = self._line - 1
         for start, end in _dashes(left, right, 4 * self._line):
-            self._fill((start, top, end, min(top + inset, bottom)), colour)
-            self._fill((start, max(bottom - inset, top), end, bottom), colour)
+            self._fill((start, top, end, min(top + inset, bottom)), color)
+            self._fill((start, max(bottom - inset, top), end, bottom), color)
         for start, end in _dashes(top, bottom, 4 * self._line):
-            self._fill((left, start, min(left + inset, right), end), colour)
-            self._fill((max(right - inset, left), start, right, end), colour)
+            self._fill((left, start, min(left + inset, right), end), color)
+            self._fill((max(right - inset, left), start, right, end), color)
 
     def label(
-        self, box: Sequence[float], label: int, name: str, suffix: str = "", colour: Colour | None = None
+        self, box: Sequence[float], label: int, name: str, suffix: str = "", color: Color | None = None
     ) -> None:
         """Write name and suffix at the box, unless they would hide a label or a box everywhere.
 
-        The name has the colour of the class unless another is given. The suffix stands on black, so that
+        The name has the color of the class unless another is given. The suffix stands on black, so that
         class "2" and score 0.91 do not read 20.91.
         """
         shown, font = legible(name, label, self._letters) if name else ("", legible("0", 0, self._letters)[1])
@@ -75,7 +75,7 @@ class Canvas:
         else:
             return
         self._labels = np.concatenate([self._labels, spot[None]])
-        paper = class_colour(label) if colour is None else colour
+        paper = class_color(label) if color is None else color
         for words, start, end, background in (
             (text, left, left + head, paper),
             (suffix, left + head, left + width, BLACK if text else paper),
@@ -84,20 +84,20 @@ class Canvas:
                 self._fill((round(start), round(top), round(end), round(top + height)), background)
                 self._write((start + margin, top + height / 2), words, font, ink_on(background))
 
-    def _fill(self, place: tuple[int, int, int, int], colour: Colour) -> None:
+    def _fill(self, place: tuple[int, int, int, int], color: Color) -> None:
         """Fill a rectangle, its last column and row included."""
         left, top, right, bottom = place
-        self.image[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = colour
+        self.image[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = color
 
-    def _outline(self, place: tuple[int, int, int, int], colour: Colour, width: int) -> None:
+    def _outline(self, place: tuple[int, int, int, int], color: Color, width: int) -> None:
         """Draw the inner edge of a rectangle."""
         left, top, right, bottom = place
-        self._fill((left, top, right, min(top + width - 1, bottom)), colour)
-        self._fill((left, max(bottom - width + 1, top), right, bottom), colour)
-        self._fill((left, top, min(left + width - 1, right), bottom), colour)
-        self._fill((max(right - width + 1, left), top, right, bottom), colour)
+        self._fill((left, top, right, min(top + width - 1, bottom)), color)
+        self._fill((left, max(bottom - width + 1, top), right, bottom), color)
+        self._fill((left, top, min(left + width - 1, right), bottom), color)
+        self._fill((max(right - width + 1, left), top, right, bottom), color)
 
-    def _write(self, at: tuple[float, float], words: str, font: Font, ink: Colour) -> None:
+    def _write(self, at: tuple[float, float], words: str, font: Font, ink: Color) -> None:
         """Write words to the right of a point; only their surroundings go through Pillow."""
         left, top, right, bottom = font.getbbox(words, anchor="lm")
         x, y = max(int(at[0] + left) - 2, 0), max(int(at[1] + top) - 2, 0)

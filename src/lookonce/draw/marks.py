@@ -1,4 +1,4 @@
-"""Boxes coloured by meaning instead of class."""
+"""Boxes colored by meaning instead of class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.draw.canvas import Canvas
-from lookonce.draw.palette import Colour
+from lookonce.draw.palette import Color
 from lookonce.geometry.letterbox import Letterbox
 
 
@@ -20,7 +20,7 @@ class Mark:
         label: class number, written where no font has the letters of the name.
         name: class name; if the suffix is empty as well, the box has no label.
         suffix: score, or whatever follows the name.
-        colour: colour of box and label.
+        color: color of box and label.
         dashed: whether the line is dashed instead of solid.
     """
 
@@ -28,14 +28,14 @@ class Mark:
     label: int
     name: str
     suffix: str
-    colour: Colour
+    color: Color
     dashed: bool = False
 
 
 def draw_marks(
     image: NDArray[np.uint8], marks: Sequence[Mark], longest: int, letters: int | None = None
 ) -> NDArray[np.uint8]:
-    """Return a scaled copy of the image with all boxes; the first marks are on top and are labelled first.
+    """Return a scaled copy of the image with all boxes; the first marks are on top and are labeled first.
 
     The image is scaled before drawing, so that lines and letters suit the result.
 
@@ -53,8 +53,8 @@ def draw_marks(
     placed = list(zip(boxes.tolist(), marks, strict=True))
     for box, mark in reversed(placed):
         line = canvas.dashed if mark.dashed else canvas.solid
-        line(box, mark.colour)
+        line(box, mark.color)
     for box, mark in placed:
         if mark.name or mark.suffix:
-            canvas.label(box, mark.label, mark.name, mark.suffix, mark.colour)
+            canvas.label(box, mark.label, mark.name, mark.suffix, mark.color)
     return canvas.image

@@ -1,10 +1,10 @@
-"""The colour of each class."""
+"""The color of each class."""
 
-Colour = tuple[int, int, int]  # RGB
+Color = tuple[int, int, int]  # RGB
 
-# The seven colours of Okabe and Ito that colour-blind people tell apart ("Color Universal Design", 2008),
-# then each time the bright colour farthest from all before it in Oklab.
-PALETTE: tuple[Colour, ...] = (
+# The seven colors of Okabe and Ito that color-blind people tell apart ("Color Universal Design", 2008),
+# then each time the bright color farthest from all before it in Oklab.
+PALETTE: tuple[Color, ...] = (
     (86, 180, 233),
     (230, 159, 0),
     (0, 158, 115),
@@ -26,17 +26,17 @@ PALETTE: tuple[Colour, ...] = (
     (248, 56, 160),
     (224, 120, 248),
 )
-BLACK: Colour = (0, 0, 0)
-WHITE: Colour = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
+WHITE: Color = (255, 255, 255)
 
 
-def class_colour(label: int) -> Colour:
-    """Return the colour of a class number; the 21st class starts again."""
+def class_color(label: int) -> Color:
+    """Return the color of a class number; the 21st class starts again."""
     return PALETTE[label % len(PALETTE)]
 
 
-def ink_on(paper: Colour) -> Colour:
-    """Return black or white, whichever has the greater contrast (WCAG 2.1) with the background colour."""
+def ink_on(paper: Color) -> Color:
+    """Return black or white, whichever has the greater contrast (WCAG 2.1) with the background color."""
     linear = [(c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in paper]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return BLACK if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else WHITE

@@ -66,7 +66,7 @@ class Breakdown:
         coco_size: three bins: COCO's small, medium and large, by area in pixels of the image.
         size: bins of the square root of the area, pixels of the image.
         shape: bins of width over height.
-        crowding: bins of the number of neighbours: other objects, of any class, that overlap the box when it
+        crowding: bins of the number of neighbors: other objects, of any class, that overlap the box when it
             is enlarged by half its width and height on each side, to four times its area.
     """
 
@@ -156,9 +156,9 @@ def _bins(
 def _crowding(
     outcomes: Outcomes, truth: Sequence[Sample], detections: Sequence[Detections]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Count the neighbours of each object, (G,), and of each detection, (D,).
+    """Count the neighbors of each object, (G,), and of each detection, (D,).
 
-    The object that a detection lies on is not its neighbour.
+    The object that a detection lies on is not its neighbor.
     """
     of_objects, of_detections = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for sample, found in zip(truth, detections, strict=True):
@@ -172,6 +172,6 @@ def _crowding(
 
 
 def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Enlarge (N, 4) boxes to twice their width and height, around the same centres."""
+    """Enlarge (N, 4) boxes to twice their width and height, around the same centers."""
     half = (boxes[:, 2:] - boxes[:, :2]) / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)

@@ -47,7 +47,7 @@ class Outcome(IntEnum):
 
     RIGHT = 0
     CLASSIFICATION = 1
-    LOCALISATION = 2
+    LOCALIZATION = 2
     BOTH = 3
     DUPLICATE = 4
     BACKGROUND = 5
@@ -64,7 +64,7 @@ FALSE = tuple(Outcome(i) for i in range(1, 6))  # the types of a false detection
 ERRORS = (*FALSE, Outcome.MISSED)
 REPAIRABLE = (
     Outcome.CLASSIFICATION,
-    Outcome.LOCALISATION,
+    Outcome.LOCALIZATION,
 )  # they stand for an object, and could become right
 
 
@@ -211,7 +211,7 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
             Outcome.IGNORED,
             Outcome.RIGHT,
             Outcome.IGNORED,
-            Outcome.LOCALISATION,
+            Outcome.LOCALIZATION,
             Outcome.CLASSIFICATION,
             Outcome.DUPLICATE,
             Outcome.BOTH,
@@ -219,7 +219,7 @@ def outcomes_in_image(sample: Sample, found: Detections) -> tuple[NDArray[np.int
         Outcome.BACKGROUND,
     ).astype(np.int8)
     for nearest, kinds in (
-        (own, (Outcome.LOCALISATION, Outcome.DUPLICATE)),
+        (own, (Outcome.LOCALIZATION, Outcome.DUPLICATE)),
         (other, (Outcome.CLASSIFICATION,)),
     ):
         mine = np.isin(outcome[nearest.first], kinds)

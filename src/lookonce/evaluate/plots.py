@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours that colour-blind people tell apart, without their yellow: too pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colors that color-blind people tell apart, without their yellow: too pale on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, MUTED, FAINT = "#222222", "#666666", "#DDDDDD"
 ALL = "all classes"
 LONGEST_NAME = 28  # letters
@@ -115,8 +115,8 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
     axes.set(xlabel="detected class", ylabel="true class")
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if share[row, column] > 0.5 else INK
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=letters, color=colour)
+            color = "white" if share[row, column] > 0.5 else INK
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=letters, color=color)
     edge = len(counts) - 1.5  # background is no class: a line sets it apart
     axes.axhline(edge, color=MUTED, linewidth=1)
     axes.axvline(edge, color=MUTED, linewidth=1)
@@ -166,43 +166,43 @@ def _f1_line(curve: Curve, name: str) -> _Line:
 
 
 def _draw(axes: "Axes", lines: Sequence[_Line], overall: _Line) -> None:
-    """Draw each class in a colour, or of many the three best and the three worst, and the others in grey."""
+    """Draw each class in a color, or of many the three best and the three worst, and the others in gray."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     ranked = sorted(lines, key=lambda line: -line.worth)
-    named = ranked if len(ranked) <= len(COLOURS) else ranked[:3] + ranked[-3:]
+    named = ranked if len(ranked) <= len(COLORS) else ranked[:3] + ranked[-3:]
     for line in ranked:
         if not any(line is other for other in named):
             axes.step(line.x, line.y, where="pre", color="#BBBBBB", linewidth=0.7)
-    coloured = list(zip(named, COLOURS, strict=False))
+    colored = list(zip(named, COLORS, strict=False))
     if len(lines) > 1:
-        coloured.insert(0, (overall, INK))
-    for line, colour in reversed(coloured):
-        width = 2.4 if colour == INK else 1.6
-        axes.step(line.x, line.y, where="pre", color=colour, linewidth=width)
-        axes.plot(*line.dot, "o", color=colour, markersize=6, markeredgecolor="white", clip_on=False)
-    _label(axes, [(f"{line.name}  {line.note}", colour) for line, colour in coloured], len(lines))
+        colored.insert(0, (overall, INK))
+    for line, color in reversed(colored):
+        width = 2.4 if color == INK else 1.6
+        axes.step(line.x, line.y, where="pre", color=color, linewidth=width)
+        axes.plot(*line.dot, "o", color=color, markersize=6, markeredgecolor="white", clip_on=False)
+    _label(axes, [(f"{line.name}  {line.note}", color) for line, color in colored], len(lines))
 
 
 def _label(axes: "Axes", entries: Sequence[tuple[str, str]], classes: int) -> None:
-    """Write the names to the right of the plot, in their lines' colours, the best on top."""
-    for i, (text, colour) in enumerate(entries):
-        gap = 0.05 if classes > len(COLOURS) and i > len(entries) // 2 else 0  # between best and worst
+    """Write the names to the right of the plot, in their lines' colors, the best on top."""
+    for i, (text, color) in enumerate(entries):
+        gap = 0.05 if classes > len(COLORS) and i > len(entries) // 2 else 0  # between best and worst
         y = 0.97 - 0.065 * i - gap
         axes.annotate(
             text,
             (1.02, y),
             xycoords="axes fraction",
-            color=colour,
-            fontweight="bold" if colour == INK else "normal",
+            color=color,
+            fontweight="bold" if color == INK else "normal",
             va="center",
             parse_math=False,
             fontfamily=_fonts(),
             annotation_clip=False,
         )
-    if classes > len(COLOURS):
+    if classes > len(COLORS):
         y = 0.97 - 0.065 * len(entries) - 0.06
         axes.annotate(
-            f"grey: the other {classes - len(COLOURS)} classes",
+            f"gray: the other {classes - len(COLORS)} classes",
             (1.02, y),
             xycoords="axes fraction",
             color=MUTED,

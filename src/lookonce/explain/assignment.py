@@ -174,9 +174,9 @@ def describe_positives(
 def encode(
     box: NDArray[np.float32], position: Position, scale: ScaleOutput
 ) -> tuple[tuple[float, float], tuple[float | None, float | None, float | None, float | None]]:
-    """Invert the decoding: the centre's offset within the cell, and the tx, ty, tw, th that give the box.
+    """Invert the decoding: the center's offset within the cell, and the tx, ty, tw, th that give the box.
 
-    A centre on the border of its cell has no finite tx or ty: None. With `new_coords`, neither has a side of
+    A center on the border of its cell has no finite tx or ty: None. With `new_coords`, neither has a side of
     four anchors or more a tw or th.
     """
     _, row, column, anchor = position

@@ -1,4 +1,4 @@
-"""Feature maps as small grey tiles.
+"""Feature maps as small gray tiles.
 
 Legend: **n** channels shown, **h**, **w** height and width of a tile.
 """
@@ -21,8 +21,8 @@ def tiles_of(layer: int, output: NDArray[np.float32]) -> Features:
     chosen = output[channels]
     low, high = chosen.min(axis=(1, 2)), chosen.max(axis=(1, 2))
     span = np.maximum(high - low, np.finfo(np.float32).tiny)
-    grey = ((chosen - low[:, None, None]) / span[:, None, None] * 255).round().astype(np.uint8)
-    tiles = np.stack([shrunk(each, LARGEST_TILE) for each in grey])
+    gray = ((chosen - low[:, None, None]) / span[:, None, None] * 255).round().astype(np.uint8)
+    tiles = np.stack([shrunk(each, LARGEST_TILE) for each in gray])
     return Features(layer, tuple(channels.tolist()), low, high, tiles)
 
 

@@ -14,7 +14,7 @@ from lookonce.explain.records import DecodedCell, Input, ScaleOutput, as_tuple
 from lookonce.explain.trace import Run
 from lookonce.explain.truth_records import Position
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.geometry.decode import centre_of, sides_of
+from lookonce.geometry.decode import center_of, sides_of
 from lookonce.geometry.letterbox import Fit, Letterbox
 
 SMALLEST_PROBABILITY = 1e-6  # as in `model.decode`: whose logit is finite
@@ -120,18 +120,18 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Positi
     raw, s, stride = scale.raw[row, column, anchor_number], scale.scale_x_y, scale.stride
     anchor, stretch = np.array(scale.anchors[anchor_number], np.float32), np.float32(s)
     offset = sigmoid(raw[:2]) * stretch - (stretch - 1) / 2
-    centre = centre_of(sigmoid(raw[:2]), np.array([column, row], np.float32), stride, s)
+    center = center_of(sigmoid(raw[:2]), np.array([column, row], np.float32), stride, s)
     sides = sides_of(raw[2:4], anchor, scale.form)
-    box = cxcywh_to_xyxy(np.concatenate([centre, sides]))
+    box = cxcywh_to_xyxy(np.concatenate([center, sides]))
     objectness = sigmoid(raw[4])
     probabilities = softmax(raw[5:]) if scale.form == "region" else sigmoid(raw[5:])
     label = int(probabilities.argmax())
     score = float(objectness * probabilities[label])
     stretched = "" if s == 1 else f" * {s:g} - {(s - 1) / 2:g}"
-    centres = (
+    centers = (
         f"{axis} = ({corner} + σ({t:.4f}){stretched}) * {stride}"
         f" = ({corner} + {inside:.4f}) * {stride} = {at:.2f}"
-        for axis, corner, t, inside, at in zip("xy", (column, row), raw[:2], offset, centre, strict=True)
+        for axis, corner, t, inside, at in zip("xy", (column, row), raw[:2], offset, center, strict=True)
     )
     factor = "(2 * σ({:.4f}))²" if scale.form == "new_coords" else "exp({:.4f})"
     lengths = (
@@ -145,7 +145,7 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Positi
         stride=stride,
         anchor=scale.anchors[anchor_number],
         offset=as_tuple(offset),
-        centre=as_tuple(centre),
+        center=as_tuple(center),
         sides=as_tuple(sides),
         box=as_tuple(box),
         image_box=as_tuple(letterbox.boxes_out(box[None])[0]),
@@ -154,7 +154,7 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Positi
         label=label,
         score=score,
         formulas=(
-            *centres,
+            *centers,
             *lengths,
             f"objectness = σ({raw[4]:.4f}) = {objectness:.4f}",
             f"class {label} = {'softmax' if scale.form == 'region' else 'σ'}({raw[5 + label]:.4f}) = "

@@ -85,7 +85,7 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
     return {
         "file": PurePath(entry.file).name,
         "names": list(explanation.info.names),
-        "colours": [{"paper": _css(paper), "ink": _css(ink_on(paper))} for paper in PALETTE],
+        "colors": [{"paper": _css(paper), "ink": _css(ink_on(paper))} for paper in PALETTE],
         "input": plain(entry),
         "layers": [
             {**plain(layer), "arithmetic": list(arithmetic(layer, layers, image))} for layer in layers
@@ -109,9 +109,9 @@ def _strip(features: Features) -> dict[str, Any]:
     """Put the tiles (n, h, w) side by side into one image, with the numbers needed to cut it up."""
     count, height, width = features.tiles.shape
     joined = np.ascontiguousarray(features.tiles.transpose(1, 0, 2).reshape(height, count * width))
-    coloured = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    colored = cv2.cvtColor(cv2.applyColorMap(joined, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
     return {
-        "url": jpeg_url(coloured.astype(np.uint8, copy=False), FEATURE_QUALITY),
+        "url": jpeg_url(colored.astype(np.uint8, copy=False), FEATURE_QUALITY),
         "channels": list(features.channels),
         "low": features.low.tolist(),
         "high": features.high.tolist(),
@@ -119,5 +119,5 @@ def _strip(features: Features) -> dict[str, Any]:
     }
 
 
-def _css(colour: tuple[int, int, int]) -> str:
-    return f"rgb({colour[0]} {colour[1]} {colour[2]})"
+def _css(color: tuple[int, int, int]) -> str:
+    return f"rgb({color[0]} {color[1]} {color[2]})"

@@ -147,7 +147,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Some channels of one layer's output as grey tiles.
+    """Some channels of one layer's output as gray tiles.
 
     Attributes:
         layer: layer number.
@@ -173,7 +173,7 @@ class ScaleOutput:
         layer: number of the layer that puts out the raw map.
         grid: (S, T) rows and columns of cells.
         anchors: (A) (width, height) in input pixels.
-        scale_x_y: Darknet's stretch of the centre's offset; 1 in YOLOv3.
+        scale_x_y: Darknet's stretch of the center's offset; 1 in YOLOv3.
         form: conversion of the raw numbers, see `geometry.decode`.
         raw: (S, T, A, 5+C) float32: tx, ty, tw, th, objectness logit, class logits. In a [Gaussian_yolo], the
             objectness logit is of its product with 1 - the mean uncertainty.
@@ -206,8 +206,8 @@ class DecodedCell:
         logits: (C,) float32 class logits.
         stride: input pixels per cell.
         anchor: (width, height) in input pixels.
-        offset: (σ(tx), σ(ty)), stretched by `scale_x_y`: centre within the cell, in cells.
-        centre: (x, y) in input pixels.
+        offset: (σ(tx), σ(ty)), stretched by `scale_x_y`: center within the cell, in cells.
+        center: (x, y) in input pixels.
         sides: (width, height) in input pixels.
         box: input pixels.
         image_box: image pixels, cut at the border.
@@ -224,7 +224,7 @@ class DecodedCell:
     stride: int
     anchor: tuple[float, float]
     offset: tuple[float, float]
-    centre: tuple[float, float]
+    center: tuple[float, float]
     sides: tuple[float, float]
     box: Box
     image_box: Box

@@ -61,7 +61,7 @@ class Positive:
         anchor_iou: IoU of the object with this anchor.
         reason: why the anchor is positive: `above 0.3` (or the trained rule), or `best of all`.
         replaced_by: the later object that took this position, and its loss; None: it is this object's.
-        target_offset: centre within the cell, in cells: the target of σ(tx), σ(ty).
+        target_offset: center within the cell, in cells: the target of σ(tx), σ(ty).
         target_raw: tx, ty, tw, th that decode to the object's box; None where no finite number does.
         target_classes: (on, off): smoothed target of the object's class, and of every other.
         target_objectness: 1, or the IoU of the predicted box, as the objective sets it.
@@ -136,8 +136,8 @@ class TrueObject:
         input_box: input pixels, as the assignment uses it.
         difficult: ignored in evaluation.
         crowd: one box around many objects; not trained on.
-        anchor_ious: (G,) IoU with each anchor centred on the object's cell; empty if not trained on.
-        cells: per scale, (row, column) of the cell that holds the centre; empty if not trained on.
+        anchor_ious: (G,) IoU with each anchor centered on the object's cell; empty if not trained on.
+        cells: per scale, (row, column) of the cell that holds the center; empty if not trained on.
         positives: the positions assigned to it.
         losses: sum over its positives; None if losses could not be computed.
         verdict: found, or the stage that lost it.

@@ -15,7 +15,7 @@ _STAGES = (
     (
         "input",
         "Input",
-        "The image is scaled to fit into the network's input without changing its aspect ratio. Grey fills "
+        "The image is scaled to fit into the network's input without changing its aspect ratio. Gray fills "
         "the rest, on two sides. Sizes and pads are whole pixels; the same numbers map boxes back.",
         ("x' = x * scale + left", "y' = y * scale + top"),
         "lookonce.geometry.letterbox.Letterbox.fit",
@@ -33,7 +33,7 @@ _STAGES = (
         "heads",
         "Heads",
         "Each head puts out one raw map. Per cell and anchor it holds four numbers for a box, one for "
-        "objectness and one per class. Objectness is high if the centre of an object lies in this cell and "
+        "objectness and one per class. Objectness is high if the center of an object lies in this cell and "
         "this anchor fits it.",
         ("raw map: S x T cells * A anchors * (5 + C) numbers", "objectness = σ(to)"),
         "lookonce.model.decode.by_anchor",
@@ -41,7 +41,7 @@ _STAGES = (
     (
         "decode",
         "Decode",
-        "The first two numbers place the centre within the cell, the next two scale the anchor. Class "
+        "The first two numbers place the center within the cell, the next two scale the anchor. Class "
         "probabilities are independent of each other. The score of a box is its objectness times the "
         "probability of its best class.",
         (
@@ -63,8 +63,8 @@ _STAGES = (
     (
         "assignment",
         "Label assignment",
-        "In training, each object is assigned to anchors. Each anchor is centred on the cell that holds the "
-        "object's centre; every one that fits becomes positive, on any scale; if there is none, "
+        "In training, each object is assigned to anchors. Each anchor is centered on the cell that holds the "
+        "object's center; every one that fits becomes positive, on any scale; if there is none, "
         "the best of all does. If two objects choose the same cell and anchor, the later one keeps it.",
         ("positive, by the write-up's rule: IoU(object, anchor on its cell) > 0.3, else the largest",),
         "lookonce.data.assign.assign",

@@ -91,7 +91,7 @@ def fit_anchors(shapes: Shapes, published: Anchors, seed: int = 0) -> Anchors:
 def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
     """Return the k most typical shapes: k-means with 1 - shape IoU as the distance.
 
-    Each centre moves to the median of its boxes, which a few huge boxes hardly affect: mean best IoU of
+    Each center moves to the median of its boxes, which a few huge boxes hardly affect: mean best IoU of
     six anchors is 0.786 on 10,516 heads and 0.865 on 2,804 blood cells, and 0.783 and 0.861 with the mean.
     The best round of several starts is returned, because with this distance a round can also get worse.
 
@@ -113,12 +113,12 @@ def kmeans_anchors(shapes: Shapes, k: int, seed: int = 0) -> Shapes:
         sample = rng.choice(shapes, MOST_SHAPES, replace=False)
         shapes = sample if _different(sample) >= k else shapes
     tries = [_refine(shapes, _spread_out(shapes, k, rng)) for _ in range(RESTARTS)]
-    best = max(tries, key=lambda centres: mean_best_iou(shapes, centres))
+    best = max(tries, key=lambda centers: mean_best_iou(shapes, centers))
     return best[np.argsort(best.prod(axis=1), kind="stable")]
 
 
 def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
-    """Draw the first centres, each among the boxes far from the earlier ones (k-means++, Arthur 2007)."""
+    """Draw the first centers, each among the boxes far from the earlier ones (k-means++, Arthur 2007)."""
     chosen = [int(rng.integers(len(shapes)))]
     nearest = np.ones(len(shapes))
     for _ in range(k - 1):
@@ -128,20 +128,20 @@ def _spread_out(shapes: Shapes, k: int, rng: "np.random.Generator") -> Shapes:
     return shapes[chosen]
 
 
-def _refine(shapes: Shapes, centres: Shapes) -> Shapes:
-    """Move centres to the medians of their boxes until none changes owner; the best round is returned."""
-    best, best_score, owner = centres, -1.0, np.full(len(shapes), -1)
+def _refine(shapes: Shapes, centers: Shapes) -> Shapes:
+    """Move centers to the medians of their boxes until none changes owner; the best round is returned."""
+    best, best_score, owner = centers, -1.0, np.full(len(shapes), -1)
     for _ in range(MOST_ROUNDS):
-        overlap = shape_iou(shapes, centres)  # (N, K)
+        overlap = shape_iou(shapes, centers)  # (N, K)
         if (score := overlap.max(axis=1).mean()) > best_score:
-            best, best_score = centres, score
+            best, best_score = centers, score
         before, owner = owner, overlap.argmax(axis=1)
         if (owner == before).all():
             break
-        centres = np.stack(
+        centers = np.stack(
             [
                 np.median(shapes[owner == i], axis=0) if (owner == i).any() else c
-                for i, c in enumerate(centres)
+                for i, c in enumerate(centers)
             ]
         )
     return best

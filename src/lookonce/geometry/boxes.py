@@ -23,17 +23,17 @@ SMALLEST_SIDE = 1e-2  # pixels; least side in the aspect ratio, whose gradient i
 
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
-    """(..., 4) corners -> (..., 4) centre x, centre y, width, height."""
+    """(..., 4) corners -> (..., 4) center x, center y, width, height."""
     xp = _library(boxes)
     low, high = boxes[..., :2], boxes[..., 2:]
     return xp.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
-    """(..., 4) centre x, centre y, width, height -> (..., 4) corners."""
+    """(..., 4) center x, center y, width, height -> (..., 4) corners."""
     xp = _library(boxes)
-    centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return xp.concatenate([centre - half, centre + half], axis=-1)
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return xp.concatenate([center - half, center + half], axis=-1)
 
 
 def area(boxes: Array) -> Array:
@@ -86,7 +86,7 @@ def giou(a: Array, b: Array) -> Array:
 def diou(a: Array, b: Array) -> Array:
     """Compute the distance IoU, element by element: (..., 4), (..., 4) -> (...), between -1 and 1.
 
-    DIoU = IoU - d^2 / c^2 with d the distance of the centres and c the diagonal of the smallest enclosing box
+    DIoU = IoU - d^2 / c^2 with d the distance of the centers and c the diagonal of the smallest enclosing box
     (Zheng et al. 2020).
     """
     xp = _library(a, b)

@@ -1,7 +1,7 @@
 """Boxes from the predictions of cells, once for both numpy arrays and torch tensors.
 
 ```
-      column cx                       box centre  x = (cx + σ(tx) * s - (s - 1) / 2) * stride
+      column cx                       box center  x = (cx + σ(tx) * s - (s - 1) / 2) * stride
      ┌─────────┬──                                y = (cy + σ(ty) * s - (s - 1) / 2) * stride
 row  │         │                      box sides   w = anchor width  * exp(tw)
  cy  │    •    │   • = (σ(tx), σ(ty))             h = anchor height * exp(th)
@@ -9,7 +9,7 @@ row  │         │                      box sides   w = anchor width  * exp(tw
      └─────────┴──                    (paper, section 2.1; the write-up's `decode`)
 ```
 
-s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1 a centre may lie a little outside its cell. Scales of other
+s is Darknet's `scale_x_y`, 1 in YOLOv3; above 1 a center may lie a little outside its cell. Scales of other
 networks differ by form:
 
 form               sides                  objectness                          class probabilities
@@ -41,7 +41,7 @@ class Decoding:
 
     Attributes:
         form: a row of the table above.
-        scale_x_y: stretch of the centre's offset within the cell.
+        scale_x_y: stretch of the center's offset within the cell.
     """
 
     form: Form = "yolo"
@@ -56,8 +56,8 @@ class Decoding:
 YOLO = Decoding()
 
 
-def centre_of(inside: Array, corner: Array, stride: int, scale_x_y: float = 1.0) -> Array:
-    """σ(tx, ty) and (column, row) of cells, each (..., 2) -> box centres (..., 2) in input pixels."""
+def center_of(inside: Array, corner: Array, stride: int, scale_x_y: float = 1.0) -> Array:
+    """σ(tx, ty) and (column, row) of cells, each (..., 2) -> box centers (..., 2) in input pixels."""
     if scale_x_y != 1:
         inside = inside * scale_x_y - (scale_x_y - 1) / 2
     return (inside + corner) * stride

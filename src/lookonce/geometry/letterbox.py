@@ -3,7 +3,7 @@
 ```
    image (H, W)              input (height, width)
   ┌──────────────┐            ┌──────────────────────┐ ┐
-  │              │            │░░░░░░ grey 128 ░░░░░░│ │ top
+  │              │            │░░░░░░ gray 128 ░░░░░░│ │ top
   │              │   resize   ├──────────────────────┤ ┘
   │              │  ───────►  │  resized             │
   └──────────────┘            ├──────────────────────┤
@@ -23,7 +23,7 @@ from lookonce.geometry import boxes as box_ops
 
 Fit = Literal["letterbox", "stretch"]  # ways to bring images to the input's size
 
-GREY = 128  # of 255; the reference's padding
+GRAY = 128  # of 255; the reference's padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Letterbox:
 
     @classmethod
     def fit(cls, source: tuple[int, int], target: tuple[int, int]) -> Self:
-        """Return the largest size that keeps the image's aspect ratio, centred.
+        """Return the largest size that keeps the image's aspect ratio, centered.
 
         The size is computed in whole numbers: the tighter side fills the input exactly, the other is rounded
         down but never to 0.
@@ -87,7 +87,7 @@ class Letterbox:
         return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
 
     def image(self, image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 -> (height, width, 3) uint8: bilinear, half-pixel centres, no antialiasing.
+        """(H, W, 3) uint8 -> (height, width, 3) uint8: bilinear, half-pixel centers, no antialiasing.
 
         Writes into `out` if given, so that a batch can be filled in place.
         """
@@ -95,8 +95,8 @@ class Letterbox:
             raise ValueError(f"expected an image of {self.source}, found {image.shape[:2]}")
         canvas = np.empty((*self.target, 3), np.uint8) if out is None else out
         bottom, right = self.top + self.resized[0], self.left + self.resized[1]
-        canvas[: self.top] = canvas[bottom:] = GREY
-        canvas[:, : self.left] = canvas[:, right:] = GREY
+        canvas[: self.top] = canvas[bottom:] = GRAY
+        canvas[:, : self.left] = canvas[:, right:] = GRAY
         inside = canvas[self.top : bottom, self.left : right]
         if self.resized == self.source:
             inside[:] = image

@@ -34,7 +34,7 @@ def touched_cells(
 ) -> NDArray[np.bool_]:
     """(K, 2) -> (S, T): cells that share area with the part of a polygon in a window, however little.
 
-    Such a cell, cut to the window, is crossed by an edge, or lies inside with its centre.
+    Such a cell, cut to the window, is crossed by an edge, or lies inside with its center.
 
     Args:
         corners: corners in pixels of the network input.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.geometry.decode import YOLO, Decoding, centre_of, sides_of
+from lookonce.geometry.decode import YOLO, Decoding, center_of, sides_of
 
 LARGEST_PROBABILITY = 1 - 1e-6  # whose logit is finite
 
@@ -46,8 +46,8 @@ def decode_boxes(
     Returns xyxy in pixels of the network input.
     """
     corner = torch.stack([column.expand_as(raw[..., 0]), row.expand_as(raw[..., 0])], dim=-1)
-    centre = centre_of(torch.sigmoid(raw[..., :2]), corner, stride, decoding.scale_x_y)
-    return cxcywh_to_xyxy(torch.cat([centre, sides_of(raw[..., 2:4], anchor, decoding.form)], dim=-1))
+    center = center_of(torch.sigmoid(raw[..., :2]), corner, stride, decoding.scale_x_y)
+    return cxcywh_to_xyxy(torch.cat([center, sides_of(raw[..., 2:4], anchor, decoding.form)], dim=-1))
 
 
 def decode_all_boxes(

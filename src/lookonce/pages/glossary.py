@@ -36,7 +36,7 @@ GLOSSARY = {
     "together. 1 means equal, 0 no overlap. A detection is right from an IoU of 0.5 with an object of its "
     "class.",
     "letterbox": "Fitting an image into the network input with its proportions kept and the rest filled "
-    "with grey.",
+    "with gray.",
     "localization": "An error of place: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
     "loss": "The error that training minimizes: the distance between the network's output and the "
     "annotations, with terms for boxes, objectness and classes.",

@@ -13,7 +13,7 @@ import numpy as np
 from lookonce._counted import counted
 
 WIDTH, HEIGHT = 300, 220
-COLOURS = 6  # classes with a colour of their own, in the style sheet
+COLORS = 6  # classes with a color of their own, in the style sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Dot:
 def curve_chart(curves: dict[str, Any], kind: str, worth: Sequence[float | None]) -> Chart:
     """Draw one kind of curve for every class, and for all together.
 
-    Of many classes, the three best and the three worst have colours, the others are grey.
+    Of many classes, the three best and the three worst have colors, the others are gray.
 
     Args:
         curves: `curves` of the figures.
@@ -77,7 +77,7 @@ def curve_chart(curves: dict[str, Any], kind: str, worth: Sequence[float | None]
     """
     shown = [c for c, value in enumerate(worth) if value is not None]
     ranked = sorted(shown, key=lambda c: -(worth[c] or 0))
-    named = ranked if len(ranked) <= COLOURS else [*ranked[:3], *ranked[-3:]]
+    named = ranked if len(ranked) <= COLORS else [*ranked[:3], *ranked[-3:]]
     lines = [
         Line("", "rest", _steps(curves["levels"], curves["classes"][c][kind]))
         for c in ranked

@@ -16,11 +16,11 @@ LONGEST = 560  # pixels of an image in the gallery: about its width on the page
 LETTERS = 17  # pixels of a label's letters: 11 on a phone, where the image is 360 wide
 QUALITY = 80
 MOST_MARKS = 500  # boxes drawn on one image; more would hide it
-# Seven colours that stay apart for colour-blind people too; each also stands beside its name.
-COLOURS: dict[Outcome, tuple[int, int, int]] = {
+# Seven colors that stay apart for color-blind people too; each also stands beside its name.
+COLORS: dict[Outcome, tuple[int, int, int]] = {
     Outcome.RIGHT: (0, 158, 115),
     Outcome.CLASSIFICATION: (0, 90, 200),
-    Outcome.LOCALISATION: (240, 228, 66),
+    Outcome.LOCALIZATION: (240, 228, 66),
     Outcome.BOTH: (120, 60, 30),
     Outcome.DUPLICATE: (120, 210, 255),
     Outcome.BACKGROUND: (230, 60, 20),
@@ -91,7 +91,7 @@ def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[M
             label := int(objects.labels[g]),
             shown[label],
             "",
-            COLOURS[Outcome.MISSED if missed[g] else Outcome.RIGHT],
+            COLORS[Outcome.MISSED if missed[g] else Outcome.RIGHT],
             dashed=not found[g],
         )
         for g in mine[order][:MOST_MARKS].tolist()
@@ -99,7 +99,7 @@ def object_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[M
 
 
 def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> list[Mark]:
-    """Return the detections of one image in the colours of their outcomes, the false ones first."""
+    """Return the detections of one image in the colors of their outcomes, the false ones first."""
     shown = names if len(names) > 1 else [""]
     mine = np.flatnonzero((outcomes.image == image) & ~outcomes.has(Outcome.IGNORED))
     order = np.argsort(outcomes.outcome[mine] == Outcome.RIGHT, kind="stable")
@@ -109,7 +109,7 @@ def detection_marks(outcomes: Outcomes, image: int, names: Sequence[str]) -> lis
             label := int(outcomes.labels[d]),
             shown[label],
             f"{outcomes.scores[d]:.2f}",
-            COLOURS[Outcome(outcomes.outcome[d])],
+            COLORS[Outcome(outcomes.outcome[d])],
         )
         for d in mine[order][:MOST_MARKS].tolist()
     ]

@@ -12,7 +12,7 @@ from lookonce.evaluate.errors import ERRORS, Outcome
 from lookonce.pages.glossary import GlossaryTerms
 from lookonce.pages.render import render
 from lookonce.report.charts import HEIGHT, WIDTH, count_scatter, curve_chart, epoch_chart
-from lookonce.report.gallery import COLOURS, GalleryImage
+from lookonce.report.gallery import COLORS, GalleryImage
 
 MATRIX = 20  # classes; a larger confusion matrix is a list of its most frequent confusions
 CONFUSIONS = 20
@@ -20,7 +20,7 @@ LOSSES = {"total_loss": "sum", "giou_loss": "boxes", "conf_loss": "objectness", 
 MEANINGS = {
     Outcome.RIGHT: "the right class, and IoU 0.5 or more",
     Outcome.CLASSIFICATION: "on an object of another class: IoU 0.5 or more",
-    Outcome.LOCALISATION: "the right class, but a loose box: IoU 0.1 to 0.5",
+    Outcome.LOCALIZATION: "the right class, but a loose box: IoU 0.1 to 0.5",
     Outcome.BOTH: "another class, and a loose box: IoU 0.1 to 0.5",
     Outcome.DUPLICATE: "another detection of an object that has a better one",
     Outcome.BACKGROUND: "on no annotated object: IoU below 0.1",
@@ -30,12 +30,12 @@ ADVICE = {
     Outcome.CLASSIFICATION: "See the confusion matrix for the classes that are confused. Add images of both, "
     "look for objects annotated with the wrong class, or merge the classes if the difference does not "
     "matter.",
-    Outcome.LOCALISATION: "Check whether the annotated boxes are tight and consistent. Fit the anchors "
+    Outcome.LOCALIZATION: "Check whether the annotated boxes are tight and consistent. Fit the anchors "
     "to the data (lookonce data anchors), train longer, or use a larger input size.",
     Outcome.BOTH: "Mostly crowds and truncated objects. The advice for classification and localization "
     "errors applies.",
     Outcome.DUPLICATE: "Lower --iou of lookonce detect, so that fewer overlapping detections stay. If it is "
-    "too low, neighbouring objects are lost as well: watch missed.",
+    "too low, neighboring objects are lost as well: watch missed.",
     Outcome.BACKGROUND: "Check the images below first: often the object exists, but its annotation is "
     "missing. Otherwise add background images of what is mistaken for objects, or raise --conf.",
     Outcome.MISSED: "See by size and by crowding which objects these are. Small ones need a larger input "
@@ -115,9 +115,9 @@ def report_page(
         **figures,
         n=Numbers(figures),
         term=GlossaryTerms(),
-        types=[(each.text, f"rgb{COLOURS[each]}", MEANINGS[each], ADVICE[each]) for each in ERRORS],
-        outcomes=[(each.text, f"rgb{COLOURS[each]}", MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
-        colours={each.text: f"rgb{COLOURS[each]}" for each in ERRORS},
+        types=[(each.text, f"rgb{COLORS[each]}", MEANINGS[each], ADVICE[each]) for each in ERRORS],
+        outcomes=[(each.text, f"rgb{COLORS[each]}", MEANINGS[each]) for each in (Outcome.RIGHT, *ERRORS)],
+        colors={each.text: f"rgb{COLORS[each]}" for each in ERRORS},
         largest=max((cost for cost in costs if cost > 0), default=1.0),  # the longest bar
         width=WIDTH,
         height=HEIGHT,

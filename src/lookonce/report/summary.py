@@ -9,7 +9,7 @@ SOUND = 0.95  # AP50 from which a class needs no advice
 # Ends of "... would help most", by the type of error that costs the weakest class most.
 HELP = {
     Outcome.CLASSIFICATION: "more images of {name} and of what it is mistaken for",
-    Outcome.LOCALISATION: "tighter boxes around {name}",
+    Outcome.LOCALIZATION: "tighter boxes around {name}",
     Outcome.BOTH: "more images of crowded {name}",
     Outcome.DUPLICATE: "a lower --iou in detection, for {name}",
     Outcome.BACKGROUND: "images of what is mistaken for {name}, without objects",

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from lookonce._counted import counted
 from lookonce.detections import Detections
 from lookonce.errors import ConfigError
-from lookonce.geometry.letterbox import GREY, Fit, Letterbox
+from lookonce.geometry.letterbox import GRAY, Fit, Letterbox
 from lookonce.geometry.sizes import size_text
 from lookonce.images import ReducedImage
 from lookonce.inputs import Image, as_pixels, as_reduced
@@ -298,8 +298,8 @@ class Detector:
         return replace(found, source=_source(image)), features[0]
 
     def warm_up(self) -> None:
-        """Run once on a grey image, so that lazy initialization does not delay the first real one."""
-        self(np.full((*self.size, 3), GREY, np.uint8))
+        """Run once on a gray image, so that lazy initialization does not delay the first real one."""
+        self(np.full((*self.size, 3), GRAY, np.uint8))
 
     def close(self) -> None:
         """Free the engine's memory; detecting afterwards is an error, closing again is not.

@@ -1,4 +1,4 @@
-"""Writers of detections as annotations, to be corrected in a labelling tool."""
+"""Writers of detections as annotations, to be corrected in a labeling tool."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ SPLIT = "train"  # corrected annotations are there to learn from
 
 
 class AnnotationWriter(Writer):
-    """A folder in the form of a labelling tool, with links to the images.
+    """A folder in the form of a labeling tool, with links to the images.
 
     The boxes of all images are kept until `close`, because the forms have files about the whole set; a
     stopped run writes none, so that it can be resumed. A folder is never replaced: people may have corrected

@@ -175,7 +175,7 @@ class Trial:
         return sum(sizes) + 2 * max(sizes, default=0)
 
     def batch(self, batch: int) -> Batch:
-        """Make grey images, each with as many boxes as the fullest one; their positions affect no size."""
+        """Make gray images, each with as many boxes as the fullest one; their positions affect no size."""
         height, width = self.size
         scales, anchors = len(self._info.strides), min(map(len, self._info.anchors))
         image = torch.arange(batch).repeat_interleave(self._boxes * anchors)

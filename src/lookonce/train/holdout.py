@@ -4,7 +4,7 @@ Near-identical images stay together, because a model that has learned one frame 
 the next one too. These belong to one group:
 
 - files with the same bytes, and images that look the same (`doctor.duplicates`);
-- neighbouring frames: names that differ in their last number alone and follow each other, if the images
+- neighboring frames: names that differ in their last number alone and follow each other, if the images
   resemble each other by more than chance;
 - images of one folder, or with the same text in their name, if the settings say so (`group`).
 
@@ -27,8 +27,8 @@ from lookonce.doctor.duplicates import SIMILAR, Groups, alike, correlations
 from lookonce.doctor.images import THUMBNAIL, ImageFacts
 from lookonce.samples import Sample, group_numbers
 
-NEIGHBOUR = 0.9  # correlation of the thumbnails of two frames that follow each other
-MOST_COMPARED = 20_000  # images compared each with each, in half a minute; of more, only neighbours are
+NEIGHBOR = 0.9  # correlation of the thumbnails of two frames that follow each other
+MOST_COMPARED = 20_000  # images compared each with each, in half a minute; of more, only neighbors are
 FRAME_NUMBER = re.compile(r"(\d+)\D*$")
 LARGEST_PART = 0.5  # of the images may be held out or left out
 
@@ -153,12 +153,12 @@ def groups_of(
         for found in alike(thumbnails):
             join([(known[root], known[i]) for i, root in enumerate(found.root.tolist()) if root != i])
     row_of = {i: k for k, i in enumerate(known)}
-    follow = [(a, b) for a, b in neighbours(samples) if a in row_of and b in row_of]
+    follow = [(a, b) for a, b in neighbors(samples) if a in row_of and b in row_of]
     join(
         [
             (a, b)
             for a, b in follow
-            if correlations(thumbnails[row_of[a]][None], thumbnails[row_of[b]][None])[0, 0] >= NEIGHBOUR
+            if correlations(thumbnails[row_of[a]][None], thumbnails[row_of[b]][None])[0, 0] >= NEIGHBOR
         ]
     )
     return groups.root
@@ -170,7 +170,7 @@ def same_value(values: Sequence[object]) -> list[tuple[int, int]]:
     return [(first[value], i) for i, value in enumerate(values) if first.setdefault(value, i) != i]
 
 
-def neighbours(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+def neighbors(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     """Pair the images whose names differ in their last number alone, each with the next."""
     series: dict[tuple[Path, str, str], list[tuple[int, int]]] = {}
     for i, sample in enumerate(samples):
@@ -197,7 +197,7 @@ def last_frames(
     likeness = correlations(before, ends).max(axis=1)
     left = [i for i, most in zip(known[1], likeness.tolist(), strict=True) if most >= SIMILAR]
     if rest and not left:
-        left = rest[-1:]  # the last frame before the cut is a neighbour whatever it looks like
+        left = rest[-1:]  # the last frame before the cut is a neighbor whatever it looks like
     return (taken, left) if len(left) <= LARGEST_PART * len(unit) else ([], [])
 
 

@@ -64,7 +64,7 @@ function showCell(position) {
   const marks = (dot) => [
     svg("rect", { class: "cell", x: cell[0], y: cell[1], width: scale.stride, height: scale.stride }),
     outline(anchorBox, "var(--anchor)", { class: "dashed" }), outline(found.box, "var(--box)"),
-    svg("circle", { cx: found.centre[0], cy: found.centre[1], r: dot, fill: "var(--box)", stroke: "#000000", "stroke-width": dot / 4 }),
+    svg("circle", { cx: found.center[0], cy: found.center[1], r: dot, fill: "var(--box)", stroke: "#000000", "stroke-width": dot / 4 }),
   ];
   grid.layer.replaceChildren(...marks(Math.max(...sizes.input) / 110));
   closeUp(magnified.drawing, [cell, anchorBox, found.box], "input");
@@ -75,11 +75,11 @@ function showCell(position) {
 
 /** The raw numbers, each step with its numbers filled in, and the classes. */
 function formulas(found) {
-  const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, form, offset, centre, sides, label } = found;
+  const { raw: [tx, ty, tw, th, to], stretch, stride, anchor, form, offset, center, sides, label } = found;
   const [, row, column] = found.position, t = (value) => digits(value, 4);
   const wider = stretch === 1 ? "" : ` · ${short(stretch)} − ${short((stretch - 1) / 2)}`;
   const rawNumbers = { tx, ty, tw, th, to };
-  const axis = (name, corner, cornerAt, logit, within, at) => step(`centre ${name}`,
+  const axis = (name, corner, cornerAt, logit, within, at) => step(`center ${name}`,
     [`${name} = (${corner} + σ(t${name})${wider}) · stride`, `  = (${cornerAt} + σ(${t(logit)})${wider}) · ${stride}`, `  = (${cornerAt} + ${t(within)}) · ${stride}`],
     `  = ${digits(at, 2)}`, curve(sigmoid, logit));
   const squared = form === "new_coords", factor = (value) => (squared ? `(2 · σ(${value}))²` : `exp(${value})`);
@@ -92,7 +92,7 @@ function formulas(found) {
     el("dl", { class: "raw", "aria-label": "Raw numbers of the head" }, ...Object.entries(rawNumbers).map(([name, value]) =>
       el("div", {}, el("dt", {}, name), el("dd", { "data-raw": name }, t(value))))),
     el("ol", { class: "steps" },
-      axis("x", "column", column, tx, offset[0], centre[0]), axis("y", "row", row, ty, offset[1], centre[1]),
+      axis("x", "column", column, tx, offset[0], center[0]), axis("y", "row", row, ty, offset[1], center[1]),
       side("w", "width", anchor[0], tw, sides[0]), side("h", "height", anchor[1], th, sides[1]),
       step("objectness", ["o = σ(to)", `  = σ(${t(to)})`], `  = ${t(found.objectness)}`, curve(sigmoid, to)),
       step(`best class: ${names[label]}`, [`p = ${ofClass}(${t(found.logits[label])})`], `  = ${t(found.probabilities[label])}`, form === "region" ? undefined : curve(sigmoid, found.logits[label])),

@@ -28,11 +28,11 @@ function closeUp(drawing, boxes, which) {
   drawing.setAttribute("viewBox", `${from(0, width)} ${from(1, height)} ${side} ${side}`);
 }
 
-/** A box outline that shows on any image. @param {number[]} box xyxy @param {string} colour */
-function outline(box, colour, attributes = {}) {
+/** A box outline that shows on any image. @param {number[]} box xyxy @param {string} color */
+function outline(box, color, attributes = {}) {
   const shape = { x: box[0], y: box[1], width: Math.max(box[2] - box[0], 0), height: Math.max(box[3] - box[1], 0) };
   return svg("g", attributes,
-    svg("rect", { ...shape, class: "halo" }), svg("rect", { ...shape, class: "edge", stroke: colour }));
+    svg("rect", { ...shape, class: "halo" }), svg("rect", { ...shape, class: "edge", stroke: color }));
 }
 
 /** A label at the top of a box, kept within the image; `perSide` lines of it fill the longer side. */
@@ -46,8 +46,8 @@ function boxLabel(box, text, { paper, ink }, which, perSide = 38) {
     svg("text", { x: x + size * 0.3, y: y + size, "font-size": size, fill: ink, textLength: length - size * 0.6, lengthAdjust: "spacingAndGlyphs" }, text));
 }
 
-/** The colours of a class. */
-const coloursOf = (label) => data.colours[label % data.colours.length];
+/** The colors of a class. */
+const colorsOf = (label) => data.colors[label % data.colors.length];
 
 /**
  * One value per cell as a map over the image: the image darkened, the cells lit.

@@ -72,12 +72,12 @@ function drawFound() {
   // Large boxes first, so that small ones within them can be clicked.
   const bySize = (list) => [...list].sort((a, b) => area(boxOf(b)) - area(boxOf(a)));
   foundImage.layer.replaceChildren(
-    ...bySize(gone).flatMap((index) => [outline(boxOf(index), coloursOf(candidates.labels[index]).paper, { class: "dashed thin", opacity: 0.8 * dim }), hit(index)]),
-    ...bySize(result.kept).map((index) => outline(boxOf(index), coloursOf(candidates.labels[index]).paper, { class: result.kept.length > 40 ? "thin" : "", opacity: marked.has(index) ? 1 : dim })),
+    ...bySize(gone).flatMap((index) => [outline(boxOf(index), colorsOf(candidates.labels[index]).paper, { class: "dashed thin", opacity: 0.8 * dim }), hit(index)]),
+    ...bySize(result.kept).map((index) => outline(boxOf(index), colorsOf(candidates.labels[index]).paper, { class: result.kept.length > 40 ? "thin" : "", opacity: marked.has(index) ? 1 : dim })),
     ...bySize(result.kept).map(hit),
     ...(result.kept.length <= 40 ? result.kept.filter((index) => !marked.size || marked.has(index)).map((index) =>
-      boxLabel(boxOf(index), `${labelOf(index)} ${digits(candidates.scores[index], 2)}`, coloursOf(candidates.labels[index]), "image", result.kept.length > 12 ? 52 : 38)) : []),
-    ...(winner === undefined ? [] : [outline(boxOf(candidate), coloursOf(candidates.labels[candidate]).paper, { class: "dashed" })]));
+      boxLabel(boxOf(index), `${labelOf(index)} ${digits(candidates.scores[index], 2)}`, colorsOf(candidates.labels[index]), "image", result.kept.length > 12 ? 52 : 38)) : []),
+    ...(winner === undefined ? [] : [outline(boxOf(candidate), colorsOf(candidates.labels[candidate]).paper, { class: "dashed" })]));
 }
 
 /** From all predictions to the detections, on a logarithmic scale. */

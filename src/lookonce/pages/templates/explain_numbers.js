@@ -53,9 +53,9 @@ function decode(position) {
   const within = (t) => sigmoid(t) * stretch - (stretch - 1) / 2;
   const side = (anchorSide, t) => anchorSide * sideFactor(form, t);
   const offset = [within(tx), within(ty)];
-  const centre = [(column + offset[0]) * stride, (row + offset[1]) * stride];
+  const center = [(column + offset[0]) * stride, (row + offset[1]) * stride];
   const sides = [side(anchors[anchor][0], tw), side(anchors[anchor][1], th)];
-  const box = [centre[0] - sides[0] / 2, centre[1] - sides[1] / 2, centre[0] + sides[0] / 2, centre[1] + sides[1] / 2];
+  const box = [center[0] - sides[0] / 2, center[1] - sides[1] / 2, center[0] + sides[0] / 2, center[1] + sides[1] / 2];
   // the first of the most probable, in float32: several large logits may all give 1
   const highest = Math.max(...logits), powers = Array.from(logits, (logit) => Math.exp(logit - highest));
   const sum = powers.reduce((a, b) => a + b, 0);
@@ -64,7 +64,7 @@ function decode(position) {
   const label = probabilities.indexOf(Math.max(...probabilities));
   const objectness = sigmoid(to);
   return {
-    position, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, form, offset, centre, sides, box,
+    position, raw: [tx, ty, tw, th, to], logits, stride, anchor: anchors[anchor], stretch, form, offset, center, sides, box,
     imageBox: boxOut(box), objectness, probabilities, label, score: objectness * probabilities[label],
   };
 }

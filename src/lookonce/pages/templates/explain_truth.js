@@ -54,7 +54,7 @@ function positiveParts(object, index) {
   const objectness = truth.objectness_target === "one" ? "The objectness target is 1." : "The objectness target is the IoU of the predicted box.";
   return [
     el("h3", {}, "Targets of this cell and anchor"), el("div", { class: "controls" }, choice.whole),
-    el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}; the target of the centre is ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell. ${objectness}`),
+    el("p", {}, `Row ${row}, column ${column} of stride ${scale.stride}; the target of the center is ${positive.target_offset.map((each) => digits(each, 3)).join(", ")} within the cell. ${objectness}`),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Target and prediction" }, table(names.length === 1 ? "Target and prediction" : `The target of every other class is ${digits(positive.target_classes[1], 4)}`, ["", "#target", "#predicted"], rows)),
     el("ol", { class: "steps" }, ...boxSteps(object, positive)),
     ...(positive.losses ? [] : [el("p", {}, "Another object took this position, so it adds nothing to this object's loss.")]),

@@ -1,4 +1,4 @@
-"""The licences of everything that `pip install lookonce` brings, against docs/licences.md."""
+"""The licenses of everything that `pip install lookonce` brings, against docs/licenses.md."""
 
 import ctypes
 import re
@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "licences.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "licenses.md"
 VIRAL = re.compile(r"\bA?GPL|GNU (Affero )?General Public|Affero")
 FORBIDDEN = {"libx264", "libx265", "libxvidcore", "libpostproc", "libfdk-aac"}  # GPL, or make FFmpeg so
 
@@ -30,7 +30,7 @@ def base_install() -> dict[str, Distribution]:
     return found
 
 
-def licence(package: Distribution) -> str:
+def license(package: Distribution) -> str:
     metadata = package.metadata
     classifiers = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
     return metadata["License-Expression"] or "; ".join(classifiers) or metadata["License"] or ""
@@ -54,9 +54,9 @@ def test_the_page_lists_every_package_of_the_base_install() -> None:
 
 
 def test_no_package_of_the_base_install_is_gpl() -> None:
-    licences = {name: licence(package) for name, package in base_install().items()}
-    assert all(licences.values())
-    assert not [name for name, text in licences.items() if VIRAL.search(text)]
+    licenses = {name: license(package) for name, package in base_install().items()}
+    assert all(licenses.values())
+    assert not [name for name, text in licenses.items() if VIRAL.search(text)]
 
 
 def test_the_page_lists_every_bundled_library() -> None:
