@@ -29,7 +29,7 @@ from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import decode_image, list_images, read_image
 from lookonce.runtime.backends import ENGINES, open_backend
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.postprocess import postprocess
 from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.sources import Frame, Sources
@@ -61,18 +61,21 @@ def main() -> None:
 def compare(model: Path, backend: str, images: Sequence[Path], rounds: int) -> None:
     """One model on one engine: the table, what is left, and the command as a user runs it."""
     print(f"{model.name}, {backend}")
-    plan = Plan.of(len(images))
-    with TemporaryDirectory() as folder, Detector.open(model, backend=backend, threads=plan.threads) as ours:
+    parallel = Parallel.of(len(images))
+    with (
+        TemporaryDirectory() as folder,
+        Detector.open(model, backend=backend, threads=parallel.threads) as ours,
+    ):
         fitted = fit(read_image(images[0]), ours)
         contenders: dict[str, Rate] = dict(bare_plans(model, backend, fitted))
-        contenders["folder, JPEG to JSON"] = folder_rate(ours, plan, images, Path(folder))
+        contenders["folder, JPEG to JSON"] = folder_rate(ours, parallel, images, Path(folder))
         for rate in contenders.values():
             rate(2 * usable_cores())  # what is set up lazily
         turns = [[timed(rate, len(images)) for rate in contenders.values()] for _ in range(rounds)]
     report(list(contenders), np.array(turns))
     profile(model, backend, images[:: max(1, len(images) // 40)])
     if ENGINES[backend].suffixes[0] == model.suffix:  # what the command chooses by itself
-        for workers in dict.fromkeys((1, plan.workers)):
+        for workers in dict.fromkeys((1, parallel.workers)):
             print(f"  {run_command(model, images, workers)}")
     print(flush=True)
 
@@ -155,7 +158,7 @@ def bare_openvino(model: Path, inputs: NDArray[np.uint8], streams: int, cores: i
     return rate
 
 
-def folder_rate(detector: Detector, plan: Plan, images: Sequence[Path], folder: Path) -> Rate:
+def folder_rate(detector: Detector, parallel: Parallel, images: Sequence[Path], folder: Path) -> Rate:
     """What `lookonce detect` does between opening the model and its last line."""
 
     def detect(frame: Frame) -> object:
@@ -165,7 +168,7 @@ def folder_rate(detector: Detector, plan: Plan, images: Sequence[Path], folder: 
         start = time.perf_counter()
         with (
             JsonWriter(folder / "detections.json", detector.names) as writer,
-            closing(Sources(images[:count]).map(detect, plan)) as results,
+            closing(Sources(images[:count]).map(detect, parallel)) as results,
         ):
             for result in results:
                 writer.add(*result)

@@ -28,7 +28,7 @@ from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 from lookonce.train.batch_size import Trial
 from lookonce.train.learner import Learner, forward
-from lookonce.train.plan import TrainData, describe
+from lookonce.train.setup import TrainData, describe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 DEVICE = torch.device("cuda")

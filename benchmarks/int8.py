@@ -23,7 +23,7 @@ from random_models import write_random
 from lookonce._terminal import terminal
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
-from lookonce.export.int8 import ENGINES, Int8, plan
+from lookonce.export.int8 import ENGINES, Int8, choose_images
 from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
 from lookonce.export.source import FloatModel, read_source
@@ -64,7 +64,7 @@ def write_files(source: FloatModel, options: argparse.Namespace, folder: Path) -
     write_onnx(graph, float_file)
     inputs, judged = noise(source.info), None
     if options.calibrate:
-        inputs, judged = plan(Int8(options.calibrate, options.gate_on), source.info, terminal())
+        inputs, judged = choose_images(Int8(options.calibrate, options.gate_on), source.info, terminal())
     print(f"\n{source.info.architecture} at {source.info.input_size}, calibrated on {len(inputs)} images")
     files = [folder / "int8.onnx", folder / "int8.xml"]
     write_onnx(quantize_onnx(graph, inputs), files[0])

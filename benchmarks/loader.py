@@ -35,7 +35,7 @@ from lookonce.images import decode_image
 from lookonce.metadata import ModelInfo
 from lookonce.recipe import load_settings
 from lookonce.samples import SampleSet
-from lookonce.train.plan import TrainData, make_dataset
+from lookonce.train.setup import TrainData, make_dataset
 
 # yolov3-tiny's published anchors
 ANCHORS = (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319)))

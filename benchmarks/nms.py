@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def find(model: Path, paths: list[Path]) -> list[Detections]:
-    """What each image holds before suppression."""
+    """What each image holds before NMS."""
     backend = open_backend(model)
     found = []
     for path in paths:

@@ -103,7 +103,7 @@ def network_output(count: int, heaps: bool) -> Floats:
 
 
 def every_score(candidates: Floats, suppress: Callable[[Floats, Floats, Any], Any]) -> Any:
-    """As tutorials do it: all scores of all classes, the best of each row, a filter, then suppression."""
+    """As tutorials do it: all scores of all classes, the best of each row, a filter, then NMS."""
     scores = candidates[:, 4:5] * candidates[:, 5:]
     labels, best = scores.argmax(axis=1), scores.max(axis=1)
     wanted = best > CONFIDENCE

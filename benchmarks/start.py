@@ -32,8 +32,8 @@ from lookonce.config import parse_size
 from lookonce.data.loader import Loader
 from lookonce.networks import BUILT_IN
 from lookonce.train.learner import Learner
-from lookonce.train.plan import describe, make_dataset, make_network
 from lookonce.train.reading import load_data
+from lookonce.train.setup import describe, make_dataset, make_network
 
 OF = {(each.model, each.width): each for each in CHOICES}
 STARTS = {

@@ -42,7 +42,7 @@ from lookonce.recipe import load_settings
 from lookonce.runtime.processor import this_processor
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import compute_losses
-from lookonce.train.plan import TrainData, describe, make_dataset
+from lookonce.train.setup import TrainData, describe, make_dataset
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 LOW = "bfloat16" if this_processor().computes_bfloat16 else "float32"

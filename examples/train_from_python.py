@@ -17,8 +17,8 @@ from rich.console import Console
 from lookonce import Detector, LookonceError
 from lookonce.annotations import load_samples
 from lookonce.recipe import load_settings
-from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train
+from lookonce.train.setup import TrainData
 
 
 def main(data: Path, out: Path, assignments: Sequence[str]) -> None:

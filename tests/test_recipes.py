@@ -16,7 +16,7 @@ from lookonce.recipe import load_settings, recipes
 from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
-from lookonce.train.plan import TrainData, describe, make_dataset, make_schedule
+from lookonce.train.setup import TrainData, describe, make_dataset, make_schedule
 from tests.data.drawn_samples import INFO, draw_samples
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))

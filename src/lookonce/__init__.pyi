@@ -72,7 +72,7 @@ def evaluate(
         json_to: File for the result as JSON; - for standard output.
         size: Network input: 416, or 320x416 (height x width).
         conf: Minimum score; keep it low for AP.
-        iou: IoU threshold of suppression.
+        iou: IoU threshold of NMS.
         fit: letterbox or stretch.
         rect: No letterbox padding: faster on wide or tall images.
         reduce_jpeg: Decode large JPEGs at a half, a quarter or an eighth: faster, less exact.
@@ -124,15 +124,15 @@ def export(
         fit: letterbox or stretch.
         static: Fixed batch 1 and size; by default both are open.
         layout: nhwc: uint8 images in; nchw: float32 planes in, batch 1 and size fixed, for OpenCV.
-        nms: Suppression within the graph.
+        nms: Include NMS in the graph.
         conf: With --nms: score threshold: 0.3, or by class: dog=0.4,cat=0.2.
-        iou: With --nms: IoU threshold of suppression.
+        iou: With --nms: IoU threshold of NMS.
         verify_on: Images for the comparison.
         precision: float32, or int8: quantized, and rejected if AP drops.
         int8: Short for --precision int8.
         calibrate: With --int8: DATA, DATA/split, or a folder of images.
         gate_on: With --int8: DATA or DATA/split to compare AP on.
-        max_drop: With --int8: largest drop of AP.
+        max_drop: With --int8: largest AP drop.
         no_gate: With --int8: skip the comparison of AP.
         names: File of class names, for annotations that have only numbers.
         weights: Weights of a .cfg.

@@ -32,7 +32,7 @@ from lookonce.doctor.duplicates import SAME_BOX, SIMILAR, alike, correlations
 from lookonce.doctor.images import thumbnail
 from lookonce.geometry.pairs import overlapping_pairs
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.pipeline import Parallel, each_image
 from lookonce.samples import Problem
 from lookonce.values import measure_values
 
@@ -83,7 +83,7 @@ def look_at(
     *,
     conf: float | None = None,
     features: bool = True,
-    plan: Plan | None = None,
+    parallel: Parallel | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> list[Looked]:
     """Detect on images and keep the data for the choice: 1 KB per image and 4 bytes per feature.
@@ -94,7 +94,7 @@ def look_at(
         skipped: receives a problem per image that cannot be read.
         conf: score threshold; None: the detector's.
         features: whether to keep features, else crops.
-        plan: number of workers; None: one.
+        parallel: number of workers; None: one.
         done: called after each image.
     """
 
@@ -108,7 +108,7 @@ def look_at(
         return found, np.zeros(0, np.float32), thumbnail(image), _crops(image, found.boxes)
 
     values, _ = measure_values(paths, detector.info.values)
-    with closing(each_image(paths, work, skipped, plan or Plan(1, 1), values=values)) as results:
+    with closing(each_image(paths, work, skipped, parallel or Parallel(1, 1), values=values)) as results:
         looked = []
         for number, result in results:
             looked.append(Looked(paths[number], *result))

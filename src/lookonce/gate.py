@@ -17,7 +17,7 @@ from lookonce.evaluate.coco import Metrics, evaluate
 from lookonce.images import Size, Values
 from lookonce.runtime.backends import load_engine
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import Plan, each_image
+from lookonce.runtime.pipeline import Parallel, each_image
 from lookonce.samples import Problem, Sample
 from lookonce.values import measure_values
 
@@ -72,7 +72,7 @@ def detect_samples(
     detect: Callable[[Any], R],
     samples: Sequence[Sample],
     values: Values | None,
-    plan: Plan | None = None,
+    parallel: Parallel | None = None,
     done: Callable[[], None] = lambda: None,
     *,
     least: Callable[[Size], Size] | None = None,
@@ -84,14 +84,18 @@ def detect_samples(
         detect: called with the RGB pixels of an image, or with a `ReducedImage`; in several threads.
         samples: annotated images.
         values: range of images of more than 8 bits; see `own_values`.
-        plan: number of workers; None: one.
+        parallel: number of workers; None: one.
         done: called after each image.
         least: as in `each_image`.
         strict: raise the error of the first image that cannot be read.
     """
     detected: Detected[R] = Detected([], [], [])
-    paths, skipped, plan = [sample.path for sample in samples], detected.unreadable, plan or Plan(1, 1)
-    results = each_image(paths, detect, skipped, plan, values=values, least=least, strict=strict)
+    paths, skipped, parallel = (
+        [sample.path for sample in samples],
+        detected.unreadable,
+        parallel or Parallel(1, 1),
+    )
+    results = each_image(paths, detect, skipped, parallel, values=values, least=least, strict=strict)
     with closing(results):
         for number, found in results:
             detected.samples.append(samples[number])
@@ -109,7 +113,7 @@ def detect_both(
     first: Detector,
     second: Detector,
     samples: Sequence[Sample],
-    plan: Plan | None = None,
+    parallel: Parallel | None = None,
     done: Callable[[], None] = lambda: None,
     *,
     strict: bool = False,
@@ -120,7 +124,7 @@ def detect_both(
         first: one model.
         second: the other.
         samples: annotated images.
-        plan: number of workers; None: one.
+        parallel: number of workers; None: one.
         done: called after each image.
         strict: raise the error of the first image that cannot be read.
     """
@@ -130,9 +134,9 @@ def detect_both(
 
     values, other_values = (own_values(each, samples) for each in (first, second))
     if values == other_values:
-        return detect_samples(both, samples, values, plan, done, strict=strict)
-    one = detect_samples(first, samples, values, plan, strict=strict)
-    other = detect_samples(second, samples, other_values, plan, done, strict=strict)
+        return detect_samples(both, samples, values, parallel, done, strict=strict)
+    one = detect_samples(first, samples, values, parallel, strict=strict)
+    other = detect_samples(second, samples, other_values, parallel, done, strict=strict)
     return Detected(one.samples, list(zip(one.found, other.found, strict=True)), one.unreadable)
 
 

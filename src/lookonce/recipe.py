@@ -97,7 +97,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected settings as `name: value`, found {type(tree).__name__}")
     strange = [name for name in tree if not isinstance(name, str)]
     if strange:
-        raise ConfigError(f"{path}: expected names, found {strange[0]!r}, which YAML takes for no text")
+        raise ConfigError(f"{path}: expected names, found {strange[0]!r}, which YAML does not read as text")
     return tree
 
 

@@ -105,7 +105,7 @@ CVAT = """<annotations><version>1.1</version>
         (
             "annotations.xml",
             CVAT,
-            r"^.*/set\.zip/annotations\.xml: none of its 1 images? is there",
+            r"^.*/set\.zip/annotations\.xml: none of its 1 images? was found",
         ),
         ("photos/a.jpg", "", r"^.*/set\.zip: 1 image, no annotations: label "),
         ("notes.md", "", r"^.*/set\.zip: expected a dataset YAML"),
@@ -150,5 +150,5 @@ def test_a_zip_with_backslashes_opens_and_none_of_them_leads_out(
         "labels/a.txt",
     ]
     for member in ("..\\a.txt", "x\\..\\..\\a.txt", "\\a.txt", "C:\\a.txt"):
-        with pytest.raises(AnnotationError, match="leads out of the folder"):
+        with pytest.raises(AnnotationError, match="points outside the folder"):
             unpack(zipped("bad.zip", "good.txt", member))

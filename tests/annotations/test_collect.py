@@ -131,7 +131,7 @@ def test_a_image_listed_twice(image: ImageMaker) -> None:
     path = image("a.png")
     found = gather(Record("f:1", path, [SOUND]), Record("f:9", path, [SOUND]))
     assert len(found.samples) == 1
-    assert [str(p) for p in found.problems] == ["f:9: a.png is listed again; it counts as on f:1"]
+    assert [str(p) for p in found.problems] == ["f:9: a.png is listed again; the entry at f:1 is used"]
 
 
 def test_boxes_of_an_image_listed_twice_are_united(image: ImageMaker) -> None:
@@ -146,8 +146,8 @@ def test_boxes_of_an_image_listed_twice_are_united(image: ImageMaker) -> None:
 
 def test_an_image_of_another_size_is_left_out(image: ImageMaker) -> None:
     for declared, what in (
-        ((600, 800), "declares 600x800, the image has 60x80: the image is left out"),
-        ((80, 60), "declares 80x60, the image has 60x80 (height and width exchanged): the image is left out"),
+        ((600, 800), "declares 600x800, the image has 60x80: the image is skipped"),
+        ((80, 60), "declares 80x60, the image has 60x80 (height and width swapped): the image is skipped"),
     ):
         found = collect(image("a.png"), SOUND, declared=declared)
         assert found.samples == []

@@ -287,16 +287,16 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
          .replace('"bbox": {"mask": [6, 10, 18, 40]}', mask(80, 60, 6, 10, 18, 40))},
         images("{}.jpg"),
     ),
-    "yolo, key points": (
+    "yolo, keypoints": (
         CLASSES | {f"labels/{s}.txt": yolo(s).replace("\n", " 0.1 0.1 2 0.2 0.2 1 0 0 0 0.5 0.5 2\n") for s in "abc"},
         images("images/{}.jpg"),
     ),
-    "yolo, key points of two numbers": (
+    "yolo, keypoints of two numbers": (
         {"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\nflip_idx: [0, 2, 1]\ntrain: images\n"}
         | {f"labels/{s}.txt": yolo(s).replace("\n", " 0.1 0.1 0.9 0.2 0 0\n") for s in "abc"},
         images("images/{}.jpg"),
     ),
-    "yolo, key points in a folder": (
+    "yolo, keypoints in a folder": (
         {"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\n"}
         | {f"labels/{s}.txt": yolo(s).replace("\n", " 0.1 0.1 0.9 0.2 0 0\n") for s in "abc"},
         images("images/{}.jpg"),
@@ -552,14 +552,14 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
     ("files", "names", "kind", "what"),
     [
         (CLASSES | YOLO | {"labels/d.txt": yolo("a")}, images("images/{}.jpg"), "orphan", "labels without a picture"),
-        (CLASSES | YOLO, [*images("images/{}.jpg"), "images/a.png"], "shared-labels", "a.jpg has the one label file"),
+        (CLASSES | YOLO, [*images("images/{}.jpg"), "images/a.png"], "shared-labels", "a.jpg has the only label file"),
         (CLASSES | YOLO | {"images/d.heic": "x", "images/e.HEIC": "x"}, images("images/{}.jpg"), "unread-format", "2 like this"),
         (CLASSES | YOLO | {"labels/a.txt": HULL}, images("images/{}.jpg"), "polygon", "the box around it"),
         (CLASSES | {"labels/a.txt": yolo("a")}, images("images/{}.jpg"), "unlabeled", "no label file describes it"),
         (CLASSES | YOLO | {"labels/a.txt": "0 0.1 0.1 0.2 0.2 0.9"}, images("images/{}.jpg"), "row", "the sixth"),
-        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 .2"}, images("images/{}.jpg"), "row", "may be key points"),
-        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2 0 0 0"}, images("images/{}.jpg"), "keypoints", "6 numbers of key points"),
-        ({"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\ntrain: images\n", "labels/a.txt": "0 .1 .1 .2 .2 .5 .5 0 0 .1 .1"}, images("images/{}.jpg"), "keypoints", "6 numbers"),
+        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 .2"}, images("images/{}.jpg"), "row", "for keypoints"),
+        (CLASSES | YOLO | {"labels/a.txt": "0 .1 .1 .2 .2 .5 .5 2 0 0 0"}, images("images/{}.jpg"), "keypoints", "6 keypoint numbers"),
+        ({"data.yaml": "names: [cat, dog]\nkpt_shape: [3, 2]\ntrain: images\n", "labels/a.txt": "0 .1 .1 .2 .2 .5 .5 0 0 .1 .1"}, images("images/{}.jpg"), "keypoints", "6 keypoint"),
         (CLASSES | YOLO, images("images/{}.gif"), "series", "3 like this in all"),
         ({"r.json": coco(stems="ab")}, images("{}.jpg"), "unlisted", "no annotation names it"),
         ({"r.json": coco(name=lambda _: "")}, images("{}.jpg"), "class", "empty name"),
@@ -570,7 +570,7 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         ({f"{s}.json": labelme(s) for s in "abc"}, [*images("{}.jpg"), "a.png"], "shared-labels", "another suffix"),
         ({"Annotations/a.xml": xml("a").replace(">cat<", "><")}, ["JPEGImages/a.jpg"], "class", "an empty name"),
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"} | {"ImageSets/Main/train.txt": "a", "ImageSets/Main/night.txt": "b"},
-         images("JPEGImages/{}.jpg", "ab"), "unlisted", "a list of no usual split"),
+         images("JPEGImages/{}.jpg", "ab"), "unlisted", "not the list of a usual split"),
         ({f"train/{s}.xml": xml(s) for s in "a"} | {"b.xml": xml("b")}, ["train/a.jpg", "b.jpg"], "outside-splits", "outside the folders train"),
         ({"train.txt": lines("ours") + "\n" + lines("ours", "b").replace("6,", "7,"), **CLASSES}, images("{}.jpg"), "listed-twice", "different boxes"),
     ],
@@ -719,8 +719,8 @@ def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     text = "names: [cat, dog]\ntrain: images\ntest: ../test/images\n"
     found = open_annotations(put(tmp_path, {"data.yaml": text, **YOLO}, images("images/{}.jpg")))
     assert found.splits == ("train",)
-    assert [p.what[-33:] for p in found.load("train").problems if p.kind == "split-absent"] == [
-        "/images, found nothing there: left out"[-33:]
+    assert [p.what[-31:] for p in found.load("train").problems if p.kind == "split-absent"] == [
+        "/images, found nothing there: skipped"[-31:]
     ]
 
 

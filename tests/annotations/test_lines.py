@@ -82,12 +82,12 @@ def test_paths_relative_to_the_folder_above(image: ImageMaker, tmp_path: Path) -
     assert found.samples[0].path == tmp_path / "photos" / "a.png"
 
 
-def test_one_missing_image_is_set_aside_all_missing_is_an_error(image: ImageMaker, tmp_path: Path) -> None:
+def test_one_missing_image_is_skipped_all_missing_is_an_error(image: ImageMaker, tmp_path: Path) -> None:
     image("a.png")
     found = load_samples(write(tmp_path, "a.png 1,2,3,4,0\nb.png 1,2,3,4,0\n"))
     assert len(found.samples) == 1
     assert found.problems[0].place == f"{tmp_path}/train.txt:2"
-    with pytest.raises(AnnotationError, match="none of its 2 images is there"):
+    with pytest.raises(AnnotationError, match="none of its 2 images was found"):
         load_samples(write(tmp_path, "b.png 1,2,3,4,0\nc.png 1,2,3,4,0\n"))
 
 

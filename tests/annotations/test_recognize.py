@@ -67,7 +67,7 @@ def test_nothing_there(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="found an empty folder"):
         load_samples(tmp_path)
     shutil.copytree(data / "voc_sample" / "gts" / "pascalvoc_format", tmp_path / "boxes")
-    with pytest.raises(AnnotationError, match="none of its 100 images is there"):
+    with pytest.raises(AnnotationError, match="none of its 100 images was found"):
         load_samples(tmp_path)
     (tmp_path / "a.csv").touch()
     with pytest.raises(AnnotationError, match=r"a\.csv: expected a dataset YAML"):
@@ -102,7 +102,7 @@ def test_splits(data: Path) -> None:
 def test_data_without_splits_stands_in_for_any_aloud(data: Path) -> None:
     found = load_samples(data / "voc_sample" / "val.json", "test")
     assert len(found.samples) == 20
-    assert "not divided into splits: all of it is taken for test" in found.describe()
+    assert "not divided into splits: used as test" in found.describe()
 
 
 def test_everything_has_each_image_once(data: Path) -> None:

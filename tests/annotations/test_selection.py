@@ -48,7 +48,7 @@ def test_classes_are_merged_renamed_and_left_out(folder: Path) -> None:
     }
     assert [problem.what for problem in found.problems] == [
         "van: 1 box, now car",
-        "tree: 2 boxes, left out",
+        "tree: 2 boxes, dropped",
         "1 image loses all of its boxes: kept as a background image",
     ]
     assert "3 images (1 without objects), 2 boxes, 1 class" in found.describe()

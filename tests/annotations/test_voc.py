@@ -119,7 +119,7 @@ def test_lists(voc: Path, image: ImageMaker) -> None:
     assert [s.path.stem for s in found.samples] == ["a", "b", "a 1"]
     assert [str(p) for p in found.problems] == [
         f"{listed}:4: c.xml cannot be read: No such file or directory; did you mean {voc}/Annotations/b.xml?",
-        f"{listed}:5: a.png is listed again; it counts as on {listed}:1",
+        f"{listed}:5: a.png is listed again; the entry at {listed}:1 is used",
     ]
 
 

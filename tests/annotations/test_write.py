@@ -141,7 +141,7 @@ def flagged(image: ImageMaker) -> SampleSet:
     ("form", "kept", "lost"),
     [
         ("coco", [2, 2, 2], []),
-        ("voc", [1, 2], ["2 crowd boxes are left out", "1 crowd boxes are left out"]),
+        ("voc", [1, 2], ["2 crowd boxes are dropped", "1 crowd boxes are dropped"]),
         ("yolo", [1, 2], ["2 crowd boxes", "1 crowd boxes", "1 difficult objects lose their flag"]),
         ("lines", [1, 2], ["2 crowd boxes", "1 crowd boxes", "1 difficult objects lose their flag"]),
     ],
@@ -239,7 +239,7 @@ def test_names_that_break_a_line(image: ImageMaker, tmp_path: Path) -> None:
         where, lost = write_samples(sets, form, tmp_path / form)
         assert len(load_samples(where, "train").samples) == 2 - len(lost)
         assert [problem.what for problem in lost] == (
-            [] if form == "coco" else [f"{form} has no place for a line break in a name"]
+            [] if form == "coco" else [f"{form} cannot store a line break in a name"]
         )
 
 
@@ -249,7 +249,7 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     )
     _, lost = write_samples({"train": SampleSet(("cat",), [sample], [], "")}, "lines", tmp_path / "out")
     assert [problem.what for problem in lost] == [
-        "lines has no place for a name that is not Unicode, or has control characters"
+        "lines cannot store a name that is not Unicode, or has control characters"
     ]
     with pytest.raises(AnnotationError, match="expected class names without control characters"):
         write_samples({"train": SampleSet(("c\udce9",), [], [], "")}, "yolo", tmp_path / "out 2")

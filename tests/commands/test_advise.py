@@ -35,7 +35,7 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
         images = row["minutes"] * 60 * row["images_per_second"] / 30
         assert images == pytest.approx(lines.read_text().count("\n"))
     assert "64x96 (height x width)" in ran.stdout
-    command = shlex.split(ran.stdout.replace("\n", " ").rpartition("in the first line: ")[2])
+    command = shlex.split(ran.stdout.replace("\n", " ").rpartition("to train the first: ")[2])
     assert command[:3] == ["lookonce", "train", str(lines)]
     assert "64x96" in command
 

@@ -117,7 +117,7 @@ def test_convert_merges_renames_and_leaves_out_classes(data: Path, tmp_path: Pat
     assert len(after.samples) == len(before.samples)
     left = sum(int((sample.labels != before.names.index("Platelets")).sum()) for sample in before.samples)
     assert sum(len(sample.labels) for sample in after.samples) == left > 100
-    assert "boxes, left out" in found.stderr
+    assert "boxes, dropped" in found.stderr
 
 
 @pytest.mark.parametrize(

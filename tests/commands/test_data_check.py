@@ -53,7 +53,7 @@ def sound(folder: Path, count: int = 60) -> Path:
 def test_a_sound_set_ends_with_0(tmp_path: Path) -> None:
     found = run("check", sound(tmp_path / "voc"), "--out", tmp_path / "out")
     assert found.exit_code == 0
-    assert "0 needs a person, 0 worth a look, 0 for information" in found.stdout
+    assert "0 to decide, 0 worth a look, 0 for information" in found.stdout
     assert "No defects found" in (tmp_path / "out" / "report.html").read_text()
 
 

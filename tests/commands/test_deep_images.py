@@ -70,7 +70,7 @@ def test_explain(folders: dict[str, Path]) -> None:
 def test_training_measures_the_range_and_the_model_keeps_it(folders: dict[str, Path]) -> None:
     pytest.importorskip("torch")
     from lookonce.data.cache import ImageCache
-    from lookonce.train.plan import TrainData, describe
+    from lookonce.train.setup import TrainData, describe
 
     box = np.array([[5, 5, 50, 50]], np.float32)
     samples = [Sample(path, box, np.array([0])) for path in sorted(folders["12"].iterdir())]

@@ -637,7 +637,7 @@ def test_resume_does_a_video_again_that_was_not_finished(model: Path, photos: Pa
     ("words", "message"),
     [
         (["{photos}", "--save", "csv"], "--resume: reads the json results"),
-        (["{photos}", "-"], "--resume: expected files alone"),
+        (["{photos}", "-"], "--resume: expected only files"),
         (["{photos}", "--conf", "0.5"], "detections.json: expected results of the same model and options"),
         (["{photos}", "--save", "json"], "detections.json: expected results of the same model and options"),
         (["{photos}/2 one.png"], "found results of {photos}/1 both.png, which is not among them"),

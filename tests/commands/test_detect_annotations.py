@@ -242,7 +242,7 @@ def test_an_image_that_a_form_cannot_hold_is_named(model: Path, photos: Path, tm
     (photos / "b" / "none.png").rename(photos / "b" / "no\nne.png")
     result = run(model, photos / "b", "--out", tmp_path / "out", "--save", "voc", "--json", tmp_path / "j")
     assert result.exit_code == 1
-    assert "voc has no place for a line break in a name" in result.stderr.replace("\n", " ")
+    assert "voc cannot store a line break in a name" in result.stderr.replace("\n", " ")
     assert len(json.loads((tmp_path / "j").read_text())["skipped"]) == 1
     (found,) = load_splits(tmp_path / "out" / "voc").values()
     assert [sample.path.name for sample in found.samples] == ["street 1.png"]

@@ -291,7 +291,7 @@ def test_a_darknet_model_on_voc_images(
     assert run(monkeypatch, model, folder, "--out", tmp_path / "report", "--explain", 2) == 0
     said = capsys.readouterr().out
     assert "100 images" in said
-    assert "left out: the data does not have truck" in said
+    assert "skipped: the data does not have truck" in said
     numbers = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert numbers["ap50"] == pytest.approx(0.438, abs=0.01)
     by_name = {row["name"]: row for row in numbers["classes"]}

@@ -52,8 +52,8 @@ def test_a_page_and_its_records(
     assert run(monkeypatch, model, image, *options) == 0
     written = json.loads(records.read_text())
     assert written["input"]["target"] == [64, 96]
-    assert written["suppression"]["score_thresholds"] == [0.6] * 3
-    assert written["suppression"]["iou_threshold"] == 0.3
+    assert written["nms"]["score_thresholds"] == [0.6] * 3
+    assert written["nms"]["iou_threshold"] == 0.3
     assert written["truth"] is None
     assert "<title>p.png through yolov3-tiny, explained</title>" in out.read_text()
     said = capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_truth_is_matched_by_class_name(
         ("disc", [40, 5, 70, 30]),
     ]
     said = capsys.readouterr().out
-    assert "1 of 3 objects left out: the model does not know thing" in said
+    assert "1 of 3 objects skipped: the model does not know thing" in said
     assert "2 annotated objects: " in said
 
 

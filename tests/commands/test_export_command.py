@@ -85,7 +85,7 @@ def test_engine_files_are_written_and_proved(
     size = "96x64" if options[:1] == ("--static",) else "64x96"
     shapes = "batch 1 and size fixed" if options[:1] == ("--static",) else "any batch and size"
     assert f"yolov3-tiny, 2 classes, input {size} (height x width), {shapes}" in said
-    assert ("suppression inside: the same" in said) == (options[:1] == ("--nms",))
+    assert ("NMS in the graph: the same" in said) == (options[:1] == ("--nms",))
     if options[:1] == ("--nms",):
         with pytest.raises(ModelFileError, match="exported with --nms is for other programs"):
             Detector.open(tmp_path / "out" / written[-1])
@@ -134,7 +134,7 @@ def test_what_differs_gets_no_name_and_an_earlier_file_stays(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--to", "onnx", "--conf", "0.3"), "thresholds of suppression in the graph, which --nms asks for"),
+        (("--to", "onnx", "--conf", "0.3"), "thresholds of NMS in the graph, only with --nms"),
         (("--to", "onnx", "--nms", "--iou", "1.5"), "iou: expected a number from 0 to 1"),
         (("--to", "onnx", "--size", "100"), "--size: expected a size like 416"),
         (("--to", "darknet", "--nms"), "no further option but --fit"),
@@ -225,6 +225,6 @@ def test_suppression_takes_the_models_own_thresholds_and_says_so(model: Path, tm
         found = run(own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--force", *options)
         assert found.exit_code == 0, found.exception
         assert said in " ".join(found.stdout.split())
-        assert "suppression inside: the same" in found.stdout
+        assert "NMS in the graph: the same" in found.stdout
     unknown = run(own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--conf", "bat=0.3")
     assert str(unknown.exception).startswith("--conf: expected some of")

@@ -65,7 +65,7 @@ def boxes_of(found: dict[str, Any]) -> list[tuple[str, float, list[float]]]:
 
 
 def opencv_scores(cfg: Path, image: np.ndarray) -> np.ndarray:
-    """Scores above the floor before suppression, in falling order."""
+    """Scores above the floor before NMS, in falling order."""
     network = cv2.dnn.readNetFromDarknet(str(cfg), str(cfg.with_suffix(".weights")))
     network.setInput(cv2.dnn.blobFromImage(image, 1 / 255.0))
     rows = np.concatenate(network.forward(network.getUnconnectedOutLayersNames()))

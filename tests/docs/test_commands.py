@@ -16,5 +16,5 @@ def test_another_default_is_another_page(monkeypatch: pytest.MonkeyPatch) -> Non
     defaults = list(module.detect.__defaults__ or ())
     defaults[defaults.index(0.45)] = 0.35
     monkeypatch.setattr(module.detect, "__defaults__", tuple(defaults))
-    assert "| `--iou IOU` | IoU threshold of suppression. | `0.35` |" in reference()
+    assert "| `--iou IOU` | IoU threshold of NMS. | `0.35` |" in reference()
     assert reference() != before

@@ -59,7 +59,7 @@ def test_what_is_left_is_named(fixed: Path, diagnosis: Diagnosis) -> None:
         if lines and kind.fixable:
             assert lines[0]["action"] in ("changed", "removed")
         elif lines:
-            assert lines[0]["action"] in ("left", "left out")
+            assert lines[0]["action"] in ("left", "skipped")
 
 
 def test_what_the_list_says_has_been_done(fixed: Path) -> None:
@@ -69,9 +69,9 @@ def test_what_the_list_says_has_been_done(fixed: Path) -> None:
     assert (actions["leak"], actions["class-not-trained"], actions["wrong-size"]) == (
         "left",
         "left",
-        "left out",
+        "skipped",
     )
-    assert (actions["missing"], actions["class"], actions["outside"]) == ("left out", "left out", "left out")
+    assert (actions["missing"], actions["class"], actions["outside"]) == ("skipped", "skipped", "skipped")
     assert told["inverted"]["before"].startswith("[200, 60, 150, 100]")
     train = {sample.path.name: sample for sample in load_splits(fixed)["train"].samples}
     assert train["inverted.jpg"].boxes.tolist() == [[40, 30, 140, 120], [150, 60, 200, 100]]
@@ -91,7 +91,7 @@ def test_an_inverted_box_beyond_repair_is_left_out(tmp_path: Path) -> None:
     voc.add("a.jpg", rows)
     write_fixed(diagnose(load_splits(voc.finish()), NETWORK), tmp_path / "out")
     actions = [line["action"] for line in changes(tmp_path / "out") if line["kind"] == "inverted"]
-    assert sorted(actions) == ["changed", "left out"]
+    assert sorted(actions) == ["changed", "skipped"]
     (sample,) = load_splits(tmp_path / "out")["train"].samples
     assert sample.boxes.tolist() == [[10, 10, 90, 90], [200, 60, 240, 100]]
 

@@ -39,7 +39,7 @@ def test_objects_of_unknown_classes_are_named(data: Path) -> None:
     truth, remarks = find_truth(data / "bccd", path, ("WBC", "Platelets", "dog"))
 
     assert sorted(truth.labels.tolist()) == [0, 1]
-    assert remarks == ("15 of 17 objects left out: the model does not know RBC",)
+    assert remarks == ("15 of 17 objects skipped: the model does not know RBC",)
 
 
 def test_no_such_image(data: Path) -> None:

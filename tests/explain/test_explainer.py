@@ -30,8 +30,8 @@ def test_one_call(data: Path) -> None:
     )
     assert found.input.target == (256, 384)
     assert [scale.grid for scale in found.scales] == [(16, 24), (8, 12)]
-    assert set(found.suppression.score_thresholds) == {0.4}
-    assert found.suppression.iou_threshold == 0.3
+    assert set(found.nms.score_thresholds) == {0.4}
+    assert found.nms.iou_threshold == 0.3
     assert found.features == ()
     assert found.truth is None
     assert found.model.endswith(NANO)

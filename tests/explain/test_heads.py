@@ -121,7 +121,7 @@ def test_cells_equal_the_reference(reference: Path) -> None:
 
 def test_formulas_hold_their_numbers(nano: Explainer, data: Path) -> None:
     found = nano(data / "photos" / "dog.jpg")
-    best = tuple(found.candidates.positions[found.suppression.kept[0]].tolist())
+    best = tuple(found.candidates.positions[found.nms.kept[0]].tolist())
     at = cell(found.scales, found.input.letterbox, best)
 
     assert found.info.names[at.label] == "dog"

@@ -115,7 +115,7 @@ def test_it_says_what_the_model_learned_by(tmp_path: Path) -> None:
 
 def test_long_tables_say_what_they_leave_out(explained: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ROWS", 2)
-    suppressed = np.count_nonzero(explained.suppression.suppressed_by >= 0)
+    suppressed = np.count_nonzero(explained.nms.suppressed_by >= 0)
 
     assert f"... and {suppressed - 2} more rows." in to_markdown(explained)
     assert len(next(t for t in tables(to_markdown(explained)) if "by detection" in t[0])) == 4
@@ -159,14 +159,14 @@ def test_json_holds_every_number_exactly(explained: Explanation) -> None:
     assert found["format_version"] == 1
     assert list(found) == [
         "format_version", "model", "info", "input", "layers", "timing", "features", "scales", "candidates",
-        "suppression", "truth", "words",
+        "nms", "truth", "words",
     ]  # fmt: skip
     for written, scale in zip(found["scales"], explained.scales, strict=True):
         np.testing.assert_array_equal(array(written["raw"]), scale.raw)
         np.testing.assert_array_equal(array(written["boxes"]), scale.boxes)
         assert "probabilities" not in written
     np.testing.assert_array_equal(array(found["candidates"]["positions"]), explained.candidates.positions)
-    np.testing.assert_array_equal(array(found["suppression"]["kept"]), explained.suppression.kept)
+    np.testing.assert_array_equal(array(found["nms"]["kept"]), explained.nms.kept)
     assert array(found["features"][0]["tiles"]).dtype == np.uint8
     assert "image" not in found["input"]
     assert found["input"]["pads"] == [0, 40, 0, 40]

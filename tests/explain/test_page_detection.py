@@ -8,9 +8,9 @@ import pytest
 
 from lookonce.explain import Explainer, Explanation
 from lookonce.explain.heads import cell, grid_text
+from lookonce.explain.nms import suppress
 from lookonce.explain.page import LARGEST_GRID, write_page
 from lookonce.explain.records import KEPT
-from lookonce.explain.suppression import suppress
 from tests.browser import PHONE, Opened, opened
 from tests.explain.page_reader import CONTRAST, as_rows, decoded, detections_at, go_to_cell, slide
 
@@ -60,7 +60,7 @@ def test_a_cell_shows_the_numbers_that_python_computes(
 
 
 def test_the_page_decodes_what_the_network_decoded(seen: Opened, found: Explanation) -> None:
-    at = found.suppression.kept[0]
+    at = found.nms.kept[0]
     scale, row, column, anchor = found.candidates.positions[at].tolist()
     go_to_cell(seen, (scale, row, column, anchor))
     assert decoded(seen)["box"] == pytest.approx(found.candidates.boxes[at], abs=0.051)

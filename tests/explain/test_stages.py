@@ -10,6 +10,7 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.evaluate.matching import match
 from lookonce.explain import Explainer, Explanation
+from lookonce.explain.nms import suppress
 from lookonce.explain.records import Candidates, NmsResult
 from lookonce.explain.stages import (
     DETECTION_STAGES,
@@ -18,7 +19,6 @@ from lookonce.explain.stages import (
     detection_verdicts,
     object_verdicts,
 )
-from lookonce.explain.suppression import suppress
 from lookonce.explain.truth_records import StageName, Verdict
 from lookonce.samples import Sample
 
@@ -72,14 +72,14 @@ def judged(
     truth: Sample, *guesses: Guess, anchor: float = 0.6, fits: bool = True
 ) -> tuple[tuple[Verdict, ...], tuple[Verdict, ...]]:
     """Verdicts on objects and on detections."""
-    predictions, candidates, suppression = tables(guesses)
-    kept = suppression.kept
+    predictions, candidates, nms = tables(guesses)
+    kept = nms.kept
     found = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], NAMES)
     on_detections, found_by = detection_verdicts(truth, found)
     anchors = np.full(len(truth.labels), anchor)
     return (
         object_verdicts(
-            truth, anchors, np.full(len(anchors), fits), predictions, candidates, suppression, found_by, NAMES
+            truth, anchors, np.full(len(anchors), fits), predictions, candidates, nms, found_by, NAMES
         ),
         on_detections,
     )

@@ -1,4 +1,4 @@
-"""The exported graph: shapes open and fixed, suppression inside, valid by the ONNX specification."""
+"""The exported graph: shapes open and fixed, NMS inside, valid by the ONNX specification."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_suppression_is_that_of_lookonce(source: FloatModel, static: bool, batch
     thresholds, given = GraphNms.of_model(INFO, 0.3, 0.4), images(batch, 64, 96)
     candidates = run(export_graph(source), given)
 
-    rows = run(export_graph(source, static=static, suppression=thresholds), given)
+    rows = run(export_graph(source, static=static, nms=thresholds), given)
 
     size = 64, 96
     counts = []
@@ -92,14 +92,14 @@ def test_each_class_has_its_own_threshold_in_the_graph(
 ) -> None:
     """The model's own are used where none is given."""
     info, pixels, size = replace(INFO, thresholds=(0.3, 0.5, 0.35)), images(1, 64, 96), (64, 96)
-    suppression = GraphNms.of_model(info, given, 0.4)
+    nms = GraphNms.of_model(info, given, 0.4)
     expected = {0.35: (0.35, 0.35, 0.35), None: (0.3, 0.5, 0.35)}
-    assert suppression.conf == ((0.3, 0.6, 0.35) if isinstance(given, dict) else expected[given])
+    assert nms.conf == ((0.3, 0.6, 0.35) if isinstance(given, dict) else expected[given])
 
-    graph = export_graph(source, suppression=suppression)
+    graph = export_graph(source, nms=nms)
     (rows,), (candidates,) = run(graph, pixels), run(export_graph(source), pixels)
 
-    options = DetectOptions(conf=dict(zip(info.names, suppression.conf, strict=True)), iou=0.4)
+    options = DetectOptions(conf=dict(zip(info.names, nms.conf, strict=True)), iou=0.4)
     found = postprocess(candidates, Letterbox.stretch(size, size), options, info.names)
     assert len(found) > 5
     np.testing.assert_allclose(rows[:, 4], found.scores, rtol=1e-4, atol=1e-4)
@@ -110,13 +110,13 @@ def test_each_class_has_its_own_threshold_in_the_graph(
 
 
 def test_nothing_found_is_no_row(source: FloatModel) -> None:
-    rows = run(export_graph(source, suppression=GraphNms.of_model(INFO, 1.0)), images(2, 64, 96))
+    rows = run(export_graph(source, nms=GraphNms.of_model(INFO, 1.0)), images(2, 64, 96))
 
     assert rows.shape == (2, 0, 6)
 
 
 def test_the_thresholds_stand_in_the_file(source: FloatModel) -> None:
-    graph = export_graph(source, suppression=GraphNms.of_model(INFO, 0.3, 0.4))
+    graph = export_graph(source, nms=GraphNms.of_model(INFO, 0.3, 0.4))
 
     described = {entry.key: entry.value for entry in graph.metadata_props}
     assert described[METADATA_KEY] == '{"conf": 0.3, "iou": 0.4}'
@@ -142,24 +142,24 @@ def test_the_specification_s_own_evaluator_agrees(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("suppression", [None, GraphNms.of_model(INFO)])
+@pytest.mark.parametrize("nms", [None, GraphNms.of_model(INFO)])
 def test_a_graph_against_the_specification_is_not_handed_out(
-    source: FloatModel, monkeypatch: pytest.MonkeyPatch, static: bool, suppression: GraphNms | None
+    source: FloatModel, monkeypatch: pytest.MonkeyPatch, static: bool, nms: GraphNms | None
 ) -> None:
     def build(*arguments: object, planes: bool) -> onnx.ModelProto:
         graph = build_onnx(*arguments, planes=planes)  # type: ignore[arg-type]
         next(node for node in graph.graph.node if node.op_type == "Conv").input[0] = "nowhere"
         return graph
 
-    export_graph(source, static=static, suppression=suppression)
+    export_graph(source, static=static, nms=nms)
     monkeypatch.setattr("lookonce.export.graph.build_onnx", build)
 
     with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
-        export_graph(source, static=static, suppression=suppression)
+        export_graph(source, static=static, nms=nms)
 
 
 def test_an_architecture_of_another_file_can_be_suppressed_too(data: Path) -> None:
     source = read_source(data / "darknet" / "yolo-fastest-1.1-xl.cfg")
 
-    output = export_graph(source, suppression=GraphNms.of_model(INFO)).graph.output[0]
+    output = export_graph(source, nms=GraphNms.of_model(INFO)).graph.output[0]
     assert sides(output) == ["batch", "found", 6]

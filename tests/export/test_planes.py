@@ -98,14 +98,14 @@ def test_lookonce_runs_its_own_file(tmp_path: Path, suffix: str) -> None:
 
 
 def test_suppression_inside(source: FloatModel) -> None:
-    suppression, (height, width) = GraphNms.of_model(INFO, 0.3, 0.4), INFO.input_size
+    nms, (height, width) = GraphNms.of_model(INFO, 0.3, 0.4), INFO.input_size
     images = np.random.default_rng(5).integers(0, 256, (1, height, width, 3), np.uint8)
 
     found, expected = (
         ort.InferenceSession(graph.SerializeToString()).run(None, {"images": given})[0]
         for graph, given in (
-            (export_graph(source, planes=True, suppression=suppression), as_planes(images)),
-            (export_graph(source, suppression=suppression), images),
+            (export_graph(source, planes=True, nms=nms), as_planes(images)),
+            (export_graph(source, nms=nms), images),
         )
     )
 

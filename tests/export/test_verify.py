@@ -68,18 +68,18 @@ def move_a_anchor(array: np.ndarray) -> None:
 
 @pytest.mark.parametrize("suffix", WRITERS)
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("suppression", [None, GraphNms.of_model(INFO, 0.3, 0.4)])
+@pytest.mark.parametrize("nms", [None, GraphNms.of_model(INFO, 0.3, 0.4)])
 def test_a_whole_export_agrees(
-    model: Path, tmp_path: Path, suffix: str, static: bool, suppression: GraphNms | None
+    model: Path, tmp_path: Path, suffix: str, static: bool, nms: GraphNms | None
 ) -> None:
-    path = write(model, tmp_path / f"model{suffix}", static=static, suppression=suppression)
+    path = write(model, tmp_path / f"model{suffix}", static=static, nms=nms)
 
-    proof = proved(model, path, static=static, suppression=suppression)
+    proof = proved(model, path, static=static, nms=nms)
 
     assert 0 < proof.boxes < BOX_TOLERANCE / 5
     assert 0 < proof.scores < SCORE_TOLERANCE / 5
     assert proof.images == 3
-    assert proof.detections is None if suppression is None else proof.detections > 10
+    assert proof.detections is None if nms is None else proof.detections > 10
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -109,10 +109,10 @@ def test_a_damaged_export_is_refused(
 
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_another_threshold_in_the_file_is_refused(model: Path, tmp_path: Path, suffix: str) -> None:
-    path = write(model, tmp_path / f"model{suffix}", suppression=GraphNms.of_model(INFO, 0.3, 0.4))
+    path = write(model, tmp_path / f"model{suffix}", nms=GraphNms.of_model(INFO, 0.3, 0.4))
 
-    with pytest.raises(ModelFileError, match=r"detections of lookonce's own suppression .*found"):
-        proved(model, path, suppression=GraphNms.of_model(INFO, 0.3, 0.5))
+    with pytest.raises(ModelFileError, match=r"detections of lookonce's own NMS .*found"):
+        proved(model, path, nms=GraphNms.of_model(INFO, 0.3, 0.5))
 
 
 def test_rows_in_another_order_are_refused(model: Path, tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_rows_in_another_order_are_refused(model: Path, tmp_path: Path) -> None:
         (node,) = (node for node in graph.node if node.op_type == "TopK")
         node.attribute.append(onnx.helper.make_attribute("largest", 0))
 
-    path = write(model, tmp_path / "model.onnx", damage, suppression=GraphNms.of_model(INFO, 0.3, 0.4))
+    path = write(model, tmp_path / "model.onnx", damage, nms=GraphNms.of_model(INFO, 0.3, 0.4))
 
     with pytest.raises(ModelFileError, match="by falling score, found"):
-        proved(model, path, suppression=GraphNms.of_model(INFO, 0.3, 0.4))
+        proved(model, path, nms=GraphNms.of_model(INFO, 0.3, 0.4))
 
 
 def test_another_model_is_refused(model: Path, data: Path, tmp_path: Path) -> None:

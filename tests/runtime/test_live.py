@@ -16,7 +16,7 @@ import pytest
 from lookonce.errors import ImageError
 from lookonce.runtime import live
 from lookonce.runtime.live import Handover, LiveCounts, LiveFrames
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.sources import Sources
 from tests.mjpeg_server import SIZE, camera, free_port
 
@@ -53,7 +53,7 @@ def test_whoever_is_slow_gets_the_newest_frame(port: int) -> None:
 def test_a_stream_that_is_cut_goes_on(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PAUSES", (0.05,) * 1000)
     sources = Sources([f"http://127.0.0.1:{port}/"])
-    with closing(sources.map(lambda frame: frame.image.shape, Plan.of(sources.count()))) as results:
+    with closing(sources.map(lambda frame: frame.image.shape, Parallel.of(sources.count()))) as results:
         with camera(port):
             before = [frame.moment.number for frame, _ in islice(results, 5) if frame.moment]
         with camera(port):  # the first was killed
@@ -72,15 +72,15 @@ def test_a_stream_that_is_cut_goes_on(port: int, monkeypatch: pytest.MonkeyPatch
 def test_a_stream_that_does_not_come_back_is_named(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PAUSES", (0.05, 0.1, 0.2))
     sources = Sources([f"http://user:secret@127.0.0.1:{port}/"])
-    with closing(sources.map(lambda frame: None, Plan.of(None))) as results:
+    with closing(sources.map(lambda frame: None, Parallel.of(None))) as results:
         with camera(port):
             next(results)
         rest = len(list(results))
 
     (problem,) = sources.problems
     assert problem.place == f"http://127.0.0.1:{port}/"
-    assert "broke off after" in problem.what
-    assert "3 attempts in 0 s did not bring it back" in problem.what
+    assert "ended after" in problem.what
+    assert "3 attempts to reconnect in 0 s failed" in problem.what
     assert rest <= 3  # what was on its way
 
 

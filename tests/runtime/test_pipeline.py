@@ -15,7 +15,7 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.images import write_image
-from lookonce.runtime.pipeline import MEMORY, Plan, Room, each_image, in_parallel, memory_of
+from lookonce.runtime.pipeline import MEMORY, Parallel, Room, each_image, in_parallel, memory_of
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
@@ -232,22 +232,26 @@ def test_a_keyboard_interrupt_of_the_user_ends_the_threads() -> None:
 @pytest.mark.parametrize(
     ("cores", "frames", "threads", "expected"),
     [
-        (4, 0, None, Plan(1, 4)),  # a video that does not know its length
-        (4, 1, None, Plan(1, 4)),  # one image: all cores for it
-        (4, 2, None, Plan(2, 2)),
-        (4, 200, None, Plan(4, 1)),
-        (4, None, None, Plan(1, 4, ahead=1)),  # live: the newest frame as soon as can be
-        (4, 200, 2, Plan(2, 2)),
-        (4, 200, 9, Plan(1, 9)),
-        (4, None, 2, Plan(1, 2, ahead=1)),
+        (4, 0, None, Parallel(1, 4)),  # a video that does not know its length
+        (4, 1, None, Parallel(1, 4)),  # one image: all cores for it
+        (4, 2, None, Parallel(2, 2)),
+        (4, 200, None, Parallel(4, 1)),
+        (4, None, None, Parallel(1, 4, ahead=1)),  # live: the newest frame as soon as can be
+        (4, 200, 2, Parallel(2, 2)),
+        (4, 200, 9, Parallel(1, 9)),
+        (4, None, 2, Parallel(1, 2, ahead=1)),
     ],
 )
 def test_plans(
-    cores: int, frames: int | None, threads: int | None, expected: Plan, monkeypatch: pytest.MonkeyPatch
+    cores: int,
+    frames: int | None,
+    threads: int | None,
+    expected: Parallel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lookonce.runtime.pipeline.usable_cores", lambda: cores)
 
-    assert Plan.of(frames, threads) == expected
+    assert Parallel.of(frames, threads) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a choice of cores")
@@ -294,7 +298,7 @@ def test_images_that_cannot_be_read_are_skipped(tmp_path: Path) -> None:
     paths[3].unlink()
     skipped: list[Problem] = []
 
-    found = list(each_image(paths, lambda image: int(image[0, 0, 0]), skipped, Plan(2, 1)))
+    found = list(each_image(paths, lambda image: int(image[0, 0, 0]), skipped, Parallel(2, 1)))
 
     assert found == [(0, 0), (2, 2), (4, 4)]
     assert [problem.place for problem in skipped] == [str(paths[1]), str(paths[3])]

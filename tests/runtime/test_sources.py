@@ -23,7 +23,7 @@ from lookonce._tiff import read_directory
 from lookonce.errors import ImageError, SourceError
 from lookonce.images import write_image
 from lookonce.runtime import sources as sources_module
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.tiff import LargeImage
 from tests.mjpeg_server import free_port
@@ -201,7 +201,7 @@ def test_many_at_a_time_give_what_one_gives(album: Path, words: list[str], worke
     alone, parallel = Sources(words), Sources(words)
     expected = [(frame.name, frame.moment, frame.image.mean()) for frame in alone]
 
-    results = list(parallel.map(lambda frame: frame.image.mean(), Plan(workers, 1)))
+    results = list(parallel.map(lambda frame: frame.image.mean(), Parallel(workers, 1)))
 
     assert [(frame.name, frame.moment, mean) for frame, mean in results] == expected
     assert parallel.problems == alone.problems
@@ -219,7 +219,7 @@ def test_a_large_folder_and_a_slow_reader_do_not_fill_the_memory(tmp_path: Path)
         alive.add(id(frame.image))
         weakref.finalize(frame.image, alive.discard, id(frame.image))
 
-    with closing(Sources([tmp_path]).map(work, Plan(workers=3, threads=1, ahead=4))) as results:
+    with closing(Sources([tmp_path]).map(work, Parallel(workers=3, threads=1, ahead=4))) as results:
         for number, _ in enumerate(results):
             if number % 100 == 0:
                 time.sleep(0.01)
@@ -267,7 +267,7 @@ def test_an_image_behind_a_url_is_one_image_and_one_download(album: Path, name: 
 
     with serving(Handler) as server:
         sources = Sources([f"{server}/{name}"])
-        with closing(sources.map(lambda frame: frame.image.shape, Plan.of(sources.count()))) as results:
+        with closing(sources.map(lambda frame: frame.image.shape, Parallel.of(sources.count()))) as results:
             ((frame, shape),) = results
 
     assert shape == (30, 20, 3)
@@ -415,7 +415,7 @@ def test_a_damaged_block_of_a_large_image_is_set_aside(
         image = frame.image
         return int((image.read(0, 8, 0, 8) if isinstance(image, LargeImage) else image).max())
 
-    results = sources.map(work, Plan(2, 1))
+    results = sources.map(work, Parallel(2, 1))
     assert [(Path(frame.name).name, gray) for frame, gray in results] == [("a.png", 100), ("c.png", 100)]
     (problem,) = sources.problems
     assert (Path(problem.place).name, problem.outcome) == ("b.tif", "skipped")

@@ -20,8 +20,8 @@ from rich.console import Console
 from lookonce._outputs import leftovers
 from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import LAST
-from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train
+from lookonce.train.setup import TrainData
 from tests.data.drawn_samples import INFO, draw_samples
 
 SETTINGS = ("width=0.125", "size=64x96", "batch=3", "workers=1", "log_every=5", "evaluate_every=4")

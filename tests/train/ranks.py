@@ -29,8 +29,8 @@ from lookonce.recipe import load_settings
 from lookonce.train import learner, parallel, validate, watch
 from lookonce.train.loss import Losses
 from lookonce.train.parallel import Group, join
-from lookonce.train.plan import TrainData, make_network
 from lookonce.train.run import Session, Stopped, train
+from lookonce.train.setup import TrainData, make_network
 from lookonce.train.sync_norm import synchronize
 from lookonce.train.validate import Validator
 from tests.data.drawn_samples import INFO

@@ -21,8 +21,8 @@ from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import LAST
 from lookonce.train.folder import NETWORK
 from lookonce.train.learner import Learner
-from lookonce.train.plan import TrainData, describe, make_network
 from lookonce.train.run import train
+from lookonce.train.setup import TrainData, describe, make_network
 from tests.darknet.kinds import KINDS, kind
 from tests.darknet.oracle import in_files, needs_opencv_importer, opencv_raw_maps, relative_error
 from tests.data.drawn_samples import INFO, draw_samples

@@ -18,8 +18,8 @@ from lookonce.runtime.processor import this_processor
 from lookonce.samples import Sample
 from lookonce.train import batch_size
 from lookonce.train.batch_size import StepMemory, Trial, choose_batch, free_bytes
-from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train
+from lookonce.train.setup import TrainData
 from tests.data.drawn_samples import INFO, draw_samples
 
 ROOT = Path(__file__).resolve().parents[2]

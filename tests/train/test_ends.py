@@ -19,8 +19,8 @@ from lookonce.metadata import ClockState, RunState
 from lookonce.model.files import load_weights
 from lookonce.recipe import load_settings
 from lookonce.train.checkpoint import BEST, LAST
-from lookonce.train.plan import TrainData
 from lookonce.train.run import RunResult, Session, Stopped, train
+from lookonce.train.setup import TrainData
 from lookonce.train.validate import Validator
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.test_run import QUICK, settings, write_lines

@@ -18,9 +18,9 @@ from lookonce.train.checkpoint import LAST
 from lookonce.train.clock import Course
 from lookonce.train.learner import Learner, make_scaler, precision_on
 from lookonce.train.loop import Epoch, train_one_epoch
-from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import train
 from lookonce.train.schedule import Schedule
+from lookonce.train.setup import TrainData, describe
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.test_run import CutOffError, _saving_until, quiet, settings
 from tests.train.test_survival import BadBatch

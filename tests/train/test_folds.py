@@ -11,8 +11,8 @@ from rich.console import Console
 from lookonce.recipe import load_settings
 from lookonce.train.folds import REPORT, train_folds
 from lookonce.train.holdout import folds
-from lookonce.train.plan import TrainData
 from lookonce.train.run import Session
+from lookonce.train.setup import TrainData
 from tests.data.drawn_samples import INFO, draw_samples
 
 QUICK = ("width=0.125", "size=64x96", "batch=3", "workers=1", "epochs=1", "augment=false")

@@ -166,7 +166,7 @@ def test_an_object_in_an_ignored_area_is_not_trained_on(tmp_path: Path) -> None:
     sample = Sample(path, boxes, np.array([0, 1]), ignored=(area,))
     (batch,) = batches(Dataset([sample], INFO, None), epochs=1)
     assert batch.positives.label.unique().tolist() == [0]
-    assert batch.truth.shape == (1, 2, 4)  # a prediction on it is no background either
+    assert batch.truth.shape == (1, 2, 4)  # a prediction on it is not background either
 
 
 def test_difficult_objects_are_ignored_if_the_setting_says_so(tmp_path: Path) -> None:

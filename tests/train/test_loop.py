@@ -14,8 +14,8 @@ from lookonce.recipe import load_settings
 from lookonce.train.clock import Course
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
-from lookonce.train.plan import TrainData, describe, make_dataset, make_network
 from lookonce.train.schedule import Schedule
+from lookonce.train.setup import TrainData, describe, make_dataset, make_network
 from tests.data.drawn_samples import INFO, draw_samples
 
 SGD = ("optimizer.name=sgd", "optimizer.momentum=0", "ema=0", "precision=float32")

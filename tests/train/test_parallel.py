@@ -23,8 +23,8 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF, DetectOptions
 from lookonce.train.checkpoint import LAST
 from lookonce.train.parallel import ALONE, Group, SharedLoader, join
-from lookonce.train.plan import TrainData, describe
 from lookonce.train.run import Session, Stopped, train
+from lookonce.train.setup import TrainData, describe
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.ranks import START, norm_of, normalize, started_network
 from tests.train.test_run import settings, write_lines

@@ -14,7 +14,7 @@ from lookonce.model.network import build, to_input
 from lookonce.recipe import load_settings
 from lookonce.train.loss import Losses, scale_terms
 from lookonce.train.optimizer import make_optimizer, set_rate
-from lookonce.train.plan import TrainData, describe, make_schedule
+from lookonce.train.setup import TrainData, describe, make_schedule
 from tests.model.reference_weights import convolutions, fill
 
 STRIDES, SIDE = (8, 16, 32), 96

@@ -34,8 +34,8 @@ from lookonce.recipe import load_settings
 from lookonce.runtime.detector import Detector
 from lookonce.train.checkpoint import BEST, LAST, Progress
 from lookonce.train.ema import Ema
-from lookonce.train.plan import TrainData, describe, make_dataset
 from lookonce.train.run import Session, Stopped, train
+from lookonce.train.setup import TrainData, describe, make_dataset
 from tests.command_line import typed
 from tests.data.drawn_samples import INFO, draw_samples
 

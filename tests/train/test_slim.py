@@ -26,7 +26,7 @@ from lookonce.train import slim
 from lookonce.train.imitate import imitation
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import Losses
-from lookonce.train.plan import TrainData, make_dataset
+from lookonce.train.setup import TrainData, make_dataset
 from lookonce.train.slim import Parent, check_start, importance_of, read_parent, same_classes, save_start
 from tests.darknet.kinds import kind
 from tests.darknet.oracle import random_weights

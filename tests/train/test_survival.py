@@ -23,8 +23,8 @@ from lookonce.train import learner as learner_module
 from lookonce.train.checkpoint import BEST, LAST
 from lookonce.train.learner import Learner
 from lookonce.train.loss import Losses
-from lookonce.train.plan import TrainData
 from lookonce.train.run import NON_FINITE, Session, Stopped, train
+from lookonce.train.setup import TrainData
 from tests.command_line import typed
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.train.killed_run import EVERY_STEP, SETTINGS

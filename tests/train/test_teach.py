@@ -15,7 +15,7 @@ from lookonce.images import write_image
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Problem, Sample
-from lookonce.train.plan import TrainData
+from lookonce.train.setup import TrainData
 from lookonce.train.teach import TAUGHT, Lessons, lessons_of, teach
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model

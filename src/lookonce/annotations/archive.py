@@ -119,7 +119,7 @@ def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path
         parts = _place(member).parts
         if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
             raise AnnotationError(
-                f"{path}: refused: its member {member.filename[:60]!r} leads out of the folder"
+                f"{path}: refused: its member {member.filename[:60]!r} points outside the folder"
             )
         if stat.S_ISLNK(member.external_attr >> 16):
             raise AnnotationError(f"{path}: refused: its member {member.filename[:60]!r} is a link")

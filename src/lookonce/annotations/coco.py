@@ -34,7 +34,7 @@ def recognize(data: DataPath) -> Recognized | None:
     if not data.is_folder:
         return None
     files = data.tree.highest([file for file in data.tree.with_suffix(".json") if looks_like(file)])
-    # COCO's own download has captions and key points as well as boxes.
+    # COCO's own download has captions and keypoints as well as boxes.
     files = [file for file in files if file.name.startswith("instances_")] or files
     found: dict[str, Path] = {}
     for file in files:
@@ -156,7 +156,7 @@ def _images(path: Path, entries: list[Any], problems: list[Problem]) -> dict[NUM
             images[number] = entry
         elif (first := images[number]) is None or first["file_name"] != entry["file_name"]:
             others = "others" if first is None else shown(first["file_name"])
-            what = f"{shown(entry['file_name'])} and {others} share the id {shown(number)}: left out"
+            what = f"{shown(entry['file_name'])} and {others} share the id {shown(number)}: skipped"
             problems.append(Problem(place, what, kind="shared-id"))
             images[number] = None
     return images

@@ -132,7 +132,7 @@ class _Collector:
                     what = f"{path.name} is listed twice with different boxes: all of them are used"
                     self._tally("listed-twice", "repaired", listed, what)
                 else:
-                    what = f"{path.name} is listed again; it counts as on {first.listed or first.place}"
+                    what = f"{path.name} is listed again; the entry at {first.listed or first.place} is used"
                     self._report(listed, what, kind="listed-twice", image=path)
                 continue
             try:
@@ -146,7 +146,7 @@ class _Collector:
                 continue
             read[path] = _Image(path, header, [record], list(record.rows))
             if header.is_series:
-                what = f"{path.name} has more frames or pages than the first, which alone is read"
+                what = f"{path.name} has more frames or pages than the first, of which only the first is read"
                 self._tally("series", "noted", str(path), what)
         return list(read.values())
 
@@ -164,7 +164,7 @@ class _Collector:
                 continue
             if each.records[0].relative or declared is None or not all(declared):
                 if each.rows:
-                    what = f"EXIF turns {each.path.name}; its boxes are taken as drawn on the upright image"
+                    what = f"EXIF rotates {each.path.name}; its boxes are read as drawn on the upright image"
                     self._tally("exif-unknown", "noted", each.records[0].place, what)
             elif header.orientation <= 4 or header.height == header.width:
                 open_cases.append(each)
@@ -174,7 +174,7 @@ class _Collector:
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
         for each in (each for each in turned if each.rows):
-            what = f"declares the size of {each.path.name} before EXIF turns it: its boxes are turned too"
+            what = f"declares the size of {each.path.name} before EXIF rotation: its boxes are rotated too"
             self._tally("exif-boxes", "repaired", each.records[0].place, what)
         return {each.path for each in turned}
 
@@ -187,9 +187,9 @@ class _Collector:
         if first.declared is not None and first.declared != size and not turned:
             declares = f"declares {size_text(first.declared)}, the image has {size_text(size)}"
             if all(first.declared):
-                exchanged = " (height and width exchanged)" if first.declared == size[::-1] else ""
+                exchanged = " (height and width swapped)" if first.declared == size[::-1] else ""
                 self._report(
-                    first.place, f"{declares}{exchanged}: the image is left out", kind="wrong-size", **about
+                    first.place, f"{declares}{exchanged}: the image is skipped", kind="wrong-size", **about
                 )
                 return None
             self._report(first.place, declares, "repaired", kind="no-size", **about)
@@ -203,7 +203,7 @@ class _Collector:
                 self._report(first.place, what, "noted", kind="background", **about)
         elif not kept:
             what = (
-                f"none of its {len(each.rows)} boxes is usable, so the image is left out: it is no background"
+                f"none of its {len(each.rows)} boxes is usable: the image is skipped, not used as background"
             )
             self._report(first.place, what, kind="unusable", **about)
             return None
@@ -243,10 +243,10 @@ class _Collector:
                 self._report(row.place, fault, kind=kind, image=each.path)
                 continue
             if row.polygon:
-                what = "a polygon or mask in place of a box: the box around it is taken"
+                what = "a polygon or mask without a box: the box around it is used"
                 self._tally("polygon", "noted", row.place, what)
             if row.keypoints:
-                what = f"{row.keypoints} numbers of key points behind the box: not used"
+                what = f"{row.keypoints} keypoint numbers after the box: not used"
                 self._tally("keypoints", "noted", row.place, what)
             sound.append((row, label))
         height, width = size

@@ -44,7 +44,7 @@ def recognize(data: DataPath) -> Recognized | None:
         else:
             groups[own or ALL].append((file, None))
     parses = {split: partial(_parse, groups[split], read) for split in by_split(groups)}
-    unlabeled = "not in the XML: taken as a background image" if data.is_folder else ""
+    unlabeled = "not in the XML: used as a background image" if data.is_folder else ""
     return Recognized(f"CVAT XML {data.path}", parses, unlabeled=unlabeled, depth=data.tree.depth(files))
 
 

@@ -86,7 +86,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         try:
             within = open_data(data)
         except AnnotationError as error:
-            what = "expected train: or val: with the place of annotations, found neither"
+            what = "expected train: or val: with the path of annotations, found neither"
             raise AnnotationError(f"{path}: {what}; and its folder alone: {error}") from error
         title = f"{within.title}, class names from {path.name}"
         within_parts: Mapping[str, Part] = {
@@ -111,7 +111,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
             parts[split] = YamlPart(path, split, there, names, open_data, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):
         raise AnnotationError(f"{path}: {missing[0]}")
-    remarks += [Problem(str(path), f"{what}: left out", "noted", kind="split-absent") for what in missing]
+    remarks += [Problem(str(path), f"{what}: skipped", "noted", kind="split-absent") for what in missing]
     title = f"dataset file {path}"
     # the images around a YAML whose `path` is elsewhere are none of the set
     place = root if root.is_dir() else path.parent
@@ -157,7 +157,7 @@ class _Loader(yaml.BaseLoader):
                 what = (
                     f"{shown(key.value)} more than once"
                     if isinstance(key, yaml.ScalarNode)
-                    else "a key that is no text"
+                    else "a key that is not text"
                 )
                 raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
             seen.add(key.value)
@@ -199,7 +199,7 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
 
 
 def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:
-    """Return how many numbers of key points follow each box: `kpt_shape` is points, numbers per point."""
+    """Return how many keypoint numbers follow each box: `kpt_shape` is points, numbers per point."""
     given = tree.get("kpt_shape", ["0", "2"])
     if not isinstance(given, list) or [each.isdecimal() for each in given] != [True, True]:
         raise AnnotationError(f"{path}: expected kpt_shape: with two numbers, found {shown(given)}")

@@ -16,7 +16,7 @@ from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
-UNLABELED = "no JSON describes it: taken as a background image"
+UNLABELED = "no JSON describes it: used as a background image"
 
 
 def looks_like(file: Path) -> bool:

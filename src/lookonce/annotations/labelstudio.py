@@ -61,7 +61,7 @@ def _parse(files: Sequence[Path]) -> Parsed:
             sizes = (declared_size(each.get("original_height"), each.get("original_width"))
                      for each in results if isinstance(each, dict))  # fmt: skip
             declared = next(filter(None, sizes), None)
-            note = "" if annotated else "not annotated: taken as a background image"
+            note = "" if annotated else "not annotated: used as a background image"
             records.append(Record(place, image, rows, declared, relative=True, unlabeled=note))
     found = files[0].parent / NAMES
     names = read_names(found) if found.is_file() else ()

@@ -117,7 +117,7 @@ def _row(place: str, sides: Sequence[str], word: str) -> Row:
             raise ValueError(label)
         return Row(place, (left, top, right, bottom), int(label))
     except (ValueError, OverflowError):
-        hint = "" if "," in word else ": is this a form with other columns?"
+        hint = "" if "," in word else ": does the file have other columns?"
         return Row(place, fault=f"expected left,top,right,bottom,class as numbers, found {shown(word)}{hint}")
 
 

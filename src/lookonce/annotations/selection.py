@@ -1,4 +1,4 @@
-"""Classes merged, renamed, left out or ignored: `classes:` and `ignore:` of a dataset YAML."""
+"""Classes merged, renamed, dropped or ignored: `classes:` and `ignore:` of a dataset YAML."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ class Selection:
         says = []
         for name in dict.fromkeys((*self.classes, *self.ignored)):
             count, target = counts.get(name, 0), self.classes.get(name)
-            fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "left out"
+            fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "dropped"
             says.append(f"{name}: {counted(count, 'box')}, {fate}")
         if emptied:
             one = "1 image loses all of its boxes: kept as a background image"

@@ -112,7 +112,7 @@ class FilesPart:
             what = f"expected class names that UTF-8 can hold, found {shown(odd)}"
             raise AnnotationError(f"{self.parsed.place}: {what}")
         idle = [Record(str(image), image, unlabeled=self.unlabeled) for image in self.idle]
-        what = "the annotation of this name belongs to an image with another suffix: left out"
+        what = "the annotation of this name belongs to an image with another suffix: skipped"
         twins = [Problem(str(image), what, kind="shared-labels", image=image) for image in self.twins]
         problems = [*self.parsed.problems, *twins]
         parsed = replace(self.parsed, records=[*self.parsed.records, *idle], problems=problems)
@@ -194,7 +194,7 @@ class Annotations:
         chosen, remark = list(self.parts), f", splits {', '.join(self.splits)}"
         if not self.splits:
             chosen = [ALL]
-            remark = f", not divided into splits: all of it is taken for {split}" if split else ""
+            remark = f", not divided into splits: used as {split}" if split else ""
         elif split is not None and split in self.parts:
             chosen, remark = [split], f", split {split}"
         elif split == "train" and "trainval" in self.parts:

@@ -107,8 +107,8 @@ class Tree:
         if some and names and not any(found.values()):
             looked = self.images_folder or self.root
             raise AnnotationError(
-                f"{place}: none of its {len(found)} images is there, {shown(names[0])} for one; looked in "
-                f"{looked} and around; --images DIR names their folder"
+                f"{place}: none of its {len(found)} images was found, such as {shown(names[0])}; looked in "
+                f"{looked} and nearby; give their folder with --images DIR"
             )
         return [found[name] or (root or near) / name for name in names]
 

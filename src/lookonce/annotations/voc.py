@@ -26,7 +26,7 @@ from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
 LISTS = Path("ImageSets", "Main")
-UNLABELED = "no XML describes it: taken as a background image"
+UNLABELED = "no XML describes it: used as a background image"
 _PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is present
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
 
@@ -53,7 +53,7 @@ def recognize(data: DataPath) -> Recognized | None:
         others = [
             file for file in lists if file not in usual.values() and not _OF_A_CLASS.fullmatch(file.stem)
         ]
-        what = f"a list of no usual split: not read; {len(others)} like this in all"
+        what = f"not the list of a usual split: not read; {len(others)} like this in all"
         remarks = [Problem(str(others[0]), what, "noted", kind="unlisted")] if others else []
         parses = {split: partial(folder.of_list, usual[split]) for split in by_split(usual)}
         return Recognized(title, parses, remarks, depth=depth)
@@ -187,11 +187,11 @@ class VocFolder:
         if not near:
             return named if key(named) in self._image_names else xml.filename or f"{stem}.jpg"
         if named and key(Path(named).stem) != key(stem) and key(named) in self._image_names:
-            what = f"<filename> names {shown(named)}, which is there; the boxes are taken for {near[0].name}"
+            what = f"<filename> names {shown(named)}, which is there; the boxes are used for {near[0].name}"
             problems.append(Problem(str(file), what, "repaired", kind="filename", image=near[0]))
         if len(near) > 1:
             others = ", ".join(str(image) for image in near[1:])
-            what = f"{near[0].name} and {others} have this one XML: it counts for the first"
+            what = f"{near[0].name} and {others} share this XML: it is used for the first"
             problems.append(Problem(str(file), what, kind="shared-labels", image=near[0]))
         return near[0]
 

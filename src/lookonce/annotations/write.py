@@ -42,7 +42,7 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
         out: the folder.
 
     Returns:
-        The DATA that reads it back, and what the format could not hold: crowd boxes are left out (with the
+        The DATA that reads it back, and what the format could not hold: crowd boxes are dropped (with the
         image if it has no other), difficult objects lose their flag; for Darknet, images that do not decode
         are left out.
 
@@ -119,23 +119,23 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
                 lost.append(Problem(str(sample.path), what, kind="unreadable", image=sample.path))
                 continue
         if form not in KEEP_ANY_NAME and "\n" in str(sample.path):
-            lost.append(Problem(repr(str(sample.path)), f"{form} has no place for a line break in a name"))
+            lost.append(Problem(repr(str(sample.path)), f"{form} cannot store a line break in a name"))
             continue
         # only `lines` names the file where it is; the others have it in their folder
         written = str(sample.path) if form == "lines" else sample.path.name
         if form not in KEEP_ANY_NAME and _strange(written):
-            what = f"{form} has no place for a name that is not Unicode, or has control characters"
+            what = f"{form} cannot store a name that is not Unicode, or has control characters"
             lost.append(Problem(ascii(str(sample.path)), what))
             continue
         if sample.ignored:
-            lost.append(Problem(str(sample.path), f"{len(sample.ignored)} ignored areas are left out"))
+            lost.append(Problem(str(sample.path), f"{len(sample.ignored)} ignored areas are dropped"))
         if form not in KEEP_DIFFICULT and sample.difficult.any():
             count = int(sample.difficult.sum())
             lost.append(Problem(str(sample.path), f"{count} difficult objects lose their flag", "repaired"))
         if form in KEEP_CROWD or not sample.crowd.any():
             kept.append(sample)
             continue
-        lost.append(Problem(str(sample.path), f"{int(sample.crowd.sum())} crowd boxes are left out"))
+        lost.append(Problem(str(sample.path), f"{int(sample.crowd.sum())} crowd boxes are dropped"))
         if not sample.crowd.all():
             kept.append(sample.pick(~sample.crowd))
     return replace(samples, samples=kept)

@@ -52,7 +52,9 @@ def recognize(data: DataPath) -> Recognized | None:
         parses = {split: partial(folder.of_list, lists[split]) for split in by_split(lists)}
         return Recognized(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
     if not data.tree.images:
-        what = f"{len(folder.orphans)} label files, and no image; --images DIR names the folder of the images"
+        what = (
+            f"{len(folder.orphans)} label files but no image; give the folder of the images with --images DIR"
+        )
         raise AnnotationError(f"{path}: {what}")
     groups, outside = by_folder(folder.tree.images, data.images or data.tree.root)
     parses = {split: partial(folder.of_images, groups[split], split) for split in by_split(groups)}

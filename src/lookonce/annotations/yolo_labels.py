@@ -17,7 +17,7 @@ from lookonce.samples import Problem
 
 IMAGE_FOLDERS = ("images", "jpegimages", "image", "imgs")  # in lower case
 LABEL_FOLDERS = ("labels", "label")
-UNLABELED = "no label file describes it: taken as a background image"
+UNLABELED = "no label file describes it: used as a background image"
 
 
 @dataclass
@@ -122,7 +122,7 @@ class LabeledFolder:
         problems = list(parsed.problems)
         for image in images:
             if image in self.shared:
-                what = f"{self.shared[image].name} has the one label file of this name: left out"
+                what = f"{self.shared[image].name} has the only label file of this name: skipped"
                 problems.append(Problem(str(image), what, kind="shared-labels", image=image))
         for file in self.orphans:
             if split in (
@@ -183,7 +183,7 @@ def parse_labels(
     if images and not any(labels for _, _, labels in images):
         raise AnnotationError(
             f"{images[0][0]}: expected labels beside the images or in a parallel folder `labels`, "
-            f"found none for any of {len(images)} images, {images[0][1]} for one"
+            f"found none for any of {len(images)} images, such as {images[0][1]}"
         )
     records, problems = [], []
     for listed, image, labels in images:

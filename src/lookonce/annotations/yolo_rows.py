@@ -1,4 +1,4 @@
-"""Rows of YOLO's label files: class, center, size, perhaps key points; or class and a polygon's points."""
+"""Rows of YOLO's label files: class, center, size, perhaps keypoints; or class and a polygon's points."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from lookonce._texts import read_lines, shown
 from lookonce.annotations.records import Row, hull
 from lookonce.errors import AnnotationError
 
-VISIBILITY = {0.0, 1.0, 2.0}  # of a key point: absent, hidden, visible
+VISIBILITY = {0.0, 1.0, 2.0}  # of a keypoint: absent, hidden, visible
 MOST = 2.0  # a fraction above this is not a rounding error: the numbers are pixels
 
 
@@ -38,14 +38,14 @@ def _row(place: str, text: str, keypoints: int) -> Row:
         sides = sides[:4]
     if len(sides) == 5:
         what = (
-            f"expected 5 numbers, found six in {shown(text)}: the sixth is no part of a label "
+            f"expected 5 numbers, found six in {shown(text)}: the sixth is not part of a label "
             "(a confidence or a track id?); export without it, or remove the sixth column"
         )
         return Row(place, fault=what)
     if len(sides) != 4 and (len(sides) < 6 or len(sides) % 2):
         what = f"expected class, center x, center y, width, height as numbers, found {shown(text)}"
         if len(sides) > 6:
-            what += f": {len(sides) + 1} columns, so these may be key points; kpt_shape: in the YAML says so"
+            what += f": {len(sides) + 1} columns; for keypoints, declare kpt_shape: in the YAML"
         return Row(place, fault=what)
     if max(map(abs, sides)) > MOST:
         what = f"expected fractions of the image's sides, found {shown(text)}: are these pixels?"

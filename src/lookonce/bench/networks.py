@@ -35,7 +35,7 @@ from lookonce.recipe import FROM_DETECTOR, load_settings
 from lookonce.runtime.backends import load_engine
 from lookonce.samples import Sample
 from lookonce.train.learner import Learner
-from lookonce.train.plan import TrainData, describe, make_dataset, make_network
+from lookonce.train.setup import TrainData, describe, make_dataset, make_network
 
 ROUNDS = 10  # runs of each network, in turn
 STEPS = 2  # training steps that are timed, after a first one

@@ -33,7 +33,7 @@ from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.evaluate.coco import evaluate
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
-from lookonce.export.int8 import Int8, plan, watched, write_int8
+from lookonce.export.int8 import Int8, choose_images, watched, write_int8
 from lookonce.export.quantize import Inputs
 from lookonce.export.source import read_source
 from lookonce.gate import Detected, detect_samples, own_values
@@ -107,9 +107,9 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
     path = engine_file(model, options.weights)
     with closing(load_engine(path)) as opened:
         info = opened.info
-    inputs, samples = plan(Int8(options.data, names=options.names), info, console)
+    inputs, samples = choose_images(Int8(options.data, names=options.names), info, console)
     if samples is None:
-        raise AnnotationError(f"{options.data}: expected annotations, found images alone")
+        raise AnnotationError(f"{options.data}: expected annotations, found only images")
     folder = plan_folder(path, options.root)
     folder.mkdir(parents=True, exist_ok=True)
     progress = _Unfinished.open(folder, options, samples, inputs, console)

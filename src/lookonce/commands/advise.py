@@ -63,7 +63,7 @@ def advise(
     """
     require("torch", extra="train")
     from lookonce.bench.networks import CHOICES, sizes_for, time_networks, training_speed
-    from lookonce.train.plan import TrainData
+    from lookonce.train.setup import TrainData
 
     console, wanted = terminal(stderr=True), shared.input_size(size)
     with Outputs("advise", files=[shared.json_file(json_to)], inputs=[data, names], force=force):
@@ -99,7 +99,7 @@ def advise(
         f"for {counted(len(found.samples), 'image')} at {shared.height_width(chosen)}, on this machine:",
         "ms: one image in the network alone; images/s and 30 epochs: training without evaluation",
         f"AP: {ELSEWHERE}; on your images it will differ",
-        f"to train the one in the first line: {_command(data, chosen, next(iter(times)), names, images)}",
+        f"to train the first: {_command(data, chosen, next(iter(times)), names, images)}",
     ):
         say(line, results)
     return code

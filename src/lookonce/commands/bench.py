@@ -43,7 +43,7 @@ def bench(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Measure how fast a model runs here, beside the engines that could run it instead.
+    """Measure how fast a model runs here, compared with other engines.
 
     Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
     """

@@ -18,7 +18,7 @@ from lookonce.evaluate.part import choose_part, learned_from
 from lookonce.gate import detect_both
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.options import EVALUATION_CONF
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import group_numbers
 from lookonce.seen import Seen
@@ -47,10 +47,10 @@ def compare(
     with Outputs("compare", files=files, inputs=[a, b, data, names], force=force):
         annotations = open_annotations(data, images)
         given = read_names(names) if names else None
-        plan = Plan.of(usable_cores())
+        parallel = Parallel.of(usable_cores())
         with (
-            shared.open_detector(a, options, plan.threads) as first,
-            shared.open_detector(b, options, plan.threads) as second,
+            shared.open_detector(a, options, parallel.threads) as first,
+            shared.open_detector(b, options, parallel.threads) as second,
         ):
             seen = Seen.of(first.info.training), Seen.of(second.info.training)
             learned = seen[0].learned | seen[1].learned
@@ -70,11 +70,16 @@ def compare(
             if not common:
                 raise ConfigError(f"{data}: expected a class that both models know, found none")
             if left_out := [name for name in part.found.names if name not in common]:
-                say(f"left out: not in both models: {listed(left_out)}", console)
+                say(f"skipped: not in both models: {listed(left_out)}", console)
             with progress_bar(console) as progress:
                 bar = progress.add_task("detecting", total=len(part.found.samples))
                 both = detect_both(
-                    first, second, part.found.samples, plan, lambda: progress.advance(bar), strict=strict
+                    first,
+                    second,
+                    part.found.samples,
+                    parallel,
+                    lambda: progress.advance(bar),
+                    strict=strict,
                 )
         exit_code = say_problems([*part.found.problems, *both.unreadable], console)
         if not both.samples:

@@ -58,7 +58,7 @@ def data_check(
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
 ) -> int:
-    """Find mistakes in images and boxes. Exit code 1: something needs a person.
+    """Find mistakes in images and boxes. Exit code 1: some need a decision.
 
     Example: lookonce data check my-voc/ --size 416 --out runs/check --fix my-voc-fixed
     """

@@ -18,7 +18,7 @@ from lookonce.errors import ConfigError
 from lookonce.images import SERIES_SUFFIXES, read_image_header
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.sources import Sources
 from lookonce.runtime.video import is_video, name_of
 from lookonce.samples import Problem
@@ -41,7 +41,7 @@ def data_next(
         list[str] | None,
         typer.Option(
             metavar="IMAGES",
-            help="Images known to hold no object, in place of IMAGES: chooses false alarms. May be repeated.",
+            help="Images known to have no objects, instead of IMAGES: chooses false alarms. May be repeated.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="File for the list: one path per line, best first.")] = Path(
@@ -65,13 +65,13 @@ def data_next(
     if others := [each for each in frames.origins if not isinstance(each, Path) or is_video(each)]:
         raise ConfigError(f"expected image files, found {name_of(others[0])}")
     options = shared.read_options(size=size, conf=conf, weights=weights)
-    plan = Plan.of(len(paths))
+    parallel = Parallel.of(len(paths))
     files = [out, shared.json_file(json_to)]
     with (
         Outputs("data next", files=files, inputs=[model, weights, *paths], force=force),
-        shared.open_detector(model, options, plan.threads) as detector,
+        shared.open_detector(model, options, parallel.threads) as detector,
     ):
-        return _next(detector, model_name(model), paths, count, plan, out, json_to, empty=bool(empty))
+        return _next(detector, model_name(model), paths, count, parallel, out, json_to, empty=bool(empty))
 
 
 def _next(
@@ -79,7 +79,7 @@ def _next(
     model: str,
     paths: Sequence[Path],
     count: int,
-    plan: Plan,
+    parallel: Parallel,
     out: Path,
     json_to: Path | None,
     *,
@@ -95,7 +95,7 @@ def _next(
     known = learned | {path for path, each in prints.items() if each in seen.held_out}
     thresholds = detector.options.thresholds(detector.names)
     skipped: list[Problem] = []
-    looking = partial(look_at, detector, skipped=skipped, plan=plan)
+    looking = partial(look_at, detector, skipped=skipped, parallel=parallel)
     with progress_bar(terminal(stderr=True)) as progress:
         bar = progress.add_task("looking", total=len(paths))
         done = partial(progress.advance, bar)
@@ -175,5 +175,5 @@ def _doubts(
     for entry in entries[:SHOWN]:
         lines.append(f"  {entry['file']}: doubt {entry['doubt']:.2f}, distance {entry['distance']:.2f}")
     if len(chosen) < min(count, len(looked) - len(known)):
-        lines.append("  the other images look like one of these, or like an image that it knows")
+        lines.append("  the other images look like one of these, or like an image that the model knows")
     return entries, lines

@@ -24,7 +24,7 @@ from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceEr
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.options import IOU, DetectOptions
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.pre_annotations import FORMS, AnnotationWriter, DoubtWriter
 from lookonce.runtime.resume import Done, read_done
 from lookonce.runtime.sources import Frame, Sources, file_of
@@ -172,10 +172,10 @@ def _detect(
     """
     run = _identity(model, options, kinds)
     done = _resume(out / RESULTS, frames, kinds, run) if resume else []
-    plan = Plan.of(total := frames.count(), options.threads)
+    parallel = Parallel.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
-    with shared.open_detector(model, options, plan.threads) as detector, Interrupts() as interrupts:
+    with shared.open_detector(model, options, parallel.threads) as detector, Interrupts() as interrupts:
         say(describe(model, detector), terminal(stderr=True))
         used = detector.options.thresholds_of(detector.names)
         if told := shared.describe_thresholds(detector.info, used, given=options.conf is not None):
@@ -205,7 +205,7 @@ def _detect(
                 writers = _begin([makers[kind] for kind in kinds], done, tally)
                 for writer in writers:
                     stack.enter_context(writer)
-                results = frames.map(lambda frame: detector(frame.image), plan)
+                results = frames.map(lambda frame: detector(frame.image), parallel)
                 try:
                     _run(results, frames, total, writers, tally, interrupts)
                 except LookonceError as error:
@@ -258,7 +258,7 @@ def _resume(results: Path, frames: Sources, kinds: Sequence[str], run: Mapping[s
     if "json" not in kinds:
         raise ConfigError("--resume: reads the json results; expected json among --save")
     if any(not isinstance(origin, Path) for origin in frames.origins):
-        raise ConfigError("--resume: expected files alone; cameras, streams and standard input start over")
+        raise ConfigError("--resume: expected only files; cameras, streams and standard input start over")
     done = read_done(results, run)
     wanted = {str(origin) for origin in frames.origins}
     if strange := [frame.name for frame, _ in done if file_of(frame.name) not in wanted]:

@@ -47,7 +47,7 @@ from lookonce.report.write import write_report_page
 from lookonce.runtime.description import check_rewritable, rewrite
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, group_numbers
@@ -198,8 +198,8 @@ def measure(
     """
     annotations = open_annotations(data, images)
     given = read_names(names) if names else None
-    plan = Plan.of(usable_cores())  # many images: one core each
-    with shared.open_detector(model, options, plan.threads) as detector:
+    parallel = Parallel.of(usable_cores())  # many images: one core each
+    with shared.open_detector(model, options, parallel.threads) as detector:
         info = detector.info
         part = choose_part(annotations, split, Seen.of(info.training), given, strict)
         say(f"{part.name}: {part.found.describe()}", console)
@@ -213,9 +213,9 @@ def measure(
             pairs = ", ".join(f"{old} as {new}" for old, new in classes.renamed)
             say(f"classes of the model under the data's names: {pairs}", console)
         if classes.unknown:
-            say(f"left out: the model does not know {listed(classes.unknown)}", console)
+            say(f"skipped: the model does not know {listed(classes.unknown)}", console)
         if classes.unused:
-            say(f"left out: the data does not have {listed(classes.unused)}", console)
+            say(f"skipped: the data does not have {listed(classes.unused)}", console)
         samples = part.found.samples
         values, remark = measure_values([sample.path for sample in samples], info.values)
         if remark:
@@ -224,7 +224,7 @@ def measure(
         with progress_bar(console) as progress:
             bar = progress.add_task("detecting", total=len(samples))
             done = partial(progress.advance, bar)
-            detected = detect_samples(detector, samples, values, plan, done, least=least, strict=strict)
+            detected = detect_samples(detector, samples, values, parallel, done, least=least, strict=strict)
         size = detector.size
     problems = [*part.found.problems, *detected.unreadable]
     if not detected.samples:
@@ -287,7 +287,7 @@ def _explain(
         return links, f"Not explained: {error}. A .safetensors, a .cfg or a float .onnx can be."
     return links, (
         "Those with a link open a page that says at which stage of the model each object was lost, on the "
-        "whole image, with one class per box and plain suppression."
+        "whole image, with one class per box and plain NMS."
     )
 
 

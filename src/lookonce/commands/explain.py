@@ -27,7 +27,7 @@ def explain(
     ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")],
     truth: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Annotations that hold the image.")
+        Path | None, typer.Option(metavar="DATA", help="Annotations that include the image.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
     names: shared.NamesOption = None,
@@ -41,7 +41,7 @@ def explain(
     ] = False,
     force: shared.ForceOption = False,
 ) -> int:
-    """Show every step of an image's way through a model: shapes, formulas, numbers, losses.
+    """Show every step from image to detections: shapes, formulas, numbers, losses.
 
     Example: lookonce explain model.safetensors photos/dog.jpg --out dog.html
     """

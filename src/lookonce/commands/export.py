@@ -59,14 +59,14 @@ class Form:
         fit: how images are fitted to that size; None: as the model was trained.
         static: batch 1 and that size are fixed.
         planes: the input is float planes of that size; see `runtime.backends.as_planes`.
-        suppression: thresholds of suppression in the graph; None for none.
+        nms: thresholds of NMS in the graph; None for none.
     """
 
     size: tuple[int, int] | None = None
     fit: Fit | None = None
     static: bool = False
     planes: bool = False
-    suppression: DetectOptions | None = None
+    nms: DetectOptions | None = None
 
 
 def export(
@@ -86,7 +86,7 @@ def export(
             help="nhwc: uint8 images in; nchw: float32 planes in, batch 1 and size fixed, for OpenCV."
         ),
     ] = Layout.NHWC,
-    nms: Annotated[bool, typer.Option("--nms", help="Suppression within the graph.")] = False,
+    nms: Annotated[bool, typer.Option("--nms", help="Include NMS in the graph.")] = False,
     conf: Annotated[
         str | None,
         typer.Option(
@@ -96,7 +96,7 @@ def export(
         ),
     ] = None,
     iou: Annotated[
-        float | None, typer.Option(help="With --nms: IoU threshold of suppression.", show_default=str(IOU))
+        float | None, typer.Option(help="With --nms: IoU threshold of NMS.", show_default=str(IOU))
     ] = None,
     verify_on: Annotated[
         Path | None,
@@ -118,7 +118,7 @@ def export(
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="With --int8: largest drop of AP.", show_default=str(MAX_DROP)),
+        typer.Option(min=0, max=1, help="With --int8: largest AP drop.", show_default=str(MAX_DROP)),
     ] = None,
     no_gate: Annotated[
         bool, typer.Option("--no-gate", help="With --int8: skip the comparison of AP.")
@@ -138,7 +138,7 @@ def export(
         )
     int8 = int8 or precision == "int8"
     if not (conf is None and iou is None) and not nms:
-        raise ConfigError("--conf and --iou: thresholds of suppression in the graph, which --nms asks for")
+        raise ConfigError("--conf and --iou: thresholds of NMS in the graph, only with --nms")
     options = shared.read_options(fit=fit, conf=conf, iou=IOU if iou is None else iou)
     planes = layout == Layout.NCHW
     form = Form(shared.input_size(size), options.fit, static, planes, options if nms else None)
@@ -151,7 +151,7 @@ def export(
     elif no_gate and (gate_on is not None or max_drop is not None):
         raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
     elif nms:
-        raise ConfigError("--int8 and --nms: the gate compares detections before suppression")
+        raise ConfigError("--int8 and --nms: the gate compares detections before NMS")
     elif planes:
         raise ConfigError("--int8 and --layout nchw: expected nhwc, since int8 is calibrated on uint8 images")
     else:
@@ -194,11 +194,11 @@ def _export_graph(
         source = replace(source, info=replace(source.info, fit=form.fit))
     if form.size is not None:
         source = with_size(source, form.size)
-    suppression = None
-    if form.suppression is not None:
+    nms = None
+    if form.nms is not None:
         with shared.options_named():
-            suppression = GraphNms.of_model(source.info, form.suppression.conf, form.suppression.iou)
-    graph = export_graph(source, static=form.static, planes=form.planes, suppression=suppression)
+            nms = GraphNms.of_model(source.info, form.nms.conf, form.nms.iou)
+    graph = export_graph(source, static=form.static, planes=form.planes, nms=nms)
     images = proof_images(verify_on, source.info)
     console = terminal()  # bound now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
@@ -215,12 +215,12 @@ def _export_graph(
             images,
             static=form.static,
             planes=form.planes,
-            suppression=suppression,
+            nms=nms,
             weights=weights,
         )
-    if suppression is not None:
-        given = form.suppression is not None and form.suppression.conf is not None
-        if told := shared.describe_thresholds(source.info, suppression.conf, given=given):
+    if nms is not None:
+        given = form.nms is not None and form.nms.conf is not None
+        if told := shared.describe_thresholds(source.info, nms.conf, given=given):
             say(told, console)
     _report(model, path, source.info, form, proof, console)
     return Exported(path, proof)
@@ -242,7 +242,7 @@ def _export_darknet(model: Path, cfg: Path, fit: Fit | None) -> None:
     if info.thresholds:
         pairs = zip(info.names, info.thresholds, strict=True)
         conf = shlex.quote(",".join(f"{name}={score:.2f}" for name, score in pairs))
-        say(f"a .cfg has no place for the model's score thresholds: detect with --conf {conf}", console)
+        say(f"a .cfg cannot store the model's score thresholds: detect with --conf {conf}", console)
     if "seen" in info.training:
         say("a .cfg does not say which images the model has learned from: evaluate cannot warn", console)
     say(f"batch normalization: for programs that add {BN_EPSILON:g} to the variance, as OpenCV does", console)
@@ -283,7 +283,7 @@ def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, 
         console,
     )
     if proof.detections is not None:
-        say(f"suppression inside: the same {proof.detections} detections as lookonce's own", console)
+        say(f"NMS in the graph: the same {proof.detections} detections as lookonce's own", console)
 
 
 def _report_int8(made: Quantized, max_drop: float, console: Console) -> int:

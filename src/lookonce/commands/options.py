@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lookonce.runtime.detector import Detector
 
 STANDARD_OUTPUT = Path("-")
-OWN = "as the model was made"  # default of options whose value comes from the model file
+OWN = "as in the model"  # default of options whose value comes from the model file
 
 ModelArgument = Annotated[
     Path,
@@ -99,7 +99,7 @@ ConfsOption = Annotated[
         show_default="the model's own, else 0.25",
     ),
 ]
-IouOption = Annotated[float, typer.Option(help="IoU threshold of suppression.")]
+IouOption = Annotated[float, typer.Option(help="IoU threshold of NMS.")]
 FitOption = Annotated[str | None, typer.Option(help="letterbox or stretch.", show_default=OWN)]
 RectOption = Annotated[
     bool, typer.Option("--rect", help="No letterbox padding: faster on wide or tall images.")

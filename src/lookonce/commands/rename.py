@@ -26,7 +26,7 @@ def rename(
     out: Annotated[Path, typer.Option(help="New model file, with the suffix of MODEL.")],
     force: shared.ForceOption = False,
 ) -> int:
-    """Change class names in a model file. The weights stay byte for byte.
+    """Change class names in a model file. The weights stay identical.
 
     A .cfg is copied with its .weights and gets a new .names; an OpenVINO .xml is copied with its .bin.
 

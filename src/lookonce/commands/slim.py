@@ -21,7 +21,7 @@ from lookonce.recipe import load_settings
 from lookonce.samples import Sample
 
 if TYPE_CHECKING:
-    from lookonce.train.plan import TrainData
+    from lookonce.train.setup import TrainData
     from lookonce.train.slim import Parent, Slimmed
 
 START = "start.safetensors"  # in the run folder: the smaller network before its training

@@ -29,7 +29,7 @@ from lookonce.networks import BUILT_IN, model_path
 from lookonce.runtime.devices import AUTO
 
 if TYPE_CHECKING:
-    from lookonce.train.plan import TrainData
+    from lookonce.train.setup import TrainData
 
 
 def train(

@@ -170,7 +170,7 @@ def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
             _fail(
                 cfg,
                 section,
-                f"shares the weights of layer {owner}, which is no earlier one of the same shape",
+                f"shares the weights of layer {owner}, which is not an earlier layer of the same shape",
             )
         shared[index] = owner
     return shared
@@ -202,7 +202,7 @@ def _scales(cfg: Cfg, layers: list[Layer]) -> tuple[Scale, ...]:
                 cfg,
                 section,
                 f"cuts the input of {size_text((cfg.net.height, cfg.net.width))} into "
-                f"{size_text((height, width))} cells, which are no squares; expected width and height in "
+                f"{size_text((height, width))} cells, which are not square; expected width and height in "
                 "[net] to be multiples of 32",
             )
         source, activated = layer.sources[0], False

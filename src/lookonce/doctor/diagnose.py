@@ -50,7 +50,7 @@ class Diagnosis:
 
     @property
     def needs_person(self) -> bool:
-        """Whether any defect needs a person."""
+        """Whether any defect needs a decision."""
         return any(KINDS[finding.kind].severity == "person" for finding in self.findings)
 
 

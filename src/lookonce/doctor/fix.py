@@ -6,7 +6,7 @@
         changes.csv                           action, kind, place, before, after
 
 Boxes without area, boxes drawn twice, and copies of a file with the same boxes are removed; inverted corners
-are swapped; sizes, channels and borders are corrected by writing. Defects that need a person stay, and are
+are swapped; sizes, channels and borders are corrected by writing. Defects that need a decision stay, and are
 listed.
 """
 
@@ -40,7 +40,7 @@ class Change:
     """One line of `changes.csv`.
 
     Attributes:
-        action: `changed`, `removed`, `left out` (cannot be written), or `left` (for a person).
+        action: `changed`, `removed`, `skipped` (cannot be written), or `left` (to decide).
         kind: kind of the defect.
         place: place in the original, `file:line`.
         before: description of the defect.
@@ -61,7 +61,7 @@ class Written:
     Attributes:
         data: path to give as DATA.
         changes: number of changes and removals.
-        left: number of defects left, or left out, for a person.
+        left: number of defects left or skipped, to decide.
     """
 
     data: Path
@@ -203,11 +203,11 @@ def _change(
         mended = finding.image is not None and finding.boxes in [
             (problem.box,) for problem in inverted.get(finding.image, [])
         ]
-        action, after = ("changed", f"corners swapped in {now}") if mended else ("left out", "")
+        action, after = ("changed", f"corners swapped in {now}") if mended else ("skipped", "")
     elif finding.kind in REMOVED:
         action, after = "removed", f"{now} stays" if finding.kind == "identical" else ""
     elif KINDS[finding.kind].fixable:
         action = "changed"
     elif finding.kind in LEFT_OUT or (finding.image and not placed):
-        action = "left out"
+        action = "skipped"
     return Change(action, finding.kind, finding.place, finding.what, after)

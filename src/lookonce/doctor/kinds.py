@@ -1,6 +1,6 @@
 """Every kind of defect: meaning, effect, remedy, and who has to act.
 
-The order is that of the report: defects that need a person first, then by the damage they can do.
+The order is that of the report: defects that need a decision first, then by the damage they can do.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 
 Severity = Literal["person", "look", "info"]
 SEVERITIES: dict[Severity, str] = {
-    "person": "needs a person",
+    "person": "to decide",
     "look": "worth a look",
     "info": "for information",
 }
@@ -53,7 +53,7 @@ KINDS: dict[str, Kind] = {
     "truncated": Kind(
         "person",
         "Truncated images",
-        "The file ends before the image does: an interrupted download or copy.",
+        "The file ends before the image does, as after an interrupted download or copy.",
         "Many programs fill the missing rows with gray without an error, so the network trains on gray.",
         "Copy or download the image again.",
     ),
@@ -61,7 +61,7 @@ KINDS: dict[str, Kind] = {
         "person",
         "Unreadable annotations",
         "An annotation file is damaged, truncated, or refused because it could do harm.",
-        "Its image is left out of training.",
+        "Its image is skipped.",
         "Repair the file, or export it again.",
     ),
     "row": Kind(
@@ -75,14 +75,14 @@ KINDS: dict[str, Kind] = {
         "person",
         "Unknown classes",
         "A box has a class that is not in the list of names: a typo, or an incomplete list.",
-        "The box is left out, and the object counts as background.",
+        "The box is skipped, and the object counts as background.",
         "Correct the name, add it to the list, or say what becomes of it: classes: {van: car, tree: null}.",
     ),
     "fractions": Kind(
         "person",
         "Fractions in place of pixels",
         "The corners of a box lie between 0 and 1 in a format that has pixels.",
-        "The box is left out: read as pixels it would be smaller than one.",
+        "The box is skipped: read as pixels it would be smaller than one.",
         "Multiply by the width and height of the image, or export as YOLO, whose numbers are fractions.",
     ),
     "orphan": Kind(
@@ -103,14 +103,14 @@ KINDS: dict[str, Kind] = {
         "person",
         "Images that share an id",
         "Different images of one COCO file have the same id.",
-        "It is unclear which boxes belong to which image, so all these images are left out.",
+        "It is unclear which boxes belong to which image, so all these images are skipped.",
         "Give each image its own id.",
     ),
     "shared-labels": Kind(
         "person",
         "Images that share one label file",
         "Two images differ only in their suffix, and one label file has their name.",
-        "The first image keeps the boxes; the other one is left out.",
+        "The first image keeps the boxes; the other one is skipped.",
         "Remove or rename one of the images.",
     ),
     "filename": Kind(
@@ -124,14 +124,14 @@ KINDS: dict[str, Kind] = {
         "person",
         "Image formats that are not read",
         "The file is an image of a format that lookonce does not read.",
-        "The image and its boxes are left out.",
+        "The image and its boxes are skipped.",
         "Convert the images to JPEG or PNG.",
     ),
     "unannotated": Kind(
         "person",
         "Images that nobody annotated",
         "No annotation belongs to the image, although the annotations of this set also cover empty images.",
-        "The image is taken as background. If it has objects, the network learns to overlook them.",
+        "The image is used as background. If it has objects, the network learns to overlook them.",
         "Annotate the image, or move it away.",
     ),
     "leak": Kind(
@@ -152,14 +152,14 @@ KINDS: dict[str, Kind] = {
         "person",
         "Wrong size declared",
         "The annotation declares a size that is not that of the image.",
-        "The boxes may belong to another version of the image, so the image is left out, with all its boxes.",
+        "The boxes may belong to another version of the image, so the image is skipped, with all its boxes.",
         "Check whether the boxes fit. If they do, correct the size; if not, restore the image of the boxes.",
     ),
     "inverted": Kind(
         "person",
         "Inverted boxes",
         "The right edge is left of the left edge, or the bottom above the top.",
-        "The box is left out, and the object counts as background.",
+        "The box is skipped, and the object counts as background.",
         "Swap the corners; --fix does this.",
         fixable=True,
     ),
@@ -167,21 +167,21 @@ KINDS: dict[str, Kind] = {
         "person",
         "Boxes outside the image",
         "No part of the box lies in the image.",
-        "The box is left out; it was probably meant for another image, or another size of this one.",
+        "The box is skipped; it was probably meant for another image, or another size of this one.",
         "Draw it again.",
     ),
     "not-numbers": Kind(
         "person",
         "Boxes that are not numbers",
         "A coordinate is infinite or not a number.",
-        "The box is left out, and the object counts as background.",
+        "The box is skipped, and the object counts as background.",
         "Draw it again.",
     ),
     "unusable": Kind(
         "person",
         "Images without a usable box",
         "The image has boxes, but none can be used.",
-        "The image is left out: as background it would teach the opposite.",
+        "The image is skipped: as background it would teach the opposite.",
         "Draw the boxes again.",
     ),
     "class-not-trained": Kind(
@@ -230,7 +230,7 @@ KINDS: dict[str, Kind] = {
         "look",
         "Boxes without area",
         "The left edge equals the right one, or the top the bottom: usually a click instead of a drag.",
-        "The box is left out. If there is an object, it counts as background.",
+        "The box is skipped. If there is an object, it counts as background.",
         "Check whether an object lacks a box; --fix removes the empty box.",
         fixable=True,
     ),
@@ -307,7 +307,7 @@ KINDS: dict[str, Kind] = {
         "Images listed twice",
         "One split names an image more than once.",
         "The image counts once, with the boxes of all its entries.",
-        "Remove the further entries; --fix does this. If their boxes differ, check which are right.",
+        "Remove the other entries; --fix does this. If their boxes differ, check which are right.",
         fixable=True,
     ),
     "border": Kind(
@@ -338,7 +338,7 @@ KINDS: dict[str, Kind] = {
         "look",
         "Images without annotations",
         "No annotation file belongs to the image; an empty one would say that it has no objects.",
-        "The image is taken as background. If it has objects, the network learns to overlook them.",
+        "The image is used as background. If it has objects, the network learns to overlook them.",
         "Annotate the image, or move it away.",
     ),
     "tiny": Kind(
@@ -380,7 +380,7 @@ KINDS: dict[str, Kind] = {
     "below-stride": Kind(
         "info",
         "Objects smaller than a cell",
-        "Narrower or lower than one cell of the finest grid, at the network's input size.",
+        "Narrower or shorter than one cell of the finest grid, at the network's input size.",
         "Several such objects share a cell, and the features keep little of each.",
         "Train at a larger size, or with yolov3, whose finest stride is 8.",
     ),
@@ -402,7 +402,7 @@ KINDS: dict[str, Kind] = {
         "info",
         "Key points",
         "A row of YOLO text has more numbers after the box, as in pose annotations.",
-        "The box is used and the key points are not.",
+        "The box is used, the keypoints are not.",
         "None needed.",
     ),
     "series": Kind(
@@ -410,7 +410,7 @@ KINDS: dict[str, Kind] = {
         "Animations and files of several pages",
         "The file has more frames or pages than the first.",
         "Only the first one is read.",
-        "Save the others as images of their own if they are wanted.",
+        "Save the others as separate images if you need them.",
     ),
     "exif-unknown": Kind(
         "info",
@@ -450,16 +450,16 @@ KINDS: dict[str, Kind] = {
     ),
     "split-absent": Kind(
         "look",
-        "Splits that are not there",
+        "Missing splits",
         "The dataset YAML names a split where there is nothing.",
-        "The split is left out; without val, images of train are held out in its place.",
+        "The split is skipped; without val, images of train are held out in its place.",
         "Correct the path, or remove its line.",
     ),
     "selection": Kind(
         "info",
-        "Classes renamed or left out",
+        "Classes renamed or dropped",
         "`classes:` or `ignore:` of the dataset YAML changes them.",
-        "Their boxes count for the new class, are left out, or are ignored areas.",
+        "Their boxes count for the new class, are dropped, or become ignored areas.",
         "None needed if the counts are as meant.",
     ),
     "setting": Kind(

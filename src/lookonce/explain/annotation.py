@@ -57,7 +57,7 @@ def find_truth(
     unknown = sorted(set(shared.unknown) & {annotated.names[label] for label in sample.labels.tolist()})
     if unknown:
         remarks.append(
-            f"{len(sample.labels) - len(known.labels)} of {len(sample.labels)} objects left out: the model "
+            f"{len(sample.labels) - len(known.labels)} of {len(sample.labels)} objects skipped: the model "
             f"does not know {listed(unknown)}"
         )
     return known, tuple(remarks)

@@ -20,8 +20,8 @@ from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.explain.features import tiles_of
 from lookonce.explain.heads import fit_in, read_scales
 from lookonce.explain.layers import describe_layers
+from lookonce.explain.nms import list_candidates, suppress
 from lookonce.explain.records import Explanation
-from lookonce.explain.suppression import list_candidates, suppress
 from lookonce.explain.trace import Tracer
 from lookonce.explain.truth import explain_truth
 from lookonce.explain.truth_records import ObjectiveSource
@@ -162,11 +162,11 @@ class Explainer:
         timing, seconds = self._tracer.timing()
         scales = read_scales(network, run)
         candidates = list_candidates(run.candidates, scales, entry.letterbox, min(self.thresholds))
-        suppression = suppress(candidates, self.thresholds, self._iou)
+        nms = suppress(candidates, self.thresholds, self._iou)
         explained_truth = None
         if truth is not None:
             explained_truth = explain_truth(
-                truth, entry, scales, candidates, suppression, names, self._objective, self._objective_source
+                truth, entry, scales, candidates, nms, names, self._objective, self._objective_source
             )
         return Explanation(
             model=self._file,
@@ -177,7 +177,7 @@ class Explainer:
             features=tuple(tiles_of(*each) for each in sorted(outputs.items())),
             scales=scales,
             candidates=candidates,
-            suppression=suppression,
+            nms=nms,
             truth=explained_truth,
             words=stage_words(self.info.architecture),
         )

@@ -21,7 +21,7 @@ def to_markdown(explanation: Explanation) -> str:
         f"# {image} through {text(info.architecture)}",
         "",
         f"{len(info.names)} classes, {len(explanation.detections)} detections at "
-        f"{text(explanation.thresholds)} and an IoU threshold of {explanation.suppression.iou_threshold:g}.",
+        f"{text(explanation.thresholds)} and an IoU threshold of {explanation.nms.iou_threshold:g}.",
     ]
     told: list[Iterator[str]] = [stage(explanation) for stage in stages]
     if explanation.truth is not None:
@@ -69,7 +69,7 @@ def network_lines(found: Explanation) -> Iterator[str]:
 
 def head_lines(found: Explanation) -> Iterator[str]:
     """Write the highest objectness of each map."""
-    threshold = found.suppression.lowest
+    threshold = found.nms.lowest
     rows = []
     for scale in found.scales:
         for number, (width, height) in enumerate(scale.anchors):
@@ -102,7 +102,7 @@ def decode_lines(found: Explanation) -> Iterator[str]:
         "anchors."
     )
     yield from ("", *(f"    {line}" for line in grid_text(rows, columns)), "")
-    kept = found.suppression.kept
+    kept = found.nms.kept
     if not len(kept):
         yield "Nothing was detected."
         return
@@ -115,7 +115,7 @@ def decode_lines(found: Explanation) -> Iterator[str]:
 
 def nms_lines(found: Explanation) -> Iterator[str]:
     """Write the detections, and the boxes that each of them suppressed."""
-    listed, result = found.candidates, found.suppression
+    listed, result = found.candidates, found.nms
     suppressed = np.flatnonzero(result.suppressed_by > KEPT)
     above = np.count_nonzero(result.suppressed_by != BELOW)
     yield (

@@ -59,8 +59,8 @@ def page(explanation: Explanation) -> str:
             "trainable": sum(layer.trainable for layer in layers),
             "multiply_adds": sum(layer.multiply_adds for layer in layers),
             "predictions": explanation.candidates.total,
-            "above": int(np.count_nonzero(explanation.suppression.suppressed_by != BELOW)),
-            "kept": len(explanation.suppression.kept),
+            "above": int(np.count_nonzero(explanation.nms.suppressed_by != BELOW)),
+            "kept": len(explanation.nms.kept),
         },
         found=", ".join(named) + more if named else "nothing",
         image=jpeg_url(shrunk(entry.image, LONGEST)),
@@ -97,9 +97,9 @@ def page_data(explanation: Explanation) -> dict[str, Any]:
             for scale in explanation.scales
         ],
         "candidates": plain(explanation.candidates),
-        "suppression": {
-            "score_thresholds": list(explanation.suppression.score_thresholds),
-            "iou_threshold": explanation.suppression.iou_threshold,
+        "nms": {
+            "score_thresholds": list(explanation.nms.score_thresholds),
+            "iou_threshold": explanation.nms.iou_threshold,
         },
         "truth": plain(explanation.truth),
     }

@@ -332,7 +332,7 @@ class Explanation:
         features: feature maps of the layers that compute something; empty unless requested.
         scales: stages 3 and 4, finest first.
         candidates: stage 5.
-        suppression: stage 5, at the thresholds of this run.
+        nms: stage 5, at the thresholds of this run.
         truth: stages 6 to 8; None without annotation.
         words: description of each stage, in order.
     """
@@ -345,20 +345,20 @@ class Explanation:
     features: tuple[Features, ...]
     scales: tuple[ScaleOutput, ...]
     candidates: Candidates
-    suppression: NmsResult
+    nms: NmsResult
     truth: Truth | None
     words: tuple[Words, ...]
 
     @property
     def detections(self) -> Detections:
         """Detections, equal to the Detector's at these thresholds."""
-        kept, found = self.suppression.kept, self.candidates
+        kept, found = self.nms.kept, self.candidates
         return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], self.info.names)
 
     @property
     def thresholds(self) -> str:
         """Return the score thresholds in words: `a score threshold of 0.25`, or one for each class."""
-        values = self.suppression.score_thresholds
+        values = self.nms.score_thresholds
         if len(set(values)) == 1:
             return f"a score threshold of {values[0]:g}"
         each = [f"{name} {value:.2f}" for name, value in zip(self.info.names, values, strict=True)]

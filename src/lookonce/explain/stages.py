@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.evaluate.matching import IOU as FOUND_IOU
 from lookonce.evaluate.matching import match_image
+from lookonce.explain.nms import positions_of
 from lookonce.explain.records import Candidates, NmsResult, ScaleOutput, as_tuple
-from lookonce.explain.suppression import positions_of
 from lookonce.explain.truth_records import StageName, Verdict
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.geometry.letterbox import Letterbox
@@ -154,7 +154,7 @@ def object_verdicts(
     fits: NDArray[np.bool_],
     predictions: Predictions,
     candidates: Candidates,
-    suppression: NmsResult,
+    nms: NmsResult,
     found_by: dict[int, int],
     names: tuple[str, ...],
 ) -> tuple[Verdict, ...]:
@@ -166,7 +166,7 @@ def object_verdicts(
         fits: (N,) whether an anchor satisfies the rule of the assignment.
         predictions: every cell and anchor.
         candidates: those listed.
-        suppression: the outcome of NMS.
+        nms: the outcome of NMS.
         found_by: object number -> number of the detection that finds it.
         names: class names.
     """
@@ -179,7 +179,7 @@ def object_verdicts(
             marked = "crowd" if truth.crowd[number] else "difficult"
             verdicts.append(Verdict("not counted", f"marked {marked}"))
         elif number in found_by:
-            at = int(suppression.kept[found_by[number]])
+            at = int(nms.kept[found_by[number]])
             iou = float(pairwise_iou(candidates.boxes[at][None], truth.boxes[number][None])[0, 0])
             score = float(candidates.scores[at])
             verdicts.append(
@@ -201,9 +201,9 @@ def object_verdicts(
                 bool(fits[number]),
                 np.flatnonzero(owner == number),
                 overlap[:, number],
-                suppression.score_thresholds[int(truth.labels[number])],
+                nms.score_thresholds[int(truth.labels[number])],
             )
-            verdicts.append(_about_missed(missed, predictions, candidates, suppression, names))
+            verdicts.append(_about_missed(missed, predictions, candidates, nms, names))
     return tuple(verdicts)
 
 
@@ -264,7 +264,7 @@ def _about_missed(
     missed: MissedObject,
     predictions: Predictions,
     candidates: Candidates,
-    suppression: NmsResult,
+    nms: NmsResult,
     names: tuple[str, ...],
 ) -> Verdict:
     stage, numbers = lost_at(missed, predictions)
@@ -294,11 +294,11 @@ def _about_missed(
     }[stage]
     if stage == "suppressed by NMS":
         at = np.flatnonzero((candidates.positions == predictions.positions[best]).all(axis=1))[0]
-        winner = suppression.suppressed_by[at]
+        winner = nms.suppressed_by[at]
         text += (
-            f": suppressed by detection {np.flatnonzero(suppression.kept == winner)[0]}, score "
-            f"{candidates.scores[winner]:.2f}, at IoU {suppression.iou[at]:.2f}, above "
-            f"{suppression.iou_threshold:g}"
+            f": suppressed by detection {np.flatnonzero(nms.kept == winner)[0]}, score "
+            f"{candidates.scores[winner]:.2f}, at IoU {nms.iou[at]:.2f}, above "
+            f"{nms.iou_threshold:g}"
         )
     return Verdict(
         stage,

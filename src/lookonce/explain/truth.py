@@ -32,7 +32,7 @@ def explain_truth(
     entry: Input,
     scales: tuple[ScaleOutput, ...],
     candidates: Candidates,
-    suppression: NmsResult,
+    nms: NmsResult,
     names: tuple[str, ...],
     objective: Objective,
     source: ObjectiveSource,
@@ -44,7 +44,7 @@ def explain_truth(
         entry: the image in the network's input.
         scales: raw and decoded maps.
         candidates: predictions above the floor.
-        suppression: the outcome of NMS.
+        nms: the outcome of NMS.
         names: class names.
         objective: settings of assignment and loss.
         source: origin of these settings.
@@ -56,7 +56,7 @@ def explain_truth(
     assignment = assign_objects(truth, entry.letterbox, scales, objective.assign, objective.difficult)
     per_scale = tuple(targets(i, scale, assignment, settings) for i, scale in enumerate(scales))
     parts, why_not = losses_or_reason(scales, assignment, per_scale, settings)
-    kept = suppression.kept
+    kept = nms.kept
     detections = Detections(candidates.boxes[kept], candidates.scores[kept], candidates.labels[kept], names)
     on_detections, found_by = detection_verdicts(truth, detections)
     best_anchor = np.zeros(len(truth.labels))
@@ -64,9 +64,7 @@ def explain_truth(
     fits = np.zeros(len(truth.labels), bool)
     fits[assignment.numbers] = assignment.fitting.any(axis=1)
     predictions = predictions_of(scales, entry.letterbox)
-    on_objects = object_verdicts(
-        truth, best_anchor, fits, predictions, candidates, suppression, found_by, names
-    )
+    on_objects = object_verdicts(truth, best_anchor, fits, predictions, candidates, nms, found_by, names)
     positions = {} if parts is None else parts.positives
     positives = {
         number: describe_positives(assignment, index, scales, objective, positions)

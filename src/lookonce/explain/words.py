@@ -32,7 +32,7 @@ _STAGES = (
     (
         "heads",
         "Heads",
-        "Each head puts out one raw map. Per cell and anchor it holds four numbers for a box, one for "
+        "Each head outputs one raw map. Per cell and anchor it holds four numbers for a box, one for "
         "objectness and one per class. Objectness is high if the center of an object lies in this cell and "
         "this anchor fits it.",
         ("raw map: S x T cells * A anchors * (5 + C) numbers", "objectness = σ(to)"),
@@ -53,7 +53,7 @@ _STAGES = (
     ),
     (
         "nms",
-        "Candidates and suppression",
+        "Candidates and NMS",
         "Predictions with a score above the threshold are candidates. Several cells and anchors often "
         "predict the same object: the best box is kept, and every other box of its class that overlaps it by "
         "more than the IoU threshold is removed. The same follows for the next best box that is left.",

@@ -7,7 +7,7 @@ import onnx
 from lookonce.darknet.onnx_graph import build_onnx
 from lookonce.darknet.resolve import resolve
 from lookonce.errors import ConfigError
-from lookonce.export.nms import GraphNms, add_suppression
+from lookonce.export.nms import GraphNms, add_nms
 from lookonce.export.source import FloatModel
 from lookonce.geometry.sizes import size_advice
 
@@ -32,7 +32,7 @@ def export_graph(
     *,
     static: bool = False,
     planes: bool = False,
-    suppression: GraphNms | None = None,
+    nms: GraphNms | None = None,
 ) -> onnx.ModelProto:
     """Build one graph: RGB images in, candidates or detections out.
 
@@ -41,7 +41,7 @@ def export_graph(
         static: fix the batch to 1 and the input to the model's size, for engines that require it.
         planes: the input is one image (1, 3, H, W) float32 in [0, 1] of that size, in place of (B, H, W, 3)
             uint8: OpenCV's form.
-        suppression: put it into the graph; see `nms.add_suppression`.
+        nms: put it into the graph; see `nms.add_nms`.
     """
     model = build_onnx(source.network, source.weights, source.info, planes=planes)
     if static and not planes:
@@ -53,7 +53,7 @@ def export_graph(
         for value, sides in ports:
             for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=False):
                 dimension.dim_value = side
-    if suppression is not None:
-        add_suppression(model, suppression)
+    if nms is not None:
+        add_nms(model, nms)
     onnx.checker.check_model(model, full_check=True)  # with all shapes; a failure is a bug here
     return model

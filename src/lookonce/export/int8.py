@@ -125,7 +125,7 @@ def export_int8(
         import_nncf()
     if options.gate:
         require("faster_coco_eval", "evaluate")
-    inputs, compared_on = plan(options, info, console)
+    inputs, compared_on = choose_images(options, info, console)
     from lookonce.export.files import write_onnx
 
     with TemporaryDirectory(prefix="lookonce-") as folder, replacing_together(path) as made:
@@ -183,7 +183,7 @@ def write_int8(
         write_onnx(quantize_onnx(graph, inputs, watch, symmetric=symmetric), path)
 
 
-def plan(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages:
+def choose_images(options: Int8, info: ModelInfo, console: Console) -> QuantizationImages:
     """Choose and read the images, and print the choice.
 
     Raises:
@@ -220,7 +220,7 @@ def _gate_samples(
         gate_data, split = _split_of(options.gate_on)
         found = load_samples(gate_data, split or "val", options.names)
     elif calibrated is None:
-        raise GateDataError(f"{data}: expected annotations, to measure what int8 loses; found images alone")
+        raise GateDataError(f"{data}: expected annotations, to measure what int8 loses; found only images")
     else:
         has_val = "val" in open_annotations(data).splits
         found = load_samples(data, "val", options.names) if has_val else calibrated
@@ -228,7 +228,7 @@ def _gate_samples(
     say_problems(found.problems, console)
     shared = SharedClasses.match(info.names, found.names, found.origin)
     if shared.unknown:
-        say(f"left out: the model does not know {listed(shared.unknown)}", console)
+        say(f"skipped: the model does not know {listed(shared.unknown)}", console)
     return [shared.sample(sample, to=info.names) for sample in found.samples]
 
 

@@ -1,4 +1,4 @@
-"""Suppression inside an exported graph, by the standard operator NonMaxSuppression.
+"""NMS inside an exported graph, by the standard operator NonMaxSuppression.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **N** detections of
 all images together, **M** of the image that has most.
@@ -21,9 +21,7 @@ from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.options import IOU, Conf, DetectOptions
 
-METADATA_KEY = (
-    "lookonce.suppression"  # metadata key of the thresholds: `conf` lists one per class if they differ
-)
+METADATA_KEY = "lookonce.nms"  # metadata key of the thresholds: `conf` lists one per class if they differ
 OUTPUT = "detections"
 COLUMNS = 6  # xyxy, score, class
 MOST = 1 << 20  # per class and image: more than the candidates at 4096x4096, so nothing is cut off
@@ -51,17 +49,17 @@ class GraphNms:
         return cls(DetectOptions(conf=conf, iou=iou).for_model(info).thresholds_of(info.names), iou)
 
 
-def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
+def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
     """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (B, M, 6).
 
     Rows are by falling score; an image with fewer than M has rows of zeros at its end.
 
     As in `postprocess`, a candidate has one class, the most probable, and boxes are clipped before
-    suppression: there at the border of the image, here at the border of the input, because the image is not
+    NMS: there at the border of the image, here at the border of the input, because the image is not
     known.
     """
     nodes = Nodes(model.graph)
-    nodes.prefix = "suppression"
+    nodes.prefix = "nms"
     (candidates,) = (output.name for output in model.graph.output)
     classes = int(model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value) - 5
     boxes, objectness, probabilities = nodes.add_many(
@@ -83,14 +81,14 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     spread = nodes.add("Mul", nodes.add("OneHot", labels, *of_label), scores)  # (B, K, C)
     by_class = nodes.add("Transpose", spread, perm=[0, 2, 1])  # (B, C, K)
 
-    conf = np.array(suppression.conf, np.float32)
-    if len(set(suppression.conf)) > 1:  # the operator takes one for all
+    conf = np.array(nms.conf, np.float32)
+    if len(set(nms.conf)) > 1:  # the operator takes one for all
         own = nodes.constant(conf[:, None])  # (C, 1)
         by_class = nodes.add("Where", nodes.add("Greater", by_class, own), by_class, nodes.floats(0))
         conf = np.zeros(1, np.float32)
     kept = nodes.add(
         "NonMaxSuppression", boxes, by_class, nodes.integers(MOST),
-        nodes.constant(np.array([suppression.iou], np.float32)), nodes.constant(conf[:1]),
+        nodes.constant(np.array([nms.iou], np.float32)), nodes.constant(conf[:1]),
     )  # fmt: skip
     number, label, candidate = nodes.add_many(
         "Split", kept, nodes.integers(1, 1, 1), outputs=3, axis=1
@@ -124,5 +122,5 @@ def add_suppression(model: onnx.ModelProto, suppression: GraphNms) -> None:
     value = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [size, "found", COLUMNS])
     model.graph.output.append(value)
     entry = model.metadata_props.add()
-    given = suppression.conf if len(set(suppression.conf)) > 1 else suppression.conf[0]
-    entry.key, entry.value = METADATA_KEY, json.dumps({"conf": given, "iou": suppression.iou})
+    given = nms.conf if len(set(nms.conf)) > 1 else nms.conf[0]
+    entry.key, entry.value = METADATA_KEY, json.dumps({"conf": given, "iou": nms.iou})

@@ -39,7 +39,7 @@ def quantize_onnx(
     """Return the graph in int8, with heads and decoding in float.
 
     Args:
-        graph: float, as `graph.export_graph` makes it without suppression.
+        graph: float, as `graph.export_graph` makes it without NMS.
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         watch: shows progress.
         symmetric: activations are signed, their ranges symmetric around 0, which some CPUs multiply

@@ -44,7 +44,7 @@ def quantize_openvino(
     """Write the graph as `path`, an `.xml` file, and the `.bin` beside it, in int8.
 
     Args:
-        graph: float, as `graph.export_graph` makes it without suppression.
+        graph: float, as `graph.export_graph` makes it without NMS.
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         path: path of the `.xml` file.
         watch: shows progress.

@@ -39,7 +39,7 @@ class Proof:
         boxes: the largest difference of a side of any candidate within the input, in its pixels.
         scores: the largest difference of an objectness or class probability.
         images: number of images compared.
-        detections: rows that the suppression in the graph gave; None where there is none.
+        detections: rows that NMS in the graph gave; None where there is none.
     """
 
     boxes: float
@@ -56,10 +56,10 @@ def prove(
     *,
     static: bool = False,
     planes: bool = False,
-    suppression: GraphNms | None = None,
+    nms: GraphNms | None = None,
     weights: Path | None = None,
 ) -> Proof:
-    """Run both on the same images: all candidates must agree, and the detections after suppression.
+    """Run both on the same images: all candidates must agree, and the detections after NMS.
 
     If the shapes are open, all images are run as one batch, and the first one again in another shape. An ONNX
     graph of planes is run by OpenCV too, unless it suppresses, which OpenCV 4 cannot.
@@ -71,7 +71,7 @@ def prove(
         images: RGB, of any size.
         static: the shapes are fixed, to a batch of 1.
         planes: the input is planes, see `runtime.backends.as_planes`, and the shapes are fixed.
-        suppression: NMS settings inside the graph; None without NMS.
+        nms: NMS settings inside the graph; None without NMS.
         weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
@@ -79,8 +79,8 @@ def prove(
     """
     with ExitStack() as engines:
         reference = engines.enter_context(closing(_open_reference(model, weights)))
-        run = _open_exported(exported, suppression, engines)
-        opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and suppression is None else None
+        run = _open_exported(exported, nms, engines)
+        opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and nms is None else None
         boxes = scores = 0.0
         detections = 0
         for batch in _batches(images, info, static=static or planes or any(reference.input_shape)):
@@ -92,15 +92,15 @@ def prove(
                 inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (found, expected)]
                 boxes = float(np.maximum(boxes, _apart(*inside)))
                 scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
-            if suppression is not None:
-                _check_rows(exported, rows, candidates, batch, suppression)
+            if nms is not None:
+                _check_rows(exported, rows, candidates, batch, nms)
                 detections += int(np.count_nonzero(rows[..., 4]))
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
         raise ModelFileError(
             f"{exported.name}: expected what {model} computes, found boxes {boxes:.2g} pixels and scores "
             f"{scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); not kept"
         )
-    return Proof(boxes, scores, len(images), None if suppression is None else detections)
+    return Proof(boxes, scores, len(images), None if nms is None else detections)
 
 
 def _open_reference(model: Path, weights: Path | None) -> Backend:
@@ -116,10 +116,10 @@ def _open_reference(model: Path, weights: Path | None) -> Backend:
 
 
 def _open_exported(
-    path: Path, suppression: GraphNms | None, engines: ExitStack
+    path: Path, nms: GraphNms | None, engines: ExitStack
 ) -> Callable[[Images], tuple[Floats, Floats]]:
-    """Run images -> candidates (B, K, 5+C) and detections (B, M, 6), of no row without suppression."""
-    if suppression is None:
+    """Run images -> candidates (B, K, 5+C) and detections (B, M, 6), of no row without NMS."""
+    if nms is None:
         backend = engines.enter_context(closing(open_backend(path)))
         return lambda images: (backend(images), np.empty((len(images), 0, 6), np.float32))
     return _openvino_pair(path) if path.suffix == ".xml" else _onnx_pair(path)
@@ -194,13 +194,11 @@ def _apart(a: Floats, b: Floats) -> float:
     return float(np.abs(a - b).max(initial=0)) if a.shape == b.shape else float("inf")
 
 
-def _check_rows(
-    exported: Path, rows: Floats, candidates: Floats, batch: Images, suppression: GraphNms
-) -> None:
-    """Compare with lookonce's own suppression of the same candidates: detections must be identical."""
+def _check_rows(exported: Path, rows: Floats, candidates: Floats, batch: Images, nms: GraphNms) -> None:
+    """Compare with lookonce's own NMS of the same candidates: detections must be identical."""
     whole = Letterbox.stretch(batch.shape[1:3], batch.shape[1:3])
-    names = tuple(map(str, range(len(suppression.conf))))
-    options = DetectOptions(conf=dict(zip(names, suppression.conf, strict=True)), iou=suppression.iou)
+    names = tuple(map(str, range(len(nms.conf))))
+    options = DetectOptions(conf=dict(zip(names, nms.conf, strict=True)), iou=nms.iou)
     wrong = expected = 0
     for found, each in zip(rows, candidates, strict=True):
         mine = postprocess(each, whole, options, names)
@@ -211,6 +209,6 @@ def _check_rows(
         expected += len(wanted)
     if wrong or len(rows) != len(candidates):
         raise ModelFileError(
-            f"{exported.name}: expected the {expected} detections of lookonce's own suppression by falling "
+            f"{exported.name}: expected the {expected} detections of lookonce's own NMS by falling "
             f"score, found {np.count_nonzero(rows[..., 4])}, {wrong} of them differently; not kept"
         )

@@ -1,1 +1,1 @@
-"""Boxes, anchors, letterbox and suppression: arithmetic independent of files and networks."""
+"""Boxes, anchors, letterbox and NMS: arithmetic independent of files and networks."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce.geometry.boxes import iou, pairwise_intersects
 
-SIGMA = 0.5  # for soft suppression: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
+SIGMA = 0.5  # for Soft-NMS: Bodla et al. 2017, and the best F1 on training images (benchmarks/nms.md)
 MOST_PAIRS = 50_000  # of boxes that share columns; more go by blocks. Any number gives the same result
 ROUNDS = 3  # of decisions on all boxes at once
 BLOCK = 128  # the fastest of 32 to 256 for 100 to 10,000 boxes; any number gives the same result

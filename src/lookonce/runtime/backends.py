@@ -197,7 +197,7 @@ def check_precision(precision: str, backend: str | None, device: str) -> None:
     on_cpu = kind_of(device) in (AUTO, "cpu") and (engine is None or "cpu" in engine.devices)
     if precision == "bfloat16" and on_cpu and not this_processor().computes_bfloat16:
         raise ConfigError(
-            "precision: expected auto, float32 or int8, because this processor has no instructions for "
+            "precision: expected auto, float32 or int8, because this CPU has no instructions for "
             f"bfloat16 ({this_processor()}); found 'bfloat16'"
         )
 

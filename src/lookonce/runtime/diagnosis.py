@@ -40,11 +40,11 @@ def diagnose(url: str) -> str:
         port = parts.port or PORTS[parts.scheme]
         with socket.create_connection((parts.hostname or "", port), PATIENCE) as connection:
             if parts.scheme != "rtsp":
-                return "nothing that opens as one"
+                return "data that cannot be opened as one"
             connection.sendall(f"DESCRIBE {plain} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
             answer = connection.recv(64).split()
     except KeyError:
-        return "nothing that opens as one"
+        return "data that cannot be opened as one"
     except (OSError, ValueError) as error:
         return reason(error)
     match answer:
@@ -54,4 +54,4 @@ def diagnose(url: str) -> str:
             return "a stream that wants user and password"
         case [bytes(), b"404", *_]:
             return "a server without this stream"
-    return "nothing that opens as one"
+    return "data that cannot be opened as one"

@@ -140,8 +140,8 @@ class LiveFrames:
             failures = 0 if self._received > before else failures + 1
         if endless:
             raise ImageError(
-                f"{name_of(self._origin)}: the stream broke off after {self._received} frames, and "
-                f"{len(PAUSES)} attempts in {sum(PAUSES):.0f} s did not bring it back"
+                f"{name_of(self._origin)}: the stream ended after {self._received} frames, and "
+                f"{len(PAUSES)} attempts to reconnect in {sum(PAUSES):.0f} s failed"
             )
 
     def _read_connection(self) -> bool:

@@ -38,7 +38,7 @@ MEMORY = MAX_MEMORY  # bytes of all images being processed: one of the largest, 
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Parallel:
     """Distribution of the work over the cores.
 
     Attributes:
@@ -53,7 +53,7 @@ class Plan:
 
     @classmethod
     def of(cls, frames: int | None, threads: int | None = None) -> Self:
-        """Plan for a number of frames.
+        """Choose them for a number of frames.
 
         Many frames: one core each, for the highest rate. Live frames: all cores for the newest one, for the
         shortest delay, with at most one result waiting to be written.
@@ -73,7 +73,7 @@ def each_image(
     paths: Iterable[Path],
     work: Callable[[Any], R],
     skipped: list[Problem],
-    plan: Plan = Plan(1, 1),
+    parallel: Parallel = Parallel(1, 1),
     *,
     values: Values | None = None,
     least: Callable[[Size], Size] | None = None,
@@ -85,7 +85,7 @@ def each_image(
         paths: image files.
         work: called in several threads with RGB pixels (H, W, 3); with `least` perhaps with a `ReducedImage`.
         skipped: receives a problem per image that cannot be read.
-        plan: number of workers.
+        parallel: number of workers.
         values: range of images of more than 8 bits, as in `read_image`.
         least: size of an image -> the smallest that a JPEG may be decoded at; None: always the whole image.
         strict: raise the error of the first image that cannot be read.
@@ -107,7 +107,9 @@ def each_image(
     def memory(item: tuple[int, Path]) -> int:
         return memory_of(item[1])
 
-    with closing(in_parallel(enumerate(paths), attempt, plan.workers, plan.ahead, weight=memory)) as results:
+    with closing(
+        in_parallel(enumerate(paths), attempt, parallel.workers, parallel.ahead, weight=memory)
+    ) as results:
         for number, path, result in results:
             if not isinstance(result, ImageError):
                 yield number, result

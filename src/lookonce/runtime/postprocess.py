@@ -26,13 +26,13 @@ def postprocess(
 ) -> Detections:
     """Filter by score, map the boxes to the image, suppress duplicates.
 
-    Boxes are clipped at the image's border before suppression, as in the reference: two boxes that differ
+    Boxes are clipped at the image's border before NMS, as in the reference: two boxes that differ
     only outside the image are one object.
 
     Args:
         candidates: (K, 5+C) xyxy in input pixels, objectness, class probabilities.
         letterbox: how the image was fitted into the input.
-        options: thresholds, classes and the kind of suppression.
+        options: thresholds, classes and the kind of NMS.
         names: class names of the result; `options.classes` refers to them.
 
     Returns:

@@ -30,7 +30,7 @@ from lookonce.images import (
 )
 from lookonce.runtime.live import LiveCounts, LiveFrames
 from lookonce.runtime.origins import PIPED, absolute, find_origins
-from lookonce.runtime.pipeline import Plan, in_parallel, memory_of
+from lookonce.runtime.pipeline import Parallel, in_parallel, memory_of
 from lookonce.runtime.stdin import PipedImages
 from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, name_of, read_frames
 from lookonce.samples import Problem
@@ -175,14 +175,14 @@ class Sources:
         for frame, _ in self._readable(item.attempt(lambda frame: None) for item in self._items()):
             yield frame
 
-    def map(self, work: Callable[[Frame], T], plan: Plan) -> Generator[tuple[Frame, T], None, None]:
+    def map(self, work: Callable[[Frame], T], parallel: Parallel) -> Generator[tuple[Frame, T], None, None]:
         """Read and process several frames in parallel; the results are in order.
 
         Close it (`contextlib.closing`) if not all results are wanted: that ends its threads.
 
         Args:
             work: called in several threads.
-            plan: number of workers.
+            parallel: number of workers.
 
         Raises:
             ImageError: as when iterating.
@@ -192,8 +192,8 @@ class Sources:
         outcomes = in_parallel(
             self._items(),
             lambda item: item.attempt(work),
-            plan.workers,
-            plan.ahead,
+            parallel.workers,
+            parallel.ahead,
             weight=lambda item: item.memory,
             stop=self._stop,
         )

@@ -148,7 +148,7 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
 
     A box that ends at an inner border of its tile is cut off. One that ends near it is, if a box of the same
     class from elsewhere, whole there, covers half of it. An object that is whole in several windows is still
-    there several times; suppression follows.
+    there several times; NMS follows.
 
     Args:
         parts: detections of each window, with boxes in pixels of the window.

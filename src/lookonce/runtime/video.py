@@ -284,7 +284,7 @@ def _connected_by_av(url: str) -> Iterator[Connection]:
 def _found_instead(origin: Origin) -> str:
     """Describe what does not open as a video."""
     if not isinstance(origin, str):
-        return "nothing that opens as one"
+        return "data that cannot be opened as one"
     from lookonce.runtime.diagnosis import diagnose  # imports HTTP, which takes longer than this module
 
     return diagnose(origin)

@@ -22,7 +22,7 @@ from lookonce.geometry.sizes import to_multiple
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build
 from lookonce.train.learner import Learner, forward
-from lookonce.train.plan import TrainData, describe
+from lookonce.train.setup import TrainData, describe
 from lookonce.train.transfer import freeze_parts
 
 BATCHES = (64, 56, 48, 40, 32, 24, 16, 8, 4, 2, 1)  # above 64 the learning rate would need another value

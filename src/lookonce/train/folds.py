@@ -23,12 +23,12 @@ from lookonce.evaluate.report import Evaluation, evaluate_detections
 from lookonce.gate import detect_samples, own_values
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
-from lookonce.runtime.pipeline import Plan
+from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Sample
 from lookonce.train import checkpoint
-from lookonce.train.plan import TrainData
 from lookonce.train.run import Session, train
+from lookonce.train.setup import TrainData
 
 REPORT = "folds.json"
 
@@ -128,11 +128,11 @@ def detect_all(
     model: Path, samples: Sequence[Sample], session: Session
 ) -> tuple[list[Sample], list[Detections]]:
     """Return the samples with a readable image, and their detections."""
-    plan = Plan.of(usable_cores())
+    parallel = Parallel.of(usable_cores())
     device, threads = str(session.group.device), torch.get_num_threads()
     try:
-        with Detector.open(model, conf=EVALUATION_CONF, threads=plan.threads, device=device) as detector:
-            measured = detect_samples(detector, samples, own_values(detector, samples), plan)
+        with Detector.open(model, conf=EVALUATION_CONF, threads=parallel.threads, device=device) as detector:
+            measured = detect_samples(detector, samples, own_values(detector, samples), parallel)
     finally:
         torch.set_num_threads(threads)  # of the whole process, in which the next fold trains
     for problem in measured.unreadable:

@@ -59,7 +59,7 @@ def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         return
     if set(state) != set(range(len(trained))):
         raise TrainingError(
-            f"the checkpoint's optimizer state is of {len(state)} parameters, this run trains {len(trained)}"
+            f"the checkpoint's optimizer state has {len(state)} parameters, this run trains {len(trained)}"
         )
     for parameter, slots in zip(trained, (state[i] for i in range(len(trained))), strict=True):
         for name, tensor in slots.items():

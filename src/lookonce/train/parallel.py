@@ -209,7 +209,7 @@ def join(device: str = AUTO) -> Iterator[Group]:
         store = next(rendezvous("env://", rank, size, timeout=JOINING))[0]
         watch = Watch(rank, size, store, JOINING.total_seconds())
     except (RuntimeError, OSError) as error:
-        raise TrainingError(f"expected {size} processes, not all came: {error}") from error
+        raise TrainingError(f"expected {size} processes, not all connected: {error}") from error
     with watch:
         try:
             with _exchange():

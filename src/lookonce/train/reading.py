@@ -17,7 +17,7 @@ from lookonce.model.files import load_info
 from lookonce.samples import Sample
 from lookonce.seen import BYTES, MOST, Seen, fingerprints
 from lookonce.train.holdout import folds, hold_out
-from lookonce.train.plan import TrainData
+from lookonce.train.setup import TrainData
 
 
 def load_data(

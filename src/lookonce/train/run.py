@@ -39,7 +39,7 @@ from lookonce.train.learner import Learner, describe_device
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
 from lookonce.train.parallel import ALONE, Group, SharedLoader
-from lookonce.train.plan import TrainData, base_network, describe, make_dataset, make_network, make_schedule
+from lookonce.train.setup import TrainData, base_network, describe, make_dataset, make_network, make_schedule
 from lookonce.train.sync_norm import synchronize
 from lookonce.train.transfer import transfer
 from lookonce.train.validate import Validator

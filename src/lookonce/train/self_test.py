@@ -21,8 +21,8 @@ from lookonce.train.clock import Course
 from lookonce.train.learner import Learner
 from lookonce.train.loop import Epoch, train_one_epoch
 from lookonce.train.parallel import ALONE, Group
-from lookonce.train.plan import TrainData, describe, make_dataset, make_network
 from lookonce.train.schedule import Schedule
+from lookonce.train.setup import TrainData, describe, make_dataset, make_network
 from lookonce.train.validate import Validator
 
 IMAGES = 8

@@ -38,7 +38,7 @@ from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.samples import Sample, named_as_in, numbers_in
 from lookonce.train.learner import forward
-from lookonce.train.plan import TrainData, make_dataset
+from lookonce.train.setup import TrainData, make_dataset
 
 IMAGES = 128  # from which the importance of the channels is estimated
 TRIES = 5  # of the share of multiplications, until the time here is as wanted

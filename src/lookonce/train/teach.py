@@ -35,7 +35,7 @@ from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import EVALUATION_CONF, DetectOptions
 from lookonce.runtime.pipeline import each_image
 from lookonce.samples import Area, Problem, Sample, numbers_in
-from lookonce.train.plan import TrainData
+from lookonce.train.setup import TrainData
 from lookonce.values import measure_values
 
 TAUGHT = "taught.json"  # in the run folder

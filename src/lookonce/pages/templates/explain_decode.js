@@ -34,7 +34,7 @@ function mapButton(number, anchor) {
     paper.imageSmoothingEnabled = false;
     paper.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   });
-  const threshold = Math.min(...data.suppression.score_thresholds);
+  const threshold = Math.min(...data.nms.score_thresholds);
   return el("button", { type: "button", class: "map", "aria-pressed": "false", onclick: () => { showCell(best); goTo("decode"); } }, canvas,
     el("span", {}, `stride ${scale.stride}, ${anchorText(scale.anchors[anchor])}`,
       el("small", {}, `highest ${digits(objectnessAt(best), 3)}; ${cellsAbove(number, anchor, threshold)} of ${scale.rows * scale.columns} above ${Number(digits(threshold, 3))}`)));

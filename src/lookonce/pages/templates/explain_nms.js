@@ -4,11 +4,11 @@ const MOST_ROWS = 200;
 const sayFound = announcer("nms-status");
 const foundImage = imageWithLayers("image", { role: "group", "aria-label": "The image with its detections" });
 const least = data.candidates.complete_from;
-const own = data.suppression.score_thresholds;
+const own = data.nms.score_thresholds;
 // The thresholds of a model may differ by class; the slider then stands for one that all classes share.
 const differ = new Set(own).size > 1;
 const lowest = differ ? Math.max(least, Number(digits(Math.min(...own), 3))) : own[0];
-const setting = { ...data.suppression, score_threshold: lowest, showSuppressed: false, candidate: null };
+const setting = { ...data.nms, score_threshold: lowest, showSuppressed: false, candidate: null };
 let result = suppress(setting.score_thresholds, setting.iou_threshold);
 
 /** A slider with a field beside it for exact numbers. */

@@ -1,4 +1,4 @@
-"""Candidates and suppression: exactly what the Detector does, and who suppressed whom."""
+"""Candidates and NMS: exactly what the Detector does, and who suppressed whom."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lookonce import Detections, Detector
-from lookonce.explain import Explainer, Explanation, suppression
+from lookonce.explain import Explainer, Explanation, nms
+from lookonce.explain.nms import list_candidates, suppress
 from lookonce.explain.records import BELOW, KEPT, Candidates
-from lookonce.explain.suppression import list_candidates, suppress
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.runtime.options import DetectOptions
 from lookonce.runtime.postprocess import postprocess
@@ -62,7 +62,7 @@ def test_equal_to_the_detector(photo: str, nano: Explainer, data: Path) -> None:
 
 
 def by_hand(listed: Candidates, conf: float, iou: float) -> tuple[list[int], list[int]]:
-    """Greedy suppression one box after the other: the kept ones, and who suppressed each."""
+    """Greedy NMS one box after the other: the kept ones, and who suppressed each."""
     order = [i for i in np.argsort(-listed.scores, kind="stable").tolist() if listed.scores[i] > conf]
     by = [BELOW] * len(listed)
     kept: list[Any] = []
@@ -112,7 +112,7 @@ def test_positions_lead_back_to_the_prediction(nano: Explainer, data: Path) -> N
 def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
     full = tiny(image).candidates
-    monkeypatch.setattr(suppression, "LIMIT", 60)
+    monkeypatch.setattr(nms, "LIMIT", 60)
     found = tiny(image)
     cut = found.candidates
 
@@ -133,7 +133,7 @@ def test_a_cap_that_cuts_says_so(tiny: Explainer, monkeypatch: pytest.MonkeyPatc
 def test_the_cap_cuts_below_the_score_threshold_only(
     tiny: Explainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suppression, "LIMIT", 3)
+    monkeypatch.setattr(nms, "LIMIT", 3)
     found = tiny(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8))
     above = np.count_nonzero(found.candidates.scores > 0.5)
 
@@ -181,4 +181,4 @@ def test_each_class_has_its_own_threshold(nano: Explainer, data: Path) -> None:
         expected = detector(data / "photos" / "dog.jpg")
     assert_same(found.detections, expected)
     assert [name for name, _, _ in expected] == ["dog", "bicycle", "bicycle"]
-    assert found.candidates.complete_from <= min(found.suppression.score_thresholds) == 0.02
+    assert found.candidates.complete_from <= min(found.nms.score_thresholds) == 0.02

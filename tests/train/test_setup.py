@@ -12,7 +12,7 @@ from lookonce.model.network import build
 from lookonce.networks import NETWORKS
 from lookonce.recipe import load_settings
 from lookonce.samples import Sample
-from lookonce.train.plan import TrainData, describe, make_network, make_schedule
+from lookonce.train.setup import TrainData, describe, make_network, make_schedule
 from tests.data.drawn_samples import INFO
 
 BOX = Sample(Path("a.png"), np.array([[1, 1, 9, 9]], np.float32), np.array([0]))
