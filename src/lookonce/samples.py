@@ -178,6 +178,7 @@ ProblemKind = Literal[
     "inverted",
     "keypoints",
     "listed-twice",
+    "meaning",
     "missing",
     "no-size",
     "not-numbers",

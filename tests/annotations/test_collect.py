@@ -204,6 +204,23 @@ def test_a_half_turn_stays_as_it_is_if_others_were_drawn_upright(tmp_path: Path)
     ]
 
 
+def test_a_half_turn_that_nothing_proves_is_noted(tmp_path: Path) -> None:
+    mark = Row("f:1: box 1", (10, 5, 30, 20))
+    records = [Record(f"f:{o}", turned_image(tmp_path, o), [mark], declared=(60, 80)) for o in (2, 3, 4)]
+    found = gather(*records)
+    assert [sample.boxes[0].tolist() for sample in found.samples] == [[10, 5, 30, 20]] * 3
+    assert [(p.kind, p.outcome) for p in found.problems] == [("exif-unknown", "noted")]
+    assert "3 like this in all" in found.problems[0].what
+
+
+def test_fractions_of_the_stored_pixels_are_turned_with_the_image(tmp_path: Path) -> None:
+    """Label Studio's boxes, if it declares the size of the stored pixels."""
+    path = turned_image(tmp_path, 6)
+    row = Row("f:1: box 1", (20 / 80, 12.5 / 60, 20 / 80, 15 / 60))
+    found = gather(Record("f:1", path, [row], declared=(60, 80), relative=True), form="labelstudio")
+    assert found.samples[0].boxes.tolist() == [[40, 10, 55, 30]]
+
+
 def test_a_turned_image_of_another_size_is_left_out(tmp_path: Path) -> None:
     found = collect(turned_image(tmp_path, 6), SOUND, declared=(600, 800))
     assert (found.samples, found.problems[0].kind) == ([], "wrong-size")

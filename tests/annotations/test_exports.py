@@ -163,6 +163,28 @@ def label_studio(minimal: bool = False) -> str:
     return json.dumps(tasks)
 
 
+def apart(text: str) -> str:
+    """Label Studio's tasks with each result as two of one id: the shape, and its class."""
+    tasks = json.loads(text)
+    for task in tasks:
+        for annotation in task["annotations"]:
+            pairs = []
+            for i, result in enumerate(annotation["result"]):
+                shape = {k: v for k, v in result["value"].items() if k != "rectanglelabels"}
+                pairs.append(result | {"id": i, "type": "rectangle", "value": shape})
+                label = shape | {"labels": result["value"]["rectanglelabels"]}
+                pairs.append(result | {"id": i, "type": "labels", "value": label})
+            annotation["result"] = pairs
+    return json.dumps(tasks)
+
+
+def as_mask(match: re.Match[str]) -> str:
+    """A box of CVAT's XML as the mask that fills it."""
+    left, top, right, bottom = map(int, match.groups()[1:])
+    size = f'left="{left}" top="{top}" width="{right - left}" height="{bottom - top}"'
+    return f'<mask {match[1]} rle="0, {(right - left) * (bottom - top)}" {size}/>'
+
+
 def create_ml() -> str:
     entries = []
     for stem, found in BOXES.items():
@@ -322,6 +344,14 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
     "voc, letters of two parts": (
         {f"x/{unicodedata.normalize('NFD', 'é')}{s}.xml": xml(s, "none") for s in "abc"}, images("é{}.jpg"),
     ),
+    "voc, declared UTF-16 and stored as UTF-8, with a blank line": (
+        {f"{s}.xml": '\n<?xml version="1.0" encoding="utf-16"?>\n' + xml(s) for s in "abc"}, images("{}.jpg"),
+    ),
+    "voc, folders of another depth": (
+        {f"xml/cam_{s}/1{s}.xml": xml(s, f"1{s}.jpg") for s in "abc"}
+        | {f"xml/cam_x/1{s}.xml": xml(s, f"1{s}.jpg") for s in "abc"},
+        [*images("images/cam_{0}/rgb/1{0}.jpg"), *images("images/cam_x/rgb/1{0}.jpg")],
+    ),
     "yolo, folders": (CLASSES | {f"labels/x/{s}.txt": yolo(s) for s in "abc"}, images("images/x/{}.jpg")),
     "yolo, some in folders": (
         CLASSES | {"labels/x/a.txt": yolo("a"), "labels/b.txt": yolo("b")}, [*images("images/x/{}.jpg", "ac"), "images/b.jpg"],
@@ -339,11 +369,35 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
         CLASSES | {f"labels/{unicodedata.normalize('NFD', 'é')}{s}.txt": yolo(s) for s in "abc"}, images("images/é{}.jpg"),
     ),
     "labelme": ({f"{s}.json": labelme(s) for s in "abc"}, images("{}.jpg")),
+    "labelme, a path that goes up": (
+        {f"x/{s}.json": labelme(s).replace(f"{s}.jpg", f"..\\\\y\\\\{s}.jpg") for s in "abc"}, images("y/{}.jpg"),
+    ),
+    "labelme, images renamed": ({f"{s}.json": labelme(s).replace(f"{s}.jpg", f"old{s}.png") for s in "abc"}, images("{}.jpg")),
     "labelme, images apart": ({f"x/{s}.json": labelme(s) for s in "abc"}, images("y/{}.jpg")),
     "label studio": ({"export.json": label_studio()}, images("photos/{}.jpg")),
     "label studio, minimal": ({"export.json": label_studio(minimal=True)}, images("photos/{}.jpg")),
+    "label studio, another key of the image": (
+        {"export.json": label_studio(minimal=True).replace('"image"', '"created_at": "2024-01-01T00:00:00.000Z", "photo_url"')},
+        images("photos/{}.jpg"),
+    ),
+    "label studio, names as it stores them": (
+        {"export.json": label_studio().replace("/data/local-files/?d=photos%2F", "/data/upload/1/0123abcd-my_1_")},
+        images("photos/my (1) {}.jpg"),
+    ),
+    "label studio, shape and class apart": (
+        {"export.json": apart(label_studio())}, images("photos/{}.jpg"),
+    ),
+    "createml, an older key": ({"a.json": create_ml().replace('"annotations"', '"annotation"')}, images("{}.jpg")),
     "createml": ({"_annotations.createml.json": create_ml()}, images("{}.jpg")),
     "cvat": ({"annotations.xml": cvat()}, images("images/{}.jpg")),
+    "cvat, masks": (
+        {"annotations.xml": re.sub(r'<box (\S+) xtl="(\d+)" ytl="(\d+)" xbr="(\d+)" ybr="(\d+)"/>', as_mask, cvat())}, images("images/{}.jpg"),
+    ),
+    "openimages, FiftyOne": (
+        {"train/labels/detections.csv": open_images(), "train/metadata/classes.csv": "/m/cat,cat\n/m/dog,dog\n"},
+        images("train/data/{}.jpg", "ab"),
+    ),
+    "csv of Kaggle": ({"train.csv": tensorflow().replace("filename", "image_id").replace(".jpg", "")}, images("train/{}.jpg", "ab")),
     "openimages": (
         {"train-annotations-bbox.csv": open_images(), "class-descriptions-boxable.csv": "/m/cat,cat\n/m/dog,dog\n"},
         images("train/{}.jpg", "ab"),
@@ -430,6 +484,27 @@ DIVIDED: dict[str, tuple[Files, list[str]]] = {
          for s, subset in (("a", "Train"), ("b", "Validation"), ("c", "test"))},
         images("images/{}.jpg"),
     ),
+    "voc lists without Main": (
+        {f"Annotations/{s}.xml": xml(s) for s in "abc"} | {f"ImageSets/{n}.txt": s for n, s in (("train", "a"), ("val", "b"), ("test", "c"))},
+        images("JPEGImages/{}.jpg"),
+    ),
+    "voc lists of PaddlePaddle": (
+        {f"Annotations/{s}.xml": xml(s) for s in "abc"}
+        | {f"{n}_list.txt": f"JPEGImages/{s}.jpg Annotations/{s}.xml" for n, s in (("train", "a"), ("val", "b"), ("test", "c"))},
+        images("JPEGImages/{}.jpg"),
+    ),
+    "voc lists of VoTT": (
+        {f"Annotations/{s}.xml": xml(s) for s in "abc"}
+        | {f"ImageSets/Main/{k}_{n}.txt": f"{s}.jpg 1" for k in NAMES for n, s in (("train", "a"), ("val", "b"), ("test", "c"))},
+        images("JPEGImages/{}.jpg"),
+    ),
+    "voc of two years": (
+        {f"VOC200{i}/Annotations/{s}.xml": xml(s) for i, s in enumerate("abc")}
+        | {"VOC2000/ImageSets/Main/train.txt": "a", "VOC2001/ImageSets/Main/val.txt": "b", "VOC2002/ImageSets/Main/test.txt": "c",
+           "VOC2001/ImageSets/Main/train.txt": ""},
+        [f"VOC200{i}/JPEGImages/{s}.jpg" for i, s in enumerate("abc")],
+    ),
+    "lists of stems": (CLASSES | YOLO | {"train.txt": "a\n", "val.txt": "b\n", "test.txt": "c\n"}, images("images/{}.jpg")),
     "lists at the top": (
         CLASSES | YOLO | {"train.txt": "./images/a.jpg", "val.txt": "/x/set/images/b.jpg", "test.txt": "images/c.jpg"},
         images("images/{}.jpg"),
@@ -572,6 +647,17 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
         ({f"Annotations/{s}.xml": xml(s) for s in "ab"} | {"ImageSets/Main/train.txt": "a", "ImageSets/Main/night.txt": "b"},
          images("JPEGImages/{}.jpg", "ab"), "unlisted", "not the list of a usual split"),
         ({f"train/{s}.xml": xml(s) for s in "a"} | {"b.xml": xml("b")}, ["train/a.jpg", "b.jpg"], "outside-splits", "outside the folders train"),
+        ({"a.json": labelme("a"), "b.json": labelme("b")[:60]}, images("{}.jpg", "ab"), "annotation", "not JSON, or cut short"),
+        ({"a.json": labelme("a"), "b.json": labelme("b").replace("b.jpg", "a.jpg")}, images("{}.jpg", "ab"), "filename", "imagePath names 'a.jpg'"),
+        ({"e.json": label_studio().replace('"type": "rectanglelabels", "value": {"x": 12.5, "y"', '"type": "brushlabels", "value": {"rle": [0], "z"', 1)}, images("photos/{}.jpg"),
+         "row", "expected a rectangle, polygon or ellipse, found 'brushlabels'"),
+        ({"e.json": label_studio().replace(', "rectanglelabels": ["dog"]', "").replace('"type": "rectanglelabels"', '"type": "rectangle"')}, images("photos/{}.jpg"),
+         "class", "expected a class for the rectangle, found none"),
+        ({"annotations.xml": cvat().replace("<box", "<skeleton", 1)}, images("images/{}.jpg"), "row", "expected a box, found a skeleton"),
+        ({"t.csv": tensorflow().replace("class", "split,class").replace(".jpg,", ".jpg,train,")}, images("{}.jpg"), "setting", "the column 'split' is not used"),
+        (CLASSES | {f"labels/{s}.txt": yolo(s).replace("1 ", "2 ", 1).replace("0 ", "1 ", 1) for s in "abc"}, images("images/{}.jpg"), "class", "do the numbers count from 1?"),
+        ({"obj.data": "classes = 2\ntrain = train.txt\nvalid = test.txt\nnames = obj.names", "obj.names": "cat\ndog", "train.txt": "a.jpg", "a.txt": yolo("a")},
+         ["a.jpg"], "split-absent", "expected the list valid = test.txt, found no such file"),
         ({"train.txt": lines("ours") + "\n" + lines("ours", "b").replace("6,", "7,"), **CLASSES}, images("{}.jpg"), "listed-twice", "different boxes"),
     ],
 )  # fmt: skip
@@ -673,6 +759,36 @@ def test_xml_in_the_encoding_that_it_declares(tmp_path: Path, codec: str, said: 
             },
             "KITTI",
         ),
+        ({"0.txt": "Car -1 -1 -10 587.0 173.3 614.1 200.1 -1 -1 -1 -1000 -1000 -1000 -10 0.95\n"}, "KITTI"),
+        ({"labels/a.txt": "1.0 2.0 3.0 2.0 3.0 4.0 1.0 4.0 plane 0\n"}, "DOTA"),
+        ({"annotations/a.txt": "10,20,30,40,1,4,0,0\n"}, "VisDrone"),
+        ({"gt/gt.txt": "1,1,10,20,30,40,1,1,0.9\n"}, "MOT"),
+        ({"gt.txt": "x/a.jpg\n1\n1 2 30 40 0 0 0 0 0 0\n"}, "WIDER FACE"),
+        (
+            {"v.json": '{"project": {}, "config": {}, "file": {}, "metadata": {}, "view": {}}'},
+            "v.json is VIA,",
+        ),
+        ({"v.csv": "# Exported using VGG Image Annotator (x)\n# CSV_HEADER = metadata_id\n"}, "VIA 3"),
+        ({"a.json": '{"asset": {}, "regions": [], "version": "2.1.0"}'}, "VoTT"),
+        ({"a.json": '{"dataset": "x", "image": {}, "annotations": []}'}, "V7"),
+        (
+            {"r.json": '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]'},
+            "COCO results",
+        ),
+        ({"o.manifest": '{"source-ref": "s3://x/a.jpg"}'}, "Amazon"),
+        (
+            {"m.csv": "image,id,label,annotator,annotation_id,created_at,updated_at,lead_time,labels\n"},
+            "Label Studio",
+        ),
+        (
+            {"w.csv": "image_id,width,height,bbox,source\na,80,60,x,y\n"},
+            "expected the columns filename, xmin, .*'image_id,width,",
+        ),
+        ({"export.zip": "PK"}, "found none outside export.zip: pass .*export.zip"),
+        (
+            {"x.xml": xml("a").replace("cat", "\ufffd").replace("<annotation>", '<annotation a="\x01">')},
+            "damaged",
+        ),
         (
             {f"{s}.xml": re.sub("<xmin>.*?</xmin>", "<xmin>9999</xmin>", xml(s)) for s in "abc"},
             r"a\.xml.*expected a box with an area, found \[9999",
@@ -708,6 +824,40 @@ def test_no_problem_is_longer_than_a_line(tmp_path: Path) -> None:
     assert all(p.image is None or len(str(p.image)) < 5000 for p in found.problems)
     with pytest.raises(AnnotationError, match="expected class names of at most 500 characters"):
         load_samples(put(tmp_path, {"r.json": coco(name=lambda name: name * 1000)}, []))
+
+
+def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:
+    second = "</bndbox><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
+    found = load_samples(
+        put(tmp_path, {"b.xml": xml("b").replace("</bndbox>", second)}, images("{}.jpg", "b"))
+    )
+    assert boxes(found) == {"b": [("dog", 1, 2, 3, 4), ("dog", 6, 10, 24, 50)]}
+
+
+def test_a_list_of_images_finds_labels_away_from_the_images(tmp_path: Path) -> None:
+    """CVAT's export without images, whose list names them where they were."""
+    text = "names: [cat, dog]\npath: .\ntrain: train.txt\n"
+    files = {"data.yaml": text, "train.txt": "\n".join(images("data/images/train/{}.jpg"))}
+    put(tmp_path / "x", files | {f"labels/train/{s}.txt": yolo(s) for s in "abc"}, [])
+    put(tmp_path / "photos", {}, images("{}.jpg"))
+    found = load_samples(tmp_path / "x", "train", images=tmp_path / "photos")
+    assert boxes(found) == {stem: sorted(each) for stem, each in BOXES.items()}
+
+
+def test_images_of_one_xml_in_two_folders_are_no_background(tmp_path: Path) -> None:
+    files = {"Annotations/a.xml": xml("a"), "Annotations/b.xml": xml("b")}
+    found = load_samples(put(tmp_path, files, ["x/a.jpg", "y/a.jpg", "x/b.jpg"]))
+    assert [sample.path.relative_to(tmp_path).as_posix() for sample in found.samples] == [
+        "x/a.jpg",
+        "x/b.jpg",
+    ]
+    assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["shared-labels"]
+
+
+def test_a_polygon_with_corners_on_the_border_is_no_key_points(tmp_path: Path) -> None:
+    rows = "1 0 0 0 0.5 0 1 1 1 1 0\n0 0.2 0.3 0.9 0.3 0.95 0.6 1 0.9 0.5 1\n"
+    found = load_samples(put(tmp_path, CLASSES | {"labels/a.txt": rows}, images("images/{}.jpg", "a")))
+    assert boxes(found) == {"a": [("cat", 16, 18, 80, 60), ("dog", 0, 0, 80, 60)]}
 
 
 def test_a_date_is_a_name(tmp_path: Path) -> None:

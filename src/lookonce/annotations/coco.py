@@ -129,6 +129,8 @@ def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dic
     for entry in entries:
         number = _id(entry.get("id")) if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
+        if number is not None and number not in used and name is None:
+            continue
         if number is None or name is None:
             raise AnnotationError(f"{path}: expected categories with id and name, found {shown(entry)}")
         name = class_name(name)
@@ -199,7 +201,13 @@ def _row(
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     given: Any = entry.get("bbox")
     shape: Any = entry.get("segmentation")
-    is_hull = not given and isinstance(shape, list | dict) and bool(shape)
+    try:
+        if isinstance(given, str):  # as a table writes it
+            given = json.loads(given)
+    except ValueError:
+        return Row(place, fault=f"expected bbox [left, top, width, height], found {shown(given)}")
+    is_blank = not given or (isinstance(given, list) and not any(given))
+    is_hull = is_blank and isinstance(shape, list | dict) and bool(shape)
     try:
         if is_hull and isinstance(shape, dict):
             box = box_around(shape, size)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lookonce._image_header import ImageHeader
 from lookonce._texts import Names, is_file, shown
+from lookonce.annotations.misread import WRITTEN, are_percent, other_meaning
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError, ImageError
 from lookonce.geometry import boxes as box_ops
@@ -80,7 +81,11 @@ class _Collector:
             self._add(problem)
         read = self._read(images)
         turned = self._turned(read)
+        used = {row.label for each in read for row in each.rows if not row.fault}
+        from_one = 0 not in used and len(self._range) in used
+        self._counted_from_one = "; no box has class 0: do the numbers count from 1?" if from_one else ""
         in_fractions = not any(max(map(abs, row.box)) > WITHIN_ONE for each in read for row in each.rows)
+        self._doubt = self._doubted(read)
         samples, places = [], {}
         for each in read:
             if (found := self._sample(each, each.path in turned, in_fractions)) is not None:
@@ -154,7 +159,7 @@ class _Collector:
         """Return the images whose boxes refer to the stored pixels, before EXIF rotation.
 
         A declared size proves it for an image that EXIF rotates by 90 degrees. If it proves nothing, as with
-        180 degrees, the other images of the set decide, provided that they agree.
+        180 degrees, the other images of the set decide, provided that they agree; else it counts as upright.
         """
         proved: dict[bool, list[_Image]] = {True: [], False: []}
         open_cases = []
@@ -162,7 +167,7 @@ class _Collector:
             header, declared = each.header, each.records[0].declared
             if header.orientation == 1:
                 continue
-            if each.records[0].relative or declared is None or not all(declared):
+            if declared is None or not all(declared):
                 if each.rows:
                     what = f"EXIF rotates {each.path.name}; its boxes are read as drawn on the upright image"
                     self._tally("exif-unknown", "noted", each.records[0].place, what)
@@ -173,10 +178,40 @@ class _Collector:
         turned = proved[True]
         if open_cases and turned and not proved[False]:
             turned = turned + open_cases
+        elif turned or not proved[False]:  # nothing proves it, or the others disagree
+            for each in (each for each in open_cases if each.rows):
+                what = (
+                    f"EXIF turns {each.path.name}, which its size does not show; its boxes are taken as drawn"
+                )
+                self._tally("exif-unknown", "noted", each.records[0].place, f"{what} on the upright image")
         for each in (each for each in turned if each.rows):
             what = f"declares the size of {each.path.name} before EXIF rotation: its boxes are rotated too"
             self._tally("exif-boxes", "repaired", each.records[0].place, what)
         return {each.path for each in turned}
+
+    def _doubted(self, read: Sequence[_Image]) -> tuple[ProblemKind, str] | None:
+        """Return what all boxes of the set probably are in place of what the format says."""
+        plain = [
+            (row.box, (each.header.width, each.header.height), each.records[0].relative)
+            for each in read
+            for row in each.rows
+            if each.header.orientation == 1 and not row.fault and not row.polygon
+        ]
+        if not plain:
+            return None
+        given, sides, relative = zip(*plain, strict=True)
+        boxes, sizes = np.array(given, np.float64), np.array(sides, np.float64)
+        if all(relative):
+            boxes = box_ops.cxcywh_to_xyxy(boxes) * np.hstack([sizes, sizes])
+        sound = np.isfinite(boxes).all(axis=1)
+        boxes, sizes = boxes[sound], sizes[sound]
+        if meaning := other_meaning(self._parsed.form, boxes, sizes):
+            expected = WRITTEN[self._parsed.form]
+            what = f"expected {expected}, but all boxes of this set fit as {meaning}, and many only so"
+            return "meaning", f"{what}: is that what the numbers are?"
+        if not any(relative) and are_percent(boxes, sizes):
+            return "fractions", "expected pixels; are these percent of the image's sides, as all of this set?"
+        return None
 
     def _sample(
         self, each: _Image, turned: bool, in_fractions: bool
@@ -230,10 +265,20 @@ class _Collector:
             else:
                 label = row.label if row.label in self._range else None
             fault, kind = (row.fault, row.kind) if row.fault else ("", "class")
-            if not fault and label is None:
+            if not fault and self._doubt and each.header.orientation == 1 and not row.polygon:
+                kind, doubt = self._doubt
+                fault = f"{_text(row.box)}: {doubt}"
+            elif not fault and label is None:
                 fault = f"the class {shown(row.label)} is not among the names"
                 if isinstance(row.label, int):
                     fault = f"expected a class number from 0 to {len(self._range) - 1}, found {row.label}"
+                    fault += self._counted_from_one
+                elif isinstance(row.label, str) and not row.has_area(relative=relative):
+                    # the names of a set without a list of them are those of its usable boxes
+                    fault, kind = (
+                        f"{_text(row.box)} of {shown(row.label)} has no area or is inverted",
+                        "inverted",
+                    )
             elif not fault and not relative and _are_fractions(row, in_fractions):
                 fault, kind = (
                     f"{_text(row.box)}: expected pixels; are these fractions of the image's sides?",
@@ -252,7 +297,8 @@ class _Collector:
         height, width = size
         boxes = np.array([row.box for row, _ in sound], np.float64).reshape(-1, 4)
         if relative:
-            boxes = box_ops.cxcywh_to_xyxy(boxes) * (width, height, width, height)
+            stored = (height, width) if turned and each.header.orientation >= 5 else (width, height)
+            boxes = box_ops.cxcywh_to_xyxy(boxes) * (*stored, *stored)
         if turned:
             boxes = turn(boxes, each.header)
         cut = box_ops.clip(boxes, height, width).astype(np.float32)

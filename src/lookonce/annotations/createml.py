@@ -11,13 +11,16 @@ from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem
 
+LIST_KEYS = ("annotations", "annotation")  # the second in older exports
 IMAGE_KEYS = ("image", "imagefilename", "filename")
 
 
 def looks_like(file: Path) -> bool:
     """Return whether a JSON file is a list of images with annotations."""
     keys = json_keys(file)
-    return "[]" in keys and "annotations" in keys and "data" not in keys and bool(keys & set(IMAGE_KEYS))
+    return (
+        "[]" in keys and bool(keys & set(LIST_KEYS)) and "data" not in keys and bool(keys & set(IMAGE_KEYS))
+    )
 
 
 def recognize(data: DataPath) -> Recognized | None:
@@ -38,7 +41,11 @@ def _parse(files: Sequence[Path]) -> Parsed:
                 if isinstance(entry, dict)
                 else None
             )
-            given = entry.get("annotations") if isinstance(entry, dict) else None
+            given = (
+                next((entry[key] for key in LIST_KEYS if key in entry), None)
+                if isinstance(entry, dict)
+                else None
+            )
             if not isinstance(name, str) or not name or not isinstance(given, list):
                 what = f"expected an image with annotations, found {shown(entry)}"
                 problems.append(Problem(f"{file}: [{i}]", what, kind="row"))

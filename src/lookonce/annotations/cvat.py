@@ -61,7 +61,7 @@ def _parse(files: list[tuple[Path, str | None]], read: Callable[[Path], ET.Eleme
                 continue
             place = f"{file}: image {node.get('id', '?')}"
             rows = [_row(f"{place}: {shape.tag} {i}", shape, shape.get("label", ""))
-                    for i, shape in enumerate(node, 1) if shape.tag not in ("tag", "skeleton")]  # fmt: skip
+                    for i, shape in enumerate(node, 1) if shape.tag not in ("tag", "attribute")]  # fmt: skip
             declared = declared_size(node.get("height"), node.get("width"))
             records.append(Record(place, node.get("name", ""), rows, declared))
         records += _frames(file, root)
@@ -80,7 +80,12 @@ def _frames(file: Path, root: ET.Element) -> list[Record]:
                 and len(frame) < 10
             ):
                 frames[int(frame)].append(_row(place, shape, track.get("label", "")))
-    return [Record(f"{file}: frame {i}", f"frame_{i:06d}.PNG", rows) for i, rows in sorted(frames.items())]
+    size = root.find("meta//original_size")
+    declared = None if size is None else declared_size(size.findtext("height"), size.findtext("width"))
+    return [
+        Record(f"{file}: frame {i}", f"frame_{i:06d}.PNG", rows, declared)
+        for i, rows in sorted(frames.items())
+    ]
 
 
 def _row(place: str, shape: ET.Element, label: str) -> Row:
@@ -96,6 +101,9 @@ def _row(place: str, shape: ET.Element, label: str) -> Row:
         if shape.tag in POINTS:
             pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
             return Row(place, hull([(float(x), float(y)) for x, y in pairs]), name, polygon=True)
+        if shape.tag == "mask":
+            left, top, wide, high = (float(shape.get(key, "")) for key in ("left", "top", "width", "height"))
+            return Row(place, (left, top, left + wide, top + high), name, polygon=True)
         if shape.tag == "ellipse":
             x, y, across, down = (float(shape.get(key, "")) for key in ("cx", "cy", "rx", "ry"))
             return Row(place, (x - across, y - down, x + across, y + down), name, polygon=True)

@@ -94,6 +94,15 @@ def _json_keys(path: Path, _: int, size: int) -> frozenset[str]:
     return frozenset(marker | (set(tree) if isinstance(tree, dict) else set()))
 
 
+def is_json(path: Path) -> bool:
+    """Return whether a file is JSON from beginning to end."""
+    try:
+        read_json(path)
+    except AnnotationError:
+        return False
+    return True
+
+
 def read_xml(path: Path) -> ET.Element:
     """Read an XML file in any encoding that it declares; entities are refused.
 
@@ -103,10 +112,15 @@ def read_xml(path: Path) -> ET.Element:
     content = read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT)
     codec = ""
     try:
+        if content[:1].isspace() and content.lstrip().startswith(b"<?xml"):
+            start, declaration = content.split(b"<?xml", 1)  # blank lines before it are not XML
+            content = b"<?xml" + declaration.replace(b"?>", b"?>" + start, 1)
         if match := _DECLARED.match(content):
             codec = match[1].decode().lower()
             codec = WIDER_CODECS.get(codec, codec)
-            if codec not in ("utf-8", "utf-16", "us-ascii"):
+            if codec == "utf-16":  # these bytes are not, but programs on Windows declare so
+                content = content[match.end() :]
+            elif codec not in ("utf-8", "us-ascii"):
                 content = content[match.end() :].decode(codec).encode()
         root = SafeET.fromstring(content)
     except DefusedXmlException as error:
@@ -120,6 +134,8 @@ def read_xml(path: Path) -> ET.Element:
         lines = re.split(rb"\r\n|\r|\n", content)[line - 1 : line]  # as the parser counts them
         around = b"".join(lines)[max(0, column - 20) : column + 20]
         hint = " (& must be written &amp;)" if b"&" in around else ""
+        if not hint and "invalid token" in str(error) and not around.isascii():
+            hint = " (its text is not UTF-8; the first line must declare the encoding)"
         what = f"expected XML, found it damaged or cut short: {error}{hint}"
         raise AnnotationError(f"{path}:{line}: {what}") from error
     except ValueError as error:

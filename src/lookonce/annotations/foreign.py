@@ -8,7 +8,16 @@ from lookonce.annotations.data_path import DataPath
 from lookonce.annotations.files import json_keys
 from lookonce.errors import AnnotationError
 
-_KITTI = re.compile(rb"^[A-Za-z_]+ \S+ \d+ (?:-?[\d.]+ ){11}-?[\d.]+\s*$")
+_NUMBER = rb"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+_TEXTS = {  # first lines of text formats
+    "KITTI": re.compile(rb"[A-Za-z_]\S* " + rb" ".join([_NUMBER] * 14) + rb"(?: " + _NUMBER + rb")?"),
+    "DOTA": re.compile(rb"imagesource:.*|" + rb" ".join([_NUMBER] * 8) + rb" [A-Za-z_]\S*(?: \d)?"),
+    "VisDrone": re.compile(rb"(?:-?\d+,){7}-?\d+,?"),
+    "MOT": re.compile(rb"\d+,-?\d+," + rb",".join([_NUMBER] * 4) + rb"(?:," + _NUMBER + rb"){3,4}"),
+    "Google AutoML (CSV)": re.compile(rb"(?:TRAIN|TEST|VALIDATION|VALIDATE|UNASSIGNED),gs://.*"),
+    "VIA 3 (CSV)": re.compile(rb"# Exported using VGG Image Annotator.*"),
+}
+_WIDER = re.compile(rb"\S+\.jpe?g\r?\n\d+\r?\n(?:-?\d+ ){9}-?\d+", re.IGNORECASE)
 
 
 def name_of(data: DataPath) -> str | None:
@@ -30,10 +39,18 @@ def _of_file(file: Path) -> str | None:
         return "VoTT"
     if suffix == ".json":
         return _of_json(file)
-    if suffix == ".csv":
-        return "VIA (CSV)" if b"region_shape_attributes" in _start(file) else None
-    if suffix == ".txt":
-        return "KITTI" if _KITTI.match(_start(file).split(b"\n")[0]) else None
+    if suffix == ".manifest":
+        return "Amazon's manifest" if b'"source-ref"' in _start(file) else None
+    if suffix in (".csv", ".txt"):
+        start = _start(file)
+        if suffix == ".csv" and b"region_shape_attributes" in start:
+            return "VIA (CSV)"
+        if suffix == ".csv" and b"labels" in start and b"lead_time" in start.split(b"\n")[0]:
+            return "Label Studio (CSV)"
+        if _WIDER.match(start):
+            return "WIDER FACE"
+        line = start.split(b"\n")[0].strip()
+        return next((name for name, form in _TEXTS.items() if form.fullmatch(line)), None)
     return None
 
 
@@ -46,19 +63,30 @@ def _of_json(file: Path) -> str | None:
             if b'"box2d"' in start
             else "Labelbox"
             if b'"Labeled Data"' in start
+            else "COCO results (detections, no annotations)"
+            if {"image_id", "category_id", "score"} <= keys
+            else "Scale"
+            if "task_id" in keys
+            else "a CVAT backup"
+            if {"shapes", "tracks"} <= keys
             else None
         )
-    if keys & {"_via_img_metadata", "_via_settings"} or (
-        b'"regions"' in start and b'"shape_attributes"' in start
+    if (
+        keys & {"_via_img_metadata", "_via_settings"}
+        or {"project", "view", "metadata"} <= keys
+        or (b'"regions"' in start and b'"shape_attributes"' in start)
     ):
         return "VIA"
     if "objects" in keys and keys & {"size", "tags"}:
         return "Supervisely"
-    if "item" in keys and "annotations" in keys:
+    if "annotations" in keys and ("item" in keys or {"dataset", "image"} <= keys):
         return "V7 Darwin"
     if "items" in keys and "categories" in keys:
         return "Datumaro"
-    if "assets" in keys and "visitedAssets" in keys | {key for key in keys if key.startswith("visited")}:
+    if ("assets" in keys and keys & {"securityToken", "visitedFrames", "tags"}) or {
+        "asset",
+        "regions",
+    } <= keys:
         return "VoTT"
     if "samples" in keys and keys & {"name", "info", "version", "sample_fields"}:
         return "FiftyOne's own form"

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from lookonce._files import replacing
-from lookonce._texts import class_name, read_names, shown
+from lookonce._texts import class_name, is_file, read_names, shown
 from lookonce.annotations.data_path import DataPath, Recognized, file_per_image
-from lookonce.annotations.files import ALL, json_keys, read_json
+from lookonce.annotations.files import ALL, is_json, json_keys, key, read_json
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
+NO_IMAGES: Mapping[str, list[Path]] = {}
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
 UNLABELED = "no JSON describes it: used as a background image"
 
@@ -29,11 +30,19 @@ def recognize(data: DataPath) -> Recognized | None:
     """Recognize a LabelMe JSON, or a folder of them; splits are folders."""
     if data.suffix == ".json" and looks_like(data.path):
         return Recognized(f"LabelMe file {data.path}", {ALL: partial(_parse, [data.path])})
-    files = [file for file in data.tree.with_suffix(".json") if looks_like(file)] if data.is_folder else []
-    return file_per_image(data, f"LabelMe folder {data.path}", files, _parse, UNLABELED) if files else None
+    given = data.tree.with_suffix(".json") if data.is_folder else []
+    if not any(map(looks_like, given)):
+        return None
+    images: dict[str, list[Path]] = {}
+    for image in data.tree.images:
+        images.setdefault(key(image.stem), []).append(image)
+    # a JSON with the name of an image may be damaged: its image is no background
+    files = [file for file in given if looks_like(file) or (key(file.stem) in images and not is_json(file))]
+    parse = partial(_parse, images=images)
+    return file_per_image(data, f"LabelMe folder {data.path}", files, parse, UNLABELED)
 
 
-def _parse(files: Sequence[Path]) -> Parsed:
+def _parse(files: Sequence[Path], images: Mapping[str, list[Path]] = NO_IMAGES) -> Parsed:
     records, problems, spoiled = [], [], list[str]()
     for file in files:
         try:
@@ -41,12 +50,14 @@ def _parse(files: Sequence[Path]) -> Parsed:
             if not isinstance(tree, dict) or not isinstance(tree.get("shapes"), list):
                 raise AnnotationError(f"{file}: expected LabelMe's list 'shapes', found none")
         except AnnotationError as error:
-            problems.append(Problem(str(file), str(error).removeprefix(f"{file}: "), kind="annotation"))
+            place, _, what = str(error).partition(": ")
+            problems.append(Problem(place, what, kind="annotation"))
             spoiled.append(file.stem)
             continue
         rows = [_row(f"{file}: shape {i}", shape) for i, shape in enumerate(tree["shapes"], 1)]
         declared = declared_size(tree.get("imageHeight"), tree.get("imageWidth"))
-        records.append(Record(str(file), _image(file, tree.get("imagePath")), rows, declared))
+        image = _image(file, tree.get("imagePath"), images, problems)
+        records.append(Record(str(file), image, rows, declared))
     found = next(
         (near / NAMES for near in (files[0].parent, files[0].parent.parent) if (near / NAMES).is_file()), None
     )
@@ -54,15 +65,27 @@ def _parse(files: Sequence[Path]) -> Parsed:
     return Parsed("labelme", records, files[0].parent, files[0].parent, problems, names, spoiled=spoiled)
 
 
-def _image(file: Path, written: Any) -> Path | str:
-    """Return the image as written, relative to the JSON; without one, the image with the JSON's name."""
-    if not isinstance(written, str) or not written:
-        return file.stem
-    try:
-        beside = file.parent / written.replace("\\", "/")
-        return beside if beside.is_file() else written
-    except (OSError, ValueError):
-        return written
+def _image(file: Path, written: Any, images: Mapping[str, list[Path]], problems: list[Problem]) -> Path | str:
+    """Return the image beside the JSON that has its name, as LabelMe opens it; else the one it names.
+
+    A copied or renamed JSON names another image than its own.
+    """
+    named = written.replace("\\", "/") if isinstance(written, str) else ""
+    last = named.rpartition("/")[2]
+    beside = file.parent / named
+    there = bool(named) and is_file(beside)
+    if key(Path(last).stem) == key(file.stem) and there:
+        return beside
+    own = [image for image in images.get(key(file.stem), []) if image.parent == file.parent]
+    if own:
+        if there:
+            what = f"imagePath names {shown(last)}, which is there; the boxes are taken for {own[0].name}"
+            problems.append(Problem(str(file), what, "repaired", kind="filename", image=own[0]))
+        return own[0]
+    if there:
+        return beside
+    is_known = any(key(image.name) == key(last) for image in images.get(key(Path(last).stem), []))
+    return named if named and (is_known or key(file.stem) not in images) else file.stem
 
 
 def _row(place: str, shape: Any) -> Row:

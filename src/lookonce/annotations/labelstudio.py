@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from lookonce.annotations.layout import distinct, gather, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
 from lookonce.detections import SCORE_DIGITS
 from lookonce.errors import AnnotationError
+from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
 NAMES = "classes.txt"  # not part of the format; it keeps the class numbers
+SHAPES = ("rectangle", "polygon", "ellipse", "brush")  # results without a class of their own
 IMAGE_KEYS = ("image", "img", "picture", "photo")
 
 
@@ -27,7 +30,7 @@ def looks_like(file: Path) -> bool:
     keys = json_keys(file)
     full = "data" in keys and bool(keys & {"annotations", "completions", "predictions"})
     return "[]" in keys and (
-        full or ("image" in keys and bool(keys & {"annotation_id", "lead_time", "annotator"}))
+        full or "annotation_id" in keys or ("image" in keys and bool(keys & {"lead_time", "annotator"}))
     )
 
 
@@ -48,15 +51,21 @@ def _parse(files: Sequence[Path]) -> Parsed:
             data = task.get("data", task) if isinstance(task, dict) else {}
             # `image` is the usual key of the image, but any may hold it
             values = [data.get(key) for key in (*IMAGE_KEYS, *data)] if isinstance(data, dict) else []
-            image = next((each for each in values if isinstance(each, str) and "." in each), None)
+            texts = [each for each in values if isinstance(each, str) and "." in each]
+            parts = ((text, re.split("[?&#]", text.lower())) for text in texts)
+            named = [text for text, each in parts if any(part.endswith(IMAGE_SUFFIXES) for part in each)]
+            image = next(iter(named or texts), None)
             if image is None:
                 problems.append(
                     Problem(place, f"expected a task with an image, found {shown(task)}", kind="row")
                 )
                 continue
             results, annotated = _results(task)
+            labeled = {result.get("id") for result in results if isinstance(result, dict) and _labels(result)}
             rows = [
-                row for k, result in enumerate(results, 1) if (row := _row(f"{place}: result {k}", result))
+                row
+                for k, result in enumerate(results, 1)
+                if (row := _row(f"{place}: result {k}", result, labeled))
             ]
             sizes = (declared_size(each.get("original_height"), each.get("original_width"))
                      for each in results if isinstance(each, dict))  # fmt: skip
@@ -79,14 +88,33 @@ def _results(task: Mapping[str, Any]) -> tuple[list[Any], bool]:
     return (results if isinstance(results, list) else []), bool(usable)
 
 
-def _row(place: str, result: Any) -> Row | None:
-    """Return the box of a result; None for a result that is not a shape."""
+def _labels(result: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a result that hold class names, such as `rectanglelabels`."""
+    value = result.get("value", result)
+    return [key for key in value if key.endswith("labels")] if isinstance(value, dict) else []
+
+
+def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
+    """Return the box of a result; None for one that is no shape, or whose class is in another result.
+
+    A shape and its class are two results of one id if the interface has them apart.
+    """
     if not isinstance(result, dict):
         return Row(place, fault=f"expected a result, found {shown(result)}")
-    value = result.get("value", result)
-    kinds = [key for key in value if key.endswith("labels")] if isinstance(value, dict) else []
-    if not kinds or not {"x", "y", "points"} & set(value):
+    value, kinds = result.get("value", result), _labels(result)
+    if not isinstance(value, dict):
         return None
+    if not kinds:
+        is_shape = result.get("type") in SHAPES and result.get("id") not in labeled
+        return (
+            Row(place, fault=f"expected a class for the {result['type']}, found none", kind="class")
+            if (is_shape)
+            else None
+        )
+    if not {"x", "y", "points"} & set(value):
+        return Row(
+            place, fault=f"expected a rectangle, polygon or ellipse, found {shown(result.get('type'))}"
+        )
     labels = value[kinds[0]]
     name = class_name(labels[0]) if isinstance(labels, list) and labels else ""
     if not name:

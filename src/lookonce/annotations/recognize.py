@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lookonce._counted import counted
 from lookonce._files import as_given, did_you_mean, open_input
-from lookonce._texts import Names, exists, read_names
+from lookonce._texts import Names, exists, read_names, read_start, shown
 from lookonce.annotations import (
     coco,
     createml,
@@ -22,7 +22,7 @@ from lookonce.annotations import (
 )
 from lookonce.annotations.archive import unpack
 from lookonce.annotations.data_path import DataPath, Recognized
-from lookonce.annotations.files import split_in
+from lookonce.annotations.files import listed, split_in
 from lookonce.annotations.source import Annotations, FilesPart
 from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.samples import SampleSet
@@ -115,12 +115,20 @@ def _open_format(data: DataPath) -> Annotations:
         raise AnnotationError(
             f"{path}: expected <annotation> (Pascal VOC) or <annotations> (CVAT), found neither"
         )
+    if archive := next(iter(data.tree.with_suffix(".zip") if data.is_folder else []), None):
+        raise AnnotationError(
+            f"{path}: expected annotations, found none outside {archive.name}: pass {archive}"
+        )
     if data.is_folder and data.tree.images and not data.tree.with_suffix(*ANNOTATION_SUFFIXES):
         count = len(data.tree.images)
         raise NoAnnotationsError(
             f"{path}: {counted(count, 'image')}, no annotations: label them in CVAT, "
             "Label Studio or LabelMe, and export as COCO, YOLO or Pascal VOC"
         )
+    sheets = data.tree.with_suffix(".csv") if data.is_folder else [path] if data.suffix == ".csv" else []
+    if line := read_start(sheets[0], 4096).partition("\n")[0].strip() if sheets else "":
+        what = f"expected the columns {listed(tables.RETINANET)} or their like, found {shown(line)}"
+        raise AnnotationError(f"{sheets[0]}: {what}")
     nothing_known = NoAnnotationsError if data.is_folder and data.tree.images else AnnotationError
     raise nothing_known(
         f"{path}: expected a dataset YAML, COCO, Pascal VOC, YOLO, Darknet's .data, CVAT, LabelMe, "

@@ -1,5 +1,6 @@
 """Recognized data: one format, or a dataset file that combines several, read split by split."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from lookonce._files import as_given, encodable
-from lookonce._texts import Names, shown
+from lookonce._texts import Names, is_file, shown
 from lookonce.annotations.collect import collect
 from lookonce.annotations.files import ALL, key, listed, split_of
 from lookonce.annotations.records import Parsed, Record
@@ -63,7 +64,8 @@ class FilesPart:
         some = len(names) == len(self.parsed.records)
         found = iter(self.tree.find_images(names, self.parsed.near, self.parsed.place, some=some))
         return [
-            record.image if isinstance(record.image, Path) else next(found) for record in self.parsed.records
+            _direct(record.image if isinstance(record.image, Path) else next(found))
+            for record in self.parsed.records
         ]
 
     @cached_property
@@ -244,6 +246,14 @@ class Annotations:
             what = f"{suffix} images are not read: convert them to JPEG or PNG; {count} like this in all"
             problems.append(Problem(str(first), what, kind="unread-format"))
         return problems
+
+
+def _direct(path: Path) -> Path:
+    """Return a path without `..`, as the walk through the folder gives it, if it leads to the same file."""
+    if ".." not in path.parts:
+        return path
+    direct = Path(os.path.normpath(path))
+    return direct if is_file(path) and is_file(direct) and direct.samefile(path) else path
 
 
 def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:

@@ -18,13 +18,26 @@ from lookonce.annotations.data_path import DataPath, Recognized, file_per_split
 from lookonce.annotations.records import Parsed, Record, Row, declared_size
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
+from lookonce.samples import Problem
 
 OPENIMAGES = frozenset({"imageid", "labelname", "xmin", "xmax", "ymin", "ymax"})
 TENSORFLOW = frozenset({"filename", "class", "xmin", "xmax", "ymin", "ymax"})
 RETINANET = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
+SPLIT = ("split", "subset", "set", "usage")  # columns that may say to which split an image belongs
 NAMED = {  # other names of TensorFlow's columns
-    "filename": ("file", "file_name", "image", "image_name", "image_path", "imagepath", "img", "path"),
-    "class": ("category", "class_name", "classname", "label", "label_name", "name"),
+    "filename": (
+        "file",
+        "file_name",
+        "image",
+        "image_name",
+        "image_path",
+        "imagepath",
+        "img",
+        "path",
+        "image_id",
+        "frame",
+    ),
+    "class": ("category", "class_name", "classname", "label", "label_name", "name", "class_id"),
     "xmin": ("left", "x_min", "x1"),
     "ymin": ("top", "y_min", "y1"),
     "xmax": ("right", "x_max", "x2"),
@@ -112,10 +125,14 @@ def _form(file: Path) -> str:
 
 def _parse(files: Sequence[Path]) -> Parsed:
     records: list[Record] = []
+    problems: list[Problem] = []
     form, codes = "", _descriptions(files)
     for file in files:
         text = read_text(file)
         sheet = Sheet.of(text)
+        if column := next((name for name in SPLIT if name in sheet.columns), None):
+            what = f"the column {column!r} is not used: make a file for each of its values to have splits"
+            problems.append(Problem(str(file), what, "noted", kind="setting"))
         form, relative = form or sheet.form, sheet.form == "openimages"
         images: dict[str, list[Row]] = {}
         declared: dict[str, tuple[int, int] | None] = {}
@@ -138,14 +155,15 @@ def _parse(files: Sequence[Path]) -> Parsed:
             Record(places[name], name, rows, declared[name], relative=relative)
             for name, rows in images.items()
         ]
-    return Parsed(form, records, files[0].parent, files[0])
+    return Parsed(form, records, files[0].parent, files[0], problems)
 
 
 def _descriptions(files: Sequence[Path]) -> dict[str, str]:
     """Read the names of OpenImages' class codes, such as `/m/0k4j,Car`, from the files around its CSV."""
     folders = dict.fromkeys(file.parent for file in files)
-    around = [found for folder in folders for found in (*sorted(folder.glob("*class-descriptions*.csv")),
-              *sorted(folder.parent.glob("*/*class-descriptions*.csv")))]  # fmt: skip
+    # FiftyOne calls the file metadata/classes.csv
+    around = [found for folder in folders for found in (*sorted(folder.glob("*class*.csv")),
+              *sorted(folder.parent.glob("*/*class*.csv")))]  # fmt: skip
     names: dict[str, str] = {}
     for file in dict.fromkeys(around):
         for pair in csv.reader(StringIO(read_text(file), newline="")):

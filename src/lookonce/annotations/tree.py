@@ -106,6 +106,9 @@ class Tree:
             found |= self.index.resolve(missing, near, taken)
         if some and names and not any(found.values()):
             looked = self.images_folder or self.root
+            archive = next(iter(self.with_suffix(".zip")), None) if self.images_folder is None else None
+            if archive:
+                looked = Path(f"{looked} but not in {archive.name}")
             raise AnnotationError(
                 f"{place}: none of its {len(found)} images was found, such as {shown(names[0])}; looked in "
                 f"{looked} and nearby; give their folder with --images DIR"
@@ -133,9 +136,11 @@ class ImageIndex:
     def __init__(self, images: Iterable[Path]) -> None:
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        self._uploaded: dict[str, list[Path]] = defaultdict(list)
         for image in images:
             self._by_name[key(image.name)].append(image)
             self._by_stem[key(image.stem)].append(image)
+            self._uploaded[key(stored_name(image.name))].append(image)
 
     def resolve(self, names: Sequence[str], near: Path, taken: set[Path]) -> dict[str, Path | None]:
         """Find images that are not at the paths in the annotations.
@@ -153,12 +158,14 @@ class ImageIndex:
         return found
 
     def _best(self, name: str, near: Path) -> Match:
+        uploaded = UPLOADED.match(name.replace("\\", "/").rpartition("/")[2])
         for parts in variants(name):
             last = parts[-1]
             lookups: tuple[tuple[dict[str, list[Path]], str, Callable[[Path], str]], ...] = (
                 (self._by_name, last, lambda path: path.name),
                 (self._by_stem, last, lambda path: path.stem),
                 (self._by_stem, Path(last).stem, lambda path: path.stem),
+                (self._uploaded if uploaded else {}, last, lambda path: stored_name(path.name)),
             )
             for table, wanted, of in lookups:
                 candidates = table.get(key(wanted), [])
@@ -181,6 +188,11 @@ class ImageIndex:
                 path = best[0] if len(best) == 1 else None
                 return Match(path, path is not None and most == len(folders), bool(folders))
         return Match(None, False, "/" in name)
+
+
+def stored_name(name: str) -> str:
+    """Return the name under which Label Studio stores an upload: without spaces and odd characters."""
+    return re.sub(r"[^-\w.]", "", name.replace(" ", "_"))
 
 
 def variants(name: str) -> list[tuple[str, ...]]:

@@ -29,6 +29,7 @@ LISTS = Path("ImageSets", "Main")
 UNLABELED = "no XML describes it: used as a background image"
 _PRESENCE = re.compile(r"\s+-?[01]$")  # per-class lists: whether the class is present
 _OF_A_CLASS = re.compile(r".+_(train|val|trainval|test)$")  # names of such lists
+_LIST = re.compile(r"([a-z]+)(_list)?", re.IGNORECASE)  # `train.txt`, and PaddlePaddle's `train_list.txt`
 
 
 def recognize(data: DataPath) -> Recognized | None:
@@ -46,16 +47,25 @@ def recognize(data: DataPath) -> Recognized | None:
     if not any(xml_root(file) == "annotation" for file in folder.files):
         return None
     depth = tree.depth(folder.files)
-    lists = [file for file in tree.with_suffix(".txt") if file.parent.parts[-2:] == LISTS.parts]
-    usual = {split: file for file in lists if (split := SPLIT_WORDS.get(file.stem.lower()))}
+    texts = tree.with_suffix(".txt")
+    lists = [file for file in texts if file.parent.parts[-2:] == LISTS.parts]
+    lists = lists or [file for file in texts if file.parent.name == LISTS.parts[0]]
+    lists = lists or [file for file in texts if _split_of_list(file) and folder.is_list(file)]
+    usual: dict[str, list[Path]] = {}
+    for file in lists:
+        if split := _split_of_list(file):
+            usual.setdefault(split, []).append(file)
+    if not usual:  # VoTT writes one list per class and split, each with every image
+        for file in lists:
+            if match := _OF_A_CLASS.fullmatch(file.stem):
+                usual.setdefault(match[1], []).append(file)
     title = f"Pascal VOC folder {path}"
     if usual:
-        others = [
-            file for file in lists if file not in usual.values() and not _OF_A_CLASS.fullmatch(file.stem)
-        ]
+        used = {file for files in usual.values() for file in files}
+        others = [file for file in lists if file not in used and not _OF_A_CLASS.fullmatch(file.stem)]
         what = f"not the list of a usual split: not read; {len(others)} like this in all"
         remarks = [Problem(str(others[0]), what, "noted", kind="unlisted")] if others else []
-        parses = {split: partial(folder.of_list, usual[split]) for split in by_split(usual)}
+        parses = {split: partial(folder.of_list, *usual[split]) for split in by_split(usual)}
         return Recognized(title, parses, remarks, depth=depth)
     if len(lists) > 1:
         parses = {file.stem: partial(folder.of_list, file) for file in sorted(lists)}
@@ -67,6 +77,12 @@ def recognize(data: DataPath) -> Recognized | None:
     title += " (every XML)" if ALL in groups else ""
     by_files = {split: partial(folder.of_files, groups[split]) for split in by_split(groups)}
     return Recognized(title, by_files, outside_splits(outside, groups), UNLABELED, depth)
+
+
+def _split_of_list(file: Path) -> str | None:
+    """Return the split that the name of a list means."""
+    match = _LIST.fullmatch(file.stem)
+    return SPLIT_WORDS.get(match[1].lower()) if match else None
 
 
 class Xml(NamedTuple):
@@ -106,25 +122,46 @@ class VocFolder:
         self._image_names = {key(image.name) for image in self.tree.images}
         self._parsed: dict[Path, Xml] = {}
 
-    def of_list(self, file: Path) -> Parsed:
-        """Parse the XML of the images that a list names."""
-        found = []
-        for line, text in read_lines(file, stripped=False):
-            place = f"{file}:{line}"
-            bare = _PRESENCE.sub("", text.strip())
-            xml = (
-                self._listed(text) or self._listed(text.strip()) or self._listed(bare)
-            )  # names may end this way as well
-            found.append((place, xml or self.tree.root / "Annotations" / f"{bare}.xml"))
+    def of_list(self, *files: Path) -> Parsed:
+        """Parse the XML of the images that lists name; what an earlier list names is not read again."""
+        found: list[tuple[str, Path]] = []
+        for file in files:
+            earlier = {xml for _, xml in found}
+            for line, text in read_lines(file, stripped=False):
+                bare = _PRESENCE.sub("", text.strip())
+                xml = self._of_line(text, file) or self.tree.root / "Annotations" / f"{bare}.xml"
+                if xml not in earlier:
+                    found.append((f"{file}:{line}", xml))
         return self._parse(found)
+
+    def is_list(self, file: Path) -> bool:
+        """Return whether the first line of a text names one of the XML files, or its image."""
+        try:
+            first = next((text for _, text in read_lines(file)), "")
+        except AnnotationError:
+            return False
+        return bool(first) and self._of_line(first, file) is not None
+
+    def _of_line(self, text: str, file: Path) -> Path | None:
+        """Return the XML that a line of a list names."""
+        bare = _PRESENCE.sub("", text.strip())
+        names = (text, text.strip(), bare)  # names may end this way as well
+        return next(filter(None, (self._listed(name, file) for name in names)), None)
 
     def of_files(self, files: Sequence[Path]) -> Parsed:
         """Parse XML files."""
         return self._parse([("", file) for file in files])
 
-    def _listed(self, text: str) -> Path | None:
+    def _listed(self, text: str, place: Path) -> Path | None:
         """Return the XML of a line in a list: a stem, with or without folders, suffix, or XML name."""
-        own = [file for file in self._by_stem.get(key(text), []) if file.stem == text]
+        # several years of VOC in one folder have lists and XML of the same names
+        depth = next((i for i, part in enumerate(place.parts) if part == LISTS.parts[0]), 0)
+        root = Path(*place.parts[:depth]) if depth else self.tree.root
+
+        def near(files: list[Path]) -> list[Path]:
+            return [file for file in files if file.is_relative_to(root)] or files
+
+        own = [file for file in near(self._by_stem.get(key(text), [])) if file.stem == text]
         if len(own) == 1:
             return own[0]
         for entry in (text, *(word for word in text.split() if word.lower().endswith(".xml"))):
@@ -136,7 +173,7 @@ class VocFolder:
                 else last
             )
             wanted = [part for part in entry.split("/")[-2::-1] if part not in ("JPEGImages", "Annotations")]
-            for candidates in (self._by_stem.get(key(last), []), self._by_stem.get(key(stem), [])):
+            for candidates in map(near, (self._by_stem.get(key(last), []), self._by_stem.get(key(stem), []))):
                 exact = [file for file in candidates if file.stem in (last, stem)] or candidates
                 matching = [file for file in exact if list(file.parts[-2::-1][: len(wanted)]) == wanted]
                 if found := matching or (exact if len(exact) == 1 else []):
@@ -157,7 +194,7 @@ class VocFolder:
                 problems.append(Problem(place, what, kind="annotation"))
                 spoiled.append(file.stem)
                 continue
-            image = self._image(file, xml, problems)
+            image = self._image(file, xml, problems, spoiled)
             if xml.depth not in ("", "3"):
                 what = f"declares {xml.depth} channel(s); every image is read in color"
                 about = image if isinstance(image, Path) else None
@@ -170,8 +207,11 @@ class VocFolder:
         where = annotations if annotations.is_dir() else self.tree.root
         return Parsed("voc", records, self.tree.root, where, problems, names, spoiled=spoiled, origin=origin)
 
-    def _image(self, file: Path, xml: Xml, problems: list[Problem]) -> Path | str:
-        """Return the image of an XML: the one with the same stem, else the one that the XML names."""
+    def _image(self, file: Path, xml: Xml, problems: list[Problem], spoiled: list[str]) -> Path | str:
+        """Return the image of an XML: the one with the same stem, else the one that the XML names.
+
+        Of several with this stem the first counts, and the others are no background images.
+        """
         stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
         twins = self._images.get(key(stem), [])
         folders = file.parts[:-1]
@@ -181,7 +221,7 @@ class VocFolder:
             if len(image.parts[:-1]) == len(folders)
             and sum(a != b for a, b in zip(image.parts[:-1], folders, strict=True)) <= 1
         ]
-        near = near or twins
+        near = near or self._closest(twins, folders)
         if len(near) > 1:
             near = [image for image in near if image.name == named] or near
         if not near:
@@ -192,8 +232,14 @@ class VocFolder:
         if len(near) > 1:
             others = ", ".join(str(image) for image in near[1:])
             what = f"{near[0].name} and {others} share this XML: it is used for the first"
+            spoiled.append(stem)
             problems.append(Problem(str(file), what, kind="shared-labels", image=near[0]))
         return near[0]
+
+    def _closest(self, images: list[Path], folders: Sequence[str]) -> list[Path]:
+        """Return the images with the most folders in common: `images/cam/rgb/a.jpg`, `xml/cam/a.xml`."""
+        common = [len({*image.parts[:-1]} & {*folders}) for image in images]
+        return [image for image, count in zip(images, common, strict=True) if count == max(common)]
 
 
 def parse(file: Path) -> Xml:
@@ -206,16 +252,23 @@ def parse(file: Path) -> Xml:
     if root.tag != "annotation":
         return Xml(fault=f"expected <annotation>, found <{root.tag}>")
     declared = declared_size(root.findtext("size/height"), root.findtext("size/width"))
-    rows = tuple(_row(f"{file}: object {i}", node) for i, node in enumerate(root.iterfind("object"), 1))
-    return Xml(root.findtext("filename", "").strip(), declared, root.findtext("size/depth", "").strip(), rows)
+    rows: list[Row] = []
+    for i, node in enumerate(root.iterfind("object"), 1):
+        boxes: list[ET.Element | None] = [
+            *node.iterfind("bndbox")
+        ]  # some write all boxes of a class as one object
+        rows += [_row(f"{file}: object {i}", node, box) for box in boxes or [None]]
+    return Xml(
+        root.findtext("filename", "").strip(), declared, root.findtext("size/depth", "").strip(), (*rows,)
+    )
 
 
-def _row(place: str, node: ET.Element) -> Row:
+def _row(place: str, node: ET.Element, found: ET.Element | None) -> Row:
     name = class_name(node.findtext("name"))
     if not name:
         return Row(place, fault="expected a class name, found an empty name", kind="class")
     try:
-        if (found := node.find("bndbox")) is not None:
+        if found is not None:
             corners = {side.tag: side.text or "" for side in found}
             left, top, right, bottom = (
                 float(corners.get(tag, "")) for tag in ("xmin", "ymin", "xmax", "ymax")

@@ -7,7 +7,7 @@ An image without a label file is a background image. A row with more points is a
 Class names are in `classes.txt` or a `*.names` file beside, in Darknet's `obj.data`, or in a dataset YAML.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,19 @@ import numpy as np
 
 from lookonce._files import replacing, walk_files, write_text
 from lookonce._texts import is_file, is_folder, read_lines, read_names, read_settings
+from lookonce.annotations import foreign
 from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
-from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names
+from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, key
 from lookonce.annotations.layout import distinct, gather, stems_of, write_dataset_yaml
 from lookonce.annotations.lines import split_line
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree, around, by_folder, find_path
-from lookonce.annotations.yolo_labels import LabeledFolder, LabelFiles, parse_list
+from lookonce.annotations.yolo_labels import LabeledFolder, labels_of, parse_list
 from lookonce.annotations.yolo_rows import holds_rows, read_rows
 from lookonce.errors import AnnotationError
 from lookonce.geometry.boxes import xyxy_to_cxcywh
 from lookonce.images import IMAGE_SUFFIXES
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import Problem, Sample, SampleSet
 
 
 def recognize(data: DataPath) -> Recognized | None:
@@ -40,14 +41,17 @@ def recognize(data: DataPath) -> Recognized | None:
     if not data.is_folder:
         return None
     data_files = data.tree.highest(data.tree.with_suffix(".data"))
-    if len(data_files) == 1 and (found := _darknet(data_files[0], data.tree)):
-        return replace(found, depth=data.tree.depth(data_files))
+    if len(data_files) == 1 and _lists_of(read_settings(data_files[0])):
+        return replace(_darknet(data_files[0], data.tree), depth=data.tree.depth(data_files))
     folder = LabeledFolder(data.tree, data.keypoints)
     if not folder.labels and not any(holds_rows(file) for file in folder.orphans):
         return None
+    if not any(map(holds_rows, folder.labels.values())) and foreign.name_of(data):
+        return None  # a file per image as well, but of another form
     depth = data.tree.depth(folder.labels or folder.orphans)
+    stems = {key(image.stem) for image in data.tree.images}
     lists = {split: file for file in data.tree.with_suffix(".txt")
-             if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file)}  # fmt: skip
+             if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file, stems)}  # fmt: skip
     if lists:
         parses = {split: partial(folder.of_list, lists[split]) for split in by_split(lists)}
         return Recognized(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
@@ -61,14 +65,14 @@ def recognize(data: DataPath) -> Recognized | None:
     return Recognized(f"YOLO folder {path}", parses, outside_splits(outside, groups), depth=depth)
 
 
-def _is_image_list(file: Path) -> bool:
-    """Return whether a text begins with a line that holds only the path of an image."""
+def _is_image_list(file: Path, stems: Collection[str]) -> bool:
+    """Return whether a text begins with a line that holds only the path, or the stem, of an image."""
     try:
         line = next((text for _, text in read_lines(file)), "")
     except AnnotationError:
         return False
     path, words = split_line(line) if line else ("", [])
-    return path.lower().endswith(IMAGE_SUFFIXES) and not words
+    return key(line) in stems or (path.lower().endswith(IMAGE_SUFFIXES) and not words)
 
 
 def _image_list(data: DataPath) -> Recognized | None:
@@ -81,31 +85,47 @@ def _image_list(data: DataPath) -> Recognized | None:
         images = tree.find_images([image for image, _ in listed], path.parent, path)
     except AnnotationError:
         return None
-    files = LabelFiles()
-    if not any(files.of(image) for image in images):
+    if not any(labels_of([image for image, _ in listed], images, path, tree)):
         return None
     return Recognized(
         f"YOLO list of images {path}", {ALL: partial(parse_list, path, tree, keypoints=data.keypoints)}
     )
 
 
-def _darknet(path: Path, tree: Tree) -> Recognized | None:
+def _lists_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return split -> key of its list, of the settings in `obj.data`."""
+    return {
+        SPLIT_WORDS.get(name.lower(), name): name
+        for name, value in settings.items()
+        if name.lower() in SPLIT_WORDS or (value.lower().endswith(".txt") and name not in ("names", "labels"))
+    }
+
+
+def _darknet(path: Path, tree: Tree) -> Recognized:
     """Recognize `obj.data`: key = value, with the lists of images and the names.
+
+    A missing list is skipped, if there is another.
 
     Raises:
         AnnotationError: a line that is no setting, or no list.
     """
     settings = read_settings(path)
-    lists = {
-        name: SPLIT_WORDS.get(name.lower(), name)
-        for name, value in settings.items()
-        if name.lower() in SPLIT_WORDS or (value.lower().endswith(".txt") and name not in ("names", "labels"))
-    }
-    if not lists:
+    by = _lists_of(settings)
+    if not by:
         raise AnnotationError(f"{path}: expected train = or valid = with a list of images, found neither")
-    by = {split: name for name, split in lists.items()}
-    parses = {split: partial(_of_darknet, path, by[split], settings, tree) for split in by_split(by)}
-    return Recognized(f"Darknet data file {path}", parses)
+    there = [
+        split
+        for split, name in by.items()
+        if ((found := find_path(settings[name], *around(path.parent))) and is_file(found))
+        or is_folder(path.parent / f"obj_{name}_data")
+    ]
+    absent = [name for split, name in by.items() if split not in there]
+    if not there or ("train" in by and "train" not in there):
+        there, absent = list(by), []  # the reader says what is missing
+    texts = (f"expected the list {name} = {settings[name]}, found no such file: skipped" for name in absent)
+    remarks = [Problem(str(path), what, "noted", kind="split-absent") for what in texts]
+    parses = {split: partial(_of_darknet, path, by[split], settings, tree) for split in by_split(there)}
+    return Recognized(f"Darknet data file {path}", parses, remarks)
 
 
 def _of_darknet(path: Path, name: str, settings: Mapping[str, str], tree: Tree) -> Parsed:

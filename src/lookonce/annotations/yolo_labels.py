@@ -149,10 +149,19 @@ def _may_be_labels(file: Path) -> bool:
 
 
 def parse_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) -> Parsed:
-    """Parse the labels of the images that a list names: see `LabelFiles`, else by the line itself."""
+    """Parse the labels of the images that a list names."""
     lines = [(line, split_line(text)[0]) for line, text in read_lines(path)]
     written = [image for _, image in lines]
     images = tree.find_images(written, path.parent, path)
+    labels = labels_of(written, images, path, tree)
+    triples = [
+        (f"{path}:{line}", image, file) for (line, _), image, file in zip(lines, images, labels, strict=True)
+    ]
+    return parse_labels(triples, path, names or _names_near(path.parent), keypoints)
+
+
+def labels_of(written: Sequence[str], images: Sequence[Path], place: Path, tree: Tree) -> list[Path | None]:
+    """Return the labels of images that a list names: see `LabelFiles`, else by the line itself."""
     files = LabelFiles()
     labels = [files.of(image) for image in images]
     lost = {
@@ -160,16 +169,13 @@ def parse_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) ->
         for image, file in zip(written, labels, strict=True)
         if not file
     }
-    if lost:
-        texts = [file for file in tree.with_suffix(".txt") if _may_be_labels(file) and file != path]
-        found = ImageIndex(texts).resolve(
-            list(dict.fromkeys(lost.values())), path.parent, {file for file in labels if file}
-        )
-        labels = [file or found[lost[image]] for image, file in zip(written, labels, strict=True)]
-    triples = [
-        (f"{path}:{line}", image, file) for (line, _), image, file in zip(lines, images, labels, strict=True)
-    ]
-    return parse_labels(triples, path, names or _names_near(path.parent), keypoints)
+    if not lost:
+        return labels
+    texts = [file for file in tree.with_suffix(".txt") if _may_be_labels(file) and file != place]
+    found = ImageIndex(texts).resolve(
+        list(dict.fromkeys(lost.values())), place.parent, {file for file in labels if file}
+    )
+    return [file or found[lost[image]] for image, file in zip(written, labels, strict=True)]
 
 
 def parse_labels(

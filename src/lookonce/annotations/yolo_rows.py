@@ -8,6 +8,7 @@ from lookonce.annotations.records import Row, hull
 from lookonce.errors import AnnotationError
 
 VISIBILITY = {0.0, 1.0, 2.0}  # of a keypoint: absent, hidden, visible
+SLACK = 0.02  # by which a box with keypoints may cross the border
 MOST = 2.0  # a fraction above this is not a rounding error: the numbers are pixels
 
 
@@ -33,7 +34,7 @@ def _row(place: str, text: str, keypoints: int) -> Row:
     except (ValueError, OverflowError):
         sides = []
     rest = sides[4:]
-    is_pose = len(rest) % 3 == 0 and len(rest) > 0 and {*rest[2::3]} <= VISIBILITY
+    is_pose = len(rest) % 3 == 0 and len(rest) > 0 and {*rest[2::3]} <= VISIBILITY and _is_box(sides[:4])
     if is_pose or (keypoints and len(rest) == keypoints):
         sides = sides[:4]
     if len(sides) == 5:
@@ -56,6 +57,13 @@ def _row(place: str, text: str, keypoints: int) -> Row:
     return Row(
         place, ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top), int(label), polygon=True
     )
+
+
+def _is_box(sides: list[float]) -> bool:
+    """Return whether four numbers are a box within the image; a polygon's first two corners rarely are."""
+    x, y, width, height = sides
+    inside = all(half / 2 - SLACK <= at <= 1 + SLACK - half / 2 for at, half in ((x, width), (y, height)))
+    return width > 0 and height > 0 and inside
 
 
 def holds_rows(file: Path) -> bool:

@@ -81,9 +81,16 @@ KINDS: dict[str, Kind] = {
     "fractions": Kind(
         "person",
         "Fractions in place of pixels",
-        "The corners of a box lie between 0 and 1 in a format that has pixels.",
-        "The box is skipped: read as pixels it would be smaller than one.",
+        "A box is given in fractions, or in percent, of the image's sides in a format that has pixels.",
+        "The box is skipped: read as pixels it would be far too small.",
         "Multiply by the width and height of the image, or export as YOLO, whose numbers are fractions.",
+    ),
+    "meaning": Kind(
+        "person",
+        "Boxes of another form",
+        "The numbers do not fit as the format has them, such as center and size, but as corners or the like.",
+        "The box is skipped: read as the format says, it would be in the wrong place.",
+        "Export from your tool again, or convert the numbers.",
     ),
     "orphan": Kind(
         "person",
