@@ -153,6 +153,7 @@ def test_a_source_that_lacks_a_class_of_the_others(
         ("ignore: [[[0, 0], [1, 1]]]\ntrain: one.txt", "expected ignore: with class names, or polygons"),
         ("ignore: [[[0, 0], [1, 1], [1, x]]]\ntrain: one.txt", "expected ignore: with class names"),
         ("ignore: [[[0, 0], [1, 1], [1, .nan]]]\ntrain: one.txt", "expected ignore: with class names"),
+        ("ignore: [[[0, 0], [1, 0], [1, 0.5]]]\ntrain: one.txt", "expected ignore: with polygons in pixels"),
         ("ignore: {a: b}\ntrain: one.txt", "expected ignore: with class names"),
         ("train: {path: one.txt, annotated: [cat]}", "expected annotated: with some of"),
         ("train: {path: one.txt, annotated: car}", "expected annotated: with a list of class names"),
@@ -187,3 +188,48 @@ def test_category_ids_follow_their_classes(image: ImageMaker, tmp_path: Path) ->
     assert found.names == ("tree", "car")
     assert found.category_ids == (4, 7)
     np.testing.assert_array_equal(found.samples[0].labels, [1, 1, 0])
+
+
+def test_a_class_that_becomes_an_ignored_one_is_ignored(folder: Path) -> None:
+    text = NAMES + "classes: {van: DontCare}\nignore: [DontCare]\ntrain: one.txt\n"
+    found = load_samples(write(folder, text))
+    assert found.names == ("car", "tree")
+    assert labels(list(found.samples)) == [[1], [1]]
+    assert [len(sample.ignored) for sample in found.samples] == [1, 0]
+
+
+def test_keys_without_a_value_change_nothing(folder: Path) -> None:
+    found = load_samples(write(folder, NAMES + "classes:\nignore:\ntrain: one.txt\n"))
+    assert found.names == ("car", "van", "tree")
+    assert labels(list(found.samples)) == [[1, 2], [2]]
+
+
+def test_a_class_that_no_box_has_is_compared_with_the_others(folder: Path) -> None:
+    found = load_samples(write(folder, NAMES + "classes: {Tree: null}\ntrain: one.txt\n"))
+    assert [p.what for p in found.problems if p.kind == "selection"] == [
+        "Tree: 0 boxes, dropped; did you mean tree?"
+    ]
+
+
+def test_annotated_takes_the_names_in_the_files(folder: Path) -> None:
+    def missing(classes: str, annotated: str) -> list[tuple[int, ...]]:
+        text = f"classes: {classes}\ntrain: {{path: one.txt, annotated: [{annotated}]}}\n"
+        found = load_samples(write(folder, NAMES + text), "train")
+        return [area.labels for area in found.samples[0].ignored]
+
+    assert missing("{car: auto, van: auto}", "car, van, tree") == []
+    assert missing("{car: auto, van: auto}", "car, tree") == [(0,)]  # vans have no boxes there
+    assert missing("{van: null}", "car, van") == [(1,)]
+
+
+def test_an_image_annotated_for_classes_by_two_sources_has_the_boxes_of_both(folder: Path) -> None:
+    (folder / "cars.txt").write_text("a.png 30,30,50,50,0\nb.png\n")
+    (folder / "trees.txt").write_text("a.png 5,5,20,20,2\nb.png 5,5,20,20,2\n")
+    entries = ["{path: cars.txt, annotated: [car]}", "{path: trees.txt, annotated: [tree]}"]
+    found = load_samples(write(folder, f"{NAMES}train: [{', '.join(entries)}]\n"), "train")
+    assert labels(list(found.samples)) == [[0, 2], [2]]
+    assert [[area.labels for area in sample.ignored] for sample in found.samples] == [[(1,)], [(1,)]]
+    assert [len(found.places[sample.path]) for sample in found.samples] == [2, 1]
+    assert [(p.kind, p.outcome) for p in found.problems if p.kind == "listed-twice"] == [
+        ("listed-twice", "repaired")
+    ] * 2

@@ -144,7 +144,9 @@ def test_the_copy_can_move_alone(diagnosis: Diagnosis, tmp_path: Path) -> None:
     assert diagnose(found, NETWORK).by_kind().get("missing") is None
 
 
-@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "lines"])
+@pytest.mark.parametrize(
+    "form", ["coco", "voc", "yolo", "lines", "darknet", "cvat", "labelme", "labelstudio"]
+)
 def test_the_form_stays(tmp_path: Path, form: str) -> None:
     voc = Voc(tmp_path / "voc")
     voc.add("a b.jpg", [("cat", 40, 30, 140, 120), ("cat", 41, 30, 140, 120), ("dog", 10, 20, 60, 70)])
@@ -152,7 +154,8 @@ def test_the_form_stays(tmp_path: Path, form: str) -> None:
     data, _ = write_samples(load_splits(voc.finish()), form, tmp_path / "in")
     written = write_fixed(diagnose(load_splits(data), NETWORK), tmp_path / "out")
     again = load_splits(written.data)
-    assert again["train"].format == form
+    assert again["train"].format == {"darknet": "yolo"}.get(form, form)
+    assert not [p for each in again.values() for p in each.problems if p.kind != "unlabeled"]
     assert [sample.labels.tolist() for found in again.values() for sample in found.samples] == [[0, 1], [1]]
     assert all(sample.path.is_relative_to(tmp_path / "out") for sample in again["train"].samples)
     assert (written.changes, written.left) == (1, 0)

@@ -34,6 +34,7 @@ from lookonce.annotations.selection import (
     NOTHING,
     Selection,
     absent_classes,
+    annotated_targets,
     only_annotated,
     parse_classes,
     parse_ignore,
@@ -67,8 +68,8 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
     names = _names(path, tree)
     selection = Selection(
         str(path),
-        parse_classes(str(path), tree.get("classes", {})),
-        *parse_ignore(path, tree.get("ignore", [])),
+        parse_classes(str(path), tree.get("classes") or {}),
+        *parse_ignore(path, tree.get("ignore") or []),
     )
     entries = {SPLIT_WORDS[key.lower()]: (key, _entries(path, tree, key)) for key in tree
                if key.lower() in SPLIT_WORDS and tree[key] not in NOTHING}  # fmt: skip
@@ -288,9 +289,13 @@ class YamlPart:
             images = {sample.path for sample in sets[-1].samples}
             if entry.annotated is None:
                 complete[entry.data.path] = images
-            else:
-                annotated |= dict.fromkeys(images, entry.annotated)
-        found = merge(sets, "")
+                continue
+            mine_here = annotated_targets(entry.annotated, self.selection, (*self.given, *extra))
+            for image in images:  # listed with other classes by another entry, it has both
+                annotated[image] = tuple(dict.fromkeys([*annotated.get(image, ()), *mine_here]))
+        found = merge(sets, "", unite=True)
+        for image in {image for images in complete.values() for image in images}:
+            annotated.pop(image, None)
         if self.selection.changes:
             found = self.selection.apply(found)
         if len(self.entries) > 1:

@@ -108,16 +108,19 @@ def stems_of(samples: SampleSet, named: Mapping[str, Sample]) -> list[str]:
 def gather(named: Mapping[str, Sample], folder: Path) -> dict[str, Path]:
     """Put the images into a folder as links, or as copies if links are impossible.
 
-    Images that are there already stay.
+    Images that are there already stay. Links within the parent folder, which may still get its name, are
+    relative.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    placed = {}
+    placed, real = {}, folder.resolve()
     for stem, sample in named.items():
         placed[stem] = folder / f"{stem}{sample.path.suffix}"
         if placed[stem] == sample.path:
             continue
         try:
-            placed[stem].symlink_to(sample.path.resolve())
+            target = sample.path.resolve()
+            is_inside = target.is_relative_to(real.parent)
+            placed[stem].symlink_to(os.path.relpath(target, real) if is_inside else target)
         except OSError:  # Windows without the right to make links, or a file system without them
             shutil.copyfile(sample.path, placed[stem])
     return placed

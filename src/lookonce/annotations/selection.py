@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from lookonce._counted import counted
-from lookonce._texts import Names
+from lookonce._texts import Names, class_name
 from lookonce.annotations.files import listed
 from lookonce.errors import AnnotationError
 from lookonce.geometry.polygons import rectangle
@@ -42,14 +43,22 @@ class Selection:
         """Return the classes that the selection names and a list of class names does not have."""
         return tuple(name for name in dict.fromkeys((*self.classes, *self.ignored)) if name not in names)
 
+    def target(self, name: str) -> str | None:
+        """Return the class that one in the files becomes; None for a dropped or an ignored one."""
+        target = None if name in self.ignored else self.classes.get(name, name)
+        return None if target in self.ignored else target
+
+    def is_ignored(self, name: str) -> bool:
+        """Return whether the boxes of a class in the files are ignored areas."""
+        return name in self.ignored or self.classes.get(name) in self.ignored
+
     def names(self, given: Names) -> Names:
         """Return the class names of the data set, in the order of those in the files.
 
         Raises:
             AnnotationError: none is left.
         """
-        to = (self.classes.get(name, name) for name in given if name not in self.ignored)
-        left = tuple(dict.fromkeys(name for name in to if name is not None))
+        left = tuple(dict.fromkeys(target for target in map(self.target, given) if target is not None))
         if not left:
             raise AnnotationError(f"{self.place}: expected a class to keep, found none of {listed(given)}")
         return left
@@ -60,9 +69,9 @@ class Selection:
         An image whose boxes are all left out stays, as a background image.
         """
         names = self.names(found.names)
-        targets = [None if name in self.ignored else self.classes.get(name, name) for name in found.names]
+        targets = [self.target(name) for name in found.names]
         numbers = np.array([-1 if name is None else names.index(name) for name in targets], np.int64)
-        as_areas = np.array([name in self.ignored for name in found.names], bool)
+        as_areas = np.array([self.is_ignored(name) for name in found.names], bool)
         samples, places, emptied = list[Sample](), dict(found.places), 0
         counts: Counter[str] = Counter()
         for sample in found.samples:
@@ -79,8 +88,12 @@ class Selection:
         says = []
         for name in dict.fromkeys((*self.classes, *self.ignored)):
             count, target = counts.get(name, 0), self.classes.get(name)
-            fate = "ignored areas" if name in self.ignored else f"now {target}" if target else "dropped"
-            says.append(f"{name}: {counted(count, 'box')}, {fate}")
+            fate = "ignored areas" if self.is_ignored(name) else f"now {target}" if target else "dropped"
+            alike = get_close_matches(name.lower(), [each.lower() for each in counts], 1) if not count else []
+            meant = next((each for each in counts if [each.lower()] == alike), "")
+            says.append(
+                f"{name}: {counted(count, 'box')}, {fate}" + (f"; did you mean {meant}?" if meant else "")
+            )
         if emptied:
             one = "1 image loses all of its boxes: kept as a background image"
             more = f"{emptied} images lose all of their boxes: kept as background images"
@@ -105,7 +118,9 @@ def parse_classes(place: str, given: object) -> dict[str, str | None]:
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given.values()):
         what = f"expected classes: like {{van: car, tree: null}}, found {str(given)[:80]}"
         raise AnnotationError(f"{place}: {what}")
-    return {name: None if target in NOTHING else target for name, target in given.items()}
+    return {
+        class_name(name): None if target in NOTHING else class_name(target) for name, target in given.items()
+    }
 
 
 NOTHING = ("", "null", "~")  # of YAML, whose values are read as text
@@ -121,7 +136,7 @@ def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
     names, polygons = [], []
     for entry in entries:
         if isinstance(entry, str) and entry not in NOTHING:
-            names.append(entry)
+            names.append(class_name(entry))
             continue
         try:
             corners = np.array(entry, np.float32)
@@ -132,8 +147,25 @@ def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
                 f"{path}: expected ignore: with class names, or polygons of three or more [x, y] in pixels, "
                 f"found {str(entry)[:80]}"
             )
+        if np.abs(corners).max() <= 1:
+            what = f"expected ignore: with polygons in pixels, found fractions {str(entry)[:80]}"
+            raise AnnotationError(f"{path}: {what}")
         polygons.append(Area(corners))
     return tuple(names), tuple(polygons)
+
+
+def annotated_targets(annotated: Names, selection: Selection, given: Names) -> Names:
+    """Return the classes of the data set that are annotated, from names of these or of classes in the files.
+
+    A class that several are merged into is annotated if all of them are.
+    """
+    sources: dict[str | None, set[str]] = {}
+    for name in given:
+        sources.setdefault(selection.target(name), set()).add(name)
+    left = {name for name in annotated if name in given and name not in sources}  # renamed, dropped, ignored
+    named = [name for name in annotated if name not in left]
+    merged = [to for to, names in sources.items() if to is not None and names <= {*annotated}]
+    return tuple(dict.fromkeys([*named, *merged]))
 
 
 def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Path) -> SampleSet:

@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -88,7 +88,8 @@ class FilesPart:
         root = self.tree.images_folder or self.tree.root
         mine = [image for image in self.tree.images if (split_of(image, root) or ALL) == self.split]
         spoiled = {key(stem) for part in self.siblings for stem in part.parsed.spoiled}
-        return [image for image in mine if image.absolute() not in named and key(image.stem) not in spoiled]
+        mine = [image for image in mine if key(image.stem) not in spoiled]
+        return _others(mine, named)
 
     def images(self) -> set[Path]:
         """Return every image that the part names, whether or not it exists."""
@@ -237,7 +238,7 @@ class Annotations:
         for part in self.parts.values():
             with suppress(AnnotationError):  # a part that was not requested may be damaged
                 named |= part.images()
-        if idle := [image for image in self.tree.images if image.absolute() not in named]:
+        if idle := _others(self.tree.images, named):
             what = f"no annotation names it: not used; {len(idle)} like this in all"
             problems.append(Problem(str(idle[0]), what, "noted", kind="unlisted", image=idle[0]))
         unread = [file for file in self.tree.with_suffix(*UNREAD_SUFFIXES) if file.absolute() not in named]
@@ -256,8 +257,20 @@ def _direct(path: Path) -> Path:
     return direct if is_file(path) and is_file(direct) and direct.samefile(path) else path
 
 
-def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
+def _others(images: Sequence[Path], named: Collection[Path]) -> list[Path]:
+    """Return the images that are not among the named ones (absolute paths), nor linked with one."""
+    rest = [image for image in images if image.absolute() not in named]
+    files = {path.resolve() for path in named} if rest else set()
+    return [image for image in rest if image.resolve() not in files]
+
+
+def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> SampleSet:
     """Merge several sets; each image once, each problem once.
+
+    Args:
+        sets: sets of the same class names.
+        title: description of the data.
+        unite: an image of two sets has the boxes of both; else those of the first.
 
     Raises:
         AnnotationError: the sets have different class names.
@@ -272,15 +285,33 @@ def merge(sets: Sequence[SampleSet], title: str) -> SampleSet:
     problems: dict[Problem, None] = {}
     places: dict[Path, tuple[str, ...]] = {}
     for each in sets:
-        places |= {path: where for path, where in each.places.items() if path not in places}
         problems |= dict.fromkeys(each.problems)
         for sample in each.samples:
             first = samples.setdefault(sample.path.absolute(), sample)
-            if not (
-                np.array_equal(first.boxes, sample.boxes) and np.array_equal(first.labels, sample.labels)
-            ):
-                what = "listed twice, in different parts of the set, with different boxes: the first count"
-                problems[Problem(str(sample.path), what, kind="listed-twice", image=sample.path)] = None
+            if first is sample:
+                places |= {sample.path: each.places[sample.path]} if sample.path in each.places else {}
+                continue
+            there = set(zip(map(tuple, first.boxes.tolist()), first.labels.tolist(), strict=True))
+            pairs = zip(map(tuple, sample.boxes.tolist()), sample.labels.tolist(), strict=True)
+            new = np.array([pair not in there for pair in pairs], bool)
+            if not new.any() and len(first.labels) <= len(sample.labels):
+                continue
+            what = "listed twice, in different parts of the set, with different boxes: "
+            what += "all of them are used" if unite else "the first count"
+            about: dict[str, Any] = {"kind": "listed-twice", "image": sample.path}
+            problems[Problem(str(sample.path), what, "repaired" if unite else "skipped", **about)] = None
+            if unite:
+                more = sample.pick(new)
+                samples[sample.path.absolute()] = replace(
+                    first,
+                    boxes=np.concatenate([first.boxes, more.boxes]),
+                    labels=np.concatenate([first.labels, more.labels]),
+                    difficult=np.concatenate([first.difficult, more.difficult]),
+                    crowd=np.concatenate([first.crowd, more.crowd]),
+                )
+                if first.path in places and sample.path in each.places:
+                    where = np.array(each.places[sample.path], object)[new]
+                    places[first.path] = (*places[first.path], *where.tolist())
     return SampleSet(
         names=sets[0].names,
         samples=list(samples.values()),
