@@ -62,6 +62,35 @@ def test_a_dropped_box_drops_nothing() -> None:
     assert nms(row, np.array([0.9, 0.8, 0.7], np.float32), None, 0.3).tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("most_pairs", [-1, nms_module.MOST_PAIRS])
+def test_a_long_chain_is_settled_from_its_best_box(monkeypatch: pytest.MonkeyPatch, most_pairs: int) -> None:
+    monkeypatch.setattr(nms_module, "MOST_PAIRS", most_pairs)
+    chain = np.array([[x, 0, x + 10, 10] for x in range(0, 120, 6)], np.float32)  # IoU of neighbors: 0.25
+    rising = np.linspace(0.1, 0.9, len(chain), dtype=np.float32)
+
+    # the best is the last; every second box before it overlaps one that is kept
+    assert nms(chain, rising, None, 0.2).tolist() == list(range(19, -1, -2))
+    assert nms(chain, rising[::-1], None, 0.2).tolist() == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("most_pairs", [-1, nms_module.MOST_PAIRS])
+def test_three_boxes_by_blocks_of_two(monkeypatch: pytest.MonkeyPatch, most_pairs: int) -> None:
+    monkeypatch.setattr(nms_module, "BLOCK", 2)
+    monkeypatch.setattr(nms_module, "MOST_PAIRS", most_pairs)
+    boxes = np.array([[50, 0, 54, 4], [0, 0, 4, 2], [2, 0, 6, 2]], np.float32)  # the last two: IoU 1/3
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    exactly = float(iou(boxes[1], boxes[2]))
+
+    assert nms(boxes, scores, None, 0.3).tolist() == [0, 1]
+    assert nms(boxes, scores, None, exactly).tolist() == [0, 1, 2]
+
+
+def test_the_smallest_overlap_counts() -> None:
+    boxes = np.array([[0, 0, 5e-9, 1], [4e-9, 0, 9e-9, 1], [1, 0, 2, 1]], np.float32)
+
+    assert nms(boxes, np.array([0.9, 0.8, 0.7], np.float32), None, 0.0).tolist() == [0, 2]
+
+
 def test_classes_suppress_each_other_only_without_labels() -> None:
     boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 4]], np.float32)
     scores = np.array([0.5, 0.6], np.float32)
@@ -77,15 +106,17 @@ def test_classes_suppress_each_other_only_without_labels() -> None:
     agnostic=st.booleans(),
     iou_threshold=st.sampled_from([0.0, 0.25, 0.45, 0.5, 1.0]),
     block=st.integers(1, 80),
+    most_pairs=st.sampled_from([-1, nms_module.MOST_PAIRS]),  # always by blocks, or never
 )
 def test_equals_the_obvious(
-    seed: int, count: int, classes: int, agnostic: bool, iou_threshold: float, block: int
+    seed: int, count: int, classes: int, agnostic: bool, iou_threshold: float, block: int, most_pairs: int
 ) -> None:
     boxes, scores, labels = crowd(seed, count, classes)
     groups = None if agnostic else labels
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nms_module, "BLOCK", block)
+        patch.setattr(nms_module, "MOST_PAIRS", most_pairs)
         kept = nms(boxes, scores, groups, iou_threshold)
 
     assert kept.tolist() == obvious_nms(boxes, scores, groups, iou_threshold)
@@ -123,6 +154,7 @@ def test_soft_by_hand() -> None:
     assert kept.tolist() == [0, 2, 1]
     np.testing.assert_allclose(left, [0.9, 0.7, 0.6006], atol=1e-4)
     assert soft_nms(boxes, scores, None, 0.65)[0].tolist() == [0, 2]
+    assert soft_nms(boxes, scores, None, float(scores[0]))[0].tolist() == []  # above the floor, not at it
     assert soft_nms(boxes, scores, np.array([0, 1, 0]), 0.1)[1].tolist() == scores.tolist()
 
 
