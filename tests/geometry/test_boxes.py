@@ -46,6 +46,15 @@ def test_iou_and_giou_by_hand(
     assert float(box_ops.giou(a_box, b_box)[0]) == pytest.approx(giou, abs=1e-6)
 
 
+@pytest.mark.parametrize("measure", [box_ops.iou, box_ops.giou, box_ops.diou, box_ops.ciou])
+def test_arrays_of_two_libraries_are_refused(measure: Callable[[Any, Any], Any]) -> None:
+    array = np.array([[0, 0, 4, 2]], np.float32)
+
+    for a, b in ((array, torch.as_tensor(array)), (torch.as_tensor(array), array)):
+        with pytest.raises(TypeError, match="Multiple namespaces"):
+            measure(a, b)
+
+
 @pytest.mark.parametrize("of", LIBRARIES)
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (2, 3)])
 def test_pairwise_is_every_a_with_every_b(of: Callable[[Any], Any], n: int, m: int) -> None:

@@ -75,7 +75,7 @@ def giou(a: Array, b: Array) -> Array:
     (Rezatofighi et al. 2019). Unlike IoU it has a gradient while the boxes do not touch.
     Two empty boxes in one place give 0.
     """
-    xp = _library(a, b)
+    xp = _library(a)
     overlap, union = _overlap(a, b)
     width = xp.maximum(a[..., 2], b[..., 2]) - xp.minimum(a[..., 0], b[..., 0])
     height = xp.maximum(a[..., 3], b[..., 3]) - xp.minimum(a[..., 1], b[..., 1])
@@ -89,7 +89,7 @@ def diou(a: Array, b: Array) -> Array:
     DIoU = IoU - d^2 / c^2 with d the distance of the centers and c the diagonal of the smallest enclosing box
     (Zheng et al. 2020).
     """
-    xp = _library(a, b)
+    xp = _library(a)
     overlap, _ = _overlap(a, b)
     low, high = xp.minimum(a[..., :2], b[..., :2]), xp.maximum(a[..., 2:], b[..., 2:])
     diagonal = ((high - low) ** 2).sum(-1)
