@@ -298,8 +298,10 @@ def decode_file(stream: BufferedReader, path: Path) -> NDArray[Any]:
     if header.format == "JPEG":
         _check_jpeg(stream, header, name)
     flags = _opencv_flags(header)
+    # as OpenCV decodes it; another kind costs memory, no more
+    kind = {8: "uint8", 32: "float32", 64: "float64"}.get(header.bits, "uint16")
     stored = size if header.orientation < 5 else size[::-1]
-    pixels = np.empty(stored if header.channels == 1 else (*stored, 3), _number(header))
+    pixels = np.empty(stored if header.channels == 1 else (*stored, 3), kind)
     # OpenCV leaves all pixels as they are if it cannot read the header
     mark = pixels[0, :32]
     mark[:] = np.resize(np.frombuffer(os.urandom(96), np.uint8), mark.shape)
@@ -320,11 +322,6 @@ def _opencv_flags(header: ImageHeader) -> int:
         return cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
     # of a BMP, it would make RGB in a second image
     return cv2.IMREAD_COLOR_BGR if header.format == "BMP" else cv2.IMREAD_COLOR_RGB
-
-
-def _number(header: ImageHeader) -> str:
-    """Return the kind of number that OpenCV decodes an image to; another one costs memory, no more."""
-    return {8: "uint8", 32: "float32", 64: "float64"}.get(header.bits, "uint16")
 
 
 def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int, name: str) -> NDArray[Any]:

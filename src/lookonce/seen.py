@@ -85,15 +85,14 @@ class Seen:
         """Return the record for a model's description; None for more than a million images."""
         if len(self.learned) + len(self.held_out) > MOST:
             return None
-        return {"learned": _packed(self.learned), "held_out": _packed(self.held_out)}
+        learned, held_out = (
+            b64encode(b"".join(sorted(prints))).decode() for prints in (self.learned, self.held_out)
+        )
+        return {"learned": learned, "held_out": held_out}
 
     def after(self, earlier: "Seen") -> "Seen":
         """Return the record of weights that had an earlier training before this one."""
         return Seen(self.learned | earlier.learned, self.held_out - earlier.learned)
-
-
-def _packed(prints: frozenset[bytes]) -> str:
-    return b64encode(b"".join(sorted(prints))).decode()
 
 
 def _unpacked(text: str) -> frozenset[bytes]:

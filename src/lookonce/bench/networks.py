@@ -62,11 +62,6 @@ class NetworkChoice:
             return ("--weights", self.model)
         return ("--model", self.model, *(() if self.width == 1 else ("--set", f"width={self.width:g}")))
 
-    @property
-    def is_fine(self) -> bool:
-        """Return whether its finest cells have 8 pixels, as small objects need."""
-        return self.model in NETWORKS and min(NETWORKS[self.model].strides) == 8
-
     def settings(self, size: tuple[int, int]) -> TrainSettings:
         """Return the settings of its training with the default recipe."""
         own = FROM_DETECTOR if self.model in BUILT_IN else ()
@@ -174,5 +169,7 @@ def most_accurate(
             pixels come first.
     """
     fast = [choice for choice, taken in milliseconds.items() if taken <= limit]
-    fine = [choice for choice in fast if choice.is_fine]
+    fine = [
+        choice for choice in fast if choice.model in NETWORKS and min(NETWORKS[choice.model].strides) == 8
+    ]
     return max((small and fine) or fast, key=lambda choice: choice.ap, default=None)

@@ -66,7 +66,10 @@ class Canvas:
         text = shortened(shown, font, self._width - 1 - tail - 2 * margin)
         head = font.getlength(text) + 2 * margin if text else 0
         width, height = head + tail, self._letters * 1.25 + margin
-        for left, top in self._places(box, width, height):
+        corner, upper, _, lower = self._pixels(box)
+        left = float(np.clip(corner, 0, max(self._width - 1 - width, 0)))
+        for edge in (upper - height, upper, lower + 1):  # above the box, inside it, below it
+            top = float(np.clip(edge, 0, max(self._height - 1 - height, 0)))
             spot = np.array([left, top, left + width, top + height], np.float32)
             hidden = clip(self._boxes - spot[[0, 1, 0, 1]], spot[3] - spot[1], spot[2] - spot[0])
             hides_box = (area(hidden) > MOST_HIDDEN * area(self._boxes)).any()
@@ -106,15 +109,6 @@ class Canvas:
             drawn = Image.fromarray(part)
             ImageDraw.Draw(drawn).text((at[0] - x, at[1] - y), words, font=font, fill=ink, anchor="lm")
             part[:] = np.asarray(drawn)
-
-    def _places(self, box: Sequence[float], width: float, height: float) -> Iterator[tuple[float, float]]:
-        """Yield left and top of a label above the box, inside it and below it, moved into the image."""
-        left, top, _, bottom = self._pixels(box)
-        for edge in (top - height, top, bottom + 1):
-            yield (
-                float(np.clip(left, 0, max(self._width - 1 - width, 0))),
-                float(np.clip(edge, 0, max(self._height - 1 - height, 0))),
-            )
 
     def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
         """Return first and last column and row of a box, inside the image; at least one pixel."""

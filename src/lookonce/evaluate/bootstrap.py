@@ -14,7 +14,7 @@ Legend: **B** resamples, **I** images, **U** units (images or groups), **C** cla
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -45,10 +45,6 @@ class Interval:
         if math.isnan(value):
             return "–"
         return f"{value:.3f}" if math.isnan(self.low) else f"{value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-    def at_least(self, least: float) -> "Interval":
-        """Cut the interval at the least value that is possible."""
-        return Interval(max(self.low, least), self.high)
 
     @classmethod
     def of(cls, values: NDArray[np.float64], units: int) -> Self:
@@ -185,8 +181,9 @@ def intervals(
         ClassIntervals(
             Interval.of_share(ap[:, c], units),
             Interval.of_share(ap50[:, c], units),
-            Interval.of(relative[:, c], units).at_least(-1),  # nothing counted at all
+            replace(counts, low=max(counts.low, -1.0)),  # -1: nothing counted at all
         )
         for c in range(len(rankings) + 1)
+        for counts in [Interval.of(relative[:, c], units)]
     ]
     return Intervals(units, groups is not None, overall=every[-1], classes=tuple(every[:-1]))

@@ -64,7 +64,12 @@ def ap_repaired(outcomes: Outcomes, repaired: Collection[Outcome]) -> NDArray[np
     objects = outcomes.objects
     mended = outcomes.has(*(error for error in REPAIRABLE if error in repaired))
     stands = outcomes.has(Outcome.RIGHT) | (mended & np.append(objects.counts, False)[outcomes.object])
-    correct = _best_of_each_object(outcomes, stands)
+    # of each object: the right detection, else the one with the best score
+    candidates = np.flatnonzero(stands)
+    later = ~outcomes.has(Outcome.RIGHT)[candidates]
+    ranked = candidates[np.lexsort((-outcomes.scores[candidates], later))]
+    correct = np.zeros(len(stands), bool)
+    correct[ranked[np.unique(outcomes.object[ranked], return_index=True)[1]]] = True
     counted = correct | ~(stands | outcomes.has(Outcome.IGNORED, *repaired))
     labels = np.where(correct, np.append(objects.labels, -1)[outcomes.object], outcomes.labels)
     left = objects.counts & ~outcomes.missed() if Outcome.MISSED in repaired else objects.counts
@@ -128,13 +133,3 @@ def _average_precisions(
     ap = class_average_precisions(outcomes.scores[counted], labels[counted], correct[counted], numbers)
     exists = np.bincount(objects.labels[objects.counts], minlength=outcomes.classes) > 0
     return np.where(exists, ap, np.nan)
-
-
-def _best_of_each_object(outcomes: Outcomes, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(D,): mark the right detection of each object, else the one with the best score."""
-    candidates = np.flatnonzero(stands)
-    mended = ~outcomes.has(Outcome.RIGHT)[candidates]
-    ranked = candidates[np.lexsort((-outcomes.scores[candidates], mended))]
-    best = np.zeros(len(stands), bool)
-    best[ranked[np.unique(outcomes.object[ranked], return_index=True)[1]]] = True
-    return best

@@ -190,7 +190,11 @@ def choose_images(options: Int8, info: ModelInfo, console: Console) -> Quantizat
         LookonceError: data that cannot be used, or missing annotations for the gate.
     """
     data, split = _split_of(options.calibrate)
-    found = _annotated(data, split or "train", options.names)
+    try:
+        splits = open_annotations(data).splits
+        found = load_samples(data, (split or "train") if splits else None, options.names)
+    except NoAnnotationsError:  # a folder of images
+        found = None
     paths = list_images(data) if found is None else [sample.path for sample in found.samples]
     images = found.describe() if found else f"{counted(len(paths), 'image')} in {data}"
     say(f"calibrating on: {images}", console)
@@ -241,15 +245,6 @@ def _split_of(given: Path) -> tuple[Path, str | None]:
     except AnnotationError:
         known = ()
     return (given.parent, given.name) if given.name in known else (given, None)
-
-
-def _annotated(data: Path, split: str, names: Path | None) -> SampleSet | None:
-    """Read the images with their annotations; None for a folder of images and no annotations."""
-    try:
-        splits = open_annotations(data).splits
-    except NoAnnotationsError:
-        return None
-    return load_samples(data, split if splits else None, names)
 
 
 def watched(console: Console, description: str) -> Callable[[Sequence[T]], Iterator[T]]:

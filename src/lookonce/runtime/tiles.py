@@ -155,7 +155,11 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
         windows: windows in the same order; the first is the whole image.
     """
     boxes = [box_ops.shift(part.boxes, w.left, w.top) for part, w in zip(parts, windows, strict=True)]
-    ends = [_room(each, window, windows[0]) for each, window in zip(boxes, windows, strict=True)]
+    ends = []  # (N,) per window: pixels from each box to the nearest border that is inside the image
+    for each, window in zip(boxes, windows, strict=True):
+        inner = np.array(window) != np.array(windows[0])
+        rooms = np.where(inner, np.abs(each - np.array(window)), np.inf)
+        ends.append(rooms.min(axis=1, initial=np.inf))
     sides = np.repeat(
         [max(w.right - w.left, w.bottom - w.top) for w in windows], [len(each) for each in boxes]
     )
@@ -176,14 +180,6 @@ def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
     covered = (found.labels[one] == found.labels[other]) & (shared >= COVERED * sizes[one])
     kept[one[covered]] = False
     return found[kept]
-
-
-def _room(boxes: NDArray[np.float32], window: Window, image: Window) -> NDArray[np.float64]:
-    """(N, 4) inside a window -> (N,): pixels to the nearest border of the window that is inside the image."""
-    inner = np.array(window) != np.array(image)
-    rooms = np.where(inner, np.abs(boxes - np.array(window)), np.inf)
-    nearest: NDArray[np.float64] = rooms.min(axis=1, initial=np.inf)
-    return nearest
 
 
 def _spans(side: int, tile: int, count: int) -> list[tuple[int, int]]:

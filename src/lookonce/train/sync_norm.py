@@ -35,14 +35,15 @@ class _Normalize(torch.autograd.Function):
         inverse = torch.rsqrt(variance + epsilon)
         ctx.save_for_backward(x, gamma, mean, inverse, count)
         ctx.mark_non_differentiable(mean, variance, count)
-        y = _across(gamma) * _standardized(x, mean, inverse) + _across(beta)
+        standardized = (x.float() - _across(mean)) * _across(inverse)
+        y = _across(gamma) * standardized + _across(beta)
         return y.to(x.dtype), mean, variance, count
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gamma, mean, inverse, count = ctx.saved_tensors
-        g, standardized = gradient.float(), _standardized(x, mean, inverse)
+        g, standardized = gradient.float(), (x.float() - _across(mean)) * _across(inverse)
         own = torch.stack([g.sum(PIXELS), (g * standardized).sum(PIXELS)])  # of beta and gamma: summed later
         mean_g, mean_gx = sum_over_ranks(own.clone()) / count
         of_x = _across(gamma * inverse) * (g - _across(mean_g) - standardized * _across(mean_gx))
@@ -60,10 +61,6 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count = counts.sum(0)
     mean = (counts * means).sum(0) / count
     return mean, (counts * (variances + (means - mean) ** 2)).sum(0) / count, count
-
-
-def _standardized(x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
-    return (x.float() - _across(mean)) * _across(inverse)
 
 
 def _across(channel: Tensor) -> Tensor:
