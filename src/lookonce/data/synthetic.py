@@ -112,13 +112,8 @@ def scene(rng: Generator) -> Scene:
             _paint(rng, canvas, mask, *corner)
             boxes.append(_extent(mask, *corner))
             labels.append(label)
-    # uneven light and the noise of a sensor
-    across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * np.float32(rng.uniform(-0.15, 0.15))
-    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(rng.uniform(-0.15, 0.15))
-    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0, 7))
-    lit = canvas * (1 + across + down)[..., None] + grain[..., None]
     return Scene(
-        lit.clip(0, 255).round().astype(np.uint8),
+        _photographed(rng, canvas),
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(labels, np.int64),
     )
@@ -208,3 +203,13 @@ def _color(rng: Generator, below: Sequence[float]) -> Floats:
 def _brightness(color: Sequence[float]) -> float:
     red, green, blue = color
     return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
+
+
+def _photographed(rng: Generator, canvas: Floats) -> NDArray[np.uint8]:
+    """Add uneven light and sensor noise."""
+    height, width = canvas.shape[:2]
+    across = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * np.float32(rng.uniform(-0.15, 0.15))
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * np.float32(rng.uniform(-0.15, 0.15))
+    grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(0, 7))
+    lit = canvas * (1 + across + down)[..., None] + grain[..., None]
+    return lit.clip(0, 255).round().astype(np.uint8)
