@@ -334,3 +334,22 @@ def test_a_large_one_is_told_from_its_directory(tmp_path: Path) -> None:
         ImageError, match=r"20,000x20,000 in its header; not decoded: lookonce detect --tiles"
     ):
         read_image(large)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_whose_zero_is_white_is_no_negative(tmp_path: Path, bits: int) -> None:
+    """The same scene, stored as black is zero and as white is zero; also by windows."""
+    pixels = scene()[..., 0] if bits == 8 else scene()[..., 0].astype(np.uint16) * 257
+    Image.fromarray(pixels).save(tmp_path / "black.tif")
+    positive = (tmp_path / "black.tif").read_bytes()
+    at = positive.index(struct.pack("<HHIH", 262, SHORT, 1, 1))
+    stored = np.bitwise_not(pixels)
+    start = positive.index(pixels.tobytes())
+    negative = bytearray(positive)
+    negative[start : start + pixels.nbytes] = stored.tobytes()
+    negative[at + 8 : at + 10] = struct.pack("<H", 0)
+    path = tmp_path / "white.tif"
+    path.write_bytes(negative)
+    whole = read_image(path)
+    assert np.array_equal(whole, read_image(tmp_path / "black.tif"))
+    assert np.array_equal(LargeImage(path).read(0, 150, 0, 230), whole)

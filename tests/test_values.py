@@ -71,6 +71,10 @@ def test_the_numbers_of_a_file_are_read_in_rgb(tmp_path: Path, suffix: str, chan
         (np.array([-40.0] * 5 + [90.0] * 5, np.float32), (-40, 90)),
         (np.array([np.nan, 0.0, 1.0, np.inf], np.float32), (0, 1)),
         (np.array([np.nan], np.float32), (0, 1)),
+        (np.array([-9999] * 20 + [0.0, 0.5], np.float32), (0, 1)),  # no value there, in a map
+        (np.array([-3.4e38] * 3 + [271.0] * 5 + [283.0] * 5, np.float32), (271, 283)),
+        (np.array([-32768] * 20 + [0, 4000], np.int16), (0, 4095)),
+        (np.array([-9999] * 5 + [900] * 5, np.int16), (-9999, 900)),  # no other value tells how far that is
         (np.full(9, 5000, np.uint16), (5000, 5001)),
         (np.zeros(9, np.uint16), (0, 1)),
     ],

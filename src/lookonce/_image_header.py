@@ -82,6 +82,7 @@ class Found(NamedTuple):
     is_series: bool = False
     bits: int = 8
     memory: float = RGB_BYTES
+    is_negative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class ImageHeader:
         is_series: whether it has more frames or pages than the first, the only one that is read.
         bits: of its numbers; those of up to 8 count as 8.
         memory: bytes per pixel that reading it as RGB of 8 bits takes at its peak, the result included.
+        is_negative: whether 0 is white, as some scanners and X-ray machines store gray TIFFs.
     """
 
     format: str
@@ -110,6 +112,7 @@ class ImageHeader:
     is_series: bool = False
     bits: int = 8
     memory: float = RGB_BYTES
+    is_negative: bool = False
 
     @property
     def is_deep(self) -> bool:
@@ -137,7 +140,9 @@ def read_header(stream: BinaryIO) -> ImageHeader:
                 return ImageHeader(name, found.height, found.width, stream.tell(), *found[2:])
             # EXIF 5 to 8 turn the image by a quarter: into a second one
             twice = max(found.memory, 2 * RGB_BYTES * found.bits / 8)
-            return ImageHeader(name, found.width, found.height, stream.tell(), *found[2:-1], twice)
+            return ImageHeader(
+                name, found.width, found.height, stream.tell(), *found[2:-2], twice, found.is_negative
+            )
     known = ", ".join(name for name, _, _ in FORMATS)
     raise ValueError(f"expected an image ({known}), found {_describe(magic + stream.read(500))}")
 
@@ -291,7 +296,8 @@ def _tiff(stream: BinaryIO) -> Found:
     block = tile or min(tags.get(TIFF_STRIP_ROWS, height), height) * width
     length, is_float = stream.seek(0, SEEK_END), tags.get(SAMPLE_FORMAT, 1) == FLOATS
     memory = reading_memory((height, width), block, bits, channels, length, is_float=is_float)
-    return Found(width, height, orientation, color, is_series, bits, memory)
+    is_negative = tags.get(TIFF_PHOTOMETRIC, 2) == 0
+    return Found(width, height, orientation, color, is_series, bits, memory, is_negative)
 
 
 def _tiff_tags(stream: BinaryIO, *, strict: bool = False, at: int = 0) -> tuple[dict[int, int], int]:

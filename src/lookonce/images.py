@@ -62,6 +62,7 @@ TO_TIFF = (
     "which lookonce detect --tiles reads by windows"
 )
 
+MARKED = 5  # ranges of the other values between them and a mark for no value
 MOST_LOOKED_AT = 1 << 24  # numbers of an image of more than 8 bits, to find its range
 DESCRIPTORS = Path("/proc/self/fd")  # Linux opens a file anew by its descriptor's name there
 
@@ -218,12 +219,20 @@ def in_use(pixels: NDArray[Any]) -> Values:
 
     Whole numbers: 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever holds them. Fractions: 0 to
     1. If they fill less than an eighth of that, as the temperatures of a thermal camera do, or exceed it: the
-    range without the lowest and highest thousandth. Of large images every n-th row is looked at.
+    range without the lowest and highest thousandth. A lone number far from all others marks places without a
+    value and does not count. Of large images every n-th row is looked at.
     """
     pixels = pixels[:: 1 + pixels.size // MOST_LOOKED_AT]
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
     if not finite.size:
         return 0.0, 1.0
+    if (
+        pixels.dtype.kind in "fi"
+    ):  # maps mark places without a value by a number far from the others, as -9999
+        for mark in (finite.min(), finite.max()):
+            rest = finite[finite != mark].astype(np.float64)
+            if rest.size and np.abs(rest - float(mark)).min() > MARKED * np.ptp(rest) > 0:
+                finite = finite[finite != mark]
     low, high = (float(each) for each in np.quantile(finite, (0.001, 0.999)))
     least, most = float(finite.min()), float(finite.max())
     tops = (1.0,) if pixels.dtype.kind == "f" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
@@ -337,6 +346,8 @@ def _checked_pixels(image: NDArray[Any] | None, header: ImageHeader, flags: int,
             f"{name}: expected {size} pixels from its header, found {size_text(image.shape[:2])}"
         )
     if image.ndim == 2:
+        if header.is_negative and image.dtype == np.uint16:  # of 8 bits, OpenCV turns it into a positive
+            cv2.bitwise_not(image, image)
         return _as_rgb(image)
     if header.format in BY_PILLOW or flags == cv2.IMREAD_COLOR_RGB:
         return image
