@@ -122,3 +122,35 @@ def test_other_names_than_its_own(folder: Path) -> None:
     assert len(load_samples(file, names=("cat", "dog")).samples) == 1
     with pytest.raises(AnnotationError, match=r"\.yaml: expected the classes dog, cat, found cat, dog"):
         load_samples(file, names=("dog", "cat"))
+
+
+@pytest.mark.parametrize("given", ["{a: b}", "[train]"])
+def test_a_path_that_is_no_text(folder: Path, given: str) -> None:
+    file = write(folder, f"names: [cat, dog]\npath: {given}\ntrain: train.txt\n")
+    with pytest.raises(AnnotationError, match="expected path: with a folder, found"):
+        open_annotations(file)
+
+
+@pytest.mark.parametrize("text", ["path: /\ntrain: .\n", f"path: {'../' * 40}\ntrain: .\n", "train: /\n"])
+def test_the_root_of_all_files_is_no_data_set(folder: Path, text: str) -> None:
+    with pytest.raises(AnnotationError, match=r"set\.yaml: expected a folder of the data set, found .*root"):
+        open_annotations(write(folder, f"names: [cat, dog]\n{text}"))
+
+
+def test_places_may_begin_at_the_root(folder: Path) -> None:
+    relative = str(folder / "train.txt").lstrip("/")
+    found = load_samples(write(folder, f"names: [cat, dog]\npath: /\ntrain: {relative}\n"))
+    assert [sample.path.name for sample in found.samples] == ["of train.png"]
+
+
+def test_a_folder_far_above_the_file_is_walked_with_a_limit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookonce.annotations.dataset_yaml.MOST_ABOVE", 5)
+    below = folder / "a" / "b"
+    below.mkdir(parents=True)
+    file = write(below, "names: [cat, dog]\npath: ../..\ntrain: .\n")
+    with pytest.raises(AnnotationError, match="expected at most 5 files and folders, found more"):
+        load_samples(file)
+    beside = write(folder / "a", "names: [cat, dog]\npath: ..\ntrain: train.txt\n")  # as many export tools do
+    assert len(load_samples(beside).samples) == 1

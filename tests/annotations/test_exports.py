@@ -860,6 +860,22 @@ def test_a_polygon_with_corners_on_the_border_is_no_key_points(tmp_path: Path) -
     assert boxes(found) == {"a": [("cat", 16, 18, 80, 60), ("dog", 0, 0, 80, 60)]}
 
 
+@pytest.mark.parametrize("sides", [(0, 64), (float("nan"), 64), ("x", 64)])
+def test_a_rotated_box_in_an_image_without_a_size(tmp_path: Path, sides: tuple[object, object]) -> None:
+    """Label Studio's percentages are turned in pixels, by the size that the result states."""
+    tasks = json.loads(label_studio())
+    result = tasks[0]["annotations"][0]["result"][0]
+    result["value"]["rotation"] = 30
+    result["original_width"], result["original_height"] = sides
+    folder = put(tmp_path / "x", {"export.json": json.dumps(tasks)}, images("photos/{}.jpg"))
+
+    found = load_samples(folder)
+
+    assert [problem.what[:40] for problem in found.problems if problem.outcome == "skipped"][:1] == [
+        "expected x, y, width, height in percent,"
+    ]
+
+
 def test_a_date_is_a_name(tmp_path: Path) -> None:
     put(tmp_path, {"data.yaml": "names: [2024-13-45, no]\ntrain: images\n", **YOLO}, images("images/{}.jpg"))
     assert load_samples(tmp_path).names == ("2024-13-45", "no")

@@ -3,11 +3,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lookonce.annotations import load_samples
 from lookonce.cli import main
 from lookonce.errors import AnnotationError, ConfigError
+from lookonce.images import write_image
 from tests.command_line import invoke
 
 run = partial(invoke, "data", columns=100)
@@ -130,3 +132,19 @@ def test_convert_refuses_classes_that_are_not_there(
     with pytest.raises(ConfigError, match=what):
         run("convert", data / "bccd", "--to", "coco", "--out", tmp_path / "out", "--classes", classes)
     assert not (tmp_path / "out").exists()
+
+
+def test_countless_kinds_of_problems_are_counted(tmp_path: Path) -> None:
+    """Every line of a file of some other kind is wrong in a way of its own."""
+    write_image(tmp_path / "images" / "a.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "labels").mkdir()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = [first + second for first in letters for second in letters]
+    (tmp_path / "labels" / "a.txt").write_text("".join(f"0 0.5 0.5 0.3 {each}'s\n" for each in words))
+    (tmp_path / "classes.txt").write_text("cat\n")
+
+    found = run("convert", tmp_path, "--to", "coco", "--out", tmp_path / "new")
+
+    assert "677 skipped" in found.stderr
+    assert "more of" in found.stderr
+    assert len(found.stderr.splitlines()) < 100

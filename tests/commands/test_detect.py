@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -959,6 +960,27 @@ def test_a_damaged_page_is_skipped_and_counted(model: Path, tmp_path: Path) -> N
     assert done.exit_code == 1
     assert "expected the directory of page 3, found it damaged" in done.stderr
     assert list(found_in(tmp_path / "found")) == ["stack.tif#1", "stack.tif#2"]
+
+
+def test_a_tiff_of_damaged_pages_is_given_up(model: Path, tmp_path: Path) -> None:
+    """Thousands of pages, each read and named, took a quarter of a minute and printed a megabyte."""
+    data = bytearray(b"II*\0" + struct.pack("<I", 8))
+    for _ in range(3_000):
+        tags = struct.pack("<HHII", 256, 4, 1, 8) * 2
+        data += struct.pack("<H", 2) + tags + struct.pack("<I", len(data) + 30)
+    (tmp_path / "pages.tif").write_bytes(data)
+    write_image(tmp_path / "sound.png", image((64, 96), (LEFT, YELLOW)))
+
+    done = run(model, tmp_path, "--out", tmp_path / "found", "--save", "json", "--json", "-")
+
+    assert done.exit_code == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("skipped: ")]
+    assert len(lines) == 21
+    assert re.search(r"1 more of .*pages\.tif$", lines[-1])
+    skipped = json.loads(done.stdout)["skipped"]
+    assert len(skipped) == 21
+    assert "found 20 damaged pages: pages 21 to 3000 left out" in skipped[-1]
+    assert list(found_in(tmp_path / "found")) == ["sound.png"]
 
 
 def test_an_image_without_coordinates_gets_no_geojson(model: Path, photos: Path, tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from lookonce.doctor import images
+from lookonce.doctor.finding_images import MOST_DRAWN, finding_image
+from lookonce.doctor.findings import Finding
 from lookonce.doctor.images import image_findings, inspect, inspect_all
 from lookonce.images import WRITTEN_SUFFIXES, write_image
+from lookonce.samples import Sample
 
 from .faults import drawn, jpeg, with_flat_end
 
@@ -105,3 +108,19 @@ def test_ctrl_c_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_fifo_is_no_image_and_blocks_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     assert "a FIFO" in inspect(tmp_path / "a.jpg").fault
+
+
+def test_no_more_boxes_are_drawn_than_cover_an_image(tmp_path: Path) -> None:
+    """Drawing 20,000 boxes took longer than all checks together."""
+    path = tmp_path / "a.png"
+    write_image(path, np.zeros((96, 96, 3), np.uint8))
+    boxes = np.array([[8, 8, 40, 40]] * MOST_DRAWN + [[50, 50, 90, 90]], np.float32)
+    labels = np.zeros(len(boxes), np.int64)
+    findings = [Finding("duplicate-box", "a.txt:1", "x", path, boxes=((8.0, 8.0, 40.0, 40.0),))]
+
+    drawn = finding_image(findings, {path: Sample(path, boxes, labels)})
+    expected = finding_image(findings, {path: Sample(path, boxes[:-1], labels[:-1])})
+
+    assert drawn is not None
+    assert expected is not None
+    assert np.array_equal(drawn, expected)

@@ -1,5 +1,7 @@
 """Exported files with ruined weights or an output other than declared: one line, whatever the engine."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ from lookonce.export.files import write_onnx, write_openvino
 from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
 from lookonce.runtime.backends import open_backend
+from lookonce.runtime.detector import Detector
 from tests.export.models import write_model
 from tests.hostile.inputs import with_nodes
+from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,76 @@ def test_scores_that_are_not_numbers_are_an_error(tmp_path: Path, backend: str) 
     with_nodes(divide, zero=np.float32(0))(path := tmp_path / "divided.onnx")
     with pytest.raises(ModelFileError, match=r"divided\.onnx: expected an objectness from 0 to 1, found NaN"):
         open_backend(path, backend=backend)(np.zeros((1, 64, 96, 3), np.uint8))
+
+
+def add_infinite_bfloat16(path: Path) -> None:
+    """Let the graph add a constant that no layer of float32 shows."""
+    model = onnx.load(path)
+    constant = onnx.helper.make_tensor("odd", onnx.TensorProto.BFLOAT16, [1], b"\x80\x7f", raw=True)
+    model.graph.initializer.append(constant)
+    path.write_bytes(model.SerializeToString())
+
+
+def test_an_infinite_weight_of_a_rare_type(tmp_path: Path) -> None:
+    write_tiny_model(path := tmp_path / "rare.onnx")
+    add_infinite_bfloat16(path)
+    with pytest.raises(ModelFileError, match="odd holds numbers that are infinite or not a number"):
+        open_backend(path)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "factors",
+    [
+        [1, 1, 1, 1, 1e38, 1, 1],  # an infinite objectness
+        [1, 1, 1, 1, 1, float("nan"), float("nan")],  # classes alone
+        [1, float("nan"), 1, 1, 1, 1, 1],  # one side of the boxes
+    ],
+)
+def test_an_output_of_no_numbers_is_an_error_and_no_empty_image(
+    tmp_path: Path, factors: list[float], backend: str
+) -> None:
+    """NaN is above no threshold, so the image would look empty."""
+    given = np.array(factors, np.float32)
+    nodes = [
+        onnx.helper.make_node("Div", ["odd_factors", "odd_divisors"], ["odd_ratios"]),  # weights are finite
+        onnx.helper.make_node("Mul", ["candidates", "odd_ratios"], ["odd_first"]),
+        onnx.helper.make_node("Mul", ["odd_first", "odd_ratios"], ["end"]),
+    ]
+    path = tmp_path / "odd.onnx"
+    with_nodes(
+        *nodes,
+        odd_factors=np.nan_to_num(given, nan=0),
+        odd_divisors=np.where(np.isnan(given), 0, 1).astype(np.float32),
+    )(path)
+    with (
+        Detector.open(path, backend=backend) as detector,
+        pytest.raises(ModelFileError, match="found NaN or"),
+    ):
+        detector(image((64, 96), ((32, 0, 64, 32), YELLOW)))
+
+
+def test_a_file_that_is_cut_short_while_it_is_checked(tmp_path: Path) -> None:
+    """A mapped file would end the process (SIGBUS)."""
+    write_tiny_model(path := tmp_path / "model.onnx")
+    model = onnx.load(path)
+    large = onnx.numpy_helper.from_array(np.zeros(4 << 20, np.float32), "large")
+    model.graph.initializer.insert(0, large)
+    path.write_bytes(model.SerializeToString())
+    code = (
+        "import os, sys, numpy as np\n"
+        "from lookonce import Detector, LookonceError\n"
+        "whole = np.isfinite\n"
+        "def cut(numbers):\n"
+        "    np.isfinite = whole\n"
+        "    os.truncate(sys.argv[1], 1 << 16)\n"
+        "    return whole(numbers)\n"
+        "np.isfinite = cut\n"
+        "try:\n"
+        "    Detector.open(sys.argv[1])\n"
+        "except LookonceError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx: expected an ONNX model" in done.stdout

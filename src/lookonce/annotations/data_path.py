@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+from lookonce._files import WALK_LIMIT
 from lookonce.annotations.files import ALL, by_split, split_in, split_of
 from lookonce.annotations.records import Parsed
 from lookonce.annotations.tree import Tree, by_folder
@@ -19,16 +20,19 @@ class DataPath:
         path: a file or folder.
         images: folder of the images, if the user named one.
         keypoints: numbers behind each box of YOLO's text, according to a dataset YAML.
+        most_files: largest number of files and folders below it.
     """
 
     path: Path
     images: Path | None = None
     keypoints: int = 0
+    most_files: int = WALK_LIMIT
 
     @cached_property
     def tree(self) -> Tree:
         """Files of the folder, or around the file."""
-        return Tree(self.path if self.path.is_dir() else self.path.parent, self.images)
+        folder = self.path if self.path.is_dir() else self.path.parent
+        return Tree(folder, self.images, self.most_files)
 
     @property
     def is_folder(self) -> bool:

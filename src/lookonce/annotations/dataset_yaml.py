@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lookonce._files import WALK_LIMIT
 from lookonce._texts import Names, checked_names, read_text, shown
 from lookonce.annotations.data_path import DataPath
 from lookonce.annotations.files import SPLIT_WORDS, by_split, listed
@@ -50,6 +51,7 @@ HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_id
                  "kpt_shape", "license", "license", "roboflow", "skeleton", "task", "url",
                  "version")  # fmt: skip
 DEEPEST = 20
+MOST_ABOVE = 100_000  # files and folders below a folder that is two levels above the YAML, or more
 
 Open = Callable[[DataPath], Annotations]  # recognizes any format; called for each entry of the YAML
 
@@ -97,7 +99,7 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
         return Annotations(data.path, title, within_parts, within.tree, [*within.remarks, *remarks])
     parts: dict[str, YamlPart] = {}
     missing = []
-    root = path.parent / tree.get("path", ".")
+    root = path.parent / _root(path, tree)
     for split in by_split(entries):
         key, written = entries[split]
         there = []
@@ -107,7 +109,8 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
                 expected = root / entry
                 missing.append(f"expected {key}: {entry} at {expected}, found nothing there")
             else:
-                there.append(Entry(DataPath(found, data.images, keypoints), annotated))
+                most = _most_files(found, path)
+                there.append(Entry(DataPath(found, data.images, keypoints, most), annotated))
         if there:
             parts[split] = YamlPart(path, split, there, names, open_data, selection)
     if not parts or (missing and "train" in entries and "train" not in parts):
@@ -116,7 +119,8 @@ def recognize(data: DataPath, open_data: Open) -> Annotations | None:
     title = f"dataset file {path}"
     # the images around a YAML whose `path` is elsewhere are none of the set
     place = root if root.is_dir() else path.parent
-    return Annotations(data.path, title, parts, Tree(place, data.images), remarks)
+    all_files = Tree(place, data.images, _most_files(place, path)) if place.resolve().name else None
+    return Annotations(data.path, title, parts, all_files, remarks)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -197,6 +201,31 @@ def _names(path: Path, tree: Mapping[str, Any]) -> Names:
             f"{path}: expected {str(tree['nc'])[:20]} class names (nc:), found {len(names)}"
         )
     return names
+
+
+def _root(path: Path, tree: Mapping[str, Any]) -> str:
+    """Return `path`, which the other paths are relative to."""
+    given = tree.get("path", ".")
+    if not isinstance(given, str):
+        raise AnnotationError(f"{path}: expected path: with a folder, found {shown(given)}")
+    return given
+
+
+def _most_files(place: Path, path: Path) -> int:
+    """Return how many files and folders may lie below a place that a YAML names: it may be anybody's.
+
+    Raises:
+        AnnotationError: it is the root of the file system.
+    """
+    try:
+        whole, above = place.resolve(), path.resolve().parents
+    except (OSError, RuntimeError, ValueError):  # a circle of links
+        return WALK_LIMIT
+    if whole == Path(whole.anchor):
+        raise AnnotationError(
+            f"{path}: expected a folder of the data set, found {place}, the root of all files"
+        )
+    return MOST_ABOVE if whole in above[2:] else WALK_LIMIT
 
 
 def _keypoints(path: Path, tree: Mapping[str, Any]) -> int:

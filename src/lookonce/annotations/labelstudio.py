@@ -128,7 +128,7 @@ def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
             left, top, right, bottom, is_hull = x - across, y - down, x + across, y + down, True
         else:
             left, top, right, bottom, is_hull = _rectangle(value, result)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return Row(place, fault=f"expected x, y, width, height in percent, found {shown(value)}")
     box = ((left + right) / 200, (top + bottom) / 200, (right - left) / 100, (bottom - top) / 100)
     return Row(place, box, name, polygon=is_hull)
@@ -145,6 +145,8 @@ def _rectangle(
     # It is rotated about its upper left corner, in pixels.
     wide = float(result.get("original_width", value.get("original_width", 1)))
     high = float(result.get("original_height", value.get("original_height", 1)))
+    if not (wide > 0 and high > 0):
+        raise ValueError("no size of the image")
     sine, cosine = math.sin(angle), math.cos(angle)
     corners = [(a * width * wide, b * height * high) for a in (0, 1) for b in (0, 1)]
     turned = [(x + (a * cosine - b * sine) / wide, y + (a * sine + b * cosine) / high) for a, b in corners]

@@ -10,6 +10,7 @@ from lookonce._terminal import say
 from lookonce.samples import Outcome, Problem, SampleSet
 
 SHOWN = 3  # problems printed in full per kind; only one of those that are merely noted
+MOST_KINDS = 30  # printed
 OUTCOMES: tuple[Outcome, ...] = ("skipped", "repaired", "noted")  # gravest first
 
 
@@ -33,8 +34,8 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
         The exit code: 1 where something was skipped or repaired, else 0.
     """
     distinct = sorted(dict.fromkeys(problems), key=_kind)  # stable: the file's order within a kind
-    for (number, _), same in groupby(distinct, key=_kind):
-        outcome, alike = OUTCOMES[number], list(same)
+    kinds = [(OUTCOMES[number], list(same)) for (number, _), same in groupby(distinct, key=_kind)]
+    for outcome, alike in kinds[:MOST_KINDS]:
         if outcome == "noted" and len(alike) > 1:
             say(f"  noted: {alike[0]}; {len(alike)} like this in all", console)
             continue
@@ -42,6 +43,8 @@ def say_problems(problems: Iterable[Problem], console: Console) -> int:
             say(f"  {outcome}: {problem}", console)
         if len(alike) > SHOWN:
             say(f"  {outcome}: {len(alike) - SHOWN} more like the last, {len(alike)} in all", console)
+    if further := sum(len(alike) for _, alike in kinds[MOST_KINDS:]):
+        say(f"  and {further} more of {len(kinds) - MOST_KINDS} other kinds", console)
     if distinct:
         say(", ".join(f"{count} {outcome}" for outcome, count in count_problems(distinct).items()), console)
     return int(any(problem.outcome != "noted" for problem in distinct))
@@ -55,4 +58,5 @@ def count_problems(problems: Iterable[Problem]) -> dict[str, int]:
 
 def _kind(problem: Problem) -> tuple[int, str]:
     """Return the key by which problems are grouped: the outcome, and the text without numbers and quotes."""
-    return OUTCOMES.index(problem.outcome), re.sub(r"'[^']*'|[-+.\d]+", "#", problem.what)
+    # a long quotation may lack its end
+    return OUTCOMES.index(problem.outcome), re.sub(r"'[^']*('|$)|[-+.\d]+", "#", problem.what)

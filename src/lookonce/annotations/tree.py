@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from lookonce._files import walk_files
+from lookonce._files import WALK_LIMIT, walk_files
 from lookonce._texts import exists, is_file, shown
 from lookonce.annotations.files import ALL, SPLIT_WORDS, depth_of, key, split_of
 from lookonce.errors import AnnotationError, ImageError
@@ -31,16 +31,20 @@ class Tree:
     Attributes:
         root: the folder.
         images_folder: folder of the images, if the user named one.
+        most_files: largest number of files and folders below the root.
     """
 
-    def __init__(self, root: Path, images_folder: Path | None = None) -> None:
+    def __init__(self, root: Path, images_folder: Path | None = None, most_files: int = WALK_LIMIT) -> None:
         self.root = root
         self.images_folder = images_folder
+        self.most_files = most_files
 
     @cached_property
     def files(self) -> list[Path]:
         """Every file; if the user named a file, those beside and below it."""
-        return list(walk_files(self.root, AnnotationError)) if self.root.is_dir() else []
+        if not self.root.is_dir():
+            return []
+        return list(walk_files(self.root, AnnotationError, limit=self.most_files))
 
     def with_suffix(self, *suffixes: str) -> list[Path]:
         """Return the files with one of the suffixes, ignoring case."""
@@ -98,6 +102,9 @@ class Tree:
             tail = place.stem.rpartition("_")[2]  # COCO keeps the images of instances_train2017 in train2017
             more = [root / part for root in around(near) for part in (tail, f"images/{tail}", "data")]
             roots = [*image_roots(near), *more, Path()]
+        roots = list(
+            dict.fromkeys(root for root in roots if root.is_dir())
+        )  # else each name is looked up in all
         root = next((root for name in names for root in roots if is_file(root / name)), None)
         found = {name: root / name if root and is_file(root / name) else None for name in names}
         missing = [name for name, path in found.items() if path is None]

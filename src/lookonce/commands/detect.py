@@ -36,6 +36,7 @@ from lookonce.values import measure_values
 
 KINDS = ("images", "geojson", "json", "csv", "counts", "coco", *FORMS)
 RESULTS = "detections.json"
+MOST_OF_ONE_FILE = 20  # problems of one file that are printed; the results list all
 
 
 def detect(
@@ -327,13 +328,18 @@ def _run(
     start = perf_counter()
     with closing(results), progress_bar(terminal(stderr=True)) as progress:
         bar = progress.add_task("detecting", total=total)
-        shown = 0
+        shown, by_file = 0, Counter[str]()
         while True:
             result = interrupts.wait_for(partial(next, results, None))
             for problem in frames.problems[shown:]:
-                say(f"skipped: {problem}", progress.console)
                 shown += 1
+                by_file[file := file_of(problem.place)] += 1
+                if by_file[file] <= MOST_OF_ONE_FILE:
+                    say(f"skipped: {problem}", progress.console)
             if result is None:
+                for file, count in by_file.items():
+                    if count > MOST_OF_ONE_FILE:
+                        say(f"skipped: {count - MOST_OF_ONE_FILE} more of {file}", progress.console)
                 return
             try:
                 for writer in writers:

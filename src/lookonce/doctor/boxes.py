@@ -19,11 +19,13 @@ TINY = 3.0  # pixels of the network input
 
 def repeated_boxes(found: SampleSet, sample: Sample) -> Iterator[Finding]:
     """Yield the boxes that lie on an earlier one, of the same class or of another."""
-    for earlier, later in repeats(sample):
+    pairs = repeats(sample)
+    boxes = sample.boxes.astype(np.float64)
+    overlaps = iou(boxes[[earlier for earlier, _ in pairs]], boxes[[later for _, later in pairs]])
+    for (earlier, later), overlap in zip(pairs, overlaps.tolist(), strict=True):
         names = [found.names[label] for label in sample.labels[[earlier, later]].tolist()]
         kind = "duplicate-box" if names[0] == names[1] else "contradiction"
         classes = names[1] if kind == "duplicate-box" else f"{names[1]!r} on {names[0]!r}"
-        overlap = float(iou(*sample.boxes[[earlier, later]].astype(np.float64)))
         yield Finding(
             kind,
             box_place(found, sample, later),
@@ -62,6 +64,8 @@ def _first_below(boxes: NDArray[np.float64], group: NDArray[np.int64]) -> Iterat
         end = int(np.searchsorted(left, boxes[i, 0] + reach, side="right"))
         near = by_left[begin:end]
         near = near[near > i]
+        if not len(near):
+            continue
         same = near[iou(boxes[i], boxes[near]) >= SAME_IOU]
         new = [j for j in same.tolist() if j not in claimed]
         claimed.update(new)

@@ -23,6 +23,7 @@ SMALLEST_WINDOW = 64  # pixels of the image
 ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, below which a window is shown
 LEAST_MARK = 14  # pixels of the report; even a box without area stays visible
 MOST_BESIDE = 4
+MOST_DRAWN = 500  # boxes of either kind in one image; more would cover all of it
 FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is no float32
 
 
@@ -69,11 +70,13 @@ def _drawn(
     grow = ((LEAST_MARK - (high - low)) / 2).clip(0)
     marked = np.concatenate([low - grow, high + grow], axis=1)
     others = fit.boxes_in(known - offset)
+    labels = np.zeros(0, np.int64) if sample is None else sample.labels
+    visible = (others[:, :2] < sides[::-1]).all(axis=1) & (others[:, 2:] > 0).all(axis=1)
+    others, labels = others[visible][:MOST_DRAWN], labels[visible][:MOST_DRAWN]
+    marked = marked[:MOST_DRAWN]
     canvas = Canvas(fit.image(image), np.concatenate([marked, others]))
-    labels = [] if sample is None else sample.labels.tolist()
-    for box, label in zip(others.tolist(), labels, strict=True):
-        if box[0] < sides[1] and box[1] < sides[0] and box[2] > 0 and box[3] > 0:
-            canvas.dashed(box, class_color(label))
+    for box, label in zip(others.tolist(), labels.tolist(), strict=True):
+        canvas.dashed(box, class_color(label))
     for box in marked.tolist():
         canvas.solid(box, RED)
     return canvas.image

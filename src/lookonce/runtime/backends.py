@@ -281,14 +281,16 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
     """Compare the output of an engine with the declaration in the file.
 
     Raises:
-        ModelFileError: they differ, or scores are not numbers, above which no threshold is.
+        ModelFileError: they differ, or an objectness is not a number; see `postprocess.locate` for the rest.
     """
     if candidates.ndim != 3 or (candidates.shape[0], candidates.shape[2]) != (images, 5 + classes):
         raise ModelFileError(
             f"{path}: expected an output of ({images}, K, {5 + classes}), found {candidates.shape}"
         )
-    if np.isnan(candidates[..., 4]).any():
-        raise ModelFileError(f"{path}: expected an objectness from 0 to 1, found NaN in the output")
+    if not np.isfinite(candidates[..., 4]).all():
+        raise ModelFileError(
+            f"{path}: expected an objectness from 0 to 1, found NaN or infinity in the output"
+        )
 
 
 def engine_failed(path: Path, error: Exception) -> ModelFileError:

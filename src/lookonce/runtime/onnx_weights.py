@@ -1,14 +1,16 @@
 """The numbers in an `.onnx` file, checked before an engine gets them: finite, and all in this file.
 
 Importing `onnx` takes half as long as opening a small model, so usual files are checked without it: their
-protobuf fields are walked over in place. Unusual files are left to the library, which also words the error
+protobuf fields are walked over. Unusual files are left to the library, which also words the error
 messages.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,9 @@ DATA_TYPE, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 2, 9, 13, 14
 FLOATS = {1: np.float32, 10: np.float16, 11: np.float64}  # TensorProto.DataType
 WHOLE_NUMBERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # and bool
 
+LONGEST_HEAD = 20  # bytes of two numbers, the key and the length of a field
+PIECE = 1 << 17  # bytes that stay in a core's cache
+
 
 def check_weights(path: Path) -> None:
     """Check every number in the file, which no engine does.
@@ -31,9 +36,8 @@ def check_weights(path: Path) -> None:
     """
     with open_input(path, ModelFileError) as stream:
         try:
-            # mapped, not read: filling new memory takes ten times as long as looking at the numbers
-            usual = _all_finite(Message(memoryview(mmap(stream.fileno(), 0, access=ACCESS_READ))))
-        except (ValueError, IndexError, OSError):  # empty, damaged, not such a file, or a file system without
+            usual = _all_finite(Message(stream, 0, os.fstat(stream.fileno()).st_size))
+        except (ValueError, IndexError, OSError):  # empty, damaged or not such a file
             usual = False
     if usual:
         return
@@ -52,57 +56,85 @@ def check_weights(path: Path) -> None:
     if outside:
         raise ModelFileError(f"{path}: expected an ONNX model in one file, found weights in another")
     for name, array in arrays:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        real = array.dtype.kind in "fV"  # V: bfloat16 and the 8-bit floats of ml_dtypes
+        if real and not np.isfinite(array.astype(np.float32)).all():
             raise ModelFileError(f"{path}: {name} holds numbers that are infinite or not a number")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A protobuf message, read in place."""
+    """A protobuf message in an open file: its first byte, and the one behind it.
 
-    data: memoryview
+    It is read in small pieces, not mapped: a file that somebody cuts short in the meantime then ends early,
+    while a mapped one ends the process (SIGBUS).
+    """
 
-    def fields(self) -> Iterator[tuple[int, int | memoryview]]:
-        """Yield (number, value) of each field: numbers as such, all else as its bytes."""
-        at = 0
-        while at < len(self.data):
-            key, at = self.varint(at)
+    file: BufferedReader
+    start: int
+    end: int
+
+    def fields(self) -> Iterator[tuple[int, "int | Message"]]:
+        """Yield (number, value) of each field: whole numbers as such, all else as its place."""
+        at = self.start
+        while at < self.end:
+            self.file.seek(at)
+            head = self.file.read(min(LONGEST_HEAD, self.end - at))
+            key, begin = varint(head, 0)
             match key & 7:
                 case 0:
-                    value, at = self.varint(at)
+                    value, begin = varint(head, begin)
+                    at += begin
                     yield key >> 3, value
                 case 1 | 5 as width:
-                    at += 8 if width == 1 else 4
+                    at += begin + (8 if width == 1 else 4)
                 case 2:
-                    length, at = self.varint(at)
-                    if at + length > len(self.data):
+                    length, begin = varint(head, begin)
+                    inside = Message(self.file, at + begin, at + begin + length)
+                    if inside.end > self.end:
                         raise ValueError("cut short")
-                    yield key >> 3, self.data[at : at + length]
-                    at += length
+                    yield key >> 3, inside
+                    at = inside.end
                 case other:
                     raise ValueError(f"wire type {other}")
 
     def messages(self, field: int) -> Iterator["Message"]:
         """Yield the messages in a field."""
         for number, value in self.fields():
-            if number == field and isinstance(value, memoryview):
-                yield Message(value)
+            if number == field and isinstance(value, Message):
+                yield value
 
-    def varint(self, at: int) -> tuple[int, int]:
-        """Return the number at a position, and the position behind it."""
-        number = shift = 0
-        while True:
-            byte = self.data[at]
-            number |= (byte & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 0x80:
-                return number, at
-            if shift > 63:
-                raise ValueError("a number of more than ten bytes")
+    def is_finite(self, buffer: memoryview, kind: type[np.floating[Any]]) -> bool:
+        """Return whether all numbers here are finite; `buffer` holds one part of them after the other."""
+        self.file.seek(self.start)
+        left = self.end - self.start
+        while left:
+            part = buffer[: min(left, len(buffer))]
+            if self.file.readinto(part) < len(part):
+                raise ValueError("cut short")
+            if not np.isfinite(np.frombuffer(part, kind)).all():
+                return False
+            left -= len(part)
+        return True
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the number at a position, and the position behind it."""
+    if data[at] < 0x80:  # most of them
+        return data[at], at + 1
+    number = shift = 0
+    while True:
+        byte = data[at]
+        number |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return number, at
+        if shift > 63:
+            raise ValueError("a number of more than ten bytes")
 
 
 def _all_finite(model: Message) -> bool:
     """Return whether all tensors are of usual form and all their numbers finite."""
+    buffer = memoryview(bytearray(PIECE))  # filling new memory takes longer than looking at the numbers
     for graph in model.messages(GRAPH):
         constants = (
             tensor
@@ -118,8 +150,8 @@ def _all_finite(model: Message) -> bool:
             if kind in WHOLE_NUMBERS:
                 continue
             raw = content.get(RAW_DATA)
-            if kind not in FLOATS or not isinstance(raw, memoryview):
+            if kind not in FLOATS or not isinstance(raw, Message):
                 return False
-            if not np.isfinite(np.frombuffer(raw, FLOATS[kind])).all():
+            if not raw.is_finite(buffer, FLOATS[kind]):
                 return False
     return True

@@ -36,6 +36,8 @@ from lookonce.runtime.video import USUAL_RATE, Moment, count_frames, is_video, n
 from lookonce.samples import Problem
 from lookonce.tiff import LargeImage, decode_tiff_page, is_large_tiff, tiff_memory, tiff_pages
 
+MOST_DAMAGED = 20  # pages of a TIFF whose structure cannot be read; no more are read after these
+
 T = TypeVar("T")
 Stream = TypeVar("Stream", LiveFrames, PipedImages)
 
@@ -235,17 +237,23 @@ class Sources:
     def _pages(self, path: Path, name: str, relative: Path) -> Iterator[_Unread | _Bad]:
         """Yield the image of a file, or each page of a TIFF."""
         places = tiff_pages(path)
-        pages = [at for at in places if at >= 0] or [0]
+        pages, damaged = [at for at in places if at >= 0] or [0], 0
         for number, at in enumerate(pages, 1):
             shown, place = name, relative
+            memory = tiff_memory(path, at) if places else 0
             if len(pages) > 1:
                 shown, place = f"{name}#{number}", relative.with_name(f"{path.stem}#{number}{path.suffix}")
                 further = 2
                 while place in self._taken:  # by a file of this name
                     place = relative.with_name(f"{path.stem}#{number}-{further}{path.suffix}")
                     further += 1
+                damaged += not memory
+                if damaged > MOST_DAMAGED:
+                    what = f"found {MOST_DAMAGED} damaged pages: pages {number} to {len(pages)} left out"
+                    yield _Bad(name, ImageError(f"{name}: {what}"))
+                    return
             read = partial(_read, path, shown, place, at, self.values, self.least, by_windows=self.by_windows)
-            yield _Unread(shown, read, (tiff_memory(path, at) if places else 0) or memory_of(path))
+            yield _Unread(shown, read, memory or memory_of(path))
         if len(pages) < len(places):
             yield _Bad(
                 name, ImageError(f"{name}: expected the directory of page {len(places)}, found it damaged")
