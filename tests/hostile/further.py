@@ -1272,5 +1272,5 @@ def _overlapping() -> bytes:
                 setattr(entry, field, getattr(first, field))
             archive.filelist.append(entry)
             archive.NameToInfo[entry.filename] = entry
-        archive._didModify = True
+        archive._didModify = True  # type: ignore[attr-defined]
     return stream.getvalue()
