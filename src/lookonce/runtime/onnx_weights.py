@@ -21,7 +21,8 @@ from lookonce.runtime.backends import describe_content
 # field numbers of onnx.proto: model.graph, graph.node, graph.initializer, node.attribute, attribute.t
 GRAPH, NODE, INITIALIZER, ATTRIBUTE, TENSOR = 7, 1, 5, 5, 5
 DATA_TYPE, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 2, 9, 13, 14
-FLOATS: dict[int, type[np.floating[Any]]] = {1: np.float32, 10: np.float16, 11: np.float64}  # TensorProto.DataType
+# TensorProto.DataType
+FLOATS: dict[int, type[np.floating[Any]]] = {1: np.float32, 10: np.float16, 11: np.float64}
 WHOLE_NUMBERS = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # and bool
 
 LONGEST_HEAD = 20  # bytes of two numbers, the key and the length of a field
