@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import decode_image, list_images, read_image
 from lookonce.runtime.backends import ENGINES, open_backend
+from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.postprocess import postprocess
-from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.runtime.writers import JsonWriter
 

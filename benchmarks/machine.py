@@ -5,11 +5,11 @@ import platform
 from datetime import date
 from importlib.metadata import version
 
-from lookonce.runtime.processor import this_processor
+from lookonce.runtime.cpu import this_cpu
 
 
 def machine_line(*packages: str) -> str:
     """Date, processor, cores, load, Python and the versions of the packages named."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    machine = f"{this_processor()} of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}"
+    machine = f"{this_cpu()} of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}"
     return f"{date.today()}  {machine}\nPython {platform.python_version()}, {versions}"

@@ -39,13 +39,13 @@ from lookonce.data.loader import Batch, Loader
 from lookonce.metadata import ModelInfo
 from lookonce.model.network import build, to_input
 from lookonce.recipe import load_settings
-from lookonce.runtime.processor import this_processor
+from lookonce.runtime.cpu import this_cpu
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import compute_losses
 from lookonce.train.setup import TrainData, describe, make_dataset
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-LOW = "bfloat16" if this_processor().computes_bfloat16 else "float32"
+LOW = "bfloat16" if this_cpu().computes_bfloat16 else "float32"
 BARE = f"bare step, {LOW}"
 STEPS = 6  # of each contender in a round
 USED_UP = 5  # steps before the clock starts: batches that a loader got ready while others took their turn

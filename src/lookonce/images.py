@@ -374,7 +374,7 @@ def write_image(path: Path, rgb: NDArray[Any], *, expendable: bool = False) -> N
         expendable: the pixels may be altered, which saves a copy of them.
 
     Raises:
-        ImageError: a suffix that is no image's, or the file cannot be written.
+        ImageError: a suffix that is not an image's, or the file cannot be written.
     """
     if path.suffix.lower() not in WRITTEN_SUFFIXES:
         raise ImageError(

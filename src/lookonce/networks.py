@@ -85,7 +85,7 @@ BUILT_IN = {
 def model_path(model: str | PathLike[str]) -> Path:
     """Return the path of a model: for `coco`, the `.cfg` in the package; for a run folder, its best model.
 
-    Any other text is a path already. A file or folder named `coco` is no model, since a model file has a
+    Any other text is a path already. A file or folder named `coco` is not a model, since a model file has a
     suffix.
     """
     if str(model) in BUILT_IN:

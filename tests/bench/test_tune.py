@@ -20,10 +20,10 @@ from lookonce.detections import Detections
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
+from lookonce.runtime.cpu import Cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.openvino_backend import OpenVinoBackend
 from lookonce.runtime.plans import PLAN, Way, find_plan
-from lookonce.runtime.processor import Processor
 from lookonce.samples import SampleSet
 from tests.command_line import output_of
 from tests.data.drawn_samples import INFO, draw_samples
@@ -48,9 +48,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tuning, "this_processor", lambda: Processor("here", ("avx2",), 2))
+    monkeypatch.setattr(tuning, "this_cpu", lambda: Cpu("here", ("avx2",), 2))
     for module in ("bench.candidates", "runtime.plans"):
-        monkeypatch.setattr(f"lookonce.{module}.this_processor", lambda: Processor("here", ("avx2",), 2))
+        monkeypatch.setattr(f"lookonce.{module}.this_cpu", lambda: Cpu("here", ("avx2",), 2))
     return tmp_path / "cache"
 
 

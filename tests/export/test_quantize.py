@@ -68,7 +68,7 @@ def test_onnx_all_weights_but_the_heads_are_int8(graph: onnx.ModelProto, quantiz
     assert kinds.count(TensorProto.FLOAT) == HEADS
     assert len(kinds) == CONVOLUTIONS
     for tensor in kernels:
-        if tensor.data_type == TensorProto.INT8:  # 7 bits, or the sums of old processors overflow
+        if tensor.data_type == TensorProto.INT8:  # 7 bits, or the sums of old CPUs overflow
             assert np.abs(numpy_helper.to_array(tensor).astype(int)).max() <= 64
     producers = {name: node for node in quantized.graph.node for name in node.output}
     kept = set(float_nodes(graph.graph))

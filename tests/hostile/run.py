@@ -45,7 +45,7 @@ def main() -> int:
                 if found or chosen.all:
                     print(f"{kind} {case.folder.name}: {case.command}: {'; '.join(found) or ran.code}")
                     print("    " + repr(ran.output[-400:]), flush=True)
-    print(f"{count} runs, {wrong} wrong; at most {slowest:.1f} s of processor and {largest:.0f} MiB")
+    print(f"{count} runs, {wrong} wrong; at most {slowest:.1f} s of CPU time and {largest:.0f} MiB")
     return int(wrong > 0)
 
 

@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine with the devices named under `devices`, whose work the processor does.
+    """A machine with the devices named under `devices`, whose work the CPU does.
 
     Each network is appended to `compiled`: its device, shape and settings.
     """

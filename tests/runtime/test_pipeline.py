@@ -15,8 +15,8 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.images import write_image
+from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.pipeline import MEMORY, Parallel, Room, each_image, in_parallel, memory_of
-from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Problem
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from lookonce.errors import ConfigError
 from lookonce.runtime import backends, plans
+from lookonce.runtime.cpu import Cpu, this_cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.onnx_backend import OnnxBackend
 from lookonce.runtime.openvino_backend import OpenVinoBackend
 from lookonce.runtime.plans import PLAN, SpeedPlan, Way, engine_versions, plan_folder
-from lookonce.runtime.processor import Processor, this_processor
 from tests.tiny_onnx import write_tiny_model
 
-HERE = Processor("here", ("avx2",), 2)
+HERE = Cpu("here", ("avx2",), 2)
 WAYS = (
     Way("onnxruntime", "float32", 2, 1, "", 20.0, 0.5, 1.0),
     Way("onnxruntime", "float32", 1, 2, "", 18.0, 0.5, 1.0),
@@ -31,7 +31,7 @@ WAYS = (
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(plans, "this_processor", lambda: HERE)
+    monkeypatch.setattr(plans, "this_cpu", lambda: HERE)
     plans._warn.cache_clear()
     return write_tiny_model(tmp_path / "tiny.onnx")
 
@@ -82,7 +82,7 @@ def test_threads_and_explicit_options(model: Path, options: dict[str, object], e
 
 def test_no_more_threads_than_were_asked_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four cores two: nothing was timed so, and the fastest way takes all of them."""
-    monkeypatch.setattr(plans, "this_processor", lambda: replace(HERE, cores=4))
+    monkeypatch.setattr(plans, "this_cpu", lambda: replace(HERE, cores=4))
     ways = [Way("onnxruntime", "float32", 4, 1, "", 20.0, 0.5, 1.0)]
     SpeedPlan(replace(HERE, cores=4), engine_versions(), "", 0.003, tuple(ways), plan_folder(model)).write()
     asked: list[int | None] = []
@@ -108,11 +108,11 @@ def test_a_copy_of_the_model_is_the_model_and_another_is_not(model: Path, tmp_pa
     assert isinstance(Detector.open(other)._backend, OnnxBackend)
 
 
-def test_another_processor_falls_back_and_says_so(
+def test_another_cpu_falls_back_and_says_so(
     model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     written(model)
-    monkeypatch.setattr(plans, "this_processor", lambda: replace(HERE, name="there"))
+    monkeypatch.setattr(plans, "this_cpu", lambda: replace(HERE, name="there"))
 
     assert isinstance(Detector.open(model)._backend, OnnxBackend)
     assert "tuned on a different CPU" in caplog.text
@@ -134,7 +134,7 @@ def test_another_version_falls_back_and_says_so(model: Path, caplog: pytest.LogC
         "[]",
         "{}",
         '{"format": 2}',
-        '{"format": 1, "processor": {"name": "a", "instructions": null, "cores": 1}, "ways": [{}]}',
+        '{"format": 1, "cpu": {"name": "a", "instructions": null, "cores": 1}, "ways": [{}]}',
     ],
 )
 def test_a_damaged_plan_falls_back_and_says_so(
@@ -180,5 +180,5 @@ def test_without_any_plan_no_model_is_hashed(model: Path, monkeypatch: pytest.Mo
 
 
 def test_this_machine_has_a_description() -> None:
-    assert this_processor().cores >= 1
-    assert this_processor().name
+    assert this_cpu().cores >= 1
+    assert this_cpu().name

@@ -11,14 +11,14 @@ from lookonce.export.files import write_onnx
 from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.runtime import backends
 from lookonce.runtime.backends import open_backend
+from lookonce.runtime.cpu import Cpu, this_cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.onnx_backend import OnnxBackend, providers
 from lookonce.runtime.openvino_backend import OpenVinoBackend
 from lookonce.runtime.options import DetectOptions
-from lookonce.runtime.processor import Processor, this_processor
 from tests.export.models import INFO, write_every_form
 
-NATIVE, OLD = Processor("new", ("avx512f", "avx512_bf16"), 2), Processor("old", ("avx2",), 2)
+NATIVE, OLD = Cpu("new", ("avx512f", "avx512_bf16"), 2), Cpu("old", ("avx2",), 2)
 CPU, CUDA, TRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
@@ -34,16 +34,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "this_processor", lambda: NATIVE)
+    monkeypatch.setattr(backends, "this_cpu", lambda: NATIVE)
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.xml", "m.safetensors"])
 def test_bfloat16_is_near_float32_and_not_equal(
     models: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name != "m.safetensors" and not this_processor().computes_bfloat16:
-        pytest.skip("OpenVINO computes in float32 on processors without bfloat16")
-    monkeypatch.setattr(backends, "this_processor", lambda: NATIVE)
+    if name != "m.safetensors" and not this_cpu().computes_bfloat16:
+        pytest.skip("OpenVINO computes in float32 on CPUs without bfloat16")
+    monkeypatch.setattr(backends, "this_cpu", lambda: NATIVE)
     images = np.random.default_rng(1).integers(0, 256, (1, *INFO.input_size, 3), np.uint8)
     exact = open_backend(models / name)(images)
 
@@ -52,7 +52,7 @@ def test_bfloat16_is_near_float32_and_not_equal(
     assert rough.dtype == np.float32
     scores = np.abs(rough[..., 4:] - exact[..., 4:])
     assert scores.max() < 0.05
-    if this_processor().computes_bfloat16 or name == "m.safetensors":  # OpenVINO does not imitate it
+    if this_cpu().computes_bfloat16 or name == "m.safetensors":  # OpenVINO does not imitate it
         assert scores.max() > 1e-6
     boxes = np.abs(rough[..., :4] - exact[..., :4])
     assert np.median(boxes) < 1
@@ -66,8 +66,8 @@ def test_bfloat16_takes_the_first_engine_that_can(models: Path) -> None:
         open_backend(models / "m.onnx", backend="onnxruntime", precision="bfloat16")
 
 
-def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "this_processor", lambda: OLD)
+def test_bfloat16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "this_cpu", lambda: OLD)
     with pytest.raises(
         ConfigError, match=r"^precision: expected auto, float32 or int8, .*old, 2 cores, avx2"
     ):

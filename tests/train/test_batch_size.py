@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lookonce.errors import ConfigError, TrainingError
 from lookonce.recipe import load_settings
-from lookonce.runtime.processor import this_processor
+from lookonce.runtime.cpu import this_cpu
 from lookonce.samples import Sample
 from lookonce.train import batch_size
 from lookonce.train.batch_size import StepMemory, Trial, choose_batch, free_bytes
@@ -41,7 +41,7 @@ def images(count: int) -> TrainData:
     ],
 )
 def test_the_estimate_is_what_a_process_really_takes(assignments: tuple[str, ...]) -> None:
-    if "precision=bfloat16" in assignments and not this_processor().computes_bfloat16:
+    if "precision=bfloat16" in assignments and not this_cpu().computes_bfloat16:
         pytest.skip("imitating bfloat16 takes half as much memory again, and nobody trains that way")
     settings = load_settings(None, (*assignments, "workers=0"))
     found = Trial(images(512), settings, CPU).estimate().of(settings.batch_size)

@@ -1,4 +1,4 @@
-"""Training in float16 with scaled gradients; a processor does it too, so no card is needed."""
+"""Training in float16 with scaled gradients; a CPU does it as well, so no GPU is needed."""
 
 import csv
 import math
@@ -51,7 +51,7 @@ def test_a_card_without_bfloat16_gets_float16(
     assert precision_on(torch.device("cuda"), load_settings(None, precision=wanted)) == expected
 
 
-def test_a_processor_never_gets_float16_by_itself() -> None:
+def test_a_cpu_never_gets_float16_by_itself() -> None:
     assert precision_on(torch.device("cpu"), load_settings(None)) in (torch.bfloat16, torch.float32)
     assert not make_scaler(torch.device("cpu"), load_settings(None)).is_enabled()
     assert make_scaler(torch.device("cpu"), load_settings(None, precision="float16")).is_enabled()

@@ -23,7 +23,7 @@ class Selection:
     """The classes of a data set, from those of its files.
 
     Attributes:
-        place: file or option that asks for it, for messages.
+        place: file or option that requests it, for messages.
         classes: class in the files -> class of the data set; None to leave its boxes out.
         ignored: classes in the files whose boxes are ignored areas.
         polygons: ignored areas of every image.

@@ -47,7 +47,7 @@ EXCEL = re.compile(r'"?sep=."?\r?\n', re.IGNORECASE)  # its first line may name 
 NUMBER = re.compile(r"-?\d+(\.\d*)?")
 PREDICTED = frozenset(
     {"score", "confidence", "probability"}
-)  # columns of detections, which are no annotations
+)  # columns of detections, which are not annotations
 
 
 @dataclass(frozen=True)

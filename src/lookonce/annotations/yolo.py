@@ -107,7 +107,7 @@ def _darknet(path: Path, tree: Tree) -> Recognized:
     A missing list is skipped, if there is another.
 
     Raises:
-        AnnotationError: a line that is no setting, or no list.
+        AnnotationError: a line that is not a setting, or no list.
     """
     settings = read_settings(path)
     by = _lists_of(settings)

@@ -195,7 +195,7 @@ def parse_labels(
     for listed, image, labels in images:
         try:
             rows = read_rows(labels, keypoints) if labels else []
-        except AnnotationError as error:  # a label file that is no text
+        except AnnotationError as error:  # a label file that is not text
             problems.append(Problem(listed, str(error), kind="annotation", image=image))
             continue
         note = "" if labels else UNLABELED

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from lookonce._terminal import say
 from lookonce.metadata import ModelInfo
+from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.plans import REST_IN_BFLOAT16
-from lookonce.runtime.processor import this_processor
 
 FLOAT_GRAPH = "float32.onnx"  # the model's graph in a file of its own
 
@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
 
 def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) -> Iterator[Candidate]:
     """Yield the candidates for this machine; the first is the reference, the model as it runs by default."""
-    bfloat16 = this_processor().computes_bfloat16
+    bfloat16 = this_cpu().computes_bfloat16
     openvino = find_spec("openvino") is not None
     if path.suffix == ".xml" or "int8" in info.training:
         usual = "int8" if "int8" in info.training else "float32"

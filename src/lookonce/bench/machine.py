@@ -7,7 +7,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lookonce.runtime.processor import this_processor
+from lookonce.runtime.cpu import this_cpu
 
 ENGINES = ("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy")
 
@@ -20,8 +20,8 @@ def about_machine() -> dict[str, Any]:
             versions[name] = version(name)
     return {
         "date": str(date.today()),
-        "processor": this_processor().name,
-        "instructions": this_processor().instructions,
+        "cpu": this_cpu().name,
+        "instructions": this_cpu().instructions,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,

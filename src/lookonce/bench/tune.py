@@ -41,10 +41,10 @@ from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
 from lookonce.runtime.backends import Arithmetic, engine_file, load_engine
+from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
 from lookonce.runtime.plans import PLAN_LIMIT, SpeedPlan, Way, engine_versions, plan_folder
-from lookonce.runtime.processor import this_processor
 from lookonce.samples import Sample
 from lookonce.values import measure_values
 
@@ -114,7 +114,7 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
     folder.mkdir(parents=True, exist_ok=True)
     progress = _Unfinished.open(folder, options, samples, inputs, console)
     candidates = list(candidates_here(model, path, info, console))
-    wide_sums = not WIDE_SUMS.isdisjoint(this_processor().instructions or ())
+    wide_sums = not WIDE_SUMS.isdisjoint(this_cpu().instructions or ())
     for file in dict.fromkeys(each.file for each in candidates if each.file):
         if not (folder / file).exists():
             graph = export_graph(read_source(model, options.weights))
@@ -129,9 +129,7 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
     ways = tuning.gate(candidates, progress)
     recipes = [way.recipe for way in ways]
     timed = sorted(tuning.time(ways), key=lambda way: recipes.index(way.recipe))
-    made = SpeedPlan(
-        this_processor(), engine_versions(), str(options.data), options.max_drop, tuple(timed), folder
-    )
+    made = SpeedPlan(this_cpu(), engine_versions(), str(options.data), options.max_drop, tuple(timed), folder)
     made.write()
     progress.path.unlink(missing_ok=True)
     return made
@@ -265,7 +263,7 @@ class Tuning:
 
     def time(self, ways: Sequence[Way]) -> Iterator[Way]:
         """Time the accepted ways in turn: on all cores, on half and on one, and one image on each core."""
-        cores = this_processor().cores
+        cores = this_cpu().cores
         images = [sample.path for sample in self.samples[:TIMED_IMAGES]]
         accepted = [way for way in ways if not way.rejected]
         plans = [(threads, 1) for threads in dict.fromkeys((cores, max(1, cores // 2), 1))]

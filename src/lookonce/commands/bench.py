@@ -74,7 +74,7 @@ def bench(
         numbers = {**about, "results": as_dict(results)}
         if out is not None:
             write_json_file(out / "bench.json", numbers)
-            save(plot(results, f"{model.name} on {about['processor']}"), out / "bench.png")
+            save(plot(results, f"{model.name} on {about['cpu']}"), out / "bench.png")
         if json_to is not None:
             shared.write_json(json_to, numbers)
     if json_to != shared.STANDARD_OUTPUT:
@@ -108,7 +108,7 @@ def _say(model: Path, about: dict[str, Any], results: Sequence[Result], out: Pat
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     lines = [
         str(model),
-        f"{about['date']}  {about['processor']}, {about['cores']} cores",
+        f"{about['date']}  {about['cpu']}, {about['cores']} cores",
         f"Python {about['python']}, {versions}",
         "",
         *as_text(results).split("\n"),

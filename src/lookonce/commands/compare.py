@@ -17,9 +17,9 @@ from lookonce.evaluate.paired import compare_pair
 from lookonce.evaluate.part import choose_part, learned_from
 from lookonce.gate import detect_both
 from lookonce.networks import model_name, model_path
+from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import Parallel
-from lookonce.runtime.processor import usable_cores
 from lookonce.samples import group_numbers
 from lookonce.seen import Seen
 

@@ -44,11 +44,11 @@ from lookonce.gate import detect_samples
 from lookonce.metadata import ModelInfo
 from lookonce.report.training import training_record
 from lookonce.report.write import write_report_page
+from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.description import check_rewritable, rewrite
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import CONF, EVALUATION_CONF, IOU, DetectOptions
 from lookonce.runtime.pipeline import Parallel
-from lookonce.runtime.processor import usable_cores
 from lookonce.runtime.tiles import OVERLAP
 from lookonce.samples import Problem, Sample, group_numbers
 from lookonce.seen import Seen

@@ -60,7 +60,7 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
         cell = nodes.floats(scale.stride)
     elif fixed is not None:
         cell = nodes.floats(*scale.cell)
-    else:  # the input's sides are no multiples of it: (width, height) from W, H and T, S
+    else:  # the input's sides are not multiples of it: (width, height) from W, H and T, S
         lengths = [("images", (2, 1)), (raw, (3, 2))]
         cell = nodes.add("Div", *(nodes.lengths(of, *axes) for of, axes in lengths))
     center = nodes.add("Mul", nodes.add("Add", inside, corner), cell)

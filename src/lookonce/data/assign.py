@@ -27,7 +27,7 @@ from lookonce.samples import Area
 
 WRITE_UP = AssignSettings()
 POSITIVE_IOU = WRITE_UP.positive_iou
-UNSURE = 0.1  # score of a class that may lack boxes, from which a place is no background
+UNSURE = 0.1  # score of a class that may lack boxes, from which a place is not background
 
 Array = TypeVar("Array")  # a numpy array or, in training, a torch tensor
 Column = NDArray[Any]

@@ -24,7 +24,7 @@ ENLARGE_BELOW = 0.2  # extent of the boxes, relative to the image, below which a
 LEAST_MARK = 14  # pixels of the report; even a box without area stays visible
 MOST_BESIDE = 4
 MOST_DRAWN = 500  # boxes of either kind in one image; more would cover all of it
-FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is no float32
+FAR = 1e6  # pixels; boxes are drawn as written, but 1e308 is not a float32
 
 
 def finding_image(

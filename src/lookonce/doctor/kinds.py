@@ -452,7 +452,7 @@ KINDS: dict[str, Kind] = {
         "info",
         "Gray images",
         "The file has one channel.",
-        "It is read as RGB with three equal channels. Mixing gray and color images is no defect.",
+        "It is read as RGB with three equal channels. Mixing gray and color images is not a defect.",
         "None needed.",
     ),
     "split-absent": Kind(

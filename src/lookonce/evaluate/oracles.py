@@ -6,11 +6,11 @@ After Bolya et al., "TIDE" (2020), section 2.3. The oracle for each type:
   An object that had a right detection keeps that one, any other gets the one with the best score; the
   others go.
 - both, duplicate, background: the detection goes.
-- missed: the object is no longer to be found.
+- missed: the object need not be found.
 
 And two that take errors together: every false detection goes; every object not found goes.
 
-Costs do not add up to 1 - AP. Each is measured with all other errors left in place, and AP is no sum over
+Costs do not add up to 1 - AP. Each is measured with all other errors left in place, and AP is not a sum over
 errors: a false detection matters less if another one ranks above it, and another object found counts little
 if its detection ranks low. All repaired together give an AP of 1.
 """

@@ -117,7 +117,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], source: Source)
         if count:
             color = "white" if share[row, column] > 0.5 else INK
             axes.text(column, row, str(count), ha="center", va="center", fontsize=letters, color=color)
-    edge = len(counts) - 1.5  # background is no class: a line sets it apart
+    edge = len(counts) - 1.5  # background is not a class: a line separates it
     axes.axhline(edge, color=MUTED, linewidth=1)
     axes.axvline(edge, color=MUTED, linewidth=1)
     return figure

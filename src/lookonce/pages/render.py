@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lookonce._files import encodable
 
 JPEG_QUALITY = 85
-SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.DOTALL)  # JSON in a page is no script
+SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.DOTALL)  # JSON in a page is not a script
 NOTHING = "'none'"
 
 

@@ -14,8 +14,8 @@ from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
 from lookonce.networks import BUILT_IN, model_name
+from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.devices import AUTO, check_device, kind_of
-from lookonce.runtime.processor import this_processor
 
 InputShape = tuple[int | None, int | None, int | None]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
@@ -195,10 +195,10 @@ def check_precision(precision: str, backend: str | None, device: str) -> None:
         raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
     engine = ENGINES.get(backend or "")
     on_cpu = kind_of(device) in (AUTO, "cpu") and (engine is None or "cpu" in engine.devices)
-    if precision == "bfloat16" and on_cpu and not this_processor().computes_bfloat16:
+    if precision == "bfloat16" and on_cpu and not this_cpu().computes_bfloat16:
         raise ConfigError(
             "precision: expected auto, float32 or int8, because this CPU has no instructions for "
-            f"bfloat16 ({this_processor()}); found 'bfloat16'"
+            f"bfloat16 ({this_cpu()}); found 'bfloat16'"
         )
 
 
@@ -206,7 +206,7 @@ def check_weights_option(model: Path, weights: Path | None) -> None:
     """Refuse weights for a model that takes none, and weights that are not a file.
 
     Raises:
-        ConfigError: the model is no Darknet `.cfg`.
+        ConfigError: the model is not a Darknet `.cfg`.
         ModelFileError: the weights cannot be opened.
     """
     if weights is None:

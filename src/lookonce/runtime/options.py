@@ -160,7 +160,7 @@ class DetectOptions:
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or expected
         multiple = backend.info.side_multiple
         fits = all(0 < side <= LARGEST_SIDE and side % multiple == 0 for side in (height, width))
-        # a Darknet network may be made for a size that is no multiple of 32
+        # a Darknet network may be made for a size that is not a multiple of 32
         if not fits and (height, width) != backend.info.input_size:
             raise ConfigError(
                 f"size: expected multiples of {multiple} up to {LARGEST_SIDE}, "

@@ -24,7 +24,7 @@ import cv2
 
 from lookonce.errors import ImageError
 from lookonce.images import MAX_MEMORY, Size, Values, read_image_header, read_or_reduce
-from lookonce.runtime.processor import usable_cores
+from lookonce.runtime.cpu import usable_cores
 from lookonce.samples import Problem
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Speed plans: the fastest way to run a model on this kind of machine, as `lookonce tune` measured it.
 
 ```
-   <cache>/plans/<size and hash of the model>/<hash of the processor>/
+   <cache>/plans/<size and hash of the model>/<hash of the CPU>/
        plan.json                           every way, measured and gated
        float32.onnx, int8.onnx, int8.xml   files that ways need besides the model
 ```
@@ -20,7 +20,7 @@ from lookonce._counted import counted
 from lookonce._files import cache_folder, open_input, read_text, write_text
 from lookonce.errors import ConfigError, LookonceError, ModelFileError
 from lookonce.runtime.backends import Arithmetic
-from lookonce.runtime.processor import Processor, this_processor
+from lookonce.runtime.cpu import Cpu, this_cpu
 
 FORMAT = 1
 PLAN = "plan.json"
@@ -74,7 +74,7 @@ class SpeedPlan:
     """All ways to run one model on one kind of machine.
 
     Attributes:
-        processor: CPU that was measured.
+        cpu: CPU that was measured.
         versions: versions of the packages that compute.
         data: the data that AP was measured on.
         max_drop: largest loss of AP accepted.
@@ -82,7 +82,7 @@ class SpeedPlan:
         folder: the plan's folder.
     """
 
-    processor: Processor
+    cpu: Cpu
     versions: dict[str, str]
     data: str
     max_drop: float
@@ -108,7 +108,7 @@ class SpeedPlan:
                 that are processed at the same time on so many threads each.
             precision: `auto` or `int8`.
         """
-        one = threads is None or threads >= self.processor.cores
+        one = threads is None or threads >= self.cpu.cores
         ways = [way for way in self.timed if precision == "auto" or way.precision.startswith(precision)]
         if one:
             wanted = [way for way in ways if way.calls == 1]
@@ -137,15 +137,15 @@ class SpeedPlan:
             tree = json.loads(read_text(path, ConfigError, limit=PLAN_LIMIT))
             if tree["format"] != FORMAT:
                 raise ValueError(f"format {tree['format']!r}")
-            about = tree["processor"]
+            about = tree["cpu"]
             sets = about["instructions"]
-            processor = Processor(
+            cpu = Cpu(
                 str(about["name"]), None if sets is None else tuple(map(str, sets)), int(about["cores"])
             )
             ways = tuple(Way(**way) for way in tree["ways"])
             if any(Path(way.file).name != way.file for way in ways):
                 raise ValueError("a file outside its folder")
-            return cls(processor, dict(tree["versions"]), tree["data"], tree["max_drop"], ways, folder)
+            return cls(cpu, dict(tree["versions"]), tree["data"], tree["max_drop"], ways, folder)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{path}: expected a plan that `lookonce tune` wrote: {error}") from error
 
@@ -181,7 +181,7 @@ class ModelKey:
 
 def plan_folder(model: Path, root: Path | None = None) -> Path:
     """Return the folder of a model's plan for this CPU; `root`: None for the cache."""
-    return (root or cache_folder()) / "plans" / ModelKey.of(model).name() / this_processor().key
+    return (root or cache_folder()) / "plans" / ModelKey.of(model).name() / this_cpu().key
 
 
 def find_plan(model: Path, name: str) -> SpeedPlan | None:
@@ -197,11 +197,11 @@ def find_plan(model: Path, name: str) -> SpeedPlan | None:
     if not alike or (name_of_content := key.name()) not in alike:
         return None  # reading all of a large model takes time, so only then
     folder = plans / name_of_content
-    own = folder / this_processor().key
+    own = folder / this_cpu().key
     if not (own / PLAN).exists():
         others = sorted(folder.glob(f"*/{PLAN}"))
         if others:
-            _warn(name, f"tuned on a different CPU, so the plan is not used; found {this_processor()}")
+            _warn(name, f"tuned on a different CPU, so the plan is not used; found {this_cpu()}")
         return None
     try:
         plan = SpeedPlan.read(own)

@@ -245,7 +245,7 @@ def _decoded_by_av(
 
 
 def turned(image: NDArray[np.uint8], quarters: int) -> NDArray[np.uint8]:
-    """Turn a frame by quarters counterclockwise, as its file asks for: phones store portraits rotated."""
+    """Rotate a frame by quarter turns counterclockwise, as its file says: phones store portraits rotated."""
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
 
 

@@ -18,7 +18,7 @@ from lookonce.metadata import ClockState
 from lookonce.train.parallel import ALONE, Group
 from lookonce.train.schedule import Schedule
 
-UNSTEADY = 2  # first steps of a process: slower than the others, so they are no measure
+UNSTEADY = 2  # first steps of a process: slower than the others, so they are not measured
 REMEMBERED = 10  # steps for which the pace of an earlier process counts
 SHORTEST_WARMUP = 10  # steps: an early estimate may be far off, the rate must not jump with it
 
@@ -59,7 +59,7 @@ class Clock:
         self._since, self._steps, self._apart = self.now(), -UNSTEADY, 0.0
 
     def step_done(self) -> None:
-        """Note a step; the first ones are left out of the measurement."""
+        """Note a step; the first ones are not measured."""
         self._steps += 1
         if self._steps <= 0:
             self._unsteady = (self.now() - self._since - self._apart) / (self._steps + UNSTEADY)
@@ -94,7 +94,7 @@ class Clock:
             between: steps between two evaluations after it.
         """
         pace, closing, left = max(self.seconds_per_step(), 1e-6), self.closing or 0.0, self.left()
-        spare = left - 2 * closing - until * pace  # at the next evaluation; the last ones are left out
+        spare = left - 2 * closing - until * pace  # at the next evaluation; the last ones excluded
         evaluations = 1 + spare // (between * pace + closing) if spare >= 0 else 0
         return max(0, round((left - evaluations * closing) / pace))
 

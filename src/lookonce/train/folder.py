@@ -21,7 +21,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
     """Check that there is a run to resume, or no run when starting a new one.
 
     Raises:
-        ConfigError: `out` holds a run already, or nothing to resume, or is no folder.
+        ConfigError: `out` holds a run already, or nothing to resume, or is not a folder.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: expected a folder for the run, found a file")

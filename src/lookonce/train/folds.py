@@ -21,10 +21,10 @@ from lookonce.detections import Detections
 from lookonce.evaluate.coco import evaluate, without_nan
 from lookonce.evaluate.report import Evaluation, evaluate_detections
 from lookonce.gate import detect_samples, own_values
+from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import EVALUATION_CONF
 from lookonce.runtime.pipeline import Parallel
-from lookonce.runtime.processor import usable_cores
 from lookonce.samples import Sample
 from lookonce.train import checkpoint
 from lookonce.train.run import Session, train

@@ -145,7 +145,7 @@ def precision_on(device: torch.device, settings: TrainSettings) -> torch.dtype:
 def cpu_has_bfloat16() -> bool:
     """Return whether PyTorch trains in bfloat16 natively on this CPU.
 
-    It asks PyTorch, on any system. `runtime.processor` answers for engines: on Linux alone, and with ARM's
+    PyTorch knows this on any system. `runtime.cpu` is for engines: only on Linux, and with ARM's
     instructions, in which training has not been measured.
     """
     return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))

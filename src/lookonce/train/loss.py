@@ -13,7 +13,7 @@ Each is summed over the scales and averaged over the batch. Two decisions differ
 computed on positives only (its fault 1, NaN), and the ignore test sees every box of the image (11).
 
 In an ignored area no term has a gradient. Where only some classes may lack boxes, a position to which the
-network gives such a class a score of 0.1 or more is no background: it leaves the objectness alone and lowers
+network gives such a class a score of 0.1 or more is not background: it leaves the objectness alone and lowers
 the scores of the other classes instead: per position and such class s^2 * BCE(s, 0), with
 s = p * σ(class logit) and the gradient through the class logit only.
 

@@ -18,7 +18,7 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # any of these computes in bfloa
 
 
 @dataclass(frozen=True, slots=True)
-class Processor:
+class Cpu:
     """A kind of CPU, and the cores of it that this process may use.
 
     Attributes:
@@ -47,7 +47,7 @@ class Processor:
 
 
 @cache
-def this_processor() -> Processor:
+def this_cpu() -> Cpu:
     """Describe the CPU of this machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -57,7 +57,7 @@ def this_processor() -> Processor:
     flags = entries.get("flags", entries.get("Features"))
     found = None if flags is None else tuple(each for each in INSTRUCTIONS if each in flags.split())
     name = entries.get("model name") or platform.processor() or platform.machine()
-    return Processor(name, found, usable_cores())
+    return Cpu(name, found, usable_cores())
 
 
 def usable_cores() -> int:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from lookonce.runtime import processor
-from lookonce.runtime.processor import Processor, this_processor
+from lookonce.runtime import cpu
+from lookonce.runtime.cpu import Cpu, this_cpu
 
 X86 = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t: fpu avx2 avx512f avx512_vnni avx512_bf16 rdrand\n\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16\nCPU part\t: 0xd40\n"
@@ -19,12 +19,12 @@ OLD = "model name : Xeon E5\nflags : fpu avx avx2\n"
         ("model name : unknown\n", None, True),
     ],
 )
-def test_what_the_system_tells_of_its_processor(
+def test_what_the_system_tells_of_its_cpu(
     monkeypatch: pytest.MonkeyPatch, text: str, instructions: tuple[str, ...] | None, bfloat16: bool
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
 
-    found = this_processor.__wrapped__()
+    found = this_cpu.__wrapped__()
 
     assert found.instructions == instructions
     assert found.computes_bfloat16 is bfloat16
@@ -35,9 +35,9 @@ def test_a_system_without_such_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", absent)
-    monkeypatch.setattr(processor, "usable_cores", lambda: 3)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 3)
 
-    found = this_processor.__wrapped__()
+    found = this_cpu.__wrapped__()
 
     assert (found.instructions, found.cores) == (None, 3)
-    assert str(Processor("M9", None, 1)) == "M9, 1 core, instruction sets unknown"
+    assert str(Cpu("M9", None, 1)) == "M9, 1 core, instruction sets unknown"
