@@ -43,6 +43,11 @@ def invoke(*words: object, columns: int | None = None) -> Result:
     return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False, env=environment)
 
 
+def attempted(*words: object) -> Result:
+    """Run a command; the error that ended it, if any, is in the result."""
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
 def output_of(*words: object) -> str:
     """What a command prints that succeeds."""
     result = invoke(*words)

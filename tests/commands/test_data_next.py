@@ -9,10 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from lookonce.annotations import load_splits, write_samples
-from lookonce.cli import app
 from lookonce.darknet.cache import cached_onnx
 from lookonce.errors import ConfigError
 from lookonce.images import read_image, write_image
@@ -63,7 +61,7 @@ def test_a_list_that_detect_reads(nano: Path, photos: Path, tmp_path: Path) -> N
     assert [Path(each["file"]).name for each in tree["chosen"]] == names(out)
     assert tree["chosen"][0]["distance"] == 1
     words = ["detect", str(nano), f"@{out}", "--out", str(tmp_path / "out"), "--save", "labelme"]
-    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    assert invoke(*words).exit_code == 0
     assert len(list((tmp_path / "out" / "labelme" / "train").glob("*.json"))) == 3
 
 

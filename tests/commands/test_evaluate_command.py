@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookonce import cli
 from lookonce._optional import install_line
 from lookonce.detections import Detections
 from lookonce.explain import explainer, page
@@ -19,6 +18,7 @@ from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample
 from lookonce.seen import Seen, fingerprints
+from tests.command_line import typed
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
@@ -85,30 +85,22 @@ def scratch(content: bytes) -> bytes:
     return content[:5_000] + bytes(5_000) + content[10_000:]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["lookonce", "evaluate", *map(str, words)])
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    return int(left.value.code or 0)
-
-
-def evaluate_lines(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: object) -> int:
-    return run(
-        monkeypatch, "model.onnx", folder / "lines.txt", "--names", folder / "names.txt",
+def evaluate_lines(folder: Path, *more: object) -> int:
+    return typed("evaluate", "model.onnx", folder / "lines.txt", "--names", folder / "names.txt",
         "--out", folder / "report", *more,
     )  # fmt: skip
 
 
-def test_help_has_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "--help") == 0
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed("evaluate", "--help") == 0
     assert "Example: lookonce evaluate" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("fixed")
 def test_classes_are_matched_by_name_and_the_others_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+    capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert evaluate_lines(monkeypatch, images, "--json", images / "numbers.json") == 0
+    assert evaluate_lines(images, "--json", images / "numbers.json") == 0
     said = capsys.readouterr().out
     assert "the model does not know fish" in said
     assert "the data does not have cat, bird" in said
@@ -138,9 +130,9 @@ def test_classes_are_matched_by_name_and_the_others_named(
 
 @pytest.mark.usefixtures("fixed")
 def test_counts_and_intervals_are_printed_and_written(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+    capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert evaluate_lines(monkeypatch, images) == 0
+    assert evaluate_lines(images) == 0
     said = capsys.readouterr().out
     assert "95 % intervals over 3 images" in said
     assert "the model has no thresholds: chosen on these images, for each half on the other half" in said
@@ -157,13 +149,11 @@ def test_counts_and_intervals_are_printed_and_written(
 
 
 @pytest.mark.usefixtures("fixed")
-def test_images_of_a_group_are_one_unit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
-    assert evaluate_lines(monkeypatch, images, "--group", r"/[ab](\.png)") == 0
+def test_images_of_a_group_are_one_unit(capsys: pytest.CaptureFixture[str], images: Path) -> None:
+    assert evaluate_lines(images, "--group", r"/[ab](\.png)") == 0
     assert "95 % intervals over 2 groups" in capsys.readouterr().out
     assert json.loads((images / "report" / "metrics.json").read_text())["intervals"]["over"] == "groups"
-    assert evaluate_lines(monkeypatch, images, "--group", "(", "--force") == 2
+    assert evaluate_lines(images, "--group", "(", "--force") == 2
     assert "--group: expected folder or a regular expression, found '('" in capsys.readouterr().err
 
 
@@ -177,37 +167,37 @@ def test_images_that_the_model_has_learned_from_are_counted_and_the_held_out_one
     record = Seen(frozenset({first, third}), frozenset({second})).record()
     assert record
     monkeypatch.setattr(FixedDetector, "info", replace(FixedDetector.info, training={"seen": record}))
-    assert evaluate_lines(monkeypatch, images) == 0
+    assert evaluate_lines(images) == 0
     said = capsys.readouterr().out
     assert "held-out: " in said
     assert "warning" not in said
     numbers = json.loads((images / "report" / "metrics.json").read_text())
     part = numbers["split"], numbers["images"], numbers["learned_from"], numbers["validated_on"]
     assert part == ("held-out", 1, 0, 1)
-    assert evaluate_lines(monkeypatch, images, "--split", "all") == 0
+    assert evaluate_lines(images, "--split", "all") == 0
     said = capsys.readouterr().out
     assert "warning: the model has learned from 2 of the 3 images: the results are optimistic" in said
     assert json.loads((images / "report" / "metrics.json").read_text())["learned_from"] == 2
-    assert evaluate_lines(monkeypatch, images, "--split", "val") == 2
+    assert evaluate_lines(images, "--split", "val") == 2
     assert "expected one of held-out, all, found no part val" in capsys.readouterr().err
 
 
 def test_the_best_thresholds_are_stored_in_the_model_file(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     model = write_tiny_model(tmp_path / "model.onnx")
     write_image(tmp_path / "photo.png", image((96, 96), ((32, 32, 64, 64), YELLOW)))
     (tmp_path / "lines.txt").write_text("photo.png 32,32,64,64,0\n")
     (tmp_path / "names.txt").write_text("green\nred\n")
     more = model, tmp_path / "lines.txt", "--names", tmp_path / "names.txt", "--out", tmp_path / "report"
-    assert run(monkeypatch, *more, "--explain", 0, "--set-thresholds") == 0
+    assert typed("evaluate", *more, "--explain", 0, "--set-thresholds") == 0
     assert "score thresholds are now green 0." in capsys.readouterr().out
     with Detector.open(model) as detector:
         green, blue = detector.info.thresholds
         assert 0 < green < 1
         assert blue == 0.25  # not in the data
         assert detector.options.conf == {"green": green, "blue": 0.25}
-    assert run(monkeypatch, *more, "--explain", 0, "--force") == 0
+    assert typed("evaluate", *more, "--explain", 0, "--force") == 0
     assert (
         json.loads((tmp_path / "report" / "metrics.json").read_text())["counting"]["thresholds_from"]
         == "model"
@@ -215,11 +205,11 @@ def test_the_best_thresholds_are_stored_in_the_model_file(
 
 
 def test_where_no_threshold_can_be_stored_nothing_is_measured(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     more = tmp_path / "no such data", "--out", tmp_path / "report", "--set-thresholds"
     for model in ("coco", tmp_path / "model.cfg"):
-        assert run(monkeypatch, model, *more) == 2
+        assert typed("evaluate", model, *more) == 2
         assert ".cfg: expected a file with a description" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "report").exists()
 
@@ -227,10 +217,10 @@ def test_where_no_threshold_can_be_stored_nothing_is_measured(
 @pytest.mark.usefixtures("fixed")
 @pytest.mark.parametrize("damage", [cut, scratch])
 def test_a_bad_image_is_set_aside_named_and_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
+    capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
 ) -> None:
     (images / "b.png").write_bytes(damage((images / "b.png").read_bytes()))
-    assert evaluate_lines(monkeypatch, images) == 1
+    assert evaluate_lines(images) == 1
     assert "b.png" in capsys.readouterr().out
     numbers = json.loads((images / "report" / "metrics.json").read_text())
     assert (numbers["images"], numbers["problems"]["skipped"]) == (2, 1)
@@ -239,30 +229,26 @@ def test_a_bad_image_is_set_aside_named_and_counted(
 @pytest.mark.usefixtures("fixed")
 @pytest.mark.parametrize("damage", [cut, scratch])
 def test_strict_stops_at_a_bad_image_and_writes_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
+    capsys: pytest.CaptureFixture[str], images: Path, damage: Damage
 ) -> None:
     (images / "b.png").write_bytes(damage((images / "b.png").read_bytes()))
-    assert evaluate_lines(monkeypatch, images, "--strict") == 2
+    assert evaluate_lines(images, "--strict") == 2
     assert "b.png" in capsys.readouterr().err
     assert not (images / "report").exists()
 
 
 @pytest.mark.usefixtures("fixed")
-def test_no_readable_image_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
+def test_no_readable_image_is_an_error(capsys: pytest.CaptureFixture[str], images: Path) -> None:
     for path in images.glob("*.png"):
         path.write_bytes(b"not an image at all")
-    assert evaluate_lines(monkeypatch, images) == 2
+    assert evaluate_lines(images) == 2
     assert "found none that can be read" in capsys.readouterr().err
     assert not (images / "report").exists()
 
 
 @pytest.mark.usefixtures("fixed")
-def test_a_bad_size_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
-    assert evaluate_lines(monkeypatch, images, "--size", "100") == 2
+def test_a_bad_size_is_named(capsys: pytest.CaptureFixture[str], images: Path) -> None:
+    assert evaluate_lines(images, "--size", "100") == 2
     assert "--size: expected a size like 416" in capsys.readouterr().err
 
 
@@ -271,14 +257,12 @@ def test_a_missing_extra_is_said_before_any_detecting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    assert evaluate_lines(monkeypatch, images) == 2
+    assert evaluate_lines(images) == 2
     assert install_line("evaluate") in capsys.readouterr().err
 
 
-def test_a_missing_model_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
-    assert evaluate_lines(monkeypatch, images) == 2
+def test_a_missing_model_is_named(capsys: pytest.CaptureFixture[str], images: Path) -> None:
+    assert evaluate_lines(images) == 2
     assert "model.onnx: no such file" in capsys.readouterr().err
 
 
@@ -288,7 +272,7 @@ def test_a_darknet_model_on_voc_images(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model = data / "darknet" / "MobileNetV2-YOLOv3-Nano-coco.cfg"
     folder = data / "voc_sample" / "gts" / "pascalvoc_format"
-    assert run(monkeypatch, model, folder, "--out", tmp_path / "report", "--explain", 2) == 0
+    assert typed("evaluate", model, folder, "--out", tmp_path / "report", "--explain", 2) == 0
     said = capsys.readouterr().out
     assert "100 images" in said
     assert "skipped: the data does not have truck" in said
@@ -324,7 +308,7 @@ def test_the_explanation_has_the_models_own_class_numbers(
     monkeypatch.setattr(page, "write_page", lambda explanation, path: asked.append((explanation, path.name)))
     (images / "lines.txt").write_text("a.png 0,50,90,75,0 0,0,5,5,1\nb.png 10,10,50,40,0\n")
 
-    assert evaluate_lines(monkeypatch, images, "--fit", "stretch") == 0
+    assert evaluate_lines(images, "--fit", "stretch") == 0
 
     options = {"size": (64, 96), "conf": pytest.approx(0.4), "iou": 0.45, "fit": "stretch", "weights": None}
     assert asked == [
@@ -335,8 +319,8 @@ def test_the_explanation_has_the_models_own_class_numbers(
 
 
 @pytest.mark.usefixtures("fixed")
-def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
-    assert evaluate_lines(monkeypatch, images, "--explain", 0) == 0
+def test_nothing_is_explained_where_nobody_asks(images: Path) -> None:
+    assert evaluate_lines(images, "--explain", 0) == 0
     html = (images / "report" / "report.html").read_text()
     assert "Not explained" not in html
     assert 'href="explained' not in html
@@ -344,9 +328,9 @@ def test_nothing_is_explained_where_nobody_asks(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.usefixtures("fixed")
 def test_more_than_100_objects_in_a_image_are_spoken_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+    capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
     boxes = " ".join(f"{x},{y},{x + 5},{y + 5},0" for x in range(0, 90, 8) for y in range(0, 72, 8))
     (images / "lines.txt").write_text(f"a.png {boxes}\n")
-    assert evaluate_lines(monkeypatch, images) == 0
+    assert evaluate_lines(images) == 0
     assert "more than 100 objects of one class: 1;" in capsys.readouterr().out

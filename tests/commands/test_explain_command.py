@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lookonce.annotations import write_samples
-from lookonce.cli import main
 from lookonce.images import write_image
 from lookonce.samples import Sample, SampleSet
+from tests.command_line import typed
 from tests.explain.models import write_model
 
 
@@ -32,24 +32,15 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "a" / "p.png"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr("sys.argv", ["lookonce", "explain", *map(str, words)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert isinstance(left.value.code, int)
-    return left.value.code
-
-
 def test_a_page_and_its_records(
     model: Path,
     image: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, records = tmp_path / "new" / "p.html", tmp_path / "p.json"
     options = ["--out", out, "--json", records, "--conf", 0.6, "--iou", 0.3, "--size", "64x96"]
-    assert run(monkeypatch, model, image, *options) == 0
+    assert typed("explain", model, image, *options) == 0
     written = json.loads(records.read_text())
     assert written["input"]["target"] == [64, 96]
     assert written["nms"]["score_thresholds"] == [0.6] * 3
@@ -64,12 +55,11 @@ def test_truth_is_matched_by_class_name(
     model: Path,
     image: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     records, truth = tmp_path / "p.json", tmp_path / "truth"
     options = ["--truth", truth, "--json", records, "--out", tmp_path / "p.html"]
-    assert run(monkeypatch, model, image, *options) == 0
+    assert typed("explain", model, image, *options) == 0
     objects = json.loads(records.read_text())["truth"]["objects"]
     assert [(each["name"], each["box"]) for each in objects] == [
         ("ring", [5, 5, 30, 40]),
@@ -88,7 +78,7 @@ def test_markdown_goes_to_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, model, image, "--markdown") == 0
+    assert typed("explain", model, image, "--markdown") == 0
     assert capsys.readouterr().out.startswith("# p.png through yolov3-tiny\n")
     assert not (tmp_path / "report.html").exists()
 
@@ -116,6 +106,6 @@ def test_wrong_input_leaves_no_page(
     monkeypatch.chdir(tmp_path)
     other = shutil.copy(image, tmp_path / "other.png")
     known = {"model": model, "image": image, "other": other}
-    assert run(monkeypatch, *(known.get(word, word) for word in words)) == 2
+    assert typed("explain", *(known.get(word, word) for word in words)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import Result
-from typer.testing import CliRunner
 
-from lookonce.cli import app, main
+from lookonce.cli import main
 from lookonce.darknet.files import open_darknet
 from lookonce.darknet.weights import write_weights
 from lookonce.errors import ConfigError, ModelFileError
@@ -19,6 +17,7 @@ from lookonce.model.files import save_model
 from lookonce.model.network import build
 from lookonce.runtime.description import rewrite
 from lookonce.runtime.detector import Detector
+from tests.command_line import attempted, invoke
 
 if sys.platform != "win32":
     import resource
@@ -41,7 +40,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_darknet_files_are_written_and_proved(model: Path, tmp_path: Path) -> None:
-    found = CliRunner().invoke(app, ["export", str(model), "--to", "darknet", "--out", str(tmp_path / "out")])
+    found = attempted("export", model, "--to", "darknet", "--out", tmp_path / "out")
 
     assert found.exit_code == 0
     assert f"yolov3-tiny, 2 classes, written as {tmp_path}/out/mine.cfg, .weights and .names" in found.stdout
@@ -55,7 +54,7 @@ def test_darknet_files_are_written_and_proved(model: Path, tmp_path: Path) -> No
 
 
 def test_the_proof_can_fail(model: Path, tmp_path: Path) -> None:
-    CliRunner().invoke(app, ["export", str(model), "--to", "darknet", "--out", str(tmp_path)])
+    attempted("export", model, "--to", "darknet", "--out", tmp_path)
     cfg = tmp_path / "mine.cfg"
     network, _ = load_darknet(cfg)
     weights = open_darknet(cfg).read_weights()
@@ -66,16 +65,12 @@ def test_the_proof_can_fail(model: Path, tmp_path: Path) -> None:
         largest_difference(cfg, network)
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["export", *map(str, arguments)])
-
-
 @pytest.mark.parametrize(("to", "written"), [("onnx", ["mine.onnx"]), ("openvino", ["mine.bin", "mine.xml"])])
 @pytest.mark.parametrize("options", [(), ("--static", "--size", "96x64"), ("--nms", "--conf", "0.3")])
 def test_engine_files_are_written_and_proved(
     model: Path, tmp_path: Path, to: str, written: list[str], options: tuple[str, ...]
 ) -> None:
-    found = run(model, "--to", to, "--out", tmp_path / "out", *options)
+    found = attempted("export", model, "--to", to, "--out", tmp_path / "out", *options)
 
     assert found.exit_code == 0, found.exception
     assert sorted(file.name for file in (tmp_path / "out").glob("[!.]*")) == written
@@ -101,8 +96,15 @@ def test_a_darknet_model_is_exported_without_torch(
     monkeypatch.setenv("LOOKONCE_CACHE", str(tmp_path / "cache"))
     cfg = data / "darknet" / "yolo-fastest-1.1-xl.cfg"
 
-    found = run(
-        cfg, "--to", "openvino", "--out", tmp_path / "fast.xml", "--verify-on", data / "photos" / "dog.jpg"
+    found = attempted(
+        "export",
+        cfg,
+        "--to",
+        "openvino",
+        "--out",
+        tmp_path / "fast.xml",
+        "--verify-on",
+        data / "photos" / "dog.jpg",
     )
 
     assert found.exit_code == 0, found.exception
@@ -146,7 +148,7 @@ def test_impossible_options(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    found = run(model, *options)
+    found = attempted("export", model, *options)
 
     assert isinstance(found.exception, ConfigError)
     assert message in str(found.exception)
@@ -154,9 +156,9 @@ def test_impossible_options(
 
 
 def test_a_model_is_not_written_over_itself(model: Path, tmp_path: Path) -> None:
-    assert run(model, "--to", "onnx", "--out", tmp_path).exit_code == 0
+    assert attempted("export", model, "--to", "onnx", "--out", tmp_path).exit_code == 0
 
-    found = run(tmp_path / "mine.onnx", "--to", "onnx", "--out", tmp_path)
+    found = attempted("export", tmp_path / "mine.onnx", "--to", "onnx", "--out", tmp_path)
 
     assert "expected another file than the model itself" in str(found.exception)
 
@@ -206,7 +208,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(model: Path, tmp_path: Path,
 
 
 def test_an_unknown_target_lists_what_there_is(model: Path) -> None:
-    found = CliRunner().invoke(app, ["export", str(model), "--to", "caffe"], env={"COLUMNS": "100"})
+    found = invoke("export", model, "--to", "caffe", columns=100)
 
     assert found.exit_code == 2
     assert "darknet" in found.stderr
@@ -222,9 +224,13 @@ def test_suppression_takes_the_models_own_thresholds_and_says_so(model: Path, tm
         ("--conf", "0.3"): "score threshold: 0.3, in place of the model's own",
     }
     for options, said in wanted.items():
-        found = run(own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--force", *options)
+        found = attempted(
+            "export", own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--force", *options
+        )
         assert found.exit_code == 0, found.exception
         assert said in " ".join(found.stdout.split())
         assert "NMS in the graph: the same" in found.stdout
-    unknown = run(own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--conf", "bat=0.3")
+    unknown = attempted(
+        "export", own, "--to", "onnx", "--out", tmp_path / "out.onnx", "--nms", "--conf", "bat=0.3"
+    )
     assert str(unknown.exception).startswith("--conf: expected some of")

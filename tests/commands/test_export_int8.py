@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
 from lookonce._optional import install_line
-from lookonce.cli import app
 from lookonce.errors import AnnotationError, ConfigError, ImageError, MissingExtraError
 from lookonce.gate import Times
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
+from tests.command_line import attempted
 from tests.export.models import INFO, write_model
 
 IMAGES = 6
@@ -60,10 +59,8 @@ def _annotations(model: Path, folder: Path, numbers: range) -> str:
     return json.dumps({"images": images, "annotations": rows, "categories": categories})
 
 
-def run(folder: Path, out: Path, *options: str, to: str = "onnx") -> Result:
-    return CliRunner().invoke(
-        app, ["export", str(folder / "mine.safetensors"), "--to", to, "--out", str(out), "--int8", *options]
-    )
+def to_int8(folder: Path, out: Path, *options: str, to: str = "onnx") -> Result:
+    return attempted("export", folder / "mine.safetensors", "--to", to, "--out", out, "--int8", *options)
 
 
 def files(out: Path) -> list[str]:
@@ -77,7 +74,9 @@ def files(out: Path) -> list[str]:
 def test_it_is_calibrated_on_train_judged_on_val_and_kept(
     folder: Path, tmp_path: Path, to: str, names: list[str]
 ) -> None:
-    found = run(folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"), "--max-drop", "1", to=to)
+    found = to_int8(
+        folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"), "--max-drop", "1", to=to
+    )
 
     assert found.exit_code == 0, found.output
     assert files(tmp_path / "out") == names
@@ -103,7 +102,7 @@ def test_a_ruined_file_is_refused_and_kept_under_another_name(
 ) -> None:
     """Whoever calibrates on black images learns nothing about the range of values."""
     options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "data.yaml")
-    found = run(folder, tmp_path / "out", *options, to=to)
+    found = to_int8(folder, tmp_path / "out", *options, to=to)
 
     assert found.exit_code == 1, found.output
     assert files(tmp_path / "out") == names
@@ -113,7 +112,7 @@ def test_a_ruined_file_is_refused_and_kept_under_another_name(
 
 
 def test_one_undivided_set_serves_both_with_half_each(folder: Path, tmp_path: Path) -> None:
-    found = run(folder, tmp_path, "--calibrate", str(folder / "train.json"), "--max-drop", "1")
+    found = to_int8(folder, tmp_path, "--calibrate", str(folder / "train.json"), "--max-drop", "1")
 
     assert found.exit_code == 0, found.output
     assert "gate: 2 images that were not calibrated on" in found.stdout
@@ -127,7 +126,7 @@ def test_a_split_can_be_named(folder: Path, tmp_path: Path) -> None:
         "--gate-on",
         str(folder / "data.yaml" / "train"),
     )
-    found = run(folder, tmp_path, *options, "--max-drop", "1")
+    found = to_int8(folder, tmp_path, *options, "--max-drop", "1")
 
     assert found.exit_code == 0, found.output
     assert found.stdout.index("split val") < found.stdout.index("split train")
@@ -139,19 +138,19 @@ def test_the_only_image_serves_both_and_this_is_said(folder: Path, tmp_path: Pat
     content["annotations"] = [row for row in content["annotations"] if row["image_id"] == 0]
     write_image(tmp_path / "0.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
     (tmp_path / "one.json").write_text(json.dumps(content))
-    found = run(folder, tmp_path / "out", "--calibrate", str(tmp_path / "one.json"), "--max-drop", "1")
+    found = to_int8(folder, tmp_path / "out", "--calibrate", str(tmp_path / "one.json"), "--max-drop", "1")
 
     assert "no images other than those calibrated on" in found.stdout, found.output
 
 
 def test_images_alone_need_an_open_word(folder: Path, tmp_path: Path) -> None:
-    found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"))
+    found = to_int8(folder, tmp_path / "out", "--calibrate", str(folder / "black"))
 
     assert isinstance(found.exception, ConfigError)
     assert "--gate-on, or use --no-gate" in str(found.exception)
     assert not files(tmp_path / "out")
 
-    found = run(folder, tmp_path / "out", "--calibrate", str(folder / "black"), "--no-gate")
+    found = to_int8(folder, tmp_path / "out", "--calibrate", str(folder / "black"), "--no-gate")
     assert found.exit_code == 0, found.output
     assert "not compared with the float model (--no-gate)" in found.stdout
     assert files(tmp_path / "out") == ["mine.int8.onnx"]
@@ -162,11 +161,11 @@ def test_damaged_annotations_are_not_images_alone(folder: Path, tmp_path: Path) 
     for number in range(2):
         write_image(data / f"{number}.png", np.full((HEIGHT, WIDTH, 3), 77, np.uint8))
     (data / "README.txt").write_text("Photographs of the harbor.")
-    found = run(folder, tmp_path / "out", "--calibrate", str(data), "--no-gate")
+    found = to_int8(folder, tmp_path / "out", "--calibrate", str(data), "--no-gate")
     assert "2 images in" in found.stdout, found.output
 
     (data / "data.yaml").write_text("names: [a, b\ntrain: .\n")
-    found = run(folder, tmp_path / "refused", "--calibrate", str(data), "--no-gate")
+    found = to_int8(folder, tmp_path / "refused", "--calibrate", str(data), "--no-gate")
     assert isinstance(found.exception, AnnotationError), found.output
     assert "data.yaml" in str(found.exception)
     assert not files(tmp_path / "refused")
@@ -175,7 +174,7 @@ def test_damaged_annotations_are_not_images_alone(folder: Path, tmp_path: Path) 
 def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Path) -> None:
     os.link(folder / "0.png", tmp_path / "0.png")
     (tmp_path / "torn.png").write_bytes((folder / "0.png").read_bytes()[:40])
-    found = run(folder, tmp_path / "out", "--calibrate", str(tmp_path), "--no-gate")
+    found = to_int8(folder, tmp_path / "out", "--calibrate", str(tmp_path), "--no-gate")
 
     assert found.exit_code == 0, found.output
     assert "torn.png" in found.stdout
@@ -183,7 +182,7 @@ def test_what_cannot_be_read_is_set_aside_and_counted(folder: Path, tmp_path: Pa
     assert "calibrated on 1 image:" in found.stdout
 
     (tmp_path / "0.png").unlink()
-    found = run(folder, tmp_path / "none", "--calibrate", str(tmp_path), "--no-gate")
+    found = to_int8(folder, tmp_path / "none", "--calibrate", str(tmp_path), "--no-gate")
     assert isinstance(found.exception, ImageError)
     assert not files(tmp_path / "none")
 
@@ -192,7 +191,7 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
     content = json.loads((folder / "train.json").read_text()) | {"annotations": []}
     (folder / "empty.json").write_text(json.dumps(content))
     options = "--calibrate", str(folder / "black"), "--gate-on", str(folder / "empty.json")
-    found = run(folder, tmp_path / "out", *options)
+    found = to_int8(folder, tmp_path / "out", *options)
 
     assert isinstance(found.exception, AnnotationError)
     assert "expected objects to measure AP on, found none in 3 images" in str(found.exception)
@@ -216,16 +215,14 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
 def test_options_that_do_not_belong_together(
     folder: Path, tmp_path: Path, options: list[str], expected: str
 ) -> None:
-    found = CliRunner().invoke(
-        app, ["export", str(folder / "mine.safetensors"), "--out", str(tmp_path), *options]
-    )
+    found = attempted("export", folder / "mine.safetensors", "--out", tmp_path, *options)
 
     assert isinstance(found.exception, ConfigError)
     assert expected in str(found.exception)
 
 
 def test_no_such_data(folder: Path, tmp_path: Path) -> None:
-    found = run(folder, tmp_path, "--calibrate", str(tmp_path / "absent"))
+    found = to_int8(folder, tmp_path, "--calibrate", str(tmp_path / "absent"))
 
     assert isinstance(found.exception, AnnotationError)
     assert f"{tmp_path / 'absent'}: expected annotations, found no such file" in str(found.exception)
@@ -235,7 +232,7 @@ def test_what_is_missing_is_said_before_anything_is_read(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "nncf", None)
-    found = run(folder, tmp_path, "--calibrate", str(tmp_path / "absent"), to="openvino")
+    found = to_int8(folder, tmp_path, "--calibrate", str(tmp_path / "absent"), to="openvino")
 
     assert isinstance(found.exception, MissingExtraError)
     assert install_line("export") in str(found.exception)
@@ -246,7 +243,7 @@ def test_ctrl_c_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lookonce.export.quantize_onnx.quantize_static", interrupted)
-    run(folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"))
+    to_int8(folder, tmp_path / "out", "--calibrate", str(folder / "data.yaml"))
 
     assert not files(tmp_path / "out")
 
@@ -255,12 +252,12 @@ def test_precision_names_int8_and_what_no_file_holds_is_refused(folder: Path, tm
     arguments = ["export", str(folder / "mine.safetensors"), "--to", "onnx", "--out", str(tmp_path)]
     options = "--calibrate", str(folder / "data.yaml"), "--max-drop", "1"
 
-    found = CliRunner().invoke(app, [*arguments, "--precision", "int8", *options])
+    found = attempted(*arguments, "--precision", "int8", *options)
 
     assert found.exit_code == 0, found.output
     assert files(tmp_path) == ["mine.int8.onnx"]
     for wrong in ("bfloat16", "auto", "float16"):
-        refused = CliRunner().invoke(app, [*arguments, "--precision", wrong])
+        refused = attempted(*arguments, "--precision", wrong)
         assert str(refused.exception).startswith(f"--precision: expected float32 or int8, found '{wrong}'")
 
 
@@ -275,10 +272,10 @@ def test_int8_that_is_slower_here_is_said(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, said: str
 ) -> None:
     monkeypatch.setattr("lookonce.export.int8.time_both", lambda *_: Times(ratio, 1.0))
-    found = run(folder, tmp_path, "--calibrate", str(folder / "data.yaml"), "--max-drop", "1")
+    found = to_int8(folder, tmp_path, "--calibrate", str(folder / "data.yaml"), "--max-drop", "1")
     assert said in found.stdout.splitlines()
 
 
 def test_the_speed_of_both_files_is_measured(folder: Path, tmp_path: Path) -> None:
-    found = run(folder, tmp_path, "--calibrate", str(folder / "data.yaml"), "--no-gate")
+    found = to_int8(folder, tmp_path, "--calibrate", str(folder / "data.yaml"), "--no-gate")
     assert "on this machine: " in found.stdout

@@ -6,31 +6,22 @@ from shutil import copy
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from lookonce.annotations import write_samples
-from lookonce.cli import app, main
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Sample, SampleSet
+from tests.command_line import lookonce, output_of
 from tests.explain.models import write_model
 from tests.tiny_onnx import image, write_tiny_model
 
 CELL, WHITE = (32, 0, 64, 32), (255, 255, 255)  # as much `green` as `blue`
 
 
-def run(*words: object) -> str:
-    result = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    monkeypatch.setattr("sys.argv", ["lookonce", *map(str, words)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
+def refused(*words: object) -> str:
+    ran = lookonce(*words)
+    assert ran.returncode == 2
+    return " ".join(ran.stderr.split())
 
 
 @pytest.fixture
@@ -63,8 +54,8 @@ def boxes_of(out: Path) -> list[tuple[str, list[float]]]:
 def test_detect_counts_every_class_of_a_box(photo: Path, tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "tiny.onnx")
     words = ["detect", model, photo, "--save", "json", "--out"]
-    run(*words, tmp_path / "one")
-    run(*words, tmp_path / "all", "--multi-label")
+    output_of(*words, tmp_path / "one")
+    output_of(*words, tmp_path / "all", "--multi-label")
 
     assert boxes_of(tmp_path / "one") == [("green", list(CELL))]
     assert boxes_of(tmp_path / "all") == [("green", list(CELL)), ("blue", list(CELL))]
@@ -77,8 +68,8 @@ def test_evaluate_counts_every_class_of_a_box(photo: Path, tmp_path: Path) -> No
         {"val": SampleSet(("green", "blue"), [truth], [], "drawn")}, "coco", tmp_path / "d"
     )
     words = ["evaluate", model, data, "--explain", "0", "--out"]
-    run(*words, tmp_path / "one")
-    run(*words, tmp_path / "all", "--multi-label")
+    output_of(*words, tmp_path / "one")
+    output_of(*words, tmp_path / "all", "--multi-label")
 
     one, every = (json.loads((tmp_path / each / "metrics.json").read_text()) for each in ("one", "all"))
     assert (one["ap"], one["detections"], one["multi_label"]) == (0, 1, False)
@@ -96,7 +87,7 @@ def test_evaluate_fits_as_told(tmp_path: Path) -> None:
     )
     ap = {}
     for fit in ("letterbox", "stretch"):
-        run("evaluate", model, data, "--explain", "0", "--out", tmp_path / fit, "--fit", fit)
+        output_of("evaluate", model, data, "--explain", "0", "--out", tmp_path / fit, "--fit", fit)
         numbers = json.loads((tmp_path / fit / "metrics.json").read_text())
         ap[numbers["fit"]] = numbers["ap"]
 
@@ -112,8 +103,8 @@ def test_an_exported_file_keeps_the_fit(
     made_for = {"letterbox": "stretch", "stretch": "letterbox"}[fit]
     model = write_model(tmp_path, fit=made_for)
     suffix = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}[to]
-    run("export", model, "--to", to, "--out", tmp_path / f"told{suffix}", "--fit", fit)
-    run("export", model, "--to", to, "--out", tmp_path / f"same{suffix}")
+    output_of("export", model, "--to", to, "--out", tmp_path / f"told{suffix}", "--fit", fit)
+    output_of("export", model, "--to", to, "--out", tmp_path / f"same{suffix}")
 
     for name, expected in (("told", fit), ("same", made_for)):
         with Detector.open(tmp_path / f"{name}{suffix}") as detector:
@@ -135,8 +126,6 @@ def test_weights_are_chosen(
     photo: Path,
     tmp_path: Path,
     command: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     truth = Sample(photo, np.array([CELL], np.float32), np.array([0]))
     data, _ = write_samples({"val": SampleSet(("cat", "dog"), [truth], [], "drawn")}, "coco", tmp_path / "d")
@@ -146,14 +135,14 @@ def test_weights_are_chosen(
         return [command, *(word.format(**fill) for word in COMMANDS[command])]
 
     best = cfg.with_name("small_best.weights")
-    several = refused(monkeypatch, capsys, *words(cfg))
+    several = refused(*words(cfg))
     assert "found small_1000.weights, small_best.weights; choose with --weights FILE" in several
-    run(*words(cfg), "--weights", best)
+    output_of(*words(cfg), "--weights", best)
 
-    missing = refused(monkeypatch, capsys, *words(cfg), "--force", "--weights", tmp_path / "none.weights")
+    missing = refused(*words(cfg), "--force", "--weights", tmp_path / "none.weights")
     assert "none.weights" in missing
     for other in (best, write_tiny_model(tmp_path / "tiny.onnx")):
-        told = refused(monkeypatch, capsys, *words(other), "--force", "--weights", best)
+        told = refused(*words(other), "--force", "--weights", best)
         assert f"--weights: expected a Darknet .cfg as the model, found {other.name}" in told
 
 
@@ -161,8 +150,8 @@ def test_the_weights_that_are_chosen_decide(cfg: Path, photo: Path, tmp_path: Pa
     found = {}
     for name in ("small_1000", "small_best"):
         weights = cfg.with_name(f"{name}.weights")
-        run("export", cfg, "--to", "onnx", "--out", tmp_path / f"{name}.onnx", "--weights", weights)
-        run(
+        output_of("export", cfg, "--to", "onnx", "--out", tmp_path / f"{name}.onnx", "--weights", weights)
+        output_of(
             "detect",
             cfg,
             photo,

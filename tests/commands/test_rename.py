@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from typer.testing import CliRunner
 
-from lookonce.cli import app
 from lookonce.darknet.described import has_own_network
 from lookonce.runtime.detector import Detector
+from tests.command_line import attempted, output_of
 from tests.export.models import write_model
 
 NAMES = ("kitten", "dog", "eel")
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    ran = CliRunner().invoke(app, ["rename", *map(str, arguments)])
+def rename(*arguments: object) -> tuple[int, str]:
+    ran = attempted("rename", *arguments)
     return ran.exit_code, f"{ran.output}{ran.exception or ''}"
 
 
@@ -32,8 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for form in ("onnx", "openvino", "darknet"):
         suffix = {"onnx": ".onnx", "openvino": ".xml", "darknet": ".cfg"}[form]
         out = folder / f"model{suffix}"
-        ran = CliRunner().invoke(app, ["export", str(start), "--to", form, "--out", str(out)])
-        assert ran.exit_code == 0, ran.output
+        output_of("export", start, "--to", form, "--out", out)
     return {path.suffix: path for path in folder.iterdir() if path.stem == "model"}
 
 
@@ -53,7 +51,7 @@ def weights(path: Path) -> list[bytes]:
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml", ".cfg"])
 def test_only_the_names_change(models: dict[str, Path], tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"renamed{suffix}"
-    assert run(models[suffix], "cat=kitten", "--out", out) == (0, f"{out}: kitten, dog, eel\n")
+    assert rename(models[suffix], "cat=kitten", "--out", out) == (0, f"{out}: kitten, dog, eel\n")
     assert weights(out) == weights(models[suffix])
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     before, after = (Detector.open(path, conf=0.01) for path in (models[suffix], out))
@@ -71,7 +69,7 @@ def test_only_the_names_change(models: dict[str, Path], tmp_path: Path, suffix: 
 def test_weights_as_darknet_names_them(models: dict[str, Path], tmp_path: Path, given: str) -> None:
     for name, suffix in (("net.cfg", ".cfg"), ("net.names", ".names"), ("net_best.weights", ".weights")):
         shutil.copy(models[suffix], tmp_path / name)
-    assert run(tmp_path / given, "cat=kitten", "--out", tmp_path / "new.cfg")[0] == 0
+    assert rename(tmp_path / given, "cat=kitten", "--out", tmp_path / "new.cfg")[0] == 0
     assert (tmp_path / "new.weights").read_bytes() == (tmp_path / "net_best.weights").read_bytes()
     assert Detector.open(tmp_path / "new.cfg").names == NAMES
     assert has_own_network(tmp_path / "net_best.weights") == has_own_network(models[".weights"])
@@ -79,7 +77,7 @@ def test_weights_as_darknet_names_them(models: dict[str, Path], tmp_path: Path, 
 
 def test_two_names_are_exchanged(models: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "new.onnx"
-    assert run(models[".onnx"], "cat=dog", "dog=cat", "--out", out)[0] == 0
+    assert rename(models[".onnx"], "cat=dog", "dog=cat", "--out", out)[0] == 0
     assert Detector.open(out).names == ("dog", "cat", "eel")
 
 
@@ -102,7 +100,7 @@ def test_what_is_refused(
     what: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, said = run(models[".onnx"], *arguments)
+    code, said = rename(models[".onnx"], *arguments)
     assert code
     assert what in said
     assert not [path for path in tmp_path.iterdir() if path.name != ".lookonce"]
@@ -112,7 +110,7 @@ def test_what_is_refused(
 def test_files_that_are_no_model(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"broken{suffix}"
     file.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
-    code, said = run(file, "a=b", "--out", tmp_path / f"new{suffix}")
+    code, said = rename(file, "a=b", "--out", tmp_path / f"new{suffix}")
     assert code
     assert "broken" in said
     assert "expected" in said
@@ -123,13 +121,14 @@ def test_a_foreign_onnx_has_no_names(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([], "empty", [], [])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
     assert (
-        "expected a model that lookonce wrote" in run(tmp_path / "foreign.onnx", "a=b", "--out", "b.onnx")[1]
+        "expected a model that lookonce wrote"
+        in rename(tmp_path / "foreign.onnx", "a=b", "--out", "b.onnx")[1]
     )
 
 
 def test_the_input_is_never_replaced(models: dict[str, Path]) -> None:
     before = models[".onnx"].read_bytes()
-    code, said = run(models[".onnx"], "cat=kitten", "--out", models[".onnx"], "--force")
+    code, said = rename(models[".onnx"], "cat=kitten", "--out", models[".onnx"], "--force")
     assert code
     assert "an input of this run" in said
     assert models[".onnx"].read_bytes() == before

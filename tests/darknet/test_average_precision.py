@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from typer.testing import CliRunner
 
-from lookonce.cli import app
+from tests.command_line import invoke
 from tests.darknet.oracle import needs_opencv_importer, opencv_detections
 
 CONFIDENCE, IOU = 0.001, 0.45  # as `lookonce evaluate`
@@ -27,7 +26,7 @@ def test_evaluate_gives_the_ap_of_opencvs_detections(
     cfg, sample = data / "darknet" / f"{name}.cfg", data / "voc_sample"
 
     words = ["evaluate", cfg, sample, "--split", "val", "--out", tmp_path / "report"]
-    found = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    found = invoke(*words)
 
     assert found.exit_code == 0
     numbers = json.loads((tmp_path / "report" / "metrics.json").read_text())

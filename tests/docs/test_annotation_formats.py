@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from lookonce.cli import app
+from tests.command_line import invoke
 
 PAGE = Path(__file__).parents[2] / "docs" / "annotation-formats.md"
 
@@ -34,7 +33,7 @@ def test_commands(desk: Path) -> None:
     (desk / "set.yaml").write_text(blocks("yaml")[0])
     said = ""
     for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("console")), re.M):
-        found = CliRunner().invoke(app, shlex.split(line), catch_exceptions=False)
+        found = invoke(*shlex.split(line))
         assert found.exit_code == 0, line
         said += found.output
     for line in blocks("console")[0].splitlines():

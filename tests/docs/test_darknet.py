@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from lookonce.cli import app
 from lookonce.metadata import ModelInfo
 from lookonce.model.darknet_io import save_darknet
 from lookonce.model.files import save_model
 from lookonce.model.network import build
+from tests.command_line import invoke
 
 PAGE = Path(__file__).parents[2] / "docs" / "darknet.md"
 INFO = ModelInfo(
@@ -51,7 +50,7 @@ def desk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_commands(desk: Path) -> None:
     said = ""
     for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("console")), re.M):
-        found = CliRunner().invoke(app, shlex.split(line), catch_exceptions=False)
+        found = invoke(*shlex.split(line))
         assert found.exit_code == 0, line
         said += found.output
 

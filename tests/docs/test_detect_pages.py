@@ -15,13 +15,12 @@ from typing import Any, ClassVar
 import httpx
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from lookonce.annotations import write_samples
-from lookonce.cli import app
 from lookonce.darknet.cache import cached_onnx
 from lookonce.images import read_image
 from lookonce.samples import SampleSet
+from tests.command_line import invoke
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.videos import write_video
 
@@ -67,7 +66,7 @@ def test_commands(desk: Path) -> None:
     said = ""
     for line in re.findall(r"^\$ lookonce (.+)$", "\n".join(blocks("detect.md", "console")), re.M):
         words = shlex.split(line.partition(" > ")[0])
-        found = CliRunner().invoke(app, words, catch_exceptions=False)
+        found = invoke(*words)
         assert found.exit_code == 0, line
         said += found.stdout
     for line in blocks("detect.md", "console")[0].splitlines()[2:]:
@@ -92,7 +91,7 @@ def test_pipes(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_json_example_is_what_is_written(desk: Path) -> None:
     example = json.loads(blocks("detect.md", "json")[0])["images"][0]
     words = ["detect", "model.onnx", "photos/person.jpg", "--save", "json"]
-    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    assert invoke(*words).exit_code == 0
 
     written = json.loads((desk / "detections" / "detections.json").read_text())["images"][0]
     best = {**written, "detections": written["detections"][:1]}

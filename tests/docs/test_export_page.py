@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from lookonce import Detector
-from lookonce.cli import app
+from tests.command_line import invoke
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 FORMS = ["--nms", "--out", "alone.onnx"], ["--layout", "nchw", "--out", "planes.onnx"]  # in the page's order
@@ -34,7 +33,7 @@ def test_the_snippet_gives_the_detectors_boxes(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/dog.jpg").symlink_to(data / "photos" / photo)
     words = ["export", "coco", "--to", "onnx", "--size", size, "--fit", fit, *FORMS[number]]
-    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    assert invoke(*words).exit_code == 0
     snippet = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)[number]
     height, _, width = size.partition("x")
     snippet = snippet.replace('320, 320, "letterbox"', f'{height}, {width or height}, "{fit}"')

@@ -7,12 +7,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from typer.testing import CliRunner
 
 from lookonce import Detector
 from lookonce.bench.contenders import CONTENDERS, BenchCase
 from lookonce.bench.files import prepare
-from lookonce.cli import app
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.described import describe
 from lookonce.darknet.network import Network
@@ -26,6 +24,7 @@ from lookonce.export.proof_images import proof_images
 from lookonce.export.source import FloatModel, read_source
 from lookonce.export.verify import prove
 from lookonce.runtime.backends import as_planes
+from tests.command_line import attempted, invoke
 from tests.darknet import test_sections
 from tests.darknet.kinds import KINDS
 from tests.darknet.oracle import lookonce_outputs, random_weights
@@ -75,7 +74,7 @@ def test_lookonce_runs_its_own_file(tmp_path: Path, suffix: str) -> None:
     words = ["export", str(tmp_path / "mine.safetensors"), "--layout", "nchw", "--size", "96x64"]
     to = "onnx" if suffix == ".onnx" else "openvino"
     out = tmp_path / f"planes{suffix}"
-    ran = CliRunner().invoke(app, [*words, "--to", to, "--out", str(out)], catch_exceptions=False)
+    ran = invoke(*words, "--to", to, "--out", out)
     said = " ".join(ran.stdout.split())
     assert "input 96x64 (height x width), batch 1 and size fixed" in said
     assert ("run, by OpenCV too, beside" in said) == (suffix == ".onnx")
@@ -152,7 +151,7 @@ def test_a_file_that_opencv_computes_otherwise_is_refused(
 
 def test_int8_stays_with_uint8_images(tmp_path: Path) -> None:
     words = ["export", "coco", "--to", "onnx", "--layout", "nchw", "--int8", "--calibrate", str(tmp_path)]
-    ran = CliRunner().invoke(app, words)
+    ran = attempted(*words)
     assert "--int8 and --layout nchw: expected nhwc" in str(ran.exception)
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from lookonce.cli import app
 from lookonce.detections import Detections
 from lookonce.images import read_image
 from lookonce.runtime.detector import Detector
+from tests.command_line import attempted
 from tests.export.models import THREE_SCALES, write_every_form
 
 BOXES, SCORES = 0.1, 1e-4
@@ -71,13 +70,13 @@ def test_the_command_line_can_choose(data: Path, seeded: Path, tmp_path: Path) -
     ]
     lists = []
     for backend in ("onnxruntime", "openvino"):
-        ran = CliRunner().invoke(app, [*map(str, words), "--backend", backend])
+        ran = attempted(*words, "--backend", backend)
         assert ran.exit_code == 0, ran.output
         lists.append(json.loads((tmp_path / "detections.json").read_text())["images"][0]["detections"])
     scores = [[each["score"] for each in found] for found in lists]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
-    ran = CliRunner().invoke(app, [*map(str, words), "--backend", "torch"])
+    ran = attempted(*words, "--backend", "torch")
 
     assert "expected a file that torch runs (.safetensors)" in str(ran.exception)
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from lookonce.cli import app
 from lookonce.config import TrainSettings
 from lookonce.darknet.described import network_of
 from lookonce.errors import ConfigError, TrainingError
@@ -23,6 +21,7 @@ from lookonce.train.folder import NETWORK
 from lookonce.train.learner import Learner
 from lookonce.train.run import train
 from lookonce.train.setup import TrainData, describe, make_network
+from tests.command_line import attempted
 from tests.darknet.kinds import KINDS, kind
 from tests.darknet.oracle import in_files, needs_opencv_importer, opencv_raw_maps, relative_error
 from tests.data.drawn_samples import INFO, draw_samples
@@ -57,9 +56,9 @@ def test_every_kind_trains_and_detects_as_the_darknet_files_it_gives(
     assert (info.fit, len(info.strides)) == ("letterbox", len(kind(name).scales))
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
-    ran = CliRunner().invoke(app, ["export", str(result.model), "--to", "darknet", "--out", str(tmp_path)])
+    ran = attempted("export", result.model, "--to", "darknet", "--out", tmp_path)
     assert ran.exit_code == 0, ran.output
-    ran = CliRunner().invoke(app, ["export", str(result.model), "--to", "onnx", "--out", str(tmp_path)])
+    ran = attempted("export", result.model, "--to", "onnx", "--out", tmp_path)
     assert ran.exit_code == 0, ran.output
     # `export` has compared the candidates of both, and refuses files that differ
     for model in (result.model, tmp_path / "best.cfg", tmp_path / "best.onnx"):
@@ -186,7 +185,7 @@ def test_one_channel_sees_gray_alone(data: TrainData, tmp_path: Path) -> None:
 
     expected = color @ np.array([0.299, 0.587, 0.114]) / 255
     np.testing.assert_allclose(seen[0].numpy(), expected[None, None], atol=1e-6)
-    CliRunner().invoke(app, ["export", str(result.model), "--to", "onnx", "--out", str(tmp_path)])
+    attempted("export", result.model, "--to", "onnx", "--out", tmp_path)
     green, blue = (np.zeros((64, 96, 3), np.uint8) for _ in range(2))
     green[..., 1], blue[..., 2] = 20, 103  # the same luminance, 11.74
     with Detector.open(tmp_path / "best.onnx", conf=0.0001) as detector:
@@ -198,7 +197,7 @@ def test_one_channel_sees_gray_alone(data: TrainData, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["tiny", "three scales", "v4-tiny", "csp", "fastest", "region"])
 def test_opencv_reads_what_was_trained(data: TrainData, tmp_path: Path, name: str) -> None:
     result = train(data, settings(written(tmp_path, name), "epochs=1"), tmp_path / "run", quiet())
-    CliRunner().invoke(app, ["export", str(result.model), "--to", "darknet", "--out", str(tmp_path)])
+    attempted("export", result.model, "--to", "darknet", "--out", tmp_path)
     network, info = load_model(result.model)
     images = np.random.default_rng(3).integers(0, 256, (1, 64, 96, 3), np.uint8)
     expected = opencv_raw_maps(in_files(tmp_path / "best.cfg"), network_of(info), images)
