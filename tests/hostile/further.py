@@ -115,9 +115,9 @@ def strange_pngs() -> Iterator[tuple[str, bytes]]:
     yield "wide.png", png(header(178_000_000, 1), scanline)
     yield "transparent.png", png(header(64, 64), chunk(b"tRNS", bytes(5000)), scanline)
     indexed = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 3, 0, 0, 0))
-    yield "colours.png", png(indexed, chunk(b"PLTE", bytes(3 * 300)), scanline)
+    yield "colors.png", png(indexed, chunk(b"PLTE", bytes(3 * 300)), scanline)
     yield (
-        "one_colour.png",
+        "one_color.png",
         png(indexed, chunk(b"PLTE", bytes(3)), chunk(b"IDAT", zlib.compress(b"\0" + b"\xff" * 64) * 64)),
     )
     yield "gamma.png", png(header(64, 64), chunk(b"gAMA", bytes(4)), chunk(b"cHRM", bytes(32)), scanline)
@@ -156,7 +156,7 @@ def strange_pngs() -> Iterator[tuple[str, bytes]]:
 
 
 def strange_jpegs() -> Iterator[tuple[str, bytes]]:
-    """Yield JPEGs of odd colours, thumbnails, and sizes that come late."""
+    """Yield JPEGs of odd colors, thumbnails, and sizes that come late."""
     jpeg = saved("JPEG")
     at = jpeg.index(b"\xff\xc0") + 5
     cmyk = io.BytesIO()
@@ -359,7 +359,7 @@ def strange_rasters() -> Iterator[tuple[str, bytes]]:
         ("wide", 18, struct.pack("<ii", 2**31 - 1, 1)),
         ("min", 18, struct.pack("<ii", -(2**31), -(2**31))),
         ("no_head", 14, bytes(4)),
-        ("colours_used", 28, b"\x08\0" + bytes(4) + b"\xff\xff\xff\xff" + bytes(8) + b"\xff\xff\xff\xff"),
+        ("colors_used", 28, b"\x08\0" + bytes(4) + b"\xff\xff\xff\xff" + bytes(8) + b"\xff\xff\xff\xff"),
     ):
         yield f"{name}.bmp", bmp[:place] + value + bmp[place + len(value) :]
     yield "old.bmp", b"BM" + bytes(8) + struct.pack("<IIHHHH", 26, 12, 65_535, 65_535, 1, 24)
@@ -1095,7 +1095,7 @@ def strange_cocos() -> Iterator[tuple[str, dict[str, Make]]]:
         ("twice_keys", coco().replace('"images":', '"images": [], "images":')),
         ("escapes", coco(file_name="\x1b[2J\x07.png")),
         ("wide", coco(info={"a" * 1_000_000: 1})),
-        ("licences", coco(licenses=[{"url": "x" * 1_000_000}] * 20)),
+        ("licenses", coco(licenses=[{"url": "x" * 1_000_000}] * 20)),
         (
             "boxes",
             json.dumps(
