@@ -826,6 +826,17 @@ def test_no_problem_is_longer_than_a_line(tmp_path: Path) -> None:
         load_samples(put(tmp_path, {"r.json": coco(name=lambda name: name * 1000)}, []))
 
 
+def test_a_class_of_inverted_boxes_alone_is_explained(tmp_path: Path) -> None:
+    text = (
+        xml("a").replace("<xmin>40</xmin>", "<xmin>70</xmin>").replace("<xmax>60</xmax>", "<xmax>40</xmax>")
+    )
+    found = load_samples(put(tmp_path, {"a.xml": text}, images("{}.jpg", "a")))
+    assert found.names == ("cat",)
+    assert [p.what for p in found.problems] == [
+        "[70, 20, 40, 50] has no area or is inverted, and no usable box has its class 'dog'"
+    ]
+
+
 def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:
     second = "</bndbox><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
     found = load_samples(

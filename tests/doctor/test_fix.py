@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,24 @@ def test_the_form_stays(tmp_path: Path, form: str) -> None:
     assert [sample.labels.tolist() for found in again.values() for sample in found.samples] == [[0, 1], [1]]
     assert all(sample.path.is_relative_to(tmp_path / "out") for sample in again["train"].samples)
     assert (written.changes, written.left) == (1, 0)
+
+
+def test_what_the_form_has_no_place_for_is_listed(tmp_path: Path) -> None:
+    voc = Voc(tmp_path / "voc")
+    voc.add("a.jpg", [("cat", 40, 30, 140, 120), ("dog", 10, 20, 60, 70)])
+    write_samples(load_splits(voc.finish()), "yolo", tmp_path / "in")
+    text = "names: [cat, dog]\nignore: [dog]\ntrain: in/train.txt\n"
+    (tmp_path / "set.yaml").write_text(text)
+    sets = load_splits(tmp_path / "set.yaml")
+    crowd = replace(sets["train"].samples[0], crowd=np.ones(1, bool))
+    for samples in (sets["train"].samples, [crowd]):
+        found = {"train": replace(sets["train"], samples=samples)}
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        written = write_fixed(diagnose(found, NETWORK), out)
+        told = [line["before"] for line in changes(out) if line["kind"] == "format"]
+        assert told[0] == "1 ignored area dropped: yolo has no place for it"
+        assert told[1:] == (["1 crowd boxes are dropped"] if samples == [crowd] else [])
+        assert written.left >= len(told)
 
 
 def test_a_folder_that_holds_something_is_refused(diagnosis: Diagnosis, tmp_path: Path) -> None:

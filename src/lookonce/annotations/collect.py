@@ -275,10 +275,8 @@ class _Collector:
                     fault += self._counted_from_one
                 elif isinstance(row.label, str) and not row.has_area(relative=relative):
                     # the names of a set without a list of them are those of its usable boxes
-                    fault, kind = (
-                        f"{_text(row.box)} of {shown(row.label)} has no area or is inverted",
-                        "inverted",
-                    )
+                    what = f"{_text(row.box)} has no area or is inverted"
+                    fault = f"{what}, and no usable box has its class {shown(row.label)}"
             elif not fault and not relative and _are_fractions(row, in_fractions):
                 fault, kind = (
                     f"{_text(row.box)}: expected pixels; are these fractions of the image's sides?",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from unicodedata import category
 
+from lookonce._counted import counted
 from lookonce._files import filling
 from lookonce._outputs import is_vacant
 from lookonce.annotations import coco, cvat, darknet, labelme, labelstudio, lines, voc, yolo
@@ -127,8 +128,17 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
             what = f"{form} cannot store a name that is not Unicode, or has control characters"
             lost.append(Problem(ascii(str(sample.path)), what))
             continue
+        kept.append(sample)
+    return flags_kept(replace(samples, samples=kept), form, lost)
+
+
+def flags_kept(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
+    """Return a set without the crowds that a format has no place for; what is lost is described in `lost`."""
+    kept = []
+    for sample in samples.samples:
         if sample.ignored:
-            lost.append(Problem(str(sample.path), f"{len(sample.ignored)} ignored areas are dropped"))
+            what = f"{counted(len(sample.ignored), 'ignored area')} dropped: {form} has no place for it"
+            lost.append(Problem(str(sample.path), what))
         if form not in KEEP_DIFFICULT and sample.difficult.any():
             count = int(sample.difficult.sum())
             lost.append(Problem(str(sample.path), f"{count} difficult objects lose their flag", "repaired"))

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lookonce._files import write_text
-from lookonce.annotations.write import KEEP_ANY_NAME, WRITERS, check_target, writing
+from lookonce.annotations.write import KEEP_ANY_NAME, WRITERS, check_target, flags_kept, writing
 from lookonce.doctor.boxes import repeats
 from lookonce.doctor.diagnose import Diagnosis
 from lookonce.doctor.findings import Finding
@@ -83,8 +83,9 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
     inverted = _inverted_boxes(diagnosis)
     with writing(out) as folder:
         images = _Images(folder / ("JPEGImages" if form == "voc" else "images"), diagnosis.facts)
+        lost: list[Problem] = []
         sets = {
-            split: _corrected(found, form, dropped, inverted, images)
+            split: _corrected(flags_kept(found, form, lost), form, dropped, inverted, images)
             for split, found in diagnosis.sets.items()
         }
         written = WRITERS[form](folder, sets)
@@ -93,6 +94,7 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> Written:
             for each in diagnosis.findings
             if KINDS[each.kind].fixable or KINDS[each.kind].severity == "person"
         ]
+        changes += [Change("skipped", "format", each.place, each.what, "") for each in dict.fromkeys(lost)]
         stream = StringIO()
         table = csv.writer(stream, lineterminator="\n")
         table.writerow([field.name for field in fields(Change)])
