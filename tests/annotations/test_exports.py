@@ -357,6 +357,12 @@ EXPORTS: dict[str, tuple[Files, list[str]]] = {
         CLASSES | {"labels/x/a.txt": yolo("a"), "labels/b.txt": yolo("b")}, [*images("images/x/{}.jpg", "ac"), "images/b.jpg"],
     ),
     "yolo, upper case": (CLASSES | {f"Labels/{s.upper()}.TXT": yolo(s) for s in "abc"}, images("Images/{}.JPG")),
+    "yolo, upper case everywhere": ({"CLASSES.TXT": "cat\ndog\n"} | {f"Labels/{s}.txt": yolo(s) for s in "abc"}, images("Images/{}.jpg")),
+    "yolo, a YAML from a system without letter case": (
+        {"data.yaml": "path: .\ntrain: images/train\nnames: [cat, dog]\n"} | {f"Labels/Train/{s}.txt": yolo(s) for s in "abc"},
+        images("Images/Train/{}.jpg"),
+    ),
+    "yolo, labelImg's list of classes": ({"predefined_classes.txt": "cat\ndog\n"} | {f"{s}.txt": yolo(s) for s in "abc"}, images("{}.jpg")),
     "yolo, jfif and mpo": (CLASSES | YOLO, ["images/a.jfif", "images/b.mpo", "images/c.jpe"]),
     "yolo, names beside the labels": (
         {f"labels/x/{n}": t for n, t in (*CLASSES.items(), ("a.txt", yolo("a")), ("b.txt", yolo("b")))} | {f"labels/y/{n}": t for n, t in CLASSES.items()},
@@ -835,6 +841,31 @@ def test_a_class_of_inverted_boxes_alone_is_explained(tmp_path: Path) -> None:
     assert [p.what for p in found.problems] == [
         "[70, 20, 40, 50] has no area or is inverted, and no usable box has its class 'dog'"
     ]
+
+
+def test_labelme_finds_the_image_of_the_folder_that_is_like_its_own(tmp_path: Path) -> None:
+    files = {"json/x/a.json": labelme("a"), "json/y/a.json": labelme("a").replace('"cat"', '"dog"')}
+    found = load_samples(put(tmp_path, files, ["images/x/a.jpg", "images/y/a.jpg"]))
+    where = [sample.path.relative_to(tmp_path).as_posix() for sample in found.samples]
+    assert where == ["images/x/a.jpg", "images/y/a.jpg"]
+    assert [sorted(sample.labels.tolist()) for sample in found.samples] == [[0, 1], [1, 1]]
+
+
+def test_labelme_without_such_a_folder_uses_none_of_them(tmp_path: Path) -> None:
+    files = {"json/a.json": labelme("a"), "json/b.json": labelme("b")}
+    found = load_samples(put(tmp_path, files, ["images/x/a.jpg", "images/y/a.jpg", "images/x/b.jpg"]))
+    assert boxes(found) == {"b": sorted(BOXES["b"])}
+    assert [p.kind for p in found.problems if p.outcome == "skipped"] == ["shared-labels"]
+
+
+def test_a_test_part_without_labels_does_not_stop_the_others(tmp_path: Path) -> None:
+    text = "names: [cat, dog]\ntrain: images\ntest: test/images\n"
+    put(tmp_path, {"data.yaml": text, **YOLO}, [*images("images/{}.jpg"), "test/images/a.jpg"])
+    sets = load_splits(tmp_path)
+    assert sets.keys() == {"train"}
+    assert [p.kind for p in sets["train"].problems if p.outcome == "noted"].count("split-absent") == 1
+    with pytest.raises(AnnotationError, match="1 image, no annotations"):
+        load_samples(tmp_path, "test")
 
 
 def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ SPLIT_WORDS = {**{split: split for split in SPLITS}, "valid": "val", "validation
 FOLDER_WORDS = frozenset({"annotations", "data", "dataset", "images", "image", "imagesets", "img", "imgs",
                           "jpegimages", "label", "labels", "main", "obj",
                           "set", "split", "xml", "xmls"})  # fmt: skip
-NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt")
+NAME_FILES = ("classes.txt", "_classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt",
+              "predefined_classes.txt")  # fmt: skip
 SNIFFED = 1 << 16  # bytes at either end that are searched for the keys of a large JSON
 PARSED_TO_SNIFF = 4 << 20  # bytes up to which a JSON is parsed to recognize it
 # Encodings that XML declares and expat does not know, and codecs that hold all of their characters.
@@ -162,10 +163,14 @@ def xml_root(path: Path) -> str:
 def find_names(*folders: Path) -> Path | None:
     """Return the file of class names in the first folder that has one: a usual one, or the only `*.names`."""
     for folder in folders:
+        try:
+            there = {file.name.lower(): file for file in sorted(folder.iterdir())}
+        except OSError:
+            continue
         for name in NAME_FILES:
-            if (classes := folder / name).is_file():
+            if (classes := there.get(name)) and classes.is_file():
                 return classes
-        if len(found := list(folder.glob("*.names"))) == 1:
+        if len(found := [file for name, file in there.items() if name.endswith(".names")]) == 1:
             return found[0]
     return None
 

@@ -57,6 +57,11 @@ def _parse(files: Sequence[Path], images: Mapping[str, list[Path]] = NO_IMAGES) 
         rows = [_row(f"{file}: shape {i}", shape) for i, shape in enumerate(tree["shapes"], 1)]
         declared = declared_size(tree.get("imageHeight"), tree.get("imageWidth"))
         image = _image(file, tree.get("imagePath"), images, problems)
+        if image is None:
+            what = "several images have its name, and no folder tells which is meant"
+            problems.append(Problem(str(file), what, kind="shared-labels"))
+            spoiled.append(file.stem)
+            continue
         records.append(Record(str(file), image, rows, declared))
     found = next(
         (near / NAMES for near in (files[0].parent, files[0].parent.parent) if (near / NAMES).is_file()), None
@@ -65,8 +70,12 @@ def _parse(files: Sequence[Path], images: Mapping[str, list[Path]] = NO_IMAGES) 
     return Parsed("labelme", records, files[0].parent, files[0].parent, problems, names, spoiled=spoiled)
 
 
-def _image(file: Path, written: Any, images: Mapping[str, list[Path]], problems: list[Problem]) -> Path | str:
+def _image(
+    file: Path, written: Any, images: Mapping[str, list[Path]], problems: list[Problem]
+) -> Path | str | None:
     """Return the image beside the JSON that has its name, as LabelMe opens it; else the one it names.
+
+    Of several of one name, the one whose folders are most like those of the JSON; None if that is undecided.
 
     A copied or renamed JSON names another image than its own.
     """
@@ -84,8 +93,17 @@ def _image(file: Path, written: Any, images: Mapping[str, list[Path]], problems:
         return own[0]
     if there:
         return beside
-    is_known = any(key(image.name) == key(last) for image in images.get(key(Path(last).stem), []))
-    return named if named and (is_known or key(file.stem) not in images) else file.stem
+    stem = Path(last).stem
+    alike = [image for image in images.get(key(stem), []) if key(image.name) == key(last)]
+    if not alike and (own := images.get(key(file.stem), [])):
+        stem, alike = file.stem, own
+    if len(alike) < 2:
+        return named if named and key(stem) == key(Path(last).stem) else file.stem
+    common = [
+        len({*image.parts[:-1]} & {*file.parts[:-1]}) for image in alike
+    ]  # images/cam/a.jpg, json/cam/a.json
+    closest = [image for image, count in zip(alike, common, strict=True) if count == max(common)]
+    return closest[0] if len(closest) == 1 else None
 
 
 def _row(place: str, shape: Any) -> Row:

@@ -17,7 +17,7 @@ from lookonce.annotations.collect import collect
 from lookonce.annotations.files import ALL, key, listed, split_of
 from lookonce.annotations.records import Parsed, Record
 from lookonce.annotations.tree import Tree
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, NoAnnotationsError
 from lookonce.images import UNREAD_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
 
@@ -207,7 +207,7 @@ class Annotations:
         try:
             sets = [self.parts[part].read(names, strict, further) for part in chosen]
         except AnnotationError as error:
-            raise AnnotationError(as_given(str(error))) from error
+            raise type(error)(as_given(str(error))) from error
         says_unused = unused and (split in (None, "train") or not self.splits)
         rest = [*self.remarks, *(self._unused() if says_unused else [])]
         sets.append(SampleSet(sets[0].names, [], rest, sets[0].format, sets[0].category_ids))
@@ -218,9 +218,20 @@ class Annotations:
     ) -> dict[str, SampleSet]:
         """Read every split under the class names of the first; data without splits counts as `whole`."""
         sets: dict[str, SampleSet] = {}
+        absent: list[Problem] = []
         for split in self.splits or (whole,):
-            sets[split] = self.load(split, names, strict)
+            try:
+                sets[split] = self.load(split, names, strict)
+            except NoAnnotationsError as error:  # images to be annotated, or of a competition
+                if split != "test" or not sets:
+                    raise
+                what = f"the part {split} is skipped: {error}"
+                absent.append(Problem(str(self.path), what, "noted", kind="split-absent"))
+                continue
             names = sets[split].names
+        if absent:
+            first = next(iter(sets))
+            sets[first] = replace(sets[first], problems=[*sets[first].problems, *absent])
         if self.splits and "train" not in sets:
             first = next(iter(sets))
             rest = SampleSet(

@@ -248,7 +248,21 @@ def find_path(written: str, *bases: Path) -> Path | None:
             for base in bases:
                 if exists(base.joinpath(*parts[start:])):
                     return base.joinpath(*parts[start:])
-    return None
+    matches = (_in_any_case(base, parts) for parts in variants(written) for base in bases)
+    return next(filter(None, matches), None)
+
+
+def _in_any_case(base: Path, parts: Sequence[str]) -> Path | None:
+    """Return the path below `base` whose parts differ in letter case alone, if each part has one match."""
+    for part in parts:
+        try:
+            alike = [entry for entry in base.iterdir() if key(entry.name) == key(part)]
+        except OSError:
+            return None
+        if len(alike) != 1:
+            return None
+        base = alike[0]
+    return base
 
 
 def by_folder(files: Iterable[Path], root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
