@@ -17,6 +17,7 @@ import pytest
 from lookonce.detections import Detections
 from lookonce.images import write_image
 from lookonce.runtime.detector import Detector
+from tests.export.models import write_model
 from tests.hostile.inputs import CONVOLUTION, NET, YOLO, cfg, endless, zipped
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
@@ -66,7 +67,7 @@ def run(
         env=kept | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -142,17 +143,29 @@ def test_the_place_to_write_to_may_be_a_mount_point(desk: Path, mount: Path) -> 
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="no program to mount")
-def test_a_full_disk_is_one_line_that_names_the_file(desk: Path, mount: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rename model.onnx green=b --out out/renamed.onnx",
+        "data check lines.txt --names names.txt --out out/checked",
+        pytest.param(
+            "tune cats.safetensors --data lines.txt --names cats.txt --rounds 1 --max-drop 1 --out out/tuned",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "bench cats.safetensors --rounds 1 --against onnxruntime --out out/bench", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_full_disk_is_one_line_that_names_the_file(command: str, desk: Path, mount: Path) -> None:
+    write_model(desk / "cats.safetensors")
+    (desk / "cats.txt").write_text("cat\ndog\neel\n")
     subprocess.run(["mount", "-o", "remount,size=32k", mount], check=True)
     with suppress(OSError), (mount / "rest").open("wb") as rest:
         rest.write(bytes(1 << 20))
-    for command in (
-        "rename model.onnx green=b --out out/renamed.onnx",
-        "data check lines.txt --names names.txt --out out/checked",
-    ):
-        done = run(command, desk, HOME=str(desk))
-        assert done.returncode == 2
-        assert re.match(r"lookonce: .*out/\S+: .*No space left", done.stderr.splitlines()[-1]), done.stderr
+    done = run(command, desk, HOME=str(desk))
+    assert done.returncode == 2
+    assert re.match(r"lookonce: .*out/\S+: .*No space left", done.stderr.splitlines()[-1]), done.stderr
     assert [path.name for path in mount.rglob("*") if path.is_file()] == ["rest"]
 
 
