@@ -2,8 +2,8 @@
 
 Each command runs once to its end, which says how long it takes and what it writes. Then it is killed
 (SIGKILL, with all processes that it started) at moments spread over that time. After each kill every file
-without a hidden name must be whole, and every input unchanged. The next run of the command, with `--resume` where there
-is such an option, must end well and leave the files that a run without a kill leaves.
+without a hidden name must be whole, and every input unchanged. The next run of the command, with `--resume`
+where there is such an option, must end well and leave the files that a run without a kill leaves.
 """
 
 import argparse
@@ -57,7 +57,9 @@ COMMANDS = {
         4,
     ),
     "slim": Command(
-        f"slim|small.safetensors|--data|{DATA}|--out|slimmer|--epochs|1|--max-drop|1|{SMALL}", RESUME, 1
+        f"slim|small.safetensors|--data|{DATA}|--out|slimmer|--epochs|1|--max-drop|1|--set|workers=0",
+        RESUME,
+        1,
     ),
     "tune": Command(
         "tune|cats.safetensors|--data|lines.txt|--names|cats.txt|--rounds|1|--max-drop|1|--out|plan",
