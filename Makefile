@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ON_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo quick test test-slow fuzz hostile mutants audit clean
+.PHONY: help demo quick test test-slow fuzz hostile kills mutants audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -26,6 +26,9 @@ fuzz: .venv/ready  ## ten minutes of mutated files for every reader (FUZZ=--seco
 
 hostile: .venv/ready  ## lookonce on hostile files, one process each, with limits (HOSTILE='--kind images' for a part)
 	$(BIN)/python -m tests.hostile.run $(HOSTILE)
+
+kills: .venv/ready  ## kill commands at random moments; only whole files may be left (KILLS='--runs 20' for fewer)
+	$(BIN)/python -m tests.hostile.kills $(KILLS)
 
 mutants: .venv/ready  ## change the code and see whether a test notices (MUTANTS='lookonce.train.loss*' for a part)
 	$(ON_PATH) scripts/mutants $(MUTANTS)

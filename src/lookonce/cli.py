@@ -136,7 +136,9 @@ def main() -> None:
         from lookonce._terminal import shortened
 
         path = error.filename if isinstance(error, OSError) else None
-        message = f"{path}: {error.strerror}" if isinstance(error, OSError) and path else str(error)
+        message = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            message = f"{path}: {error.strerror}" if path else error.strerror
         typer.echo(f"lookonce: {shortened(message)}", err=True)
         sys.exit(2)
     except MemoryError:

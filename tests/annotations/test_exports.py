@@ -918,6 +918,14 @@ def test_a_rotated_box_in_an_image_without_a_size(tmp_path: Path, sides: tuple[o
     ]
 
 
+@pytest.mark.parametrize("name", ["http://[/{}.jpg", "http://[::1/{}.jpg?d=x"])
+def test_an_image_named_by_half_a_url(tmp_path: Path, name: str) -> None:
+    """Python refuses to take such a URL apart."""
+    text = coco(pattern=name)
+    found = load_samples(put(tmp_path / "x", {"r.json": text}, images("{}.jpg")))
+    assert {sample.path.stem for sample in found.samples} == set("abc")
+
+
 def test_a_date_is_a_name(tmp_path: Path) -> None:
     put(tmp_path, {"data.yaml": "names: [2024-13-45, no]\ntrain: images\n", **YOLO}, images("images/{}.jpg"))
     assert load_samples(tmp_path).names == ("2024-13-45", "no")

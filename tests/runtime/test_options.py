@@ -115,3 +115,9 @@ def test_a_threshold_of_an_unknown_class_is_refused() -> None:
         ConfigError, match=r"conf: expected some of cat, dog; found 'dgo'; did you mean dog\?$"
     ):
         DetectOptions(conf={"dgo": 0.2}).for_model(info())
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 1 << 31, 10**20])
+def test_a_number_of_threads_that_no_engine_takes(threads: int) -> None:
+    with pytest.raises(ConfigError, match="threads: expected a whole number from 1 to 1,024"):
+        DetectOptions(threads=threads)

@@ -505,3 +505,10 @@ def test_kinds_of_images_that_are_not_read_are_named_and_are_no_videos(tmp_path:
     assert found == [("g.tga", None), ("h.pcx", None), ("i.apng", None)]
     assert [Path(problem.place).name[0] for problem in sources.problems] == list("abcdef")
     assert all("interlaced" not in problem.what for problem in sources.problems)
+
+
+@pytest.mark.parametrize("url", ["http://[/", "https://u:secret@[::1/a.png"])
+def test_a_damaged_url_is_one_line_without_its_password(url: str) -> None:
+    with pytest.raises(ImageError, match="expected a URL, found a damaged one") as caught:
+        list(Sources([url]))
+    assert "secret" not in str(caught.value)

@@ -206,8 +206,11 @@ def variants(name: str) -> list[tuple[str, ...]]:
     """Return the possible meanings of an image's name, as parts of a path, the likeliest first."""
     texts = [name, name.replace("\\", "/")]
     if "?" in name or "%" in name or "://" in name:
-        url = urlsplit(name)
-        local = parse_qs(url.query).get("d", [""])[0]  # Label Studio: /data/local-files/?d=images/a.jpg
+        try:
+            url = urlsplit(name)
+            local = parse_qs(url.query).get("d", [""])[0]  # Label Studio: /data/local-files/?d=images/a.jpg
+        except ValueError:  # no URL, as `http://[`, or of more fields than Python takes
+            url, local = urlsplit(""), ""
         more = [text.replace("\\", "/") for text in (local, unquote(url.path), unquote(name)) if text]
         texts = [local, *more, *texts] if url.path.endswith("/local-files/") else texts + more
     texts += [

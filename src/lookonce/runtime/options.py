@@ -19,6 +19,7 @@ from lookonce.runtime.tiles import OVERLAP, Tiles, Tiling
 
 CONF = 0.25  # darknet's detector: -thresh 0.25
 EVALUATION_CONF = 0.001  # low, because AP counts every detection
+MOST_THREADS = 1024  # engines start them all, or count them in 32 bits
 IOU = 0.45  # darknet's detector and the reference's evaluation script
 
 
@@ -104,8 +105,12 @@ class DetectOptions:
             raise ConfigError(f"backend: expected one of {', '.join(ENGINES)}, found {self.backend!r}")
         check_device(self.device)
         check_precision(self.precision, self.backend, self.device)
-        if self.threads is not None and not (isinstance(given.threads, int) and self.threads >= 1):
-            raise ConfigError(f"threads: expected a whole number of 1 or more, found {self.threads!r}")
+        if self.threads is not None and not (
+            isinstance(given.threads, int) and 1 <= self.threads <= MOST_THREADS
+        ):
+            raise ConfigError(
+                f"threads: expected a whole number from 1 to {MOST_THREADS:,}, found {self.threads!r}"
+            )
 
     def for_model(self, info: ModelInfo) -> Self:
         """Return the options with the numbers of the classes, and with a threshold for each class or for all.

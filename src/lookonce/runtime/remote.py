@@ -26,7 +26,11 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
         ImageError: the server cannot be reached, or refuses.
     """
     plain, user, password = split_credentials(url)
-    if urlsplit(plain).scheme not in ("http", "https"):
+    try:
+        parts = urlsplit(plain)
+    except ValueError as error:  # for example half of the brackets of an IPv6 address
+        raise ImageError(f"{redacted(url)}: expected a URL, found a damaged one: {error}") from error
+    if parts.scheme not in ("http", "https"):
         return None
     request = Request(plain, headers={"User-Agent": "lookonce", "Accept": "*/*"})
     if user or password:
@@ -35,7 +39,7 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     try:
         response: HTTPResponse = open_url(request, PATIENCE)  # an http URL, as checked
         kind = response.headers.get_content_type()
-        path = PurePosixPath(urlsplit(plain).path)
+        path = PurePosixPath(parts.path)
         start = b""
         if kind.partition("/")[0] not in ("multipart", "video") and path.suffix.lower() not in VIDEO_SUFFIXES:
             start = response.read(64)
