@@ -159,7 +159,10 @@ def _jpeg(stream: BinaryIO) -> Found:
     samples = 0.0  # per pixel
     stream.seek(2)
     for _ in (parts := _parts()):
-        marker = _jpeg_marker(stream, parts)
+        if take(stream, 1) != b"\xff":
+            raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
+        # any number of 0xFF bytes may precede a marker, each a part of the file
+        marker = next(code for _ in parts if (code := take(stream, 1)) != b"\xff")[0]
         if marker == JPEG_END:
             break
         if marker in JPEG_BARE_MARKERS:
@@ -184,13 +187,6 @@ def _jpeg(stream: BinaryIO) -> Found:
             break
         stream.seek(after)
     return Found(width, height, orientation, JPEG_COLORS.get(components, "color"), False, 8, memory)
-
-
-def _jpeg_marker(stream: BinaryIO, parts: Iterator[None]) -> int:
-    """Return the next marker; any number of 0xFF bytes may precede it, each a part of the file."""
-    if take(stream, 1) != b"\xff":
-        raise ValueError(f"expected a JPEG marker at byte {stream.tell() - 1}, found other data")
-    return next(code for _ in parts if (code := take(stream, 1)) != b"\xff")[0]
 
 
 def _png(stream: BinaryIO) -> Found:

@@ -52,11 +52,10 @@ def read_text(path: Path) -> str:
         AnnotationError: unreadable, or another encoding.
     """
     content = read_bytes(path, AnnotationError, limit=TEXT_LIMIT)
-    codec = _codec(content)
     try:
-        return _with_line_feeds(content.decode(codec))
+        return _decoded(content, "strict")
     except UnicodeDecodeError as error:
-        if codec == "utf-16":
+        if error.encoding.startswith("utf-16"):
             raise AnnotationError(f"{path}: expected UTF-16 text, found it damaged") from error
         raise AnnotationError(
             f"{path}: expected UTF-8 text, found the byte 0x{error.object[error.start]:02x} at {error.start}"
@@ -70,15 +69,13 @@ def read_start(path: Path, size: int) -> str:
             content = stream.read(size)
     except (OSError, AnnotationError):
         return ""
-    return _with_line_feeds(content.decode(_codec(content), "ignore"))
+    return _decoded(content, "ignore")
 
 
-def _with_line_feeds(text: str) -> str:
+def _decoded(content: bytes, errors: str) -> str:
+    codec = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = content.decode(codec, errors)
     return text if "\n" in text else text.replace("\r", "\n")
-
-
-def _codec(content: bytes) -> str:
-    return "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def read_lines(path: Path, *, stripped: bool = True) -> Iterator[tuple[int, str]]:

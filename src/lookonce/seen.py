@@ -79,7 +79,10 @@ class Seen:
     def of(cls, training: Training) -> Self:
         """Read the record in a model's description; empty if it has none."""
         record = training.get("seen")
-        return cls() if record is None else cls(_unpacked(record["learned"]), _unpacked(record["held_out"]))
+        if record is None:
+            return cls()
+        parts = (b64decode(record["learned"]), b64decode(record["held_out"]))
+        return cls(*(frozenset(part[i : i + BYTES] for i in range(0, len(part), BYTES)) for part in parts))
 
     def record(self) -> SeenRecord | None:
         """Return the record for a model's description; None for more than a million images."""
@@ -93,8 +96,3 @@ class Seen:
     def after(self, earlier: "Seen") -> "Seen":
         """Return the record of weights that had an earlier training before this one."""
         return Seen(self.learned | earlier.learned, self.held_out - earlier.learned)
-
-
-def _unpacked(text: str) -> frozenset[bytes]:
-    data = b64decode(text)
-    return frozenset(data[i : i + BYTES] for i in range(0, len(data), BYTES))

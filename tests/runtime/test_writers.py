@@ -374,3 +374,44 @@ def test_a_spreadsheet_finds_no_formula(tmp_path: Path) -> None:
         "",
         "a=b",
     ]
+
+
+def test_json_holds_the_threshold_of_each_class(tmp_path: Path) -> None:
+    with JsonWriter(tmp_path / "a.json", NAMES, thresholds=(0.25, 0.4)) as writer:
+        writer.add(frame(), NONE)
+
+    assert json.loads((tmp_path / "a.json").read_text())["thresholds"] == {NAMES[0]: 0.25, NAMES[1]: 0.4}
+
+
+@pytest.mark.parametrize("make", TEXT_WRITERS[:3])
+def test_a_file_name_that_is_not_unicode_is_written_escaped(
+    make: Callable[[Path], Writer], tmp_path: Path
+) -> None:
+    with make(tmp_path / "results") as writer:
+        writer.add(frame("b\udcfcr.png"), two())
+
+    assert "b\\udcfcr.png" in (tmp_path / "results").read_text(encoding="utf-8")
+
+
+def test_tables_end_their_lines_alike_and_have_a_cell_per_column(tmp_path: Path) -> None:
+    with CsvWriter(tmp_path / "a.csv") as boxes, CountsWriter(tmp_path / "b.csv", NAMES) as counts:
+        for writer in (boxes, counts):
+            writer.add(frame("-"), NONE)
+
+    assert (tmp_path / "a.csv").read_bytes().splitlines(keepends=True)[1] == b"-,,,,,,,\n"
+    assert (tmp_path / "b.csv").read_bytes().splitlines(keepends=True)[1:] == [
+        b"-,,0,0,0\n",
+        b"total,,0,0,0\n",
+    ]
+
+
+def test_an_image_is_annotated_beside_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "one.png"
+    write_image(source, np.zeros((40, 60, 3), np.uint8))
+    (tmp_path / "out").mkdir()
+
+    with ImageWriter(tmp_path / "out") as writer:
+        writer.add(replace(frame("one.png"), path=source), two())
+
+    assert not read_image(source).any()
+    assert read_image(tmp_path / "out" / "one.png").any()

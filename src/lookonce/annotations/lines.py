@@ -26,7 +26,7 @@ from lookonce.annotations.layout import number, reference, write_dataset_yaml, w
 from lookonce.annotations.records import Parsed, Record, Row
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
-from lookonce.samples import Sample, SampleSet
+from lookonce.samples import SampleSet
 
 _SUFFIX = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
 _QUOTED = re.compile(
@@ -168,15 +168,15 @@ def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     names = next(iter(sets.values())).names
     write_names(out / "classes.txt", names)
     for split, samples in sets.items():
-        lines = [_line(sample, out) for sample in samples.samples]
+        lines = []
+        for sample in samples.samples:
+            path = reference(sample.path, out)
+            if re.search(r"""[\s"']""", path):
+                path = '"{}"'.format(path.replace('"', '""'))
+            boxes = zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
+            lines.append(
+                " ".join([path, *(",".join([*map(number, box), str(label)]) for box, label in boxes)])
+            )
         write_text(out / f"{split}.txt", "".join(f"{line}\n" for line in lines))
     write_dataset_yaml(out / "dataset.yaml", names, sets)
     return out / "dataset.yaml"
-
-
-def _line(sample: Sample, out: Path) -> str:
-    path = reference(sample.path, out)
-    if re.search(r"""[\s"']""", path):
-        path = '"{}"'.format(path.replace('"', '""'))
-    boxes = zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True)
-    return " ".join([path, *(",".join([*map(number, box), str(label)]) for box, label in boxes)])

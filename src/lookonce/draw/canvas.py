@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookonce.draw.palette import BLACK, Color, class_color, ink_on
-from lookonce.draw.text import Font, legible, shortened
+from lookonce.draw.text import legible, shortened
 from lookonce.geometry.boxes import area, clip, pairwise_iou
 
 MOST_HIDDEN = 0.4  # share of a box that a label may cover
@@ -85,7 +85,15 @@ class Canvas:
         ):
             if words:
                 self._fill((round(start), round(top), round(end), round(top + height)), background)
-                self._write((start + margin, top + height / 2), words, font, ink_on(background))
+                at = start + margin, top + height / 2
+                x0, y0, x1, y1 = font.getbbox(words, anchor="lm")
+                x, y = max(int(at[0] + x0) - 2, 0), max(int(at[1] + y0) - 2, 0)
+                part = self.image[y : int(at[1] + y1) + 3, x : int(at[0] + x1) + 3]
+                if part.size:  # only the surroundings of the words go through Pillow
+                    drawn = Image.fromarray(part)
+                    place, ink = (at[0] - x, at[1] - y), ink_on(background)
+                    ImageDraw.Draw(drawn).text(place, words, font=font, fill=ink, anchor="lm")
+                    part[:] = np.asarray(drawn)
 
     def _fill(self, place: tuple[int, int, int, int], color: Color) -> None:
         """Fill a rectangle, its last column and row included."""
@@ -99,16 +107,6 @@ class Canvas:
         self._fill((left, max(bottom - width + 1, top), right, bottom), color)
         self._fill((left, top, min(left + width - 1, right), bottom), color)
         self._fill((max(right - width + 1, left), top, right, bottom), color)
-
-    def _write(self, at: tuple[float, float], words: str, font: Font, ink: Color) -> None:
-        """Write words to the right of a point; only their surroundings go through Pillow."""
-        left, top, right, bottom = font.getbbox(words, anchor="lm")
-        x, y = max(int(at[0] + left) - 2, 0), max(int(at[1] + top) - 2, 0)
-        part = self.image[y : int(at[1] + bottom) + 3, x : int(at[0] + right) + 3]
-        if part.size:
-            drawn = Image.fromarray(part)
-            ImageDraw.Draw(drawn).text((at[0] - x, at[1] - y), words, font=font, fill=ink, anchor="lm")
-            part[:] = np.asarray(drawn)
 
     def _pixels(self, box: Sequence[float]) -> tuple[int, int, int, int]:
         """Return first and last column and row of a box, inside the image; at least one pixel."""

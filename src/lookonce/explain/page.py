@@ -81,11 +81,11 @@ def page(explanation: Explanation) -> str:
 def page_data(explanation: Explanation) -> dict[str, Any]:
     """Return the records that the page's script reads, without those that it computes itself."""
     layers, entry = explanation.layers, explanation.input
-    image = (3, *entry.target)
+    image, css = (3, *entry.target), "rgb({} {} {})".format
     return {
         "file": PurePath(entry.file).name,
         "names": list(explanation.info.names),
-        "colors": [{"paper": _css(paper), "ink": _css(ink_on(paper))} for paper in PALETTE],
+        "colors": [{"paper": css(*paper), "ink": css(*ink_on(paper))} for paper in PALETTE],
         "input": plain(entry),
         "layers": [
             {**plain(layer), "arithmetic": list(arithmetic(layer, layers, image))} for layer in layers
@@ -117,7 +117,3 @@ def _strip(features: Features) -> dict[str, Any]:
         "high": features.high.tolist(),
         "size": [width, height],
     }
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return f"rgb({color[0]} {color[1]} {color[2]})"

@@ -121,7 +121,14 @@ def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Ver
             stage = "probably not annotated" if score >= SURE_SCORE else "background"
         iou = float(overlap[number, nearest])
         name = detections.name_of(int(detections.labels[number]))
-        sentence = _about_detection(stage, truth, detections, nearest, iou)
+        other = "" if iou == 0 else f"object {nearest} ({detections.name_of(int(truth.labels[nearest]))})"
+        sentence = {
+            "found": f"matches {other}, IoU {iou:.2f}",
+            "not counted": "matches a difficult object, or lies in a crowd",
+            "duplicate": f"IoU {iou:.2f} with {other}, which a better detection matches",
+            "wrong class": f"IoU {iou:.2f} with {other}, which has another class",
+            "box too loose": f"IoU {iou:.2f} with {other}; {FOUND_IOU} is needed",
+        }.get(stage, f"no object has an IoU of {NEAR_IOU} or more with it")
         verdicts.append(
             Verdict(
                 stage,
@@ -133,19 +140,6 @@ def detection_verdicts(truth: Sample, detections: Detections) -> tuple[tuple[Ver
             )
         )
     return tuple(verdicts), {int(owner): number for number, owner in enumerate(partner) if owner >= 0}
-
-
-def _about_detection(
-    stage: StageName, truth: Sample, detections: Detections, nearest: int, iou: float
-) -> str:
-    other = "" if iou == 0 else f"object {nearest} ({detections.name_of(int(truth.labels[nearest]))})"
-    return {
-        "found": f"matches {other}, IoU {iou:.2f}",
-        "not counted": "matches a difficult object, or lies in a crowd",
-        "duplicate": f"IoU {iou:.2f} with {other}, which a better detection matches",
-        "wrong class": f"IoU {iou:.2f} with {other}, which has another class",
-        "box too loose": f"IoU {iou:.2f} with {other}; {FOUND_IOU} is needed",
-    }.get(stage, f"no object has an IoU of {NEAR_IOU} or more with it")
 
 
 def object_verdicts(

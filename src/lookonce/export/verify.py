@@ -79,20 +79,23 @@ def prove(
     """
     with ExitStack() as engines:
         reference = engines.enter_context(closing(_open_reference(model, weights)))
-        run = _open_exported(exported, nms, engines)
+        if nms is None:
+            backend = engines.enter_context(closing(open_backend(exported)))
+        else:  # with the detections of the graph
+            pair = _openvino_pair(exported) if exported.suffix == ".xml" else _onnx_pair(exported)
         opencv = _opencv(exported) if planes and exported.suffix == ".onnx" and nms is None else None
         boxes = scores = 0.0
         detections = 0
         for batch in _batches(images, info, static=static or planes or any(reference.input_shape)):
             expected = reference(batch)
-            candidates, rows = run(batch)
+            candidates, rows = (backend(batch), None) if nms is None else pair(batch)
             for found in (candidates, opencv(batch)) if opencv else (candidates,):
                 # numpy's maximum keeps NaN, Python's may lose it
                 # far beyond the input's border, the last bit of the exponential is many pixels
                 inside = [clip(each[..., :4], *batch.shape[1:3]) for each in (found, expected)]
                 boxes = float(np.maximum(boxes, _apart(*inside)))
                 scores = float(np.maximum(scores, _apart(found[..., 4:], expected[..., 4:])))
-            if nms is not None:
+            if nms is not None and rows is not None:
                 _check_rows(exported, rows, candidates, batch, nms)
                 detections += int(np.count_nonzero(rows[..., 4]))
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
@@ -113,16 +116,6 @@ def _open_reference(model: Path, weights: Path | None) -> Backend:
 
     network, info = load_model(model)
     return TorchBackend(network.eval(), info, path=model)
-
-
-def _open_exported(
-    path: Path, nms: GraphNms | None, engines: ExitStack
-) -> Callable[[Images], tuple[Floats, Floats]]:
-    """Run images -> candidates (B, K, 5+C) and detections (B, M, 6), of no row without NMS."""
-    if nms is None:
-        backend = engines.enter_context(closing(open_backend(path)))
-        return lambda images: (backend(images), np.empty((len(images), 0, 6), np.float32))
-    return _openvino_pair(path) if path.suffix == ".xml" else _onnx_pair(path)
 
 
 def _onnx_pair(path: Path) -> Callable[[Images], tuple[Floats, Floats]]:

@@ -244,7 +244,18 @@ class _Run:
             try:
                 last = train_one_epoch(self.learner, self.loader, self._course, self._epoch, self._after_step)
             except NonFiniteLossError as error:
-                raise NonFiniteLossError(f"{error}; {self._dump(error)}") from error
+                # on a CPU, the weights that produced the loss; on a GPU, where losses are read only every
+                # `log_every` steps, maybe later ones
+                path, info = (
+                    self._out / NON_FINITE,
+                    replace(self.learner.info, training={"error": str(error)}),
+                )
+                try:
+                    save_model(path, self.learner.network.state_dict(), info)
+                    where = f"the weights at that moment are in {path}"
+                except ModelFileError as full:
+                    where = f"the weights could not be saved: {full}"
+                raise NonFiniteLossError(f"{error}; {where}") from error
             steps = self._epoch.number * self.loader.steps_per_epoch + self._epoch.steps
             last = last or (self._clock is None and self._epoch.number + 1 >= self._settings.epochs)
             self._close_epoch(last=last)
@@ -333,19 +344,6 @@ class _Run:
                 clock.apart(now() - started)
         if stopping:
             raise Stopped
-
-    def _dump(self, error: NonFiniteLossError) -> str:
-        """Save the weights at a loss that is not finite; return where.
-
-        On a CPU, they are the weights that produced it. On a GPU, losses are read only every `log_every`
-        steps, so they may be later ones.
-        """
-        path, info = self._out / NON_FINITE, self.learner.info
-        try:
-            save_model(path, self.learner.network.state_dict(), replace(info, training={"error": str(error)}))
-        except ModelFileError as full:
-            return f"the weights could not be saved: {full}"
-        return f"the weights at that moment are in {path}"
 
 
 @contextmanager
