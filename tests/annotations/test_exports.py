@@ -868,6 +868,17 @@ def test_a_test_part_without_labels_does_not_stop_the_others(tmp_path: Path) -> 
         load_samples(tmp_path, "test")
 
 
+def test_lists_of_one_split_in_two_folders_are_united(tmp_path: Path) -> None:
+    files = {"x/train.txt": "images/a.jpg", "x/labels/a.txt": yolo("a")}
+    files |= {"y/train.txt": "images/b.jpg", "y/labels/b.txt": yolo("b")}
+    files |= {"x/classes.txt": "cat\ndog", "y/classes.txt": "cat\ndog"}
+    put(tmp_path, files, ["x/images/a.jpg", "y/images/b.jpg"])
+    assert boxes(load_samples(tmp_path, "train")) == {stem: sorted(BOXES[stem]) for stem in "ab"}
+    (tmp_path / "y" / "classes.txt").write_text("dog\ncat")
+    with pytest.raises(AnnotationError, match=r"expected the class names of .*x/train\.txt, found others"):
+        load_samples(tmp_path, "train")
+
+
 def test_an_object_of_voc_with_several_boxes(tmp_path: Path) -> None:
     second = "</bndbox><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox>"
     found = load_samples(

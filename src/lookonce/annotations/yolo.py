@@ -50,10 +50,12 @@ def recognize(data: DataPath) -> Recognized | None:
         return None  # a file per image as well, but of another form
     depth = data.tree.depth(folder.labels or folder.orphans)
     stems = {key(image.stem) for image in data.tree.images}
-    lists = {split: file for file in data.tree.with_suffix(".txt")
-             if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file, stems)}  # fmt: skip
+    lists: dict[str, list[Path]] = {}
+    for file in data.tree.with_suffix(".txt"):
+        if (split := SPLIT_WORDS.get(file.stem.lower())) and _is_image_list(file, stems):
+            lists.setdefault(split, []).append(file)
     if lists:
-        parses = {split: partial(folder.of_list, lists[split]) for split in by_split(lists)}
+        parses = {split: partial(folder.of_lists, lists[split]) for split in by_split(lists)}
         return Recognized(f"YOLO folder {path} (lists {', '.join(parses)})", parses, depth=depth)
     if not data.tree.images:
         what = (

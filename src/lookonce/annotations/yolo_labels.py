@@ -137,9 +137,22 @@ class LabeledFolder:
                     problems.append(Problem(str(file), what, "noted", kind="unlisted"))
         return replace(parsed, problems=problems)
 
-    def of_list(self, file: Path) -> Parsed:
-        """Parse the labels of the images that a list names."""
-        return parse_list(file, self.tree, keypoints=self.keypoints)
+    def of_lists(self, files: Sequence[Path]) -> Parsed:
+        """Parse the labels of the images that lists of one split name.
+
+        Raises:
+            AnnotationError: the class names near the lists differ.
+        """
+        first, *rest = (parse_list(file, self.tree, keypoints=self.keypoints) for file in files)
+        for each in rest:
+            if each.names != first.names:
+                what = f"expected the class names of {first.place}, found others: name the list to read"
+                raise AnnotationError(f"{each.place}: {what}")
+        return replace(
+            first,
+            records=[record for each in (first, *rest) for record in each.records],
+            problems=[problem for each in (first, *rest) for problem in each.problems],
+        )
 
 
 def _may_be_labels(file: Path) -> bool:
