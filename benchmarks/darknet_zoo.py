@@ -1,26 +1,31 @@
 """Published Darknet networks: which of them can be read, and how far their raw maps differ from OpenCV's.
 
-    PYTHONPATH=. python benchmarks/darknet_zoo.py FOLDER [--only PART_OF_NAME] [--cells 2]
+    PYTHONPATH=. python benchmarks/darknet_zoo.py FOLDER [--only PART_OF_NAME] [--cells 2] [--ncnn]
 
 Every `.cfg` below the folder gets random weights under which activations neither vanish nor explode, and runs
 on one image of noise; the raw maps of all scales are compared. To save time, the input has `--cells` cells of
 the coarsest scale per side. A tree of classes that a `.cfg` names is made up here, since the folder has none.
 OpenCV 4 reads `.cfg` files, OpenCV 5 does not. Columns: file, whether lookonce reads it, whether OpenCV does,
 the largest difference of a raw map as a share of its largest value, and the reason why a file cannot be read.
+With `--ncnn`: whether ncnn runs it, and the largest difference of its candidates from ONNX Runtime's.
 """
 
 import argparse
 import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 
 from benchmarks.machine import machine_line
 from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.described import describe
+from lookonce.darknet.ncnn_graph import write_ncnn
 from lookonce.darknet.resolve import resolve
 from lookonce.errors import ModelFileError
+from lookonce.runtime.backends import open_backend
 from tests.darknet.oracle import (
     in_memory,
     lookonce_outputs,
@@ -39,9 +44,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--cells", type=int, default=2)
+    parser.add_argument("--ncnn", action="store_true")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     files = [file for file in sorted(given.folder.rglob("*.cfg")) if given.only in file.name]
+    if given.ncnn:
+        print(machine_line("ncnn", "onnxruntime", "numpy"), end="\n\n")
+        print("| file | ncnn runs it | boxes, pixels | scores |\n|---|---|---|---|")
+        for file in files:
+            print(f"| {file.name} | {with_ncnn(file, given.cells)} |", flush=True)
+        return
     print(machine_line("opencv-python-headless", "onnxruntime", "numpy"), end="\n\n")
     print("| file | reads | OpenCV reads | largest relative error | |\n|---|---|---|---|---|")
     rows = []
@@ -83,6 +95,26 @@ def compared(file: Path, cells: int) -> tuple[str, str, str, str]:
     errors = [relative_error(*pair) for pair in zip(raw_maps, expected, strict=True)]
     remarks = [remark] * bool(remark) + [f"raw maps of deviation {flat}"] * bool(flat)
     return "yes", "yes", f"{np.max(errors):.1e}", "; ".join(remarks)
+
+
+def with_ncnn(file: Path, cells: int) -> str:
+    """Whether ncnn runs it, and the largest differences of boxes within the input, and of scores."""
+    try:
+        text = with_tree(file.read_text(errors="replace"))
+        network = resolve(parse_cfg(text, file.name))
+        side = cells * 32 * -(-max(scale.stride for scale in network.scales) // 32)
+        network = resolve(parse_cfg(resized(text, side), file.name))
+        weights = random_weights(network)
+        images = np.random.default_rng(1).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+        info = describe(network, tuple(str(number) for number in range(network.classes)))
+        with TemporaryDirectory() as folder:
+            write_ncnn(network, weights, info, Path(folder) / "a.param")
+            found = open_backend(Path(folder) / "a.param", threads=1)(images)
+    except ModelFileError as error:
+        return f"no: {str(error).removeprefix(f'{file.name}:')} | | "
+    expected = lookonce_outputs(network, weights, images)[0]
+    boxes = np.abs(found[..., :4].clip(0, side) - expected[..., :4].clip(0, side)).max()
+    return f"yes | {boxes:.1e} | {np.abs(found[..., 4:] - expected[..., 4:]).max():.1e}"
 
 
 def opencv_reads(file: Path) -> str:

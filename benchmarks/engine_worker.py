@@ -2,15 +2,17 @@
 
     python benchmarks/engine_worker.py ENGINE FOLDER THREADS
 
-FOLDER holds `network.onnx` (fixed shape), `input.npy` and `expected.npz` (the raw maps by name). Prints a
-line of JSON when it is ready; then, for each number read from standard input, runs that often and prints the
-seconds of each run, wall clock and CPU. Conversions are kept in FOLDER.
+FOLDER holds `network.onnx` (fixed shape), ncnn's `network.param` with its weights, `maps.txt` (names of the
+raw maps), `input.npy` and `expected.npz` (the raw maps). Prints a line of JSON when it is ready; then,
+for each number read from standard input, runs that often and prints the seconds of each run, wall clock and
+CPU. Conversions are kept in FOLDER.
 """
 
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
@@ -72,27 +74,24 @@ def opencv(folder: Path, given: Any, names: list[str], threads: int) -> Run:
     return run
 
 
-def ncnn(folder: Path, given: Any, names: list[str], threads: int) -> Run:
+def ncnn(folder: Path, given: Any, names: list[str], threads: int, winograd: bool = True) -> Run:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as lookonce: its threads spin otherwise
     import ncnn as engine
 
-    if not (folder / "network.ncnn.param").exists():
-        shape = "inputshape=[" + ",".join(map(str, given.shape)) + "]f32"
-        pnnx = Path(sys.executable).with_name("pnnx")
-        subprocess.run(
-            [pnnx, "network.onnx", shape, "fp16=0"], cwd=folder, check=True, stdout=subprocess.DEVNULL
-        )
     network = engine.Net()
     network.opt.num_threads = threads
     for each in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(network.opt, each, False)
-    network.load_param(str(folder / "network.ncnn.param"))
+    network.opt.use_winograd_convolution = winograd
+    network.load_param(str(folder / "network.param"))
     network.load_model(str(folder / "network.ncnn.bin"))
-    image = engine.Mat(given[0])
+    image = engine.Mat(given[0])  # a view
+    maps = (folder / "maps.txt").read_text().split()
 
     def run() -> list[Any]:
         extractor = network.create_extractor()
-        extractor.input(network.input_names()[0], image)
-        return [np.array(extractor.extract(name)[1])[None] for name in network.output_names()]
+        extractor.input("image", image)
+        return [np.array(extractor.extract(name)[1])[None] for name in maps]
 
     return run
 
@@ -160,6 +159,7 @@ ENGINES: dict[str, tuple[str, Callable[[Path, Any, list[str], int], Run]]] = {
     "opencv": ("opencv-python-headless", opencv),
     "opencv5": ("opencv-python-headless", opencv),
     "ncnn": ("ncnn", ncnn),
+    "ncnn, no Winograd": ("ncnn", partial(ncnn, winograd=False)),
     "mnn": ("MNN", mnn),
     "onnxruntime-openvino": ("onnxruntime-openvino", onnxruntime_openvino),
     "matrix product": ("numpy", matrix_product),

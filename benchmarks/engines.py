@@ -30,12 +30,14 @@ from random_models import write_random
 
 from lookonce.bench.contenders import image
 from lookonce.bench.files import prepare, with_shape
+from lookonce.darknet.ncnn_graph import write_ncnn
+from lookonce.export.source import read_source
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.networks import BUILT_IN, model_path
 from lookonce.runtime.backends import as_planes
 
 SIZE = 416
-MODULES = {"opencv": "cv2", "mnn": "MNN", "matrix product": "numpy"}
+MODULES = {"opencv": "cv2", "mnn": "MNN", "ncnn, no Winograd": "ncnn", "matrix product": "numpy"}
 TURN = 0.5  # seconds
 WORKER = Path(__file__).with_name("engine_worker.py")
 
@@ -45,14 +47,14 @@ def main() -> None:
     parser.add_argument("--models", default="yolov3-tiny,yolov3,coco")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--engines", help="only these, a,b; onnxruntime is needed for the ratios")
+    parser.add_argument("--engines", help="only these, a;b; onnxruntime is needed for the ratios")
     parser.add_argument("--python", nargs="*", default=[], metavar="ENGINE=PYTHON")
     options = parser.parse_args()
     pythons: dict[str, str] = dict(pair.split("=", 1) for pair in options.python)
     here = [name for name in ENGINES if find_spec(MODULES.get(name, name)) is not None]
     pythons = dict.fromkeys(here, sys.executable) | pythons
     if options.engines:
-        pythons = {name: pythons[name] for name in options.engines.split(",")}
+        pythons = {name: pythons[name] for name in options.engines.split(";")}
 
     print(machine_line("numpy"))
     with TemporaryDirectory() as root:
@@ -75,6 +77,9 @@ def write(model: str, folder: Path) -> None:
     session = ort.InferenceSession(folder / "network.onnx", providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_outputs()]
     maps = session.run(names, {session.get_inputs()[0].name: planes})
+    source = read_source(Path(given))
+    write_ncnn(source.network, source.weights, source.info, folder / "network.param")
+    (folder / "maps.txt").write_text(" ".join(str(scale.source) for scale in source.network.scales))
     np.save(folder / "input.npy", planes)
     np.savez(folder / "expected.npz", **dict(zip(names, maps, strict=True)))
 

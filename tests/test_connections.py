@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,7 @@ COMMANDS = [
     "train data.yaml --out train --size 64 --epochs 1 --batch 2 --set width=0.25",
     "export mine.safetensors --to onnx --out onnx",
     "export mine.safetensors --to openvino --out openvino",
+    *(["export mine.safetensors --to ncnn --out ncnn"] if find_spec("ncnn") else []),
     "export mine.safetensors --to onnx --int8 --calibrate data.yaml --max-drop 1 --out int8",
     "export mine.safetensors --to openvino --int8 --calibrate data.yaml --max-drop 1 --out int8",
 ]

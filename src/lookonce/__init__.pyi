@@ -63,7 +63,7 @@ def evaluate(
     """Measure how good a model is and what goes wrong: COCO's numbers, curves, errors.
 
     Args:
-        model: coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, .cfg.
+        model: coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, ncnn .param, .cfg.
         data: Annotations in any format: folder, file or .zip.
         split: Part to measure on: a split, held-out or all.
         out: Folder for the report.
@@ -94,7 +94,7 @@ def evaluate(
 
 def export(
     model: str | PathLike[str],
-    to: Literal["onnx", "openvino", "darknet"],
+    to: Literal["onnx", "openvino", "ncnn", "darknet"],
     out: str | PathLike[str] = "exported",
     size: int | tuple[int, int] | str | None = None,
     fit: str | None = None,

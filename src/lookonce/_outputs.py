@@ -36,7 +36,7 @@ HIDDEN = ".lookonce"  # prefix of every name in an output folder that is not a r
 
 LONGEST_LIST = 1 << 30  # bytes; a million files take a tenth
 
-_PARTNERS = (".weights", ".bin", ".names")  # files that belong to a model file beside them
+_PARTNERS = (".weights", ".bin", ".ncnn.bin", ".names")  # files that belong to a model file beside them
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 _Stamp = tuple[int, int]  # size, time of change in nanoseconds

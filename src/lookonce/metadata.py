@@ -21,6 +21,11 @@ from lookonce.geometry.letterbox import Fit
 FORMAT_VERSION = 1
 OBJECTIVE: Final = "objective"  # key of `Training`
 METADATA_KEY = "lookonce"  # name of the JSON entry in a safetensors header and in ONNX metadata
+# Suffix of the weights beside a graph: ncnn's differs from OpenVINO's, so that one folder can hold both forms
+WEIGHTS_BESIDE = {".xml": ".bin", ".param": ".ncnn.bin"}
+PARAM_DESCRIPTION = (
+    "# lookonce "  # before the description, the last line of a `.param`; ncnn reads no further
+)
 
 # Limits of a description that is read; beyond any real model, and checked before anything is built
 LONGEST_DESCRIPTION = 1 << 24  # characters

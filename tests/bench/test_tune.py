@@ -16,16 +16,20 @@ from lookonce.bench.contenders import BenchCase
 from lookonce.bench.measure import BenchEntry, Result
 from lookonce.bench.tune import agreement
 from lookonce.cli import app
+from lookonce.darknet.cfg import parse_cfg
+from lookonce.darknet.resolve import resolve
 from lookonce.detections import Detections
 from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
+from lookonce.runtime.backends import engine_file
 from lookonce.runtime.cpu import Cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.openvino_backend import OpenVinoBackend
 from lookonce.runtime.plans import PLAN, Way, find_plan
 from lookonce.samples import SampleSet
 from tests.command_line import output_of
+from tests.darknet.oracle import random_weights
 from tests.data.drawn_samples import INFO, draw_samples
 from tests.export.models import write_model
 
@@ -103,6 +107,55 @@ def found(*rows: tuple[float, float, int], left: float = 0) -> Detections:
 )
 def test_detections_in_common(expected: Detections, other: Detections, share: float) -> None:
     assert agreement([expected], [other]) == pytest.approx(share)
+
+
+def test_ncnn_is_a_way_and_its_plan_is_followed(
+    place: Path, cache: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ncnn", reason="ncnn is not installed: pip install 'lookonce[ncnn]'")
+    installed(monkeypatch, "ncnn")
+    clock |= {"ncnn, float32": 20.0}
+
+    run(place / "m.onnx", "--data", place / "data", "--max-drop", 1)
+
+    plan = find_plan(place / "m.onnx", "m")
+    assert plan is not None
+    best = plan.best()
+    assert best is not None
+    assert (str(best), best.agreement) == ("ncnn, float32, 2 threads", 1.0)
+    with Detector.open(place / "m.onnx") as detector:
+        assert detector.engine == "ncnn, float32"
+
+
+def test_a_network_that_ncnn_lacks_is_named_and_the_rest_tuned(
+    place: Path, tmp_path: Path, clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ncnn", reason="ncnn is not installed: pip install 'lookonce[ncnn]'")
+    installed(monkeypatch, "ncnn")
+    text = (
+        "[net]\nwidth=64\nheight=64\n[convolutional]\nfilters=8\nsize=3\nstride=16\npad=1\nactivation=leaky\n"
+        f"[reorg]\nstride=2\n[convolutional]\nfilters={3 * (5 + len(INFO.names))}\nsize=1\n"
+        f"[region]\nclasses={len(INFO.names)}\nnum=3\nanchors=1,1,2,2,3,3\n"
+    )
+    write_darknet_with(tmp_path / "old.cfg", text, INFO.names)
+
+    said = run(tmp_path / "old.cfg", "--data", place / "data", "--max-drop", 1)
+
+    assert "[reorg] cannot be written for ncnn; expected onnx or openvino, so not tried" in said
+    plan = find_plan(engine_file(tmp_path / "old.cfg"), "old")
+    assert plan is not None
+    assert {way.backend for way in plan.ways} == {"onnxruntime"}
+
+
+def write_darknet_with(cfg: Path, text: str, names: Sequence[str]) -> None:
+    """A `.cfg` with random weights and names."""
+    cfg.write_text(text)
+    network = resolve(parse_cfg(text, cfg.name))
+    arrays = [array.ravel() for each in random_weights(network) for array in each.in_file_order()]
+    cfg.with_suffix(".weights").write_bytes(
+        np.array([0, 2, 0, 0, 0], np.int32).tobytes() + np.concatenate(arrays).tobytes()
+    )
+    cfg.with_suffix(".names").write_text("\n".join(names))
 
 
 def test_the_fastest_of_what_finds_the_same(

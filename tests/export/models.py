@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnx
 
+from lookonce.darknet.ncnn_graph import write_ncnn
 from lookonce.export.files import write_onnx, write_openvino
 from lookonce.export.graph import export_graph
 from lookonce.export.source import read_source
@@ -41,8 +42,10 @@ def write_model(path: Path, info: ModelInfo = INFO) -> Path:
 
 
 def write_every_form(stem: Path, info: ModelInfo = INFO) -> onnx.ModelProto:
-    """One model as `.safetensors`, `.onnx` and `.xml`; its graph."""
-    graph = export_graph(read_source(write_model(stem.with_suffix(".safetensors"), info)))
+    """One model as `.safetensors`, `.onnx`, `.xml` and `.param`; its graph."""
+    source = read_source(write_model(stem.with_suffix(".safetensors"), info))
+    graph = export_graph(source)
     write_onnx(graph, stem.with_suffix(".onnx"))
     write_openvino(graph, stem.with_suffix(".xml"))
+    write_ncnn(source.network, source.weights, source.info, stem.with_suffix(".param"))
     return graph

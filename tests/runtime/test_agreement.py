@@ -5,6 +5,7 @@ the same order.
 """
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.export.models import THREE_SCALES, write_every_form
 
 BOXES, SCORES = 0.1, 1e-4
 PHOTOS = "dog", "eagle", "horses"
+needs_ncnn = pytest.mark.skipif(find_spec("ncnn") is None, reason="needs ncnn")
 NANO = "MobileNetV2-YOLOv3-Nano-coco.cfg"
 
 
@@ -43,7 +45,13 @@ def assert_same(found: list[Detections], expected: list[Detections], at_least: i
 
 
 @pytest.mark.parametrize(
-    ("suffix", "backend"), [(".onnx", "onnxruntime"), (".onnx", "openvino"), (".xml", "openvino")]
+    ("suffix", "backend"),
+    [
+        (".onnx", "onnxruntime"),
+        (".onnx", "openvino"),
+        (".xml", "openvino"),
+        pytest.param(".param", "ncnn", marks=needs_ncnn),
+    ],
 )
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("size", [None, (96, 224)])

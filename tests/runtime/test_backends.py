@@ -38,13 +38,15 @@ def test_a_choice_that_is_not_installed_is_no_silent_other_one(
 def test_an_unknown_suffix_lists_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "model.pt").touch()
 
-    with pytest.raises(ModelFileError, match=r"model\.pt: .*\.onnx, \.xml, \.safetensors, \.cfg.*'\.pt'"):
+    with pytest.raises(
+        ModelFileError, match=r"model\.pt: .*\.onnx, \.xml, \.safetensors, \.param, \.cfg.*'\.pt'"
+    ):
         open_backend(tmp_path / "model.pt")
 
 
 def test_an_unknown_engine_lists_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"expected one of onnxruntime, openvino, torch, tensorrt, found 'tf'"
+        ConfigError, match=r"expected one of onnxruntime, openvino, torch, tensorrt, ncnn, found 'tf'"
     ):
         open_backend(write_tiny_model(tmp_path / "model.onnx"), backend="tf")
 

@@ -53,7 +53,7 @@ def test_exported_models(tmp_path: Path, suffix: str) -> None:
     assert bytes_before == (weights.exists() and weights.read_bytes())
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml", ".cfg"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml", ".param", ".cfg"])
 @pytest.mark.parametrize("content", [b"", b"nothing", b"<net/>", b"\xff" * 64, bytes(8) + b"{}"])
 def test_other_files_are_refused_and_stay(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"a{suffix}"

@@ -13,6 +13,7 @@ from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.plans import REST_IN_BFLOAT16
 
 FLOAT_GRAPH = "float32.onnx"  # the model's graph in a file of its own
+NCNN_GRAPH = "float32.param"  # with its `.ncnn.bin`
 
 
 class Candidate(NamedTuple):
@@ -32,6 +33,10 @@ def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) 
     """Yield the candidates for this machine; the first is the reference, the model as it runs by default."""
     bfloat16 = this_cpu().computes_bfloat16
     openvino = find_spec("openvino") is not None
+    if path.suffix == ".param":
+        yield Candidate("ncnn", "float32")
+        say("other engines and int8: need another file than .param, so not tried", console)
+        return
     if path.suffix == ".xml" or "int8" in info.training:
         usual = "int8" if "int8" in info.training else "float32"
         if path.suffix == ".onnx":
@@ -50,6 +55,8 @@ def candidates_here(model: Path, path: Path, info: ModelInfo, console: Console) 
             yield Candidate("torch", "bfloat16")
     for file, precision in ((graph, "float32"), ("int8.onnx", "int8"), ("int8-symmetric.onnx", "int8")):
         yield Candidate("onnxruntime", precision, file)
+    if find_spec("ncnn") is not None:
+        yield Candidate("ncnn", "float32", NCNN_GRAPH)
     if not openvino:
         say("OpenVINO is not installed, so not tried", console)
         return

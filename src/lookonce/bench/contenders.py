@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lookonce._counted import counted
 from lookonce._optional import require
 from lookonce.bench.files import Files, with_shape
+from lookonce.darknet.ncnn_graph import INPUT
 from lookonce.errors import LookonceError
 from lookonce.runtime.backends import as_planes
 
@@ -54,6 +55,7 @@ class Contender:
         package: required package; empty if every install has it.
         open: files and case -> the function to time.
         needs_network: whether it runs the network cut out of the graph.
+        needs_param: whether it runs ncnn's file.
         needs_float: whether it runs float models only.
         suffixes: suffixes of the models that it reads; None if that does not matter.
         check: raises if it computes something else than ONNX Runtime; for a process that is not timed.
@@ -63,6 +65,7 @@ class Contender:
     package: str
     open: Callable[[Files, BenchCase], Run]
     needs_network: bool = False
+    needs_param: bool = False
     needs_float: bool = False
     suffixes: tuple[str, ...] | None = None
     check: Callable[[Files, BenchCase], Run] | None = None
@@ -76,6 +79,7 @@ class Contender:
         """Return whether it can run these files."""
         return (
             (files.network is not None or not self.needs_network)
+            and (files.param is not None or not self.needs_param)
             and (files.is_float or not self.needs_float)
             and (self.suffixes is None or files.model.suffix in self.suffixes)
         )
@@ -85,7 +89,9 @@ def _detector(files: Files, case: BenchCase, backend: str | None = None) -> Run:
     """Open the Detector: letterbox, network, decoding, NMS; an image in memory -> `Detections`."""
     from lookonce.runtime.detector import Detector
 
-    detector = Detector.open(files.graph, size=case.size, threads=case.threads, device="cpu", backend=backend)
+    graph = files.param if backend == "ncnn" else files.graph
+    assert graph is not None
+    detector = Detector.open(graph, size=case.size, threads=case.threads, device="cpu", backend=backend)
     images = [image(seed) for seed in range(case.batch)]
     return lambda: list(detector.detect_many(images, batch=case.batch))
 
@@ -123,6 +129,26 @@ def _openvino(files: Files, case: BenchCase) -> Run:
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     given = as_planes(_images(case)) if planes else _images(case)
     return lambda: request.infer([given], share_inputs=True, share_outputs=True)
+
+
+def _ncnn(files: Files, case: BenchCase) -> Run:
+    """Open ncnn as its documentation does, for one image at a time: raw maps of a prepared image."""
+    from lookonce.export.ncnn_backend import NcnnBackend, import_ncnn
+
+    assert files.param is not None
+    backend = NcnnBackend(files.param, threads=case.threads)
+    maps = [str(scale.source) for scale in backend.network.scales]
+    given = [import_ncnn().Mat(planes).clone() for planes in as_planes(_images(case))]
+
+    def run() -> object:
+        found = []
+        for mat in given:
+            extractor = backend.net.create_extractor()
+            extractor.input(INPUT, mat)
+            found += [extractor.extract(name) for name in maps]
+        return found
+
+    return run
 
 
 def _torch(files: Files, case: BenchCase) -> Run:
@@ -188,7 +214,9 @@ CONTENDERS = {
             "lookonce-openvino", "openvino", partial(_detector, backend="openvino"), needs_network=True
         ),
         Contender("onnxruntime", "onnxruntime", _onnxruntime, needs_network=True),
-        Contender("openvino", "openvino", _openvino),
+        Contender("lookonce-ncnn", "ncnn", partial(_detector, backend="ncnn"), needs_param=True),
+        Contender("openvino", "openvino", _openvino, suffixes=(".xml", ".onnx", ".safetensors", ".cfg")),
+        Contender("ncnn", "ncnn", _ncnn, needs_param=True),
         Contender("torch", "torch", _torch, needs_float=True, suffixes=(".safetensors", ".cfg")),
         Contender("opencv", "", _opencv, needs_float=True, check=_check_opencv),
     )

@@ -6,6 +6,7 @@ everything else that the Detector does counts as the Detector's time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,7 @@ from onnx.utils import Extractor
 from lookonce._files import check_file
 from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
+from lookonce.darknet.ncnn_graph import write_ncnn
 from lookonce.errors import ModelFileError
 from lookonce.export.source import read_source
 from lookonce.networks import BUILT_IN
@@ -30,9 +32,10 @@ class Files:
     Attributes:
         model: model as the user gave it; of Darknet's two files the `.cfg`.
         weights: of a `.cfg`; None for other models.
-        graph: file that an engine runs for the Detector: `.onnx` or OpenVINO's `.xml`.
-        network: the network alone as `.onnx`; None for OpenVINO files, which are cut when opened.
+        graph: file that an engine runs for the Detector: `.onnx`, OpenVINO's `.xml` or ncnn's `.param`.
+        network: the network alone as `.onnx`; None for `.xml`, which is cut when opened, and `.param`.
         is_float: whether its weights are float32, so that every engine can run the same network.
+        param: the model as ncnn's `.param`; None if ncnn is not installed or cannot run it.
     """
 
     model: Path
@@ -40,6 +43,7 @@ class Files:
     graph: Path
     network: Path | None
     is_float: bool
+    param: Path | None = None
 
 
 def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
@@ -58,6 +62,8 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     check_weights_option(model, weights)
     if model.suffix.lower() == ".xml":
         return Files(model, None, model, None, is_float=False)
+    if model.suffix.lower() == ".param":
+        return Files(model, None, model, None, is_float=False, param=model)
     graph = model
     if model.suffix.lower() in DARKNET:
         model, weights = find_cfg(model), weights or find_weights(model)
@@ -71,7 +77,18 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     cut = _network_alone(graph)
     onnx.save(cut, network)
     is_float = not any(n.op_type == "DequantizeLinear" for n in cut.graph.node)
-    return Files(model, weights, graph, network, is_float=is_float)
+    param = _for_ncnn(model, weights, folder) if is_float and find_spec("ncnn") else None
+    return Files(model, weights, graph, network, is_float=is_float, param=param)
+
+
+def _for_ncnn(model: Path, weights: Path | None, folder: Path) -> Path | None:
+    """Write a model for ncnn; None if it has layers that ncnn lacks, or its arrays cannot be recovered."""
+    try:
+        source = read_source(model, weights)
+        write_ncnn(source.network, source.weights, source.info, folder / "model.param")
+    except ModelFileError:
+        return None
+    return folder / "model.param"
 
 
 def _network_alone(path: Path) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lookonce.runtime.cpu import this_cpu
 
-ENGINES = ("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy")
+ENGINES = ("onnxruntime", "openvino", "ncnn", "torch", "opencv-python-headless", "numpy")
 
 
 def about_machine() -> dict[str, Any]:

@@ -25,9 +25,10 @@ from lookonce._files import read_text, replacing_together, write_text
 from lookonce._optional import require
 from lookonce._outputs import remove_leftovers
 from lookonce._terminal import progress_bar, say
-from lookonce.bench.candidates import FLOAT_GRAPH, Candidate, candidates_here
+from lookonce.bench.candidates import FLOAT_GRAPH, NCNN_GRAPH, Candidate, candidates_here
 from lookonce.bench.contenders import BenchCase, Run
 from lookonce.bench.measure import BenchEntry, measure
+from lookonce.darknet.ncnn_graph import write_ncnn
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.evaluate.coco import evaluate
@@ -117,8 +118,17 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
     wide_sums = not WIDE_SUMS.isdisjoint(this_cpu().instructions or ())
     for file in dict.fromkeys(each.file for each in candidates if each.file):
         if not (folder / file).exists():
-            graph = export_graph(read_source(model, options.weights))
+            source = read_source(model, options.weights)
             remove_leftovers(folder / file)
+            if file == NCNN_GRAPH:
+                try:
+                    with replacing_together(folder / file) as target:
+                        write_ncnn(source.network, source.weights, source.info, target)
+                except ModelFileError as error:
+                    say(f"ncnn: {error}, so not tried", console)
+                    candidates = [each for each in candidates if each.file != file]
+                continue
+            graph = export_graph(source)
             with replacing_together(folder / file) as target:
                 if file == FLOAT_GRAPH:
                     write_onnx(graph, target)

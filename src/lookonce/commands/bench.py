@@ -28,7 +28,8 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: onnxruntime, openvino, torch, opencv, lookonce-openvino.",
+            help="Comma-separated: onnxruntime, openvino, ncnn, torch, opencv, lookonce-openvino, "
+            "lookonce-ncnn.",
             show_default="all that can run it",
         ),
     ] = None,

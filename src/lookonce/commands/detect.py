@@ -21,6 +21,7 @@ from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.detections import Detections
 from lookonce.errors import AnnotationError, ConfigError, ImageError, LookonceError, ModelFileError
+from lookonce.metadata import WEIGHTS_BESIDE
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.geojson import GeoJsonWriter
 from lookonce.runtime.options import IOU, DetectOptions
@@ -86,7 +87,8 @@ def detect(
     backend: Annotated[
         str | None,
         typer.Option(
-            help="onnxruntime, openvino, torch or tensorrt.", show_default="the first that reads the file"
+            help="onnxruntime, openvino, torch, tensorrt or ncnn.",
+            show_default="the first that reads the file",
         ),
     ] = None,
     precision: shared.PrecisionOption = "auto",
@@ -236,7 +238,8 @@ def _detect(
 
 def _identity(model: Path, options: DetectOptions, kinds: Sequence[str]) -> dict[str, Any]:
     """Return everything that decides the results, as far as known without reading the model."""
-    files = [model, model.with_suffix(".bin"), *([Path(options.weights)] if options.weights else [])]
+    beside = model.with_suffix(WEIGHTS_BESIDE.get(model.suffix, ".bin"))
+    files = [model, beside, *([Path(options.weights)] if options.weights else [])]
     if model.suffix.lower() in DARKNET and model.is_file():
         with suppress(ModelFileError):  # said on opening, after what may be wrong with the .cfg
             files = [find_cfg(model), Path(options.weights or find_weights(model))]

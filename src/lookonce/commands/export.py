@@ -27,12 +27,17 @@ from lookonce.export.nms import GraphNms
 from lookonce.export.verify import BOX_TOLERANCE, SCORE_TOLERANCE, Proof, prove
 from lookonce.gate import MAX_DROP, Comparison
 from lookonce.geometry.letterbox import Fit
-from lookonce.metadata import BN_EPSILON, ModelInfo
+from lookonce.metadata import BN_EPSILON, WEIGHTS_BESIDE, ModelInfo
 from lookonce.networks import model_name, model_path
 from lookonce.runtime.options import IOU, DetectOptions
 
 # suffixes of each form; the first is the one that is named
-SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin"), "darknet": (".cfg", ".weights", ".names")}
+SUFFIXES = {
+    "onnx": (".onnx",),
+    "openvino": (".xml", WEIGHTS_BESIDE[".xml"]),
+    "ncnn": (".param", WEIGHTS_BESIDE[".param"]),
+    "darknet": (".cfg", ".weights", ".names"),
+}
 
 
 class ExportTarget(StrEnum):
@@ -40,6 +45,7 @@ class ExportTarget(StrEnum):
 
     ONNX = "onnx"
     OPENVINO = "openvino"
+    NCNN = "ncnn"
     DARKNET = "darknet"
 
 
@@ -159,6 +165,8 @@ def export(
         quantization = Int8(calibrate, gate_on, drop, not no_gate, names)
     if to == "darknet" and (form != Form(fit=form.fit) or verify_on or weights or int8):
         raise ConfigError("--to darknet: expected no further option but --fit, --out and --force")
+    if to == "ncnn" and (int8 or static or planes or nms):
+        raise ConfigError("--to ncnn: expected neither --int8, --static, --layout nchw nor --nms with it")
     path = _target(model, to.value, out, ".int8" if int8 else "")
     files = [
         path.with_suffix(mark + suffix)
@@ -183,6 +191,9 @@ def _export_graph(
     """Write a file for an engine."""
     if path.suffix == ".xml":
         require("openvino", "openvino")  # checked before reading, not after
+    elif path.suffix == ".param":
+        require("ncnn", "ncnn")
+    from lookonce.darknet.ncnn_graph import write_ncnn
     from lookonce.export.files import write_onnx, write_openvino
     from lookonce.export.graph import export_graph, with_size
     from lookonce.export.proof_images import proof_images
@@ -198,7 +209,8 @@ def _export_graph(
     if form.nms is not None:
         with shared.options_named():
             nms = GraphNms.of_model(source.info, form.nms.conf, form.nms.iou)
-    graph = export_graph(source, static=form.static, planes=form.planes, nms=nms)
+    if path.suffix != ".param":
+        graph = export_graph(source, static=form.static, planes=form.planes, nms=nms)
     images = proof_images(verify_on, source.info)
     console = terminal()  # bound now, because stdout is redirected later to silence the int8 tools
     if int8 is not None:
@@ -207,7 +219,10 @@ def _export_graph(
         )
         return Exported(made.path, int8=made, exit_code=_report_int8(made, int8.max_drop, console))
     with replacing_together(path) as temporary:
-        (write_openvino if path.suffix == ".xml" else write_onnx)(graph, temporary)
+        if path.suffix == ".param":
+            write_ncnn(source.network, source.weights, source.info, temporary)
+        else:
+            (write_openvino if path.suffix == ".xml" else write_onnx)(graph, temporary)
         proof = prove(
             model,
             temporary,
@@ -271,7 +286,8 @@ def _target(model: Path, to: str, out: Path, mark: str) -> Path:
 def _report(model: Path, path: Path, info: ModelInfo, form: Form, proof: Proof, console: Console) -> None:
     shapes = "batch 1 and size fixed" if form.static or form.planes else "any batch and size"
     opencv = form.planes and path.suffix == ".onnx" and proof.detections is None
-    name = f"{path} and .bin" if path.suffix == ".xml" else str(path)
+    beside = WEIGHTS_BESIDE.get(path.suffix)
+    name = f"{path} and {beside}" if beside else str(path)
     classes = counted(len(info.names), "class")
     size = shared.height_width(info.input_size)
     say(f"{info.architecture}, {classes}, input {size}, {shapes}, written as {name}", console)

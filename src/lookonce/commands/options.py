@@ -30,7 +30,7 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         parser=model_path,
-        help="coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, .cfg.",
+        help="coco (built in), or a file: .safetensors, .onnx, OpenVINO .xml, ncnn .param, .cfg.",
     ),
 ]
 DataArgument = Annotated[

@@ -15,9 +15,10 @@ from lookonce.commands import options as shared
 from lookonce.darknet.beside import SUFFIXES as DARKNET
 from lookonce.darknet.beside import find_cfg, find_weights
 from lookonce.errors import ConfigError, ModelFileError
+from lookonce.metadata import WEIGHTS_BESIDE
 from lookonce.runtime.description import rewrite
 
-SUFFIXES = (".safetensors", ".onnx", ".xml", ".cfg")
+SUFFIXES = (".safetensors", ".onnx", ".xml", ".param", ".cfg")
 
 
 def rename(
@@ -28,7 +29,8 @@ def rename(
 ) -> int:
     """Change class names in a model file. The weights stay identical.
 
-    A .cfg is copied with its .weights and gets a new .names; an OpenVINO .xml is copied with its .bin.
+    A .cfg is copied with its .weights and gets a new .names; an OpenVINO .xml or ncnn .param is copied with
+    its weights.
 
     Example: lookonce rename runs/mine/best.safetensors dgo=dog --out dogs.safetensors
     """
@@ -40,7 +42,7 @@ def rename(
     if out.suffix != model.suffix:
         raise ConfigError(f"--out {out}: expected a file like {out.with_suffix(model.suffix)}")
     wanted = shared.pairs(names)
-    partners = [suffix for suffix in (".bin", ".names") if model.with_suffix(suffix).is_file()]
+    partners = [suffix for suffix in (".bin", ".ncnn.bin", ".names") if model.with_suffix(suffix).is_file()]
     inputs = [model, *(model.with_suffix(suffix) for suffix in partners), *([weights] if weights else [])]
     made = [*partners, ".names", *([".weights"] if weights else [])]
     files = [out, *(out.with_suffix(suffix) for suffix in made)]
@@ -58,8 +60,8 @@ def rename(
         else:
             info = rewrite(model, out, lambda info: replace(info, names=renamed(info.names, wanted, model)))
             written = info.names
-            if model.suffix == ".xml":
-                _copy(model.with_suffix(".bin"), out.with_suffix(".bin"))
+            if weights_suffix := WEIGHTS_BESIDE.get(model.suffix):
+                _copy(model.with_suffix(weights_suffix), out.with_suffix(weights_suffix))
     say(f"{out}: {', '.join(written)}", terminal())
     return 0
 

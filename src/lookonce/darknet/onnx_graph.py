@@ -29,7 +29,7 @@ from lookonce.darknet.sections import (
     Shortcut,
     Upsample,
 )
-from lookonce.darknet.weights import ConvWeights, Floats
+from lookonce.darknet.weights import ConvWeights, Floats, folded_arrays
 from lookonce.metadata import LEAKY_SLOPE, METADATA_KEY, ModelInfo
 
 OPSET, IR_VERSION = 17, 8  # old enough for ONNX Runtime 1.18, the oldest allowed
@@ -109,18 +109,6 @@ def read_convolutions(graph: onnx.GraphProto) -> list[ConvWeights]:
         for kernel, bias in inputs
         if kernel in arrays and bias in arrays
     ]
-
-
-def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
-    """Fold the batch normalization into kernel and bias.
-
-    kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
-    """
-    norm = weights.batch_norm
-    if norm is None:
-        return weights.kernel, weights.bias
-    factor = (norm.gamma / np.sqrt(norm.variance.astype(np.float64) + epsilon)).astype(np.float32)
-    return weights.kernel * factor[:, None, None, None], weights.bias - norm.mean * factor
 
 
 def convolution(nodes: Nodes, section: Convolutional, folded: tuple[Floats, Floats], source: str) -> str:

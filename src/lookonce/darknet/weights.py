@@ -105,6 +105,18 @@ def read_weights(
     return header, convolutions
 
 
+def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]:
+    """Fold the batch normalization into kernel and bias.
+
+    kernel' = kernel * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
+    """
+    norm = weights.batch_norm
+    if norm is None:
+        return weights.kernel, weights.bias
+    factor = (norm.gamma / np.sqrt(norm.variance.astype(np.float64) + epsilon)).astype(np.float32)
+    return weights.kernel * factor[:, None, None, None], weights.bias - norm.mean * factor
+
+
 def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[ConvWeights]) -> None:
     """Check every number before a network is built from them; reading alone does not.
 

@@ -66,7 +66,7 @@ def prove(
 
     Args:
         model: the file that was exported from.
-        exported: the `.onnx` or `.xml` file.
+        exported: the `.onnx`, `.xml` or `.param` file.
         info: the description in it.
         images: RGB, of any size.
         static: the shapes are fixed, to a batch of 1.

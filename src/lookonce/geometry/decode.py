@@ -56,8 +56,11 @@ class Decoding:
 YOLO = Decoding()
 
 
-def center_of(inside: Array, corner: Array, stride: int, scale_x_y: float = 1.0) -> Array:
-    """σ(tx, ty) and (column, row) of cells, each (..., 2) -> box centers (..., 2) in input pixels."""
+def center_of(inside: Array, corner: Array, stride: int | Array, scale_x_y: float = 1.0) -> Array:
+    """σ(tx, ty) and (column, row) of cells, each (..., 2) -> box centers (..., 2) in input pixels.
+
+    `stride`: side of a cell in pixels, or its (width, height), (2,).
+    """
     if scale_x_y != 1:
         inside = inside * scale_x_y - (scale_x_y - 1) / 2
     return (inside + corner) * stride

@@ -103,6 +103,9 @@ ENGINES = {
     "tensorrt": Engine(
         "lookonce.runtime.onnx_backend:open_tensorrt", (".onnx",), bfloat16=True, devices=("cuda",)
     ),
+    "ncnn": Engine(
+        "lookonce.export.ncnn_backend:NcnnBackend", (".param",), ("ncnn", "ncnn"), devices=("cpu",)
+    ),
 }
 
 # File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
@@ -332,10 +335,11 @@ def load_engine(
             f"{name or f'an engine for {suffix} files'} runs, found {device!r}"
         )
     able = [each for each in on_device if arithmetic == "float32" or ENGINES[each].bfloat16]
-    if name is not None and name not in able:
+    if not able or (name is not None and name not in able):
+        others = f"; for that choose the backend {' or '.join(able)}" if able else ""
         raise ConfigError(
-            f"precision: expected float32 or int8, in which {name} computes, found {arithmetic!r}; for that "
-            f"choose the backend {' or '.join(able)}"
+            f"precision: expected float32, in which {name or on_device[0]} computes what is not int8 in the "
+            f"file, found {arithmetic!r}{others}"
         )
     engine = ENGINES[name or able[0]]
     if engine.needs:

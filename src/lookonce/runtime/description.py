@@ -6,14 +6,14 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from lookonce._files import TEXT_LIMIT, open_input, read_bytes, replacing
+from lookonce._files import TEXT_LIMIT, open_input, read_bytes, read_text, replacing, write_text
 from lookonce.errors import ModelFileError
-from lookonce.metadata import METADATA_KEY, ModelInfo
+from lookonce.metadata import METADATA_KEY, PARAM_DESCRIPTION, ModelInfo
 
 HEADER_LIMIT = 100_000_000  # bytes of a safetensors header; the format's own limit
 ONNX_LIMIT = 2 << 30  # bytes; protobuf's own limit
 FOREIGN = f"expected a model that lookonce wrote, found no entry {METADATA_KEY!r}"
-REWRITABLE = (".safetensors", ".onnx", ".xml")  # suffixes
+REWRITABLE = (".safetensors", ".onnx", ".xml", ".param")  # suffixes
 Change = Callable[[ModelInfo], ModelInfo]
 
 
@@ -21,7 +21,7 @@ def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
     """Write a model file with another description; the weights stay byte for byte.
 
     Args:
-        model: `.safetensors`, `.onnx` or OpenVINO `.xml` that lookonce wrote.
+        model: `.safetensors`, `.onnx`, OpenVINO `.xml` or ncnn `.param` that lookonce wrote.
         out: file to write, with the same suffix; it may be the model itself.
         change: returns the new description.
 
@@ -32,7 +32,7 @@ def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
         ModelFileError: another kind of file, damaged, or without a description.
     """
     check_rewritable(model)
-    writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino}
+    writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino, ".param": _ncnn}
     return writers[model.suffix](model, out, change)
 
 
@@ -109,4 +109,14 @@ def _openvino(model: Path, out: Path, change: Change) -> ModelInfo:
     entry.attrib["value"], info = _described(entry.attrib["value"], change, model)
     with replacing(out) as temporary:
         temporary.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+    return info
+
+
+def _ncnn(model: Path, out: Path, change: Change) -> ModelInfo:
+    """Replace the last line; the weights are in another file."""
+    *layers, last = read_text(model, ModelFileError, limit=TEXT_LIMIT).rstrip("\n").split("\n")
+    if not last.startswith(PARAM_DESCRIPTION):
+        raise ModelFileError(f"{model}: {FOREIGN}")
+    text, info = _described(last.removeprefix(PARAM_DESCRIPTION), change, model)
+    write_text(out, "\n".join([*layers, PARAM_DESCRIPTION + text, ""]))
     return info

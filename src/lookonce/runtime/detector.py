@@ -125,8 +125,8 @@ class Detector:
             tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels
                 of the image, or (rows, columns); None: only on the whole image.
             overlap: share of a tile's side that overlaps the next tile.
-            backend: engine, `onnxruntime`, `openvino`, `torch` or `tensorrt`; None: the first that reads the
-                file.
+            backend: engine, `onnxruntime`, `openvino`, `torch`, `tensorrt` or `ncnn`; None: the first that
+                reads the file.
             precision: `float32`; `bfloat16`, less exact, on CPUs that support it; `int8`, for an int8 file or
                 a model that `lookonce tune` made one for; `auto`: the choice of `lookonce tune` for this
                 machine, else float32.

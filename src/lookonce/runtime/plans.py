@@ -3,7 +3,7 @@
 ```
    <cache>/plans/<size and hash of the model>/<hash of the CPU>/
        plan.json                           every way, measured and gated
-       float32.onnx, int8.onnx, int8.xml   files that ways need besides the model
+       float32.onnx, int8.onnx, int8.xml, float32.param   files that ways need besides the model
 ```
 
 A plan is valid on the same kind of CPU with the same versions; otherwise it is ignored, with one line.
@@ -19,13 +19,14 @@ from typing import Any, Self
 from lookonce._counted import counted
 from lookonce._files import cache_folder, open_input, read_text, write_text
 from lookonce.errors import ConfigError, LookonceError, ModelFileError
+from lookonce.metadata import WEIGHTS_BESIDE
 from lookonce.runtime.backends import Arithmetic
 from lookonce.runtime.cpu import Cpu, this_cpu
 
 FORMAT = 1
 PLAN = "plan.json"
 PLAN_LIMIT = 1 << 20  # bytes
-ENGINE_PACKAGES = ("lookonce", "onnxruntime", "onnxruntime-gpu", "openvino", "torch")
+ENGINE_PACKAGES = ("lookonce", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "ncnn")
 REST_IN_BFLOAT16 = "int8+bfloat16"  # an int8 file whose float layers are computed in bfloat16
 
 
@@ -155,7 +156,7 @@ class ModelKey:
     """The name that plans of a model are filed under: the size of its files, and a hash of their content.
 
     Attributes:
-        files: the model; OpenVINO's weights lie beside its `.xml`.
+        files: the model; the weights of OpenVINO and ncnn lie beside `.xml` and `.param`.
         size: total size of the files, in bytes.
     """
 
@@ -165,8 +166,9 @@ class ModelKey:
     @classmethod
     def of(cls, model: Path) -> Self:
         """Find a model's files."""
-        weights = model.with_suffix(".bin")
-        with_weights = model.suffix.lower() == ".xml" and weights.exists()
+        beside = WEIGHTS_BESIDE.get(model.suffix.lower())
+        weights = model.with_suffix(beside or ".bin")
+        with_weights = beside is not None and weights.exists()
         files = (model, weights) if with_weights else (model,)
         return cls(files, sum(path.stat().st_size for path in files))
 

@@ -1,0 +1,301 @@
+"""A `.cfg` with its `.weights` for ncnn: the lines of a `.param` file, and its numbers, `.ncnn.bin`.
+
+```
+7767517                                             always
+LAYERS BLOBS
+Convolution  1  1 1  image 1  0=16 1=3 3=1 ...      kind, name, numbers of inputs and outputs, both by name,
+Split        1s 1 2  1 1_0 1_1                      parameters by number; a blob has one reader, so Split
+...
+# lookonce {...}                                    the description of the model; ncnn reads no further
+```
+
+Batch normalization is folded. The input is one image (3, H, W) float32 in [0, 1] of any size. Outputs of each
+scale, numbered from fine to coarse, have one row per candidate (S*T*A, columns):
+
+    maps_0       σ of the raw map, or the raw map itself, see `sigmoid_of`
+    sides_0      the columns of the raw map in which the sides are, for exp; absent in `new_coords`
+
+Legend: **A** anchors of a scale, **C** channels, **S**, **T** rows and columns of cells.
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookonce.darknet.network import IMAGE, LUMA, ConvSpec, Layer, Network, Scale
+from lookonce.darknet.sections import (
+    AvgPool,
+    Convolutional,
+    LocalAvgPool,
+    MaxPool,
+    Reorg,
+    Route,
+    Sam,
+    ScaleChannels,
+    Shortcut,
+    Upsample,
+)
+from lookonce.darknet.weights import FLOAT, ConvWeights, folded_arrays
+from lookonce.errors import ModelFileError
+from lookonce.metadata import LEAKY_SLOPE, PARAM_DESCRIPTION, WEIGHTS_BESIDE, ModelInfo
+
+MAGIC = "7767517"
+INPUT = "image"
+RAW_NUMBERS = 0  # tag before the weights of a convolution in that file: float32, not compressed
+# activation within a convolution, and as a layer of its own; ncnn has no convolution with the others
+WITHIN = {
+    "leaky": f"9=2 -23310=1,{LEAKY_SLOPE}", "relu": "9=1", "relu6": "9=3 -23310=2,0.0,6.0",
+    "logistic": "9=4", "mish": "9=5", "linear": "",
+}  # fmt: skip
+ALONE = {
+    "leaky": f"ReLU 0={LEAKY_SLOPE}", "relu": "ReLU", "relu6": "Clip 0=0.0 1=6.0", "logistic": "Sigmoid",
+    "mish": "Mish", "swish": "Swish", "tanh": "TanH", "elu": "ELU 0=1.0",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One layer of ncnn, with one output, named as the layer."""
+
+    kind: str
+    output: str
+    inputs: tuple[str, ...]
+    parameters: str = ""
+
+
+def sigmoid_of(scale: Scale) -> bool:
+    """Return whether the network computes the sigmoid of a scale's whole raw map."""
+    return not scale.activated and scale.section.form != "region"
+
+
+def sides_columns(scale: Scale) -> tuple[int, int]:
+    """Return first and end of the columns of a raw map with the sides; in `gaussian`, every second one."""
+    return (4, 7) if scale.section.form == "gaussian" else (2, 4)
+
+
+def write_ncnn(network: Network, weights: Sequence[ConvWeights], info: ModelInfo, path: Path) -> None:
+    """Write `path`, a `.param` file, and the `.ncnn.bin` beside it.
+
+    Args:
+        network: the network that `darknet.described.network_of` makes of the description.
+        weights: weights of `network.convolutions`.
+        info: the description; its `bn_epsilon` belongs to the weights.
+        path: the `.param` file.
+
+    Raises:
+        ModelFileError: as `param_lines`.
+    """
+    text = "\n".join([*param_lines(network), PARAM_DESCRIPTION + info.to_json(), ""])
+    with path.with_suffix(WEIGHTS_BESIDE[".param"]).open("wb") as stream:
+        stream.writelines(bin_blocks(network, weights, info))
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def param_lines(network: Network) -> list[str]:
+    """Return the lines of the `.param` file, without the description.
+
+    Raises:
+        ModelFileError: a layer that ncnn does not have; the message names it.
+    """
+    lines = [_Line("Input", INPUT, ())]
+    blobs = {IMAGE: INPUT}
+    if network.cfg.net.channels == 1:
+        lines.append(_Line("Convolution", "luma", (INPUT,), f"0=1 1=1 6={len(LUMA)}"))
+        blobs[IMAGE] = "luma"
+    needed = network.needs([scale.source for scale in network.scales])
+    for layer in network.layers:
+        if layer.index in needed:
+            lines += _layer(network, layer, [blobs[source] for source in layer.sources])
+            blobs[layer.index] = lines[-1].output
+    for number, scale in enumerate(network.scales):
+        if scale.section.form == "region_tree":
+            _refuse(network, network.layers[scale.layer], "a tree of classes")
+        lines += _scale(number, scale, blobs[scale.source])
+    return _with_splits(lines)
+
+
+def bin_counts(network: Network) -> list[int]:
+    """Return the count of numbers of each convolution, in the order of the file; before each is a tag."""
+    counts = [len(LUMA)] if network.cfg.net.channels == 1 else []
+    return counts + [math.prod(spec.kernel_shape) + spec.filters for spec in _convolutions(network)]
+
+
+def bin_blocks(network: Network, weights: Sequence[ConvWeights], info: ModelInfo) -> Iterator[bytes]:
+    """Yield the content of the `.ncnn.bin`.
+
+    Args:
+        network: the resolved `.cfg`.
+        weights: weights of `network.convolutions`.
+        info: its `bn_epsilon` belongs to the weights.
+    """
+    tag = struct.pack("<I", RAW_NUMBERS)
+    if network.cfg.net.channels == 1:
+        yield tag + np.array(LUMA, FLOAT).tobytes()
+    arrays = {spec.layer: each for spec, each in zip(network.convolutions, weights, strict=True)}
+    for spec in _convolutions(network):
+        kernel, bias = folded_arrays(arrays[spec.layer], info.bn_epsilon)
+        yield tag
+        yield kernel.astype(FLOAT, copy=False).tobytes()
+        yield bias.astype(FLOAT, copy=False).tobytes()
+
+
+def head_inputs(network: Network, path: Path) -> list[str]:
+    """Return the outputs that the heads read, each once; see `runtime.features`.
+
+    Raises:
+        ModelFileError: no convolution.
+    """
+    found, waiting, visited = list[str](), [scale.source for scale in network.scales], {IMAGE}
+    while waiting:
+        index = waiting.pop(0)
+        if index in visited:
+            continue
+        visited.add(index)
+        layer = network.layers[index]
+        if not isinstance(layer.section, Convolutional):
+            waiting += layer.sources
+        elif layer.sources[0] != IMAGE:
+            found.append(str(layer.sources[0]))
+        else:
+            found.append("luma" if network.cfg.net.channels == 1 else INPUT)
+    if not found:
+        raise ModelFileError(f"{path}: expected convolutions, to compare images by; found none")
+    return list(dict.fromkeys(found))
+
+
+def _convolutions(network: Network) -> list[ConvSpec]:
+    """Return the convolutions that outputs depend on; one that shares weights has a copy of its own."""
+    specs = {spec.layer: spec for spec in network.convolutions}
+    needed = network.needs([scale.source for scale in network.scales])
+    owners = [
+        network.shared.get(layer.index, layer.index) for layer in network.layers if layer.index in needed
+    ]
+    return [specs[owner] for owner in owners if owner in specs]
+
+
+def _layer(network: Network, layer: Layer, inputs: list[str]) -> Iterator[_Line]:
+    """Yield the lines of one layer; the last one's output is the layer's."""
+    name, first, section = str(layer.index), inputs[0], layer.section
+    activation = "linear"
+    match section:
+        case Convolutional(xnor=True):
+            _refuse(network, layer, "xnor")
+        case Convolutional():
+            activation = section.activation
+            within = WITHIN.get(activation)
+            channels = network.shape(layer.sources[0]).channels
+            numbers = section.filters * channels // section.groups * section.size**2
+            kind = "Convolution" if section.groups == 1 else "ConvolutionDepthWise"
+            group = "" if section.groups == 1 else f" 7={section.groups}"
+            made = name if within is not None else f"{name}_convolution"
+            yield _Line(
+                kind, made, (first,),
+                f"0={section.filters} 1={section.size} 2={section.dilation} 3={section.stride} "
+                f"4={section.padding * section.dilation} 5=1 6={numbers}{group} {within or ''}".rstrip(),
+            )  # fmt: skip
+            if within is None:
+                yield _activated(name, made, activation)
+            return
+        case Shortcut():
+            activation, total = section.activation, first
+            for number, (source, other) in enumerate(zip(layer.sources[1:], inputs[1:], strict=True)):
+                missing = layer.shape.channels - network.shape(source).channels  # they count as 0
+                if missing > 0:
+                    yield _Line("Padding", f"{name}_padded_{number}", (other,), f"8={missing}")
+                    other = f"{name}_padded_{number}"
+                elif missing < 0:
+                    yield _channels(f"{name}_cut_{number}", other, 0, layer.shape.channels)
+                    other = f"{name}_cut_{number}"
+                yield _Line("BinaryOp", f"{name}_sum_{number}", (total, other), "0=0")
+                total = f"{name}_sum_{number}"
+            first = total
+        case ScaleChannels() | Sam():
+            activation = section.activation
+            yield _Line("BinaryOp", f"{name}_product", (inputs[1], first), "0=2")
+            first = f"{name}_product"
+        case Route(_, groups, group_id):
+            parts = list(inputs)
+            if groups > 1:
+                for number, source in enumerate(layer.sources):
+                    size = network.shape(source).channels // groups
+                    cut = f"{name}_cut_{number}"
+                    yield _channels(cut, parts[number], size * group_id, size * (group_id + 1))
+                    parts[number] = cut
+            if len(parts) > 1:
+                yield _Line("Concat", name, tuple(parts), "0=0")
+                return
+            first = parts[0]
+        case MaxPool(size, stride, padding) | LocalAvgPool(size, stride, padding):
+            before = padding // 2
+            after = padding - before
+            mean = isinstance(section, LocalAvgPool)
+            yield _Line(
+                "Pooling", name, (first,),
+                f"0={mean:d} 1={size} 2={stride} 3={before} 13={before} 14={after} 15={after} 5=1 6=0",
+            )  # fmt: skip
+            return
+        case Upsample(stride):
+            yield _Line("Interp", name, (first,), f"0=1 1={float(stride)} 2={float(stride)}")
+            return
+        case AvgPool():  # ncnn's global mean is a vector, and what follows expects an image
+            yield _Line("Pooling", f"{name}_mean", (first,), "0=1 4=1")
+            yield _Line("Reshape", name, (f"{name}_mean",), "0=1 1=1 2=-1")
+            return
+        case Reorg(stride, scrambled=False):
+            yield _Line("Reorg", name, (first,), f"0={stride} 1=1")
+            return
+        case Reorg():
+            _refuse(network, layer, "")
+    yield _activated(name, first, activation)
+
+
+def _activated(name: str, first: str, activation: str) -> _Line:
+    kind, _, parameters = ALONE.get(activation, "Noop").partition(" ")
+    return _Line(kind, name, (first,), parameters)
+
+
+def _channels(name: str, first: str, start: int, end: int) -> _Line:
+    return _Line("Crop", name, (first,), f"-23309=1,{start} -23310=1,{end} -23311=1,0")
+
+
+def _refuse(network: Network, layer: Layer, detail: str) -> None:
+    kind = network.cfg.kinds[layer.index]
+    raise ModelFileError(
+        f"{network.cfg.file}:{layer.section.line}: [{kind}]{' with ' * bool(detail)}{detail} cannot be "
+        "written for ncnn; expected onnx or openvino"
+    )
+
+
+def _scale(number: int, scale: Scale, raw: str) -> Iterator[_Line]:
+    """Yield the lines from a raw map (A*columns, S, T) to its outputs: one row per candidate."""
+    yield _Line("Permute", f"cells_{number}", (raw,), "0=3")  # (S, T, A*columns)
+    rows = f"rows_{number}" if sigmoid_of(scale) else f"maps_{number}"
+    yield _Line("Reshape", rows, (f"cells_{number}",), f"0={scale.columns} 1=-1")
+    if sigmoid_of(scale):
+        if scale.section.form != "new_coords":
+            start, end = sides_columns(scale)
+            yield _Line("Crop", f"sides_{number}", (rows,), f"-23309=1,{start} -23310=1,{end} -23311=1,1")
+        yield _Line("Sigmoid", f"maps_{number}", (rows,))
+
+
+def _with_splits(lines: Sequence[_Line]) -> list[str]:
+    """Return the text of all lines, and a `Split` behind each output that has several readers."""
+    readers: dict[str, int] = {}
+    for line in lines:
+        for each in line.inputs:
+            readers[each] = readers.get(each, 0) + 1
+    text, blobs, left = [], 0, {name: iter(range(count)) for name, count in readers.items()}
+    for line in lines:
+        inputs = [each if readers[each] == 1 else f"{each}_{next(left[each])}" for each in line.inputs]
+        words = [line.kind, line.output, len(inputs), 1, *inputs, line.output, line.parameters]
+        text.append(" ".join(map(str, words)).rstrip())
+        count = readers.get(line.output, 0)
+        if count > 1:
+            outputs = [f"{line.output}_{number}" for number in range(count)]
+            text.append(" ".join(["Split", f"{line.output}_split", "1", str(count), line.output, *outputs]))
+        blobs += 1 + (count if count > 1 else 0)
+    return [MAGIC, f"{len(text)} {blobs}", *text]
