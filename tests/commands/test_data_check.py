@@ -93,7 +93,17 @@ def test_in_words(faulty: Path, tmp_path: Path) -> None:
     assert "empty-box.xml:7: object 2: [50, 60, 50, 60] has no area" in found.stdout
     assert "Input size: Objects below 12 pixels: " in found.stdout
     assert f"to train on it: lookonce train {faulty} --size " in found.stderr
-    assert f"little time: lookonce train {faulty} --weights coco --out runs/mine\n" in found.stderr
+
+
+def test_anchors_are_advised_for_random_weights_only(faulty: Path, tmp_path: Path) -> None:
+    built_in, named = (
+        run("check", faulty, "--out", tmp_path / "out", "--force", *model)
+        for model in ([], ["--model", "yolov3-tiny"])
+    )
+    assert "weights that belong to them" in built_in.stdout
+    assert "anchors=data" not in built_in.stdout + built_in.stderr
+    assert "Try k-means (--set anchors=data)" in named.stdout
+    assert "--set anchors=data --out runs/mine" in named.stderr
 
 
 def test_the_command_to_train_keeps_the_options_given(faulty: Path, tmp_path: Path) -> None:
@@ -104,7 +114,6 @@ def test_the_command_to_train_keeps_the_options_given(faulty: Path, tmp_path: Pa
     assert words[:7] == ["lookonce", "train", words[2], "--model", "yolov3", "--size", "320x416"]
     assert words[2].startswith(str(tmp_path / "my fixed"))
     assert words[-2:] == ["--out", "runs/mine"]
-    assert "coco" not in found.stderr  # which has a size of its own
 
 
 def test_the_corrected_copy_needs_no_correction(faulty: Path, tmp_path: Path) -> None:

@@ -82,11 +82,30 @@ def test_from_a_detector_batches_are_padded_as_detection_pads(
     assert settings.augment.rectangles is expected
 
 
+def test_without_a_chosen_network_it_starts_from_the_built_in_one(lines: Path, tmp_path: Path) -> None:
+    chosen_by_none = [word for word in arguments(lines, tmp_path / "run") if word != "width=0.125"]
+    chosen_by_none.remove("--set")
+    ran = CliRunner().invoke(app, [*chosen_by_none, "--epochs", "1"])
+    assert ran.exit_code == 0, ran.output
+    assert "coco at 64x96, " in ran.output
+    assert "start: coco: took 82 of 84 convolutions; fresh: layers.120, layers.129" in ran.output
+    _, info = load_model(tmp_path / "run" / "best.safetensors")
+    assert (info.names, info.strides) == (("disc", "bar", "ring"), (16, 32))
+
+
+@pytest.mark.parametrize("choice", [["--model", "yolov3-tiny"], ["--recipe", "classic"]])
+def test_a_chosen_network_starts_from_random_weights(choice: list[str], lines: Path, tmp_path: Path) -> None:
+    small = ["--names", str(lines.parent / "things.names"), "--size", "64", "--epochs", "1", "--out"]
+    ran = CliRunner().invoke(app, ["train", str(lines), *small, str(tmp_path / "run"), *choice])
+    assert ran.exit_code == 0, ran.output
+    assert "start: random weights, seed 0" in ran.output
+
+
 def test_one_command_trains(lines: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, arguments(lines, tmp_path / "run", "--epochs", "1"))
     assert ran.exit_code == 0, ran.output
     assert "no val part: 1 of 7 images held out for validation" in ran.output
-    assert "starting from random weights; --weights coco reaches a higher AP" in ran.output
+    assert "start: random weights, seed 0" in ran.output
     _, info = load_model(tmp_path / "run" / "best.safetensors")
     assert info.names == ("disc", "bar", "ring")
     assert (info.input_size, info.width) == ((64, 96), 0.125)

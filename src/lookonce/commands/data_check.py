@@ -22,7 +22,7 @@ from lookonce.doctor.kinds import KINDS, SEVERITIES
 from lookonce.doctor.page import check_page, severity_counts
 from lookonce.doctor.planned_network import PlannedNetwork
 from lookonce.errors import AnnotationError, ConfigError
-from lookonce.networks import MODELS, model_path
+from lookonce.networks import MODELS, START, model_path
 from lookonce.samples import Sample, SampleSet
 
 SHOWN = 3  # places printed per kind
@@ -36,7 +36,7 @@ def data_check(
         str | None,
         typer.Option(
             help=f"Network to be trained: {MODELS}.",
-            show_default="that of --detector, else yolov3-tiny",
+            show_default=f"that of --detector, else {START}",
         ),
     ] = None,
     size: Annotated[
@@ -112,9 +112,6 @@ def data_check(
     options = ["--names", str(names)] if names and written is None else []
     options += ["--images", str(images)] if images and written is None else []
     say(f"to train on it: {shlex.join([*command, *settings, *options])} --out runs/mine", console)
-    if model is None and size is None:  # see benchmarks/start.md
-        fast = shlex.join([*command, "--weights", "coco", *options])
-        say(f"with few images or little time: {fast} --out runs/mine", console)
     return int(diagnosis.needs_person)
 
 
@@ -132,7 +129,7 @@ def plan_network(
         network, wanted = PlannedNetwork.of_model(opened.info, opened.size), opened.size
     if model is not None or network is None:
         try:
-            network = PlannedNetwork.published(model or "yolov3-tiny", wanted)
+            network = PlannedNetwork.published(model or str(model_path(START)), wanted)
         except ConfigError as error:
             raise ConfigError(f"--{str(error).removeprefix('--')}") from error
     return network, doubted

@@ -25,11 +25,13 @@ from lookonce.commands.train_report import report_run
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.geometry.sizes import size_text
-from lookonce.networks import BUILT_IN, model_path
+from lookonce.networks import BUILT_IN, START, model_path
 from lookonce.runtime.devices import AUTO
 
 if TYPE_CHECKING:
     from lookonce.train.setup import TrainData
+
+OF_NETWORK = {"model", "width"}  # settings that choose a network
 
 
 def train(
@@ -73,9 +75,10 @@ def train(
             f"--minutes: expected a number above 0 in place of --epochs, found {minutes:g}"
             + (f" beside --epochs {epochs}" if epochs else "")
         )
+    assigned = {each.partition("=")[0].strip() for each in assignments or ()}
+    is_chosen = bool(model or weights or recipe or resume or extend or self_test or assigned & OF_NETWORK)
     if within is not None:
-        chosen = {each.partition("=")[0].strip() for each in assignments or ()} & {"model", "width", "size"}
-        if model or weights or recipe or resume or extend or self_test or chosen:
+        if is_chosen or "size" in assigned:
             raise ConfigError(
                 "--for: chooses the network and its size; expected none of --model, --weights, --recipe, "
                 "--resume, --extend, --self-test and --set of model, width or size with it"
@@ -91,6 +94,8 @@ def train(
         else:
             model = choice.model
             assignments = [f"width={choice.width:g}", *(assignments or ())]
+    elif not (is_chosen or keep_classes):
+        weights = model_path(START)
     options = given.Options(
         recipe,
         assignments or (),
@@ -192,11 +197,6 @@ def _train(
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))
         if keep_classes or (resume and (out / TAUGHT).exists()):
             prepared = Lessons.read(out).add_to(prepared)
-        if not (weights or resume or options.named["model"]):
-            say(
-                "starting from random weights; --weights coco reaches a higher AP in short trainings",
-                console,
-            )
         session = Session(console, group, stop=asked, strict=task.strict, started=started)
         try:
             result = run(prepared, settings, out, session, weights=weights, resume=resume)

@@ -9,17 +9,18 @@ import typer
 
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
-from lookonce.networks import BUILT_IN_FOLDER, MODELS, is_network, model_name, model_path
+from lookonce.networks import BUILT_IN_FOLDER, MODELS, START, is_network, model_name, model_path
 from lookonce.recipe import FROM_DETECTOR, load_settings, read_recipe, recipe_file
 
 OutOption = Annotated[Path, typer.Option(help="Run folder.")]
 ModelOption = Annotated[
-    str | None, typer.Option(help=f"{MODELS}; else that of --weights.", show_default="yolov3-tiny")
+    str | None, typer.Option(help=f"{MODELS}; else that of --weights.", show_default=f"that of {START}")
 ]
 TrainSizeOption = Annotated[
     str | None,
     typer.Option(
-        help="Network input: 416, or 320x416 (height x width); else that of the .cfg.", show_default="416"
+        help="Network input: 416, or 320x416 (height x width); else that of the .cfg.",
+        show_default="320, with --model 416",
     ),
 ]
 EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.", show_default="30")]
@@ -44,7 +45,7 @@ StartOption = Annotated[
     typer.Option(
         parser=model_path,
         help="Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.",
-        show_default="random",
+        show_default=f"{START}, with --model random",
     ),
 ]
 KeepClassesOption = Annotated[

@@ -15,7 +15,7 @@ from lookonce.geometry.anchors import (
     mean_best_iou,
 )
 from lookonce.geometry.sizes import size_text
-from lookonce.networks import NETWORKS
+from lookonce.networks import BUILT_IN, NETWORKS
 from lookonce.samples import Sample, input_shapes
 
 SIZES = (320, 416, 608)
@@ -120,11 +120,19 @@ def advise(samples: Sequence[Sample], network: PlannedNetwork) -> Advice:
         anchors.append(AnchorFit.measure("k-means of these boxes", flatten(fitted).round(1), shapes))
     size = advised_size(sizes)
     gain = anchors[-1].mean_best_iou - anchors[0].mean_best_iou
-    reasons = _size_reason(sizes, size), _model_reason(shapes, network), _anchor_reason(anchors, gain)
+    is_trained = network.model in BUILT_IN  # other anchors cost AP: benchmarks/start.md
+    anchor_reason = _anchor_reason(anchors, gain, is_trained=is_trained)
     settings = ["--size", str(size.side)]
-    if gain >= GAIN:
+    if gain >= GAIN and not is_trained:
         settings += ["--set", "anchors=data"]
-    return Advice(sizes, tuple(anchors), *reasons, tuple(settings))
+    return Advice(
+        sizes,
+        tuple(anchors),
+        _size_reason(sizes, size),
+        _model_reason(shapes, network),
+        anchor_reason,
+        tuple(settings),
+    )
 
 
 def _size_reason(sizes: Sequence[SizeFit], chosen: SizeFit) -> str:
@@ -156,7 +164,7 @@ def _model_reason(shapes: Shapes, network: PlannedNetwork) -> str:
     return f"{measured} No model has finer cells: use a larger size."
 
 
-def _anchor_reason(anchors: Sequence[AnchorFit], gain: float) -> str:
+def _anchor_reason(anchors: Sequence[AnchorFit], gain: float, *, is_trained: bool) -> str:
     """Explain whether k-means anchors, the second if there are any, add enough to the mean best IoU."""
     own, *fitted = anchors
     if not fitted:
@@ -167,6 +175,8 @@ def _anchor_reason(anchors: Sequence[AnchorFit], gain: float) -> str:
         f"{better.best_possible_recall:.3f} with those of k-means; "
         f"mean best IoU {own.mean_best_iou:.3f} and {better.mean_best_iou:.3f}."
     )
+    if is_trained:
+        return f"{measured} Keep {own.name} ones: training starts from weights that belong to them."
     if gain >= GAIN:
         return f"{measured} Try k-means (--set anchors=data), unless you start from published weights."
     return f"{measured} Keep {own.name} ones: the gain is small."

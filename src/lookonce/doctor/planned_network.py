@@ -1,6 +1,7 @@
 """The network of the planned training, as far as boxes are concerned: input size, anchors and cells."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from lookonce.geometry.letterbox import Fit, Letterbox
 from lookonce.geometry.sizes import size_text
 from lookonce.images import Values
 from lookonce.metadata import ModelInfo
-from lookonce.networks import MODELS, is_network
+from lookonce.networks import MODELS, is_network, model_name
 from lookonce.samples import Sample
 
 
@@ -42,7 +43,7 @@ class PlannedNetwork:
         """Return a named network, or that of a `.cfg`, with its published anchors.
 
         Args:
-            model: its name, or the file.
+            model: its name, or the file; a built-in one is called by its name.
             size: (height, width) of the input; None: as in the file, 416 for a named network.
 
         Raises:
@@ -51,7 +52,9 @@ class PlannedNetwork:
         """
         if not is_network(model):
             raise ConfigError(f"model: expected {MODELS}, found {model!r}")
-        return cls(model, size or published_size(model) or (416, 416), *published_scales(model))
+        return cls(
+            model_name(Path(model)), size or published_size(model) or (416, 416), *published_scales(model)
+        )
 
     @classmethod
     def of_model(cls, info: ModelInfo, size: tuple[int, int]) -> "PlannedNetwork":
