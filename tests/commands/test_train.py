@@ -23,7 +23,7 @@ from lookonce.commands.train_options import Options
 from lookonce.config import TrainSettings
 from lookonce.images import write_image
 from lookonce.model.files import load_info, load_model
-from lookonce.networks import model_path
+from lookonce.networks import BUILT_IN, START, model_path
 from lookonce.seen import Seen
 from tests.command_line import lookonce
 from tests.darknet.kinds import KINDS
@@ -296,7 +296,15 @@ def test_help_names_the_defaults() -> None:
     shown = {option.name: getattr(option, "show_default", None) for option in load("train").params}
     height, width = settings.size
     assert height == width
-    defaults = {"batch": settings.batch, "epochs": settings.epochs, "model": settings.model, "size": height}
+    own_height, own_width = BUILT_IN[START].input_size
+    assert own_height == own_width
+    defaults = {
+        "batch": settings.batch,
+        "epochs": settings.epochs,
+        "model": f"that of {START}",
+        "size": f"{own_height}, with --model {height}",
+        "weights": f"{START}, with --model random",
+    }
     assert {name: shown[name] for name in defaults} == {name: str(value) for name, value in defaults.items()}
 
 
