@@ -192,7 +192,9 @@ def _export_graph(
     if path.suffix == ".xml":
         require("openvino", "openvino")  # checked before reading, not after
     elif path.suffix == ".param":
-        require("ncnn", "ncnn")
+        from lookonce.export.ncnn_backend import import_ncnn
+
+        import_ncnn()
     from lookonce.darknet.ncnn_graph import write_ncnn
     from lookonce.export.files import write_onnx, write_openvino
     from lookonce.export.graph import export_graph, with_size

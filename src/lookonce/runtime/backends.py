@@ -70,7 +70,8 @@ class Engine:
     Attributes:
         opener: `module:function`; takes the path and keyword options, and returns a Backend.
         suffixes: suffixes of the files it reads.
-        needs: required package, and the extra that provides it; None: part of a base install.
+        needs: required package, and the extra that provides it; None: part of a base install, or its opener
+            sees to it.
         bfloat16: whether it can compute in bfloat16.
         devices: kinds of devices it can use; see `runtime.devices`.
     """
@@ -103,9 +104,7 @@ ENGINES = {
     "tensorrt": Engine(
         "lookonce.runtime.onnx_backend:open_tensorrt", (".onnx",), bfloat16=True, devices=("cuda",)
     ),
-    "ncnn": Engine(
-        "lookonce.export.ncnn_backend:NcnnBackend", (".param",), ("ncnn", "ncnn"), devices=("cpu",)
-    ),
+    "ncnn": Engine("lookonce.export.ncnn_backend:NcnnBackend", (".param",), devices=("cpu",)),
 }
 
 # File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
