@@ -28,7 +28,7 @@ def test_a_model_file_that_computes_no_numbers_is_refused() -> None:
         next(overflowing.parameters()).fill_(3e38)
     overflows = TorchBackend(overflowing, INFO, path=Path("big.safetensors"))
     for call in (overflows, overflows.with_features):
-        with pytest.raises(ModelFileError, match=r"big\.safetensors: expected an objectness from 0 to 1"):
+        with pytest.raises(ModelFileError, match=r"big\.safetensors: expected scores and boxes"):
             call(np.full_like(IMAGES, 255))
 
 

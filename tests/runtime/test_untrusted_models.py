@@ -76,7 +76,7 @@ def test_scores_that_are_not_numbers_are_an_error(tmp_path: Path, backend: str) 
     """They are above no threshold, so the image would look empty."""
     divide = onnx.helper.make_node("Div", ["candidates", "zero"], ["end"])
     with_nodes(divide, zero=np.float32(0))(path := tmp_path / "divided.onnx")
-    with pytest.raises(ModelFileError, match=r"divided\.onnx: expected an objectness from 0 to 1, found NaN"):
+    with pytest.raises(ModelFileError, match=r"divided\.onnx: expected scores and boxes, found NaN"):
         open_backend(path, backend=backend)(np.zeros((1, 64, 96, 3), np.uint8))
 
 

@@ -107,6 +107,8 @@ ENGINES = {
     "ncnn": Engine("lookonce.export.ncnn_backend:NcnnBackend", (".param",), devices=("cpu",)),
 }
 
+NEGLIGIBLE = 0.001  # objectness below which even an evaluation counts nothing
+
 # File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
 CONVERTERS = dict.fromkeys((".cfg", ".weights"), "lookonce.darknet.cache:cached_onnx")
 
@@ -283,16 +285,17 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
     """Compare the output of an engine with the declaration in the file.
 
     Raises:
-        ModelFileError: they differ, or an objectness is not a number; see `postprocess.locate` for the rest.
+        ModelFileError: they differ, or there is NaN or infinity where a detection may be; it is above no
+            threshold, so the image would look empty.
     """
     if candidates.ndim != 3 or (candidates.shape[0], candidates.shape[2]) != (images, 5 + classes):
         raise ModelFileError(
             f"{path}: expected an output of ({images}, K, {5 + classes}), found {candidates.shape}"
         )
-    if not np.isfinite(candidates[..., 4]).all():
-        raise ModelFileError(
-            f"{path}: expected an objectness from 0 to 1, found NaN or infinity in the output"
-        )
+    likely = candidates[candidates[..., 4] > NEGLIGIBLE]
+    finite = (candidates[..., 4], likely[:, 5:])
+    if not all(np.isfinite(each).all() for each in finite) or np.isnan(likely[:, :4]).any():
+        raise ModelFileError(f"{path}: expected scores and boxes, found NaN or infinity in the output")
 
 
 def engine_failed(path: Path, error: Exception) -> ModelFileError:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.errors import ModelFileError
 from lookonce.geometry.boxes import is_empty
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.geometry.nms import nms, soft_nms
@@ -38,9 +37,6 @@ def postprocess(
 
     Returns:
         By descending score; equal scores in the order of the candidates.
-
-    Raises:
-        ModelFileError: as `locate`.
     """
     return suppress(locate(candidates, letterbox, options, names), options)
 
@@ -52,9 +48,6 @@ def locate(
 
     A candidate has one class, the most probable (the first on ties), unless `options.multi_label` counts
     every class.
-
-    Raises:
-        ModelFileError: scores or boxes that are no numbers, for example of a network that overflows.
     """
     thresholds = np.broadcast_to(options.thresholds(names), candidates.shape[1] - 5)  # (C,)
     # A score is at most the objectness, so only few rows need their C columns read.
@@ -65,8 +58,6 @@ def locate(
     else:
         labels = rows[:, 5:].argmax(axis=1)
     scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + labels]
-    if not np.isfinite(scores).all() or np.isnan(rows[:, :4]).any():  # above no threshold, and nowhere
-        raise ModelFileError("the network's output: expected scores and boxes, found NaN or infinity in it")
     boxes = letterbox.boxes_out(rows[:, :4])
     kept = (scores > thresholds[labels]) & ~is_empty(boxes)
     if (wanted := options.class_numbers(names)) is not None:
