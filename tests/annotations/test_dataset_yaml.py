@@ -88,6 +88,12 @@ def test_an_unknown_key_is_noted(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("key", ["licence", "license", "version", "roboflow", "kpt_names"])
+def test_keys_of_other_programs_are_not_noted(folder: Path, key: str) -> None:
+    found = open_annotations(write(folder, f"names: [cat, dog]\ntrain: train.txt\n{key}: MIT\n"))
+    assert not found.remarks
+
+
 def test_paths(folder: Path) -> None:
     (folder / "sub").mkdir()
     start = write(folder / "sub", "path: ..\nnames: [cat, dog]\ntrain: train.txt\n")

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lookonce.explain import Explainer
-from lookonce.explain.heads import cell, cell_grid, fit_in, grid_text, sigmoid
+from lookonce.explain.heads import cell, cell_grid, fit_in, grid_text
 from lookonce.explain.records import Explanation, ScaleOutput
 from lookonce.geometry.anchors import YOLOV3
 from lookonce.geometry.boxes import cxcywh_to_xyxy
+from lookonce.geometry.decode import sigmoid
 from lookonce.geometry.letterbox import Letterbox
 from lookonce.images import read_image
 from lookonce.model.decode import decode_scale

@@ -256,6 +256,22 @@ def test_a_missing_bin_is_named(model: Path, tmp_path: Path) -> None:
         open_backend(tmp_path / "alone.param")
 
 
+def test_a_bin_that_is_cut_short_while_it_is_checked(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped file would end the process (SIGBUS)."""
+    path = damaged(model, tmp_path, SAME, SAME)
+    whole = np.isfinite
+
+    def cut(numbers: np.ndarray) -> np.ndarray:
+        os.truncate(path.with_suffix(".ncnn.bin"), 1 << 16)
+        return np.asarray(whole(numbers))
+
+    monkeypatch.setattr(np, "isfinite", cut)
+    with pytest.raises(ModelFileError, match=r"ncnn\.bin: expected finite float32 numbers from byte"):
+        open_backend(path)
+
+
 def test_line_ends_of_windows(model: Path, tmp_path: Path) -> None:
     path = damaged(model, tmp_path, SAME, SAME)
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

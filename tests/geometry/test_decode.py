@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.geometry.decode import LARGEST_LOG_SIDE, center_of, sides_of
+from lookonce.geometry.decode import LARGEST_LOG_SIDE, cell_corners, center_of, sides_of, sigmoid, softmax
 
 both = pytest.mark.parametrize("array", [np.asarray, torch.tensor], ids=["numpy", "torch"])
 
@@ -51,3 +51,13 @@ def test_sides_of_new_coords_are_those_of_the_anchor_times_a_square(array: Calla
     raw = array([[0.0, float(np.log(2 / 3))], [float(np.log(3)), 1000.0]])
     found = sides_of(raw, array([10.0, 30.0]), "new_coords")
     np.testing.assert_allclose(found, [[10, 19.2], [22.5, 120]], rtol=1e-6)
+
+
+def test_corners_go_row_by_row() -> None:
+    assert cell_corners(2, 3).tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]]
+
+
+def test_sigmoid_and_softmax_do_not_overflow() -> None:
+    numbers = np.array([[-1000, 0, 1000], [np.log(1), np.log(2), np.log(5)]], np.float32)
+    assert sigmoid(numbers[0]).tolist() == [0, 0.5, 1]
+    np.testing.assert_allclose(softmax(numbers), [[0, 0, 1], [1 / 8, 2 / 8, 5 / 8]], rtol=1e-6)

@@ -25,11 +25,11 @@ import onnx
 import torch
 from defusedxml import ElementTree
 
-from lookonce.cli import main
 from lookonce.errors import LookonceError
 from lookonce.images import read_image, write_image
 from lookonce.model.files import load_model
 from tests.export.models import write_model
+from tests.hostile.limits import be_command
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
 IMAGES = 12
@@ -140,16 +140,7 @@ def start(words: str, folder: Path) -> int:
     for descriptor, source in enumerate((null, said, said)):
         os.dup2(source, descriptor)
     os.environ |= {"HOME": str(folder / ".home"), "LOOKONCE_CACHE": str(folder / ".cache")}
-    sys.argv = ["lookonce", *words.split("|")]
-    code: object = 0
-    try:
-        main()
-    except SystemExit as left:
-        code = left.code
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code if isinstance(code, int) else 3)
+    be_command(words)
 
 
 def finish(words: str, folder: Path) -> int:

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from lookonce.cli import main
 
@@ -70,6 +70,11 @@ def _become(command: str, folder: Path, output: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS) + 1, int(SECONDS) + 1))
     for descriptor, source in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
         os.dup2(source, descriptor)
+    be_command(command)
+
+
+def be_command(command: str) -> NoReturn:
+    """Run a command line, its words divided by |, and end this process with its exit code."""
     sys.argv = ["lookonce", *command.split("|")]
     code: object = 0
     try:

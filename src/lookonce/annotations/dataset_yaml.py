@@ -48,7 +48,7 @@ from lookonce.samples import Problem, SampleSet
 SUFFIXES = (".yaml", ".yml")
 OTHER_KEYS = ("names", "nc", "path", "classes", "ignore")
 HARMLESS_KEYS = ("author", "backup", "date", "description", "download", "flip_idx", "info", "kpt_names",
-                 "kpt_shape", "license", "license", "roboflow", "skeleton", "task", "url",
+                 "kpt_shape", "licence", "license", "roboflow", "skeleton", "task", "url",
                  "version")  # fmt: skip
 DEEPEST = 20
 MOST_ABOVE = 100_000  # files and folders below a folder that is two levels above the YAML, or more

@@ -12,6 +12,7 @@ from lookonce.annotations.data_path import DataPath, Recognized, file_per_image
 from lookonce.annotations.files import ALL, is_json, json_keys, key, read_json
 from lookonce.annotations.layout import distinct, gather, stems_of, tidy, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull
+from lookonce.annotations.tree import closest
 from lookonce.errors import AnnotationError
 from lookonce.samples import Problem, SampleSet
 
@@ -99,11 +100,8 @@ def _image(
         stem, alike = file.stem, own
     if len(alike) < 2:
         return named if named and key(stem) == key(Path(last).stem) else file.stem
-    common = [
-        len({*image.parts[:-1]} & {*file.parts[:-1]}) for image in alike
-    ]  # images/cam/a.jpg, json/cam/a.json
-    closest = [image for image, count in zip(alike, common, strict=True) if count == max(common)]
-    return closest[0] if len(closest) == 1 else None
+    near = closest(alike, file.parts[:-1])
+    return near[0] if len(near) == 1 else None
 
 
 def _row(place: str, shape: Any) -> Row:

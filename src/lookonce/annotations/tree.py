@@ -279,3 +279,9 @@ def by_folder(files: Iterable[Path], root: Path) -> tuple[dict[str, list[Path]],
         sorted_by[split_of(file, root) or ALL].append(file)
     outside = sorted_by.pop(ALL, []) if len(sorted_by) > 1 else []
     return dict(sorted_by), outside
+
+
+def closest(images: Sequence[Path], folders: Sequence[str]) -> list[Path]:
+    """Return the images with the most folders in common: `images/cam/a.jpg` for those of `xml/cam/a.xml`."""
+    common = [len({*image.parts[:-1]} & {*folders}) for image in images]
+    return [image for image, count in zip(images, common, strict=True) if count == max(common)]

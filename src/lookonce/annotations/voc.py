@@ -20,7 +20,7 @@ from lookonce.annotations.data_path import DataPath, Recognized, outside_splits
 from lookonce.annotations.files import ALL, SPLIT_WORDS, by_split, find_names, key, read_xml, xml_root
 from lookonce.annotations.layout import distinct, gather, number, stems_of, write_names
 from lookonce.annotations.records import Parsed, Record, Row, declared_size, hull, upright
-from lookonce.annotations.tree import Tree, by_folder
+from lookonce.annotations.tree import Tree, by_folder, closest
 from lookonce.errors import AnnotationError
 from lookonce.images import IMAGE_SUFFIXES
 from lookonce.samples import Problem, Sample, SampleSet
@@ -221,7 +221,7 @@ class VocFolder:
             if len(image.parts[:-1]) == len(folders)
             and sum(a != b for a, b in zip(image.parts[:-1], folders, strict=True)) <= 1
         ]
-        near = near or self._closest(twins, folders)
+        near = near or closest(twins, folders)
         if len(near) > 1:
             near = [image for image in near if image.name == named] or near
         if not near:
@@ -236,11 +236,6 @@ class VocFolder:
             problems.append(Problem(str(file), what, kind="shared-labels", image=near[0]))
         return near[0]
 
-    def _closest(self, images: list[Path], folders: Sequence[str]) -> list[Path]:
-        """Return the images with the most folders in common: `images/cam/rgb/a.jpg`, `xml/cam/a.xml`."""
-        common = [len({*image.parts[:-1]} & {*folders}) for image in images]
-        return [image for image, count in zip(images, common, strict=True) if count == max(common)]
-
 
 def parse(file: Path) -> Xml:
     """Parse one XML; its defects are in the result."""
@@ -254,9 +249,8 @@ def parse(file: Path) -> Xml:
     declared = declared_size(root.findtext("size/height"), root.findtext("size/width"))
     rows: list[Row] = []
     for i, node in enumerate(root.iterfind("object"), 1):
-        boxes: list[ET.Element | None] = [
-            *node.iterfind("bndbox")
-        ]  # some write all boxes of a class as one object
+        # some programs write all boxes of a class as one object
+        boxes: list[ET.Element | None] = [*node.iterfind("bndbox")]
         rows += [_row(f"{file}: object {i}", node, box) for box in boxes or [None]]
     return Xml(
         root.findtext("filename", "").strip(), declared, root.findtext("size/depth", "").strip(), (*rows,)

@@ -19,7 +19,6 @@ Legend: **A** anchors of a scale, **C** channels, **S**, **T** rows and columns 
 """
 
 import math
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,7 @@ from lookonce.metadata import LEAKY_SLOPE, PARAM_DESCRIPTION, WEIGHTS_BESIDE, Mo
 
 MAGIC = "7767517"
 INPUT = "image"
-RAW_NUMBERS = 0  # tag before the weights of a convolution in that file: float32, not compressed
+RAW_NUMBERS = bytes(4)  # tag before the weights of a convolution in that file: float32, not compressed
 # activation within a convolution, and as a layer of its own; ncnn has no convolution with the others
 WITHIN = {
     "leaky": f"9=2 -23310=1,{LEAKY_SLOPE}", "relu": "9=1", "relu6": "9=3 -23310=2,0.0,6.0",
@@ -132,13 +131,12 @@ def bin_blocks(network: Network, weights: Sequence[ConvWeights], info: ModelInfo
         weights: weights of `network.convolutions`.
         info: its `bn_epsilon` belongs to the weights.
     """
-    tag = struct.pack("<I", RAW_NUMBERS)
     if network.cfg.net.channels == 1:
-        yield tag + np.array(LUMA, FLOAT).tobytes()
+        yield RAW_NUMBERS + np.array(LUMA, FLOAT).tobytes()
     arrays = {spec.layer: each for spec, each in zip(network.convolutions, weights, strict=True)}
     for spec in _convolutions(network):
         kernel, bias = folded_arrays(arrays[spec.layer], info.bn_epsilon)
-        yield tag
+        yield RAW_NUMBERS
         yield kernel.astype(FLOAT, copy=False).tobytes()
         yield bias.astype(FLOAT, copy=False).tobytes()
 

@@ -13,7 +13,7 @@ import numpy as np
 from lookonce.darknet.network import Network, Scale
 from lookonce.darknet.onnx_nodes import Nodes
 from lookonce.darknet.tree import groups_of
-from lookonce.geometry.decode import LARGEST_LOG_SIDE
+from lookonce.geometry.decode import LARGEST_LOG_SIDE, cell_corners
 
 LEAST_IN_TREE = 0.5  # Darknet's default of -hier
 
@@ -47,8 +47,8 @@ def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -
     else:
         _, rows, columns = fixed.shape(scale.source)
         sides = (1, rows * columns * len(anchors))
-        grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).astype(np.float32)
-        corner = nodes.constant(grid.reshape(1, -1, 2).repeat(len(anchors), axis=1))  # (1, S*T*A, 2)
+        of_candidates = cell_corners(rows, columns).repeat(len(anchors), axis=0)  # (S*T*A, 2)
+        corner = nodes.constant(of_candidates[None])
         anchors = np.tile(anchors, (1, rows * columns, 1))
     maps = nodes.add("Reshape", by_cell, nodes.integers(*sides, scale.columns))
     inside, factors, scores = parts_of(nodes, scale, maps, sides)  # (..., 2), (..., 2), (..., 1+C)

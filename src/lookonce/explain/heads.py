@@ -14,7 +14,7 @@ from lookonce.explain.records import DecodedCell, Input, ScaleOutput, as_tuple
 from lookonce.explain.trace import Run
 from lookonce.explain.truth_records import Position
 from lookonce.geometry.boxes import cxcywh_to_xyxy
-from lookonce.geometry.decode import center_of, sides_of
+from lookonce.geometry.decode import center_of, sides_of, sigmoid, softmax
 from lookonce.geometry.letterbox import Fit, Letterbox
 
 SMALLEST_PROBABILITY = 1e-6  # as in `model.decode`: whose logit is finite
@@ -162,17 +162,3 @@ def cell(scales: tuple[ScaleOutput, ...], letterbox: Letterbox, position: Positi
             f"score = {objectness:.4f} * {probabilities[label]:.4f} = {score:.4f}",
         ),
     )
-
-
-def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(C,) -> (C,): probabilities of classes that exclude each other."""
-    powers = np.exp(x - x.max())
-    probabilities: NDArray[np.float32] = powers / powers.sum()
-    return probabilities
-
-
-def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return 1 / (1 + exp(-x)), without overflow."""
-    small = np.exp(-np.abs(x))
-    result: NDArray[np.float32] = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
-    return result

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -35,13 +34,13 @@ from lookonce.darknet.ncnn_graph import (
 )
 from lookonce.darknet.network import Network, Scale
 from lookonce.darknet.resolve import resolve
-from lookonce.darknet.weights import FLOAT
 from lookonce.errors import ModelFileError
-from lookonce.geometry.decode import center_of, sides_of
+from lookonce.geometry.decode import cell_corners, center_of, sides_of, sigmoid, softmax
 from lookonce.metadata import LONGEST_DESCRIPTION, PARAM_DESCRIPTION, WEIGHTS_BESIDE, ModelInfo
 from lookonce.runtime.backends import Arithmetic, InputShape, check_output, describe_content, engine_text
 from lookonce.runtime.cpu import usable_cores
 from lookonce.runtime.devices import AUTO
+from lookonce.runtime.onnx_weights import PIECE, are_finite
 
 LONGEST_PARAM = 2 * LONGEST_DESCRIPTION  # bytes; the lines before the description are shorter than its .cfg
 WAITING = "OMP_WAIT_POLICY"  # environment variable
@@ -234,15 +233,18 @@ def check_bin(path: Path, network: Network) -> None:
             raise ModelFileError(
                 f"{path}: expected {expected:,} bytes, the weights of the .param beside it, found {size:,}"
             )
-        numbers = np.frombuffer(mmap(stream.fileno(), 0, access=ACCESS_READ), "<u4")
-        start = 0
+        stream.seek(0)
+        buffer = memoryview(bytearray(PIECE))
         for count in counts:
-            found = numbers[start + 1 : start + 1 + count].view(FLOAT)
-            if numbers[start] != RAW_NUMBERS or not np.isfinite(found).all():
+            start = stream.tell()
+            try:
+                is_sound = stream.read(4) == RAW_NUMBERS and are_finite(stream, 4 * count, buffer)
+            except ValueError:  # somebody cut the file short in the meantime
+                is_sound = False
+            if not is_sound:
                 raise ModelFileError(
-                    f"{path}: expected finite float32 numbers from byte {4 * start:,} on, found others"
+                    f"{path}: expected finite float32 numbers from byte {start:,} on, found others"
                 )
-            start += 1 + count
 
 
 def decode_rows(scale: Scale, cells: _Cells, maps: Floats, sides: Floats | None, found: Floats) -> None:
@@ -253,10 +255,9 @@ def decode_rows(scale: Scale, cells: _Cells, maps: Floats, sides: Floats | None,
     if form == "gaussian":
         found[:, 4] *= 1 - maps[:, 1:8:2].mean(axis=1)
     elif form == "region":
-        center = _sigmoid(center)
-        found[:, 4] = _sigmoid(maps[:, 4])
-        powers = np.exp(maps[:, 5:] - maps[:, 5:].max(axis=1, keepdims=True))
-        found[:, 5:] = powers / powers.sum(axis=1, keepdims=True)
+        center = sigmoid(center)
+        found[:, 4] = sigmoid(maps[:, 4])
+        found[:, 5:] = softmax(maps[:, 5:])
         sides = maps[:, 2:4]
     center = center_of(center, cells.corner, cells.cell, scale.section.scale_x_y)
     if sides is None:  # new_coords
@@ -266,15 +267,10 @@ def decode_rows(scale: Scale, cells: _Cells, maps: Floats, sides: Floats | None,
     found[:, :2], found[:, 2:4] = center - half, center + half
 
 
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray((1 + np.tanh(x / 2)) / 2, np.float32)
-
-
 def _cells_of(network: Network, scale: Scale) -> _Cells:
     _, rows, columns = network.shape(scale.source)
-    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2)
     return _Cells(
-        grid.astype(np.float32).repeat(len(scale.anchors), axis=0),
+        cell_corners(rows, columns).repeat(len(scale.anchors), axis=0),
         np.array(scale.cell, np.float32),
         np.tile(np.array(scale.anchors, np.float32), (rows * columns, 1)),
     )

@@ -24,7 +24,9 @@ new_coords         anchor * (2 σ(t))²     σ                                  
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 from array_api_compat import array_namespace
+from numpy.typing import NDArray
 
 Array = TypeVar("Array", bound=Any)  # numpy.ndarray or torch.Tensor
 
@@ -72,3 +74,23 @@ def sides_of(raw: Array, anchor: Array, form: Form = "yolo") -> Array:
     if form == "new_coords":
         return anchor * (1 + xp.tanh(raw / 2)) ** 2  # 1 + tanh(t / 2) = 2 σ(t), without overflow
     return anchor * xp.exp(raw.clip(-LARGEST_LOG_SIDE, LARGEST_LOG_SIDE))
+
+
+def cell_corners(rows: int, columns: int) -> NDArray[np.float32]:
+    """Return (column, row) of every cell, (rows * columns, 2), row by row."""
+    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+    return grid.reshape(-1, 2).astype(np.float32)
+
+
+def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 / (1 + exp(-x)), without overflow."""
+    small = np.exp(-np.abs(x))
+    result: NDArray[np.float32] = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
+    return result
+
+
+def softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., C) -> (..., C): probabilities of classes that exclude each other."""
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities

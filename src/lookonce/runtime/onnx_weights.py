@@ -104,18 +104,29 @@ class Message:
             if number == field and isinstance(value, Message):
                 yield value
 
-    def is_finite(self, buffer: memoryview, kind: type[np.floating[Any]]) -> bool:
-        """Return whether all numbers here are finite; `buffer` holds one part of them after the other."""
-        self.file.seek(self.start)
-        left = self.end - self.start
-        while left:
-            part = buffer[: min(left, len(buffer))]
-            if self.file.readinto(part) < len(part):
-                raise ValueError("cut short")
-            if not np.isfinite(np.frombuffer(part, kind)).all():
-                return False
-            left -= len(part)
-        return True
+
+def are_finite(
+    file: BufferedReader, length: int, buffer: memoryview, kind: type[np.floating[Any]] = np.float32
+) -> bool:
+    """Return whether the next numbers of a file are all finite.
+
+    Args:
+        file: the open file.
+        length: their bytes.
+        buffer: holds one part of them after the other.
+        kind: their type.
+
+    Raises:
+        ValueError: the file ends before.
+    """
+    while length:
+        part = buffer[: min(length, len(buffer))]
+        if file.readinto(part) < len(part):
+            raise ValueError("cut short")
+        if not np.isfinite(np.frombuffer(part, kind)).all():
+            return False
+        length -= len(part)
+    return True
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -153,6 +164,7 @@ def _all_finite(model: Message) -> bool:
             raw = content.get(RAW_DATA)
             if kind not in FLOATS or not isinstance(raw, Message):
                 return False
-            if not raw.is_finite(buffer, FLOATS[kind]):
+            raw.file.seek(raw.start)
+            if not are_finite(raw.file, raw.end - raw.start, buffer, FLOATS[kind]):
                 return False
     return True
