@@ -5,6 +5,7 @@ everything else that the Detector does counts as the Detector's time.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +65,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
         return Files(model, None, model, None, is_float=False)
     if model.suffix.lower() == ".param":
         return Files(model, None, model, None, is_float=False, param=model)
-    graph = model
+    graph, source = model, None
     if model.suffix.lower() in DARKNET:
         model, weights = find_cfg(model), weights or find_weights(model)
     if model.suffix.lower() != ".onnx":
@@ -77,18 +78,14 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
     cut = _network_alone(graph)
     onnx.save(cut, network)
     is_float = not any(n.op_type == "DequantizeLinear" for n in cut.graph.node)
-    param = _for_ncnn(model, weights, folder) if is_float and find_spec("ncnn") else None
+    param = None
+    if is_float and find_spec("ncnn"):
+        # it may have layers that ncnn lacks, or be an `.onnx` whose arrays cannot be recovered
+        with suppress(ModelFileError):
+            source = source or read_source(model)
+            write_ncnn(source.network, source.weights, source.info, folder / "model.param")
+            param = folder / "model.param"
     return Files(model, weights, graph, network, is_float=is_float, param=param)
-
-
-def _for_ncnn(model: Path, weights: Path | None, folder: Path) -> Path | None:
-    """Write a model for ncnn; None if it has layers that ncnn lacks, or its arrays cannot be recovered."""
-    try:
-        source = read_source(model, weights)
-        write_ncnn(source.network, source.weights, source.info, folder / "model.param")
-    except ModelFileError:
-        return None
-    return folder / "model.param"
 
 
 def _network_alone(path: Path) -> onnx.ModelProto:
