@@ -66,3 +66,24 @@ def test_ap_is_that_of_the_two_minute_rows_of_the_benchmark() -> None:
         titles[title] = choice.ap
     assert titles == measured
     assert [choice.ap for choice in CHOICES] == sorted(measured.values(), reverse=True)
+
+
+def test_the_readme_has_the_numbers_of_the_benchmark() -> None:
+    root = Path(__file__).parents[2]
+    rows = [
+        line.strip("| ").split(" | ") for line in (root / "benchmarks" / "start.md").read_text().split("\n")
+    ]
+    measured = {
+        (row[0], row[1], row[2]): row[5].split(", ")[1].strip("*")
+        for row in rows
+        if len(row) == 6 and row[0].isdecimal()
+    }
+    shown, images = {}, ""
+    table = (root / "README.md").read_text().partition("| AP, built-in network |")[2].split("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        data, _, minutes, *both = (cell.strip() for cell in line.strip("|").split("|"))
+        images = data.split()[-2] if data else images
+        for start, ap in zip(("`--weights coco`", "random weights, yolov3-tiny"), both, strict=True):
+            shown[images, minutes, start] = ap
+    assert len(shown) == 8
+    assert shown == {row: measured[row] for row in shown}
