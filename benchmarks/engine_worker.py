@@ -129,7 +129,8 @@ def matrix_product(folder: Path, given: Any, names: list[str], threads: int) -> 
     """The multiplications of all convolutions as matrix products, in NumPy's BLAS, and nothing else."""
     import onnx
 
-    graph = onnx.shape_inference.infer_shapes(onnx.load(folder / "network.onnx")).graph
+    path = folder if folder.is_file() else folder / "network.onnx"
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
     shapes = {each.name: list(each.dims) for each in graph.initializer}
     for value in (*graph.value_info, *graph.output):
         shapes[value.name] = [side.dim_value for side in value.type.tensor_type.shape.dim]
@@ -138,10 +139,10 @@ def matrix_product(folder: Path, given: Any, names: list[str], threads: int) -> 
         if node.op_type == "Conv":
             filters, *kernel = shapes[node.input[1]]
             groups = next((each.i for each in node.attribute if each.name == "group"), 1)
-            rows, columns = shapes[node.output[0]][2:]
+            batch, _, rows, columns = shapes[node.output[0]]
             sides = (
                 (groups, filters // groups, int(np.prod(kernel))),
-                (groups, int(np.prod(kernel)), rows * columns),
+                (groups, int(np.prod(kernel)), batch * rows * columns),
             )
             pairs.append([rng.random(each, dtype=np.float32) for each in sides])
 

@@ -3,22 +3,27 @@
     python benchmarks/inference.py [--models yolov3,yolov3-spp,yolov3-tiny] [--rounds 5] [--base-only]
 
 Weights are random, which are as fast as trained ones. From the base case (416x416, batch 1, two threads), one
-thing is changed at a time: the size, the batch, the threads. The int8 files are made during the run by the
-product's own quantization, calibrated on rendered images.
+thing is changed at a time: the size, the batch, the threads. "Matrix product" is the multiplications of all
+convolutions alone, in float32 in NumPy's BLAS (see `engines.py`). The int8 files are made during the run by
+the product's own quantization, calibrated on rendered images. `coco` is the network in the package.
 """
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnx
+from engine_worker import matrix_product
 from machine import machine_line
 from numpy.typing import NDArray
 from random_models import write_random
 
-from lookonce.bench.contenders import CONTENDERS, BenchCase
-from lookonce.bench.files import Files, prepare
+from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
+from lookonce.bench.files import Files, prepare, with_shape
 from lookonce.bench.measure import BenchEntry, Result, measure
 from lookonce.bench.table import as_text
 from lookonce.data.synthetic import scene
@@ -28,8 +33,10 @@ from lookonce.export.quantize_onnx import quantize_onnx
 from lookonce.export.quantize_openvino import quantize_openvino
 from lookonce.export.source import read_source
 from lookonce.geometry.letterbox import Letterbox
+from lookonce.networks import BUILT_IN, model_path
 
 CALIBRATION = 8  # images
+FLOOR = "matrix product float32"
 BASE = BenchCase((416, 416), batch=1, threads=2)
 CASES = (
     BASE,
@@ -53,23 +60,33 @@ def main() -> None:
         for model in options.models.split(","):
             entries = list(rows(model, Path(folder)))
             for case in CASES[:1] if options.base_only else CASES:
+                os.environ["OPENBLAS_NUM_THREADS"] = str(case.threads)  # for the processes of contenders
                 results = measure(entries, case, rounds=options.rounds)
                 print(f"{model}, {as_text(results)}\n{verdicts(results)}\n", flush=True)
 
 
 def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
-    """Our Detector and every engine, in float32 and in int8."""
+    """Our Detector and every engine, in float32 and in int8, and the matrix products."""
     for form, files in forms(model, folder).items():
         for name, contender in CONTENDERS.items():
             # an int8 file is run by the engine it was made for
             foreign = form == "int8.onnx" and name.endswith("openvino")
             if contender.installed and contender.fits(files) and not foreign:
                 yield BenchEntry.of(contender, files, f"{name} {form}")
+        if files.network is not None and files.is_float:
+            yield BenchEntry(FLOOR, partial(floor, files.network))
+
+
+def floor(network: Path, case: BenchCase) -> Run:
+    """The matrix products of a network, for a batch."""
+    fixed = network.with_name("network-fixed.onnx")
+    onnx.save(with_shape(onnx.load(network), (case.batch, 3, *case.size)), fixed)
+    return matrix_product(fixed, None, [], case.threads)
 
 
 def forms(model: str, folder: Path) -> dict[str, Files]:
     """The network as Darknet files, which every contender can be given, and in int8 for two engines."""
-    cfg = write_random(model, folder)
+    cfg = Path(model_path(model)) if model in BUILT_IN else write_random(model, folder)
     graph = export_graph(read_source(cfg))
     info = read_source(cfg).info
     rng = np.random.default_rng(0)
@@ -77,7 +94,7 @@ def forms(model: str, folder: Path) -> dict[str, Files]:
     small = {"int8.onnx": folder / f"{model}-int8.onnx", "int8.xml": folder / f"{model}-int8.xml"}
     write_onnx(quantize_onnx(graph, np.stack(images)), small["int8.onnx"])
     quantize_openvino(graph, np.stack(images), small["int8.xml"])
-    return {form: prepare(path, made(path)) for form, path in {"float32": cfg, **small}.items()}
+    return {form: prepare(path, made(folder, path)) for form, path in {"float32": cfg, **small}.items()}
 
 
 def rendered(rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
@@ -85,9 +102,9 @@ def rendered(rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
     return (scene(rng).image for _ in range(CALIBRATION))
 
 
-def made(path: Path) -> Path:
+def made(folder: Path, path: Path) -> Path:
     """A folder for the forms of a file."""
-    folder = path.with_name(f"{path.name}-forms")
+    folder = folder / f"{path.name}-forms"
     folder.mkdir()
     return folder
 
@@ -97,6 +114,7 @@ def verdicts(results: Sequence[Result]) -> str:
     ran = [row for row in results if row.turns]
     ours, bare = fastest(ran, ours=True, form="float32"), fastest(ran, ours=False, form="float32")
     lines = [f"{ours.label} / {bare.label}, the fastest bare engine: {ours.ratio(bare):.3f}"]
+    lines += [f"{bare.label} / {row.label}: {bare.ratio(row):.2f}" for row in ran if row.label == FLOOR]
     small = [row for row in ran if "int8" in row.label]
     if small:
         mine, theirs = fastest(small, ours=True, form="int8"), fastest(small, ours=False, form="int8")
@@ -111,6 +129,7 @@ def verdicts(results: Sequence[Result]) -> str:
 def fastest(results: Sequence[Result], *, ours: bool, form: str) -> Result:
     """The row with the lowest median."""
     rows = [row for row in results if row.label.startswith("lookonce") == ours and form in row.label]
+    rows = [row for row in rows if row.label != FLOOR]
     return min(rows, key=lambda row: row.percentile(50))
 
 

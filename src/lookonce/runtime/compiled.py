@@ -1,0 +1,85 @@
+"""Networks as OpenVINO compiled them, kept for the next process.
+
+A network of many layers takes longer to compile than everything else on the way to its first result
+(`benchmarks/startup.md`).
+
+```
+   <cache>/compiled/<hash of all that the result depends on>.blob      SHA-256 of the rest, and the rest
+```
+
+OpenVINO checks little of what it reads here. So a file with another checksum counts as missing, and only a
+folder that belongs to this user, and that nobody else can write to, is used. Without one, or on a full disk,
+networks are compiled every time.
+"""
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from lookonce._files import cache_folder, read_bytes, replacing
+from lookonce.errors import LookonceError
+from lookonce.runtime.cpu import this_cpu
+from lookonce.runtime.plans import ModelKey
+
+LARGEST_MODEL = 16 << 20  # bytes; of larger ones, reading the file takes as long as compiling
+LARGEST_FILE = 4 * LARGEST_MODEL
+MOST_FILES = 16
+CHECKSUM = hashlib.sha256().digest_size
+
+
+def model_content(path: Path) -> str | None:
+    """Return a hash of the files of a model; None if it is too large to keep, or cannot be read."""
+    try:
+        key = ModelKey.of(path)
+        return key.name() if key.size <= LARGEST_MODEL else None
+    except (OSError, LookonceError):
+        return None
+
+
+def compiled_file(*dependencies: object) -> Path | None:
+    """Return the file for a network on this CPU; None if this user has no cache folder that is private.
+
+    Args:
+        dependencies: everything else that the network depends on: content, version, settings, shape.
+    """
+    if not hasattr(os, "geteuid"):  # Windows, whose rights are not read here
+        return None
+    name = hashlib.sha256(repr((str(this_cpu()), *dependencies)).encode()).hexdigest()
+    try:
+        folder = cache_folder() / "compiled"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+    except (OSError, LookonceError):
+        return None
+    writable_by_others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    private = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not writable_by_others
+    return folder / f"{name}.blob" if private else None
+
+
+def read_compiled(path: Path) -> bytes | None:
+    """Return what `write_compiled` kept; None if that is missing or damaged."""
+    try:
+        content = memoryview(read_bytes(path, limit=LARGEST_FILE))
+    except LookonceError:
+        return None
+    blob = bytes(content[CHECKSUM:])
+    if hashlib.sha256(blob).digest() != content[:CHECKSUM]:
+        return None
+    with suppress(OSError):  # a read-only cache still works
+        path.touch()  # the time of its last use
+    return blob
+
+
+def write_compiled(path: Path, blob: bytes) -> None:
+    """Keep a compiled network, and delete all but the `MOST_FILES` used last; do nothing if that fails."""
+    if len(blob) + CHECKSUM > LARGEST_FILE:
+        return
+    with suppress(OSError, LookonceError):
+        with replacing(path, durable=False) as temporary:
+            temporary.write_bytes(hashlib.sha256(blob).digest() + blob)
+        # what a killed process left unfinished counts as well
+        files = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)
+        for file in files[:-MOST_FILES]:
+            file.unlink()
