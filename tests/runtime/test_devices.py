@@ -1,5 +1,6 @@
 """Which device an engine gets, on machines that are made up: none of these devices is needed here."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     Each network is appended to `compiled`: its device, shape and settings.
     """
+    monkeypatch.setenv("LOOKONCE_CACHE", os.devnull)  # nothing compiled earlier
     real = openvino_backend.openvino_core()
     made: dict[str, Any] = {"devices": ["CPU", "GPU.0", "GPU.1", "NPU"], "compiled": []}
 
