@@ -1,11 +1,12 @@
 """Time from the start of the process to a result, for whole commands in turn, and the Detector's memory.
 
-    python benchmarks/startup.py IMAGE [--rounds 15]
+    python benchmarks/startup.py IMAGE [--rounds 15] [--before SRC]
 
 yolov3-tiny has random weights; `coco` is the network in the package. Every command is a new process; files
 are in the page cache. CPU time is that of the whole process, all threads; other work on the machine changes
-it less than the time on the clock. Times are lower quartiles; ratios are medians over the rounds, to the bare
-script in the same round.
+it less than the time on the clock. The first round, which is not counted, compiles modules to bytecode, as
+the installation of a package does. Times are lower quartiles; ratios are medians over the rounds, to the bare
+script in the same round. `--before`, the `src` of an earlier checkout, adds its `lookonce detect`.
 """
 
 import argparse
@@ -38,6 +39,7 @@ image = cv2.imdecode(np.fromfile(sys.argv[2], np.uint8), cv2.IMREAD_COLOR_RGB)
 session.run(None, {session.get_inputs()[0].name: cv2.resize(image, (416, 416))[None]})
 """
 KEPT = "Detector.open, coco in OpenVINO, from the cache"
+BEFORE = "lookonce detect IMAGE, before"
 USUAL = "bare script, ONNX Runtime and OpenCV"
 
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("image", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--before", type=Path, metavar="SRC")
     options = parser.parse_args()
 
     print(machine_line("onnxruntime", "opencv-python-headless", "numpy"))
@@ -64,11 +67,18 @@ def main() -> None:
         }
         openvino = [python, "-c", DETECT, str(in_openvino(folder)), str(options.image)]
         commands |= {"Detector.open, coco in OpenVINO, compiled": openvino, KEPT: openvino}
+        if options.before:
+            commands[BEFORE] = detect
         caches = dict.fromkeys(commands, os.devnull) | {KEPT: str(folder / "cache")}  # nothing is kept there
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         rounds = [
-            {label: seconds(command, caches[label]) for label, command in commands.items()}
-            for _ in range(options.rounds)
-        ]
+            {
+                label: seconds(command, caches[label], options.before if label == BEFORE else None)
+                for label, command in commands.items()
+            }
+            for _ in range(1 + options.rounds)
+        ][1:]
         for label in commands:
             taken, usual = (np.array([each[name] for each in rounds]) for name in (label, USUAL))
             (clock, cpu), ratios = np.percentile(taken, 25, axis=0), np.median(taken / usual, axis=0)
@@ -86,12 +96,16 @@ def in_openvino(folder: Path) -> Path:
     return path
 
 
-def seconds(command: Sequence[str], cache: str) -> tuple[float, float]:
-    """A whole process, from start to end: on the clock, and of the CPU."""
+def seconds(command: Sequence[str], cache: str, source: Path | None = None) -> tuple[float, float]:
+    """A whole process, from start to end: on the clock, and of the CPU; `source`: of another lookonce."""
     start = perf_counter()
     process = subprocess.Popen(
         command,
-        env={**os.environ, "LOOKONCE_CACHE": cache},
+        env={
+            **os.environ,
+            "LOOKONCE_CACHE": cache,
+            **({} if source is None else {"PYTHONPATH": str(source.absolute())}),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

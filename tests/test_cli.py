@@ -8,14 +8,18 @@ import sys
 import time
 from importlib import import_module
 from inspect import getdoc
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lookonce.cli import DATA_VERBS, VERBS, app, load, main
 from lookonce.commands.detect import detect
 from lookonce.commands.evaluate import evaluate
+from lookonce.images import write_image
+from tests.tiny_onnx import write_tiny_model
 
 COMMANDS = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
 
@@ -84,6 +88,22 @@ def test_detecting_imports_no_annotation_format() -> None:
     code += "print([m for m in sys.modules if m.startswith('lookonce.annotations')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("save", "draws"), [("json,csv", False), ("images", True)])
+def test_detecting_on_an_image_imports_no_rich(save: str, draws: bool, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((64, 96, 3), np.uint8))
+    words = ["detect", write_tiny_model(tmp_path / "tiny.onnx"), tmp_path / "a.png", "--save", save]
+    code = "import sys; sys.argv = ['lookonce', *sys.argv[1:]]\nfrom lookonce.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words), "--out", tmp_path / "out"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "done: 1 image, 0 detections" in done.stdout
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "rich" not in loaded
+    assert ("PIL.ImageDraw" in loaded) == draws
 
 
 @pytest.mark.parametrize(

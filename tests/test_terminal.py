@@ -6,7 +6,16 @@ import json
 import pytest
 from rich.table import Table
 
-from lookonce._terminal import ERROR_LENGTH, print_json, printable, progress_bar, say, shortened, terminal
+from lookonce._terminal import (
+    ERROR_LENGTH,
+    print_json,
+    print_line,
+    printable,
+    progress_bar,
+    say,
+    shortened,
+    terminal,
+)
 
 EVIL = "cat\x1b[2J\x9b31m\x07\u202e\x7f\udc80\nlookonce: fine"
 SAFE = r"cat\x1b[2J\x9b31m\x07\u202e\x7f\udc80\nlookonce: fine"
@@ -17,6 +26,9 @@ def test_a_line_is_one_line_without_control_characters(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == SAFE + "\n"
     say("[bold]a  b[/] :smile:", terminal(stderr=True))
     assert capsys.readouterr().err == "[bold]a  b[/] :smile:\n"
+    say(EVIL)
+    print_line(EVIL)
+    assert capsys.readouterr() == (SAFE + "\n", SAFE + "\n")
 
 
 def test_a_table_and_a_progress_bar_are_safe_too(capsys: pytest.CaptureFixture[str]) -> None:

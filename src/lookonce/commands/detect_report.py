@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lookonce._counted import counted
 from lookonce._optional import install_line
-from lookonce._terminal import say, terminal
+from lookonce._terminal import print_line
 from lookonce.commands import options as shared
 from lookonce.networks import model_name
 from lookonce.runtime.detector import Detector
@@ -68,17 +68,15 @@ def report(
         shared.write_json(json_to, summary)
     if json_to == shared.STANDARD_OUTPUT:
         return
-    console = terminal()
     for line in _summary(tally, frames, stopped):
-        say(line, console)
+        print_line(line)
     if tally.has_clips and "images" in saved and not keeps_sound():
-        say(
-            f"  annotated videos have no sound and a constant frame rate; {install_line('video')} keeps both",
-            console,
+        print_line(
+            f"  annotated videos have no sound and a constant frame rate; {install_line('video')} keeps both"
         )
     width = max(map(len, saved)) + 2
     for kind, path in saved.items():
-        say(f"  {kind + ':':{width}}{path}", console)
+        print_line(f"  {kind + ':':{width}}{path}")
 
 
 def _summary(tally: Tally, frames: Sources, stopped: bool) -> Iterator[str]:

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from lookonce._console import RateColumn
 from lookonce._files import read_text, write_text
 from lookonce._optional import require
 from lookonce._outputs import naming
-from lookonce._terminal import RateColumn, progress_bar
+from lookonce._terminal import progress_bar
 from lookonce.train.loop import Epoch, StepReport
 
 STEPS, EPOCHS, BOARD = "steps.csv", "epochs.csv", "tensorboard"
