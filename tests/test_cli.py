@@ -19,6 +19,7 @@ from lookonce.cli import DATA_VERBS, VERBS, app, load, main
 from lookonce.commands.detect import detect
 from lookonce.commands.evaluate import evaluate
 from lookonce.images import write_image
+from tests.command_line import lookonce
 from tests.tiny_onnx import write_tiny_model
 
 COMMANDS = [*(verb for verb in VERBS if verb != "data"), *(f"data_{verb}" for verb in DATA_VERBS)]
@@ -126,6 +127,46 @@ def test_the_version() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["detect", "coco", "a.png", "--threads", "x"],
+            "--threads: expected a valid integer, found 'x' (help: lookonce detect -h)",
+        ),
+        (
+            ["detect", "coco", "a.png", "--threads=0"],
+            "--threads: expected a number greater than or equal to 1, found '0' (help: lookonce detect -h)",
+        ),
+        (
+            ["data", "next", "coco", "a", "--count=\x1b[2J"],
+            r"--count: expected a valid integer, found '\x1b[2J' (help: lookonce data next -h)",
+        ),
+        (
+            ["export", "coco", "--to", "tflite"],
+            "--to: 'tflite' is not one of 'onnx', 'openvino', 'ncnn', 'darknet' (help: lookonce export -h)",
+        ),
+        (["detect", "coco"], "Missing argument 'SOURCE' (help: lookonce detect -h)"),
+        (["rename", "coco", "a=b"], "Missing option '--out' (help: lookonce rename -h)"),
+        (["models", "more"], "Got unexpected extra argument(s) (more) (help: lookonce models -h)"),
+        (["detekt"], "No such command 'detekt'. Did you mean 'detect'? (help: lookonce -h)"),
+        (["train", "a", "--out="], "--out: expected a value, found an empty one"),
+        (["train", "a", "--out", ""], "--out: expected a value, found an empty one"),
+        (["detect", "coco", ""], "after coco: expected a value, found an empty one"),
+        ([""], "command: expected a value, found an empty one"),
+    ],
+)
+def test_what_was_typed_wrong_is_told_in_one_line(words: list[str], line: str) -> None:
+    assert lookonce(*words) == (2, "", f"lookonce: {line}\n")
+
+
+def test_a_name_alone_shows_the_help() -> None:
+    for words in ([], ["data"]):
+        ran = lookonce(*words)
+        assert ran.returncode == 2
+        assert "Usage:" in ran.stdout
+
+
+@pytest.mark.parametrize(
     ("error", "line"),
     [
         (OSError(13, "Permission denied", "a\x1b[2Jb"), r"lookonce: a\x1b[2Jb: Permission denied"),
@@ -137,7 +178,7 @@ def test_the_version() -> None:
 def test_an_error_is_one_safe_line(
     error: BaseException, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail() -> None:
+    def fail(**options: object) -> None:
         raise error
 
     monkeypatch.setattr("lookonce.cli.app", fail)
@@ -150,7 +191,8 @@ def test_an_error_is_one_safe_line(
 def test_a_warning_is_one_short_safe_line() -> None:
     code = (
         "import logging, lookonce.cli as cli\n"
-        "cli.app = lambda: logging.getLogger('lookonce.x').warning('%s', 'a\\x1b[2J\\nb' * 100_000)\n"
+        "log = logging.getLogger('lookonce.x')\n"
+        "cli.app = lambda **options: log.warning('%s', 'a\\x1b[2J\\nb' * 100_000)\n"
         "cli.main()"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
@@ -181,7 +223,7 @@ STUCK = """
 import ctypes
 import lookonce.cli as cli
 
-def stuck():  # a mutex that is locked twice waits in C for ever, as an engine may
+def stuck(**options):  # a mutex that is locked twice waits in C for ever, as an engine may
     mutex, c = ctypes.create_string_buffer(128), ctypes.CDLL(None)
     c.pthread_mutex_lock(mutex)
     print("stuck", flush=True)

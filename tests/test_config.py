@@ -66,6 +66,10 @@ def test_a_wrong_setting_is_named(tmp_path: Path, assignment: str, complaint: st
         ("yes: 3", "expected names, found True"),
         ("batch: 4\nloss: {giou: 1}\nbatch: 8", "not YAML: 'batch' more than once.* line 3"),
         ("loss: {giou: 1, giou: 2}", "not YAML: 'giou' more than once.* line 1"),
+        ("seed: 2022-99-99", "not YAML: month must be in 1..12"),
+        ("seed: " + "9" * 5000, "not YAML: Exceeds the limit"),
+        ("augment: " + "[" * 2000, "not YAML: maximum recursion depth exceeded"),
+        ("batch: &a [x, x]\nseed: &b [*a, *a]\n", "not YAML: aliases are not read.* line 2"),
     ],
 )
 def test_an_unreadable_recipe_is_named(tmp_path: Path, content: str, complaint: str) -> None:

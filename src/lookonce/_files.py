@@ -91,6 +91,18 @@ def check_file(path: Path, error: type[LookonceError] = LookonceError, names: It
     open_input(path, error).close()
 
 
+def check_utf8(path: Path, error: type[LookonceError] = LookonceError) -> None:
+    """Check that a path is UTF-8: the engines and TensorBoard take no other.
+
+    Raises:
+        LookonceError: `error`; it is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as cause:
+        raise error(f"{path}: expected a path in UTF-8, found other bytes in it") from cause
+
+
 def open_input(
     path: Path, error: type[LookonceError] = LookonceError, *, limit: int | None = None
 ) -> BufferedReader:

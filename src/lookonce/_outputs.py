@@ -85,7 +85,9 @@ class Outputs(AbstractContextManager["Outputs"]):
                 if os.path.lexists(self._folder) and not self._folder.is_dir():
                     raise ConfigError(f"{self._folder}: expected a folder, found a file")
                 stack.enter_context(Lock(self._folder / f"{HIDDEN}.lock", self._folder))
-            for file in self._files:
+            for number, file in enumerate(self._files):
+                if file in self._files[:number]:
+                    raise ConfigError(f"{file}: expected one result for this file, found two")
                 self.check(file)
                 name = f"{HIDDEN}-{crc32(os.fsencode(file.name)):08x}.lock"
                 stack.enter_context(Lock(file.parent / name, file))

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lookonce._files import as_given
+from lookonce.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +62,8 @@ def print_line(text: str) -> None:
 
 def print_json(tree: object, indent: int | None = 2) -> None:
     r"""Print JSON to standard output; control characters become `\uXXXX`, which JSON reads back."""
+    if sys.stdout is None:
+        raise ConfigError("--json -: expected an open standard output, found it closed")
     text = json.dumps(as_given(tree), indent=indent, ensure_ascii=False)
     print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 

@@ -16,7 +16,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lookonce._interrupts import SecondCtrlC
-from lookonce.errors import LookonceError
+from lookonce._streams import STANDARD_OUTPUT, prepare_streams
+from lookonce.errors import ConfigError, LookonceError
 
 # verb -> first line of the docstring of its function, which has its name: `train`, `data_check`
 VERBS = {
@@ -44,6 +45,7 @@ DATA_VERBS = {
     "convert": "Write annotations in another format, split by split.",
     "next": "Choose the images most worth labeling next, or the false alarms most worth learning from.",
 }
+WRONG_USAGE: Any = typer.BadParameter.__base__  # of every error in the words typed; not exported by name
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -125,20 +127,67 @@ class _OneLine(logging.Formatter):
         return shortened(super().format(record))
 
 
+def _wrong_usage(error: typer.BadParameter) -> str:
+    """Return the line on a command line that was typed wrong: option, what was expected, what was found."""
+    from pydantic import ValidationError
+
+    param, cause = getattr(error, "param", None), error.__cause__
+    told = error.format_message()
+    if param is not None and isinstance(cause, ValidationError):  # typer's text omits the value
+        wrong = cause.errors(include_url=False)[0]
+        flag = max(param.opts, key=len)
+        name = flag if flag.startswith("-") else param.metavar or flag.upper()
+        told = wrong["msg"].removeprefix("Value error, ")
+        if told.startswith("Input should be "):
+            sort = "a number " if "than" in told else ""
+            told = f"expected {sort}{told[16:].partition(',')[0]}, found {wrong['input']!r}"
+        told = f"{name}: {told}"
+    path = getattr(error.ctx, "command_path", "lookonce").partition("lookonce")[2]
+    return f"{told.rstrip('.')} (help: lookonce{path} -h)"
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse an empty word, as of a shell's variable that is not set; as a path it is the current folder.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, value = word.partition("=")
+        if not word or (word.startswith("--") and equals and not value):
+            place = name or (before if before.startswith("-") else f"after {before}" if before else "")
+            raise ConfigError(f"{place or 'command'}: expected a value, found an empty one")
+
+
 def main() -> None:
     """Run the command line; wrong input, a lack of memory or a disk error is one line and exit code 2."""
     gc.disable()  # until a command runs: imports make no garbage, and looking for it takes 4 % of the start
+    prepare_streams()
     if logging.lastResort is not None:  # where the package's warnings go
         logging.lastResort.setFormatter(_OneLine())
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     try:
         with SecondCtrlC():
-            app()
+            _refuse_empty(sys.argv[1:])
+            code = app(standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        sys.exit(code)
+    except WRONG_USAGE as error:
+        from lookonce._terminal import shortened
+
+        if not sys.argv[1:] or sys.argv[1:] == ["data"]:  # which shows the help
+            error.show()
+        else:
+            typer.echo(f"lookonce: {shortened(_wrong_usage(error))}", err=True)
+        sys.exit(2)
     except (LookonceError, OSError) as error:
         from lookonce._terminal import shortened
 
         path = error.filename if isinstance(error, OSError) else None
+        if isinstance(error, BrokenPipeError) and path == STANDARD_OUTPUT:  # as of `| head -1`
+            sys.exit(1)
         message = str(error)
         if isinstance(error, OSError) and error.strerror:
             message = f"{path}: {error.strerror}" if path else error.strerror

@@ -19,7 +19,7 @@ from pydantic import (
 
 from lookonce.geometry.anchors import Anchors
 from lookonce.geometry.sizes import size_advice, to_multiple
-from lookonce.metadata import BN_EPSILON
+from lookonce.metadata import BN_EPSILON, LARGEST_SIDE, MOST_PIXELS
 from lookonce.networks import MODELS, NETWORKS, is_network
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,9 +32,11 @@ Difficult = Literal["train", "ignore"]
 Model = Annotated[str, BeforeValidator(lambda value: _parse_model(value))]
 Batch = Annotated[int | Literal["auto"], BeforeValidator(lambda value: _parse_batch(value))]
 
+MOST_EPOCHS, MOST_WORKERS = 1_000_000, 1024  # a slip of the finger otherwise
+
 
 def parse_size(value: Any) -> tuple[int, int]:
-    """Parse `416`, `"416"`, `"320x416"` or (320, 416) -> (height, width), multiples of 32.
+    """Parse `416`, `"416"`, `"320x416"` or (320, 416) -> (height, width), multiples of 32, not too large.
 
     Raises:
         ValueError: anything else; pydantic and the command line name the setting.
@@ -48,6 +50,10 @@ def parse_size(value: Any) -> tuple[int, int]:
         sides = []
     if len(sides) == 1:
         sides *= 2
+    if len(sides) == 2 and (max(sides) > LARGEST_SIDE or sides[0] * sides[1] > MOST_PIXELS):
+        raise ValueError(
+            f"expected sides of at most {LARGEST_SIDE} and {MOST_PIXELS:,} pixels, found {value!r}"
+        )
     if len(sides) != 2 or any(side < 32 or side % 32 for side in sides):
         advice = size_advice(sides, 32) if len(sides) == 2 else ""
         raise ValueError(
@@ -243,7 +249,7 @@ class TrainSettings(SettingsSection):
     anchors: AnchorChoice = "official"
     """`official`: the published anchors. `data`: for each scale, k-means anchors of the training boxes that
     suit it. Or a list per scale, finest first, of [width, height] in pixels of the input."""
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(30, ge=1, le=MOST_EPOCHS)
     """Passes over the training images. Write-up: 30."""
     minutes: float = Field(0, ge=0)
     """Length of the run in minutes, evaluations included, in place of `epochs`: as many steps as fit, and
@@ -258,7 +264,7 @@ class TrainSettings(SettingsSection):
     on the training images. Stored in the model."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order and augmentation."""
-    workers: int = Field(2, ge=0)
+    workers: int = Field(2, ge=0, le=MOST_WORKERS)
     """Threads per process that read and augment images; 0 does it between steps."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the network in training; losses and weights stay float32. `auto`: bfloat16 if the device

@@ -89,10 +89,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: missing, not YAML (the line is named), or not a mapping.
     """
-    try:
-        tree = yaml.load(read_text(path, ConfigError), _YamlLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    tree = _parsed(read_text(path, ConfigError), str(path))
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected settings as `name: value`, found {type(tree).__name__}")
     strange = [name for name in tree if not isinstance(name, str)]
@@ -101,8 +98,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _parsed(text: str, place: str) -> Any:
+    """Read YAML; ValueError comes from a date or a number that cannot be."""
+    try:
+        return yaml.load(text, _YamlLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{place}: not YAML: {' '.join(str(error).split())}") from error
+
+
 class _YamlLoader(yaml.SafeLoader):
-    """Loader that refuses repeated names; YAML forbids them, but the library lets the last one win."""
+    """Loader that refuses aliases, of which a few lines make gigabytes of text in an error message.
+
+    It refuses repeated names too, which YAML forbids; the library lets the last one win.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not read", self.get_mark())
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -117,18 +131,14 @@ class _YamlLoader(yaml.SafeLoader):
 def _assign(tree: dict[str, Any], assignment: str) -> None:
     """Apply `a.b=c` to a tree of settings."""
     name, equals, value = assignment.partition("=")
-    if not equals:
-        raise ConfigError(f"{assignment}: expected name=value")
+    if not (name.strip() and equals):
+        raise ConfigError(f"{assignment!r}: expected name=value")
     *sections, leaf = name.strip().split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"{assignment}: {section} is a value, not a section")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{assignment}: {value!r} is not YAML") from error
-    tree[leaf] = _merged(leaf, tree.get(leaf), parsed)
+    tree[leaf] = _merged(leaf, tree.get(leaf), _parsed(value, assignment))
 
 
 def _merged(name: str, before: Any, value: Any) -> Any:

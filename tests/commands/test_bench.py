@@ -41,7 +41,7 @@ def test_json_on_the_output(small_model: Path, monkeypatch: pytest.MonkeyPatch) 
     ("options", "complaint"),
     [
         (["--against", "tensorrt"], "expected some of lookonce, "),
-        (["--batch", "0"], "--batch: expected numbers such as 1,8, found '0'"),
+        (["--batch", "0"], "--batch: expected numbers from 1 to 1,024, such as 1,8, found '0'"),
         (["--threads", "x"], "--threads: expected numbers"),
         (["--size", "100"], "multiples of 32"),
     ],

@@ -67,6 +67,56 @@ def test_wrong_parameters_are_told_as_for_any_function(data: str) -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("verb", "values", "message"),
+    [
+        ("train", {"data": 1}, "data: expected a path, found 1"),
+        ("train", {"data": True}, "data: expected a path, found True"),
+        ("train", {"data": ""}, "data: expected a path, found ''"),
+        ("train", {"data": None}, "data: expected a value, found None"),
+        ("train", {"out": b"run"}, "out: expected a path, found b'run'"),
+        ("train", {"minutes": "5"}, "minutes: expected a number, found '5'"),
+        ("train", {"epochs": 1.5}, "epochs: expected a whole number, found 1.5"),
+        ("train", {"epochs": True}, "epochs: expected a whole number, found True"),
+        ("train", {"resume": "no"}, "resume: expected True or False, found 'no'"),
+        ("train", {"size": {1}}, "size: expected text, numbers or a mapping, found {1}"),
+        ("train", {"assignments": [1]}, r"assignments: expected a list of text, found \[1\]"),
+        ("train", {"assignments": "width=1"}, "assignments: expected a list of text, found 'width=1'"),
+        ("evaluate", {"model": "coco", "data": ["a"]}, r"data: expected a path, found \['a'\]"),
+        ("evaluate", {"model": "coco", "conf": "high"}, "conf: expected a number, found 'high'"),
+        ("export", {"model": "coco", "to": "onnx", "size": lambda: 0}, "size: expected text"),
+        ("export", {"model": object(), "to": "onnx"}, "model: expected a path, found <object"),
+    ],
+)
+def test_a_value_of_another_type_is_named(data: str, verb: str, values: dict[str, Any], message: str) -> None:
+    given = values if verb == "export" else {"data": data} | values
+    before = sorted(Path().iterdir())
+    with pytest.raises(TypeError, match=message):
+        getattr(lookonce, verb)(**given)
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "values", "message"),
+    [
+        ("train", {"patience": -1}, "patience: expected a number from 0 to inf, found -1"),
+        ("train", {"folds": 1}, "folds: expected a number from 2 to inf, found 1"),
+        ("train", {"epochs": 10**9}, "epochs: expected less than or equal to 1000000, found 1000000000"),
+        ("train", {"size": 8192}, "size: expected sides of at most 8192 and 8,388,608 pixels, found '8192'"),
+        ("export", {"model": "coco", "to": "onnx", "max_drop": 2}, "max_drop: expected a number from 0 to 1"),
+        ("export", {"model": "coco", "to": "onnx", "max_drop": math.nan}, "found nan"),
+    ],
+)
+def test_a_number_out_of_its_range_is_named(
+    data: str, verb: str, values: dict[str, Any], message: str
+) -> None:
+    """As on the command line, which checks limits before the command runs."""
+    given = values if verb == "export" else {"data": data} | values
+    with pytest.raises(ConfigError, match=message):
+        getattr(lookonce, verb)(**given)
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize(("verb", "command"), [("train", train), ("evaluate", evaluate), ("export", export)])
 def test_signature_and_help_are_the_commands(verb: str, command: Callable[..., Any]) -> None:
     assert inspect.signature(getattr(lookonce, verb)) == inspect.signature(command)

@@ -1,5 +1,6 @@
 """Commands where something around them is odd: the user, the home folder, the place, other processes."""
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lookonce.detections import Detections
-from lookonce.images import write_image
+from lookonce.images import read_image, write_image
 from lookonce.runtime.detector import Detector
 from tests.export.models import write_model
 from tests.hostile.inputs import CONVOLUTION, NET, YOLO, cfg, endless, zipped
@@ -242,3 +243,43 @@ def test_a_detector_works_in_forked_children_if_it_is_opened_there(desk: Path) -
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "opened before" if opened else "after"
+
+
+DETECT = "detect model.onnx photo.png --out out"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("recipes > /dev/full", 2, "lookonce: standard output: No space left on device\n"),
+        ("models --json - > /dev/full", 2, "lookonce: standard output: No space left on device\n"),
+        ("--help > /dev/full", 2, "lookonce: standard output: No space left on device\n"),
+        ("models --json - >&-", 2, "lookonce: --json -: expected an open standard output, found it closed\n"),
+        ("detect model.onnx nothing.png 2> /dev/full", 2, ""),
+        ("detekt 2> /dev/full", 2, ""),
+        ("detekt 2>&-", 2, ""),
+        ("models | true", 1, ""),
+        ("models --json - | true", 1, ""),
+        (
+            "detect model.onnx - <&-",
+            2,
+            "lookonce: -: expected something on standard input, found it closed\n",
+        ),
+    ],
+)
+def test_standard_streams_that_are_full_closed_or_unread(
+    command: str, code: int, said: str, desk: Path
+) -> None:
+    words = f"'{sys.executable}' -m lookonce {command}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", words], cwd=desk, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("streams", ["2> /dev/full", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2> >(true)"])
+def test_results_do_not_depend_on_who_reads_the_messages(streams: str, desk: Path) -> None:
+    words = f"'{sys.executable}' -m lookonce {DETECT} {streams}"
+    done = subprocess.run(["bash", "-c", words], cwd=desk, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "letterbox" not in done.stdout  # messages stay off the stream of results
+    assert json.loads((desk / "out" / "detections.json").read_text())["images"]
+    assert read_image(desk / "out" / "annotated" / "photo.png").shape == (96, 96, 3)

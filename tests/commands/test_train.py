@@ -181,7 +181,7 @@ def test_folds_and_groups(lines: Path, tmp_path: Path) -> None:
         (["--folds", "3", "--extend", "2"], "--folds: expected neither --extend nor --keep-classes with it"),
         (["--size", "100"], "--size: expected a size like 416 or 320x416 (height x width), multiples of 32"),
         (["--model", "yolov9"], "--model: expected yolov3, "),
-        (["--set", "model=yolov9"], "lookonce: model: expected yolov3, "),
+        (["--set", "model=yolov9"], "lookonce: --set model: expected yolov3, "),
         (["--set", "color=1"], "color: expected one of model, width, "),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
         (["--resume"], "nothing to resume"),

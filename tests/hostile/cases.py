@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.hostile import further, inputs
 from tests.hostile.inputs import BOX, GOOD, fifo, link
 from tests.hostile.limits import Case, run
+from tests.hostile.options import option_cases
 from tests.tiny_onnx import write_tiny_model
 
 
@@ -163,4 +164,5 @@ KINDS = {
     "data": data_cases,
     "labels": label_cases,
     "paths": path_cases,
+    "options": option_cases,
 }

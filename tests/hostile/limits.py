@@ -35,13 +35,32 @@ class Ran(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One command on one hostile input; `results` yields what must not change among good inputs."""
+    """One command on one hostile input.
+
+    Attributes:
+        folder: where it runs.
+        command: its words, divided by |.
+        codes: exit codes that are right.
+        results: function for what must not change among good inputs.
+        expected: what it returns without the hostile input.
+        keeps: whether the command must leave its folder as it is if it ends with exit code 2.
+    """
 
     folder: Path
     command: str
     codes: tuple[int, ...]
     results: Callable[[], object] | None = None
     expected: object = None
+    keeps: bool = False
+
+
+def state(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return size and time of change of every file in a folder; -1 for a folder in it."""
+    found = {path: path.lstat() for path in folder.rglob("*")}
+    return {
+        path: (-1, -1) if path.is_dir() else (about.st_size, about.st_mtime_ns)
+        for path, about in found.items()
+    }
 
 
 def run(command: str, folder: Path) -> Ran:
@@ -89,8 +108,8 @@ def be_command(command: str) -> NoReturn:
     os._exit(code if isinstance(code, int) else int(code is not None))
 
 
-def complaints(case: Case, ran: Ran) -> Iterator[str]:
-    """Yield what is wrong with the way a command ended."""
+def complaints(case: Case, ran: Ran, before: dict[Path, tuple[int, int]]) -> Iterator[str]:
+    """Yield what is wrong with the way a command ended; `before` is the state of its folder."""
     if ran.code not in case.codes:
         yield f"exit {ran.code}, expected {' or '.join(map(str, case.codes))}"
     if "Traceback" in ran.output:
@@ -98,6 +117,8 @@ def complaints(case: Case, ran: Ran) -> Iterator[str]:
     lines = ran.output.splitlines()
     if ran.code == 2 and sum(line.startswith("lookonce: ") for line in lines) != 1:
         yield "not one line of error"
+    if case.keeps and ran.code == 2 and (changed := state(case.folder).items() ^ before.items()):
+        yield f"{sorted({path.name for path, _ in changed})[:3]} written"
     if len(ran.output) > LONGEST_OUTPUT or any(len(line) > LONGEST_LINE for line in lines):
         yield f"{len(ran.output)} characters of output"
     if any(ord(letter) < 32 and letter not in "\n\t" for letter in ran.output):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.hostile.cases import KINDS
 from tests.hostile.given import given_cases
-from tests.hostile.limits import Case, complaints, run
+from tests.hostile.limits import Case, complaints, run, state
 
 
 def main() -> int:
@@ -37,13 +37,16 @@ def main() -> int:
             for number, case in enumerate(cases(Path(scratch) / kind)):
                 if number % chosen.every or chosen.name not in case.folder.name:
                     continue
+                before = state(case.folder) if case.keeps else {}
                 ran = run(case.command, case.folder)
-                found = list(complaints(case, ran))
+                found = list(complaints(case, ran, before))
                 count += 1
                 wrong += bool(found)
                 slowest, largest = max(slowest, ran.seconds), max(largest, ran.memory / 2**20)
                 if found or chosen.all:
-                    print(f"{kind} {case.folder.name}: {case.command}: {'; '.join(found) or ran.code}")
+                    print(
+                        f"{kind} {case.folder.name}: {case.command[:300]!r}: {'; '.join(found) or ran.code}"
+                    )
                     print("    " + repr(ran.output[-400:]), flush=True)
     print(f"{count} runs, {wrong} wrong; at most {slowest:.1f} s of CPU time and {largest:.0f} MiB")
     return int(wrong > 0)

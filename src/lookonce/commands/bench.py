@@ -22,6 +22,8 @@ from lookonce.commands import options as shared
 from lookonce.errors import ConfigError
 from lookonce.evaluate.plots import save
 
+MOST = 1024  # images of a batch, and threads
+
 
 def bench(
     model: shared.ModelArgument,
@@ -39,7 +41,7 @@ def bench(
     threads: Annotated[
         str | None, typer.Option(help="Threads of the engines: 2, or 1,2.", show_default="one per core")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Measurements per contender.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measurements per contender.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for bench.json and a plot.")] = None,
     json_to: shared.JsonOption = None,
     force: shared.ForceOption = False,
@@ -48,6 +50,8 @@ def bench(
 
     Example: lookonce bench model.onnx --against onnxruntime,opencv --threads 1,2 --out runs/bench
     """
+    batches = _numbers("--batch", batch)
+    counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
     if out is not None:
         require("matplotlib", extra="evaluate")  # checked before measuring, not after
     inputs = [model, *([weights] if weights else [])]
@@ -57,12 +61,9 @@ def bench(
                 files = prepare(model, Path(folder), weights)
             wanted = _contenders(against, files)
             entries = [BenchEntry.of(CONTENDERS[name], files) for name in wanted]
-            counts = [os.cpu_count() or 1] if threads is None else _numbers("--threads", threads)
             with shared.open_detector(files.graph, shared.read_options(size=size), None) as detector:
                 sides = detector.size
-            cases = [
-                BenchCase(sides, images, count) for images in _numbers("--batch", batch) for count in counts
-            ]
+            cases = [BenchCase(sides, images, count) for images in batches for count in counts]
             results: list[Result] = []
             with progress_bar(terminal(stderr=True)) as progress:
                 bar = progress.add_task("", total=len(cases) * len(entries) * (1 + rounds))
@@ -100,8 +101,8 @@ def _contenders(against: str | None, files: Files) -> list[str]:
 
 def _numbers(option: str, text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"{option}: expected numbers such as 1,8, found {text!r}")
+    if not all(part.isdecimal() and len(part) < 10 and 0 < int(part) <= MOST for part in parts):
+        raise ConfigError(f"{option}: expected numbers from 1 to {MOST:,}, such as 1,8, found {text!r}")
     return [int(part) for part in parts]
 
 

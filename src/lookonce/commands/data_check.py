@@ -129,7 +129,7 @@ def plan_network(
         network, wanted = PlannedNetwork.of_model(opened.info, opened.size), opened.size
     if model is not None or network is None:
         try:
-            network = PlannedNetwork.published(model or str(model_path(START)), wanted)
+            network = PlannedNetwork.published(str(model_path(START)) if model is None else model, wanted)
         except ConfigError as error:
             raise ConfigError(f"--{str(error).removeprefix('--')}") from error
     return network, doubted

@@ -147,6 +147,8 @@ def detect(
     forms = [kind for kind in kinds if kind in FORMS]
     if sure is not None and not forms:
         raise ConfigError(f"--sure: expected one of {', '.join(FORMS)} among --save, found {save}")
+    if coco_ids is not None and "coco" not in kinds:
+        raise ConfigError(f"--coco-ids: expected coco among --save, found {save}")
     others = [each for each in frames.origins if not isinstance(each, Path) or is_video(each)]
     if forms and others:
         raise ConfigError(

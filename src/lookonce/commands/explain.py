@@ -49,9 +49,10 @@ def explain(
     if markdown and json_to == shared.STANDARD_OUTPUT:
         raise ConfigError("--json: expected a file beside --markdown, which prints as well; found -")
     if not markdown and out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(
-            f"--out: expected the name of a page, such as {out.with_suffix('.html')}, found {out}"
-        )
+        page = out.with_suffix(".html") if out.name else out / "report.html"
+        raise ConfigError(f"--out: expected the name of a page, such as {page}, found {out}")
+    if names is not None and truth is None:
+        raise ConfigError("--names: expected --truth with it, whose classes it names")
     options = shared.read_options(size=size, conf=conf, iou=iou, weights=weights)
     files = [None if markdown else out, shared.json_file(json_to)]
     inputs = [model, image, *(path for path in (truth, names, weights) if path)]

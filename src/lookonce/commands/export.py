@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lookonce._counted import counted
-from lookonce._files import replacing_together
+from lookonce._files import check_utf8, replacing_together
 from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import printable, say, terminal
@@ -168,6 +168,7 @@ def export(
     if to == "ncnn" and (int8 or static or planes or nms):
         raise ConfigError("--to ncnn: expected neither --int8, --static, --layout nchw nor --nms with it")
     path = _target(model, to.value, out, ".int8" if int8 else "")
+    check_utf8(path, ConfigError)
     files = [
         path.with_suffix(mark + suffix)
         for mark in (("", REJECTED) if int8 else ("",))

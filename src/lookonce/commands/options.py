@@ -174,7 +174,7 @@ def parse_conf(text: str) -> float | dict[str, float]:
     """Parse `0.3` or `dog=0.4,cat=0.2`.
 
     Raises:
-        ConfigError: anything else.
+        ConfigError: anything else, or a class twice.
     """
     pairs = [part.rpartition("=") for part in text.split(",")]
     try:
@@ -252,13 +252,15 @@ def pairs(texts: Iterable[str], *, empty: bool = False) -> dict[str, str]:
         empty: whether NEW may be empty.
 
     Raises:
-        ConfigError: no such text.
+        ConfigError: no such text, or two for one OLD.
     """
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         old, sign, new = (part.strip() for part in text.partition("="))
         if not (old and sign and (new or empty)):
             raise ConfigError(f"{text}: expected OLD=NEW, such as dgo=dog")
+        if old in found:
+            raise ConfigError(f"{text}: expected one new name for {old}, found {found[old]!r} too")
         found[old] = new
     return found
 

@@ -13,7 +13,13 @@ from lookonce._optional import require
 from lookonce._outputs import Outputs
 from lookonce._terminal import progress_bar, say, terminal
 from lookonce.commands import options as shared
-from lookonce.commands.train_options import EpochsOption, MinutesOption, ResumeOption, SetOption
+from lookonce.commands.train_options import (
+    EpochsOption,
+    MinutesOption,
+    ResumeOption,
+    SetOption,
+    options_of_settings,
+)
 from lookonce.config import TrainSettings
 from lookonce.errors import ConfigError
 from lookonce.networks import RUN_MODEL, model_name
@@ -83,12 +89,17 @@ def slim(
         check_folder(out, resume=resume)
         parent, teacher = read_parent(model)
         lengths = {"epochs": epochs, "minutes": minutes}
+        changes = assignments or ()
         if resume:
             faster = check_start(out / START, parent, model, faster)
-            settings = load_settings(out / SETTINGS, assignments or (), **lengths)
         else:
             faster = FASTER if faster is None else faster
-            settings = load_settings(None, assignments or (), **lengths, size=parent.info.input_size)
+        with options_of_settings(changes, lengths):
+            if resume:
+                settings = load_settings(out / SETTINGS, changes, **lengths)
+            else:
+                settings = load_settings(None, changes, **lengths, size=parent.info.input_size)
+        if not resume:
             settings = settings.model_copy(
                 update={
                     "values": parent.info.values,

@@ -1,6 +1,7 @@
 """Options of `lookonce train`, and the settings that they make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,6 +83,24 @@ SelfTestOption = Annotated[
 ]
 
 
+@contextmanager
+def options_of_settings(assignments: Sequence[str], named: Mapping[str, Any]) -> Iterator[None]:
+    """Name the option in an error about a setting.
+
+    Raises:
+        ConfigError: the error, with `--epochs` for `epochs`, and `--set` for what that has set.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if named.get(str(error).partition(":")[0]) is not None:
+            raise ConfigError(f"--{error}") from error
+        places = {text for each in assignments for text in (each, repr(each), each.partition("=")[0].strip())}
+        if any(str(error).startswith(f"{place}:") for place in places):
+            raise ConfigError(f"--set {error}") from error
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of the command that are settings.
@@ -102,12 +121,8 @@ class Options:
         Raises:
             ConfigError: a wrong setting; it is named by its option if it has one.
         """
-        try:
+        with options_of_settings(self.assignments, self.named):
             return load_settings(self.recipe or recipe, self.assignments, **self.named)
-        except ConfigError as error:
-            if self.named.get(str(error).partition(":")[0]) is None:
-                raise
-            raise ConfigError(f"--{error}") from error
 
     def with_network(self, weights: Path | None) -> "Options":
         """Return options in which weights choose the network if nothing else does, and a `.cfg` its own size.

@@ -27,7 +27,7 @@ def tune(
     max_drop: Annotated[float, typer.Option(min=0, max=1, help="Largest drop of AP.")] = MAX_TUNED_DROP,
     names: shared.NamesOption = None,
     weights: shared.WeightsOption = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Measurements per candidate.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Measurements per candidate.")] = 5,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the plan.", show_default="the cache, where detect looks")
     ] = None,

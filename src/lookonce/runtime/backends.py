@@ -9,7 +9,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce._files import check_file, open_input
+from lookonce._files import check_file, check_utf8, open_input
 from lookonce._optional import require
 from lookonce.errors import ConfigError, ModelFileError
 from lookonce.metadata import ModelInfo
@@ -142,6 +142,7 @@ def open_backend(
         MissingExtraError: the engine's package is not installed.
     """
     check_file(path, ModelFileError, BUILT_IN)
+    check_utf8(path, ModelFileError)
     check_weights_option(path, weights)
     check_device(device)
     check_precision(precision, backend, device)

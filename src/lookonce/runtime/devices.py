@@ -18,6 +18,7 @@ from lookonce.errors import ConfigError
 
 AUTO = "auto"
 KINDS = ("cpu", "cuda", "mps", "gpu", "npu")
+ALONE = ("cpu", "mps")  # of which a machine has one
 
 
 def check_device(name: str) -> None:
@@ -26,7 +27,9 @@ def check_device(name: str) -> None:
     Raises:
         ConfigError: it is none of the names above.
     """
-    if not re.fullmatch(f"{AUTO}|({'|'.join(KINDS)})(:[0-9]{{1,3}})?", name):
+    kind, colon, number = name.partition(":")
+    numbered = re.fullmatch("0" if kind in ALONE else "[0-9]{1,3}", number)
+    if name != AUTO and (kind not in KINDS or (colon and not numbered)):
         raise ConfigError(
             f"device: expected auto, {', '.join(KINDS)}, or one of several, such as cuda:1; found {name!r}"
         )

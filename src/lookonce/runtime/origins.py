@@ -50,9 +50,13 @@ def resolve(source: str | Path) -> list[Origin]:
         return [text]
     if device := re.fullmatch(r"/dev/video(\d+)", text):
         return [int(device[1])]
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long
+        raise SourceError(f"{redacted(text)}: cannot be read: {error.strerror}") from error
+    if is_folder:
         return _readable(path.iterdir(), f"{text}: expected images or videos directly in this folder")
-    if path.exists():
+    if exists:
         return [path]
     if text.startswith(LIST):
         return list(_listed(text.removeprefix(LIST)))

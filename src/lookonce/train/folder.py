@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from lookonce._files import write_text
+from lookonce._files import check_utf8, write_text
 from lookonce._outputs import remove_leftovers
 from lookonce.config import TrainSettings, flat
 from lookonce.darknet.described import cfg_of
@@ -23,6 +23,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
     Raises:
         ConfigError: `out` holds a run already, or nothing to resume, or is not a folder.
     """
+    check_utf8(out, ConfigError)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: expected a folder for the run, found a file")
     if not resume and any((out / name).exists() for name in (checkpoint.LAST, checkpoint.BEST)):
@@ -32,7 +33,7 @@ def check_folder(out: Path, *, resume: bool) -> None:
 
 
 def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Make the run folder, or check that there is a run to resume.
+    """Make the run folder ready for a new run, or check that there is a run to resume.
 
     A resumed run keeps its settings, except for those of its end: `minutes`, `patience`, and, once it is
     finished, more `epochs`. The learning rate then continues where a run of that length would be.
@@ -44,7 +45,6 @@ def prepare_folder(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     for name in (checkpoint.LAST, checkpoint.BEST):
         remove_leftovers(out / name)
     if not resume:
-        write_settings(out, settings)
         return
     before = load_settings(out / SETTINGS)  # settings missing in an older file have their defaults
     files = [each.model for each in (before, settings) if each.model not in NETWORKS]

@@ -126,7 +126,7 @@ def train(
     torch.manual_seed(settings.seed)
     run = _Run(data, settings, out, session, weights=weights, resume=resume, teacher=teacher)
     if session.group.is_first:
-        write_settings(out, settings)  # for an extension, now that everything was accepted
+        write_settings(out, settings)  # now that everything was accepted
     with run.loader, run.log or nullcontext(), _memory_advice(settings):
         return RunResult(out / checkpoint.BEST, run.to_the_end())
 
@@ -142,7 +142,6 @@ def _prepare(
         choice = choose_batch(data, settings, session.group.device, session.group.size)
         session.say(choice.why)
         settings = settings.model_copy(update={"batch": choice.batch})
-        prepare_folder(out, settings, resume=False)
     return settings
 
 

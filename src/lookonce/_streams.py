@@ -1,0 +1,64 @@
+"""Standard streams that are closed, full, or without a reader."""
+
+import os
+import sys
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TextIO
+
+STANDARD_OUTPUT = "standard output"  # in place of the file in an error of it
+
+
+def prepare_streams() -> None:
+    """Make what a command says independent of where it goes.
+
+    A standard stream that is closed is opened on the null device: the next file would otherwise get its
+    number, and the messages of a C library. Messages that standard error does not take are dropped, since
+    neither the work nor its exit code may depend on them; an error of standard output names it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    if sys.platform == "win32":  # whose console is no file
+        return
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        sys.stdout = _on(_Output(1, "w", closefd=False), sys.stdout)
+    if sys.stderr is sys.__stderr__:  # None if it was closed: rich would print on standard output
+        sys.stderr = _on(_Messages(2, "w", closefd=False), sys.stderr)
+
+
+def _on(raw: FileIO, like: TextIO | None) -> TextIOWrapper:
+    """Return a text stream with the encoding of another one."""
+    encoding, errors = (like.encoding, like.errors) if like else ("utf-8", "backslashreplace")
+    return TextIOWrapper(
+        BufferedWriter(raw),
+        encoding=encoding,
+        errors=errors,
+        line_buffering=raw.isatty() or raw.fileno() == 2,
+    )
+
+
+class _Output(FileIO):
+    """Standard output: after its first error, which is raised, it takes everything, so the end is quiet."""
+
+    _failed = False
+
+    def write(self, data: object) -> int:
+        try:
+            if not self._failed:
+                return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            self._failed = True
+            raise OSError(error.errno, error.strerror, STANDARD_OUTPUT) from error
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+class _Messages(FileIO):
+    """Standard error: what cannot be written is dropped."""
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError:
+            return memoryview(data).nbytes  # type: ignore[arg-type]
