@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lookonce.config import LossSettings, TrainSettings
+from lookonce.config import TrainSettings
 from lookonce.darknet.cfg import parse_cfg
 from lookonce.darknet.channels import Channels, Cost
 from lookonce.darknet.classic import classic_cfg
@@ -23,7 +23,7 @@ from lookonce.model.graph import DarknetGraph
 from lookonce.model.network import build
 from lookonce.recipe import load_settings
 from lookonce.train import slim
-from lookonce.train.imitate import imitation
+from lookonce.train.imitate import Teacher
 from lookonce.train.learner import Learner, forward
 from lookonce.train.loss import Losses
 from lookonce.train.setup import TrainData, make_dataset
@@ -126,41 +126,16 @@ def test_the_start_is_a_model_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine.kernel, theirs.kernel)
 
 
-@pytest.mark.parametrize("name", ["tiny", "region", "gaussian", "csp"])
-def test_a_network_learns_nothing_from_one_with_the_same_maps(name: str) -> None:
-    parent = parent_of(three_classes(name))
-    graph = DarknetGraph(parent.network).eval()
-    fill(graph, parent.weights)
-    maps = [each.detach().requires_grad_() for each in graph(torch.rand(2, 3, 64, 96))]
-
-    imitation(maps, [each.detach() for each in maps], parent.info, LossSettings()).total().backward()
-
-    for each in maps:
-        assert each.grad is not None
-        assert each.grad.abs().max() < 1e-5
-
-
-def test_a_step_toward_the_teacher_lowers_the_loss() -> None:
-    parent = parent_of(three_classes())
-    graph = DarknetGraph(parent.network).eval()
-    fill(graph, parent.weights)
-    image = torch.rand(2, 3, 64, 96)
-    taught = [each.detach() + 1 for each in graph(image)]
-    maps = [each.detach().requires_grad_() for each in graph(image)]
-    before = imitation(maps, taught, parent.info, LossSettings())
-    assert all(term.shape == (2,) and (term > 0).all() for term in (before.giou, before.conf, before.prob))
-    before.total().backward()
-    nearer = [each.detach() - 0.05 * each.grad for each in maps if each.grad is not None]
-    assert imitation(nearer, taught, parent.info, LossSettings()).total() < before.total()
-
-
 def test_a_learner_adds_what_the_teacher_says(data: TrainData) -> None:
     parent = parent_of(three_classes())
     graph, teacher = build(parent.info), build(parent.info)
     fill(graph, parent.weights)
     fill(teacher, [replace(each, bias=each.bias + 0.5) for each in parent.weights])
     chosen = settings("precision=float32")
-    alone, taught = Learner(graph, parent.info, chosen), Learner(graph, parent.info, chosen, teacher=teacher)
+    alone, taught = (
+        Learner(graph, parent.info, chosen),
+        Learner(graph, parent.info, chosen, teacher=Teacher(teacher)),
+    )
     with Loader(make_dataset(data, parent.info, chosen), 3, 0) as loader:
         batch = next(batch for step in loader.steps(0) for batch in step)
     graph.eval()

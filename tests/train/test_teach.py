@@ -1,4 +1,4 @@
-"""The old model's detections become boxes of the new images, the same after a resume."""
+"""An old model teaches its classes: its maps where the images have no boxes, its boxes in validation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,17 +6,25 @@ from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from lookonce.config import AugmentSettings, TrainSettings
+from lookonce.darknet.described import describe
+from lookonce.darknet.heads import with_heads
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError
+from lookonce.errors import AnnotationError, ModelFileError
 from lookonce.images import write_image
+from lookonce.model.decode import by_anchor
+from lookonce.model.files import save_model
+from lookonce.model.network import build
+from lookonce.networks import NETWORKS
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Problem, Sample
 from lookonce.train.setup import TrainData
-from lookonce.train.teach import TAUGHT, Lessons, lessons_of, teach
+from lookonce.train.teach import SILENT, TAUGHT, Lessons, lessons_of, read_old_model, teach
+from tests.darknet.kinds import kind
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
 
@@ -35,19 +43,19 @@ class Teacher:
 
 @pytest.fixture
 def data(tmp_path: Path) -> TrainData:
-    """Two images to train on and one for validation, annotated for rings alone; one cannot be read."""
+    """One image to train on and two for validation, annotated for rings alone; one cannot be read."""
     for name in "ac":
         write_image(tmp_path / f"{name}.png", np.zeros((60, 90, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"no image")
     box = np.array([[60, 30, 81, 50]], np.float32)
     one, two, three = (Sample(tmp_path / f"{name}.png", box, np.array([0])) for name in "abc")
-    return TrainData(("ring",), [one, two], [three])
+    return TrainData(("ring",), [one], [three, two])
 
 
 def test_the_thresholds_of_the_old_model_tell_what_is_sure(data: TrainData) -> None:
     teacher = Teacher()
     teacher.info = replace(INFO, names=OLD, thresholds=(0.6, 0.4))
-    (lesson, _) = lessons_of(cast(Detector, teacher), data, []).train
+    (lesson, _) = lessons_of(cast(Detector, teacher), data, []).val
     assert lesson.labels == [1]
 
 
@@ -61,22 +69,18 @@ def test_sure_detections_become_boxes(data: TrainData) -> None:
     assert [Path(problem.place).name for problem in skipped] == ["b.png"]
     found = lessons.add_to(data)
     assert found.names == ("disc", "bar", "ring")
-    for sample in (found.train[0], found.val[0]):
-        assert sample.labels.tolist() == [2, 0]  # the annotation counts, not the detection on it
-        assert sample.boxes.tolist() == [[60, 30, 81, 50], [1, 1, 20, 20]]
-    (area,) = found.train[0].ignored  # the old classes may lack boxes in the whole image
-    assert area.labels == (0, 1)
-    assert area.corners.tolist() == [[0, 0], [90, 0], [90, 60], [0, 60]]
-    assert found.val[0].ignored == ()  # counts of the old classes are those of the old model
-    assert found.train[1].labels.tolist() == [2]
-    assert found.train[1].ignored == ()
+    assert lessons.taught == (0, 1)
+    assert found.val[0].labels.tolist() == [2, 0]  # the annotation counts, not the detection on it
+    assert found.val[0].boxes.tolist() == [[60, 30, 81, 50], [1, 1, 20, 20]]
+    assert [sample.labels.tolist() for sample in (found.val[1], found.train[0])] == [[2], [2]]
 
 
 def test_classes_that_the_data_annotates_are_not_taught(data: TrainData) -> None:
-    found = taught(replace(data, names=("disc",))).add_to(replace(data, names=("disc",)))
+    lessons = taught(replace(data, names=("disc",)))
+    assert lessons.taught == (1,)
+    found = lessons.add_to(replace(data, names=("disc",)))
     assert found.names == OLD
-    assert found.train[0].labels.tolist() == [0]
-    assert [area.labels for area in found.train[0].ignored] == [(1,)]
+    assert found.val[0].labels.tolist() == [0]
 
 
 @pytest.mark.parametrize("rectangles", [True, False])
@@ -87,17 +91,17 @@ def test_the_old_model_is_opened_once_and_pads_as_the_training_does(
     opened = []
     counting = lambda *a, **b: opened.append(a) or open_backend(*a, **b)  # noqa: E731
     monkeypatch.setattr("lookonce.train.teach.open_backend", counting)
+    monkeypatch.setattr("lookonce.train.teach.save_old_model", lambda *_: None)  # not one to be trained
     write_image(tmp_path / "a.png", image((32, 96), ((32, 0, 64, 32), YELLOW)))
-    data = TrainData(
-        ("ring",), [Sample(tmp_path / "a.png", np.zeros((0, 4), np.float32), np.zeros(0, int))], []
-    )
+    empty = Sample(tmp_path / "a.png", np.zeros((0, 4), np.float32), np.zeros(0, int))
+    data = TrainData(("ring",), [empty], [empty])
     model = write_tiny_model(tmp_path / "old.onnx")
     settings = TrainSettings(augment=AugmentSettings(rectangles=rectangles))
 
     found = teach(data, settings, model, tmp_path / "run", Console(quiet=True))
 
     assert (found.model, found.width) == (str(model), 1)
-    (lesson,) = Lessons.read(tmp_path / "run").train
+    (lesson,) = Lessons.read(tmp_path / "run").val
     assert lesson.boxes == ([[32, 0, 64, 32]] if rectangles else [])
     assert len(opened) == 1
 
@@ -106,15 +110,51 @@ def test_lessons_are_read_back_exactly(data: TrainData, tmp_path: Path) -> None:
     lessons = taught(data)
     lessons.write(tmp_path / "run")
     assert Lessons.read(tmp_path / "run") == lessons
-    first, second = (each.add_to(data).summary() for each in (lessons, Lessons.read(tmp_path / "run")))
-    assert first == second
-    assert first["boxes"] == 3
+    first, second = (each.add_to(data) for each in (lessons, Lessons.read(tmp_path / "run")))
+    assert first.summary() == second.summary()
+    assert [len(sample.labels) for sample in second.val] == [2, 1]
 
 
 def test_lessons_of_other_images_or_damaged_ones_are_refused(data: TrainData, tmp_path: Path) -> None:
     lessons = taught(data)
-    with pytest.raises(AnnotationError, match="expected the images that the old model was shown"):
-        lessons.add_to(replace(data, train=data.train[::-1]))
+    with pytest.raises(AnnotationError, match="expected the validation images that the old model was shown"):
+        lessons.add_to(replace(data, val=data.val[::-1]))
     (tmp_path / TAUGHT).write_text('{"names": []}')
     with pytest.raises(AnnotationError, match=r"taught\.json: damaged"):
         Lessons.read(tmp_path)
+
+
+@pytest.mark.parametrize("kind_of", ["yolov3-tiny", "csp", "region"])
+def test_the_old_model_in_the_run_folder_answers_as_before_and_never_finds_a_new_class(
+    kind_of: str, data: TrainData, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    info = replace(INFO, names=OLD)
+    if kind_of not in NETWORKS:
+        info = replace(
+            describe(with_heads(kind(kind_of).cfg, len(OLD), (64, 96)), OLD),
+            input_size=(64, 96),
+            fit="letterbox",
+        )
+    old = build(info).eval()
+    save_model(tmp_path / "old.safetensors", old.state_dict(), info)
+    settings = TrainSettings(size=(64, 96), augment=AugmentSettings(rectangles=False))
+
+    teach(data, settings, tmp_path / "old.safetensors", tmp_path / "run", Console(quiet=True))
+
+    teacher = read_old_model(tmp_path / "run", Lessons.read(tmp_path / "run"))
+    assert teacher.classes == (0, 1)
+    pixels = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        for anchors, before, after in zip(
+            info.anchors, old(pixels), teacher.network.eval()(pixels), strict=True
+        ):
+            theirs, ours = by_anchor(before, len(anchors)), by_anchor(after, len(anchors))
+            torch.testing.assert_close(ours[..., :-1], theirs)
+            assert (ours[..., -1] == SILENT).all()
+
+
+def test_a_model_that_cannot_be_trained_does_not_teach(data: TrainData, tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "old.onnx")
+    with pytest.raises(ModelFileError, match=r"old\.onnx"):
+        teach(data, TrainSettings(), model, tmp_path / "run", Console(quiet=True))

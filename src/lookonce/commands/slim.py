@@ -75,6 +75,7 @@ def slim(
         if (name := assignment.partition("=")[0].strip()) in OF_THE_MODEL:
             raise ConfigError(f"--set {name}: fixed by {model_name(model)}, expected another setting")
     from lookonce.train.folder import SETTINGS, check_folder
+    from lookonce.train.imitate import Teacher
     from lookonce.train.reading import after_earlier_training, load_data
     from lookonce.train.run import Session, Stopped, train
     from lookonce.train.slim import check_start, read_parent, same_classes, save_start
@@ -87,7 +88,7 @@ def slim(
         StopRequest() as asked,
     ):
         check_folder(out, resume=resume)
-        parent, teacher = read_parent(model)
+        parent, network = read_parent(model)
         lengths = {"epochs": epochs, "minutes": minutes}
         changes = assignments or ()
         if resume:
@@ -117,7 +118,9 @@ def slim(
             (out / REJECTED).rename(out / RUN_MODEL)
         session = Session(console, stop=asked, strict=strict)
         try:
-            result = train(found, settings, out, session, weights=out / START, resume=resume, teacher=teacher)
+            result = train(
+                found, settings, out, session, weights=out / START, resume=resume, teacher=Teacher(network)
+            )
         except Stopped:
             words = "slim", model, "--data", data, "--out", out, "--max-drop", f"{max_drop:g}"
             again = shared.resume_command(*words, names=names, images=images, strict=strict)

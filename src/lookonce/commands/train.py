@@ -181,7 +181,7 @@ def _train(
     from lookonce.train.reading import after_earlier_training
     from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
-    from lookonce.train.teach import TAUGHT, Lessons, teach
+    from lookonce.train.teach import TAUGHT, Lessons, read_old_model, teach
 
     out, weights, resume = task.out, task.weights, task.resume
     # a run to resume may come from another machine, for which the list of written files is not valid
@@ -195,11 +195,13 @@ def _train(
         if keep_classes and not resume:
             assert weights is not None
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))
+        teacher = None
         if keep_classes or (resume and (out / TAUGHT).exists()):
-            prepared = Lessons.read(out).add_to(prepared)
+            lessons = Lessons.read(out)
+            prepared, teacher = lessons.add_to(prepared), read_old_model(out, lessons)
         session = Session(console, group, stop=asked, strict=task.strict, started=started)
         try:
-            result = run(prepared, settings, out, session, weights=weights, resume=resume)
+            result = run(prepared, settings, out, session, weights=weights, resume=resume, teacher=teacher)
         except Stopped:
             say(f"stopped and saved; to resume: {task.again}", console)
             return Trained(out, exit_code=128 + (asked.signal or signal.SIGTERM))

@@ -8,25 +8,47 @@ over all cells, anchors and scales of an image:
     conf = (t - p)^2 * BCE(t)
     prob = t * sum over classes BCE(the teacher's class probability)
 
-These are the terms of `train.loss` with the teacher in place of the ground truth.
+These are the terms of `train.loss` with the teacher in place of the ground truth. There are two uses:
+
+- A smaller network learns from the annotations and, everywhere, from the whole one (`lookonce slim`).
+- A model to which classes are added learns annotated objects from the annotations, and what is background
+  there from the old model (`--keep-classes`): the old classes have no boxes in these images.
 
 Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import log_softmax
 
 from lookonce.config import LossSettings
 from lookonce.darknet.described import decodings_of
+from lookonce.data.assign import Positives
+from lookonce.geometry.decode import Decoding
 from lookonce.metadata import ModelInfo
 from lookonce.model.decode import by_anchor, decode_all_boxes, standard
-from lookonce.train.loss import Losses, box_terms, conf_terms
+from lookonce.train.loss import Losses, box_terms, class_probabilities, conf_terms, scale_terms
 
 UNSURE = 0.01  # objectness of the teacher below which only its objectness is learned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """A network to learn from.
+
+    Attributes:
+        network: its maps have the shapes of those of the network in training.
+        classes: numbers of the classes that it teaches, because the images lack their boxes; None: all, and
+            the images have their boxes as well.
+    """
+
+    network: nn.Module
+    classes: tuple[int, ...] | None = None
 
 
 def imitation(
@@ -40,29 +62,96 @@ def imitation(
         info: description with the anchors, strides and decoding of both.
         settings: weights of the terms, and the measure of the box loss.
     """
-    terms = []
-    for raw, theirs, anchors, stride, decoding in zip(
-        raw_maps, taught, info.anchors, info.strides, decodings_of(info), strict=True
-    ):
-        mine, told = (standard(by_anchor(each.float(), len(anchors)), decoding) for each in (raw, theirs))
-        target = torch.sigmoid(told[..., 4])
-        conf = conf_terms(mine[..., 4], target, torch.zeros_like(target, dtype=torch.bool))
-        sure = target > UNSURE
-        weight, image = target[sure], sure.nonzero()[:, 0]
-        boxes, wanted = (decode_all_boxes(each, anchors, stride, decoding)[sure] for each in (mine, told))
-        input_area = raw.shape[2] * raw.shape[3] * stride**2
-        giou = weight * box_terms(boxes, wanted, input_area, settings.box)
-        logits, classes = mine[sure][:, 5:], told[sure][:, 5:]
-        if decoding.form == "region":
-            prob = cross_entropy(logits, classes.softmax(dim=1), reduction="none")
-        else:
-            prob = bce(logits, torch.sigmoid(classes), reduction="none").sum(dim=1)
-        none = conf.new_zeros(len(raw))
-        terms.append(
-            Losses(
-                settings.giou * none.index_add(0, image, giou),
-                settings.conf * conf.sum(dim=(1, 2, 3)),
-                settings.prob * none.index_add(0, image, weight * prob),
-            )
+    scales = [
+        imitated(raw, theirs, anchors, stride, settings, decoding)
+        for raw, theirs, anchors, stride, decoding in zip(
+            raw_maps, taught, info.anchors, info.strides, decodings_of(info), strict=True
         )
-    return Losses.sum(terms)
+    ]
+    return Losses.sum(scales).weighted(settings)
+
+
+def continuation(
+    raw_maps: Sequence[Tensor],
+    taught: Sequence[Tensor],
+    classes: tuple[int, ...],
+    positives: Positives[Tensor],
+    truth: Tensor,
+    info: ModelInfo,
+    settings: LossSettings,
+    ignored: Sequence[Tensor] = (),
+) -> Losses:
+    """Compute the losses of a batch in which some classes are annotated and a teacher knows the others.
+
+    Positives have their usual terms. Background has those against the teacher's maps instead of an objectness
+    of 0. Ignored positions have none.
+
+    Args:
+        raw_maps: per scale (B, A*(5+C), S, S), finest first.
+        taught: raw maps of the teacher, of the same shapes.
+        classes: numbers of the classes that the teacher knows and the images do not annotate.
+        positives: see `train.loss.compute_losses`, as for the rest.
+        truth: (B, N, 4).
+        info: description with the anchors, strides and decoding of both.
+        settings: weights of the terms, thresholds.
+        ignored: per scale, cells in ignored areas; empty if there are none.
+    """
+    decodings, scales = decodings_of(info), []
+    for s, (raw, theirs, cells) in enumerate(zip_longest(raw_maps, taught, ignored)):
+        of = info.anchors[s], info.strides[s], settings
+        terms = scale_terms(raw, positives.on_scale(s), truth, *of, cells, decodings[s])
+        background = terms.background
+        objects = replace(terms, conf=terms.conf * ~background, absent=None)
+        scales += [objects.sums(), imitated(raw, theirs, *of, decodings[s], background, classes)]
+    return Losses.sum(scales).weighted(settings)
+
+
+def imitated(
+    raw: Tensor,
+    theirs: Tensor,
+    anchors: Sequence[tuple[float, float]],
+    stride: int,
+    settings: LossSettings,
+    decoding: Decoding,
+    counted: Tensor | None = None,
+    classes: Sequence[int] | None = None,
+) -> Losses:
+    """Compute the losses of one scale against the teacher's map, not weighted yet.
+
+    Args:
+        raw: (B, A*(5+C), S, S).
+        theirs: the teacher's, of the same shape.
+        anchors: of the scale.
+        stride: of the scale.
+        settings: the measure of the box loss.
+        decoding: of the scale.
+        counted: (B, S, S, A) positions that have a loss; None: all.
+        classes: numbers of the classes to learn from the teacher, with the share of its objectness that is
+            theirs; None: all.
+    """
+    mine, told = (standard(by_anchor(each.float(), len(anchors)), decoding) for each in (raw, theirs))
+    target, probability = torch.sigmoid(told[..., 4]), class_probabilities(told[..., 5:], decoding)
+    if classes is not None:
+        known = torch.zeros_like(probability)
+        known[..., classes] = probability[..., classes]
+        target = target * known.sum(dim=-1) / probability.sum(dim=-1).clamp_min(torch.finfo().tiny)
+        probability = known
+    if counted is None:
+        counted = torch.ones_like(target, dtype=torch.bool)
+    conf = conf_terms(mine[..., 4], target, ~counted)
+    sure = (target > UNSURE) & counted
+    weight, image = target[sure], sure.nonzero()[:, 0]
+    boxes, wanted = (decode_all_boxes(each, anchors, stride, decoding)[sure] for each in (mine, told))
+    giou = weight * box_terms(boxes, wanted, raw.shape[2] * raw.shape[3] * stride**2, settings.box)
+    logits = mine[sure][:, 5:]
+    if decoding.form == "region":
+        share = probability[sure] / probability[sure].sum(dim=1, keepdim=True)
+        prob = -(share * log_softmax(logits, dim=1)).sum(dim=1)
+    else:
+        prob = bce(logits, probability[sure], reduction="none").sum(dim=1)
+    none = conf.new_zeros(len(raw))
+    return Losses(
+        none.index_add(0, image, giou),
+        conf.sum(dim=(1, 2, 3)),
+        none.index_add(0, image, weight * prob),
+    )

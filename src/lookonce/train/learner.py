@@ -16,7 +16,7 @@ from lookonce.metadata import ModelInfo
 from lookonce.model.blocks import follow_statistics
 from lookonce.model.network import to_input
 from lookonce.train.ema import Ema
-from lookonce.train.imitate import imitation
+from lookonce.train.imitate import Teacher, continuation, imitation
 from lookonce.train.loss import Losses, compute_losses
 from lookonce.train.optimizer import make_optimizer, set_rate
 from lookonce.train.parallel import ALONE, Group
@@ -36,7 +36,7 @@ class Learner:
         optimizer: optimizer of the parameters that are not frozen.
         scaler: gradient scaler, which leaves out steps whose gradients overflow float16.
         ema: the running average of the weights, or None.
-        teacher: another network with maps of the same shapes that it also learns from, or None.
+        teacher: another network that it also learns from, or None.
     """
 
     def __init__(
@@ -45,10 +45,12 @@ class Learner:
         info: ModelInfo,
         settings: TrainSettings,
         group: Group = ALONE,
-        teacher: nn.Module | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.network, self.info, self.settings, self.group = network, info, settings, group
-        self.teacher = teacher and teacher.to(next(network.parameters()).device).eval()
+        self.teacher = teacher
+        if teacher:
+            teacher.network.to(next(network.parameters()).device).eval()
         freeze_parts(network, info, settings.freeze)  # before the optimizer collects the parameters to train
         self.optimizer = make_optimizer(network, settings.optimizer)
         self.scaler = make_scaler(next(network.parameters()).device, settings)
@@ -101,7 +103,7 @@ def forward(
     batch: Batch,
     info: ModelInfo,
     settings: TrainSettings,
-    teacher: nn.Module | None = None,
+    teacher: Teacher | None = None,
 ) -> Losses:
     """Compute the losses of a batch on the network's device, those against a teacher's maps included."""
     device = next(network.parameters()).device
@@ -111,14 +113,15 @@ def forward(
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         raw_maps = network(images)
         with torch.no_grad():
-            taught = teacher(images) if teacher else None
+            taught = teacher.network(images) if teacher else None
     positives = batch.positives.each(lambda column: column.to(device, non_blocking=at_once))
     truth = batch.truth.to(device)
     ignored = [cells.to(device, non_blocking=at_once) for cells in batch.ignored]
+    given = positives, truth
+    if teacher is not None and taught is not None and teacher.classes is not None:
+        return continuation(raw_maps, taught, teacher.classes, *given, info, settings.loss, ignored)
     decodings = decodings_of(info)
-    losses = compute_losses(
-        raw_maps, positives, truth, info.anchors, info.strides, settings.loss, ignored, decodings
-    )
+    losses = compute_losses(raw_maps, *given, info.anchors, info.strides, settings.loss, ignored, decodings)
     if taught is None:
         return losses
     return Losses.sum([losses, imitation(raw_maps, taught, info, settings.loss)])

@@ -60,6 +60,11 @@ class Losses:
         terms = ([getattr(each, name) for each in parts] for name in ("giou", "conf", "prob"))
         return cls(*(torch.stack(each).sum(0) for each in terms))
 
+    def weighted(self, settings: LossSettings) -> Self:
+        """Multiply each term by its weight."""
+        cls = type(self)
+        return cls(settings.giou * self.giou, settings.conf * self.conf, settings.prob * self.prob)
+
     def per_image(self) -> Tensor:
         """Sum of the three terms: (B,)."""
         return self.giou + self.conf + self.prob
@@ -105,6 +110,14 @@ class ScaleTerms:
         """(P,) class term."""
         return self.classes.sum(dim=1)
 
+    @property
+    def background(self) -> Tensor:
+        """(B, S, S, A) positions that are neither positive nor ignored."""
+        background = ~self.ignored
+        of = self.positives
+        background[of.image, of.row, of.column, of.anchor] = False
+        return background
+
     def sums(self) -> Losses:
         """Return the sums over the positions of each image."""
         image = self.positives.image
@@ -146,11 +159,7 @@ def compute_losses(
         ).sums()
         for s, (raw, cells) in enumerate(zip_longest(raw_maps, ignored))
     ]
-    return Losses(
-        giou=settings.giou * torch.stack([scale.giou for scale in scales]).sum(0),
-        conf=settings.conf * torch.stack([scale.conf for scale in scales]).sum(0),
-        prob=settings.prob * torch.stack([scale.prob for scale in scales]).sum(0),
-    )
+    return Losses.sum(scales).weighted(settings)
 
 
 def scale_terms(

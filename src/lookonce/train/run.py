@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import nn
 
 from lookonce._counted import counted
 from lookonce._terminal import say
@@ -35,6 +34,7 @@ from lookonce.train.batch_size import choose_batch
 from lookonce.train.checkpoint import Progress
 from lookonce.train.clock import Clock, Course
 from lookonce.train.folder import SETTINGS, prepare_folder, write_settings
+from lookonce.train.imitate import Teacher
 from lookonce.train.learner import Learner, describe_device
 from lookonce.train.log import RunLog
 from lookonce.train.loop import Epoch, StepReport, train_one_epoch
@@ -97,7 +97,7 @@ def train(
     *,
     weights: Path | None = None,
     resume: bool = False,
-    teacher: nn.Module | None = None,
+    teacher: Teacher | None = None,
 ) -> RunResult:
     """Train to the end of the run: the last epoch, the last minute, or a plateau of the AP.
 
@@ -108,7 +108,7 @@ def train(
         session: console, processes, and how to stop.
         weights: model to start from.
         resume: continue from `out/last.safetensors`.
-        teacher: another network with maps of the same shapes, to learn from as well.
+        teacher: another network to learn from as well.
 
     Raises:
         AnnotationError: no image to train on has a box.
@@ -175,7 +175,7 @@ class _Run:
         *,
         weights: Path | None,
         resume: bool,
-        teacher: nn.Module | None,
+        teacher: Teacher | None,
     ) -> None:
         self._settings, self._out, self._session, group = settings, out, session, session.group
         info = describe(data, settings)

@@ -1,22 +1,22 @@
-"""Add classes to a trained model: the old model labels its own objects in the new images.
+"""Add classes to a trained model, with images in which only the new ones are annotated.
 
-    its detections, score >= that of its class   -> boxes to train on
-                    on an annotated box          -> nothing: the annotation counts
-    everywhere else its classes may lack a box, so that what the new network takes for one of them is no
-    background (`loss.may_show`); it starts with the old one's weights, and so with its doubts
+    training images   -> the old model's maps stand for what is not annotated   imitate.continuation
+    validation images -> its detections, score >= that of its class, become boxes, unless they are on
+                         an annotated box; so the AP and the counts of the log are those against the old model
 
-The images are taught once, before the run, and the result is kept in the run folder: a resumed run trains on
-the same boxes.
+The old model, with silent rows for the new classes, and the boxes are stored in the run folder: a resumed run
+uses the same.
 """
 
 import json
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -25,27 +25,31 @@ from lookonce._files import read_text, write_text
 from lookonce._terminal import say
 from lookonce.config import TrainSettings
 from lookonce.detections import Detections
-from lookonce.errors import AnnotationError, ConfigError, ImageError
+from lookonce.errors import AnnotationError, ConfigError, ModelFileError
 from lookonce.geometry.pairs import overlapping_pairs
-from lookonce.geometry.polygons import rectangle
+from lookonce.model.darknet_io import head_rows
+from lookonce.model.files import load_model, save_model
 from lookonce.networks import NETWORKS, model_path
 from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.devices import AUTO
 from lookonce.runtime.options import EVALUATION_CONF, DetectOptions
 from lookonce.runtime.pipeline import each_image
-from lookonce.samples import Area, Problem, Sample, numbers_in
-from lookonce.train.setup import TrainData
+from lookonce.samples import Problem, Sample, numbers_in
+from lookonce.train.imitate import Teacher
+from lookonce.train.setup import TrainData, base_network, describe, make_network
+from lookonce.train.transfer import transfer
 from lookonce.values import measure_values
 
-TAUGHT = "taught.json"  # in the run folder
+TAUGHT, OLD = "taught.json", "old.safetensors"  # in the run folder
+SILENT = -20.0  # logit of classes that the old model does not know
 SURE = 0.5  # score of the old model; its own score thresholds replace it
 SAME = 0.5  # IoU at which a detection is the annotated object
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Labels that an old model adds to one image.
+    """Boxes that an old model adds to one image.
 
     Attributes:
         name: file name of the image.
@@ -65,14 +69,9 @@ class Lesson:
         sure = found[free & (found.scores >= least[found.labels])]
         return cls(sample.path.name, sure.boxes.tolist(), sure.labels.tolist())
 
-    def add_to(self, sample: Sample, incomplete: tuple[int, ...]) -> Sample:
-        """Return an image with the lesson's boxes beside its own, and classes that may lack some."""
+    def add_to(self, sample: Sample) -> Sample:
+        """Return an image with the lesson's boxes beside its own."""
         new = np.array(self.boxes, np.float32).reshape(-1, 4)
-        areas: tuple[Area, ...] = ()
-        if incomplete:
-            with suppress(ImageError):  # unreadable: training will skip it, and say so
-                height, width = sample.image_size
-                areas = (Area(rectangle(np.array([0, 0, width, height])), incomplete),)
         no = np.zeros(len(new), bool)
         return replace(
             sample,
@@ -80,52 +79,46 @@ class Lesson:
             labels=np.concatenate([sample.labels, np.array(self.labels, np.int64)]),
             difficult=np.concatenate([sample.difficult, no]),
             crowd=np.concatenate([sample.crowd, no]),
-            ignored=(*sample.ignored, *areas),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Class names of old and new model together, and a lesson for each image.
+    """Class names of old and new model together, and a lesson for each validation image.
 
     Attributes:
         names: the old model's classes in its order, then the new ones.
-        train: lesson of each training image, in the order of the data.
-        val: lesson of each validation image.
+        taught: numbers of the classes that only the old model knows.
+        val: lesson of each validation image, in the order of the data.
     """
 
     names: tuple[str, ...]
-    train: Sequence[Lesson]
+    taught: tuple[int, ...]
     val: Sequence[Lesson]
 
     def add_to(self, data: TrainData) -> TrainData:
-        """Return the data under the common class names, with the labels of the old model added.
-
-        In validation its boxes count as complete, so that as many objects are counted as it would count.
+        """Return the data under the common class names, with the boxes of the old model in validation images.
 
         Raises:
             AnnotationError: lessons for other images.
         """
         numbers = numbers_in(self.names, data.names)
-        taught = tuple(label for label, name in enumerate(self.names) if name not in data.names)
-        parts = []
-        for samples, lessons, incomplete in ((data.train, self.train, taught), (data.val, self.val, ())):
-            if [sample.path.name for sample in samples] != [lesson.name for lesson in lessons]:
-                raise AnnotationError(
-                    f"expected the images that the old model was shown, {len(lessons)}, found others"
-                )
-            pairs = zip(samples, lessons, strict=True)
-            parts.append([lesson.add_to(sample.renumbered(numbers), incomplete) for sample, lesson in pairs])
-        return replace(data, names=self.names, train=parts[0], val=parts[1])
+        if [sample.path.name for sample in data.val] != [lesson.name for lesson in self.val]:
+            raise AnnotationError(
+                f"expected the validation images that the old model was shown, {len(self.val)}, found others"
+            )
+        train = [sample.renumbered(numbers) for sample in data.train]
+        val = [
+            lesson.add_to(sample.renumbered(numbers))
+            for sample, lesson in zip(data.val, self.val, strict=True)
+        ]
+        return replace(data, names=self.names, train=train, val=val)
 
     def write(self, folder: Path) -> None:
         """Write them into a run folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        parts = {
-            name: [{key: getattr(lesson, key) for key in Lesson.__annotations__} for lesson in lessons]
-            for name, lessons in (("train", self.train), ("val", self.val))
-        }
-        write_text(folder / TAUGHT, json.dumps({"names": self.names, **parts}))
+        val = [{key: getattr(lesson, key) for key in Lesson.__annotations__} for lesson in self.val]
+        write_text(folder / TAUGHT, json.dumps({"names": self.names, "taught": self.taught, "val": val}))
 
     @classmethod
     def read(cls, folder: Path) -> "Lessons":
@@ -137,8 +130,8 @@ class Lessons:
         path = folder / TAUGHT
         try:
             found: dict[str, Any] = json.loads(read_text(path, AnnotationError))
-            train, val = ([Lesson(**each) for each in found[part]] for part in ("train", "val"))
-            return cls(tuple(found["names"]), train, val)
+            val = [Lesson(**each) for each in found["val"]]
+            return cls(tuple(found["names"]), tuple(found["taught"]), val)
         except (ValueError, KeyError, TypeError) as error:
             raise AnnotationError(f"{path}: damaged: {str(error)[:200]}") from error
 
@@ -146,7 +139,7 @@ class Lessons:
 def teach(
     data: TrainData, settings: TrainSettings, model: Path, out: Path, console: Console, device: str = AUTO
 ) -> TrainSettings:
-    """Label the objects of an old model in the images, and store these lessons in the run folder.
+    """Label the objects of an old model in the validation images; store this and the model in the run folder.
 
     Args:
         data: images annotated for the new classes.
@@ -161,29 +154,32 @@ def teach(
 
     Raises:
         ConfigError: the data has every class of the model.
+        ModelFileError: a model that cannot be trained.
     """
     skipped: list[Problem] = []
     with closing(open_backend(model_path(model), precision="auto", device=device)) as backend:
         # without padding where the training has none: a model that never saw any finds much that is not there
         rect = settings.augment.rectangles and backend.info.fit == "letterbox"
         teacher = Detector(backend, DetectOptions(conf=EVALUATION_CONF, rect=rect))
-        kept = [name for name in teacher.names if name not in data.names]
-        if not kept:
+        if set(teacher.names) <= set(data.names):
             raise ConfigError(
                 f"{model}: expected a class that the data lacks, found {', '.join(teacher.names)}"
             )
         lessons, info = lessons_of(teacher, data, skipped), teacher.info
+    network = info.architecture if info.architecture in NETWORKS else str(model)
+    settings = settings.model_copy(update={"model": network, "width": info.width, "anchors": info.anchors})
     lessons.write(out)
+    save_old_model(lessons.add_to(data), settings, model_path(model), out)
     for problem in skipped:
         say(f"skipped: {problem}", console)
-    shown = (*lessons.train, *lessons.val)
-    boxes = sum(len(each.labels) for each in shown)
+    boxes = sum(len(each.labels) for each in lessons.val)
     say(
-        f"{model} teaches {', '.join(kept)}: {counted(boxes, 'box')} in {counted(len(shown), 'image')}",
+        f"{model} teaches {', '.join(lessons.names[label] for label in lessons.taught)}: "
+        f"its maps in {counted(len(data.train), 'training image')}, "
+        f"{counted(boxes, 'box')} in {counted(len(data.val), 'validation image')}",
         console,
     )
-    network = info.architecture if info.architecture in NETWORKS else str(model)
-    return settings.model_copy(update={"model": network, "width": info.width, "anchors": info.anchors})
+    return settings
 
 
 def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Lessons:
@@ -195,14 +191,41 @@ def lessons_of(teacher: Detector, data: TrainData, skipped: list[Problem]) -> Le
         skipped: receives a problem per unreadable image, whose lesson is empty.
     """
     names = (*teacher.names, *(name for name in data.names if name not in teacher.names))
-    sure = np.array(teacher.info.thresholds or [SURE] * len(teacher.names))
+    least = np.array(teacher.info.thresholds or [SURE] * len(teacher.names))
     taught = np.array([name not in data.names for name in teacher.names])
-    parts = []
-    for samples in (data.train, data.val):
-        lessons = [Lesson(sample.path.name, [], []) for sample in samples]
-        paths = [sample.path for sample in samples]
-        values, _ = measure_values(paths, teacher.info.values)
-        for number, found in each_image(paths, teacher, skipped, values=values):
-            lessons[number] = Lesson.of(samples[number], found[taught[found.labels]], sure)
-        parts.append(lessons)
-    return Lessons(names, *parts)
+    lessons = [Lesson(sample.path.name, [], []) for sample in data.val]
+    paths = [sample.path for sample in data.val]
+    values, _ = measure_values(paths, teacher.info.values)
+    for number, found in each_image(paths, teacher, skipped, values=values):
+        lessons[number] = Lesson.of(data.val[number], found[taught[found.labels]], least)
+    return Lessons(names, tuple(np.flatnonzero(taught).tolist()), lessons)
+
+
+def save_old_model(data: TrainData, settings: TrainSettings, model: Path, out: Path) -> None:
+    """Write the old model as a network of all classes, whose rows of the new ones never fire.
+
+    Raises:
+        ModelFileError: a layer of the old model does not fit.
+    """
+    info = describe(data, settings)
+    network = make_network(info, settings)
+    with torch.no_grad():
+        for name, (anchors, beside) in head_rows(network).items():
+            head = network.get_submodule(name)
+            for key, each in head.named_parameters():
+                rows = each.view(anchors, -1, *each.shape[1:])[:, beside:]
+                rows.fill_(SILENT if key.endswith("bias") else 0)
+    moved = transfer(network, info, model, base_network(settings, info))
+    if moved.fresh:
+        raise ModelFileError(f"{model}: expected every layer to fit a {info.architecture}: {moved}")
+    save_model(out / OLD, network.state_dict(), info)
+
+
+def read_old_model(out: Path, lessons: Lessons) -> Teacher:
+    """Read the old model of a run folder.
+
+    Raises:
+        ModelFileError: absent or damaged.
+    """
+    network, _ = load_model(out / OLD)
+    return Teacher(network, lessons.taught)
