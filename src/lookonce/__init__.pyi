@@ -178,7 +178,7 @@ def train(
         batch: Batch size, or "auto".
         weights: Weights to start from: coco, .safetensors, .cfg beside .weights, darknet53.conv.74.
         within: Choose network and size: the most accurate that needs at most TIME per image here (5ms).
-        keep_classes: Add classes to the model of --weights, which labels its own on DATA.
+        keep_classes: Add classes to the model of --weights, which teaches its own on DATA.
         names: File of class names, for annotations that have only numbers.
         images: Folder of the images, if they lie elsewhere.
         recipe: YAML file of settings, or the name of a recipe.

@@ -582,6 +582,27 @@ def test_a_separator_of_unicode_within_a_name_ends_no_row(tmp_path: Path) -> Non
     assert [sample.boxes.tolist() for sample in found.samples] == [[[10, 20, 30, 40]]]
 
 
+@pytest.mark.parametrize(
+    ("shape", "box"),
+    [
+        # x and y of both faces' corners, as CVAT writes them
+        ('<cuboid label="cat" xtl1="10" ytl1="12" xbl1="10" ybl1="30" xtr1="20" ytr1="14" xbr1="20" ybr1="28" '
+         'xtl2="22" ytl2="9" xbl2="22" ybl2="26" xtr2="15" ytr2="8" xbr2="15" ybr2="27"/>', [10, 8, 22, 30]),
+        ('<skeleton label="cat"><points label="1" outside="0" points="5,6"/><points label="2" outside="0" '
+         'points="25,16"/><points label="3" outside="1" points="40,40"/></skeleton>', [5, 6, 25, 16]),
+        ('<ellipse label="cat" cx="30" cy="20" rx="12" ry="5"/>', [18, 15, 42, 25]),
+        ('<ellipse label="cat" cx="30" cy="20" rx="12" ry="5" rotation="90"/>', [25, 8, 35, 32]),
+    ],
+)  # fmt: skip
+def test_any_shape_of_cvat_becomes_the_box_around_it(tmp_path: Path, shape: str, box: list[float]) -> None:
+    xml = f'<annotations><image id="0" name="a.jpg" width="80" height="60">{shape}</image></annotations>'
+    put(tmp_path, {"annotations.xml": xml}, ["a.jpg"])
+    found = load_samples(tmp_path)
+    (sample,) = found.samples
+    assert sample.boxes.tolist() == [pytest.approx(box)]
+    assert [p.outcome for p in found.problems] == ["noted"]  # said once, as for polygons
+
+
 def test_a_video_of_cvat(tmp_path: Path) -> None:
     put(tmp_path, {"annotations.xml": cvat_video()}, ["images/frame_a.PNG", "images/frame_b.PNG"])
     for stem, number in (("a", 10), ("b", 11)):
@@ -659,7 +680,8 @@ HULL = "1 0.1 0.2 0.5 0.2 0.3 0.8\n"
          "row", "expected a rectangle, polygon or ellipse, found 'brushlabels'"),
         ({"e.json": label_studio().replace(', "rectanglelabels": ["dog"]', "").replace('"type": "rectanglelabels"', '"type": "rectangle"')}, images("photos/{}.jpg"),
          "class", "expected a class for the rectangle, found none"),
-        ({"annotations.xml": cvat().replace("<box", "<skeleton", 1)}, images("images/{}.jpg"), "row", "expected a box, found a skeleton"),
+        ({"annotations.xml": cvat().replace("<box", "<brush", 1)}, images("images/{}.jpg"), "row", "expected a box, found a brush"),
+        ({"annotations.xml": cvat().replace("<box", "<skeleton", 1)}, images("images/{}.jpg"), "row", "at least two visible points, found 0"),
         ({"t.csv": tensorflow().replace("class", "split,class").replace(".jpg,", ".jpg,train,")}, images("{}.jpg"), "setting", "the column 'split' is not used"),
         (CLASSES | {f"labels/{s}.txt": yolo(s).replace("1 ", "2 ", 1).replace("0 ", "1 ", 1) for s in "abc"}, images("images/{}.jpg"), "class", "do the numbers count from 1?"),
         ({"obj.data": "classes = 2\ntrain = train.txt\nvalid = test.txt\nnames = obj.names", "obj.names": "cat\ndog", "train.txt": "a.jpg", "a.txt": yolo("a")},

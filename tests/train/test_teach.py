@@ -23,7 +23,7 @@ from lookonce.runtime.backends import open_backend
 from lookonce.runtime.detector import Detector
 from lookonce.samples import Problem, Sample
 from lookonce.train.setup import TrainData
-from lookonce.train.teach import SILENT, TAUGHT, Lessons, lessons_of, read_old_model, teach
+from lookonce.train.teach import SILENT, TAUGHT, Lessons, lessons_of, read_old_model, save_old_model, teach
 from tests.darknet.kinds import kind
 from tests.data.drawn_samples import INFO
 from tests.tiny_onnx import YELLOW, image, write_tiny_model
@@ -152,6 +152,15 @@ def test_the_old_model_in_the_run_folder_answers_as_before_and_never_finds_a_new
             theirs, ours = by_anchor(before, len(anchors)), by_anchor(after, len(anchors))
             torch.testing.assert_close(ours[..., :-1], theirs)
             assert (ours[..., -1] == SILENT).all()
+
+
+def test_a_network_into_which_the_old_heads_do_not_fit_is_refused(data: TrainData, tmp_path: Path) -> None:
+    old = build(INFO)
+    save_model(tmp_path / "old.safetensors", old.state_dict(), INFO)
+    grown = replace(data, names=(*INFO.names, "rod"))
+    other = TrainSettings(model="yolov3-tiny", anchors=[[(9, 9)] * 3, [(90, 90)] * 3])
+    with pytest.raises(ModelFileError, match="expected every layer to fit"):
+        save_old_model(grown, other, tmp_path / "old.safetensors", tmp_path)
 
 
 def test_a_model_that_cannot_be_trained_does_not_teach(data: TrainData, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from lookonce.annotations.records import Parsed, Record, Row, declared_size, hul
 from lookonce.samples import SampleSet
 
 POINTS = ("polygon", "polyline", "points")  # shapes with a list of points
+CORNERS = [f"{corner}{face}" for face in (1, 2) for corner in ("tl", "bl", "tr", "br")]  # of a cuboid
 
 
 def recognize(data: DataPath) -> Recognized | None:
@@ -99,17 +100,34 @@ def _row(place: str, shape: ET.Element, label: str) -> Row:
                 box = upright((left + right) / 2, (top + bottom) / 2, right - left, bottom - top, angle)
             return Row(place, box, name, polygon=bool(angle))
         if shape.tag in POINTS:
-            pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
-            return Row(place, hull([(float(x), float(y)) for x, y in pairs]), name, polygon=True)
+            return Row(place, hull(_points(shape)), name, polygon=True)
+        if shape.tag == "skeleton":
+            seen = [each for each in shape.iterfind("points") if each.get("outside") != "1"]
+            if len(seen) < 2:
+                return Row(place, fault=f"expected at least two visible points, found {len(seen)}")
+            return Row(place, hull([point for each in seen for point in _points(each)]), name, polygon=True)
+        if shape.tag == "cuboid":
+            corners = [(float(shape.get(f"x{at}", "")), float(shape.get(f"y{at}", ""))) for at in CORNERS]
+            return Row(place, hull(corners), name, polygon=True)
         if shape.tag == "mask":
             left, top, wide, high = (float(shape.get(key, "")) for key in ("left", "top", "width", "height"))
             return Row(place, (left, top, left + wide, top + high), name, polygon=True)
         if shape.tag == "ellipse":
             x, y, across, down = (float(shape.get(key, "")) for key in ("cx", "cy", "rx", "ry"))
+            angle = math.radians(float(shape.get("rotation") or 0))
+            across, down = (
+                math.hypot(across * math.cos(angle), down * math.sin(angle)),
+                math.hypot(across * math.sin(angle), down * math.cos(angle)),
+            )
             return Row(place, (x - across, y - down, x + across, y + down), name, polygon=True)
     except (ValueError, OverflowError):
         return Row(place, fault="expected xtl, ytl, xbr, ybr or points as numbers")
     return Row(place, fault=f"expected a box, found a {shape.tag}")
+
+
+def _points(shape: ET.Element) -> list[tuple[float, float]]:
+    pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
+    return [(float(x), float(y)) for x, y in pairs]
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:

@@ -52,7 +52,7 @@ StartOption = Annotated[
 KeepClassesOption = Annotated[
     bool,
     typer.Option(
-        "--keep-classes", help="Add classes to the model of --weights, which labels its own on DATA."
+        "--keep-classes", help="Add classes to the model of --weights, which teaches its own on DATA."
     ),
 ]
 RecipeOption = Annotated[
