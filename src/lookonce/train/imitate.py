@@ -35,6 +35,7 @@ from lookonce.model.decode import by_anchor, decode_all_boxes, standard
 from lookonce.train.loss import Losses, box_terms, class_probabilities, conf_terms, scale_terms
 
 UNSURE = 0.01  # objectness of the teacher below which only its objectness is learned
+KEPT = 0.1  # weight of an old model's boxes and classes: with 1, added classes are learned slowly
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +85,7 @@ def continuation(
     """Compute the losses of a batch in which some classes are annotated and a teacher knows the others.
 
     Positives have their usual terms. Background has those against the teacher's maps instead of an objectness
-    of 0. Ignored positions have none.
+    of 0, box and class terms with the weight `KEPT`. Ignored positions have none.
 
     Args:
         raw_maps: per scale (B, A*(5+C), S, S), finest first.
@@ -102,7 +103,8 @@ def continuation(
         terms = scale_terms(raw, positives.on_scale(s), truth, *of, cells, decodings[s])
         background = terms.background
         objects = replace(terms, conf=terms.conf * ~background, absent=None)
-        scales += [objects.sums(), imitated(raw, theirs, *of, decodings[s], background, classes)]
+        old = imitated(raw, theirs, *of, decodings[s], background, classes)
+        scales += [objects.sums(), Losses(KEPT * old.giou, old.conf, KEPT * old.prob)]
     return Losses.sum(scales).weighted(settings)
 
 
