@@ -1,14 +1,22 @@
-"""HTTP requests that leave no connection open."""
+"""HTTP requests that leave no connection open, and end whatever the server does."""
 
+import time
+from http.client import HTTPException, IncompleteRead
+from threading import Thread
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+PIECE = 1 << 16
+SLOWEST = 1 << 14  # bytes within the time for an answer, or it is too slow
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Close an answer whose redirect fails; urllib leaves it open."""
+    """Redirects that stay with HTTP, and take no password to another server."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        """Follow the redirect."""
+        """Follow the redirect; close an answer whose redirect fails, which urllib leaves open."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except BaseException:
@@ -17,13 +25,82 @@ class _Redirects(HTTPRedirectHandler):
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Return the next request."""
+        before, after = urlsplit(req.full_url), urlsplit(newurl)
+        if after.scheme not in ("http", "https"):
+            raise HTTPError(newurl, code, f"{msg}: a redirect to {after.scheme}", headers, fp)
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        is_upgrade = after.scheme == "https" and after.hostname == before.hostname
+        if following is not None and after[:2] != before[:2] and not is_upgrade:
+            following.remove_header("Authorization")
+        return following
+
 
 def open_url(request: Request, timeout: float) -> Any:
-    """Send a request and follow its redirects, as `urllib.request.urlopen` does.
+    """Send a request and follow its redirects.
+
+    Args:
+        request: an http or https address, and headers.
+        timeout: seconds until the headers of the last answer are there, and between two pieces of its body.
 
     Raises:
         OSError: no answer, or an HTTP error.
         HTTPException: a malformed answer.
         ValueError: a malformed address.
     """
-    return build_opener(_Redirects).open(request, timeout=timeout)
+    found: list[Any] = []
+    is_late = False
+
+    def ask() -> None:
+        try:
+            answer = build_opener(_Redirects).open(request, timeout=timeout)
+        except (OSError, HTTPException, ValueError, OverflowError) as error:
+            found.append(error)
+            return
+        found.append(answer)
+        if is_late:
+            answer.close()
+
+    # in a thread, because a server may send its headers byte by byte for ever
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(timeout)
+    is_late = True
+    if not found:
+        raise TimeoutError
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def read_body(answer: Any, count: int, timeout: float, longest: float) -> bytes:
+    """Read a body, or as much of it as asked for.
+
+    Args:
+        answer: an open answer.
+        count: number of bytes after which to stop.
+        timeout: seconds within which `SLOWEST` bytes must arrive.
+        longest: seconds for all of them.
+
+    Raises:
+        TimeoutError: the server is too slow.
+        OSError: the connection broke.
+        HTTPException: a malformed answer, or less than it declares.
+    """
+    data = bytearray()
+    started = since = time.monotonic()
+    before = 0
+    while len(data) < count:
+        piece = answer.read1(min(PIECE, count - len(data)))
+        if not piece:
+            if answer.length:
+                raise IncompleteRead(bytes(data), answer.length)
+            break
+        data += piece
+        now = time.monotonic()
+        if len(data) - before >= SLOWEST:
+            since, before = now, len(data)
+        if now - since > timeout or now - started > longest:
+            raise TimeoutError
+    return bytes(data)

@@ -64,6 +64,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("export", "--verify-on=" + "n" * 5000, "nnn: cannot be read: File name too long"),
         ("bench", "--batch=99999", "--batch: expected numbers from 1 to 1,024, such as 1,8, found '99999'"),
         ("bench", "--threads=1,x", "--threads: expected numbers from 1 to 1,024, such as 1,8, found '1,x'"),
+        (
+            "tune",
+            "--weights=photo.png",
+            "--weights: expected a Darknet .cfg as the model, found cats.safetensors",
+        ),
         ("bench", "--rounds=1001", "--rounds: expected a number less than or equal to 1000, found '1001'"),
     ],
 )

@@ -348,6 +348,8 @@ def raw(answer: bytes) -> Callable[[Handler], None]:
         b"HTTP/1.1 302 F\r\nLocation: http://" + b"a" * 70 + b".com/\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 F\r\nLocation: http://\xff\xfe/\x01\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 F\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: ftp://127.0.0.1:1/a.weights\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: data:,abc\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZZ\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 60_000 + b"\r\nabc",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
@@ -421,3 +423,15 @@ def test_a_password_is_sent_and_shown_nowhere(server: Server, tmp_path: Path) ->
         get(tmp_path, f"{mirror}/files")
     assert server.seen[-1][1]["Authorization"] == "Basic bWU6czNjcmV0QHg="
     assert all(b"s3cret" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_redirect_takes_no_password_to_another_server(server: Server, tmp_path: Path) -> None:
+    with serving() as other:
+        server.answers["/a.weights"] = redirect(f"{other.url}/a.weights")
+        other.answers["/a.weights"] = sound(CONTENT)
+        mirror = server.url.replace("://", "://me:s3cret@")
+        assert get(tmp_path, mirror, Referer="https://pjreddie.com").read_bytes() == CONTENT
+        ((path, headers),) = other.seen
+    assert "Authorization" in server.seen[0][1]
+    assert "Authorization" not in headers
+    assert (path, headers["Referer"]) == ("/a.weights", "https://pjreddie.com")

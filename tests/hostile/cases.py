@@ -11,6 +11,7 @@ from tests.hostile import further, inputs
 from tests.hostile.inputs import BOX, GOOD, fifo, link
 from tests.hostile.limits import Case, run
 from tests.hostile.options import option_cases
+from tests.hostile.videos import videos
 from tests.tiny_onnx import write_tiny_model
 
 
@@ -65,6 +66,23 @@ def image_cases(top: Path) -> Iterator[Case]:
         yield Case(here, f"explain|coco|{name}|--out|page.html", odd)
         yield Case(here, "data|check|lines.txt|--names|names.txt|--out|check", odd)
         yield Case(here, "evaluate|model.onnx|lines.txt|--names|names.txt|--out|eval", odd)
+
+
+def video_cases(top: Path) -> Iterator[Case]:
+    """Yield every hostile video alone, and between two good images."""
+    command = "detect|model.onnx|all|--out|among|--save|json"
+    expected = None
+    for name, data in videos():
+        here = desk(top / name)
+        (here / name).write_bytes(data)
+        good_images(here / "all", "19")
+        if expected is None:
+            run(command, here)
+            expected = detections(here)
+        (here / "all" / f"5{name}").write_bytes(data)
+        yield Case(here, f"detect|model.onnx|{name}|--out|out", (0, 1, 2))
+        yield Case(here, command, (0, 1), partial(detections, here), expected)
+        shutil.rmtree(here)
 
 
 def model_cases(top: Path) -> Iterator[Case]:
@@ -160,6 +178,7 @@ def path_cases(top: Path) -> Iterator[Case]:
 
 KINDS = {
     "images": image_cases,
+    "videos": video_cases,
     "models": model_cases,
     "data": data_cases,
     "labels": label_cases,

@@ -19,6 +19,7 @@ HERE = Path(__file__).parents[2]
         ["--kind", "data", "--every", "25"],
         ["--kind", "paths", "--name", "loop-20"],
         ["--kind", "options", "--every", "80"],
+        ["--kind", "videos", "--every", "50"],
     ],
 )
 def test_hostile_inputs_end_in_one_line(words: list[str]) -> None:

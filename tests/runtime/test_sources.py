@@ -1,6 +1,7 @@
 """Which files a source stands for, and what happens to bad ones."""
 
 import os
+import socket
 import struct
 import sys
 import time
@@ -12,7 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from lookonce.runtime import sources as sources_module
 from lookonce.runtime.pipeline import Parallel
 from lookonce.runtime.sources import Frame, Sources
 from lookonce.tiff import LargeImage
+from tests import file_server
 from tests.mjpeg_server import free_port
 from tests.tiffs import write_tiff
 
@@ -308,6 +310,80 @@ def test_user_and_password_are_sent_and_not_shown(album: Path) -> None:
     with serving(Handler) as server:
         (frame,) = Sources([f"{server.replace('//', '//admin:Admin@123@')}/b.png"])
     assert frame.name == f"{server}/b.png"
+
+
+def test_a_redirect_takes_no_password_to_another_server(album: Path) -> None:
+    png = (album / "b.png").read_bytes()
+    with file_server.serving() as mine, file_server.serving() as other:
+        mine.answers["/here.png"] = file_server.redirect("/a.png")
+        mine.answers["/there.png"] = file_server.redirect(f"{other.url}/a.png")
+        for server in (mine, other):
+            server.answers["/a.png"] = lambda request: request.answer(200, png)
+        for name in ("here", "there"):
+            (_,) = Sources([f"{mine.url.replace('//', '//me:secret@')}/{name}.png"])
+    sent = {path: "Authorization" in headers for path, headers in mine.seen}
+    assert sent == {"/here.png": True, "/a.png": True, "/there.png": True}
+    assert [(path, "Authorization" in headers) for path, headers in other.seen] == [("/a.png", False)]
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1:{}/a.png", "file://{}/b.png", "data:image/png,x"])
+def test_a_redirect_stays_with_http(album: Path, target: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, file_server.serving() as server:
+        place = album if "file" in target else listening.getsockname()[1]
+        server.answers["/a.png"] = file_server.redirect(target.format(place))
+        with pytest.raises(ImageError, match=r"/a\.png: expected an image or a video, found HTTP status 302"):
+            list(Sources([f"{server.url}/a.png"]))
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has come
+            listening.accept()
+
+
+@pytest.mark.parametrize("where", ["in the headers", "at once", "in the image"])
+def test_an_image_byte_by_byte_is_given_up(album: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lookonce.runtime.remote.PATIENCE", 0.5)
+    png, stop = (album / "b.png").read_bytes(), Event()
+
+    def drip(request: file_server.Handler) -> None:
+        start = {"in the headers": b"", "at once": b"\r\n", "in the image": b"\r\n" + png[:64]}[where]
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
+        while not stop.wait(0.05):
+            try:
+                request.wfile.write(b"X: y\r\n" if where == "in the headers" else b"x")
+            except OSError:
+                return
+
+    with file_server.serving() as server:
+        server.answers["/a.png"] = drip
+        try:
+            with pytest.raises(ImageError, match="found no answer within"):
+                list(Sources([f"{server.url}/a.png"]))
+        finally:
+            stop.set()
+
+
+@pytest.mark.parametrize(
+    ("cut", "added", "headers", "what"),
+    [
+        (30, b"", {}, "found an answer that is not HTTP|cut short"),
+        (
+            0,
+            b"",
+            {"Content_Encoding": "gzip"},
+            "expected an image or a video as it is, found it encoded: 'gzip'",
+        ),
+        (0, bytes(1 << 20), {"Content_Encoding": "deflate"}, "found it encoded: 'deflate'"),
+    ],
+)
+def test_an_image_that_is_shorter_than_declared_or_encoded(
+    album: Path, cut: int, added: bytes, headers: dict[str, str], what: str
+) -> None:
+    png = (album / "b.png").read_bytes()
+    with file_server.serving() as server:
+        server.answers["/a.png"] = lambda request: request.answer(
+            200, png[: len(png) - cut] + added, length=len(png) + len(added), **headers
+        )
+        with pytest.raises(ImageError, match=what):
+            list(Sources([f"{server.url}/a.png"]))
 
 
 def test_hosts_that_are_not_there() -> None:

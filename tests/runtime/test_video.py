@@ -11,6 +11,7 @@ import pytest
 
 from lookonce.errors import ImageError
 from lookonce.runtime.conversion import ConversionCheck
+from lookonce.runtime.sources import Sources
 from lookonce.runtime.video import (
     VIDEO_SUFFIXES,
     check_whole,
@@ -67,6 +68,28 @@ def test_reading_is_lazy_and_lets_go(clip: Path) -> None:
 
     assert bar(next(frames)[0]) == 0
     frames.close()
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.avi", "list.txt", "list"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {}\n",
+        "ID3\4\0\0\0\0\0\0#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_playlist_reads_no_file_that_nobody_named(tmp_path: Path, text: str, name: str) -> None:
+    """FFmpeg follows one with any suffix that it knows, or in any file, from this folder or from `/`."""
+    write_scenes(tmp_path / "secret.avi", "MJPG", 5)
+    for target in ("secret.avi", tmp_path / "secret.avi", f"file://{tmp_path}/secret.avi", "/etc/passwd"):
+        (tmp_path / name).write_text(text.format(target))
+        with pytest.raises(ImageError, match="found a playlist or sound; name the videos themselves"):
+            list(read_frames(tmp_path / name))
+        sources = Sources([tmp_path / name])
+        with pytest.raises(ImageError, match="found a playlist"):
+            list(sources)
+        assert sources.count() == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", bytes(5000)])

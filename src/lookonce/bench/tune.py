@@ -41,7 +41,7 @@ from lookonce.gate import Detected, detect_samples, own_values
 from lookonce.geometry.boxes import pairwise_iou
 from lookonce.images import read_image
 from lookonce.metadata import ModelInfo
-from lookonce.runtime.backends import Arithmetic, engine_file, load_engine
+from lookonce.runtime.backends import Arithmetic, check_weights_option, engine_file, load_engine
 from lookonce.runtime.cpu import this_cpu
 from lookonce.runtime.detector import Detector
 from lookonce.runtime.options import CONF, EVALUATION_CONF, DetectOptions
@@ -105,6 +105,7 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
         MissingExtraError: the evaluation package is not installed.
     """
     require("faster_coco_eval", "train")
+    check_weights_option(model, options.weights)
     path = engine_file(model, options.weights)
     with closing(load_engine(path)) as opened:
         info = opened.info

@@ -41,7 +41,8 @@ def tune(
     options = TuneOptions(data, max_drop, names, weights, rounds, out)
     inputs = [model, data, names, weights]
     with Outputs("tune", folder=out, files=[shared.json_file(json_to)], inputs=inputs, force=force):
-        made = measure_all(model, options, terminal(stderr=json_to == shared.STANDARD_OUTPUT))
+        with shared.options_named():
+            made = measure_all(model, options, terminal(stderr=json_to == shared.STANDARD_OUTPUT))
         if json_to is not None:
             shared.write_json(json_to, json.loads((made.folder / PLAN).read_text(encoding="utf-8")))
     if json_to == shared.STANDARD_OUTPUT:

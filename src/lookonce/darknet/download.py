@@ -19,14 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from threading import Thread
 from typing import IO, Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote
 from urllib.request import Request
 
 from lookonce._files import write_text
-from lookonce._http import open_url
+from lookonce._http import SLOWEST, open_url
 from lookonce._urls import redacted, split_credentials
 from lookonce.errors import DownloadError
 
@@ -37,7 +36,6 @@ except ImportError:  # Windows has no such locks; the final check still detects 
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = 30.0  # seconds without a byte, or until an answer begins, after which a connection counts as broken
-SLOWEST = 1 << 14  # bytes within `TIMEOUT`; if fewer arrive, the next mirror is tried
 LONGEST = 6 * 3600.0  # seconds for one file from one mirror
 NUMBER = r"[0-9]{1,18}"
 ATTEMPTS = 20  # per mirror, as long as each brings more of the file
@@ -272,27 +270,13 @@ def download(
 
 
 def _open(request: Request) -> Any:
-    """Wait for an answer in a separate thread: a server may send its headers byte by byte forever."""
-    found: list[Any] = []
-
-    def ask() -> None:
-        try:
-            found.append(open_url(request, TIMEOUT))
-        except (OSError, HTTPException, ValueError, OverflowError) as error:  # malformed headers or addresses
-            found.append(error)
-
-    asking = Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(TIMEOUT)
-    if not found:
-        raise _BrokenError(f"no answer for {TIMEOUT:g} s")
-    match found[0]:
-        case HTTPError() as error:
-            error.close()
-            raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
-        case Exception() as error:
-            raise _BrokenError(_reason(error)) from error
-    return found[0]
+    try:
+        return open_url(request, TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        raise _BrokenError(f"HTTP {error.code} {error.reason}") from error
+    except (OSError, HTTPException, ValueError, OverflowError) as error:  # malformed headers or addresses
+        raise _BrokenError(_reason(error)) from error
 
 
 def difference(path: Path, file: RemoteFile) -> str | None:

@@ -8,13 +8,15 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request
 
-from lookonce._http import open_url
+from lookonce._http import open_url, read_body
 from lookonce._image_header import is_image
 from lookonce._urls import redacted, split_credentials
 from lookonce.errors import ImageError
 from lookonce.runtime.diagnosis import PATIENCE, reason
 from lookonce.runtime.stdin import LARGEST
 from lookonce.runtime.video import VIDEO_SUFFIXES
+
+LONGEST = 600.0  # seconds for an image
 
 
 def open_remote_image(url: str) -> Callable[[], bytes] | None:
@@ -36,16 +38,24 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     if user or password:
         pair = f"{unquote(user)}:{unquote(password)}".encode()
         request.add_header("Authorization", f"Basic {b64encode(pair).decode()}")
+    response: HTTPResponse | None = None
     try:
-        response: HTTPResponse = open_url(request, PATIENCE)  # an http URL, as checked
+        response = open_url(request, PATIENCE)  # an http URL, as checked
+        if (coding := response.headers.get("Content-Encoding", "identity")) != "identity":
+            response.close()
+            raise ImageError(
+                f"{redacted(url)}: expected an image or a video as it is, found it encoded: {coding!r}"
+            )
         kind = response.headers.get_content_type()
         path = PurePosixPath(parts.path)
         start = b""
         if kind.partition("/")[0] not in ("multipart", "video") and path.suffix.lower() not in VIDEO_SUFFIXES:
-            start = response.read(64)
+            start = read_body(response, 64, PATIENCE, PATIENCE)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, HTTPError):
             error.close()
+        if response is not None:
+            response.close()
         raise ImageError(f"{redacted(url)}: expected an image or a video, found {reason(error)}") from error
     if not is_image(start):
         response.close()
@@ -54,7 +64,7 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     def read() -> bytes:
         try:
             with response:
-                data = start + response.read(LARGEST + 1 - len(start))
+                data = start + read_body(response, LARGEST + 1 - len(start), PATIENCE, LONGEST)
         except (OSError, HTTPException) as error:
             raise ImageError(f"{redacted(url)}: expected an image, found {reason(error)}") from error
         if len(data) > LARGEST:

@@ -44,6 +44,9 @@ USUAL_RATE = 25.0  # used instead
 LONGEST_GAP = 60.0  # seconds until the next frame; a longer time is damaged
 PATIENCE_MS = 10_000  # for a stream to open, and for each frame of it
 PROGRESSIVE = (b"VP80", b"VP90", b"AV01", b"MJPG")  # codecs whose videos are hardly ever interlaced
+# Starts of texts that name other files, which FFmpeg would read: HLS and its own lists. It looks for one
+# behind an ID3 tag too, with which no video starts.
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"ID3")
 WHOLE = 0.95  # share of the declared frames below which a video counts as damaged
 
 Origin = Path | str | int  # a video file, a stream's URL, a camera's number
@@ -100,6 +103,8 @@ def is_video(path: Path) -> bool:
         return start[:1] == b"\x47"
     if not start or is_image(start):
         return False
+    if start.startswith(PLAYLISTS):  # for `opened` to refuse
+        return True
     try:
         with opened(path):
             return True
@@ -182,6 +187,7 @@ def _frames_by_av(path: Path) -> Iterator[tuple[NDArray[np.uint8], Moment]]:
     from av import FFmpegError
 
     number = -1
+    _check_no_playlist(path)
     with open_input(path, ImageError) as stream, _opened_by_av(path, stream) as (container, video):
         rate = _rate_by_av(video)
         try:
@@ -299,6 +305,7 @@ def opened(origin: Origin) -> Iterator[cv2.VideoCapture]:
     """
     if isinstance(origin, Path):
         open_input(origin, ImageError).close()  # a FIFO or a device would block forever
+        _check_no_playlist(origin)
     capture = _capture(origin)
     try:
         if not capture.isOpened():
@@ -355,6 +362,16 @@ def check_whole(origin: Origin, declared: int, found: int) -> None:
             f"{name_of(origin)}: expected {declared if declared > 0 else 'some'} frames, found {found}: "
             "the video is damaged or cut short"
         )
+
+
+def _check_no_playlist(path: Path) -> None:
+    """Refuse a file that makes FFmpeg read files that nobody named.
+
+    Raises:
+        ImageError: it is a playlist, whatever its suffix.
+    """
+    if _start(path).startswith(PLAYLISTS):
+        raise ImageError(f"{path}: expected a video, found a playlist or sound; name the videos themselves")
 
 
 def _start(path: Path) -> bytes:
