@@ -49,7 +49,8 @@ def nms(
     ranked = boxes[waiting]
     if (pairs := _sharing_columns(ranked, labels[waiting])) is not None:
         i, j = pairs
-        too_close = iou(ranked[i], ranked[j]) > iou_threshold
+        # `take` gathers rows in half of the time that indexing needs
+        too_close = iou(ranked.take(i, axis=0), ranked.take(j, axis=0)) > iou_threshold
         return _settle(waiting, (i[too_close], j[too_close]))
     kept = [waiting[:0]]
     while len(waiting):
@@ -120,11 +121,11 @@ def _sharing_columns(boxes: NDArray[np.float32], labels: NDArray[np.int64]) -> t
         return None
     first = np.repeat(np.arange(len(order)), counts)
     second = first + 1 + np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
-    i, j = order[first], order[second]
+    i, j = order.take(first), order.take(second)
     low, high = np.minimum(i, j), np.maximum(i, j)
     # NumPy sorts numbers of 16 bits by their digits, which takes a fraction of the time
     by_better = np.argsort(low.astype(np.uint16) if len(order) <= 1 << 16 else low, kind="stable")
-    return low[by_better], high[by_better]
+    return low.take(by_better), high.take(by_better)
 
 
 def _conflicts(
@@ -139,7 +140,7 @@ def _conflicts(
     candidates = pairwise_intersects(a, b) & (labels[first][:, None] == labels[second])
     # flatnonzero is ten times as fast as nonzero on two axes
     i, j = np.divmod(np.flatnonzero(candidates), max(1, len(second)))
-    too_close = iou(a[i], b[j]) > iou_threshold
+    too_close = iou(a.take(i, axis=0), b.take(j, axis=0)) > iou_threshold
     return i[too_close], j[too_close]
 
 
@@ -156,8 +157,8 @@ def _settle(block: Indices, conflicts: tuple[Indices, Indices]) -> Indices:
     for _ in range(ROUNDS):
         kept = np.ones(len(block), bool)
         kept[worse] = False
-        alive[worse[kept[better]]] = False
-        open_ = alive[better] & alive[worse]
+        alive[worse[kept.take(better)]] = False
+        open_ = alive.take(better) & alive.take(worse)
         better, worse = better[open_], worse[open_]
     for first, second in zip(better.tolist(), worse.tolist(), strict=True):
         if alive[first]:

@@ -51,7 +51,7 @@ def locate(
     """
     thresholds = np.broadcast_to(options.thresholds(names), candidates.shape[1] - 5)  # (C,)
     # A score is at most the objectness, so only few rows need their C columns read.
-    rows = candidates[np.flatnonzero(candidates[:, 4] > thresholds.min(initial=1))]  # (M, 5+C)
+    rows = candidates.take(np.flatnonzero(candidates[:, 4] > thresholds.min(initial=1)), axis=0)  # (M, 5+C)
     if options.multi_label:
         found, labels = np.nonzero(rows[:, 4:5] * rows[:, 5:] > thresholds)
         rows = rows[found]
