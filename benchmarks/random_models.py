@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from lookonce.bench.contenders import image
 from lookonce.darknet.cfg import parse_cfg
@@ -24,8 +25,12 @@ SEEN = float(np.log(0.25 / 0.75))  # before the sigmoid: an objectness of 0.25, 
 OBJECTS = 100  # cells and anchors that see an object, about as many as with a trained model and a full image
 
 
-def write_random(architecture: str, folder: Path, size: int = 416) -> Path:
-    """Write `<architecture>.cfg`, `.weights` and `.names`; returns the `.cfg`."""
+def write_random(architecture: str, folder: Path, size: int = 416, spread: float = 1.0) -> Path:
+    """Write `<architecture>.cfg`, `.weights` and `.names`; returns the `.cfg`.
+
+    `spread` is the standard deviation of each raw map. Without setting it, the shortcuts of Darknet-53 double
+    the activations again and again, up to raw maps of several hundred, which no training gives.
+    """
     info = ModelInfo(
         architecture,
         names=tuple(f"class-{number}" for number in range(CLASSES)),
@@ -36,24 +41,41 @@ def write_random(architecture: str, folder: Path, size: int = 416) -> Path:
     rng = np.random.default_rng(0)
     network = resolve(parse_cfg(classic_cfg(info), architecture))
     weights = [_random(rng, spec) for spec in network.convolutions]
-    shift = np.float32(_surest(network, weights, info))
-    for spec, convolution in zip(network.convolutions, weights, strict=True):
-        if not spec.batch_normalize:  # a head
-            convolution.bias[4 :: 5 + CLASSES] -= shift
+    heads = [
+        convolution
+        for spec, convolution in zip(network.convolutions, weights, strict=True)
+        if not spec.batch_normalize
+    ]
+    maps = _raw_maps(network, weights, info)
+    for head, raw in zip(heads, zip(*maps, strict=True), strict=True):
+        head.kernel[:] *= np.float32(spread / np.std(raw))
+    shift = np.float32(_surest(_raw_maps(network, weights, info)))
+    for head in heads:
+        head.bias[4 :: 5 + CLASSES] -= shift
     cfg = folder / f"{architecture}.cfg"
     write_darknet(cfg, info, weights)
     return cfg
 
 
-def _surest(network: Network, weights: Sequence[ConvWeights], info: ModelInfo) -> float:
-    """What to take off the objectness, so that at most `OBJECTS` of an image's cells and anchors see one."""
+def _raw_maps(
+    network: Network, weights: Sequence[ConvWeights], info: ModelInfo
+) -> list[list[NDArray[np.float32]]]:
+    """The raw maps of each image, in the order of the heads in the network."""
     graph = build_onnx(network, weights, info, raw_maps=True).SerializeToString()
-    session, surest = ort.InferenceSession(graph), []
+    session, found = ort.InferenceSession(graph), []
     for seed in range(IMAGES):
         seen = image(seed)
         fitted = Letterbox.fit(seen.shape[:2], info.input_size).image(seen)
         _, *maps = session.run(None, {"images": fitted[None]})
-        objectness = np.concatenate([raw[:, 4 :: 5 + CLASSES].ravel() for raw in maps])
+        found.append(sorted(maps, key=lambda raw: raw.shape[-1]))  # Darknet's files begin with the coarsest
+    return found
+
+
+def _surest(maps: Sequence[Sequence[NDArray[np.float32]]]) -> float:
+    """What to take off the objectness, so that at most `OBJECTS` of an image's cells and anchors see one."""
+    surest = []
+    for of_image in maps:
+        objectness = np.concatenate([raw[:, 4 :: 5 + CLASSES].ravel() for raw in of_image])
         surest.append(np.sort(objectness)[-OBJECTS])
     return float(max(surest)) - SEEN
 

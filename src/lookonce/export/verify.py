@@ -25,7 +25,7 @@ from lookonce.runtime.postprocess import postprocess
 
 # Engines sum in different orders. Measured in float32 on trained and random networks: see docs/export.md.
 BOX_TOLERANCE = 0.1  # pixels of the input
-SCORE_TOLERANCE = 2e-4  # of objectness and class probabilities
+SCORE_TOLERANCE = 2e-4  # of objectness and class probabilities; see benchmarks/rounding.md
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
