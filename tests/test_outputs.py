@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookonce._files import replacing_together, write_text
+from lookonce import _outputs
+from lookonce._files import replacing, replacing_together, write_text
 from lookonce._outputs import HIDDEN, Lock, Outputs
 from lookonce.errors import ConfigError
 
@@ -180,3 +181,31 @@ def test_a_lock_deleted_by_its_last_holder_is_taken_anew(tmp_path: Path) -> None
     with Lock(tmp_path / "lock", tmp_path):
         assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="links as POSIX has them")
+def test_links_that_are_swapped_in_after_the_check_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by somebody else who may write in the folder, at the worst moment."""
+    (mine := tmp_path / "mine.txt").write_text("mine")
+    (out := tmp_path / "out").mkdir()
+    with Outputs("test", folder=out, force=True):
+        with replacing(out / "a.txt") as made:
+            made.write_text("new")
+            (out / "a.txt").symlink_to(mine)
+        assert not (out / "a.txt").is_symlink()
+        assert ((out / "a.txt").read_text(), mine.read_text()) == ("new", "mine")
+
+        check = _outputs._check_plain
+
+        def check_then_swap(path: Path) -> None:
+            check(path)
+            path.unlink(missing_ok=True)
+            path.symlink_to(mine)
+
+        monkeypatch.setattr(_outputs, "_check_plain", check_then_swap)
+        with pytest.raises(OSError, match="symbolic links"):
+            write_text(out / "b.txt", "new")
+    assert mine.read_text() == "mine"
+    assert not (out / "b.txt").exists()
