@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from lookonce._image_header import read_header
+from lookonce.errors import ImageError
+from lookonce.images import decode_native
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
 
@@ -82,3 +84,14 @@ def test_a_gif_of_frames_is_a_series_and_as_large_as_its_first() -> None:
     data[at + 5 : at + 9] = (40_000).to_bytes(2, "little") * 2
     header = read_header(BytesIO(data))
     assert (header.height, header.width) == (40_000, 40_000)
+
+
+@pytest.mark.parametrize("length", [1, 0x7FFF_FFFF, 0xFEFF_0000])
+def test_a_png_whose_end_declares_bytes(length: int) -> None:
+    """OpenCV allocated and cleared as many: 4 GB and ten seconds for a file of 88 bytes."""
+    data = made("RGB", "PNG").getvalue()
+    assert data[-12:-4] == b"\0\0\0\0IEND"
+    with pytest.raises(
+        ImageError, match=f"expected a PNG that ends in an empty chunk, found {length:,} bytes"
+    ):
+        decode_native(data[:-12] + length.to_bytes(4) + b"IEND" + data[-4:], "a.png")

@@ -211,6 +211,8 @@ def _png(stream: BinaryIO) -> Found:
         elif kind == b"eXIf":
             orientation = _exif_orientation(stream.read(min(length, LONGEST_EXIF)))
         elif kind == b"IEND":
+            if length:  # OpenCV makes room for as much
+                raise ValueError(f"expected a PNG that ends in an empty chunk, found {length:,} bytes in it")
             break
         others += kind not in (b"IDAT", b"fdAT", b"fcTL")
         if others > MOST_OTHERS:

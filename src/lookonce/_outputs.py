@@ -145,9 +145,7 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._lines(root)[name] = stamp
         entry = {"command": self._command, "file": name, "size": stamp[0], "modified": stamp[1]}
         _check_plain(root / HIDDEN)
-        flags = (
-            os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        )  # by now a link?
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # by now a link?
         with naming(root / HIDDEN), os.fdopen(os.open(root / HIDDEN, flags, 0o666), "ab") as listed:
             listed.write((json.dumps(entry) + "\n").encode())
 

@@ -103,6 +103,11 @@ def strange_pngs() -> Iterator[tuple[str, bytes]]:
     yield "long_head.png", png(chunk(b"IHDR", bits + b"\0"), scanline)
     yield "short_head.png", png(chunk(b"IHDR", bits[:9]), scanline)
     yield "no_data.png", png(header(64, 64))
+    for length in (1, 0x7FFF_FFFF, 0xFEFF_0000):
+        yield (
+            f"end_of_{length}.png",
+            png(header(64, 64), scanline)[:-12] + struct.pack(">I", length) + b"IEND",
+        )
     yield "few_rows.png", png(header(64, 64), chunk(b"IDAT", zlib.compress(bytes(193 * 3))))
     yield "filters.png", png(header(64, 64), chunk(b"IDAT", zlib.compress(b"\x09" * 193 * 64)))
     yield "preset.png", png(header(64, 64), chunk(b"IDAT", b"\x78\xbb" + bytes(60)))
