@@ -73,7 +73,7 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         expected = "" if is_flag else "True or False"
     elif Path in kinds:
         parser = next((note.parser for note in notes if getattr(note, "parser", None)), Path)
-        if isinstance(value, str | PathLike) and fspath(value) != "":
+        if isinstance(value, str | PathLike) and (text := str(fspath(value))) and "\0" not in text:
             return parser(value)
         expected = "a path"
     elif int in kinds:

@@ -73,6 +73,7 @@ def test_wrong_parameters_are_told_as_for_any_function(data: str) -> None:
         ("train", {"data": 1}, "data: expected a path, found 1"),
         ("train", {"data": True}, "data: expected a path, found True"),
         ("train", {"data": ""}, "data: expected a path, found ''"),
+        ("train", {"out": "a\0b"}, "out: expected a path, found 'a"),
         ("train", {"data": None}, "data: expected a value, found None"),
         ("train", {"out": b"run"}, "out: expected a path, found b'run'"),
         ("train", {"minutes": "5"}, "minutes: expected a number, found '5'"),
