@@ -18,13 +18,13 @@ RESULTS = [
 def test_one_table_a_case_with_ratios_to_the_first_row() -> None:
     assert as_text(RESULTS).splitlines() == [
         "416x416, batch 1, 2 threads",
-        "            ms  90 %  99 %  images/s  time  peak MiB  opening s",
+        "            ms   90%   99%  images/s  time  peak MiB  opening s",
         "lookonce  20.0  21.4  21.9      50.0  1.00       210       0.50",
         "opencv    40.0  42.8  43.9      25.0  2.00       190       0.25",
         "torch: not measured: torch: RuntimeError: <b>no</b>",
         "",
         "416x416, batch 8, 2 threads",
-        "             ms   90 %   99 %  images/s  time  peak MiB  opening s",
+        "             ms    90%    99%  images/s  time  peak MiB  opening s",
         "lookonce  100.0  100.0  100.0      80.0  1.00                 0.50",
     ]
 

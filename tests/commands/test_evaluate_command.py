@@ -134,7 +134,7 @@ def test_counts_and_intervals_are_printed_and_written(
 ) -> None:
     assert evaluate_lines(images) == 0
     said = capsys.readouterr().out
-    assert "95 % intervals over 3 images" in said
+    assert "95% intervals over 3 images" in said
     assert "the model has no thresholds: chosen on these images, for each half on the other half" in said
     table = said[said.index(" counts ") :].split("the model has")[0].splitlines()
     row = next(line.split() for line in table if "dog" in line)
@@ -151,7 +151,7 @@ def test_counts_and_intervals_are_printed_and_written(
 @pytest.mark.usefixtures("fixed")
 def test_images_of_a_group_are_one_unit(capsys: pytest.CaptureFixture[str], images: Path) -> None:
     assert evaluate_lines(images, "--group", r"/[ab](\.png)") == 0
-    assert "95 % intervals over 2 groups" in capsys.readouterr().out
+    assert "95% intervals over 2 groups" in capsys.readouterr().out
     assert json.loads((images / "report" / "metrics.json").read_text())["intervals"]["over"] == "groups"
     assert evaluate_lines(images, "--group", "(", "--force") == 2
     assert "--group: expected folder or a regular expression, found '('" in capsys.readouterr().err

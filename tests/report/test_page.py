@@ -28,9 +28,9 @@ def test_every_number_equals_the_json(written: Written) -> None:
         if expected is None:
             assert text == "–", pointer
             continue
-        scale = 100 if text.endswith(" %") else 1
-        digits = len(text.removesuffix(" %").partition(".")[2])
-        assert float(text.removesuffix(" %")) == pytest.approx(scale * expected, abs=0.5001 * 10**-digits), (
+        scale = 100 if text.endswith("%") else 1
+        digits = len(text.removesuffix("%").partition(".")[2])
+        assert float(text.removesuffix("%")) == pytest.approx(scale * expected, abs=0.5001 * 10**-digits), (
             pointer
         )
     sections = {pointer.split("/")[1] for _, pointer, _ in shown}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 90, 99)
 OURS, THEIRS, INK, MUTED, FAINT = "#0072B2", "#999999", "#222222", "#666666", "#DDDDDD"
-HEADINGS = ("", "ms", "90 %", "99 %", "images/s", "time", "peak MiB", "opening s")
+HEADINGS = ("", "ms", "90%", "99%", "images/s", "time", "peak MiB", "opening s")
 
 
 def as_text(results: Sequence[Result]) -> str:

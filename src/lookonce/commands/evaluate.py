@@ -315,7 +315,7 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     unit = "groups" if spread.grouped else "images"
     say(
         f"AP {spread.overall.ap.around(metrics.ap)}, AP50 {spread.overall.ap50.around(metrics.ap50)}: "
-        f"95 % intervals over {spread.units} {unit}",
+        f"95% intervals over {spread.units} {unit}",
         console,
     )
     m = {name: _number(getattr(metrics, name)) for name in metrics.__dataclass_fields__ if name[0] == "a"}
@@ -339,7 +339,7 @@ def print_counts(evaluation: Evaluation, console: Console) -> None:
     """Print a table of annotated and counted objects by class, and where its thresholds come from."""
     counting, spread = evaluation.counting, evaluation.intervals
     table = Table("counts", box=None, header_style="bold")
-    for heading in ("at conf", "annotated", "counted", "error", "95 %", "MAE", "bias"):
+    for heading in ("at conf", "annotated", "counted", "error", "95%", "MAE", "bias"):
         table.add_column(heading, justify="right")
 
     def add(name: str, threshold: str, error: CountingError, interval: Interval, style: str = "") -> None:

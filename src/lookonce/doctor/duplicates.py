@@ -6,8 +6,8 @@ correlation of their 32 x 32 thumbnails decides. Hashes alone are not enough: am
 classrooms, 120 pairs are within 8 bits, and most of them show different rooms.
 
 Measured on 39 photographs: encoding again at quality 30, halving, stretching and noise change at most 5 bits
-and leave a correlation of 0.999; 20 % more brightness changes 5 bits and leaves 0.977 (one image, with an
-overexposed sky, 20 bits and 0.93). A crop of 2 % per side changes up to 14 bits: crops and mirrored images
+and leave a correlation of 0.999; 20% more brightness changes 5 bits and leaves 0.977 (one image, with an
+overexposed sky, 20 bits and 0.93). A crop of 2% per side changes up to 14 bits: crops and mirrored images
 are not found.
 """
 

@@ -1,4 +1,4 @@
-"""95 % intervals by the bootstrap: how far a measurement would move with other images.
+"""95% intervals by the bootstrap: how far a measurement would move with other images.
 
 Images, or groups of images that belong together, are drawn again with replacement, a thousand times, and
 measured again. The detections are matched once; a resample only counts how often each image was drawn.
@@ -70,7 +70,7 @@ class Interval:
 
 
 def student(freedom: int) -> float:
-    """Return Student's t with 2.5 % above it, by Hill's expansion (1970): within 0.5 % from 4 degrees on."""
+    """Return Student's t with 2.5% above it, by Hill's expansion (1970): within 0.5% from 4 degrees on."""
     z = 1.959964
     terms: tuple[float, ...] = (
         (z**3 + z) / 4,
@@ -97,7 +97,7 @@ class ClassIntervals:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """95 % intervals of one evaluation.
+    """95% intervals of one evaluation.
 
     Attributes:
         units: number of images or groups that were drawn.
@@ -161,7 +161,7 @@ def with_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def intervals(
     rankings: Sequence[Ranking], counting: Counting, groups: Sequence[int] | None = None
 ) -> Intervals:
-    """Compute the 95 % intervals of AP, AP50 and counts.
+    """Compute the 95% intervals of AP, AP50 and counts.
 
     Args:
         rankings: detections of each class, matched.

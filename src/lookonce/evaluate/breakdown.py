@@ -27,7 +27,7 @@ from lookonce.samples import Sample
 
 COCO_SIZES = (32.0, 96.0)  # sides of the squares that separate small, medium and large
 BINS = 5
-FEWEST = 25  # objects in a bin: below, one object more or fewer is 4 % of recall
+FEWEST = 25  # objects in a bin: below, one object more or fewer is 4% of recall
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Confusion matrix: classes confused, objects missed, and false alarms."""
+"""Confusion matrix: classes confused, objects missed, and false detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Confusion:
 
     Attributes:
         counts: (C+1, C+1) int64, row: true class, column: detected class. The last column holds the objects
-            that were missed, the last row the false alarms.
+            that were missed, the last row the false detections.
         thresholds: score threshold of each class; detections above it were counted.
         iou: smallest overlap at which a detection matches an object.
     """

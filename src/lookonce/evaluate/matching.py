@@ -4,7 +4,7 @@ Two rules pair detections with objects. Both go through the detections by fallin
 
 - COCO's, `take_turns`: each takes, of the objects still free, the one it overlaps most.
 - The VOC devkit's (VOCevaldet.m), `match_image`: each may take only the object of its class that it
-  overlaps most. If a better detection has taken that one, it is a false alarm; if that one is difficult, the
+  overlaps most. If a better detection has taken that one, it is a false detection; if that one is difficult, the
   detection does not count. To this, COCO's rule for crowds is added: a detection that lies in a crowd of its
   class, and is not right, does not count either.
 

@@ -27,9 +27,9 @@ class Difference:
     Attributes:
         a: measure of A.
         b: measure of B.
-        a_interval: 95 % interval of A's.
-        b_interval: 95 % interval of B's.
-        interval: 95 % interval of B's minus A's.
+        a_interval: 95% interval of A's.
+        b_interval: 95% interval of B's.
+        interval: 95% interval of B's minus A's.
         units: number of images, or of groups.
     """
 

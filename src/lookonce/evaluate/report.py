@@ -33,7 +33,7 @@ class Evaluation:
         confusion: confusion matrix at the thresholds of the counts.
         best_thresholds: score threshold of each class that is best on these images.
         counting: counts at the model's thresholds, or at the best ones if the model has none.
-        intervals: 95 % intervals of AP, AP50 and counts.
+        intervals: 95% intervals of AP, AP50 and counts.
     """
 
     names: tuple[str, ...]

@@ -6,38 +6,38 @@ GLOSSARY = {
     "anchor": "A box of fixed width and height, in pixels of the network input. The network predicts each "
     "object as a change of the anchor that fits it best; yolov3-tiny has 6 anchors, yolov3 has 9.",
     "AP": "Average precision: precision averaged over all levels of recall, from 0 to 1. It needs no "
-    "threshold; 1 means that every object is found before the first false detection. AP alone averages "
-    "over ten IoU thresholds, 0.50 to 0.95.",
-    "AP50": "AP that accepts a box from an IoU of 0.5: it is enough that the box lies roughly on the object.",
+    "threshold; 1 means that every object is found before the first false detection. Without a number, AP "
+    "averages over ten IoU thresholds, 0.50 to 0.95.",
+    "AP50": "AP with an IoU threshold of 0.5: a box only has to lie roughly on the object.",
     "augmentation": "Random changes of the training images, such as flips and crops, which teach the "
     "network that these do not matter.",
     "background": "An image, or a part of one, without any object. A background detection is on no object.",
-    "batch": "The images that are trained on together, between two updates of the weights.",
+    "batch": "The images that the network trains on between two updates of its weights.",
     "bias of a count": "Counted minus annotated objects, averaged over the images: above 0 the model "
     "counts too many, below 0 too few. Errors in both directions cancel out.",
-    "calibration": "Agreement of scores with reality: of the detections with scores around 0.8, 80 % "
+    "calibration": "Agreement of scores with reality: of the detections with scores around 0.8, 80% "
     "should be right.",
     "class": "A kind of object that the model knows, such as dog. Each box has one.",
     "confusion matrix": "A table of the annotated class against the detected class, which shows what is "
     "mistaken for what.",
     "detection": "A box that the model predicts, with its class and score.",
-    "duplicate": "A second detection of an object that has one already.",
+    "duplicate": "A second detection of the same object.",
     "epoch": "One pass over all training images.",
     "expected calibration error": "The average distance between the score of a detection and the share of "
-    "right ones among the detections with such a score.",
+    "right detections among those with about that score.",
     "F1": "One number for precision and recall together, their harmonic mean: high only if both are high.",
     "false detection": "A detection that is not right: wrong class, loose box, duplicate, or no object "
     "there.",
     "ground truth": "The boxes that people annotated: what the model is measured against.",
-    "in use": "Detections above the score threshold that is recommended. The others are counted only for AP.",
-    "interval": "The range in which the true value lies in 95 of 100 measurements, found by drawing the "
-    "images again and again at random. The fewer images, the wider.",
+    "in use": "Said of detections above the recommended score threshold. The others count only for AP.",
+    "interval": "A range that contains the true value in 95 of 100 measurements, found by drawing images at "
+    "random many times. The fewer the images, the wider it is.",
     "IoU": "Intersection over union: the area that two boxes share, divided by the area that they cover "
-    "together. 1 means equal, 0 no overlap. A detection is right from an IoU of 0.5 with an object of its "
-    "class.",
-    "letterbox": "Fitting an image into the network input with its proportions kept and the rest filled "
-    "with gray.",
-    "localization": "An error of place: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
+    "together. 1 means equal, 0 no overlap. A detection is right if it has an IoU of at least 0.5 with an object "
+    "of its class.",
+    "letterbox": "Fitting an image into the network input with its proportions kept, and filling the "
+    "rest with gray.",
+    "localization": "An error of position: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
     "loss": "The error that training minimizes: the distance between the network's output and the "
     "annotations, with terms for boxes, objectness and classes.",
     "mean absolute error": "The difference between counted and annotated objects, averaged over the "
@@ -50,7 +50,7 @@ GLOSSARY = {
     "score": "The model's confidence in a detection, from 0 to 1: objectness times class probability.",
     "split": "A part of the data: train to learn from, val (validation) to choose settings, test to "
     "measure once at the end.",
-    "threshold": "The score from which a detection counts (--conf). A lower one finds more and errs more.",
+    "threshold": "The score from which a detection counts (--conf). A lower one finds more objects and makes more errors.",
     "validation": "Measuring on images that the model does not learn from, while it is trained.",
 }
 

@@ -39,8 +39,8 @@ ADVICE = {
     Outcome.BACKGROUND: "Check the images below first: often the object exists, but its annotation is "
     "missing. Otherwise add background images of what is mistaken for objects, or raise --conf.",
     Outcome.MISSED: "See by size and by crowding which objects these are. Small ones need a larger input "
-    "size, rare ones more images, crowded ones a higher --iou. Or lower --conf, if misses are worse than "
-    "false alarms.",
+    "size, rare ones more images, crowded ones a higher --iou. Or lower --conf, if a missed object is worse "
+    "than a false detection.",
 }
 BREAKDOWNS = {
     "coco_size": ("By size, COCO's classes", "small: area below 32² pixels of the image; large: from 96²", 0),
@@ -77,7 +77,7 @@ class Numbers:
         Args:
             pointer: place of the number.
             digits: digits behind the point, for a number that is not whole.
-            percent: print 0.04 as 4 %.
+            percent: print 0.04 as 4%.
         """
         value = self.at(pointer)
         if value is None:
@@ -85,7 +85,7 @@ class Numbers:
         elif isinstance(value, int):
             text = str(value)
         else:
-            text = f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
+            text = f"{100 * value:.{digits}f}%" if percent else f"{value:.{digits}f}"
         return Markup('<data value="{}" data-json="{}">{}</data>').format(value, pointer, text)
 
 

@@ -196,7 +196,7 @@ def in_parallel(
     threads = [Thread(target=serve, args=shared, name=f"lookonce-{n}", daemon=True) for n in range(workers)]
     opencv_threads = cv2.getNumThreads()
     try:
-        if workers > 1:  # OpenCV's own threads would compete: 10 % of a small network's time
+        if workers > 1:  # OpenCV's own threads would compete: 10% of a small network's time
             cv2.setNumThreads(1)
         for thread in threads:
             thread.start()

@@ -109,7 +109,7 @@ function showBlock(block, go) {
   const panel = byId("block");
   panel.replaceChildren(
     el("h3", {}, `${block.part[0].toUpperCase()}${block.part.slice(1)}, ${layersText(block)}`),
-    el("p", {}, `${inputs.join(" and ")} → ${shapeText(lastOf(block).shape)}. ${thousands(sum("parameters"))} parameters, ${thousands(sum("multiply_adds"))} multiply-adds, ${digits(100 * sum("share"), 1)} % of the time.`),
+    el("p", {}, `${inputs.join(" and ")} → ${shapeText(lastOf(block).shape)}. ${thousands(sum("parameters"))} parameters, ${thousands(sum("multiply_adds"))} multiply-adds, ${digits(100 * sum("share"), 1)}% of the time.`),
     el("ol", { class: "layers", tabindex: 0, "aria-label": "Layers of this block" }, ...layerList(mine)),
     el("button", { type: "button", onclick: () => block.shape.focus() }, "Back to the drawing"));
   if (go) {
@@ -138,7 +138,7 @@ function layerItem(layer) {
     el("span", { class: "to" }, shapeText(layer.shape)), el("small", {}, layer.detail)));
   item.addEventListener("toggle", () => {
     if (item.childElementCount > 1) return;
-    const costs = layer.seconds ? `${digits(1000 * layer.seconds, 2)} ms, ${digits(100 * layer.share, 1)} % of the time` : "no time of its own";
+    const costs = layer.seconds ? `${digits(1000 * layer.seconds, 2)} ms, ${digits(100 * layer.share, 1)}% of the time` : "no time of its own";
     item.append(...layer.arithmetic.map((line) => el("p", { class: "sum" }, line)),
       el("p", { class: "sum" }, `${layer.name ? `${layer.name}; ` : ""}${costs}`));
     if (data.features[layer.index]) item.append(featureTiles(layer));
