@@ -252,7 +252,7 @@ class TrainSettings(SettingsSection):
     epochs: int = Field(30, ge=1, le=MOST_EPOCHS)
     """Passes over the training images. Write-up: 30."""
     minutes: float = Field(0, ge=0)
-    """Length of the run in minutes, evaluations included, in place of `epochs`: as many steps as fit, and
+    """Length of the run in minutes, evaluations included, instead of `epochs`: as many steps as fit, and
     the learning rate fitted to them; 0 for none."""
     patience: int = Field(0, ge=0)
     """Epochs without a better AP after which the run ends, once AP has reached 0.01; 0 for never."""

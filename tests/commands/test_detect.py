@@ -149,7 +149,7 @@ def test_thresholds_of_the_model_are_used_and_named(model: Path, photos: Path, t
     assert "score thresholds: green 0.25, blue 0.90" in said
     assert count == 1
     said, count = counted("--conf", "0.3")
-    assert "score threshold: 0.3, in place of the model's own" in said
+    assert "score threshold: 0.3, instead of the model's own" in said
     assert count == 1
     assert used == [
         {"green": 0.25, "blue": 1.0},

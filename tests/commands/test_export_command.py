@@ -221,7 +221,7 @@ def test_suppression_takes_the_models_own_thresholds_and_says_so(model: Path, tm
     wanted = {
         (): f"score thresholds of the model (--conf overrides): {first} 0.31, {second} 0.42",
         ("--conf", f"{second}=0.6"): f"score thresholds: {first} 0.31, {second} 0.60",
-        ("--conf", "0.3"): "score threshold: 0.3, in place of the model's own",
+        ("--conf", "0.3"): "score threshold: 0.3, instead of the model's own",
     }
     for options, said in wanted.items():
         found = attempted(

@@ -122,7 +122,7 @@ def test_rows_in_another_order_are_refused(model: Path, tmp_path: Path) -> None:
 
     path = write(model, tmp_path / "model.onnx", damage, nms=GraphNms.of_model(INFO, 0.3, 0.4))
 
-    with pytest.raises(ModelFileError, match="by falling score, found"):
+    with pytest.raises(ModelFileError, match="by descending score, found"):
         proved(model, path, nms=GraphNms.of_model(INFO, 0.3, 0.4))
 
 

@@ -1,6 +1,6 @@
-"""Annotations in and out, in the formats of common tools; each reader returns a `SampleSet`.
+"""Read and write annotations in the formats of common tools; each reader returns a `SampleSet`.
 
-load_samples(DATA) -> recognize -> a reader parses -> collect decides on dirty data -> SampleSet
+load_samples(DATA) -> recognize -> a reader parses -> collect handles dirty data -> SampleSet
 write_samples(sets, "coco", out)
 """
 

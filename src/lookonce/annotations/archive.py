@@ -1,4 +1,4 @@
-"""A `.zip` of a data set, unpacked once into the cache: bounded, and no path leaves the folder."""
+"""Unpack a `.zip` of a data set once into the cache: within limits, and no path leaves the folder."""
 
 import hashlib
 import lzma
@@ -29,12 +29,12 @@ DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  
 
 
 def unpack(path: Path) -> Path:
-    """Unpack a zip, unless that was done before; the folder is named by the zip's path, size and time.
+    """Unpack a zip, unless that was done before; the folder is named after the zip's path, size and time.
 
-    Messages name the zip from then on.
+    From then on, messages name the zip instead of the folder.
 
     Raises:
-        AnnotationError: no zip, damaged, encrypted, or larger unpacked than is safe.
+        AnnotationError: the file is not a zip, damaged, encrypted, or too large when unpacked.
     """
     about = path.stat()
     digest = hashlib.sha256(
@@ -73,7 +73,7 @@ def unpack(path: Path) -> Path:
 
 
 def _check_directory(path: Path, stream: BufferedReader) -> None:
-    """Refuse an archive of too many members before its list is read, which takes seconds for a million."""
+    """Refuse an archive with too many members before its list is read, which takes seconds for a million."""
     end = stream.seek(0, SEEK_END)
     start = stream.seek(max(0, end - LONGEST_END))
     tail = stream.read()

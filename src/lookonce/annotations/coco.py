@@ -1,4 +1,4 @@
-"""COCO detection JSON.
+"""Read and write COCO's detection JSON.
 
 Category ids may be any number; classes are ordered by them. `iscrowd` is kept; `ignore`, which some
 converters write for VOC's difficult objects, is read and written as that flag. An image without annotations
@@ -55,7 +55,7 @@ def recognize(data: DataPath) -> Recognized | None:
 
 
 def looks_like(file: Path) -> bool:
-    """Return whether a JSON file has COCO's lists, or is cut short behind the start of one."""
+    """Return whether a JSON file has COCO's lists, or is cut short after the start of one."""
     keys = json_keys(file)
     return "[]" not in keys and "images" in keys and bool(keys & {"annotations", "categories", "file_name"})
 
@@ -64,7 +64,7 @@ def read(path: Path) -> Parsed:
     """Read a COCO file.
 
     Raises:
-        AnnotationError: not COCO, or unusable as a whole.
+        AnnotationError: the file is not COCO, or unusable as a whole.
     """
     tree = read_json(path)
     for part in PARTS:
@@ -105,7 +105,7 @@ def read(path: Path) -> Parsed:
 
 
 def _id(value: Any) -> NUMBER | None:
-    """Return an id such that ids of the same number are equal, whatever type a tool gave them."""
+    """Return an id in one type, so ids of the same number are equal, whatever type a tool gave them."""
     if isinstance(value, str) and len(value) < SHORT:
         try:
             value = float(value) if "." in value else int(value)
@@ -122,7 +122,7 @@ def _categories(path: Path, entries: list[Any], used: set[NUMBER | None]) -> dic
     A name with two ids is one class. A root category, which only groups the others, is not a class.
 
     Raises:
-        AnnotationError: an entry without id or name, or one id for two names.
+        AnnotationError: an entry has no id or name, or two names have the same id.
     """
     names: dict[NUMBER, str] = {}
     groups = Counter(class_name(entry.get("supercategory")) for entry in entries if isinstance(entry, dict))

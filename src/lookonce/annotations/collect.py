@@ -1,7 +1,7 @@
-"""Rules for dirty data, the same for all formats: records become samples and problems.
+"""Turn records into samples and problems, by the same rules for dirty data in all formats.
 
-Boxes that cross the border are clipped, unusable ones are skipped, an image listed twice gets all of its
-boxes, and boxes on an image that EXIF rotates are rotated with it.
+Boxes that cross the border are clipped, unusable ones are skipped, an image listed twice gets the boxes of
+both entries, and boxes on an image that EXIF rotates are rotated with it.
 """
 
 import math
@@ -116,7 +116,7 @@ class _Collector:
         self._add(Problem(place, what, outcome, **about))
 
     def _tally(self, kind: ProblemKind, outcome: Outcome, place: str, what: str) -> None:
-        """Count a remark that is reported once for the whole set; `what` completes "N ..."."""
+        """Count a remark that is reported once for the whole set; `what` is the text after the count."""
         self._tallies[kind, outcome].append((place, what))
 
     def _read(self, images: Sequence[Path]) -> list[_Image]:
@@ -158,8 +158,8 @@ class _Collector:
     def _turned(self, read: Sequence[_Image]) -> set[Path]:
         """Return the images whose boxes refer to the stored pixels, before EXIF rotation.
 
-        A declared size proves it for an image that EXIF rotates by 90 degrees. If it proves nothing, as with
-        180 degrees, the other images of the set decide, provided that they agree; else it counts as upright.
+        The declared size proves this for an image that EXIF rotates by 90 degrees. If it does not, as with
+        180 degrees, the other images of the set decide if they agree; otherwise, the image counts as upright.
         """
         proved: dict[bool, list[_Image]] = {True: [], False: []}
         open_cases = []
@@ -190,7 +190,7 @@ class _Collector:
         return {each.path for each in turned}
 
     def _doubted(self, read: Sequence[_Image]) -> tuple[ProblemKind, str] | None:
-        """Return what all boxes of the set probably are in place of what the format says."""
+        """Return the form that all boxes of the set probably have, if it is not that of the format."""
         plain = [
             (row.box, (each.header.width, each.header.height), each.records[0].relative)
             for each in read

@@ -1,4 +1,4 @@
-"""Apple's CreateML: one JSON for all images; center and size in pixels."""
+"""Read Apple's CreateML: one JSON for all images; center and size in pixels."""
 
 from collections.abc import Sequence
 from pathlib import Path

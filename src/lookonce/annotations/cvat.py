@@ -1,4 +1,4 @@
-"""CVAT's own XML, "CVAT for images 1.1" and "CVAT for video 1.1".
+"""Read and write CVAT's own XML, "CVAT for images 1.1" and "CVAT for video 1.1".
 
     <image name="a.jpg" width="640" height="480" subset="train">
         <box label="cat" xtl="1" ytl="2" xbr="30" ybr="40"/>
@@ -133,8 +133,8 @@ def _points(shape: ET.Element) -> list[tuple[float, float]]:
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
     """Write `annotations.xml` with a subset per split, and `images`, a folder of links.
 
-    CVAT matches images by the name that they have in its task; a name that it does not know counts as the
-    image of the same number. Scores of predictions become the attribute `score`.
+    CVAT matches images by their name in its task; for a name that it does not know, it takes the image with
+    the same number. Scores of predictions become the attribute `score`.
     """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"

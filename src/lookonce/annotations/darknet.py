@@ -1,9 +1,9 @@
-"""Darknet's own folder, for `darknet detector train` and `map` run from within it.
+"""Write Darknet's own folder, for `darknet detector train` and `map` run inside it.
 
 obj.data obj.names    the settings and the class names
 train.txt valid.txt   lists of images
 obj/                  images, each with its labels beside it
-backup/               where Darknet puts weights
+backup/               where Darknet stores weights
 """
 
 import re

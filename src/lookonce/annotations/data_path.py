@@ -1,4 +1,4 @@
-"""Input and result of the function that recognizes a format."""
+"""Input and result of the functions that recognize a format."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class DataPath:
     Attributes:
         path: a file or folder.
         images: folder of the images, if the user named one.
-        keypoints: numbers behind each box of YOLO's text, according to a dataset YAML.
+        keypoints: numbers after each box of YOLO's text, according to a dataset YAML.
         most_files: largest number of files and folders below it.
     """
 
@@ -54,7 +54,7 @@ class Recognized:
         parses: split -> its reader; `ALL` alone if there are no splits.
         remarks: problems of the data set as a whole.
         depth: see `Tree.depth`; of two formats in one folder, the one nearer the root is used.
-        unlabeled: why an image without annotation is a background image; empty if it is left out instead.
+        unlabeled: why an image without annotations is a background image; empty if it is left out instead.
     """
 
     title: str

@@ -9,7 +9,7 @@ More keys decide what is learned, see docs/labels.md:
     classes: {van: car, tree: null}     # merge, rename and leave out
     ignore: [DontCare, [[0, 0], [640, 0], [640, 90]]]    # classes, and polygons of every image
     train:
-      - path: cars/                     # a place with more to say about it
+      - path: cars/                     # a source with settings of its own
         annotated: [car]                # the other classes may be there without a box
 
 YOLO tools call it `data.yaml` and add `path`, the folder that the other paths are relative to, and `nc`, the
@@ -57,7 +57,7 @@ Open = Callable[[DataPath], Annotations]  # recognizes any format; called for ea
 
 
 def recognize(data: DataPath, open_data: Open) -> Annotations | None:
-    """Recognize a `.yaml`, or the one in a folder that has class names."""
+    """Recognize a `.yaml`, or the one with class names in a folder."""
     path = data.path
     if data.is_folder:
         found = _find_yaml(data)
@@ -127,7 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping whose scalars are all text.
 
     Raises:
-        AnnotationError: unreadable, not YAML, with aliases, nested too deep, or not a mapping.
+        AnnotationError: the file is unreadable, not YAML, not a mapping, nested too deep, or has aliases.
     """
     try:
         tree = yaml.load(read_text(path), _Loader)  # builds only text, lists and dicts
@@ -170,7 +170,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def _find_yaml(data: DataPath) -> Path | None:
-    """Return the dataset YAML of a folder: of a usual name, else the only one with class names."""
+    """Return the dataset YAML of a folder: one with a usual name, else the only one with class names."""
     usual = [data.path / f"{stem}{suffix}" for stem in ("dataset", "data") for suffix in SUFFIXES]
     if found := next((file for file in usual if file.is_file()), None):
         return found
@@ -212,10 +212,10 @@ def _root(path: Path, tree: Mapping[str, Any]) -> str:
 
 
 def _most_files(place: Path, path: Path) -> int:
-    """Return how many files and folders may lie below a place that a YAML names: it may be anybody's.
+    """Return how many files and folders may be below a folder that a YAML names, since it may be any folder.
 
     Raises:
-        AnnotationError: it is the root of the file system.
+        AnnotationError: the folder is the root of the file system.
     """
     try:
         whole, above = place.resolve(), path.resolve().parents
@@ -223,7 +223,7 @@ def _most_files(place: Path, path: Path) -> int:
         return WALK_LIMIT
     if whole == Path(whole.anchor):
         raise AnnotationError(
-            f"{path}: expected a folder of the data set, found {place}, the root of all files"
+            f"{path}: expected a folder of the data set, found {place}, the root of the file system"
         )
     return MOST_ABOVE if whole in above[2:] else WALK_LIMIT
 
@@ -303,7 +303,7 @@ class YamlPart:
         """Read all entries as one set.
 
         Raises:
-            AnnotationError: other class names were requested, or an entry cannot be read.
+            AnnotationError: different class names were requested, or an entry cannot be read.
         """
         extra = self.selection.further(self.given)
         mine = self.selection.names((*self.given, *extra))

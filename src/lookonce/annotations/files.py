@@ -1,4 +1,4 @@
-"""Readers for annotation files: text, JSON and XML of bounded size, class names, names of splits."""
+"""Read annotation files: text, JSON and XML of bounded size, class names, names of splits."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def listed(names: Iterable[object]) -> str:
 
 
 def key(name: str) -> str:
-    """Return a name without the differences that file systems and tools add: case, composed letters."""
+    """Return a name without differences that file systems and tools introduce: case, composed letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        AnnotationError: unreadable, not JSON, or cut short.
+        AnnotationError: the file is unreadable, not JSON, or cut short.
     """
     try:
         return json.loads(read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT))
@@ -108,7 +108,7 @@ def read_xml(path: Path) -> ET.Element:
     """Read an XML file in any encoding that it declares; entities are refused.
 
     Raises:
-        AnnotationError: unreadable, damaged, or hostile.
+        AnnotationError: the file is unreadable, damaged, or hostile.
     """
     content = read_bytes(path, AnnotationError, limit=ANNOTATIONS_LIMIT)
     codec = ""
@@ -161,7 +161,7 @@ def xml_root(path: Path) -> str:
 
 
 def find_names(*folders: Path) -> Path | None:
-    """Return the file of class names in the first folder that has one: a usual one, or the only `*.names`."""
+    """Return the file of class names in the first folder with one: a usual name, or the only `*.names`."""
     for folder in folders:
         try:
             there = {file.name.lower(): file for file in sorted(folder.iterdir())}

@@ -1,4 +1,4 @@
-"""LabelMe: one JSON per image, beside it; boxes and polygons as points in pixels."""
+"""Read and write LabelMe: one JSON beside each image; boxes and polygons as points in pixels."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -74,11 +74,11 @@ def _parse(files: Sequence[Path], images: Mapping[str, list[Path]] = NO_IMAGES) 
 def _image(
     file: Path, written: Any, images: Mapping[str, list[Path]], problems: list[Problem]
 ) -> Path | str | None:
-    """Return the image beside the JSON that has its name, as LabelMe opens it; else the one it names.
+    """Return the image beside the JSON with the same name, as LabelMe does; else the one that the JSON names.
 
-    Of several of one name, the one whose folders are most like those of the JSON; None if that is undecided.
+    Of several with that name, take the one whose folders match the JSON's best; None if there is a tie.
 
-    A copied or renamed JSON names another image than its own.
+    A JSON that was copied or renamed names an image other than its own.
     """
     named = written.replace("\\", "/") if isinstance(written, str) else ""
     last = named.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Label Studio's own JSON, "JSON" and "JSON-MIN": rectangles in percent of the image's sides."""
+"""Read and write Label Studio's "JSON" and "JSON-MIN": rectangles in percent of the image's sides."""
 
 import json
 import math
@@ -97,7 +97,7 @@ def _labels(result: Mapping[str, Any]) -> list[str]:
 def _row(place: str, result: Any, labeled: set[Any]) -> Row | None:
     """Return the box of a result; None for one that is no shape, or whose class is in another result.
 
-    A shape and its class are two results of one id if the interface has them apart.
+    A shape and its class are two results with one id if the labeling interface separates them.
     """
     if not isinstance(result, dict):
         return Row(place, fault=f"expected a result, found {shown(result)}")
@@ -154,7 +154,7 @@ def _rectangle(
 
 
 def write(out: Path, sets: Mapping[str, SampleSet]) -> Path:
-    """Write `<split>.json` per split for import, `images`, a folder of links, and how to show them.
+    """Write a `<split>.json` per split for import, a folder `images` of links, and `interface.xml`.
 
     The tasks name images as Label Studio serves local files: relative to the folder that contains `out`.
     `interface.xml` is the labeling interface, with the names that the results refer to; `classes.txt` keeps

@@ -1,4 +1,4 @@
-"""Shared by the writers: numbers, references to images, and folders of images."""
+"""Functions shared by the writers: numbers, references to images, and folders of images."""
 
 import os
 import shutil
@@ -31,8 +31,8 @@ def number(value: float) -> str:
 def reference(image: Path, out: Path) -> str:
     """Return the path by which a file in `out` refers to an image that stays where it is.
 
-    Relative if the image lies below the folder that contains `out`, so the two can move together; otherwise
-    absolute, so `out` can move alone.
+    The path is relative if the image is below the folder that contains `out`, so the two can move together;
+    otherwise it is absolute, so `out` can move alone.
     """
     image, out = image.absolute(), out.absolute()
     if not image.is_relative_to(out):  # nor moves together with the references
@@ -73,8 +73,8 @@ def distinct(
 ) -> dict[str, Sample]:
     """List every image of every split once, under a unique name without suffix.
 
-    Images of equal name from different folders become `name`, `name_2`, ...; a name that leaves no room for
-    that, or for a longer suffix, is cut.
+    Images with the same name in different folders become `name`, `name_2`, ...; a name that leaves no room
+    for that, or for a longer suffix, is shortened.
 
     Raises:
         AnnotationError: two splits have different boxes for one image.

@@ -1,4 +1,4 @@
-"""One line per image, the write-up's format.
+"""Read and write one line per image, the write-up's format.
 
     some/directory/image.jpg 79,537,107,574,0 297,547,318,575,0
     "a name with spaces.jpg" 12,20,48,77.5,3

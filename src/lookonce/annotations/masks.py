@@ -1,4 +1,4 @@
-"""Boxes around COCO's run-length masks.
+"""Find the boxes around COCO's run-length masks.
 
 A mask has `size` [height, width] and `counts`: lengths of runs of background and object in turn, down the
 columns from the left. `counts` is a list, or text that packs each length, from the third on as the difference
@@ -25,8 +25,8 @@ def box_around(mask: Mapping[str, Any], size: tuple[int, int] | None) -> Box:
         size: (height, width) of the image; None if it is not declared.
 
     Raises:
-        ValueError: not a mask, of another size than the image, or empty.
-        TypeError: values of another type.
+        ValueError: this is not a mask, or it is empty or differs from the image in size.
+        TypeError: a value has another type.
     """
     height, width = (int(side) for side in mask["size"])
     if size is not None and all(size) and (height, width) != size:

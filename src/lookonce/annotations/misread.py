@@ -1,7 +1,7 @@
-"""Numbers that do not mean what their format says: corners in place of sizes, percent in place of pixels.
+"""Detect numbers that do not mean what their format says: corners for sizes, percentages for pixels.
 
-A tool that writes a format in its own way leaves boxes that are all wrong and mostly look plausible. One box
-proves nothing; all boxes of a set together do.
+A tool that writes a format in its own way produces boxes that are all wrong but mostly look plausible. One
+box proves nothing; all boxes of a data set together do.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ WRITTEN: Mapping[str, str] = {
 
 
 def other_meaning(form: str, corners: Boxes, sizes: Boxes) -> str:
-    """Return the meaning that the numbers of a set probably have; empty for the one of their format.
+    """Return the meaning that the numbers of a set probably have; empty if it is that of the format.
 
     A meaning is returned if a fifth of all boxes do not fit the format's own, and all fit the other one.
 
@@ -66,7 +66,7 @@ def other_meaning(form: str, corners: Boxes, sizes: Boxes) -> str:
 def are_percent(corners: Boxes, sizes: Boxes) -> bool:
     """Return whether boxes in pixels are probably in percent; arguments as for `other_meaning`.
 
-    None reaches beyond 100 pixels of much larger images, they lie all over that range, and are not integers.
+    They are if none exceeds 100 in much larger images, they cover that range, and they are not integers.
     """
     if len(corners) < LEAST or sizes.min() < LARGE or not (corners.min() >= 0 and corners.max() <= 100):
         return False

@@ -50,7 +50,7 @@ def open_annotations(path: Path, images: Path | None = None) -> Annotations:
 
     Args:
         path: folder or file; a YAML in a folder describes the folder.
-        images: folder of the images, if they lie elsewhere.
+        images: folder of the images, if they are elsewhere.
 
     Raises:
         AnnotationError: nothing there, or no known format; of a folder of images, `NoAnnotationsError`.
@@ -148,17 +148,18 @@ def load_samples(
 
     Args:
         path: data as for `open_annotations`.
-        split: `train`, `val`, `test` or another the data has; None takes everything, each image once.
-            `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so.
-        names: class names, or a file of them, if the annotations hold only numbers, or to impose an order.
+        split: `train`, `val`, `test` or any other split of the data; None reads everything, each image once.
+            `trainval` replaces a missing `train`, and data without splits replaces any; `origin` says so.
+        names: class names, or a file of them: for annotations that have only numbers, or to set the order.
         strict: raise at the first problem.
-        images: folder of the images, if they lie elsewhere.
+        images: folder of the images, if they are elsewhere.
 
     Returns:
         The images; `describe()` says what was recognized, `problems` what was skipped.
 
     Raises:
-        AnnotationError: not recognized, no such split, unusable as a whole, or a problem in strict mode.
+        AnnotationError: the format is not recognized, there is no such split, the data is unusable as a
+            whole, or there is a problem in strict mode.
     """
     names = read_names(names) if isinstance(names, Path) else names
     return open_annotations(path, images).load(split, names, strict)
@@ -169,7 +170,7 @@ def load_splits(
 ) -> dict[str, SampleSet]:
     """Read every split, all under the class names of the first; arguments and errors as for `load_samples`.
 
-    Data without splits counts as the split its file name speaks of, else as `train`.
+    Data without splits counts as the split that its file name contains, else as `train`.
     """
     names = read_names(names) if isinstance(names, Path) else names
     return open_annotations(path, images).load_all(names, strict, split_in(path.stem) or "train")

@@ -19,12 +19,12 @@ class Row(NamedTuple):
         place: place in the file, for messages.
         box: four numbers; see `Record.relative`.
         label: class number or class name, not yet checked.
-        difficult: VOC's flag.
-        crowd: COCO's flag.
+        difficult: VOC's flag for difficult objects.
+        crowd: COCO's flag for crowds.
         polygon: whether the box is the one around a polygon or a mask.
-        keypoints: numbers behind the box, which are not used.
+        keypoints: numbers after the box, which are not used.
         fault: why the row cannot be used; all other fields but `place` are then meaningless.
-        kind: sort of that fault.
+        kind: kind of that fault.
     """
 
     place: str
@@ -51,7 +51,7 @@ class Record(NamedTuple):
         image: its name as written, or its file.
         rows: its boxes, faulty ones included.
         declared: (height, width) according to the annotation.
-        image_id: COCO's.
+        image_id: COCO's image id.
         listed: place where the image is listed, if not `place`.
         relative: whether boxes are center and size in fractions of the image's sides.
         unlabeled: why it has no rows, if no annotation file belongs to it.
@@ -75,7 +75,7 @@ class Parsed:
         form: format, such as `coco`.
         records: images, in the file's order.
         near: folder from which images are named.
-        place: file or folder that an error names.
+        place: file or folder to name in errors.
         problems: problems found while parsing.
         names: class names that the annotations give in their own order; empty if they do not.
         numbered: whether labels are class numbers, which need names.
@@ -114,10 +114,10 @@ def upright(x: float, y: float, width: float, height: float, angle: float) -> Bo
 
 
 def hull(points: Sequence[tuple[float, float]]) -> Box:
-    """Return the smallest upright box around points; four times NaN if one of their numbers is.
+    """Return the smallest upright box around points; four NaN if one of their numbers is NaN.
 
     Raises:
-        ValueError: fewer than two points.
+        ValueError: there are fewer than two points.
     """
     if len(points) < 2:
         raise ValueError(f"expected at least two points, found {len(points)}")

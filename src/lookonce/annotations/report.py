@@ -1,4 +1,4 @@
-"""Report on annotations: the recognized data, and the number of problems by kind."""
+"""Report the data that was recognized, and the number of problems of each kind."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ def say_samples(sets: Mapping[str, SampleSet], console: Console) -> int:
 def say_problems(problems: Iterable[Problem], console: Console) -> int:
     """Count problems by outcome and kind, and print the first of each kind.
 
-    Problems that are only noted need no action: one line per kind, with its count.
+    Problems that are only noted need no action; they get one line per kind, with the count.
 
     Returns:
         The exit code: 1 where something was skipped or repaired, else 0.

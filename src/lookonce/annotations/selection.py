@@ -1,4 +1,4 @@
-"""Classes merged, renamed, dropped or ignored: `classes:` and `ignore:` of a dataset YAML."""
+"""Merge, rename, drop or ignore classes: `classes:` and `ignore:` of a dataset YAML."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ class Selection:
     """The classes of a data set, from those of its files.
 
     Attributes:
-        place: file or option that requests it, for messages.
+        place: file or option that requests this, for messages.
         classes: class in the files -> class of the data set; None to leave its boxes out.
         ignored: classes in the files whose boxes are ignored areas.
         polygons: ignored areas of every image.
@@ -56,7 +56,7 @@ class Selection:
         """Return the class names of the data set, in the order of those in the files.
 
         Raises:
-            AnnotationError: none is left.
+            AnnotationError: no class is left.
         """
         left = tuple(dict.fromkeys(target for target in map(self.target, given) if target is not None))
         if not left:
@@ -157,7 +157,7 @@ def parse_ignore(path: Path, given: object) -> tuple[Names, tuple[Area, ...]]:
 def annotated_targets(annotated: Names, selection: Selection, given: Names) -> Names:
     """Return the classes of the data set that are annotated, from names of these or of classes in the files.
 
-    A class that several are merged into is annotated if all of them are.
+    A class into which several are merged is annotated if all of these are.
     """
     sources: dict[str | None, set[str]] = {}
     for name in given:
@@ -195,8 +195,8 @@ def only_annotated(found: SampleSet, annotated: Mapping[Path, Names], place: Pat
 def absent_classes(found: SampleSet, sources: Mapping[Path, Collection[Path]]) -> Iterator[Problem]:
     """Yield the sources in which a class has no box although many images of the others show it.
 
-    Such a class was probably not annotated there, and its objects would be taught as background. Sources
-    without any box are background images.
+    Such a class was probably not annotated there, and the model would learn its objects as background.
+    Sources without any box are background images.
 
     Args:
         found: class names and images.

@@ -1,4 +1,4 @@
-"""Recognized data: one format, or a dataset file that combines several, read split by split."""
+"""Read recognized data split by split: one format, or a dataset YAML that combines several."""
 
 import os
 from collections import Counter
@@ -188,11 +188,11 @@ class Annotations:
     ) -> SampleSet:
         """Read one split, or everything with None: each image once, each problem once.
 
-        `trainval` stands in for a missing `train`, and data without splits for any; `origin` says so. With
+        `trainval` replaces a missing `train`, and data without splits replaces any; `origin` says so. With
         `train` or everything, and if `unused`, `problems` also names the unused files of the data set.
 
         Raises:
-            AnnotationError: no such split, or the annotations cannot be read.
+            AnnotationError: there is no such split, or the annotations cannot be read.
         """
         chosen, remark = list(self.parts), f", splits {', '.join(self.splits)}"
         if not self.splits:
@@ -261,7 +261,7 @@ class Annotations:
 
 
 def _direct(path: Path) -> Path:
-    """Return a path without `..`, as the walk through the folder gives it, if it leads to the same file."""
+    """Return a path without `..`, as listing the folder gives it, if it leads to the same file."""
     if ".." not in path.parts:
         return path
     direct = Path(os.path.normpath(path))
@@ -281,7 +281,7 @@ def merge(sets: Sequence[SampleSet], title: str, *, unite: bool = False) -> Samp
     Args:
         sets: sets of the same class names.
         title: description of the data.
-        unite: an image of two sets has the boxes of both; else those of the first.
+        unite: give an image of two sets the boxes of both, instead of those of the first.
 
     Raises:
         AnnotationError: the sets have different class names.

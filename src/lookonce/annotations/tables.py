@@ -1,4 +1,4 @@
-"""CSV with one row per box: OpenImages, the form of TensorFlow's object detection tutorial, and RetinaNet's.
+"""Read CSV files with one row per box: OpenImages', those of TensorFlow's tutorial, and RetinaNet's.
 
 ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,...     in fractions of the sides
 filename,width,height,class,xmin,ymin,xmax,ymax                            in pixels, and by other names
@@ -52,13 +52,13 @@ PREDICTED = frozenset(
 
 @dataclass(frozen=True)
 class Sheet:
-    """Layout of a CSV, as its first line tells.
+    """Layout of a CSV, from its first line.
 
     Attributes:
-        form: the format; empty for none of the three.
+        form: the format; empty if it is none of the three.
         columns: names of the columns; OpenImages' or TensorFlow's if they mean the same.
         delimiter: comma, semicolon or tab.
-        headed: whether its first line is a header, and no row.
+        headed: whether its first line is a header instead of a row.
         leading: lines before it: one from Excel that names the delimiter, or none.
     """
 

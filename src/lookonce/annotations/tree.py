@@ -1,8 +1,8 @@
-"""Files of a data set, and the images among them that annotations refer to.
+"""List the files of a data set, and find the images among them that annotations refer to.
 
-Annotations name images as on the exporting machine: with Windows separators, that machine's folders, a URL, a
-different encoding of an accent, or only the stem. `Tree.find_images` resolves these names without guessing:
-an image is used only if no other image and no other name matches.
+Annotations name images as on the machine that exported them: with Windows separators, that machine's folders,
+a URL, a different encoding of an accent, or only the stem. `Tree.find_images` resolves these names without
+guessing: an image is used only if no other image and no other name matches.
 """
 
 import re
@@ -88,10 +88,10 @@ class Tree:
             names: images as the annotations name them.
             near: folder of the annotation file.
             place: place to name in errors.
-            some: whether finding none is an error.
+            some: whether it is an error to find none.
 
         Returns:
-            A path for each name; one that does not exist for an image that is missing or ambiguous.
+            A path for each name; for a missing or ambiguous image, a path that does not exist.
 
         Raises:
             AnnotationError: none of the images is found.
@@ -128,7 +128,7 @@ class Match(NamedTuple):
 
     Attributes:
         path: the image; None if there is none, or more than one.
-        agrees: whether all folders of the name are those of the image.
+        agrees: whether all folders in the name match those of the image.
         has_folders: whether the name has folders.
     """
 
@@ -152,8 +152,8 @@ class ImageIndex:
     def resolve(self, names: Sequence[str], near: Path, taken: set[Path]) -> dict[str, Path | None]:
         """Find images that are not at the paths in the annotations.
 
-        A name whose folders disagree is matched by its last parts only if no name of the set with folders is
-        right as it stands, and no two names match one image.
+        A name with different folders is matched by its last parts only if no name with folders in the data
+        set is right as written, and no two names match one image.
         """
         matches = {name: self._best(name, near) for name in names}
         honest = bool(taken) or any(match.agrees and match.has_folders for match in matches.values())
@@ -203,7 +203,7 @@ def stored_name(name: str) -> str:
 
 
 def variants(name: str) -> list[tuple[str, ...]]:
-    """Return the possible meanings of an image's name, as parts of a path, the likeliest first."""
+    """Return the possible meanings of an image's name, as parts of a path, the most likely first."""
     texts = [name, name.replace("\\", "/")]
     if "?" in name or "%" in name or "://" in name:
         try:
@@ -231,14 +231,14 @@ def around(folder: Path) -> list[Path]:
 
 
 def image_roots(folder: Path) -> list[Path]:
-    """Return folders that may hold the images of annotations in `folder`, the likeliest first."""
+    """Return folders that may hold the images of annotations in `folder`, the most likely first."""
     return [root for base in around(folder) for root in (*(base / name for name in IMAGE_FOLDERS), base)]
 
 
 def find_path(written: str, *bases: Path) -> Path | None:
-    """Find a file or folder named by a settings file: as written, else without its first folders.
+    """Find a file or folder named in a settings file: as written, else without its first folders.
 
-    Exports name another machine's folders, double the name of the project, or write `../train` for a folder
+    Exports name another machine's folders, repeat the name of the project, or write `../train` for a folder
     beside the file.
     """
     for base in bases:

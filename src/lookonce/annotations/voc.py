@@ -1,8 +1,8 @@
-"""Pascal VOC: one XML per image, and lists of the images of each split.
+"""Read and write Pascal VOC: one XML per image, and a list of images per split.
 
 Coordinates stay as the file has them. VOC's own coordinates count from 1 and include the last pixel, but the
-tools that write this format do not do that, and a file does not tell which it is. In 100 VOC images for which
-we also have COCO (two dialects), YOLO and ImageNet XML, every converter used the numbers unshifted. The
+tools that write this format count from 0, and a file does not state its convention. For 100 VOC images, we
+also have COCO (two dialects), YOLO and ImageNet XML: every converter used the numbers unshifted. The
 difference is one pixel on the left and at the top.
 """
 
@@ -123,7 +123,7 @@ class VocFolder:
         self._parsed: dict[Path, Xml] = {}
 
     def of_list(self, *files: Path) -> Parsed:
-        """Parse the XML of the images that lists name; what an earlier list names is not read again."""
+        """Parse the XML of the images that lists name; those of an earlier list are not read again."""
         found: list[tuple[str, Path]] = []
         for file in files:
             earlier = {xml for _, xml in found}
@@ -210,7 +210,7 @@ class VocFolder:
     def _image(self, file: Path, xml: Xml, problems: list[Problem], spoiled: list[str]) -> Path | str:
         """Return the image of an XML: the one with the same stem, else the one that the XML names.
 
-        Of several with this stem the first counts, and the others are no background images.
+        Of several with this stem, the first is used; the others do not count as background images.
         """
         stem, named = file.stem, xml.filename.replace("\\", "/").rpartition("/")[2]
         twins = self._images.get(key(stem), [])

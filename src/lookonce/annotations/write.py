@@ -43,9 +43,9 @@ def write_samples(sets: Mapping[str, SampleSet], form: str, out: Path) -> tuple[
         out: the folder.
 
     Returns:
-        The DATA that reads it back, and what the format could not hold: crowd boxes are dropped (with the
-        image if it has no other), difficult objects lose their flag; for Darknet, images that do not decode
-        are left out.
+        The DATA that reads it back, and the losses: crowd boxes are dropped (with the image if it has no
+        other), difficult objects may lose their flag, and for Darknet, images that do not decode are left
+        out.
 
     Raises:
         AnnotationError: the folder is not empty, it cannot be written, or the classes differ.
@@ -82,7 +82,7 @@ def check_target(form: str, out: Path) -> None:
     """Raise early the errors that `write_samples` would raise.
 
     Raises:
-        AnnotationError: an unknown format, or `out` is not a new or empty folder.
+        AnnotationError: the format is unknown, or `out` is not a new or empty folder.
     """
     if form not in WRITERS:
         raise AnnotationError(f"form: expected one of {', '.join(WRITERS)}, found {form!r}")
@@ -94,7 +94,7 @@ def check_classes(form: str, names: Iterable[str], out: Path) -> None:
     """Raise early the errors about class names that `write_samples` would raise.
 
     Raises:
-        AnnotationError: a name that the format cannot hold.
+        AnnotationError: the format cannot hold a name.
     """
     if form in NAMES_IN_LINES:
         check_names(out, names)
@@ -109,7 +109,7 @@ def _strange(text: str) -> bool:
 
 
 def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """Return the part of a set that a format can hold; the rest is described in `lost`."""
+    """Return the part of a set that a format can hold; `lost` describes the rest."""
     kept = []
     for sample in samples.samples:
         if form == "darknet":  # whose programs end at the first image that does not decode
@@ -133,7 +133,7 @@ def _holdable(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
 
 
 def flags_kept(samples: SampleSet, form: str, lost: list[Problem]) -> SampleSet:
-    """Return a set without the crowds that a format has no place for; what is lost is described in `lost`."""
+    """Return a set without the crowds that a format cannot store; `lost` describes the losses."""
     kept = []
     for sample in samples.samples:
         if sample.ignored:

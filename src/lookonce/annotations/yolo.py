@@ -1,10 +1,11 @@
-"""YOLO and Darknet text: a `.txt` of labels per image.
+"""Read and write YOLO and Darknet text: a `.txt` of labels per image.
 
     class center_x center_y width height        all but the class in fractions of the image's sides
 
 The labels lie in a folder `labels` beside the folder `images` (or VOC's `JPEGImages`), or next to the image.
-An image without a label file is a background image. A row with more points is a polygon: its hull is the box.
-Class names are in `classes.txt` or a `*.names` file beside, in Darknet's `obj.data`, or in a dataset YAML.
+An image without a label file is a background image. A row with more points is a polygon, and its hull is the
+box. Class names are in a `classes.txt` or `*.names` file beside it, in Darknet's `obj.data`, or in a dataset
+YAML.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -106,10 +107,10 @@ def _lists_of(settings: Mapping[str, str]) -> dict[str, str]:
 def _darknet(path: Path, tree: Tree) -> Recognized:
     """Recognize `obj.data`: key = value, with the lists of images and the names.
 
-    A missing list is skipped, if there is another.
+    A missing list is skipped if there is another.
 
     Raises:
-        AnnotationError: a line that is not a setting, or no list.
+        AnnotationError: a line is not a setting, or there is no list.
     """
     settings = read_settings(path)
     by = _lists_of(settings)

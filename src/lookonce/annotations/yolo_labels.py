@@ -1,4 +1,4 @@
-"""YOLO's label files and the images they belong to."""
+"""Find YOLO's label files and the images that they belong to."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class LabelFiles:
         return None
 
     def folders(self, folder: Path) -> Iterator[Path]:
-        """Yield the folders that may hold the labels of a folder of images, the likeliest first."""
+        """Yield the folders that may hold the labels of a folder of images, the most likely first."""
         parts = folder.parts
         for i in range(len(parts) - 1, -1, -1):
             if parts[i].lower() not in IMAGE_FOLDERS:
@@ -65,9 +65,9 @@ class LabeledFolder:
 
     Attributes:
         tree: the folder.
-        keypoints: numbers behind each box.
+        keypoints: numbers after each box.
         labels: image -> its label file.
-        shared: image -> another image of the same stem, which has the one label file.
+        shared: image -> another image with the same stem, to which their one label file belongs.
         orphans: label files without an image.
     """
 
@@ -174,7 +174,7 @@ def parse_list(path: Path, tree: Tree, names: Names = (), keypoints: int = 0) ->
 
 
 def labels_of(written: Sequence[str], images: Sequence[Path], place: Path, tree: Tree) -> list[Path | None]:
-    """Return the labels of images that a list names: see `LabelFiles`, else by the line itself."""
+    """Return the labels of images that a list names, by `LabelFiles` or else by the line itself."""
     files = LabelFiles()
     labels = [files.of(image) for image in images]
     lost = {

@@ -1,4 +1,4 @@
-"""Rows of YOLO's label files: class, center, size, perhaps keypoints; or class and a polygon's points."""
+"""Read rows of YOLO's label files: class, center, size, perhaps keypoints; or class and polygon."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def read_rows(labels: Path, keypoints: int = 0) -> list[Row]:
             third, which is 0, 1 or 2.
 
     Raises:
-        AnnotationError: not text.
+        AnnotationError: the file is not text.
     """
     return [_row(f"{labels}:{line}", text, keypoints) for line, text in read_lines(labels)]
 

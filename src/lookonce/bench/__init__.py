@@ -2,10 +2,10 @@
 
 ```
    files.py       one model -> the forms that each contender reads
-   contenders.py  one table of contenders, each opened the way its makers advise
-   worker.py      a process of its own for each contender: memory and threads are its own, and stay so
+   contenders.py  one table of contenders, each opened as its makers recommend
+   worker.py      a separate process for each contender, with its own memory and threads
    measure.py     all contenders in turn, round after round; ratios within a round
    table.py       text, JSON and a plot
-   networks.py    instead of engines: the networks that can be trained, and what each costs here
+   networks.py    not engines: the networks that can be trained, and the time that each takes here
 ```
 """

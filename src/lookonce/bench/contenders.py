@@ -1,7 +1,7 @@
-"""Everything that can run a model, opened as its makers recommend: a table with one row per contender.
+"""The engines that can run a model, each opened as its makers recommend; a table with one row per contender.
 
-A contender's opener gets the files and the case, and returns a function that does one batch, start to end. A
-bare engine gets its input in its preferred layout, so it has nothing to prepare.
+A contender's opener gets the files and the case, and returns a function that processes one batch. A bare
+engine gets its input in its preferred layout, so it has nothing to prepare.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class Contender:
         needs_param: whether it runs ncnn's file.
         needs_float: whether it runs float models only.
         suffixes: suffixes of the models that it reads; None if that does not matter.
-        check: raises if it computes something else than ONNX Runtime; for a process that is not timed.
+        check: raises an error if its results differ from ONNX Runtime's; runs in a process that is not timed.
     """
 
     name: str
@@ -193,10 +193,10 @@ def _opencv(files: Files, case: BenchCase) -> Run:
 
 
 def _check_opencv(files: Files, case: BenchCase) -> Run:
-    """Compare OpenCV with ONNX Runtime on an ONNX file; its versions differ in what they read of one.
+    """Compare OpenCV with ONNX Runtime on an ONNX file; OpenCV's versions differ in what they read.
 
     Raises:
-        LookonceError: it computes something else.
+        LookonceError: the results differ.
     """
     if files.weights is None or not hasattr(cv2.dnn, "readNetFromDarknet"):
         for found, expected in zip(_opencv(files, case)(), _onnxruntime(files, case)(), strict=True):
@@ -224,7 +224,7 @@ CONTENDERS = {
 
 
 def image(seed: int) -> NDArray[np.uint8]:
-    """Render an image of video size, (720, 1280, 3)."""
+    """Render an image the size of a video frame, (720, 1280, 3)."""
     from lookonce.data.synthetic import scene
 
     drawn = scene(np.random.default_rng(OBJECT_SEED + seed)).image

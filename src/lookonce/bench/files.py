@@ -1,7 +1,7 @@
 """One model in the forms that the contenders read.
 
-The bare engines get the network alone: float images in, raw maps out, nothing to normalize or to decode. So
-everything else that the Detector does counts as the Detector's time.
+The bare engines get the network alone: float images in, raw maps out, nothing to normalize or decode.
+Everything else that the Detector does therefore counts as its time.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class Files:
     """Files of one model.
 
     Attributes:
-        model: model as the user gave it; of Darknet's two files the `.cfg`.
-        weights: of a `.cfg`; None for other models.
+        model: model as the user gave it; for Darknet, the `.cfg`.
+        weights: weights of a `.cfg`; None for other models.
         graph: file that an engine runs for the Detector: `.onnx`, OpenVINO's `.xml` or ncnn's `.param`.
         network: the network alone as `.onnx`; None for `.xml`, which is cut when opened, and `.param`.
         is_float: whether its weights are float32, so that every engine can run the same network.
@@ -57,7 +57,7 @@ def prepare(model: Path, folder: Path, weights: Path | None = None) -> Files:
 
     Raises:
         ModelFileError: the model cannot be read.
-        ConfigError: weights for another kind of file.
+        ConfigError: `weights` is given for another kind of file.
     """
     check_file(model, ModelFileError, BUILT_IN)
     check_weights_option(model, weights)

@@ -1,4 +1,4 @@
-"""Circumstances that every measured number depends on."""
+"""The machine and versions that every measured number depends on."""
 
 import os
 import platform

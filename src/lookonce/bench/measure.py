@@ -1,4 +1,4 @@
-"""All contenders in turn, round after round, so that a slow minute of the machine affects all equally."""
+"""Measure all contenders in turn, round after round, so a slow minute of the machine affects all equally."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class BenchEntry:
     Attributes:
         label: name in the table.
         open: makes the function to time in a case, in a process of its own.
-        check: called before that, in another process, whose time and memory do not count; may raise.
+        check: called first, in another process whose time and memory do not count; may raise an error.
     """
 
     label: str

@@ -1,11 +1,11 @@
-"""The networks to choose from, and what each costs on this machine: `lookonce advise`, `train --for`.
+"""The networks to choose from, and the time each takes on this machine: `lookonce advise`, `train --for`.
 
 ```
 boxes ──► input size ──► every network at that size ──► ms per image; images per second in training
 ```
 
-How accurate a network becomes on given images is only known after training. `CHOICES` holds what each reached
-on other images in equal time.
+The accuracy of a network on given images is known only after training. `CHOICES` holds the AP that each
+reached on other images in the same time.
 """
 
 import time
@@ -57,7 +57,7 @@ class NetworkChoice:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Return the options of `lookonce train` that choose it."""
+        """Return the options of `lookonce train` that select this network."""
         if self.model in BUILT_IN:
             return ("--weights", self.model)
         return ("--model", self.model, *(() if self.width == 1 else ("--set", f"width={self.width:g}")))
@@ -82,8 +82,8 @@ def time_networks(
 ) -> dict[NetworkChoice, float]:
     """Return the milliseconds per image of each network, exported to ONNX, without decoding and drawing.
 
-    They run in turn on all cores, with initial weights, and the lower quartile counts: other work on the
-    machine only ever adds to a time.
+    They run in turn on all cores, with initial weights. The lower quartile counts, because other work on
+    the machine only adds to a time.
 
     Args:
         choices: the networks.
@@ -92,7 +92,7 @@ def time_networks(
         console: for the progress bar.
 
     Raises:
-        ConfigError: a size that no network accepts.
+        ConfigError: no network accepts this size.
     """
     image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
     seconds: list[list[float]] = [[] for _ in choices]
@@ -143,10 +143,10 @@ def training_speed(choice: NetworkChoice, data: TrainData, size: tuple[int, int]
 
 
 def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) -> list[SizeFit]:
-    """Return the input size that suits the boxes, then the smaller ones, largest first; or the one given.
+    """Return the input size that suits the boxes and the smaller ones, largest first; or only the given one.
 
     Raises:
-        AnnotationError: no boxes.
+        AnnotationError: there are no boxes.
     """
     if all(sample.crowd.all() for sample in samples):
         raise AnnotationError(f"expected boxes to train on, found none in {counted(len(samples), 'image')}")
@@ -160,7 +160,7 @@ def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) ->
 def most_accurate(
     milliseconds: Mapping[NetworkChoice, float], limit: float, *, small: bool
 ) -> NetworkChoice | None:
-    """Return the network with the highest `NetworkChoice.ap` among those fast enough; None if none is.
+    """Return the network with the highest `NetworkChoice.ap` among those fast enough; None if there is none.
 
     Args:
         milliseconds: time of each network.

@@ -1,4 +1,4 @@
-"""Measurements as text, JSON and a plot."""
+"""Show measurements as text, JSON and a plot."""
 
 import math
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""The fastest way to run a model on this machine: every engine and precision, gated by accuracy, then timed.
+"""Find the fastest way to run a model here: check the accuracy of every engine and precision, then time.
 
 ```
    model + data ─► candidates ─► AP and detections beside float32 ─► rejected, or timed in turn ─► SpeedPlan
@@ -80,8 +80,8 @@ class TuneOptions:
         max_drop: largest accepted loss of AP.
         names: file of class names, for annotations with class numbers only.
         weights: weights of a Darknet `.cfg`; None: the file beside it.
-        rounds: turns of each candidate on the clock.
-        root: folder to put the plan in; None: the cache.
+        rounds: timed turns of each candidate.
+        root: folder for the plan; None: the cache.
     """
 
     data: Path
@@ -147,10 +147,10 @@ def tune(model: Path, options: TuneOptions, console: Console) -> SpeedPlan:
 
 
 def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> float:
-    """Return the share of the detections of both, above `CONF`, that have their like on the other side.
+    """Return the share of the detections above `CONF`, of both, that have a match on the other side.
 
-    The like is a box of the same class with an IoU of at least `SAME`, and at least half of `CONF` as score:
-    else each score that crosses the threshold by a hair would count. 1 if there are none.
+    A match is a box of the same class with an IoU of at least `SAME` and a score of at least half of `CONF`;
+    otherwise, each score that barely crosses the threshold would count. 1 if there are no detections.
     """
     alike = total = 0
     for pair in zip(expected, found, strict=True):
@@ -168,7 +168,7 @@ def agreement(expected: Sequence[Detections], found: Sequence[Detections]) -> fl
 
 @dataclass(slots=True)
 class _Unfinished:
-    """Accuracies that a run has measured, stored after each, so that the next run need not.
+    """Accuracies measured by a run, stored one by one, so a resumed run need not measure them again.
 
     Attributes:
         path: the file.
@@ -184,7 +184,7 @@ class _Unfinished:
     def open(
         cls, folder: Path, options: TuneOptions, samples: Sequence[Sample], inputs: Inputs, console: Console
     ) -> "_Unfinished":
-        """Read the results of an earlier run with this model, data and versions; else clear the folder."""
+        """Read the results of an earlier run with this model, data and versions, or clear the folder."""
         images = [(str(each.path), each.path.stat().st_mtime_ns, each.boxes.tolist()) for each in samples]
         content = json.dumps([images, engine_versions()], sort_keys=True).encode() + inputs.tobytes()
         about = hashlib.sha256(content).hexdigest()
@@ -304,7 +304,7 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Opens a way in the process that times it: from pixels in memory to detections.
+    """Opens a way to run the model in the process that times it: from pixels in memory to detections.
 
     Attributes:
         way: engine, precision, threads, calls.

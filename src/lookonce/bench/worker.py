@@ -1,4 +1,4 @@
-"""A contender in a process of its own, which uses no CPU until its turn."""
+"""A contender in a separate process, which uses no CPU until its turn."""
 
 import multiprocessing
 import signal
@@ -47,7 +47,7 @@ class Worker:
             open_: makes the function to time; it is sent to the process.
 
         Raises:
-            ContenderError: it cannot be opened; the message is the engine's.
+            ContenderError: the contender cannot be opened; the message is the engine's.
         """
         context = multiprocessing.get_context("spawn")  # a fork would inherit the memory of this process
         self._pipe, theirs = context.Pipe()
@@ -101,7 +101,7 @@ class Worker:
 
 @contextmanager
 def _ignoring_ctrl_c() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: they end with their pipe, without a traceback."""
+    """Start processes that Ctrl-C does not reach; they end when their pipe closes, without a traceback."""
     if current_thread() is not main_thread():
         yield
         return
@@ -113,7 +113,7 @@ def _ignoring_ctrl_c() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, open_: Callable[[], Run]) -> None:
-    """Run the main function of the process. An answer that is text is an error."""
+    """Run the main function of the process. A reply that is text is an error."""
     try:
         start = perf_counter()
         run = open_()

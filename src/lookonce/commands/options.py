@@ -200,7 +200,7 @@ def describe_thresholds(info: ModelInfo, used: Sequence[float], *, given: bool) 
     if not info.thresholds and len(set(used)) < 2:
         return ""
     if len(set(used)) == 1 and given:
-        return f"score threshold: {used[0]:g}, in place of the model's own"
+        return f"score threshold: {used[0]:g}, instead of the model's own"
     source = "" if given else " of the model (--conf overrides)"
     each = [f"{name} {threshold:.2f}" for name, threshold in zip(info.names, used, strict=True)]
     return f"score thresholds{source}: {listed(each)}"

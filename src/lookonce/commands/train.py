@@ -72,7 +72,7 @@ def train(
         torch_device(device)
     if minutes is not None and (minutes <= 0 or epochs):
         raise ConfigError(
-            f"--minutes: expected a number above 0 in place of --epochs, found {minutes:g}"
+            f"--minutes: expected a number above 0 instead of --epochs, found {minutes:g}"
             + (f" beside --epochs {epochs}" if epochs else "")
         )
     assigned = {each.partition("=")[0].strip() for each in assignments or ()}

@@ -1,1 +1,1 @@
-"""Darknet models in and out: `.cfg` and `.weights`, without torch."""
+"""Read and write Darknet models, `.cfg` and `.weights`, without torch."""

@@ -1,4 +1,4 @@
-"""The two files of a Darknet model, of which either names it: the other one lies beside it."""
+"""The two files of a Darknet model; given one of them, find the other beside it."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,12 @@ _TRAINED = re.compile(r"_(best|last|final|\d+)$")  # as Darknet's trainer names 
 
 
 def find_weights(cfg: Path) -> Path:
-    """Return the weights beside a `.cfg`: NAME.weights, or as Darknet's trainer names it if that is one file.
+    """Return the weights beside a `.cfg`: NAME.weights, or the only file with a name of Darknet's trainer.
 
-    Weights are returned as they are.
+    A `.weights` file is returned unchanged.
 
     Raises:
-        ModelFileError: none, or several.
+        ModelFileError: there are none, or several.
     """
     if cfg.suffix.lower() == ".weights":
         return cfg
@@ -33,12 +33,12 @@ def find_weights(cfg: Path) -> Path:
 
 
 def find_cfg(weights: Path) -> Path:
-    """Return the `.cfg` beside weights: of the same name, or of the name without `_best` and the like.
+    """Return the `.cfg` beside weights: of the same name, or of the name without `_best` or a similar ending.
 
-    Another file, such as a `.cfg`, is returned as it is.
+    Any other file, such as a `.cfg`, is returned unchanged.
 
     Raises:
-        ModelFileError: no such file.
+        ModelFileError: there is no such file.
     """
     if weights.suffix.lower() != ".weights":
         return weights
@@ -50,7 +50,7 @@ def find_cfg(weights: Path) -> Path:
 
 
 def has_cfg(weights: Path) -> bool:
-    """Return whether the `.cfg` of weights lies beside them."""
+    """Return whether the `.cfg` of a weight file is beside it."""
     try:
         find_cfg(weights)
     except ModelFileError:

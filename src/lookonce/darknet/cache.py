@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 def cached_onnx(path: Path, weights: Path | None = None) -> Path:
     """Return the ONNX file of a Darknet model; `path` and `weights` as in `files.open_darknet`.
 
-    Made on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`, weights and
-    class names, so a changed file makes a new one. Files not opened for `KEPT_DAYS` are deleted when a new
-    one is made. Several processes may do all of this at the same time.
+    It is built on first use, in the folder `darknet` of `cache_folder`; the name holds a hash of `.cfg`,
+    weights and class names, so a changed file leads to a new one. Files not opened for `KEPT_DAYS` are
+    deleted when a new one is made. Several processes may do this at the same time.
 
     Raises:
         ModelFileError: one of the files is missing, damaged, or does not match the others; the cache folder

@@ -1,4 +1,4 @@
-"""A `.cfg` as typed sections: checked, defaults filled in, each with its line number.
+"""Read a `.cfg` into typed sections: checked, with defaults filled in, each with its line number.
 
 Defaults are Darknet's own. Two keys that it would fill with a useless default are required here: `filters`
 of a convolution and `anchors` of a [yolo].
@@ -38,7 +38,7 @@ KINDS = (
 RECURRENT = "crnn", "rnn", "gru", "lstm", "conv_lstm", "history"
 ACTIVATIONS = ("linear", "leaky", "relu", "relu6", "logistic", "swish", "mish", "tanh", "elu")
 
-# Far beyond any real model; anything larger is refused before it is built.
+# Far above any real model; anything larger is refused before it is built.
 LARGEST_FILTERS = 65_536
 LARGEST_WINDOW = 1024  # cells: kernel, pooling window, stride, padding
 MOST_LAYERS = 4096
@@ -53,7 +53,7 @@ class Cfg:
         net: the [net] section.
         layers: layers in file order; the index is Darknet's layer number.
         kinds: name of each layer's section in the file, such as `Gaussian_yolo`.
-        ignored: keys without effect here, each once, by kind of section.
+        ignored: keys that have no effect in lookonce, each once, by kind of section.
         unknown: keys that neither lookonce nor Darknet knows, with a hint, by kind of section.
         text: the file without comments and blanks.
     """
@@ -71,7 +71,7 @@ def read_cfg(path: Path) -> Cfg:
     """Read a `.cfg` file.
 
     Raises:
-        ModelFileError: unreadable, or a section or key that cannot be used, with its line.
+        ModelFileError: the file is unreadable, or a section or key cannot be used; the message has its line.
     """
     sections = read_sections(path)
     for section in sections:
@@ -86,7 +86,7 @@ def parse_cfg(text: str, file: str) -> Cfg:
 
 
 def typed(sections: list[Section], file: str) -> Cfg:
-    """Check the sections of a file, and take their options; see `read_cfg`."""
+    """Check the sections of a file and read their options; see `read_cfg`."""
     if not sections or sections[0].kind != "net":
         raise ModelFileError(f"{file}: expected a .cfg that begins with [net], found none")
     if not 2 <= len(sections) <= MOST_LAYERS:
@@ -108,7 +108,7 @@ def typed(sections: list[Section], file: str) -> Cfg:
 
 
 def _net(sections: list[Section]) -> Net:
-    """Read [net]; other sections may hold a key that tells how images are fitted to its size."""
+    """Read [net]; a key in another section may determine how images are fitted to the input size."""
     section = sections[0]
     channels = section.integer("channels", 3, 0, LARGEST_FILTERS)
     if channels not in (1, 3):

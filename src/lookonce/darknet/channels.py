@@ -1,9 +1,9 @@
-"""Removal of channels from a network: groups of channels, their cost, and the smaller network.
+"""Remove channels from a network: groups of channels, their cost, and the smaller network.
 
-Channels that are added or multiplied, number by number, can only go together; so can the input and the
-output channel of a depth-wise convolution, and the same channel of every part where a layer cuts its input
-into equal parts. A *bundle* is a smallest set of such channels. Removing one gives exactly the maps of the
-network in which these channels are 0.
+Channels that are added or multiplied, element by element, can only be removed together. The same holds for
+the input and output channel of a depthwise convolution, and for the same channel of every part if a layer
+splits its input into equal parts. A *bundle* is a smallest set of such channels. Removing one gives exactly
+the maps of the network in which these channels are 0.
 
     convolution 4 ─┬─► convolution 5 ─► convolution 6 ─► [shortcut] 7    one bundle: channel c of 4 and of 6
                    └──────────────────────────────────────────▲
@@ -52,11 +52,11 @@ class Bundle:
 
 
 class Channels:
-    """Every channel of a network: its origin, and the channels that belong to it.
+    """Every channel of a network: its origin, and the channels that are removed with it.
 
     Attributes:
         network: the network.
-        bundles: those that may be removed: not of the image, nor of a raw map.
+        bundles: bundles that may be removed; those of the image and of raw maps may not.
     """
 
     def __init__(self, network: Network) -> None:
@@ -111,7 +111,7 @@ class Channels:
             self._parent[self._root(other)] = self._root(one)
 
     def _unite_parts(self, channels: list[int], parts: int) -> None:
-        """Unite the channels at the same place of equal parts, which are cut off by their position."""
+        """Unite the channels at the same position of equal parts."""
         size = len(channels) // parts
         for start in range(size, len(channels), size):
             self._unite(channels[:size], channels[start : start + size])
@@ -220,19 +220,19 @@ def choose(
 ) -> set[int]:
     """Choose bundles to remove until the convolutions need a share of their multiplications.
 
-    Bundles of the same layers are removed in steps, the least important first: always the step that loses
-    the least importance for what it saves. So channel counts stay multiples of `step` where they can, since
-    the engines of CPUs compute in vectors of that many.
+    Bundles of the same layers are removed in steps, the least important first; the next step is always the
+    one that loses the least importance for the multiplications it saves. Channel counts stay multiples of
+    `step` if possible, since engines compute in vectors of that length on CPUs.
 
     Args:
         channels: channels of the network.
         importance: importance of each bundle.
         share: target share of the multiplications.
-        least: channels that each set of layers keeps at least; an eighth of them, if that is more.
+        least: minimum channels of each set of layers; an eighth of its channels, if that is more.
         step: channels to remove at a time.
 
     Returns:
-        Numbers of bundles; fewer than wanted if everything is at its least.
+        Numbers of bundles; fewer than wanted if every set of layers is down to its minimum.
     """
     cost, removed = Cost(channels.network), set[int]()
     wanted = share * cost.total

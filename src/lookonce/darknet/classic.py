@@ -1,4 +1,4 @@
-"""The named networks as `.cfg` text, and a test whether a `.cfg` is one of them.
+"""The named networks as `.cfg` text, and a check whether a `.cfg` is one of them.
 
 Legend: **C** classes. Full channel counts, before the width factor, are those of the official files.
 """
@@ -56,7 +56,7 @@ def classic_cfg(info: ModelInfo) -> str:
 
 
 def recognize(network: Network) -> tuple[str, float] | None:
-    """Return architecture and width of a `.cfg` that is one of the named networks; None for any other."""
+    """Return the architecture and width of a `.cfg` if it is one of the named networks, else None."""
     for architecture, layout in NETWORKS.items():
         if (len(network.convolutions), len(network.scales)) != (layout.convolutions, len(layout.strides)):
             continue
@@ -80,7 +80,7 @@ def recognize(network: Network) -> tuple[str, float] | None:
 
 
 def layers_of(network: Network) -> list[tuple[LayerSection, tuple[int, ...]]]:
-    """Return all that identifies a network: its sections and their inputs, however these are written."""
+    """Return what identifies a network: its sections and their inputs, however they are written."""
     return [
         (
             replace(layer.section, layers=())
@@ -153,7 +153,7 @@ class CfgText:
         )
 
     def go_finer(self, filters: int, skip: int, back: int = -4) -> None:
-        """Append the way from the features before a head to the next finer scale, joined with a layer."""
+        """Append the layers from the features before a head to the next finer scale."""
         self.add("route", layers=back)
         self.convolution(filters, 1)
         self.add("upsample", stride=2)

@@ -1,4 +1,4 @@
-"""Conversion of a network to the description in a model file, and back."""
+"""Convert a network to the description in a model file, and back."""
 
 import math
 from functools import lru_cache
@@ -85,12 +85,12 @@ def cfg_of(model: str) -> Cfg:
 
 
 def holds_detector(weights: Path) -> bool:
-    """Return whether weights come with a description of a whole network: a backbone alone does not."""
+    """Return whether weights come with the description of a whole network; those of a backbone do not."""
     return weights.suffix in NETWORK_FILES and (weights.suffix != ".weights" or has_cfg(weights))
 
 
 def has_own_network(weights: Path) -> bool:
-    """Return whether weights come with a network that has no readable model here.
+    """Return whether weights come with a network for which lookonce has no readable model.
 
     Raises:
         ModelFileError: as `cfg_of`.
@@ -126,7 +126,7 @@ def published_scales(model: str) -> tuple[Anchors, tuple[int, ...]]:
 
 
 def decodings_of(info: ModelInfo) -> tuple[Decoding, ...]:
-    """Return the conversion of raw numbers per scale, finest first; as cheap as a training step needs it.
+    """Return the decoding of each scale, finest first; cheap enough for every training step.
 
     Raises:
         ModelFileError: the `.cfg` in the description cannot be used.

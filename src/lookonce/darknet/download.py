@@ -1,4 +1,4 @@
-"""Download of one file from the first mirror that has it: resumed, verified, and in place only when complete.
+"""Download a file from the first mirror that has it: resumed, verified, and in place only when complete.
 
 ```
 NAME        the whole file, checked
@@ -35,7 +35,7 @@ except ImportError:  # Windows has no such locks; the final check still detects 
     fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 16  # bytes
-TIMEOUT = 30.0  # seconds without a byte, or until an answer begins, after which a connection counts as broken
+TIMEOUT = 30.0  # seconds without a byte, or before a response, after which a connection counts as broken
 LONGEST = 6 * 3600.0  # seconds for one file from one mirror
 NUMBER = r"[0-9]{1,18}"
 ATTEMPTS = 20  # per mirror, as long as each brings more of the file
@@ -124,7 +124,7 @@ class Download:
         )
 
     def from_one(self, url: str) -> None:
-        """Download from one mirror until the file is complete; retry after each break that brought more."""
+        """Download from one mirror until the file is complete; retry while each attempt brings more."""
         # with a known SHA-256, a piece of any origin is of use: a mix of two files would be detected
         foreign = self.file.sha256 is None and self.origin().get("url") != address_of(url)
         if foreign or self.have() > self.file.size:
@@ -149,7 +149,7 @@ class Download:
             self.from_one(url)  # the error may be in the piece that was there before
 
     def receive(self, url: str, deadline: float) -> None:
-        """Store the content of one answer of one mirror."""
+        """Store the content of one response from a mirror."""
         have = self.have()
         address, user, password = split_credentials(url)
         sent = dict(self.headers)
@@ -180,7 +180,7 @@ class Download:
                 self.copy(answer, out, start, deadline)
 
     def start_of(self, answer: Any, have: int) -> int:
-        """Return the offset at which the answer starts.
+        """Return the offset at which the response starts.
 
         Raises:
             _RefusedError: a different file.
@@ -201,7 +201,7 @@ class Download:
         return start
 
     def copy(self, answer: Any, out: IO[bytes], start: int, deadline: float) -> None:
-        """Store the bytes of an answer, until its end, the size of the file, or the deadline."""
+        """Store the bytes of a response until its end, the size of the file, or the deadline."""
         done, slow_since, slow_from = start, time.monotonic(), start
         while True:
             count = min(CHUNK, self.file.size - done + 1)  # one byte more, to notice a longer file
@@ -280,7 +280,7 @@ def _open(request: Request) -> Any:
 
 
 def difference(path: Path, file: RemoteFile) -> str | None:
-    """Describe how a file on the disk differs from the expected one; None if it does not."""
+    """Describe how a file on disk differs from the expected one; None if it does not."""
     if not path.exists():
         return "not there yet"
     if (size := path.stat().st_size) != file.size:

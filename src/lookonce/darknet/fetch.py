@@ -1,6 +1,6 @@
-"""The official weights, from their publisher or a mirror, with `.cfg` and class names beside them.
+"""Fetch the official weights from their publisher or a mirror, and write `.cfg` and class names beside them.
 
-The networks are known, so only weights are downloaded: `.cfg` and `.names` are written from the description.
+The networks are known, so only weights are downloaded; `.cfg` and `.names` are written from the description.
 """
 
 import os
@@ -61,10 +61,10 @@ class Fetched:
 
 
 def fetch(name: str, meter: Meter) -> Fetched:
-    """Fetch everything that is not in the cache yet into the folder `models` of `cache_folder`.
+    """Fetch what is not yet in the cache into the folder `models` of `cache_folder`.
 
     Raises:
-        ConfigError: an unknown name, or `LOOKONCE_MIRROR` is not a URL.
+        ConfigError: the name is unknown, or `LOOKONCE_MIRROR` is not a URL.
         DownloadError: see `download`.
     """
     published = find(name)
@@ -82,7 +82,7 @@ def find(name: str) -> Published:
     """Return the entry published under a name.
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: the name is unknown.
     """
     if name not in REGISTRY:
         raise ConfigError(f"{name}: expected one of {', '.join(REGISTRY)}")

@@ -1,4 +1,4 @@
-"""Files of a Darknet model: `.cfg`, `.weights` beside it, and class names if there are any."""
+"""Find the files of a Darknet model: `.cfg`, `.weights` beside it, and class names if there are any."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class DarknetModel:
         network: the resolved `.cfg`.
         info: description in lookonce's terms.
         weights: the `.weights` file.
-        names: the file of class names; None: there is none, and classes are named by number.
+        names: the file of class names; None if there is none and classes are named by number.
     """
 
     network: Network
@@ -34,7 +34,7 @@ class DarknetModel:
         """Return every convolution in file order, with every number checked.
 
         Raises:
-            ModelFileError: weights of a different `.cfg`, or damaged.
+            ModelFileError: the weights belong to a different `.cfg`, or are damaged.
         """
         convolutions = read_weights(self.weights, self.network.convolutions)[1]
         check_weights(self.weights, self.network.convolutions, convolutions)
@@ -45,13 +45,13 @@ def open_darknet(model: Path, weights: Path | None = None) -> DarknetModel:
     """Read a `.cfg` and find the files that belong to it.
 
     Args:
-        model: the `.cfg`; or the `.weights`, whose `.cfg` is then looked for beside it.
-        weights: the `.weights`; None: NAME.weights beside NAME.cfg, or as Darknet's trainer names it
-            (NAME_best, _last, _final, _1000), if that is one file.
+        model: the `.cfg`; or the `.weights`, if the `.cfg` is beside it.
+        weights: the `.weights`; None: NAME.weights beside NAME.cfg, or the only file named like Darknet's
+            trainer (NAME_best, _last, _final, _1000).
 
     Raises:
-        ModelFileError: a `.cfg` that cannot be used or is no detector, weights that are missing or several,
-            names that do not fit.
+        ModelFileError: the `.cfg` cannot be used or is not a detector, there are no weights or several, or
+            the names do not match.
     """
     cfg = find_cfg(model)
     network = resolve(read_cfg(cfg))

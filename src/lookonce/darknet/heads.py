@@ -13,16 +13,16 @@ PER_CLASS = ("counters_per_class", "map", "tree")  # keys of a [yolo] that belon
 
 
 def with_heads(cfg: Cfg, classes: int, size: tuple[int, int], fit: Fit = "letterbox") -> Network:
-    """Return a network with other classes and another input; every layer but the heads stays.
+    """Return a network for different classes and input; every layer except the heads is kept.
 
     Args:
         cfg: the network.
-        classes: C of every head, whatever each had.
+        classes: C, for every head.
         size: (height, width) of the input.
         fit: how images are fitted to that size.
 
     Raises:
-        ModelFileError: a [yolo] that follows no convolution, or a size at which the layers do not fit.
+        ModelFileError: a [yolo] follows no convolution, or the layers do not fit together at this size.
     """
     sections = sections_of(with_input(cfg, size, fit))
     for index, section in enumerate(cfg.layers, 1):
@@ -47,7 +47,7 @@ def with_anchors(network: Network, anchors: Anchors) -> Network:
     """Return a network with other anchors: per scale, finest first, (width, height) in pixels of the input.
 
     Raises:
-        ModelFileError: a [yolo] that follows no convolution.
+        ModelFileError: a [yolo] follows no convolution.
     """
     sections, first = sections_of(network.cfg), 0
     every = [anchor for scale in anchors for anchor in scale]

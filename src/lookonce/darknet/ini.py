@@ -2,7 +2,7 @@
 
 As in Darknet's own files, blanks are ignored, `#` and `;` begin a comment, a section may occur many times,
 and its position in the file is its layer number. As in Darknet, a whole number may be written as a decimal
-one (its fraction is dropped), a list may end in a comma, and a file in an end mark (0x1A).
+one (its fraction is dropped), a list may end with a comma, and a file with an end mark (0x1A).
 """
 
 import math
@@ -37,7 +37,7 @@ class Option:
 class Section:
     """One `[kind]` with its options, and typed access to them.
 
-    Every option must be read, or listed by `leftovers`, so nothing in a file goes unnoticed.
+    Every option is read or listed by `leftovers`, so nothing in a file goes unnoticed.
 
     Attributes:
         file: named in errors.
@@ -151,7 +151,7 @@ def read_sections(path: Path) -> list[Section]:
     """Read a `.cfg` file into its sections.
 
     Raises:
-        ModelFileError: not readable, far too large, not text, or a malformed line.
+        ModelFileError: the file is unreadable, too large or not text, or a line is malformed.
     """
     content = read_bytes(path, ModelFileError, limit=LONGEST_CFG)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -166,7 +166,7 @@ def parse_sections(text: str, file: str) -> list[Section]:
     """Split the text of a `.cfg` into its sections; `file` is named in errors.
 
     Raises:
-        ModelFileError: a line that is not a section, option or comment, or an option before any section.
+        ModelFileError: a line is not a section, option or comment, or an option precedes any section.
     """
     if text.lstrip().startswith("<"):
         raise ModelFileError(f"{file}: expected a .cfg, found a web page saved under its name")

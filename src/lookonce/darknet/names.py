@@ -1,4 +1,4 @@
-"""Class names of a Darknet model, which are in a separate file."""
+"""Find the class names of a Darknet model, which are in a separate file."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,11 +10,11 @@ from lookonce.errors import AnnotationError, ModelFileError
 def find_names(cfg: Path, classes: int) -> tuple[tuple[str, ...], Path | None]:
     """Return the names beside a `.cfg`, and the file they came from.
 
-    In this order: `<model>.names`; the file named in `<model>.data`; the file named in `obj.data`, or the
-    other `.names` in the folder, if their number matches; else numbers, and no file.
+    The first of these is used: `<model>.names`; the file named in `<model>.data`; the file named in
+    `obj.data` or another `.names` in the folder, if the number of names matches; numbers, without a file.
 
     Raises:
-        ModelFileError: a file with the model's own name cannot be used, or has a different number of names.
+        ModelFileError: the file with the model's own name cannot be used, or has a different number of names.
     """
     data, own = cfg.with_suffix(".data"), cfg.with_suffix(".names")
     try:
@@ -48,7 +48,7 @@ def names_file(data: Path) -> Path:
     """Return the file given by `names = ...` in a `.data` file; Darknet looks in its working folder.
 
     Raises:
-        AnnotationError: unreadable, or no such file.
+        AnnotationError: the file is unreadable or does not exist.
     """
     value = read_settings(data).get("names")
     if value is None:

@@ -1,4 +1,4 @@
-"""A `.cfg` with its `.weights` for ncnn: the lines of a `.param` file, and its numbers, `.ncnn.bin`.
+"""Convert a `.cfg` with its `.weights` for ncnn: the lines of a `.param`, the numbers of a `.ncnn.bin`.
 
 ```
 7767517                                             always
@@ -98,7 +98,7 @@ def param_lines(network: Network) -> list[str]:
     """Return the lines of the `.param` file, without the description.
 
     Raises:
-        ModelFileError: a layer that ncnn does not have; the message names it.
+        ModelFileError: ncnn does not have a layer; the message names it.
     """
     lines = [_Line("Input", INPUT, ())]
     blobs = {IMAGE: INPUT}
@@ -118,7 +118,7 @@ def param_lines(network: Network) -> list[str]:
 
 
 def bin_counts(network: Network) -> list[int]:
-    """Return the count of numbers of each convolution, in the order of the file; before each is a tag."""
+    """Return how many numbers each convolution has, in the order of the file; a tag precedes each."""
     counts = [len(LUMA)] if network.cfg.net.channels == 1 else []
     return counts + [math.prod(spec.kernel_shape) + spec.filters for spec in _convolutions(network)]
 
@@ -281,7 +281,7 @@ def _scale(number: int, scale: Scale, raw: str) -> Iterator[_Line]:
 
 
 def _with_splits(lines: Sequence[_Line]) -> list[str]:
-    """Return the text of all lines, and a `Split` behind each output that has several readers."""
+    """Return the text of all lines, and a `Split` after each output that has several readers."""
     readers: dict[str, int] = {}
     for line in lines:
         for each in line.inputs:

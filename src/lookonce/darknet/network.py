@@ -77,8 +77,8 @@ class Scale:
         stride: side of a cell, in whole input pixels.
         section: its section in the file.
         cell: (width, height) of a cell at the size in the file; fractions if that size is not a multiple.
-        activated: the raw map holds probabilities: its convolution has an activation that cannot be left to
-            the decoding. Such a network detects, but does not train.
+        activated: whether the raw map holds probabilities, because its convolution has an activation that
+            cannot be moved into the decoding. Such a network detects, but cannot be trained.
     """
 
     layer: int
@@ -165,7 +165,7 @@ class Network:
         return tuple(scale.decoding for scale in self.scales)
 
     def needs(self, sources: Iterable[int]) -> set[int]:
-        """Return the layers on which these depend, and these."""
+        """Return these layers and all that they depend on."""
         needed, waiting = set[int](), [source for source in sources if source != IMAGE]
         while waiting:
             if (index := waiting.pop()) not in needed:

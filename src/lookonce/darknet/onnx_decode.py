@@ -35,8 +35,8 @@ def add_decoding(nodes: Nodes, network: Network, raw_maps: Sequence[str], *, sta
 def decoded_scale(nodes: Nodes, scale: Scale, raw: str, fixed: Network | None) -> str:
     """Add the decoding of one raw map (B, A*columns, S, T) -> (B, S*T*A, 5+C).
 
-    With fixed shapes, cells and anchors share an axis from the start: OpenCV's importer is not at home in
-    five dimensions.
+    With fixed shapes, cells and anchors share an axis from the start, because OpenCV's importer handles five
+    dimensions badly.
     """
     anchors = np.array(scale.section.anchors, np.float32)  # (A, 2)
     by_cell = nodes.add("Transpose", raw, perm=[0, 2, 3, 1])  # (B, S, T, A*columns)
@@ -110,9 +110,9 @@ def parts_of(nodes: Nodes, scale: Scale, maps: str, leading: Sequence[int]) -> t
 def class_in_tree(nodes: Nodes, logits: str, parents: tuple[int, ...], leading: Sequence[int]) -> str:
     """Add the choice of one class of a tree: logits (..., C) -> (..., C), 1 for that class, 0 for all others.
 
-    A softmax over each group gives the probability of a class if its parent is right. Multiplied up to the
-    root, it gives the probability of the class. The choice is the deepest class above `LEAST_IN_TREE`, whose
-    parents all are above it too; if there is none, the likeliest root. `leading` are the axes before the
+    A softmax over each group gives the probability of a class given its parent. The product up to the root is
+    the probability of the class. The choice is the deepest class above `LEAST_IN_TREE`, whose
+    parents all are above it too; if there is none, the most likely root. `leading` are the axes before the
     classes, 0 for one that stays.
     """
     ancestor, by_size = np.array(parents), dict[int, list[range]]()

@@ -50,7 +50,7 @@ def build_onnx(
         weights: weights of `network.convolutions`; see `weights.check_weights`.
         info: goes into the file's metadata; its `bn_epsilon` belongs to the weights.
         raw_maps: add each scale's raw map, (B, A*(5+C), H/s, W/s), as a further output, finest first.
-        planes: the input is (1, 3, H, W) float32 in [0, 1], at the size of the network, in place of images
+        planes: the input is (1, 3, H, W) float32 in [0, 1], at the size of the network, instead of images
             (B, H, W, 3) uint8 of any size.
     """
     model = helper.make_model(
@@ -157,7 +157,7 @@ def activated(nodes: Nodes, name: str, x: str) -> str:
 
 
 def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[str], *, static: bool) -> str:
-    """Add any layer but a convolution; [dropout] and [yolo] pass on their input."""
+    """Add any layer except a convolution; [dropout] and [yolo] pass on their input."""
     match layer.section:
         case Shortcut(_, activation):
             total, wanted = inputs[0], layer.shape.channels
@@ -204,8 +204,8 @@ def weightless(nodes: Nodes, network: Network, layer: Layer, inputs: Sequence[st
 def reorganized(nodes: Nodes, x: str, stride: int, fixed: Shape | None) -> str:
     """Add [reorg]: (B, C, H, W) -> (B, C*stride², H/stride, W/stride).
 
-    Its mistake is to treat its input as (C/stride², H*stride, W*stride), and its result, of shape (C, H, W),
-    as the correct shape.
+    Darknet's mistake is to treat the input as (C/stride², H*stride, W*stride), and the result, of shape
+    (C, H, W), as the correct shape.
     """
     square = stride * stride
     if fixed is not None:

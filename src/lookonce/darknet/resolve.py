@@ -1,4 +1,4 @@
-"""From sections to a network: inputs and output shape of every layer, and the scales.
+"""Make a network of sections: find the inputs and output shape of every layer, and the scales.
 
 Legend: **C** channels, **H**, **W** height and width of one layer's output.
 """
@@ -41,10 +41,10 @@ def resolve(cfg: Cfg, size: tuple[int, int] | None = None) -> Network:
 
     Args:
         cfg: the sections.
-        size: (height, width) of the input; None: as in [net].
+        size: (height, width) of the input; None: the size in [net].
 
     Raises:
-        ModelFileError: layers that point nowhere, do not fit together, or are absurdly large.
+        ModelFileError: layers refer to missing ones, do not fit together, or are far too large.
     """
     if size is not None:
         cfg = replace(cfg, net=replace(cfg.net, height=size[0], width=size[1]))
@@ -179,8 +179,8 @@ def _shared(cfg: Cfg, specs: dict[int, ConvSpec]) -> dict[int, int]:
 def _scales(cfg: Cfg, layers: list[Layer]) -> tuple[Scale, ...]:
     """Return the scales of the [yolo] layers, finest first.
 
-    With `new_coords`, the convolution before a [yolo] has a logistic activation. It becomes part of the
-    decoding here and leaves its layer, so that the raw map of every form holds logits.
+    With `new_coords`, the convolution before a [yolo] has a logistic activation. It moves
+    from its layer into the decoding here, so every raw map holds logits.
     """
     readers = Counter(source for layer in layers for source in layer.sources)
     scales: list[Scale] = []

@@ -10,8 +10,8 @@ from lookonce.geometry.decode import Form
 class Net:
     """[net]: the network's input, in pixels, with 3 channels (RGB) or 1 (gray).
 
-    `letter_box` tells how images are fitted to that size, if the file has it; `stretching` is an entry that
-    only AlexeyAB's fork has, which stretches images, if there is one.
+    `letter_box` is how images are fitted to that size, if the file has the key; `stretching` is a key that
+    only AlexeyAB's fork has, if there is one, since that fork stretches images.
     """
 
     width: int
@@ -24,10 +24,11 @@ class Net:
 
 @dataclass(frozen=True, slots=True)
 class Convolutional:
-    """[convolutional]: `padding` cells on each of the four sides; bias, or batch normalization instead.
+    """[convolutional]: `padding` cells on each of the four sides; a bias, or batch normalization.
 
-    `share` is the layer whose weights it uses if it has none of its own. With `xnor`, inputs count as 1 if
-    they are above 0, else as -1, and each weight as the mean absolute weight of its filter, with its sign.
+    `share` is the layer whose weights it uses, if it has none of its own. With `xnor`, inputs above 0 count
+    as 1 and others as -1, and each weight counts as the mean absolute weight of its filter, with its own
+    sign.
     """
 
     filters: int
@@ -57,7 +58,7 @@ class Shortcut:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """[route]: layers concatenated along the channels; of each, part `group_id` of `groups`."""
+    """[route]: layers concatenated along the channels; only part `group_id` of `groups` of each."""
 
     layers: tuple[int, ...]
     groups: int
@@ -111,7 +112,7 @@ class ScaleChannels:
 
 @dataclass(frozen=True, slots=True)
 class Sam:
-    """[sam]: the layer before times the layer named, number by number."""
+    """[sam]: the layer before times the layer named, element by element."""
 
     layers: tuple[int, ...]
     activation: str
@@ -139,7 +140,7 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True)
 class Contrastive:
-    """[contrastive]: a loss of training, whose output no layer reads."""
+    """[contrastive]: a training loss, whose output no layer reads."""
 
     line: int = field(compare=False, default=0)
 

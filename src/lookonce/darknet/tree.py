@@ -1,6 +1,6 @@
-"""The tree of classes of a [region], as YOLO9000 has one: every class may be a kind of another.
+"""The tree of classes of a [region], as in YOLO9000: every class may be a kind of another.
 
-The file has one line per class, with a name of its own and the number of its parent, -1 for none. Classes on
+The file has one line per class, with its name and the number of its parent, -1 for none. Classes on
 consecutive lines with the same parent form a group, and exclude each other.
 """
 
@@ -12,12 +12,12 @@ from lookonce.errors import ModelFileError
 
 
 def include_tree(section: Section) -> None:
-    """Replace the name of a tree's file in a [region] by its numbers, so that the text needs no other file.
+    """Replace the name of a tree's file in a [region] by its numbers, so the text needs no other file.
 
-    Darknet looks for the file in its working folder; here it may also lie beside the `.cfg`.
+    Darknet looks for the file in its working folder; here it may also be beside the `.cfg`.
 
     Raises:
-        ModelFileError: no such file, or malformed.
+        ModelFileError: the file does not exist or is malformed.
     """
     options = section.options.get("tree", [])
     if not options or options[0].value.strip("-,0123456789") == "":
@@ -41,7 +41,7 @@ def include_tree(section: Section) -> None:
 
 
 def check_tree(section: Section, parents: tuple[int, ...]) -> None:
-    """Check that every parent stands before its children, as Darknet relies on it.
+    """Check that every parent precedes its children, which Darknet relies on.
 
     Raises:
         ModelFileError: one does not.

@@ -30,7 +30,7 @@ VERSION = (0, 2, 0)  # version that is written; every Darknet since 2016 and Ope
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The head of a weight file; `size` is its length in bytes."""
+    """The header of a weight file; `size` is its length in bytes."""
 
     version: tuple[int, int, int]
     seen: int
@@ -72,7 +72,8 @@ def read_weights(
         partial: accept a file that ends after any convolution; the result is then shorter.
 
     Raises:
-        ModelFileError: not a weight file, too short (naming the layer it ran out in) or too long.
+        ModelFileError: the file is not a weight file, too short (the message names the layer where it
+            ends), or too long.
     """
     try:
         with open_input(path, ModelFileError) as file:
@@ -118,10 +119,10 @@ def folded_arrays(weights: ConvWeights, epsilon: float) -> tuple[Floats, Floats]
 
 
 def check_weights(path: Path, specs: Sequence[ConvSpec], convolutions: Sequence[ConvWeights]) -> None:
-    """Check every number before a network is built from them; reading alone does not.
+    """Check every number before a network is built from them; reading does not check them.
 
     Raises:
-        ModelFileError: numbers that are infinite or not a number, or a variance below 0.
+        ModelFileError: a number is infinite or NaN, or a variance is below 0.
     """
     for spec, weights in zip(specs, convolutions, strict=False):
         finite = all(np.isfinite(array).all() for array in weights.in_file_order())
@@ -144,10 +145,10 @@ def write_weights(path: Path, convolutions: Sequence[ConvWeights], seen: int = 0
 
 
 def read_header(path: Path, start: bytes) -> Header:
-    """Read the head of a weight file from its first 20 bytes.
+    """Read the header of a weight file from its first 20 bytes.
 
     Raises:
-        ModelFileError: something else, or another version.
+        ModelFileError: this is not a weight file, or one of another version.
     """
     if start.lstrip()[:1] == b"<":
         raise ModelFileError(f"{path}: expected Darknet weights, found a web page saved under their name")

@@ -28,7 +28,7 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
         convolutions: convolutions in file order.
 
     Raises:
-        ModelFileError: class names that contain line breaks.
+        ModelFileError: a class name contains a line break.
     """
     network = network_of(info)
     expected = [(spec.kernel_shape, spec.batch_normalize) for spec in network.convolutions]
@@ -46,7 +46,7 @@ def write_darknet(cfg: Path, info: ModelInfo, convolutions: Sequence[ConvWeights
 
 
 def with_epsilon(convolution: ConvWeights, epsilon: float) -> ConvWeights:
-    """Return a convolution that computes the same for a reader that adds `BN_EPSILON`."""
+    """Return a convolution that computes the same in a reader that adds `BN_EPSILON`."""
     if convolution.batch_norm is None or epsilon == BN_EPSILON:
         return convolution
     variance = convolution.batch_norm.variance.astype(np.float64) + (epsilon - BN_EPSILON)
@@ -59,7 +59,7 @@ def names_text(file: Path, names: Sequence[str]) -> str:
     """Return class names as the text of a `.names` file.
 
     Raises:
-        ModelFileError: a name that does not fit on a line.
+        ModelFileError: a name contains a line break.
     """
     for name in names:
         if not name or name != name.strip() or len(name.splitlines()) != 1:

@@ -28,7 +28,7 @@ class Diagnosis:
         learn: name of the training split.
         network: network of the planned training.
         facts: facts about every image file.
-        findings: defects in the order of their kinds, within a kind by falling weight.
+        findings: defects in the order of their kinds, within a kind by descending weight.
         claims_lost: number of cells and anchors that a later object took from an earlier one.
         advice: advice on input size, model and anchors.
     """

@@ -30,7 +30,7 @@ class Finding:
         image: image to show; None if the defect is not about one.
         boxes: affected boxes, xyxy in pixels of the image.
         others: further affected images, such as copies.
-        weight: within a kind, findings are sorted by falling weight.
+        weight: within a kind, findings are sorted by descending weight.
     """
 
     kind: str

@@ -80,7 +80,7 @@ KINDS: dict[str, Kind] = {
     ),
     "fractions": Kind(
         "person",
-        "Fractions in place of pixels",
+        "Fractions instead of pixels",
         "A box is given in fractions, or in percent, of the image's sides in a format that has pixels.",
         "The box is skipped: read as pixels it would be far too small.",
         "Multiply by the width and height of the image, or export as YOLO, whose numbers are fractions.",

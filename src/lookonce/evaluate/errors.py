@@ -16,7 +16,7 @@ The paper's definitions overlap; where two hold, the one that its authors' progr
 that numbers can be compared. An object is **missed** when no detection is right about it and no
 classification or localization error stands for it either.
 
-Which detections are right is COCO's rule: by falling score each takes the object of its class that it
+Which detections are right is COCO's rule: by descending score each takes the object of its class that it
 overlaps most among those still free. So the AP here is COCO's AP50, but of all detections, not of the best
 100 in an image. What lies on a difficult object or in a crowd is ignored, as in `matching`.
 

@@ -1,12 +1,12 @@
 """Which detections are right, at one IoU: the basis of every measure here but COCO's own.
 
-Two rules pair detections with objects. Both go through the detections by falling score:
+Two rules pair detections with objects. Both go through the detections by descending score:
 
 - COCO's, `take_turns`: each takes, of the objects still free, the one it overlaps most.
 - The VOC devkit's (VOCevaldet.m), `match_image`: each may take only the object of its class that it
-  overlaps most. If a better detection has taken that one, it is a false detection; if that one is difficult, the
-  detection does not count. To this, COCO's rule for crowds is added: a detection that lies in a crowd of its
-  class, and is not right, does not count either.
+  overlaps most. If a better detection has taken that one, it is a false detection; if that one is
+  difficult, the detection does not count. COCO's rule for crowds is added to this: a detection in a crowd
+  of its class that is not right does not count either.
 
 Legend: **D** detections, **G** objects of one image, **I** images, **C** classes.
 """
@@ -29,7 +29,7 @@ IOU = 0.5  # VOC's threshold
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The detections that count, of all images together, by falling score.
+    """The detections that count, of all images together, by descending score.
 
     Attributes:
         image: (D,) int64 number of the image.
@@ -111,7 +111,7 @@ def match_image(sample: Sample, found: Detections, iou: float = IOU) -> ImageMat
 def take_turns(
     pairs: Pairs, scores: NDArray[np.float32], partner: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Assign to each detection, by falling score, the first of its objects that is still free.
+    """Assign to each detection, by descending score, the first of its objects that is still free.
 
     Args:
         pairs: detections and the objects they may take, the preferred object first.
@@ -134,7 +134,7 @@ def take_turns(
 
 
 def take_most_overlapping(sample: Sample, pairs: Pairs, scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Assign to each detection, by falling score, the free object that it overlaps most: COCO's rule.
+    """Assign to each detection, by descending score, the free object that it overlaps most: COCO's rule.
 
     Difficult objects are second choice: an ordinary object that is still free goes before them.
 

@@ -80,7 +80,7 @@ def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
     """Compute COCO's AP: the mean, over 101 levels of recall, of the best precision at that recall or more.
 
     Args:
-        correct: (D,) detections of one class by falling score.
+        correct: (D,) detections of one class by descending score.
         objects: how many there were to be found. With none, nothing can be found; AP is 1 where nothing is
             detected, else 0. This happens only where an oracle has taken all objects away.
     """

@@ -1,4 +1,4 @@
-"""Detections of each class by falling score, each marked right or wrong by COCO's rule at ten IoU thresholds.
+"""Detections of each class by descending score, marked right or wrong by COCO's rule at ten IoU thresholds.
 
 Matched once, they give the AP of any resample of the images by counting alone: `average_precisions`.
 
@@ -24,7 +24,7 @@ LEVELS = 100  # recall levels of COCO's AP, besides 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """The detections of one class in all images, by falling score.
+    """The detections of one class in all images, by descending score.
 
     Attributes:
         image: (D,) int64 number of the image.
@@ -111,7 +111,7 @@ def rank(
 
 
 def best_of_each_class(found: Detections) -> Detections:
-    """Keep the best 100 detections of each class, by falling score."""
+    """Keep the best 100 detections of each class, by descending score."""
     order = np.lexsort((-found.scores, found.labels))
     labels = found.labels[order]
     rank = np.arange(len(labels)) - np.searchsorted(labels, labels)

@@ -23,7 +23,7 @@ def average_precision(correct: NDArray[np.bool_], objects: int) -> float:
     threshold reaches, so that the curve only falls.
 
     Args:
-        correct: (D,) detections by falling score.
+        correct: (D,) detections by descending score.
         objects: number of objects.
     """
     if objects == 0:

@@ -77,7 +77,7 @@ def assign_objects(
     """Assign the annotated objects as training with these settings does."""
     anchors: Anchors = tuple(scale.anchors for scale in scales)
     strides, (scale_of, anchor_of) = tuple(scale.stride for scale in scales), numbered(anchors)
-    # the way of training, with numbers of objects in place of class numbers, and without pixels
+    # the way of training, with numbers of objects instead of class numbers, and without pixels
     counted = replace(truth, labels=np.arange(len(truth.labels)))
     blank = [np.zeros((*size, 3), np.uint8) for size in (letterbox.source, letterbox.target)]
     image = letterboxed(trainable(counted, blank[0], difficult)[0], letterbox, blank[1])

@@ -86,7 +86,7 @@ def suppress(candidates: Candidates, thresholds: tuple[float, ...], iou: float) 
     suppressed_by[above] = KEPT
     overlap = np.zeros(len(candidates), np.float32)
     waiting = np.delete(np.arange(len(boxes)), kept)
-    for winner in kept:  # by falling score: the first that overlaps too much is the one that suppressed
+    for winner in kept:  # by descending score: the first that overlaps too much is the one that suppressed
         overlaps = pairwise_iou(boxes[winner][None], boxes[waiting])[0]
         lost = (labels[waiting] == labels[winner]) & (overlaps > iou)
         suppressed_by[above[waiting[lost]]], overlap[above[waiting[lost]]] = above[winner], overlaps[lost]

@@ -76,7 +76,7 @@ class Kernel:
         padding: cells added on each of the four sides.
         dilation: cells from one number of the kernel to the next.
         groups: groups of channels, each convolved alone.
-        batch_norm: whether batch normalization follows, in place of a bias.
+        batch_norm: whether batch normalization follows, instead of a bias.
         owner: layer whose weights it uses; None: it has its own.
     """
 
@@ -280,7 +280,7 @@ class NmsResult:
     Attributes:
         score_thresholds: threshold of each class, (C,); kept scores are above it.
         iou_threshold: a box is suppressed if its IoU with a better kept box of its class is above it.
-        kept: (D,) int64 numbers of the kept candidates, by falling score: the detections.
+        kept: (D,) int64 numbers of the kept candidates, by descending score: the detections.
         suppressed_by: (N,) int64 number of the best candidate that suppresses each; `KEPT` (-1) for a kept
             one, `BELOW` (-2) for one that does not pass the score threshold of its class.
         iou: (N,) float32 IoU with the suppressing box; 0 elsewhere.

@@ -141,7 +141,7 @@ class TrueObject:
         positives: the positions assigned to it.
         losses: sum over its positives; None if losses could not be computed.
         verdict: found, or the stage that lost it.
-        detection: number of the detection that found it, by falling score; None: none did.
+        detection: number of the detection that found it, by descending score; None: none did.
     """
 
     number: int
@@ -262,7 +262,7 @@ class Truth:
         shapes: shape of every tensor from annotation to loss.
         losses: None if they could not be computed.
         why_no_losses: reason why there are no losses; empty if there are.
-        detections: a verdict per detection, by falling score: `found`, or why it is wrong.
+        detections: a verdict per detection, by descending score: `found`, or why it is wrong.
     """
 
     objects: tuple[TrueObject, ...]

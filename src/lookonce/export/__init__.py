@@ -1,4 +1,4 @@
-"""Export of a model to the files that other engines run: ONNX, OpenVINO, int8, each verified."""
+"""Export a model to files that other engines run: ONNX, OpenVINO, int8. Each file is verified."""
 
 from lookonce._callable import make_callable
 

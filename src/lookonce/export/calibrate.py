@@ -1,4 +1,4 @@
-"""Images to calibrate int8 on: their choice, and their preparation for the network.
+"""Choose images to calibrate int8 on, and prepare them for the network.
 
 Legend: **P** images, **H**, **W** input height and width.
 """
@@ -21,7 +21,7 @@ IMAGES = 100
 
 
 def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """Return at most `count` paths, spread evenly over all: always the same choice."""
+    """Return at most `count` paths, spread evenly over all; the choice is always the same."""
     if len(paths) <= count:
         return list(paths)
     return [paths[number] for number in np.linspace(0, len(paths) - 1, count).round().astype(int)]

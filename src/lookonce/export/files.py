@@ -1,4 +1,4 @@
-"""Exported graphs as files: ONNX, and OpenVINO's `.xml` with its `.bin`. Same graph, same bytes."""
+"""Write exported graphs: ONNX, or OpenVINO's `.xml` with its `.bin`. The same graph gives the same bytes."""
 
 import re
 from pathlib import Path

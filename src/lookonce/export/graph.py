@@ -1,4 +1,4 @@
-"""The graph to export: built by `darknet.onnx_graph`, given its shapes and checked here."""
+"""The graph to export: `darknet.onnx_graph` builds it; here it gets its shapes and is checked."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def with_size(source: FloatModel, size: tuple[int, int]) -> FloatModel:
     """Return the same model for another (height, width).
 
     Raises:
-        ConfigError: the network does not support it.
+        ConfigError: the network does not support this size.
     """
     coarsest = max(source.info.strides)
     if any(side % coarsest for side in size):
@@ -39,9 +39,9 @@ def export_graph(
     Args:
         source: the model.
         static: fix the batch to 1 and the input to the model's size, for engines that require it.
-        planes: the input is one image (1, 3, H, W) float32 in [0, 1] of that size, in place of (B, H, W, 3)
+        planes: the input is one image (1, 3, H, W) float32 in [0, 1] of that size, instead of (B, H, W, 3)
             uint8: OpenCV's form.
-        nms: put it into the graph; see `nms.add_nms`.
+        nms: NMS to add to the graph; see `nms.add_nms`.
     """
     model = build_onnx(source.network, source.weights, source.info, planes=planes)
     if static and not planes:

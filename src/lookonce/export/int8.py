@@ -1,4 +1,4 @@
-"""Quantization to int8: calibrated on images, and kept only if AP stays."""
+"""Quantization to int8, calibrated on images; the result is kept only if AP holds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -44,9 +44,9 @@ class Int8:
 
     Attributes:
         calibrate: annotations, `annotations/split`, or a folder of images.
-        gate_on: annotations or `annotations/split`; None: those of `calibrate`.
+        gate_on: annotations or `annotations/split`; None: the same as `calibrate`.
         max_drop: largest loss of AP accepted.
-        gate: whether AP is compared at all.
+        gate: whether to compare AP.
         names: file of class names, for annotations with class numbers only.
     """
 
@@ -73,12 +73,12 @@ class Quantized(NamedTuple):
     """A file that was written.
 
     Attributes:
-        path: the file; its name tells if it was rejected.
+        path: the file; its name shows whether it was rejected.
         calibrated: number of images calibrated on.
         share: its size divided by that of the float file.
         speed_up: time of the float file in the same engine, divided by its own.
         compared: AP of both; None without a gate.
-        accepted: whether AP stayed, or was not compared.
+        accepted: whether AP held, or was not compared.
     """
 
     path: Path
@@ -105,7 +105,7 @@ def export_int8(
 
     Args:
         model: model file that the graph was made from.
-        path: file to write, `.onnx` or `.xml`; a rejected one gets `REJECTED` into its name.
+        path: file to write, `.onnx` or `.xml`; `REJECTED` is added to the name of a rejected file.
         graph: float, with candidates as its output.
         info: its description.
         options: see `Int8`.
@@ -187,7 +187,7 @@ def choose_images(options: Int8, info: ModelInfo, console: Console) -> Quantizat
     """Choose and read the images, and print the choice.
 
     Raises:
-        LookonceError: data that cannot be used, or missing annotations for the gate.
+        LookonceError: the data cannot be used, or annotations for the gate are missing.
     """
     data, split = _split_of(options.calibrate)
     try:
@@ -224,7 +224,7 @@ def _gate_samples(
         gate_data, split = _split_of(options.gate_on)
         found = load_samples(gate_data, split or "val", options.names)
     elif calibrated is None:
-        raise GateDataError(f"{data}: expected annotations, to measure what int8 loses; found only images")
+        raise GateDataError(f"{data}: expected annotations, to measure the loss of int8; found only images")
     else:
         has_val = "val" in open_annotations(data).splits
         found = load_samples(data, "val", options.names) if has_val else calibrated

@@ -1,8 +1,8 @@
 """The ncnn backend: runs what `lookonce export --to ncnn` writes.
 
-ncnn trusts its files: a changed one can make it read and write anywhere. So the `.param` must hold exactly
-the lines that lookonce writes for the network in its description, and the `.ncnn.bin` as many numbers as that
-network has, all finite; other files never reach ncnn. It runs one image at a time.
+ncnn trusts its files: a changed one can make it read and write anywhere in memory. So the `.param` must hold
+exactly the lines that lookonce writes for the network in its description, and the `.ncnn.bin` as many numbers
+as that network has, all finite; other files never reach ncnn. It runs one image at a time.
 
 Legend: **B** batch, **A** anchors of a scale, **K** candidates of all scales, **C** classes, **S**, **T**
 rows and columns of cells.
@@ -175,7 +175,7 @@ class NcnnBackend:
 def import_ncnn() -> ModuleType:
     """Import ncnn so that its threads sleep while they wait for each other.
 
-    By default they spin, at the end of each of some hundred loops. On a machine that does other work too,
+    By default, they spin at the end of each of about a hundred loops. On a machine that does other work too,
     two threads then take several times as long.
 
     Raises:

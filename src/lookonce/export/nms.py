@@ -52,7 +52,7 @@ class GraphNms:
 def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
     """Replace the output `candidates` (B, K, 5+C) of a built graph by `detections` (B, M, 6).
 
-    Rows are by falling score; an image with fewer than M has rows of zeros at its end.
+    Rows are by descending score; an image with fewer than M has rows of zeros at its end.
 
     As in `postprocess`, a candidate has one class, the most probable, and boxes are clipped before
     NMS: there at the border of the image, here at the border of the input, because the image is not
@@ -103,7 +103,7 @@ def add_nms(model: onnx.ModelProto, nms: GraphNms) -> None:
 
     count = nodes.add("Gather", nodes.add("Shape", rows), nodes.integers(0))
     column = nodes.add("Gather", rows, nodes.constant(np.array(4)), axis=1)
-    order = nodes.add_many("TopK", column, count, outputs=2, axis=0)[1]  # by falling score
+    order = nodes.add_many("TopK", column, count, outputs=2, axis=0)[1]  # by descending score
     ordered, numbers = (nodes.add("Gather", each, order, axis=0) for each in (rows, number))
 
     batch = nodes.add("Gather", shape, nodes.integers(0))

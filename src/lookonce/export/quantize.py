@@ -1,4 +1,4 @@
-"""A float graph as int8: shared code for ONNX and OpenVINO.
+"""Quantization of a float graph to int8: code shared by ONNX and OpenVINO.
 
 The last convolutions (the heads) and everything after them (decoding) stay float. What else stays float
 depends on the engine; docs/int8.md has the measurements.
@@ -49,7 +49,7 @@ def back_to_heads(
 
 
 def with_note(info: ModelInfo, package: str, images: int, float_layers: str) -> ModelInfo:
-    """Return the description of the int8 file: that of the float model, and how it was quantized."""
+    """Return the description of the int8 file: the float model's, plus how it was quantized."""
     note: dict[str, int | str] = {
         "tool": f"{package} {version(package)}",
         "images": images,
@@ -59,7 +59,7 @@ def with_note(info: ModelInfo, package: str, images: int, float_layers: str) -> 
 
 
 def description(graph: onnx.ModelProto) -> str:
-    """Return the description stored in one of our graphs, as JSON."""
+    """Return the description stored in a graph that lookonce built, as JSON."""
     return str(next(entry.value for entry in graph.metadata_props if entry.key == METADATA_KEY))
 
 

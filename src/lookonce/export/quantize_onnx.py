@@ -1,4 +1,4 @@
-"""int8 for ONNX Runtime, by its own tools: static, quantize-dequantize pairs around every operator.
+"""Quantization for ONNX Runtime, by its own tools: static, with quantize-dequantize pairs per operator.
 
 Measured choices (docs/int8.md): unsigned activations, which x86 multiplies faster than signed ones; weights
 by channel, in 7 bits, so that 16-bit sums overflow on no CPU; ranges from the smallest to the largest value
@@ -42,7 +42,7 @@ def quantize_onnx(
         graph: float, as `graph.export_graph` makes it without NMS.
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         watch: shows progress.
-        symmetric: activations are signed, their ranges symmetric around 0, which some CPUs multiply
+        symmetric: use signed activations with ranges symmetric around 0, which some CPUs multiply
             faster.
     """
     info = ModelInfo.from_json(description(graph), graph.producer_name)

@@ -1,4 +1,4 @@
-"""int8 for OpenVINO, by NNCF: symmetric weights by channel, asymmetric activations, biases corrected.
+"""Quantization for OpenVINO, by NNCF: symmetric weights by channel, asymmetric activations, corrected biases.
 
 The first convolution stays float, as do heads and decoding. On CPUs without VNNI, two products of bytes are
 added in 16 bits. With the large values of an image they overflow: in int8, this layer alone cost 0.058 AP
@@ -48,7 +48,7 @@ def quantize_openvino(
         inputs: (P, H, W, 3) images to calibrate on, P at least 1.
         path: path of the `.xml` file.
         watch: shows progress.
-        symmetric: ranges of activations are symmetric around 0, which some CPUs multiply faster.
+        symmetric: make ranges of activations symmetric around 0, which some CPUs multiply faster.
         first: quantize the first convolution too: only for CPUs whose sums do not overflow.
 
     Raises:

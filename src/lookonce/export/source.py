@@ -43,8 +43,8 @@ def read_source(path: Path, weights: str | Path | None = None) -> FloatModel:
         weights: weights of a `.cfg`; None: the file beside it.
 
     Raises:
-        ConfigError: weights for another kind of file.
-        ModelFileError: no such file, damaged, or a model whose arrays cannot be recovered from this kind of
+        ConfigError: `weights` is given for another kind of file.
+        ModelFileError: the file is missing or damaged, or the arrays cannot be recovered from this kind of
             file.
         MissingExtraError: torch is required and not installed.
     """

@@ -1,4 +1,4 @@
-"""Verification of an export: the file, read back from disk, compared with the model it was made from.
+"""Verification of an export: read the file back from disk and compare it with the original model.
 
 Legend: **B** batch, **K** candidates, **C** classes, **H**, **W** input height and width, **M** detections of
 the image that has most.
@@ -36,10 +36,10 @@ class Proof:
     """Result of a verification.
 
     Attributes:
-        boxes: the largest difference of a side of any candidate within the input, in its pixels.
-        scores: the largest difference of an objectness or class probability.
+        boxes: largest difference of a side of any candidate within the input, in pixels of the input.
+        scores: largest difference of an objectness or class probability.
         images: number of images compared.
-        detections: rows that NMS in the graph gave; None where there is none.
+        detections: rows from NMS in the graph; None without it.
     """
 
     boxes: float
@@ -59,17 +59,17 @@ def prove(
     nms: GraphNms | None = None,
     weights: Path | None = None,
 ) -> Proof:
-    """Run both on the same images: all candidates must agree, and the detections after NMS.
+    """Run both on the same images; all candidates, and the detections after NMS, must agree.
 
     If the shapes are open, all images are run as one batch, and the first one again in another shape. An ONNX
-    graph of planes is run by OpenCV too, unless it suppresses, which OpenCV 4 cannot.
+    graph of planes is run by OpenCV too, unless it includes NMS, which OpenCV 4 cannot run.
 
     Args:
-        model: the file that was exported from.
-        exported: the `.onnx`, `.xml` or `.param` file.
+        model: the original model file.
+        exported: the exported `.onnx`, `.xml` or `.param` file.
         info: the description in it.
         images: RGB, of any size.
-        static: the shapes are fixed, to a batch of 1.
+        static: the shapes are fixed, with a batch of 1.
         planes: the input is planes, see `runtime.backends.as_planes`, and the shapes are fixed.
         nms: NMS settings inside the graph; None without NMS.
         weights: weights of a `.cfg`; None: the file beside it.
@@ -196,7 +196,7 @@ def _check_rows(exported: Path, rows: Floats, candidates: Floats, batch: Images,
     for found, each in zip(rows, candidates, strict=True):
         mine = postprocess(each, whole, options, names)
         wanted = set(map(tuple, np.column_stack([mine.boxes, mine.scores, mine.labels]).tolist()))
-        filled = found[: len(wanted)]  # by falling score; zeros behind
+        filled = found[: len(wanted)]  # by descending score, then zeros
         wrong += len(set(map(tuple, filled.tolist())) ^ wanted)
         wrong += int((np.diff(filled[:, 4]) > 0).sum() + np.count_nonzero(found[len(wanted) :]))
         expected += len(wanted)

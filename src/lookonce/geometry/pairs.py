@@ -12,7 +12,7 @@ ROWS, COLUMNS = 256, 1024  # compared at a time: where all boxes overlap, their 
 
 
 class Pairs(NamedTuple):
-    """Overlapping boxes of two sets, by `first`, then by falling IoU, then by `second`. P pairs.
+    """Overlapping boxes of two sets, by `first`, then by descending IoU, then by `second`. P pairs.
 
     Attributes:
         first: (P,) int64 row of the first set.

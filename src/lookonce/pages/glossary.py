@@ -33,8 +33,8 @@ GLOSSARY = {
     "interval": "A range that contains the true value in 95 of 100 measurements, found by drawing images at "
     "random many times. The fewer the images, the wider it is.",
     "IoU": "Intersection over union: the area that two boxes share, divided by the area that they cover "
-    "together. 1 means equal, 0 no overlap. A detection is right if it has an IoU of at least 0.5 with an object "
-    "of its class.",
+    "together. 1 means equal, 0 no overlap. A detection is right if it has an IoU of at least "
+    "0.5 with an object of its class.",
     "letterbox": "Fitting an image into the network input with its proportions kept, and filling the "
     "rest with gray.",
     "localization": "An error of position: the right class, but a loose box, with an IoU of 0.1 to 0.5.",
@@ -50,7 +50,8 @@ GLOSSARY = {
     "score": "The model's confidence in a detection, from 0 to 1: objectness times class probability.",
     "split": "A part of the data: train to learn from, val (validation) to choose settings, test to "
     "measure once at the end.",
-    "threshold": "The score from which a detection counts (--conf). A lower one finds more objects and makes more errors.",
+    "threshold": "The score from which a detection counts (--conf). A lower one finds more objects "
+    "and makes more errors.",
     "validation": "Measuring on images that the model does not learn from, while it is trained.",
 }
 

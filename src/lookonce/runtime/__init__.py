@@ -1,1 +1,1 @@
-"""Detection without torch: backends, sources, the Detector, writers."""
+"""Detect without torch: backends, sources, the Detector, writers."""

@@ -30,7 +30,7 @@ class Backend(Protocol):
     Attributes:
         info: description from the model file.
         input_shape: (B, H, W) that the file is fixed to; None if any is accepted.
-        engine: name of the engine, its device if that is not the CPU, and precision: `onnxruntime, float32`.
+        engine: engine, device if that is not the CPU, and precision, such as `onnxruntime, float32`.
     """
 
     info: ModelInfo
@@ -45,14 +45,14 @@ class Backend(Protocol):
         """
 
     def with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(B, H, W, 3) uint8 RGB -> what `__call__` returns, and (B, F) features of each image.
+        """(B, H, W, 3) uint8 RGB -> the result of `__call__`, and (B, F) features of each image.
 
-        Features are the means over all cells of the last feature maps before the heads: images that look
-        alike to the network have similar ones. Engines may list the scales in another order. The first call
-        prepares the network for it.
+        Features are the means over all cells of the last feature maps before the heads; images that look
+        alike to the network have similar features. Engines may list the scales in a different order. The
+        first call prepares the network for features.
 
         Raises:
-            ModelFileError: a network without convolutions.
+            ModelFileError: the network has no convolutions.
         """
 
     def close(self) -> None:
@@ -70,8 +70,8 @@ class Engine:
     Attributes:
         opener: `module:function`; takes the path and keyword options, and returns a Backend.
         suffixes: suffixes of the files it reads.
-        needs: required package, and the extra that provides it; None: part of a base install, or its opener
-            sees to it.
+        needs: required package, and the extra that provides it; None if a base install has it, or if the
+            opener checks for it.
         bfloat16: whether it can compute in bfloat16.
         devices: kinds of devices it can use; see `runtime.devices`.
     """
@@ -107,7 +107,7 @@ ENGINES = {
     "ncnn": Engine("lookonce.export.ncnn_backend:NcnnBackend", (".param",), devices=("cpu",)),
 }
 
-NEGLIGIBLE = 0.001  # objectness below which even an evaluation counts nothing
+NEGLIGIBLE = 0.001  # objectness below which even an evaluation ignores a candidate
 
 # File suffix -> "module:function" that takes the path and returns the path of a file to open instead.
 CONVERTERS = dict.fromkeys((".cfg", ".weights"), "lookonce.darknet.cache:cached_onnx")
@@ -132,13 +132,13 @@ def open_backend(
         precision: `float32`, or `bfloat16` if the CPU supports it, for all layers that are not int8 in the
             file; `int8`: the file is int8, or `lookonce tune` made an int8 file that passed its gate;
             `auto`: the plan of `lookonce tune` for this machine; without one, float32.
-        device: a name in `runtime.devices`. The plan of `lookonce tune` holds for the CPU, so `auto` and
-            `cpu` alone follow it.
+        device: a name in `runtime.devices`. The plan of `lookonce tune` is for the CPU, so only `auto` and
+            `cpu` follow it.
 
     Raises:
-        ModelFileError: no such file, or a suffix that no engine reads.
-        ConfigError: no such engine, precision or device, an engine that does not read such files or compute
-            so, or weights with a model other than a `.cfg`.
+        ModelFileError: there is no such file, or no engine reads its suffix.
+        ConfigError: there is no such engine, precision or device; the engine does not read such files or
+            compute in this precision; or `weights` is given with a model other than a `.cfg`.
         MissingExtraError: the engine's package is not installed.
     """
     check_file(path, ModelFileError, BUILT_IN)
@@ -178,7 +178,7 @@ def engine_file(path: Path, weights: Path | None = None) -> Path:
     """Return the file that engines run for a model: the model itself, or a converted Darknet model.
 
     Raises:
-        ModelFileError: it cannot be converted.
+        ModelFileError: the model cannot be converted.
     """
     if converter := CONVERTERS.get(path.suffix.lower()):
         path = resolve_name(converter)(path, weights)
@@ -186,15 +186,15 @@ def engine_file(path: Path, weights: Path | None = None) -> Path:
 
 
 def check_precision(precision: str, backend: str | None, device: str) -> None:
-    """Refuse an unknown precision, and bfloat16 on a CPU that would only imitate it, slowly.
+    """Refuse an unknown precision, and bfloat16 on a CPU that could only emulate it, slowly.
 
     Args:
         precision: a name in `Precision`.
-        backend: a name in `ENGINES`; None: any.
+        backend: a name in `ENGINES`; None for any.
         device: a name in `runtime.devices`.
 
     Raises:
-        ConfigError: it cannot be used here.
+        ConfigError: the precision cannot be used here.
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
@@ -222,7 +222,7 @@ def check_weights_option(model: Path, weights: Path | None) -> None:
 
 
 def describe_content(path: Path, error: Exception) -> str:
-    """Describe a file that is not a model: a common mistake, or the engine's own message."""
+    """Describe a file that is not a model: name a common mistake, or quote the engine's message."""
     with open_input(path, ModelFileError) as stream:
         start = stream.read(512)
     if not start:
@@ -254,8 +254,8 @@ def check_ports(
     """Compare a graph's inputs and outputs, each (type, shape), with the description in the file.
 
     Returns:
-        (B, H, W) that the input is fixed to, None for an open dimension; and whether it is planes, see
-        `as_planes`.
+        (B, H, W) that the input is fixed to, with None for an open dimension; and whether it is planes (see
+        `as_planes`).
 
     Raises:
         ModelFileError: they differ.
@@ -286,8 +286,8 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
     """Compare the output of an engine with the declaration in the file.
 
     Raises:
-        ModelFileError: they differ, or there is NaN or infinity where a detection may be; it is above no
-            threshold, so the image would look empty.
+        ModelFileError: they differ, or a possible detection has NaN or infinity; since NaN exceeds no
+            threshold, the image would look empty.
     """
     if candidates.ndim != 3 or (candidates.shape[0], candidates.shape[2]) != (images, 5 + classes):
         raise ModelFileError(
@@ -300,7 +300,7 @@ def check_output(path: Path, candidates: NDArray[np.float32], images: int, class
 
 
 def engine_failed(path: Path, error: Exception) -> ModelFileError:
-    """Return an engine's own failure as one short line."""
+    """Return an engine's error as one short line."""
     return ModelFileError(f"{path}: the engine failed: {' '.join(str(error).split())[:300]}")
 
 
@@ -311,7 +311,7 @@ def load_engine(
     arithmetic: Arithmetic = "float32",
     device: str = AUTO,
 ) -> Backend:
-    """Open a file that an engine runs: with the one named, or the first that reads it and computes so there.
+    """Open a file with the named engine, or with the first that reads it and supports precision and device.
 
     Raises:
         ModelFileError, ConfigError, MissingExtraError: as `open_backend`.

@@ -1,4 +1,4 @@
-"""Annotated frames into a video file that browsers play, by OpenCV: without sound, at a constant rate."""
+"""Write annotated frames with OpenCV to a video that browsers play: without sound, at a constant rate."""
 
 import os
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def open_clip(
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Suppress a message that OpenCV prints outside its log: that WebM has no four-letter codec codes."""
+    """Hide a message that OpenCV prints outside its log: that WebM has no four-letter codec codes."""
     try:
         saved = os.dup(2)
     except OSError:  # closed

@@ -1,15 +1,15 @@
-"""Networks as OpenVINO compiled them, kept for the next process.
+"""A cache of the networks that OpenVINO compiled, for the next process.
 
-A network of many layers takes longer to compile than everything else on the way to its first result
+Compiling a network with many layers takes longer than everything else before its first result
 (`benchmarks/startup.md`).
 
 ```
-   <cache>/compiled/<hash of all that the result depends on>.blob      SHA-256 of the rest, and the rest
+   <cache>/compiled/<hash of all that the result depends on>.blob      its SHA-256, then the network
 ```
 
 OpenVINO checks little of what it reads here. So a file with another checksum counts as missing, and only a
-folder that belongs to this user, and that nobody else can write to, is used. Without one, or on a full disk,
-networks are compiled every time.
+folder that belongs to this user, and that nobody else can write to, is used. Without such a folder, or on a
+full disk, networks are compiled every time.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def model_content(path: Path) -> str | None:
 
 
 def compiled_file(*dependencies: object) -> Path | None:
-    """Return the file for a network on this CPU; None if this user has no cache folder that is private.
+    """Return the file for a network on this CPU; None if this user has no private cache folder.
 
     Args:
         dependencies: everything else that the network depends on: content, version, settings, shape.
@@ -59,7 +59,7 @@ def compiled_file(*dependencies: object) -> Path | None:
 
 
 def read_compiled(path: Path) -> bytes | None:
-    """Return what `write_compiled` kept; None if that is missing or damaged."""
+    """Return the network that `write_compiled` stored; None if it is missing or damaged."""
     try:
         content = memoryview(read_bytes(path, limit=LARGEST_FILE))
     except LookonceError:
@@ -73,7 +73,7 @@ def read_compiled(path: Path) -> bytes | None:
 
 
 def write_compiled(path: Path, blob: bytes) -> None:
-    """Keep a compiled network, and delete all but the `MOST_FILES` used last; do nothing if that fails."""
+    """Store a compiled network, and delete all but the `MOST_FILES` used last; do nothing if that fails."""
     if len(blob) + CHECKSUM > LARGEST_FILE:
         return
     with suppress(OSError, LookonceError):

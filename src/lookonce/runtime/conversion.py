@@ -37,7 +37,7 @@ class ConversionCheck:
         self._before: NDArray[np.uint8] | None = None
 
     def is_converted(self, rgb: NDArray[np.uint8]) -> bool:
-        """Return whether the next frame, (H, W, 3), equals the frame in the file."""
+        """Return whether the next frame, (H, W, 3), matches the frame in the file."""
         self._frames += 1
         repeated = self._before is None or np.array_equal(self._before, rgb[::8, ::8])
         self._before = rgb[::8, ::8].copy()

@@ -19,11 +19,11 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # any of these computes in bfloa
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A kind of CPU, and the cores of it that this process may use.
+    """A kind of CPU, and the number of its cores that this process may use.
 
     Attributes:
         name: name that the system reports.
-        instructions: those of `INSTRUCTIONS` that it has; None if the system does not tell.
+        instructions: those of `INSTRUCTIONS` that it has; None if the system does not report them.
         cores: cores that this process may run on.
     """
 

@@ -1,4 +1,4 @@
-"""The description in a model file, changed without touching the weights."""
+"""Change the description in a model file without touching the weights."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ Change = Callable[[ModelInfo], ModelInfo]
 
 
 def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
-    """Write a model file with another description; the weights stay byte for byte.
+    """Write a model file with another description; the weights stay identical, byte for byte.
 
     Args:
         model: `.safetensors`, `.onnx`, OpenVINO `.xml` or ncnn `.param` that lookonce wrote.
@@ -26,10 +26,10 @@ def rewrite(model: Path, out: Path, change: Change) -> ModelInfo:
         change: returns the new description.
 
     Returns:
-        The new description, as it is read back.
+        The new description, read back from the file.
 
     Raises:
-        ModelFileError: another kind of file, damaged, or without a description.
+        ModelFileError: the file is of another kind, damaged, or has no description.
     """
     check_rewritable(model)
     writers = {".safetensors": _safetensors, ".onnx": _onnx, ".xml": _openvino, ".param": _ncnn}
@@ -40,7 +40,7 @@ def check_rewritable(model: Path) -> None:
     """Check by its suffix that a file has a description which can be changed.
 
     Raises:
-        ModelFileError: it has none, as a `.cfg`, or is in the package, as `coco`.
+        ModelFileError: the file has no description, like a `.cfg`, or belongs to the package, like `coco`.
     """
     if model.suffix not in REWRITABLE:
         raise ModelFileError(f"{model}: expected a file with a description, one of {', '.join(REWRITABLE)}")

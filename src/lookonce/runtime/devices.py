@@ -1,4 +1,4 @@
-"""Names of devices, and the choice of one among those that an engine finds on a machine.
+"""Name devices, and choose one of those that an engine finds on a machine.
 
 | name | |
 |---|---|
@@ -8,7 +8,7 @@
 | `mps` | the GPU of an Apple chip: torch |
 | `gpu`, `gpu:1`, `npu` | OpenVINO's: Intel GPUs and neural processors |
 
-The choice depends on a list of names alone, so that it can be tested for machines that are not at hand.
+The choice depends only on a list of names, so it can be tested for machines that we do not have.
 """
 
 import re
@@ -25,7 +25,7 @@ def check_device(name: str) -> None:
     """Check a device name, and refuse one that no engine knows.
 
     Raises:
-        ConfigError: it is none of the names above.
+        ConfigError: the name is none of these.
     """
     kind, colon, number = name.partition(":")
     numbered = re.fullmatch("0" if kind in ALONE else "[0-9]{1,3}", number)

@@ -1,4 +1,4 @@
-"""Reasons why a URL does not open, in words."""
+"""Find out, in words, why a URL does not open."""
 
 import socket
 from ssl import SSLError
@@ -13,7 +13,7 @@ STATUS = {401: "the server refuses user and password", 403: "the server forbids 
 
 
 def reason(error: Exception) -> str:
-    """Name the reason for which a server cannot be reached, in a few words."""
+    """Return in a few words why a server cannot be reached."""
     if isinstance(error, HTTPError):
         return f"HTTP status {error.code}: {STATUS.get(error.code, error.reason)}"
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
@@ -33,7 +33,7 @@ def reason(error: Exception) -> str:
 
 
 def diagnose(url: str) -> str:
-    """Find out why a stream does not open, because FFmpeg does not report it."""
+    """Find out why a stream does not open, which FFmpeg does not report."""
     plain, user, _ = split_credentials(url)
     try:
         parts = urlsplit(plain)

@@ -1,4 +1,4 @@
-"""Where the features of an image are in a graph: the last feature maps before its heads."""
+"""Find the features of an image in a graph: the last feature maps before its heads."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ def head_convolutions(
     Args:
         output: name of the output.
         inputs_of: names from which a named value is computed; none for weights and the image.
-        is_convolution: whether it is the output of a convolution.
+        is_convolution: whether a name is the output of a convolution.
         path: file of the graph, for the error.
 
     Raises:
@@ -37,7 +37,7 @@ def head_convolutions(
 
 
 def onnx_with_features(path: Path) -> bytes:
-    """Return an ONNX file with an output (B, F, 1, 1) per feature map behind its own output, its average.
+    """Return an ONNX file with an additional output (B, F, 1, 1) per feature map: its average.
 
     Raises:
         ModelFileError: no convolution.

@@ -1,7 +1,7 @@
-"""Cameras and streams: always the newest frame, and reconnection after a break.
+"""Read cameras and streams: always the newest frame, with reconnection after a break.
 
 A thread keeps reading, so that frames are as recent as possible. A frame that is not taken before the next
-one arrives is dropped and counted. A stream that breaks off is reconnected, with growing pauses.
+one arrives is dropped and counted. A stream that breaks off is reconnected, after growing pauses.
 """
 
 import logging
@@ -115,7 +115,7 @@ class LiveFrames:
         """Yield the newest frame, repeatedly.
 
         Raises:
-            ImageError: it does not open, has no frame, or broke off and did not come back.
+            ImageError: the source does not open, has no frames, or broke off and could not be reconnected.
         """
         with reading(self._read, self._frames, self.close):
             yield from self._frames

@@ -50,11 +50,12 @@ class OnnxBackend:
             threads: threads per image or batch; None leaves the choice to ONNX Runtime (one per core).
             arithmetic: precision of the layers that are not int8; bfloat16 only with TensorRT.
             device: `auto`, `cpu`, `cuda` or `cuda:1`.
-            tensorrt: run what TensorRT can run with it.
+            tensorrt: use TensorRT for the layers that it can run.
 
         Raises:
-            ModelFileError: not an ONNX file, damaged, not written by lookonce, or weights not finite.
-            ConfigError: TensorRT is not available, or the device.
+            ModelFileError: the file is not ONNX, is damaged, was not written by lookonce, or has weights that
+                are not finite.
+            ConfigError: TensorRT or the device is not available.
         """
         self._path = path
         chosen = providers(ort.get_available_providers(), arithmetic, device, tensorrt=tensorrt)
@@ -129,8 +130,8 @@ def providers(
     """Return ONNX Runtime's execution providers in order of preference, with their settings.
 
     A GPU comes first, unless the CPU is chosen; the CPU is always last and runs what the others do not. In
-    float32, CUDA does not round to TF32. TensorRT, which builds an engine for minutes on first use, runs only
-    by request.
+    float32, CUDA does not round to TF32. TensorRT, which takes minutes to build an engine on first use, runs
+    only on request.
 
     Args:
         available: `onnxruntime.get_available_providers()`.
@@ -139,7 +140,7 @@ def providers(
         tensorrt: whether it is requested.
 
     Raises:
-        ConfigError: TensorRT or CUDA is requested and not available.
+        ConfigError: TensorRT or CUDA is requested but not available.
     """
     chosen: list[Any] = []
     number = {"device_id": device.partition(":")[2] or "0"}
@@ -164,7 +165,7 @@ def providers(
 def check_used(used: Sequence[str], device: str, *, tensorrt: bool = False) -> str:
     """Return the device of an open session: `cpu`, `cuda` or `cuda:1`.
 
-    ONNX Runtime takes the next provider without a word if a library or the GPU is missing.
+    ONNX Runtime silently takes the next provider if a library or the GPU is missing.
 
     Args:
         used: `InferenceSession.get_providers()`.

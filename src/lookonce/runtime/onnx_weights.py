@@ -1,8 +1,8 @@
-"""The numbers in an `.onnx` file, checked before an engine gets them: finite, and all in this file.
+"""Check the numbers in an `.onnx` file before an engine gets them: all finite, and all in this file.
 
-Importing `onnx` takes half as long as opening a small model, so usual files are checked without it: their
-protobuf fields are walked over. Unusual files are left to the library, which also words the error
-messages.
+Importing `onnx` takes half as long as opening a small model, so usual files are checked without it, by
+walking over their protobuf fields. Unusual files are left to the library, whose error messages are then
+used.
 """
 
 import os
@@ -33,7 +33,7 @@ def check_weights(path: Path) -> None:
     """Check every number in the file, which no engine does.
 
     Raises:
-        ModelFileError: damaged, weights in another file, infinite or not a number.
+        ModelFileError: the file is damaged, its weights are in another file, or a number is infinite or NaN.
     """
     with open_input(path, ModelFileError) as stream:
         try:
@@ -64,10 +64,10 @@ def check_weights(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A protobuf message in an open file: its first byte, and the one behind it.
+    """A protobuf message in an open file: the positions of its first byte and of the byte after its last.
 
-    It is read in small pieces, not mapped: a file that somebody cuts short in the meantime then ends early,
-    while a mapped one ends the process (SIGBUS).
+    It is read in small pieces, not mapped: if the file is cut short in the meantime, reading ends early,
+    whereas a mapped file would end the process (SIGBUS).
     """
 
     file: BufferedReader
@@ -75,7 +75,7 @@ class Message:
     end: int
 
     def fields(self) -> Iterator[tuple[int, "int | Message"]]:
-        """Yield (number, value) of each field: whole numbers as such, all else as its place."""
+        """Yield (number, value) of each field: integers as their value, anything else as its position."""
         at = self.start
         while at < self.end:
             self.file.seek(at)
@@ -112,12 +112,12 @@ def are_finite(
 
     Args:
         file: the open file.
-        length: their bytes.
-        buffer: holds one part of them after the other.
+        length: size of the numbers in bytes.
+        buffer: receives the numbers part by part.
         kind: their type.
 
     Raises:
-        ValueError: the file ends before.
+        ValueError: the file ends too early.
     """
     while length:
         part = buffer[: min(length, len(buffer))]
@@ -130,7 +130,7 @@ def are_finite(
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number at a position, and the position behind it."""
+    """Return the number at a position, and the position after it."""
     if data[at] < 0x80:  # most of them
         return data[at], at + 1
     number = shift = 0
@@ -145,7 +145,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _all_finite(model: Message) -> bool:
-    """Return whether all tensors are of usual form and all their numbers finite."""
+    """Return whether all tensors have the usual form and finite numbers."""
     buffer = memoryview(bytearray(PIECE))  # filling new memory takes longer than looking at the numbers
     for graph in model.messages(GRAPH):
         constants = (

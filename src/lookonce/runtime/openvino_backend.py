@@ -1,9 +1,9 @@
 """The OpenVINO backend: runs what `lookonce export --to openvino` writes, and lookonce's `.onnx` files.
 
-OpenVINO is faster when it knows the shape beforehand: on a yolov3-tiny at 416, open height and width cost 1.3
+OpenVINO is faster if it knows the shape in advance: on a yolov3-tiny at 416, open height and width cost 1.3
 to 1.5 times the time, an open batch 1.05 times. So the network is compiled for each of the first few sizes;
-all later sizes share a network that accepts any. A neural processor (NPU) only has fixed shapes: there, the
-oldest network makes room. On a CPU, compiled networks are kept for the next process (`runtime.compiled`).
+all later sizes share a network that accepts any. A neural processor (NPU) only has fixed shapes; there, the
+oldest network is dropped. On a CPU, compiled networks are kept for the next process (`runtime.compiled`).
 """
 
 import os
@@ -55,15 +55,15 @@ def openvino_core() -> Any:
     """Return OpenVINO's core, one per process, which is never closed.
 
     A core that uses the CPU moves the stack on which its thread handles signals, and moves it back when it is
-    closed. Two that are closed in the order in which they were opened leave the thread with freed memory, and
-    the next Ctrl-C ends the process by a segmentation fault (OpenVINO 2026.4).
+    closed. If two are closed in the order in which they were opened, the thread is left with freed memory,
+    and the next Ctrl-C ends the process with a segmentation fault (OpenVINO 2026.4).
     """
     return ov.Core()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Compiled:
-    """The network for one shape, and its idle requests."""
+    """The network for one shape, with its idle requests."""
 
     network: Any
     idle: deque[Any] = field(default_factory=deque)
@@ -91,8 +91,9 @@ class OpenVinoBackend:
             device: `cpu`, which is `auto`, or `gpu`, `gpu:1`, `npu`.
 
         Raises:
-            ModelFileError: not such a file, damaged, or not written by lookonce.
-            ConfigError: this machine has no such device, or bfloat16 on another than the CPU.
+            ModelFileError: the file is of another kind, damaged, or was not written by lookonce.
+            ConfigError: this machine has no such device, or bfloat16 was requested on a device other than the
+                CPU.
         """
         self._path = path
         core = openvino_core()
@@ -186,7 +187,7 @@ class OpenVinoBackend:
             return self._compiled[shape]
 
     def _compile(self, shape: InputShape) -> Any:
-        """Return the network for (B, H, W), which an earlier process may have compiled."""
+        """Return the network for (B, H, W), from the cache or compiled now."""
         core, name = openvino_core(), self._device.upper().replace(":", ".")
         kept = None
         if self._content is not None and self._content == model_content(self._path):  # unchanged since read
@@ -218,7 +219,7 @@ def _head_inputs(model: Any, path: Path) -> list[Any]:
 
 
 def _device(wanted: str, available: Sequence[str]) -> str:
-    """Return the device to use, of OpenVINO's own names (`CPU`, `GPU.1`, `NPU`)."""
+    """Return the device to use, by OpenVINO's own name (`CPU`, `GPU.1`, `NPU`)."""
     found = [name.lower().replace(".", ":") for name in available]
     known = [name for name in found if kind_of(name) in ("cpu", "gpu", "npu")]
     return choose_device(wanted, sorted(known, key=lambda name: name != "cpu"), "OpenVINO")

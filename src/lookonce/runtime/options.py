@@ -1,4 +1,4 @@
-"""Options of a `Detector`: one frozen record that checks itself, and its resolution against a model file."""
+"""Options of a `Detector`: a frozen record that checks itself and is resolved against a model file."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -43,8 +43,8 @@ class DetectOptions:
         size: side of a square network input, or (height, width); None: the model's own.
         fit: how an image is fitted to the input size, `letterbox` or `stretch`; None: the model's own.
         rect: reduce the letterbox's padding to multiples of the stride: less work on wide or tall images.
-        reduce_jpeg: decode a large JPEG at a half, a quarter or an eighth of its size, as far as that is not
-            below the network's input: less exact, in half of the time.
+        reduce_jpeg: decode a large JPEG at a half, a quarter or an eighth of its size, but not below the size
+            of the network's input: less exact, in half the time.
         tiles: detect on parts of each image as well, for small objects: side of a square tile in pixels of
             the image, or (rows, columns); None: only on the whole image.
         overlap: share of a tile's side that overlaps the next tile.
@@ -58,7 +58,7 @@ class DetectOptions:
         weights: weight file of a Darknet `.cfg`; None: the one beside it.
 
     Raises:
-        ConfigError: a value out of range; the message names the field.
+        ConfigError: a value is out of range; the message names the field.
     """
 
     conf: Conf | None = None
@@ -135,7 +135,7 @@ class DetectOptions:
         return np.array([CONF if self.conf is None else self.conf], np.float32)
 
     def thresholds_of(self, names: Sequence[str]) -> tuple[float, ...]:
-        """Return the score threshold of each class, as given and not rounded to float32."""
+        """Return the score threshold of each class as given, not rounded to float32."""
         conf = CONF if self.conf is None else self.conf
         return tuple(conf.get(name, CONF) if isinstance(conf, Mapping) else conf for name in names)
 
@@ -182,7 +182,7 @@ class DetectOptions:
         """Return the chosen way to fit images into the input, else the model's own.
 
         Raises:
-            ConfigError: `rect`, although images are not padded or the file's input is fixed.
+            ConfigError: `rect` is set, but images are not padded or the file's input is fixed.
         """
         fit = self.fit or backend.info.fit
         if self.rect and fit == "stretch":
@@ -201,7 +201,7 @@ class DetectOptions:
     def class_numbers(self, names: tuple[str, ...]) -> tuple[int, ...] | None:
         """Return the numbers of the classes to find; None for all.
 
-        A text of digits is a number unless it is a name.
+        A string of digits is a number unless it is a name.
 
         Raises:
             ConfigError: no such class.
@@ -221,7 +221,7 @@ class DetectOptions:
 
 
 def unknown_class(field: str, wanted: str | int, names: Sequence[str]) -> ConfigError:
-    """Return the error for a class that the model lacks, with the class that may have been meant."""
+    """Return the error for a class that the model does not have, with the class that may have been meant."""
     from difflib import get_close_matches
 
     near = get_close_matches(str(wanted), names, n=1)

@@ -1,4 +1,4 @@
-"""Sources, and the files, cameras and streams that they stand for.
+"""Find the files, cameras and streams that sources stand for.
 
 A source is an image or video file, a folder, a glob such as `photos/**/*.jpg`, a camera's number, a stream's
 URL, `-` for images on standard input, `@list.txt` for a text file that names a source in each line, or `@-`
@@ -26,7 +26,7 @@ LIST = "@"  # before the name of a list
 
 
 def find_origins(sources: Sequence[str | Path]) -> list[Origin]:
-    """Return the files, cameras and streams of several sources, in their order, each once.
+    """Return the files, cameras and streams of several sources, in order, each once.
 
     Raises:
         SourceError: one of the sources does not exist, or has no images and videos.
@@ -102,7 +102,7 @@ def _matches_parts(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _listed(name: str) -> Iterator[Origin]:
-    """Yield the files, folders and streams of a list; a missing file is reported when its turn comes."""
+    """Yield the files, folders and streams of a list; a missing file is reported when it is reached."""
     if name == PIPED:
         try:
             text = sys.stdin.read(TEXT_LIMIT).replace("\r\n", "\n")

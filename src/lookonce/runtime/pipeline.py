@@ -1,4 +1,4 @@
-"""Many items processed in parallel, with results in order and bounded memory.
+"""Process many items in parallel, with results in order and bounded memory.
 
 ```
             ┌─► worker: take the next item, work on it ─┐
@@ -53,7 +53,7 @@ class Parallel:
 
     @classmethod
     def of(cls, frames: int | None, threads: int | None = None) -> Self:
-        """Choose them for a number of frames.
+        """Choose the distribution for a number of frames.
 
         Many frames: one core each, for the highest rate. Live frames: all cores for the newest one, for the
         shortest delay, with at most one result waiting to be written.
@@ -138,7 +138,7 @@ class Room:
         self.closed = False
 
     def enter(self) -> bool:
-        """Wait for a place; return False if the room was closed."""
+        """Wait for a free place; return False if the room was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._items < self._most)
             self._items += 1
@@ -175,9 +175,9 @@ def in_parallel(
     weight: Callable[[T], int] = lambda item: 0,
     stop: Callable[[], None] = lambda: None,
 ) -> Generator[R, None, None]:
-    """Map in threads; results are in the order of the items, each as soon as it and all before it are done.
+    """Map in threads; results come in the order of the items, each as soon as it and all before it are done.
 
-    An error, of `items` or of `work`, is raised here in its turn, after the results before it. The threads
+    An error of `items` or `work` is raised here in order, after the results before it. The threads
     end with the items, or when this iterator is closed (`contextlib.closing`), which also closes `items`.
     Meanwhile OpenCV uses no threads of its own if there are several workers.
 
@@ -185,8 +185,8 @@ def in_parallel(
         items: used by one thread at a time, from the first `next` on.
         work: called in any of the threads.
         workers: number of threads.
-        ahead: items that may be taken before their turn, besides one per worker. So at most `workers + ahead`
-            are taken and not yet handed out; so memory is bounded.
+        ahead: items that may be taken early, besides one per worker. At most `workers + ahead` items are in
+            progress, which bounds the memory.
         weight: an item's share of `MEMORY`, the limit for all items in progress.
         stop: called at the end, before joining the threads: `items` may be blocked, for example on a camera.
     """

@@ -1,4 +1,4 @@
-"""Speed plans: the fastest way to run a model on this kind of machine, as `lookonce tune` measured it.
+"""Speed plans: the fastest way to run a model on this kind of machine, as measured by `lookonce tune`.
 
 ```
    <cache>/plans/<size and hash of the model>/<hash of the CPU>/
@@ -6,7 +6,7 @@
        float32.onnx, int8.onnx, int8.xml, float32.param   files that ways need besides the model
 ```
 
-A plan is valid on the same kind of CPU with the same versions; otherwise it is ignored, with one line.
+A plan is valid on the same kind of CPU with the same versions; otherwise it is ignored with a warning.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Way:
         milliseconds: per image, from pixels to detections: the median.
         ap: AP on the data; None if it was not measured.
         agreement: share of the detections that float32 and this way have in common; None if not measured.
-        rejected: why it must not be used; empty if it may.
+        rejected: why this way must not be used; empty if it may be.
     """
 
     backend: str
@@ -97,7 +97,7 @@ class SpeedPlan:
 
     @staticmethod
     def milliseconds(way: Way) -> float:
-        """Return the time of a way that was timed."""
+        """Return the milliseconds of a way that was timed."""
         assert way.milliseconds is not None
         return way.milliseconds
 
@@ -131,7 +131,7 @@ class SpeedPlan:
         """Read `PLAN` of a folder.
 
         Raises:
-            ConfigError: damaged, or of another format.
+            ConfigError: the plan is damaged, or has another format.
         """
         path = folder / PLAN
         try:
@@ -165,7 +165,7 @@ class ModelKey:
 
     @classmethod
     def of(cls, model: Path) -> Self:
-        """Find a model's files."""
+        """Find the files of a model."""
         beside = WEIGHTS_BESIDE.get(model.suffix.lower())
         weights = model.with_suffix(beside or ".bin")
         with_weights = beside is not None and weights.exists()
@@ -222,7 +222,7 @@ def find_plan(model: Path, name: str) -> SpeedPlan | None:
 
 
 def tuned_way(model: Path, name: str, threads: int | None, precision: str) -> tuple[Path, Way] | None:
-    """Return the file to open instead of a model, and how; None without a plan that has such a way."""
+    """Return the file to open instead of a model, and how to run it; None if no plan has such a way."""
     plan = find_plan(model, name)
     way = None if plan is None else plan.best(threads, precision)
     if plan is None or way is None:

@@ -1,4 +1,4 @@
-"""From decoded candidates to detections in pixels of the original image.
+"""Turn decoded candidates into detections in pixels of the original image.
 
 Legend: **K** candidates of all scales (10,647 at 416), **C** classes, **M** candidates above the score
 threshold, **N** detections.
@@ -24,7 +24,7 @@ def postprocess(
     options: DetectOptions = DEFAULTS,
     names: tuple[str, ...] = (),
 ) -> Detections:
-    """Filter by score, map the boxes to the image, suppress duplicates.
+    """Filter by score, map the boxes to the image, and apply NMS.
 
     Boxes are clipped at the image's border before NMS, as in the reference: two boxes that differ
     only outside the image are one object.
@@ -36,7 +36,7 @@ def postprocess(
         names: class names of the result; `options.classes` refers to them.
 
     Returns:
-        By descending score; equal scores in the order of the candidates.
+        Detections by descending score; equal scores keep the order of the candidates.
     """
     return suppress(locate(candidates, letterbox, options, names), options)
 

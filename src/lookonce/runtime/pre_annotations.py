@@ -1,4 +1,4 @@
-"""Writers of detections as annotations, to be corrected in a labeling tool."""
+"""Write detections as annotations, for correction in a labeling tool."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ SPLIT = "train"  # corrected annotations are there to learn from
 class AnnotationWriter(Writer):
     """A folder in the form of a labeling tool, with links to the images.
 
-    The boxes of all images are kept until `close`, because the forms have files about the whole set; a
-    stopped run writes none, so that it can be resumed. A folder is never replaced: people may have corrected
-    what an earlier run wrote. A resumed run keeps it, and says which images it lacks.
+    The boxes of all images are kept until `close`, because the formats have files about the whole set; a
+    stopped run writes none, so it can be resumed. A folder is never replaced, because people may have
+    corrected the boxes of an earlier run. A resumed run keeps it and names the images that it lacks.
 
     Attributes:
         problems: images that the form cannot hold, after `close`.
@@ -92,7 +92,7 @@ class AnnotationWriter(Writer):
 
 
 class DoubtWriter(TextWriter):
-    """A list of the images with an object below the score from which boxes are written.
+    """A list of the images that have an object with a score too low for its box to be written.
 
     Attributes:
         count: images listed so far.
@@ -104,7 +104,7 @@ class DoubtWriter(TextWriter):
         self._sure = np.float32(sure)
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Append the image's path if one of its objects is doubtful."""
+        """Append the image's path if one of its objects has such a score."""
         if (detections.scores < self._sure).any():
             self.count += 1
             self._stream.write(f"{frame.name}\n")

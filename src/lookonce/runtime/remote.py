@@ -1,4 +1,4 @@
-"""Images behind an http or https URL."""
+"""Download images from http and https URLs."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -20,12 +20,12 @@ LONGEST = 600.0  # seconds for an image
 
 
 def open_remote_image(url: str) -> Callable[[], bytes] | None:
-    """Request a URL once; return a function that downloads the image behind it, None for anything else.
+    """Request a URL once; return a function that downloads its image, or None if it is not an image.
 
     Content type and first bytes decide, not the URL.
 
     Raises:
-        ImageError: the server cannot be reached, or refuses.
+        ImageError: the server cannot be reached, or refuses the request.
     """
     plain, user, password = split_credentials(url)
     try:

@@ -1,4 +1,4 @@
-"""Results of an unfinished run, read back from its `detections.json`.
+"""Read the results of an unfinished run back from its `detections.json`.
 
 A killed run leaves that file under its temporary name, with a line per finished image; the last line may be
 incomplete. A stopped run leaves it under its own name.
@@ -26,8 +26,8 @@ Done = tuple[Frame, Detections]
 def read_done(path: Path, run: Mapping[str, Any]) -> list[Done]:
     """Return the finished frames, without pixels; empty if there are none.
 
-    Frames of a video, or pages of a TIFF, that was not read to its end are left out, as if it had been
-    skipped; so are those of the last file if it is a video, because it may be incomplete.
+    Frames of a video and pages of a TIFF are left out if the file was not read to its end; so are the frames
+    of a video that is the last file, because it may be incomplete.
 
     Args:
         path: the results that `JsonWriter` wrote, or began to write.

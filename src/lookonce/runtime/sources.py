@@ -1,4 +1,4 @@
-"""Frames of images, videos, cameras and streams; see `origins` for the kinds of source.
+"""Read frames of images, videos, cameras and streams; see `origins` for the kinds of source.
 
 The path of `photo.png`: `Sources.map` -> a worker of `pipeline.in_parallel` -> `images.read_image` -> the
 caller's work.
@@ -47,8 +47,8 @@ class Frame:
     """One image of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB; a TIFF that is too large for memory: its windows; a JPEG, if `Sources`
-            were told so: at a part of its size.
+        image: (H, W, 3) uint8 RGB. A TIFF that is too large for memory is read by windows; a JPEG may be
+            decoded at a part of its size (`Sources.least`).
         name: the file as it was given, the camera, the stream's URL without user and password, or `-`; with
             `#2` for the second page of a TIFF that has several.
         relative: path to store results under: below the common folder of all sources, so that equal names in
@@ -163,7 +163,7 @@ class Sources:
         return total
 
     def leave_out(self, names: Collection[str]) -> None:
-        """Do not read the files of these names, for example because they were read before."""
+        """Leave out the files with these names, for example because they were read before."""
         self.origins = [origin for origin in self.origins if name_of(origin) not in names]
         self._whole = False
 
@@ -180,7 +180,7 @@ class Sources:
     def map(self, work: Callable[[Frame], T], parallel: Parallel) -> Generator[tuple[Frame, T], None, None]:
         """Read and process several frames in parallel; the results are in order.
 
-        Close it (`contextlib.closing`) if not all results are wanted: that ends its threads.
+        Close it (`contextlib.closing`) if you do not take all results; this ends its threads.
 
         Args:
             work: called in several threads.

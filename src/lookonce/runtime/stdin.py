@@ -1,4 +1,4 @@
-"""Images on standard input: one of any kind, or a sequence of JPEGs, as from `ffmpeg -f mjpeg -`."""
+"""Read images from standard input: one of any kind, or a sequence of JPEGs, as from `ffmpeg -f mjpeg -`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ IN_SCAN = frozenset({0x00, *range(0xD0, 0xD8)})  # an escaped 0xFF byte; restart
 
 
 class PipedImages:
-    """Encoded images of a stream of bytes, each with a flag whether it is the only one.
+    """Encoded images in a stream of bytes, each with a flag that tells whether it is the only one.
 
-    None is dropped: the sender has to wait. A separate thread reads, because the read cannot be interrupted.
+    No image is dropped; the sender has to wait. A separate thread reads, since reading cannot be interrupted.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -57,10 +57,10 @@ def split_images(read: Callable[[], bytes]) -> Iterator[bytes]:
     JPEGs are separated by their markers; bytes between them are skipped. Anything else is one image.
 
     Args:
-        read: returns the next bytes, none at the end.
+        read: returns the next bytes; empty at the end.
 
     Raises:
-        ImageError: an image that does not end.
+        ImageError: an image does not end.
     """
     buffer = _Buffer(read)
     if not (buffer.has(len(JPEG_START)) and buffer.data.startswith(JPEG_START)):

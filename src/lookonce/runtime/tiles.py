@@ -1,11 +1,11 @@
-"""Tiles of a large image, so that small objects do not get lost when it is shrunk.
+"""Cut a large image into tiles, so small objects are not lost when it is shrunk.
 
 ```
    ┌────────┬───┬────────┐
    │        │░░░│        │     Tiles overlap (░). An object on a border is cut off in one tile, and that
    │   1    │░▣░│   2    │     box is dropped: another tile has the object whole.
-   │        │░░░│        │     What is larger than the overlap is whole in the look at the whole image,
-   ├░░░░░░░░┼░░░┼░░░░░░░░┤     which always comes along.
+   │        │░░░│        │     An object larger than the overlap is found in the whole image,
+   ├░░░░░░░░┼░░░┼░░░░░░░░┤     which is always processed too.
    │   3    │░░░│   4    │
    └────────┴───┴────────┘
 ```
@@ -146,9 +146,9 @@ def parse_tiles(text: str) -> Tiles:
 def join(parts: Sequence[Detections], windows: Sequence[Window]) -> Detections:
     """Return the detections of all windows as boxes of the image, without those cut off.
 
-    A box that ends at an inner border of its tile is cut off. One that ends near it is, if a box of the same
-    class from elsewhere, whole there, covers half of it. An object that is whole in several windows is still
-    there several times; NMS follows.
+    A box that ends at an inner border of its tile is cut off. A box that ends near the border counts as cut
+    off if a box of the same class in another window, whole there, covers half of it. An object that is whole
+    in several windows appears several times; NMS follows.
 
     Args:
         parts: detections of each window, with boxes in pixels of the window.

@@ -1,7 +1,7 @@
-"""Annotated videos with the sound and the frame times of their source, by PyAV (`lookonce[video]`).
+"""Write annotated videos with the sound and frame times of their source, by PyAV (`lookonce[video]`).
 
-The sound is read from the source separately and encoded as Opus, in step with the frames: players then find
-the frame and the sound of the same time close together in the file.
+The sound is read from the source separately and encoded as Opus, in step with the frames, so that players
+find the frame and the sound of the same time close together in the file.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class TimedClipWriter:
         Args:
             path: a `.webm` file.
             size: (height, width) of the frames; an odd side is written with its last pixel repeated.
-            rate: frames per second, for the coder's plans; times come with the frames.
+            rate: frames per second, as a hint for the encoder; times come with the frames.
             source: the video whose sound is kept; None for none.
 
         Raises:

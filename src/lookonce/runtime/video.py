@@ -1,4 +1,4 @@
-"""Frames of a video file, camera or stream, without sound.
+"""Read the frames of a video file, camera or stream, without sound.
 
 OpenCV reads everything here. If PyAV is installed (`lookonce[video]`), it reads files and streams, because
 OpenCV 4.13 and 4.14 cannot convert interlaced frames, and guess the length of some containers.
@@ -60,7 +60,7 @@ class Moment:
     """Position of a frame in its video.
 
     Attributes:
-        number: frames before it.
+        number: number of frames before it.
         seconds: time since the first frame.
         rate: frames per second of the video.
     """
@@ -141,8 +141,8 @@ def read_frames(path: Path) -> Generator[tuple[NDArray[np.uint8], Moment], None,
     """Read a video file: (H, W, 3) uint8 RGB, one frame at a time.
 
     Raises:
-        ImageError: it does not open, has no frame, ends well before its declared end, or a frame cannot be
-            converted.
+        ImageError: the file does not open, has no frames, ends well before its declared end, or has a frame
+            that cannot be converted.
     """
     found = 0
     for image, moment in _frames_by_av(path) if find_spec("av") else _frames_by_opencv(path):
@@ -288,7 +288,7 @@ def _connected_by_av(url: str) -> Iterator[Connection]:
 
 
 def _found_instead(origin: Origin) -> str:
-    """Describe what does not open as a video."""
+    """Describe a file that does not open as a video."""
     if not isinstance(origin, str):
         return "data that cannot be opened as one"
     from lookonce.runtime.diagnosis import diagnose  # imports HTTP, which takes longer than this module

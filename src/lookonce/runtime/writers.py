@@ -1,7 +1,7 @@
-"""Writers of detections: annotated images and videos, JSON, CSV, COCO results.
+"""Write detections: annotated images and videos, JSON, CSV, COCO results.
 
-A writer processes frame after frame and keeps none. Its files get their names when it is closed: complete or,
-if the run was stopped, with everything done so far.
+A writer processes frame after frame and keeps none. Its files get their names when it is closed: they are
+complete or, if the run was stopped, hold everything done so far.
 """
 
 import csv
@@ -55,7 +55,7 @@ class Writer(ABC):
     def abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop unfinished files instead of `close`: those of an earlier run stay."""
+        """Drop unfinished files instead of closing them; files of an earlier run stay."""
 
     def __enter__(self) -> Self:
         return self
@@ -225,8 +225,8 @@ class CsvWriter(TextWriter):
 class CountsWriter(TextWriter):
     """Objects of each class, zeros included: a row per image and per second of a video, and a row of totals.
 
-    The row of a second has the largest number that one of its frames shows at once; summing frames would
-    count an object again in each. For the same reason a video enters the totals with its largest numbers.
+    The row of a second has the largest number in any one of its frames, because a sum over frames would count
+    an object once per frame. For the same reason, a video adds its largest numbers to the totals.
     """
 
     def __init__(self, path: Path, names: Sequence[str], classes: Sequence[int] | None = None) -> None:
@@ -306,7 +306,7 @@ class CocoWriter(TextWriter):
         """Append the detections.
 
         Raises:
-            ConfigError: the image has no id, or the id of another file.
+            ConfigError: the image has no id, or has the id of another file.
         """
         stem, image_id = frame.relative.stem, None
         if self._image_ids is not None:

@@ -8,11 +8,11 @@ over all cells, anchors and scales of an image:
     conf = (t - p)^2 * BCE(t)
     prob = t * sum over classes BCE(the teacher's class probability)
 
-These are the terms of `train.loss` with the teacher in place of the ground truth. There are two uses:
+These are the terms of `train.loss` with the teacher instead of the ground truth. There are two uses:
 
-- A smaller network learns from the annotations and, everywhere, from the whole one (`lookonce slim`).
-- A model to which classes are added learns annotated objects from the annotations, and what is background
-  there from the old model (`--keep-classes`): the old classes have no boxes in these images.
+- A smaller network learns from the annotations and, everywhere, from the original one (`lookonce slim`).
+- A model to which classes are added learns objects from the annotations, and the rest of each image from
+  the old model (`--keep-classes`): the old classes have no boxes in these images.
 
 Legend: **B** batch, **A** anchors, **C** classes, **S** cells per side.
 """
