@@ -125,9 +125,9 @@ class Outputs(AbstractContextManager["Outputs"]):
         there = Path(os.path.realpath(path))
         within = stamp is None and any(there.is_relative_to(folder) for folder in self._input_folders)
         if within or set(_identities(path, partners=False)) & self._inputs:
-            raise ConfigError(f"{path}: an input of this run; expected another place to write to")
+            raise ConfigError(f"{path}: an input of this run; choose another path for the output")
         if not stat.S_ISREG(found.st_mode) and not (self._force and stat.S_ISLNK(found.st_mode)):
-            raise ConfigError(f"{path}: expected a file to write, found something else of this name")
+            raise ConfigError(f"{path}: expected a file or nothing at this path, found something else")
         if self._force or stamp == (found.st_size, found.st_mtime_ns):
             return
         remedy = "choose another place" if self._force is None else "--force replaces it"
@@ -281,7 +281,7 @@ class Lock(AbstractContextManager["Lock"]):
                 holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
                 os.close(descriptor)
                 raise ConfigError(
-                    f"{self._target}: {holder} is writing there; expected one at a time"
+                    f"{self._target}: {holder} is writing there; wait for it, or choose another path"
                 ) from None
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), self._path.stat()):

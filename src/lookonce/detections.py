@@ -198,7 +198,7 @@ class Detections:
 
         Raises:
             ImageError: not an image, or unreadable.
-            ValueError: None, and the image is not in memory any more.
+            ValueError: None, and the image is no longer in memory.
         """
         from lookonce.draw.results import plot
 

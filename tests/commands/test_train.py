@@ -392,7 +392,7 @@ def test_built_in_weights_fix_the_network(lines: Path, tmp_path: Path, more: lis
     ran = CliRunner().invoke(
         app, ["train", str(lines), "--out", str(tmp_path / "x"), "--weights", "coco", *more]
     )
-    assert "--weights coco: fixes the network, expected no --model" in str(ran.exception)
+    assert "--weights coco: fixes the network; expected no --model" in str(ran.exception)
 
 
 def test_the_size_of_a_cfg_unless_another_is_given(lines: Path, tmp_path: Path) -> None:

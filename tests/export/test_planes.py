@@ -140,7 +140,7 @@ def test_a_file_that_opencv_computes_otherwise_is_refused(
         return as_planes(images)[:, ::-1].copy()
 
     monkeypatch.setattr("lookonce.export.verify.as_planes", other_planes)
-    with pytest.raises(ModelFileError, match=r"expected what .* computes"):
+    with pytest.raises(ModelFileError, match=r"expected the results of .*, found"):
         prove(model, tmp_path / "planes.onnx", INFO, images, planes=True)
 
     monkeypatch.undo()

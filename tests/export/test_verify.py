@@ -103,7 +103,9 @@ def test_a_damaged_export_is_refused(
 ) -> None:
     path = write(model, tmp_path / f"model{suffix}", damage)
 
-    with pytest.raises(ModelFileError, match=rf"model\{suffix}: expected what .*model\.safetensors computes"):
+    with pytest.raises(
+        ModelFileError, match=rf"model\{suffix}: expected the results of .*model\.safetensors"
+    ):
         proved(model, path)
 
 

@@ -112,7 +112,7 @@ def test_a_source_that_is_nothing(album: Path, source: str, message: str) -> Non
 @pytest.mark.parametrize("source", ["-", "@-"])
 def test_standard_input_that_is_closed(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(SourceError, match=f"{source}: expected something on standard input, found it closed"):
+    with pytest.raises(SourceError, match=f"{source}: expected data on standard input, found it closed"):
         Sources([source])
 
 

@@ -168,7 +168,7 @@ def test_classes_by_another_of_their_usual_names(data: TrainData) -> None:
 
 
 def test_other_classes_and_no_validation_are_refused(data: TrainData) -> None:
-    with pytest.raises(ConfigError, match="expected the classes of m, found them without ring and with box"):
+    with pytest.raises(ConfigError, match="expected the classes of m, found data without ring and with box"):
         same_classes(replace(data, names=("disc", "bar", "box")), INFO, Path("m"))
     with pytest.raises(ConfigError, match="expected validation images"):
         same_classes(replace(data, val=[]), INFO, Path("m"))

@@ -207,10 +207,10 @@ class _Collector:
         boxes, sizes = boxes[sound], sizes[sound]
         if meaning := other_meaning(self._parsed.form, boxes, sizes):
             expected = WRITTEN[self._parsed.form]
-            what = f"expected {expected}, but all boxes of this set fit as {meaning}, and many only so"
-            return "meaning", f"{what}: is that what the numbers are?"
+            what = f"expected {expected}, but all boxes of this data set fit as {meaning}, many only so"
+            return "meaning", f"{what}: is that what the numbers mean?"
         if not any(relative) and are_percent(boxes, sizes):
-            return "fractions", "expected pixels; are these percent of the image's sides, as all of this set?"
+            return "fractions", "expected pixels; are these, like all boxes here, percentages of the sides?"
         return None
 
     def _sample(

@@ -153,7 +153,7 @@ def export(
         if no_gate or any(value is not None for value in (calibrate, gate_on, max_drop, names)):
             raise ConfigError("--calibrate, --gate-on, --max-drop, --no-gate and --names: only with --int8")
     elif calibrate is None:
-        raise ConfigError("--int8: expected images like those it will see, by --calibrate DATA")
+        raise ConfigError("--int8: expected --calibrate DATA, images like those that the model will see")
     elif no_gate and (gate_on is not None or max_drop is not None):
         raise ConfigError("--no-gate: expected neither --gate-on nor --max-drop with it")
     elif nms:

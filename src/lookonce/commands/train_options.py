@@ -142,7 +142,7 @@ class Options:
         of_recipe = read_recipe(recipe_file(self.recipe)) if self.recipe else {}
         if weights and weights.parent == BUILT_IN_FOLDER:
             if model or "model" in assigned:
-                raise ConfigError(f"--weights {model_name(weights)}: fixes the network, expected no --model")
+                raise ConfigError(f"--weights {model_name(weights)}: fixes the network; expected no --model")
             named["model"] = str(weights)
         elif weights and not model and "model" not in assigned | of_recipe and has_own_network(weights):
             named["model"] = str(weights)

@@ -165,7 +165,7 @@ def _layer(section: Section) -> LayerSection:
             return _yolo(section)
     if section.kind in RECURRENT:
         raise section.error(
-            "is a recurrent layer, which needs a video's frames in order; expected a network of images"
+            "is a recurrent layer, which needs a video's frames in order; expected one for single images"
         )
     raise section.error(f"is not a section lookonce knows; it knows {', '.join(KINDS)}")
 

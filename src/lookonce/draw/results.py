@@ -24,7 +24,7 @@ def plot(found: Detections, image: Image | None = None) -> Pillow.Image:
     """Draw detections on their image; see `Detections.plot`."""
     chosen = _source(found) if image is None else image
     if chosen is None:
-        raise ValueError("expected the image, because it is not in memory any more: plot(image)")
+        raise ValueError("expected the image, because it is no longer in memory: plot(image)")
     return Pillow.fromarray(annotate(as_pixels(chosen), found))
 
 

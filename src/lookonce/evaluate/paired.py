@@ -49,8 +49,8 @@ class Difference:
     def more_units(self) -> int | None:
         """Estimate how many more images would decide it, if the difference stays the same.
 
-        The width of an interval falls with the root of the number of images. None: decided already, or no
-        number within reason.
+        The width of an interval falls with the square root of the number of images. None: decided already, or
+        no number within reason.
         """
         half, difference = (self.interval.high - self.interval.low) / 2, abs(self.b - self.a)
         if self.decided or math.isnan(half) or half >= difference * math.sqrt(MOST_TIMES):

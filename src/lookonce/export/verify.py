@@ -100,8 +100,8 @@ def prove(
                 detections += int(np.count_nonzero(rows[..., 4]))
     if not (boxes < BOX_TOLERANCE and scores < SCORE_TOLERANCE):
         raise ModelFileError(
-            f"{exported.name}: expected what {model} computes, found boxes {boxes:.2g} pixels and scores "
-            f"{scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); not kept"
+            f"{exported.name}: expected the results of {model}, found boxes {boxes:.2g} pixels and scores "
+            f"{scores:.2g} off (allowed: {BOX_TOLERANCE:g} and {SCORE_TOLERANCE:g}); the file is not kept"
         )
     return Proof(boxes, scores, len(images), None if nms is None else detections)
 
@@ -203,5 +203,5 @@ def _check_rows(exported: Path, rows: Floats, candidates: Floats, batch: Images,
     if wrong or len(rows) != len(candidates):
         raise ModelFileError(
             f"{exported.name}: expected the {expected} detections of lookonce's own NMS by falling "
-            f"score, found {np.count_nonzero(rows[..., 4])}, {wrong} of them differently; not kept"
+            f"score, found {np.count_nonzero(rows[..., 4])}, {wrong} of them different; the file is not kept"
         )

@@ -45,7 +45,7 @@ def resolve(source: str | Path) -> list[Origin]:
     """
     text, path = str(source), Path(source)
     if text in (PIPED, LIST + PIPED) and sys.stdin is None:
-        raise SourceError(f"{text}: expected something on standard input, found it closed")
+        raise SourceError(f"{text}: expected data on standard input, found it closed")
     if "://" in text or text == PIPED:
         return [text]
     if device := re.fullmatch(r"/dev/video(\d+)", text):

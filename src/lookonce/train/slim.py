@@ -100,7 +100,7 @@ def same_classes(data: TrainData, info: ModelInfo, model: Path) -> TrainData:
             for some, others in ((info.names, data.names), (data.names, info.names))
         )
         what = [f"without {listed(lacking)}"] * bool(lacking) + [f"with {listed(further)}"] * bool(further)
-        raise ConfigError(f"--data: expected the classes of {model}, found them {' and '.join(what)}")
+        raise ConfigError(f"--data: expected the classes of {model}, found data {' and '.join(what)}")
     if not any(len(sample.labels) for sample in data.val):
         raise ConfigError("--data: expected validation images with objects, found none to measure AP on")
     numbers = numbers_in(info.names, data.names)

@@ -105,7 +105,7 @@ class Lessons:
         numbers = numbers_in(self.names, data.names)
         if [sample.path.name for sample in data.val] != [lesson.name for lesson in self.val]:
             raise AnnotationError(
-                f"expected the validation images that the old model was shown, {len(self.val)}, found others"
+                f"expected the {len(self.val)} validation images that the old model was run on, found others"
             )
         train = [sample.renumbered(numbers) for sample in data.train]
         val = [
