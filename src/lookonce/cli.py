@@ -161,7 +161,7 @@ def _refuse_empty(words: list[str]) -> None:
 
 def main() -> None:
     """Run the command line; wrong input, a lack of memory or a disk error is one line and exit code 2."""
-    gc.disable()  # until a command runs: imports make no garbage, and looking for it takes 4 % of the start
+    gc.disable()  # until a command runs: imports make no garbage, and looking for it takes 4% of the start
     prepare_streams()
     if logging.lastResort is not None:  # where the package's warnings go
         logging.lastResort.setFormatter(_OneLine())

@@ -117,7 +117,7 @@ def test_lessons_are_read_back_exactly(data: TrainData, tmp_path: Path) -> None:
 
 def test_lessons_of_other_images_or_damaged_ones_are_refused(data: TrainData, tmp_path: Path) -> None:
     lessons = taught(data)
-    with pytest.raises(AnnotationError, match="expected the validation images that the old model was shown"):
+    with pytest.raises(AnnotationError, match="validation images that the old model was run on"):
         lessons.add_to(replace(data, val=data.val[::-1]))
     (tmp_path / TAUGHT).write_text('{"names": []}')
     with pytest.raises(AnnotationError, match=r"taught\.json: damaged"):
