@@ -202,6 +202,6 @@ def _check_rows(exported: Path, rows: Floats, candidates: Floats, batch: Images,
         expected += len(wanted)
     if wrong or len(rows) != len(candidates):
         raise ModelFileError(
-            f"{exported.name}: expected the {expected} detections of lookonce's own NMS by falling "
+            f"{exported.name}: expected the {expected} detections of lookonce's own NMS by descending "
             f"score, found {np.count_nonzero(rows[..., 4])}, {wrong} of them different; the file is not kept"
         )
