@@ -115,7 +115,7 @@ const ranked = Array.from({ length: candidates.count }, (_, index) => index)
  * Filter and suppress the candidates as `runtime/postprocess.py` does.
  * @param {number[]} scores score threshold of each class: kept scores are above it
  * @param {number} iou IoU threshold: more overlap with a better box of the class suppresses
- * @returns {Object} above, kept: numbers of candidates, by falling score; suppressedBy: number -> (by, iou)
+ * @returns {Object} above, kept: numbers of candidates, by descending score; suppressedBy: number -> (by, iou)
  */
 function suppress(scores, iou) {
   const least = scores.map(f32), most = f32(iou);  // numpy compares in float32, too
