@@ -152,3 +152,14 @@ def test_a_zip_with_backslashes_opens_and_none_of_them_leads_out(
     for member in ("..\\a.txt", "x\\..\\..\\a.txt", "\\a.txt", "C:\\a.txt"):
         with pytest.raises(AnnotationError, match="points outside the folder"):
             unpack(zipped("bad.zip", "good.txt", member))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_zipfile_would_unpack_at_once_is_refused(tmp_path: Path, method: int) -> None:
+    """450 bytes of bzip2 took 0.9 GB, and may hold more than they declare."""
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", method) as made:
+        made.writestr("coco.json", " " * 1000)
+    with pytest.raises(
+        AnnotationError, match=r"set\.zip: expected members stored or deflated, found 'coco.json'"
+    ):
+        unpack(tmp_path / "set.zip")

@@ -25,6 +25,8 @@ CLUTTER = re.compile(r"(^|/)(__MACOSX|\.DS_Store|\._[^/]*)(/|$)")  # what macOS 
 ZIP64 = 56 + 20  # bytes of the records between that list and the last one
 LONGEST_END = ZIP64 + 22 + 0xFFFF  # the last record may have a comment
 FREE = 1 << 30  # bytes of the disk that stay free
+# `zipfile` unpacks members of other kinds 4 KiB at a time, which can be gigabytes, whatever they declare
+BOUNDED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError  # the last: no name
 
 
@@ -123,6 +125,10 @@ def _check(path: Path, members: list[zipfile.ZipInfo], packed: int, folder: Path
             )
         if stat.S_ISLNK(member.external_attr >> 16):
             raise AnnotationError(f"{path}: refused: its member {member.filename[:60]!r} is a link")
+        if member.compress_type not in BOUNDED:
+            raise AnnotationError(
+                f"{path}: expected members stored or deflated, found {member.filename[:60]!r} in another way"
+            )
         if member.flag_bits & 1:
             raise AnnotationError(
                 f"{path}: expected a zip without password, found {member.filename[:60]!r} encrypted"
