@@ -10,9 +10,9 @@ from lookonce.errors import AnnotationError
 from lookonce.networks import BUILT_IN
 from lookonce.samples import Sample
 
-COARSE = NetworkChoice("yolov3-tiny", 1, 0.5)
-FINE = NetworkChoice("yolov3-tiny-3l", 0.5, 0.4)
-FAST = NetworkChoice("yolov3-tiny", 0.25, 0.3)
+COARSE = NetworkChoice("yolov3-tiny", 1, 0.5, 0.1)
+FINE = NetworkChoice("yolov3-tiny-3l", 0.5, 0.4, 0.2)
+FAST = NetworkChoice("yolov3-tiny", 0.25, 0.3, 0.05)
 TIMES = {COARSE: 9.0, FINE: 6.0, FAST: 2.0}
 
 

@@ -32,6 +32,9 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
     assert "--model yolov3-tiny" in by_options
     for row in tree["networks"]:
         assert row["milliseconds"] > 0
+        low, high = row["ap_elsewhere"]
+        assert 0 < low < high < 1
+        assert f"{low:.2f} to {high:.2f}" in ran.stdout
         images = row["minutes"] * 60 * row["images_per_second"] / 30
         assert images == pytest.approx(lines.read_text().count("\n"))
     assert "64x96 (height x width)" in ran.stdout
@@ -44,11 +47,11 @@ def test_every_network_is_timed_and_trained(lines: Path, tmp_path: Path) -> None
     ("choice", "chosen", "architecture"),
     [
         (
-            NetworkChoice("yolov3-tiny-3l", 0.5, 0.4),
+            NetworkChoice("yolov3-tiny-3l", 0.5, 0.4, 0.4),
             "--model yolov3-tiny-3l --set width=0.5",
             "yolov3-tiny-3l",
         ),
-        (NetworkChoice("coco", 1, 0.4), "--weights coco", DARKNET),
+        (NetworkChoice("coco", 1, 0.4, 0.4), "--weights coco", DARKNET),
     ],
 )
 def test_train_takes_the_most_accurate_network_that_is_fast_enough(
@@ -59,7 +62,7 @@ def test_train_takes_the_most_accurate_network_that_is_fast_enough(
     chosen: str,
     architecture: str,
 ) -> None:
-    worse = NetworkChoice("yolov3-tiny", 0.25, 0.3)
+    worse = NetworkChoice("yolov3-tiny", 0.25, 0.3, 0.3)
     monkeypatch.setattr("lookonce.bench.networks.CHOICES", (worse, choice))
     out = tmp_path / "run"
     ran = lookonce("train", *given(lines), "--for", "60000ms", "--size", "64x96", *QUICK, "--out", out)

@@ -30,7 +30,7 @@ from lookonce.export.files import write_onnx
 from lookonce.export.graph import export_graph
 from lookonce.export.source import FloatModel
 from lookonce.model.darknet_io import arrays_of
-from lookonce.networks import BUILT_IN, NETWORKS, model_path
+from lookonce.networks import BUILT_IN, model_path
 from lookonce.recipe import FROM_DETECTOR, load_settings
 from lookonce.runtime.backends import load_engine
 from lookonce.samples import Sample
@@ -49,11 +49,13 @@ class NetworkChoice:
         model: name of a network, or of built-in weights to start from.
         width: factor on its channels.
         ap: AP on blood cells after training for two minutes; `benchmarks/start.md`.
+        ap_small: the same on heads, many of which are smaller than 16 pixels.
     """
 
     model: str
     width: float
     ap: float
+    ap_small: float
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -69,11 +71,11 @@ class NetworkChoice:
 
 
 CHOICES = (
-    NetworkChoice("yolov3-tiny-3l", 0.5, 0.522),
-    NetworkChoice("coco", 1, 0.511),
-    NetworkChoice("yolov3-tiny", 0.5, 0.424),
-    NetworkChoice("yolov3-tiny", 0.25, 0.401),
-    NetworkChoice("yolov3-tiny", 1, 0.338),
+    NetworkChoice("yolov3-tiny-3l", 0.5, 0.522, 0.236),
+    NetworkChoice("coco", 1, 0.511, 0.251),
+    NetworkChoice("yolov3-tiny", 0.5, 0.424, 0.194),
+    NetworkChoice("yolov3-tiny", 0.25, 0.401, 0.205),
+    NetworkChoice("yolov3-tiny", 1, 0.338, 0.083),
 )
 
 
@@ -160,16 +162,12 @@ def sizes_for(samples: Sequence[Sample], size: tuple[int, int] | None = None) ->
 def most_accurate(
     milliseconds: Mapping[NetworkChoice, float], limit: float, *, small: bool
 ) -> NetworkChoice | None:
-    """Return the network with the highest `NetworkChoice.ap` among those fast enough; None if there is none.
+    """Return the network with the highest AP among those fast enough; None if there is none.
 
     Args:
         milliseconds: time of each network.
         limit: the longest time.
-        small: whether there are many objects smaller than a cell of 16 pixels; then networks with cells of 8
-            pixels come first.
+        small: whether there are many objects smaller than a cell of 16 pixels; then `ap_small` counts.
     """
     fast = [choice for choice, taken in milliseconds.items() if taken <= limit]
-    fine = [
-        choice for choice in fast if choice.model in NETWORKS and min(NETWORKS[choice.model].strides) == 8
-    ]
-    return max((small and fine) or fast, key=lambda choice: choice.ap, default=None)
+    return max(fast, key=lambda choice: choice.ap_small if small else choice.ap, default=None)
