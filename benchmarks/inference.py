@@ -1,19 +1,23 @@
 """Every contender on every network, all in turn in one run: the table of `benchmarks/inference.md`.
 
-    python benchmarks/inference.py [--models yolov3,yolov3-spp,yolov3-tiny] [--rounds 5] [--base-only]
+    python benchmarks/inference.py [--models yolov3,yolov3-spp,yolov3-tiny,coco] [--rounds 5]
+                                   [--base-only | --cpu-time]
 
 Weights are random, which are as fast as trained ones. From the base case (416x416, batch 1, two threads), one
 thing is changed at a time: the size, the batch, the threads. "Matrix product" is the multiplications of all
 convolutions alone, in float32 in NumPy's BLAS (see `engines.py`). The int8 files are made during the run by
 the product's own quantization, calibrated on rendered images. `coco` is the network in the package.
+`--cpu-time` measures the CPU time of one thread, at 416x416 and batch 1, which other work changes least.
 """
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
 
 import numpy as np
 import onnx
@@ -22,6 +26,7 @@ from machine import machine_line
 from numpy.typing import NDArray
 from random_models import write_random
 
+from lookonce.bench import worker
 from lookonce.bench.contenders import CONTENDERS, BenchCase, Run
 from lookonce.bench.files import Files, prepare, with_shape
 from lookonce.bench.measure import BenchEntry, Result, measure
@@ -38,9 +43,10 @@ from lookonce.networks import BUILT_IN, model_path
 CALIBRATION = 8  # images
 FLOOR = "matrix product float32"
 BASE = BenchCase((416, 416), batch=1, threads=2)
+ONE_THREAD = BenchCase((416, 416), batch=1, threads=1)
 CASES = (
     BASE,
-    BenchCase((416, 416), batch=1, threads=1),
+    ONE_THREAD,
     BenchCase((416, 416), batch=8, threads=2),
     BenchCase((320, 320), batch=1, threads=2),
     BenchCase((608, 608), batch=1, threads=2),
@@ -52,17 +58,22 @@ def main() -> None:
     parser.add_argument("--models", default="yolov3,yolov3-spp,yolov3-tiny")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--base-only", action="store_true", help="416x416, batch 1, two threads")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, for a machine with other work")
     options = parser.parse_args()
+    cases = [ONE_THREAD] if options.cpu_time else CASES[:1] if options.base_only else CASES
 
     print(machine_line("onnxruntime", "openvino", "torch", "opencv-python-headless", "numpy"))
     print("lookonce: a 1280x720 image in memory to detections; the others: the network alone, input ready\n")
     with TemporaryDirectory() as folder:
         for model in options.models.split(","):
             entries = list(rows(model, Path(folder)))
-            for case in CASES[:1] if options.base_only else CASES:
+            if options.cpu_time:
+                entries = [replace(entry, open=partial(on_cpu, entry.open)) for entry in entries]
+            for case in cases:
                 os.environ["OPENBLAS_NUM_THREADS"] = str(case.threads)  # for the processes of contenders
                 results = measure(entries, case, rounds=options.rounds)
-                print(f"{model}, {as_text(results)}\n{verdicts(results)}\n", flush=True)
+                unit = ", ms of CPU time" if options.cpu_time else ""
+                print(f"{model}{unit}, {as_text(results)}\n{verdicts(results)}\n", flush=True)
 
 
 def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
@@ -75,6 +86,13 @@ def rows(model: str, folder: Path) -> Iterator[BenchEntry]:
                 yield BenchEntry.of(contender, files, f"{name} {form}")
         if files.network is not None and files.is_float:
             yield BenchEntry(FLOOR, partial(floor, files.network))
+
+
+def on_cpu(open_: Callable[[BenchCase], Run], case: BenchCase) -> Run:
+    """Open a contender in its process, which from then on measures CPU time."""
+    offset = perf_counter() - process_time()
+    worker.perf_counter = lambda: process_time() + offset
+    return open_(case)
 
 
 def floor(network: Path, case: BenchCase) -> Run:
