@@ -244,7 +244,7 @@ def test_results_keep_no_pixels_in_memory(detector: Detector) -> None:
     del pixels
     gc.collect()
     assert "<img" not in result._repr_html_()
-    with pytest.raises(ValueError, match="not in memory"):
+    with pytest.raises(ValueError, match="no longer in memory"):
         result.plot()
 
 

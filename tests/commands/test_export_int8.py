@@ -203,7 +203,7 @@ def test_without_objects_there_is_nothing_to_compare(folder: Path, tmp_path: Pat
     [
         (["--calibrate", "x", "--to", "onnx"], "only with --int8"),
         (["--no-gate", "--to", "onnx"], "only with --int8"),
-        (["--int8", "--to", "onnx"], "by --calibrate DATA"),
+        (["--int8", "--to", "onnx"], "--int8: expected --calibrate DATA"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--no-gate", "--max-drop", "0.1"], "--no-gate"),
         (["--int8", "--to", "onnx", "--calibrate", "x", "--nms"], "--int8 and --nms"),
         (

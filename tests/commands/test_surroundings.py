@@ -263,7 +263,7 @@ DETECT = "detect model.onnx photo.png --out out"
         (
             "detect model.onnx - <&-",
             2,
-            "lookonce: -: expected something on standard input, found it closed\n",
+            "lookonce: -: expected data on standard input, found it closed\n",
         ),
     ],
 )
