@@ -603,6 +603,21 @@ def test_any_shape_of_cvat_becomes_the_box_around_it(tmp_path: Path, shape: str,
     assert [p.outcome for p in found.problems] == ["noted"]  # said once, as for polygons
 
 
+def test_a_skeleton_that_left_the_video_is_no_fault(tmp_path: Path) -> None:
+    """CVAT writes `outside` only on its points."""
+    shapes = "".join(
+        f'<skeleton frame="{frame}" keyframe="1"><points label="1" outside="{outside}" points="5,6"/>'
+        f'<points label="2" outside="{outside}" points="25,16"/></skeleton>'
+        for frame, outside in ((10, 0), (11, 1))
+    )
+    xml = f'<annotations><track id="0" label="cat">{shapes}</track></annotations>'
+    put(tmp_path, {"annotations.xml": xml}, ["images/a.png"])
+    (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "frame_000010.PNG")
+    found = load_samples(tmp_path)
+    assert [sample.boxes.tolist() for sample in found.samples] == [[[5, 6, 25, 16]]]
+    assert [p.outcome for p in found.problems] == ["noted"]
+
+
 def test_a_video_of_cvat(tmp_path: Path) -> None:
     put(tmp_path, {"annotations.xml": cvat_video()}, ["images/frame_a.PNG", "images/frame_b.PNG"])
     for stem, number in (("a", 10), ("b", 11)):

@@ -273,10 +273,17 @@ def test_classes_are_added_to_a_trained_model(lines: Path, tmp_path: Path) -> No
     assert info.names == ("disc", "bar", "ring", "rod", "cog")
     ran = CliRunner().invoke(app, arguments(lines, second, "--extend", "1"))
     assert ran.exit_code == 0, ran.output
-    refused = CliRunner().invoke(app, arguments(lines, tmp_path / "third", "--keep-classes"))
+    third = tmp_path / "third"
+    third.mkdir()
+    for name in ("taught.json", "old.safetensors"):  # of a run that was refused later
+        (third / name).write_bytes((second / name).read_bytes())
+    assert CliRunner().invoke(app, arguments(lines, third, "--epochs", "1")).exit_code == 0
+    ran = CliRunner().invoke(app, arguments(lines, third, "--extend", "1"))
+    assert ran.exit_code == 0, ran.output
+    refused = CliRunner().invoke(app, arguments(lines, tmp_path / "fourth", "--keep-classes"))
     assert "--keep-classes: expected the model" in str(refused.exception)
     lines.parent.joinpath("things.names").write_text("ring\nbar\ndisc\n")
-    refused = CliRunner().invoke(app, arguments(lines, tmp_path / "third", *more))
+    refused = CliRunner().invoke(app, arguments(lines, tmp_path / "fourth", *more))
     assert "expected a class that the data lacks, found disc, bar, ring" in str(refused.exception)
 
 

@@ -129,19 +129,22 @@ def test_the_old_model_in_the_run_folder_answers_as_before_and_never_finds_a_new
     kind_of: str, data: TrainData, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    info = replace(INFO, names=OLD)
+    info = replace(INFO, names=OLD, bn_epsilon=0.25, values=(0.0, 4095.0))
     if kind_of not in NETWORKS:
         info = replace(
             describe(with_heads(kind(kind_of).cfg, len(OLD), (64, 96)), OLD),
             input_size=(64, 96),
             fit="letterbox",
+            bn_epsilon=0.25,
+            values=(0.0, 4095.0),
         )
     old = build(info).eval()
     save_model(tmp_path / "old.safetensors", old.state_dict(), info)
     settings = TrainSettings(size=(64, 96), augment=AugmentSettings(rectangles=False))
 
-    teach(data, settings, tmp_path / "old.safetensors", tmp_path / "run", Console(quiet=True))
+    found = teach(data, settings, tmp_path / "old.safetensors", tmp_path / "run", Console(quiet=True))
 
+    assert (found.values, found.batch_norm.epsilon) == (info.values, info.bn_epsilon)
     teacher = read_old_model(tmp_path / "run", Lessons.read(tmp_path / "run"))
     assert teacher.classes == (0, 1)
     pixels = torch.rand(1, 3, 64, 96)

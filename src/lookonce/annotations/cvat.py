@@ -75,8 +75,10 @@ def _frames(file: Path, root: ET.Element) -> list[Record]:
     for track in root.iterfind("track"):
         for shape in track:
             place = f"{file}: track {track.get('id', '?')}, frame {shape.get('frame', '?')}"
+            # of a skeleton, only the points say whether they are outside
+            parts = shape.findall("points") or [shape]
             if (
-                shape.get("outside") != "1"
+                not all(part.get("outside") == "1" for part in parts)
                 and (frame := shape.get("frame", "")).isdecimal()
                 and len(frame) < 10
             ):

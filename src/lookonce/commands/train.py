@@ -181,7 +181,7 @@ def _train(
     from lookonce.train.reading import after_earlier_training
     from lookonce.train.run import Session, Stopped
     from lookonce.train.run import train as run
-    from lookonce.train.teach import TAUGHT, Lessons, read_old_model, teach
+    from lookonce.train.teach import OLD, TAUGHT, Lessons, read_old_model, teach
 
     out, weights, resume = task.out, task.weights, task.resume
     # a run to resume may come from another machine, for which the list of written files is not valid
@@ -195,6 +195,9 @@ def _train(
         if keep_classes and not resume:
             assert weights is not None
             settings = group.on_first(lambda: teach(prepared, settings, weights, out, console, task.device))
+        elif not resume and group.is_first:  # what a refused run with --keep-classes left
+            for name in (TAUGHT, OLD):
+                (out / name).unlink(missing_ok=True)
         teacher = None
         if keep_classes or (resume and (out / TAUGHT).exists()):
             lessons = Lessons.read(out)

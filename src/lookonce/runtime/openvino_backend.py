@@ -201,7 +201,8 @@ class OpenVinoBackend:
         model.reshape([batch, 3, *sides] if self._planes else [batch, *sides, 3])
         network = core.compile_model(model, name, self._settings)
         if kept is not None:
-            write_compiled(kept, network.export_model().getvalue())
+            with suppress(RuntimeError):  # the network works, and is compiled again next time
+                write_compiled(kept, network.export_model().getvalue())
         return network
 
 

@@ -16,6 +16,7 @@ from lookonce.runtime.diagnosis import PATIENCE, reason
 from lookonce.runtime.stdin import LARGEST
 from lookonce.runtime.video import VIDEO_SUFFIXES
 
+CODINGS = "gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"
 LONGEST = 600.0  # seconds for an image
 
 
@@ -41,7 +42,8 @@ def open_remote_image(url: str) -> Callable[[], bytes] | None:
     response: HTTPResponse | None = None
     try:
         response = open_url(request, PATIENCE)  # an http URL, as checked
-        if (coding := response.headers.get("Content-Encoding", "identity")) != "identity":
+        coding = response.headers.get("Content-Encoding", "")
+        if any(word.strip().lower() in CODINGS for word in coding.split(",")):  # `utf-8` is a mere mistake
             response.close()
             raise ImageError(
                 f"{redacted(url)}: expected an image or a video as it is, found it encoded: {coding!r}"

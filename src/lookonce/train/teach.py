@@ -150,7 +150,7 @@ def teach(
         device: that the old model runs on; a name in `runtime.devices`.
 
     Returns:
-        The settings with the old model's network, width and anchors.
+        The settings with the old model's network, width, anchors, range of values and epsilon.
 
     Raises:
         ConfigError: the data has every class of the model.
@@ -167,9 +167,17 @@ def teach(
             )
         lessons, info = lessons_of(teacher, data, skipped), teacher.info
     network = info.architecture if info.architecture in NETWORKS else str(model)
-    settings = settings.model_copy(update={"model": network, "width": info.width, "anchors": info.anchors})
-    lessons.write(out)
+    settings = settings.model_copy(
+        update={
+            "model": network,
+            "width": info.width,
+            "anchors": info.anchors,
+            "values": info.values,
+            "batch_norm": settings.batch_norm.model_copy(update={"epsilon": info.bn_epsilon}),
+        }
+    )
     save_old_model(lessons.add_to(data), settings, model_path(model), out)
+    lessons.write(out)
     for problem in skipped:
         say(f"skipped: {problem}", console)
     boxes = sum(len(each.labels) for each in lessons.val)
