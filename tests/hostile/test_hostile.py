@@ -16,7 +16,7 @@ HERE = Path(__file__).parents[2]
         ["--kind", "images", "--name", "two_headers"],
         ["--kind", "labels", "--name", "itself"],
         ["--kind", "models", "--every", "12"],
-        ["--kind", "data", "--every", "25"],
+        ["--kind", "data", "--every", "50"],
         ["--kind", "paths", "--name", "loop-20"],
         ["--kind", "options", "--every", "80"],
         ["--kind", "videos", "--every", "50"],
